@@ -1,0 +1,109 @@
+"""What the engine flow needs from a backend, and what a backend gives back.
+
+A backend is a value: two of them (TensorRT and TensorRT-RTX, say) work side by side in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.model import OnnxModel, Tensors
+
+#: Told, in a few words, what a long step is doing now.
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """One engine to build.
+
+    Attributes:
+        model: What to build from.
+        spec: What was asked.
+        target: What the engine will run on.
+        directory: A private, empty folder that the backend writes the plan into.
+        calibration: Representative inputs; empty unless the precision needs them.
+        progress: Told what the builder is doing.
+    """
+
+    model: OnnxModel
+    spec: EngineSpec
+    target: Target
+    directory: Path
+    calibration: Sequence[Tensors] = ()
+    progress: Progress = lambda message: None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What a backend built.
+
+    Attributes:
+        plan_name: The plan's file name in the request's directory; the vendor's tools can open it.
+        log_tail: The last lines that the builder logged.
+        notes: What a reader of the report should know, such as constants that had to be clamped.
+    """
+
+    plan_name: str
+    log_tail: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Session(Protocol):
+    """A loaded engine that runs."""
+
+    def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+        """Return every output of the model for these inputs, in the model's own dtypes."""
+        ...
+
+    def close(self) -> None:
+        """Release what the session holds; it cannot run afterwards."""
+        ...
+
+
+class Backend(Protocol):
+    """A product that builds plans from ONNX models and runs them."""
+
+    @property
+    def name(self) -> str:
+        """The backend's name as `--trt-backend` takes it."""
+        ...
+
+    def toolchain(self) -> Toolchain:
+        """The versions at work on this machine."""
+        ...
+
+    def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
+        """How this backend reaches the spec's precision.
+
+        Raises:
+            ConfigurationError: It cannot: the precision, an option or a profile is not for it.
+        """
+        ...
+
+    def build(self, request: BuildRequest) -> BuildResult:
+        """Build one plan into the request's directory.
+
+        Raises:
+            EngineBuildError: The builder refused the model or failed.
+        """
+        ...
+
+    def cannot_run(self, target: Target) -> str | None:
+        """Why engines for this target do not run on this machine, or None when they do."""
+        ...
+
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec) -> Session:
+        """Load a verified plan.
+
+        Raises:
+            EngineLoadError: The plan cannot be loaded here.
+        """
+        ...

@@ -1,0 +1,100 @@
+"""What an engine is asked to be (spec), for whom (target) and what makes it (toolchain, route)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.model import Profile
+
+#: The precisions a spec may ask for. `fp32` means FP32 everywhere: TF32 is a precision of its own.
+PRECISIONS = ("fp32", "tf32", "fp16", "int8")
+
+#: What a builder option may be. Nothing that refers to a file: the key could not see its content.
+OptionValue: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What a user asked for: the same on every machine.
+
+    Attributes:
+        precision: One of `PRECISIONS`.
+        profiles: Optimisation profiles, in the order in which the engine numbers them.
+        builder_options: Options of the backend's builder by name, as the user gave them.
+
+    Raises:
+        ConfigurationError: An unknown precision, or an option value that is no scalar.
+    """
+
+    precision: str = "fp32"
+    profiles: tuple[Profile, ...] = ()
+    builder_options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigurationError(
+                f"precision {self.precision!r} is unknown.",
+                fix=f"use one of {', '.join(PRECISIONS)}.",
+            )
+        for name, value in self.builder_options.items():
+            if not isinstance(value, str | int | float | bool):
+                raise ConfigurationError(
+                    f"builder option {name}={value!r} is a {type(value).__name__}; the engine key "
+                    "can only hold text, numbers and booleans.",
+                    fix="give the option by name and scalar value.",
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an engine runs.
+
+    Attributes:
+        arch: `cpu`, or a GPU architecture such as `sm86`.
+        device: What the engine is bound to beyond its architecture, by label (GPU name, SM count,
+            MIG profile, CPU machine type); empty where it is bound to nothing more.
+    """
+
+    arch: str
+    device: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        device = ", ".join(self.device.values())
+        return f"{self.arch} ({device})" if device else self.arch
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """What builds and runs engines on this machine.
+
+    Attributes:
+        product: Its name as people write it, "TensorRT" or "ONNX Runtime".
+        versions: Versions by component; the first one is the product's own.
+    """
+
+    product: str
+    versions: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """The product's own version."""
+        return next(iter(self.versions.values()))
+
+    def __str__(self) -> str:
+        return f"{self.product} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a backend reaches a precision, which changes the engine as much as its version does.
+
+    Attributes:
+        name: Short and stable, e.g. "as the model is", "builder flags", "converted model".
+        versions: Versions of the tools that take part beside the toolchain (converters).
+    """
+
+    name: str
+    versions: Mapping[str, str] = field(default_factory=dict)
