@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import logging
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,9 +40,14 @@ INT8_OPTIONS: Mapping[str, str] = {
     "calibration_method": "minmax (default), entropy or percentile",
 }
 
-#: Operators whose float inputs are float32 by specification, and what opset lifted that.
+_NEVER = 2**31
+
+#: Operators whose float inputs are float32 by specification, and the opset that lifted that.
 _FLOAT32_BELOW_OPSET = {
-    "DynamicQuantizeLinear": 2**31,
+    "DynamicQuantizeLinear": _NEVER,
+    "DynamicQuantizeLSTM": _NEVER,
+    "DynamicQuantizeMatMul": _NEVER,
+    "MatMulIntegerToFloat": _NEVER,
     "QuantizeLinear": 19,
     "DequantizeLinear": 19,
 }
@@ -221,6 +225,8 @@ def _quantise(
             "QuantizeBias": False,
             "DedicatedQDQPair": True,
             "AddQDQPairToWeight": qdq_weights,
+            # One sample at a time: the histogram methods cannot stack samples of unequal shapes.
+            "CalibStridedMinMax": 1,
         },
     )
 
@@ -240,12 +246,18 @@ def _method(quantization: Any, options: Mapping[str, OptionValue]) -> Any:
 
 
 def _reader(calibration: Sequence[Tensors]) -> Any:
-    """Return a CalibrationDataReader over samples in memory."""
+    """Return a CalibrationDataReader over samples in memory, readable in ranges."""
     base: Any = importlib.import_module("onnxruntime.quantization").CalibrationDataReader
 
     class MemoryReader(base):  # type: ignore[misc]
         def __init__(self) -> None:
             self._samples = iter(calibration)
+
+        def __len__(self) -> int:
+            return len(calibration)
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self._samples = iter(calibration[start_index:end_index])
 
         def get_next(self) -> dict[str, Any] | None:
             sample = next(self._samples, None)
@@ -361,9 +373,3 @@ class _Collector(logging.Handler):
         message = record.getMessage()
         if "pre-processing before quantization" not in message and message not in self._said:
             self._said.append(message)
-
-
-def copy_as_is(model: OnnxModel, output: Path) -> Conversion:
-    """Write the model unchanged, as one file with its external data."""
-    shutil.copyfile(model.path, output)
-    return Conversion(())

@@ -185,9 +185,7 @@ def _relocate(main: GraphProto) -> None:
     Converters append the casts they insert to the main graph, where values of a branch or loop
     body cannot be seen.
     """
-    inner_home = {
-        name: graph for graph in list(walk_graphs(main))[1:] for name in _defined(graph)
-    }
+    inner_home = {name: graph for graph in list(walk_graphs(main))[1:] for name in _defined(graph)}
     if not inner_home:
         return
     outer = _defined(main) - inner_home.keys()
