@@ -1,1 +1,43 @@
-"""."""
+"""Outputs against references: tolerances, the comparison, and the text that explains it."""
+
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.explain import explain
+from pytest_trt.accuracy.findings import (
+    Comparison,
+    Element,
+    Finding,
+    NonFinite,
+    OutputComparison,
+    RowSpread,
+)
+from pytest_trt.accuracy.resolve import (
+    TOLERANCE_FIELDS,
+    parse_tolerance_fields,
+    parse_tolerance_lines,
+    resolve_tolerances,
+)
+from pytest_trt.accuracy.tolerance import (
+    DEFAULT_TOLERANCES,
+    NAN_POLICIES,
+    NanPolicy,
+    Tolerance,
+)
+
+__all__ = [
+    "DEFAULT_TOLERANCES",
+    "NAN_POLICIES",
+    "TOLERANCE_FIELDS",
+    "Comparison",
+    "Element",
+    "Finding",
+    "NanPolicy",
+    "NonFinite",
+    "OutputComparison",
+    "RowSpread",
+    "Tolerance",
+    "compare_outputs",
+    "explain",
+    "parse_tolerance_fields",
+    "parse_tolerance_lines",
+    "resolve_tolerances",
+]

@@ -1,0 +1,173 @@
+"""What to do about a failed comparison: one instruction, for the gravest finding."""
+
+from __future__ import annotations
+
+import math
+
+from pytest_trt.accuracy.findings import Comparison, OutputComparison
+from pytest_trt.accuracy.numbers import rounded_up
+from pytest_trt.accuracy.tolerance import Tolerance
+
+#: Up to this many times the tolerance, a difference looks like rounding rather than a defect.
+_SLIGHTLY_ABOVE = 4.0
+
+#: From this many times the tolerance on, no rounding explains a difference.
+_FAR_ABOVE = 100.0
+
+#: Kinds of findings, the one that explains the others first.
+_GRAVITY = (
+    "swapped",
+    "renamed",
+    "missing",
+    "extra",
+    "nothing compared",
+    "shape",
+    "nonfinite",
+    "dtype",
+    "mismatch",
+    "not applicable",
+    "cosine",
+    "top1",
+    "topk",
+)
+
+_BY_KIND = {
+    "swapped": "make the engine give its outputs under the names that the model has; outputs are "
+    "bound by position somewhere.",
+    "renamed": "export the model with its old output names, or renew the reference if the new name "
+    "is meant.",
+    "missing": "mark the tensor as an output of the model again, or renew the reference if the "
+    "output was removed on purpose.",
+    "extra": "renew the reference if the new output is meant, or remove it from the model.",
+    "nothing compared": "give inputs for which the model has something finite to compare, or drop "
+    "nan='ignore'.",
+    "shape": "feed both sides the same inputs, and check layout and dynamic axes of the export.",
+    "dtype": "cast the output to the model's own dtype: the values above tell whether that is all.",
+    "not applicable": "take the measure off this output; put it on one whose last axis is classes.",
+}
+
+
+def advice(comparison: Comparison, precision: str | None) -> str:
+    """Return the instruction that fits the gravest finding of a comparison that failed."""
+    found = [(finding.kind, None) for finding in comparison.findings]
+    by_output = [
+        (finding.kind, output) for output in comparison.outputs for finding in output.findings
+    ]
+    kind, output = min([*found, *by_output], key=_rank)
+    if output is not None and kind == "nonfinite":
+        return _nonfinite(output, precision)
+    if output is not None and kind == "mismatch":
+        return _mismatch(output)
+    if output is not None and kind in ("cosine", "top1", "topk"):
+        return _agreement(kind, output, precision)
+    if not comparison.outputs and kind == "nothing compared":
+        return "compare at least one output: the model, or the reference, gave none."
+    return _BY_KIND[kind]
+
+
+def _rank(found: tuple[str, OutputComparison | None]) -> tuple[int, float]:
+    kind, output = found
+    return _GRAVITY.index(kind), 0.0 if output is None else -output.used
+
+
+def _nonfinite(output: OutputComparison, precision: str | None) -> str:
+    if output.nonfinite.in_reference:
+        return (
+            "the reference computes in FP32 and is not finite itself, so look at the inputs and "
+            "the model first; if it is meant (a mask of -inf, say), set "
+            f'outputs={{"{output.name}": {{"nan": "match"}}}}.'
+        )
+    if precision in ("fp16", "int8", None):
+        which = "" if precision == "fp16" else "if the engine computes in FP16, "
+        return (
+            f"{which}values overflow beyond 65504, as squares in a normalisation or the sums of a "
+            "softmax do: keep the layers before this output in FP32."
+        )
+    return (
+        "this precision has FP32's range, so it is no plain overflow: look for memory that was "
+        "never written, a wrong input shape, or a division by zero."
+    )
+
+
+def _mismatch(output: OutputComparison) -> str:
+    rows = output.rows
+    if (
+        rows is not None
+        and rows.first > 0
+        and rows.last == rows.total - 1
+        and (rows.mismatched == rows.total - rows.first)
+    ):
+        return (
+            f"rows 0 to {rows.first - 1} agree and every later one does not: suspect how the "
+            "engine or the test handles a batch, and compare it at batch 1."
+            if rows.first > 1
+            else "row 0 agrees and every other one does not: suspect how the engine or the test "
+            "handles a batch, and compare it at batch 1."
+        )
+    exact = output.tolerance.atol == output.tolerance.rtol == 0.0
+    if output.worst_abs is None or output.dtype == "bool" or (exact and "int" in output.dtype):
+        return _exact(output)
+    if output.used <= _SLIGHTLY_ABOVE:
+        return f"if this difference is acceptable for {output.name!r}, allow it: {_paste(output)}."
+    if output.used < _FAR_ABOVE:
+        return (
+            "this is more than rounding of the last digits: keep the layers that lose precision in "
+            f"FP32, or, if the model is still good enough on real data, allow it: {_paste(output)}."
+        )
+    return (
+        "a difference of this size is hardly rounding: check that both sides get the same "
+        "preprocessed inputs, in the same batch order and layout, and the same weights."
+    )
+
+
+def _exact(output: OutputComparison) -> str:
+    pct = rounded_up(output.mismatched_pct)
+    return (
+        "such outputs are compared exactly, and near ties upstream flip them: check the scores "
+        "they come from, or, if some may flip, allow a share: "
+        f'outputs={{"{output.name}": {{"max_mismatch_pct": {min(pct, 100.0):g}}}}}.'
+    )
+
+
+def _agreement(kind: str, output: OutputComparison, precision: str | None) -> str:
+    what = "direction" if kind == "cosine" else "ranking"
+    cause = (
+        "calibrate with inputs from real use, or keep the last layers in FP32"
+        if precision == "int8"
+        else "keep the layers that lose precision in FP32"
+    )
+    return (
+        f"each element is within its tolerance, yet the {what} of {output.name!r} changed: {cause};"
+        " random inputs give near ties, so judge it on real ones."
+    )
+
+
+def _paste(output: OutputComparison) -> str:
+    """The marker's argument that would let this output pass, ready to paste."""
+    tolerance = output.tolerance
+    rtol, atol = tolerance.rtol, rounded_up(output.needed_atol)
+    # Raise the part that has to grow less; one that is 0 was set so on purpose, or is unfit.
+    if _growth(output.needed_rtol, tolerance.rtol) < _growth(output.needed_atol, tolerance.atol):
+        rtol, atol = rounded_up(output.needed_rtol), tolerance.atol
+    fields = [f'"rtol": {rtol:g}', f'"atol": {atol:g}', *_kept(tolerance)]
+    return f'outputs={{"{output.name}": {{{", ".join(fields)}}}}}'
+
+
+def _growth(needed: float, given: float) -> float:
+    return needed / given if given else math.inf
+
+
+def _kept(tolerance: Tolerance) -> list[str]:
+    """What the tolerance says beyond rtol and atol: a pasted entry must not lose it."""
+    fields: list[tuple[str, object]] = [
+        ("max_mismatch_pct", tolerance.max_mismatch_pct or None),
+        ("cosine", tolerance.cosine),
+        ("top1", tolerance.top1),
+        ("topk", tolerance.topk),
+        ("nan", None if tolerance.nan == "forbid" else tolerance.nan),
+    ]
+    return [
+        f'"{name}": "{value}"' if isinstance(value, str) else f'"{name}": {value}'
+        for name, value in fields
+        if value is not None
+    ]

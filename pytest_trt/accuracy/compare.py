@@ -1,0 +1,214 @@
+"""Outputs against their references: the verdict, and every figure that explains it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from pytest_trt.accuracy.cosine import least_cosine
+from pytest_trt.accuracy.elementwise import measure
+from pytest_trt.accuracy.findings import (
+    Comparison,
+    Element,
+    Finding,
+    NonFinite,
+    OutputComparison,
+    RowSpread,
+)
+from pytest_trt.accuracy.flat import Array, element_at
+from pytest_trt.accuracy.judge import judge
+from pytest_trt.accuracy.loading import is_number, is_text
+from pytest_trt.accuracy.peaks import Deviation, Peak
+from pytest_trt.accuracy.ranking import topk_agreement
+from pytest_trt.accuracy.structure import holds_values_of, name_findings, shape_finding
+from pytest_trt.accuracy.text import count_different
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.model import Tensors
+
+
+def compare_outputs(
+    actual: Tensors, reference: Tensors, tolerances: Mapping[str, Tolerance]
+) -> Comparison:
+    """Compare every output of a run with its reference.
+
+    An element passes when |actual - reference| <= atol + rtol * |reference| in float64, numpy's
+    rule. NaN and infinities follow the tolerance's policy and are a finding of their own.
+
+    Args:
+        actual: What the engine gave.
+        reference: What it should have given.
+        tolerances: What is allowed, for every output of the reference.
+
+    Raises:
+        ConfigurationError: An output that both sides have is without a tolerance.
+    """
+    left = {name: np.asarray(array) for name, array in actual.items()}
+    right = {name: np.asarray(array) for name, array in reference.items()}
+    shared = [name for name in right if name in left]
+    for name in shared:
+        if name not in tolerances:
+            raise ConfigurationError(
+                f"no tolerance is given for output {name!r}; "
+                f"given: {', '.join(map(repr, tolerances)) or 'none'}.",
+                fix="resolve the tolerances from the same model that gave the outputs.",
+            )
+    outputs = tuple(
+        compare_output(name, left[name], right[name], tolerances[name]) for name in shared
+    )
+    swapped = tuple(_swapped(outputs, left, right))
+    return Comparison(outputs, (*name_findings(left, right), *swapped))
+
+
+def compare_output(
+    name: str, actual: Array, reference: Array, tolerance: Tolerance
+) -> OutputComparison:
+    """Compare one output with its reference: structure first, values where that allows it.
+
+    Values are also compared where only the dtype differs, to tell a cast from a wrong result.
+    """
+    blank = OutputComparison(
+        name=name,
+        dtype=actual.dtype.name,
+        shape=actual.shape,
+        size=actual.size,
+        tolerance=tolerance,
+    )
+    findings = [found] if (found := shape_finding(actual.shape, reference.shape)) else []
+    texts = is_text(actual.dtype) and is_text(reference.dtype)
+    if not texts and _native(actual) != _native(reference):
+        text = f"dtype {actual.dtype.name} where the reference has {reference.dtype.name}."
+        findings.append(Finding("dtype", text))
+    numbers = is_number(actual.dtype) and is_number(reference.dtype)
+    if actual.shape != reference.shape or not (texts or numbers):
+        if not findings:
+            text = f"elements of dtype {actual.dtype.name} cannot be compared."
+            findings.append(Finding("not applicable", text))
+        return dataclasses.replace(blank, findings=tuple(findings))
+    if texts:
+        measured = _measured_text(blank, actual, reference)
+    else:
+        measured = _with_agreement(_measured(blank, actual, reference), actual, reference)
+    return dataclasses.replace(measured, findings=(*findings, *judge(measured)))
+
+
+def _native(array: Array) -> np.dtype[np.generic]:
+    # Byte order is a matter of storage; a file may hold the other one.
+    return array.dtype.newbyteorder("=") if array.dtype.isbuiltin == 1 else array.dtype
+
+
+def _measured_text(blank: OutputComparison, actual: Array, reference: Array) -> OutputComparison:
+    different, first = count_different(actual, reference)
+    worst = None
+    if different:
+        index, left = element_at(actual, first)
+        worst = Element(float("inf"), index, left, element_at(reference, first)[1])
+    return dataclasses.replace(blank, compared=blank.size, mismatched=different, worst_used=worst)
+
+
+def _measured(blank: OutputComparison, actual: Array, reference: Array) -> OutputComparison:
+    tolerance = blank.tolerance
+    found = measure(actual, reference, rtol=tolerance.rtol, atol=tolerance.atol)
+
+    def element(peak: Peak) -> Element | None:
+        if peak.index < 0:
+            return None
+        index, value = element_at(actual, peak.index)
+        return Element(peak.value, index, value, element_at(reference, peak.index)[1])
+
+    return dataclasses.replace(
+        blank,
+        compared=found.compared,
+        mismatched=found.mismatched,
+        worst_abs=element(found.worst_abs),
+        worst_rel=element(found.worst_rel),
+        worst_used=element(found.worst_used),
+        needed_atol=found.needed_atol,
+        needed_rtol=found.needed_rtol,
+        nonfinite=_nonfinite(found, actual, reference),
+        rows=_rows(found),
+    )
+
+
+def _with_agreement(
+    measured: OutputComparison, actual: Array, reference: Array
+) -> OutputComparison:
+    """Add the whole-output measures that the tolerance asks for and that make sense here."""
+    tolerance = measured.tolerance
+    if tolerance.cosine is tolerance.top1 is tolerance.topk is None:
+        return measured
+    if not actual.ndim or not actual.size or {actual.dtype.kind, reference.dtype.kind} & {"b", "c"}:
+        return measured
+    cosine = top1 = topk = None
+    if tolerance.cosine is not None:
+        cosine = least_cosine(actual, reference)
+    if tolerance.top1 is not None:
+        top1 = topk_agreement(actual, reference, 1, tolerance.nan)
+    if tolerance.topk is not None and tolerance.topk[0] <= actual.shape[-1]:
+        topk = topk_agreement(actual, reference, tolerance.topk[0], tolerance.nan)
+    return dataclasses.replace(measured, cosine=cosine, top1=top1, topk=topk)
+
+
+def _nonfinite(found: Deviation, actual: Array, reference: Array) -> NonFinite:
+    tally = found.nonfinite
+    if not tally.positions:
+        return NonFinite()
+
+    def element(flat_index: int) -> Element | None:
+        if flat_index < 0:
+            return None
+        index, value = element_at(actual, flat_index)
+        return Element(float("nan"), index, value, element_at(reference, flat_index)[1])
+
+    return NonFinite(
+        actual_nan=tally.actual[0],
+        actual_pos_inf=tally.actual[1],
+        actual_neg_inf=tally.actual[2],
+        reference_nan=tally.reference[0],
+        reference_pos_inf=tally.reference[1],
+        reference_neg_inf=tally.reference[2],
+        positions=tally.positions,
+        disagreeing=tally.disagreeing,
+        first=element(tally.first),
+        first_disagreeing=element(tally.first_disagreeing),
+    )
+
+
+def _rows(found: Deviation) -> RowSpread | None:
+    mismatched = np.flatnonzero(found.mismatched_rows)
+    if not mismatched.size:
+        return None
+    return RowSpread(
+        total=found.mismatched_rows.size,
+        mismatched=mismatched.size,
+        first=int(mismatched[0]),
+        last=int(mismatched[-1]),
+    )
+
+
+def _swapped(
+    outputs: tuple[OutputComparison, ...],
+    actual: Mapping[str, Array],
+    reference: Mapping[str, Array],
+) -> Iterator[Finding]:
+    """Find pairs of failing outputs that hold each other's values."""
+    failing = [output for output in outputs if output.mismatched and not output.passed]
+    numeric = [output for output in failing if is_number(actual[output.name].dtype)]
+    for one, other in itertools.combinations(numeric, 2):
+        if all(
+            holds_values_of(
+                actual[mine.name],
+                reference[theirs.name],
+                theirs.tolerance.rtol,
+                theirs.tolerance.atol,
+            )
+            for mine, theirs in ((one, other), (other, one))
+        ):
+            yield Finding(
+                "swapped",
+                f"outputs {one.name!r} and {other.name!r} hold each other's values: each is within "
+                "the tolerance of the other's reference.",
+            )

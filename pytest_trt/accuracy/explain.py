@@ -1,0 +1,163 @@
+"""A comparison told to the person who must act: what differs, where, by how much, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_trt.accuracy.advice import advice
+from pytest_trt.accuracy.findings import Comparison, Element, OutputComparison
+from pytest_trt.accuracy.numbers import count, figure, rounded_up, scalar, share
+from pytest_trt.accuracy.tolerance import Tolerance
+
+#: dtypes, by how their names begin, for which a tolerance above zero is an answer.
+_FLOATING = ("float", "bfloat", "complex")
+
+
+def explain(comparison: Comparison, *, subject: str, precision: str | None = None) -> list[str]:
+    """Return the failure text: the failing outputs in full, one line for each that passes, a fix.
+
+    Args:
+        comparison: What was found.
+        subject: What was compared, to begin the text with: "run 2 of 3, fp16 on sm86".
+        precision: The engine's precision, where known: the advice on overflow depends on it.
+    """
+    failed = [output for output in comparison.outputs if not output.passed]
+    passed = [output for output in comparison.outputs if output.passed]
+    lines = [_headline(comparison, len(failed), subject)]
+    lines += [f"  {finding.text}" for finding in comparison.findings]
+    for output in failed:
+        lines += _failing(output)
+    lines += [f"  {_passing(output)}" for output in passed]
+    if not comparison.passed:
+        lines.append(f"Fix: {advice(comparison, precision)}")
+    return lines
+
+
+def _headline(comparison: Comparison, failed: int, subject: str) -> str:
+    total = len(comparison.outputs)
+    if comparison.passed:
+        return f"{subject}: {count(total, 'output')} agree with the reference."
+    if failed:
+        return f"{subject}: {failed} of {count(total, 'output')} differ from the reference."
+    return f"{subject}: the outputs are not those of the reference."
+
+
+def _failing(output: OutputComparison) -> Iterator[str]:
+    yield f"  {output.name}: {output.dtype}{list(output.shape)}"
+    for finding in output.findings:
+        yield f"    {finding.text}"
+    if output.worst_used is None:
+        return
+    yield from _elements(output)
+    if output.rows is not None:
+        yield f"    {_rows(output)}"
+    yield from _needed(output)
+
+
+def _elements(output: OutputComparison) -> Iterator[str]:
+    worst = output.worst_used
+    yield f"    allowed: {_allowed(output.tolerance)}"
+    if worst is not None and output.worst_abs is None:
+        yield f"    first difference {_where(worst)}"
+        return
+    if output.worst_abs is not None:
+        yield _worst(output, "absolute", output.worst_abs)
+    if output.worst_rel is not None:
+        yield _worst(output, "relative", output.worst_rel)
+    elif output.worst_abs is not None:
+        yield "    no relative difference: the reference is 0 wherever they differ"
+    others = [e.index for e in (output.worst_abs, output.worst_rel) if e is not None]
+    if worst is not None and worst.index not in others and worst.value > 1.0:
+        yield f"    furthest beyond its tolerance, {figure(worst.value)} times it, {_where(worst)}"
+
+
+def _allowed(tolerance: Tolerance) -> str:
+    if tolerance.atol == tolerance.rtol == 0.0:
+        return f"no difference  ({tolerance.origin})"
+    return (
+        f"|actual - reference| <= {figure(tolerance.atol)} + {figure(tolerance.rtol)} * "
+        f"|reference|  ({tolerance.origin})"
+    )
+
+
+def _worst(output: OutputComparison, which: str, element: Element) -> str:
+    """The line of the worst absolute or relative difference, with what was allowed there."""
+    tolerance = output.tolerance
+    magnitude = abs(_number(element.reference))
+    allowed = tolerance.atol + tolerance.rtol * magnitude
+    if which == "relative":
+        allowed = allowed / magnitude if magnitude else allowed
+    return (
+        f"    worst {which} difference {figure(element.value)} {_where(element)}, "
+        f"allowed {figure(allowed)}"
+    )
+
+
+def _where(element: Element) -> str:
+    actual, reference = scalar(element.actual), scalar(element.reference)
+    if actual == reference:
+        # Four digits hide a difference in the fifth.
+        actual, reference = repr(element.actual), repr(element.reference)
+    place = f"at {list(element.index)} " if element.index else ""
+    return f"{place}(actual {actual}, reference {reference})"
+
+
+def _number(value: object) -> complex:
+    return value if isinstance(value, int | float | complex) else 0.0
+
+
+def _rows(output: OutputComparison) -> str:
+    rows = output.rows
+    assert rows is not None
+    if rows.mismatched == rows.total:
+        return f"mismatches are in all {count(rows.total, 'row')} along axis 0"
+    span = f"row {rows.first}"
+    if rows.mismatched > 1:
+        solid = rows.last - rows.first + 1 == rows.mismatched
+        span = (
+            f"rows {rows.first} to {rows.last}"
+            if solid
+            else (f"{rows.mismatched:,} rows from {rows.first} to {rows.last}")
+        )
+    return f"mismatches are in {span} of {rows.total:,} along axis 0; the others agree"
+
+
+def _needed(output: OutputComparison) -> Iterator[str]:
+    tolerance = output.tolerance
+    if not output.mismatched or output.worst_abs is None:
+        return
+    if tolerance.atol == tolerance.rtol == 0.0 and not output.dtype.startswith(_FLOATING):
+        return
+    text = f"atol={figure(rounded_up(output.needed_atol, 4))} at rtol={figure(tolerance.rtol)}"
+    if output.needed_rtol < float("inf"):
+        text += f", or rtol={figure(rounded_up(output.needed_rtol, 4))} at atol={figure(tolerance.atol)}"
+    what = (
+        "under which every element passes"
+        if tolerance.max_mismatch_pct
+        else ("that would have passed")
+    )
+    yield f"    the smallest tolerance {what}: {text}"
+
+
+def _passing(output: OutputComparison) -> str:
+    if not output.size:
+        return f"{output.name}: passed, but it has no elements ({list(output.shape)})"
+    parts = [f"{share(100.0 * output.used)} of the tolerance used"]
+    if output.worst_abs is None:
+        parts = ["equal in every element"]
+    if output.mismatched:
+        allowed = output.tolerance.max_mismatch_pct
+        parts = [f"{share(output.mismatched_pct)} of the elements beyond it, {allowed:g}% may be"]
+    parts += [
+        f"{name} {value:.4g}"
+        for name, value in (
+            ("cosine", output.cosine),
+            ("top1", output.top1),
+            (f"top{(output.tolerance.topk or (0,))[0]}", output.topk),
+        )
+        if value is not None
+    ]
+    if output.nonfinite.positions:
+        verb = "left out" if output.tolerance.nan == "ignore" else "the same on both sides"
+        parts.append(f"{count(output.nonfinite.positions, 'non-finite position')} {verb}")
+    return f"{output.name}: passed, {', '.join(parts)}"

@@ -1,0 +1,45 @@
+"""Numbers as messages show them: enough digits to act on, no more."""
+
+from __future__ import annotations
+
+import math
+
+
+def figure(value: float) -> str:
+    """Return a number with up to four significant digits."""
+    return f"{value:.4g}"
+
+
+def scalar(value: object) -> str:
+    """Return one tensor element: floats shortened, everything else as it is."""
+    if isinstance(value, bool | int | str):
+        return repr(value)
+    if isinstance(value, complex):
+        return f"{value:.4g}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def share(pct: float) -> str:
+    """Return a percentage, never rounded to 0% or 100% when it is neither."""
+    if 0.0 < pct < 0.01:
+        return "under 0.01%"
+    if 99.9 < pct < 100.0:
+        return "over 99.9%"
+    return f"{pct:.3g}%"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun, e.g. "1 element" or "1,000 elements"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def rounded_up(value: float, digits: int = 2) -> float:
+    """Return the next number of so many significant digits that is not smaller."""
+    if value <= 0.0 or not math.isfinite(value):
+        return value
+    exponent = math.floor(math.log10(value)) - digits + 1
+    steps = math.floor(value / 10.0**exponent)
+    # Division rounds either way; the decimal text decides.
+    while (rounded := float(f"{steps}e{exponent}")) < value:
+        steps += 1
+    return rounded

@@ -1,0 +1,196 @@
+"""Which tolerance holds for which output: its own > the marker's > the ini table's > a default."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, STEP_BY_DTYPE, Tolerance
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.model import TensorSpec
+
+#: What a marker, an entry of its `outputs`, or an ini line may say.
+TOLERANCE_FIELDS = tuple(
+    field.name for field in dataclasses.fields(Tolerance) if field.name != "origin"
+)
+
+_EXACT_DTYPES = ("int", "uint", "bool", "string")
+
+
+def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[str, object]:
+    """Return the fields of one level, checked without knowing the model's outputs.
+
+    Args:
+        mapping: Fields of `Tolerance` by name; a list for `topk` becomes a tuple.
+        where: What the user wrote it on, for messages: "marker trt_consistency on test_x".
+
+    Raises:
+        ConfigurationError: An unknown field, a value out of range, or one of rtol and atol alone.
+    """
+    fields = dict(mapping)
+    for name in fields:
+        if name not in TOLERANCE_FIELDS:
+            raise ConfigurationError(
+                f"{where}: {name!r} is no field of a tolerance.",
+                fix=_choices(name, TOLERANCE_FIELDS),
+            )
+    _check_pair(fields, where)
+    if isinstance(fields.get("topk"), list):
+        fields["topk"] = tuple(cast("list[object]", fields["topk"]))
+    try:
+        _build({"rtol": 0.0, "atol": 0.0, **fields})
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error.message}", fix=error.fix) from error
+    return fields
+
+
+def parse_tolerance_lines(lines: Iterable[str], where: str) -> dict[str, dict[str, object]]:
+    """Return the ini table by precision, from lines such as ``fp16: rtol=2e-2 atol=1e-2``.
+
+    A `topk` is written ``topk=5:0.9``. Lines that are empty or start with # are skipped.
+
+    Raises:
+        ConfigurationError: A line without a known precision, or with a field that is not valid.
+    """
+    table: dict[str, dict[str, object]] = {}
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        precision, _, rest = (part.strip() for part in text.partition(":"))
+        _check_precision(precision, f"{where}, line {text!r}")
+        words = rest.replace(",", " ").split()
+        fields = dict(_parse_word(word, f"{where}, line {text!r}") for word in words)
+        table[precision] = parse_tolerance_fields(fields, f"{where}, line {text!r}")
+    return table
+
+
+def resolve_tolerances(
+    outputs: Sequence[TensorSpec],
+    *,
+    precision: str,
+    marker: Mapping[str, object],
+    per_output: Mapping[str, Mapping[str, object]],
+    ini: Mapping[str, Mapping[str, object]],
+) -> dict[str, Tolerance]:
+    """Return the tolerance of every output.
+
+    Each field comes from the first level that gives it: the output's own entry, the marker, the ini
+    table's row for this precision, the default. rtol and atol count as one field. Outputs of
+    integers, booleans and strings are compared exactly and take only what their own entry says.
+
+    Args:
+        outputs: The model's outputs.
+        precision: The engine's precision, a key of `DEFAULT_TOLERANCES`.
+        marker: Fields given on the marker for all outputs.
+        per_output: Fields given on the marker by output name.
+        ini: Fields given in the ini table by precision.
+
+    Raises:
+        ConfigurationError: An unknown output, field or precision, or a value that is not valid.
+    """
+    _check_precision(precision, "tolerances")
+    names = [spec.name for spec in outputs]
+    for name in per_output:
+        if name not in names:
+            raise ConfigurationError(
+                f"a tolerance is given for output {name!r}, which the model does not have.",
+                fix=_choices(name, names),
+            )
+    for row in ini:
+        _check_precision(row, "ini trt_tolerances")
+    common = [
+        ("marker", parse_tolerance_fields(marker, "marker")),
+        (
+            "ini trt_tolerances",
+            parse_tolerance_fields(ini.get(precision, {}), f"ini trt_tolerances, {precision}"),
+        ),
+    ]
+    resolved = {}
+    for spec in outputs:
+        where = f"output {spec.name!r} on the marker"
+        own = (where, parse_tolerance_fields(per_output.get(spec.name, {}), where))
+        exact = spec.dtype.startswith(_EXACT_DTYPES)
+        default = _EXACT if exact else _default(precision, spec.dtype)
+        resolved[spec.name] = _layered([own] if exact else [own, *common], default)
+    return resolved
+
+
+_EXACT = Tolerance(rtol=0.0, atol=0.0, origin="integers are exact")
+
+
+def _default(precision: str, dtype: str) -> Tolerance:
+    default = DEFAULT_TOLERANCES[precision]
+    step = STEP_BY_DTYPE.get(dtype, 0.0)
+    if step <= default.rtol:
+        return default
+    return dataclasses.replace(
+        default, rtol=step, origin=f"{default.origin}, widened to one step of {dtype}"
+    )
+
+
+def _layered(levels: Sequence[tuple[str, Mapping[str, object]]], default: Tolerance) -> Tolerance:
+    """Merge levels, strongest first, over a default."""
+    fields: dict[str, object] = {"origin": default.origin, **_fields_of(default)}
+    for where, level in reversed(levels):
+        fields.update(level)
+        if "rtol" in level:
+            fields["origin"] = where
+    return _build(fields)
+
+
+def _fields_of(tolerance: Tolerance) -> dict[str, object]:
+    return {name: getattr(tolerance, name) for name in TOLERANCE_FIELDS}
+
+
+def _build(fields: Mapping[str, object]) -> Tolerance:
+    # The constructor checks every value at run time, so the unchecked types end here.
+    return Tolerance(**fields)  # type: ignore[arg-type]
+
+
+def _check_pair(fields: Mapping[str, object], where: str) -> None:
+    given = [name for name in ("rtol", "atol") if name in fields]
+    if len(given) != 1:
+        return
+    (name,) = given
+    other = "atol" if name == "rtol" else "rtol"
+    raise ConfigurationError(
+        f"{where}: {name}={fields[name]!r} is given without {other}. The two are added, so {name} "
+        f"alone would silently be mixed with a default {other} that nobody chose.",
+        fix=f"give both; {other}=0 switches that part off.",
+    )
+
+
+def _check_precision(precision: str, where: str) -> None:
+    if precision not in DEFAULT_TOLERANCES:
+        raise ConfigurationError(
+            f"{where}: {precision!r} is no known precision.",
+            fix=_choices(precision, DEFAULT_TOLERANCES),
+        )
+
+
+def _parse_word(word: str, where: str) -> tuple[str, object]:
+    name, equals, text = word.partition("=")
+    try:
+        if not equals:
+            raise ValueError(word)
+        if name == "nan":
+            return name, text
+        if name == "topk":
+            k, _, share = text.partition(":")
+            return name, (int(k), float(share))
+        return name, float(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"{where}: {word!r} is not a field and its value.",
+            fix="write it like rtol=1e-2, nan=match or topk=5:0.9.",
+        ) from None
+
+
+def _choices(given: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(given, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(names) or 'none'}."

@@ -1,0 +1,101 @@
+"""The set of outputs and their shapes: what is checked before any value is looked at."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pytest_trt.accuracy.findings import Finding
+from pytest_trt.accuracy.flat import Array
+
+#: Elements looked at, evenly spread, to tell whether one output holds another's values.
+_SAMPLE = 4096
+
+
+def name_findings(
+    actual: Mapping[str, Array], reference: Mapping[str, Array]
+) -> tuple[Finding, ...]:
+    """Return what is wrong with the set of outputs: missing, extra, probably renamed, or none."""
+    missing = [name for name in reference if name not in actual]
+    extra = [name for name in actual if name not in reference]
+    findings = []
+    for name in list(missing):
+        new = _renamed_to(name, reference[name], extra, actual)
+        if new is None:
+            continue
+        missing.remove(name)
+        extra.remove(new)
+        findings.append(
+            Finding(
+                "renamed",
+                f"output {name!r} of the reference is missing and the engine gives {new!r} with "
+                f"the same shape and dtype ({_describe(actual[new])}): probably renamed.",
+            )
+        )
+    has = ", ".join(map(repr, actual)) or "none"
+    findings += [
+        Finding(
+            "missing",
+            f"output {name!r} ({_describe(reference[name])}) of the reference is "
+            f"missing; the engine gives {has}.",
+        )
+        for name in missing
+    ]
+    wants = ", ".join(map(repr, reference)) or "none"
+    findings += [
+        Finding(
+            "extra",
+            f"output {name!r} ({_describe(actual[name])}) is not in the reference, "
+            f"which has {wants}.",
+        )
+        for name in extra
+    ]
+    if not any(name in actual for name in reference):
+        findings.append(Finding("nothing compared", "no output was compared with a reference."))
+    return tuple(findings)
+
+
+def _renamed_to(
+    name: str, expected: Array, candidates: Sequence[str], actual: Mapping[str, Array]
+) -> str | None:
+    """The only extra output that looks like a missing one, or the closest name among several."""
+    alike = [
+        other
+        for other in candidates
+        if actual[other].shape == expected.shape and actual[other].dtype == expected.dtype
+    ]
+    if len(alike) > 1:
+        alike = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)
+    return alike[0] if alike else None
+
+
+def shape_finding(actual: tuple[int, ...], reference: tuple[int, ...]) -> Finding | None:
+    """Return how two shapes differ, or None when they are equal."""
+    if actual == reference:
+        return None
+    text = f"shape {list(actual)} where the reference has {list(reference)}"
+    if len(actual) == len(reference) and actual[1:] == reference[1:]:
+        text += f": only axis 0, the batch as a rule, differs ({actual[0]} and {reference[0]})"
+    elif [dim for dim in actual if dim != 1] == [dim for dim in reference if dim != 1]:
+        text += ": they differ only in axes of length 1"
+    elif sorted(actual) == sorted(reference):
+        text += ": the same lengths in another order, as a transposed layout (NHWC, NCHW) has"
+    elif np.prod(actual, dtype=object) == np.prod(reference, dtype=object):
+        text += ": as many elements, reshaped"
+    return Finding("shape", f"{text}.")
+
+
+def holds_values_of(actual: Array, reference: Array, rtol: float, atol: float) -> bool:
+    """Whether a sample of an output lies within the tolerance of another output's reference."""
+    if actual.shape != reference.shape or actual.dtype != reference.dtype or not actual.size:
+        return False
+    places = np.unique(np.linspace(0, actual.size - 1, _SAMPLE).astype(np.intp))
+    index = np.unravel_index(places, actual.shape)
+    left, right = (side[index].astype(np.complex128) for side in (actual, reference))
+    return bool(np.isclose(left, right, rtol=rtol, atol=atol, equal_nan=True).all())
+
+
+def _describe(array: Array) -> str:
+    return f"{array.dtype.name}{list(array.shape)}"

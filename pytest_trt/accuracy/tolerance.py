@@ -1,0 +1,150 @@
+"""How far an output may be from its reference: the value, and the defaults by precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
+
+from pytest_trt.errors import ConfigurationError
+
+#: What happens with NaN and infinities: `forbid` fails on any, `match` lets them be where the
+#: reference has the same kind, `ignore` leaves those positions out.
+NanPolicy: TypeAlias = Literal["forbid", "match", "ignore"]
+
+NAN_POLICIES: tuple[NanPolicy, ...] = get_args(NanPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far one output may be from its reference.
+
+    An element passes when ``|actual - reference| <= atol + rtol * |reference|`` in float64: numpy's
+    rule (`numpy.isclose`), asymmetric, with the reference on the right.
+
+    Attributes:
+        rtol: Allowed difference as a share of |reference|.
+        atol: Allowed difference in the output's own unit.
+        nan: What happens with NaN and infinities, one of `NAN_POLICIES`.
+        max_mismatch_pct: Percentage of the compared elements that may exceed rtol and atol.
+        cosine: Least cosine similarity, of every row along axis 0. None: not checked.
+        top1: Least share of rows (last axis) whose largest element is where the reference has its
+            largest. None: not checked.
+        topk: k, and the least mean share of the k largest elements of a row (last axis) that are
+            among the reference's k largest. None: not checked.
+        origin: Where rtol and atol come from, for the reader of a report.
+
+    Raises:
+        ConfigurationError: A value is not a number, not finite, or outside its range.
+    """
+
+    rtol: float
+    atol: float
+    nan: NanPolicy = "forbid"
+    max_mismatch_pct: float = 0.0
+    cosine: float | None = None
+    top1: float | None = None
+    topk: tuple[int, float] | None = None
+    origin: str = "given in code"
+
+    def __post_init__(self) -> None:
+        _check_number("rtol", self.rtol, least=0.0)
+        _check_number("atol", self.atol, least=0.0)
+        _check_number("max_mismatch_pct", self.max_mismatch_pct, least=0.0, most=100.0)
+        if self.cosine is not None:
+            _check_number("cosine", self.cosine, least=-1.0, most=1.0)
+        if self.top1 is not None:
+            _check_number("top1", self.top1, least=0.0, most=1.0)
+        if self.topk is not None:
+            _check_topk(self.topk)
+        if self.nan not in NAN_POLICIES:
+            raise ConfigurationError(
+                f"nan={self.nan!r} is not a policy for NaN and infinities.",
+                fix=f"use one of {', '.join(map(repr, NAN_POLICIES))}.",
+            )
+
+    @property
+    def allowance(self) -> str:
+        """The two figures in the notation of the marker, e.g. ``atol=0.01, rtol=0.01``."""
+        return f"atol={self.atol:g}, rtol={self.rtol:g}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields as JSON-simple data."""
+        return {
+            "rtol": self.rtol,
+            "atol": self.atol,
+            "nan": self.nan,
+            "max_mismatch_pct": self.max_mismatch_pct,
+            "cosine": self.cosine,
+            "top1": self.top1,
+            "topk": None if self.topk is None else list(self.topk),
+            "origin": self.origin,
+        }
+
+
+def _check_number(name: str, value: object, *, least: float, most: float = math.inf) -> None:
+    wanted = (
+        f"a finite number of at least {least:g}"
+        if most == math.inf
+        else (f"a number from {least:g} to {most:g}")
+    )
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not least <= value <= most
+    ):
+        raise ConfigurationError(f"{name}={value!r} is not {wanted}.", fix=f"give {name} {wanted}.")
+
+
+def _check_topk(topk: object) -> None:
+    if not isinstance(topk, tuple) or len(topk) != 2:
+        raise ConfigurationError(
+            f"topk={topk!r} is not a pair of k and the least share.",
+            fix="write topk=(5, 0.9): 90% of the five largest elements must agree.",
+        )
+    k, share = topk
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise ConfigurationError(
+            f"topk={topk!r}: k={k!r} is not a whole number of at least 1.",
+            fix="write topk=(5, 0.9): k first, then the least share.",
+        )
+    _check_number("the share in topk", share, least=0.0, most=1.0)
+
+
+#: rtol and atol for floating-point outputs by the engine's precision, where nobody said anything.
+#: A default is a starting point: it catches engines that are wrong, not every loss of quality.
+DEFAULT_TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
+    {
+        #: Both sides compute in FP32 and differ by the order of their sums. The published figures
+        #: are rtol 1e-3 with atol 1e-3 (NVIDIA aitune, TENSORRT_FP32, because SM120 differs by
+        #: 3e-4) and rtol 1e-3 with atol 1e-4 (tensorrt-upgrade-guard, FP32); the stricter is ours.
+        "fp32": Tolerance(rtol=1e-3, atol=1e-4, origin="default for fp32"),
+        #: TF32 multiplies with FP16's 10-bit mantissa and adds in FP32. Measured on an H200: 0.12
+        #: for a ResNet-50 whose largest output is 114, i.e. 1e-3 of it and a fifth of what FP16
+        #: gave. No published elementwise figure: half of FP16's rtol and a fifth of its atol.
+        "tf32": Tolerance(rtol=5e-3, atol=2e-3, origin="default for tf32"),
+        #: tensorrt-upgrade-guard's ceiling for FP16. Measured on an H200: 0.61 of 114 for the same
+        #: ResNet-50 (5e-3 of the largest output), 1.2e-3 of 1.9 for a small CNN.
+        "fp16": Tolerance(rtol=1e-2, atol=1e-2, origin="default for fp16"),
+        #: Our own choice, published for Q/DQ is only 1e-2 against a reference that is quantised
+        #: too. Against FP32, every quantised tensor is rounded by up to 0.4% of its range (half of
+        #: 1/127), which adds up over layers. Elementwise this is coarse: top1, topk or cosine on
+        #: the output that matters says more about an INT8 engine.
+        "int8": Tolerance(rtol=1e-1, atol=1e-1, origin="default for int8"),
+    }
+)
+
+#: Element types coarser than the fp32 default: one step between neighbours, relative to the value
+#: (2 to the minus mantissa bits). An output of such a type cannot agree better than that.
+STEP_BY_DTYPE: Mapping[str, float] = MappingProxyType(
+    {
+        "bfloat16": 2.0**-7,
+        "float8e4m3fn": 2.0**-3,
+        "float8e4m3fnuz": 2.0**-3,
+        "float8e5m2": 2.0**-2,
+        "float8e5m2fnuz": 2.0**-2,
+    }
+)
