@@ -10,7 +10,7 @@ CPU = "cpu"
 
 #: Cards that people know an architecture by.
 #: Source: NVIDIA, "CUDA GPU Compute Capability", https://developer.nvidia.com/cuda-gpus
-_EXAMPLES = {
+EXAMPLES = {
     "sm70": "V100",
     "sm72": "Jetson Xavier",
     "sm75": "T4, RTX 20 series",
@@ -25,6 +25,10 @@ _EXAMPLES = {
     "sm120": "RTX 50 series, RTX PRO Blackwell",
     "sm121": "DGX Spark",
 }
+
+#: What TensorRT-RTX can build for, in the order of the bits in its plans' mask.
+#: Source: members of `tensorrt_rtx.ComputeCapability`, 1.4 to 1.7 (SM121 since 1.5).
+RTX_ARCHS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 
 _FORMS = re.compile(r"(?:(?:sm_?)?(?P<digits>\d{2,3})|(?P<major>\d{1,2})\.(?P<minor>\d))a?")
 
@@ -82,5 +86,5 @@ def compute_capability(arch: str) -> tuple[int, int]:
 
 def described(arch: str) -> str:
     """Return an architecture with cards that have it: "sm86 (A10, A40, RTX 30 series)"."""
-    examples = _EXAMPLES.get(arch)
+    examples = EXAMPLES.get(arch)
     return f"{arch} ({examples})" if examples else arch

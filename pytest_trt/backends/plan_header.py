@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_trt.backends.arch import RTX_ARCHS
 from pytest_trt.errors import EngineLoadError
 
 _COMMON = struct.Struct("<4sIQQ4B")
@@ -23,10 +24,6 @@ _RTX = struct.Struct("<4sQ")
 _READ_BYTES = 1 << 20
 
 _PRODUCTS = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
-
-#: Bit n of TensorRT-RTX's mask. A mask set by default ends with a bit that means "later ones too",
-#: so bits beyond the last name are not taken for architectures.
-_RTX_ARCHS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 
 _REBUILD = "build it again: `pytest-trt cache clear`, or copy the plan again if it came from afar."
 
@@ -109,7 +106,8 @@ def _rtx_archs(head: bytes) -> tuple[str, ...] | None:
     magic, mask = _RTX.unpack_from(head, _COMMON.size)
     if _PRODUCTS.get(magic) != "TensorRT-RTX":
         return None
-    return tuple(arch for bit, arch in enumerate(_RTX_ARCHS) if mask >> bit & 1)
+    # A mask set by default ends with a bit that means "later ones too": higher bits have no name.
+    return tuple(arch for bit, arch in enumerate(RTX_ARCHS) if mask >> bit & 1)
 
 
 def _metadata_bytes(start: bytes) -> int:

@@ -1,0 +1,218 @@
+"""ONNX to plan, the same for TensorRT 8.6 to 11 and TensorRT-RTX.
+
+The vendor module is an argument, and what differs between versions is asked for by attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger, progress_monitor
+from pytest_trt.backends.trt_options import apply_builder_options
+from pytest_trt.engine.protocols import Progress
+from pytest_trt.engine.spec import OptionValue
+from pytest_trt.errors import ConfigurationError, EngineBuildError
+from pytest_trt.model import Profile, ShapeRange, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """What to build, in the builder's own terms.
+
+    Attributes:
+        version: Product and version as messages name them.
+        model_name: File name of the user's model, for messages.
+        source: The ONNX file to parse: the model, or its conversion.
+        output: Where the plan goes.
+        profiles: Optimisation profiles, in order.
+        flags: Members of BuilderFlag to set: "FP16", "INT8".
+        tf32: Whether FP32 may be computed in TF32.
+        options: Builder options by name.
+        compute_capabilities: Members of ComputeCapability to build for; empty for TensorRT.
+    """
+
+    version: str
+    model_name: str
+    source: Path
+    output: Path
+    profiles: Sequence[Profile] = ()
+    flags: Sequence[str] = ()
+    tf32: bool = False
+    options: Mapping[str, OptionValue] | None = None
+    compute_capabilities: Sequence[str] = ()
+
+
+def has_weak_types(trt: Any) -> bool:
+    """Whether builder flags choose the precision; else the types in the model do."""
+    return hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
+
+
+def build_plan(trt: Any, plan: BuildPlan, progress: Progress) -> tuple[str, ...]:
+    """Build a plan and write it; return the last lines that the builder logged.
+
+    Raises:
+        ConfigurationError: An option or a profile is not for this builder or model.
+        EngineBuildError: The parser or the builder refused the model.
+    """
+    with log_tail(trt) as tail:
+        builder = trt.Builder(process_logger(trt))
+        network = builder.create_network(_network_flags(trt))
+        progress(f"parsing {plan.source.name}")
+        parser = _parsed(trt, network, plan, tail)
+        config = builder.create_builder_config()
+        _configure(trt, config, plan)
+        _add_profiles(builder, network, config, plan)
+        monitor = progress_monitor(trt, progress, tail)
+        if monitor is not None:
+            config.progress_monitor = monitor
+        serialized = builder.build_serialized_network(network, config)
+        tail.raise_pending()
+        del parser  # the network refers to weights that it owns
+        if serialized is None:
+            raise EngineBuildError(
+                f"{plan.version} could not build {plan.model_name}.",
+                fix="the log names the layer; keep it in another precision, change it in the "
+                "model, or lower what the options ask for.",
+                log_tail=tail.lines,
+            )
+        # By buffer: a memoryview of it has the wrong item format.
+        with plan.output.open("wb") as file:
+            file.write(serialized)
+        return tail.lines
+
+
+def _network_flags(trt: Any) -> int:
+    """8.6 needs explicit batch; 11 has no such member, and gave its bit another meaning."""
+    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
+    return 0 if explicit is None else 1 << int(explicit)
+
+
+def _parsed(trt: Any, network: Any, plan: BuildPlan, tail: LogTail) -> Any:
+    parser = trt.OnnxParser(network, process_logger(trt))
+    parsed = parser.parse_from_file(str(plan.source))
+    tail.raise_pending()
+    if not parsed:
+        errors = [_told(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise EngineBuildError(
+            f"{plan.version} cannot parse {plan.model_name}: "
+            f"{'; '.join(errors) or 'the parser gives no reason'}",
+            fix="export the model without what it names, or build a plugin for it.",
+            log_tail=tail.lines,
+        )
+    if network.num_outputs == 0:
+        raise EngineBuildError(
+            f"{plan.model_name} has no outputs after parsing, so there is nothing to build.",
+            fix="export a model with at least one graph output.",
+            log_tail=tail.lines,
+        )
+    return parser
+
+
+def _told(error: Any) -> str:
+    """Return a parser error; 8.6 knows the index of a node, later versions its name."""
+    name = getattr(error, "node_name", None)
+    operator = getattr(error, "node_operator", None)
+    where = f"node #{error.node()}" if name is None else f"node {name()!r}"
+    if operator is not None:
+        where += f" ({operator()})"
+    return f"{where}: {error.desc()}"
+
+
+def _configure(trt: Any, config: Any, plan: BuildPlan) -> None:
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if plan.tf32:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    for name in plan.flags:
+        config.set_flag(getattr(trt.BuilderFlag, name))
+    apply_builder_options(trt, config, plan.options or {}, version=plan.version)
+    if plan.compute_capabilities:
+        config.num_compute_capabilities = len(plan.compute_capabilities)
+        for index, name in enumerate(plan.compute_capabilities):
+            config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
+
+
+def _add_profiles(builder: Any, network: Any, config: Any, plan: BuildPlan) -> None:
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    names = {tensor.name for tensor in inputs}
+    for number, ranges in enumerate(plan.profiles):
+        profile = builder.create_optimization_profile()
+        for name, shapes in ranges.items():
+            _set_shape(profile, name, shapes, names)
+        for tensor in inputs:
+            if tensor.is_shape_tensor:
+                raise ConfigurationError(
+                    f"input {tensor.name!r} of {plan.model_name} holds a shape; profiles for "
+                    "values of inputs are not supported.",
+                    fix="export the model with that shape taken from another input.",
+                )
+        if config.add_optimization_profile(profile) < 0:
+            raise ConfigurationError(
+                f"{plan.version} refuses profile {number} of {plan.model_name}: "
+                f"{_pasted(ranges)}.",
+                fix="give every dynamic input shapes with min <= opt <= max.",
+            )
+
+
+def _set_shape(profile: Any, name: str, shapes: ShapeRange, names: set[str]) -> None:
+    """Set one range and read it back: `set_shape` says nothing when it ignores what it got."""
+    if name not in names:
+        raise ConfigurationError(
+            f"the profile names input {name!r}, which the network does not have.",
+            fix=f"its inputs are {', '.join(sorted(names))}.",
+        )
+    asked = [tuple(shapes.min), tuple(shapes.opt), tuple(shapes.max)]
+    profile.set_shape(name, *asked)
+    kept = [tuple(shape) for shape in profile.get_shape(name)]
+    if kept != asked:
+        raise ConfigurationError(
+            f"the profile of input {name!r} did not take: asked for {asked}, the builder has "
+            f"{kept}.",
+            fix="give min <= opt <= max, each of the input's rank, fixed dimensions as they are.",
+        )
+
+
+def require_profiles(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) -> None:
+    """Refuse dynamic inputs without a shape range.
+
+    Raises:
+        ConfigurationError: With a `profiles=` to paste.
+    """
+    dynamic = [spec for spec in inputs if spec.is_dynamic]
+    for number, profile in enumerate(profiles or ({},)):
+        missing = [spec for spec in dynamic if spec.name not in profile]
+        if not missing:
+            continue
+        where = f"profile {number} has" if profiles else "the spec has"
+        raise ConfigurationError(
+            f"dynamic input {', '.join(map(str, missing))}: {where} no shapes for it, and "
+            "TensorRT builds for a range of shapes only.",
+            fix=f"give min, opt and max, for instance profiles={_pasted(_suggested(dynamic))}.",
+        )
+
+
+def _suggested(dynamic: Sequence[TensorSpec]) -> Profile:
+    """Guess a range: what stands first is a batch, what stands later is a length or size."""
+
+    def shape(spec: TensorSpec, batch: int, other: int) -> tuple[int, ...]:
+        return tuple(
+            dim if isinstance(dim, int) else (batch if axis == 0 else other)
+            for axis, dim in enumerate(spec.shape or ())
+        )
+
+    return {
+        spec.name: ShapeRange(shape(spec, 1, 16), shape(spec, 8, 64), shape(spec, 32, 256))
+        for spec in dynamic
+    }
+
+
+def _pasted(profile: Profile) -> str:
+    entries = (
+        f'"{name}": ({", ".join(str(tuple(s)) for s in (shapes.min, shapes.opt, shapes.max))})'
+        for name, shapes in profile.items()
+    )
+    return "{" + ", ".join(entries) + "}"

@@ -1,0 +1,109 @@
+"""What TensorRT says, and callbacks that must not lose an interrupt.
+
+TensorRT's bindings print and swallow exceptions raised in callbacks, Ctrl-C included, so they are
+kept here and raised again once the call is over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from pytest_trt.engine.protocols import Progress
+
+#: A build logs hundreds of lines; what went wrong is in the last ones.
+_TAIL_LINES = 40
+
+
+class LogTail:
+    """The last warnings and errors of one build or load, and what was raised in its callbacks."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.raised: BaseException | None = None
+
+    def add(self, line: str) -> None:
+        """Keep a line, unless it repeats the one before."""
+        if not self._lines or self._lines[-1] != line:
+            self._lines.append(line)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines kept, oldest first."""
+        return tuple(self._lines)
+
+    def raise_pending(self) -> None:
+        """Raise what a callback raised, if any did."""
+        if self.raised is not None:
+            raise self.raised
+
+
+@lru_cache(maxsize=None)
+def process_logger(trt: Any) -> Any:
+    """Return the one logger of this process for a vendor module.
+
+    TensorRT up to 10 keeps the first logger that it was given for as long as it is loaded, so a
+    logger per build would go unheard after the first.
+    """
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.tails: list[LogTail] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if not self.tails:
+                return
+            try:
+                if int(severity) <= int(trt.ILogger.Severity.WARNING):
+                    self.tails[-1].add(f"[{severity.name}] {message.strip()}")
+            except BaseException as exc:
+                self.tails[-1].raised = exc
+
+    return Logger()
+
+
+@contextmanager
+def log_tail(trt: Any) -> Iterator[LogTail]:
+    """Collect what the vendor module logs inside the block."""
+    logger, tail = process_logger(trt), LogTail()
+    logger.tails.append(tail)
+    try:
+        yield tail
+    finally:
+        logger.tails.remove(tail)
+
+
+def progress_monitor(trt: Any, progress: Progress, tail: LogTail) -> Any | None:
+    """Return a progress monitor for a builder, or None where the version has none."""
+    base = getattr(trt, "IProgressMonitor", None)
+    if base is None:
+        return None
+
+    class Monitor(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            base.__init__(self)
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+            if not parent_phase:
+                self._tell(phase_name)
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self._tell(f"{phase_name} {step + 1}/{self._steps.get(phase_name, 0)}")
+            return tail.raised is None  # False cancels the build
+
+        def _tell(self, message: str) -> None:
+            try:
+                progress(message)
+            except BaseException as exc:
+                tail.raised = exc
+
+    return Monitor()
