@@ -1,7 +1,29 @@
 """An ONNX file turned into facts: digest, tensor specs, profiles, seeded inputs."""
 
-from pytest_trt.model.onnx_file import OnnxModel
-from pytest_trt.model.profiles import Profile, Shape, ShapeRange
+from pytest_trt.model.digest import LabelledHash
+from pytest_trt.model.feeds import check_inputs
+from pytest_trt.model.inputs import inputs_digest, seeded_inputs
+from pytest_trt.model.onnx_file import OnnxModel, load_model
+from pytest_trt.model.profile_choice import Point, distinct_points, select_profile, shapes_at
+from pytest_trt.model.profiles import Profile, Shape, ShapeRange, needs_profile, parse_profiles
 from pytest_trt.model.tensors import Tensors, TensorSpec
 
-__all__ = ["OnnxModel", "Profile", "Shape", "ShapeRange", "TensorSpec", "Tensors"]
+__all__ = [
+    "LabelledHash",
+    "OnnxModel",
+    "Point",
+    "Profile",
+    "Shape",
+    "ShapeRange",
+    "TensorSpec",
+    "Tensors",
+    "check_inputs",
+    "distinct_points",
+    "inputs_digest",
+    "load_model",
+    "needs_profile",
+    "parse_profiles",
+    "seeded_inputs",
+    "select_profile",
+    "shapes_at",
+]

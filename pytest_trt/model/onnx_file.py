@@ -1,12 +1,29 @@
-"""An ONNX file as a value: what it takes, what it gives, and a digest of every byte that matters."""
+"""An ONNX file as a value: what it takes, what it gives, a digest of every byte that matters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import mmap
+import os
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
+from pytest_trt.errors import ModelError
+from pytest_trt.model.digest import ByteProgress, model_digest
+from pytest_trt.model.external import external_regions
+from pytest_trt.model.file_kinds import HEAD_BYTES, file_kind
+from pytest_trt.model.index_limits import index_limits
+from pytest_trt.model.onnx_proto import Graph, StoredModel, read_model
 from pytest_trt.model.tensors import TensorSpec
+from pytest_trt.model.wire import WireError
+
+#: What protobuf can read: sizes are signed 32-bit numbers in its parsers.
+MAX_FILE_BYTES = (1 << 31) - 1
+
+#: Operators that say that a graph is quantised already, in any domain (com.microsoft has its own).
+_QUANTIZERS = frozenset({"DequantizeLinear", "QuantizeLinear"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +58,130 @@ class OnnxModel:
     is_quantized: bool
     op_types: Mapping[str, int]
     index_limits: Mapping[str, int]
+
+
+def load_model(
+    path: str | Path, *, progress: Callable[[str], None] = lambda message: None
+) -> OnnxModel:
+    """Return the facts of an ONNX file, after reading every byte that its digest covers.
+
+    The file is mapped, and only the descriptions in it are read: memory does not grow with weights.
+
+    Args:
+        path: The ONNX file. External data is looked for in its folder.
+        progress: Told how far the hashing of a large model is, a few times a second.
+
+    Raises:
+        ModelError: The file is missing, unreadable, no complete ONNX model, too large for protobuf,
+            or its external data is missing, too short or outside the model's folder.
+    """
+    path = Path(path).absolute()
+    try:
+        # Not blocking: opening a pipe that nobody writes to would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        raise _cannot_open(path, error) from error
+    with FileIO(descriptor) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(
+                f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}"
+                ", not an ONNX file.",
+                fix="give the path of the .onnx file itself.",
+            )
+        try:
+            return _load(path, file, status.st_size, progress)
+        except OSError as error:
+            raise _cannot_open(path, error) from error
+
+
+def _load(path: Path, file: FileIO, size_bytes: int, progress: Callable[[str], None]) -> OnnxModel:
+    stored, graph = _read(path, file, size_bytes)
+    regions = external_regions(path, stored.external)
+    total_bytes = size_bytes + sum(region.length for region in regions)
+    inputs = tuple(spec for spec in graph.inputs if spec.name not in graph.initializers)
+    return OnnxModel(
+        path=path,
+        digest=model_digest(
+            path, file, size_bytes, regions, ByteProgress(path.name, total_bytes, progress)
+        ),
+        inputs=inputs,
+        outputs=graph.outputs,
+        opset=stored.opset,
+        ir_version=stored.ir_version,
+        size_bytes=total_bytes,
+        external_files=tuple(dict.fromkeys(region.path for region in regions)),
+        is_quantized=any(
+            operator.rpartition("::")[2] in _QUANTIZERS for operator in stored.op_types
+        ),
+        op_types=dict(stored.op_types),
+        index_limits=index_limits(graph, inputs),
+    )
+
+
+def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph]:
+    head = file.read(HEAD_BYTES)
+    if not head:
+        raise ModelError(
+            f"{path} is empty.", fix="export or copy the model again; the last attempt failed."
+        )
+    kind = file_kind(head)
+    if size_bytes > MAX_FILE_BYTES and not kind:
+        raise ModelError(
+            f"{path} has {size_bytes:,} bytes; protobuf, and with it every ONNX reader, ends at "
+            f"{MAX_FILE_BYTES:,}.",
+            fix="keep the weights in external data: onnx.save(model, path, "
+            "save_as_external_data=True).",
+        )
+    try:
+        with mmap.mmap(file.fileno(), size_bytes, access=mmap.ACCESS_READ) as buffer:
+            stored = read_model(buffer)
+    except WireError as error:
+        raise _not_onnx(path, kind, size_bytes, error) from error
+    if stored.graph is None:
+        raise _not_onnx(path, kind, size_bytes)
+    if not stored.graph.outputs:
+        raise ModelError(
+            f"{path} has a graph without outputs: nothing of it could be compared.",
+            fix="export the model again with its outputs, or declare them in graph.output.",
+        )
+    return stored, stored.graph
+
+
+def _cannot_open(path: Path, error: OSError | ValueError) -> ModelError:
+    if isinstance(error, FileNotFoundError):
+        return ModelError(
+            f"{path} does not exist.",
+            fix="check the path; in markers it is relative to the test file.",
+        )
+    if isinstance(error, PermissionError):
+        return ModelError(
+            f"{path} cannot be read: permission denied.",
+            fix=f"make it and its folders readable for this user: chmod u+r {path}",
+        )
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ModelError(f"{path} cannot be read: {reason}.", fix="give the path of an ONNX file.")
+
+
+def _not_onnx(
+    path: Path, kind: tuple[str, str] | None, size_bytes: int, error: WireError | None = None
+) -> ModelError:
+    if kind:
+        what, fix = kind
+        return ModelError(f"{path} is {what}, not an ONNX model.", fix=fix)
+    if error is None:
+        return ModelError(
+            f"{path} holds no ONNX graph in its {size_bytes:,} bytes.",
+            fix="give an ONNX model; `onnx.checker.check_model` must accept it.",
+        )
+    if error.overrun:
+        return ModelError(
+            f"{path} is cut short, or no ONNX file: at byte {error.position:,} of {size_bytes:,}, "
+            f"{error}.",
+            fix="download, copy or export the model again.",
+        )
+    return ModelError(
+        f"{path} is not an ONNX file, or damaged: at byte {error.position:,} of {size_bytes:,}, "
+        f"{error}.",
+        fix="give an ONNX model, or download, copy or export it again.",
+    )

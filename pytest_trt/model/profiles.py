@@ -1,11 +1,17 @@
-"""Optimisation profiles: the range of shapes that one engine serves."""
+"""Optimisation profiles: the range of shapes that one engine serves, validated by us.
+
+The vendor's `set_shape` accepts unknown names and min > max without a word, so every rule is here.
+"""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.model.closest import known_names
 from pytest_trt.model.tensors import TensorSpec
 
 Shape: TypeAlias = tuple[int, ...]
@@ -13,7 +19,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ShapeRange:
-    """The shapes that one input may take: min and max bound it, opt is what tactics are tuned for."""
+    """The shapes that one input may take: min and max bound it, tactics are tuned for opt."""
 
     min: Shape
     opt: Shape
@@ -22,3 +28,165 @@ class ShapeRange:
 
 #: One optimisation profile: the shape range of every dynamic input, by name.
 Profile: TypeAlias = Mapping[str, ShapeRange]
+
+#: What the fix of a message suggests: (min, opt, max) of a first dimension, which is the batch
+#: nearly always, and of any other.
+_EXAMPLE_BATCH = (1, 8, 32)
+_EXAMPLE_OTHER = (32, 128, 256)
+
+
+def parse_profiles(raw: object, inputs: Sequence[TensorSpec], *, where: str) -> tuple[Profile, ...]:
+    """Return profiles in one canonical form: dicts in the model's input order, tuples of ints.
+
+    Args:
+        raw: None for no profile; a mapping from input names to shape ranges for one; a sequence of
+            such mappings for several. A range is a `ShapeRange`, (min, opt, max), a mapping with
+            these keys, or one shape, which is then all three.
+        inputs: The model's inputs.
+        where: What messages call the place that the profiles come from.
+
+    Raises:
+        ConfigurationError: A name, rank, size or order is wrong, or a dynamic input is missing.
+    """
+    if raw is None:
+        return ()
+    if isinstance(raw, Mapping):
+        raw = [raw]
+    if not isinstance(raw, Sequence) or isinstance(raw, str | bytes):
+        raise _shape_of_profiles(where, raw, inputs)
+    parsed = []
+    for index, one in enumerate(raw):
+        here = where if len(raw) == 1 else f"{where}, profile {index}"
+        if not isinstance(one, Mapping):
+            raise _shape_of_profiles(here, one, inputs)
+        parsed.append(_profile(one, inputs, here))
+    return tuple(profile for profile in parsed if profile)
+
+
+def needs_profile(spec: TensorSpec) -> bool:
+    """Whether the shape of this input is open; sequences and maps have no shape to choose."""
+    return spec.is_dynamic and "(" not in spec.dtype
+
+
+def example_profiles(inputs: Sequence[TensorSpec]) -> str:
+    """Return a `profiles={...}` for these inputs that can be pasted and then adjusted."""
+    entries = [f'"{spec.name}": {_example_range(spec)}' for spec in inputs if needs_profile(spec)]
+    return f"profiles={{{', '.join(entries)}}}"
+
+
+def _example_range(spec: TensorSpec) -> tuple[Shape, ...]:
+    shape = ("?",) if spec.shape is None else spec.shape
+    return tuple(
+        tuple(
+            dim if isinstance(dim, int) else (_EXAMPLE_OTHER if position else _EXAMPLE_BATCH)[point]
+            for position, dim in enumerate(shape)
+        )
+        for point in range(3)
+    )
+
+
+def _profile(raw: Mapping[object, object], inputs: Sequence[TensorSpec], where: str) -> Profile:
+    specs = {spec.name: spec for spec in inputs}
+    for name in raw:
+        if name not in specs:
+            raise ConfigurationError(
+                f"{where}: the model has no input {name!r}.",
+                fix=known_names("input", name, specs),
+            )
+    missing = [spec.name for spec in inputs if needs_profile(spec) and spec.name not in raw]
+    if missing:
+        raise ConfigurationError(
+            f"{where}: no shapes for {', '.join(map(repr, missing))}, whose shape is not fixed.",
+            fix=f"add them, for example {example_profiles(inputs)} (min, opt, max).",
+        )
+    return {
+        spec.name: _range(raw[spec.name], spec, f"{where}, input {spec.name!r}")
+        for spec in inputs
+        if spec.name in raw
+    }
+
+
+def _range(raw: object, spec: TensorSpec, where: str) -> ShapeRange:
+    low, opt, high = (
+        _shape(shape, spec, f"{where}, {point}")
+        for point, shape in zip(("min", "opt", "max"), _points(raw, spec, where), strict=True)
+    )
+    if not len(low) == len(opt) == len(high):
+        raise ConfigurationError(
+            f"{where}: min {low}, opt {opt}, max {high} differ in their number of dimensions.",
+            fix="give all three the same number of ints.",
+        )
+    for name, smaller, other, larger in (("opt", low, "min", opt), ("max", opt, "opt", high)):
+        for dimension, (below, above) in enumerate(zip(smaller, larger, strict=True)):
+            if below > above:
+                raise ConfigurationError(
+                    f"{where}: {name} is {above} in dimension {dimension}, below {other}, which "
+                    f"is {below}.",
+                    fix="give shapes with min <= opt <= max in every dimension.",
+                )
+    return ShapeRange(low, opt, high)
+
+
+def _points(raw: object, spec: TensorSpec, where: str) -> tuple[object, object, object]:
+    if isinstance(raw, ShapeRange):
+        return raw.min, raw.opt, raw.max
+    if isinstance(raw, Mapping) and set(raw) == {"min", "opt", "max"}:
+        return raw["min"], raw["opt"], raw["max"]
+    if isinstance(raw, Sequence) and not isinstance(raw, str | bytes):
+        if not any(isinstance(part, Sequence) for part in raw):
+            return raw, raw, raw
+        if len(raw) == 3:
+            return raw[0], raw[1], raw[2]
+    raise ConfigurationError(
+        f"{where}: {raw!r} is neither one shape nor the three shapes (min, opt, max).",
+        fix=f"write it as in {example_profiles([spec])}."
+        if needs_profile(spec)
+        else "give one shape, or three: (min, opt, max).",
+    )
+
+
+def _shape(raw: object, spec: TensorSpec, where: str) -> Shape:
+    if not isinstance(raw, Sequence) or isinstance(raw, str | bytes):
+        raise ConfigurationError(
+            f"{where}: {raw!r} is not a shape.",
+            fix=f"give a tuple, ({raw},) if there is one dimension."
+            if isinstance(raw, int)
+            else "give a tuple of ints.",
+        )
+    shape = tuple(_dimension(part, f"{where}, dimension {at}") for at, part in enumerate(raw))
+    if spec.shape is None:
+        return shape
+    if len(shape) != len(spec.shape):
+        raise ConfigurationError(
+            f"{where}: {shape} has {len(shape)} dimensions; the model's {spec} has "
+            f"{len(spec.shape)}.",
+            fix=f"give {len(spec.shape)} ints.",
+        )
+    for dimension, (given, fixed) in enumerate(zip(shape, spec.shape, strict=True)):
+        if isinstance(fixed, int) and given != fixed:
+            raise ConfigurationError(
+                f"{where}: dimension {dimension} is {given}, but the model ({spec}) fixes it at "
+                f"{fixed}.",
+                fix=f"write {fixed} there, or export the model with that dimension dynamic.",
+            )
+    return shape
+
+
+def _dimension(raw: object, where: str) -> int:
+    try:
+        # numpy integers count; True would too, and is no size.
+        value = -1 if isinstance(raw, bool) else operator.index(raw)  # type: ignore[arg-type]
+    except TypeError:
+        value = -1
+    if value < 0:
+        raise ConfigurationError(
+            f"{where}: {raw!r} is not a size.", fix="give a whole number, 0 or larger."
+        )
+    return value
+
+
+def _shape_of_profiles(where: str, raw: object, inputs: Sequence[TensorSpec]) -> ConfigurationError:
+    return ConfigurationError(
+        f"{where}: {raw!r} is not a mapping from input names to shapes.",
+        fix=f"write it as in {example_profiles(inputs)}.",
+    )

@@ -1,0 +1,145 @@
+"""SHA-256 over labelled, length-prefixed fields, and the digest of a model built from them."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_trt.errors import ModelError
+
+if TYPE_CHECKING:
+    from pytest_trt.model.external import Region
+
+#: Raise the number when the fields of `model_digest`, their order or their framing change.
+MODEL_SCHEMA = "pytest-trt model 1"
+
+#: Large enough that the calls cost nothing, small enough to stay in a core's cache while hashed.
+STEP_BYTES = 1 << 20
+
+#: A person follows a few lines in a second; more would only slow the hashing down.
+_PROGRESS_INTERVAL_S = 0.3
+
+_BYTES_PER_GB = 1_000_000_000
+_BYTES_PER_MB = 1_000_000
+
+
+class LabelledHash:
+    """SHA-256 of fields that cannot bleed into each other.
+
+    Every field is its label and its payload, each behind its length (8 bytes, little-endian), so
+    that no two different lists of fields give the same bytes. The schema is the first field: a
+    digest made by other rules never equals one made by these.
+    """
+
+    def __init__(self, schema: str) -> None:
+        self._hash = hashlib.sha256()
+        self.add("schema", schema)
+
+    def add(self, label: str, payload: str | int | bytes | memoryview) -> None:
+        """Add one field: text as UTF-8, an int as its decimal digits, bytes as they are."""
+        if isinstance(payload, int):
+            payload = str(payload)
+        if isinstance(payload, str):
+            payload = payload.encode("utf-8", "surrogatepass")
+        self.begin(label, len(payload))
+        self.update(payload)
+
+    def begin(self, label: str, length: int) -> None:
+        """Start a field of `length` bytes, which `update` must then be given."""
+        name = label.encode()
+        self._hash.update(len(name).to_bytes(8, "little") + name + length.to_bytes(8, "little"))
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        """Add the next bytes of the field that `begin` started."""
+        self._hash.update(chunk)
+
+    def hexdigest(self) -> str:
+        """Return the digest of all fields so far, in hex."""
+        return self._hash.hexdigest()
+
+
+class ByteProgress:
+    """Says how far a long reading is, a few times a second; a short one ends before it speaks."""
+
+    def __init__(self, name: str, total_bytes: int, progress: Callable[[str], None]) -> None:
+        self._name = name
+        self._total_bytes = total_bytes
+        self._progress = progress
+        self._done_bytes = 0
+        self._next_s = time.monotonic() + _PROGRESS_INTERVAL_S
+
+    def advance(self, count: int) -> None:
+        """Note that `count` more bytes are done."""
+        self._done_bytes += count
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + _PROGRESS_INTERVAL_S
+        unit, divisor = (
+            ("GB", _BYTES_PER_GB) if self._total_bytes >= _BYTES_PER_GB else ("MB", _BYTES_PER_MB)
+        )
+        self._progress(
+            f"hashing {self._name}: {self._done_bytes / divisor:.1f} of "
+            f"{self._total_bytes / divisor:.1f} {unit}"
+        )
+
+
+def model_digest(
+    path: Path,
+    model_file: FileIO,
+    size_bytes: int,
+    regions: Sequence[Region],
+    progress: ByteProgress,
+) -> str:
+    """Return the hex digest of a model: its file, then every external region.
+
+    The file's bytes are taken whole. A canonical form of the graph would call more models equal,
+    but protobuf has none, and a wrong "equal" is the one answer that must never come out.
+
+    Regions come with their location as the model spells it, relative to its folder, so that a copy
+    elsewhere has the same digest. They are merged (see `external_regions`), so that weights which
+    tensors share are read once, and sorted by location and offset. Which tensor uses which part of
+    a region is written in the model file, which is hashed already. Bytes of a data file that no
+    tensor refers to are left out: they cannot change an answer.
+
+    Raises:
+        ModelError: A file became shorter, or unreadable, since it was looked at.
+    """
+    digest = LabelledHash(MODEL_SCHEMA)
+    digest.begin("model", size_bytes)
+    _hash_range(digest, path, model_file, 0, size_bytes, progress)
+    for region in sorted(regions, key=lambda region: (region.location, region.offset)):
+        digest.add("location", region.location)
+        digest.add("offset", region.offset)
+        digest.begin("external", region.length)
+        try:
+            with region.path.open("rb", buffering=0) as data_file:
+                _hash_range(digest, region.path, data_file, region.offset, region.length, progress)
+        except OSError as error:
+            raise ModelError(
+                f"external data file {region.path} cannot be read: {error.strerror}.",
+                fix="make the file readable for this user, then run again.",
+            ) from error
+    return digest.hexdigest()
+
+
+def _hash_range(
+    digest: LabelledHash, path: Path, file: FileIO, offset: int, length: int, progress: ByteProgress
+) -> None:
+    buffer = memoryview(bytearray(min(STEP_BYTES, length)))
+    file.seek(offset)
+    left = length
+    while left:
+        count = file.readinto(buffer[: min(left, len(buffer))])
+        if not count:
+            raise ModelError(
+                f"{path} ended {left:,} bytes early: it was changed while it was being read.",
+                fix="run again once whatever writes the file has finished.",
+            )
+        digest.update(buffer[:count])
+        left -= count
+        progress.advance(count)

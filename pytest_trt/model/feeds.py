@@ -1,0 +1,78 @@
+"""Checks of the tensors that a user feeds, before a vendor library sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.errors import InputError
+from pytest_trt.model.closest import known_names
+from pytest_trt.model.tensors import Tensors, TensorSpec
+
+#: Kinds of numpy dtypes that hold text: object, bytes, str, and numpy 2's StringDType.
+_TEXT_KINDS = "OSUT"
+
+
+def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
+    """Check that tensors are what the model takes. Non-contiguous arrays are fine.
+
+    Raises:
+        InputError: One is missing, unexpected, no array, or has another dtype, rank or fixed size.
+    """
+    specs = {spec.name: spec for spec in inputs}
+    for name in tensors:
+        if name not in specs:
+            raise InputError(
+                f"the model has no input {name!r}.", fix=known_names("input", name, specs)
+            )
+    missing = [spec for spec in inputs if spec.name not in tensors]
+    if missing:
+        raise InputError(
+            f"missing inputs: {'; '.join(map(str, missing))}.",
+            fix="feed every input of the model by name, as {"
+            + f'"{missing[0].name}": array'
+            + "}.",
+        )
+    for name, tensor in tensors.items():
+        # Sequences and maps come as lists and dicts, which the session itself checks.
+        if "(" not in specs[name].dtype:
+            _check(specs[name], tensor)
+
+
+def _check(spec: TensorSpec, tensor: object) -> None:
+    if not isinstance(tensor, np.ndarray):
+        raise InputError(
+            f"input {spec} was given a {type(tensor).__name__}, not a numpy array.",
+            fix="pass np.asarray(value); for a torch tensor, value.numpy(force=True).",
+        )
+    if not _same_dtype(spec, tensor):
+        # The byte order is part of dtype.str alone, and is what is wrong with ">f4".
+        given = tensor.dtype.name if tensor.dtype.isnative else tensor.dtype.str
+        raise InputError(
+            f"input {spec} was given dtype {given}; the model takes {spec.dtype}.",
+            fix=f'pass {spec.name}.astype("{spec.dtype}") if the values allow it.',
+        )
+    if spec.shape is None:
+        return
+    if tensor.ndim != len(spec.shape):
+        raise InputError(
+            f"input {spec} was given shape {tensor.shape}: {tensor.ndim} dimensions instead of "
+            f"{len(spec.shape)}.",
+            fix="reshape it; a single sample still needs its batch dimension, array[None].",
+        )
+    for dimension, (given_size, size) in enumerate(zip(tensor.shape, spec.shape, strict=True)):
+        if isinstance(size, int) and given_size != size:
+            raise InputError(
+                f"input {spec} was given shape {tensor.shape}: dimension {dimension} is "
+                f"{given_size}, and the model fixes it at {size}.",
+                fix=f"pass {size} there, or export the model with that dimension dynamic.",
+            )
+
+
+def _same_dtype(spec: TensorSpec, tensor: npt.NDArray[np.generic]) -> bool:
+    if spec.dtype == "string":
+        return tensor.dtype.kind in _TEXT_KINDS
+    # ml_dtypes writes "float8_e4m3fn" where ONNX's name, and ours, has no underscore.
+    return tensor.dtype.name.replace("_", "") == spec.dtype and tensor.dtype.isnative

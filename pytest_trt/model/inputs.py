@@ -1,0 +1,204 @@
+"""Inputs for a model that nobody gave data for, and the digest of any inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.model.closest import known_names
+from pytest_trt.model.digest import LabelledHash
+from pytest_trt.model.elements import numpy_dtype
+from pytest_trt.model.onnx_file import OnnxModel
+from pytest_trt.model.profiles import Shape
+from pytest_trt.model.tensors import Tensors, TensorSpec
+
+#: Raise the number when a seed should give other numbers than before.
+_SEED_SCHEMA = "pytest-trt seeded input 1"
+
+#: Raise the number when the fields of `inputs_digest` or their form change.
+_INPUTS_SCHEMA = "pytest-trt inputs 1"
+
+#: Bits of a float64's significand: the finest uniform numbers that it can hold.
+_FLOAT64_BITS = 53
+
+_GIVE_DATA = "give real data: override the `trt_inputs` fixture with one that returns it."
+
+
+def seeded_inputs(
+    model: OnnxModel,
+    shapes: Mapping[str, Shape],
+    *,
+    seed: int = 0,
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return one tensor for every input of a model, the same ones for the same seed anywhere.
+
+    Each comes from its own generator, keyed by seed and name, so that it depends on no other input.
+    Floats are uniform in [0, 1), integers are 0 or 1, as Polygraphy's DataLoader has it; where an
+    integer input indexes a table (`OnnxModel.index_limits`), 0 to rows - 1; bools are random.
+
+    Args:
+        model: Whose inputs to make.
+        shapes: Their shapes by name, as `shapes_at` returns them.
+        seed: Any int.
+        ranges: Other bounds (low, high) by input name; inclusive for integers.
+
+    Raises:
+        ConfigurationError: An element type that random data makes no sense for, a missing shape, or
+            a range for an unknown input, out of order, or outside its type.
+    """
+    for name in ranges:
+        if name not in {spec.name for spec in model.inputs}:
+            raise ConfigurationError(
+                f"there is a range for {name!r}, which is no input of {model.path}.",
+                fix=known_names("input", name, [spec.name for spec in model.inputs]),
+            )
+    return {
+        spec.name: _seeded(spec, _shape(spec, shapes), seed, _bounds(model, spec, ranges))
+        for spec in model.inputs
+    }
+
+
+def inputs_digest(inputs: Tensors) -> str:
+    """Return a hex SHA-256 over names, dtypes, shapes and values; memory layout does not matter.
+
+    Values count as their bytes: 0.0 and -0.0 differ, because an engine may tell them apart.
+
+    Raises:
+        ConfigurationError: An array of objects other than text.
+    """
+    digest = LabelledHash(_INPUTS_SCHEMA)
+    for name in sorted(inputs):
+        array = inputs[name]
+        digest.add("name", name)
+        digest.add("dtype", "string" if array.dtype.kind in "OSUT" else array.dtype.name)
+        digest.add("shape", ",".join(map(str, array.shape)))
+        if array.dtype.kind in "OSUT":
+            for value in array.ravel():
+                digest.add("text", _text(name, value))
+        else:
+            if not array.dtype.isnative:
+                array = array.astype(array.dtype.newbyteorder("="))
+            flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            digest.add("values", flat.data)
+    return digest.hexdigest()
+
+
+def _text(name: str, value: object) -> str | bytes:
+    if not isinstance(value, str | bytes):
+        raise ConfigurationError(
+            f"input {name!r} holds a {type(value).__name__}; only numbers, bools and text have a "
+            "digest.",
+            fix="convert the array to a numeric dtype, or to str for a string input.",
+        )
+    return value
+
+
+def _shape(spec: TensorSpec, shapes: Mapping[str, Shape]) -> Shape:
+    if spec.name in shapes:
+        return tuple(shapes[spec.name])
+    if spec.shape is None or spec.is_dynamic:
+        raise ConfigurationError(f"no shape is known for input {spec}.", fix=_GIVE_DATA)
+    return tuple(dim for dim in spec.shape if isinstance(dim, int))
+
+
+def _bounds(
+    model: OnnxModel, spec: TensorSpec, ranges: Mapping[str, tuple[float, float]]
+) -> tuple[float, float]:
+    """Return low and high, checked against each other and the input's type."""
+    if spec.name not in ranges:
+        return 0, model.index_limits.get(spec.name, 2) - 1
+    low, high = ranges[spec.name]
+    dtype = numpy_dtype(spec.dtype)
+    if not math.isfinite(low) or not math.isfinite(high) or low > high:
+        raise ConfigurationError(
+            f"the range of input {spec.name!r} is ({low}, {high}).",
+            fix="give two finite numbers, the smaller one first.",
+        )
+    limits = _limits(dtype) if dtype is not None else None
+    if limits is not None and not limits[0] <= low <= high <= limits[1]:
+        raise ConfigurationError(
+            f"the range ({low}, {high}) of input {spec.name!r} does not fit its type {spec.dtype}, "
+            f"which holds {limits[0]} to {limits[1]}.",
+            fix="give bounds inside the type.",
+        )
+    if dtype is not None and dtype.kind in "iub" and not (low == int(low) and high == int(high)):
+        raise ConfigurationError(
+            f"the range ({low}, {high}) of input {spec.name!r} is not whole, but its type is "
+            f"{spec.dtype}.",
+            fix="give whole numbers.",
+        )
+    return low, high
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    if dtype.kind == "b":
+        return 0, 1
+    if dtype.kind in "iu":
+        return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    largest = float(_finfo(dtype).max)
+    return -largest, largest
+
+
+def _finfo(dtype: np.dtype[Any]) -> Any:
+    if dtype.name == "bfloat16":
+        import ml_dtypes
+
+        return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    return np.finfo(dtype)
+
+
+def _seeded(
+    spec: TensorSpec, shape: Shape, seed: int, bounds: tuple[float, float]
+) -> npt.NDArray[np.generic]:
+    dtype = numpy_dtype(spec.dtype)
+    if dtype is None or dtype.kind == "c":
+        raise ConfigurationError(
+            f"input {spec} has a type that random data cannot be made for.", fix=_GIVE_DATA
+        )
+    bits = _random_bits(spec.name, seed, math.prod(shape))
+    make = _integers if dtype.kind in "iub" else _floats
+    return make(bits, dtype, *bounds).reshape(shape)
+
+
+def _integers(
+    bits: npt.NDArray[np.uint64], dtype: np.dtype[Any], low: float, high: float
+) -> npt.NDArray[np.generic]:
+    span = int(high) - int(low) + 1
+    # The remainder's bias is below span / 2**64; of a full 64-bit span there is nothing to cut.
+    offsets = bits if span > 0xFFFFFFFFFFFFFFFF else bits % np.uint64(span)
+    # Two's complement wraps around to the right value for negative bounds.
+    whole = offsets + np.uint64(int(low) & 0xFFFFFFFFFFFFFFFF)
+    numbers: npt.NDArray[np.generic] = whole.view(np.int64) if dtype.kind == "i" else whole
+    return numbers.astype(dtype)
+
+
+def _floats(
+    bits: npt.NDArray[np.uint64], dtype: np.dtype[Any], low: float, high: float
+) -> npt.NDArray[np.generic]:
+    # As many bits as the type's significand holds: no number is rounded up to 1.
+    precision = min(int(_finfo(dtype).nmant) + 1, _FLOAT64_BITS)
+    unit = (bits >> np.uint64(64 - precision)).astype(np.float64) * 2.0**-precision
+    if (low, high) != (0, 1):
+        # The weighted form cannot overflow where high - low would.
+        unit = np.clip(low * (1 - unit) + high * unit, low, high)
+    return unit.astype(dtype)
+
+
+def _random_bits(name: str, seed: int, count: int) -> npt.NDArray[np.uint64]:
+    """Return 64 random bits for each element.
+
+    From the bit generator itself: numpy keeps its stream for all time, but may change how the
+    methods of `Generator` turn it into numbers (NEP 19).
+    """
+    key = LabelledHash(_SEED_SCHEMA)
+    key.add("seed", int(seed))
+    key.add("name", name)
+    bits: npt.NDArray[np.uint64] = np.random.PCG64(int(key.hexdigest(), 16)).random_raw(count)
+    return bits
