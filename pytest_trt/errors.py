@@ -75,5 +75,9 @@ class EngineLoadError(PytestTrtError):
     """A plan exists but cannot be loaded here."""
 
 
+class EngineRunError(PytestTrtError):
+    """A loaded engine failed while running."""
+
+
 class CacheError(PytestTrtError):
     """The engine cache cannot be used: its folder is not private, or cannot be written."""

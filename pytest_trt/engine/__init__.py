@@ -1,1 +1,27 @@
-"""."""
+"""Engines: what is asked (spec), what they are called (key), where they are kept (cache)."""
+
+from pytest_trt.engine.cache import DEFAULT_MAX_BYTES, EngineCache, default_cache_dir
+from pytest_trt.engine.flow import Engine, build_or_load
+from pytest_trt.engine.key import EngineKey, engine_key
+from pytest_trt.engine.protocols import Backend, BuildRequest, BuildResult, Progress, Session
+from pytest_trt.engine.spec import PRECISIONS, EngineSpec, Route, Target, Toolchain
+
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "PRECISIONS",
+    "Backend",
+    "BuildRequest",
+    "BuildResult",
+    "Engine",
+    "EngineCache",
+    "EngineKey",
+    "EngineSpec",
+    "Progress",
+    "Route",
+    "Session",
+    "Target",
+    "Toolchain",
+    "build_or_load",
+    "default_cache_dir",
+    "engine_key",
+]

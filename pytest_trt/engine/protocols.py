@@ -80,6 +80,10 @@ class Backend(Protocol):
         """The versions at work on this machine."""
         ...
 
+    def target(self, arch: str) -> Target:
+        """What engines for an architecture are bound to, as far as this machine tells."""
+        ...
+
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """How this backend reaches the spec's precision.
 

@@ -94,7 +94,9 @@ class Route:
     Attributes:
         name: Short and stable, e.g. "as the model is", "builder flags", "converted model".
         versions: Versions of the tools that take part beside the toolchain (converters).
+        needs_calibration: Whether the engine depends on representative inputs.
     """
 
     name: str
     versions: Mapping[str, str] = field(default_factory=dict)
+    needs_calibration: bool = False

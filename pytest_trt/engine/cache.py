@@ -1,0 +1,358 @@
+"""The engine cache: a private folder of entries that prove themselves whole before they are used.
+
+An entry is a folder with the plan, any file that belongs to it, and a JSON sidecar. It is put
+together elsewhere in the cache and renamed into place, so an entry is there completely or not at
+all; and its files are checked against their digests before every load, so whatever did go wrong
+(a full disk, a lost cache line of the file system, somebody's editor) makes a miss and not a
+wrong engine. Everything in here can be deleted at any time.
+
+Layout below the cache's root::
+
+    v1/                     private to the user (0700): plans are native code
+      engines/NAME-KEY/     engine.json and the files that it lists
+      building/             entries being put together; left over ones are never read
+      locks/                one lock file per key
+      references/           reference outputs, see `pytest_trt.accuracy`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from pytest_trt.engine.sidecar import (
+    SIDECAR_NAME,
+    Sidecar,
+    SidecarError,
+    read_sidecar,
+    verify_files,
+)
+from pytest_trt.errors import CacheError
+
+#: Name of the folder that everything lies in. Another layout gets another name, so that two
+#: releases can share one root.
+LAYOUT = "v1"
+
+#: Cap on the size of the cache unless told otherwise; least recently used entries go first.
+DEFAULT_MAX_BYTES = 20 * 10**9
+
+#: How often a process that waits for another one's build says so, in seconds.
+WAIT_REPORT_S = 1.0
+
+#: Files that tell people, backup programs and git what the folder is.
+_LABELS = {
+    "README": "Engines built by pytest-trt. Everything here is made anew when it is missing:\n"
+    "delete what you like, or run `pytest-trt cache clear`.\n",
+    "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# Written by pytest-trt.\n",
+    ".gitignore": "*\n",
+}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PARTS = ("engines", "building", "locks", "references")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One whole engine in the cache."""
+
+    folder: Path
+    sidecar: Sidecar
+
+    @property
+    def plan(self) -> Path:
+        """The plan's file."""
+        return self.folder / self.sidecar.plan_name
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """An entry that is not whole, and why."""
+
+    folder: Path
+    reason: str
+
+
+class EngineCache:
+    """Engines on disk by key, shared by all processes of one user.
+
+    Args:
+        root: The cache's folder; it is made when it is missing.
+        max_bytes: Cap on what is kept.
+
+    Raises:
+        CacheError: The folder cannot be used: it belongs to somebody else, others may write to
+            it, or something else is in its place.
+    """
+
+    def __init__(self, root: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self.root = root
+        self.folder = root / LAYOUT
+        self.max_bytes = max_bytes
+        self.writable = _prepare(self.folder)
+        # Where a cache that cannot be written stages: removed with this object.
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        # Entries that this process has verified, with what their files looked like then.
+        self._verified: dict[Path, tuple[object, ...]] = {}
+
+    @property
+    def references(self) -> Path:
+        """Where reference outputs are kept."""
+        return self.folder / "references"
+
+    def lookup(self, name: str, key_digest: str) -> Entry | Damaged | None:
+        """Return the entry of a key after checking every byte of it, and mark it as used.
+
+        Args:
+            name: The entry's name, see `entry_name`.
+            key_digest: The whole digest of the key; the name holds only a part of it.
+        """
+        folder = self.folder / "engines" / name
+        try:
+            sidecar = read_sidecar(folder)
+            if sidecar.key_digest != key_digest:
+                raise SidecarError(
+                    f"it was built for key {sidecar.key_digest[:12]}, not {key_digest[:12]}"
+                )
+            self._verify(folder, sidecar)
+        except FileNotFoundError:
+            return None
+        except SidecarError as error:
+            return Damaged(folder, str(error))
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+        return Entry(folder, sidecar)
+
+    def _verify(self, folder: Path, sidecar: Sidecar) -> None:
+        """Check an entry's files, once per process for as long as they stay untouched."""
+        stamps = _stamps(folder, sidecar)
+        if stamps is None or self._verified.get(folder) != stamps:
+            verify_files(folder, sidecar)
+            self._verified[folder] = stamps or ()
+
+    @contextlib.contextmanager
+    def lock(self, key_digest: str, waiting: Callable[[float], None]) -> Iterator[None]:
+        """Hold the right to build one key. The kernel releases it when the process dies.
+
+        Args:
+            key_digest: The key to be built.
+            waiting: Called with the seconds waited so far, about once a second.
+        """
+        if not self.writable:
+            yield
+            return
+        lock = FileLock(self.folder / "locks" / f"{key_digest[:32]}.lock")
+        started_s = time.monotonic()
+        while True:
+            try:
+                lock.acquire(timeout=WAIT_REPORT_S, poll_interval=0.02)
+                break
+            except Timeout:
+                waiting(time.monotonic() - started_s)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def staging(self, name: str) -> Iterator[Path]:
+        """Give a private, empty folder to put an entry together in; `publish` it or lose it.
+
+        To be used under the key's `lock`.
+
+        Raises:
+            CacheError: The disk is full.
+        """
+        if not self.writable:
+            self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="pytest-trt-")
+            yield Path(tempfile.mkdtemp(prefix=f"{name}.", dir=self._scratch.name))
+            return
+        building = self.folder / "building"
+        # The caller holds the key's lock: what else is staged under its name was left by a
+        # process that died.
+        for left_over in (*building.glob(f"{name}.*"), *building.glob("trash.*")):
+            shutil.rmtree(left_over, ignore_errors=True)
+        with out_of_space_explained(self.root):
+            folder = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=building))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, staged: Path, name: str, sidecar: Sidecar) -> Entry:
+        """Make a staged entry the entry of its key, in place of any that is there.
+
+        In a cache that cannot be written the entry stays where it was staged.
+
+        Raises:
+            CacheError: The disk is full.
+        """
+        with out_of_space_explained(self.root):
+            (staged / SIDECAR_NAME).write_text(sidecar.to_json(), encoding="utf-8")
+        if not self.writable:
+            return Entry(staged, sidecar)
+        final = self.folder / "engines" / name
+        try:
+            staged.rename(final)
+        except OSError:
+            self.discard(final)
+            staged.rename(final)
+        self._evict(keep=final)
+        return Entry(final, sidecar)
+
+    def discard(self, folder: Path) -> None:
+        """Remove an entry at once for every other process: renamed first, then deleted."""
+        trash = Path(tempfile.mkdtemp(prefix="trash.", dir=self.folder / "building"))
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(trash / "entry")
+        shutil.rmtree(trash, ignore_errors=True)
+
+    def entries(self) -> list[Entry | Damaged]:
+        """Return every entry, the most recently used first. Plans are not read, see `lookup`."""
+        found: list[Entry | Damaged] = []
+        for folder in self._folders():
+            try:
+                found.append(Entry(folder, read_sidecar(folder)))
+            except FileNotFoundError:
+                continue
+            except SidecarError as error:
+                found.append(Damaged(folder, str(error)))
+        return found
+
+    def clear(self) -> int:
+        """Delete everything in the cache and return how many engines that were.
+
+        Raises:
+            CacheError: The cache cannot be written.
+        """
+        if not self.writable:
+            raise CacheError(
+                f"the engine cache {self.folder} is read-only.",
+                fix="run the command as the user who owns it.",
+            )
+        engines = len(list(self._folders()))
+        for part in _PARTS:
+            shutil.rmtree(self.folder / part, ignore_errors=True)
+        _prepare(self.folder)
+        return engines
+
+    def _folders(self) -> list[Path]:
+        def last_used(folder: Path) -> float:
+            try:
+                return folder.stat().st_mtime
+            except OSError:  # evicted by another process meanwhile
+                return 0.0
+
+        return sorted((self.folder / "engines").glob("*"), key=last_used, reverse=True)
+
+    def _evict(self, keep: Path) -> None:
+        """Delete least recently used engines and reference outputs until the cap holds."""
+        sized = []
+        for path in [*self._folders(), *self.references.glob("*")]:
+            with contextlib.suppress(OSError):
+                sized.append((path.stat().st_mtime, path, _size_bytes(path)))
+        excess = sum(size for _, _, size in sized) - self.max_bytes
+        for _, path, size in sorted(sized):
+            if excess <= 0:
+                return
+            if path == keep:
+                continue
+            self.discard(path)
+            excess -= size
+
+
+def default_cache_dir() -> Path:
+    """Return the cache's root where nothing else is said: in the user's cache folder."""
+    return Path(platformdirs.user_cache_dir("pytest-trt"))
+
+
+def entry_name(model_name: str, precision: str, arch: str, key_digest: str) -> str:
+    """Return an entry's folder name: readable first, then enough of the key to be its own."""
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(model_name).stem)[:60]
+    return f"{stem}-{precision}-{arch}-{key_digest[:20]}"
+
+
+@contextlib.contextmanager
+def out_of_space_explained(root: Path) -> Iterator[None]:
+    """Turn "no space left" into an error that says where, and what to do.
+
+    Raises:
+        CacheError: In place of an `OSError` for a full disk or an exhausted quota.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise CacheError(
+            f"no space left for the engine cache {root} ({error.strerror}).",
+            fix="free space there, run `pytest-trt cache clear`, or put the cache elsewhere with "
+            "--trt-cache-dir.",
+        ) from error
+
+
+def _stamps(folder: Path, sidecar: Sidecar) -> tuple[object, ...] | None:
+    """What tells an untouched file from a changed one: a write moves its change time."""
+    try:
+        stats = [(name, (folder / name).stat()) for name in sidecar.files]
+    except OSError:
+        return None
+    return tuple((n, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in stats)
+
+
+def _size_bytes(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.iterdir())
+
+
+def _prepare(folder: Path) -> bool:
+    """Make the cache's folders, private to the user, and return whether they can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_private(folder)
+        for part in _PARTS:
+            (folder / part).mkdir(exist_ok=True, mode=0o700)
+        parts = [folder, *(folder / part for part in _PARTS)]
+        if not all(os.access(part, os.W_OK | os.X_OK) for part in parts):
+            return False
+        for name, text in _LABELS.items():
+            if not (folder / name).exists():
+                (folder / name).write_text(text)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            with out_of_space_explained(folder.parent):
+                raise
+        raise CacheError(
+            f"the engine cache {folder} cannot be made: {error.strerror} ({error.filename}).",
+            fix="name a folder that you can write with --trt-cache-dir.",
+        ) from error
+    return True
+
+
+def _check_private(folder: Path) -> None:
+    """Refuse a folder that others could put plans into: a plan is native code that is run."""
+    if os.name != "posix":
+        return
+    status = folder.stat()
+    if status.st_uid not in (os.geteuid(), 0):
+        raise CacheError(
+            f"the engine cache {folder} belongs to user {status.st_uid}, not to you "
+            f"({os.geteuid()}); engines are native code, so only your own are loaded.",
+            fix="name a folder of your own with --trt-cache-dir.",
+        )
+    if status.st_mode & 0o022:
+        raise CacheError(
+            f"the engine cache {folder} can be written by others (mode "
+            f"{status.st_mode & 0o777:o}); engines are native code, so that is refused.",
+            fix=f"chmod 700 {folder}",
+        )

@@ -1,0 +1,200 @@
+"""From a model and a spec to a plan on disk: out of the cache where it can be, built otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pytest_trt.engine.cache import Damaged, EngineCache, Entry, entry_name
+from pytest_trt.engine.key import EngineKey, engine_key, explain_miss
+from pytest_trt.engine.protocols import Backend, BuildRequest, Progress
+from pytest_trt.engine.sidecar import Sidecar, digest_file
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.errors import EngineBuildError
+from pytest_trt.model import OnnxModel, Tensors, inputs_digest
+
+#: Environment variables that change what builders make of the same request.
+#: Source: TensorRT documentation (NVIDIA_TF32_OVERRIDE), TensorRT error reports (the other).
+BUILD_ENVIRONMENT = ("NVIDIA_TF32_OVERRIDE", "TRT_INTERNAL_OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A built engine: what was asked, what it is, and where its plan lies.
+
+    Attributes:
+        model: The model it was built from.
+        spec: What was asked.
+        target: What it runs on.
+        toolchain: What built it.
+        route: How its precision was reached.
+        key: Its identity in the cache.
+        plan: The plan's file; its digest has been verified.
+        size_bytes: Size of the plan and of what belongs to it.
+        cached: Whether it came out of the cache.
+        build_s: Seconds that its build took, then or now.
+        reason: Why it was built: what had changed against the nearest cached engine.
+        notes: What the backend had to say of the build.
+        log_tail: The last lines of the builder's log.
+        warnings: What went wrong on the way and was mended, such as a damaged cache entry.
+    """
+
+    model: OnnxModel
+    spec: EngineSpec
+    target: Target
+    toolchain: Toolchain
+    route: Route
+    key: EngineKey
+    plan: Path
+    size_bytes: int
+    cached: bool
+    build_s: float
+    reason: str
+    notes: tuple[str, ...] = ()
+    log_tail: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def build_or_load(
+    *,
+    model: OnnxModel,
+    spec: EngineSpec,
+    target: Target,
+    backend: Backend,
+    cache: EngineCache,
+    calibration: Callable[[], Sequence[Tensors]] = tuple,
+    progress: Progress = lambda message: None,
+) -> Engine:
+    """Return the engine of a model, built at most once by all processes that share the cache.
+
+    Args:
+        model: What to build from.
+        spec: What is asked.
+        target: What it shall run on.
+        backend: What builds it.
+        cache: Where engines are kept.
+        calibration: Gives representative inputs; called only where the backend's route needs them.
+        progress: Told what is happening while it takes long.
+
+    Raises:
+        ConfigurationError: The backend cannot build this spec.
+        EngineBuildError: The builder failed.
+        CacheError: The cache cannot be written to the end.
+    """
+    route, toolchain = backend.route(model, spec), backend.toolchain()
+    samples = tuple(calibration()) if route.needs_calibration else ()
+    key = engine_key(
+        model_digest=model.digest,
+        backend=backend.name,
+        spec=spec,
+        target=target,
+        toolchain=toolchain,
+        route=route,
+        platform=f"{platform.system()} {platform.machine()}",
+        calibration_digest=_calibration_digest(samples) if route.needs_calibration else None,
+        environment={name: os.environ[name] for name in BUILD_ENVIRONMENT if name in os.environ},
+    )
+    name = entry_name(model.path.name, spec.precision, target.arch, key.digest)
+    warnings: list[str] = []
+
+    def engine(entry: Entry, *, cached: bool) -> Engine:
+        sidecar = entry.sidecar
+        return Engine(
+            model=model,
+            spec=spec,
+            target=target,
+            toolchain=toolchain,
+            route=route,
+            key=key,
+            plan=entry.plan,
+            size_bytes=sidecar.size_bytes,
+            cached=cached,
+            build_s=sidecar.build_s,
+            reason=sidecar.reason,
+            notes=sidecar.notes,
+            log_tail=sidecar.log_tail,
+            warnings=tuple(warnings),
+        )
+
+    found = cache.lookup(name, key.digest)
+    if isinstance(found, Entry):
+        return engine(found, cached=True)
+
+    def waiting(seconds: float) -> None:
+        progress(
+            f"waiting for another process that builds {model.path.name} {spec.precision} for "
+            f"{target.arch} ({seconds:.0f} s)"
+        )
+
+    with cache.lock(key.digest, waiting):
+        found = cache.lookup(name, key.digest)
+        if isinstance(found, Entry):
+            return engine(found, cached=True)
+        if isinstance(found, Damaged):
+            reason = f"the cached engine was damaged: {found.reason}"
+            warnings.append(f"{reason}; it was built anew")
+        else:
+            reason = explain_miss(key, model.path.name, _candidates(cache))
+        if not cache.writable:
+            warnings.append(f"the cache {cache.root} is read-only: the engine is not kept")
+        progress(f"building {model.path.name} {spec.precision} for {target.arch}: {reason}")
+        with cache.staging(name) as folder:
+            request = BuildRequest(
+                model=model,
+                spec=spec,
+                target=target,
+                directory=folder,
+                calibration=samples,
+                progress=progress,
+            )
+            sidecar = _build(request, backend, key, reason)
+            return engine(cache.publish(folder, name, sidecar), cached=False)
+
+
+def _build(request: BuildRequest, backend: Backend, key: EngineKey, reason: str) -> Sidecar:
+    """Have the plan built into the request's folder, and describe what is there then."""
+    folder, model_name = request.directory, request.model.path.name
+    started_s = time.perf_counter()
+    result = backend.build(request)
+    build_s = time.perf_counter() - started_s
+    files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
+    if result.plan_name not in files:
+        raise EngineBuildError(
+            f"{backend.name} reported success for {model_name}, but wrote no {result.plan_name}.",
+            fix="look at the log lines above and at the space on the cache's disk.",
+            log_tail=result.log_tail,
+        )
+    return Sidecar(
+        key_digest=key.digest,
+        key_fields=dict(key.fields),
+        model_name=model_name,
+        plan_name=result.plan_name,
+        files=files,
+        build_s=build_s,
+        built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        reason=reason,
+        notes=result.notes,
+        log_tail=result.log_tail,
+    )
+
+
+def _candidates(cache: EngineCache) -> list[tuple[str, dict[str, str]]]:
+    return [
+        (entry.sidecar.model_name, dict(entry.sidecar.key_fields))
+        for entry in cache.entries()
+        if isinstance(entry, Entry)
+    ]
+
+
+def _calibration_digest(samples: Sequence[Tensors]) -> str:
+    # The order of samples is kept: quantisers that average depend on it.
+    state = hashlib.sha256()
+    for sample in samples:
+        state.update(bytes.fromhex(inputs_digest(sample)))
+    return state.hexdigest()

@@ -1,0 +1,166 @@
+"""What is kept beside a plan: where it came from, and the digests that prove it whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_trt import __version__
+
+# History of the sidecar's format:
+#   1  first version
+#: Format of the JSON written beside plans. A sidecar of another version makes its entry a miss:
+#: the cache is disposable, so nothing is migrated.
+SIDECAR_SCHEMA = 1
+
+#: Name of the sidecar in an entry's folder.
+SIDECAR_NAME = "engine.json"
+
+_CHUNK_BYTES = 1 << 20
+
+
+class SidecarError(Exception):
+    """An entry is not whole. The text says what is wrong with it; the entry is built anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """Size and hex SHA-256 of one file of an entry."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """Everything about a cached engine that its plan does not say.
+
+    Attributes:
+        key_digest: Digest of the engine key that the entry answers to.
+        key_fields: The key's fields, to explain later misses with.
+        model_name: File name of the model it was built from.
+        plan_name: Which of the files is the plan.
+        files: Every file of the entry, by name.
+        build_s: Seconds that the build took.
+        built_at: When it was built, ISO 8601 in UTC.
+        reason: Why it was built: what had changed against the nearest cached engine.
+        notes: What the backend had to say of the build.
+        log_tail: The last lines of the builder's log.
+    """
+
+    key_digest: str
+    key_fields: Mapping[str, str]
+    model_name: str
+    plan_name: str
+    files: Mapping[str, FileDigest]
+    build_s: float
+    built_at: str
+    reason: str
+    notes: tuple[str, ...] = ()
+    log_tail: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files of the entry."""
+        return sum(file.size_bytes for file in self.files.values())
+
+    def to_json(self) -> str:
+        """Return the sidecar as the text of its file."""
+        content = {
+            "schema": SIDECAR_SCHEMA,
+            "written_by": f"pytest-trt {__version__}",
+            "key": {"digest": self.key_digest, "fields": dict(self.key_fields)},
+            "model": self.model_name,
+            "plan": self.plan_name,
+            "files": {
+                name: {"sha256": file.sha256, "bytes": file.size_bytes}
+                for name, file in self.files.items()
+            },
+            "build_s": round(self.build_s, 3),
+            "built_at": self.built_at,
+            "reason": self.reason,
+            "notes": list(self.notes),
+            "log_tail": list(self.log_tail),
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+
+def read_sidecar(entry: Path) -> Sidecar:
+    """Return an entry's sidecar.
+
+    Raises:
+        FileNotFoundError: There is no such entry.
+        SidecarError: The sidecar is damaged or of another format.
+    """
+    try:
+        text = (entry / SIDECAR_NAME).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if entry.exists():
+            raise SidecarError("its sidecar is missing") from None
+        raise FileNotFoundError(entry) from None
+    except OSError as error:
+        raise SidecarError(f"its sidecar cannot be read ({error.strerror})") from error
+    try:
+        return _parse(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SidecarError(f"its sidecar is damaged ({type(error).__name__}: {error})") from error
+
+
+def _parse(content: dict[str, Any]) -> Sidecar:
+    schema = content["schema"]
+    if schema != SIDECAR_SCHEMA:
+        raise SidecarError(f"its sidecar has format {schema}, not {SIDECAR_SCHEMA}")
+    files = {
+        name: FileDigest(sha256=str(file["sha256"]), size_bytes=int(file["bytes"]))
+        for name, file in content["files"].items()
+    }
+    plan_name = str(content["plan"])
+    if plan_name not in files or any(Path(name).name != name for name in files):
+        raise SidecarError("its sidecar does not list its files")
+    return Sidecar(
+        key_digest=str(content["key"]["digest"]),
+        key_fields={str(k): str(v) for k, v in content["key"]["fields"].items()},
+        model_name=str(content["model"]),
+        plan_name=plan_name,
+        files=files,
+        build_s=float(content["build_s"]),
+        built_at=str(content["built_at"]),
+        reason=str(content["reason"]),
+        notes=tuple(map(str, content["notes"])),
+        log_tail=tuple(map(str, content["log_tail"])),
+    )
+
+
+def digest_file(path: Path) -> FileDigest:
+    """Return a file's size and digest, read in steps of 1 MiB."""
+    state, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(_CHUNK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            state.update(buffer[:count])
+            size += count
+    return FileDigest(sha256=state.hexdigest(), size_bytes=size)
+
+
+def verify_files(entry: Path, sidecar: Sidecar) -> None:
+    """Check every file of an entry against its digest.
+
+    Raises:
+        SidecarError: A file is missing, has another size, or has other bytes.
+    """
+    for name, expected in sidecar.files.items():
+        try:
+            size_bytes = (entry / name).stat().st_size
+            if size_bytes != expected.size_bytes:
+                raise SidecarError(f"{name} has {size_bytes} of {expected.size_bytes} bytes")
+            actual = digest_file(entry / name)
+        except OSError as error:
+            raise SidecarError(f"{name} cannot be read ({error.strerror})") from error
+        if actual != expected:
+            raise SidecarError(
+                f"{name} has SHA-256 {actual.sha256[:12]}, not {expected.sha256[:12]} as built"
+            )

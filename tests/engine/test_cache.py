@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.engine import EngineCache
+from pytest_trt.engine.cache import Damaged, Entry, entry_name
+from pytest_trt.engine.sidecar import Sidecar, digest_file
+from pytest_trt.errors import CacheError
+
+KEY = "k" * 64
+NAME = "model-fp16-sm86-kkkk"
+
+
+def store(cache: EngineCache, *, name: str = NAME, key: str = KEY, plan: bytes = b"plan") -> Entry:
+    with cache.lock(key, lambda seconds: None):
+        return store_locked(cache, name, key, plan)
+
+
+def store_locked(cache: EngineCache, name: str, key: str, plan: bytes = b"plan") -> Entry:
+    with cache.staging(name) as folder:
+        (folder / "engine.plan").write_bytes(plan)
+        sidecar = Sidecar(
+            key_digest=key,
+            key_fields={"precision": "fp16"},
+            model_name="model.onnx",
+            plan_name="engine.plan",
+            files={"engine.plan": digest_file(folder / "engine.plan")},
+            build_s=1.5,
+            built_at="2026-01-01T00:00:00+00:00",
+            reason="first build",
+        )
+        return cache.publish(folder, name, sidecar)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "cache")
+
+
+def test_stored_engine_is_found_again_with_all_that_was_said_of_it(cache: EngineCache) -> None:
+    stored = store(cache)
+    found = cache.lookup(NAME, KEY)
+    assert found == stored
+    assert isinstance(found, Entry)
+    assert found.plan.read_bytes() == b"plan"
+
+
+def test_engine_that_was_never_stored_is_not_found(cache: EngineCache) -> None:
+    assert cache.lookup(NAME, KEY) is None
+
+
+def test_cache_is_private_to_its_user(cache: EngineCache) -> None:
+    store(cache)
+    assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+
+
+def flip_byte(entry: Entry) -> None:
+    entry.plan.write_bytes(b"plAn")
+
+
+def truncate_plan(entry: Entry) -> None:
+    entry.plan.write_bytes(b"pla")
+
+
+def remove_plan(entry: Entry) -> None:
+    entry.plan.unlink()
+
+
+def empty_sidecar(entry: Entry) -> None:
+    (entry.folder / "engine.json").write_text("")
+
+
+def truncate_sidecar(entry: Entry) -> None:
+    sidecar = entry.folder / "engine.json"
+    sidecar.write_text(sidecar.read_text()[:-20])
+
+
+def remove_sidecar(entry: Entry) -> None:
+    (entry.folder / "engine.json").unlink()
+
+
+def list_in_sidecar(entry: Entry) -> None:
+    (entry.folder / "engine.json").write_text("[1]")
+
+
+def edit_sidecar(entry: Entry, **changes: object) -> None:
+    sidecar = entry.folder / "engine.json"
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), **changes}))
+
+
+def newer_format(entry: Entry) -> None:
+    edit_sidecar(entry, schema=99)
+
+
+def foreign_key(entry: Entry) -> None:
+    edit_sidecar(entry, key={"digest": "f" * 64, "fields": {}})
+
+
+def escaping_file(entry: Entry) -> None:
+    edit_sidecar(entry, plan="../x", files={"../x": {"sha256": "0" * 64, "bytes": 1}})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (flip_byte, "engine.plan has SHA-256"),
+        (truncate_plan, "engine.plan has 3 of 4 bytes"),
+        (remove_plan, "engine.plan cannot be read"),
+        (empty_sidecar, "its sidecar is damaged"),
+        (truncate_sidecar, "its sidecar is damaged"),
+        (list_in_sidecar, "its sidecar is damaged"),
+        (remove_sidecar, "its sidecar is missing"),
+        (newer_format, "format 99, not 1"),
+        (foreign_key, "built for key ffffffffffff, not kkkkkkkkkkkk"),
+        (escaping_file, "does not list its files"),
+    ],
+)
+def test_entry_that_is_not_whole_is_never_believed(cache: EngineCache, damage, said: str) -> None:
+    damage(store(cache))
+    found = cache.lookup(NAME, KEY)
+    assert isinstance(found, Damaged)
+    assert said in found.reason
+
+
+def test_damaged_entry_is_replaced_by_the_next_one(cache: EngineCache) -> None:
+    flip_byte(store(cache))
+    store(cache, plan=b"better")
+    found = cache.lookup(NAME, KEY)
+    assert isinstance(found, Entry)
+    assert found.plan.read_bytes() == b"better"
+    assert list((cache.folder / "building").iterdir()) == []
+
+
+def test_damage_is_seen_also_after_the_entry_was_once_verified(cache: EngineCache) -> None:
+    entry = store(cache)
+    assert isinstance(cache.lookup(NAME, KEY), Entry)
+    os.utime(entry.plan, ns=(1, 1))
+    flip_byte(entry)
+    assert isinstance(cache.lookup(NAME, KEY), Damaged)
+
+
+def test_staged_entry_that_is_not_published_is_gone(cache: EngineCache) -> None:
+    with cache.staging(NAME) as folder:
+        (folder / "engine.plan").write_bytes(b"half")
+    assert cache.lookup(NAME, KEY) is None
+    assert list((cache.folder / "building").iterdir()) == []
+
+
+def test_least_recently_used_engines_go_first(tmp_path: Path) -> None:
+    probe = EngineCache(tmp_path / "probe")
+    one_bytes = sum(f.stat().st_size for f in store(probe, plan=bytes(5000)).folder.iterdir())
+    cache = EngineCache(tmp_path / "cache", max_bytes=2 * one_bytes + 100)
+    for age, name in ((30, "a"), (20, "b")):
+        entry = store(cache, name=name, key=name * 64, plan=bytes(5000))
+        os.utime(entry.folder, (entry.folder.stat().st_mtime - age,) * 2)
+    assert cache.lookup("a", "a" * 64) is not None  # used again: now the younger one
+    store(cache, name="c", key="c" * 64, plan=bytes(5000))
+    left = {entry.folder.name for entry in cache.entries()}
+    assert left == {"a", "c"}
+
+
+def test_engine_larger_than_the_cap_is_kept_for_as_long_as_it_is_the_newest(
+    tmp_path: Path,
+) -> None:
+    cache = EngineCache(tmp_path / "cache", max_bytes=10)
+    store(cache, plan=bytes(5000))
+    assert isinstance(cache.lookup(NAME, KEY), Entry)
+
+
+def test_clear_removes_every_engine_and_leaves_a_usable_cache(cache: EngineCache) -> None:
+    store(cache)
+    assert cache.clear() == 1
+    assert cache.entries() == []
+    store(cache)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_cache_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    cache = EngineCache(tmp_path / "cache")
+    cache.folder.chmod(mode)
+    with pytest.raises(CacheError, match=r"written by others \(mode .*\n*Fix: chmod 700"):
+        EngineCache(tmp_path / "cache")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_cache_of_another_user_is_refused(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / "cache")
+    os.chown(cache.folder, 4242, 4242)
+    with pytest.raises(CacheError, match="belongs to user 4242"):
+        EngineCache(tmp_path / "cache")
+
+
+def test_file_in_the_place_of_the_cache_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("not a folder")
+    with pytest.raises(CacheError, match="--trt-cache-dir"):
+        EngineCache(tmp_path / "cache")
+
+
+def as_reader(program: str, root: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program as a user who may read the cache but not write it."""
+    for folder, _, files in os.walk(root):
+        Path(folder).chmod(0o555)
+        for file in files:
+            (Path(folder) / file).chmod(0o444)
+    drop = "import os\nos.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534))\n"
+    try:
+        return subprocess.run(
+            [sys.executable, "-c", IMPORTS + drop + textwrap.dedent(program)],
+            env={"PYTHONPATH": ":".join(sys.path), "ROOT": str(root), "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        for folder, _, _ in os.walk(root):
+            Path(folder).chmod(0o700)
+
+
+IMPORTS = f"""
+import os, sys
+sys.path[:0] = {[str(Path(__file__).parent)]!r}
+from pathlib import Path
+from pytest_trt.engine import EngineCache
+from test_cache import store, store_locked, NAME, KEY
+root = Path(os.environ["ROOT"])
+"""
+
+
+@pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """A temporary folder that another user can enter; pytest's own are private."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_read_only_cache_serves_hits_and_stages_misses_elsewhere(reachable_path: Path) -> None:
+    root = reachable_path / "cache"
+    store(EngineCache(root))
+    done = as_reader(
+        """
+        cache = EngineCache(root)
+        print(cache.writable, type(cache.lookup(NAME, KEY)).__name__)
+        entry = store(cache, name="other", key="o" * 64)
+        print(entry.plan.read_bytes(), root in entry.plan.parents)
+        """,
+        root,
+    )
+    assert done.stdout.split() == ["False", "Entry", "b'plan'", "False"], done.stderr
+
+
+def test_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    # A limit on the size of files is met with the same class of error as a full disk.
+    program = IMPORTS + textwrap.dedent(
+        """
+        import resource
+        cache = EngineCache(root)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            store(cache, plan=bytes(5000))
+        except Exception as error:
+            print(type(error).__name__, error)
+        print(cache.lookup(NAME, KEY), list((cache.folder / "building").iterdir()))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": ":".join(sys.path), "ROOT": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, fix, last = done.stdout.splitlines()
+    assert first.startswith("CacheError no space left for the engine cache")
+    assert "--trt-cache-dir" in fix
+    assert last == "None []"
+
+
+BUILDER = """
+cache = EngineCache(root)
+name, key = "m", "m" * 64
+with cache.lock(key, lambda seconds: print("waiting", flush=True)):
+    if cache.lookup(name, key) is None:
+        with cache.staging(name) as folder:
+            (folder / "half").write_bytes(b"x")
+            print("building", flush=True)
+            if os.environ.get("HANG"):
+                sys.stdin.read()
+        store_locked(cache, name, key)
+    print("done", flush=True)
+"""
+
+
+def start_builder(root: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", IMPORTS + BUILDER],
+        env={"PYTHONPATH": ":".join(sys.path), "ROOT": str(root), **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_killed_builder_leaves_nothing_that_is_believed_and_one_other_builds(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "cache"
+    EngineCache(root)
+    victim = start_builder(root, HANG="1")
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == "building\n"
+    others = [start_builder(root) for _ in range(7)]
+    for other in others:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "waiting\n"
+    assert EngineCache(root).lookup("m", "m" * 64) is None
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    outputs = [other.communicate()[0] for other in others]
+    assert all(output.endswith("done\n") for output in outputs)
+    assert sum("building" in output for output in outputs) == 1
+    assert isinstance(EngineCache(root).lookup("m", "m" * 64), Entry)
+    assert list((root / "v1" / "building").iterdir()) == []
+
+
+def test_entry_name_is_readable_and_safe_as_a_file_name() -> None:
+    assert entry_name("../my model!.onnx", "fp16", "sm86", "0123456789abcdef" * 4) == (
+        "my_model_-fp16-sm86-0123456789abcdef0123"
+    )

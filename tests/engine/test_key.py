@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_trt.engine import EngineSpec, Route, Target, Toolchain, engine_key
+from pytest_trt.engine.key import differences, explain_miss
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.model import ShapeRange
+
+IMAGE = ShapeRange((1, 3), (4, 3), (8, 3))
+
+
+def make_key(**overrides: Any):
+    values: dict[str, Any] = {
+        "model_digest": "a" * 64,
+        "backend": "tensorrt",
+        "spec": EngineSpec("fp16", ({"image": IMAGE},), {"builder_optimization_level": 3}),
+        "target": Target("sm86", {"name": "NVIDIA A10", "SM count": "72"}),
+        "toolchain": Toolchain("TensorRT", {"tensorrt": "10.16.1", "cuda": "12"}),
+        "route": Route("builder flags"),
+        "platform": "Linux x86_64",
+    }
+    return engine_key(**{**values, **overrides})
+
+
+def spec(precision="fp16", profiles=({"image": IMAGE},), **options: Any) -> EngineSpec:
+    return EngineSpec(precision, profiles, options or {"builder_optimization_level": 3})
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param({"model_digest": "b" * 64}, id="model"),
+        pytest.param({"backend": "tensorrt_rtx"}, id="backend"),
+        pytest.param({"spec": spec("fp32")}, id="precision"),
+        pytest.param({"spec": spec(profiles=())}, id="no profile"),
+        pytest.param(
+            {"spec": spec(profiles=({"image": ShapeRange((1, 3), (5, 3), (8, 3))},))}, id="opt"
+        ),
+        pytest.param({"spec": spec(profiles=({"image": IMAGE},) * 2)}, id="two profiles"),
+        pytest.param({"spec": spec(builder_optimization_level=4)}, id="option value"),
+        pytest.param({"spec": spec(builder_optimization_level=3.0)}, id="option type"),
+        pytest.param({"spec": spec(builder_optimization_level="3")}, id="option text"),
+        pytest.param({"spec": spec(builder_optimization_level=3, refit=False)}, id="new option"),
+        pytest.param({"target": Target("sm89", {"name": "NVIDIA L4"})}, id="arch"),
+        pytest.param(
+            {"target": Target("sm86", {"name": "NVIDIA A40", "SM count": "72"})}, id="device"
+        ),
+        pytest.param(
+            {"toolchain": Toolchain("TensorRT", {"tensorrt": "10.16.2", "cuda": "12"})},
+            id="version",
+        ),
+        pytest.param(
+            {"toolchain": Toolchain("TensorRT", {"tensorrt": "10.16.1", "cuda": "13"})}, id="cuda"
+        ),
+        pytest.param({"route": Route("converted model")}, id="route"),
+        pytest.param({"route": Route("builder flags", {"converter": "2"})}, id="converter"),
+        pytest.param({"platform": "Windows AMD64"}, id="platform"),
+        pytest.param({"environment": {"NVIDIA_TF32_OVERRIDE": "0"}}, id="environment"),
+        pytest.param(
+            {
+                "route": Route("builder flags", needs_calibration=True),
+                "calibration_digest": "c" * 64,
+            },
+            id="calibration",
+        ),
+    ],
+)
+def test_key_differs_on(overrides: dict[str, Any]) -> None:
+    assert make_key(**overrides).digest != make_key().digest
+
+
+def test_key_ignores_the_order_in_which_options_and_inputs_are_written() -> None:
+    forward = make_key(
+        spec=spec(profiles=({"a": IMAGE, "b": IMAGE},), refit=True, version_compatible=False)
+    )
+    backward = make_key(
+        spec=spec(profiles=({"b": IMAGE, "a": IMAGE},), version_compatible=False, refit=True)
+    )
+    assert forward == backward
+
+
+def test_key_keeps_the_order_of_profiles() -> None:
+    other = {"image": ShapeRange((9, 3), (9, 3), (9, 3))}
+    assert (
+        make_key(spec=spec(profiles=({"image": IMAGE}, other))).digest
+        != make_key(spec=spec(profiles=(other, {"image": IMAGE}))).digest
+    )
+
+
+def test_key_is_the_same_in_another_process_with_another_hash_seed() -> None:
+    program = (
+        "from pytest_trt.engine import *\n"
+        "print(engine_key(platform='p', route=Route('r', {'y': '1', 'x': '2'}),"
+        "toolchain=Toolchain('T', {'t': '1'}), target=Target('sm86', {'n': 'A10', 'm': 'x'}),"
+        "spec=EngineSpec('fp16', (), {'b': 1, 'a': 2}), backend='tensorrt',"
+        "model_digest='d').digest)"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+@given(
+    st.dictionaries(st.text(max_size=6), st.text(max_size=6), max_size=4),
+    st.dictionaries(st.text(max_size=6), st.text(max_size=6), max_size=4),
+)
+def test_key_never_mistakes_one_set_of_options_for_another(
+    one: dict[str, str], other: dict[str, str]
+) -> None:
+    keys = [make_key(spec=EngineSpec("fp16", (), options)).digest for options in (one, other)]
+    assert (keys[0] == keys[1]) == (one == other)
+
+
+def test_key_refuses_a_calibration_that_it_cannot_see() -> None:
+    with pytest.raises(ConfigurationError, match="calibration inputs"):
+        make_key(route=Route("converted model", needs_calibration=True))
+
+
+def test_spec_refuses_an_option_that_names_an_object() -> None:
+    with pytest.raises(ConfigurationError, match=r"plugins=\['a.so'\] is a list"):
+        EngineSpec("fp16", (), {"plugins": ["a.so"]})  # type: ignore[dict-item]
+
+
+def test_differences_name_the_version_that_moved() -> None:
+    old = dict(make_key().fields)
+    new = make_key(toolchain=Toolchain("TensorRT", {"tensorrt": "11.4.0", "cuda": "12"}))
+    assert differences(old, dict(new.fields)) == ["TensorRT 10.16.1 -> 11.4.0"]
+
+
+def test_differences_shorten_digests_and_name_what_came_and_went() -> None:
+    old = dict(make_key(environment={"NVIDIA_TF32_OVERRIDE": "0"}).fields)
+    new = dict(
+        make_key(model_digest="b" * 64, spec=spec(builder_optimization_level=3, refit=True)).fields
+    )
+    assert differences(old, new) == [
+        f"model digest {'a' * 12} -> {'b' * 12}",
+        "builder option refit True (was not set)",
+        "environment NVIDIA_TF32_OVERRIDE 0 (is no longer set)",
+    ]
+
+
+def test_miss_is_explained_against_the_closest_engine_of_the_same_use() -> None:
+    key = make_key(model_digest="b" * 64)
+    far = make_key(
+        model_digest="c" * 64,
+        toolchain=Toolchain("TensorRT", {"tensorrt": "10.0.1", "cuda": "12"}),
+    )
+    candidates = [("m.onnx", dict(far.fields)), ("m.onnx", dict(make_key().fields))]
+    assert explain_miss(key, "m.onnx", candidates) == f"model digest {'a' * 12} -> {'b' * 12}"
+
+
+def test_miss_of_another_precision_is_a_first_build_and_not_a_change() -> None:
+    key = make_key(spec=spec("int8"))
+    candidates = [("m.onnx", dict(make_key().fields))]
+    assert explain_miss(key, "m.onnx", candidates) == "first int8 engine of m.onnx for sm86"
+
+
+def test_miss_is_not_explained_by_the_engine_of_another_model() -> None:
+    key = make_key(model_digest="b" * 64)
+    assert explain_miss(key, "m.onnx", [("other.onnx", dict(make_key().fields))]).startswith(
+        "first fp16 engine"
+    )
