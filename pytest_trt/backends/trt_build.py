@@ -15,7 +15,8 @@ from pytest_trt.backends.trt_options import apply_builder_options
 from pytest_trt.engine.protocols import Progress
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import ConfigurationError, EngineBuildError
-from pytest_trt.model import Profile, ShapeRange, TensorSpec
+from pytest_trt.model import Profile, ShapeRange, TensorSpec, needs_profile
+from pytest_trt.model.profiles import example_profiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +153,7 @@ def _add_profiles(builder: Any, network: Any, config: Any, plan: BuildPlan) -> N
                 )
         if config.add_optimization_profile(profile) < 0:
             raise ConfigurationError(
-                f"{plan.version} refuses profile {number} of {plan.model_name}: "
-                f"{_pasted(ranges)}.",
+                f"{plan.version} refuses profile {number} of {plan.model_name}: {_pasted(ranges)}.",
                 fix="give every dynamic input shapes with min <= opt <= max.",
             )
 
@@ -182,32 +182,16 @@ def require_profiles(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) 
     Raises:
         ConfigurationError: With a `profiles=` to paste.
     """
-    dynamic = [spec for spec in inputs if spec.is_dynamic]
+    dynamic = [spec for spec in inputs if needs_profile(spec)]
     for number, profile in enumerate(profiles or ({},)):
-        missing = [spec for spec in dynamic if spec.name not in profile]
-        if not missing:
-            continue
-        where = f"profile {number} has" if profiles else "the spec has"
-        raise ConfigurationError(
-            f"dynamic input {', '.join(map(str, missing))}: {where} no shapes for it, and "
-            "TensorRT builds for a range of shapes only.",
-            fix=f"give min, opt and max, for instance profiles={_pasted(_suggested(dynamic))}.",
-        )
-
-
-def _suggested(dynamic: Sequence[TensorSpec]) -> Profile:
-    """Guess a range: what stands first is a batch, what stands later is a length or size."""
-
-    def shape(spec: TensorSpec, batch: int, other: int) -> tuple[int, ...]:
-        return tuple(
-            dim if isinstance(dim, int) else (batch if axis == 0 else other)
-            for axis, dim in enumerate(spec.shape or ())
-        )
-
-    return {
-        spec.name: ShapeRange(shape(spec, 1, 16), shape(spec, 8, 64), shape(spec, 32, 256))
-        for spec in dynamic
-    }
+        missing = [str(spec) for spec in dynamic if spec.name not in profile]
+        if missing:
+            where = f"profile {number} has" if profiles else "there is"
+            raise ConfigurationError(
+                f"{where} no range of shapes for {'; '.join(missing)}, and TensorRT builds for a "
+                "range of shapes only.",
+                fix=f"give min, opt and max, for instance {example_profiles(dynamic)}.",
+            )
 
 
 def _pasted(profile: Profile) -> str:

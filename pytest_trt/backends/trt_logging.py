@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from pytest_trt.engine.protocols import Progress
@@ -41,7 +41,7 @@ class LogTail:
             raise self.raised
 
 
-@lru_cache(maxsize=None)
+@cache
 def process_logger(trt: Any) -> Any:
     """Return the one logger of this process for a vendor module.
 
@@ -79,13 +79,12 @@ def log_tail(trt: Any) -> Iterator[LogTail]:
 
 def progress_monitor(trt: Any, progress: Progress, tail: LogTail) -> Any | None:
     """Return a progress monitor for a builder, or None where the version has none."""
-    base = getattr(trt, "IProgressMonitor", None)
-    if base is None:
+    if not hasattr(trt, "IProgressMonitor"):
         return None
 
-    class Monitor(base):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
-            base.__init__(self)
+            trt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:

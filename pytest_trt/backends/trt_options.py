@@ -5,7 +5,7 @@ Everything goes by member name: enum values of one name differ between versions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pytest_trt.engine.spec import OptionValue
@@ -79,8 +79,7 @@ def apply_builder_options(
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
         elif name in _INTEGERS:
             _require(hasattr(config, name), name, version)
-            number = _integer(name, value)
-            _assign(lambda name=name, number=number: setattr(config, name, number), name, value)
+            _set_integer(config, name, _integer(name, value))
         elif name in _MEMBERS:
             _set_member(trt, config, name, value, version)
         else:
@@ -138,9 +137,9 @@ def _integer(name: str, value: OptionValue) -> int:
     return value
 
 
-def _assign(assign: Callable[[], None], name: str, value: OptionValue) -> None:
+def _set_integer(config: Any, name: str, value: int) -> None:
     try:
-        assign()
+        setattr(config, name, value)
     except (TypeError, ValueError, OverflowError) as exc:
         raise ConfigurationError(
             f"builder option {name}={value!r} is refused: {exc}",

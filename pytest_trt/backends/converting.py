@@ -1,0 +1,119 @@
+"""What every conversion of a model has in common: its result, its errors, its silence, its check."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from pytest_trt.engine.spec import OptionValue
+from pytest_trt.errors import ConfigurationError, EngineBuildError, ModelError
+from pytest_trt.model import OnnxModel
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a conversion did.
+
+    Attributes:
+        notes: What a reader of the report should know, such as constants that had to be clamped.
+    """
+
+    notes: tuple[str, ...]
+
+
+def known_options(
+    options: Mapping[str, OptionValue], known: Mapping[str, str]
+) -> Mapping[str, OptionValue]:
+    unknown = sorted(options.keys() - known.keys())
+    if unknown:
+        listed = "; ".join(f"{name}: {meaning}" for name, meaning in known.items())
+        raise ConfigurationError(
+            f"unknown conversion option {', '.join(unknown)}.", fix=f"known options: {listed}."
+        )
+    return options
+
+
+def listed(value: OptionValue | None) -> list[str]:
+    return [name.strip() for name in str(value or "").split(",") if name.strip()]
+
+
+@contextlib.contextmanager
+def explained(model: OnnxModel, precision: str) -> Iterator[None]:
+    """Turn whatever a converter trips over into an error that says what was being done."""
+    try:
+        yield
+    except (EngineBuildError, ConfigurationError, MemoryError, OSError):
+        raise
+    except Exception as exc:
+        # The converters raise bare ValueError, AssertionError, IndexError, onnx and ORT errors.
+        reason = exc.message if isinstance(exc, ModelError) else f"{type(exc).__name__}: {exc}"
+        raise EngineBuildError(
+            f"{model.path.name} could not be converted to {precision}: {reason}",
+            fix="keep the operator or node that it names out of the conversion (builder option "
+            "op_block_list or node_block_list), or give a model converted by other means.",
+        ) from exc
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[list[str]]:
+    """Collect what converters print, warn and log, instead of letting it reach the test run.
+
+    Their `logging.warning` would also install a handler on the root logger for good if none
+    were there.
+    """
+    said: list[str] = []
+    handler = _Collector(said)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = [handler]
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+            warnings.simplefilter("ignore")
+            yield said
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+class _Collector(logging.Handler):
+    """Keeps warnings of converters, each once, without advice that was followed already."""
+
+    def __init__(self, said: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if "pre-processing before quantization" not in message and message not in self._said:
+            self._said.append(message)
+
+
+def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
+    """Have the written model checked: by onnx for structure, by ONNX Runtime for types."""
+    with explained(model, precision):
+        onnx.checker.check_model(str(output))
+    runtime: Any = importlib.import_module("onnxruntime")
+    session_options = runtime.SessionOptions()
+    session_options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session_options.log_severity_level = 4
+    try:
+        runtime.InferenceSession(str(output), session_options, providers=["CPUExecutionProvider"])
+    except Exception as exc:
+        # Anything but a type error is between the model and one runtime: a custom operator or a
+        # missing CPU kernel says nothing about other backends, and this one says so itself.
+        if "Type Error" not in str(exc) and "Type parameter" not in str(exc):
+            return
+        raise EngineBuildError(
+            f"{model.path.name} mixes float32 and float16 after its conversion to {precision}: "
+            f"{str(exc).splitlines()[0]}",
+            fix="keep what it names in float32: builder option op_block_list='<operator>' or "
+            "node_block_list='<node name>', comma-separated.",
+        ) from exc

@@ -1,0 +1,87 @@
+"""Float32 to float16 by ONNX Runtime's converter, prepared and repaired around it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.backends.converting import (
+    Conversion,
+    captured,
+    explained,
+    known_options,
+    listed,
+    verify_types,
+)
+from pytest_trt.backends.float16_report import MAX_FLOAT16, Float16Watch
+from pytest_trt.engine.spec import OptionValue
+from pytest_trt.errors import EngineBuildError
+from pytest_trt.model import OnnxModel, graph
+
+#: Options of the conversion, by what they mean.
+FP16_OPTIONS: Mapping[str, str] = {
+    "op_block_list": "operators that stay float32, comma-separated",
+    "node_block_list": "names of nodes that stay float32, comma-separated",
+}
+
+_NEVER = 2**31
+
+#: Operators whose float inputs are float32 by specification, and the opset that lifted that.
+_FLOAT32_BELOW_OPSET = {
+    "DynamicQuantizeLinear": _NEVER,
+    "DynamicQuantizeLSTM": _NEVER,
+    "DynamicQuantizeMatMul": _NEVER,
+    "MatMulIntegerToFloat": _NEVER,
+    "QuantizeLinear": 19,
+    "DequantizeLinear": 19,
+}
+
+
+def to_fp16(
+    model: OnnxModel, output: Path, *, options: Mapping[str, OptionValue] | None = None
+) -> Conversion:
+    """Convert a float32 model to float16 inside; its inputs and outputs keep their types.
+
+    Args:
+        model: What to convert.
+        output: Where to write; external data beside it if one file cannot hold the weights.
+        options: Any of `FP16_OPTIONS`.
+
+    Raises:
+        ConfigurationError: An option is unknown.
+        ModelError: The model cannot be read.
+        EngineBuildError: It has no float32 to convert, or mixes types after conversion.
+    """
+    options = known_options(options or {}, FP16_OPTIONS)
+    proto = graph.load(model.path)
+    graph.modernise(proto)
+    watch = Float16Watch(proto)
+    if watch.is_already_float16:
+        graph.save(proto, output)
+        return Conversion((watch.already_note(),))
+    if not watch.has_float32:
+        raise EngineBuildError(
+            f"{model.path.name} has no float32 values, so there is nothing to convert to fp16 "
+            f"(its types: {watch.types()}).",
+            fix='ask for precision="fp32", which runs the model as it is.',
+        )
+    float16: Any = importlib.import_module("onnxruntime.transformers.float16")
+    blocked = {*float16.DEFAULT_OP_BLOCK_LIST, *listed(options.get("op_block_list"))}
+    blocked |= {op for op, opset in _FLOAT32_BELOW_OPSET.items() if model.opset < opset}
+    with captured() as said, explained(model, "fp16"):
+        proto = float16.convert_float_to_float16(
+            proto,
+            max_finite_val=MAX_FLOAT16,
+            keep_io_types=True,
+            disable_shape_infer=True,
+            op_block_list=sorted(blocked),
+            node_block_list=listed(options.get("node_block_list")),
+        )
+        graph.tidy(proto)
+    notes = watch.notes()
+    graph.save(proto, output)
+    del proto
+    verify_types(model, output, "fp16")
+    return Conversion((*notes, *said))

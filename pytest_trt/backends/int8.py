@@ -1,0 +1,192 @@
+"""Float32 to INT8 with Q/DQ nodes by ONNX Runtime's static quantisation."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx.version_converter
+
+from pytest_trt.backends.converting import (
+    Conversion,
+    captured,
+    explained,
+    known_options,
+    listed,
+    verify_types,
+)
+from pytest_trt.engine.spec import OptionValue
+from pytest_trt.errors import ConfigurationError, EngineBuildError
+from pytest_trt.model import OnnxModel, Tensors, graph
+
+#: Options of the conversion, by what they mean.
+INT8_OPTIONS: Mapping[str, str] = {
+    "op_types": "operators to quantise, comma-separated (default: Conv, ConvTranspose, Gemm, MatMul)",
+    "op_block_list": "operators that are not quantised, comma-separated",
+    "node_block_list": "names of nodes that are not quantised, comma-separated",
+    "per_channel": "one scale per output channel of a weight (default true)",
+    "calibration_method": "minmax (default), entropy or percentile",
+}
+
+#: Operators that gain from INT8 arithmetic; quantising others costs accuracy and buys nothing.
+_INT8_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+#: Per-channel scales need the `axis` attribute of QuantizeLinear.
+_INT8_OPSET = 13
+
+
+def to_int8(
+    model: OnnxModel,
+    calibration: Sequence[Tensors],
+    output: Path,
+    *,
+    options: Mapping[str, OptionValue] | None = None,
+    qdq_weights: bool = True,
+) -> Conversion:
+    """Quantise a float32 model to INT8 with Q/DQ nodes, symmetric, biases left in float32.
+
+    Args:
+        model: What to quantise. A model that holds Q/DQ nodes already is copied as it is.
+        calibration: Representative inputs; the ranges of activations come from them.
+        output: Where to write.
+        options: Any of `INT8_OPTIONS`.
+        qdq_weights: Keep weights as float32 behind a Q/DQ pair, which every TensorRT accepts; else
+            store them as INT8 behind a DequantizeLinear, which is a quarter of the size.
+
+    Raises:
+        ConfigurationError: An option is unknown or has a value that it cannot have.
+        EngineBuildError: There is no calibration data, it does not fit the model, or nothing in
+            the model could be quantised.
+    """
+    options = known_options(options or {}, INT8_OPTIONS)
+    proto = graph.load(model.path)
+    if model.is_quantized:
+        graph.save(proto, output)
+        return Conversion(("the model is already quantised; its own Q/DQ nodes are kept",))
+    if not calibration:
+        raise EngineBuildError(
+            f"precision int8 of {model.path.name} needs calibration data, and there is none.",
+            fix="give representative inputs: override the `trt_inputs` fixture with real data.",
+        )
+    graph.modernise(proto)
+    with tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder:
+        with captured() as said, explained(model, "int8"):
+            prepared = _prepare(model, proto, Path(folder))
+            del proto
+            _quantise(prepared, calibration, Path(folder) / "int8.onnx", options, qdq_weights)
+            quantised = graph.load(Path(folder) / "int8.onnx")
+    _require_quantised(model, quantised, options)
+    with explained(model, "int8"):
+        graph.tidy(quantised)
+    graph.save(quantised, output)
+    del quantised
+    verify_types(model, output, "int8")
+    return Conversion(tuple(said))
+
+
+def _prepare(model: OnnxModel, proto: Any, folder: Path) -> Path:
+    """Fold constants and batch normalisations, which quantisation would else freeze in float32."""
+    if model.opset < _INT8_OPSET:
+        proto = onnx.version_converter.convert_version(proto, _INT8_OPSET)
+    shape_inference: Any = importlib.import_module("onnxruntime.quantization.shape_inference")
+    source, prepared = folder / "source.onnx", folder / "prepared.onnx"
+    graph.save(proto, source)
+    shape_inference.quant_pre_process(
+        str(source),
+        str(prepared),
+        skip_symbolic_shape=True,
+        save_as_external_data=model.size_bytes > graph.INLINE_LIMIT_BYTES,
+        all_tensors_to_one_file=True,
+    )
+    return prepared
+
+
+def _quantise(
+    source: Path,
+    calibration: Sequence[Tensors],
+    output: Path,
+    options: Mapping[str, OptionValue],
+    qdq_weights: bool,
+) -> None:
+    quantization: Any = importlib.import_module("onnxruntime.quantization")
+    blocked = set(listed(options.get("op_block_list")))
+    op_types = [op for op in listed(options.get("op_types")) or _INT8_OPS if op not in blocked]
+    quantization.quantize_static(
+        str(source),
+        str(output),
+        _reader(calibration),
+        quant_format=quantization.QuantFormat.QDQ,
+        activation_type=quantization.QuantType.QInt8,
+        weight_type=quantization.QuantType.QInt8,
+        per_channel=bool(options.get("per_channel", True)),
+        op_types_to_quantize=op_types,
+        nodes_to_exclude=listed(options.get("node_block_list")),
+        calibrate_method=_method(quantization, options),
+        use_external_data_format=source.stat().st_size > graph.INLINE_LIMIT_BYTES
+        or any(source.parent.glob("prepared*.data")),
+        # TensorRT takes symmetric INT8 only, and no INT32 bias behind a DequantizeLinear.
+        extra_options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+            "DedicatedQDQPair": True,
+            "AddQDQPairToWeight": qdq_weights,
+            # One sample at a time: the histogram methods cannot stack samples of unequal shapes.
+            "CalibStridedMinMax": 1,
+        },
+    )
+
+
+def _method(quantization: Any, options: Mapping[str, OptionValue]) -> Any:
+    methods = {
+        "minmax": quantization.CalibrationMethod.MinMax,
+        "entropy": quantization.CalibrationMethod.Entropy,
+        "percentile": quantization.CalibrationMethod.Percentile,
+    }
+    asked = str(options.get("calibration_method", "minmax"))
+    if asked not in methods:
+        raise ConfigurationError(
+            f"calibration_method={asked!r} is unknown.", fix=f"use one of {', '.join(methods)}."
+        )
+    return methods[asked]
+
+
+def _reader(calibration: Sequence[Tensors]) -> Any:
+    """Return a CalibrationDataReader over samples in memory, readable in ranges."""
+    base: Any = importlib.import_module("onnxruntime.quantization").CalibrationDataReader
+
+    class MemoryReader(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._samples = iter(calibration)
+
+        def __len__(self) -> int:
+            return len(calibration)
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self._samples = iter(calibration[start_index:end_index])
+
+        def get_next(self) -> dict[str, Any] | None:
+            sample = next(self._samples, None)
+            return None if sample is None else dict(sample)
+
+    return MemoryReader()
+
+
+def _require_quantised(
+    model: OnnxModel, quantised: Any, options: Mapping[str, OptionValue]
+) -> None:
+    if any(
+        node.op_type == "QuantizeLinear"
+        for scope in graph.walk_graphs(quantised.graph)
+        for node in scope.node
+    ):
+        return
+    asked = ", ".join(listed(options.get("op_types")) or _INT8_OPS)
+    raise EngineBuildError(
+        f"nothing in {model.path.name} could be quantised: none of {asked} outside control flow "
+        "has float32 inputs of known type.",
+        fix="name the operators to quantise with op_types=..., or leave int8 out for this model.",
+    )

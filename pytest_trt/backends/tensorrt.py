@@ -1,0 +1,94 @@
+"""The TensorRT backend, 8.6 to 11: builds on the GPU that the engine will run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_trt.backends import trt_api
+from pytest_trt.backends.cuda import Cuda
+from pytest_trt.backends.device import DeviceProbe
+from pytest_trt.backends.trt_build import has_weak_types
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.errors import BackendUnavailableError, EngineLoadError
+from pytest_trt.model import OnnxModel
+
+PRODUCT = trt_api.Product(
+    module="tensorrt",
+    label="TensorRT",
+    install="pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13).",
+)
+
+
+class TensorRtBackend:
+    """Builds and runs engines with TensorRT.
+
+    Args:
+        probe: The GPUs of this machine.
+    """
+
+    name = "tensorrt"
+
+    def __init__(self, probe: DeviceProbe) -> None:
+        self._probe = probe
+
+    def toolchain(self) -> Toolchain:
+        """TensorRT's version and CUDA line."""
+        return PRODUCT.toolchain()
+
+    def target(self, arch: str) -> Target:
+        """The architecture, and the GPU model: a plan is tuned for its multiprocessor count."""
+        index = trt_api.first_gpu(self._probe, arch)
+        if index is None:
+            return Target(arch)
+        gpu = self._probe.gpus[index]
+        device = {"gpu": gpu.name, "sm_count": str(gpu.sm_count)}
+        return Target(arch, {**device, "mig": "yes"} if gpu.mig else device)
+
+    def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
+        """Builder flags up to TensorRT 10, a converted model from 11 on."""
+        chosen = self._chosen(model, spec)
+        trt_api.check_spec(model, spec, chosen)
+        return chosen.route
+
+    def build(self, request: BuildRequest) -> BuildResult:
+        """Build one plan on the GPU that the target names.
+
+        Raises:
+            BackendUnavailableError: That GPU is not here.
+        """
+        # Without a GPU the builder of some versions does not fail but ends the process.
+        Cuda(self._device(request.target))
+        chosen = self._chosen(request.model, request.spec)
+        return trt_api.build(PRODUCT.load(), request, chosen, version=str(self.toolchain()))
+
+    def cannot_run(self, target: Target) -> str | None:
+        """Why engines for this target do not run here."""
+        return trt_api.cannot_run(self._probe, target)
+
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec) -> Session:
+        """Load a verified plan on the first GPU.
+
+        Raises:
+            BackendUnavailableError: There is no GPU, or CUDA cannot be used.
+        """
+        if not self._probe.gpus:
+            raise EngineLoadError(
+                f"plan {plan} needs a GPU: {self._probe.reason}.",
+                fix="run on a machine with the GPU that it was built for.",
+            )
+        return trt_api.open_plan(PRODUCT, plan, model, spec, device=0)
+
+    def _chosen(self, model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
+        weak_types = has_weak_types(PRODUCT.load())
+        return trt_api.precision_route(model, spec.precision, weak_types=weak_types)
+
+    def _device(self, target: Target) -> int:
+        index = trt_api.first_gpu(self._probe, target.arch)
+        if index is None:
+            raise BackendUnavailableError(
+                f"TensorRT builds on the GPU itself, and {self.cannot_run(target)}.",
+                fix=f"run on a machine with an {target.arch} GPU, or cross-build with "
+                "--trt-backend tensorrt_rtx.",
+            )
+        return index

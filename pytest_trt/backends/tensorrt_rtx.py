@@ -1,0 +1,102 @@
+"""The TensorRT-RTX backend: builds on any machine for the RTX architectures, runs on their GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.backends import trt_api
+from pytest_trt.backends.arch import RTX_ARCHS, described
+from pytest_trt.backends.device import DeviceProbe
+from pytest_trt.backends.plan_header import read_plan_header
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.errors import ConfigurationError, EngineLoadError
+from pytest_trt.model import OnnxModel
+
+PRODUCT = trt_api.Product(
+    module="tensorrt_rtx",
+    label="TensorRT-RTX",
+    install="pip install 'pytest-trt[rtx]'.",
+)
+
+
+class TensorRtRtxBackend:
+    """Builds engines with TensorRT-RTX, and runs them where there is an RTX GPU.
+
+    Args:
+        probe: The GPUs of this machine.
+    """
+
+    name = "tensorrt_rtx"
+
+    def __init__(self, probe: DeviceProbe) -> None:
+        self._probe = probe
+
+    def toolchain(self) -> Toolchain:
+        """TensorRT-RTX's version and CUDA line."""
+        return PRODUCT.toolchain()
+
+    def target(self, arch: str) -> Target:
+        """The architecture alone: kernels are compiled for the GPU model when the plan runs."""
+        return Target(arch)
+
+    def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
+        """The types in the model choose the precision, so it is converted."""
+        chosen = _chosen(model, spec)
+        trt_api.check_spec(model, spec, chosen)
+        return chosen.route
+
+    def build(self, request: BuildRequest) -> BuildResult:
+        """Build one plan for the target's architecture.
+
+        Raises:
+            ConfigurationError: TensorRT-RTX does not build for it.
+            EngineBuildError: The builder refused the model or failed.
+        """
+        trt = PRODUCT.load()
+        version = str(self.toolchain())
+        member = compute_capability_member(trt, request.target.arch, version=version)
+        chosen = _chosen(request.model, request.spec)
+        return trt_api.build(trt, request, chosen, version=version, compute_capabilities=(member,))
+
+    def cannot_run(self, target: Target) -> str | None:
+        """Why engines for this target do not run here."""
+        return trt_api.cannot_run(self._probe, target)
+
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec) -> Session:
+        """Load a verified plan on the first GPU that it was built for.
+
+        Raises:
+            EngineLoadError: No GPU here is of an architecture that the plan was built for.
+        """
+        archs = read_plan_header(plan).archs or RTX_ARCHS
+        for device, gpu in enumerate(self._probe.gpus):
+            if gpu.arch in archs:
+                return trt_api.open_plan(PRODUCT, plan, model, spec, device=device)
+        reason = trt_api.cannot_run(self._probe, Target(archs[0]))
+        raise EngineLoadError(
+            f"plan {plan} is for {', '.join(archs)}; {reason}.",
+            fix="run it on a machine with such a GPU; here it can only be built.",
+        )
+
+
+def compute_capability_member(trt: Any, arch: str, *, version: str) -> str:
+    """Return the member of ComputeCapability for an architecture: "SM86" for sm86.
+
+    Raises:
+        ConfigurationError: This version of TensorRT-RTX cannot build for it.
+    """
+    members = trt.ComputeCapability.__members__
+    possible = [name.lower() for name in members if name.startswith("SM")]
+    if arch not in possible:
+        raise ConfigurationError(
+            f"{version} does not build for {described(arch)}; it builds for {', '.join(possible)}.",
+            fix="use TensorRT for data-centre GPUs (--trt-backend tensorrt, on a machine with "
+            "one), or name one of these architectures with --trt-arch.",
+        )
+    return arch.upper()
+
+
+def _chosen(model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
+    return trt_api.precision_route(model, spec.precision, weak_types=False)

@@ -1,0 +1,217 @@
+"""What TensorRT and TensorRT-RTX share between spec and builder: product, versions, precision."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_trt.backends import conversion
+from pytest_trt.backends.device import DeviceProbe
+from pytest_trt.backends.plan_header import read_plan_header
+from pytest_trt.backends.trt_build import BuildPlan, build_plan, require_profiles
+from pytest_trt.backends.trt_options import BUILDER_OPTIONS, require_known
+from pytest_trt.backends.trt_session import TrtSession
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.errors import BackendUnavailableError, EngineLoadError
+from pytest_trt.model import OnnxModel
+
+PLAN_NAME = "engine.plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A vendor's product.
+
+    Attributes:
+        module: The module to import.
+        label: What people call it.
+        install: What to type when it is missing.
+    """
+
+    module: str
+    label: str
+    install: str
+
+    def load(self) -> Any:
+        """Import the vendor module.
+
+        Raises:
+            BackendUnavailableError: It is not installed, or its libraries do not load.
+        """
+        try:
+            return importlib.import_module(self.module)
+        except (ImportError, OSError, RuntimeError) as exc:
+            raise BackendUnavailableError(
+                f"{self.label} cannot be imported: {type(exc).__name__}: {exc}.", fix=self.install
+            ) from exc
+
+    def toolchain(self) -> Toolchain:
+        """Return its full version, and the CUDA line of its wheels, which that leaves out."""
+        versions = {self.module: str(self.load().__version__)}
+        lines = cuda_lines(self.module)
+        if lines:
+            versions["cuda"] = ",".join(lines)
+        return Toolchain(self.label, versions)
+
+
+def cuda_lines(module: str) -> tuple[str, ...]:
+    """Return the CUDA lines ("cu12") of a product's installed distributions, sorted."""
+    wanted = re.compile(rf"{module}_(cu\d+)(_bindings|_libs)?", re.IGNORECASE)
+    names = (
+        (distribution.metadata["Name"] or "").replace("-", "_")
+        for distribution in importlib.metadata.distributions()
+    )
+    found = (wanted.fullmatch(name) for name in names)
+    return tuple(sorted({match[1] for match in found if match}))
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRoute:
+    """How a precision is reached.
+
+    Attributes:
+        route: What the engine key holds.
+        convert: To what the model is converted first, if at all.
+        flags: Members of BuilderFlag to set.
+    """
+
+    route: Route
+    convert: Literal["fp16", "int8"] | None = None
+    flags: tuple[str, ...] = ()
+
+
+def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> PrecisionRoute:
+    """Choose between builder flags and a converted model.
+
+    Args:
+        model: What is to be built.
+        precision: One of the spec's precisions.
+        weak_types: Whether builder flags choose the precision (TensorRT 8.6 to 10), or the types
+            in the model do (TensorRT 11, TensorRT-RTX).
+    """
+    quantised = ("INT8",) if weak_types and model.is_quantized else ()
+    if precision == "fp16" and weak_types:
+        return PrecisionRoute(Route("builder flags"), flags=("FP16", *quantised))
+    if precision == "fp16":
+        versions = conversion.converter_versions()
+        return PrecisionRoute(Route("converted model", versions), convert="fp16")
+    if precision == "int8" and not model.is_quantized:
+        versions = conversion.converter_versions()
+        flags = ("INT8",) if weak_types else ()
+        name = "converted model, builder flags" if weak_types else "converted model"
+        route = Route(name, versions, needs_calibration=True)
+        return PrecisionRoute(route, convert="int8", flags=flags)
+    return PrecisionRoute(
+        Route("builder flags" if quantised else "as the model is"), flags=quantised
+    )
+
+
+def check_spec(model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute) -> None:
+    """Refuse options and profiles that no build could serve.
+
+    Raises:
+        ConfigurationError: An unknown option, or a dynamic input without shapes.
+    """
+    require_known(spec.builder_options, {**BUILDER_OPTIONS, **_conversion_options(chosen)})
+    require_profiles(model.inputs, spec.profiles)
+
+
+def build(
+    trt: Any,
+    request: BuildRequest,
+    chosen: PrecisionRoute,
+    *,
+    version: str,
+    compute_capabilities: tuple[str, ...] = (),
+) -> BuildResult:
+    """Convert the model where the route says so, and build it into the request's directory."""
+    spec = request.spec
+    check_spec(request.model, spec, chosen)
+    known = _conversion_options(chosen)
+    for_builder = {k: v for k, v in spec.builder_options.items() if k not in known}
+    converted = request.directory / "converted.onnx"
+    try:
+        source, notes = _source(request, chosen, converted)
+        plan = BuildPlan(
+            version=version,
+            model_name=request.model.path.name,
+            source=source,
+            output=request.directory / PLAN_NAME,
+            profiles=spec.profiles,
+            flags=chosen.flags,
+            tf32=spec.precision == "tf32",
+            options=for_builder,
+            compute_capabilities=compute_capabilities,
+        )
+        log_tail = build_plan(trt, plan, request.progress)
+    finally:
+        for left_over in request.directory.glob(f"{converted.name}*"):
+            left_over.unlink()
+    return BuildResult(PLAN_NAME, log_tail, notes)
+
+
+def open_plan(
+    product: Product, plan: Path, model: OnnxModel, spec: EngineSpec, *, device: int
+) -> Session:
+    """Load a plan on a GPU, after its header was found to be this product's and version's.
+
+    Raises:
+        EngineLoadError: It was built by something else, or TensorRT refuses it.
+        BackendUnavailableError: CUDA cannot be used.
+    """
+    trt = product.load()
+    header = read_plan_header(plan)
+    portable = bool(spec.builder_options.get("version_compatible", False))
+    installed = str(trt.__version__)
+    if header.product != product.label or not (portable or _same(header.version, installed)):
+        raise EngineLoadError(
+            f"plan {plan} was built by {header.product} {header.version}; installed is "
+            f"{product.label} {installed}, and a plan runs on the version that built it.",
+            fix="run again with the cache that this installation builds, or install that version.",
+        )
+    return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=portable)
+
+
+def first_gpu(probe: DeviceProbe, arch: str) -> int | None:
+    """Return CUDA's number of the first GPU of an architecture."""
+    return next((index for index, gpu in enumerate(probe.gpus) if gpu.arch == arch), None)
+
+
+def cannot_run(probe: DeviceProbe, target: Target) -> str | None:
+    """Return why no GPU here runs engines for a target, or None."""
+    if not probe.gpus:
+        return f"no NVIDIA GPU here: {probe.reason}"
+    if first_gpu(probe, target.arch) is None:
+        here = ", ".join(f"{gpu.name} ({gpu.arch})" for gpu in probe.gpus)
+        return f"engines for {target.arch} do not run on the GPU here, {here}"
+    return None
+
+
+def _source(
+    request: BuildRequest, chosen: PrecisionRoute, converted: Path
+) -> tuple[Path, tuple[str, ...]]:
+    if chosen.convert is None:
+        return request.model.path, ()
+    known = _conversion_options(chosen)
+    options = {k: v for k, v in request.spec.builder_options.items() if k in known}
+    request.progress(f"converting {request.model.path.name} to {chosen.convert}")
+    if chosen.convert == "fp16":
+        done = conversion.to_fp16(request.model, converted, options=options)
+    else:
+        done = conversion.to_int8(request.model, request.calibration, converted, options=options)
+    return converted, done.notes
+
+
+def _conversion_options(chosen: PrecisionRoute) -> dict[str, str]:
+    tables = {"fp16": conversion.FP16_OPTIONS, "int8": conversion.INT8_OPTIONS}
+    return dict(tables[chosen.convert]) if chosen.convert else {}
+
+
+def _same(header: str, installed: str) -> bool:
+    """Whether versions agree as far as both go: 8.6.0 calls itself so, its plans 8.6.0.12."""
+    return all(a == b for a, b in zip(header.split("."), installed.split("."), strict=False))

@@ -1,0 +1,155 @@
+"""Small ONNX networks with seeded weights, for tests of converters and builders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from pytest_trt.model import OnnxModel, TensorSpec
+
+FLOAT = TensorProto.FLOAT
+INT64 = TensorProto.INT64
+
+
+def weights(name: str, *shape: int, scale: float = 0.3, seed: int = 0) -> TensorProto:
+    values = np.random.default_rng([seed, *name.encode()]).standard_normal(shape) * scale
+    return numpy_helper.from_array(values.astype(np.float32), name)
+
+
+def constant(name: str, value: object, dtype: str = "float32") -> TensorProto:
+    return numpy_helper.from_array(np.array(value, dtype), name)
+
+
+def value(name: str, shape: Sequence[int | str] | None, dtype: int = FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def model(
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    initialisers: Sequence[TensorProto] = (),
+    *,
+    opset: int = 17,
+    ir_version: int = 8,
+    name: str = "network",
+) -> ModelProto:
+    graph = helper.make_graph(list(nodes), name, list(inputs), list(outputs), list(initialisers))
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version
+    )
+
+
+def subgraph(
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    initialisers: Sequence[TensorProto] = (),
+) -> GraphProto:
+    return helper.make_graph(list(nodes), "body", list(inputs), list(outputs), list(initialisers))
+
+
+def conv_net(batch: int | str = "batch", **kwargs: int) -> ModelProto:
+    """Convolution, ReLU, pooling and a linear layer: image [batch, 3, 16, 16] -> [batch, 10]."""
+    return model(
+        [
+            helper.make_node("Conv", ["image", "w1", "b1"], ["c1"], name="conv1", pads=[1] * 4),
+            helper.make_node("Relu", ["c1"], ["r1"], name="relu1"),
+            helper.make_node("Conv", ["r1", "w2"], ["c2"], name="conv2", pads=[1] * 4),
+            helper.make_node("Relu", ["c2"], ["r2"], name="relu2"),
+            helper.make_node("GlobalAveragePool", ["r2"], ["pooled"], name="pool"),
+            helper.make_node("Flatten", ["pooled"], ["flat"], name="flatten"),
+            helper.make_node("Gemm", ["flat", "w3", "b3"], ["logits"], name="linear"),
+        ],
+        [value("image", [batch, 3, 16, 16])],
+        [value("logits", [batch, 10])],
+        [
+            weights("w1", 8, 3, 3, 3),
+            weights("b1", 8),
+            weights("w2", 16, 8, 3, 3),
+            weights("w3", 16, 10),
+            weights("b3", 10),
+        ],
+        **kwargs,
+    )
+
+
+def encoder(batch: int | str = "batch", length: int | str = "length") -> ModelProto:
+    """One transformer encoder block on embedded tokens: ids, mask [batch, length] -> [.., 32]."""
+    node = helper.make_node
+    return model(
+        [
+            node("Gather", ["table", "ids"], ["x"], name="embed"),
+            node("MatMul", ["x", "wq"], ["q"], name="query"),
+            node("MatMul", ["x", "wk"], ["k"], name="key"),
+            node("MatMul", ["x", "wv"], ["v"], name="value"),
+            node("Transpose", ["k"], ["kt"], name="turn", perm=[0, 2, 1]),
+            node("MatMul", ["q", "kt"], ["scores"], name="scores"),
+            node("Mul", ["scores", "scale"], ["scaled"], name="scale_by"),
+            node("Cast", ["mask"], ["maskf"], name="mask_cast", to=FLOAT),
+            node("Sub", ["one", "maskf"], ["hidden"], name="invert"),
+            node("Mul", ["hidden", "far"], ["penalty"], name="penalise"),
+            node("Unsqueeze", ["penalty", "axis1"], ["penalty3"], name="spread"),
+            node("Add", ["scaled", "penalty3"], ["masked"], name="apply_mask"),
+            node("Softmax", ["masked"], ["attention"], name="softmax", axis=-1),
+            node("MatMul", ["attention", "v"], ["context"], name="attend"),
+            node("MatMul", ["context", "wo"], ["projected"], name="project"),
+            node("Add", ["x", "projected"], ["residual"], name="residual_add"),
+            node("LayerNormalization", ["residual", "gamma", "beta"], ["encoded"], name="norm"),
+        ],
+        [value("ids", [batch, length], INT64), value("mask", [batch, length], INT64)],
+        [value("encoded", [batch, length, 32])],
+        [
+            weights("table", 100, 32, scale=1.0),
+            *(weights(name, 32, 32, scale=0.18) for name in ("wq", "wk", "wv", "wo")),
+            constant("scale", 32**-0.5),
+            constant("one", 1.0),
+            constant("far", -1e9),
+            constant("axis1", [1], "int64"),
+            constant("gamma", np.ones(32)),
+            constant("beta", np.zeros(32)),
+        ],
+    )
+
+
+def facts(path: Path) -> OnnxModel:
+    """Return what a reader of the file would say, without its digest."""
+    proto = onnx.load(path, load_external_data=False)
+    initialisers = {tensor.name for tensor in proto.graph.initializer}
+    ops = [node.op_type for node in proto.graph.node]
+    external = {
+        path.parent / entry.value
+        for tensor in proto.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return OnnxModel(
+        path=path.resolve(),
+        digest="0" * 64,
+        inputs=tuple(_spec(v) for v in proto.graph.input if v.name not in initialisers),
+        outputs=tuple(_spec(v) for v in proto.graph.output),
+        opset=next(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")),
+        ir_version=proto.ir_version,
+        size_bytes=path.stat().st_size + sum(file.stat().st_size for file in external),
+        external_files=tuple(sorted(external)),
+        is_quantized=bool({"QuantizeLinear", "DequantizeLinear"} & set(ops)),
+        op_types={op: ops.count(op) for op in ops},
+        index_limits={},
+    )
+
+
+def _spec(info: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = info.type.tensor_type
+    dims = tuple(d.dim_param or d.dim_value or "?" for d in tensor.shape.dim)
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorSpec(info.name, dtype, dims if tensor.HasField("shape") else None)
+
+
+def saved(proto: ModelProto, path: Path) -> OnnxModel:
+    """Write a model and return its facts."""
+    onnx.save(proto, path)
+    return facts(path)
