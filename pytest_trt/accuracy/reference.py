@@ -1,0 +1,88 @@
+"""Reference outputs on disk: computed once for a model and its inputs, read ever after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.model import LabelledHash, Tensors
+
+#: Part of every key. Raise the number when reference outputs are computed in another way.
+_SCHEMA = "pytest-trt reference 1"
+
+#: Kinds of dtype that `numpy.save` writes without pickling and reads back as they were.
+_PLAIN_KINDS = frozenset("biufc")
+
+_NAMES = "names"
+
+
+def reference_key(*, model_digest: str, inputs_digest: str, producer: str) -> str:
+    """Return the name that reference outputs are kept under.
+
+    Args:
+        model_digest: Digest of the model that computes them.
+        inputs_digest: Digest of its inputs.
+        producer: Product, version and settings that run it.
+    """
+    state = LabelledHash(_SCHEMA)
+    state.add("model", model_digest)
+    state.add("inputs", inputs_digest)
+    state.add("producer", producer)
+    return state.hexdigest()
+
+
+class ReferenceStore:
+    """A folder of reference outputs by key.
+
+    Nothing in it is ever trusted blindly: a file that cannot be read back whole (the archive's
+    checksums are verified) is computed again. A store that cannot be written computes every time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(
+        self, key: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the outputs of a key, computing and keeping them where they are missing."""
+        path = self.folder / f"{key}.npz"
+        stored = _read(path)
+        if stored is not None:
+            return stored
+        outputs = compute()
+        _write(path, outputs)
+        return outputs
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[np.generic]] | None:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            outputs = {str(name): archive[str(i)] for i, name in enumerate(archive[_NAMES])}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the cache evicts what was not used for longest
+    return outputs
+
+
+def _write(path: Path, outputs: Tensors) -> None:
+    if not all(array.dtype.kind in _PLAIN_KINDS for array in outputs.values()):
+        return
+    numbered = {str(i): array for i, array in enumerate(outputs.values())}
+    # A full or read-only disk costs only the time to compute the outputs again.
+    with contextlib.suppress(OSError):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **{_NAMES: np.array(list(outputs), dtype=str)}, **numbered)  # type: ignore[arg-type]
+            Path(temporary).replace(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(temporary).unlink()

@@ -1,0 +1,283 @@
+"""The embedded backend: ONNX Runtime on the CPU, where there is no GPU.
+
+Its engines are real: the model converted to the asked precision, optimised, and serialised again
+as ONNX, so their outputs drift from the reference as reduced precision does. ONNX Runtime has few
+FP16 kernels on the CPU and computes the other operators in FP32 between casts, so an fp16 engine
+here is no faster than fp32, and rounds no more than an FP16 GPU engine does.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    EngineBuildError,
+    EngineLoadError,
+    EngineRunError,
+    ModelError,
+)
+from pytest_trt.model import OnnxModel, Tensors
+
+#: The builder option of this backend beside those of the conversions, and what it may be.
+_LEVEL_OPTION = {
+    "graph_optimization_level": "'disabled', 'basic', 'extended' (default) or 'all'",
+}
+
+#: How ONNX Runtime's own levels are called. 'extended' is the default because what 'all' adds is
+#: laid out for the CPU at hand, and a cached engine may be run on another one.
+#: Source: ONNX Runtime documentation, "Graph optimizations", offline mode.
+_OPTIMIZATION_LEVELS = {
+    "disabled": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+
+#: A protobuf message ends at 2 GiB; engines of models above this size get their weights in a
+#: second file. Leaves room for what the optimiser adds.
+_EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
+
+_PLAN_NAME = "engine.onnx"
+
+#: ONNX Runtime's log level "error": its warnings are about its own choices and go to stderr.
+_SEVERITY_ERROR = 3
+
+
+class OnnxRuntimeBackend:
+    """Builds and runs engines with ONNX Runtime on the CPU.
+
+    Args:
+        threads: Threads of one inference; 0 leaves the number to ONNX Runtime.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, threads: int = 0) -> None:
+        self.threads = threads
+
+    def toolchain(self) -> Toolchain:
+        """The version of ONNX Runtime."""
+        return Toolchain("ONNX Runtime", {"onnxruntime": str(_import().__version__)})
+
+    def target(self, arch: str) -> Target:
+        """The CPU of this machine, by its type."""
+        return Target(arch, {"machine": platform.machine()})
+
+    def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
+        """Convert the model: ONNX Runtime computes in the types that it finds there."""
+        _check_options(spec)
+        if spec.precision == "tf32":
+            raise ConfigurationError(
+                "precision 'tf32' is a mode of NVIDIA GPUs; ONNX Runtime has no such thing on a "
+                "CPU.",
+                fix="test tf32 on a GPU (--trt-backend tensorrt), or use fp32 here.",
+            )
+        if _as_it_is(model, spec):
+            return Route("as the model is")
+        from pytest_trt.backends import conversion
+
+        return Route(
+            "converted model",
+            conversion.converter_versions(),
+            needs_calibration=spec.precision == "int8",
+        )
+
+    def build(self, request: BuildRequest) -> BuildResult:
+        """Convert, optimise and serialise the model."""
+        folder, spec = request.directory, request.spec
+        source, notes = request.model.path, ()
+        converted = folder / "converted.onnx"
+        if not _as_it_is(request.model, spec):
+            request.progress(f"converting {source.name} to {spec.precision}")
+            notes = _convert(request, converted)
+            source = converted
+        request.progress(f"optimising {source.name}")
+        self._optimise(source, request)
+        for left_over in folder.glob("converted.onnx*"):
+            left_over.unlink()
+        return BuildResult(plan_name=_PLAN_NAME, notes=notes)
+
+    def _optimise(self, source: Path, request: BuildRequest) -> None:
+        ort = _import()
+        options = self._session_options()
+        level = request.spec.builder_options.get("graph_optimization_level", "extended")
+        options.graph_optimization_level = getattr(
+            ort.GraphOptimizationLevel, _OPTIMIZATION_LEVELS[str(level)]
+        )
+        plan = request.directory / _PLAN_NAME
+        options.optimized_model_filepath = str(plan)
+        if request.model.size_bytes > _EXTERNAL_WEIGHTS_ABOVE_BYTES:
+            options.add_session_config_entry(
+                "session.optimized_model_external_initializers_file_name", f"{_PLAN_NAME}.data"
+            )
+        try:
+            ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exception types share no base class but this
+            raise EngineBuildError(
+                f"ONNX Runtime {ort.__version__} refused {request.model.path} as a "
+                f"{request.spec.precision} engine:\n  {_first_line(error)}",
+                fix=_build_fix(str(error)),
+            ) from error
+
+    def cannot_run(self, target: Target) -> str | None:
+        """Engines for the CPU run here; no others do."""
+        if target.arch == "cpu":
+            return None
+        return f"ONNX Runtime runs on the CPU, not on {target.arch}"
+
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec) -> Session:
+        """Load a serialised engine."""
+        ort = _import()
+        try:
+            session = ort.InferenceSession(
+                str(plan), self._session_options(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise EngineLoadError(
+                f"ONNX Runtime {ort.__version__} cannot load {plan}:\n  {_first_line(error)}",
+                fix="`pytest-trt cache clear`, then run again.",
+            ) from error
+        subject = f"the {spec.precision} engine of {model.path.name}"
+        return OnnxRuntimeSession(session, subject=subject)
+
+    def reference(self, model: OnnxModel) -> Session:
+        """Load the model itself as the FP32 reference: graph optimisations off.
+
+        With the optimiser off, no rewrite of it is ever compared with itself.
+
+        Raises:
+            ModelError: ONNX Runtime does not take the model.
+        """
+        ort = _import()
+        options = self._session_options()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            session = ort.InferenceSession(
+                str(model.path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime {ort.__version__} refused {model.path}, so there is no FP32 "
+                f"reference to compare with:\n  {_first_line(error)}",
+                fix=_build_fix(str(error)),
+            ) from error
+        return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
+
+    def _session_options(self) -> Any:
+        options = _import().SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = _SEVERITY_ERROR
+        return options
+
+
+class OnnxRuntimeSession:
+    """A loaded ONNX Runtime session.
+
+    Args:
+        session: An `onnxruntime.InferenceSession`.
+        subject: What it is, for messages.
+    """
+
+    def __init__(self, session: Any, *, subject: str) -> None:
+        self._session = session
+        self._subject = subject
+        self._output_names = [output.name for output in session.get_outputs()]
+
+    def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+        """Return every output for these inputs.
+
+        Raises:
+            EngineRunError: ONNX Runtime failed while running.
+        """
+        try:
+            outputs = self._session.run(self._output_names, dict(inputs))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise EngineRunError(
+                f"{self._subject} failed on {shapes}:\n  {_first_line(error)}",
+                fix="check that the model itself takes these inputs; its shapes may fit no branch "
+                "of the graph.",
+            ) from error
+        return dict(zip(self._output_names, outputs, strict=True))
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+
+def _import() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"ONNX Runtime cannot be imported: {error}.", fix="pip install onnxruntime"
+        ) from error
+    return onnxruntime
+
+
+def _convert(request: BuildRequest, output: Path) -> tuple[str, ...]:
+    from pytest_trt.backends import conversion
+
+    spec = request.spec
+    options = {k: v for k, v in spec.builder_options.items() if k not in _LEVEL_OPTION}
+    if spec.precision == "int8":
+        return conversion.to_int8(request.model, request.calibration, output, options=options).notes
+    return conversion.to_fp16(request.model, output, options=options).notes
+
+
+def _as_it_is(model: OnnxModel, spec: EngineSpec) -> bool:
+    """Whether the model already is what the spec's precision asks for."""
+    return spec.precision == "fp32" or (spec.precision == "int8" and model.is_quantized)
+
+
+def _known_options(precision: str) -> Mapping[str, str]:
+    from pytest_trt.backends import conversion
+
+    of_conversion = {"fp16": conversion.FP16_OPTIONS, "int8": conversion.INT8_OPTIONS}
+    return {**_LEVEL_OPTION, **of_conversion.get(precision, {})}
+
+
+def _check_options(spec: EngineSpec) -> None:
+    if not spec.builder_options:
+        return
+    known = _known_options(spec.precision)
+    for name, value in spec.builder_options.items():
+        if name not in known:
+            listed = "".join(f"\n  {option}: {what}" for option, what in known.items())
+            raise ConfigurationError(
+                f"builder option {name!r} is not one of the onnxruntime backend for "
+                f"{spec.precision}.",
+                fix=f"its options are:{listed}",
+            )
+        if name in _LEVEL_OPTION and value not in _OPTIMIZATION_LEVELS:
+            raise ConfigurationError(
+                f"builder option {name}={value!r} is unknown.", fix=f"use {known[name]}."
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _build_fix(text: str) -> str:
+    lowered = text.lower()
+    if "not a registered function/op" in lowered or "not_implemented" in lowered:
+        return (
+            "the model uses an operator that ONNX Runtime does not know: export it with a "
+            "standard operator or another opset, or test this model on --trt-backend tensorrt."
+        )
+    if "no space left" in lowered:
+        return "free space on the cache's disk, or put the cache elsewhere with --trt-cache-dir."
+    if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
+        return "pip install --upgrade onnxruntime, or export the model with an older opset."
+    return "check the file with `check-model`, which comes with onnx, and export it anew."

@@ -1,0 +1,162 @@
+"""The pytest plugin: hooks, each a few lines into the module that does the work.
+
+Importing this module loads no vendor library and no numpy, and a project without a `trt_` marker
+or fixture pays for nothing more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_trt.errors import PytestTrtError
+from pytest_trt.plugin.fixtures import (
+    PROGRESS_KEY,
+    RUN_KEY,
+    SETTINGS_KEY,
+    TEST_KEY,
+    _trt_subject,
+    run_of,
+    trt_arch,
+    trt_build,
+    trt_calibration,
+    trt_engine,
+    trt_inputs,
+    trt_precision,
+    trt_reference,
+    trt_session,
+    trt_shape,
+)
+from pytest_trt.plugin.markers import DESCRIPTIONS
+from pytest_trt.plugin.options import add_options, read_settings
+from pytest_trt.plugin.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from pytest_trt.report.summary import TestResult
+
+# Fixtures are found by being names of the plugin's module.
+__all__ = [
+    "_trt_subject",
+    "trt_arch",
+    "trt_build",
+    "trt_calibration",
+    "trt_engine",
+    "trt_inputs",
+    "trt_precision",
+    "trt_reference",
+    "trt_session",
+    "trt_shape",
+]
+
+_COLLECTOR_KEY = pytest.StashKey["_ResultCollector"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, resolve the options, and refuse at once what cannot be tested."""
+    for description in DESCRIPTIONS:
+        config.addinivalue_line("markers", description)
+    settings = config.stash[SETTINGS_KEY] = read_settings(config)
+    config.stash[PROGRESS_KEY] = TerminalProgress(config)
+    config.stash[_COLLECTOR_KEY] = _ResultCollector()
+    config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
+    if settings.arch or settings.backend != "auto":
+        try:
+            _ = run_of(config).selections
+        except PytestTrtError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Release loaded engines."""
+    if RUN_KEY in config.stash:
+        config.stash[RUN_KEY].close()
+    if PROGRESS_KEY in config.stash:
+        config.stash[PROGRESS_KEY].close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Check the markers of a test, and multiply it by architecture, precision and shape."""
+    names = (*metafunc.fixturenames, *(mark.name for mark in metafunc.definition.iter_markers()))
+    if any(name.startswith("trt_") for name in names):
+        from pytest_trt.plugin.parametrize import parametrize
+
+        parametrize(metafunc, run_of(metafunc.config))
+
+
+def pytest_report_collectionfinish(
+    config: pytest.Config, start_path: Path, items: Sequence[pytest.Item]
+) -> list[str]:
+    """Say what is tested and with what, where there is something to test."""
+    if RUN_KEY not in config.stash or config.get_verbosity() < 0:
+        return []
+    try:
+        return config.stash[RUN_KEY].environment()
+    except PytestTrtError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Give the test's checks their say: one failure, in the call phase, with every reason."""
+    if item.get_closest_marker("trt_consistency") is None:
+        return (yield)
+    from pytest_trt.plugin.verdict import conclude, told_beside
+
+    try:
+        result = yield
+    except (Exception, pytest.fail.Exception):
+        told_beside(item)
+        raise
+    conclude(item)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let what was found ride on the report, as data that crosses process boundaries."""
+    report = yield
+    if TEST_KEY in item.stash:
+        from pytest_trt.plugin.verdict import attach
+
+        attach(item, report)
+    return report
+
+
+class _ResultCollector:
+    """Keeps the records that reports bring, from this process or from xdist workers."""
+
+    def __init__(self) -> None:
+        self.results: list[TestResult] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a report's record."""
+        data = getattr(report, "trt", None)
+        if data is not None:
+            from pytest_trt.report.record import TestRecord
+            from pytest_trt.report.summary import TestResult
+
+            record = TestRecord.from_dict(data)
+            self.results.append(TestResult(report.nodeid, report.outcome, record))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write the summary section, where there is something to sum up."""
+    config = terminalreporter.config
+    results = config.stash[_COLLECTOR_KEY].results
+    if results and config.get_verbosity() >= 0:
+        from pytest_trt.report.summary import summary_lines
+
+        terminalreporter.section("trt")
+        writer = config.get_terminal_writer()
+        for line in summary_lines(results, width=writer.fullwidth, color=writer.hasmarkup):
+            terminalreporter.write_line(line)

@@ -1,0 +1,188 @@
+"""The plugin's markers: a dataclass each, whose fields are the marker's keywords.
+
+Markers are read when tests are collected, so that a wrong one is a collection error that names
+the test, and not a surprise after minutes of building.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from pytest_trt.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMarker:
+    """The model under test, and how engines of it are built.
+
+    Attributes:
+        model: Path of the ONNX file, relative to the test file.
+        precision: One precision, or several to run the test once for each.
+        profiles: Shape ranges of the dynamic inputs: {input: (min, opt, max)}, or several of these.
+        reference: ONNX file to compare with instead of the model itself.
+        builder_options: Options of the backend's builder by name.
+        input_ranges: Value ranges of seeded inputs: {input: (low, high)}.
+        seed: Seed of the seeded inputs.
+    """
+
+    NAME: ClassVar[str] = "trt_model"
+
+    model: Path
+    precision: tuple[str, ...] = ("fp32",)
+    profiles: Any = None
+    reference: Path | None = None
+    builder_options: Mapping[str, Any] = field(default_factory=dict)
+    input_ranges: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyMarker:
+    """Compare every `trt_session.run` of the test with the FP32 reference.
+
+    Attributes:
+        tolerance: What the marker says for all outputs: rtol, atol, nan, max_mismatch_pct, cosine,
+            top1, topk.
+        outputs: The same by output, which wins.
+    """
+
+    NAME: ClassVar[str] = "trt_consistency"
+
+    tolerance: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+#: Lines for `pytest --markers`.
+DESCRIPTIONS = (
+    "trt_model(model, precision='fp32', profiles=None, reference=None, builder_options={}, "
+    "input_ranges={}, seed=0): the ONNX model under test, relative to the test file, and how "
+    "engines of it are built; several precisions run the test once for each.",
+    "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, top1=, topk=(k, "
+    "share), outputs={name: {...}}): every trt_session.run of the test is compared with the FP32 "
+    "reference.",
+)
+
+
+def read_model_marker(mark: pytest.Mark, test_file: Path) -> ModelMarker:
+    """Return a `trt_model` marker after checking all that can be checked without its model.
+
+    Raises:
+        ConfigurationError: Something in it is unknown, has the wrong type, or is not there.
+    """
+    known = [f.name for f in fields(ModelMarker)]
+    given = _keywords(mark, known, positional="model")
+    if "model" not in given:
+        raise ConfigurationError(
+            "trt_model names no model.", fix='trt_model("models/classifier.onnx", ...)'
+        )
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    values["model"] = _model_path(values["model"], test_file)
+    if "reference" in values:
+        values["reference"] = _model_path(values["reference"], test_file)
+    values["precision"] = _precisions(values.get("precision", "fp32"))
+    for name in ("builder_options", "input_ranges"):
+        _expect(
+            isinstance(values.get(name, {}), Mapping), mark, name, values.get(name), "a mapping"
+        )
+    _expect(type(values.get("seed", 0)) is int, mark, "seed", values.get("seed"), "an integer")
+    return ModelMarker(**values)
+
+
+def read_consistency_marker(mark: pytest.Mark) -> ConsistencyMarker:
+    """Return a `trt_consistency` marker after checking all that needs no model.
+
+    Raises:
+        ConfigurationError: Something in it is unknown or cannot be a tolerance.
+    """
+    from pytest_trt.accuracy import TOLERANCE_FIELDS, parse_tolerance_fields
+
+    given = _keywords(mark, [*TOLERANCE_FIELDS, "outputs"])
+    outputs = given.pop("outputs", {})
+    shaped = isinstance(outputs, Mapping) and all(isinstance(v, Mapping) for v in outputs.values())
+    _expect(shaped, mark, "outputs", outputs, "a mapping of output names to tolerances")
+    parse_tolerance_fields(given, where="trt_consistency")
+    for name, tolerance in outputs.items():
+        parse_tolerance_fields(tolerance, where=f"trt_consistency, output {name!r}")
+    return ConsistencyMarker(tolerance=given, outputs=outputs)
+
+
+def closest(item: Any, name: str) -> pytest.Mark | None:
+    """Return the marker of a test that counts: the one written closest to it."""
+    marker: pytest.Mark | None = item.get_closest_marker(name)
+    return marker
+
+
+def _keywords(mark: pytest.Mark, known: list[str], positional: str | None = None) -> dict[str, Any]:
+    given = dict(mark.kwargs)
+    if len(mark.args) > (1 if positional else 0):
+        raise ConfigurationError(
+            f"{mark.name} was given {len(mark.args)} positional arguments: {_listed(mark.args)}.",
+            fix=f"write them as keywords; {mark.name} knows {', '.join(known)}.",
+        )
+    if mark.args and positional:
+        given[positional] = mark.args[0]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ConfigurationError(
+                f"{mark.name} does not know {name!r}{hint}.",
+                fix=f"use {', '.join(known)}.",
+            )
+    return given
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ", ".join(map(repr, values))
+
+
+def _expect(condition: bool, mark: pytest.Mark, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ConfigurationError(
+            f"{mark.name} was given {name}={value!r}.", fix=f"{name} is {expected}."
+        )
+
+
+def _model_path(value: Any, test_file: Path) -> Path:
+    if not isinstance(value, str | Path):
+        raise ConfigurationError(
+            f"trt_model was given {value!r} as a model.", fix="give the path of an ONNX file."
+        )
+    path = test_file.parent / value
+    if not path.is_file():
+        raise ConfigurationError(
+            f"there is no model {value} ({path.absolute()}).",
+            fix=f"give its path relative to {test_file.parent}{_nearby(path)}.",
+        )
+    return path.absolute()
+
+
+def _nearby(path: Path) -> str:
+    folder = path.parent
+    found = sorted(p.name for p in folder.glob("*.onnx")) if folder.is_dir() else []
+    return f"; that folder holds {', '.join(found[:5])}" if found else ""
+
+
+def _precisions(value: Any) -> tuple[str, ...]:
+    from pytest_trt.engine import PRECISIONS
+
+    precisions = (value,) if isinstance(value, str) else value
+    valid = isinstance(precisions, tuple | list) and precisions
+    unknown = [p for p in precisions if p not in PRECISIONS] if valid else [value]
+    if unknown:
+        raise ConfigurationError(
+            f"trt_model was given precision {_listed(tuple(unknown))}.",
+            fix=f"use one or several of {', '.join(PRECISIONS)}.",
+        )
+    if len(set(precisions)) != len(precisions):
+        raise ConfigurationError(
+            f"trt_model names a precision twice: {_listed(tuple(precisions))}.",
+            fix="name each precision once.",
+        )
+    return tuple(precisions)

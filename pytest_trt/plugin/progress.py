@@ -1,0 +1,96 @@
+"""Saying what takes long, where it helps: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import pytest
+
+#: A step that takes no longer than this goes unmentioned, in seconds.
+_QUIET_S = {"terminal": 0.5, "plain": 5.0}
+
+
+class TerminalProgress:
+    """Tells the terminal what a long step is doing.
+
+    pytest captures what tests write, so this writes to a copy of standard error that was made
+    before capturing began.
+
+    Args:
+        config: The run's configuration. In an xdist worker nothing is written: many workers would
+            write over one another.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._stream: TextIO | None = None
+        if not hasattr(config, "workerinput") and config.get_verbosity() >= 0:
+            try:
+                self._stream = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # type: ignore[union-attr]
+            except (AttributeError, OSError, ValueError):
+                self._stream = None  # no standard error, or it is no file
+
+    @contextmanager
+    def task(self, title: str) -> Iterator[Callable[[str], None]]:
+        """Announce a step once it takes long; what it yields replaces the text."""
+        if self._stream is None:
+            yield lambda message: None
+            return
+        line = _LiveLine(self._stream, title)
+        try:
+            yield line.say
+        finally:
+            line.stop()
+
+    def close(self) -> None:
+        """Release the copy of standard error."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+class _LiveLine:
+    """One step's line: a spinner on a terminal, or the plain text once."""
+
+    def __init__(self, stream: TextIO, title: str) -> None:
+        self._stream = stream
+        self._text = title
+        self._status: object | None = None
+        kind = "terminal" if stream.isatty() else "plain"
+        self._timer = threading.Timer(_QUIET_S[kind], self._begin)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._timer.start()
+
+    def say(self, message: str) -> None:
+        with self._lock:
+            self._text = message
+            if self._status is not None:
+                self._status.update(message)  # type: ignore[attr-defined]
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._stopped = True
+            if self._status is not None:
+                self._status.stop()  # type: ignore[attr-defined]
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._stopped:
+                return
+            # pytest's row of dots may be on this line: leave it as it is.
+            self._stream.write("\n")
+            if not self._stream.isatty():
+                self._stream.write(f"trt: {self._text}\n")
+                self._stream.flush()
+                return
+            from rich.console import Console
+
+            self._status = Console(file=self._stream).status(self._text)
+            self._status.start()

@@ -1,0 +1,168 @@
+"""One test run: what its tests share. Loaded when the first of them needs it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.accuracy.reference import ReferenceStore, reference_key
+from pytest_trt.backends.device import DeviceProbe, probe_devices
+from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
+from pytest_trt.engine import (
+    Backend,
+    Engine,
+    EngineCache,
+    EngineSpec,
+    Progress,
+    Session,
+    build_or_load,
+)
+from pytest_trt.model import OnnxModel, Tensors, inputs_digest, load_model
+from pytest_trt.plugin.options import Settings
+
+#: Loaded engines that are kept for the next test: enough for one model in every precision, few
+#: enough for a GPU's memory.
+_LOADED_ENGINES = 4
+
+
+class TrtRun:
+    """Backends, cache and loaded engines of one test run (of one xdist worker).
+
+    Args:
+        settings: What the options say.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._models: dict[Path, tuple[tuple[object, ...], OnnxModel]] = {}
+        self._backends: dict[str, Backend] = {}
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._references: dict[str, Session] = {}
+
+    @cached_property
+    def probe(self) -> DeviceProbe:
+        """The GPUs of this machine."""
+        return probe_devices()
+
+    @cached_property
+    def selections(self) -> tuple[Selection, ...]:
+        """What is tested, and with which backend.
+
+        Raises:
+            ConfigurationError: What was asked for cannot be tested on this machine.
+            BackendUnavailableError: The backend that was asked for is not installed.
+        """
+        return select(
+            archs=self.settings.arch,
+            backend=self.settings.backend,
+            probe=self.probe,
+            installed=is_installed,
+        )
+
+    @cached_property
+    def cache(self) -> EngineCache:
+        """The engine cache.
+
+        Raises:
+            CacheError: It cannot be used.
+        """
+        return self.settings.open_cache()
+
+    @cached_property
+    def embedded(self) -> OnnxRuntimeBackend:
+        """ONNX Runtime, which computes references whatever is under test."""
+        return OnnxRuntimeBackend(threads=self.settings.threads)
+
+    def backend(self, arch: str) -> Backend:
+        """Return the backend that was selected for an architecture."""
+        name = next(s.backend for s in self.selections if s.arch == arch)
+        if name not in self._backends:
+            self._backends[name] = make_backend(
+                name, probe=self.probe, threads=self.settings.threads
+            )
+        return self._backends[name]
+
+    def model(self, path: Path, progress: Progress) -> OnnxModel:
+        """Return a model's facts, read again only when one of its files has changed."""
+        known = self._models.get(path)
+        if known is not None and known[0] == _stamps(known[1]):
+            return known[1]
+        model = load_model(path, progress=progress)
+        self._models[path] = (_stamps(model), model)
+        return model
+
+    def engine(
+        self,
+        model: OnnxModel,
+        spec: EngineSpec,
+        arch: str,
+        *,
+        calibration: Callable[[], Sequence[Tensors]],
+        progress: Progress,
+    ) -> Engine:
+        """Return an engine, built if it has to be."""
+        backend = self.backend(arch)
+        return build_or_load(
+            model=model,
+            spec=spec,
+            target=backend.target(arch),
+            backend=backend,
+            cache=self.cache,
+            calibration=calibration,
+            progress=progress,
+        )
+
+    def session(self, engine: Engine) -> Session:
+        """Return a loaded engine; the last few stay loaded."""
+        key = engine.key.digest
+        if key not in self._sessions:
+            backend = self.backend(engine.target.arch)
+            while len(self._sessions) >= _LOADED_ENGINES:
+                self._sessions.popitem(last=False)[1].close()
+            self._sessions[key] = backend.open(engine.plan, engine.model, engine.spec)
+        self._sessions.move_to_end(key)
+        return self._sessions[key]
+
+    def reference_outputs(
+        self, model: OnnxModel, inputs: Tensors
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what the model computes in FP32, from the cache if it was computed before."""
+
+        def compute() -> dict[str, npt.NDArray[np.generic]]:
+            if model.digest not in self._references:
+                self._references[model.digest] = self.embedded.reference(model)
+            return self._references[model.digest].run(inputs)
+
+        key = reference_key(
+            model_digest=model.digest,
+            inputs_digest=inputs_digest(inputs),
+            producer=f"{self.embedded.toolchain()} on {self.embedded.target('cpu')}, unoptimised",
+        )
+        return ReferenceStore(self.cache.references).get(key, compute)
+
+    def close(self) -> None:
+        """Release every loaded engine."""
+        for session in (*self._sessions.values(), *self._references.values()):
+            session.close()
+        self._sessions.clear()
+        self._references.clear()
+
+    def environment(self) -> list[str]:
+        """Return lines that say what is tested, with what, and why."""
+        lines = [
+            f"trt: {self.backend(s.arch).toolchain()} for {self.backend(s.arch).target(s.arch)}"
+            f" - {s.why}"
+            for s in self.selections
+        ]
+        return [*lines, f"trt cache: {self.cache.root}"]
+
+
+def _stamps(model: OnnxModel) -> tuple[object, ...]:
+    stats = [path.stat() for path in (model.path, *model.external_files)]
+    return tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)

@@ -1,0 +1,88 @@
+"""What tests hold in their hands: engines and references that check what goes in and comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.engine import Engine, Session
+from pytest_trt.model import OnnxModel, Tensors, check_inputs, select_profile
+
+#: Told about every run: the engine, what went in, what came out.
+Observer = Callable[[Engine, Tensors, Tensors], None]
+
+
+class EngineSession:
+    """An engine that runs: `outputs = trt_session.run({"image": images})`.
+
+    Args:
+        engine: The engine.
+        load: Gives the loaded engine; called for every run, so it may have been unloaded between.
+        observer: Told about every run, or None.
+
+    Attributes:
+        engine: The engine that runs.
+    """
+
+    def __init__(
+        self, engine: Engine, load: Callable[[Engine], Session], observer: Observer | None
+    ) -> None:
+        self.engine = engine
+        self._load = load
+        self._observer = observer
+
+    def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+        """Return every output of the model for these inputs.
+
+        Under a `trt_consistency` marker the outputs are compared with the FP32 reference.
+
+        Args:
+            inputs: Every input of the model by name, as numpy arrays in the model's dtypes.
+
+        Raises:
+            InputError: An input is missing, unknown, has the wrong dtype, or has a shape that the
+                model or all of its profiles exclude. The same on every backend.
+            EngineRunError: The engine failed.
+        """
+        __tracebackhide__ = True
+        model, spec = self.engine.model, self.engine.spec
+        check_inputs(model.inputs, inputs)
+        if spec.profiles:
+            shapes = {name: array.shape for name, array in inputs.items()}
+            select_profile(spec.profiles, model.inputs, shapes)
+        outputs = self._load(self.engine).run(inputs)
+        if self._observer is not None:
+            self._observer(self.engine, inputs, outputs)
+        return outputs
+
+
+class ReferenceSession:
+    """The FP32 reference: the model itself on ONNX Runtime, graph optimisations off.
+
+    Args:
+        model: The model.
+        outputs_of: Computes its outputs, or finds them in the cache.
+
+    Attributes:
+        model: The model that runs.
+    """
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        outputs_of: Callable[[OnnxModel, Tensors], dict[str, npt.NDArray[np.generic]]],
+    ) -> None:
+        self.model = model
+        self._outputs_of = outputs_of
+
+    def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+        """Return every output of the model for these inputs; cached across runs.
+
+        Raises:
+            InputError: The inputs do not fit the model.
+        """
+        __tracebackhide__ = True
+        check_inputs(self.model.inputs, inputs)
+        return self._outputs_of(self.model, inputs)

@@ -1,0 +1,93 @@
+"""From what a test did to its verdict and its record."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.engine import Engine
+from pytest_trt.plugin.fixtures import TEST_KEY, TestState, run_of, state_of
+from pytest_trt.plugin.run import TrtRun
+from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, Verdict
+
+_NEVER_RAN = (
+    "trt_consistency compared nothing: the test asked for no engine, so it cannot fail.\n"
+    "Fix: run the engine through the trt_session fixture (`trt_session.run(inputs)`), or remove "
+    "the marker."
+)
+
+
+def conclude(item: pytest.Item) -> None:
+    """Fail the test if its consistency check does not pass. Every reason is in the one failure."""
+    __tracebackhide__ = True
+    check = state_of(item).check
+    failure = _NEVER_RAN if check is None else check.failure()
+    if failure is not None:
+        pytest.fail(failure, pytrace=False)
+
+
+def told_beside(item: pytest.Item) -> None:
+    """Add what the check found to the report of a test that has failed for a reason of its own."""
+    state = item.stash.get(TEST_KEY, None)
+    if state is not None and state.check is not None and state.check.runs:
+        failure = state.check.failure()
+        if failure is not None:
+            item.add_report_section("call", "trt consistency", failure)
+
+
+def attach(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put the test's record on the report of the phase that ended it."""
+    ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
+    state = item.stash[TEST_KEY]
+    if not ends_here or not (state.engines or state.check or state.skipped):
+        return
+    run = run_of(item.config)
+    record = TestRecord(
+        engines=tuple(_engine_record(engine, run) for engine in _distinct(state)),
+        checks=tuple(_checks(state)),
+        skipped=state.skipped,
+    )
+    report.trt = record.to_dict()  # type: ignore[attr-defined]
+
+
+def _distinct(state: TestState) -> list[Engine]:
+    return list({engine.key.digest: engine for engine in reversed(state.engines)}.values())[::-1]
+
+
+def _checks(state: TestState) -> list[ConsistencyRecord]:
+    if state.check is None or state.skipped:
+        return []
+    records = state.check.records()
+    if records or not state.engines:
+        return records
+    engine = state.engines[0]
+    return [
+        ConsistencyRecord(
+            model=engine.model.path.name,
+            precision=engine.spec.precision,
+            arch=engine.target.arch,
+            verdict=Verdict.NOT_MEASURED.value,
+            runs=0,
+            worst_output=None,
+            used=None,
+            tolerance="",
+        )
+    ]
+
+
+def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
+    return EngineRecord(
+        model=engine.model.path.name,
+        precision=engine.spec.precision,
+        arch=engine.target.arch,
+        target=str(engine.target),
+        toolchain=str(engine.toolchain),
+        route=engine.route.name,
+        key=engine.key.digest,
+        cached=engine.cached,
+        build_s=engine.build_s,
+        size_bytes=engine.size_bytes,
+        reason=engine.reason,
+        runs_here=run.backend(engine.target.arch).cannot_run(engine.target) is None,
+        notes=engine.notes,
+        warnings=engine.warnings,
+    )

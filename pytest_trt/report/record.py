@@ -1,0 +1,147 @@
+"""Records: what one test found, as plain data that rides on pytest's reports.
+
+A record is made where the test ran (in an xdist worker, perhaps) and read where results are shown,
+so it holds nothing but what JSON can hold. Renderers know records and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import Enum
+from typing import Any
+
+
+class Verdict(str, Enum):
+    """What a check concludes. Only `PASSED` is a pass."""
+
+    PASSED = "passed"
+    REGRESSED = "regressed"
+    INCONCLUSIVE = "inconclusive"
+    INCOMPARABLE = "incomparable"
+    NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """An engine that a test asked for.
+
+    Attributes:
+        model: File name of the model.
+        precision: The precision that was asked for.
+        arch: What it was built for.
+        target: The same with the device, for people.
+        toolchain: What built it, with its version.
+        route: How its precision was reached.
+        key: Digest of its key.
+        cached: Whether it came out of the cache.
+        build_s: Seconds that its build took, then or now.
+        size_bytes: Size of the plan.
+        reason: Why it was built.
+        runs_here: Whether this machine can run it.
+        notes: What the build had to say.
+        warnings: What went wrong and was mended.
+    """
+
+    model: str
+    precision: str
+    arch: str
+    target: str
+    toolchain: str
+    route: str
+    key: str
+    cached: bool
+    build_s: float
+    size_bytes: int
+    reason: str
+    runs_here: bool
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-simple data."""
+        return {**asdict(self), "notes": list(self.notes), "warnings": list(self.warnings)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EngineRecord:
+        """Return the record that `to_dict` made this data of."""
+        return cls(**{**data, "notes": tuple(data["notes"]), "warnings": tuple(data["warnings"])})
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyRecord:
+    """What one `trt_consistency` check found for one engine.
+
+    Attributes:
+        model: File name of the model.
+        precision: The engine's precision.
+        arch: What the engine was built for.
+        verdict: The verdict's text, see `Verdict`.
+        runs: Calls of `run` that were compared.
+        worst_output: The output that used most of its tolerance.
+        used: The share of its tolerance that it used: 1.0 is all of it. None where nothing was
+            compared by value.
+        tolerance: The tolerance of that output, for people.
+        comparisons: Every comparison in full, see `pytest_trt.accuracy.Comparison.to_dict`.
+    """
+
+    model: str
+    precision: str
+    arch: str
+    verdict: str
+    runs: int
+    worst_output: str | None
+    used: float | None
+    tolerance: str
+    comparisons: tuple[dict[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-simple data."""
+        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        # Infinity is no JSON.
+        used = "inf" if self.used == float("inf") else self.used
+        return {**data, "used": used, "comparisons": list(self.comparisons)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ConsistencyRecord:
+        """Return the record that `to_dict` made this data of."""
+        used = None if data["used"] is None else float(data["used"])
+        return cls(**{**data, "used": used, "comparisons": tuple(data["comparisons"])})
+
+
+@dataclass(frozen=True, slots=True)
+class TestRecord:
+    """All that one phase of one test found.
+
+    Attributes:
+        engines: Engines that it asked for.
+        checks: Consistency checks that it made.
+        skipped: Why the plugin skipped it, if it did.
+    """
+
+    __test__ = False  # the name is no test class
+
+    engines: tuple[EngineRecord, ...] = ()
+    checks: tuple[ConsistencyRecord, ...] = ()
+    skipped: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-simple data."""
+        return {
+            "engines": [engine.to_dict() for engine in self.engines],
+            "checks": [check.to_dict() for check in self.checks],
+            "skipped": self.skipped,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TestRecord:
+        """Return the record that `to_dict` made this data of."""
+        return cls(
+            engines=_all(EngineRecord, data["engines"]),
+            checks=_all(ConsistencyRecord, data["checks"]),
+            skipped=data["skipped"],
+        )
+
+
+def _all(cls: Any, items: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    return tuple(cls.from_dict(item) for item in items)

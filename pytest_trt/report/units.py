@@ -1,0 +1,36 @@
+"""How quantities are written for people: the one place that formats units."""
+
+from __future__ import annotations
+
+import math
+
+
+def seconds(value_s: float) -> str:
+    """Return a duration with two or three significant digits: "12 ms", "1.4 s", "3 min 5 s"."""
+    if value_s < 0.9995:
+        return f"{value_s * 1000:.0f} ms"
+    if value_s < 99.5:
+        return f"{value_s:.1f} s"
+    return f"{int(value_s) // 60} min {int(value_s) % 60} s"
+
+
+def size(value_bytes: float) -> str:
+    """Return a size in decimal units: "345 B", "12 kB", "1.2 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value_bytes < 999.5 or unit == "GB":
+            digits = 1 if unit != "B" and value_bytes < 9.95 else 0
+            return f"{value_bytes:.{digits}f} {unit}"
+        value_bytes /= 1000
+    raise AssertionError("unreachable")
+
+
+def share(value: float | None) -> str:
+    """Return a share as percent, three digits at most: "0.4%", "38%", ">999%"."""
+    if value is None or math.isnan(value):
+        return "-"
+    percent = value * 100
+    if percent > 999:
+        return ">999%"
+    if 0 < percent < 0.1:
+        return "<0.1%"
+    return f"{percent:.1f}%" if 0 < percent < 9.95 else f"{percent:.0f}%"
