@@ -65,17 +65,24 @@ class LabelledHash:
 class ByteProgress:
     """Says how far a long reading is, a few times a second; a short one ends before it speaks."""
 
-    def __init__(self, name: str, total_bytes: int, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        total_bytes: int,
+        progress: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._name = name
         self._total_bytes = total_bytes
         self._progress = progress
+        self._clock = clock
         self._done_bytes = 0
-        self._next_s = time.monotonic() + _PROGRESS_INTERVAL_S
+        self._next_s = clock() + _PROGRESS_INTERVAL_S
 
     def advance(self, count: int) -> None:
         """Note that `count` more bytes are done."""
         self._done_bytes += count
-        now_s = time.monotonic()
+        now_s = self._clock()
         if now_s < self._next_s:
             return
         self._next_s = now_s + _PROGRESS_INTERVAL_S

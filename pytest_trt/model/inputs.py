@@ -188,7 +188,8 @@ def _floats(
     if (low, high) != (0, 1):
         # The weighted form cannot overflow where high - low would.
         unit = np.clip(low * (1 - unit) + high * unit, low, high)
-    return unit.astype(dtype)
+    numbers: npt.NDArray[np.generic] = unit.astype(dtype)
+    return numbers
 
 
 def _random_bits(name: str, seed: int, count: int) -> npt.NDArray[np.uint64]:

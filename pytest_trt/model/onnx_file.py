@@ -77,22 +77,27 @@ def load_model(
     """
     path = Path(path).absolute()
     try:
-        # Not blocking: opening a pipe that nobody writes to would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
+        # Before it is opened: opening a pipe that nobody writes to would wait for ever.
+        _require_regular(path)
+        with path.open("rb", buffering=0) as file:
+            return _load(path, file, os.fstat(file.fileno()).st_size, progress)
+    except OSError as error:
         raise _cannot_open(path, error) from error
-    with FileIO(descriptor) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(
-                f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}"
-                ", not an ONNX file.",
-                fix="give the path of the .onnx file itself.",
-            )
-        try:
-            return _load(path, file, status.st_size, progress)
-        except OSError as error:
-            raise _cannot_open(path, error) from error
+
+
+def _require_regular(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:
+        raise ModelError(
+            f"{str(path)!r} cannot be read: {error}.", fix="give the path of an ONNX file."
+        ) from error
+    if not stat.S_ISREG(mode):
+        raise ModelError(
+            f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not an ONNX "
+            "file.",
+            fix="give the path of the .onnx file itself.",
+        )
 
 
 def _load(path: Path, file: FileIO, size_bytes: int, progress: Callable[[str], None]) -> OnnxModel:
@@ -148,7 +153,7 @@ def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph
     return stored, stored.graph
 
 
-def _cannot_open(path: Path, error: OSError | ValueError) -> ModelError:
+def _cannot_open(path: Path, error: OSError) -> ModelError:
     if isinstance(error, FileNotFoundError):
         return ModelError(
             f"{path} does not exist.",
@@ -159,8 +164,9 @@ def _cannot_open(path: Path, error: OSError | ValueError) -> ModelError:
             f"{path} cannot be read: permission denied.",
             fix=f"make it and its folders readable for this user: chmod u+r {path}",
         )
-    reason = error.strerror if isinstance(error, OSError) else error
-    return ModelError(f"{path} cannot be read: {reason}.", fix="give the path of an ONNX file.")
+    return ModelError(
+        f"{path} cannot be read: {error.strerror}.", fix="give the path of an ONNX file."
+    )
 
 
 def _not_onnx(
