@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -18,7 +19,7 @@ from pytest_trt.accuracy.findings import (
     OutputComparison,
     RowSpread,
 )
-from pytest_trt.accuracy.flat import Array, element_at
+from pytest_trt.accuracy.flat import Array, index_of, scalar_at
 from pytest_trt.accuracy.judge import judge
 from pytest_trt.accuracy.loading import is_number, is_text
 from pytest_trt.accuracy.peaks import Deviation, Peak
@@ -92,7 +93,8 @@ def compare_output(
         measured = _measured_text(blank, actual, reference)
     else:
         measured = _with_agreement(_measured(blank, actual, reference), actual, reference)
-    return dataclasses.replace(measured, findings=(*findings, *judge(measured)))
+    findings += judge(measured)
+    return dataclasses.replace(measured, findings=tuple(findings)) if findings else measured
 
 
 def _native(array: Array) -> np.dtype[np.generic]:
@@ -102,30 +104,24 @@ def _native(array: Array) -> np.dtype[np.generic]:
 
 def _measured_text(blank: OutputComparison, actual: Array, reference: Array) -> OutputComparison:
     different, first = count_different(actual, reference)
-    worst = None
-    if different:
-        index, left = element_at(actual, first)
-        worst = Element(float("inf"), index, left, element_at(reference, first)[1])
+    worst = _element(Peak(math.inf, first), actual, reference)
     return dataclasses.replace(blank, compared=blank.size, mismatched=different, worst_used=worst)
 
 
 def _measured(blank: OutputComparison, actual: Array, reference: Array) -> OutputComparison:
     tolerance = blank.tolerance
     found = measure(actual, reference, rtol=tolerance.rtol, atol=tolerance.atol)
-
-    def element(peak: Peak) -> Element | None:
-        if peak.index < 0:
-            return None
-        index, value = element_at(actual, peak.index)
-        return Element(peak.value, index, value, element_at(reference, peak.index)[1])
-
-    return dataclasses.replace(
-        blank,
+    return OutputComparison(
+        name=blank.name,
+        dtype=blank.dtype,
+        shape=blank.shape,
+        size=blank.size,
+        tolerance=tolerance,
         compared=found.compared,
         mismatched=found.mismatched,
-        worst_abs=element(found.worst_abs),
-        worst_rel=element(found.worst_rel),
-        worst_used=element(found.worst_used),
+        worst_abs=_element(found.worst_abs, actual, reference),
+        worst_rel=_element(found.worst_rel, actual, reference),
+        worst_used=_element(found.worst_used, actual, reference),
         needed_atol=found.needed_atol,
         needed_rtol=found.needed_rtol,
         nonfinite=_nonfinite(found, actual, reference),
@@ -133,12 +129,19 @@ def _measured(blank: OutputComparison, actual: Array, reference: Array) -> Outpu
     )
 
 
+def _element(peak: Peak, actual: Array, reference: Array) -> Element | None:
+    if peak.index < 0:
+        return None
+    index = index_of(actual.shape, peak.index)
+    return Element(peak.value, index, scalar_at(actual, index), scalar_at(reference, index))
+
+
 def _with_agreement(
     measured: OutputComparison, actual: Array, reference: Array
 ) -> OutputComparison:
     """Add the whole-output measures that the tolerance asks for and that make sense here."""
     tolerance = measured.tolerance
-    if tolerance.cosine is tolerance.top1 is tolerance.topk is None:
+    if (tolerance.cosine, tolerance.top1, tolerance.topk) == (None, None, None):
         return measured
     if not actual.ndim or not actual.size or {actual.dtype.kind, reference.dtype.kind} & {"b", "c"}:
         return measured
@@ -157,12 +160,6 @@ def _nonfinite(found: Deviation, actual: Array, reference: Array) -> NonFinite:
     if not tally.positions:
         return NonFinite()
 
-    def element(flat_index: int) -> Element | None:
-        if flat_index < 0:
-            return None
-        index, value = element_at(actual, flat_index)
-        return Element(float("nan"), index, value, element_at(reference, flat_index)[1])
-
     return NonFinite(
         actual_nan=tally.actual[0],
         actual_pos_inf=tally.actual[1],
@@ -172,8 +169,8 @@ def _nonfinite(found: Deviation, actual: Array, reference: Array) -> NonFinite:
         reference_neg_inf=tally.reference[2],
         positions=tally.positions,
         disagreeing=tally.disagreeing,
-        first=element(tally.first),
-        first_disagreeing=element(tally.first_disagreeing),
+        first=_element(Peak(math.nan, tally.first), actual, reference),
+        first_disagreeing=_element(Peak(math.nan, tally.first_disagreeing), actual, reference),
     )
 
 

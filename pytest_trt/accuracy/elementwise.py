@@ -1,13 +1,12 @@
 """Elementwise comparison of two arrays: one pass over chunks that stay in the core's cache.
 
-Every figure is a maximum, a count or a first index, so the result does not depend on how the chunks
-are dealt to threads.
+One thread, on purpose: two were no faster (two cores, chunks of 2^13 to 2^18 elements), and test
+runners share their cores.
 """
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +15,8 @@ from pytest_trt.accuracy.flat import CHUNK, Array, FlatReader
 from pytest_trt.accuracy.loading import FloatArray, Load, load_for, same_bits
 from pytest_trt.accuracy.peaks import Deviation, Peak
 
-#: Below this many elements per thread, starting one costs more than it saves.
-_ELEMENTS_PER_THREAD = 1 << 20
-
-#: Threads at most: beyond, memory bandwidth is the limit, and test runners share machines.
-_MOST_THREADS = 4
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Positions: TypeAlias = npt.NDArray[np.intp]
 
 #: Rows along axis 0 that are told apart; above, it is no batch axis.
 _MOST_ROWS = 1 << 16
@@ -34,13 +30,7 @@ _ROUND_UP = 1.0 + 2.0**-51
 
 
 def measure(
-    actual: Array,
-    reference: Array,
-    *,
-    rtol: float,
-    atol: float,
-    chunk: int = CHUNK,
-    threads: int | None = None,
+    actual: Array, reference: Array, *, rtol: float, atol: float, chunk: int = CHUNK
 ) -> Deviation:
     """Measure how far two numeric arrays of one shape are apart.
 
@@ -50,32 +40,12 @@ def measure(
         rtol: See `Tolerance`.
         atol: See `Tolerance`.
         chunk: Elements measured at a time.
-        threads: How many threads take part; None leaves it to the size and the machine.
     """
-    size = actual.size
-    if threads is None:
-        threads = max(1, min(size // _ELEMENTS_PER_THREAD, _MOST_THREADS, os.cpu_count() or 1))
-    if threads == 1:
-        return _Meter(actual, reference, rtol, atol, chunk).run(0, size)
-    per_thread = -(-size // (chunk * threads)) * chunk
-    starts = range(0, size, max(per_thread, 1))
-    with ThreadPoolExecutor(threads) as pool:
-        parts = [
-            pool.submit(
-                _Meter(actual, reference, rtol, atol, chunk).run,
-                start,
-                min(start + per_thread, size),
-            )
-            for start in starts
-        ]
-        first, *rest = [part.result() for part in parts]
-    for part in rest:
-        first.merge(part)
-    return first
+    return _Meter(actual, reference, rtol, atol, chunk).run(actual.size)
 
 
 class _Meter:
-    """One thread's share: its buffers, and the figures over the chunks it has seen."""
+    """Two arrays, the buffers they are measured in, and the figures over the chunks seen so far."""
 
     def __init__(
         self, actual: Array, reference: Array, rtol: float, atol: float, chunk: int
@@ -96,11 +66,11 @@ class _Meter:
         rows = rows if rows <= _MOST_ROWS else 0
         self.found = Deviation(actual.size // rows if rows else 0, np.zeros(rows, np.bool_))
 
-    def run(self, start: int, stop: int) -> Deviation:
-        """Measure elements [start, stop) in ascending order."""
+    def run(self, size: int) -> Deviation:
+        """Measure all elements in ascending order, so that first indices stay the first."""
         with np.errstate(all="ignore"):
-            for low in range(start, stop, self.chunk):
-                self._add_chunk(low, min(low + self.chunk, stop))
+            for start in range(0, size, self.chunk):
+                self._add_chunk(start, min(start + self.chunk, size))
         return self.found
 
     def _add_chunk(self, start: int, stop: int) -> None:
@@ -130,7 +100,7 @@ class _Meter:
         magnitude: FloatArray,
         peak: float,
         start: int,
-        positions: npt.NDArray[np.intp] | None,
+        positions: Positions | None,
     ) -> None:
         """Add elements that are finite on both sides; `positions` are theirs in the chunk."""
         found = self.found
@@ -148,7 +118,7 @@ class _Meter:
 
         if peak > found.worst_abs.value:
             offer(found.worst_abs, difference)
-        if self._may_exceed(difference, magnitude, found.worst_rel.value, 0.0):
+        if self._may_exceed(difference, magnitude, found.worst_rel.value):
             # Elements whose reference is 0 have no relative difference.
             np.greater(magnitude, 0.0, out=flags)
             scratch.fill(0.0)
@@ -156,18 +126,19 @@ class _Meter:
             offer(found.worst_rel, scratch)
         np.multiply(magnitude, self.rtol, out=scratch)
         np.add(scratch, self.atol, out=limit)
-        np.subtract(difference, scratch, out=scratch)
-        found.needed_atol = max(found.needed_atol, _round_up(_largest(scratch)))
-        if peak > self.atol:
-            self._add_needed_rtol(difference, magnitude)
-        if self._may_exceed(difference, limit, found.worst_used.value, 0.0):
-            offer(found.worst_used, _shares(difference, limit, scratch))
+        if found.mismatched == 0:
+            np.subtract(difference, scratch, out=scratch)
+            found.needed_atol = max(found.needed_atol, _round_up(_largest(scratch)))
+            if peak > self.atol:
+                self._add_needed_rtol(difference, magnitude)
+            if self._may_exceed(difference, limit, found.worst_used.value):
+                offer(found.worst_used, _shares(difference, limit, scratch))
         if found.worst_used.value > 1.0:
             np.greater(difference, limit, out=flags)
-            self._add_mismatches(flags, start, positions)
+            self._add_mismatches(difference, magnitude, limit, flags, start, positions)
 
     def _may_exceed(
-        self, difference: FloatArray, scale: FloatArray, best: float, offset: float
+        self, difference: FloatArray, scale: FloatArray, best: float, offset: float = 0.0
     ) -> bool:
         """Whether difference / scale, less an offset, may be above the best so far anywhere."""
         if best == np.inf:
@@ -187,19 +158,31 @@ class _Meter:
         self.found.needed_rtol = max(self.found.needed_rtol, _round_up(float(needed.max())))
 
     def _add_mismatches(
-        self, flags: npt.NDArray[np.bool_], start: int, positions: npt.NDArray[np.intp] | None
+        self,
+        difference: FloatArray,
+        magnitude: FloatArray,
+        limit: FloatArray,
+        flags: Flags,
+        start: int,
+        positions: Positions | None,
     ) -> None:
-        count = int(np.count_nonzero(flags))
-        self.found.mismatched += count
-        length = self.found.row_length
-        if not count or not length:
-            return
-        rows = self.found.mismatched_rows
-        if positions is None and start // length == (start + flags.size - 1) // length:
-            rows[start // length] = True
-            return
+        """Add flagged elements: from the first mismatch on, only they can raise what is left."""
         where = np.flatnonzero(flags)
-        rows[(start + (where if positions is None else positions[where])) // length] = True
+        if not where.size:
+            return
+        found = self.found
+        found.mismatched += where.size
+        difference, magnitude, limit = difference[where], magnitude[where], limit[where]
+        at = start + (where if positions is None else positions[where])
+        shares = difference / limit
+        worst = int(shares.argmax())
+        found.worst_used.offer(float(shares[worst]), int(at[worst]))
+        needed_atol = _largest(difference - magnitude * self.rtol)
+        found.needed_atol = max(found.needed_atol, _round_up(needed_atol))
+        needed_rtol = float(((difference - self.atol) / magnitude).max())
+        found.needed_rtol = max(found.needed_rtol, _round_up(needed_rtol))
+        if found.row_length:
+            found.mismatched_rows[at // found.row_length] = True
 
 
 def _shares(difference: FloatArray, limit: FloatArray, out: FloatArray) -> FloatArray:

@@ -128,9 +128,10 @@ def _needed(output: OutputComparison) -> Iterator[str]:
         return
     if tolerance.atol == tolerance.rtol == 0.0 and not output.dtype.startswith(_FLOATING):
         return
-    text = f"atol={figure(rounded_up(output.needed_atol, 4))} at rtol={figure(tolerance.rtol)}"
+    atol, rtol = (figure(rounded_up(n, 4)) for n in (output.needed_atol, output.needed_rtol))
+    text = f"atol={atol} at rtol={figure(tolerance.rtol)}"
     if output.needed_rtol < float("inf"):
-        text += f", or rtol={figure(rounded_up(output.needed_rtol, 4))} at atol={figure(tolerance.atol)}"
+        text += f", or rtol={rtol} at atol={figure(tolerance.atol)}"
     what = (
         "under which every element passes"
         if tolerance.max_mismatch_pct

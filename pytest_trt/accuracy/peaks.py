@@ -1,4 +1,4 @@
-"""The running figures of one comparison: what every chunk adds to and threads merge into."""
+"""The running figures of one comparison: what every chunk adds to."""
 
 from __future__ import annotations
 
@@ -52,17 +52,6 @@ class NonFiniteTally:
             self.first_disagreeing = start + int(agreeing.argmin())
         return np.flatnonzero(finite)
 
-    def merge(self, later: NonFiniteTally) -> None:
-        """Add what was counted in later chunks."""
-        for mine, theirs in ((self.actual, later.actual), (self.reference, later.reference)):
-            mine[:] = [m + t for m, t in zip(mine, theirs, strict=True)]
-        self.positions += later.positions
-        self.disagreeing += later.disagreeing
-        if self.first < 0:
-            self.first = later.first
-        if self.first_disagreeing < 0:
-            self.first_disagreeing = later.first_disagreeing
-
 
 @dataclass(slots=True)
 class Deviation:
@@ -83,18 +72,3 @@ class Deviation:
     needed_atol: float = 0.0
     needed_rtol: float = 0.0
     nonfinite: NonFiniteTally = field(default_factory=NonFiniteTally)
-
-    def merge(self, later: Deviation) -> None:
-        """Add what was measured over later chunks. First indices stay the first."""
-        self.compared += later.compared
-        self.mismatched += later.mismatched
-        self.mismatched_rows |= later.mismatched_rows
-        for mine, theirs in (
-            (self.worst_abs, later.worst_abs),
-            (self.worst_rel, later.worst_rel),
-            (self.worst_used, later.worst_used),
-        ):
-            mine.offer(theirs.value, theirs.index)
-        self.needed_atol = max(self.needed_atol, later.needed_atol)
-        self.needed_rtol = max(self.needed_rtol, later.needed_rtol)
-        self.nonfinite.merge(later.nonfinite)
