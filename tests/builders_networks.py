@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.model import OnnxModel, TensorSpec
+from pytest_trt.model import OnnxModel, load_model
 
 FLOAT = TensorProto.FLOAT
 INT64 = TensorProto.INT64
@@ -116,40 +116,7 @@ def encoder(batch: int | str = "batch", length: int | str = "length") -> ModelPr
     )
 
 
-def facts(path: Path) -> OnnxModel:
-    """Return what a reader of the file would say, without its digest."""
-    proto = onnx.load(path, load_external_data=False)
-    initialisers = {tensor.name for tensor in proto.graph.initializer}
-    ops = [node.op_type for node in proto.graph.node]
-    external = {
-        path.parent / entry.value
-        for tensor in proto.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return OnnxModel(
-        path=path.resolve(),
-        digest="0" * 64,
-        inputs=tuple(_spec(v) for v in proto.graph.input if v.name not in initialisers),
-        outputs=tuple(_spec(v) for v in proto.graph.output),
-        opset=next(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")),
-        ir_version=proto.ir_version,
-        size_bytes=path.stat().st_size + sum(file.stat().st_size for file in external),
-        external_files=tuple(sorted(external)),
-        is_quantized=bool({"QuantizeLinear", "DequantizeLinear"} & set(ops)),
-        op_types={op: ops.count(op) for op in ops},
-        index_limits={},
-    )
-
-
-def _spec(info: onnx.ValueInfoProto) -> TensorSpec:
-    tensor = info.type.tensor_type
-    dims = tuple(d.dim_param or d.dim_value or "?" for d in tensor.shape.dim)
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-    return TensorSpec(info.name, dtype, dims if tensor.HasField("shape") else None)
-
-
 def saved(proto: ModelProto, path: Path) -> OnnxModel:
     """Write a model and return its facts."""
     onnx.save(proto, path)
-    return facts(path)
+    return load_model(path)

@@ -1,4 +1,4 @@
-"""What every conversion of a model has in common: its result, its errors, its silence, its check."""
+"""What all conversions of models share: result, options, errors, silence, and a check of types."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class Conversion:
 def known_options(
     options: Mapping[str, OptionValue], known: Mapping[str, str]
 ) -> Mapping[str, OptionValue]:
+    """Return the options if all of them are known.
+
+    Raises:
+        ConfigurationError: One is not.
+    """
     unknown = sorted(options.keys() - known.keys())
     if unknown:
         listed = "; ".join(f"{name}: {meaning}" for name, meaning in known.items())
@@ -42,6 +47,7 @@ def known_options(
 
 
 def listed(value: OptionValue | None) -> list[str]:
+    """Return the entries of a comma-separated option; none where it is not given."""
     return [name.strip() for name in str(value or "").split(",") if name.strip()]
 
 

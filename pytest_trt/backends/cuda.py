@@ -34,8 +34,9 @@ class Cuda:
         try:
             self.use()
         except (EngineRunError, RuntimeError) as exc:
+            reason = exc.message if isinstance(exc, EngineRunError) else str(exc)
             raise BackendUnavailableError(
-                f"GPU {device} cannot be used: {exc}",
+                f"GPU {device} cannot be used: {reason}",
                 fix="run `nvidia-smi`; the driver must be at least as new as the CUDA libraries.",
             ) from exc
 

@@ -24,7 +24,7 @@ from pytest_trt.model import OnnxModel, Tensors, graph
 
 #: Options of the conversion, by what they mean.
 INT8_OPTIONS: Mapping[str, str] = {
-    "op_types": "operators to quantise, comma-separated (default: Conv, ConvTranspose, Gemm, MatMul)",
+    "op_types": "operators to quantise, comma-separated; default Conv,ConvTranspose,Gemm,MatMul",
     "op_block_list": "operators that are not quantised, comma-separated",
     "node_block_list": "names of nodes that are not quantised, comma-separated",
     "per_channel": "one scale per output channel of a weight (default true)",
@@ -72,12 +72,15 @@ def to_int8(
             fix="give representative inputs: override the `trt_inputs` fixture with real data.",
         )
     graph.modernise(proto)
-    with tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder:
-        with captured() as said, explained(model, "int8"):
-            prepared = _prepare(model, proto, Path(folder))
-            del proto
-            _quantise(prepared, calibration, Path(folder) / "int8.onnx", options, qdq_weights)
-            quantised = graph.load(Path(folder) / "int8.onnx")
+    with (
+        tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder,
+        captured() as said,
+        explained(model, "int8"),
+    ):
+        prepared = _prepare(model, proto, Path(folder))
+        del proto
+        _quantise(prepared, calibration, Path(folder) / "int8.onnx", options, qdq_weights)
+        quantised = graph.load(Path(folder) / "int8.onnx")
     _require_quantised(model, quantised, options)
     with explained(model, "int8"):
         graph.tidy(quantised)
