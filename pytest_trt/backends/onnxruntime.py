@@ -109,11 +109,7 @@ class OnnxRuntimeBackend:
 
     def _optimise(self, source: Path, request: BuildRequest) -> None:
         ort = _import()
-        options = self._session_options()
-        level = request.spec.builder_options.get("graph_optimization_level", "extended")
-        options.graph_optimization_level = getattr(
-            ort.GraphOptimizationLevel, _OPTIMIZATION_LEVELS[str(level)]
-        )
+        options = self._session_options(_level(request.spec, default="extended"))
         plan = request.directory / _PLAN_NAME
         options.optimized_model_filepath = str(plan)
         if request.model.size_bytes > _EXTERNAL_WEIGHTS_ABOVE_BYTES:
@@ -139,8 +135,11 @@ class OnnxRuntimeBackend:
         """Load a serialised engine."""
         ort = _import()
         try:
+            # The layout for this CPU, which the plan leaves out, is chosen here.
             session = ort.InferenceSession(
-                str(plan), self._session_options(), providers=["CPUExecutionProvider"]
+                str(plan),
+                self._session_options(_level(spec, default="all")),
+                providers=["CPUExecutionProvider"],
             )
         except Exception as error:
             raise EngineLoadError(
@@ -159,11 +158,11 @@ class OnnxRuntimeBackend:
             ModelError: ONNX Runtime does not take the model.
         """
         ort = _import()
-        options = self._session_options()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             session = ort.InferenceSession(
-                str(model.path), options, providers=["CPUExecutionProvider"]
+                str(model.path),
+                self._session_options("disabled"),
+                providers=["CPUExecutionProvider"],
             )
         except Exception as error:
             raise ModelError(
@@ -173,10 +172,18 @@ class OnnxRuntimeBackend:
             ) from error
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 
-    def _session_options(self) -> Any:
-        options = _import().SessionOptions()
+    def _session_options(self, level: str) -> Any:
+        ort = _import()
+        options = ort.SessionOptions()
+        options.graph_optimization_level = getattr(
+            ort.GraphOptimizationLevel, _OPTIMIZATION_LEVELS[level]
+        )
         options.intra_op_num_threads = self.threads
         options.log_severity_level = _SEVERITY_ERROR
+        # Without it INT8 products overflow 16 bits on x86 CPUs that lack VNNI, and an engine is
+        # right on one machine and wrong on the next.
+        # Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         return options
 
 
@@ -233,6 +240,10 @@ def _convert(request: BuildRequest, output: Path) -> tuple[str, ...]:
     if spec.precision == "int8":
         return conversion.to_int8(request.model, request.calibration, output, options=options).notes
     return conversion.to_fp16(request.model, output, options=options).notes
+
+
+def _level(spec: EngineSpec, *, default: str) -> str:
+    return str(spec.builder_options.get("graph_optimization_level", default))
 
 
 def _as_it_is(model: OnnxModel, spec: EngineSpec) -> bool:
