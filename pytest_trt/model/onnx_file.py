@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from pytest_trt.model.file_kinds import HEAD_BYTES, file_kind
 from pytest_trt.model.index_limits import index_limits
 from pytest_trt.model.onnx_proto import Graph, StoredModel, read_model
 from pytest_trt.model.tensors import TensorSpec
-from pytest_trt.model.wire import WireError
+from pytest_trt.model.wire import Source, WireError
 
 #: What protobuf can read: sizes are signed 32-bit numbers in its parsers.
 MAX_FILE_BYTES = (1 << 31) - 1
@@ -65,7 +64,8 @@ def load_model(
 ) -> OnnxModel:
     """Return the facts of an ONNX file, after reading every byte that its digest covers.
 
-    The file is mapped, and only the descriptions in it are read: memory does not grow with weights.
+    Only the descriptions in the file are parsed, weights are stepped over, and all bytes are hashed
+    in small steps: memory does not grow with weights.
 
     Args:
         path: The ONNX file. External data is looked for in its folder.
@@ -139,8 +139,7 @@ def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph
             "save_as_external_data=True).",
         )
     try:
-        with mmap.mmap(file.fileno(), size_bytes, access=mmap.ACCESS_READ) as buffer:
-            stored = read_model(buffer)
+        stored = read_model(Source.of_file(file.fileno(), size_bytes))
     except WireError as error:
         raise _not_onnx(path, kind, size_bytes, error) from error
     if stored.graph is None:

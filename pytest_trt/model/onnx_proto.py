@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from mmap import mmap
 
 from pytest_trt.model import onnx_fields as tags
 from pytest_trt.model.onnx_types import tensor_spec
 from pytest_trt.model.tensors import TensorSpec
-from pytest_trt.model.wire import WireError, fields, packed, signed, text
+from pytest_trt.model.wire import Source, WireError, fields, packed, signed, text
 
 #: A subgraph is three messages below its graph (node, attribute, graph) and protobuf's parsers give
 #: up at a hundred nested messages, so that no readable model nests deeper than this.
@@ -72,16 +71,16 @@ class StoredModel:
     external: list[StoredTensor] = field(default_factory=list)
 
 
-def read_model(buffer: bytes | mmap) -> StoredModel:
+def read_model(source: Source) -> StoredModel:
     """Return the facts of a serialised ModelProto.
 
     Raises:
         WireError: The bytes are no such message.
     """
     model = StoredModel()
-    walk = _Walk(buffer, model)
-    training = _Walk(buffer, StoredModel(external=model.external))
-    for tag, value, stop in fields(buffer, 0, len(buffer)):
+    walk = _Walk(source, model)
+    training = _Walk(source, StoredModel(external=model.external))
+    for tag, value, stop in fields(source, 0, source.size):
         if tag == tags.MODEL_IR_VERSION:
             model.ir_version = signed(value)
         elif tag == tags.MODEL_OPSET_IMPORT:
@@ -99,32 +98,32 @@ def read_model(buffer: bytes | mmap) -> StoredModel:
 
 
 class _Walk:
-    """The messages of one buffer, and what was found in them so far."""
+    """The messages of one source, and what was found in them so far."""
 
-    def __init__(self, buffer: bytes | mmap, found: StoredModel) -> None:
-        self._buffer = buffer
+    def __init__(self, source: Source, found: StoredModel) -> None:
+        self._source = source
         self._found = found
         #: Name and integer by the bytes of attributes that hold neither tensor nor graph.
         self._plain_attributes: dict[bytes, tuple[str, int]] = {}
 
     def operator_set(self, start: int, end: int) -> tuple[str, int]:
         domain, version = "", 0
-        for tag, value, stop in fields(self._buffer, start, end):
+        for tag, value, stop in fields(self._source, start, end):
             if tag == tags.OPERATORSETID_DOMAIN:
-                domain = text(self._buffer, value, stop)
+                domain = text(self._source, value, stop)
             elif tag == tags.OPERATORSETID_VERSION:
                 version = signed(value)
         return domain, version
 
     def function(self, start: int, end: int) -> None:
-        for tag, value, stop in fields(self._buffer, start, end):
+        for tag, value, stop in fields(self._source, start, end):
             if tag == tags.FUNCTION_NODE:
                 self._node(value, stop, 0)
             elif tag == tags.FUNCTION_ATTRIBUTE_PROTO:
                 self._attribute(value, stop, 0)
 
     def training_info(self, start: int, end: int) -> None:
-        for tag, value, stop in fields(self._buffer, start, end):
+        for tag, value, stop in fields(self._source, start, end):
             if tag in (tags.TRAININGINFO_INITIALIZATION, tags.TRAININGINFO_ALGORITHM):
                 self.graph(value, stop)
 
@@ -133,7 +132,7 @@ class _Walk:
             raise WireError("graphs are nested too deeply", start)
         nodes, inputs, outputs = [], [], []
         initializers: dict[str, tuple[int, ...]] = {}
-        for tag, value, stop in fields(self._buffer, start, end):
+        for tag, value, stop in fields(self._source, start, end):
             if tag == tags.GRAPH_NODE:
                 node = self._node(value, stop, depth)
                 if depth == 0:
@@ -144,25 +143,25 @@ class _Walk:
             elif tag == tags.GRAPH_SPARSE_INITIALIZER:
                 initializers[self._sparse_tensor(value, stop)] = ()
             elif tag == tags.GRAPH_INPUT:
-                inputs.append(tensor_spec(self._buffer, value, stop))
+                inputs.append(tensor_spec(self._source, value, stop))
             elif tag == tags.GRAPH_OUTPUT:
-                outputs.append(tensor_spec(self._buffer, value, stop))
+                outputs.append(tensor_spec(self._source, value, stop))
         return Graph(tuple(nodes), tuple(inputs), tuple(outputs), initializers)
 
     def _node(self, start: int, end: int, depth: int) -> Node:
-        buffer = self._buffer
+        source = self._source
         inputs, outputs = [], []
         op_type = domain = ""
         axis = 0
-        for tag, value, stop in fields(buffer, start, end):
+        for tag, value, stop in fields(source, start, end):
             if tag == tags.NODE_INPUT:
-                inputs.append(text(buffer, value, stop))
+                inputs.append(text(source, value, stop))
             elif tag == tags.NODE_OUTPUT:
-                outputs.append(text(buffer, value, stop))
+                outputs.append(text(source, value, stop))
             elif tag == tags.NODE_OP_TYPE:
-                op_type = text(buffer, value, stop)
+                op_type = text(source, value, stop)
             elif tag == tags.NODE_DOMAIN:
-                domain = text(buffer, value, stop)
+                domain = text(source, value, stop)
             elif tag == tags.NODE_ATTRIBUTE:
                 name, number = self._attribute(value, stop, depth)
                 axis = number if name == "axis" else axis
@@ -174,7 +173,7 @@ class _Walk:
         """Return the attribute's name and its integer, 0 where it has none."""
         if end - start > _SMALL_ATTRIBUTE_BYTES:
             return self._read_attribute(start, end, depth)[:2]
-        key = self._buffer[start:end]
+        key = self._source.read(start, end)
         plain = self._plain_attributes.get(key)
         if plain is None:
             name, number, is_plain = self._read_attribute(start, end, depth)
@@ -185,9 +184,9 @@ class _Walk:
 
     def _read_attribute(self, start: int, end: int, depth: int) -> tuple[str, int, bool]:
         name, number, is_plain = "", 0, True
-        for tag, value, stop in fields(self._buffer, start, end):
+        for tag, value, stop in fields(self._source, start, end):
             if tag == tags.ATTRIBUTE_NAME:
-                name = text(self._buffer, value, stop)
+                name = text(self._source, value, stop)
             elif tag == tags.ATTRIBUTE_I:
                 number = signed(value)
             elif tag in _TENSOR_ATTRIBUTES:
@@ -204,7 +203,7 @@ class _Walk:
     def _sparse_tensor(self, start: int, end: int) -> str:
         """Visit both tensors of a sparse one, and return its name, which its values carry."""
         name = ""
-        for tag, value, stop in fields(self._buffer, start, end):
+        for tag, value, stop in fields(self._source, start, end):
             if tag == tags.SPARSETENSOR_VALUES:
                 name = self._tensor(value, stop).name
             elif tag == tags.SPARSETENSOR_INDICES:
@@ -212,20 +211,20 @@ class _Walk:
         return name
 
     def _tensor(self, start: int, end: int) -> StoredTensor:
-        buffer = self._buffer
+        source = self._source
         name = ""
         data_type = location = 0
         dims: list[int] = []
         entries: dict[str, str] = {}
-        for tag, value, stop in fields(buffer, start, end):
+        for tag, value, stop in fields(source, start, end):
             if tag == tags.TENSOR_DIMS:
                 dims.append(signed(value))
             elif tag == tags.TENSOR_DIMS_PACKED:
-                dims.extend(packed(buffer, value, stop))
+                dims.extend(packed(source, value, stop))
             elif tag == tags.TENSOR_DATA_TYPE:
                 data_type = signed(value)
             elif tag == tags.TENSOR_NAME:
-                name = text(buffer, value, stop)
+                name = text(source, value, stop)
             elif tag == tags.TENSOR_EXTERNAL_DATA:
                 key, entry = self._string_entry(value, stop)
                 entries[key] = entry
@@ -239,9 +238,9 @@ class _Walk:
 
     def _string_entry(self, start: int, end: int) -> tuple[str, str]:
         key = entry = ""
-        for tag, value, stop in fields(self._buffer, start, end):
+        for tag, value, stop in fields(self._source, start, end):
             if tag == tags.STRINGSTRINGENTRY_KEY:
-                key = text(self._buffer, value, stop)
+                key = text(self._source, value, stop)
             elif tag == tags.STRINGSTRINGENTRY_VALUE:
-                entry = text(self._buffer, value, stop)
+                entry = text(self._source, value, stop)
         return key, entry

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from mmap import mmap
-
 from pytest_trt.model import onnx_fields as tags
 from pytest_trt.model.elements import element_name
 from pytest_trt.model.tensors import TensorSpec
-from pytest_trt.model.wire import WireError, fields, signed, text
+from pytest_trt.model.wire import Source, WireError, fields, signed, text
 
 #: Types may nest (a sequence of maps). protobuf itself gives up at a hundred nested messages.
 _MAX_NESTED_TYPES = 40
@@ -18,7 +16,7 @@ _WRAPPERS = {
 }
 
 
-def tensor_spec(buffer: bytes | mmap, start: int, end: int) -> TensorSpec:
+def tensor_spec(source: Source, start: int, end: int) -> TensorSpec:
     """Return the spec of one ValueInfoProto.
 
     Types other than dense tensors become a dtype such as "sequence(float32)", with no shape.
@@ -29,77 +27,75 @@ def tensor_spec(buffer: bytes | mmap, start: int, end: int) -> TensorSpec:
     name = ""
     dtype = element_name(0)
     shape: tuple[int | str, ...] | None = None
-    for tag, value, stop in fields(buffer, start, end):
+    for tag, value, stop in fields(source, start, end):
         if tag == tags.VALUEINFO_NAME:
-            name = text(buffer, value, stop)
+            name = text(source, value, stop)
         elif tag == tags.VALUEINFO_TYPE:
-            dtype, shape = _type(buffer, value, stop)
+            dtype, shape = _type(source, value, stop)
     return TensorSpec(name, dtype, shape)
 
 
 def _type(
-    buffer: bytes | mmap, start: int, end: int, depth: int = 0
+    source: Source, start: int, end: int, depth: int = 0
 ) -> tuple[str, tuple[int | str, ...] | None]:
     if depth > _MAX_NESTED_TYPES:
         raise WireError("types are nested too deeply", start)
     dtype = element_name(0)
     shape: tuple[int | str, ...] | None = None
-    for tag, value, stop in fields(buffer, start, end):
+    for tag, value, stop in fields(source, start, end):
         if tag == tags.TYPE_TENSOR_TYPE:
-            dtype, shape = _tensor_type(buffer, value, stop)
+            dtype, shape = _tensor_type(source, value, stop)
         elif tag == tags.TYPE_SPARSE_TENSOR_TYPE:
-            dtype, shape = f"sparse_tensor({_tensor_type(buffer, value, stop)[0]})", None
+            dtype, shape = f"sparse_tensor({_tensor_type(source, value, stop)[0]})", None
         elif tag in _WRAPPERS:
-            dtype, shape = f"{_WRAPPERS[tag]}({_element(buffer, value, stop, depth)})", None
+            dtype, shape = f"{_WRAPPERS[tag]}({_element(source, value, stop, depth)})", None
         elif tag == tags.TYPE_MAP_TYPE:
-            dtype, shape = f"map({_map_types(buffer, value, stop, depth)})", None
+            dtype, shape = f"map({_map_types(source, value, stop, depth)})", None
         elif tag == tags.TYPE_OPAQUE_TYPE:
             dtype, shape = "opaque", None
     return dtype, shape
 
 
-def _tensor_type(
-    buffer: bytes | mmap, start: int, end: int
-) -> tuple[str, tuple[int | str, ...] | None]:
+def _tensor_type(source: Source, start: int, end: int) -> tuple[str, tuple[int | str, ...] | None]:
     element = 0
     shape: tuple[int | str, ...] | None = None
-    for tag, value, stop in fields(buffer, start, end):
+    for tag, value, stop in fields(source, start, end):
         if tag == tags.TYPE_TENSOR_ELEM_TYPE:
             element = value
         elif tag == tags.TYPE_TENSOR_SHAPE:
             shape = tuple(
-                _dimension(buffer, dim, dim_end)
-                for dim_tag, dim, dim_end in fields(buffer, value, stop)
+                _dimension(source, dim, dim_end)
+                for dim_tag, dim, dim_end in fields(source, value, stop)
                 if dim_tag == tags.TENSORSHAPE_DIM
             )
     return element_name(element), shape
 
 
-def _dimension(buffer: bytes | mmap, start: int, end: int) -> int | str:
+def _dimension(source: Source, start: int, end: int) -> int | str:
     dimension: int | str = "?"
-    for tag, value, stop in fields(buffer, start, end):
+    for tag, value, stop in fields(source, start, end):
         if tag == tags.TENSORSHAPE_DIMENSION_DIM_VALUE:
             # Some exporters write -1 for a dimension that they do not know.
             dimension = signed(value) if signed(value) >= 0 else "?"
         elif tag == tags.TENSORSHAPE_DIMENSION_DIM_PARAM:
-            dimension = text(buffer, value, stop) or "?"
+            dimension = text(source, value, stop) or "?"
     return dimension
 
 
-def _element(buffer: bytes | mmap, start: int, end: int, depth: int) -> str:
+def _element(source: Source, start: int, end: int, depth: int) -> str:
     element = element_name(0)
-    for tag, value, stop in fields(buffer, start, end):
+    for tag, value, stop in fields(source, start, end):
         if tag == tags.TYPE_SEQUENCE_ELEM_TYPE:
-            element, _ = _type(buffer, value, stop, depth + 1)
+            element, _ = _type(source, value, stop, depth + 1)
     return element
 
 
-def _map_types(buffer: bytes | mmap, start: int, end: int, depth: int) -> str:
+def _map_types(source: Source, start: int, end: int, depth: int) -> str:
     key = 0
     value_type = element_name(0)
-    for tag, value, stop in fields(buffer, start, end):
+    for tag, value, stop in fields(source, start, end):
         if tag == tags.TYPE_MAP_KEY_TYPE:
             key = value
         elif tag == tags.TYPE_MAP_VALUE_TYPE:
-            value_type, _ = _type(buffer, value, stop, depth + 1)
+            value_type, _ = _type(source, value, stop, depth + 1)
     return f"{element_name(key)}, {value_type}"

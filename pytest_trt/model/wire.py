@@ -1,15 +1,15 @@
 """Reading the protobuf wire format in place: where a field's payload lies, not the payload itself.
 
-Only what ONNX files use is here. A message is a span (start, end) of a buffer; nothing is copied
-until text is asked for, so weights of any size cost nothing to step over.
+Only what ONNX files use is here. A message is a span (start, end) of a source; payloads are stepped
+over, so that weights of any size cost nothing.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from mmap import mmap
+import os
+from collections.abc import Callable, Iterator
 
 VARINT = 0
 FIXED64 = 1
@@ -18,6 +18,13 @@ FIXED32 = 5
 
 #: A varint carries 64 bits, seven in each byte.
 _VARINT_MAX_BYTES = 10
+
+#: The longest that a field's tag and length can be.
+HEADER_BYTES = 2 * _VARINT_MAX_BYTES
+
+#: Some tens of nodes, and little to read in vain before a large weight is stepped over.
+WINDOW_BYTES = 1 << 14
+
 _UINT64_MASK = (1 << 64) - 1
 
 
@@ -35,7 +42,53 @@ class WireError(ValueError):
         self.overrun = overrun
 
 
-def fields(buffer: bytes | mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+class Source:
+    """Bytes that are read in small windows as the walk comes by.
+
+    Not a memory map: the kernel maps whole large pages around every touched byte, which made 200 MB
+    of weights 100 MB of resident memory, and a file that shrinks under a map kills the interpreter.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int, window_bytes: int) -> None:
+        self.size = size
+        self._read = read
+        self._window_bytes = window_bytes
+        self._window = b""
+        self._base = 0
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Source:
+        """Return a source over bytes in memory, which are one window."""
+        return cls(lambda start, count: data[start : start + count], len(data), len(data))
+
+    @classmethod
+    def of_file(cls, descriptor: int, size: int, window_bytes: int = WINDOW_BYTES) -> Source:
+        """Return a source over the first `size` bytes of an open file, at most a window held."""
+        return cls(lambda start, count: os.pread(descriptor, count, start), size, window_bytes)
+
+    def window(self, position: int) -> tuple[bytes, int]:
+        """Return bytes with the next `HEADER_BYTES` from `position` on, and where they start."""
+        stop = min(position + HEADER_BYTES, self.size)
+        if not self._base <= position <= stop <= self._base + len(self._window):
+            self._window = self.read(position, min(position + self._window_bytes, self.size))
+            self._base = position
+        return self._window, self._base
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return a copy of one span.
+
+        Raises:
+            WireError: The file ends before, though it was as long as that when it was opened.
+        """
+        if self._base <= start and end <= self._base + len(self._window):
+            return self._window[start - self._base : end - self._base]
+        data = self._read(start, end - start)
+        if len(data) < end - start:
+            raise WireError("the file became shorter while it was read", start, overrun=True)
+        return data
+
+
+def fields(source: Source, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield every field of one message as (tag, value, position).
 
     The tag is field number and wire type together (``number << 3 | type``), so a field that comes
@@ -46,25 +99,32 @@ def fields(buffer: bytes | mmap, start: int, end: int) -> Iterator[tuple[int, in
     Raises:
         WireError: The message is malformed, or a field reaches beyond its end.
     """
-    position = start
+    position, safe = start, -1
+    window, base = b"", 0
     while position < end:
-        field_start = position
-        tag = buffer[position]
-        position += 1
+        if position > safe:
+            window, base = source.window(position)
+            reach = base + len(window)
+            safe = reach if reach == source.size else reach - HEADER_BYTES
+        field_start, at, last = position, position - base, end - base
+        tag = window[at]
+        at += 1
         # One-byte tags and values are nearly all there are; a call for each would double the time.
         if tag >= 0x80:
-            tag, position = varint(buffer, field_start, end)
+            tag, at = varint(window, at - 1, last)
         wire_type = tag & 7
         if wire_type in (LENGTH, VARINT):
-            value, position = (
-                (buffer[position], position + 1)
-                if position < end and buffer[position] < 0x80
-                else varint(buffer, position, end)
+            value, at = (
+                (window[at], at + 1)
+                if at < last and window[at] < 0x80
+                else varint(window, at, last)
             )
+            position = base + at
             if wire_type == LENGTH:
                 value, position = position, position + value
         elif wire_type in (FIXED32, FIXED64):
-            value, position = position, position + (4 if wire_type == FIXED32 else 8)
+            value = base + at
+            position = value + (4 if wire_type == FIXED32 else 8)
         else:
             raise WireError(f"wire type {wire_type} is not in use", field_start)
         if tag < 8:
@@ -78,7 +138,7 @@ def fields(buffer: bytes | mmap, start: int, end: int) -> Iterator[tuple[int, in
         yield tag, value, position
 
 
-def varint(buffer: bytes | mmap, start: int, end: int) -> tuple[int, int]:
+def varint(buffer: bytes, start: int, end: int) -> tuple[int, int]:
     """Return the unsigned number that starts at `start`, and where the next byte is.
 
     Raises:
@@ -100,14 +160,15 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def packed(buffer: bytes | mmap, start: int, end: int) -> Iterator[int]:
+def packed(source: Source, start: int, end: int) -> Iterator[int]:
     """Yield the signed numbers of a packed repeated field."""
-    position = start
-    while position < end:
-        value, position = varint(buffer, position, end)
+    data = source.read(start, end)
+    position = 0
+    while position < len(data):
+        value, position = varint(data, position, len(data))
         yield signed(value)
 
 
-def text(buffer: bytes | mmap, start: int, end: int) -> str:
+def text(source: Source, start: int, end: int) -> str:
     """Return a string field; bytes that are not UTF-8 stay visible as escapes."""
-    return buffer[start:end].decode("utf-8", "backslashreplace")
+    return source.read(start, end).decode("utf-8", "backslashreplace")

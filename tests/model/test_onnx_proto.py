@@ -13,6 +13,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from pytest_trt.model.elements import element_name
 from pytest_trt.model.onnx_proto import read_model
+from pytest_trt.model.wire import HEADER_BYTES, Source
 
 _REAL_MODELS = sorted((Path(onnx.__file__).parent / "backend" / "test" / "data").glob("**/*.onnx"))
 
@@ -102,11 +103,20 @@ def _specs(values):
     return [(value.name, _dtype(value.type), _shape(value.type)) for value in values]
 
 
+def _small_windows(data):
+    """A source whose windows end inside nearly every message."""
+    return Source(
+        lambda start, count: data[start : start + count], len(data), window_bytes=HEADER_BYTES
+    )
+
+
 def _assert_same(data):
     proto = ModelProto.FromString(data)
     expected = _Expected(proto)
 
-    read = read_model(data)
+    read = read_model(Source.of_bytes(data))
+
+    assert read_model(_small_windows(data)) == read
 
     assert read.op_types == expected.op_types
     assert Counter(

@@ -9,7 +9,18 @@ from onnx import TensorProto, onnx_ml_pb2
 
 from pytest_trt.model import onnx_fields
 from pytest_trt.model.elements import element_name, stored_bytes
-from pytest_trt.model.wire import LENGTH, VARINT, WireError, fields, packed, signed, text, varint
+from pytest_trt.model.wire import (
+    HEADER_BYTES,
+    LENGTH,
+    VARINT,
+    Source,
+    WireError,
+    fields,
+    packed,
+    signed,
+    text,
+    varint,
+)
 
 #: Wire types of the descriptor's field types: int64, int32, enum; string, message.
 _WIRE_TYPES = {3: VARINT, 5: VARINT, 14: VARINT, 9: LENGTH, 11: LENGTH}
@@ -120,16 +131,16 @@ def test_numbers_survive_the_wire(number):
 def test_packed_numbers_survive_the_wire(numbers):
     encoded = b"".join(map(_encoded, numbers))
 
-    assert list(packed(encoded, 0, len(encoded))) == numbers
+    assert list(packed(Source.of_bytes(encoded), 0, len(encoded))) == numbers
 
 
 def test_fields_are_spans_and_numbers():
     message = b"\x08\x96\x01" + b"\x12\x03abc" + b"\x1d\x00\x00\x80\x3f" + b"\x21" + bytes(8)
 
-    found = list(fields(message, 0, len(message)))
+    found = list(fields(Source.of_bytes(message), 0, len(message)))
 
     assert found == [(0x08, 150, 3), (0x12, 5, 8), (0x1D, 9, 13), (0x21, 14, 22)]
-    assert text(message, 5, 8) == "abc"
+    assert text(Source.of_bytes(message), 5, 8) == "abc"
 
 
 @pytest.mark.parametrize(
@@ -147,15 +158,40 @@ def test_fields_are_spans_and_numbers():
 )
 def test_malformed_messages_are_refused(message, overrun):
     with pytest.raises(WireError) as caught:
-        list(fields(message, 0, len(message)))
+        list(fields(Source.of_bytes(message), 0, len(message)))
 
     assert caught.value.overrun is overrun
 
 
 def test_a_field_ends_with_its_message_even_when_the_buffer_goes_on():
     with pytest.raises(WireError):
-        list(fields(b"\x12\x05abcdef", 0, 5))
+        list(fields(Source.of_bytes(b"\x12\x05abcdef"), 0, 5))
 
 
 def test_bytes_that_are_not_utf8_stay_visible():
-    assert text(b"a\xffb", 0, 3) == "a\\xffb"
+    assert text(Source.of_bytes(b"a\xffb"), 0, 3) == "a\\xffb"
+
+
+def test_a_file_is_read_in_windows_and_payloads_are_not_read(tmp_path):
+    payload = bytes(1_000_000)
+    message = (b"\x12" + b"\xc0\x84\x3d" + payload + b"\x08\x05") * 3
+    reads = []
+
+    def read(start, count):
+        reads.append(count)
+        return message[start : start + count]
+
+    found = list(fields(Source(read, len(message), 64), 0, len(message)))
+
+    assert [tag for tag, _, _ in found] == [0x12, 0x08] * 3
+    assert sum(reads) < 1000
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path):
+    path = tmp_path / "message"
+    path.write_bytes(b"\x08\x05" * 10)
+    with path.open("rb") as file:
+        source = Source.of_file(file.fileno(), 20 + HEADER_BYTES)
+
+        with pytest.raises(WireError, match="became shorter"):
+            list(fields(source, 0, source.size))
