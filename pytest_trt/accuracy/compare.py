@@ -99,7 +99,8 @@ def compare_output(
 
 def _native(array: Array) -> np.dtype[np.generic]:
     # Byte order is a matter of storage; a file may hold the other one.
-    return array.dtype.newbyteorder("=") if array.dtype.isbuiltin == 1 else array.dtype
+    native: np.dtype[np.generic] = array.dtype.newbyteorder("=")
+    return native
 
 
 def _measured_text(blank: OutputComparison, actual: Array, reference: Array) -> OutputComparison:

@@ -35,11 +35,10 @@ def explain(comparison: Comparison, *, subject: str, precision: str | None = Non
 
 def _headline(comparison: Comparison, failed: int, subject: str) -> str:
     total = len(comparison.outputs)
-    if comparison.passed:
-        return f"{subject}: {count(total, 'output')} agree with the reference."
-    if failed:
-        return f"{subject}: {failed} of {count(total, 'output')} differ from the reference."
-    return f"{subject}: the outputs are not those of the reference."
+    if not failed:
+        verdict = "passed" if comparison.passed else "passed, but the set of outputs is wrong"
+        return f"{subject}: {total} of {count(total, 'output')} {verdict}."
+    return f"{subject}: {failed} of {count(total, 'output')} failed against the reference."
 
 
 def _failing(output: OutputComparison) -> Iterator[str]:

@@ -30,8 +30,8 @@ def _judge_nonfinite(output: OutputComparison) -> Iterator[Finding]:
     if policy == "match" and nonfinite.disagreeing:
         yield Finding(
             "nonfinite",
-            f"{count(nonfinite.disagreeing, 'position')} hold NaN or infinity on one side and not "
-            f"the same on the other: {_counts(output)}; first at "
+            f"NaN or infinity on one side and not the same on the other, at "
+            f"{count(nonfinite.disagreeing, 'position')}: {_counts(output)}; first at "
             f"{_place(nonfinite.first_disagreeing)}.",
         )
 
@@ -87,9 +87,9 @@ def _judge_elements(output: OutputComparison) -> Iterator[Finding]:
         return
     text = (
         f"{output.mismatched:,} of {count(output.compared, 'element')} "
-        f"({share(output.mismatched_pct)}) differ by more than allowed"
+        f"({share(output.mismatched_pct)}) mismatched"
     )
-    yield Finding("mismatch", f"{text}; {allowed:g}% may." if allowed else f"{text}.")
+    yield Finding("mismatch", f"{text}; {allowed:g}% may be." if allowed else f"{text}.")
 
 
 def _judge_agreement(output: OutputComparison) -> Iterator[Finding]:

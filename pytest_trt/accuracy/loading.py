@@ -32,7 +32,7 @@ def load_for(actual: np.dtype[np.generic], reference: np.dtype[np.generic]) -> L
     """Return how chunks of these two element types are loaded."""
     if "c" in (actual.kind, reference.kind):
         return _load_complex
-    if actual == reference and actual.kind in "iu" and actual.itemsize == 8:
+    if actual.kind == reference.kind and actual.kind in "iu" and actual.itemsize == 8:
         return _load_wide_integers
     return _load_real
 
@@ -54,9 +54,8 @@ def _load_wide_integers(
 
     Larger minus smaller, in the unsigned type, is exact whatever the signs.
     """
-    unsigned = np.dtype(np.uint64).newbyteorder(actual.dtype.byteorder)
-    larger = np.maximum(actual, reference).astype(actual.dtype, copy=False).view(unsigned)
-    smaller = np.minimum(actual, reference).astype(actual.dtype, copy=False).view(unsigned)
+    larger = np.maximum(actual, reference).view(np.uint64)
+    smaller = np.minimum(actual, reference).view(np.uint64)
     np.copyto(difference, larger - smaller, casting="unsafe")
     np.copyto(magnitude, reference, casting="unsafe")
     np.abs(magnitude, out=magnitude)

@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import json
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from pytest_trt.accuracy import Comparison, Tolerance, compare_outputs
+from pytest_trt.errors import ConfigurationError
+
+TIGHT = Tolerance(rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture
+def reference():
+    rng = np.random.default_rng(0)
+    return {
+        "probs": rng.random((8, 10), dtype=np.float32),
+        "boxes": rng.random((8, 10), dtype=np.float32) + 5,
+        "label": np.arange(8),
+    }
+
+
+@pytest.fixture
+def actual(reference):
+    return {name: array.copy() for name, array in reference.items()}
+
+
+def compare(actual, reference, tolerance=TIGHT):
+    return compare_outputs(actual, reference, dict.fromkeys(reference, tolerance))
+
+
+def compare_one(actual, reference, **fields):
+    tolerance = Tolerance(**{"rtol": 1e-3, "atol": 1e-4, **fields})
+    return compare({"y": np.asarray(actual)}, {"y": np.asarray(reference)}, tolerance).outputs[0]
+
+
+def kinds(comparison):
+    of_outputs = [f.kind for output in comparison.outputs for f in output.findings]
+    return [finding.kind for finding in comparison.findings] + of_outputs
+
+
+def text_of(output, kind):
+    (text,) = [finding.text for finding in output.findings if finding.kind == kind]
+    return text
+
+
+def test_equal_outputs_pass_and_all_are_listed_in_the_references_order(actual, reference):
+    comparison = compare(dict(reversed(actual.items())), reference)
+    assert comparison.passed
+    assert [output.name for output in comparison.outputs] == ["probs", "boxes", "label"]
+    assert comparison.used == 0.0
+    assert comparison.outputs[0].worst_abs is None
+
+
+def test_a_perturbed_value_fails_and_is_named_with_both_values(actual, reference):
+    actual["probs"][3, 7] += 0.5
+    comparison = compare(actual, reference)
+    assert kinds(comparison) == ["mismatch"]
+    probs, boxes, label = comparison.outputs
+    assert boxes.passed
+    assert label.passed
+    assert probs.mismatched == 1
+    assert probs.mismatched_pct == pytest.approx(1.25)
+    assert probs.worst_abs.index == (3, 7)
+    assert probs.worst_abs.value == pytest.approx(0.5)
+    assert probs.worst_abs.actual == float(actual["probs"][3, 7])
+    assert probs.worst_abs.reference == float(reference["probs"][3, 7])
+
+
+def test_a_perturbation_inside_the_tolerance_passes_and_shows_what_it_used(actual, reference):
+    actual["probs"] += np.float32(5e-5)
+    comparison = compare(actual, reference)
+    assert comparison.passed
+    assert 0.0 < comparison.used < 1.0
+
+
+def test_every_failing_output_is_reported(actual, reference):
+    actual["probs"][0, 0] += 1
+    actual["label"][2] = 7
+    assert kinds(compare(actual, reference)) == ["mismatch", "mismatch"]
+
+
+def test_swapped_outputs_are_recognised(actual, reference):
+    actual["probs"], actual["boxes"] = actual["boxes"], actual["probs"]
+    comparison = compare(actual, reference)
+    assert kinds(comparison) == ["swapped", "mismatch", "mismatch"]
+    assert "'probs' and 'boxes' hold each other's values" in comparison.findings[0].text
+
+
+def test_two_wrong_outputs_are_not_called_swapped(actual, reference):
+    actual["probs"], actual["boxes"] = actual["boxes"] + 1, actual["probs"] + 1
+    assert kinds(compare(actual, reference)) == ["mismatch", "mismatch"]
+
+
+def test_batch_1_right_and_batch_8_wrong_shows_in_the_rows(actual, reference):
+    first = {name: array[:1] for name, array in actual.items()}
+    assert compare(first, {name: array[:1] for name, array in reference.items()}).passed
+    actual["probs"][1:] += 1
+    comparison = compare(actual, reference)
+    assert not comparison.passed
+    rows = comparison.outputs[0].rows
+    assert (rows.total, rows.mismatched, rows.first, rows.last) == (8, 7, 1, 7)
+
+
+def test_a_missing_output_fails(actual, reference):
+    del actual["label"]
+    comparison = compare(actual, reference)
+    assert kinds(comparison) == ["missing"]
+    assert "'label' (int64[8])" in comparison.findings[0].text
+    assert "'probs', 'boxes'" in comparison.findings[0].text
+
+
+def test_an_extra_output_fails(actual, reference):
+    actual["debug"] = np.zeros(3)
+    comparison = compare(actual, reference)
+    assert kinds(comparison) == ["extra"]
+    assert "'debug' (float64[3])" in comparison.findings[0].text
+
+
+def test_a_renamed_output_is_recognised_by_shape_and_dtype(actual, reference):
+    actual["classes"] = actual.pop("label")
+    comparison = compare(actual, reference)
+    assert kinds(comparison) == ["renamed"]
+    assert "'label'" in comparison.findings[0].text
+    assert "'classes'" in comparison.findings[0].text
+
+
+def test_of_several_candidates_the_closest_name_is_the_renamed_one(actual, reference):
+    actual["other"] = actual.pop("boxes")
+    actual["probs_0"] = actual.pop("probs")
+    texts = [finding.text for finding in compare(actual, reference).findings]
+    assert any("'probs'" in text and "'probs_0'" in text for text in texts)
+    assert any("'boxes'" in text and "'other'" in text for text in texts)
+
+
+def test_missing_and_extra_of_different_shape_are_not_called_renamed(actual, reference):
+    del actual["label"]
+    actual["classes"] = np.arange(9)
+    assert kinds(compare(actual, reference)) == ["missing", "extra"]
+
+
+@pytest.mark.parametrize("outputs", [{}, {"z": np.zeros(2, np.int8)}])
+def test_comparing_no_output_at_all_fails(outputs):
+    assert "nothing compared" in kinds(compare(outputs, {}))
+    assert "nothing compared" in kinds(compare(outputs, {"y": np.zeros(3)}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((4, 3, 5), "only axis 0, the batch as a rule, differs (4 and 8)"),
+        ((8, 5, 3), "the same lengths in another order"),
+        ((8, 3, 5, 1), "differ only in axes of length 1"),
+        ((8, 15), "as many elements, reshaped"),
+        ((8, 3, 6), "shape [8, 3, 6] where the reference has [8, 3, 5]."),
+    ],
+)
+def test_a_wrong_shape_fails_and_says_how_it_differs(shape, hint):
+    output = compare_one(np.zeros(shape), np.zeros((8, 3, 5)))
+    assert hint in text_of(output, "shape")
+    assert output.compared == 0
+
+
+def test_a_wrong_dtype_fails_and_the_values_are_compared_all_the_same():
+    reference = np.array([1.0, 2.0], np.float32)
+    output = compare_one(reference.astype(np.float16), reference)
+    assert [finding.kind for finding in output.findings] == ["dtype"]
+    assert text_of(output, "dtype") == "dtype float16 where the reference has float32."
+    assert output.compared == 2
+    worse = compare_one(reference.astype(np.float16) + 1, reference)
+    assert [finding.kind for finding in worse.findings] == ["dtype", "mismatch"]
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">i8", ">f2"])
+def test_another_byte_order_is_the_same_dtype(dtype):
+    native = np.arange(3).astype(np.dtype(dtype).newbyteorder("="))
+    exact = {"rtol": 0.0, "atol": 0.0}
+    assert compare_one(native, native.astype(dtype), **exact).passed
+    assert compare_one(native[::-1], native.astype(dtype), **exact).mismatched == 2
+
+
+def test_wide_integers_of_another_byte_order_are_exact_too():
+    reference = np.array([2**53], ">i8")
+    assert not compare_one(np.array([2**53 + 1]), reference, rtol=0.0, atol=0.0).passed
+
+
+def test_an_output_without_a_tolerance_is_a_configuration_error():
+    with pytest.raises(ConfigurationError, match="no tolerance is given for output 'y'"):
+        compare_outputs({"y": np.zeros(1)}, {"y": np.zeros(1)}, {"x": TIGHT})
+
+
+def test_forbid_reports_one_nan_with_count_place_and_side():
+    reference = np.ones((4, 5), np.float32)
+    actual = reference.copy()
+    actual[2, 3] = np.nan
+    output = compare_one(actual, reference)
+    assert [finding.kind for finding in output.findings] == ["nonfinite"]
+    text = text_of(output, "nonfinite")
+    assert "while the reference is finite everywhere" in text
+    assert "actual 1 NaN, reference none, of 20 elements" in text
+    assert "first at [2, 3] (actual nan, reference 1)" in text
+    assert output.mismatched == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_forbid_fails_even_where_both_sides_are_alike(bad):
+    both = np.array([1.0, bad])
+    output = compare_one(both, both.copy())
+    assert "the reference itself is not finite" in text_of(output, "nonfinite")
+
+
+def test_match_passes_the_same_kind_at_the_same_place_only():
+    reference = np.array([1.0, np.nan, np.inf, -np.inf])
+    assert compare_one(reference.copy(), reference, nan="match").passed
+    actual = np.array([1.0, np.nan, -np.inf, -np.inf])
+    output = compare_one(actual, reference, nan="match")
+    text = text_of(output, "nonfinite")
+    assert "at 1 position: actual 1 NaN and 2 -Inf" in text
+    assert "first at [2] (actual -inf, reference inf)" in text
+
+
+def test_match_fails_on_nan_where_the_reference_is_finite():
+    assert not compare_one([1.0, np.nan], [1.0, 2.0], nan="match").passed
+
+
+def test_ignore_leaves_out_and_counts():
+    output = compare_one([1.0, np.nan, 3.0], [1.0, 2.0, np.inf], nan="ignore")
+    assert output.passed
+    assert output.compared == 1
+    assert output.nonfinite.positions == 2
+
+
+def test_ignore_still_fails_on_finite_mismatches():
+    assert not compare_one([9.0, np.nan], [1.0, 2.0], nan="ignore").passed
+
+
+def test_ignore_that_leaves_nothing_is_no_pass():
+    output = compare_one([np.nan, np.nan], [1.0, 2.0], nan="ignore")
+    assert "nothing was compared: all 2 elements" in text_of(output, "nothing compared")
+
+
+def test_max_mismatch_pct_allows_its_share_and_no_more():
+    reference = np.ones(100)
+    actual = reference.copy()
+    actual[:2] = 5
+    assert compare_one(actual, reference, max_mismatch_pct=2.0).passed
+    actual[2] = 5
+    output = compare_one(actual, reference, max_mismatch_pct=2.0)
+    assert text_of(output, "mismatch").endswith("3 of 100 elements (3%) mismatched; 2% may be.")
+
+
+def test_max_mismatch_pct_is_a_share_of_what_was_compared():
+    reference = np.r_[np.ones(10), np.full(90, np.nan)]
+    actual = reference.copy()
+    actual[0] = 5
+    assert not compare_one(actual, reference, nan="match", max_mismatch_pct=5.0).passed
+
+
+def test_max_mismatch_pct_does_not_excuse_nan():
+    output = compare_one([np.nan, *[1.0] * 99], np.ones(100), max_mismatch_pct=50.0)
+    assert [finding.kind for finding in output.findings] == ["nonfinite"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "actual"),
+    [
+        (np.array(2**53, np.int64), np.array(2**53 + 1, np.int64)),
+        (np.array(2**64 - 1, np.uint64), np.array(2**64 - 2, np.uint64)),
+        (np.array([True]), np.array([False])),
+        (np.array(["cat", "dog"]), np.array(["cat", "cow"])),
+        (np.array(["cat", "dog"], object), np.array(["cat", "cow"], object)),
+        (np.array([1 + 2j]), np.array([1 + 3j])),
+        (np.array([1, 2], ml_dtypes.bfloat16), np.array([1, 3], ml_dtypes.bfloat16)),
+        (np.array([1, 2], ml_dtypes.float8_e4m3fn), np.array([1, 3], ml_dtypes.float8_e4m3fn)),
+        (np.array([1, 2], ml_dtypes.int4), np.array([1, 3], ml_dtypes.int4)),
+        (np.array([1, 2], np.longdouble), np.array([1, 3], np.longdouble)),
+        (np.array(1.0), np.array(2.0)),
+    ],
+    ids=lambda array: f"{array.dtype}-{array.ndim}d",
+)
+def test_every_element_type_passes_when_equal_and_fails_when_not(reference, actual):
+    assert compare_one(reference.copy(), reference, rtol=0.0, atol=0.0).passed
+    output = compare_one(actual, reference, rtol=0.0, atol=0.0)
+    assert [finding.kind for finding in output.findings] == ["mismatch"]
+    assert output.mismatched == 1
+
+
+def test_worst_integers_keep_their_exact_values():
+    output = compare_one(np.array([2**53 + 1]), np.array([2**53]), rtol=0.0, atol=0.0)
+    assert output.worst_abs.actual == 2**53 + 1
+    assert output.worst_abs.reference == 2**53
+    assert output.worst_abs.value == 1.0
+
+
+def test_extreme_integers_do_not_wrap_around():
+    low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    output = compare_one(np.array([high]), np.array([low]), rtol=0.0, atol=0.0)
+    assert output.worst_abs.value == pytest.approx(2.0**64)
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", [("x", "f4")], "V4"])
+def test_elements_without_a_number_are_no_pass(dtype):
+    array = np.zeros(3, dtype)
+    assert "cannot be compared" in text_of(compare_one(array, array.copy()), "not applicable")
+
+
+def test_zero_elements_on_both_sides_pass_and_show():
+    output = compare_one(np.zeros((0, 4)), np.zeros((0, 4)), top1=0.9, cosine=0.9)
+    assert output.passed
+    assert output.size == 0
+
+
+@pytest.mark.parametrize(
+    ("array", "fields", "kind"),
+    [
+        (np.array([True, False]), {"top1": 0.9}, "top1"),
+        (np.array([True, False]), {"cosine": 0.9}, "cosine"),
+        (np.array(["a", "b"]), {"top1": 0.9}, "top1"),
+        (np.array(1.0), {"cosine": 0.9}, "cosine"),
+        (np.array(1.0), {"top1": 0.9}, "top1"),
+        (np.ones((2, 4)), {"topk": (5, 0.9)}, "topk"),
+        (np.ones(2, complex), {"cosine": 0.9}, "cosine"),
+    ],
+)
+def test_a_measure_that_makes_no_sense_is_no_pass(array, fields, kind):
+    output = compare_one(array.copy(), array, **fields)
+    text = text_of(output, "not applicable")
+    assert text.startswith(kind)
+    assert text.endswith("it was not checked.")
+
+
+def test_whole_output_measures_fail_on_their_own():
+    reference = np.array([[0.50, 0.49, 0.1], [0.1, 0.2, 0.9]])
+    actual = np.array([[0.49, 0.50, 0.1], [0.1, 0.2, 0.9]])
+    wide = {"rtol": 1.0, "atol": 1.0}
+    assert compare_one(actual, reference, **wide, top1=0.5, topk=(2, 1.0), cosine=0.99).passed
+    output = compare_one(actual, reference, **wide, top1=0.6, topk=(1, 0.6), cosine=0.9999)
+    assert [finding.kind for finding in output.findings] == ["cosine", "top1", "topk"]
+    assert output.top1 == output.topk == 0.5
+    assert "0.5; at least 0.6 is asked for" in text_of(output, "top1")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        ([np.nan, 1.0, -np.inf], [1.0, np.inf, 2.0]),
+        ([1 + 2j, complex(np.nan, 1)], [1 + 1j, complex(np.inf, 0)]),
+        (["nan", "inf"], ["nan", "x"]),
+        ([2**63 - 1], [0]),
+        ([True], [False]),
+        ([[1.0, 5.0]], [[0.0, 5.0]]),
+    ],
+)
+def test_a_comparison_survives_json_without_nan_literals(arrays):
+    actual, reference = map(np.array, arrays)
+    tolerance = Tolerance(0.0, 0.0, cosine=0.9, topk=(1, 0.5))
+    comparison = compare({"y": actual}, {"y": reference, "z": reference}, tolerance)
+    text = json.dumps(comparison.to_dict(), allow_nan=False)
+    # NaN is unequal to itself, so the texts are what can be compared.
+    assert json.dumps(Comparison.from_dict(json.loads(text)).to_dict()) == text
+    assert repr(Comparison.from_dict(json.loads(text))) == repr(comparison)
+
+
+def test_arrays_are_left_as_they_were():
+    actual, reference = np.array([1.0, np.nan, 3.0]), np.array([1.0, 2.0, 4.0])
+    copies = actual.copy(), reference.copy()
+    compare_one(actual, reference, cosine=0.9, topk=(2, 0.1), nan="ignore")
+    np.testing.assert_array_equal(actual, copies[0])
+    np.testing.assert_array_equal(reference, copies[1])
+
+
+def test_read_only_and_strided_arrays_are_compared_in_c_order():
+    base = np.arange(60.0).reshape(3, 4, 5)
+    base.flags.writeable = False
+    reference = base.transpose(2, 0, 1)[:, ::-1]
+    actual = np.array(reference)
+    actual[4, 0, 2] += 1
+    output = compare_one(actual, reference)
+    assert output.mismatched == 1
+    assert output.worst_abs.index == (4, 0, 2)
+    swapped_sides = compare_one(reference, actual)
+    assert swapped_sides.worst_abs.index == (4, 0, 2)

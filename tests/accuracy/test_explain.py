@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import ast
+
+import numpy as np
+import pytest
+
+from pytest_trt.accuracy import Tolerance, compare_outputs, explain
+from pytest_trt.accuracy.numbers import rounded_up, share
+
+LOOSE = Tolerance(rtol=1e-2, atol=1e-2, origin="marker")
+
+
+def lines_for(actual, reference, tolerance=LOOSE, **kwargs):
+    comparison = compare_outputs(actual, reference, dict.fromkeys(reference, tolerance))
+    return explain(comparison, subject="run 1, fp16 on sm86", **kwargs)
+
+
+def fix_for(actual, reference, tolerance=LOOSE, **kwargs):
+    lines = lines_for({"y": np.asarray(actual)}, {"y": np.asarray(reference)}, tolerance, **kwargs)
+    (fix,) = [line for line in lines if line.startswith("Fix: ")]
+    assert fix == lines[-1]
+    return fix
+
+
+@pytest.fixture
+def reference():
+    return {"probs": np.linspace(0.5, 1, 20).reshape(4, 5), "logits": np.ones(3)}
+
+
+def test_the_whole_text_of_a_mismatch(reference):
+    actual = {name: array.copy() for name, array in reference.items()}
+    actual["probs"][2, 3] += 0.03
+    actual["logits"] += 0.005
+    assert lines_for(actual, reference) == [
+        "run 1, fp16 on sm86: 1 of 2 outputs failed against the reference.",
+        "  probs: float64[4, 5]",
+        "    1 of 20 elements (5%) mismatched.",
+        "    allowed: |actual - reference| <= 0.01 + 0.01 * |reference|  (marker)",
+        "    worst absolute difference 0.03 at [2, 3] (actual 0.8721, reference 0.8421), "
+        "allowed 0.01842",
+        "    worst relative difference 0.03563 at [2, 3] (actual 0.8721, reference 0.8421), "
+        "allowed 0.02188",
+        "    mismatches are in row 2 of 4 along axis 0; the others agree",
+        "    the smallest tolerance that would have passed: atol=0.02158 at rtol=0.01, "
+        "or rtol=0.02376 at atol=0.01",
+        "  logits: passed, 25% of the tolerance used",
+        "Fix: if this difference is acceptable for 'probs', allow it: "
+        'outputs={"probs": {"rtol": 0.01, "atol": 0.022}}.',
+    ]
+
+
+def test_a_passing_comparison_has_a_line_per_output_and_no_fix(reference):
+    actual = {name: array.copy() for name, array in reference.items()}
+    assert lines_for(actual, reference) == [
+        "run 1, fp16 on sm86: 2 of 2 outputs passed.",
+        "  probs: passed, equal in every element",
+        "  logits: passed, equal in every element",
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_pasted_tolerance_passes(seed, scale):
+    rng = np.random.default_rng(seed)
+    reference = rng.standard_normal((8, 10)) * scale
+    actual = reference + rng.standard_normal((8, 10)) * 0.02 * scale
+    tolerance = Tolerance(0.01, 0.02 * scale, nan="match", max_mismatch_pct=0.5, origin="marker")
+    fix = fix_for(actual, reference, tolerance)
+    pasted = ast.literal_eval(fix.split("outputs=")[1].removesuffix("."))["y"]
+    assert pasted.keys() == {"rtol", "atol", "nan", "max_mismatch_pct"}
+    again = compare_outputs({"y": actual}, {"y": reference}, {"y": Tolerance(**pasted)})
+    assert again.passed
+
+
+def test_the_element_furthest_beyond_is_shown_where_it_is_not_the_largest_difference():
+    actual, reference = np.array([1005.0, 1.05, 1e-9]), np.array([1000.0, 1.0, 1e-12])
+    lines = lines_for({"y": actual}, {"y": reference})
+    assert any("furthest beyond its tolerance, 2.5 times it, at [1]" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("precision", "words"),
+    [("fp16", "65504"), (None, "if the engine computes in FP16"), ("fp32", "FP32's range")],
+)
+def test_nonfinite_values_of_the_engine_point_to_overflow_where_that_can_be(precision, words):
+    assert words in fix_for([np.inf, 1.0], [1.0, 1.0], precision=precision)
+
+
+def test_nonfinite_values_of_the_reference_point_to_the_model():
+    fix = fix_for([np.inf, 1.0], [np.inf, 1.0])
+    assert "the reference computes in FP32" in fix
+    assert 'outputs={"y": {"nan": "match"}}' in fix
+
+
+def test_the_worst_finding_decides_the_fix():
+    assert "overflow" in fix_for([np.inf, 9.0], [1.0, 1.0], precision="fp16")
+
+
+def test_a_large_difference_is_not_answered_with_a_tolerance():
+    fix = fix_for([500.0, 1.0], [1.0, 1.0])
+    assert "preprocessed inputs" in fix
+    assert "outputs=" not in fix
+
+
+def test_wrong_later_rows_point_to_the_batch():
+    reference = np.ones((8, 3))
+    actual = reference.copy()
+    actual[1:] += 0.03
+    assert "at batch 1" in fix_for(actual, reference)
+
+
+def test_integers_are_told_to_be_exact_and_not_given_an_atol():
+    exact = Tolerance(0, 0, origin="integers are exact")
+    lines = lines_for({"y": np.array([3, 2])}, {"y": np.array([1, 2])}, exact)
+    assert "    allowed: no difference  (integers are exact)" in lines
+    assert not any("smallest tolerance" in line for line in lines)
+    assert 'outputs={"y": {"max_mismatch_pct": 50}}' in lines[-1]
+
+
+def test_strings_show_the_first_difference():
+    lines = lines_for({"y": np.array(["cat", "cow"])}, {"y": np.array(["cat", "dog"])})
+    assert "    first difference at [1] (actual 'cow', reference 'dog')" in lines
+
+
+def test_a_changed_ranking_beyond_the_tolerance_is_not_answered_with_a_tolerance():
+    tolerance = Tolerance(0.01, 0.01, top1=0.9)
+    fix = fix_for([[0.5, 0.53]], [[0.5, 0.49]], tolerance)
+    assert "outputs=" not in fix
+    assert "in FP32" in fix
+
+
+def test_a_changed_ranking_within_the_tolerance_is_named_as_such():
+    tolerance = Tolerance(1.0, 1.0, top1=0.9)
+    assert "the ranking of 'y' changed" in fix_for([[0.5, 0.51]], [[0.5, 0.49]], tolerance)
+
+
+@pytest.mark.parametrize(
+    ("actual", "reference", "words"),
+    [
+        ({"b": np.zeros(2)}, {"a": np.zeros(2)}, "old output names"),
+        ({"a": np.zeros(2)}, {"a": np.zeros(2), "b": np.zeros(3)}, "mark the tensor as an output"),
+        ({"a": np.zeros(2), "b": np.zeros(3)}, {"a": np.zeros(2)}, "renew the reference"),
+        ({"a": np.zeros(2)}, {"a": np.zeros(3)}, "feed both sides the same inputs"),
+        ({"a": np.zeros(2, "f4")}, {"a": np.zeros(2)}, "cast the output"),
+        ({}, {}, "compare at least one output"),
+    ],
+)
+def test_structural_findings_have_their_own_fix(actual, reference, words):
+    assert words in lines_for(actual, reference)[-1]
+
+
+def test_values_that_look_alike_in_four_digits_are_shown_in_full():
+    lines = lines_for({"y": np.array([1.00001])}, {"y": np.array([1.0])}, Tolerance(0, 0))
+    assert any("(actual 1.00001, reference 1.0)" in line for line in lines)
+
+
+def test_an_empty_output_is_told():
+    lines = lines_for({"y": np.zeros((0, 3))}, {"y": np.zeros((0, 3))})
+    assert lines[1] == "  y: passed, but it has no elements ([0, 3])"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0231, 0.024), (0.02, 0.02), (1e-7, 1e-7), (99.1, 100.0), (0.0, 0.0)]
+)
+def test_rounding_up_never_goes_below(value, expected):
+    assert rounded_up(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("pct", "text"), [(0.0, "0%"), (1e-5, "under 0.01%"), (99.99, "over 99.9%"), (100.0, "100%")]
+)
+def test_shares_are_never_rounded_to_nothing_or_everything(pct, text):
+    assert share(pct) == text
