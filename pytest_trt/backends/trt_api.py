@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +60,7 @@ class Product:
         return Toolchain(self.label, versions)
 
 
+@cache
 def cuda_lines(module: str) -> tuple[str, ...]:
     """Return the CUDA lines ("cu12") of a product's installed distributions, sorted."""
     wanted = re.compile(rf"{module}_(cu\d+)(_bindings|_libs)?", re.IGNORECASE)
@@ -152,7 +154,9 @@ def build(
     finally:
         for left_over in request.directory.glob(f"{converted.name}*"):
             left_over.unlink()
-    return BuildResult(PLAN_NAME, log_tail, notes)
+    # An option without effect would otherwise be believed to have had one.
+    ignored = tuple(line for line in log_tail if "is unsupported" in line)
+    return BuildResult(PLAN_NAME, log_tail, (*notes, *ignored))
 
 
 def open_plan(

@@ -194,9 +194,9 @@ def require_profiles(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) 
             )
 
 
-def _pasted(profile: Profile) -> str:
+def _pasted(ranges: Profile) -> str:
     entries = (
         f'"{name}": ({", ".join(str(tuple(s)) for s in (shapes.min, shapes.opt, shapes.max))})'
-        for name, shapes in profile.items()
+        for name, shapes in ranges.items()
     )
     return "{" + ", ".join(entries) + "}"

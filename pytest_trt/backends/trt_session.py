@@ -93,7 +93,11 @@ class TrtSession:
         with log_tail(self._trt) as tail:
             self._choose_profile(inputs)
             # Host arrays must live until the copies from them are done.
-            held = [self._feed(name, array, tail) for name, array in inputs.items()]
+            held = [
+                self._feed(name, array, tail)
+                for name, array in inputs.items()
+                if name in self._dtypes  # a builder may drop an input that nothing reads
+            ]
             targets = [self._prepare(name) for name in self._outputs]
             if not self._context.execute_async_v3(int(self._stream)):
                 self._raise_allocation_error()

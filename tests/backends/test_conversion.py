@@ -324,7 +324,7 @@ def test_int8_of_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) ->
     proto = networks.model([node("Relu", ["x"], ["y"])], [value("x", [2])], [value("y", [2])])
     model = networks.saved(proto, tmp_path / "m.onnx")
     data = [{"x": np.ones(2, np.float32)}]
-    with pytest.raises(EngineBuildError, match="nothing in m.onnx could be quantised"):
+    with pytest.raises(EngineBuildError, match=r"nothing in m\.onnx could be quantised"):
         conversion.to_int8(model, data, tmp_path / "q.onnx")
 
 

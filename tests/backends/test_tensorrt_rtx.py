@@ -1,0 +1,299 @@
+"""TensorRT-RTX cross-builds for real here; without it installed this file is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import builders_networks as networks
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from pytest_trt.backends.device import DeviceProbe, Gpu
+from pytest_trt.backends.plan_header import read_plan_header
+from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
+from pytest_trt.engine import BuildRequest, BuildResult, EngineSpec, Target
+from pytest_trt.errors import ConfigurationError, EngineBuildError, EngineLoadError
+from pytest_trt.model import OnnxModel, Profile, ShapeRange, Tensors, load_model
+
+trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+
+NO_GPU = DeviceProbe((), "no NVIDIA driver")
+BACKEND = TensorRtRtxBackend(NO_GPU)
+IMAGES: Profile = {"image": ShapeRange((1, 3, 16, 16), (8, 3, 16, 16), (32, 3, 16, 16))}
+TOKENS: Profile = {name: ShapeRange((1, 4), (4, 16), (8, 64)) for name in ("ids", "mask")}
+RANDOM = np.random.default_rng(3)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, OnnxModel]:
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "conv": networks.saved(networks.conv_net(), folder / "conv.onnx"),
+        "encoder": networks.saved(networks.encoder(), folder / "encoder.onnx"),
+    }
+
+
+CALIBRATION: Mapping[str, list[Tensors]] = {
+    "conv": [{"image": RANDOM.standard_normal((4, 3, 16, 16)).astype(np.float32)}],
+    "encoder": [
+        {"ids": RANDOM.integers(0, 100, (2, 16)), "mask": np.ones((2, 16), np.int64)},
+    ],
+}
+
+
+def build(
+    model: OnnxModel, folder: Path, spec: EngineSpec, arch: str = "sm86", **fields: object
+) -> BuildResult:
+    return BACKEND.build(BuildRequest(model, spec, Target(arch), folder, **fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("arch", ["sm86", "sm89", "sm120"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "int8"])
+@pytest.mark.parametrize("name", ["conv", "encoder"])
+def test_cross_builds(
+    name: str, precision: str, arch: str, models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    spec = EngineSpec(precision, (IMAGES if name == "conv" else TOKENS,))
+    steps: list[str] = []
+    result = build(
+        models[name],
+        tmp_path,
+        spec,
+        arch,
+        calibration=CALIBRATION[name],
+        progress=steps.append,
+    )
+    header = read_plan_header(tmp_path / result.plan_name)
+    assert header.archs == (arch,)
+    assert header.version == BACKEND.toolchain().version
+    assert [path.name for path in tmp_path.iterdir()] == ["engine.plan"]
+    assert any("Building engine" in step for step in steps)
+
+
+def test_a_plain_network_builds_to_the_same_bytes(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    plans = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        build(models["conv"], tmp_path / name, EngineSpec(profiles=(IMAGES,)))
+        plans.append((tmp_path / name / "engine.plan").read_bytes())
+    assert plans[0] == plans[1]
+
+
+def test_what_is_asked_changes_the_plan(models: Mapping[str, OnnxModel], tmp_path: Path) -> None:
+    plans = set()
+    specs = {
+        "plain": EngineSpec(profiles=(IMAGES,)),
+        "tf32": EngineSpec("tf32", (IMAGES,)),
+        "fp16": EngineSpec("fp16", (IMAGES,)),
+        "workspace": EngineSpec(profiles=(IMAGES,), builder_options={"workspace_bytes": 1 << 28}),
+        "streamed": EngineSpec(profiles=(IMAGES,), builder_options={"weight_streaming": True}),
+    }
+    for name, spec in specs.items():
+        (tmp_path / name).mkdir()
+        build(models["conv"], tmp_path / name, spec)
+        plans.add((tmp_path / name / "engine.plan").read_bytes())
+    assert len(plans) == len(specs)
+
+
+def test_every_option_that_needs_no_gpu_is_taken(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    options = {
+        "workspace_bytes": 1 << 28,
+        "builder_optimization_level": 2,
+        "avg_timing_iterations": 2,
+        "max_aux_streams": 1,
+        "max_num_tactics": 4,
+        "tiling_optimization_level": "fast",
+        "l2_limit_for_tiling": 1 << 20,
+        "sparse_weights": True,
+        "strict_nans": True,
+        "version_compatible": False,
+    }
+    build(models["conv"], tmp_path, EngineSpec(profiles=(IMAGES,), builder_options=options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workspace": 1}, r"unknown builder option workspace.*workspace_bytes: limit"),
+        ({"workspace_bytes": "1G"}, r"workspace_bytes='1G' is no integer"),
+        ({"refit": 1}, r"refit=1 is no boolean"),
+        ({"tiling_optimization_level": "most"}, r"use one of none, fast, moderate, full"),
+        ({"obey_precision_constraints": True}, r"1\.7.* has no builder option obey_precision"),
+        ({"op_block_list": "Mul"}, r"unknown builder option op_block_list"),
+    ],
+)
+def test_bad_options_are_refused(
+    options: dict[str, str | int | bool],
+    message: str,
+    models: Mapping[str, OnnxModel],
+    tmp_path: Path,
+) -> None:
+    spec = EngineSpec(profiles=(IMAGES,), builder_options=options)
+    with pytest.raises(ConfigurationError, match=f"(?s){message}"):
+        build(models["conv"], tmp_path, spec)
+
+
+def test_an_option_that_the_product_ignores_is_noted(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    options = {"hardware_compatibility": "ampere_plus"}
+    result = build(models["conv"], tmp_path, EngineSpec("fp32", (IMAGES,), options))
+    assert any("HardwareCompatibilityLevel() is unsupported" in note for note in result.notes)
+
+
+def test_conversion_options_go_to_the_converter(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    spec = EngineSpec("fp16", (TOKENS,), {"op_block_list": "Mul,Add"})
+    assert build(models["encoder"], tmp_path, spec).notes == ()
+
+
+def test_clamped_constants_are_noted(models: Mapping[str, OnnxModel], tmp_path: Path) -> None:
+    result = build(models["encoder"], tmp_path, EngineSpec("fp16", (TOKENS,)))
+    assert result.notes == ("constant 'far': -1e+09 became -65504 in float16",)
+
+
+def test_routes_tell_how_precisions_are_reached(models: Mapping[str, OnnxModel]) -> None:
+    routes = {
+        precision: BACKEND.route(models["conv"], EngineSpec(precision, (IMAGES,)))
+        for precision in ("fp32", "tf32", "fp16", "int8")
+    }
+    assert routes["fp32"].name == routes["tf32"].name == "as the model is"
+    assert routes["fp16"].name == "converted model"
+    assert "onnxruntime" in routes["fp16"].versions
+    assert [p for p, route in routes.items() if route.needs_calibration] == ["int8"]
+
+
+def test_a_dynamic_input_without_profile_gets_one_to_paste(
+    models: Mapping[str, OnnxModel],
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        BACKEND.route(models["conv"], EngineSpec())
+    assert "image: float32[batch, 3, 16, 16]" in caught.value.message
+    assert 'profiles={"image": ((1, 3, 16, 16), ' in caught.value.fix
+
+
+def test_a_second_profile_without_an_input_is_refused(models: Mapping[str, OnnxModel]) -> None:
+    partial = {"ids": TOKENS["ids"]}
+    with pytest.raises(ConfigurationError, match="profile 1 has no range of shapes for mask"):
+        BACKEND.route(models["encoder"], EngineSpec(profiles=(TOKENS, partial)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "message"),
+    [
+        ("picture", IMAGES["image"], "names input 'picture'"),
+        ("image", ShapeRange((8, 3, 16, 16), (4, 3, 16, 16), (2, 3, 16, 16)), "'image'|profile 0"),
+    ],
+)
+def test_a_profile_that_the_builder_would_ignore_is_refused(
+    name: str,
+    shapes: ShapeRange,
+    message: str,
+    models: Mapping[str, OnnxModel],
+    tmp_path: Path,
+) -> None:
+    spec = EngineSpec(profiles=({**IMAGES, name: shapes},))
+    with pytest.raises((ConfigurationError, EngineBuildError), match=message):
+        build(models["conv"], tmp_path, spec)
+
+
+def test_several_profiles_build(models: Mapping[str, OnnxModel], tmp_path: Path) -> None:
+    large = {"image": ShapeRange((32, 3, 16, 16), (64, 3, 16, 16), (64, 3, 16, 16))}
+    build(models["conv"], tmp_path, EngineSpec(profiles=(IMAGES, large)))
+
+
+def test_an_unknown_operator_is_named(tmp_path: Path) -> None:
+    proto = networks.model(
+        [helper.make_node("Frobnicate", ["x"], ["y"], name="frob", domain="acme")],
+        [networks.value("x", [2])],
+        [networks.value("y", [2])],
+    )
+    proto.opset_import.append(helper.make_opsetid("acme", 1))
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    with pytest.raises(EngineBuildError, match=r"cannot parse m\.onnx: node 'frob' \(Frobnicate\)"):
+        build(model, tmp_path, EngineSpec())
+
+
+def test_a_model_without_outputs_is_refused(tmp_path: Path) -> None:
+    # The model's facts are read before its outputs go, as no reader would let such a file pass.
+    model = networks.saved(networks.conv_net(batch=1), tmp_path / "m.onnx")
+    proto = onnx.load(model.path)
+    del proto.graph.output[:]
+    onnx.save(proto, model.path)
+    with pytest.raises(EngineBuildError, match=r"m\.onnx"):
+        build(model, tmp_path, EngineSpec())
+
+
+def test_a_builder_that_fails_shows_its_log(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    with pytest.raises(EngineBuildError, match="could not build conv") as caught:
+        build(models["conv"], tmp_path, EngineSpec(profiles=(IMAGES,)), "sm75")
+    assert "FP32 GEMM is not supported" in "".join(caught.value.log_tail)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arch", ["sm90", "sm100", "cpu"])
+def test_what_it_cannot_target_is_refused_with_what_it_can(
+    arch: str, models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    spec = EngineSpec(profiles=(IMAGES,))
+    with pytest.raises(ConfigurationError, match=r"sm75, sm80, sm86, sm89, sm120") as caught:
+        build(models["conv"], tmp_path, spec, arch)
+    assert "TensorRT for data-centre GPUs" in caught.value.fix
+
+
+def test_an_interrupt_in_a_callback_ends_the_build(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    def interrupt(message: str) -> None:
+        if "Building" in message:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(models["conv"], tmp_path, EngineSpec(profiles=(IMAGES,)), progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_external_data_are_found(tmp_path: Path) -> None:
+    onnx.save(
+        networks.conv_net(batch=1),
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        location="w.bin",
+        size_threshold=0,
+    )
+    build(load_model(tmp_path / "m.onnx"), tmp_path, EngineSpec())
+
+
+def test_without_a_gpu_a_plan_is_not_opened(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    spec = EngineSpec(profiles=(IMAGES,))
+    build(models["conv"], tmp_path, spec)
+    with pytest.raises(EngineLoadError, match="is for sm86; no NVIDIA GPU here: no NVIDIA driver"):
+        BACKEND.open(tmp_path / "engine.plan", models["conv"], spec)
+
+
+def test_what_runs_where() -> None:
+    gpu = Gpu("NVIDIA A10", "sm86", "GPU-1", 72, 24 << 30, "580", mig=False)
+    here = TensorRtRtxBackend(DeviceProbe((gpu,), ""))
+    assert here.cannot_run(Target("sm86")) is None
+    assert here.cannot_run(Target("sm89")) == (
+        "engines for sm89 do not run on the GPU here, NVIDIA A10 (sm86)"
+    )
+    assert BACKEND.cannot_run(Target("sm86")) == "no NVIDIA GPU here: no NVIDIA driver"
+
+
+def test_the_toolchain_tells_the_full_version_and_cuda_line() -> None:
+    toolchain = BACKEND.toolchain()
+    assert str(toolchain) == f"TensorRT-RTX {trt.__version__}"
+    assert toolchain.versions["cuda"] in ("cu12", "cu13", "cu12,cu13")
