@@ -44,7 +44,11 @@ CLASSES = {
 MODULES = ("trt_build", "trt_options", "trt_logging", "trt_session", "trt_api")
 
 #: Behind a `hasattr` of the adapters: 8.6 has no progress monitor.
-ASKED_FOR = {"IProgressMonitor", "IBuilderConfig.progress_monitor"}
+ASKED_FOR = {
+    "IProgressMonitor",
+    "IProgressMonitor.__init__",
+    "IBuilderConfig.progress_monitor",
+}
 
 #: Only with compute capabilities to build for, which only TensorRT-RTX is given.
 RTX_ONLY = {
