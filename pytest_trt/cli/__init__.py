@@ -1,1 +1,33 @@
-"""."""
+"""The `pytest-trt` command. It needs no GPU and imports no vendor library."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pytest_trt import __version__
+from pytest_trt.cli.cache import cache
+from pytest_trt.cli.inspect import inspect
+from pytest_trt.errors import PytestTrtError
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pytest-trt")
+def commands() -> None:
+    """Look into what pytest-trt keeps and reads."""
+
+
+commands.add_command(cache)
+commands.add_command(inspect)
+
+
+def main() -> None:
+    """Run the command; a package error is its text on standard error and exit status 1."""
+    try:
+        commands()
+    except PytestTrtError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

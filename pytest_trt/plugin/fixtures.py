@@ -31,6 +31,11 @@ TEST_KEY = pytest.StashKey["TestState"]()
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
 _SEEDED_CALIBRATION_SAMPLES = 8
 
+_SEEDED_CALIBRATION_REMARK = (
+    "int8 was calibrated on seeded inputs, which say nothing of real data: override the "
+    "trt_calibration fixture with some."
+)
+
 
 @dataclass
 class TestState:
@@ -39,6 +44,7 @@ class TestState:
     Attributes:
         engines: Engines that it asked for.
         check: Its consistency check, once there is one.
+        remarks: What the reader of a failure should know of how it ran.
         skipped: Why the plugin skipped it.
     """
 
@@ -46,6 +52,7 @@ class TestState:
 
     engines: list[Engine] = field(default_factory=list)
     check: ConsistencyCheck | None = None
+    remarks: list[str] = field(default_factory=list)
     skipped: str | None = None
 
 
@@ -118,17 +125,17 @@ class _Subject:
 
 @pytest.fixture
 def _trt_subject(request: pytest.FixtureRequest) -> _Subject:
-    from pytest_trt.plugin.markers import closest, read_model_marker
+    from pytest_trt.plugin.markers import read_model_marker
 
     with _clear_errors():
-        mark = closest(request.node, "trt_model")
-        if mark is None:
+        marker = read_model_marker(request.node)
+        if marker is None:
             raise ConfigurationError(
                 f"{request.node.nodeid} uses pytest-trt's fixtures, but no trt_model marker names "
                 "its model.",
                 fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
             )
-        return _Subject(request, run_of(request.config), read_model_marker(mark, request.node.path))
+        return _Subject(request, run_of(request.config), marker)
 
 
 @pytest.fixture
@@ -166,11 +173,13 @@ def trt_inputs(_trt_subject: _Subject, trt_shape: str) -> Mapping[str, npt.NDArr
 
 
 @pytest.fixture
-def trt_calibration(_trt_subject: _Subject) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
+def trt_calibration(
+    request: pytest.FixtureRequest, _trt_subject: _Subject
+) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
     """Inputs that int8 engines are calibrated on; override it to give real data."""
+    state_of(request.node).remarks.append(_SEEDED_CALIBRATION_REMARK)
     with _clear_errors():
-        subject = _trt_subject
-        return [subject.seeded("opt", seed) for seed in range(_SEEDED_CALIBRATION_SAMPLES)]
+        return [_trt_subject.seeded("opt", seed) for seed in range(_SEEDED_CALIBRATION_SAMPLES)]
 
 
 @pytest.fixture
@@ -233,19 +242,17 @@ def _consistency_check(
     request: pytest.FixtureRequest, subject: _Subject
 ) -> ConsistencyCheck | None:
     from pytest_trt.plugin.consistency import ConsistencyCheck
-    from pytest_trt.plugin.markers import closest, read_consistency_marker
+    from pytest_trt.plugin.markers import read_consistency_marker
 
-    mark = closest(request.node, "trt_consistency")
-    if mark is None:
+    marker = read_consistency_marker(request.node)
+    if marker is None:
         return None
 
     def reference(inputs: Tensors) -> Tensors:
         path = subject.marker.reference or subject.marker.model
         return subject.run.reference_outputs(subject.load(path), inputs)
 
-    return ConsistencyCheck(
-        read_consistency_marker(mark), subject.run.settings.tolerances, reference
-    )
+    return ConsistencyCheck(marker, subject.run.settings.tolerances, reference)
 
 
 def skip_unless_runnable(item: pytest.Item, run: TrtRun, engine: Engine) -> None:

@@ -69,53 +69,63 @@ DESCRIPTIONS = (
 )
 
 
-def read_model_marker(mark: pytest.Mark, test_file: Path) -> ModelMarker:
-    """Return a `trt_model` marker after checking all that can be checked without its model.
+def read_model_marker(item: pytest.Item) -> ModelMarker | None:
+    """Return what the `trt_model` markers of a test say, or None when there are none.
+
+    Markers of the test, its class and its module add up: the closest one that gives a keyword
+    decides it, so a test can ask for another precision without naming the model again. All is
+    checked that can be checked without reading the model.
 
     Raises:
-        ConfigurationError: Something in it is unknown, has the wrong type, or is not there.
+        ConfigurationError: Something in a marker is unknown, has the wrong type, or is not there.
     """
-    known = [f.name for f in fields(ModelMarker)]
-    given = _keywords(mark, known, positional="model")
+    marks = list(item.iter_markers(ModelMarker.NAME))
+    if not marks:
+        return None
+    known = [entry.name for entry in fields(ModelMarker)]
+    given: dict[str, Any] = {}
+    for mark in reversed(marks):
+        given.update(_keywords(mark, known, positional="model"))
     if "model" not in given:
         raise ConfigurationError(
             "trt_model names no model.", fix='trt_model("models/classifier.onnx", ...)'
         )
-    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    values["model"] = _model_path(values["model"], test_file)
-    if "reference" in values:
-        values["reference"] = _model_path(values["reference"], test_file)
+    return _model_marker({name: value for name, value in given.items() if value is not None}, item)
+
+
+def _model_marker(values: dict[str, Any], item: pytest.Item) -> ModelMarker:
+    for name in ("model", "reference"):
+        if name in values:
+            values[name] = _model_path(values[name], item.path)
     values["precision"] = _precisions(values.get("precision", "fp32"))
     for name in ("builder_options", "input_ranges"):
-        _expect(
-            isinstance(values.get(name, {}), Mapping), mark, name, values.get(name), "a mapping"
-        )
-    _expect(type(values.get("seed", 0)) is int, mark, "seed", values.get("seed"), "an integer")
+        value = values.get(name, {})
+        _expect(isinstance(value, Mapping), ModelMarker.NAME, name, value, "a mapping")
+    seed = values.get("seed", 0)
+    _expect(type(seed) is int, ModelMarker.NAME, "seed", seed, "an integer")
     return ModelMarker(**values)
 
 
-def read_consistency_marker(mark: pytest.Mark) -> ConsistencyMarker:
-    """Return a `trt_consistency` marker after checking all that needs no model.
+def read_consistency_marker(item: pytest.Item) -> ConsistencyMarker | None:
+    """Return the closest `trt_consistency` marker of a test, or None; checked as far as it can be.
 
     Raises:
         ConfigurationError: Something in it is unknown or cannot be a tolerance.
     """
+    mark = item.get_closest_marker(ConsistencyMarker.NAME)
+    if mark is None:
+        return None
     from pytest_trt.accuracy import TOLERANCE_FIELDS, parse_tolerance_fields
 
     given = _keywords(mark, [*TOLERANCE_FIELDS, "outputs"])
     outputs = given.pop("outputs", {})
     shaped = isinstance(outputs, Mapping) and all(isinstance(v, Mapping) for v in outputs.values())
-    _expect(shaped, mark, "outputs", outputs, "a mapping of output names to tolerances")
-    parse_tolerance_fields(given, where="trt_consistency")
+    what = "a mapping of output names to tolerances"
+    _expect(shaped, mark.name, "outputs", outputs, what)
+    parse_tolerance_fields(given, where=mark.name)
     for name, tolerance in outputs.items():
-        parse_tolerance_fields(tolerance, where=f"trt_consistency, output {name!r}")
+        parse_tolerance_fields(tolerance, where=f"{mark.name}, output {name!r}")
     return ConsistencyMarker(tolerance=given, outputs=outputs)
-
-
-def closest(item: Any, name: str) -> pytest.Mark | None:
-    """Return the marker of a test that counts: the one written closest to it."""
-    marker: pytest.Mark | None = item.get_closest_marker(name)
-    return marker
 
 
 def _keywords(mark: pytest.Mark, known: list[str], positional: str | None = None) -> dict[str, Any]:
@@ -142,10 +152,10 @@ def _listed(values: tuple[Any, ...]) -> str:
     return ", ".join(map(repr, values))
 
 
-def _expect(condition: bool, mark: pytest.Mark, name: str, value: object, expected: str) -> None:
+def _expect(condition: bool, marker: str, name: str, value: object, expected: str) -> None:
     if not condition:
         raise ConfigurationError(
-            f"{mark.name} was given {name}={value!r}.", fix=f"{name} is {expected}."
+            f"{marker} was given {name}={value!r}.", fix=f"{name} is {expected}."
         )
 
 

@@ -10,7 +10,6 @@ from pytest_trt.errors import ConfigurationError, PytestTrtError
 from pytest_trt.model import distinct_points, parse_profiles
 from pytest_trt.plugin.markers import (
     ModelMarker,
-    closest,
     read_consistency_marker,
     read_model_marker,
 )
@@ -26,17 +25,13 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
     """
     item = metafunc.definition
     try:
-        mark = closest(item, "trt_model")
-        marker = None if mark is None else read_model_marker(mark, item.path)
+        marker = read_model_marker(item)
         points = _points(marker, run) if marker and "trt_shape" in metafunc.fixturenames else ()
-        consistency = closest(item, "trt_consistency")
-        if consistency is not None:
-            read_consistency_marker(consistency)
-            if marker is None:
-                raise ConfigurationError(
-                    "trt_consistency has no model to check.",
-                    fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
-                )
+        if read_consistency_marker(item) is not None and marker is None:
+            raise ConfigurationError(
+                "trt_consistency has no model to check.",
+                fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
+            )
     except PytestTrtError as error:
         raise pytest.Collector.CollectError(f"{item.nodeid}: {error}") from error
     archs = tuple(selection.arch for selection in _selections(run))

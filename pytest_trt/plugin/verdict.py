@@ -22,7 +22,8 @@ def conclude(item: pytest.Item) -> None:
     check = state_of(item).check
     failure = _NEVER_RAN if check is None else check.failure()
     if failure is not None:
-        pytest.fail(failure, pytrace=False)
+        remarks = "".join(f"\nnote: {remark}" for remark in state_of(item).remarks)
+        pytest.fail(failure + remarks, pytrace=False)
 
 
 def told_beside(item: pytest.Item) -> None:

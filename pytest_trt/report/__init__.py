@@ -1,1 +1,1 @@
-"""."""
+"""Records of what tests found, and how they are shown."""

@@ -12,6 +12,9 @@ from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
 #: Cells of the bar that shows how much of the tolerance was used.
 _BAR_CELLS = 10
 
+#: Terminals at least this wide are also told the engines' sizes.
+_WIDE_COLUMNS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
@@ -71,22 +74,20 @@ def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], _Row]:
 def _table(rows: dict[tuple[str, str, str], _Row], *, width: int, color: bool) -> Iterator[str]:
     import io
 
-    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title, justify in (
-        ("model", "left"),
-        ("arch", "left"),
-        ("precision", "left"),
-        ("engine", "left"),
-        ("tolerance used", "left"),
-        ("tests", "left"),
-    ):
-        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    # Blank separators of one column: the whole fits into 80.
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("model", overflow="ellipsis", no_wrap=True, max_width=max(width // 4, 12))
+    for title in ("for", "engine"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("tolerance used", overflow="ellipsis", no_wrap=True)
+    table.add_column("tests", overflow="fold")
+    wide = width >= _WIDE_COLUMNS
     for (model, arch, precision), row in rows.items():
-        table.add_row(model, arch, precision, _engine(row), _budget(row), _outcomes(row))
+        use = f"{arch} {precision}"
+        table.add_row(model, use, _engine(row, wide=wide), _budget(row), _outcomes(row))
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -101,11 +102,11 @@ def _table(rows: dict[tuple[str, str, str], _Row], *, width: int, color: bool) -
         yield line.rstrip()
 
 
-def _engine(row: _Row) -> str:
+def _engine(row: _Row, *, wide: bool) -> str:
     built = [engine for engine in row.engines if not engine.cached]
     engine = (built or row.engines)[0]
-    how = f"built in {units.seconds(engine.build_s)}" if built else "cached"
-    return f"{how}, {units.size(engine.size_bytes)}"
+    how = f"built {units.seconds(engine.build_s)}" if built else "cached"
+    return f"{how}, {units.size(engine.size_bytes)}" if wide else how
 
 
 def _budget(row: _Row) -> str:

@@ -1,0 +1,146 @@
+"""`pytest-trt cache`: what is in the engine cache, why it is there, and whether it is whole."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pytest_trt.engine import EngineCache, default_cache_dir
+from pytest_trt.engine.cache import Damaged, Entry
+from pytest_trt.report import units
+
+
+@click.group()
+@click.option(
+    "--cache-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The cache's folder, as --trt-cache-dir names it.  [default: the user's cache folder]",
+)
+@click.pass_context
+def cache(context: click.Context, cache_dir: Path | None) -> None:
+    """The engine cache."""
+    context.obj = (cache_dir or default_cache_dir()).expanduser().absolute()
+
+
+def _open(root: Path) -> EngineCache | None:
+    """Open a cache that is there; looking at one shall not make one."""
+    if not root.is_dir():
+        click.echo(f"There is no engine cache at {root}.")
+        return None
+    return EngineCache(root)
+
+
+@cache.command("list")
+@click.pass_obj
+def list_(root: Path) -> None:
+    """List every engine, the most recently used first."""
+    opened = _open(root)
+    if opened is None:
+        return
+    entries = opened.entries()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title in ("engine", "built with", "size", "build", "built", "used"):
+        table.add_column(title, overflow="fold")
+    for entry in entries:
+        if isinstance(entry, Damaged):
+            table.add_row(entry.folder.name, f"[red]damaged: {escape(entry.reason)}[/]")
+            continue
+        sidecar = entry.sidecar
+        table.add_row(
+            entry.folder.name,
+            _product(entry),
+            units.size(sidecar.size_bytes),
+            units.seconds(sidecar.build_s),
+            _ago(datetime.fromisoformat(sidecar.built_at)),
+            _ago(datetime.fromtimestamp(entry.folder.stat().st_mtime, timezone.utc)),
+        )
+    Console().print(table)
+    total = sum(entry.sidecar.size_bytes for entry in entries if isinstance(entry, Entry))
+    click.echo(f"{len(entries)} engines, {units.size(total)}, in {opened.folder}")
+
+
+@cache.command()
+@click.argument("name", required=False)
+@click.pass_obj
+def explain(root: Path, name: str | None) -> None:
+    """Say why engines were built: what had changed against the nearest one that was cached.
+
+    With NAME, the start of an engine's name or its model's file name, show all that its key is
+    made of.
+    """
+    opened = _open(root)
+    if opened is None:
+        return
+    found = [entry for entry in opened.entries() if isinstance(entry, Entry)]
+    if name is not None:
+        found = [
+            entry
+            for entry in found
+            if entry.folder.name.startswith(name) or entry.sidecar.model_name == name
+        ]
+        if not found:
+            raise click.ClickException(
+                f"no engine is called {name}.\nFix: `pytest-trt cache list` names them."
+            )
+    for entry in found:
+        sidecar = entry.sidecar
+        click.echo(f"{entry.folder.name}\n  built {sidecar.built_at}: {sidecar.reason}")
+        if name is not None:
+            for label, value in sidecar.key_fields.items():
+                click.echo(f"    {label}: {value}")
+
+
+@cache.command()
+@click.option("--remove", is_flag=True, help="Remove engines that are not whole.")
+@click.pass_obj
+def verify(root: Path, remove: bool) -> None:
+    """Check every byte of every engine; exit status 1 if one is not whole."""
+    opened = _open(root)
+    if opened is None:
+        return
+    damaged = []
+    entries = opened.entries()
+    for entry in entries:
+        checked: Entry | Damaged | None = entry
+        if isinstance(entry, Entry):
+            checked = opened.lookup(entry.folder.name, entry.sidecar.key_digest)
+        if isinstance(checked, Damaged):
+            damaged.append(checked)
+            click.echo(f"damaged: {checked.folder.name}: {checked.reason}")
+            if remove:
+                opened.discard(checked.folder)
+    click.echo(f"{len(entries) - len(damaged)} of {len(entries)} engines are whole.")
+    if damaged and not remove:
+        click.echo("Fix: `pytest-trt cache verify --remove`; they are built again when needed.")
+        raise SystemExit(1)
+
+
+@cache.command()
+@click.pass_obj
+def clear(root: Path) -> None:
+    """Delete every engine and reference output. They are made again when they are needed."""
+    opened = _open(root)
+    if opened is not None:
+        click.echo(f"Removed {opened.clear()} engines from {opened.folder}.")
+
+
+def _product(entry: Entry) -> str:
+    fields = entry.sidecar.key_fields
+    backend = fields.get("backend", "?")
+    names = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX", "onnxruntime": "ONNX Runtime"}
+    product = names.get(backend, backend)
+    return f"{product} {fields.get(product, '')}".strip()
+
+
+def _ago(moment: datetime) -> str:
+    seconds = (datetime.now(timezone.utc) - moment).total_seconds()
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{seconds // length_s:.0f} {unit} ago"
+    return "just now"

@@ -1,0 +1,88 @@
+"""A project for the plugin to be tried on: a model, inputs, and an engine cache of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime.quantization  # noqa: F401 - see below
+import onnxruntime.transformers.float16
+import pytest
+import pytest_trt.plugin.run  # noqa: F401
+from builders import save_linear
+
+# pytester takes back what an inner run imports, so that the next one would import it again. What
+# is imported out here stays.
+
+CONFTEST = """
+import numpy as np
+import pytest
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
+"""
+
+PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+
+
+class Project:
+    """A folder with `models/linear.onnx`, in which tests are written and run.
+
+    Attributes:
+        pytester: pytest's own helper, for what is not offered here.
+        cache: The engine cache of every run.
+    """
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.path = pytester.path
+        self.cache = pytester.path / "cache"
+        pytester.makeconftest(CONFTEST)
+        save_linear(self.path / "models" / "linear.onnx")
+
+    def test_file(self, source: str, **files: str) -> None:
+        """Write test_it.py (and others by name)."""
+        self.pytester.makepyfile(test_it="import numpy as np\nimport pytest\n" + source, **files)
+
+    def run(self, *args: str, subprocess: bool = False) -> pytest.RunResult:
+        """Run pytest on the folder, in this process unless told otherwise."""
+        run = (
+            self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
+        )
+        return run(f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", *args)
+
+    def check(
+        self,
+        body: str = 'trt_session.run({"image": images})',
+        *,
+        model: str = '"models/linear.onnx"',
+        consistency: str = "",
+        args: tuple[str, ...] = (),
+    ) -> pytest.RunResult:
+        """Run one test under a trt_model and a trt_consistency marker."""
+        self.test_file(
+            f"@pytest.mark.trt_model({model})\n"
+            f"@pytest.mark.trt_consistency({consistency})\n"
+            "def test_it(trt_session, images):\n    " + body.replace("\n", "\n    ")
+        )
+        return self.run(*args)
+
+    def plans(self) -> list[Path]:
+        """Return the plans in the cache."""
+        return sorted(self.cache.glob("v1/engines/*/engine.*x"))
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> Project:
+    return Project(pytester)
+
+
+@pytest.fixture
+def save(project: Project) -> Callable[..., Path]:
+    """Write another model into the project: `save(builder, name, **options)`."""
+
+    def write(builder: Callable[..., Path], name: str, **options: object) -> Path:
+        return builder(project.path / "models" / name, **options)
+
+    return write

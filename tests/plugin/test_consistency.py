@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from builders import save_batch_dependent, save_linear, save_overflowing
+
+TIGHT = "rtol=0, atol=1e-12"
+
+
+def test_engine_that_agrees_passes(project) -> None:
+    project.check().assert_outcomes(passed=1)
+
+
+def test_perturbed_weight_fails_and_every_output_is_reported(project, save) -> None:
+    save(save_linear, "perturbed.onnx", nudge=0.5)
+    result = project.check(model='"models/perturbed.onnx", reference="models/linear.onnx"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*perturbed.onnx in fp32 on cpu*", "*logits*", "*of 16 elements*", "*probs*", "Fix: *"]
+    )
+
+
+def test_swapped_outputs_fail(project, save) -> None:
+    save(save_linear, "swapped.onnx", swapped=True)
+    result = project.check(model='"models/swapped.onnx", reference="models/linear.onnx"')
+    result.assert_outcomes(failed=1)
+
+
+def test_another_shape_fails(project, save) -> None:
+    save(save_linear, "wide.onnx", classes=5)
+    result = project.check(model='"models/wide.onnx", reference="models/linear.onnx"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*shape*"])
+
+
+def test_missing_output_fails_though_the_others_agree(project, save) -> None:
+    import onnx
+
+    path = project.path / "models" / "linear.onnx"
+    model = onnx.load(path)
+    del model.graph.output[1]
+    onnx.save(model, path.with_name("short.onnx"))
+    result = project.check(model='"models/short.onnx", reference="models/linear.onnx"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*probs*missing*"])
+
+
+OVERFLOWING = '"models/overflowing.onnx", precision="fp16"'
+
+
+def test_fp16_overflow_is_found_as_not_finite(project, save) -> None:
+    save(save_overflowing, "overflowing.onnx")
+    result = project.check('trt_session.run({"image": 4 + np.abs(images)})', model=OVERFLOWING)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*NaN*"])
+
+
+def test_same_model_passes_where_nothing_overflows(project, save) -> None:
+    save(save_overflowing, "overflowing.onnx")
+    result = project.check(
+        'trt_session.run({"image": 0.1 * images})',
+        model=OVERFLOWING,
+        consistency="rtol=0.1, atol=0.1",
+    )
+    result.assert_outcomes(passed=1)
+
+
+BATCHES = """for batch in (1, 8):
+    trt_session.run({"image": np.ones((batch, 8), np.float32)})"""
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(0.0, "passed"), (0.5, "failed")])
+def test_batch_8_wrong_and_batch_1_right_fails(project, save, error: float, outcome: str) -> None:
+    save(save_batch_dependent, "right.onnx", error=0.0)
+    save(save_batch_dependent, "tried.onnx", error=error)
+    result = project.check(BATCHES, model='"models/tried.onnx", reference="models/right.onnx"')
+    result.assert_outcomes(**{outcome: 1})
+    if outcome == "failed":
+        result.stdout.fnmatch_lines(["*run 2 of 2*[[]8, 8[]]*", "1 of 2 runs passed."])
+
+
+def test_nothing_compared_fails(project) -> None:
+    result = project.check("pass")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["trt_consistency compared nothing*", "Fix: *"])
+
+
+def test_marker_on_a_test_that_asks_for_no_engine_fails(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx")\n'
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it():\n    pass"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*asked for no engine*"])
+
+
+def test_engine_of_a_factory_is_compared_too(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx")\n'
+        f"@pytest.mark.trt_consistency({TIGHT})\n"
+        "def test_it(trt_build, images):\n"
+        '    trt_build(precision="fp32").run({"image": images})\n'
+        '    trt_build(precision="fp16").run({"image": images})'
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*in fp16*run 2 of 2*", "1 of 2 runs passed."])
+
+
+def test_failure_of_the_test_itself_stays_its_own_and_the_check_is_told_beside(project) -> None:
+    result = project.check(
+        'trt_session.run({"image": images})\nassert 1 == 2',
+        model='"models/linear.onnx", precision="fp16"',
+        consistency=TIGHT,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*assert 1 == 2*", "*trt consistency*", "*linear.onnx in fp16*"])
+
+
+def test_skip_in_the_test_is_left_a_skip(project) -> None:
+    project.check('pytest.skip("not today")').assert_outcomes(skipped=1)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_failing_check_satisfies_xfail(project, strict: bool) -> None:
+    project.test_file(
+        f'@pytest.mark.xfail(strict={strict}, reason="known")\n'
+        '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
+        f"@pytest.mark.trt_consistency({TIGHT})\n"
+        'def test_it(trt_session, images):\n    trt_session.run({"image": images})'
+    )
+    project.run().assert_outcomes(xfailed=1)
+
+
+def test_passing_check_breaks_a_strict_xfail(project) -> None:
+    project.test_file(
+        "@pytest.mark.xfail(strict=True)\n"
+        '@pytest.mark.trt_model("models/linear.onnx")\n'
+        "@pytest.mark.trt_consistency()\n"
+        'def test_it(trt_session, images):\n    trt_session.run({"image": images})'
+    )
+    project.run().assert_outcomes(failed=1)
+
+
+TWO_FAILING = (
+    'pytestmark = [pytest.mark.trt_model("models/linear.onnx", precision="fp16"),\n'
+    f"    pytest.mark.trt_consistency({TIGHT})]\n"
+    'def test_one(trt_session, images):\n    trt_session.run({"image": images})\n'
+    'def test_two(trt_session, images):\n    trt_session.run({"image": images})\n'
+)
+
+
+def test_exitfirst_stops_at_a_failing_check(project) -> None:
+    project.test_file(TWO_FAILING)
+    project.run("-x").assert_outcomes(failed=1)
+
+
+def test_junit_counts_a_failing_check_as_a_failed_test(project) -> None:
+    project.test_file(TWO_FAILING)
+    project.run("--junitxml=junit.xml")
+    suite = ET.parse(project.path / "junit.xml").getroot()[0]
+    assert suite.attrib["failures"] == "2"
+    assert suite.attrib["errors"] == "0"
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert "logits" in (failure.text or "")
+
+
+def test_xdist_workers_report_verdicts_and_records(project) -> None:
+    pytest.importorskip("xdist")
+    project.test_file(TWO_FAILING + "def test_three(trt_engine):\n    pass\n")
+    result = project.run("-n", "2", subprocess=True)
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["*= trt =*", "linear.onnx*fp16*3 failed*"])
+
+
+def test_pdb_is_entered_on_a_failing_check(project) -> None:
+    project.test_file(TWO_FAILING)
+    child = project.pytester.spawn_pytest(
+        f"--pdb --trt-cache-dir={project.cache} test_it.py::test_one"
+    )
+    child.expect("Pdb")
+    child.sendeof()
+    child.wait()
+
+
+def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project) -> None:
+    body = (
+        '@pytest.mark.trt_model("models/linear.onnx", precision="int8",'
+        ' profiles={"image": ((1, 8), (4, 8), (16, 8))})\n'
+        "@pytest.mark.trt_consistency(rtol=0.05, atol=0.2)\n"
+        'def test_it(trt_session, images):\n    trt_session.run({"image": images})\n'
+    )
+    project.test_file(body)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["note: int8 was calibrated on seeded inputs*"])
+    project.test_file(
+        "@pytest.fixture\ndef trt_calibration(images):\n    return [{'image': images}]\n" + body
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*calibrated on seeded inputs*")
