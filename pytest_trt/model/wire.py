@@ -53,8 +53,11 @@ class Source:
         self.size = size
         self._read = read
         self._window_bytes = window_bytes
-        self._window = b""
-        self._base = 0
+        #: The bytes held now, where they start and end. `fields` and `text` look at them without a
+        #: call: a walk is little else than these looks.
+        self.held = b""
+        self.held_start = 0
+        self.held_end = 0
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Source:
@@ -66,13 +69,11 @@ class Source:
         """Return a source over the first `size` bytes of an open file, at most a window held."""
         return cls(lambda start, count: os.pread(descriptor, count, start), size, window_bytes)
 
-    def window(self, position: int) -> tuple[bytes, int]:
-        """Return bytes with the next `HEADER_BYTES` from `position` on, and where they start."""
-        stop = min(position + HEADER_BYTES, self.size)
-        if not self._base <= position <= stop <= self._base + len(self._window):
-            self._window = self.read(position, min(position + self._window_bytes, self.size))
-            self._base = position
-        return self._window, self._base
+    def hold(self, position: int) -> None:
+        """Hold a window that starts at `position`."""
+        end = min(position + self._window_bytes, self.size)
+        self.held = self.read(position, end)
+        self.held_start, self.held_end = position, end
 
     def read(self, start: int, end: int) -> bytes:
         """Return a copy of one span.
@@ -80,8 +81,8 @@ class Source:
         Raises:
             WireError: The file ends before, though it was as long as that when it was opened.
         """
-        if self._base <= start and end <= self._base + len(self._window):
-            return self._window[start - self._base : end - self._base]
+        if self.held_start <= start and end <= self.held_end:
+            return self.held[start - self.held_start : end - self.held_start]
         data = self._read(start, end - start)
         if len(data) < end - start:
             raise WireError("the file became shorter while it was read", start, overrun=True)
@@ -91,34 +92,32 @@ class Source:
 def fields(source: Source, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield every field of one message as (tag, value, position).
 
-    The tag is field number and wire type together (``number << 3 | type``), so a field that comes
-    with an unexpected wire type matches nothing and is skipped, as protobuf's own parsers do. For
-    `LENGTH` fields, value and position are the payload's start and end. For `VARINT` fields, value
-    is the unsigned number. For fixed-size fields, value is where the payload starts.
+    The tag is ``number << 3 | wire type``: a field of an unexpected wire type matches nothing, and
+    protobuf's own parsers skip it too. `LENGTH`: value and position are the payload's start and
+    end. `VARINT`: value is the unsigned number. Fixed sizes: value is where the payload starts.
 
     Raises:
         WireError: The message is malformed, or a field reaches beyond its end.
     """
-    position, safe = start, -1
-    window, base = b"", 0
+    window, base, held_end = source.held, source.held_start, source.held_end
+    position, size = start, source.size
     while position < end:
-        if position > safe:
-            window, base = source.window(position)
-            reach = base + len(window)
-            safe = reach if reach == source.size else reach - HEADER_BYTES
+        # A field's tag and length, or all that is left, must be in the window.
+        if position < base or (position + HEADER_BYTES > held_end and held_end < size):
+            source.hold(position)
+            window, base, held_end = source.held, source.held_start, source.held_end
         field_start, at, last = position, position - base, end - base
         tag = window[at]
         at += 1
-        # One-byte tags and values are nearly all there are; a call for each would double the time.
+        # One-byte tags and values are nearly all there are: no call for those.
         if tag >= 0x80:
             tag, at = varint(window, at - 1, last)
         wire_type = tag & 7
         if wire_type in (LENGTH, VARINT):
-            value, at = (
-                (window[at], at + 1)
-                if at < last and window[at] < 0x80
-                else varint(window, at, last)
-            )
+            if at < last and window[at] < 0x80:
+                value, at = window[at], at + 1
+            else:
+                value, at = varint(window, at, last)
             position = base + at
             if wire_type == LENGTH:
                 value, position = position, position + value
@@ -130,12 +129,16 @@ def fields(source: Source, start: int, end: int) -> Iterator[tuple[int, int, int
         if tag < 8:
             raise WireError("field number 0 is not in use", field_start)
         if position > end:
-            raise WireError(
-                f"a field has {position - value:,} bytes, but {max(end - value, 0):,} are left",
-                field_start,
-                overrun=True,
-            )
+            raise _overrun(value, position, end, field_start)
         yield tag, value, position
+
+
+def _overrun(value: int, position: int, end: int, field_start: int) -> WireError:
+    return WireError(
+        f"a field has {position - value:,} bytes, but {max(end - value, 0):,} are left",
+        field_start,
+        overrun=True,
+    )
 
 
 def varint(buffer: bytes, start: int, end: int) -> tuple[int, int]:
@@ -171,4 +174,7 @@ def packed(source: Source, start: int, end: int) -> Iterator[int]:
 
 def text(source: Source, start: int, end: int) -> str:
     """Return a string field; bytes that are not UTF-8 stay visible as escapes."""
+    base = source.held_start
+    if base <= start and end <= source.held_end:
+        return source.held[start - base : end - base].decode("utf-8", "backslashreplace")
     return source.read(start, end).decode("utf-8", "backslashreplace")
