@@ -93,23 +93,14 @@ def _nonfinite(output: OutputComparison, precision: str | None) -> str:
 
 
 def _mismatch(output: OutputComparison) -> str:
-    rows = output.rows
-    if (
-        rows is not None
-        and rows.first > 0
-        and rows.last == rows.total - 1
-        and (rows.mismatched == rows.total - rows.first)
-    ):
-        return (
-            f"rows 0 to {rows.first - 1} agree and every later one does not: suspect how the "
-            "engine or the test handles a batch, and compare it at batch 1."
-            if rows.first > 1
-            else "row 0 agrees and every other one does not: suspect how the engine or the test "
-            "handles a batch, and compare it at batch 1."
-        )
     exact = output.tolerance.atol == output.tolerance.rtol == 0.0
     if output.worst_abs is None or output.dtype == "bool" or (exact and "int" in output.dtype):
         return _exact(output)
+    if output.used > _SLIGHTLY_ABOVE and _only_later_rows(output):
+        return (
+            "the first rows agree and every later one does not: suspect how the engine or the test "
+            "handles a batch, and compare the same rows at batch 1."
+        )
     if output.used < _FAR_ABOVE and any(f.kind in _AGREEMENT for f in output.findings):
         return (
             "not only single values differ, the answer does, so raising rtol and atol would not "
@@ -125,6 +116,17 @@ def _mismatch(output: OutputComparison) -> str:
     return (
         "a difference of this size is hardly rounding: check that both sides get the same "
         "preprocessed inputs, in the same batch order and layout, and the same weights."
+    )
+
+
+def _only_later_rows(output: OutputComparison) -> bool:
+    """Whether the rows are right up to one and all wrong, two at least, from there on."""
+    rows = output.rows
+    return (
+        rows is not None
+        and rows.first > 0
+        and rows.mismatched > 1
+        and rows.mismatched == rows.total - rows.first
     )
 
 

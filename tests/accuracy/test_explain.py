@@ -106,8 +106,15 @@ def test_a_large_difference_is_not_answered_with_a_tolerance():
 def test_wrong_later_rows_point_to_the_batch():
     reference = np.ones((8, 3))
     actual = reference.copy()
-    actual[1:] += 0.03
+    actual[1:] += 0.5
     assert "at batch 1" in fix_for(actual, reference)
+
+
+def test_wrong_rows_here_and_there_do_not_point_to_the_batch():
+    reference = np.ones((8, 3))
+    actual = reference.copy()
+    actual[[1, 7]] += 0.5
+    assert "at batch 1" not in fix_for(actual, reference)
 
 
 def test_integers_are_told_to_be_exact_and_not_given_an_atol():

@@ -205,3 +205,24 @@ def test_the_limit_itself_passes_and_the_next_number_does_not(rtol, atol):
 def test_the_rule_is_relative_to_the_reference_not_to_the_actual_value():
     assert verdict(np.array([1.0]), np.array([2.0]), 0.5, 0.0).passed
     assert not verdict(np.array([2.0]), np.array([1.0]), 0.5, 0.0).passed
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_a_peak_that_is_barely_higher_than_an_earlier_chunks_is_not_missed(chunk):
+    reference = np.full(100, 2.0)
+    actual = reference + 0.01 * (1 + 1e-9 * np.arange(100))
+    found = measure(actual, reference, rtol=0.1, atol=0.001, chunk=chunk)
+    assert found.mismatched == 0
+    assert [p.index for p in (found.worst_abs, found.worst_rel, found.worst_used)] == [99] * 3
+
+
+@pytest.mark.parametrize("chunk", [3, 6, 100])
+def test_indices_and_rows_are_right_behind_nonfinite_elements(chunk):
+    reference = np.ones((4, 3))
+    actual = reference.copy()
+    actual[0, 0] = actual[2, 1] = np.nan
+    actual[1, 2] = 2.0
+    actual[2, 2] = 3.0
+    found = measure(actual, reference, rtol=0.1, atol=0.1, chunk=chunk)
+    assert found.worst_used.index == found.worst_abs.index == 8
+    assert found.mismatched_rows.tolist() == [False, True, True, False]
