@@ -18,6 +18,9 @@ from pytest_trt.errors import ConfigurationError, EngineBuildError
 from pytest_trt.model import Profile, ShapeRange, TensorSpec, needs_profile
 from pytest_trt.model.profiles import example_profiles
 
+#: A model made of one unknown operator has as many errors as nodes.
+_PARSER_ERRORS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
@@ -75,8 +78,8 @@ def build_plan(trt: Any, plan: BuildPlan, progress: Progress) -> tuple[str, ...]
         if serialized is None:
             raise EngineBuildError(
                 f"{plan.version} could not build {plan.model_name}.",
-                fix="the log names the layer; keep it in another precision, change it in the "
-                "model, or lower what the options ask for.",
+                fix="act on the last error logged: another precision or architecture, a change in "
+                "the model (control flow and rare operators are the usual cause), fewer options.",
                 log_tail=tail.lines,
             )
         # By buffer: a memoryview of it has the wrong item format.
@@ -97,9 +100,11 @@ def _parsed(trt: Any, network: Any, plan: BuildPlan, tail: LogTail) -> Any:
     tail.raise_pending()
     if not parsed:
         errors = [_told(parser.get_error(index)) for index in range(parser.num_errors)]
+        shown = errors[:_PARSER_ERRORS] or ["the parser gives no reason"]
+        if len(errors) > len(shown):
+            shown.append(f"and {len(errors) - len(shown)} more nodes")
         raise EngineBuildError(
-            f"{plan.version} cannot parse {plan.model_name}: "
-            f"{'; '.join(errors) or 'the parser gives no reason'}",
+            f"{plan.version} cannot parse {plan.model_name}: {'; '.join(shown)}",
             fix="export the model without what it names, or build a plugin for it.",
             log_tail=tail.lines,
         )
@@ -119,7 +124,9 @@ def _told(error: Any) -> str:
     where = f"node #{error.node()}" if name is None else f"node {name()!r}"
     if operator is not None:
         where += f" ({operator()})"
-    return f"{where}: {error.desc()}"
+    # The whole description of some refusals is the condition that failed: "false".
+    reason = error.desc()
+    return f"{where}: {'not supported' if reason == 'false' else reason}"
 
 
 def _configure(trt: Any, config: Any, plan: BuildPlan) -> None:

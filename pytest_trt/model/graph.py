@@ -88,12 +88,14 @@ def save(model: ModelProto, path: Path) -> None:
     if weights_bytes <= INLINE_LIMIT_BYTES:
         onnx.save(model, path)
         return
+    beside = path.with_name(f"{path.name}.data")
+    beside.unlink(missing_ok=True)  # onnx appends to a file that is there already
     onnx.save(
         model,
         path,
         save_as_external_data=True,
         all_tensors_to_one_file=True,
-        location=f"{path.name}.data",
+        location=beside.name,
         convert_attribute=True,
     )
 
