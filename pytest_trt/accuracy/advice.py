@@ -68,9 +68,12 @@ def advice(comparison: Comparison, precision: str | None) -> str:
     return _BY_KIND[kind]
 
 
-def _rank(found: tuple[str, OutputComparison | None]) -> tuple[int, float]:
+def _rank(found: tuple[str, OutputComparison | None]) -> tuple[int, bool, float]:
     kind, output = found
-    return _GRAVITY.index(kind), 0.0 if output is None else -output.used
+    if output is None:
+        return _GRAVITY.index(kind), False, 0.0
+    # A class or an index follows from the scores: where those fail too, they are the cause.
+    return _GRAVITY.index(kind), _is_exact(output), -output.used
 
 
 def _nonfinite(output: OutputComparison, precision: str | None) -> str:
@@ -93,8 +96,7 @@ def _nonfinite(output: OutputComparison, precision: str | None) -> str:
 
 
 def _mismatch(output: OutputComparison) -> str:
-    exact = output.tolerance.atol == output.tolerance.rtol == 0.0
-    if output.worst_abs is None or output.dtype == "bool" or (exact and "int" in output.dtype):
+    if _is_exact(output):
         return _exact(output)
     if output.used > _SLIGHTLY_ABOVE and _only_later_rows(output):
         return (
@@ -117,6 +119,12 @@ def _mismatch(output: OutputComparison) -> str:
         "a difference of this size is hardly rounding: check that both sides get the same "
         "preprocessed inputs, in the same batch order and layout, and the same weights."
     )
+
+
+def _is_exact(output: OutputComparison) -> bool:
+    """Whether equality is asked for, or all that there is: a larger tolerance is no answer then."""
+    zero = output.tolerance.atol == output.tolerance.rtol == 0.0
+    return output.worst_abs is None or output.dtype == "bool" or (zero and "int" in output.dtype)
 
 
 def _only_later_rows(output: OutputComparison) -> bool:

@@ -125,6 +125,20 @@ def test_integers_are_told_to_be_exact_and_not_given_an_atol():
     assert 'outputs={"y": {"max_mismatch_pct": 50}}' in lines[-1]
 
 
+def test_the_fix_is_for_the_scores_where_a_class_fails_with_them():
+    actual = {"label": np.array([3, 2]), "scores": np.array([1.03, 1.0])}
+    reference = {"label": np.array([1, 2]), "scores": np.array([1.0, 1.0])}
+    tolerances = {"label": Tolerance(0, 0), "scores": LOOSE}
+    comparison = compare_outputs(actual, reference, tolerances)
+    assert "'scores'" in explain(comparison, subject="run 1")[-1]
+
+
+def test_a_tolerance_is_not_said_to_pass_where_something_else_fails_too():
+    lines = lines_for({"y": np.array([1.03, np.nan])}, {"y": np.array([1.0, 1.0])})
+    (line,) = [line for line in lines if "smallest tolerance" in line]
+    assert "under which every finite element passes" in line
+
+
 def test_strings_show_the_first_difference():
     lines = lines_for({"y": np.array(["cat", "cow"])}, {"y": np.array(["cat", "dog"])})
     assert "    first difference at [1] (actual 'cow', reference 'dog')" in lines
