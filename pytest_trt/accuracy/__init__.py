@@ -10,6 +10,7 @@ from pytest_trt.accuracy.findings import (
     OutputComparison,
     RowSpread,
 )
+from pytest_trt.accuracy.reference import ReferenceStore, reference_key
 from pytest_trt.accuracy.resolve import (
     TOLERANCE_FIELDS,
     parse_tolerance_fields,
@@ -33,11 +34,13 @@ __all__ = [
     "NanPolicy",
     "NonFinite",
     "OutputComparison",
+    "ReferenceStore",
     "RowSpread",
     "Tolerance",
     "compare_outputs",
     "explain",
     "parse_tolerance_fields",
     "parse_tolerance_lines",
+    "reference_key",
     "resolve_tolerances",
 ]

@@ -14,12 +14,7 @@ import pytest
 
 from pytest_trt.errors import PytestTrtError
 from pytest_trt.plugin.fixtures import (
-    PROGRESS_KEY,
-    RUN_KEY,
-    SETTINGS_KEY,
-    TEST_KEY,
     _trt_subject,
-    run_of,
     trt_arch,
     trt_build,
     trt_calibration,
@@ -33,6 +28,7 @@ from pytest_trt.plugin.fixtures import (
 from pytest_trt.plugin.markers import DESCRIPTIONS
 from pytest_trt.plugin.options import add_options, read_settings
 from pytest_trt.plugin.progress import TerminalProgress
+from pytest_trt.plugin.state import PROGRESS_KEY, RUN_KEY, SETTINGS_KEY, TEST_KEY, run_of
 
 if TYPE_CHECKING:
     from pytest_trt.report.summary import TestResult

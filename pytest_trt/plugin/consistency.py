@@ -84,7 +84,9 @@ class ConsistencyCheck:
             return None
         lines = []
         for number, run in failed[:_EXPLAINED_RUNS]:
-            lines += [*explain(run.comparison, subject=self._subject(number, run)), ""]
+            precision = run.engine.spec.precision
+            subject = self._subject(number, run)
+            lines += [*explain(run.comparison, subject=subject, precision=precision), ""]
         if len(failed) > _EXPLAINED_RUNS:
             lines.append(f"... and {len(failed) - _EXPLAINED_RUNS} more failing runs.")
         if len(self._runs) > len(failed):

@@ -191,7 +191,7 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: A value cannot be understood.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for option in OPTIONS:
         flag = None if option.ini_only else config.getoption(option.ini)
         ini = config.getini(option.ini)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from pytest_trt.backends.selection import Selection
 from pytest_trt.errors import ConfigurationError, PytestTrtError
 from pytest_trt.model import distinct_points, parse_profiles
 from pytest_trt.plugin.markers import (
@@ -40,7 +41,7 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
     _multiply(metafunc, "trt_shape", points)
 
 
-def _selections(run: TrtRun) -> Sequence[object]:
+def _selections(run: TrtRun) -> Sequence[Selection]:
     try:
         return run.selections
     except PytestTrtError as error:

@@ -30,8 +30,9 @@ class TerminalProgress:
         self._stream: TextIO | None = None
         if not hasattr(config, "workerinput") and config.get_verbosity() >= 0:
             try:
-                self._stream = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # type: ignore[union-attr]
-            except (AttributeError, OSError, ValueError):
+                descriptor = sys.__stderr__.fileno() if sys.__stderr__ else -1
+                self._stream = open(os.dup(descriptor), "w", encoding="utf-8")  # noqa: PTH123, SIM115
+            except (OSError, ValueError):
                 self._stream = None  # no standard error, or it is no file
 
     @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.accuracy.reference import ReferenceStore, reference_key
+from pytest_trt.accuracy import ReferenceStore, reference_key
 from pytest_trt.backends.device import DeviceProbe, probe_devices
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select

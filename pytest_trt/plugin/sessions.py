@@ -8,10 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.engine import Engine, Session
+from pytest_trt.errors import PytestTrtError
 from pytest_trt.model import OnnxModel, Tensors, check_inputs, select_profile
 
 #: Told about every run: the engine, what went in, what came out.
 Observer = Callable[[Engine, Tensors, Tensors], None]
+
+
+def _ending_at_the_caller(error: PytestTrtError) -> PytestTrtError:
+    """Cut the package's own frames from a package error: the line to mend is the test's."""
+    return error.with_traceback(None)
 
 
 class EngineSession:
@@ -48,13 +54,16 @@ class EngineSession:
         """
         __tracebackhide__ = True
         model, spec = self.engine.model, self.engine.spec
-        check_inputs(model.inputs, inputs)
-        if spec.profiles:
-            shapes = {name: array.shape for name, array in inputs.items()}
-            select_profile(spec.profiles, model.inputs, shapes)
-        outputs = self._load(self.engine).run(inputs)
-        if self._observer is not None:
-            self._observer(self.engine, inputs, outputs)
+        try:
+            check_inputs(model.inputs, inputs)
+            if spec.profiles:
+                shapes = {name: array.shape for name, array in inputs.items()}
+                select_profile(spec.profiles, model.inputs, shapes)
+            outputs = self._load(self.engine).run(inputs)
+            if self._observer is not None:
+                self._observer(self.engine, inputs, outputs)
+        except PytestTrtError as error:
+            raise _ending_at_the_caller(error) from None
         return outputs
 
 
@@ -84,5 +93,8 @@ class ReferenceSession:
             InputError: The inputs do not fit the model.
         """
         __tracebackhide__ = True
-        check_inputs(self.model.inputs, inputs)
-        return self._outputs_of(self.model, inputs)
+        try:
+            check_inputs(self.model.inputs, inputs)
+            return self._outputs_of(self.model, inputs)
+        except PytestTrtError as error:
+            raise _ending_at_the_caller(error) from None

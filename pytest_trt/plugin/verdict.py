@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt.engine import Engine
-from pytest_trt.plugin.fixtures import TEST_KEY, TestState, run_of, state_of
 from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, Verdict
 
 _NEVER_RAN = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import onnxruntime.quantization  # noqa: F401 - see below
-import onnxruntime.transformers.float16
+import hypothesis  # noqa: F401 - see below
 import pytest
-import pytest_trt.plugin.run  # noqa: F401
 from builders import save_linear
+
+import pytest_trt.plugin.run  # noqa: F401
 
 # pytester takes back what an inner run imports, so that the next one would import it again. What
 # is imported out here stays.

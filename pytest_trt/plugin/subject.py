@@ -1,0 +1,148 @@
+"""The model under test, as one test's markers describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pytest_trt.engine import Engine, EngineSpec, Session
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.model import (
+    OnnxModel,
+    Point,
+    Profile,
+    Tensors,
+    parse_profiles,
+    seeded_inputs,
+    shapes_at,
+)
+from pytest_trt.plugin.consistency import ConsistencyCheck
+from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
+from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.sessions import EngineSession, ReferenceSession
+from pytest_trt.plugin.state import PROGRESS_KEY, run_of, state_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a test's fixtures work on.
+
+    Attributes:
+        request: The test's own request.
+        run: What all tests of the run share.
+        marker: What the trt_model markers say.
+    """
+
+    request: pytest.FixtureRequest
+    run: TrtRun
+    marker: ModelMarker
+
+    @classmethod
+    def of(cls, request: pytest.FixtureRequest) -> Subject:
+        """Return the subject of the test that makes this request.
+
+        Raises:
+            ConfigurationError: No marker names a model.
+        """
+        marker = read_model_marker(request.node)
+        if marker is None:
+            raise ConfigurationError(
+                f"{request.node.nodeid} uses pytest-trt's fixtures, but no trt_model marker names "
+                "its model.",
+                fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
+            )
+        return cls(request, run_of(request.config), marker)
+
+    @property
+    def model(self) -> OnnxModel:
+        """The model under test."""
+        return self._read(self.marker.model)
+
+    @property
+    def reference_model(self) -> OnnxModel:
+        """The model that gives the reference: itself, unless the marker says otherwise."""
+        return self._read(self.marker.reference or self.marker.model)
+
+    def reference(self) -> ReferenceSession:
+        """Return the FP32 reference as a session."""
+        return ReferenceSession(self.reference_model, self.run.reference_outputs)
+
+    def seeded(self, point: str, *, sample: int = 0) -> dict[str, npt.NDArray[np.generic]]:
+        """Return seeded inputs.
+
+        Args:
+            point: "min", "opt" or "max", with the profile's number before it if there are several.
+            sample: Another number gives other values.
+        """
+        index, _, name = point.rpartition("-")
+        profiles = self._profiles(self.marker.profiles)
+        profile = profiles[int(index or 0)] if profiles else None
+        return seeded_inputs(
+            self.model,
+            shapes_at(self.model.inputs, profile, cast(Point, name)),
+            seed=self.marker.seed + sample,
+            ranges=self.marker.input_ranges,
+        )
+
+    def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> EngineSession:
+        """Build an engine, or take it from the cache, and return a session that loads it on use."""
+        marker, state = self.marker, state_of(self.request.node)
+        spec = EngineSpec(
+            precision=precision,
+            profiles=self._profiles(overrides.get("profiles", marker.profiles)),
+            builder_options=dict(overrides.get("builder_options", marker.builder_options)),
+        )
+        with self._task(f"{marker.model.name} {precision}") as say:
+            engine = self.run.engine(
+                self.model,
+                spec,
+                arch,
+                calibration=lambda: self.request.getfixturevalue("trt_calibration"),
+                progress=say,
+            )
+        state.engines.append(engine)
+        state.check = state.check or self._consistency_check()
+        return EngineSession(engine, self._load, state.check.observe if state.check else None)
+
+    def skip_unless_runnable(self, engine: Engine) -> None:
+        """Skip a test whose engine this machine can build but not run."""
+        __tracebackhide__ = True
+        if self.run.settings.build_only:
+            reason = "--trt-build-only: built, not run"
+        else:
+            obstacle = self.run.backend(engine.target.arch).cannot_run(engine.target)
+            if obstacle is None:
+                return
+            reason = f"built for {engine.target.arch}, not run: {obstacle}"
+        state_of(self.request.node).skipped = reason
+        pytest.skip(reason)
+
+    def _load(self, engine: Engine) -> Session:
+        self.skip_unless_runnable(engine)
+        return self.run.session(engine)
+
+    def _consistency_check(self) -> ConsistencyCheck | None:
+        marker = read_consistency_marker(self.request.node)
+        if marker is None:
+            return None
+
+        def reference(inputs: Tensors) -> Tensors:
+            return self.run.reference_outputs(self.reference_model, inputs)
+
+        return ConsistencyCheck(marker, self.run.settings.tolerances, reference)
+
+    def _profiles(self, raw: object) -> tuple[Profile, ...]:
+        return parse_profiles(raw, self.model.inputs, where="trt_model")
+
+    def _read(self, path: Path) -> OnnxModel:
+        with self._task(f"reading {path.name}") as say:
+            return self.run.model(path, say)
+
+    def _task(self, title: str) -> Any:
+        return self.request.config.stash[PROGRESS_KEY].task(title)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+from builders import save_linear
+
+TEST = (
+    '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
+    "@pytest.mark.trt_consistency()\n"
+    'def test_it(trt_session, images):\n    trt_session.run({"image": images})\n'
+)
+
+
+@pytest.fixture
+def built(project):
+    """A project whose engine is in the cache."""
+    project.test_file(TEST)
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["built linear.onnx fp16 cpu: first fp16 engine of linear.onnx*"])
+    return project
+
+
+def test_second_run_builds_nothing(built) -> None:
+    result = built.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["linear.onnx*cached*"])
+    result.stdout.no_fnmatch_line("built linear.onnx*")
+
+
+def test_changed_weight_is_built_anew_and_said(built) -> None:
+    save_linear(built.path / "models" / "linear.onnx", nudge=0.25)
+    result = built.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["built linear.onnx fp16 cpu: model digest * -> *"])
+
+
+def test_changed_option_is_built_anew_and_said(built) -> None:
+    built.test_file(
+        TEST.replace('"fp16")', '"fp16", builder_options={"graph_optimization_level": "basic"})')
+    )
+    result = built.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["built linear.onnx fp16 cpu: builder option graph_optimization_level 'basic' (was not*"]
+    )
+
+
+def test_damaged_plan_is_built_anew_and_said(built) -> None:
+    (plan,) = built.plans()
+    content = bytearray(plan.read_bytes())
+    content[len(content) // 2] ^= 1
+    plan.write_bytes(content)
+    result = built.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note  linear.onnx fp16 cpu: the cached engine was damaged: *"])
+    built.run().stdout.fnmatch_lines(["linear.onnx*cached*"])
+
+
+def test_damaged_reference_is_computed_anew(built) -> None:
+    (reference,) = (built.cache / "v1" / "references").iterdir()
+    content = bytearray(reference.read_bytes())
+    content[len(content) // 2] ^= 255
+    reference.write_bytes(content)
+    built.run().assert_outcomes(passed=1)
+
+
+def test_reference_is_not_computed_a_second_time(built) -> None:
+    (reference,) = (built.cache / "v1" / "references").iterdir()
+    before = reference.stat().st_ino
+    built.run().assert_outcomes(passed=1)
+    assert reference.stat().st_ino == before
+
+
+def test_unusable_cache_is_one_clear_error_a_test(project) -> None:
+    project.cache.write_text("not a folder")
+    project.test_file(TEST)
+    result = project.run()
+    assert result.ret != 0
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert "--trt-cache-dir" in result.stdout.str() + result.stderr.str()
+
+
+def test_unknown_builder_option_names_the_known_ones(project) -> None:
+    result = project.check(model='"models/linear.onnx", builder_options={"fast": True}')
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*builder option 'fast'*", "*graph_optimization_level*"])
+
+
+def test_tf32_on_the_cpu_says_where_it_can_be_tested(project) -> None:
+    result = project.check(model='"models/linear.onnx", precision="tf32"')
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*tf32*", "Fix: *GPU*"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "*is empty*"), (b"hello, this is not a model", "*text*"), (b"\x89PNG\r\n", "*")],
+)
+def test_file_that_is_no_model_is_an_error_without_a_traceback(project, content, said) -> None:
+    (project.path / "models" / "linear.onnx").write_bytes(content)
+    result = project.check()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([said, "Fix: *"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_unknown_operator_is_an_error_that_names_it(project) -> None:
+    import onnx
+
+    path = project.path / "models" / "linear.onnx"
+    model = onnx.load(path)
+    model.graph.node[0].op_type = "MatMulTimesTwo"
+    onnx.save(model, path)
+    result = project.check()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*MatMulTimesTwo*", "Fix: *operator*"])

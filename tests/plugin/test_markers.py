@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import pytest
+
+BODY = "def test_it(trt_session):\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", precison="fp16")',
+            ["*test_it.py::test_it: trt_model does not know 'precison' (did you mean*"],
+            id="unknown keyword",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", precision="fp8")',
+            ["*was given precision 'fp8'*", "Fix: use one or several of fp32, tf32, fp16, int8."],
+            id="unknown precision",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", precision=("fp16", "fp16"))',
+            ["*names a precision twice*"],
+            id="precision twice",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", precision=())',
+            ["*was given precision ()*"],
+            id="no precision",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/lineer.onnx")',
+            ["*there is no model models/lineer.onnx*", "*that folder holds linear.onnx."],
+            id="missing model",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model(precision="fp16")', ["*names no model*"], id="no model"
+        ),
+        pytest.param("pytest.mark.trt_model(7)", ["*was given 7 as a model*"], id="no path"),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", "fp16")',
+            ["*2 positional arguments*"],
+            id="positional",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", seed="x")',
+            ["*seed='x'*"],
+            id="seed",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", reference="models/none.onnx")',
+            ["*there is no model models/none.onnx*"],
+            id="missing reference",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx"), pytest.mark.trt_consistency(rtol=1e-2)',
+            ["*test_it.py::test_it:*rtol*atol*"],
+            id="rtol alone",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx"), pytest.mark.trt_consistency(rtoll=1)',
+            ["*'rtoll'*"],
+            id="unknown tolerance",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx"),'
+            ' pytest.mark.trt_consistency(outputs={"probs": {"top_1": 0.9}})',
+            ["*probs*top_1*"],
+            id="unknown tolerance of an output",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx"),'
+            ' pytest.mark.trt_consistency(outputs=["probs"])',
+            ["*outputs=*", "*a mapping of output names to tolerances*"],
+            id="outputs",
+        ),
+        pytest.param(
+            "pytest.mark.trt_consistency()", ["*has no model to check*"], id="no model marker"
+        ),
+    ],
+)
+def test_wrong_marker_is_a_collection_error_that_names_the_test(project, marks, said) -> None:
+    project.test_file(f"pytestmark = [{marks}]\n{BODY}")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(said)
+    assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("profiles", "said"),
+    [
+        ('{"imagee": ((1, 8), (4, 8), (8, 8))}', ["*imagee*"]),
+        ('{"image": ((8, 8), (4, 8), (1, 8))}', ["*opt is 4*below min*"]),
+        ('{"image": ((1, 9), (4, 9), (8, 9))}', ["*"]),
+    ],
+)
+def test_wrong_profile_is_a_collection_error_where_shapes_are_asked_for(
+    project, profiles, said
+) -> None:
+    project.test_file(
+        f'@pytest.mark.trt_model("models/linear.onnx", profiles={profiles})\n'
+        "def test_it(trt_session, trt_inputs):\n    pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([*said, "Fix: *"])
+
+
+def test_markers_of_module_class_and_test_add_up(project) -> None:
+    project.test_file(
+        'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
+        "class TestClass:\n"
+        "    pytestmark = pytest.mark.trt_model(profiles={'image': ((1, 8), (2, 8), (3, 8))})\n"
+        '    @pytest.mark.trt_model(precision="fp32")\n'
+        "    def test_it(self, trt_engine):\n"
+        "        assert trt_engine.spec.precision == 'fp32'\n"
+        "        assert trt_engine.spec.profiles[0]['image'].max == (3, 8)\n"
+        "def test_module(trt_engine):\n"
+        "    assert trt_engine.spec.precision == 'fp16'\n"
+        "    assert trt_engine.spec.profiles == ()\n"
+    )
+    project.run().assert_outcomes(passed=2)
+
+
+def test_model_of_a_test_takes_the_place_of_the_modules(project, save) -> None:
+    from builders import save_linear
+
+    save(save_linear, "other.onnx", classes=6)
+    project.test_file(
+        'pytestmark = pytest.mark.trt_model("models/linear.onnx")\n'
+        '@pytest.mark.trt_model(model="models/other.onnx")\n'
+        "def test_it(trt_engine):\n"
+        "    assert trt_engine.model.path.name == 'other.onnx'\n"
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+def test_fixture_without_a_model_marker_says_what_to_write(project) -> None:
+    project.test_file(BODY)
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*no trt_model marker names its model*", "Fix: mark the test*"])
+
+
+def test_markers_are_listed_for_pytest_markers(project) -> None:
+    result = project.run("--markers")
+    result.stdout.fnmatch_lines(
+        ["@pytest.mark.trt_model(model,*", "@pytest.mark.trt_consistency(*"]
+    )
+
+
+def test_unknown_output_on_the_marker_fails_with_the_known_ones(project) -> None:
+    result = project.check(consistency='outputs={"prob": {"top1": 0.9}}')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*prob*logits, probs*"])

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from pytest_trt.plugin.options import OPTIONS, Settings
+
+TIGHT_TEST = (
+    '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
+    "@pytest.mark.trt_consistency({})\n"
+    'def test_it(trt_session, images):\n    trt_session.run({{"image": images}})\n'
+)
+
+
+def test_every_setting_has_its_option() -> None:
+    assert [option.field for option in OPTIONS] == [field.name for field in fields(Settings)]
+
+
+def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
+    text = project.run("--help").stdout.str()
+    for option in OPTIONS:
+        assert option.ini_only or option.flag in text
+        assert option.ini in text
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--trt-arch=smxx"], "*--trt-arch: *smxx*"),
+        (["--trt-backend=torch"], "*--trt-backend: expected one of auto, tensorrt,*'torch'*"),
+        (["--trt-cache-size=many"], "*expected a size such as 500MB or 20GB, got 'many'*"),
+        (["--trt-threads=-1"], "*expected a whole number*"),
+        (["-o", "trt_build_only=perhaps"], "*trt_build_only in the ini file: expected true or*"),
+        (["-o", "trt_tolerances=fp17: rtol=1 atol=1"], "*trt_tolerances*fp17*"),
+        (["-o", "trt_tolerances=fp16: rtol=1"], "*trt_tolerances*rtol*atol*"),
+    ],
+)
+def test_value_that_cannot_be_understood_is_a_usage_error(project, args, said) -> None:
+    project.test_file("def test_it():\n    pass\n")
+    result = project.run(*args)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+
+
+def test_flag_wins_over_ini_and_ini_over_default(project) -> None:
+    project.pytester.makeini("[pytest]\ntrt_build_only = true\n")
+    project.test_file(TIGHT_TEST.format(""))
+    project.run().assert_outcomes(skipped=1)
+    project.pytester.makeini("[pytest]\ntrt_arch = smxx\n")
+    project.run("--trt-arch=cpu").assert_outcomes(passed=1)
+
+
+def test_build_only_builds_and_skips_with_that_reason(project) -> None:
+    project.test_file(TIGHT_TEST.format(""))
+    result = project.run("--trt-build-only", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*--trt-build-only: built, not run*"])
+    assert len(project.plans()) == 1
+
+
+@pytest.mark.parametrize(
+    ("ini", "marker", "outcome"),
+    [
+        ("fp16: rtol=0 atol=1e-12", "", "failed"),
+        ("fp32: rtol=0 atol=1e-12", "", "passed"),
+        ("fp16: rtol=0 atol=1e-12", "rtol=1e-2, atol=1e-2", "passed"),
+        ("fp16: rtol=1e-2 atol=1e-2", "rtol=0, atol=1e-12", "failed"),
+        (
+            "fp16: rtol=1e-2 atol=1e-2",
+            'rtol=1e-2, atol=1e-2, outputs={"logits": {"rtol": 0, "atol": 1e-12}}',
+            "failed",
+        ),
+    ],
+)
+def test_tolerance_of_output_wins_over_marker_over_ini_over_default(
+    project, ini: str, marker: str, outcome: str
+) -> None:
+    project.pytester.makeini(f"[pytest]\ntrt_tolerances =\n    {ini}\n")
+    project.test_file(TIGHT_TEST.format(marker))
+    project.run().assert_outcomes(**{outcome: 1})
+
+
+def test_threads_reach_the_embedded_backend(project) -> None:
+    project.test_file(TIGHT_TEST.format(""))
+    project.run("--trt-threads=1").assert_outcomes(passed=1)

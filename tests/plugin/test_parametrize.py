@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+
+PROFILE = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+
+
+def collected(project, *args: str) -> list[str]:
+    result = project.run("--collect-only", "-q", *args)
+    return [line.partition("::")[2] for line in result.outlines if "::" in line]
+
+
+def test_one_precision_leaves_a_test_its_plain_name(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
+        "def test_it(trt_engine):\n    pass\n"
+    )
+    assert collected(project) == ["test_it"]
+
+
+def test_ids_name_precision_and_shape(project) -> None:
+    project.test_file(
+        f'@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"), {PROFILE})\n'
+        "def test_it(trt_session, trt_inputs):\n    pass\n"
+    )
+    assert sorted(collected(project)) == sorted(
+        f"test_it[{precision}-{shape}]"
+        for precision in ("fp32", "fp16")
+        for shape in ("min", "opt", "max")
+    )
+
+
+def test_equal_points_of_a_profile_run_once(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx",'
+        ' profiles={"image": ((4, 8), (4, 8), (16, 8))})\n'
+        "def test_it(trt_session, trt_inputs):\n    pass\n"
+    )
+    assert collected(project) == ["test_it[opt]", "test_it[max]"]
+
+
+def test_several_profiles_are_numbered(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx",'
+        ' profiles=[{"image": ((1, 8), (1, 8), (4, 8))}, {"image": ((8, 8), (8, 8), (9, 8))}])\n'
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    )
+    names = ["test_it[0-opt]", "test_it[0-max]", "test_it[1-opt]", "test_it[1-max]"]
+    assert collected(project) == names
+    project.run().assert_outcomes(passed=4)
+
+
+def test_tests_that_use_none_of_it_are_not_multiplied(project) -> None:
+    project.test_file(
+        'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))\n'
+        "def test_it():\n    pass\n"
+    )
+    assert collected(project) == ["test_it"]
+
+
+def test_parameters_of_the_test_itself_stay(project) -> None:
+    project.test_file(
+        '@pytest.mark.parametrize("batch", [1, 2])\n'
+        '@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))\n'
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session, images, batch):\n"
+        '    trt_session.run({"image": images[:batch]})\n'
+    )
+    assert len(collected(project)) == 4
+    project.run("-k", "fp16").assert_outcomes(passed=2, deselected=2)
+
+
+def test_seeded_inputs_have_the_shapes_of_the_profile_and_are_the_same_every_time(project) -> None:
+    project.test_file(
+        f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})\n'
+        "def test_it(trt_inputs, trt_shape):\n"
+        "    image = trt_inputs['image']\n"
+        "    print(trt_shape, image.shape, image.dtype, float(image.sum()))\n"
+    )
+    lines = [
+        sorted(line for line in project.run("-s", "-q").outlines if "float32" in line)
+        for _ in range(2)
+    ]
+    assert lines[0] == lines[1]
+    assert [line.split(" float32")[0].lstrip(".") for line in lines[0]] != []
+    for point, shape in (("min", "(1, 8)"), ("opt", "(4, 8)"), ("max", "(16, 8)")):
+        assert any(f"{point} {shape} float32" in line for line in lines[0])
+
+
+def test_input_ranges_and_seed_of_the_marker_reach_the_inputs(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx", seed=3, '
+        'input_ranges={"image": (5, 6)}, profiles={"image": ((4, 8), (4, 8), (4, 8))})\n'
+        "def test_it(trt_inputs):\n"
+        "    assert 5 <= trt_inputs['image'].min() <= trt_inputs['image'].max() <= 6\n"
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("signature", "tests"), [("", 1), ("trt_shape", 3)])
+def test_overridden_inputs_are_multiplied_only_when_they_ask_for_the_shape(
+    project, signature: str, tests: int
+) -> None:
+    project.test_file(
+        f"@pytest.fixture\ndef trt_inputs({signature}):\n"
+        "    return {'image': np.ones((2, 8), np.float32)}\n"
+        f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})\n'
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    )
+    project.run().assert_outcomes(passed=tests)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ("{}", "*image*"),
+        ("{'imag': images}", "*no input 'imag'*"),
+        ("{'image': images.astype(np.float64)}", "*float64*float32*"),
+        ("{'image': images.tolist()}", "*list*"),
+        ("{'image': images[:, :7]}", "*7*8*"),
+        ("{'image': np.ones((17, 8), np.float32)}", "*17*16*"),
+    ],
+)
+def test_input_that_does_not_fit_is_said_at_the_line_that_gave_it(project, inputs, said) -> None:
+    project.test_file(
+        f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})\n'
+        f"def test_it(trt_session, images):\n    trt_session.run({inputs})\n"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([">*trt_session.run(*", f"E {said}", "E*Fix: *"])
+    result.stdout.no_fnmatch_line("*raise InputError*")
