@@ -3,7 +3,7 @@
 from pytest_trt.model.digest import LabelledHash
 from pytest_trt.model.feeds import check_inputs
 from pytest_trt.model.inputs import inputs_digest, seeded_inputs
-from pytest_trt.model.onnx_file import OnnxModel, load_model
+from pytest_trt.model.onnx_file import OnnxModel, load_model, read_interface
 from pytest_trt.model.profile_choice import Point, distinct_points, select_profile, shapes_at
 from pytest_trt.model.profiles import Profile, Shape, ShapeRange, needs_profile, parse_profiles
 from pytest_trt.model.tensors import Tensors, TensorSpec
@@ -23,6 +23,7 @@ __all__ = [
     "load_model",
     "needs_profile",
     "parse_profiles",
+    "read_interface",
     "seeded_inputs",
     "select_profile",
     "shapes_at",

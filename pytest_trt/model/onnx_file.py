@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -76,11 +77,30 @@ def load_model(
             or its external data is missing, too short or outside the model's folder.
     """
     path = Path(path).absolute()
+    with _opened(path) as (file, size_bytes):
+        return _load(path, file, size_bytes, progress)
+
+
+def read_interface(path: str | Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return the inputs and outputs of an ONNX file without reading its weights.
+
+    Raises:
+        ModelError: As `load_model`, but for external data, which is not looked at.
+    """
+    path = Path(path).absolute()
+    with _opened(path) as (file, size_bytes):
+        graph = _read(path, file, size_bytes)[1]
+        return _inputs(graph), graph.outputs
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[FileIO, int]]:
+    """Open a model; what the file system says against it becomes a ModelError."""
     try:
         # Before it is opened: opening a pipe that nobody writes to would wait for ever.
         _require_regular(path)
         with path.open("rb", buffering=0) as file:
-            return _load(path, file, os.fstat(file.fileno()).st_size, progress)
+            yield file, os.fstat(file.fileno()).st_size
     except OSError as error:
         raise _cannot_open(path, error) from error
 
@@ -104,7 +124,7 @@ def _load(path: Path, file: FileIO, size_bytes: int, progress: Callable[[str], N
     stored, graph = _read(path, file, size_bytes)
     regions = external_regions(path, stored.external)
     total_bytes = size_bytes + sum(region.length for region in regions)
-    inputs = tuple(spec for spec in graph.inputs if spec.name not in graph.initializers)
+    inputs = _inputs(graph)
     return OnnxModel(
         path=path,
         digest=model_digest(
@@ -122,6 +142,10 @@ def _load(path: Path, file: FileIO, size_bytes: int, progress: Callable[[str], N
         op_types=dict(stored.op_types),
         index_limits=index_limits(graph, inputs),
     )
+
+
+def _inputs(graph: Graph) -> tuple[TensorSpec, ...]:
+    return tuple(spec for spec in graph.inputs if spec.name not in graph.initializers)
 
 
 def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph]:

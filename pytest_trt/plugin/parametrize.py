@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from pytest_trt.accuracy import resolve_tolerances
 from pytest_trt.backends.selection import Selection
 from pytest_trt.errors import ConfigurationError, PytestTrtError
-from pytest_trt.model import distinct_points, parse_profiles
+from pytest_trt.model import Profile, TensorSpec, distinct_points, parse_profiles
 from pytest_trt.plugin.markers import (
+    ConsistencyMarker,
     ModelMarker,
     read_consistency_marker,
     read_model_marker,
@@ -26,19 +28,40 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
     """
     item = metafunc.definition
     try:
-        marker = read_model_marker(item)
-        points = _points(marker, run) if marker and "trt_shape" in metafunc.fixturenames else ()
-        if read_consistency_marker(item) is not None and marker is None:
+        marker, consistency = read_model_marker(item), read_consistency_marker(item)
+        if marker is not None:
+            inputs, outputs = run.interface(marker.model)
+            profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
+            if consistency is not None:
+                _check_outputs(consistency, outputs, marker, run)
+        elif consistency is not None:
             raise ConfigurationError(
                 "trt_consistency has no model to check.",
                 fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
             )
     except PytestTrtError as error:
         raise pytest.Collector.CollectError(f"{item.nodeid}: {error}") from error
-    archs = tuple(selection.arch for selection in _selections(run))
-    _multiply(metafunc, "trt_arch", archs)
-    _multiply(metafunc, "trt_precision", marker.precision if marker else ())
-    _multiply(metafunc, "trt_shape", points)
+    _multiply(metafunc, "trt_arch", [selection.arch for selection in _selections(run)])
+    if marker is not None:
+        _multiply(metafunc, "trt_precision", marker.precision)
+        _multiply(metafunc, "trt_shape", _points(profiles))
+
+
+def _check_outputs(
+    consistency: ConsistencyMarker,
+    outputs: Sequence[TensorSpec],
+    marker: ModelMarker,
+    run: TrtRun,
+) -> None:
+    """Resolve the tolerances once, so that a misspelt output is found before anything is built."""
+    for precision in marker.precision:
+        resolve_tolerances(
+            outputs,
+            precision=precision,
+            marker=consistency.tolerance,
+            per_output=consistency.outputs,
+            ini=run.settings.tolerances,
+        )
 
 
 def _selections(run: TrtRun) -> Sequence[Selection]:
@@ -54,9 +77,7 @@ def _multiply(metafunc: pytest.Metafunc, fixture: str, values: Sequence[str]) ->
         metafunc.parametrize(fixture, values, ids=list(values))
 
 
-def _points(marker: ModelMarker, run: TrtRun) -> tuple[str, ...]:
-    model = run.model(marker.model, lambda message: None)
-    profiles = parse_profiles(marker.profiles, model.inputs, where="trt_model")
+def _points(profiles: Sequence[Profile]) -> tuple[str, ...]:
     if len(profiles) < 2:
         return distinct_points(profiles[0] if profiles else None)
     return tuple(

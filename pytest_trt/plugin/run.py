@@ -23,7 +23,14 @@ from pytest_trt.engine import (
     Session,
     build_or_load,
 )
-from pytest_trt.model import OnnxModel, Tensors, inputs_digest, load_model
+from pytest_trt.model import (
+    OnnxModel,
+    Tensors,
+    TensorSpec,
+    inputs_digest,
+    load_model,
+    read_interface,
+)
 from pytest_trt.plugin.options import Settings
 
 #: Loaded engines that are kept for the next test: enough for one model in every precision, few
@@ -40,6 +47,7 @@ class TrtRun:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._interfaces: dict[Path, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]] = {}
         self._models: dict[Path, tuple[tuple[object, ...], OnnxModel]] = {}
         self._backends: dict[str, Backend] = {}
         self._sessions: OrderedDict[str, Session] = OrderedDict()
@@ -87,6 +95,12 @@ class TrtRun:
                 name, probe=self.probe, threads=self.settings.threads
             )
         return self._backends[name]
+
+    def interface(self, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """Return a model's inputs and outputs, which every test that is collected asks for."""
+        if path not in self._interfaces:
+            self._interfaces[path] = read_interface(path)
+        return self._interfaces[path]
 
     def model(self, path: Path, progress: Progress) -> OnnxModel:
         """Return a model's facts, read again only when one of its files has changed."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import SparseTensorProto, TensorProto, helper
 
 from pytest_trt.errors import ModelError
-from pytest_trt.model import OnnxModel, load_model
+from pytest_trt.model import OnnxModel, load_model, read_interface
 
 _WEIGHTS = bytes(range(64))
 
@@ -579,3 +579,21 @@ def _length(number):
         encoded += bytes([number & 0x7F | 0x80])
         number >>= 7
     return encoded + bytes([number])
+
+
+def test_the_interface_is_that_of_the_whole_model(tmp_path):
+    path = save(model_proto(), tmp_path / "model.onnx")
+    model = load_model(path)
+    assert read_interface(path) == (model.inputs, model.outputs)
+
+
+def test_the_interface_needs_no_external_data(tmp_path):
+    path = external_model(tmp_path)
+    (tmp_path / "w.bin").unlink()
+    assert [spec.name for spec in read_interface(path)[0]] == ["x"]
+
+
+def test_the_interface_of_no_model_is_refused(tmp_path):
+    (tmp_path / "model.onnx").write_text("not a model")
+    with pytest.raises(ModelError, match="text"):
+        read_interface(tmp_path / "model.onnx")
