@@ -1,0 +1,234 @@
+"""Makes a float16 model compute in float32 with float16's rounding and range.
+
+ONNX Runtime has hardly any float16 kernels for CPUs. It casts the inputs of a float16 operator to
+float32 and its outputs back, then drops the casts between operators: such a model is computed in
+float32 from end to end, nothing is rounded and nothing overflows. Casts that are the model's own
+survive every optimisation level. So every tensor becomes float32, and what an operator computes
+goes through a cast to float16 and back: each tensor holds what float16 would hold.
+
+Inside one operator (the sum of a matrix product, the steps of an LSTM) all is float32, as on GPUs
+that accumulate in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+)
+
+from pytest_trt.backends.fp16_types import element_type, float16_tensors, is_standard
+from pytest_trt.backends.fp16_widening import widen_attribute, widen_tensor, widen_type
+from pytest_trt.errors import EngineBuildError
+from pytest_trt.model import graph as surgery
+
+#: Raise this by one whenever the code behind this module can give another model for the same input:
+#: it is part of the engine key, and engines that were rounded otherwise must not be reused.
+ROUNDING_VERSION = "1"
+
+#: Operators that return values which they were given, or exact ones: rounding changes nothing. For
+#: operators that are not listed it may change nothing either, and only costs time.
+_EXACT = frozenset(
+    {
+        *("Compress", "Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten"),
+        *("Gather", "GatherElements", "GatherND", "Identity", "OneHot", "Pad", "Reshape"),
+        *("ReverseSequence", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose"),
+        *("Trilu", "Unique", "Unsqueeze"),
+        # One of the values at hand is chosen.
+        *("Clip", "GlobalMaxPool", "Max", "MaxPool", "MaxUnpool", "Min", "ReduceMax", "ReduceMin"),
+        *("Relu", "TopK", "Where"),
+        # Float16 holds the result of each of its values.
+        *("Abs", "Ceil", "Floor", "Neg", "Round", "Sign"),
+        # What leaves a body was rounded inside it; containers hold tensors that were.
+        *("If", "Loop", "Scan", "SequenceMap"),
+        *("ConcatFromSequence", "Optional", "OptionalGetElement", "SequenceAt"),
+        *("SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert"),
+        "SplitToSequence",
+    }
+)
+
+
+def round_file(path: Path) -> tuple[str, ...]:
+    """Rewrite a file that `to_fp16` wrote, external data included, as `round_to_float16` does.
+
+    Raises:
+        EngineBuildError: An input or output is a sequence of float16 tensors.
+    """
+    # Not `surgery.load`: shapes were inferred before the conversion, and inferring them again fails
+    # where the converter declared a value float16 that a float32 operator makes.
+    model = onnx.load(path)
+    notes = round_to_float16(model)
+    # Saving appends to a file of external data that is there already.
+    path.with_name(f"{path.name}.data").unlink(missing_ok=True)
+    surgery.save(model, path)
+    return notes
+
+
+def round_to_float16(model: ModelProto) -> tuple[str, ...]:
+    """Rewrite a float16 model to compute in float32 with float16's rounding and range, in place.
+
+    Inputs and outputs keep their types. A model without float16 tensors keeps its operators.
+
+    Args:
+        model: The model with its weights in memory. Local functions are inlined, names that
+            graphs share made unique, nodes sorted.
+
+    Returns:
+        What could not be rounded, one line each; empty if everything was.
+
+    Raises:
+        EngineBuildError: An input or output is a sequence of float16 tensors: a border that no
+            cast can cross.
+        ModelError: The graph has a cycle.
+    """
+    if model.functions:
+        model.CopyFrom(onnx.inliner.inline_local_functions(model))
+    surgery.modernise(model)
+    surgery.tidy(model)
+    tensors = float16_tensors(model)
+    if not any(tensors.known.values()):
+        return ("nothing in the model is float16, so nothing is rounded",)
+    rounding = _Rounding(tensors.known, model.graph)
+    casts = rounding.separate_borders(model.graph)
+    for graph in surgery.walk_graphs(model.graph):
+        rounding.rewrite(graph)
+    model.graph.node.extend(casts)
+    surgery.tidy(model)
+    return tuple(
+        f"the type of {count} output{'s' * (count > 1)} of {op_type} is not known; not rounded"
+        for op_type, count in sorted(tensors.unknown.items())
+    )
+
+
+class _Rounding:
+    """Rewrites the graphs of one model; hands out names that none of them uses."""
+
+    def __init__(self, is_float16: Mapping[str, bool], main: GraphProto) -> None:
+        self._is_float16 = dict(is_float16)
+        self._used = {
+            name
+            for graph in surgery.walk_graphs(main)
+            for node in graph.node
+            for name in (*node.input, *node.output)
+        } | self._is_float16.keys()
+
+    def separate_borders(self, main: GraphProto) -> list[NodeProto]:
+        """Rename what float16 inputs and outputs are inside; return the casts between the two."""
+        inputs = {value.name for value in main.input}
+        inside: dict[str, str] = {}
+        casts = []
+        for value in _float16_values(main.input):
+            inside[value.name] = fresh = self._name(value.name, "float32")
+            casts.append(_cast(value.name, fresh, TensorProto.FLOAT))
+        for value in _float16_values(main.output):
+            if value.name not in inputs:
+                inside[value.name] = fresh = self._name(value.name, "float32")
+                casts.append(_cast(fresh, value.name, TensorProto.FLOAT16))
+        _rename(main, inside)
+        for body in list(surgery.walk_graphs(main))[1:]:
+            _rename(body, inside)
+            for value in body.output:
+                value.name = inside.get(value.name, value.name)
+        self._is_float16.update(dict.fromkeys(inside.values(), True))
+        return casts
+
+    def rewrite(self, graph: GraphProto) -> None:
+        """Make every tensor of one graph float32, except where the model itself begins and ends."""
+        for tensor in graph.initializer:
+            widen_tensor(tensor)
+        for sparse in graph.sparse_initializer:
+            widen_tensor(sparse.values)
+        for value in graph.value_info:
+            widen_type(value.type)
+        graph.node.extend([cast for node in graph.node for cast in self._round(node)])
+        for body in (body for node in graph.node for body in surgery.subgraphs(node)):
+            for value in (*body.input, *body.output):
+                widen_type(value.type)
+
+    def _round(self, node: NodeProto) -> Iterator[NodeProto]:
+        """Rewrite a node for float32 inputs; yield the casts that have to follow it."""
+        for attribute in node.attribute:
+            widen_attribute(attribute)
+        if node.op_type in ("Cast", "CastLike") and is_standard(node):
+            self._make_cast(node)
+        if node.op_type in _EXACT and is_standard(node) and not _has_number(node):
+            return
+        for index, name in enumerate(node.output):
+            if not name or not self._is_float16.get(name):
+                continue
+            rounded = self._name(name, "float16")
+            if node.op_type == "Cast":
+                node.output[index] = rounded
+            else:
+                node.output[index] = exact = self._name(name, "unrounded")
+                yield _cast(exact, rounded, TensorProto.FLOAT16)
+            yield _cast(rounded, name, TensorProto.FLOAT)
+
+    def _make_cast(self, node: NodeProto) -> None:
+        """Turn a cast from or to float16 into an Identity or a plain cast to float16."""
+        source = self._is_float16.get(node.input[0])
+        target = self._is_float16.get(node.output[0])
+        if source and (target or _target(node) == TensorProto.FLOAT):
+            kind, attributes = "Identity", []
+        elif target:
+            kind, attributes = "Cast", [helper.make_attribute("to", TensorProto.FLOAT16)]
+        else:
+            return
+        node.op_type = kind
+        del node.input[1:], node.attribute[:]
+        node.attribute.extend(attributes)
+
+    def _name(self, name: str, what: str) -> str:
+        """Return a name that is not used yet, and use it."""
+        fresh, number = f"{name}_{what}", 0
+        while fresh in self._used:
+            number += 1
+            fresh = f"{name}_{what}_{number}"
+        self._used.add(fresh)
+        return fresh
+
+
+def _cast(source: str, target: str, dtype: int) -> NodeProto:
+    return helper.make_node("Cast", [source], [target], name=f"{target}_cast", to=dtype)
+
+
+def _target(node: NodeProto) -> int:
+    return next((entry.i for entry in node.attribute if entry.name == "to"), 0)
+
+
+def _has_number(node: NodeProto) -> bool:
+    """Whether an operator has a number of its own, as Clip and Pad had before opset 11."""
+    return any(attribute.type == AttributeProto.FLOAT for attribute in node.attribute)
+
+
+def _float16_values(values: Iterable[ValueInfoProto]) -> Iterator[ValueInfoProto]:
+    for value in values:
+        if element_type(value.type) != TensorProto.FLOAT16:
+            continue
+        if not value.type.HasField("tensor_type"):
+            raise EngineBuildError(
+                f"{value.name!r} goes in or out of the model as a sequence of float16 tensors, "
+                "which ONNX cannot cast to float32.",
+                fix="export the model with single tensors as inputs and outputs.",
+            )
+        yield value
+
+
+def _rename(graph: GraphProto, renamed: Mapping[str, str]) -> None:
+    """Rename values where they are made and read; a graph's inputs and outputs keep their names."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = renamed.get(name, name)
+    for value in (*graph.initializer, *graph.value_info):
+        value.name = renamed.get(value.name, value.name)

@@ -1,0 +1,247 @@
+"""Which tensors of a model are float16, told from what its operators declare.
+
+Shape inference would answer the same question but serialises the model, stops at operators that are
+not in ONNX itself, and gives up on a whole graph over one odd shape. Types need no shapes: an
+output's type is that of an input with the same type variable, or an attribute names it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
+
+from pytest_trt.model import graph as surgery
+
+#: Operators with a body: how many of the body's first outputs do not leave the node.
+_OWN_BODY_OUTPUTS = {"If": 0, "Loop": 1, "Scan": 0, "SequenceMap": 0}
+
+#: Operators that put tensors into a container or take them out: elements keep their type.
+_CONTAINERS = frozenset(
+    {
+        "ConcatFromSequence",
+        "Optional",
+        "OptionalGetElement",
+        "SequenceAt",
+        "SequenceConstruct",
+        "SplitToSequence",
+    }
+)
+
+#: Operators whose attribute names their output's type: the attribute, and the input whose type is
+#: taken where it is absent; None where that is float32.
+#: Source: ONNX operator specifications.
+_TYPED_BY_ATTRIBUTE: Mapping[str, tuple[str, int | None]] = {
+    "Bernoulli": ("dtype", 0),
+    "BlackmanWindow": ("output_datatype", None),
+    "Cast": ("to", None),
+    "DequantizeLinear": ("output_dtype", 1),
+    "EyeLike": ("dtype", 0),
+    "HammingWindow": ("output_datatype", None),
+    "HannWindow": ("output_datatype", None),
+    "MelWeightMatrix": ("output_datatype", None),
+    "RandomNormal": ("dtype", None),
+    "RandomNormalLike": ("dtype", 0),
+    "RandomUniform": ("dtype", None),
+    "RandomUniformLike": ("dtype", 0),
+    "SequenceEmpty": ("dtype", None),
+}
+
+#: How a type that is made of float16 ends in ONNX's notation; bfloat16 has no bracket before it.
+_FLOAT16_TEXT = "(float16)"
+
+
+@dataclass(frozen=True, slots=True)
+class Float16Tensors:
+    """What is known of a model's tensors.
+
+    Attributes:
+        known: By name, whether a tensor (or what a sequence or optional holds) is float16. Names
+            must be unique in the model, subgraphs included, as `graph.modernise` makes them.
+        unknown: Operators with an output that nothing tells the type of, with their number.
+    """
+
+    known: Mapping[str, bool]
+    unknown: Mapping[str, int]
+
+
+def float16_tensors(model: ModelProto) -> Float16Tensors:
+    """Return which tensors of a topologically sorted model without local functions are float16."""
+    typing = _Typing(
+        opsets={_domain(entry.domain): entry.version for entry in model.opset_import},
+        declared={
+            value.name: element_type(value.type) == TensorProto.FLOAT16
+            for scope in surgery.walk_graphs(model.graph)
+            for value in (*scope.value_info, *scope.output, *scope.input)
+            if element_type(value.type) != TensorProto.UNDEFINED
+        },
+    )
+    typing.visit(model.graph)
+    return Float16Tensors(typing.known, typing.unknown)
+
+
+def is_standard(node: NodeProto) -> bool:
+    """Whether an operator is one of ONNX's own."""
+    return not _domain(node.domain)
+
+
+def element_type(value: TypeProto) -> int:
+    """Return the element type of a tensor, or of what a sequence, optional or map holds."""
+    kind = value.WhichOneof("value")
+    if kind in ("tensor_type", "sparse_tensor_type"):
+        return int(getattr(value, kind).elem_type)
+    if kind in ("sequence_type", "optional_type"):
+        return element_type(getattr(value, kind).elem_type)
+    return element_type(value.map_type.value_type) if kind == "map_type" else TensorProto.UNDEFINED
+
+
+@dataclass(slots=True)
+class _Typing:
+    """One walk over a model, in the order in which it runs."""
+
+    opsets: Mapping[str, int]
+    declared: Mapping[str, bool]
+    known: dict[str, bool] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def visit(self, graph: GraphProto) -> None:
+        for tensor in graph.initializer:
+            self.known[tensor.name] = tensor.data_type == TensorProto.FLOAT16
+        for sparse in graph.sparse_initializer:
+            self.known[sparse.values.name] = sparse.values.data_type == TensorProto.FLOAT16
+        for value in graph.input:
+            if value.name not in self.known and value.name in self.declared:
+                self.known[value.name] = self.declared[value.name]
+        for node in graph.node:
+            self._visit_bodies(node)
+            outputs = self._outputs(node)
+            for name, is_float16 in zip(node.output, outputs, strict=True):
+                if not name:
+                    continue
+                told = self.declared.get(name) if is_float16 is None else is_float16
+                if told is None:
+                    self.unknown[node.op_type] += 1
+                else:
+                    self.known[name] = told
+
+    def _visit_bodies(self, node: NodeProto) -> None:
+        for body in surgery.subgraphs(node):
+            # An If's branches take no inputs; those of Loop, Scan (whose first version has one
+            # more input of its own) and SequenceMap line up from the end.
+            for name, value in zip(reversed(node.input), reversed(body.input), strict=False):
+                if name in self.known and node.op_type in _OWN_BODY_OUTPUTS:
+                    self.known[value.name] = self.known[name]
+            self.visit(body)
+
+    def _outputs(self, node: NodeProto) -> Sequence[bool | None]:
+        if node.op_type in _OWN_BODY_OUTPUTS and is_standard(node):
+            skipped = _OWN_BODY_OUTPUTS[node.op_type]
+            bodies = [body.output[skipped:] for body in surgery.subgraphs(node)]
+            found = [
+                _first(self.known.get(value.name) for value in values)
+                for values in zip(*bodies, strict=False)
+            ]
+            return (found + [None] * len(node.output))[: len(node.output)]
+        domain = _domain(node.domain)
+        signature = _signature(domain, node.op_type, self.opsets.get(domain, 1))
+        return [
+            self._output(node, signature, index) if signature else None
+            for index in range(len(node.output))
+        ]
+
+    def _output(self, node: NodeProto, signature: _Signature, index: int) -> bool | None:
+        variable = _at(signature.outputs, index)
+        choices = signature.choices.get(variable, (variable,))
+        can_be = {_FLOAT16_TEXT in choice for choice in choices}
+        if len(can_be) == 1:
+            return can_be.pop()
+        bound = _first(
+            self.known.get(name)
+            for position, name in enumerate(node.input)
+            if name and _at(signature.inputs, position) == variable
+        )
+        return self._from_attributes(node) if bound is None else bound
+
+    def _from_attributes(self, node: NodeProto) -> bool | None:
+        if node.op_type in _CONTAINERS and node.input:
+            return self.known.get(node.input[0])
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                return bool(attribute.t.data_type == TensorProto.FLOAT16)
+            if attribute.type == onnx.AttributeProto.SPARSE_TENSOR:
+                return bool(attribute.sparse_tensor.values.data_type == TensorProto.FLOAT16)
+            if attribute.type == onnx.AttributeProto.TYPE_PROTO:
+                return bool(element_type(attribute.tp) == TensorProto.FLOAT16)
+        if node.op_type in ("Constant", "ConstantOfShape"):
+            return False
+        named = _TYPED_BY_ATTRIBUTE.get(node.op_type)
+        if named is None:
+            return None
+        value = next((entry.i for entry in node.attribute if entry.name == named[0]), 0)
+        if value == TensorProto.UNDEFINED and named[1] is not None:
+            return self.known.get(node.input[named[1]])
+        return bool(value == TensorProto.FLOAT16)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """The types of an operator: type variables or types of its parameters, and their choices."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    choices: Mapping[str, tuple[str, ...]]
+
+
+@functools.cache
+def _signature(domain: str, op_type: str, opset: int) -> _Signature | None:
+    """Return what ONNX, or else ONNX Runtime, declares for an operator; None if neither does."""
+    try:
+        schema: Any = onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        versions = _runtime_schemas().get((domain, op_type), ())
+        fitting = [entry for entry in versions if entry.since_version <= opset]
+        if not fitting:
+            return None
+        schema = max(fitting, key=lambda entry: entry.since_version)
+    return _Signature(
+        tuple(_variable(parameter) for parameter in schema.inputs),
+        tuple(_variable(parameter) for parameter in schema.outputs),
+        {
+            constraint.type_param_str: tuple(constraint.allowed_type_strs)
+            for constraint in schema.type_constraints
+        },
+    )
+
+
+@functools.cache
+def _runtime_schemas() -> dict[tuple[str, str], list[Any]]:
+    """Return what ONNX Runtime declares beyond ONNX, its com.microsoft operators above all."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+    found: dict[tuple[str, str], list[Any]] = {}
+    for schema in runtime.get_all_operator_schema():
+        found.setdefault((_domain(schema.domain), schema.name), []).append(schema)
+    return found
+
+
+def _variable(parameter: Any) -> str:
+    # onnx and ONNX Runtime spell the same property differently.
+    return str(parameter.type_str if hasattr(parameter, "type_str") else parameter.typeStr)
+
+
+def _at(variables: Sequence[str], index: int) -> str:
+    """Return a parameter's type variable; the last parameter may stand for any number of them."""
+    return variables[min(index, len(variables) - 1)] if variables else ""
+
+
+def _first(answers: Iterable[bool | None]) -> bool | None:
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
