@@ -6,7 +6,7 @@ import math
 
 from pytest_trt.accuracy.findings import Comparison, OutputComparison
 from pytest_trt.accuracy.numbers import rounded_up
-from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 
 #: Up to this many times the tolerance, a difference looks like rounding rather than a defect.
 _SLIGHTLY_ABOVE = 4.0
@@ -60,7 +60,7 @@ def advice(comparison: Comparison, precision: str | None) -> str:
     if output is not None and kind == "nonfinite":
         return _nonfinite(output, precision)
     if output is not None and kind == "mismatch":
-        return _mismatch(output)
+        return _mismatch(output, comparison, precision)
     if output is not None and kind in _AGREEMENT:
         return _agreement(kind, output, precision)
     if not comparison.outputs and kind == "nothing compared":
@@ -95,9 +95,10 @@ def _nonfinite(output: OutputComparison, precision: str | None) -> str:
     )
 
 
-def _mismatch(output: OutputComparison) -> str:
+def _mismatch(output: OutputComparison, comparison: Comparison, precision: str | None) -> str:
     if _is_exact(output):
         return _exact(output)
+    paste = _paste_all(comparison)
     if output.used > _SLIGHTLY_ABOVE and _only_later_rows(output):
         return (
             "the first rows agree and every later one does not: suspect how the engine or the test "
@@ -109,16 +110,32 @@ def _mismatch(output: OutputComparison) -> str:
             "make it pass: keep the layers that lose precision in FP32."
         )
     if output.used <= _SLIGHTLY_ABOVE:
-        return f"if this difference is acceptable for {output.name!r}, allow it: {_paste(output)}."
-    if output.used < _FAR_ABOVE:
+        return f"if this difference is acceptable for {output.name!r}, allow it: {paste}."
+    usual = DEFAULT_TOLERANCES.get(precision or "")
+    if usual is not None and _within(output, usual):
         return (
-            "this is more than rounding of the last digits: keep the layers that lose precision in "
-            f"FP32, or, if the model is still good enough on real data, allow it: {_paste(output)}."
+            f"{precision} usually differs by this much ({usual.allowance}), so the tolerance asks "
+            f"for more than the precision holds; to allow it: {paste}."
+        )
+    if output.used < _FAR_ABOVE:
+        mend = (
+            "calibrate on more inputs from real use, or keep the layers that lose precision in FP32"
+            if precision == "int8"
+            else "keep the layers that lose precision in FP32"
+        )
+        return (
+            f"this is more than rounding of the last digits: {mend}; or, if the model is still "
+            f"good enough on real data, allow it: {paste}."
         )
     return (
         "a difference of this size is hardly rounding: check that both sides get the same "
         "preprocessed inputs, in the same batch order and layout, and the same weights."
     )
+
+
+def _within(output: OutputComparison, usual: Tolerance) -> bool:
+    """Whether another tolerance would have let every value of the output pass."""
+    return output.needed_atol <= usual.atol or output.needed_rtol <= usual.rtol
 
 
 def _is_exact(output: OutputComparison) -> bool:
@@ -160,15 +177,24 @@ def _agreement(kind: str, output: OutputComparison, precision: str | None) -> st
     )
 
 
-def _paste(output: OutputComparison) -> str:
-    """The marker's argument that would let this output pass, ready to paste."""
+def _paste_all(comparison: Comparison) -> str:
+    """The marker's argument that would let every value pass, ready to paste."""
+    failing = [
+        output
+        for output in comparison.outputs
+        if any(finding.kind == "mismatch" for finding in output.findings) and not _is_exact(output)
+    ]
+    return f"outputs={{{', '.join(map(_entry, failing))}}}"
+
+
+def _entry(output: OutputComparison) -> str:
     tolerance = output.tolerance
     rtol, atol = tolerance.rtol, rounded_up(output.needed_atol)
     # Raise the part that has to grow less; one that is 0 was set so on purpose, or is unfit.
     if _growth(output.needed_rtol, tolerance.rtol) < _growth(output.needed_atol, tolerance.atol):
         rtol, atol = rounded_up(output.needed_rtol), tolerance.atol
     fields = [f'"rtol": {rtol:g}', f'"atol": {atol:g}', *_kept(tolerance)]
-    return f'outputs={{"{output.name}": {{{", ".join(fields)}}}}}'
+    return f'"{output.name}": {{{", ".join(fields)}}}'
 
 
 def _growth(needed: float, given: float) -> float:

@@ -84,22 +84,21 @@ class ConsistencyCheck:
             return None
         lines = []
         for number, run in failed[:_EXPLAINED_RUNS]:
-            precision = run.engine.spec.precision
-            subject = self._subject(number, run)
-            lines += [*explain(run.comparison, subject=subject, precision=precision), ""]
+            engine = run.engine
+            subject = f"{engine.model.path.name} in {engine.spec.precision} on {engine.target.arch}"
+            first, *others = explain(
+                run.comparison, subject=subject, precision=engine.spec.precision
+            )
+            lines += [first, self._circumstances(number, run), *others, ""]
         if len(failed) > _EXPLAINED_RUNS:
             lines.append(f"... and {len(failed) - _EXPLAINED_RUNS} more failing runs.")
         if len(self._runs) > len(failed):
             lines.append(f"{len(self._runs) - len(failed)} of {len(self._runs)} runs passed.")
         return "\n".join(lines).rstrip()
 
-    def _subject(self, number: int, run: _Run) -> str:
-        engine = run.engine
-        which = f", run {number} of {len(self._runs)}" if len(self._runs) > 1 else ""
-        return (
-            f"{engine.model.path.name} in {engine.spec.precision} on {engine.target.arch} "
-            f"({engine.toolchain}){which}, inputs {run.shapes}"
-        )
+    def _circumstances(self, number: int, run: _Run) -> str:
+        which = f"run {number} of {len(self._runs)}, " if len(self._runs) > 1 else ""
+        return f"  {which}inputs {run.shapes}, {run.engine.toolchain}"
 
 
 def _record(runs: list[_Run]) -> ConsistencyRecord:

@@ -193,3 +193,21 @@ def test_rounding_up_never_goes_below(value, expected):
 )
 def test_shares_are_never_rounded_to_nothing_or_everything(pct, text):
     assert share(pct) == text
+
+
+def test_the_pasted_tolerances_cover_every_output_that_fails_and_pass():
+    reference = {"a": np.linspace(0.5, 1, 20), "b": np.linspace(1, 2, 20), "c": np.ones(2)}
+    actual = {"a": reference["a"] * 1.03, "b": reference["b"] * 1.04, "c": reference["c"]}
+    fix = lines_for(actual, reference)[-1]
+    pasted = ast.literal_eval(fix.partition("outputs=")[2].rstrip("."))
+    assert pasted.keys() == {"a", "b"}
+    tolerances = {name: Tolerance(**fields) for name, fields in pasted.items()} | {"c": LOOSE}
+    assert compare_outputs(actual, reference, tolerances).passed
+
+
+@pytest.mark.parametrize(("precision", "usual"), [("fp16", True), ("fp32", False), (None, False)])
+def test_a_tolerance_tighter_than_the_precision_holds_is_said_to_be_so(precision, usual):
+    tight = Tolerance(rtol=0.0, atol=1e-7)
+    fix = fix_for([1.003, 2.0], [1.0, 2.0], tight, precision=precision)
+    assert ("fp16 usually differs by this much" in fix) is usual
+    assert ("hardly rounding" in fix) is not usual
