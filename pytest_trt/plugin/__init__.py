@@ -1,7 +1,8 @@
 """The pytest plugin: hooks, each a few lines into the module that does the work.
 
-Importing this module loads no vendor library and no numpy, and a project without a `trt_` marker
-or fixture pays for nothing more than that.
+Every run of pytest imports this module, so what it loads is small: no vendor library, no numpy,
+nothing that only projects with models need. Those modules are imported in the hooks and fixtures
+that a `trt_` marker or fixture leads to.
 """
 
 from __future__ import annotations
@@ -25,10 +26,16 @@ from pytest_trt.plugin.fixtures import (
     trt_session,
     trt_shape,
 )
-from pytest_trt.plugin.markers import DESCRIPTIONS
-from pytest_trt.plugin.options import add_options, read_settings
-from pytest_trt.plugin.progress import TerminalProgress
-from pytest_trt.plugin.state import PROGRESS_KEY, RUN_KEY, SETTINGS_KEY, TEST_KEY, run_of
+from pytest_trt.plugin.marker_lines import MARKER_LINES
+from pytest_trt.plugin.options import add_options, anything_given
+from pytest_trt.plugin.state import (
+    PROGRESS_KEY,
+    RUN_KEY,
+    TEST_KEY,
+    progress_of,
+    run_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from pytest_trt.report.summary import TestResult
@@ -57,12 +64,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, resolve the options, and refuse at once what cannot be tested."""
-    for description in DESCRIPTIONS:
-        config.addinivalue_line("markers", description)
-    settings = config.stash[SETTINGS_KEY] = read_settings(config)
-    config.stash[PROGRESS_KEY] = TerminalProgress(config)
+    for line in MARKER_LINES.values():
+        config.addinivalue_line("markers", line)
     config.stash[_COLLECTOR_KEY] = _ResultCollector()
     config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
+    if not anything_given(config):
+        return
+    settings = settings_of(config)
     if settings.arch or settings.backend != "auto":
         try:
             _ = run_of(config).selections
@@ -85,6 +93,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_trt.plugin.parametrize import parametrize
 
         parametrize(metafunc, run_of(metafunc.config))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Reach for the terminal between collecting and running: only here is nothing captured."""
+    if RUN_KEY in session.config.stash:
+        progress_of(session.config)
 
 
 def pytest_report_collectionfinish(

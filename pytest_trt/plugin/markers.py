@@ -58,17 +58,6 @@ class ConsistencyMarker:
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-#: Lines for `pytest --markers`.
-DESCRIPTIONS = (
-    "trt_model(model, precision='fp32', profiles=None, reference=None, builder_options={}, "
-    "input_ranges={}, seed=0): the ONNX model under test, relative to the test file, and how "
-    "engines of it are built; several precisions run the test once for each.",
-    "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, top1=, topk=(k, "
-    "share), outputs={name: {...}}): every trt_session.run of the test is compared with the FP32 "
-    "reference.",
-)
-
-
 def read_model_marker(item: pytest.Item) -> ModelMarker | None:
     """Return what the `trt_model` markers of a test say, or None when there are none.
 

@@ -1,59 +1,25 @@
-"""The plugin's options: one table, from which flags, ini values and settings are made.
+"""The plugin's options: one table, from which flags, ini values and `Settings` are made.
 
-A flag wins over its ini twin, and that over the default. A marker's own word wins over all three;
-that is decided where markers are read.
+Every run of pytest loads this module, so that it can register the options. What resolves them is
+in `settings`, which is loaded where it is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import pytest
-
-from pytest_trt.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pytest_trt.engine import EngineCache
 
 #: The backends by name; `auto` picks one by what is at hand.
 BACKENDS = ("auto", "tensorrt", "tensorrt_rtx", "onnxruntime")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the options say, after precedence and validation.
-
-    Attributes:
-        arch: Architectures that must be tested; empty for the one at hand.
-        backend: One of `BACKENDS`.
-        cache_dir: The engine cache's folder; None for the user's cache folder.
-        cache_size: Cap on the cache in bytes.
-        threads: Threads of one inference on the embedded backend; 0 leaves them to it.
-        build_only: Build engines and run nothing.
-        tolerances: Tolerances by precision, from the ini file.
-    """
-
-    arch: tuple[str, ...]
-    backend: str
-    cache_dir: Path | None
-    cache_size: int
-    threads: int
-    build_only: bool
-    tolerances: dict[str, dict[str, object]]
-
-    def open_cache(self) -> EngineCache:
-        """Open the engine cache that these settings name."""
-        from pytest_trt.engine import EngineCache, default_cache_dir
-
-        return EngineCache(self.cache_dir or default_cache_dir(), max_bytes=self.cache_size)
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One row of the table.
+
+    A named tuple, because every run of pytest defines it: a dataclass takes four times as long.
 
     Attributes:
         field: The field of `Settings` that it fills; the flag is `--trt-<field>`, the ini value
@@ -84,9 +50,11 @@ class Option:
 
 
 def _archs(text: str) -> tuple[str, ...]:
+    if not text:
+        return ()
     from pytest_trt.backends.arch import parse_archs
 
-    return parse_archs(text) if text else ()
+    return parse_archs(text)
 
 
 def _backend(text: str) -> str:
@@ -124,9 +92,11 @@ def _switch(text: str) -> bool:
 
 
 def _tolerances(text: str) -> dict[str, dict[str, object]]:
+    if not text:
+        return {}
     from pytest_trt.accuracy import parse_tolerance_lines
 
-    return parse_tolerance_lines(text.splitlines(), where="trt_tolerances") if text else {}
+    return parse_tolerance_lines(text.splitlines(), where="trt_tolerances")
 
 
 OPTIONS = (
@@ -185,29 +155,10 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(option.ini, option.help + note, type=None, default=None)
 
 
-def read_settings(config: pytest.Config) -> Settings:
-    """Resolve every option: flag, else ini value, else default.
-
-    Raises:
-        pytest.UsageError: A value cannot be understood.
-    """
-    values: dict[str, Any] = {}
-    for option in OPTIONS:
-        flag = None if option.ini_only else config.getoption(option.ini)
-        ini = config.getini(option.ini)
-        text = flag if flag is not None else (ini or option.default)
-        source = option.flag if flag is not None else f"{option.ini} in the ini file"
-        try:
-            values[option.field] = option.parse(str(text))
-        except ConfigurationError as error:
-            raise pytest.UsageError(f"{source}: {error}") from error
-        except ValueError as error:
-            raise pytest.UsageError(f"{source}: expected {error}, got {text!r}.") from error
-    return Settings(**values)
-
-
-def given_on_command_line(config: pytest.Config) -> bool:
-    """Whether this run asks for something of the plugin, whatever its tests are."""
+def anything_given(config: pytest.Config) -> bool:
+    """Whether the command line or the ini file says anything of the plugin."""
     return any(
-        config.getoption(option.ini) is not None for option in OPTIONS if not option.ini_only
+        config.getini(option.ini)
+        or (not option.ini_only and config.getoption(option.ini) is not None)
+        for option in OPTIONS
     )

@@ -18,8 +18,8 @@ _QUIET_S = {"terminal": 0.5, "plain": 5.0}
 class TerminalProgress:
     """Tells the terminal what a long step is doing.
 
-    pytest captures what tests write, so this writes to a copy of standard error that was made
-    before capturing began.
+    pytest captures what tests write, so this writes to a copy of standard error. It is to be made
+    while nothing is captured: when pytest starts, or between collecting and running.
 
     Args:
         config: The run's configuration. In an xdist worker nothing is written: many workers would

@@ -31,7 +31,7 @@ from pytest_trt.model import (
     load_model,
     read_interface,
 )
-from pytest_trt.plugin.options import Settings
+from pytest_trt.plugin.settings import Settings
 
 #: Loaded engines that are kept for the next test: enough for one model in every precision, few
 #: enough for a GPU's memory.

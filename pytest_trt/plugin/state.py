@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +9,9 @@ import pytest
 if TYPE_CHECKING:
     from pytest_trt.engine import Engine
     from pytest_trt.plugin.consistency import ConsistencyCheck
-    from pytest_trt.plugin.options import Settings
     from pytest_trt.plugin.progress import TerminalProgress
     from pytest_trt.plugin.run import TrtRun
+    from pytest_trt.plugin.settings import Settings
 
 SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
@@ -20,9 +19,10 @@ PROGRESS_KEY: pytest.StashKey[TerminalProgress] = pytest.StashKey()
 TEST_KEY: pytest.StashKey[TestState] = pytest.StashKey()
 
 
-@dataclass
 class TestState:
     """What one test has done so far.
+
+    No dataclass: every run of pytest defines this class, and most make none of it.
 
     Attributes:
         engines: Engines that it asked for.
@@ -33,10 +33,25 @@ class TestState:
 
     __test__ = False
 
-    engines: list[Engine] = field(default_factory=list)
-    check: ConsistencyCheck | None = None
-    remarks: list[str] = field(default_factory=list)
-    skipped: str | None = None
+    def __init__(self) -> None:
+        self.engines: list[Engine] = []
+        self.check: ConsistencyCheck | None = None
+        self.remarks: list[str] = []
+        self.skipped: str | None = None
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Return what the options say, resolved when it is first asked for.
+
+    Raises:
+        pytest.UsageError: A value cannot be understood.
+    """
+    settings = config.stash.get(SETTINGS_KEY, None)
+    if settings is None:
+        from pytest_trt.plugin.settings import read_settings
+
+        settings = config.stash[SETTINGS_KEY] = read_settings(config)
+    return settings
 
 
 def run_of(config: pytest.Config) -> TrtRun:
@@ -45,8 +60,21 @@ def run_of(config: pytest.Config) -> TrtRun:
     if run is None:
         from pytest_trt.plugin.run import TrtRun
 
-        run = config.stash[RUN_KEY] = TrtRun(config.stash[SETTINGS_KEY])
+        run = config.stash[RUN_KEY] = TrtRun(settings_of(config))
     return run
+
+
+def progress_of(config: pytest.Config) -> TerminalProgress:
+    """Return what long steps are announced with, made when it is first asked for.
+
+    It reaches the terminal only when it is made while pytest captures nothing.
+    """
+    progress = config.stash.get(PROGRESS_KEY, None)
+    if progress is None:
+        from pytest_trt.plugin.progress import TerminalProgress
+
+        progress = config.stash[PROGRESS_KEY] = TerminalProgress(config)
+    return progress
 
 
 def state_of(item: pytest.Item) -> TestState:

@@ -26,7 +26,7 @@ from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.sessions import EngineSession, ReferenceSession
-from pytest_trt.plugin.state import PROGRESS_KEY, run_of, state_of
+from pytest_trt.plugin.state import progress_of, run_of, state_of
 
 
 @dataclass(frozen=True)
@@ -145,4 +145,4 @@ class Subject:
             return self.run.model(path, say)
 
     def _task(self, title: str) -> Any:
-        return self.request.config.stash[PROGRESS_KEY].task(title)
+        return progress_of(self.request.config).task(title)

@@ -1,0 +1,69 @@
+"""What the options say, resolved in one place.
+
+A flag wins over its ini twin, and that over the default. A marker's own word wins over all three;
+that is decided where markers are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.plugin.options import OPTIONS
+
+if TYPE_CHECKING:
+    from pytest_trt.engine import EngineCache
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the options say, after precedence and validation.
+
+    Attributes:
+        arch: Architectures that must be tested; empty for the one at hand.
+        backend: One of `options.BACKENDS`.
+        cache_dir: The engine cache's folder; None for the user's cache folder.
+        cache_size: Cap on the cache in bytes.
+        threads: Threads of one inference on the embedded backend; 0 leaves them to it.
+        build_only: Build engines and run nothing.
+        tolerances: Tolerances by precision, from the ini file.
+    """
+
+    arch: tuple[str, ...]
+    backend: str
+    cache_dir: Path | None
+    cache_size: int
+    threads: int
+    build_only: bool
+    tolerances: dict[str, dict[str, object]]
+
+    def open_cache(self) -> EngineCache:
+        """Open the engine cache that these settings name."""
+        from pytest_trt.engine import EngineCache, default_cache_dir
+
+        return EngineCache(self.cache_dir or default_cache_dir(), max_bytes=self.cache_size)
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Resolve every option: flag, else ini value, else default.
+
+    Raises:
+        pytest.UsageError: A value cannot be understood.
+    """
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        flag = None if option.ini_only else config.getoption(option.ini)
+        ini = config.getini(option.ini)
+        text = flag if flag is not None else (ini or option.default)
+        source = option.flag if flag is not None else f"{option.ini} in the ini file"
+        try:
+            values[option.field] = option.parse(str(text))
+        except ConfigurationError as error:
+            raise pytest.UsageError(f"{source}: {error}") from error
+        except ValueError as error:
+            raise pytest.UsageError(f"{source}: expected {error}, got {text!r}.") from error
+    return Settings(**values)
