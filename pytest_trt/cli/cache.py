@@ -45,18 +45,20 @@ def list_(root: Path) -> None:
         return
     entries = opened.entries()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("engine", "built with", "size", "build", "built", "used"):
+    for title in ("model", "for", "key", "built with", "size", "built", "used"):
         table.add_column(title, overflow="fold")
     for entry in entries:
         if isinstance(entry, Damaged):
-            table.add_row(entry.folder.name, f"[red]damaged: {escape(entry.reason)}[/]")
+            table.add_row(escape(entry.folder.name), f"[red]damaged: {escape(entry.reason)}[/]")
             continue
         sidecar = entry.sidecar
+        fields = sidecar.key_fields
         table.add_row(
-            entry.folder.name,
+            escape(sidecar.model_name),
+            f"{fields.get('arch', '?')} {fields.get('precision', '?')}",
+            sidecar.key_digest[:8],
             _product(entry),
             units.size(sidecar.size_bytes),
-            units.seconds(sidecar.build_s),
             _ago(datetime.fromisoformat(sidecar.built_at)),
             _ago(datetime.fromtimestamp(entry.folder.stat().st_mtime, timezone.utc)),
         )
@@ -71,8 +73,7 @@ def list_(root: Path) -> None:
 def explain(root: Path, name: str | None) -> None:
     """Say why engines were built: what had changed against the nearest one that was cached.
 
-    With NAME, the start of an engine's name or its model's file name, show all that its key is
-    made of.
+    With NAME, a model's file name or the start of a key, show all that the key is made of.
     """
     opened = _open(root)
     if opened is None:
@@ -82,7 +83,9 @@ def explain(root: Path, name: str | None) -> None:
         found = [
             entry
             for entry in found
-            if entry.folder.name.startswith(name) or entry.sidecar.model_name == name
+            if name == entry.sidecar.model_name
+            or entry.folder.name.startswith(name)
+            or entry.sidecar.key_digest.startswith(name)
         ]
         if not found:
             raise click.ClickException(

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from pytest_trt.report import units
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
-
-#: Cells of the bar that shows how much of the tolerance was used.
-_BAR_CELLS = 10
-
-#: Terminals at least this wide are also told the engines' sizes.
-_WIDE_COLUMNS = 100
+from pytest_trt.report.record import TestRecord
+from pytest_trt.report.table import Row, table_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +27,6 @@ class TestResult:
     record: TestRecord
 
 
-@dataclass
-class _Row:
-    """Everything that the tests found of one engine use."""
-
-    engines: list[EngineRecord] = field(default_factory=list)
-    checks: list[ConsistencyRecord] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-
 def summary_lines(results: Sequence[TestResult], *, width: int, color: bool) -> Iterator[str]:
     """Yield the lines of the summary section.
 
@@ -51,90 +36,27 @@ def summary_lines(results: Sequence[TestResult], *, width: int, color: bool) -> 
         color: Whether escape sequences may be used.
     """
     rows = _rows(results)
-    yield from _table(rows, width=width, color=color)
+    yield from table_lines(rows, width=width, color=color)
     yield from _remarks(rows, results)
 
 
-def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], _Row]:
-    rows: dict[tuple[str, str, str], _Row] = {}
+def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], Row]:
+    rows: dict[tuple[str, str, str], Row] = {}
     for result in results:
         mentioned = set()
         for engine in result.record.engines:
             key = (engine.model, engine.arch, engine.precision)
-            rows.setdefault(key, _Row()).engines.append(engine)
+            rows.setdefault(key, Row()).engines.append(engine)
             mentioned.add(key)
         for check in result.record.checks:
             key = (check.model, check.arch, check.precision)
-            rows.setdefault(key, _Row()).checks.append(check)
+            rows.setdefault(key, Row()).checks.append(check)
         for key in mentioned:
             rows[key].outcomes[result.outcome] += 1
     return rows
 
 
-def _table(rows: dict[tuple[str, str, str], _Row], *, width: int, color: bool) -> Iterator[str]:
-    import io
-
-    from rich.console import Console
-    from rich.table import Table
-
-    # Blank separators of one column: the whole fits into 80.
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("model", overflow="ellipsis", no_wrap=True, max_width=max(width // 4, 12))
-    for title in ("for", "engine"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("tolerance used", overflow="ellipsis", no_wrap=True)
-    table.add_column("tests", overflow="fold")
-    wide = width >= _WIDE_COLUMNS
-    for (model, arch, precision), row in rows.items():
-        use = f"{arch} {precision}"
-        table.add_row(model, use, _engine(row, wide=wide), _budget(row), _outcomes(row))
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=width,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        highlight=False,
-    )
-    console.print(table)
-    for line in stream.getvalue().splitlines():
-        yield line.rstrip()
-
-
-def _engine(row: _Row, *, wide: bool) -> str:
-    built = [engine for engine in row.engines if not engine.cached]
-    engine = (built or row.engines)[0]
-    how = f"built {units.seconds(engine.build_s)}" if built else "cached"
-    return f"{how}, {units.size(engine.size_bytes)}" if wide else how
-
-
-def _budget(row: _Row) -> str:
-    if not row.checks:
-        if not all(engine.runs_here for engine in row.engines):
-            return "[yellow]not run here[/]"
-        return "[dim]not compared[/]"
-    worst = max(row.checks, key=lambda check: check.used or 0.0)
-    failed = any(check.verdict != "passed" for check in row.checks)
-    used = worst.used or 0.0
-    filled = min(_BAR_CELLS, round(used * _BAR_CELLS))
-    style = "red" if failed else ("yellow" if used > 0.8 else "green")
-    bar = "█" * filled + "░" * (_BAR_CELLS - filled)
-    return f"[{style}]{bar}[/] {units.share(worst.used):>5} {worst.worst_output}"
-
-
-def _outcomes(row: _Row) -> str:
-    styles = {"failed": "red", "passed": "green", "skipped": "yellow"}
-    return ", ".join(
-        f"[{styles[outcome]}]{row.outcomes[outcome]} {outcome}[/]"
-        for outcome in styles
-        if row.outcomes[outcome]
-    )
-
-
-def _remarks(
-    rows: dict[tuple[str, str, str], _Row], results: Sequence[TestResult]
-) -> Iterator[str]:
+def _remarks(rows: dict[tuple[str, str, str], Row], results: Sequence[TestResult]) -> Iterator[str]:
     for (model, arch, precision), row in rows.items():
         subject = f"{model} {precision} {arch}"
         for engine in row.engines:

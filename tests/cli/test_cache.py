@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import save_linear
+from click.testing import CliRunner, Result
+
+from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.cli import commands
+from pytest_trt.engine import EngineCache, EngineSpec, build_or_load
+from pytest_trt.model import load_model
+
+
+def call(root: Path, *args: str) -> Result:
+    return CliRunner().invoke(commands, ["cache", f"--cache-dir={root}", *args])
+
+
+def build(root: Path, model: Path, precision: str = "fp32") -> Path:
+    backend = OnnxRuntimeBackend()
+    engine = build_or_load(
+        model=load_model(model),
+        spec=EngineSpec(precision),
+        target=backend.target("cpu"),
+        backend=backend,
+        cache=EngineCache(root),
+    )
+    return engine.plan
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A cache with two engines of one model, the second one of a changed model."""
+    model = save_linear(tmp_path / "linear.onnx")
+    build(tmp_path / "cache", model)
+    build(tmp_path / "cache", save_linear(tmp_path / "linear.onnx", nudge=1.0))
+    return tmp_path / "cache"
+
+
+def test_list_names_engines_with_size_and_toolchain(root: Path) -> None:
+    result = call(root, "list")
+    assert result.exit_code == 0
+    assert result.output.count("linear.onnx") == 2
+    assert "2 engines" in result.output
+
+
+def test_explain_says_what_had_changed(root: Path) -> None:
+    output = call(root, "explain").output
+    assert "first fp32 engine of linear.onnx for cpu" in output
+    assert "model digest" in output
+    assert " -> " in output
+
+
+@pytest.mark.parametrize("name", ["linear.onnx", "linear-fp32"])
+def test_explain_of_one_engine_lists_its_key(root: Path, name: str) -> None:
+    output = call(root, "explain", name).output
+    assert "precision: fp32" in output
+    assert "ONNX Runtime: " in output
+
+
+def test_explain_of_an_unknown_engine_fails_and_says_how_to_find_one(root: Path) -> None:
+    result = call(root, "explain", "nothing")
+    assert result.exit_code == 1
+    assert "cache list" in result.output
+
+
+def test_verify_passes_on_whole_engines_and_fails_on_a_damaged_one(root: Path) -> None:
+    assert call(root, "verify").exit_code == 0
+    plan = next(root.glob("v1/engines/*/engine.onnx"))
+    plan.write_bytes(plan.read_bytes()[:-1])
+    result = call(root, "verify")
+    assert result.exit_code == 1
+    assert "damaged: linear-fp32-cpu-" in result.output
+    assert "1 of 2 engines are whole" in result.output
+
+
+def test_verify_removes_what_is_damaged_when_asked(root: Path) -> None:
+    next(root.glob("v1/engines/*/engine.json")).write_text("{}")
+    assert call(root, "verify", "--remove").exit_code == 0
+    assert call(root, "verify").output == "1 of 1 engines are whole.\n"
+
+
+def test_list_shows_a_damaged_engine_as_such(root: Path) -> None:
+    next(root.glob("v1/engines/*/engine.json")).unlink()
+    assert "damaged" in call(root, "list").output
+
+
+def test_clear_removes_everything(root: Path) -> None:
+    assert "Removed 2 engines" in call(root, "clear").output
+    assert "0 engines" in call(root, "list").output
+
+
+@pytest.mark.parametrize("command", ["list", "explain", "verify", "clear"])
+def test_commands_do_not_make_a_cache_that_is_not_there(tmp_path: Path, command: str) -> None:
+    result = call(tmp_path / "none", command)
+    assert result.exit_code == 0
+    assert "There is no engine cache at" in result.output
+    assert not (tmp_path / "none").exists()
+
+
+def test_command_imports_no_vendor_library(root: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pytest_trt.cli import commands\n"
+        f"commands(['cache', '--cache-dir={root}', 'list'], standalone_mode=False)\n"
+        "loaded = {'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'cuda', 'pytest'}\n"
+        "print('loaded:', sorted(loaded & sys.modules.keys()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("loaded: []\n")

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.report import units
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 ms"),
+        (0.0123, "12 ms"),
+        (0.99949, "999 ms"),
+        (0.9996, "1.0 s"),
+        (63.4, "63.4 s"),
+        (99.6, "1 min 39 s"),
+        (3725, "62 min 5 s"),
+    ],
+)
+def test_seconds(value: float, text: str) -> None:
+    assert units.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (9949, "9.9 kB"),
+        (34_000, "34 kB"),
+        (999_900, "1.0 MB"),
+        (104e6, "104 MB"),
+        (2.5e9, "2.5 GB"),
+        (5e12, "5000 GB"),
+    ],
+)
+def test_size(value: float, text: str) -> None:
+    assert units.size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (float("nan"), "-"),
+        (0.0, "0%"),
+        (1e-5, "<0.1%"),
+        (0.034, "3.4%"),
+        (0.38, "38%"),
+        (1.0, "100%"),
+        (9.99, "999%"),
+        (10.0, ">999%"),
+        (float("inf"), ">999%"),
+    ],
+)
+def test_share(value: float | None, text: str) -> None:
+    assert units.share(value) == text

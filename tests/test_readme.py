@@ -1,0 +1,150 @@
+"""What the README shows is run here, so that it cannot drift from what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.accuracy import DEFAULT_TOLERANCES
+from pytest_trt.plugin.options import OPTIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def shape(text: str) -> list[str]:
+    """Return lines without what differs from machine to machine: figures, bars and spacing."""
+    bare = re.sub(r"[0-9][0-9.,e+-]*|[█░]+|\b(ms|s)\b", "", text)
+    return [" ".join(line.split()) for line in bare.splitlines() if line.strip()]
+
+
+def run(*args: str, cwd: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args],
+        cwd=cwd,
+        env={**os.environ, "XDG_CACHE_HOME": str(home), "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def first_test(tmp_path_factory) -> tuple[Path, Path, str]:
+    """The folder and the cache of the README's first test, and what running it printed."""
+    folder, home = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("home")
+    for part in ("models", "data"):
+        shutil.copytree(ROOT / "example_project" / part, folder / part)
+    (folder / "test_digits.py").write_text(blocks("python")[0])
+    return folder, home, run(cwd=folder, home=home).stdout
+
+
+def test_first_test_passes_in_fp16_and_fails_in_int8(first_test) -> None:
+    assert "1 failed, 1 passed" in first_test[2]
+
+
+def test_failure_looks_as_shown(first_test) -> None:
+    (shown,) = blocks("text")
+    printed = shape(first_test[2])
+    missing = [line for line in shape(shown) if line not in printed]
+    assert missing == []
+
+
+def test_first_test_is_short() -> None:
+    code = [line for line in blocks("python")[0].splitlines() if line.strip()]
+    assert len(code) <= 20
+
+
+def test_ini_table_is_understood(first_test) -> None:
+    folder, home, _ = first_test
+    (folder / "pytest.ini").write_text(blocks("ini")[0])
+    try:
+        assert "1 failed, 1 passed" in run(cwd=folder, home=home).stdout
+    finally:
+        (folder / "pytest.ini").unlink()
+
+
+def test_commands_of_the_cache_section_work(first_test) -> None:
+    folder, home, _ = first_test
+    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    shown = [shlex.split(line) for line in commands if line.startswith("pytest-trt ")]
+    assert len(shown) == 5
+    for _, *args in shown:
+        done = subprocess.run(
+            [sys.executable, "-c", "from pytest_trt.cli import main; main()", *args],
+            cwd=folder,
+            env={**os.environ, "XDG_CACHE_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
+
+
+def test_two_commands_install_and_run_what_they_say() -> None:
+    installs = [line for block in blocks("sh") for line in block.splitlines() if "pip" in line]
+    assert [line.partition(" && ")[2] for line in installs] == [
+        "python -m pytest example_project",
+        "python -m pytest",
+    ]
+
+
+def test_example_project_passes_as_the_first_command_runs_it(tmp_path) -> None:
+    done = run("example_project", cwd=ROOT, home=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "28 passed" in done.stdout
+
+
+def test_snippets_of_the_example_project_are_its_tests() -> None:
+    folder = ROOT / "example_project"
+    tests = " ".join(
+        " ".join(path.read_text().split()) for path in sorted(folder.glob("tests/*.py"))
+    )
+    text = (folder / "README.md").read_text()
+    snippets = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(snippets) == 4
+    for snippet in snippets:
+        code = " ".join(re.sub(r"  #.*", "", snippet).split())
+        assert code in tests
+
+
+def rows(heading: str) -> list[list[str]]:
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_options_table_is_the_plugins() -> None:
+    expected = [
+        [
+            f"`{option.ini}` (ini only)"
+            if option.ini_only
+            else f"`{option.flag} {option.metavar}`"
+            if option.metavar
+            else f"`{option.flag}`",
+            option.help,
+            option.default or "-",
+        ]
+        for option in OPTIONS
+    ]
+    assert rows("Options") == expected
+
+
+def test_table_of_default_tolerances_is_the_plugins() -> None:
+    expected = [
+        [precision, f"{tolerance.rtol:g}", f"{tolerance.atol:g}"]
+        for precision, tolerance in DEFAULT_TOLERANCES.items()
+    ]
+    assert rows("Tolerances") == expected
