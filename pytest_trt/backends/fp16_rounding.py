@@ -68,7 +68,7 @@ def round_file(path: Path) -> tuple[str, ...]:
     # where the converter declared a value float16 that a float32 operator makes.
     model = onnx.load(path)
     notes = round_to_float16(model)
-    # Saving appends to a file of external data that is there already.
+    # Some versions of onnx append to a file of external data that is there already.
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     surgery.save(model, path)
     return notes
@@ -134,11 +134,8 @@ class _Rounding:
             if value.name not in inputs:
                 inside[value.name] = fresh = self._name(value.name, "float32")
                 casts.append(_cast(fresh, value.name, TensorProto.FLOAT16))
-        _rename(main, inside)
-        for body in list(surgery.walk_graphs(main))[1:]:
-            _rename(body, inside)
-            for value in body.output:
-                value.name = inside.get(value.name, value.name)
+        for graph in surgery.walk_graphs(main):
+            _rename(graph, inside)
         self._is_float16.update(dict.fromkeys(inside.values(), True))
         return casts
 

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders_networks as networks
+import numpy as np
+import onnx
+import pytest
+from builders import images, save_linear, save_overflowing
+from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt.backends.fp16_rounding import ROUNDING_VERSION
+from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.spec import EngineSpec, OptionValue, Target
+from pytest_trt.errors import (
+    ConfigurationError,
+    EngineBuildError,
+    EngineLoadError,
+    EngineRunError,
+    ModelError,
+)
+from pytest_trt.model import OnnxModel, Tensors, load_model
+
+CPU = Target("cpu")
+LEVELS = ("disabled", "basic", "extended", "all")
+
+
+@pytest.fixture
+def backend() -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(threads=1)
+
+
+@pytest.fixture
+def linear(tmp_path: Path) -> OnnxModel:
+    return load_model(save_linear(tmp_path / "linear.onnx"))
+
+
+@pytest.fixture
+def overflowing(tmp_path: Path) -> OnnxModel:
+    return load_model(save_overflowing(tmp_path / "overflowing.onnx"))
+
+
+class Builder:
+    """Builds engines into folders of their own and opens them."""
+
+    def __init__(self, backend: OnnxRuntimeBackend, folder: Path) -> None:
+        self.backend = backend
+        self._folder = folder
+        self._count = 0
+        self.said: list[str] = []
+
+    def build(
+        self,
+        model: OnnxModel,
+        precision: str,
+        calibration: tuple[Tensors, ...] = (),
+        **options: OptionValue,
+    ) -> tuple[Path, BuildResult]:
+        self._count += 1
+        folder = self._folder / f"engine{self._count}"
+        folder.mkdir()
+        spec = EngineSpec(precision, builder_options=options)
+        self.backend.route(model, spec)
+        result = self.backend.build(
+            BuildRequest(model, spec, CPU, folder, calibration, self.said.append)
+        )
+        return folder / result.plan_name, result
+
+    def open(
+        self,
+        model: OnnxModel,
+        precision: str,
+        calibration: tuple[Tensors, ...] = (),
+        **options: OptionValue,
+    ) -> Session:
+        plan, _ = self.build(model, precision, calibration, **options)
+        return self.backend.open(plan, model, EngineSpec(precision, builder_options=options))
+
+
+@pytest.fixture
+def builder(backend: OnnxRuntimeBackend, tmp_path: Path) -> Builder:
+    return Builder(backend, tmp_path)
+
+
+def worst(actual: Tensors, expected: Tensors) -> float:
+    return max(float(np.abs(actual[name] - expected[name]).max()) for name in expected)
+
+
+def test_every_precision_drifts_as_far_as_it_rounds(
+    builder: Builder, backend: OnnxRuntimeBackend, linear: OnnxModel
+) -> None:
+    feed = {"image": images(64)}
+    expected = backend.reference(linear).run(feed)
+    error = {
+        precision: worst(builder.open(linear, precision, (feed,)).run(feed), expected)
+        for precision in ("fp32", "fp16", "int8")
+    }
+    assert error["fp32"] < 1e-5
+    assert 1e-4 < error["fp16"] < 1e-2
+    assert 1e-2 < error["int8"] < 0.5
+
+
+def test_outputs_have_the_model_s_names_and_dtypes(builder: Builder, linear: OnnxModel) -> None:
+    outputs = builder.open(linear, "fp16").run({"image": images(5)})
+    assert {name: (array.dtype, array.shape) for name, array in outputs.items()} == {
+        "logits": (np.dtype(np.float32), (5, 4)),
+        "probs": (np.dtype(np.float32), (5, 4)),
+    }
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_fp16_engine_overflows_where_float16_does(
+    builder: Builder, overflowing: OnnxModel, level: str
+) -> None:
+    session = builder.open(overflowing, "fp16", graph_optimization_level=level)
+    fits = session.run({"image": np.full((1, 8), 1.0, np.float32)})["scores"]
+    np.testing.assert_array_equal(fits, 1.0)
+    exceeds = session.run({"image": np.full((1, 8), 1.5, np.float32)})["scores"]
+    assert np.isnan(exceeds).all()
+
+
+def test_fp32_engine_does_not(builder: Builder, overflowing: OnnxModel) -> None:
+    session = builder.open(overflowing, "fp32")
+    scores = session.run({"image": np.full((1, 8), 1.5, np.float32)})["scores"]
+    np.testing.assert_array_equal(scores, 1.5)
+
+
+def test_fp16_model_is_rounded_though_it_is_not_converted(builder: Builder, tmp_path: Path) -> None:
+    weight = np.full((8,), 60000, np.float16)
+    proto = networks.model(
+        [
+            helper.make_node("Mul", ["x", "weight"], ["up"]),
+            helper.make_node("Div", ["up", "weight"], ["y"]),
+        ],
+        [networks.value("x", ["n", 8], TensorProto.FLOAT16)],
+        [networks.value("y", ["n", 8], TensorProto.FLOAT16)],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = networks.saved(proto, tmp_path / "half.onnx")
+    plan, result = builder.build(model, "fp16")
+    assert "float16 already" in result.notes[0]
+    session = builder.backend.open(plan, model, EngineSpec("fp16"))
+    y = session.run({"x": np.array([[0.5] * 4 + [2.0] * 4], np.float16)})["y"]
+    assert y.dtype == np.float16
+    np.testing.assert_array_equal(y, [[0.5] * 4 + [np.inf] * 4])
+
+
+def test_plan_is_the_only_file_left_and_an_onnx_model(builder: Builder, linear: OnnxModel) -> None:
+    for precision in ("fp32", "fp16", "int8"):
+        plan, _ = builder.build(linear, precision, ({"image": images()},))
+        assert [path.name for path in plan.parent.iterdir()] == ["engine.onnx"]
+        onnx.checker.check_model(onnx.load(plan))
+    assert "converting linear.onnx to fp16" in builder.said
+    assert "optimising linear.onnx" in builder.said
+
+
+def test_plan_is_the_same_when_built_twice(builder: Builder, linear: OnnxModel) -> None:
+    first, second = (builder.build(linear, "fp16")[0].read_bytes() for _ in range(2))
+    assert first == second
+
+
+def test_int8_without_calibration_is_refused(builder: Builder, linear: OnnxModel) -> None:
+    with pytest.raises(EngineBuildError, match="needs calibration data"):
+        builder.build(linear, "int8")
+
+
+def test_route_tells_what_changes_the_engine(
+    backend: OnnxRuntimeBackend, linear: OnnxModel
+) -> None:
+    plain, half, quantised = (
+        backend.route(linear, EngineSpec(precision)) for precision in ("fp32", "fp16", "int8")
+    )
+    assert plain.versions == {}
+    assert half.versions["rounding"] == ROUNDING_VERSION
+    assert half.versions.items() > quantised.versions.items()
+    assert [route.needs_calibration for route in (plain, half, quantised)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("precision", "options", "message"),
+    [
+        ("tf32", {}, "a mode of NVIDIA GPUs"),
+        ("fp16", {"workspace": 1}, "'workspace' is not one of the onnxruntime backend for fp16"),
+        ("fp32", {"op_block_list": "Add"}, "'op_block_list' is not one of"),
+        ("fp32", {"graph_optimization_level": "most"}, "='most' is unknown"),
+    ],
+)
+def test_route_refuses_what_it_cannot_do(
+    backend: OnnxRuntimeBackend,
+    linear: OnnxModel,
+    precision: str,
+    options: dict[str, OptionValue],
+    message: str,
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        backend.route(linear, EngineSpec(precision, builder_options=options))
+
+
+def test_damaged_plan_is_not_loaded(builder: Builder, linear: OnnxModel) -> None:
+    plan, _ = builder.build(linear, "fp32")
+    plan.write_bytes(plan.read_bytes()[:-40])
+    with pytest.raises(EngineLoadError, match="cannot load"):
+        builder.backend.open(plan, linear, EngineSpec("fp32"))
+
+
+def test_failure_while_running_names_the_engine_and_the_shapes(
+    builder: Builder, linear: OnnxModel
+) -> None:
+    session = builder.open(linear, "fp16")
+    with pytest.raises(EngineRunError, match=r"fp16 engine of linear.onnx.*image \(2, 3\)"):
+        session.run({"image": np.zeros((2, 3), np.float32)})
+
+
+def test_unknown_operator_is_refused_with_what_to_do(
+    builder: Builder, backend: OnnxRuntimeBackend, tmp_path: Path
+) -> None:
+    proto = networks.model(
+        [helper.make_node("Swirl", ["x"], ["y"], domain="mine")],
+        [networks.value("x", [4])],
+        [networks.value("y", [4])],
+    )
+    proto.opset_import.append(helper.make_opsetid("mine", 1))
+    model = networks.saved(proto, tmp_path / "swirl.onnx")
+    with pytest.raises(EngineBuildError, match="as a fp32 engine") as caught:
+        builder.build(model, "fp32")
+    assert "does not know" in caught.value.fix
+    with pytest.raises(ModelError, match="no FP32 reference"):
+        backend.reference(model)
+
+
+def test_engines_run_on_the_cpu_alone(backend: OnnxRuntimeBackend) -> None:
+    assert backend.cannot_run(CPU) is None
+    assert backend.cannot_run(Target("sm86")) == "ONNX Runtime runs on the CPU, not on sm86"
