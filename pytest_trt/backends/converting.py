@@ -51,6 +51,35 @@ def listed(value: OptionValue | None) -> list[str]:
     return [name.strip() for name in str(value or "").split(",") if name.strip()]
 
 
+#: Operators of models that are quantised while they run.
+#: Source: ONNX operator reference; ONNX Runtime, ContribOperators.md.
+DYNAMIC_QUANTIZERS = (
+    "ConvInteger",
+    "DynamicQuantizeLSTM",
+    "DynamicQuantizeLinear",
+    "DynamicQuantizeMatMul",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+)
+
+
+def refuse_dynamically_quantised(model: OnnxModel, precision: str) -> None:
+    """Refuse a model whose INT32 sums float16 cannot hold, and whose INT8 scales are its own.
+
+    Raises:
+        EngineBuildError: The model is quantised dynamically.
+    """
+    counts = {name.rpartition("::")[2]: count for name, count in model.op_types.items()}
+    found = [f"{counts[name]} {name}" for name in DYNAMIC_QUANTIZERS if name in counts]
+    if found:
+        raise EngineBuildError(
+            f"{model.path.name} is quantised dynamically already ({', '.join(found)} nodes), so it "
+            f"cannot be converted to {precision}.",
+            fix="give the float32 model that it was made from, or test this one as it is with "
+            'precision="fp32" on the onnxruntime backend.',
+        )
+
+
 @contextlib.contextmanager
 def explained(model: OnnxModel, precision: str) -> Iterator[None]:
     """Turn whatever a converter trips over into an error that says what was being done."""

@@ -13,9 +13,12 @@ from pytest_trt.backends.converting import (
     explained,
     known_options,
     listed,
+    refuse_dynamically_quantised,
     verify_types,
 )
+from pytest_trt.backends.counting import count_in_integers
 from pytest_trt.backends.float16_report import MAX_FLOAT16, Float16Watch
+from pytest_trt.backends.round_trips import casts, remove_round_trips
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import OnnxModel, graph
@@ -52,11 +55,14 @@ def to_fp16(
     Raises:
         ConfigurationError: An option is unknown.
         ModelError: The model cannot be read.
-        EngineBuildError: It has no float32 to convert, or mixes types after conversion.
+        EngineBuildError: It has no float32 to convert, is quantised dynamically, or mixes types
+            after conversion.
     """
     options = known_options(options or {}, FP16_OPTIONS)
+    refuse_dynamically_quantised(model, "fp16")
     proto = graph.load(model.path)
     graph.modernise(proto)
+    count_in_integers(proto)
     watch = Float16Watch(proto)
     if watch.is_already_float16:
         graph.save(proto, output)
@@ -70,6 +76,7 @@ def to_fp16(
     float16: Any = importlib.import_module("onnxruntime.transformers.float16")
     blocked = {*float16.DEFAULT_OP_BLOCK_LIST, *listed(options.get("op_block_list"))}
     blocked |= {op for op, opset in _FLOAT32_BELOW_OPSET.items() if model.opset < opset}
+    own_casts = casts(proto)
     with captured() as said, explained(model, "fp16"):
         proto = float16.convert_float_to_float16(
             proto,
@@ -80,6 +87,7 @@ def to_fp16(
             node_block_list=listed(options.get("node_block_list")),
         )
         graph.tidy(proto)
+        remove_round_trips(proto, own_casts)
     notes = watch.notes()
     graph.save(proto, output)
     del proto

@@ -16,6 +16,7 @@ from pytest_trt.backends.converting import (
     explained,
     known_options,
     listed,
+    refuse_dynamically_quantised,
     verify_types,
 )
 from pytest_trt.engine.spec import OptionValue
@@ -58,14 +59,15 @@ def to_int8(
 
     Raises:
         ConfigurationError: An option is unknown or has a value that it cannot have.
-        EngineBuildError: There is no calibration data, it does not fit the model, or nothing in
-            the model could be quantised.
+        EngineBuildError: There is no calibration data, it does not fit the model, the model is
+            quantised dynamically, or nothing in it could be quantised.
     """
     options = known_options(options or {}, INT8_OPTIONS)
     proto = graph.load(model.path)
     if model.is_quantized:
         graph.save(proto, output)
         return Conversion(("the model is already quantised; its own Q/DQ nodes are kept",))
+    refuse_dynamically_quantised(model, "int8")
     if not calibration:
         raise EngineBuildError(
             f"precision int8 of {model.path.name} needs calibration data, and there is none.",
@@ -135,6 +137,9 @@ def _quantise(
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
             "QuantizeBias": False,
+            # Widening weight scales until an INT32 bias fits is for biases that are quantised; it
+            # also fails on the row biases [1, n] that MatMul and Add are fused into.
+            "QDQDisableWeightAdjustForInt32Bias": True,
             "DedicatedQDQPair": True,
             "AddQDQPairToWeight": qdq_weights,
             # One sample at a time: the histogram methods cannot stack samples of unequal shapes.

@@ -149,6 +149,7 @@ def build(
             tf32=spec.precision == "tf32",
             options=for_builder,
             compute_capabilities=compute_capabilities,
+            control_flow=_control_flow(request.model),
         )
         log_tail = build_plan(trt, plan, request.progress)
     finally:
@@ -209,6 +210,11 @@ def _source(
     else:
         done = conversion.to_int8(request.model, request.calibration, converted, options=options)
     return converted, done.notes
+
+
+def _control_flow(model: OnnxModel) -> tuple[str, ...]:
+    present = (op for op in ("If", "Loop", "Scan") if op in model.op_types)
+    return tuple(f"{model.op_types[op]} {op}" for op in present)
 
 
 def _conversion_options(chosen: PrecisionRoute) -> dict[str, str]:

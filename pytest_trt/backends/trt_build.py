@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.backends.converting import DYNAMIC_QUANTIZERS
 from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger, progress_monitor
 from pytest_trt.backends.trt_options import apply_builder_options
 from pytest_trt.engine.protocols import Progress
@@ -20,6 +21,10 @@ from pytest_trt.model.profiles import example_profiles
 
 #: A model made of one unknown operator has as many errors as nodes.
 _PARSER_ERRORS = 4
+
+#: The source file of an assertion that TensorRT-RTX 1.7 stops at in models with many branches
+#: (seen with 12 and 25 If nodes); the text of the assertion means nothing outside NVIDIA.
+_CONTROL_FLOW_ASSERTION = "graphScope.cpp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class BuildPlan:
         tf32: Whether FP32 may be computed in TF32.
         options: Builder options by name.
         compute_capabilities: Members of ComputeCapability to build for; empty for TensorRT.
+        control_flow: The model's control flow as messages name it: "25 If".
     """
 
     version: str
@@ -47,6 +53,7 @@ class BuildPlan:
     tf32: bool = False
     options: Mapping[str, OptionValue] | None = None
     compute_capabilities: Sequence[str] = ()
+    control_flow: Sequence[str] = ()
 
 
 def has_weak_types(trt: Any) -> bool:
@@ -76,16 +83,26 @@ def build_plan(trt: Any, plan: BuildPlan, progress: Progress) -> tuple[str, ...]
         tail.raise_pending()
         del parser  # the network refers to weights that it owns
         if serialized is None:
-            raise EngineBuildError(
-                f"{plan.version} could not build {plan.model_name}.",
-                fix="act on the last error logged: another precision or architecture, a change in "
-                "the model (control flow and rare operators are the usual cause), fewer options.",
-                log_tail=tail.lines,
-            )
+            raise _failed(plan, tail)
         # By buffer: a memoryview of it has the wrong item format.
         with plan.output.open("wb") as file:
             file.write(serialized)
         return tail.lines
+
+
+def _failed(plan: BuildPlan, tail: LogTail) -> EngineBuildError:
+    fix = (
+        "act on the last error logged: another precision or architecture, a change in the model "
+        "(control flow and rare operators are the usual cause), fewer options."
+    )
+    if plan.control_flow and any(_CONTROL_FLOW_ASSERTION in line for line in tail.lines):
+        fix = (
+            f"export the model without control flow (it has {', '.join(plan.control_flow)} nodes): "
+            "where shapes and settings are fixed, onnxsim or the exporter can fold branches away."
+        )
+    return EngineBuildError(
+        f"{plan.version} could not build {plan.model_name}.", fix=fix, log_tail=tail.lines
+    )
 
 
 def _network_flags(trt: Any) -> int:
@@ -99,15 +116,7 @@ def _parsed(trt: Any, network: Any, plan: BuildPlan, tail: LogTail) -> Any:
     parsed = parser.parse_from_file(str(plan.source))
     tail.raise_pending()
     if not parsed:
-        errors = [_told(parser.get_error(index)) for index in range(parser.num_errors)]
-        shown = errors[:_PARSER_ERRORS] or ["the parser gives no reason"]
-        if len(errors) > len(shown):
-            shown.append(f"and {len(errors) - len(shown)} more nodes")
-        raise EngineBuildError(
-            f"{plan.version} cannot parse {plan.model_name}: {'; '.join(shown)}",
-            fix="export the model without what it names, or build a plugin for it.",
-            log_tail=tail.lines,
-        )
+        raise _refused([parser.get_error(index) for index in range(parser.num_errors)], plan, tail)
     if network.num_outputs == 0:
         raise EngineBuildError(
             f"{plan.model_name} has no outputs after parsing, so there is nothing to build.",
@@ -115,6 +124,26 @@ def _parsed(trt: Any, network: Any, plan: BuildPlan, tail: LogTail) -> Any:
             log_tail=tail.lines,
         )
     return parser
+
+
+def _refused(errors: Sequence[Any], plan: BuildPlan, tail: LogTail) -> EngineBuildError:
+    shown = [_told(error) for error in errors[:_PARSER_ERRORS]]
+    if len(errors) > len(shown):
+        shown.append(f"and {len(errors) - len(shown)} more nodes")
+    operators = {getattr(error, "node_operator", str)() for error in errors}
+    fix = "export the model without what it names, or build a plugin for it."
+    if operators & set(DYNAMIC_QUANTIZERS):
+        fix = (
+            "the model is quantised dynamically, which the parser does not take: give the float32 "
+            'model that it was made from, with precision="int8" or "fp16".'
+        )
+    return EngineBuildError(
+        f"{plan.version} cannot parse {plan.model_name}: "
+        f"{'; '.join(shown) or 'the parser gives no reason'}",
+        fix=fix,
+        # What the parser logs are the same errors again, at six lines each.
+        log_tail=() if shown else tail.lines,
+    )
 
 
 def _told(error: Any) -> str:
