@@ -97,7 +97,8 @@ class OnnxRuntimeBackend:
     def build(self, request: BuildRequest) -> BuildResult:
         """Convert, optimise and serialise the model."""
         folder, spec = request.directory, request.spec
-        source, notes = request.model.path, ()
+        source = request.model.path
+        notes: tuple[str, ...] = ()
         converted = folder / "converted.onnx"
         if not _as_it_is(request.model, spec):
             request.progress(f"converting {source.name} to {spec.precision}")
@@ -243,7 +244,9 @@ def _convert(request: BuildRequest, output: Path) -> tuple[str, ...]:
     spec = request.spec
     options = {k: v for k, v in spec.builder_options.items() if k not in _LEVEL_OPTION}
     if spec.precision == "int8":
-        return conversion.to_int8(request.model, request.calibration, output, options=options).notes
+        return conversion.to_int8(
+            request.model, request.calibration, output, options=options, qdq_weights=False
+        ).notes
     from pytest_trt.backends.fp16_rounding import round_file
 
     notes = conversion.to_fp16(request.model, output, options=options).notes
@@ -290,7 +293,7 @@ def _first_line(error: BaseException) -> str:
 
 def _build_fix(text: str) -> str:
     lowered = text.lower()
-    if "not a registered function/op" in lowered or "not_implemented" in lowered:
+    if any(word in lowered for word in ("not a registered", "no op registered", "not_implemented")):
         return (
             "the model uses an operator that ONNX Runtime does not know: export it with a "
             "standard operator or another opset, or test this model on --trt-backend tensorrt."
