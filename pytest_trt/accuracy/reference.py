@@ -63,7 +63,8 @@ class ReferenceStore:
 
 def _read(path: Path) -> dict[str, npt.NDArray[np.generic]] | None:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy leaves a file that is no archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             outputs = {str(name): archive[str(i)] for i, name in enumerate(archive[_NAMES])}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from pytest_trt.accuracy import ReferenceStore, reference_key
+
+KEY = "k" * 64
+
+
+class Counted:
+    """Gives outputs, and counts how often it was asked."""
+
+    def __init__(self, **outputs: np.ndarray) -> None:
+        self.outputs = outputs
+        self.calls = 0
+
+    def __call__(self) -> dict[str, np.ndarray]:
+        self.calls += 1
+        return self.outputs
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype=np.float32).reshape(2, 3),
+        np.array(1.5),
+        np.zeros((0, 4), np.int64),
+        np.array([True, False]),
+        np.array([np.nan, np.inf, -0.0], np.float16),
+        np.array([2**64 - 1], np.uint64),
+    ],
+)
+def test_stored_outputs_come_back_as_they_were(tmp_path: Path, array: np.ndarray) -> None:
+    compute = Counted(**{"output/0": array, "file": array})
+    store = ReferenceStore(tmp_path)
+    store.get(KEY, compute)
+    outputs = store.get(KEY, compute)
+    assert compute.calls == 1
+    assert list(outputs) == ["output/0", "file"]
+    for output in outputs.values():
+        assert (output.dtype, output.shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(output, array)
+
+
+@pytest.mark.parametrize("position", [0, 40, 150, 250, -30, -1])
+def test_damaged_file_is_computed_again_or_read_as_it_was(tmp_path: Path, position: int) -> None:
+    compute, store = Counted(y=np.arange(50.0)), ReferenceStore(tmp_path)
+    store.get(KEY, compute)
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    content[position] ^= 0xFF
+    file.write_bytes(content)
+    np.testing.assert_array_equal(store.get(KEY, compute)["y"], np.arange(50.0))
+
+
+@pytest.mark.parametrize("size", [0, 1, 100])
+def test_truncated_file_is_computed_again(tmp_path: Path, size: int) -> None:
+    compute, store = Counted(y=np.arange(50.0)), ReferenceStore(tmp_path)
+    store.get(KEY, compute)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:size])
+    np.testing.assert_array_equal(store.get(KEY, compute)["y"], np.arange(50.0))
+    assert compute.calls == 2
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array(["a", "b"], dtype=object), np.array([1, 2], dtype=ml_dtypes.bfloat16)],
+)
+def test_outputs_that_numpy_cannot_store_are_computed_every_time(tmp_path, array) -> None:
+    compute, store = Counted(y=array), ReferenceStore(tmp_path)
+    for _ in range(2):
+        assert store.get(KEY, compute)["y"] is array
+    assert compute.calls == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_store_that_cannot_be_written_computes_every_time(tmp_path: Path) -> None:
+    compute, store = Counted(y=np.arange(3.0)), ReferenceStore(tmp_path / "none")
+    for _ in range(2):
+        store.get(KEY, compute)
+    assert compute.calls == 2
+
+
+@pytest.mark.parametrize("field", ["model_digest", "inputs_digest", "producer"])
+def test_key_differs_on(field: str) -> None:
+    fields = {"model_digest": "m", "inputs_digest": "i", "producer": "p"}
+    assert reference_key(**fields) != reference_key(**{**fields, field: "x"})
