@@ -18,7 +18,6 @@ Layout below the cache's root::
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -31,6 +30,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
+from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare
 from pytest_trt.engine.sidecar import (
     SIDECAR_NAME,
     Sidecar,
@@ -49,16 +49,6 @@ DEFAULT_MAX_BYTES = 20 * 10**9
 
 #: How often a process that waits for another one's build says so, in seconds.
 WAIT_REPORT_S = 1.0
-
-#: Files that tell people, backup programs and git what the folder is.
-_LABELS = {
-    "README": "Engines built by pytest-trt. Everything here is made anew when it is missing:\n"
-    "delete what you like, or run `pytest-trt cache clear`.\n",
-    "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# Written by pytest-trt.\n",
-    ".gitignore": "*\n",
-}
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_PARTS = ("engines", "building", "locks", "references")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +88,7 @@ class EngineCache:
         self.root = root
         self.folder = root / LAYOUT
         self.max_bytes = max_bytes
-        self.writable = _prepare(self.folder)
+        self.writable = prepare(self.folder)
         # Where a cache that cannot be written stages: removed with this object.
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         # Entries that this process has verified, with what their files looked like then.
@@ -240,9 +230,9 @@ class EngineCache:
                 fix="run the command as the user who owns it.",
             )
         engines = len(list(self._folders()))
-        for part in _PARTS:
+        for part in PARTS:
             shutil.rmtree(self.folder / part, ignore_errors=True)
-        _prepare(self.folder)
+        prepare(self.folder)
         return engines
 
     def _folders(self) -> list[Path]:
@@ -281,25 +271,6 @@ def entry_name(model_name: str, precision: str, arch: str, key_digest: str) -> s
     return f"{stem}-{precision}-{arch}-{key_digest[:20]}"
 
 
-@contextlib.contextmanager
-def out_of_space_explained(root: Path) -> Iterator[None]:
-    """Turn "no space left" into an error that says where, and what to do.
-
-    Raises:
-        CacheError: In place of an `OSError` for a full disk or an exhausted quota.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise CacheError(
-            f"no space left for the engine cache {root} ({error.strerror}).",
-            fix="free space there, run `pytest-trt cache clear`, or put the cache elsewhere with "
-            "--trt-cache-dir.",
-        ) from error
-
-
 def _stamps(folder: Path, sidecar: Sidecar) -> tuple[object, ...] | None:
     """What tells an untouched file from a changed one: a write moves its change time."""
     try:
@@ -313,46 +284,3 @@ def _size_bytes(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.iterdir())
-
-
-def _prepare(folder: Path) -> bool:
-    """Make the cache's folders, private to the user, and return whether they can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _check_private(folder)
-        for part in _PARTS:
-            (folder / part).mkdir(exist_ok=True, mode=0o700)
-        parts = [folder, *(folder / part for part in _PARTS)]
-        if not all(os.access(part, os.W_OK | os.X_OK) for part in parts):
-            return False
-        for name, text in _LABELS.items():
-            if not (folder / name).exists():
-                (folder / name).write_text(text)
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            with out_of_space_explained(folder.parent):
-                raise
-        raise CacheError(
-            f"the engine cache {folder} cannot be made: {error.strerror} ({error.filename}).",
-            fix="name a folder that you can write with --trt-cache-dir.",
-        ) from error
-    return True
-
-
-def _check_private(folder: Path) -> None:
-    """Refuse a folder that others could put plans into: a plan is native code that is run."""
-    if os.name != "posix":
-        return
-    status = folder.stat()
-    if status.st_uid not in (os.geteuid(), 0):
-        raise CacheError(
-            f"the engine cache {folder} belongs to user {status.st_uid}, not to you "
-            f"({os.geteuid()}); engines are native code, so only your own are loaded.",
-            fix="name a folder of your own with --trt-cache-dir.",
-        )
-    if status.st_mode & 0o022:
-        raise CacheError(
-            f"the engine cache {folder} can be written by others (mode "
-            f"{status.st_mode & 0o777:o}); engines are native code, so that is refused.",
-            fix=f"chmod 700 {folder}",
-        )

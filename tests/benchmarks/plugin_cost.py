@@ -11,7 +11,10 @@ work on the machine moves it less than wall time. "added" is the median of the d
 neighbouring runs, over the median run without; the range is its 95% confidence interval (order
 statistics), and least/least compares the quickest run of each side.
 
-Run: python tests/benchmarks/plugin_cost.py [--rounds 25]
+Where other work makes these figures jump, `--instructions` counts the instructions of one process
+of each kind under valgrind instead. They are not time, but come out the same every time.
+
+Run: python tests/benchmarks/plugin_cost.py [--rounds 25] [--instructions]
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import argparse
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -41,21 +45,29 @@ print(json.dumps([pytest_s, plugin_s, new]))
 """
 
 _ROOT = Path(__file__).parents[2]
+_PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+_PLUGIN = "pytest_trt.plugin"
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: Path, plugins: str = "") -> dict[str, str]:
+    """Return an environment with these plugins alone, and bytecode kept below a folder."""
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path}
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path}
+    # Not `-p trt`: that would make one side alone look through all installed entry points.
+    environment["PYTEST_PLUGINS"] = plugins
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**environment, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
 
 
-def _imports(rounds: int) -> None:
+def _imports(rounds: int, environment: dict[str, str]) -> None:
     pytest_ms, plugin_ms, modules = [], [], []
-    for _ in range(rounds):
+    for number in range(rounds + 1):
         command = [sys.executable, "-c", _IMPORT]
-        out = subprocess.run(command, capture_output=True, check=True, env=_environment()).stdout
+        out = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
         pytest_s, plugin_s, modules = json.loads(out)
-        pytest_ms.append(pytest_s * 1000)
-        plugin_ms.append(plugin_s * 1000)
+        if number:  # the first process wrote the bytecode
+            pytest_ms.append(pytest_s * 1000)
+            plugin_ms.append(plugin_s * 1000)
     shares = [plugin / host for plugin, host in zip(plugin_ms, pytest_ms, strict=True)]
     print(f"{'import':<10}{'median ms':>11}{'least ms':>10}{'share of pytest':>17}")
     print(f"{'pytest':<10}{statistics.median(pytest_ms):>11.1f}{min(pytest_ms):>10.1f}")
@@ -74,10 +86,11 @@ def _project(folder: Path, files: int, tests: int) -> None:
         (folder / f"test_file_{i}.py").write_text(textwrap.dedent(body))
 
 
-def _cpu_s(folder: Path, plugin: str, *args: str) -> float:
+def _cpu_s(folder: Path, plugins: str, *args: str) -> float:
     """Return the CPU seconds of one pytest process."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", plugin, "-p", "no:cacheprovider", *args]
-    process = subprocess.Popen(command, cwd=folder, env=_environment(), stdout=subprocess.DEVNULL)
+    command = [*_PYTEST, *args]
+    environment = _environment(folder.parent, plugins)
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -99,10 +112,10 @@ def _interval(values: list[float]) -> tuple[float, float]:
 def _compare(folder: Path, title: str, rounds: int, *args: str) -> None:
     with_s, without_s = [], []
     for number in range(rounds + 1):
-        pair = [("no:trt", without_s), ("trt", with_s)]
+        pair = [("", without_s), (_PLUGIN, with_s)]
         # Each side goes first as often as the other.
-        for plugin, times in pair if number % 2 else reversed(pair):
-            times.append(_cpu_s(folder, plugin, *args))
+        for plugins, times in pair if number % 2 else reversed(pair):
+            times.append(_cpu_s(folder, plugins, *args))
     # The first round writes bytecode and fills the file cache.
     with_s, without_s = with_s[1:], without_s[1:]
     base = statistics.median(without_s)
@@ -115,23 +128,58 @@ def _compare(folder: Path, title: str, rounds: int, *args: str) -> None:
     )
 
 
+def _instructions(folder: Path, plugins: str, *args: str) -> int:
+    """Return the machine instructions that one pytest process executes, in user space."""
+    valgrind = [
+        "valgrind",
+        "--tool=cachegrind",
+        "--cache-sim=no",
+        "--cachegrind-out-file=/dev/null",
+    ]
+    environment = {**_environment(folder.parent, plugins), "PYTHONHASHSEED": "0"}
+    result = subprocess.run(
+        [*valgrind, *_PYTEST, *args], cwd=folder, env=environment, capture_output=True
+    )
+    found = re.search(r"I\s+refs:\s+([\d,]+)", result.stderr.decode())
+    if result.returncode or not found:
+        raise SystemExit(result.stderr.decode())
+    return int(found[1].replace(",", ""))
+
+
+def _count(folder: Path, title: str, *args: str) -> None:
+    _cpu_s(folder, _PLUGIN, *args)  # writes the bytecode
+    without, with_it = (_instructions(folder, plugins, *args) for plugins in ("", _PLUGIN))
+    print(f"{title:<24}{without / 1e6:>12.0f}{with_it / 1e6:>12.0f}{with_it / without - 1:>9.1%}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=25)
-    rounds = parser.parse_args().rounds
-    _imports(rounds)
-    print(
-        f"{'1,000 tests':<24}{'without ms':>12}{'with ms':>12}{'added':>9}{'95% interval':>18}"
-        f"{'least/least':>13}"
-    )
+    parser.add_argument("--instructions", action="store_true")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     with tempfile.TemporaryDirectory() as temporary:
         one, many = Path(temporary) / "one", Path(temporary) / "many"
         _project(one, files=1, tests=1000)
         _project(many, files=100, tests=10)
-        _compare(one, "collect 1 x 1000", rounds, "--collect-only")
-        _compare(many, "collect 100 x 10", rounds, "--collect-only")
-        _compare(one, "run 1 x 1000", rounds)
-        _compare(many, "run 100 x 10", rounds)
+        cases = (
+            (one, "collect 1 x 1000", "--collect-only"),
+            (many, "collect 100 x 10", "--collect-only"),
+            (one, "run 1 x 1000"),
+            (many, "run 100 x 10"),
+        )
+        if arguments.instructions:
+            print(f"{'million instructions':<24}{'without':>12}{'with':>12}{'added':>9}")
+            for case in cases:
+                _count(*case)
+            return
+        _imports(rounds, _environment(Path(temporary)))
+        print(
+            f"{'1,000 tests':<24}{'without ms':>12}{'with ms':>12}{'added':>9}{'95% interval':>18}"
+            f"{'least/least':>13}"
+        )
+        for folder, title, *args in cases:
+            _compare(folder, title, rounds, *args)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""The cache's folder: made private, labelled, and refused where others could write to it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_trt.errors import CacheError
+
+#: The folders in it.
+PARTS = ("engines", "building", "locks", "references")
+
+#: Files that tell people, backup programs and git what the folder is.
+_LABELS = {
+    "README": "Engines built by pytest-trt. Everything here is made anew when it is missing:\n"
+    "delete what you like, or run `pytest-trt cache clear`.\n",
+    "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# Written by pytest-trt.\n",
+    ".gitignore": "*\n",
+}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def prepare(folder: Path) -> bool:
+    """Make the cache's folders, private to the user, and return whether they can be written.
+
+    Raises:
+        CacheError: It cannot be made, belongs to somebody else, or others can write to it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_private(folder)
+        for part in PARTS:
+            (folder / part).mkdir(exist_ok=True, mode=0o700)
+        parts = [folder, *(folder / part for part in PARTS)]
+        if not all(os.access(part, os.W_OK | os.X_OK) for part in parts):
+            return False
+        for name, text in _LABELS.items():
+            if not (folder / name).exists():
+                (folder / name).write_text(text)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            with out_of_space_explained(folder.parent):
+                raise
+        raise CacheError(
+            f"the engine cache {folder} cannot be made: {error.strerror} ({error.filename}).",
+            fix="name a folder that you can write with --trt-cache-dir.",
+        ) from error
+    return True
+
+
+def _check_private(folder: Path) -> None:
+    """Refuse a folder that others could put plans into: a plan is native code that is run."""
+    if os.name != "posix":
+        return
+    status = folder.stat()
+    if status.st_uid not in (os.geteuid(), 0):
+        raise CacheError(
+            f"the engine cache {folder} belongs to user {status.st_uid}, not to you "
+            f"({os.geteuid()}); engines are native code, so only your own are loaded.",
+            fix="name a folder of your own with --trt-cache-dir.",
+        )
+    if status.st_mode & 0o022:
+        raise CacheError(
+            f"the engine cache {folder} can be written by others (mode "
+            f"{status.st_mode & 0o777:o}); engines are native code, so that is refused.",
+            fix=f"chmod 700 {folder}",
+        )
+
+
+@contextlib.contextmanager
+def out_of_space_explained(root: Path) -> Iterator[None]:
+    """Turn "no space left" into an error that says where, and what to do.
+
+    Raises:
+        CacheError: In place of an `OSError` for a full disk or an exhausted quota.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise CacheError(
+            f"no space left for the engine cache {root} ({error.strerror}).",
+            fix="free space there, run `pytest-trt cache clear`, or put the cache elsewhere with "
+            "--trt-cache-dir.",
+        ) from error
