@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from pytest_trt.backends.converting import (
     verify_types,
 )
 from pytest_trt.engine.spec import OptionValue
-from pytest_trt.errors import ConfigurationError, EngineBuildError
-from pytest_trt.model import OnnxModel, Tensors, graph
+from pytest_trt.errors import ConfigurationError, EngineBuildError, InputError
+from pytest_trt.model import OnnxModel, Tensors, check_inputs, graph
 
 #: Options of the conversion, by what they mean.
 INT8_OPTIONS: Mapping[str, str] = {
@@ -34,6 +35,11 @@ INT8_OPTIONS: Mapping[str, str] = {
 
 #: Operators that gain from INT8 arithmetic; quantising others costs accuracy and buys nothing.
 _INT8_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+_CALIBRATION_FIX = (
+    "give representative inputs that the model takes: override the trt_calibration fixture with "
+    "real data."
+)
 
 #: Per-channel scales need the `axis` attribute of QuantizeLinear.
 _INT8_OPSET = 13
@@ -63,16 +69,17 @@ def to_int8(
             quantised dynamically, or nothing in it could be quantised.
     """
     options = known_options(options or {}, INT8_OPTIONS)
-    proto = graph.load(model.path)
     if model.is_quantized:
-        graph.save(proto, output)
+        graph.save(graph.load(model.path), output)
         return Conversion(("the model is already quantised; its own Q/DQ nodes are kept",))
     refuse_dynamically_quantised(model, "int8")
     if not calibration:
         raise EngineBuildError(
             f"precision int8 of {model.path.name} needs calibration data, and there is none.",
-            fix="give representative inputs: override the `trt_inputs` fixture with real data.",
+            fix=_CALIBRATION_FIX,
         )
+    _check_calibration(model, calibration)
+    proto = graph.load(model.path)
     graph.modernise(proto)
     with (
         tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder,
@@ -81,7 +88,8 @@ def to_int8(
     ):
         prepared = _prepare(model, proto, Path(folder))
         del proto
-        _quantise(prepared, calibration, Path(folder) / "int8.onnx", options, qdq_weights)
+        with _calibrating(model):
+            _quantise(prepared, calibration, Path(folder) / "int8.onnx", options, qdq_weights)
         quantised = graph.load(Path(folder) / "int8.onnx")
     _require_quantised(model, quantised, options)
     with explained(model, "int8"):
@@ -146,6 +154,31 @@ def _quantise(
             "CalibStridedMinMax": 1,
         },
     )
+
+
+def _check_calibration(model: OnnxModel, calibration: Sequence[Tensors]) -> None:
+    for number, sample in enumerate(calibration):
+        try:
+            check_inputs(model.inputs, sample)
+        except InputError as error:
+            raise EngineBuildError(
+                f"sample {number} of the calibration data does not fit {model.path.name}: "
+                f"{error.message}",
+                fix=f"{error.fix} The trt_calibration fixture gives the samples.",
+            ) from error
+
+
+@contextlib.contextmanager
+def _calibrating(model: OnnxModel) -> Iterator[None]:
+    """Tell calibration inputs that the model does not take from operators that fail."""
+    try:
+        yield
+    except Exception as exc:  # ONNX Runtime's exceptions share no base class but this
+        if "while running" not in str(exc):
+            raise
+        raise EngineBuildError(
+            f"{model.path.name} does not run on its calibration inputs: {exc}", fix=_CALIBRATION_FIX
+        ) from exc
 
 
 def _method(quantization: Any, options: Mapping[str, OptionValue]) -> Any:
