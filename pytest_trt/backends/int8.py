@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import onnx.version_converter
 
 from pytest_trt.backends.converting import (
     Conversion,
@@ -20,6 +17,7 @@ from pytest_trt.backends.converting import (
     refuse_dynamically_quantised,
     verify_types,
 )
+from pytest_trt.backends.int8_preparation import import_quantization, prepare
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import ConfigurationError, EngineBuildError, InputError
 from pytest_trt.model import OnnxModel, Tensors, check_inputs, graph
@@ -40,9 +38,6 @@ _CALIBRATION_FIX = (
     "give representative inputs that the model takes: override the trt_calibration fixture with "
     "real data."
 )
-
-#: Per-channel scales need the `axis` attribute of QuantizeLinear.
-_INT8_OPSET = 13
 
 
 def to_int8(
@@ -86,7 +81,7 @@ def to_int8(
         captured() as said,
         explained(model, "int8"),
     ):
-        prepared = _prepare(model, proto, Path(folder))
+        prepared = prepare(proto, model.opset, Path(folder))
         del proto
         with _calibrating(model):
             _quantise(prepared, calibration, Path(folder) / "int8.onnx", options, qdq_weights)
@@ -100,23 +95,6 @@ def to_int8(
     return Conversion(tuple(said))
 
 
-def _prepare(model: OnnxModel, proto: Any, folder: Path) -> Path:
-    """Fold constants and batch normalisations, which quantisation would else freeze in float32."""
-    if model.opset < _INT8_OPSET:
-        proto = onnx.version_converter.convert_version(proto, _INT8_OPSET)
-    shape_inference: Any = importlib.import_module("onnxruntime.quantization.shape_inference")
-    source, prepared = folder / "source.onnx", folder / "prepared.onnx"
-    graph.save(proto, source)
-    shape_inference.quant_pre_process(
-        str(source),
-        str(prepared),
-        skip_symbolic_shape=True,
-        save_as_external_data=model.size_bytes > graph.INLINE_LIMIT_BYTES,
-        all_tensors_to_one_file=True,
-    )
-    return prepared
-
-
 def _quantise(
     source: Path,
     calibration: Sequence[Tensors],
@@ -124,7 +102,7 @@ def _quantise(
     options: Mapping[str, OptionValue],
     qdq_weights: bool,
 ) -> None:
-    quantization: Any = importlib.import_module("onnxruntime.quantization")
+    quantization = import_quantization()
     blocked = set(listed(options.get("op_block_list")))
     op_types = [op for op in listed(options.get("op_types")) or _INT8_OPS if op not in blocked]
     quantization.quantize_static(
@@ -138,8 +116,7 @@ def _quantise(
         op_types_to_quantize=op_types,
         nodes_to_exclude=listed(options.get("node_block_list")),
         calibrate_method=_method(quantization, options),
-        use_external_data_format=source.stat().st_size > graph.INLINE_LIMIT_BYTES
-        or any(source.parent.glob("prepared*.data")),
+        use_external_data_format=(source.parent / f"{source.name}.data").exists(),
         # TensorRT takes symmetric INT8 only, and no INT32 bias behind a DequantizeLinear.
         extra_options={
             "ActivationSymmetric": True,
@@ -197,7 +174,7 @@ def _method(quantization: Any, options: Mapping[str, OptionValue]) -> Any:
 
 def _reader(calibration: Sequence[Tensors]) -> Any:
     """Return a CalibrationDataReader over samples in memory, readable in ranges."""
-    base: Any = importlib.import_module("onnxruntime.quantization").CalibrationDataReader
+    base: Any = import_quantization().CalibrationDataReader
 
     class MemoryReader(base):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -1,0 +1,66 @@
+"""What comes before ONNX Runtime's static quantisation: its import, and a model made ready."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import onnx.version_converter
+
+from pytest_trt.model import graph
+
+#: Per-channel scales need the `axis` attribute of QuantizeLinear.
+_INT8_OPSET = 13
+
+_SYMBOLIC_SHAPES = "onnxruntime.tools.symbolic_shape_infer"
+
+
+def import_quantization() -> Any:
+    """Return `onnxruntime.quantization`, also where sympy is absent.
+
+    Up to ONNX Runtime 1.23 its import runs that of symbolic shape inference, which needs sympy.
+    Nothing here infers shapes that way, so an empty module may stand in while it is imported.
+    """
+    try:
+        return importlib.import_module("onnxruntime.quantization")
+    except ModuleNotFoundError as exc:
+        if exc.name != "sympy":
+            raise
+    stand_in: Any = ModuleType(_SYMBOLIC_SHAPES)
+    stand_in.SymbolicShapeInference = None
+    sys.modules[_SYMBOLIC_SHAPES] = stand_in
+    try:
+        return importlib.import_module("onnxruntime.quantization")
+    finally:
+        del sys.modules[_SYMBOLIC_SHAPES]
+
+
+def prepare(proto: Any, opset: int, folder: Path) -> Path:
+    """Fold constants and batch normalisations, which quantisation would else freeze in float32.
+
+    Args:
+        proto: A model with its weights, which may be moved out of it.
+        opset: The model's version of the default operator set.
+        folder: An empty folder for what is written.
+
+    Returns:
+        The prepared model; weights that one file cannot hold are in `<name>.data` beside it.
+    """
+    if opset < _INT8_OPSET:
+        proto = onnx.version_converter.convert_version(proto, _INT8_OPSET)
+    source, prepared = folder / "source.onnx", folder / "prepared.onnx"
+    graph.save(proto, source)
+    runtime: Any = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(prepared)
+    if (folder / f"{source.name}.data").exists():
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", f"{prepared.name}.data"
+        )
+    runtime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    return prepared
