@@ -150,6 +150,7 @@ def build(
             options=for_builder,
             compute_capabilities=compute_capabilities,
             control_flow=_control_flow(request.model),
+            opset=request.model.opset,
         )
         log_tail = build_plan(trt, plan, request.progress)
     finally:

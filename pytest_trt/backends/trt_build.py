@@ -22,6 +22,11 @@ from pytest_trt.model.profiles import example_profiles
 #: A model made of one unknown operator has as many errors as nodes.
 _PARSER_ERRORS = 4
 
+#: The newest opset of the oldest TensorRT that is supported, 8.6. It reads later operators as the
+#: ones that it knows, so what it complains about is not the cause.
+#: Source: NVIDIA's table of ONNX operators, "TensorRT 8.6 supports operators up to Opset 17".
+_OLDEST_KNOWS_OPSET = 17
+
 #: The source file of an assertion that TensorRT-RTX 1.7 stops at in models with many branches
 #: (seen with 12 and 25 If nodes); the text of the assertion means nothing outside NVIDIA.
 _CONTROL_FLOW_ASSERTION = "graphScope.cpp"
@@ -42,6 +47,7 @@ class BuildPlan:
         options: Builder options by name.
         compute_capabilities: Members of ComputeCapability to build for; empty for TensorRT.
         control_flow: The model's control flow as messages name it: "25 If".
+        opset: The model's version of the default operator set.
     """
 
     version: str
@@ -54,6 +60,7 @@ class BuildPlan:
     options: Mapping[str, OptionValue] | None = None
     compute_capabilities: Sequence[str] = ()
     control_flow: Sequence[str] = ()
+    opset: int = 0
 
 
 def has_weak_types(trt: Any) -> bool:
@@ -130,20 +137,29 @@ def _refused(errors: Sequence[Any], plan: BuildPlan, tail: LogTail) -> EngineBui
     shown = [_told(error) for error in errors[:_PARSER_ERRORS]]
     if len(errors) > len(shown):
         shown.append(f"and {len(errors) - len(shown)} more nodes")
-    operators = {getattr(error, "node_operator", str)() for error in errors}
-    fix = "export the model without what it names, or build a plugin for it."
-    if operators & set(DYNAMIC_QUANTIZERS):
-        fix = (
-            "the model is quantised dynamically, which the parser does not take: give the float32 "
-            'model that it was made from, with precision="int8" or "fp16".'
-        )
     return EngineBuildError(
         f"{plan.version} cannot parse {plan.model_name}: "
         f"{'; '.join(shown) or 'the parser gives no reason'}",
-        fix=fix,
+        fix=_parser_fix(errors, plan),
         # What the parser logs are the same errors again, at six lines each.
         log_tail=() if shown else tail.lines,
     )
+
+
+def _parser_fix(errors: Sequence[Any], plan: BuildPlan) -> str:
+    operators = {getattr(error, "node_operator", str)() for error in errors}
+    if operators & set(DYNAMIC_QUANTIZERS):
+        return (
+            "the model is quantised dynamically, which the parser does not take: give the float32 "
+            'model that it was made from, with precision="int8" or "fp16".'
+        )
+    fix = "export the model without what it names, or build a plugin for it."
+    if plan.opset > _OLDEST_KNOWS_OPSET:
+        return (
+            f"this model has opset {plan.opset}; TensorRT 8.6 knows up to {_OLDEST_KNOWS_OPSET}: "
+            f"export it with opset_version={_OLDEST_KNOWS_OPSET}. Where that does not help, {fix}"
+        )
+    return fix
 
 
 def _told(error: Any) -> str:

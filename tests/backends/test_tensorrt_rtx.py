@@ -210,16 +210,26 @@ def test_several_profiles_build(models: Mapping[str, OnnxModel], tmp_path: Path)
     build(models["conv"], tmp_path, EngineSpec(profiles=(IMAGES, large)))
 
 
-def test_an_unknown_operator_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("opset", "advice"),
+    [
+        (17, "export the model without what it names"),
+        (18, "this model has opset 18; TensorRT 8.6 knows up to 17: export it with opset_version="),
+    ],
+)
+def test_an_unknown_operator_is_named(opset: int, advice: str, tmp_path: Path) -> None:
     proto = networks.model(
         [helper.make_node("Frobnicate", ["x"], ["y"], name="frob", domain="acme")],
         [networks.value("x", [2])],
         [networks.value("y", [2])],
+        opset=opset,
     )
     proto.opset_import.append(helper.make_opsetid("acme", 1))
     model = networks.saved(proto, tmp_path / "m.onnx")
-    with pytest.raises(EngineBuildError, match=r"cannot parse m\.onnx: node 'frob' \(Frobnicate\)"):
+    unknown = r"cannot parse m\.onnx: node 'frob' \(Frobnicate\)"
+    with pytest.raises(EngineBuildError, match=unknown) as caught:
         build(model, tmp_path, EngineSpec())
+    assert caught.value.fix.startswith(advice)
 
 
 def test_a_model_without_outputs_is_refused(tmp_path: Path) -> None:
