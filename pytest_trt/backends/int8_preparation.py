@@ -15,27 +15,27 @@ from pytest_trt.model import graph
 #: Per-channel scales need the `axis` attribute of QuantizeLinear.
 _INT8_OPSET = 13
 
-_SYMBOLIC_SHAPES = "onnxruntime.tools.symbolic_shape_infer"
+_UNUSED = "onnxruntime.quantization.shape_inference"
 
 
 def import_quantization() -> Any:
     """Return `onnxruntime.quantization`, also where sympy is absent.
 
-    Up to ONNX Runtime 1.23 its import runs that of symbolic shape inference, which needs sympy.
-    Nothing here infers shapes that way, so an empty module may stand in while it is imported.
+    Up to ONNX Runtime 1.23 it imports its own preparation of models, and that imports sympy.
+    `prepare` does that work here, so an empty module may stand in during the import.
     """
     try:
         return importlib.import_module("onnxruntime.quantization")
     except ModuleNotFoundError as exc:
         if exc.name != "sympy":
             raise
-    stand_in: Any = ModuleType(_SYMBOLIC_SHAPES)
-    stand_in.SymbolicShapeInference = None
-    sys.modules[_SYMBOLIC_SHAPES] = stand_in
+    stand_in: Any = ModuleType(_UNUSED)
+    stand_in.quant_pre_process = None
+    sys.modules[_UNUSED] = stand_in
     try:
         return importlib.import_module("onnxruntime.quantization")
     finally:
-        del sys.modules[_SYMBOLIC_SHAPES]
+        del sys.modules[_UNUSED]
 
 
 def prepare(proto: Any, opset: int, folder: Path) -> Path:
