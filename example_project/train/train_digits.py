@@ -92,9 +92,8 @@ def main() -> None:
         predicted = model(torch.from_numpy(test_x))[0].argmax(-1).numpy()
     print(f"held-out accuracy: {np.mean(predicted == test_y):.4f} of {len(test_y)}")
 
-    batch = torch.export.Dim("batch")
     example = {"image": torch.from_numpy(test_x[:2])}
-    export(model, example, ["logits", "probs"], {"image": {0: batch}}, "digits")
+    export(model, example, ["logits", "probs"], {"image": {0: "batch"}}, "digits")
     np.savez_compressed(
         ROOT / "data" / "digits.npz",
         images=test_x[:256],
