@@ -34,6 +34,12 @@ INT8_OPTIONS: Mapping[str, str] = {
 #: Operators that gain from INT8 arithmetic; quantising others costs accuracy and buys nothing.
 _INT8_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
+#: Operators whose results stay float32, as NVIDIA's guide to placing Q/DQ nodes asks by default:
+#: what takes a result quantises it again only if it computes in INT8. One range for all columns of
+#: a transformer's results costs it most of its accuracy. A convolution's result is quantised, as
+#: ONNX Runtime has INT8 convolutions with INT8 results only.
+_FLOAT_RESULTS = ("Gemm", "MatMul")
+
 _CALIBRATION_FIX = (
     "give representative inputs that the model takes: override the trt_calibration fixture with "
     "real data."
@@ -126,6 +132,7 @@ def _quantise(
             # also fails on the row biases [1, n] that MatMul and Add are fused into.
             "QDQDisableWeightAdjustForInt32Bias": True,
             "DedicatedQDQPair": True,
+            "OpTypesToExcludeOutputQuantization": list(_FLOAT_RESULTS),
             "AddQDQPairToWeight": qdq_weights,
             # One sample at a time: the histogram methods cannot stack samples of unequal shapes.
             "CalibStridedMinMax": 1,
