@@ -88,10 +88,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Check the markers of a test, and multiply it by architecture, precision and shape."""
-    keywords = metafunc.definition.keywords
-    if any(name in keywords for name in MARKER_LINES) or any(
-        name.startswith("trt_") for name in metafunc.fixturenames
-    ):
+    # Any name that begins so, not the known ones only: a misspelt marker must not go unnoticed.
+    names = (*metafunc.fixturenames, *(mark.name for mark in metafunc.definition.iter_markers()))
+    if any(name.startswith("trt_") for name in names):
         from pytest_trt.plugin.parametrize import parametrize
 
         parametrize(metafunc, run_of(metafunc.config))
@@ -121,10 +120,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     # Markers are keywords too, and looking there first is quicker for the many without one.
     if "trt_consistency" not in item.keywords or not item.get_closest_marker("trt_consistency"):
         return (yield)
-    from pytest_trt.plugin.verdict import conclude, told_beside
+    from pytest_trt.plugin.consistency import ConsistencyFailure
+    from pytest_trt.plugin.verdict import conclude, conclude_skipped, told_beside
 
     try:
         result = yield
+    except ConsistencyFailure:  # told already
+        raise
+    except pytest.skip.Exception:
+        conclude_skipped(item)
+        raise
     except (Exception, pytest.fail.Exception):
         told_beside(item)
         raise

@@ -5,21 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import pytest
+
 from pytest_trt.accuracy import Comparison, compare_outputs, explain, resolve_tolerances
 from pytest_trt.engine import Engine
 from pytest_trt.model import Tensors
 from pytest_trt.plugin.markers import ConsistencyMarker
 from pytest_trt.report.record import ConsistencyRecord, Verdict
 
-#: Failing runs of one test that are explained in full; the others are counted.
-_EXPLAINED_RUNS = 3
+
+class ConsistencyFailure(pytest.fail.Exception, AssertionError):
+    """A consistency check that does not pass.
+
+    It is shown by its text alone, as pytest.fail shows one, and is an AssertionError to whoever
+    asks, such as `xfail(raises=AssertionError)`.
+    """
+
+    __module__ = "pytest_trt"  # how it is called in pytest's summary
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
     engine: Engine
     shapes: str
+    where: str
     comparison: Comparison
+
+    @property
+    def used(self) -> float:
+        """The largest share of a tolerance that any output used."""
+        return max((output.used or 0.0 for output in self.comparison.outputs), default=0.0)
 
 
 class ConsistencyCheck:
@@ -29,6 +44,8 @@ class ConsistencyCheck:
         marker: The test's tolerances.
         ini: Tolerances by precision from the ini file.
         reference: Gives the reference outputs for inputs.
+        fail_at_once: Whether the first run that does not pass raises where it is called, for a
+            debugger to stop there; otherwise all runs are judged together when the test is over.
     """
 
     def __init__(
@@ -36,18 +53,28 @@ class ConsistencyCheck:
         marker: ConsistencyMarker,
         ini: Mapping[str, Mapping[str, object]],
         reference: Callable[[Tensors], Tensors],
+        *,
+        fail_at_once: bool = False,
     ) -> None:
         self._marker = marker
         self._ini = ini
         self._reference = reference
+        self._fail_at_once = fail_at_once
         self._runs: list[_Run] = []
 
-    def observe(self, engine: Engine, inputs: Tensors, outputs: Tensors) -> None:
+    def observe(self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
         """Compare one run.
 
+        Args:
+            engine: What ran.
+            inputs: What it was given.
+            outputs: What it returned.
+            where: The line that ran it.
+
         Raises:
-            ConfigurationError: The marker names an output that the model does not have.
+            ConsistencyFailure: It does not pass, and that is to be said at once.
         """
+        __tracebackhide__ = True
         tolerances = resolve_tolerances(
             engine.model.outputs,
             precision=engine.spec.precision,
@@ -57,12 +84,14 @@ class ConsistencyCheck:
         )
         comparison = compare_outputs(outputs, self._reference(inputs), tolerances)
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
-        self._runs.append(_Run(engine, shapes, comparison))
+        self._runs.append(_Run(engine, shapes, where, comparison))
+        if self._fail_at_once and not comparison.passed:
+            raise ConsistencyFailure(self.failure() or "", pytrace=True)
 
     @property
-    def runs(self) -> int:
-        """How many runs were compared so far."""
-        return len(self._runs)
+    def has_failed(self) -> bool:
+        """Whether a run was compared that does not pass."""
+        return any(not run.comparison.passed for run in self._runs)
 
     def records(self) -> list[ConsistencyRecord]:
         """Return what was found, one record per engine that ran."""
@@ -72,33 +101,44 @@ class ConsistencyCheck:
         return [_record(runs) for runs in by_engine.values()]
 
     def failure(self) -> str | None:
-        """Return why the test fails, or None when every run passed."""
+        """Return why the test fails, or None when every run passed.
+
+        The run that is furthest off is told in full, the other ones that fail in a line each.
+        """
         if not self._runs:
             return (
                 "trt_consistency compared nothing: the test never called trt_session.run, so it "
                 "cannot fail.\nFix: run the engine through the trt_session fixture "
                 "(`trt_session.run(inputs)`), or remove the marker."
             )
-        failed = [(i, run) for i, run in enumerate(self._runs, 1) if not run.comparison.passed]
+        failed = [run for run in self._runs if not run.comparison.passed]
         if not failed:
             return None
-        lines = []
-        for number, run in failed[:_EXPLAINED_RUNS]:
-            engine = run.engine
-            subject = f"{engine.model.path.name} in {engine.spec.precision} on {engine.target.arch}"
-            first, *others = explain(
-                run.comparison, subject=subject, precision=engine.spec.precision
-            )
-            lines += [first, self._circumstances(number, run), *others, ""]
-        if len(failed) > _EXPLAINED_RUNS:
-            lines.append(f"... and {len(failed) - _EXPLAINED_RUNS} more failing runs.")
-        if len(self._runs) > len(failed):
-            lines.append(f"{len(self._runs) - len(failed)} of {len(self._runs)} runs passed.")
-        return "\n".join(lines).rstrip()
+        worst = max(failed, key=lambda run: run.used)
+        engine = worst.engine
+        headline, *body = explain(
+            worst.comparison, subject=_named(engine), precision=engine.spec.precision
+        )
+        others = [self._in_short(run) for run in failed if run is not worst]
+        passed = len(self._runs) - len(failed)
+        if others or passed:
+            others.append(f"  {passed} of {len(self._runs)} runs passed")
+        fix = [body.pop()] if body and body[-1].startswith("Fix: ") else []
+        return "\n".join([headline, f"  {self._circumstances(worst)}", *body, *others, *fix])
 
-    def _circumstances(self, number: int, run: _Run) -> str:
-        which = f"run {number} of {len(self._runs)}, " if len(self._runs) > 1 else ""
-        return f"  {which}inputs {run.shapes}, {run.engine.toolchain}"
+    def _in_short(self, run: _Run) -> str:
+        worst = max(run.comparison.outputs, key=lambda output: output.used or 0.0, default=None)
+        what = f"{worst.name} at {worst.used:.3g}x its tolerance" if worst else "no output"
+        return f"  fails too: {self._circumstances(run)}: {what}"
+
+    def _circumstances(self, run: _Run) -> str:
+        number = self._runs.index(run) + 1
+        which = f"run {number} of {len(self._runs)} at {run.where}"
+        return f"{which}, inputs {run.shapes}, {run.engine.toolchain}"
+
+
+def _named(engine: Engine) -> str:
+    return f"{engine.model.path.name} in {engine.spec.precision} on {engine.target.arch}"
 
 
 def _record(runs: list[_Run]) -> ConsistencyRecord:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SEEDED_CALIBRATION_SAMPLES = 8
 
 _SEEDED_CALIBRATION_REMARK = (
-    "int8 was calibrated on seeded inputs, which say nothing of real data: override the "
+    "{} was calibrated for int8 on seeded inputs, which say nothing of real data: override the "
     "trt_calibration fixture with some."
 )
 
@@ -86,7 +86,8 @@ def trt_calibration(
     request: pytest.FixtureRequest, _trt_subject: Subject
 ) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
     """Inputs that int8 engines are calibrated on; override it to give real data."""
-    state_of(request.node).remarks.append(_SEEDED_CALIBRATION_REMARK)
+    name = _trt_subject.marker.model.name
+    state_of(request.node).remark(_SEEDED_CALIBRATION_REMARK.format(name))
     with _clear_errors():
         samples = range(_SEEDED_CALIBRATION_SAMPLES)
         return [_trt_subject.seeded("opt", sample=sample) for sample in samples]

@@ -7,6 +7,7 @@ the test, and not a surprise after minutes of building.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_trt.errors import ConfigurationError
+from pytest_trt.plugin.marker_lines import MARKER_LINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ def read_model_marker(item: pytest.Item) -> ModelMarker | None:
     """Return what the `trt_model` markers of a test say, or None when there are none.
 
     Markers of the test, its class and its module add up: the closest one that gives a keyword
-    decides it, so a test can ask for another precision without naming the model again. All is
-    checked that can be checked without reading the model.
+    decides it, so a test can ask for another precision without naming the model again. One that
+    names a model starts anew: profiles and ranges of another model would not fit it. All is checked
+    that can be checked without reading the model.
 
     Raises:
         ConfigurationError: Something in a marker is unknown, has the wrong type, or is not there.
@@ -74,7 +77,8 @@ def read_model_marker(item: pytest.Item) -> ModelMarker | None:
     known = [entry.name for entry in fields(ModelMarker)]
     given: dict[str, Any] = {}
     for mark in reversed(marks):
-        given.update(_keywords(mark, known, positional="model"))
+        keywords = _keywords(mark, known, positional="model")
+        given = keywords if "model" in keywords else {**given, **keywords}
     if "model" not in given:
         raise ConfigurationError(
             "trt_model names no model.", fix='trt_model("models/classifier.onnx", ...)'
@@ -117,6 +121,22 @@ def read_consistency_marker(item: pytest.Item) -> ConsistencyMarker | None:
     return ConsistencyMarker(tolerance=given, outputs=outputs)
 
 
+def check_names(item: pytest.Item) -> None:
+    """Refuse a marker that looks like one of these and is none: it would check nothing.
+
+    Raises:
+        ConfigurationError: A marker begins with `trt_` and is unknown.
+    """
+    for mark in item.iter_markers():
+        if mark.name.startswith("trt_") and mark.name not in MARKER_LINES:
+            near = difflib.get_close_matches(mark.name, MARKER_LINES, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ConfigurationError(
+                f"there is no marker {mark.name!r}{hint}.",
+                fix=f"the markers are {', '.join(MARKER_LINES)}.",
+            )
+
+
 def _keywords(mark: pytest.Mark, known: list[str], positional: str | None = None) -> dict[str, Any]:
     given = dict(mark.kwargs)
     if len(mark.args) > (1 if positional else 0):
@@ -153,19 +173,22 @@ def _model_path(value: Any, test_file: Path) -> Path:
         raise ConfigurationError(
             f"trt_model was given {value!r} as a model.", fix="give the path of an ONNX file."
         )
-    path = test_file.parent / value
+    path = Path(os.path.normpath(test_file.parent / value))
+    if path.is_dir():
+        raise ConfigurationError(
+            f"{value} is a folder ({path}), not a model.", fix=f"name an ONNX file{_inside(path)}."
+        )
     if not path.is_file():
         raise ConfigurationError(
-            f"there is no model {value} ({path.absolute()}).",
-            fix=f"give its path relative to {test_file.parent}{_nearby(path)}.",
+            f"there is no model {value} ({path}).",
+            fix=f"give its path relative to {test_file.parent}{_inside(path.parent)}.",
         )
-    return path.absolute()
+    return path
 
 
-def _nearby(path: Path) -> str:
-    folder = path.parent
+def _inside(folder: Path) -> str:
     found = sorted(p.name for p in folder.glob("*.onnx")) if folder.is_dir() else []
-    return f"; that folder holds {', '.join(found[:5])}" if found else ""
+    return f"; {folder} holds {', '.join(found[:5])}" if found else ""
 
 
 def _precisions(value: Any) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class Option(NamedTuple):
         parse: Text to value; raises ValueError with what is expected.
         metavar: How the value is called in `--help`; None for a switch.
         ini_only: Whether there is no flag: the value is a table.
+        is_path: Whether it is a path, which an ini file gives relative to itself.
     """
 
     field: str
@@ -37,6 +38,7 @@ class Option(NamedTuple):
     parse: Callable[[str], object]
     metavar: str | None = None
     ini_only: bool = False
+    is_path: bool = False
 
     @property
     def flag(self) -> str:
@@ -117,6 +119,7 @@ OPTIONS = (
         "",
         _cache_dir,
         "DIR",
+        is_path=True,
     ),
     Option("cache_size", "cap on the cache; least recently used goes first", "20GB", _size, "SIZE"),
     Option(

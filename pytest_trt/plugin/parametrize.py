@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -13,6 +13,7 @@ from pytest_trt.model import Profile, TensorSpec, distinct_points, parse_profile
 from pytest_trt.plugin.markers import (
     ConsistencyMarker,
     ModelMarker,
+    check_names,
     read_consistency_marker,
     read_model_marker,
 )
@@ -28,10 +29,12 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
     """
     item = metafunc.definition
     try:
+        check_names(item)
         marker, consistency = read_model_marker(item), read_consistency_marker(item)
         if marker is not None:
             inputs, outputs = run.interface(marker.model)
             profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
+            _check_reference(marker, inputs, run)
             if consistency is not None:
                 _check_outputs(consistency, outputs, marker, run)
         elif consistency is not None:
@@ -45,6 +48,23 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
     if marker is not None:
         _multiply(metafunc, "trt_precision", marker.precision)
         _multiply(metafunc, "trt_shape", _points(profiles))
+
+
+def _check_reference(marker: ModelMarker, inputs: Sequence[TensorSpec], run: TrtRun) -> None:
+    if marker.reference is None:
+        return
+    wanted = {spec.name: spec.dtype for spec in run.interface(marker.reference)[0]}
+    given = {spec.name: spec.dtype for spec in inputs}
+    if wanted != given:
+        raise ConfigurationError(
+            f"the reference {marker.reference.name} takes {_listed(wanted)}, and the model "
+            f"{marker.model.name} takes {_listed(given)}: they cannot be given the same inputs.",
+            fix="name a reference with the model's own inputs.",
+        )
+
+
+def _listed(dtypes: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({dtype})" for name, dtype in dtypes.items()) or "nothing"
 
 
 def _check_outputs(

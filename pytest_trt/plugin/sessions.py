@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +13,14 @@ from pytest_trt.engine import Engine, Session
 from pytest_trt.errors import PytestTrtError
 from pytest_trt.model import OnnxModel, Tensors, check_inputs, select_profile
 
-#: Told about every run: the engine, what went in, what came out.
-Observer = Callable[[Engine, Tensors, Tensors], None]
+#: Told about every run: the engine, what went in, what came out, and the line that ran it.
+Observer = Callable[[Engine, Tensors, Tensors, str], None]
+
+
+def _calling_line() -> str:
+    """Return the line that called `run`, as "test_digits.py:12"."""
+    frame = sys._getframe(2)
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def _ending_at_the_caller(error: PytestTrtError) -> PytestTrtError:
@@ -39,6 +47,10 @@ class EngineSession:
         self._load = load
         self._observer = observer
 
+    def __repr__(self) -> str:
+        engine = self.engine
+        return f"<session of {engine.model.path.name} {engine.spec.precision} {engine.target.arch}>"
+
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output of the model for these inputs.
 
@@ -61,7 +73,7 @@ class EngineSession:
                 select_profile(spec.profiles, model.inputs, shapes)
             outputs = self._load(self.engine).run(inputs)
             if self._observer is not None:
-                self._observer(self.engine, inputs, outputs)
+                self._observer(self.engine, inputs, outputs, _calling_line())
         except PytestTrtError as error:
             raise _ending_at_the_caller(error) from None
         return outputs

@@ -60,6 +60,11 @@ def read_settings(config: pytest.Config) -> Settings:
         ini = config.getini(option.ini)
         text = flag if flag is not None else (ini or option.default)
         source = option.flag if flag is not None else f"{option.ini} in the ini file"
+        if option.is_path and text and flag is None:
+            # As pytest's own paths in ini files: relative to the file, wherever pytest is started.
+            text = (
+                config.rootpath / text if config.inipath is None else config.inipath.parent / text
+            )
         try:
             values[option.field] = option.parse(str(text))
         except ConfigurationError as error:

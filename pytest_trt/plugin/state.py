@@ -27,7 +27,7 @@ class TestState:
     Attributes:
         engines: Engines that it asked for.
         check: Its consistency check, once there is one.
-        remarks: What the reader of a failure should know of how it ran.
+        remarks: What whoever reads its result should know of how it ran.
         skipped: Why the plugin skipped it.
     """
 
@@ -38,6 +38,11 @@ class TestState:
         self.check: ConsistencyCheck | None = None
         self.remarks: list[str] = []
         self.skipped: str | None = None
+
+    def remark(self, text: str) -> None:
+        """Add a remark, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
 
 
 def settings_of(config: pytest.Config) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt.engine import Engine
+from pytest_trt.plugin.consistency import ConsistencyFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, Verdict
@@ -23,16 +24,22 @@ def conclude(item: pytest.Item) -> None:
     failure = _NEVER_RAN if check is None else check.failure()
     if failure is not None:
         remarks = "".join(f"\nnote: {remark}" for remark in state_of(item).remarks)
-        pytest.fail(failure + remarks, pytrace=False)
+        raise ConsistencyFailure(failure + remarks, pytrace=False)
+
+
+def conclude_skipped(item: pytest.Item) -> None:
+    """Fail a test that skips itself after a run that does not pass: it has been measured."""
+    __tracebackhide__ = True
+    check = state_of(item).check
+    if check is not None and check.has_failed:
+        conclude(item)
 
 
 def told_beside(item: pytest.Item) -> None:
     """Add what the check found to the report of a test that has failed for a reason of its own."""
     state = item.stash.get(TEST_KEY, None)
-    if state is not None and state.check is not None and state.check.runs:
-        failure = state.check.failure()
-        if failure is not None:
-            item.add_report_section("call", "trt consistency", failure)
+    if state is not None and state.check is not None and state.check.has_failed:
+        item.add_report_section("call", "trt consistency", state.check.failure() or "")
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -77,7 +77,9 @@ def test_batch_8_wrong_and_batch_1_right_fails(project, save, error: float, outc
     result = project.check(BATCHES, model='"models/tried.onnx", reference="models/right.onnx"')
     result.assert_outcomes(**{outcome: 1})
     if outcome == "failed":
-        result.stdout.fnmatch_lines(["*run 2 of 2*[[]8, 8[]]*", "1 of 2 runs passed."])
+        result.stdout.fnmatch_lines(
+            ["*run 2 of 2 at test_it.py:*[[]8, 8[]]*", "*1 of 2 runs passed"]
+        )
 
 
 def test_nothing_compared_fails(project) -> None:
@@ -107,7 +109,9 @@ def test_engine_of_a_factory_is_compared_too(project) -> None:
     )
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*in fp16*", "*run 2 of 2*", "1 of 2 runs passed."])
+    result.stdout.fnmatch_lines(
+        ["*in fp16*", "*run 2 of 2 at test_it.py:7*", "*1 of 2 runs passed"]
+    )
 
 
 def test_failure_of_the_test_itself_stays_its_own_and_the_check_is_told_beside(project) -> None:
@@ -118,6 +122,52 @@ def test_failure_of_the_test_itself_stays_its_own_and_the_check_is_told_beside(p
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*assert 1 == 2*", "*trt consistency*", "*linear.onnx in fp16*"])
+
+
+def test_skip_after_a_run_that_does_not_pass_is_no_way_out(project) -> None:
+    result = project.check(
+        'trt_session.run({"image": images})\npytest.skip("not today")',
+        model='"models/linear.onnx", precision="fp16"',
+        consistency=TIGHT,
+    )
+    result.assert_outcomes(failed=1)
+
+
+def test_skip_after_a_run_that_passes_is_left_a_skip(project) -> None:
+    body = 'trt_session.run({"image": images})\npytest.skip("not today")'
+    project.check(body).assert_outcomes(skipped=1)
+
+
+def test_run_on_no_rows_at_all_fails(project) -> None:
+    project.check('trt_session.run({"image": images[:0]})').assert_outcomes(failed=1)
+
+
+def test_worst_run_is_told_in_full_and_the_others_in_a_line(project) -> None:
+    result = project.check(
+        'for scale in (1, 100, 10):\n    trt_session.run({"image": scale * images})',
+        model='"models/linear.onnx", precision="fp16"',
+        consistency="rtol=0, atol=1e-4",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "  run 2 of 3 at test_it.py:7,*",
+            "  fails too: run 1 of 3 at test_it.py:7,*its tolerance",
+            "  fails too: run 3 of 3 at test_it.py:7,*its tolerance",
+            "Fix: *",
+        ]
+    )
+    assert result.stdout.str().count("Fix: ") == 1
+
+
+def test_failure_is_an_assertion_error_to_whoever_asks(project) -> None:
+    project.test_file(
+        "@pytest.mark.xfail(raises=AssertionError, strict=True)\n"
+        '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
+        f"@pytest.mark.trt_consistency({TIGHT})\n"
+        'def test_it(trt_session, images):\n    trt_session.run({"image": images})'
+    )
+    project.run().assert_outcomes(xfailed=1)
 
 
 def test_skip_in_the_test_is_left_a_skip(project) -> None:
@@ -183,6 +233,8 @@ def test_pdb_is_entered_on_a_failing_check(project) -> None:
         f"--pdb --trt-cache-dir={project.cache} test_it.py::test_one"
     )
     child.expect("Pdb")
+    child.sendline("p sorted(locals())")
+    child.expect(r"\['images', 'trt_session'\]")  # at the line that ran the engine
     child.sendeof()
     child.wait()
 
@@ -197,7 +249,7 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
     project.test_file(body)
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["note: int8 was calibrated on seeded inputs*"])
+    result.stdout.fnmatch_lines(["note: linear.onnx was calibrated for int8 on seeded inputs*"])
     project.test_file(
         "@pytest.fixture\ndef trt_calibration(images):\n    return [{'image': images}]\n" + body
     )

@@ -30,11 +30,16 @@ BODY = "def test_it(trt_session):\n    pass\n"
         ),
         pytest.param(
             'pytest.mark.trt_model("models/lineer.onnx")',
-            ["*there is no model models/lineer.onnx*", "*that folder holds linear.onnx."],
+            ["*there is no model models/lineer.onnx*", "Fix: *models holds linear.onnx."],
             id="missing model",
         ),
         pytest.param(
             'pytest.mark.trt_model(precision="fp16")', ["*names no model*"], id="no model"
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models")',
+            ["*models is a folder*", "*linear.onnx."],
+            id="folder",
         ),
         pytest.param("pytest.mark.trt_model(7)", ["*was given 7 as a model*"], id="no path"),
         pytest.param(
@@ -119,6 +124,43 @@ def test_markers_of_module_class_and_test_add_up(project) -> None:
         "    assert trt_engine.spec.profiles == ()\n"
     )
     project.run().assert_outcomes(passed=2)
+
+
+def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx")\n@pytest.mark.trt_consistancy()\n' + BODY
+    )
+    result = project.run("-W", "ignore")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*there is no marker 'trt_consistancy' (did you mean 'trt_consistency'?)."]
+    )
+
+
+def test_marker_that_names_a_model_starts_anew(project) -> None:
+    project.test_file(
+        'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision="fp16",'
+        " profiles={'image': ((1, 8), (2, 8), (3, 8))})\n"
+        '@pytest.mark.trt_model("models/linear.onnx")\n'
+        "def test_it(trt_engine):\n"
+        "    assert trt_engine.spec.profiles == ()\n"
+        "    assert trt_engine.spec.precision == 'fp32'\n"
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+def test_reference_with_other_inputs_is_a_collection_error(project, save) -> None:
+    from builders import save_batch_dependent
+
+    path = save(save_batch_dependent, "other.onnx", error=0.0)
+    import onnx
+
+    model = onnx.load(path)
+    model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
+    onnx.save(model, path)
+    result = project.check(model='"models/linear.onnx", reference="models/other.onnx"')
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*other.onnx takes picture (float32)*linear.onnx takes image*"])
 
 
 def test_model_of_a_test_takes_the_place_of_the_modules(project, save) -> None:
