@@ -44,8 +44,17 @@ class EngineSpec:
                 raise ConfigurationError(
                     f"builder option {name}={value!r} is a {type(value).__name__}; the engine key "
                     "can only hold text, numbers and booleans.",
-                    fix="give the option by name and scalar value.",
+                    fix=_as_text(value),
                 )
+
+
+def _as_text(value: object) -> str:
+    """Return what to write instead of an option's value: options of several names hold text."""
+    if isinstance(value, list | tuple | set | frozenset) and value:
+        names = sorted(value) if isinstance(value, set | frozenset) else value
+        if all(isinstance(name, str) for name in names):
+            return f'write "{",".join(names)}".'
+    return "give the option by name and scalar value."
 
 
 @dataclass(frozen=True, slots=True)

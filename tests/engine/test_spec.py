@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("value", ["ReduceSum,Mul", 1, 0.5, True])
+def test_scalar_options_pass(value):
+    assert EngineSpec(builder_options={"x": value}).builder_options == {"x": value}
+
+
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [
+        (["ReduceSum", "Mul"], 'write "ReduceSum,Mul".'),
+        (("Mul",), 'write "Mul".'),
+        ({"b", "a"}, 'write "a,b".'),
+        ([1, 2], "give the option by name and scalar value."),
+        ([], "give the option by name and scalar value."),
+        ({"Mul": "fp32"}, "give the option by name and scalar value."),
+    ],
+)
+def test_other_options_are_refused_and_names_spelt_as_text(value, fix):
+    with pytest.raises(ConfigurationError, match="can only hold text, numbers") as caught:
+        EngineSpec(precision="fp16", builder_options={"op_block_list": value})
+
+    assert caught.value.fix == fix
