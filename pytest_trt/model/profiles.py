@@ -29,8 +29,7 @@ class ShapeRange:
 #: One optimisation profile: the shape range of every dynamic input, by name.
 Profile: TypeAlias = Mapping[str, ShapeRange]
 
-#: What the fix of a message suggests: (min, opt, max) of a first dimension, which is the batch
-#: nearly always, and of any other.
+#: What the fix of a message suggests: (min, opt, max) of the batch, and of any other dimension.
 _EXAMPLE_BATCH = (1, 8, 32)
 _EXAMPLE_OTHER = (32, 128, 256)
 
@@ -69,20 +68,29 @@ def needs_profile(spec: TensorSpec) -> bool:
 
 
 def example_profiles(inputs: Sequence[TensorSpec]) -> str:
-    """Return a `profiles={...}` for these inputs that can be pasted and then adjusted."""
-    entries = [f'"{spec.name}": {_example_range(spec)}' for spec in inputs if needs_profile(spec)]
+    """Return a `profiles={...}` for these inputs that can be pasted and then adjusted.
+
+    A symbol has the same value wherever it stands, as the model demands. The first open dimension
+    of all inputs is taken for the batch, which it is nearly always; one without a name only if it
+    is the first of its own input.
+    """
+    dynamic = [spec for spec in inputs if needs_profile(spec)]
+    open_dims = (dim for spec in dynamic for dim in spec.shape or () if isinstance(dim, str))
+    batch = next(open_dims, "?")
+    entries = [f'"{spec.name}": {_example_range(spec, batch)}' for spec in dynamic]
     return f"profiles={{{', '.join(entries)}}}"
 
 
-def _example_range(spec: TensorSpec) -> tuple[Shape, ...]:
+def _example_range(spec: TensorSpec, batch: str) -> tuple[Shape, ...]:
+    def sizes(position: int, dim: int | str) -> tuple[int, int, int]:
+        if isinstance(dim, int):
+            return dim, dim, dim
+        is_batch = position == 0 if dim == "?" else dim == batch
+        return _EXAMPLE_BATCH if is_batch else _EXAMPLE_OTHER
+
     shape = ("?",) if spec.shape is None else spec.shape
-    return tuple(
-        tuple(
-            dim if isinstance(dim, int) else (_EXAMPLE_OTHER if position else _EXAMPLE_BATCH)[point]
-            for position, dim in enumerate(shape)
-        )
-        for point in range(3)
-    )
+    dimensions = [sizes(position, dim) for position, dim in enumerate(shape)]
+    return tuple(tuple(size[point] for size in dimensions) for point in range(3))
 
 
 def _profile(raw: Mapping[object, object], inputs: Sequence[TensorSpec], where: str) -> Profile:

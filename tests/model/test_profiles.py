@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.model import ShapeRange, TensorSpec, parse_profiles
+from pytest_trt.model.profiles import example_profiles
 
 _IMAGE = TensorSpec("image", "float32", ("batch", 3, "height"))
 _IDS = TensorSpec("ids", "int64", ("batch", "sequence"))
@@ -165,3 +166,28 @@ def test_a_range_is_accepted_exactly_when_it_ascends(low, opt, high):
     else:
         assert ascends
         assert parsed == ({"image": ShapeRange(low, opt, high)},)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        (
+            [("batch", "sequence"), (2, "batch", 128)],
+            [[(1, 32), (8, 128), (32, 256)], [(2, 1, 128), (2, 8, 128), (2, 32, 128)]],
+        ),
+        ([("sequence", "batch")], [[(1, 32), (8, 128), (32, 256)]]),
+        ([(3, "n"), ("n", "n")], [[(3, 1), (3, 8), (3, 32)], [(1, 1), (8, 8), (32, 32)]]),
+        ([("n", 3), ("m", 3)], [[(1, 3), (8, 3), (32, 3)], [(32, 3), (128, 3), (256, 3)]]),
+        ([("?", "?"), (4, "?")], [[(1, 32), (8, 128), (32, 256)], [(4, 32), (4, 128), (4, 256)]]),
+        ([("?", "length")], [[(1, 32), (8, 128), (32, 256)]]),
+        ([None, ("n",)], [[(1,), (8,), (32,)], [(1,), (8,), (32,)]]),
+    ],
+    ids=["recurrent", "any name", "twice", "two symbols", "nameless", "mixed", "no rank"],
+)
+def test_an_example_gives_a_symbol_one_size_wherever_it_stands(shapes, expected):
+    inputs = [TensorSpec(f"x{index}", "float32", shape) for index, shape in enumerate(shapes)]
+    text = example_profiles([*inputs, _FIXED])
+
+    raw = eval(text.removeprefix("profiles="))
+    assert [[tuple(shape) for shape in shapes] for shapes in raw.values()] == expected
+    parse_profiles(raw, inputs, where="the example")
