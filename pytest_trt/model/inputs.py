@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -53,16 +54,38 @@ def seeded_inputs(
         ConfigurationError: An element type that random data makes no sense for, a missing shape, or
             a range for an unknown input, out of order, or outside its type.
     """
-    for name in ranges:
-        if name not in {spec.name for spec in model.inputs}:
-            raise ConfigurationError(
-                f"there is a range for {name!r}, which is no input of {model.path}.",
-                fix=known_names("input", name, [spec.name for spec in model.inputs]),
-            )
+    check_ranges(model.inputs, ranges)
+    limits = model.index_limits
     return {
-        spec.name: _seeded(spec, _shape(spec, shapes), seed, _bounds(model, spec, ranges))
+        spec.name: _seeded(
+            spec,
+            _shape(spec, shapes),
+            seed,
+            ranges.get(spec.name) or (0, limits.get(spec.name, 2) - 1),
+        )
         for spec in model.inputs
     }
+
+
+def check_ranges(specs: Sequence[TensorSpec], ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Check ranges of values for inputs, as `seeded_inputs` takes them.
+
+    Args:
+        specs: The model's inputs.
+        ranges: Bounds (low, high) by input name.
+
+    Raises:
+        ConfigurationError: A range is for an unknown input or one that holds no numbers, is not two
+            finite numbers in order, does not fit the input's type, or is not whole where that is.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    for name, bounds in ranges.items():
+        if name not in by_name:
+            raise ConfigurationError(
+                f"there is a range of values for {name!r}, which is no input of the model.",
+                fix=known_names("input", name, by_name),
+            )
+        _check_range(by_name[name], bounds)
 
 
 def inputs_digest(inputs: Tensors) -> str:
@@ -108,33 +131,43 @@ def _shape(spec: TensorSpec, shapes: Mapping[str, Shape]) -> Shape:
     return tuple(dim for dim in spec.shape if isinstance(dim, int))
 
 
-def _bounds(
-    model: OnnxModel, spec: TensorSpec, ranges: Mapping[str, tuple[float, float]]
-) -> tuple[float, float]:
-    """Return low and high, checked against each other and the input's type."""
-    if spec.name not in ranges:
-        return 0, model.index_limits.get(spec.name, 2) - 1
-    low, high = ranges[spec.name]
-    dtype = numpy_dtype(spec.dtype)
+def _check_range(spec: TensorSpec, bounds: object) -> None:
+    """Check low and high against each other and the input's type."""
+    low, high = _two_numbers(spec, bounds)
     if not math.isfinite(low) or not math.isfinite(high) or low > high:
         raise ConfigurationError(
             f"the range of input {spec.name!r} is ({low}, {high}).",
             fix="give two finite numbers, the smaller one first.",
         )
-    limits = _limits(dtype) if dtype is not None else None
-    if limits is not None and not limits[0] <= low <= high <= limits[1]:
+    dtype = numpy_dtype(spec.dtype)
+    if dtype is None or dtype.kind == "c":
+        raise ConfigurationError(
+            f"there is a range of values for input {spec}, which random data cannot be made for.",
+            fix=f"leave it out, and {_GIVE_DATA}",
+        )
+    limits = _limits(dtype)
+    if not limits[0] <= low <= high <= limits[1]:
         raise ConfigurationError(
             f"the range ({low}, {high}) of input {spec.name!r} does not fit its type {spec.dtype}, "
             f"which holds {limits[0]} to {limits[1]}.",
             fix="give bounds inside the type.",
         )
-    if dtype is not None and dtype.kind in "iub" and not (low == int(low) and high == int(high)):
+    if dtype.kind in "iub" and not (low == int(low) and high == int(high)):
         raise ConfigurationError(
             f"the range ({low}, {high}) of input {spec.name!r} is not whole, but its type is "
             f"{spec.dtype}.",
             fix="give whole numbers.",
         )
-    return low, high
+
+
+def _two_numbers(spec: TensorSpec, bounds: object) -> tuple[float, float]:
+    pair = tuple(bounds) if isinstance(bounds, Sequence) and not isinstance(bounds, str) else ()
+    if len(pair) != 2 or not all(isinstance(bound, Real) for bound in pair):
+        raise ConfigurationError(
+            f"the range of input {spec.name!r} is {bounds!r}, not two numbers.",
+            fix=f'write it as {{"{spec.name}": (low, high)}}.',
+        )
+    return pair
 
 
 def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:

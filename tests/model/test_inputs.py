@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import OnnxModel, TensorSpec, inputs_digest, seeded_inputs
+from pytest_trt.model import OnnxModel, TensorSpec, check_ranges, inputs_digest, seeded_inputs
 
 _FLOATS = ["float16", "float32", "float64", "bfloat16"]
 _INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -154,10 +154,30 @@ def test_a_range_goes_before_an_index_limit():
 )
 def test_ranges_that_cannot_be_are_refused(dtype, bounds, match):
     _refused(match, lambda: _one(dtype, ranges={"x": bounds}))
+    _refused(match, lambda: check_ranges([_spec(dtype)], {"x": bounds}))
+
+
+@pytest.mark.parametrize("bounds", [(0, 1), [-2.5, -2.5], (np.int64(0), np.float32(3))])
+def test_ranges_are_checked_without_any_data(bounds):
+    check_ranges([_spec(shape=None), _spec(name="y", dtype="string")], {"x": bounds})
+
+
+@pytest.mark.parametrize("bounds", [3, (1,), (0, 1, 2), "01", ("0", "1"), None])
+def test_a_range_that_is_not_two_numbers_is_refused_with_its_form(bounds):
+    fix = _refused("not two numbers", lambda: check_ranges([_spec()], {"x": bounds}))
+
+    assert '{"x": (low, high)}' in fix
+
+
+@pytest.mark.parametrize("dtype", ["string", "complex64", "sequence(float32)"])
+def test_a_range_for_what_random_data_cannot_fill_points_to_the_fixture(dtype):
+    assert "trt_inputs" in _refused(
+        "cannot be made for", lambda: check_ranges([_spec(dtype)], {"x": (0, 1)})
+    )
 
 
 def test_a_range_for_an_unknown_input_lists_the_known():
-    fix = _refused("range for 'y'", lambda: _one(ranges={"y": (0, 1)}))
+    fix = _refused("for 'y'", lambda: _one(ranges={"y": (0, 1)}))
 
     assert "'x'" in fix
 
