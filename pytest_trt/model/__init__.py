@@ -1,8 +1,8 @@
 """An ONNX file turned into facts: digest, tensor specs, profiles, seeded inputs."""
 
 from pytest_trt.model.digest import LabelledHash
-from pytest_trt.model.feeds import check_inputs
-from pytest_trt.model.inputs import inputs_digest, seeded_inputs
+from pytest_trt.model.feeds import check_calibration, check_inputs
+from pytest_trt.model.inputs import check_ranges, inputs_digest, seeded_inputs
 from pytest_trt.model.onnx_file import OnnxModel, load_model, read_interface
 from pytest_trt.model.profile_choice import Point, distinct_points, select_profile, shapes_at
 from pytest_trt.model.profiles import Profile, Shape, ShapeRange, needs_profile, parse_profiles
@@ -17,7 +17,9 @@ __all__ = [
     "ShapeRange",
     "TensorSpec",
     "Tensors",
+    "check_calibration",
     "check_inputs",
+    "check_ranges",
     "distinct_points",
     "inputs_digest",
     "load_model",

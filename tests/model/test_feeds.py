@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import ml_dtypes
 import numpy as np
 import pytest
 
 from pytest_trt.errors import InputError
-from pytest_trt.model import TensorSpec, check_inputs
+from pytest_trt.model import TensorSpec, check_calibration, check_inputs
 
 _SPECS = (
     TensorSpec("image", "float32", ("batch", 3)),
@@ -85,3 +87,99 @@ def test_a_wrong_fixed_dimension_gives_both():
 
 def test_a_list_is_no_array():
     _refused("given a list, not a numpy array", image=[[1.0, 2.0, 3.0]], ids=_IDS)
+
+
+class _Frame:
+    """Has columns and keys, as a DataFrame does, and is no mapping."""
+
+    def keys(self):
+        return ["image", "ids"]
+
+    def __getitem__(self, name):
+        return _IMAGE
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (_IMAGE, "numpy.ndarray"),
+        ([_IMAGE, _IDS], "list"),
+        (None, "NoneType"),
+        (_Frame(), f"{__name__}._Frame"),
+    ],
+    ids=["array", "list", "None", "frame"],
+)
+def test_what_is_no_mapping_is_refused_with_what_to_paste(given, kind):
+    with pytest.raises(InputError) as caught:
+        check_inputs(_SPECS, given)
+
+    assert caught.value.message == (f"run takes a mapping of input names to arrays; got a {kind}.")
+    assert '{"image": array, "ids": array}' in caught.value.fix
+
+
+def test_any_mapping_will_do():
+    check_inputs(_SPECS, MappingProxyType({"image": _IMAGE, "ids": _IDS}))
+
+
+_SAMPLE = {"image": _IMAGE, "ids": _IDS}
+
+
+@pytest.mark.parametrize("samples", [[_SAMPLE], (_SAMPLE, _SAMPLE)], ids=["list", "tuple"])
+def test_samples_that_fit_pass(samples):
+    check_calibration(_SPECS, samples)
+
+
+def test_samples_of_types_without_infinities_pass():
+    specs = [TensorSpec("t", "string", None), TensorSpec("s", "sequence(float32)", None)]
+    check_calibration(specs, [{"t": np.array(["nan"]), "s": [_IMAGE]}])
+
+
+def _uncalibrated(match, samples, specs=_SPECS):
+    with pytest.raises(InputError, match=match) as caught:
+        check_calibration(specs, samples)
+    return caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind"),
+    [
+        (_SAMPLE, "dict"),
+        (None, "NoneType"),
+        ((sample for sample in [_SAMPLE]), "generator"),
+        (_IMAGE, "numpy.ndarray"),
+        ("image", "str"),
+    ],
+    ids=["dict", "None", "generator", "array", "text"],
+)
+def test_what_is_no_list_of_samples_is_refused_with_what_to_paste(samples, kind):
+    fix = _uncalibrated(rf"a list of \{{input: array\}}; got a {kind}\.", samples)
+
+    assert '[{"image": array, "ids": array}, ...]' in fix
+
+
+def test_no_sample_is_refused():
+    _uncalibrated("returned no sample", [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (_IMAGE, "must be a mapping .* got a numpy.ndarray"),
+        ({**_SAMPLE, "image": np.zeros((2, 3))}, "input image: .* dtype float64; .* float32"),
+        ({"ids": _IDS}, "missing inputs: image"),
+        ({**_SAMPLE, "image": np.array([[1, np.nan, np.nan]], "f4")}, "'image' holds 2 NaN among"),
+        ({**_SAMPLE, "image": np.array([[-np.inf, 0, np.nan]], "f4")}, "1 NaN and 1 infinite"),
+    ],
+    ids=["array", "dtype", "missing", "NaN", "infinite"],
+)
+def test_a_wrong_sample_is_named_by_its_number(wrong, match):
+    fix = _uncalibrated(f"^calibration sample 1:? .*{match}", [_SAMPLE, wrong])
+
+    assert "trt_calibration" in fix or "[{" in fix
+
+
+def test_bfloat16_samples_must_be_finite_too():
+    specs = [TensorSpec("x", "bfloat16", (2,))]
+    check_calibration(specs, [{"x": np.zeros(2, ml_dtypes.bfloat16)}])
+
+    _uncalibrated("1 NaN", [{"x": np.array([np.nan, 0], ml_dtypes.bfloat16)}], specs)
