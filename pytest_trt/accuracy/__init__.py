@@ -1,15 +1,9 @@
 """Outputs against references: tolerances, the comparison, and the text that explains it."""
 
 from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.element import Element, NonFinite
 from pytest_trt.accuracy.explain import explain
-from pytest_trt.accuracy.findings import (
-    Comparison,
-    Element,
-    Finding,
-    NonFinite,
-    OutputComparison,
-    RowSpread,
-)
+from pytest_trt.accuracy.findings import Comparison, Finding, OutputComparison, RowSpread
 from pytest_trt.accuracy.reference import ReferenceStore, reference_key
 from pytest_trt.accuracy.resolve import (
     TOLERANCE_FIELDS,

@@ -10,15 +10,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from pytest_trt.accuracy.cosine import least_cosine
+from pytest_trt.accuracy.element import Element, NonFinite
 from pytest_trt.accuracy.elementwise import measure
-from pytest_trt.accuracy.findings import (
-    Comparison,
-    Element,
-    Finding,
-    NonFinite,
-    OutputComparison,
-    RowSpread,
-)
+from pytest_trt.accuracy.findings import Comparison, Finding, OutputComparison, RowSpread
 from pytest_trt.accuracy.flat import Array, index_of, scalar_at
 from pytest_trt.accuracy.judge import judge
 from pytest_trt.accuracy.loading import is_number, is_text
@@ -60,8 +54,17 @@ def compare_outputs(
     outputs = tuple(
         compare_output(name, left[name], right[name], tolerances[name]) for name in shared
     )
-    swapped = tuple(_swapped(outputs, left, right))
-    return Comparison(outputs, (*name_findings(left, right), *swapped))
+    whole = (*name_findings(left, right), *_swapped(outputs, left, right), *_emptiness(outputs))
+    return Comparison(outputs, whole)
+
+
+def _emptiness(outputs: tuple[OutputComparison, ...]) -> Iterator[Finding]:
+    """Find that no output had an element. One that is empty beside others may well be right."""
+    if not outputs or any(output.size or output.findings for output in outputs):
+        return
+    shapes = ", ".join(f"{output.name!r} {list(output.shape)}" for output in outputs)
+    which = "the only output has" if len(outputs) == 1 else f"all {len(outputs)} outputs have"
+    yield Finding("nothing compared", f"nothing was compared: {which} 0 elements ({shapes}).")
 
 
 def compare_output(
@@ -125,6 +128,7 @@ def _measured(blank: OutputComparison, actual: Array, reference: Array) -> Outpu
         worst_used=_element(found.worst_used, actual, reference),
         needed_atol=found.needed_atol,
         needed_rtol=found.needed_rtol,
+        scale=found.scale,
         nonfinite=_nonfinite(found, actual, reference),
         rows=_rows(found),
     )
@@ -209,4 +213,5 @@ def _swapped(
                 "swapped",
                 f"outputs {one.name!r} and {other.name!r} hold each other's values: each is within "
                 "the tolerance of the other's reference.",
+                (one.name, other.name),
             )

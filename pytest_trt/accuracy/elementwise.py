@@ -77,8 +77,10 @@ class _Meter:
         count = stop - start
         actual = self.actual.read(start, stop)
         reference = self.reference.read(start, stop)
-        if same_bits(actual, reference, self.flags[:count]):
+        largest = same_bits(actual, reference, self.flags[:count])
+        if largest is not None:
             self.found.compared += count
+            self.found.scale = max(self.found.scale, largest)
             return
         difference, magnitude = self.difference[:count], self.magnitude[:count]
         self.load(actual, reference, difference, magnitude)
@@ -105,6 +107,7 @@ class _Meter:
         """Add elements that are finite on both sides; `positions` are theirs in the chunk."""
         found = self.found
         found.compared += difference.size
+        found.scale = max(found.scale, float(magnitude.max()))
         if peak == 0.0:
             return
         count = difference.size

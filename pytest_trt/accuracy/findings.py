@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from pytest_trt.accuracy.encoding import (
-    decode_float,
-    decode_scalar,
-    encode_float,
-    encode_scalar,
-)
+from pytest_trt.accuracy.element import Element, NonFinite, decoded, encoded
+from pytest_trt.accuracy.encoding import decode_float, encode_float
 from pytest_trt.accuracy.tolerance import Tolerance
-
-#: One element as Python has it.
-Scalar: TypeAlias = bool | int | float | complex | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,96 +19,21 @@ class Finding:
             "nothing compared"; of one output "shape", "dtype", "mismatch", "nonfinite", "cosine",
             "top1", "topk", "nothing compared", "not applicable".
         text: The finding in a sentence, with both values.
+        outputs: Names of the outputs that a finding of a whole comparison is about.
     """
 
     kind: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One element that stands out.
-
-    Attributes:
-        value: The figure by which it stands out (a difference, a share).
-        index: Where it is, one entry per axis.
-        actual: The engine's value there.
-        reference: The reference's value there.
-    """
-
-    value: float
-    index: tuple[int, ...]
-    actual: Scalar
-    reference: Scalar
+    outputs: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON-simple data."""
-        return {
-            "value": encode_float(self.value),
-            "index": list(self.index),
-            "actual": encode_scalar(self.actual),
-            "reference": encode_scalar(self.reference),
-        }
+        return {"kind": self.kind, "text": self.text, "outputs": list(self.outputs)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Element:
-        """Return the element that `to_dict` encoded."""
-        return cls(
-            value=decode_float(data["value"]),
-            index=tuple(data["index"]),
-            actual=decode_scalar(data["actual"]),
-            reference=decode_scalar(data["reference"]),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class NonFinite:
-    """NaN and infinities on both sides of one output.
-
-    Attributes:
-        actual_nan: How many elements of the actual output are NaN; the next five likewise.
-        actual_pos_inf: +Inf in the actual output.
-        actual_neg_inf: -Inf in the actual output.
-        reference_nan: NaN in the reference.
-        reference_pos_inf: +Inf in the reference.
-        reference_neg_inf: -Inf in the reference.
-        positions: Positions where either side is not finite.
-        disagreeing: Those of them where the two sides are not of the same kind.
-        first: The first of the positions.
-        first_disagreeing: The first of the disagreeing ones.
-    """
-
-    actual_nan: int = 0
-    actual_pos_inf: int = 0
-    actual_neg_inf: int = 0
-    reference_nan: int = 0
-    reference_pos_inf: int = 0
-    reference_neg_inf: int = 0
-    positions: int = 0
-    disagreeing: int = 0
-    first: Element | None = None
-    first_disagreeing: Element | None = None
-
-    @property
-    def in_actual(self) -> int:
-        """How many elements of the actual output are not finite."""
-        return self.actual_nan + self.actual_pos_inf + self.actual_neg_inf
-
-    @property
-    def in_reference(self) -> int:
-        """How many elements of the reference are not finite."""
-        return self.reference_nan + self.reference_pos_inf + self.reference_neg_inf
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the fields as JSON-simple data."""
-        first, disagreeing = _encoded(self.first), _encoded(self.first_disagreeing)
-        return {**asdict(self), "first": first, "first_disagreeing": disagreeing}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> NonFinite:
-        """Return the counts that `to_dict` encoded."""
-        first, disagreeing = _decoded(data["first"]), _decoded(data["first_disagreeing"])
-        return cls(**{**data, "first": first, "first_disagreeing": disagreeing})
+    def from_dict(cls, data: dict[str, Any]) -> Finding:
+        """Return the finding that `to_dict` encoded."""
+        return cls(data["kind"], data["text"], tuple(data["outputs"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +75,7 @@ class OutputComparison:
         needed_atol: Smallest atol under which every element passes at the given rtol.
         needed_rtol: Smallest rtol under which every element passes at the given atol; infinite when
             none does, because the reference is 0 there.
+        scale: Largest |reference| among the compared elements; 0 for strings.
         nonfinite: NaN and infinities.
         rows: Where the mismatches are along axis 0; None without mismatches or a batch axis.
         cosine: Smallest cosine similarity of the rows along axis 0 (of the whole tensor below two
@@ -178,7 +97,8 @@ class OutputComparison:
     worst_used: Element | None = None
     needed_atol: float = 0.0
     needed_rtol: float = 0.0
-    nonfinite: NonFinite = NonFinite()
+    scale: float = 0.0
+    nonfinite: NonFinite = field(default_factory=NonFinite)
     rows: RowSpread | None = None
     cosine: float | None = None
     top1: float | None = None
@@ -210,17 +130,18 @@ class OutputComparison:
             "tolerance": self.tolerance.to_dict(),
             "compared": self.compared,
             "mismatched": self.mismatched,
-            "worst_abs": _encoded(self.worst_abs),
-            "worst_rel": _encoded(self.worst_rel),
-            "worst_used": _encoded(self.worst_used),
+            "worst_abs": encoded(self.worst_abs),
+            "worst_rel": encoded(self.worst_rel),
+            "worst_used": encoded(self.worst_used),
             "needed_atol": encode_float(self.needed_atol),
             "needed_rtol": encode_float(self.needed_rtol),
+            "scale": encode_float(self.scale),
             "nonfinite": self.nonfinite.to_dict(),
             "rows": None if self.rows is None else asdict(self.rows),
             "cosine": encode_float(self.cosine),
             "top1": encode_float(self.top1),
             "topk": encode_float(self.topk),
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [finding.to_dict() for finding in self.findings],
         }
 
     @classmethod
@@ -235,26 +156,19 @@ class OutputComparison:
             tolerance=Tolerance(**{**data["tolerance"], "topk": topk and tuple(topk)}),
             compared=data["compared"],
             mismatched=data["mismatched"],
-            worst_abs=_decoded(data["worst_abs"]),
-            worst_rel=_decoded(data["worst_rel"]),
-            worst_used=_decoded(data["worst_used"]),
+            worst_abs=decoded(data["worst_abs"]),
+            worst_rel=decoded(data["worst_rel"]),
+            worst_used=decoded(data["worst_used"]),
             needed_atol=decode_float(data["needed_atol"]),
             needed_rtol=decode_float(data["needed_rtol"]),
+            scale=decode_float(data["scale"]),
             nonfinite=NonFinite.from_dict(data["nonfinite"]),
             rows=data["rows"] and RowSpread(**data["rows"]),
             cosine=decode_float(data["cosine"]),
             top1=decode_float(data["top1"]),
             topk=decode_float(data["topk"]),
-            findings=tuple(Finding(**finding) for finding in data["findings"]),
+            findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
         )
-
-
-def _encoded(element: Element | None) -> dict[str, object] | None:
-    return None if element is None else element.to_dict()
-
-
-def _decoded(data: dict[str, Any] | None) -> Element | None:
-    return None if data is None else Element.from_dict(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +198,7 @@ class Comparison:
         """Return the comparison as JSON-simple data."""
         return {
             "outputs": [output.to_dict() for output in self.outputs],
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [finding.to_dict() for finding in self.findings],
         }
 
     @classmethod
@@ -292,5 +206,5 @@ class Comparison:
         """Return the comparison that `to_dict` encoded."""
         return cls(
             outputs=tuple(OutputComparison.from_dict(output) for output in data["outputs"]),
-            findings=tuple(Finding(**finding) for finding in data["findings"]),
+            findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
         )

@@ -60,6 +60,7 @@ class Deviation:
     Attributes:
         row_length: Elements per row along axis 0, or 0 when rows are not told apart.
         mismatched_rows: One flag per row.
+        scale: Largest |reference| among the elements that are finite on both sides.
     """
 
     row_length: int
@@ -71,4 +72,5 @@ class Deviation:
     worst_used: Peak = field(default_factory=Peak)
     needed_atol: float = 0.0
     needed_rtol: float = 0.0
+    scale: float = 0.0
     nonfinite: NonFiniteTally = field(default_factory=NonFiniteTally)

@@ -32,6 +32,7 @@ def name_findings(
                 "renamed",
                 f"output {name!r} of the reference is missing and the engine gives {new!r} with "
                 f"the same shape and dtype ({_describe(actual[new])}): probably renamed.",
+                (name, new),
             )
         )
     has = ", ".join(map(repr, actual)) or "none"
@@ -40,6 +41,7 @@ def name_findings(
             "missing",
             f"output {name!r} ({_describe(reference[name])}) of the reference is "
             f"missing; the engine gives {has}.",
+            (name,),
         )
         for name in missing
     ]
@@ -49,6 +51,7 @@ def name_findings(
             "extra",
             f"output {name!r} ({_describe(actual[name])}) is not in the reference, "
             f"which has {wants}.",
+            (name,),
         )
         for name in extra
     ]

@@ -238,7 +238,9 @@ def test_ignore_still_fails_on_finite_mismatches():
 
 def test_ignore_that_leaves_nothing_is_no_pass():
     output = compare_one([np.nan, np.nan], [1.0, 2.0], nan="ignore")
-    assert "nothing was compared: all 2 elements" in text_of(output, "nothing compared")
+    assert "nothing was compared: of 2 elements none is finite" in text_of(
+        output, "nothing compared"
+    )
 
 
 def test_max_mismatch_pct_allows_its_share_and_no_more():
@@ -306,10 +308,25 @@ def test_elements_without_a_number_are_no_pass(dtype):
     assert "cannot be compared" in text_of(compare_one(array, array.copy()), "not applicable")
 
 
-def test_zero_elements_on_both_sides_pass_and_show():
-    output = compare_one(np.zeros((0, 4)), np.zeros((0, 4)), top1=0.9, cosine=0.9)
-    assert output.passed
-    assert output.size == 0
+def test_an_empty_output_passes_beside_one_that_is_not():
+    outputs = {"boxes": np.zeros((0, 4)), "count": np.zeros(1)}
+    comparison = compare(outputs, outputs, Tolerance(0.0, 0.0, top1=0.9, cosine=0.9))
+    assert comparison.outputs[0].passed
+    assert comparison.outputs[0].size == 0
+    assert comparison.findings == ()
+
+
+@pytest.mark.parametrize("names", [["boxes"], ["boxes", "labels"]])
+def test_outputs_that_are_all_empty_are_no_pass(names):
+    outputs = {name: np.zeros((0, 4)) for name in names}
+    comparison = compare(outputs, outputs)
+    assert not comparison.passed
+    assert kinds(comparison) == ["nothing compared"]
+    assert "0 elements ('boxes' [0, 4]" in comparison.findings[0].text
+
+
+def test_an_output_that_is_empty_on_one_side_only_is_a_wrong_shape():
+    assert kinds(compare({"y": np.zeros((0, 4))}, {"y": np.zeros((2, 4))})) == ["shape"]
 
 
 @pytest.mark.parametrize(
@@ -361,6 +378,27 @@ def test_a_comparison_survives_json_without_nan_literals(arrays):
     # NaN is unequal to itself, so the texts are what can be compared.
     assert json.dumps(Comparison.from_dict(json.loads(text)).to_dict()) == text
     assert repr(Comparison.from_dict(json.loads(text))) == repr(comparison)
+
+
+@pytest.mark.parametrize(
+    ("actual", "reference", "scale"),
+    [
+        ([1.0, -7.0], [1.0, -7.0], 7.0),
+        ([1.0, -7.5], [1.0, -7.0], 7.0),
+        ([1.0, np.nan, 3.0], [1.0, 9.0, np.inf], 1.0),
+        ([3, -(2**63)], [3, -(2**63)], 2.0**63),
+        ([True, False], [True, False], 1.0),
+        ([3j, 4.0], [3j, 4.0], 4.0),
+        (["a"], ["a"], 0.0),
+    ],
+)
+def test_the_scale_is_the_largest_reference_that_was_compared(actual, reference, scale):
+    assert compare_one(np.array(actual), np.array(reference), nan="ignore").scale == scale
+
+
+def test_infinity_within_equal_complex_numbers_is_seen():
+    both = np.array([1, complex(2, np.inf), 3], np.complex64)
+    assert compare_one(both, both.copy()).nonfinite.positions == 1
 
 
 def test_arrays_are_left_as_they_were():

@@ -93,6 +93,7 @@ def test_every_figure_agrees_with_a_naive_one(pair, rtol, atol, chunk, transpose
         used = np.where(difference == 0, 0.0, difference / limit)
     assert found.mismatched == (difference > limit)[finite].sum()
     assert found.compared == finite.sum()
+    assert found.scale == np.abs(r[finite]).max(initial=0.0)
     for peak, values in (
         (found.worst_abs, difference),
         (found.worst_rel, relative),
