@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from pytest_trt.accuracy.findings import Comparison, OutputComparison
-from pytest_trt.accuracy.numbers import rounded_up
+from pytest_trt.accuracy.gravity import gravest, is_exact, with_finding
+from pytest_trt.accuracy.numbers import quoted, rounded_up
+from pytest_trt.accuracy.offer import beyond_all, paste
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 
 #: Up to this many times the tolerance, a difference looks like rounding rather than a defect.
@@ -13,23 +13,6 @@ _SLIGHTLY_ABOVE = 4.0
 
 #: From this many times the tolerance on, no rounding explains a difference.
 _FAR_ABOVE = 100.0
-
-#: Kinds of findings, the one that explains the others first.
-_GRAVITY = (
-    "swapped",
-    "renamed",
-    "missing",
-    "extra",
-    "nothing compared",
-    "shape",
-    "nonfinite",
-    "dtype",
-    "mismatch",
-    "not applicable",
-    "cosine",
-    "top1",
-    "topk",
-)
 
 #: Kinds that judge an output as a whole.
 _AGREEMENT = ("cosine", "top1", "topk")
@@ -49,99 +32,123 @@ _BY_KIND = {
     "not applicable": "take the measure off this output; put it on one whose last axis is classes.",
 }
 
+_SAME_INPUTS = (
+    "check that both sides get the same preprocessed inputs, in the same batch order and layout, "
+    "and the same weights"
+)
+
+_BLOCK_LISTS = (
+    'builder_options={"op_block_list": "..."} (operators) or {"node_block_list": "..."} (nodes)'
+)
+
+_KEEP_FLOAT32 = f"keep what loses precision in FP32, by {_BLOCK_LISTS}"
+
+#: What brings lost precision back, by the engine's precision.
+_MEND = {
+    "fp32": "look for what the backend fuses or computes in another way",
+    "tf32": "build the engine in fp32",
+    "fp16": _KEEP_FLOAT32,
+    "int8": f"calibrate on more inputs from real use, or {_KEEP_FLOAT32}",
+}
+
+_MEND_UNKNOWN = "keep the layers that lose precision in FP32"
+
 
 def advice(comparison: Comparison, precision: str | None) -> str:
     """Return the instruction that fits the gravest finding of a comparison that failed."""
-    found = [(finding.kind, None) for finding in comparison.findings]
-    by_output = [
-        (finding.kind, output) for output in comparison.outputs for finding in output.findings
-    ]
-    kind, output = min([*found, *by_output], key=_rank)
-    if output is not None and kind == "nonfinite":
-        return _nonfinite(output, precision)
-    if output is not None and kind == "mismatch":
+    finding, output = gravest(comparison)
+    if finding.kind == "nothing compared" and output is None:
+        return _nothing_compared(comparison)
+    if output is not None and finding.kind == "nonfinite":
+        return _nonfinite(with_finding(comparison, "nonfinite"), precision)
+    if output is not None and finding.kind == "mismatch":
         return _mismatch(output, comparison, precision)
-    if output is not None and kind in _AGREEMENT:
-        return _agreement(kind, output, precision)
-    if not comparison.outputs and kind == "nothing compared":
+    if output is not None and finding.kind in _AGREEMENT:
+        return _agreement(finding.kind, output, precision)
+    return _BY_KIND[finding.kind]
+
+
+def _nothing_compared(comparison: Comparison) -> str:
+    if not comparison.outputs:
         return "compare at least one output: the model, or the reference, gave none."
-    return _BY_KIND[kind]
+    return (
+        "give inputs for which the model finds something: an output without elements is right "
+        "whatever the engine computes."
+    )
 
 
-def _rank(found: tuple[str, OutputComparison | None]) -> tuple[int, bool, float]:
-    kind, output = found
-    if output is None:
-        return _GRAVITY.index(kind), False, 0.0
-    # A class or an index follows from the scores: where those fail too, they are the cause.
-    return _GRAVITY.index(kind), _is_exact(output), -output.used
-
-
-def _nonfinite(output: OutputComparison, precision: str | None) -> str:
-    if output.nonfinite.in_reference:
-        return (
-            "the reference computes in FP32 and is not finite itself, so look at the inputs and "
-            "the model first; if it is meant (a mask of -inf, say), set "
-            f'outputs={{"{output.name}": {{"nan": "match"}}}}.'
+def _nonfinite(outputs: list[OutputComparison], precision: str | None) -> str:
+    # Under another policy than "forbid", what the reference has is allowed for already.
+    meant = [o for o in outputs if o.nonfinite.in_reference and o.tolerance.nan == "forbid"]
+    engine_only = [output for output in outputs if output not in meant]
+    parts = []
+    if engine_only:
+        parts.append(_overflow(quoted(output.name for output in engine_only), precision))
+    if meant:
+        names = quoted(output.name for output in meant)
+        entries = ", ".join(f'"{output.name}": {{"nan": "match"}}' for output in meant)
+        parts.append(
+            f"the reference of {names} computes in FP32 and is not finite itself, so look at the "
+            "inputs and the model first; if it is meant (a mask of -inf, say), set "
+            f"outputs={{{entries}}}"
         )
+    return f"{'; '.join(parts)}."
+
+
+def _overflow(names: str, precision: str | None) -> str:
     if precision in ("fp16", "int8", None):
         which = "" if precision == "fp16" else "if the engine computes in FP16, "
+        how = "" if precision is None else f", by {_BLOCK_LISTS}"
         return (
             f"{which}values overflow beyond 65504, as squares in a normalisation or the sums of a "
-            "softmax do: keep the layers before this output in FP32."
+            f"softmax do: keep the layers before {names} in FP32{how}"
         )
     return (
-        "this precision has FP32's range, so it is no plain overflow: look for memory that was "
-        "never written, a wrong input shape, or a division by zero."
+        "this precision has FP32's range, so it is no plain overflow: look before "
+        f"{names} for memory that was never written, a wrong input shape, or a division by zero"
     )
 
 
 def _mismatch(output: OutputComparison, comparison: Comparison, precision: str | None) -> str:
-    if _is_exact(output):
+    if is_exact(output):
         return _exact(output)
-    paste = _paste_all(comparison)
-    if output.used > _SLIGHTLY_ABOVE and _only_later_rows(output):
+    mend = _MEND.get(precision or "", _MEND_UNKNOWN)
+    if output.used > _SLIGHTLY_ABOVE and _only_later_rows(output) and _has_batch(comparison):
+        assert output.rows is not None
         return (
-            "the first rows agree and every later one does not: suspect how the engine or the test "
-            "handles a batch, and compare the same rows at batch 1."
+            f"along axis 0, the batch as it seems, all is right before row {output.rows.first} and "
+            "nothing from there on: suspect how the engine or the test handles a batch, and "
+            "compare the same rows at batch 1."
         )
     if output.used < _FAR_ABOVE and any(f.kind in _AGREEMENT for f in output.findings):
         return (
             "not only single values differ, the answer does, so raising rtol and atol would not "
-            "make it pass: keep the layers that lose precision in FP32."
+            f"make it pass: {mend}."
         )
-    if output.used <= _SLIGHTLY_ABOVE:
-        return f"if this difference is acceptable for {output.name!r}, allow it: {paste}."
+    raisable = [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
+    offer = paste(raisable, precision)
     usual = DEFAULT_TOLERANCES.get(precision or "")
-    if usual is not None and _within(output, usual):
+    within_usual = usual is not None and _within(output, usual)
+    if output.used >= _FAR_ABOVE and not within_usual:
+        return f"a difference of this size is hardly rounding: {_SAME_INPUTS}."
+    if offer is None:
+        return f"{beyond_all(raisable, precision)}. First {_SAME_INPUTS}; if they do, {mend}."
+    if output.used <= _SLIGHTLY_ABOVE:
+        return f"if this difference is acceptable for {output.name!r}, allow it: {offer}."
+    if usual is not None and within_usual:
         return (
             f"{precision} usually differs by this much ({usual.allowance}), so the tolerance asks "
-            f"for more than the precision holds; to allow it: {paste}."
-        )
-    if output.used < _FAR_ABOVE:
-        mend = (
-            "calibrate on more inputs from real use, or keep the layers that lose precision in FP32"
-            if precision == "int8"
-            else "keep the layers that lose precision in FP32"
-        )
-        return (
-            f"this is more than rounding of the last digits: {mend}; or, if the model is still "
-            f"good enough on real data, allow it: {paste}."
+            f"for more than the precision holds; to allow it: {offer}."
         )
     return (
-        "a difference of this size is hardly rounding: check that both sides get the same "
-        "preprocessed inputs, in the same batch order and layout, and the same weights."
+        f"this is more than rounding of the last digits: {mend}; or, if the model is still "
+        f"good enough on real data, allow it: {offer}."
     )
 
 
 def _within(output: OutputComparison, usual: Tolerance) -> bool:
     """Whether another tolerance would have let every value of the output pass."""
     return output.needed_atol <= usual.atol or output.needed_rtol <= usual.rtol
-
-
-def _is_exact(output: OutputComparison) -> bool:
-    """Whether equality is asked for, or all that there is: a larger tolerance is no answer then."""
-    zero = output.tolerance.atol == output.tolerance.rtol == 0.0
-    return output.worst_abs is None or output.dtype == "bool" or (zero and "int" in output.dtype)
 
 
 def _only_later_rows(output: OutputComparison) -> bool:
@@ -152,6 +159,17 @@ def _only_later_rows(output: OutputComparison) -> bool:
         and rows.first > 0
         and rows.mismatched > 1
         and rows.mismatched == rows.total - rows.first
+    )
+
+
+def _has_batch(comparison: Comparison) -> bool:
+    """Whether axis 0 may well be the batch: as long in every output, and not followed by a 1.
+
+    Recurrent models give [time, batch, classes], where later rows are worse by nature.
+    """
+    shapes = [output.shape for output in comparison.outputs if output.shape]
+    return len({shape[0] for shape in shapes}) == 1 and not any(
+        len(shape) > 2 and shape[1] == 1 for shape in shapes
     )
 
 
@@ -166,52 +184,8 @@ def _exact(output: OutputComparison) -> str:
 
 def _agreement(kind: str, output: OutputComparison, precision: str | None) -> str:
     what = "direction" if kind == "cosine" else "ranking"
-    cause = (
-        "calibrate with inputs from real use, or keep the last layers in FP32"
-        if precision == "int8"
-        else "keep the layers that lose precision in FP32"
-    )
+    mend = _MEND.get(precision or "", _MEND_UNKNOWN)
     return (
-        f"each element is within its tolerance, yet the {what} of {output.name!r} changed: {cause};"
+        f"each element is within its tolerance, yet the {what} of {output.name!r} changed: {mend};"
         " random inputs give near ties, so judge it on real ones."
     )
-
-
-def _paste_all(comparison: Comparison) -> str:
-    """The marker's argument that would let every value pass, ready to paste."""
-    failing = [
-        output
-        for output in comparison.outputs
-        if any(finding.kind == "mismatch" for finding in output.findings) and not _is_exact(output)
-    ]
-    return f"outputs={{{', '.join(map(_entry, failing))}}}"
-
-
-def _entry(output: OutputComparison) -> str:
-    tolerance = output.tolerance
-    rtol, atol = tolerance.rtol, rounded_up(output.needed_atol)
-    # Raise the part that has to grow less; one that is 0 was set so on purpose, or is unfit.
-    if _growth(output.needed_rtol, tolerance.rtol) < _growth(output.needed_atol, tolerance.atol):
-        rtol, atol = rounded_up(output.needed_rtol), tolerance.atol
-    fields = [f'"rtol": {rtol:g}', f'"atol": {atol:g}', *_kept(tolerance)]
-    return f'"{output.name}": {{{", ".join(fields)}}}'
-
-
-def _growth(needed: float, given: float) -> float:
-    return needed / given if given else math.inf
-
-
-def _kept(tolerance: Tolerance) -> list[str]:
-    """What the tolerance says beyond rtol and atol: a pasted entry must not lose it."""
-    fields: list[tuple[str, object]] = [
-        ("max_mismatch_pct", tolerance.max_mismatch_pct or None),
-        ("cosine", tolerance.cosine),
-        ("top1", tolerance.top1),
-        ("topk", tolerance.topk),
-        ("nan", None if tolerance.nan == "forbid" else tolerance.nan),
-    ]
-    return [
-        f'"{name}": "{value}"' if isinstance(value, str) else f'"{name}": {value}'
-        for name, value in fields
-        if value is not None
-    ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_trt.accuracy.advice import advice
-from pytest_trt.accuracy.findings import Comparison, Element, OutputComparison
+from pytest_trt.accuracy.element import Element
+from pytest_trt.accuracy.findings import Comparison, OutputComparison
+from pytest_trt.accuracy.headline import headline
 from pytest_trt.accuracy.numbers import count, figure, rounded_up, scalar, share
 from pytest_trt.accuracy.tolerance import Tolerance
 
@@ -18,27 +20,20 @@ def explain(comparison: Comparison, *, subject: str, precision: str | None = Non
 
     Args:
         comparison: What was found.
-        subject: What was compared, to begin the text with: "run 2 of 3, fp16 on sm86".
-        precision: The engine's precision, where known: the advice on overflow depends on it.
+        subject: What was compared: "digits.onnx in fp16 on sm86". It follows the fact.
+        precision: The engine's precision, where known: the fix depends on it.
     """
     failed = [output for output in comparison.outputs if not output.passed]
     passed = [output for output in comparison.outputs if output.passed]
-    lines = [_headline(comparison, len(failed), subject)]
+    lines = [headline(comparison, subject)]
     lines += [f"  {finding.text}" for finding in comparison.findings]
     for output in failed:
         lines += _failing(output)
-    lines += [f"  {_passing(output)}" for output in passed]
+    if any(output.size for output in comparison.outputs):
+        lines += [f"  {_passing(output)}" for output in passed]
     if not comparison.passed:
         lines.append(f"Fix: {advice(comparison, precision)}")
     return lines
-
-
-def _headline(comparison: Comparison, failed: int, subject: str) -> str:
-    total = len(comparison.outputs)
-    if not failed:
-        verdict = "passed" if comparison.passed else "passed, but the set of outputs is wrong"
-        return f"{subject}: {total} of {count(total, 'output')} {verdict}."
-    return f"{subject}: {failed} of {count(total, 'output')} failed against the reference."
 
 
 def _failing(output: OutputComparison) -> Iterator[str]:
@@ -48,7 +43,7 @@ def _failing(output: OutputComparison) -> Iterator[str]:
     if output.worst_used is None:
         return
     yield from _elements(output)
-    if output.rows is not None:
+    if output.rows is not None and output.rows.total > 1:
         yield f"    {_rows(output)}"
     yield from _needed(output)
 
@@ -109,7 +104,7 @@ def _rows(output: OutputComparison) -> str:
     rows = output.rows
     assert rows is not None
     if rows.mismatched == rows.total:
-        return f"mismatches are in all {count(rows.total, 'row')} along axis 0"
+        return f"mismatches are in all {rows.total:,} rows along axis 0"
     span = f"row {rows.first}"
     if rows.mismatched > 1:
         solid = rows.last - rows.first + 1 == rows.mismatched

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_trt.accuracy.findings import Element, Finding, OutputComparison
+from pytest_trt.accuracy.element import Element
+from pytest_trt.accuracy.findings import Finding, OutputComparison
 from pytest_trt.accuracy.numbers import count, scalar, share
 
 #: dtypes, by how their names begin, whose elements have no order or no length worth a similarity.
@@ -76,8 +77,8 @@ def _judge_emptiness(output: OutputComparison) -> Iterator[Finding]:
     if output.size and not output.compared and output.tolerance.nan == "ignore":
         yield Finding(
             "nothing compared",
-            f"nothing was compared: all {count(output.size, 'element')} are not finite on one side "
-            "at least, and nan='ignore' leaves those out.",
+            f"nothing was compared: of {count(output.size, 'element')} none is finite on both "
+            "sides, and nan='ignore' leaves out what is not.",
         )
 
 
@@ -94,11 +95,12 @@ def _judge_elements(output: OutputComparison) -> Iterator[Finding]:
 
 def _judge_agreement(output: OutputComparison) -> Iterator[Finding]:
     tolerance = output.tolerance
-    topk = tolerance.topk or (0, None)
+    k, least_topk = tolerance.topk or (0, None)
+    largest = "largest element" if k == 1 else f"{k} largest elements"
     for kind, value, least, label in (
         ("cosine", output.cosine, tolerance.cosine, "the smallest cosine similarity of a row"),
         ("top1", output.top1, tolerance.top1, "the share of rows with the same largest element"),
-        ("topk", output.topk, topk[1], f"the mean overlap of the {topk[0]} largest elements"),
+        ("topk", output.topk, least_topk, f"the mean overlap of the {largest}"),
     ):
         if least is None or not output.size:
             continue

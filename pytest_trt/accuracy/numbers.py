@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 
 def figure(value: float) -> str:
@@ -31,6 +32,12 @@ def share(pct: float) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number and its noun, e.g. "1 element" or "1,000 elements"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return all names, quoted: "'a'", "'a' and 'b'", "'a', 'b' and 'c'"."""
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def rounded_up(value: float, digits: int = 2) -> float:

@@ -33,7 +33,7 @@ def test_the_whole_text_of_a_mismatch(reference):
     actual["probs"][2, 3] += 0.03
     actual["logits"] += 0.005
     assert lines_for(actual, reference) == [
-        "run 1, fp16 on sm86: 1 of 2 outputs failed against the reference.",
+        "probs at 1.63x its tolerance (run 1, fp16 on sm86): 1 of 2 outputs failed.",
         "  probs: float64[4, 5]",
         "    1 of 20 elements (5%) mismatched.",
         "    allowed: |actual - reference| <= 0.01 + 0.01 * |reference|  (marker)",
@@ -89,7 +89,7 @@ def test_nonfinite_values_of_the_engine_point_to_overflow_where_that_can_be(prec
 
 def test_nonfinite_values_of_the_reference_point_to_the_model():
     fix = fix_for([np.inf, 1.0], [np.inf, 1.0])
-    assert "the reference computes in FP32" in fix
+    assert "the reference of 'y' computes in FP32" in fix
     assert 'outputs={"y": {"nan": "match"}}' in fix
 
 
@@ -103,11 +103,24 @@ def test_a_large_difference_is_not_answered_with_a_tolerance():
     assert "outputs=" not in fix
 
 
-def test_wrong_later_rows_point_to_the_batch():
-    reference = np.ones((8, 3))
+@pytest.mark.parametrize(
+    ("shape", "batch"),
+    [((8, 3), True), ((8, 1), True), ((8, 3, 5), True), ((8, 1, 3), False), ((8, 1, 4, 4), False)],
+)
+def test_wrong_later_rows_point_to_the_batch_unless_axis_0_may_be_time(shape, batch):
+    reference = np.ones(shape)
     actual = reference.copy()
     actual[1:] += 0.5
-    assert "at batch 1" in fix_for(actual, reference)
+    fix = fix_for(actual, reference)
+    assert ("at batch 1" in fix) is batch
+    assert ("along axis 0" in fix) is batch
+
+
+def test_axis_0_of_different_lengths_is_no_batch():
+    reference = {"y": np.ones((8, 4, 3)), "state": np.ones((1, 4, 3))}
+    actual = {name: array.copy() for name, array in reference.items()}
+    actual["y"][1:] += 0.5
+    assert "batch 1" not in lines_for(actual, reference)[-1]
 
 
 def test_wrong_rows_here_and_there_do_not_point_to_the_batch():
@@ -176,9 +189,19 @@ def test_values_that_look_alike_in_four_digits_are_shown_in_full():
     assert any("(actual 1.00001, reference 1.0)" in line for line in lines)
 
 
-def test_an_empty_output_is_told():
-    lines = lines_for({"y": np.zeros((0, 3))}, {"y": np.zeros((0, 3))})
-    assert lines[1] == "  y: passed, but it has no elements ([0, 3])"
+def test_an_empty_output_beside_another_is_told():
+    outputs = {"y": np.zeros((0, 3)), "z": np.zeros(2)}
+    assert "  y: passed, but it has no elements ([0, 3])" in lines_for(outputs, outputs)
+
+
+def test_outputs_that_are_all_empty_are_not_said_to_pass():
+    outputs = {"y": np.zeros((0, 3)), "z": np.zeros(0)}
+    assert lines_for(outputs, outputs) == [
+        "nothing compared (run 1, fp16 on sm86): no value was compared.",
+        "  nothing was compared: all 2 outputs have 0 elements ('y' [0, 3], 'z' [0]).",
+        "Fix: give inputs for which the model finds something: an output without elements is right "
+        "whatever the engine computes.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -211,3 +234,43 @@ def test_a_tolerance_tighter_than_the_precision_holds_is_said_to_be_so(precision
     fix = fix_for([1.003, 2.0], [1.0, 2.0], tight, precision=precision)
     assert ("fp16 usually differs by this much" in fix) is usual
     assert ("hardly rounding" in fix) is not usual
+
+
+def test_rows_are_told_where_there_are_several_only():
+    reference = np.ones((4, 3))
+    assert any(
+        "in all 4 rows" in line for line in lines_for({"y": reference + 1}, {"y": reference})
+    )
+    one = reference[:1]
+    assert not any(" row" in line for line in lines_for({"y": one + 1}, {"y": one}))
+
+
+@pytest.mark.parametrize(
+    ("precision", "names_options"), [("fp16", True), ("int8", True), ("fp32", False), (None, False)]
+)
+def test_lost_precision_names_the_options_that_keep_it(precision, names_options):
+    for actual in ([1.5, 100.0], [np.inf, 100.0]):
+        fix = fix_for(actual, [1.0, 100.0], precision=precision)
+        assert ('builder_options={"op_block_list": "..."}' in fix) is names_options
+        assert ('{"node_block_list": "..."}' in fix) is names_options
+
+
+def test_advice_on_nan_names_every_output_that_has_some():
+    bad, good = np.array([1.0, np.nan]), np.array([1.0, 2.0])
+    fix = lines_for({"a": bad, "b": good, "c": bad}, {"a": good, "b": good, "c": good})[-1]
+    assert "before 'a' and 'c' in FP32" in fix
+
+
+def test_nan_of_the_reference_and_of_the_engine_have_a_fix_each():
+    bad, good = np.array([1.0, np.nan]), np.array([1.0, 2.0])
+    sides = {"a": bad, "b": bad, "c": bad}, {"a": bad, "b": bad, "c": good}
+    fix = lines_for(*sides, precision="fp16")[-1]
+    assert "before 'c' in FP32" in fix
+    assert "the reference of 'a' and 'b'" in fix
+    pasted = ast.literal_eval(fix.partition("set outputs=")[2].rstrip("."))
+    assert pasted == {"a": {"nan": "match"}, "b": {"nan": "match"}}
+
+
+def test_a_policy_that_is_set_already_is_not_offered():
+    tolerance = Tolerance(0.01, 0.01, nan="match")
+    assert "match" not in fix_for([np.nan, np.nan], [np.nan, 1.0], tolerance)

@@ -85,9 +85,9 @@ def test_fp16_overflows_and_that_is_found(project, magika) -> None:
     result.assert_outcomes(failed=4)
     result.stdout.fnmatch_lines(
         [
-            "model.onnx in fp16 on cpu: *",
+            "*(model.onnx in fp16 on cpu): *",
             "*share of rows with the same largest element is 0; at least 1 is asked for.",
-            "Fix: * keep the layers that lose precision in FP32.",
+            "Fix: * keep what loses precision in FP32, by builder_options=*",
         ]
     )
 
