@@ -88,12 +88,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Check the markers of a test, and multiply it by architecture, precision and shape."""
-    # Any name that begins so, not the known ones only: a misspelt marker must not go unnoticed.
-    names = (*metafunc.fixturenames, *(mark.name for mark in metafunc.definition.iter_markers()))
-    if any(name.startswith("trt_") for name in names):
+    if any(name.startswith("trt_") for name in metafunc.fixturenames) or _marked(metafunc):
         from pytest_trt.plugin.parametrize import parametrize
 
         parametrize(metafunc, run_of(metafunc.config))
+
+
+def _marked(metafunc: pytest.Metafunc) -> bool:
+    """Whether a marker is the plugin's; misspelt ones count, so that they are complained of."""
+    # Not iter_markers: it takes three times as long, and every test of every project is asked.
+    node: pytest.Item | pytest.Collector | None = metafunc.definition
+    while node is not None:
+        for mark in node.own_markers:
+            if mark.name.startswith("trt_"):
+                return True
+        node = node.parent
+    return False
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

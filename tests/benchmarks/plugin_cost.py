@@ -5,11 +5,11 @@ Prints two tables. The first: milliseconds that importing the plugin takes after
 its own (target: none of a vendor, no numpy, rich or click). The second: collecting 1,000 tests in
 one file, in 100 files, and running them, with the plugin and without it (target: under 3% more).
 
-pytest runs with no other plugin, so that none of them makes this one's share smaller. Runs with
-and without alternate, and the CPU time of the whole process counts, start and end included: other
-work on the machine moves it less than wall time. "added" is the median of the differences between
-neighbouring runs, over the median run without; the range is its 95% confidence interval (order
-statistics), and least/least compares the quickest run of each side.
+Other plugins are left out (`-p no:...`), so that none of them makes this one's share smaller. Runs
+with and without alternate, and the CPU time of the whole process counts, start and end included:
+other work on the machine moves it less than wall time. "added" is the median of the differences
+between neighbouring runs, over the median run without; the range is its 95% confidence interval
+(order statistics), and least/least compares the quickest run of each side.
 
 Where other work makes these figures jump, `--instructions` counts the instructions of one process
 of each kind under valgrind instead. They are not time, but come out the same every time.
@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from importlib.metadata import entry_points
 from pathlib import Path
 
 _IMPORT = """
@@ -45,16 +46,17 @@ print(json.dumps([pytest_s, plugin_s, new]))
 """
 
 _ROOT = Path(__file__).parents[2]
-_PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-_PLUGIN = "pytest_trt.plugin"
+_OTHERS = {entry.name for entry in entry_points(group="pytest11")} - {"trt"}
+_PYTEST = (
+    *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+    *(f"-pno:{name}" for name in sorted(_OTHERS)),
+)
+_WITH, _WITHOUT = (), ("-pno:trt",)
 
 
-def _environment(folder: Path, plugins: str = "") -> dict[str, str]:
-    """Return an environment with these plugins alone, and bytecode kept below a folder."""
-    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path}
-    # Not `-p trt`: that would make one side alone look through all installed entry points.
-    environment["PYTEST_PLUGINS"] = plugins
+def _environment(folder: Path) -> dict[str, str]:
+    """Return an environment in which bytecode is kept below a folder."""
+    environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**environment, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
 
@@ -86,10 +88,10 @@ def _project(folder: Path, files: int, tests: int) -> None:
         (folder / f"test_file_{i}.py").write_text(textwrap.dedent(body))
 
 
-def _cpu_s(folder: Path, plugins: str, *args: str) -> float:
+def _cpu_s(folder: Path, *args: str) -> float:
     """Return the CPU seconds of one pytest process."""
     command = [*_PYTEST, *args]
-    environment = _environment(folder.parent, plugins)
+    environment = _environment(folder.parent)
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -112,10 +114,10 @@ def _interval(values: list[float]) -> tuple[float, float]:
 def _compare(folder: Path, title: str, rounds: int, *args: str) -> None:
     with_s, without_s = [], []
     for number in range(rounds + 1):
-        pair = [("", without_s), (_PLUGIN, with_s)]
+        pair = [(_WITHOUT, without_s), (_WITH, with_s)]
         # Each side goes first as often as the other.
-        for plugins, times in pair if number % 2 else reversed(pair):
-            times.append(_cpu_s(folder, plugins, *args))
+        for options, times in pair if number % 2 else reversed(pair):
+            times.append(_cpu_s(folder, *options, *args))
     # The first round writes bytecode and fills the file cache.
     with_s, without_s = with_s[1:], without_s[1:]
     base = statistics.median(without_s)
@@ -128,7 +130,7 @@ def _compare(folder: Path, title: str, rounds: int, *args: str) -> None:
     )
 
 
-def _instructions(folder: Path, plugins: str, *args: str) -> int:
+def _instructions(folder: Path, *args: str) -> int:
     """Return the machine instructions that one pytest process executes, in user space."""
     valgrind = [
         "valgrind",
@@ -136,7 +138,7 @@ def _instructions(folder: Path, plugins: str, *args: str) -> int:
         "--cache-sim=no",
         "--cachegrind-out-file=/dev/null",
     ]
-    environment = {**_environment(folder.parent, plugins), "PYTHONHASHSEED": "0"}
+    environment = {**_environment(folder.parent), "PYTHONHASHSEED": "0"}
     result = subprocess.run(
         [*valgrind, *_PYTEST, *args], cwd=folder, env=environment, capture_output=True
     )
@@ -147,8 +149,8 @@ def _instructions(folder: Path, plugins: str, *args: str) -> int:
 
 
 def _count(folder: Path, title: str, *args: str) -> None:
-    _cpu_s(folder, _PLUGIN, *args)  # writes the bytecode
-    without, with_it = (_instructions(folder, plugins, *args) for plugins in ("", _PLUGIN))
+    _cpu_s(folder, *args)  # writes the bytecode
+    without, with_it = (_instructions(folder, *side, *args) for side in (_WITHOUT, _WITH))
     print(f"{title:<24}{without / 1e6:>12.0f}{with_it / 1e6:>12.0f}{with_it / without - 1:>9.1%}")
 
 
