@@ -78,7 +78,7 @@ def build_plan(trt: Any, plan: BuildPlan, progress: Progress) -> tuple[str, ...]
     with log_tail(trt) as tail:
         builder = trt.Builder(process_logger(trt))
         network = builder.create_network(_network_flags(trt))
-        progress(f"parsing {plan.source.name}")
+        progress(f"parsing {plan.model_name}")
         parser = _parsed(trt, network, plan, tail)
         config = builder.create_builder_config()
         _configure(trt, config, plan)
@@ -242,7 +242,7 @@ def require_profiles(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) 
             raise ConfigurationError(
                 f"{where} no range of shapes for {'; '.join(missing)}, and TensorRT builds for a "
                 "range of shapes only.",
-                fix=f"give min, opt and max, for instance {example_profiles(dynamic)}.",
+                fix=f"add to the trt_model marker: {example_profiles(dynamic)} (min, opt, max).",
             )
 
 

@@ -16,7 +16,7 @@ from pytest_trt.backends.plan_header import read_plan_header
 from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
 from pytest_trt.engine import BuildRequest, BuildResult, EngineSpec, Target
 from pytest_trt.errors import ConfigurationError, EngineBuildError, EngineLoadError
-from pytest_trt.model import OnnxModel, Profile, ShapeRange, Tensors, load_model
+from pytest_trt.model import OnnxModel, Profile, ShapeRange, Tensors, load_model, parse_profiles
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 
@@ -177,7 +177,10 @@ def test_a_dynamic_input_without_profile_gets_one_to_paste(
     with pytest.raises(ConfigurationError) as caught:
         BACKEND.route(models["conv"], EngineSpec())
     assert "image: float32[batch, 3, 16, 16]" in caught.value.message
-    assert 'profiles={"image": ((1, 3, 16, 16), ' in caught.value.fix
+    assert 'the trt_model marker: profiles={"image": ((1, 3, 16, 16), ' in caught.value.fix
+    pasted = eval(caught.value.fix.partition("profiles=")[2].partition(" (min")[0])
+    profiles = parse_profiles(pasted, models["conv"].inputs, where="the test")
+    BACKEND.route(models["conv"], EngineSpec(profiles=profiles))
 
 
 def test_a_second_profile_without_an_input_is_refused(models: Mapping[str, OnnxModel]) -> None:

@@ -19,7 +19,8 @@ from pytest_trt.backends import tensorrt, tensorrt_rtx, trt_api, trt_options
 from pytest_trt.backends.device import DeviceProbe, Gpu
 from pytest_trt.backends.trt_logging import LogTail
 from pytest_trt.engine import BuildRequest, EngineSpec, Target
-from pytest_trt.errors import BackendUnavailableError, EngineLoadError
+from pytest_trt.errors import BackendUnavailableError, ConfigurationError, EngineLoadError
+from pytest_trt.model import parse_profiles
 
 SURFACE: dict[str, dict[str, list[str]]] = json.loads(
     Path(__file__).with_name("trt_api_surface.json").read_text()
@@ -216,3 +217,21 @@ def test_a_log_tail_keeps_the_last_lines_and_no_repeats() -> None:
     tail.raised = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         tail.raise_pending()
+
+
+def test_a_dynamic_model_without_profile_is_told_which_one_to_paste(tmp_path: Path) -> None:
+    model = networks.saved(networks.encoder(), tmp_path / "encoder.onnx")
+    chosen = trt_api.precision_route(model, "fp32", weak_types=True)
+    with pytest.raises(ConfigurationError) as caught:
+        trt_api.check_spec(model, EngineSpec(), chosen)
+    assert caught.value.message == (
+        "there is no range of shapes for ids: int64[batch, length]; mask: int64[batch, length], "
+        "and TensorRT builds for a range of shapes only."
+    )
+    pasted = caught.value.fix.partition("profiles=")[2].partition(" (min")[0]
+    profiles = parse_profiles(eval(pasted), model.inputs, where="the test")
+    trt_api.check_spec(model, EngineSpec(profiles=profiles), chosen)
+
+
+def test_a_fixed_model_needs_no_profile(model) -> None:
+    trt_api.check_spec(model, EngineSpec(), trt_api.precision_route(model, "fp32", weak_types=True))
