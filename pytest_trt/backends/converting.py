@@ -13,9 +13,18 @@ from typing import Any
 
 import onnx
 
+from pytest_trt.backends.named import require_nodes, require_operators
+from pytest_trt.backends.runtime_words import (
+    SEVERITY_DEFAULT,
+    SEVERITY_FATAL,
+    build_fix,
+    first_line,
+    names_unknown_operator,
+    without_path,
+)
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import ConfigurationError, EngineBuildError, ModelError
-from pytest_trt.model import OnnxModel
+from pytest_trt.model import OnnxModel, graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +55,17 @@ def known_options(
     return options
 
 
-def listed(value: OptionValue | None) -> list[str]:
-    """Return the entries of a comma-separated option; none where it is not given."""
-    return [name.strip() for name in str(value or "").split(",") if name.strip()]
+def require_named(
+    model: OnnxModel, proto: onnx.ModelProto, options: Mapping[str, OptionValue]
+) -> None:
+    """Refuse options that name operators or nodes which the model, once loaded, does not have.
+
+    Raises:
+        ConfigurationError: Gives the closest names that there are.
+    """
+    nodes = [node for scope in graph.walk_graphs(proto.graph) for node in scope.node]
+    require_operators(model.path.name, (node.op_type for node in nodes), options)
+    require_nodes(model.path.name, (node.name for node in nodes), options)
 
 
 #: Operators of models that are quantised while they run.
@@ -90,10 +107,13 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
     except Exception as exc:
         # The converters raise bare ValueError, AssertionError, IndexError, onnx and ORT errors.
         reason = exc.message if isinstance(exc, ModelError) else f"{type(exc).__name__}: {exc}"
+        fix = (
+            "keep the operator or node that it names out of the conversion (builder option "
+            "op_block_list or node_block_list), or give a model converted by other means."
+        )
         raise EngineBuildError(
-            f"{model.path.name} could not be converted to {precision}: {reason}",
-            fix="keep the operator or node that it names out of the conversion (builder option "
-            "op_block_list or node_block_list), or give a model converted by other means.",
+            f"{model.path.name} could not be converted to {precision}: {without_path(reason)}",
+            fix=build_fix(reason, precision) if names_unknown_operator(reason) else fix,
         ) from exc
 
 
@@ -102,18 +122,23 @@ def captured() -> Iterator[list[str]]:
     """Collect what converters print, warn and log, instead of letting it reach the test run.
 
     Their `logging.warning` would also install a handler on the root logger for good if none
-    were there.
+    were there. The sessions that they make themselves log at ONNX Runtime's default severity,
+    straight to stderr: it is raised, and set back to what ONNX Runtime starts with, as the
+    severity at hand cannot be asked for.
     """
+    runtime: Any = importlib.import_module("onnxruntime")
     said: list[str] = []
     handler = _Collector(said)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers[:] = [handler]
+    runtime.set_default_logger_severity(SEVERITY_FATAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(None):
             warnings.simplefilter("ignore")
             yield said
     finally:
+        runtime.set_default_logger_severity(SEVERITY_DEFAULT)
         root.handlers[:] = handlers
         root.setLevel(level)
 
@@ -138,7 +163,7 @@ def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
     runtime: Any = importlib.import_module("onnxruntime")
     session_options = runtime.SessionOptions()
     session_options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session_options.log_severity_level = 4
+    session_options.log_severity_level = SEVERITY_FATAL
     try:
         runtime.InferenceSession(str(output), session_options, providers=["CPUExecutionProvider"])
     except Exception as exc:
@@ -148,7 +173,7 @@ def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
             return
         raise EngineBuildError(
             f"{model.path.name} mixes float32 and float16 after its conversion to {precision}: "
-            f"{str(exc).splitlines()[0]}",
+            f"{first_line(exc)}",
             fix="keep what it names in float32: builder option op_block_list='<operator>' or "
             "node_block_list='<node name>', comma-separated.",
         ) from exc

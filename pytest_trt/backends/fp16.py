@@ -12,12 +12,13 @@ from pytest_trt.backends.converting import (
     captured,
     explained,
     known_options,
-    listed,
     refuse_dynamically_quantised,
+    require_named,
     verify_types,
 )
 from pytest_trt.backends.counting import count_in_integers
 from pytest_trt.backends.float16_report import MAX_FLOAT16, Float16Watch
+from pytest_trt.backends.named import listed
 from pytest_trt.backends.round_trips import casts, remove_round_trips
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import EngineBuildError
@@ -53,7 +54,7 @@ def to_fp16(
         options: Any of `FP16_OPTIONS`.
 
     Raises:
-        ConfigurationError: An option is unknown.
+        ConfigurationError: An option is unknown, or names an operator or node that is not there.
         ModelError: The model cannot be read.
         EngineBuildError: It has no float32 to convert, is quantised dynamically, or mixes types
             after conversion.
@@ -61,6 +62,7 @@ def to_fp16(
     options = known_options(options or {}, FP16_OPTIONS)
     refuse_dynamically_quantised(model, "fp16")
     proto = graph.load(model.path)
+    require_named(model, proto, options)
     graph.modernise(proto)
     count_in_integers(proto)
     watch = Float16Watch(proto)

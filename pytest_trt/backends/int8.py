@@ -13,14 +13,20 @@ from pytest_trt.backends.converting import (
     captured,
     explained,
     known_options,
-    listed,
     refuse_dynamically_quantised,
+    require_named,
     verify_types,
 )
-from pytest_trt.backends.int8_preparation import import_quantization, prepare
+from pytest_trt.backends.int8_preparation import (
+    Choice,
+    import_quantization,
+    name_nodes,
+    prepare,
+)
+from pytest_trt.backends.named import listed
 from pytest_trt.engine.spec import OptionValue
-from pytest_trt.errors import ConfigurationError, EngineBuildError, InputError
-from pytest_trt.model import OnnxModel, Tensors, check_inputs, graph
+from pytest_trt.errors import ConfigurationError, EngineBuildError
+from pytest_trt.model import OnnxModel, Tensors, check_calibration, graph
 
 #: Options of the conversion, by what they mean.
 INT8_OPTIONS: Mapping[str, str] = {
@@ -65,32 +71,37 @@ def to_int8(
             store them as INT8 behind a DequantizeLinear, which is a quarter of the size.
 
     Raises:
-        ConfigurationError: An option is unknown or has a value that it cannot have.
-        EngineBuildError: There is no calibration data, it does not fit the model, the model is
-            quantised dynamically, or nothing in it could be quantised.
+        ConfigurationError: An option is unknown, has a value that it cannot have, or names an
+            operator or node that is not there.
+        InputError: There is no calibration data, or it does not fit the model.
+        EngineBuildError: The model is quantised dynamically, or nothing in it could be quantised.
     """
     options = known_options(options or {}, INT8_OPTIONS)
     if model.is_quantized:
         graph.save(graph.load(model.path), output)
         return Conversion(("the model is already quantised; its own Q/DQ nodes are kept",))
     refuse_dynamically_quantised(model, "int8")
-    if not calibration:
-        raise EngineBuildError(
-            f"precision int8 of {model.path.name} needs calibration data, and there is none.",
-            fix=_CALIBRATION_FIX,
-        )
-    _check_calibration(model, calibration)
+    check_calibration(model.inputs, calibration)
     proto = graph.load(model.path)
+    require_named(model, proto, options)
     graph.modernise(proto)
     with (
         tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder,
         captured() as said,
         explained(model, "int8"),
     ):
+        choice = Choice(
+            operators=name_nodes(proto),
+            chosen=frozenset(listed(options.get("op_types")) or _INT8_OPS),
+            blocked=frozenset(listed(options.get("op_block_list"))),
+            blocked_nodes=frozenset(listed(options.get("node_block_list"))),
+        )
         prepared = prepare(proto, model.opset, Path(folder))
         del proto
         with _calibrating(model):
-            _quantise(prepared, calibration, Path(folder) / "int8.onnx", options, qdq_weights)
+            _quantise(
+                prepared, calibration, Path(folder) / "int8.onnx", options, choice, qdq_weights
+            )
         quantised = graph.load(Path(folder) / "int8.onnx")
     _require_quantised(model, quantised, options)
     with explained(model, "int8"):
@@ -106,11 +117,11 @@ def _quantise(
     calibration: Sequence[Tensors],
     output: Path,
     options: Mapping[str, OptionValue],
+    choice: Choice,
     qdq_weights: bool,
 ) -> None:
     quantization = import_quantization()
-    blocked = set(listed(options.get("op_block_list")))
-    op_types = [op for op in listed(options.get("op_types")) or _INT8_OPS if op not in blocked]
+    op_types, excluded = choice.of(source)
     quantization.quantize_static(
         str(source),
         str(output),
@@ -120,7 +131,7 @@ def _quantise(
         weight_type=quantization.QuantType.QInt8,
         per_channel=bool(options.get("per_channel", True)),
         op_types_to_quantize=op_types,
-        nodes_to_exclude=listed(options.get("node_block_list")),
+        nodes_to_exclude=excluded,
         calibrate_method=_method(quantization, options),
         use_external_data_format=(source.parent / f"{source.name}.data").exists(),
         # TensorRT takes symmetric INT8 only, and no INT32 bias behind a DequantizeLinear.
@@ -138,18 +149,6 @@ def _quantise(
             "CalibStridedMinMax": 1,
         },
     )
-
-
-def _check_calibration(model: OnnxModel, calibration: Sequence[Tensors]) -> None:
-    for number, sample in enumerate(calibration):
-        try:
-            check_inputs(model.inputs, sample)
-        except InputError as error:
-            raise EngineBuildError(
-                f"sample {number} of the calibration data does not fit {model.path.name}: "
-                f"{error.message}",
-                fix=f"{error.fix} The trt_calibration fixture gives the samples.",
-            ) from error
 
 
 @contextlib.contextmanager
@@ -212,6 +211,6 @@ def _require_quantised(
     asked = ", ".join(listed(options.get("op_types")) or _INT8_OPS)
     raise EngineBuildError(
         f"nothing in {model.path.name} could be quantised: none of {asked} outside control flow "
-        "has float32 inputs of known type.",
+        "and block lists has float32 inputs of known type.",
         fix="name the operators to quantise with op_types=..., or leave int8 out for this model.",
     )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import onnx
 import onnx.version_converter
 
 from pytest_trt.model import graph
 
 #: Per-channel scales need the `axis` attribute of QuantizeLinear.
 _INT8_OPSET = 13
+
+#: Stands for a type of operator that no graph has: of none at all, every type would be quantised.
+_NO_OPERATOR = "NoOperator"
 
 _UNUSED = "onnxruntime.quantization.shape_inference"
 
@@ -64,3 +70,57 @@ def prepare(proto: Any, opset: int, folder: Path) -> Path:
         )
     runtime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
     return prepared
+
+
+def name_nodes(proto: onnx.ModelProto) -> dict[str, str]:
+    """Give every node of the main graph a name; return the operator of each by name.
+
+    Quantisation excludes nodes by name, and would take all without one for the same.
+    """
+    used = {node.name for node in proto.graph.node}
+    for index, node in enumerate(proto.graph.node):
+        if not node.name:
+            name = f"{node.op_type}_{index}"
+            while name in used:
+                name += "_"
+            used.add(name)
+            node.name = name
+    return {node.name: node.op_type for node in proto.graph.node}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a user wants quantised, in the terms of the model that was given.
+
+    Preparation fuses nodes: a MatMul and an Add become a Gemm, named after the MatMul as
+    "<name>/MatMulAddFusion". Such a node counts as what it was made from.
+
+    Attributes:
+        operators: Operator by name of each node in the model's main graph.
+        chosen: Operators to quantise.
+        blocked: Operators that are not quantised.
+        blocked_nodes: Names of nodes that are not quantised.
+    """
+
+    operators: Mapping[str, str]
+    chosen: frozenset[str]
+    blocked: frozenset[str]
+    blocked_nodes: frozenset[str]
+
+    def of(self, prepared: Path) -> tuple[list[str], list[str]]:
+        """Return, for a prepared model, the operators to quantise and the nodes to leave out."""
+        operators, excluded = set(), []
+        for node in onnx.load(prepared, load_external_data=False).graph.node:
+            origin = self._origin(node.name)
+            operator = self.operators.get(origin, node.op_type)
+            if operator in self.chosen - self.blocked and origin not in self.blocked_nodes:
+                operators.add(node.op_type)
+            else:
+                excluded.append(node.name)
+        return sorted(operators) or [_NO_OPERATOR], excluded
+
+    def _origin(self, name: str) -> str:
+        origin = name
+        while origin not in self.operators and "/" in origin:
+            origin = origin.rpartition("/")[0]
+        return origin if origin in self.operators else name

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_trt.backends.named import require_operators
+from pytest_trt.backends.runtime_words import SEVERITY_FATAL, build_fix, first_line, run_fix
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.errors import (
@@ -50,9 +52,6 @@ _EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
 
 _PLAN_NAME = "engine.onnx"
 
-#: ONNX Runtime's log level "error": its warnings are about its own choices and go to stderr.
-_SEVERITY_ERROR = 3
-
 
 class OnnxRuntimeBackend:
     """Builds and runs engines with ONNX Runtime on the CPU.
@@ -76,7 +75,7 @@ class OnnxRuntimeBackend:
 
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """Convert the model: ONNX Runtime computes in the types that it finds there."""
-        _check_options(spec)
+        _check_options(model, spec)
         if spec.precision == "tf32":
             raise ConfigurationError(
                 "precision 'tf32' is a mode of NVIDIA GPUs; ONNX Runtime has no such thing on a "
@@ -104,7 +103,7 @@ class OnnxRuntimeBackend:
             request.progress(f"converting {source.name} to {spec.precision}")
             notes = _convert(request, converted)
             source = converted
-        request.progress(f"optimising {source.name}")
+        request.progress(f"optimising {request.model.path.name}")
         self._optimise(source, request)
         for left_over in folder.glob("converted.onnx*"):
             left_over.unlink()
@@ -126,9 +125,9 @@ class OnnxRuntimeBackend:
             ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exception types share no base class but this
             raise EngineBuildError(
-                f"ONNX Runtime {ort.__version__} refused {request.model.path} as a "
-                f"{request.spec.precision} engine:\n  {_first_line(error)}",
-                fix=_build_fix(str(error)),
+                f"ONNX Runtime {ort.__version__} refused {request.model.path} as an "
+                f"{request.spec.precision} engine:\n  {first_line(error)}",
+                fix=build_fix(str(error), request.spec.precision),
             ) from error
 
     def cannot_run(self, target: Target) -> str | None:
@@ -149,7 +148,7 @@ class OnnxRuntimeBackend:
             )
         except Exception as error:
             raise EngineLoadError(
-                f"ONNX Runtime {ort.__version__} cannot load {plan}:\n  {_first_line(error)}",
+                f"ONNX Runtime {ort.__version__} cannot load {plan}:\n  {first_line(error)}",
                 fix="`pytest-trt cache clear`, then run again.",
             ) from error
         subject = f"the {spec.precision} engine of {model.path.name}"
@@ -173,8 +172,8 @@ class OnnxRuntimeBackend:
         except Exception as error:
             raise ModelError(
                 f"ONNX Runtime {ort.__version__} refused {model.path}, so there is no FP32 "
-                f"reference to compare with:\n  {_first_line(error)}",
-                fix=_build_fix(str(error)),
+                f"reference to compare with:\n  {first_line(error)}",
+                fix=build_fix(str(error)),
             ) from error
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 
@@ -185,7 +184,7 @@ class OnnxRuntimeBackend:
             ort.GraphOptimizationLevel, _OPTIMIZATION_LEVELS[level]
         )
         options.intra_op_num_threads = self.threads
-        options.log_severity_level = _SEVERITY_ERROR
+        options.log_severity_level = SEVERITY_FATAL
         # Without it INT8 products overflow 16 bits on x86 CPUs that lack VNNI, and an engine is
         # right on one machine and wrong on the next.
         # Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
@@ -204,6 +203,7 @@ class OnnxRuntimeSession:
     def __init__(self, session: Any, *, subject: str) -> None:
         self._session = session
         self._subject = subject
+        self._input_names = [entry.name for entry in session.get_inputs()]
         self._output_names = [output.name for output in session.get_outputs()]
 
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
@@ -215,11 +215,14 @@ class OnnxRuntimeSession:
         try:
             outputs = self._session.run(self._output_names, dict(inputs))
         except Exception as error:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            # A sequence or a map has no shape.
+            shapes = ", ".join(
+                f"{name} {getattr(array, 'shape', type(array).__name__)}"
+                for name, array in inputs.items()
+            )
             raise EngineRunError(
-                f"{self._subject} failed on {shapes}:\n  {_first_line(error)}",
-                fix="check that the model itself takes these inputs; its shapes may fit no branch "
-                "of the graph.",
+                f"{self._subject} failed on {shapes or 'no inputs'}:\n  {first_line(error)}",
+                fix=run_fix(str(error), inputs, self._input_names),
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
@@ -262,44 +265,32 @@ def _as_it_is(model: OnnxModel, spec: EngineSpec) -> bool:
     return spec.precision == "fp32" or (spec.precision == "int8" and model.is_quantized)
 
 
-def _known_options(precision: str) -> Mapping[str, str]:
+def _known_options(model: OnnxModel, spec: EngineSpec) -> Mapping[str, str]:
+    if _as_it_is(model, spec):
+        return _LEVEL_OPTION
     from pytest_trt.backends import conversion
 
     of_conversion = {"fp16": conversion.FP16_OPTIONS, "int8": conversion.INT8_OPTIONS}
-    return {**_LEVEL_OPTION, **of_conversion.get(precision, {})}
+    return {**_LEVEL_OPTION, **of_conversion.get(spec.precision, {})}
 
 
-def _check_options(spec: EngineSpec) -> None:
+def _check_options(model: OnnxModel, spec: EngineSpec) -> None:
     if not spec.builder_options:
         return
-    known = _known_options(spec.precision)
+    known = _known_options(model, spec)
     for name, value in spec.builder_options.items():
         if name not in known:
             listed = "".join(f"\n  {option}: {what}" for option, what in known.items())
+            kept = spec.precision == "int8" and model.is_quantized
+            where = (
+                f"{spec.precision}, whose model is quantised already" if kept else spec.precision
+            )
             raise ConfigurationError(
-                f"builder option {name!r} is not one of the onnxruntime backend for "
-                f"{spec.precision}.",
+                f"builder option {name!r} is not one of the onnxruntime backend for {where}.",
                 fix=f"its options are:{listed}",
             )
         if name in _LEVEL_OPTION and value not in _OPTIMIZATION_LEVELS:
             raise ConfigurationError(
                 f"builder option {name}={value!r} is unknown.", fix=f"use {known[name]}."
             )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _build_fix(text: str) -> str:
-    lowered = text.lower()
-    if any(word in lowered for word in ("not a registered", "no op registered", "not_implemented")):
-        return (
-            "the model uses an operator that ONNX Runtime does not know: export it with a "
-            "standard operator or another opset, or test this model on --trt-backend tensorrt."
-        )
-    if "no space left" in lowered:
-        return "free space on the cache's disk, or put the cache elsewhere with --trt-cache-dir."
-    if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
-        return "pip install --upgrade onnxruntime, or export the model with an older opset."
-    return "check the file with `check-model`, which comes with onnx, and export it anew."
+    require_operators(model.path.name, model.op_types, spec.builder_options)

@@ -18,6 +18,7 @@ from pytest_trt.errors import (
     EngineBuildError,
     EngineLoadError,
     EngineRunError,
+    InputError,
     ModelError,
 )
 from pytest_trt.model import OnnxModel, Tensors, load_model
@@ -161,7 +162,7 @@ def test_plan_is_the_same_when_built_twice(builder: Builder, linear: OnnxModel) 
 
 
 def test_int8_without_calibration_is_refused(builder: Builder, linear: OnnxModel) -> None:
-    with pytest.raises(EngineBuildError, match="needs calibration data"):
+    with pytest.raises(InputError, match="needs calibration data"):
         builder.build(linear, "int8")
 
 
@@ -222,7 +223,7 @@ def test_unknown_operator_is_refused_with_what_to_do(
     )
     proto.opset_import.append(helper.make_opsetid("mine", 1))
     model = networks.saved(proto, tmp_path / "swirl.onnx")
-    with pytest.raises(EngineBuildError, match="as a fp32 engine") as caught:
+    with pytest.raises(EngineBuildError, match="as an fp32 engine") as caught:
         builder.build(model, "fp32")
     assert "does not know" in caught.value.fix
     with pytest.raises(ModelError, match="no FP32 reference"):

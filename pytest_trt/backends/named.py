@@ -1,0 +1,73 @@
+"""Operators and nodes that options name, which the model must have.
+
+A misspelt name would be an option without effect: the engine is built all the same, and nobody
+knows that what was to stay float32 did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pytest_trt.engine.spec import OptionValue
+from pytest_trt.errors import ConfigurationError
+from pytest_trt.model.closest import known_names
+
+_OPERATOR_OPTIONS = ("op_block_list", "op_types")
+_NODE_OPTION = "node_block_list"
+
+
+def listed(value: OptionValue | None) -> list[str]:
+    """Return the entries of a comma-separated option; none where it is not given."""
+    return [name.strip() for name in str(value or "").split(",") if name.strip()]
+
+
+def require_operators(
+    model_name: str, operators: Iterable[str], options: Mapping[str, OptionValue]
+) -> None:
+    """Refuse options that name operators which a model does not have.
+
+    Args:
+        model_name: The model's file name, for messages.
+        operators: Its operators; a domain before "::" does not count, as converters ignore it.
+        options: Builder options; those that name no operators are not looked at.
+
+    Raises:
+        ConfigurationError: Gives the model's own operators, the closest one first.
+    """
+    known = sorted({operator.rpartition("::")[2] for operator in operators})
+    for option in _OPERATOR_OPTIONS:
+        _require(model_name, option, "operator", listed(options.get(option)), known)
+
+
+def require_nodes(
+    model_name: str, nodes: Iterable[str], options: Mapping[str, OptionValue]
+) -> None:
+    """Refuse options that name nodes which a model does not have.
+
+    Args:
+        model_name: The model's file name, for messages.
+        nodes: The names of its nodes, subgraphs included; "" for one without a name.
+        options: Builder options; those that name no nodes are not looked at.
+
+    Raises:
+        ConfigurationError: Gives the names of the closest nodes.
+    """
+    wanted = listed(options.get(_NODE_OPTION))
+    if wanted:
+        known = list(dict.fromkeys(name for name in nodes if name))
+        _require(model_name, _NODE_OPTION, "node", wanted, known)
+
+
+def _require(
+    model_name: str, option: str, kind: str, wanted: Iterable[str], known: list[str]
+) -> None:
+    unknown = [name for name in wanted if name not in known]
+    if not unknown:
+        return
+    fix = known_names(kind, unknown[0], known)
+    if not known and kind == "node":
+        fix = "the nodes of this model have no names: name operators with op_block_list instead."
+    raise ConfigurationError(
+        f"{option} names {', '.join(map(repr, unknown))}, but {model_name} has no such {kind}.",
+        fix=fix,
+    )

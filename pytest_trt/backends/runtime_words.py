@@ -1,0 +1,124 @@
+"""What ONNX Runtime says when it fails, in a line that a user can read, and what to do about it.
+
+Its exceptions carry a code and a text, and all failures while running share few codes, so the
+texts decide. Those matched here are those of ONNX Runtime 1.32; others get neutral advice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from pytest_trt.model import Tensors
+
+#: ONNX Runtime's log level "fatal". What it logs as errors it raises as well, and its log goes
+#: past Python to stderr, in colour.
+SEVERITY_FATAL = 4
+
+#: What ONNX Runtime logs unless told otherwise: warnings.
+#: Source: ONNX Runtime API documentation, `set_default_logger_severity`.
+SEVERITY_DEFAULT = 2
+
+#: The file that it loads is a conversion in a temporary folder more often than the user's own.
+_LOADED_FILE = re.compile(r"Load model from .*? failed:\s*", re.DOTALL)
+
+_UNKNOWN_OPERATOR = ("not a registered", "no op registered", "not_implemented")
+
+_INDICES = (
+    "out of data bounds",
+    "out of range value in index",
+    "invalid index found",
+    "invalid indices",
+    "index out of bounds",
+)
+
+_SHAPES = ("dimension", "shape", "rank for input", "broadcast")
+
+
+def first_line(error: BaseException) -> str:
+    """Return what went wrong without the path of the file that was being loaded."""
+    lines = without_path(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def without_path(text: str) -> str:
+    """Return a text of ONNX Runtime without the path of the file that was being loaded."""
+    return _LOADED_FILE.sub("", text)
+
+
+def names_unknown_operator(text: str) -> bool:
+    """Whether ONNX Runtime, or onnx, refused a model because of an operator."""
+    lowered = text.lower()
+    return any(words in lowered for words in _UNKNOWN_OPERATOR)
+
+
+def build_fix(text: str, precision: str = "fp32") -> str:
+    """Return what to do about a model that ONNX Runtime refused.
+
+    Args:
+        text: What it said.
+        precision: What the model was to be built for.
+    """
+    lowered = text.lower()
+    if names_unknown_operator(text):
+        fix = (
+            "the model uses an operator that ONNX Runtime does not know, so the embedded backend "
+            "cannot run it: export it with a standard operator or another opset, or test this "
+            "model on --trt-backend tensorrt"
+        )
+        if precision == "int8":
+            fix += ", for int8 with Q/DQ nodes in it already, as ONNX Runtime calibrates there too"
+        return f"{fix}."
+    if "no space left" in lowered:
+        return "free space on the cache's disk, or put the cache elsewhere with --trt-cache-dir."
+    if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
+        return "pip install --upgrade onnxruntime, or export the model with an older opset."
+    return "check the file with `check-model`, which comes with onnx, and export it anew."
+
+
+def run_fix(text: str, inputs: Tensors, names: Iterable[str]) -> str:
+    """Return what to do about a run that failed.
+
+    Args:
+        text: What ONNX Runtime said.
+        inputs: What it was fed.
+        names: The inputs that it has.
+    """
+    lowered = text.lower()
+    if any(words in lowered for words in _INDICES):
+        return _index_fix(inputs)
+    if "required inputs" in lowered or "input name" in lowered:
+        return f"feed exactly the inputs {', '.join(map(repr, names))}."
+    if "input data type" in lowered:
+        return "feed arrays of the types that the model takes: array.astype(...)."
+    if "allocate memory" in lowered or "bad_alloc" in lowered:
+        return "feed a smaller batch, or free memory on this machine."
+    if any(words in lowered for words in _SHAPES):
+        return (
+            "check the shapes of the inputs against each other and against what the model was "
+            "exported for: the operator named cannot combine what it gets from them."
+        )
+    return (
+        "run the model on the same inputs as trt_reference: if that fails too, the model does not "
+        "take them; else the engine's precision or optimisation is the cause."
+    )
+
+
+def _index_fix(inputs: Tensors) -> str:
+    held = [
+        f"{name!r} ({np.min(array)} to {np.max(array)})"
+        for name, array in inputs.items()
+        if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.size
+    ]
+    if not held:
+        return (
+            "the model computes an index outside the table that it looks up: feed real data, whose "
+            "values lead to valid ones."
+        )
+    return (
+        f"an index lies outside the table that it looks up. Look at the integer inputs, "
+        f"{', '.join(held)}: for seeded inputs say trt_model(input_ranges="
+        '{"<input>": (0, rows - 1)}), or feed real data.'
+    )
