@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pytest_trt.backends import conversion
 from pytest_trt.backends.device import DeviceProbe
+from pytest_trt.backends.named import require_operators
 from pytest_trt.backends.plan_header import read_plan_header
 from pytest_trt.backends.trt_build import BuildPlan, build_plan, require_profiles
 from pytest_trt.backends.trt_options import BUILDER_OPTIONS, require_known
@@ -117,9 +118,10 @@ def check_spec(model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute) -> No
     """Refuse options and profiles that no build could serve.
 
     Raises:
-        ConfigurationError: An unknown option, or a dynamic input without shapes.
+        ConfigurationError: An unknown option or operator, or a dynamic input without shapes.
     """
     require_known(spec.builder_options, {**BUILDER_OPTIONS, **_conversion_options(chosen)})
+    require_operators(model.path.name, model.op_types, spec.builder_options)
     require_profiles(model.inputs, spec.profiles)
 
 

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.errors import ConfigurationError, EngineBuildError
+from pytest_trt.errors import ConfigurationError, EngineBuildError, InputError
 from pytest_trt.model import Tensors, load_model
 
 node = helper.make_node
@@ -309,13 +309,13 @@ def test_fp16_of_a_quantised_model_keeps_its_scales_valid(tmp_path: Path) -> Non
 
 def test_int8_without_calibration_is_an_error(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    with pytest.raises(EngineBuildError, match=r"(?s)needs calibration data.*trt_calibration"):
+    with pytest.raises(InputError, match=r"(?s)needs calibration data.*trt_calibration"):
         conversion.to_int8(model, [], tmp_path / "q.onnx")
 
 
 def test_int8_with_foreign_calibration_says_what_it_did(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    with pytest.raises(EngineBuildError, match=r"(?s)sample 0 .* does not fit m\.onnx: .*image"):
+    with pytest.raises(InputError, match=r"(?s)calibration sample 0: .*picture.*'image'"):
         conversion.to_int8(model, [{"picture": images()["image"]}], tmp_path / "q.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 

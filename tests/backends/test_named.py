@@ -1,0 +1,180 @@
+"""Operators and nodes that builder options name must be there, on every kind of backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders_networks as networks
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from pytest_trt.backends import conversion
+from pytest_trt.backends.device import DeviceProbe
+from pytest_trt.backends.named import require_nodes
+from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
+from pytest_trt.engine import Backend, EngineSpec
+from pytest_trt.errors import ConfigurationError, EngineBuildError
+from pytest_trt.model import OnnxModel, load_model
+
+node = helper.make_node
+value = networks.value
+BACKENDS = (OnnxRuntimeBackend(threads=1), TensorRtRtxBackend(DeviceProbe((), "none")))
+SAMPLE = {"x": np.ones((2, 8), np.float32), "flag": np.array(True)}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> OnnxModel:
+    """Two linear layers, of which the first is fused; a branch holds a third MatMul."""
+    branch = networks.subgraph(
+        [node("MatMul", ["r", "w3"], ["inner"], name="in_branch")], [], [value("inner", [2, 5])]
+    )
+    proto = networks.model(
+        [
+            node("MatMul", ["x", "w1"], ["p"], name="proj"),
+            node("Add", ["p", "b1"], ["q"], name="bias"),
+            node("Relu", ["q"], ["r"]),
+            node("MatMul", ["r", "w2"], ["s"], name="out"),
+            node("If", ["flag"], ["t"], then_branch=branch, else_branch=branch),
+            node("Add", ["s", "t"], ["y"]),
+        ],
+        [value("x", [2, 8]), value("flag", [], TensorProto.BOOL)],
+        [value("y", [2, 5])],
+        [
+            networks.weights("w1", 8, 5),
+            networks.weights("b1", 5),
+            networks.weights("w2", 5, 5),
+            networks.weights("w3", 5, 5),
+        ],
+    )
+    return networks.saved(proto, tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize(
+    ("precision", "option"),
+    [("fp16", "op_block_list"), ("int8", "op_block_list"), ("int8", "op_types")],
+)
+def test_an_operator_that_the_model_lacks_is_refused_before_anything_is_built(
+    backend: Backend, precision: str, option: str, model: OnnxModel
+) -> None:
+    backend.route(model, EngineSpec(precision, builder_options={option: "MatMul, Add"}))
+
+    asked = EngineSpec(precision, builder_options={option: "Matmull,Add,Swirl"})
+    with pytest.raises(ConfigurationError) as caught:
+        backend.route(model, asked)
+    assert caught.value.message == (
+        f"{option} names 'Matmull', 'Swirl', but m.onnx has no such operator."
+    )
+    assert caught.value.fix == (
+        "did you mean 'MatMul'? The operators are 'Add', 'If', 'MatMul', 'Relu'."
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize(
+    ("option", "good", "bad", "fix"),
+    [
+        ("op_block_list", "Add", "Ad", "did you mean 'Add'?"),
+        ("node_block_list", "out, in_branch", "ouT_", "did you mean 'out'?"),
+    ],
+)
+def test_the_conversions_know_operators_and_nodes(
+    precision: str, option: str, good: str, bad: str, fix: str, model: OnnxModel, tmp_path: Path
+) -> None:
+    def convert(names: str) -> None:
+        options, output = {option: names}, tmp_path / "converted.onnx"
+        if precision == "fp16":
+            conversion.to_fp16(model, output, options=options)
+        else:
+            conversion.to_int8(model, [SAMPLE], output, options=options)
+
+    convert(good)
+    with pytest.raises(ConfigurationError, match=f"'{bad}', but m.onnx has no such") as caught:
+        convert(f"{good},{bad}")
+    assert caught.value.fix.startswith(fix)
+
+
+def test_operators_of_other_domains_are_known_by_their_bare_name(tmp_path: Path) -> None:
+    distance = node("CDist", ["x", "x"], ["y"], domain="com.microsoft", metric="euclidean")
+    proto = networks.model([distance], [value("x", [2, 2])], [value("y", [2, 2])])
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    for backend in BACKENDS:
+        backend.route(model, EngineSpec("fp16", builder_options={"op_block_list": "CDist"}))
+
+
+def test_operators_inside_functions_are_known_and_the_functions_are_not(tmp_path: Path) -> None:
+    body = [node("Relu", ["a"], ["b"])]
+    function = helper.make_function(
+        "mine", "Block", ["a"], ["b"], body, [helper.make_opsetid("", 17)]
+    )
+    proto = networks.model(
+        [node("Block", ["x"], ["y"], domain="mine")], [value("x", [4])], [value("y", [4])]
+    )
+    proto.functions.append(function)
+    proto.opset_import.append(helper.make_opsetid("mine", 1))
+    model = networks.saved(proto, tmp_path / "m.onnx")
+
+    conversion.to_fp16(model, tmp_path / "h.onnx", options={"op_block_list": "Relu"})
+    with pytest.raises(ConfigurationError, match="names 'Block'"):
+        conversion.to_fp16(model, tmp_path / "h.onnx", options={"op_block_list": "Block"})
+
+
+def test_a_model_without_node_names_says_so() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        require_nodes("m.onnx", ["", ""], {"node_block_list": "a"})
+    assert "have no names" in caught.value.fix
+
+
+def test_options_without_effect_on_a_quantised_model_are_refused(
+    model: OnnxModel, tmp_path: Path
+) -> None:
+    conversion.to_int8(model, [SAMPLE], tmp_path / "q.onnx")
+    quantised = load_model(tmp_path / "q.onnx")
+    for backend in BACKENDS:
+        backend.route(quantised, EngineSpec("int8"))
+        with pytest.raises(ConfigurationError, match="op_block_list"):
+            backend.route(quantised, EngineSpec("int8", builder_options={"op_block_list": "Add"}))
+
+
+def pairs(model: OnnxModel, **options: str) -> int:
+    """Return how many MatMul and Gemm multiply INT8 weights after the conversion."""
+    output = model.path.with_name("q.onnx")
+    sample = {spec.name: SAMPLE[spec.name] for spec in model.inputs}
+    conversion.to_int8(model, [sample], output, options=options)
+    return load_model(output).op_types["QuantizeLinear"] // 2
+
+
+@pytest.mark.parametrize(
+    ("options", "quantised"),
+    [
+        ({}, 2),
+        ({"node_block_list": "proj"}, 1),
+        ({"node_block_list": "out"}, 1),
+        ({"op_types": "MatMul"}, 2),
+        ({"op_types": "MatMul", "node_block_list": "proj"}, 1),
+    ],
+)
+def test_a_fused_node_counts_as_the_one_that_the_model_has(
+    options: dict[str, str], quantised: int, model: OnnxModel
+) -> None:
+    assert pairs(model, **options) == quantised
+
+
+def test_to_block_every_operator_leaves_nothing_to_quantise(model: OnnxModel) -> None:
+    with pytest.raises(EngineBuildError, match=r"nothing in m\.onnx could be quantised"):
+        pairs(model, op_block_list="MatMul")
+
+
+def test_nodes_without_names_are_blocked_by_operator(tmp_path: Path) -> None:
+    proto = networks.model(
+        [node("MatMul", ["x", "w1"], ["h"]), node("Gemm", ["h", "w2"], ["y"])],
+        [value("x", [2, 8], TensorProto.FLOAT)],
+        [value("y", [2, 5])],
+        [networks.weights("w1", 8, 5), networks.weights("w2", 5, 5)],
+    )
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    assert pairs(model) == 2
+    assert pairs(model, op_block_list="Gemm") == pairs(model, op_types="Gemm") == 1
