@@ -41,6 +41,7 @@ class EngineRecord:
         runs_here: Whether this machine can run it.
         notes: What the build had to say.
         warnings: What went wrong and was mended.
+        threads: Threads of one inference; 0 leaves them to the backend.
     """
 
     model: str
@@ -57,6 +58,7 @@ class EngineRecord:
     runs_here: bool
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    threads: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -117,6 +119,7 @@ class TestRecord:
         engines: Engines that it asked for.
         checks: Consistency checks that it made.
         skipped: Why the plugin skipped it, if it did.
+        remarks: What else a reader of the results has to know.
     """
 
     __test__ = False  # the name is no test class
@@ -124,6 +127,7 @@ class TestRecord:
     engines: tuple[EngineRecord, ...] = ()
     checks: tuple[ConsistencyRecord, ...] = ()
     skipped: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -131,6 +135,7 @@ class TestRecord:
             "engines": [engine.to_dict() for engine in self.engines],
             "checks": [check.to_dict() for check in self.checks],
             "skipped": self.skipped,
+            "remarks": list(self.remarks),
         }
 
     @classmethod
@@ -140,6 +145,7 @@ class TestRecord:
             engines=_all(EngineRecord, data["engines"]),
             checks=_all(ConsistencyRecord, data["checks"]),
             skipped=data["skipped"],
+            remarks=tuple(data["remarks"]),
         )
 
 

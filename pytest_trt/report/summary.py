@@ -27,16 +27,28 @@ class TestResult:
     record: TestRecord
 
 
-def summary_lines(results: Sequence[TestResult], *, width: int, color: bool) -> Iterator[str]:
+def summary_lines(
+    results: Sequence[TestResult],
+    *,
+    width: int,
+    color: bool,
+    ascii: bool = False,
+    environment: bool = False,
+) -> Iterator[str]:
     """Yield the lines of the summary section.
 
     Args:
         results: Every test that left a record, in any order.
         width: Columns of the terminal.
         color: Whether escape sequences may be used.
+        ascii: Whether bars and ellipses have to do with ASCII.
+        environment: Whether to begin with what built the engines, for which devices.
     """
     rows = _rows(results)
-    yield from table_lines(rows, width=width, color=color)
+    if environment:
+        engines = [engine for row in rows.values() for engine in row.engines]
+        yield from dict.fromkeys(f"{engine.toolchain} for {engine.target}" for engine in engines)
+    yield from table_lines(rows, width=width, color=color, ascii=ascii)
     yield from _remarks(rows, results)
 
 
@@ -59,12 +71,38 @@ def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], Row]:
 def _remarks(rows: dict[tuple[str, str, str], Row], results: Sequence[TestResult]) -> Iterator[str]:
     for (model, arch, precision), row in rows.items():
         subject = f"{model} {precision} {arch}"
-        for engine in row.engines:
-            if not engine.cached:
-                yield f"built {subject}: {engine.reason}"
-        texts = [text for engine in row.engines for text in (*engine.warnings, *engine.notes)]
+        yield from dict.fromkeys(_builds(row, subject))
+        texts = [*_notes(row), *_never_compared(row)]
         for text in dict.fromkeys(texts):
             yield f"note  {subject}: {text}"
+    for text in dict.fromkeys(text for result in results for text in result.record.remarks):
+        yield f"note  {text}"
     skipped = Counter(r.record.skipped for r in results if r.record.skipped)
     for reason, count in skipped.items():
         yield f"skipped {count} test{'s' if count > 1 else ''}: {reason}"
+
+
+def _builds(row: Row, subject: str) -> Iterator[str]:
+    """Why engines were built that might have been in the cache."""
+    for engine in row.engines:
+        first = engine.reason.startswith("first ")
+        # What went wrong is told as a warning, in more words.
+        warned = any(engine.reason in warning for warning in engine.warnings)
+        if not (engine.cached or first or warned):
+            yield f"built {subject}: {engine.reason}"
+
+
+def _notes(row: Row) -> Iterator[str]:
+    for engine in row.engines:
+        yield from engine.warnings
+        # They are about the build; whoever finds the engine in the cache has been told.
+        yield from () if engine.cached else engine.notes
+
+
+def _never_compared(row: Row) -> Iterator[str]:
+    """Outputs that passed because they were empty, in every run of a check."""
+    for check in row.checks:
+        outputs = [output for run in check.comparisons for output in run.get("outputs", ())]
+        for name in dict.fromkeys(output["name"] for output in outputs):
+            if not any(output["size"] for output in outputs if output["name"] == name):
+                yield f"output {name!r} was not compared, it had no elements in any run"

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pytest_trt.report import units
+from pytest_trt.report.fit import Fit, fit, shortened
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord
 
 #: Cells of the bar that shows how much of the tolerance was used.
 _BAR_CELLS = 10
+
+#: Columns of the share beside the bar.
+_SHARE_COLUMNS = 5
+
+#: Heads the bars, where they are drawn.
+_TITLE = "tolerance used"
+
+#: Blank columns between two columns of the table.
+_GAP = 2
 
 #: Terminals at least this wide are also told the engines' sizes.
 _WIDE_COLUMNS = 100
@@ -35,9 +47,43 @@ class Row:
     checks: list[ConsistencyRecord] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def worst(self) -> ConsistencyRecord | None:
+        """The check that used most of its tolerance."""
+        return max(self.checks, key=lambda check: check.used or 0.0, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The parts of one line, as markup where they are coloured."""
+
+    model: str
+    use: str
+    engine: str
+    row: Row
+    tests: str
+
+    @property
+    def output(self) -> str:
+        """The name beside the bar."""
+        return (self.row.worst and self.row.worst.worst_output) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The characters that not every encoding has."""
+
+    full: str
+    empty: str
+    ellipsis: str
+
+
+_BLOCKS = _Marks("█", "░", "…")
+_ASCII = _Marks("#", ".", "...")
+
 
 def table_lines(
-    rows: Mapping[tuple[str, str, str], Row], *, width: int, color: bool
+    rows: Mapping[tuple[str, str, str], Row], *, width: int, color: bool, ascii: bool = False
 ) -> Iterator[str]:
     """Yield the lines of the table: one for each model, architecture and precision.
 
@@ -45,18 +91,25 @@ def table_lines(
         rows: What is known of each, by (model, architecture, precision).
         width: Columns of the terminal.
         color: Whether escape sequences may be used.
+        ascii: Whether bars and ellipses have to do with ASCII.
     """
-    # Blank separators of one column: the whole fits into 80.
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("model", overflow="ellipsis", no_wrap=True, max_width=max(width // 4, 12))
-    for title in ("for", "engine"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("tolerance used", overflow="ellipsis", no_wrap=True)
-    table.add_column("tests", overflow="fold")
     wide = width >= _WIDE_COLUMNS
-    for (model, arch, precision), row in rows.items():
-        use = f"{arch} {precision}"
-        table.add_row(escape(model), use, _engine(row, wide=wide), _budget(row), _outcomes(row))
+    lines = [
+        _Line(model, f"{arch} {precision}", _engine(row, wide=wide), row, _outcomes(row))
+        for (model, arch, precision), row in rows.items()
+    ]
+    shape, marks = _fitted(lines, width), _ASCII if ascii else _BLOCKS
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for title in ("model", "for", "engine", _used_title(shape), "tests"):
+        table.add_column(title, no_wrap=True)
+    for line in lines:
+        model = escape(shortened(line.model, shape.model, marks.ellipsis))
+        used = _budget(line.row, shape, marks)
+        table.add_row(model, line.use, line.engine, used, line.tests)
+    yield from _printed(table, width=width, color=color)
+
+
+def _printed(table: Table, *, width: int, color: bool) -> Iterator[str]:
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -66,9 +119,37 @@ def table_lines(
         no_color=not color,
         highlight=False,
     )
+    # A line longer than the terminal can be read, a table that was folded into it cannot.
+    console.width = max(
+        width, console.measure(table, options=console.options.update(width=1000)).maximum
+    )
     console.print(table)
     for line in stream.getvalue().splitlines():
         yield line.rstrip()
+
+
+def _fitted(lines: Sequence[_Line], width: int) -> Fit:
+    def longest(*texts: str) -> int:
+        return max(map(cell_len, texts), default=0)
+
+    fixed = (
+        longest("for", *(line.use for line in lines))
+        + longest("engine", *(line.engine for line in lines))
+        + longest("tests", *(Text.from_markup(line.tests).plain for line in lines))
+    )
+    output = longest(*(line.output for line in lines))
+    told = longest(*(_not_checked(line.row) for line in lines))
+    return fit(
+        width - fixed - 4 * _GAP,
+        model=longest("model", *(line.model for line in lines)),
+        output=output + 1 if output else 0,
+        bar=_BAR_CELLS + 1 + _SHARE_COLUMNS if output else max(len(_TITLE), told),
+        least=max(_SHARE_COLUMNS, told),
+    )
+
+
+def _used_title(shape: Fit) -> str:
+    return _TITLE if shape.bar else "used"
 
 
 def _engine(row: Row, *, wide: bool) -> str:
@@ -78,19 +159,32 @@ def _engine(row: Row, *, wide: bool) -> str:
     return f"{how}, {units.size(engine.size_bytes)}" if wide else how
 
 
-def _budget(row: Row) -> str:
-    if not row.checks:
-        if not all(engine.runs_here for engine in row.engines):
-            return "[yellow]not run here[/]"
-        return "[dim]not compared[/]"
-    worst = max(row.checks, key=lambda check: check.used or 0.0)
+def _not_checked(row: Row) -> str:
+    """What stands in place of the share where no check was made."""
+    if row.checks:
+        return ""
+    can_run = all(engine.runs_here for engine in row.engines)
+    return "not compared" if can_run else "not run here"
+
+
+def _budget(row: Row, shape: Fit, marks: _Marks) -> str:
+    worst = row.worst
+    if worst is None:
+        text = _not_checked(row)
+        return f"[{'dim' if text == 'not compared' else 'yellow'}]{text}[/]"
     failed = any(check.verdict != "passed" for check in row.checks)
     used = worst.used or 0.0
-    filled = round(min(used, 1.0) * _BAR_CELLS)
     style = "red" if failed else ("yellow" if used > 0.8 else "green")
-    bar = "█" * filled + "░" * (_BAR_CELLS - filled)
-    output = escape(worst.worst_output or "")
-    return f"[{style}]{bar}[/] {units.share(worst.used):>5} {output}"
+    share = units.share(worst.used).rjust(_SHARE_COLUMNS)
+    if not shape.bar:
+        return f"[{style}]{share}[/]"
+    filled = round(min(used, 1.0) * _BAR_CELLS)
+    bar = marks.full * filled + marks.empty * (_BAR_CELLS - filled)
+    used_by = ""
+    if shape.output:
+        name = shortened(worst.worst_output or "", shape.output - 1, marks.ellipsis)
+        used_by = f" {escape(name)}"
+    return f"[{style}]{bar}[/] {share}{used_by}"
 
 
 def _outcomes(row: Row) -> str:

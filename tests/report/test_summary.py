@@ -46,8 +46,8 @@ def result(outcome: str = "passed", **record: Any) -> TestResult:
     return TestResult("test_it.py::test_it", outcome, TestRecord(**record))
 
 
-def lines(*results: TestResult, width: int = 80, color: bool = False) -> list[str]:
-    return list(summary_lines(results, width=width, color=color))
+def lines(*results: TestResult, width: int = 80, color: bool = False, **options: bool) -> list[str]:
+    return list(summary_lines(results, width=width, color=color, **options))
 
 
 def row(*results: TestResult, **options: Any) -> str:
@@ -92,21 +92,112 @@ def test_test_without_a_check_is_shown_as_not_compared() -> None:
     assert "not compared" in row(result())
 
 
-def test_warnings_and_notes_are_told_once() -> None:
-    noted = engine(notes=("1e-12 became 6e-08",), warnings=("the cached engine was damaged",))
-    shown = lines(result(engines=(noted,)), result(engines=(noted,)))
-    assert shown.count("note  digits.onnx fp16 sm86: 1e-12 became 6e-08") == 1
-    assert shown.count("note  digits.onnx fp16 sm86: the cached engine was damaged") == 1
+def test_first_engine_is_no_news() -> None:
+    first = engine(cached=False, reason="first fp16 engine of digits.onnx for sm86")
+    shown = lines(result(engines=(first,)))
+    assert any("built 12.3 s" in line for line in shown)
+    assert not any(line.startswith("built") for line in shown)
 
 
-@pytest.mark.parametrize("width", [80, 200])
-def test_no_line_of_the_table_is_wider_than_the_terminal(width: int) -> None:
-    long = engine(model="a-model-with-a-very-long-name-that-somebody-gave-it.onnx")
-    shown = lines(
-        result(engines=(long,), checks=(check(model=long.model, worst_output="o" * 50),)),
-        width=width,
-    )
+def test_reason_that_two_tests_report_is_told_once() -> None:
+    built = result(engines=(engine(cached=False, reason="seed 1 -> 2"),))
+    assert lines(built, built).count("built digits.onnx fp16 sm86: seed 1 -> 2") == 1
+
+
+def test_damaged_engine_is_told_once() -> None:
+    reason = "the cached engine was damaged: model.plan is 3 bytes short"
+    mended = engine(cached=False, reason=reason, warnings=(f"{reason}; it was built anew",))
+    shown = lines(result(engines=(mended,)))
+    assert [line for line in shown if "damaged" in line] == [
+        f"note  digits.onnx fp16 sm86: {reason}; it was built anew"
+    ]
+
+
+def test_notes_of_a_build_are_told_once_where_it_was_built_and_not_from_the_cache() -> None:
+    note = "note  digits.onnx fp16 sm86: 1e-12 became 6e-08"
+    built, cached = (engine(notes=("1e-12 became 6e-08",), cached=how) for how in (False, True))
+    assert lines(result(engines=(built,)), result(engines=(cached,))).count(note) == 1
+    assert note not in lines(result(engines=(cached,)))
+
+
+def test_warnings_are_told_once_from_the_cache_too() -> None:
+    warned = result(engines=(engine(warnings=("the cache is full",)),))
+    assert lines(warned, warned).count("note  digits.onnx fp16 sm86: the cache is full") == 1
+
+
+def test_remarks_are_told_once() -> None:
+    remarked = result(remarks=("int8 was calibrated on seeded inputs",))
+    assert lines(remarked, remarked).count("note  int8 was calibrated on seeded inputs") == 1
+
+
+@pytest.mark.parametrize(("sizes", "told"), [((0, 0), True), ((0, 4), False), ((4, 4), False)])
+def test_output_that_was_empty_in_every_run_is_told(sizes: tuple[int, ...], told: bool) -> None:
+    runs = tuple({"outputs": [{"name": "boxes", "size": size}]} for size in sizes)
+    shown = lines(result(checks=(check(comparisons=runs),)))
+    assert any("output 'boxes' was not compared" in line for line in shown) is told
+
+
+def test_environment_is_told_once_for_each_device_where_it_is_asked_for() -> None:
+    engines = (engine(), engine(precision="int8"), engine(arch="sm90", target="sm90 (NVIDIA H200)"))
+    shown = lines(result(engines=engines), environment=True)
+    assert shown[:2] == [
+        "TensorRT 10.16.1 for sm86 (NVIDIA A10)",
+        "TensorRT 10.16.1 for sm90 (NVIDIA H200)",
+    ]
+    assert not any("NVIDIA" in line for line in lines(result(engines=engines)))
+
+
+LONG = "a-model-with-a-very-long-name-that-somebody-gave-it-v2.onnx"
+
+
+def long_results(output: str = "StatefulPartitionedCall/dense:1") -> list[TestResult]:
+    slow = engine(model=LONG, cached=False, build_s=723.0)
+    failed = check(model=LONG, worst_output=output, used=8.6, verdict="regressed")
+    return [
+        *[result("failed", engines=(slow,), checks=(failed,))] * 12,
+        *[result("passed", engines=(slow,))] * 3,
+    ]
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, 200])
+@pytest.mark.parametrize("ascii", [False, True])
+def test_table_has_a_line_per_row_and_none_is_wider_than_the_terminal(
+    width: int, ascii: bool
+) -> None:
+    shown = lines(*long_results(), result(), width=width, ascii=ascii)
+    assert len(shown) == 3
     assert all(len(line) <= width for line in shown)
+    assert shown[0].endswith("  tests")
+    assert shown[1].endswith("12 failed, 3 passed")
+
+
+def test_names_are_shown_in_full_where_there_is_room() -> None:
+    (long,) = [line for line in lines(*long_results(), width=200) if line.startswith("a-model")]
+    assert LONG in long
+    assert "StatefulPartitionedCall/dense:1" in long
+
+
+def test_output_gives_way_before_the_bar_and_the_model_keeps_both_its_ends() -> None:
+    (_, at_80) = lines(*long_results())
+    assert at_80.startswith("a-mode")
+    assert ".onnx  sm86 fp16" in at_80
+    assert "█" in at_80
+    assert "Stateful" not in at_80
+    (head, narrow) = lines(*long_results(), width=64)
+    assert "█" not in narrow
+    assert "  used " in head
+
+
+def test_terminal_too_narrow_for_anything_gets_long_lines_and_no_folded_ones() -> None:
+    shown = lines(*long_results(), width=20)
+    assert len(shown) == 2
+    assert shown[1].endswith("12 failed, 3 passed")
+
+
+def test_everything_is_ascii_where_that_is_asked_for() -> None:
+    assert "####......   38% logits" in row(result(checks=(check(),)), ascii=True)
+    assert all(line.isascii() for line in lines(*long_results(), ascii=True))
+    assert not all(line.isascii() for line in lines(*long_results()))
 
 
 def test_size_is_shown_where_there_is_room() -> None:
@@ -129,9 +220,10 @@ def test_name_with_brackets_is_shown_as_it_is() -> None:
 
 def test_record_survives_json() -> None:
     record = TestRecord(
-        engines=(engine(notes=("a",)),),
+        engines=(engine(notes=("a",), threads=3),),
         checks=(check(used=float("inf"), comparisons=({"outputs": []},)), check(used=None)),
         skipped="why",
+        remarks=("what",),
     )
     data = json.loads(json.dumps(record.to_dict(), allow_nan=False))
     assert TestRecord.from_dict(data) == record
