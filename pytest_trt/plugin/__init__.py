@@ -7,6 +7,7 @@ that a `trt_` marker or fixture leads to.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,5 +187,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
         terminalreporter.section("trt")
         writer = config.get_terminal_writer()
-        for line in summary_lines(results, width=writer.fullwidth, color=writer.hasmarkup):
+        lines = summary_lines(
+            results,
+            width=writer.fullwidth,
+            color=writer.hasmarkup,
+            ascii=not _takes_blocks(),
+            # Where workers collected the tests, nothing was said above of what is tested.
+            environment=config.pluginmanager.hasplugin("dsession"),
+        )
+        for line in lines:
             terminalreporter.write_line(line)
+
+
+def _takes_blocks() -> bool:
+    """Whether standard output can be given the characters that bars are drawn with."""
+    try:
+        "█░…".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True

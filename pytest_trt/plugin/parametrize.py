@@ -9,7 +9,13 @@ import pytest
 from pytest_trt.accuracy import resolve_tolerances
 from pytest_trt.backends.selection import Selection
 from pytest_trt.errors import ConfigurationError, PytestTrtError
-from pytest_trt.model import Profile, TensorSpec, distinct_points, parse_profiles
+from pytest_trt.model import (
+    Profile,
+    TensorSpec,
+    check_ranges,
+    distinct_points,
+    parse_profiles,
+)
 from pytest_trt.plugin.markers import (
     ConsistencyMarker,
     ModelMarker,
@@ -34,6 +40,7 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
         if marker is not None:
             inputs, outputs = run.interface(marker.model)
             profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
+            check_ranges(inputs, marker.input_ranges)
             _check_reference(marker, inputs, run)
             if consistency is not None:
                 _check_outputs(consistency, outputs, marker, run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,8 @@ from pytest_trt.model import (
     Point,
     Profile,
     Tensors,
+    check_calibration,
+    needs_profile,
     parse_profiles,
     seeded_inputs,
     shapes_at,
@@ -103,12 +105,22 @@ class Subject:
                 self.model,
                 spec,
                 arch,
-                calibration=lambda: self.request.getfixturevalue("trt_calibration"),
+                calibration=self._calibration,
                 progress=say,
             )
         state.engines.append(engine)
+        self._remark_on(engine)
         state.check = state.check or self._consistency_check()
         return EngineSession(engine, self._load, state.check.observe if state.check else None)
+
+    def _remark_on(self, engine: Engine) -> None:
+        """Say what passes here and will not elsewhere."""
+        unbound = [spec.name for spec in engine.model.inputs if needs_profile(spec)]
+        if unbound and not engine.spec.profiles:
+            state_of(self.request.node).remark(
+                f"{engine.model.path.name} has dynamic inputs ({', '.join(unbound)}) and no "
+                "profiles=: this backend needs none, TensorRT refuses such a model."
+            )
 
     def skip_unless_runnable(self, engine: Engine) -> None:
         """Skip a test whose engine this machine can build but not run."""
@@ -123,6 +135,13 @@ class Subject:
         state_of(self.request.node).skipped = reason
         pytest.skip(reason)
 
+    def _calibration(self) -> Sequence[Tensors]:
+        samples = self.request.getfixturevalue("trt_calibration")
+        if isinstance(samples, Iterator):
+            samples = list(samples)
+        check_calibration(self.model.inputs, samples)
+        return cast("Sequence[Tensors]", samples)
+
     def _load(self, engine: Engine) -> Session:
         self.skip_unless_runnable(engine)
         return self.run.session(engine)
@@ -135,7 +154,12 @@ class Subject:
         def reference(inputs: Tensors) -> Tensors:
             return self.run.reference_outputs(self.reference_model, inputs)
 
-        return ConsistencyCheck(marker, self.run.settings.tolerances, reference)
+        return ConsistencyCheck(
+            marker,
+            self.run.settings.tolerances,
+            reference,
+            fail_at_once=self.request.config.getoption("usepdb", False),
+        )
 
     def _profiles(self, raw: object) -> tuple[Profile, ...]:
         return parse_profiles(raw, self.model.inputs, where="trt_model")

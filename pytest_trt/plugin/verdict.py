@@ -53,6 +53,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         engines=tuple(_engine_record(engine, run) for engine in _distinct(state)),
         checks=tuple(_checks(state)),
         skipped=state.skipped,
+        remarks=tuple(state.remarks),
     )
     report.trt = record.to_dict()  # type: ignore[attr-defined]
 
@@ -98,4 +99,5 @@ def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
         runs_here=run.backend(engine.target.arch).cannot_run(engine.target) is None,
         notes=engine.notes,
         warnings=engine.warnings,
+        threads=run.settings.threads,
     )

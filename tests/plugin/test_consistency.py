@@ -256,3 +256,61 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
     result = project.run()
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*calibrated on seeded inputs*")
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("{'image': images}", "*must return a list*dict*"),
+        ("None", "*must return a list*None*"),
+        ("[]", "*"),
+        ("[{'picture': images}]", "*sample 0*picture*"),
+        ("[{'image': images}, {'image': images.astype(np.float64)}]", "*sample 1*float64*"),
+        ("[{'image': images * np.nan}]", "*sample 0*NaN*"),
+    ],
+)
+def test_calibration_inputs_that_do_not_fit_are_said_before_anything_is_built(
+    project, returned: str, said: str
+) -> None:
+    project.test_file(
+        f"@pytest.fixture\ndef trt_calibration(images):\n    return {returned}\n"
+        '@pytest.mark.trt_model("models/linear.onnx", precision="int8")\n'
+        "def test_it(trt_engine):\n    pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([said, "Fix: *"])
+    assert "Traceback" not in result.stdout.str()
+    assert project.plans() == []
+
+
+def test_calibration_may_be_a_generator_of_samples(project) -> None:
+    project.test_file(
+        "@pytest.fixture\ndef trt_calibration(images):\n"
+        "    return ({'image': images} for _ in range(2))\n"
+        '@pytest.mark.trt_model("models/linear.onnx", precision="int8")\n'
+        "def test_it(trt_engine):\n    pass\n"
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+def test_seeded_calibration_is_remarked_on_also_when_the_test_passes(project) -> None:
+    model = '"models/linear.onnx", precision="int8", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+    result = project.check(model=model, consistency="rtol=10, atol=10")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note  linear.onnx was calibrated for int8 on seeded inputs*"])
+
+
+def test_dynamic_model_without_profiles_is_remarked_on(project) -> None:
+    result = project.check()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note  linear.onnx has dynamic inputs (image) and no profiles=*"])
+    with_profiles = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+    project.check(model=with_profiles).stdout.no_fnmatch_line("*no profiles=*")
+
+
+def test_workers_say_what_was_tested_in_the_summary(project) -> None:
+    pytest.importorskip("xdist")
+    project.test_file(TWO_FAILING)
+    result = project.run("-n", "1", "--trt-arch=cpu", subprocess=True)
+    result.stdout.fnmatch_lines(["*= trt =*", "ONNX Runtime * for cpu (*"])

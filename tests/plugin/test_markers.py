@@ -53,6 +53,16 @@ BODY = "def test_it(trt_session):\n    pass\n"
             id="seed",
         ),
         pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", input_ranges={"imag": (0, 1)})',
+            ["*'imag'*", "Fix: *"],
+            id="range of an unknown input",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", input_ranges={"image": (1, 0)})',
+            ["*image*1*0*"],
+            id="range out of order",
+        ),
+        pytest.param(
             'pytest.mark.trt_model("models/linear.onnx", reference="models/none.onnx")',
             ["*there is no model models/none.onnx*"],
             id="missing reference",
