@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from pytest_trt.model import Tensors
 
@@ -88,13 +89,15 @@ def run_fix(text: str, inputs: Tensors, names: Iterable[str]) -> str:
     """
     lowered = text.lower()
     if any(words in lowered for words in _INDICES):
-        return _index_fix(inputs)
+        return _by_value("an index lies outside the table that it looks up", inputs)
     if "required inputs" in lowered or "input name" in lowered:
         return f"feed exactly the inputs {', '.join(map(repr, names))}."
     if "input data type" in lowered:
         return "feed arrays of the types that the model takes: array.astype(...)."
     if "allocate memory" in lowered or "bad_alloc" in lowered:
         return "feed a smaller batch, or free memory on this machine."
+    if "running if node" in lowered:
+        return _by_value("the inputs led into a branch of the model that does not fit them", inputs)
     if any(words in lowered for words in _SHAPES):
         return (
             "check the shapes of the inputs against each other and against what the model was "
@@ -106,19 +109,21 @@ def run_fix(text: str, inputs: Tensors, names: Iterable[str]) -> str:
     )
 
 
-def _index_fix(inputs: Tensors) -> str:
+def _by_value(cause: str, inputs: Tensors) -> str:
+    """Return what to do about values, of which integers are the ones that choose something."""
     held = [
-        f"{name!r} ({np.min(array)} to {np.max(array)})"
+        f"{name!r} ({_extent(array)})"
         for name, array in inputs.items()
         if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.size
     ]
     if not held:
-        return (
-            "the model computes an index outside the table that it looks up: feed real data, whose "
-            "values lead to valid ones."
-        )
+        return f"{cause}: feed real data, whose values the model was made for."
     return (
-        f"an index lies outside the table that it looks up. Look at the integer inputs, "
-        f"{', '.join(held)}: for seeded inputs say trt_model(input_ranges="
-        '{"<input>": (0, rows - 1)}), or feed real data.'
+        f"{cause}. Look at the values of {', '.join(held)}: for seeded inputs give the valid ones "
+        'with trt_model(input_ranges={"<input>": (low, high)}), or feed real data.'
     )
+
+
+def _extent(array: npt.NDArray[np.generic]) -> str:
+    low, high = array.min(), array.max()
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -81,7 +81,7 @@ def test_other_lookups_say_it_in_other_words(operator: str, tmp_path: Path) -> N
         [value("y", None)],
         [TABLE],
     )
-    assert "'ids' (9 to 9)" in failure(proto, {"ids": np.array([[9]])}, tmp_path).fix
+    assert "'ids' (9)" in failure(proto, {"ids": np.array([[9]])}, tmp_path).fix
 
 
 def test_shapes_that_do_not_fit_each_other_point_to_shapes(tmp_path: Path) -> None:
@@ -89,6 +89,29 @@ def test_shapes_that_do_not_fit_each_other_point_to_shapes(tmp_path: Path) -> No
     error = failure(product(), inputs, tmp_path)
     assert error.fix.startswith("check the shapes")
     assert "a (2, 3), b (4, 2)" in error.message
+
+
+def test_a_branch_that_does_not_fit_points_to_the_values_that_chose_it(tmp_path: Path) -> None:
+    result = [value("h", None)]
+    proto = networks.model(
+        [
+            node("Equal", ["rate", "known"], ["is_known"]),
+            node(
+                "If",
+                ["is_known"],
+                ["y"],
+                then_branch=networks.subgraph([node("Relu", ["a"], ["h"])], [], result),
+                else_branch=networks.subgraph([node("MatMul", ["a", "a"], ["h"])], [], result),
+            ),
+        ],
+        [value("a", ["n", "k"]), value("rate", [], TensorProto.INT64)],
+        [value("y", None)],
+        [networks.constant("known", 16000, "int64")],
+    )
+    wrong = {"a": np.zeros((2, 3), np.float32), "rate": np.array(1)}
+    error = failure(proto, wrong, tmp_path)
+    assert error.fix.startswith("the inputs led into a branch")
+    assert "'rate' (1)" in error.fix
 
 
 @pytest.mark.parametrize("inputs", [{}, {"idz": np.array([1])}], ids=["none", "another"])
