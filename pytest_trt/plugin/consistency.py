@@ -14,14 +14,19 @@ from pytest_trt.plugin.markers import ConsistencyMarker
 from pytest_trt.report.record import ConsistencyRecord, Verdict
 
 
-class ConsistencyFailure(pytest.fail.Exception, AssertionError):
+class ConsistencyFailure(pytest.fail.Exception, AssertionError):  # type: ignore[misc, name-defined]
     """A consistency check that does not pass.
 
     It is shown by its text alone, as pytest.fail shows one, and is an AssertionError to whoever
     asks, such as `xfail(raises=AssertionError)`.
     """
 
-    __module__ = "pytest_trt"  # how it is called in pytest's summary
+    # As pytest calls its own: a longer name would cost the short summary the fact behind it.
+    __module__, __qualname__ = "builtins", "Failed"
+
+    def __init__(self, text: str, *, pytrace: bool) -> None:
+        # pytest declares its exceptions in a way that hides their parameters from type checkers.
+        pytest.fail.Exception.__init__(self, text, pytrace)
 
 
 @dataclass(frozen=True, slots=True)
