@@ -12,7 +12,7 @@ import onnxruntime
 from builders_networks import value
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.backends.fp16_rounding import round_to_float16
+from pytest_trt.backends.conversion.fp16_rounding import round_to_float16
 from pytest_trt.model import graph as surgery
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.backends.named import require_operators
+from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.runtime_words import SEVERITY_FATAL, build_fix, first_line, run_fix
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
@@ -88,7 +88,7 @@ class OnnxRuntimeBackend:
 
         versions = conversion.converter_versions()
         if spec.precision == "fp16":
-            from pytest_trt.backends.fp16_rounding import ROUNDING_VERSION
+            from pytest_trt.backends.conversion.fp16_rounding import ROUNDING_VERSION
 
             versions["rounding"] = ROUNDING_VERSION
         return Route("converted model", versions, needs_calibration=spec.precision == "int8")
@@ -250,7 +250,7 @@ def _convert(request: BuildRequest, output: Path) -> tuple[str, ...]:
         return conversion.to_int8(
             request.model, request.calibration, output, options=options, qdq_weights=False
         ).notes
-    from pytest_trt.backends.fp16_rounding import round_file
+    from pytest_trt.backends.conversion.fp16_rounding import round_file
 
     notes = conversion.to_fp16(request.model, output, options=options).notes
     return (*notes, *round_file(output))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.device import DeviceProbe
-from pytest_trt.backends.named import require_operators
 from pytest_trt.backends.plan_header import read_plan_header
 from pytest_trt.backends.trt_build import BuildPlan, build_plan, require_profiles
 from pytest_trt.backends.trt_options import BUILDER_OPTIONS, require_known

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.converting import DYNAMIC_QUANTIZERS
+from pytest_trt.backends.conversion.converting import DYNAMIC_QUANTIZERS
 from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger, progress_monitor
 from pytest_trt.backends.trt_options import apply_builder_options
 from pytest_trt.engine.protocols import Progress

@@ -26,7 +26,7 @@ for _name in (
     "onnxruntime.quantization",
     "onnxruntime.transformers.float16",
     "pytest_trt.backends.conversion",
-    "pytest_trt.backends.fp16_rounding",
+    "pytest_trt.backends.conversion.fp16_rounding",
     "pytest_trt.plugin.run",
     "tensorrt_rtx",
 ):

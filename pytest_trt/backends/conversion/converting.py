@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx
 
-from pytest_trt.backends.named import require_nodes, require_operators
+from pytest_trt.backends.conversion.named import require_nodes, require_operators
 from pytest_trt.backends.runtime_words import (
     SEVERITY_DEFAULT,
     SEVERITY_FATAL,

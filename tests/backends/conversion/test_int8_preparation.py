@@ -12,7 +12,7 @@ import pytest
 from onnx import helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.int8_preparation import prepare
+from pytest_trt.backends.conversion.int8_preparation import prepare
 from pytest_trt.model import graph, load_model
 
 
@@ -63,7 +63,7 @@ def test_quantisation_is_imported_without_sympy() -> None:
     code = """
         import sys
         sys.modules["sympy"] = None
-        from pytest_trt.backends.int8_preparation import import_quantization
+        from pytest_trt.backends.conversion.int8_preparation import import_quantization
         assert callable(import_quantization().quantize_static)
         assert import_quantization() is sys.modules["onnxruntime.quantization"]
     """
@@ -79,7 +79,7 @@ def test_quantisation_is_imported_without_sympy() -> None:
 def test_another_missing_module_is_told() -> None:
     code = (
         "import sys; sys.modules['onnxruntime.quantization.quantize'] = None\n"
-        "from pytest_trt.backends.int8_preparation import import_quantization\n"
+        "from pytest_trt.backends.conversion.int8_preparation import import_quantization\n"
         "import_quantization()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

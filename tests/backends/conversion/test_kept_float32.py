@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.counting import count_in_integers
-from pytest_trt.backends.fp16_rounding import round_file
+from pytest_trt.backends.conversion.counting import count_in_integers
+from pytest_trt.backends.conversion.fp16_rounding import round_file
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import OnnxModel, load_model
 

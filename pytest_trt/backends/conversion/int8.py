@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.converting import (
+from pytest_trt.backends.conversion.converting import (
     Conversion,
     captured,
     explained,
@@ -17,13 +17,13 @@ from pytest_trt.backends.converting import (
     require_named,
     verify_types,
 )
-from pytest_trt.backends.int8_preparation import (
+from pytest_trt.backends.conversion.int8_preparation import (
     Choice,
     import_quantization,
     name_nodes,
     prepare,
 )
-from pytest_trt.backends.named import listed
+from pytest_trt.backends.conversion.named import listed
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import ConfigurationError, EngineBuildError
 from pytest_trt.model import OnnxModel, Tensors, check_calibration, graph

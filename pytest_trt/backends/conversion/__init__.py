@@ -7,11 +7,12 @@ its result is keyed by the model, the options and `converter_versions()`.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 
-from pytest_trt.backends.converting import Conversion
-from pytest_trt.backends.fp16 import FP16_OPTIONS, to_fp16
-from pytest_trt.backends.int8 import INT8_OPTIONS, to_int8
+from pytest_trt.backends.conversion.converting import Conversion
+from pytest_trt.backends.conversion.fp16 import FP16_OPTIONS, to_fp16
+from pytest_trt.backends.conversion.int8 import INT8_OPTIONS, to_int8
 
 __all__ = [
     "FP16_OPTIONS",
@@ -31,7 +32,8 @@ _CONVERTER_VERSION = "4"
 def converter_versions() -> dict[str, str]:
     """Return the versions of everything that decides a converted model's bytes."""
     return {
-        "onnxruntime": importlib.metadata.version("onnxruntime"),
+        # Of the module: the package may be called onnxruntime-gpu.
+        "onnxruntime": str(importlib.import_module("onnxruntime").__version__),
         "onnx": importlib.metadata.version("onnx"),
         "converter": _CONVERTER_VERSION,
     }

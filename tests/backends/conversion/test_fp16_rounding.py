@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.fp16_rounding import _EXACT, round_file, round_to_float16
+from pytest_trt.backends.conversion.fp16_rounding import _EXACT, round_file, round_to_float16
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import graph as surgery
 

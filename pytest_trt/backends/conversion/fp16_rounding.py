@@ -27,8 +27,8 @@ from onnx import (
     helper,
 )
 
-from pytest_trt.backends.fp16_types import element_type, float16_tensors, is_standard
-from pytest_trt.backends.fp16_widening import widen_attribute, widen_tensor, widen_type
+from pytest_trt.backends.conversion.fp16_types import element_type, float16_tensors, is_standard
+from pytest_trt.backends.conversion.fp16_widening import widen_attribute, widen_tensor, widen_type
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import graph as surgery
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.converting import (
+from pytest_trt.backends.conversion.converting import (
     Conversion,
     captured,
     explained,
@@ -16,10 +16,10 @@ from pytest_trt.backends.converting import (
     require_named,
     verify_types,
 )
-from pytest_trt.backends.counting import count_in_integers
-from pytest_trt.backends.float16_report import MAX_FLOAT16, Float16Watch
-from pytest_trt.backends.named import listed
-from pytest_trt.backends.round_trips import casts, remove_round_trips
+from pytest_trt.backends.conversion.counting import count_in_integers
+from pytest_trt.backends.conversion.float16_report import MAX_FLOAT16, Float16Watch
+from pytest_trt.backends.conversion.named import listed
+from pytest_trt.backends.conversion.round_trips import casts, remove_round_trips
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import OnnxModel, graph

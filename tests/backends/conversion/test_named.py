@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.named import require_nodes
 from pytest_trt.backends.device import DeviceProbe
-from pytest_trt.backends.named import require_nodes
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
 from pytest_trt.engine import Backend, EngineSpec

@@ -18,7 +18,7 @@ from builders_float16 import (
 from builders_networks import value
 from onnx import NodeProto, helper, numpy_helper
 
-from pytest_trt.backends.fp16_rounding import round_to_float16
+from pytest_trt.backends.conversion.fp16_rounding import round_to_float16
 
 
 @pytest.mark.parametrize(
