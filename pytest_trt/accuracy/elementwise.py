@@ -127,7 +127,11 @@ class _Meter:
             scratch.fill(0.0)
             np.divide(difference, magnitude, out=scratch, where=flags)
             offer(found.worst_rel, scratch)
-        np.multiply(magnitude, self.rtol, out=scratch)
+        if self.rtol:
+            np.multiply(magnitude, self.rtol, out=scratch)
+        else:
+            # Not multiplied: 0 of a magnitude that overflowed would be NaN, and allow anything.
+            scratch.fill(0.0)
         np.add(scratch, self.atol, out=limit)
         if found.mismatched == 0:
             np.subtract(difference, scratch, out=scratch)
@@ -180,7 +184,8 @@ class _Meter:
         shares = difference / limit
         worst = int(shares.argmax())
         found.worst_used.offer(float(shares[worst]), int(at[worst]))
-        needed_atol = _largest(difference - magnitude * self.rtol)
+        relative = magnitude * self.rtol if self.rtol else 0.0
+        needed_atol = _largest(difference - relative)
         found.needed_atol = max(found.needed_atol, _round_up(needed_atol))
         needed_rtol = float(((difference - self.atol) / magnitude).max())
         found.needed_rtol = max(found.needed_rtol, _round_up(needed_rtol))

@@ -113,6 +113,29 @@ def modernise(model: ModelProto) -> None:
             _rename(inner, {}, used)
 
 
+def name_nodes(model: ModelProto) -> dict[str, list[str]]:
+    """Give every node a name that no other one has, in subgraphs too.
+
+    Tools that call what they add after its node would otherwise call much of it the same.
+
+    Returns:
+        The names that nodes have now by the name that they had: several where several had one.
+    """
+    nodes = [node for graph in walk_graphs(model.graph) for node in graph.node]
+    used = {node.name for node in nodes}
+    seen: dict[str, list[str]] = {}
+    for index, node in enumerate(nodes):
+        old = node.name
+        if not old or old in seen:
+            name = f"{old or node.op_type}_{index}"
+            while name in used:
+                name += "_"
+            used.add(name)
+            node.name = name
+        seen.setdefault(old, []).append(node.name)
+    return seen
+
+
 def tidy(model: ModelProto) -> None:
     """Put every node where its inputs live and in an order in which they can run.
 

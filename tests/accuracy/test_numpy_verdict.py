@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -160,6 +160,7 @@ def test_wide_integers_are_exact(dtype, data):
 
 
 @given(SHAPES.flatmap(lambda shape: st.tuples(*[hnp.arrays(np.complex64, shape)] * 2)), TOLERANCES)
+@example((np.array(0j, np.complex64), np.array(complex(np.inf, np.inf), np.complex64)), 0.0)
 @settings(deadline=None)
 def test_complex_numbers_agree_with_isclose(pair, rtol):
     actual, reference = (np.nan_to_num(side.astype(np.complex128)) for side in pair)

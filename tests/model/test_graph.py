@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from pytest_trt.errors import ModelError
 from pytest_trt.model import graph
@@ -184,3 +184,26 @@ def test_local_functions_are_inlined(tmp_path: Path) -> None:
     model.opset_import.append(helper.make_opsetid("local", 1))
     onnx.save(model, tmp_path / "m.onnx")
     assert [n.op_type for n in graph.load(tmp_path / "m.onnx").graph.node] == ["Add"]
+
+
+def test_nameless_nodes_get_names_of_their_own_in_subgraphs_too():
+    def model():
+        branch = helper.make_graph(
+            [helper.make_node("Neg", ["x"], ["b"])],
+            "branch",
+            [],
+            [helper.make_tensor_value_info("b", TensorProto.FLOAT, [1])],
+        )
+        nodes = [
+            helper.make_node("Relu", ["x"], ["r"], name="Neg_0"),
+            helper.make_node("Neg", ["r"], ["n"]),
+            helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch),
+        ]
+        return helper.make_model(helper.make_graph(nodes, "main", [], []))
+
+    named = model()
+    graph.name_nodes(named)
+    names = [node.name for part in graph.walk_graphs(named.graph) for node in part.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    assert named.graph.node[0].name == "Neg_0"

@@ -26,7 +26,7 @@ __all__ = [
 #: Raise this by one whenever the code behind this module or in `model.graph` can give another model
 #: for the same input: it is part of the engine key, and engines of older conversions must not be
 #: reused.
-_CONVERTER_VERSION = "4"
+_CONVERTER_VERSION = "5"
 
 
 def converter_versions() -> dict[str, str]:

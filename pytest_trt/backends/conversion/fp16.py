@@ -64,6 +64,7 @@ def to_fp16(
     proto = graph.load(model.path)
     require_named(model, proto, options)
     graph.modernise(proto)
+    names = graph.name_nodes(proto)
     count_in_integers(proto)
     watch = Float16Watch(proto)
     if watch.is_already_float16:
@@ -86,7 +87,9 @@ def to_fp16(
             keep_io_types=True,
             disable_shape_infer=True,
             op_block_list=sorted(blocked),
-            node_block_list=listed(options.get("node_block_list")),
+            node_block_list=[
+                name for given in listed(options.get("node_block_list")) for name in names[given]
+            ],
         )
         graph.tidy(proto)
         remove_round_trips(proto, own_casts)

@@ -73,18 +73,11 @@ def prepare(proto: Any, opset: int, folder: Path) -> Path:
 
 
 def name_nodes(proto: onnx.ModelProto) -> dict[str, str]:
-    """Give every node of the main graph a name; return the operator of each by name.
+    """Give every node a name; return the operator of each node of the main graph by name.
 
     Quantisation excludes nodes by name, and would take all without one for the same.
     """
-    used = {node.name for node in proto.graph.node}
-    for index, node in enumerate(proto.graph.node):
-        if not node.name:
-            name = f"{node.op_type}_{index}"
-            while name in used:
-                name += "_"
-            used.add(name)
-            node.name = name
+    graph.name_nodes(proto)
     return {node.name: node.op_type for node in proto.graph.node}
 
 
