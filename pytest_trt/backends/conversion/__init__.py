@@ -35,5 +35,5 @@ def converter_versions() -> dict[str, str]:
         # Of the module: the package may be called onnxruntime-gpu.
         "onnxruntime": str(importlib.import_module("onnxruntime").__version__),
         "onnx": importlib.metadata.version("onnx"),
-        "converter": _CONVERTER_VERSION,
+        "pytest-trt": _CONVERTER_VERSION,
     }

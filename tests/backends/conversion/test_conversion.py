@@ -355,7 +355,7 @@ def test_versions_name_every_tool_that_decides_the_result() -> None:
     versions = conversion.converter_versions()
     assert versions["onnxruntime"] == onnxruntime.__version__
     assert versions["onnx"] == onnx.__version__
-    assert versions["converter"].isdigit()
+    assert versions["pytest-trt"].isdigit()
 
 
 @pytest.mark.parametrize(
