@@ -5,9 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from pytest_trt.errors import BackendUnavailableError, EngineRunError
 
 
@@ -40,6 +37,11 @@ class Cuda:
                 fix="run `nvidia-smi`; the driver must be at least as new as the CUDA libraries.",
             ) from exc
 
+    @property
+    def runtime(self) -> Any:
+        """The module `cuda.bindings.runtime`, for loops in which every microsecond counts."""
+        return self._runtime
+
     def use(self) -> None:
         """Make the device current in the calling thread."""
         self.call("cudaSetDevice", self._device)
@@ -65,39 +67,15 @@ class Cuda:
         """Return a new stream that does not wait for the default one."""
         return self.call("cudaStreamCreateWithFlags", self._runtime.cudaStreamNonBlocking)
 
-    def upload(self, address: int, array: npt.NDArray[np.generic], stream: Any) -> None:
-        """Copy a contiguous host array to device memory, in stream order."""
-        self._copy("cudaMemcpyHostToDevice", address, array.ctypes.data, array.nbytes, stream)
+    def upload(self, device: int, host: int, size_bytes: int, stream: Any) -> None:
+        """Copy host memory to device memory, in stream order."""
+        self._copy("cudaMemcpyHostToDevice", device, host, size_bytes, stream)
 
-    def download(self, array: npt.NDArray[np.generic], address: int, stream: Any) -> None:
-        """Copy device memory to a contiguous host array, in stream order."""
-        self._copy("cudaMemcpyDeviceToHost", array.ctypes.data, address, array.nbytes, stream)
+    def download(self, host: int, device: int, size_bytes: int, stream: Any) -> None:
+        """Copy device memory to host memory, in stream order."""
+        self._copy("cudaMemcpyDeviceToHost", host, device, size_bytes, stream)
 
     def _copy(self, kind: str, target: int, source: int, size_bytes: int, stream: Any) -> None:
         if size_bytes:
             direction = getattr(self._runtime.cudaMemcpyKind, kind)
             self.call("cudaMemcpyAsync", target, source, size_bytes, direction, stream)
-
-
-class DeviceBuffer:
-    """Device memory that grows when more is asked for, and is kept between runs."""
-
-    def __init__(self, cuda: Cuda) -> None:
-        self._cuda = cuda
-        self._size_bytes = 0
-        self._address = 0
-
-    def at_least(self, size_bytes: int) -> int:
-        """Return the address of that much memory; at least one byte, as no tensor may be null."""
-        wanted = max(size_bytes, 1)
-        if wanted > self._size_bytes:
-            self.free()
-            self._address = int(self._cuda.call("cudaMalloc", wanted))
-            self._size_bytes = wanted
-        return self._address
-
-    def free(self) -> None:
-        """Give the memory back."""
-        if self._size_bytes:
-            self._cuda.call("cudaFree", self._address)
-            self._size_bytes = self._address = 0

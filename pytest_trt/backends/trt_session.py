@@ -8,31 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.backends.cuda import Cuda, DeviceBuffer
+from pytest_trt.backends.cuda import Cuda
+from pytest_trt.backends.cuda_graph import CaptureError, CudaGraph
+from pytest_trt.backends.cuda_memory import DeviceBuffer, PinnedBuffer
+from pytest_trt.backends.trt_binding import Binding, BindingKey, Staged, output_allocator
 from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger
+from pytest_trt.backends.trt_sampling import sample_events
+from pytest_trt.backends.trt_tensors import fits, numpy_dtype
 from pytest_trt.errors import EngineLoadError, EngineRunError, InputError
 from pytest_trt.model import OnnxModel, Profile, Tensors, check_inputs, select_profile
 
-#: numpy's name of an element type by member of `DataType`. TensorRT's own `nptype` fails with
-#: some numpy versions.
-_DTYPES = {
-    "FLOAT": "float32",
-    "HALF": "float16",
-    "INT8": "int8",
-    "INT32": "int32",
-    "INT64": "int64",
-    "UINT8": "uint8",
-    "BOOL": "bool",
-}
+#: Runs with the same shapes before the work is captured: the first one sets the context up, and
+#: tests that run each shape once are not to pay for a graph.
+_RUNS_BEFORE_CAPTURE = 2
 
 
 class TrtSession:
     """An engine loaded on a GPU.
+
+    From the third run with the same shapes on, the work is replayed as a CUDA graph where it can
+    be captured and repeats bit for bit what enqueuing gave.
 
     Args:
         trt: The vendor module.
@@ -72,14 +72,32 @@ class TrtSession:
         self._stream = self._cuda.stream()
         self._profile = 0
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        self._dtypes = {name: self._dtype(name) for name in names}
-        self._outputs = [
-            name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT
-        ]
-        self._buffers = {name: DeviceBuffer(self._cuda) for name in names}
-        self._allocators = {
-            name: _output_allocator(trt, self._buffers[name]) for name in self._outputs
+        self._dtypes = {
+            name: numpy_dtype(
+                engine.get_tensor_dtype(name).name, tensor=name, model=model.path.name
+            )
+            for name in names
         }
+        on_host = trt.TensorLocation.HOST
+        self._on_host = {name for name in names if engine.get_tensor_location(name) == on_host}
+        # A builder may drop an input that nothing reads.
+        self._inputs = [name for name in names if self._mode(name) == trt.TensorIOMode.INPUT]
+        self._outputs = [name for name in names if self._mode(name) == trt.TensorIOMode.OUTPUT]
+        self._device_memory = {name: DeviceBuffer(self._cuda) for name in names}
+        self._pinned = {name: PinnedBuffer(self._cuda) for name in names}
+        self._allocators = {
+            name: output_allocator(trt, self._device_memory[name]) for name in self._outputs
+        }
+        self._model_dtypes = {spec.name: spec.dtype for spec in model.outputs}
+        self._binding: Binding | None = None
+
+    @property
+    def graph_refusal(self) -> str | None:
+        """Why the last shapes cannot be replayed as a CUDA graph, or None if they can.
+
+        It is known only after the work was to be captured.
+        """
+        return self._binding.graph_refusal if self._binding else None
 
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output for these inputs, in the model's dtypes.
@@ -91,28 +109,52 @@ class TrtSession:
         check_inputs(self._model.inputs, inputs)
         self._cuda.use()
         with log_tail(self._trt) as tail:
-            self._choose_profile(inputs)
-            # Host arrays must live until the copies from them are done.
-            held = [
-                self._feed(name, array, tail)
-                for name, array in inputs.items()
-                if name in self._dtypes  # a builder may drop an input that nothing reads
-            ]
-            targets = [self._prepare(name) for name in self._outputs]
-            if not self._context.execute_async_v3(int(self._stream)):
-                self._raise_allocation_error()
-                raise EngineRunError(
-                    f"the engine of {self._model.path.name} did not run: "
-                    f"{' '.join(tail.lines) or 'TensorRT gives no reason'}",
-                    fix="check that the shapes fit the profile and that device memory is free.",
-                )
-            outputs = {
-                name: self._fetch(name, target)
-                for name, target in zip(self._outputs, targets, strict=True)
-            }
-            self._cuda.call("cudaStreamSynchronize", self._stream)
-        del held
+            binding = self._bound(inputs, tail)
+            binding.upload(self._cuda, inputs, self._stream)
+            if binding.graph is not None:
+                binding.graph.launch()
+            elif not self._enqueue():
+                raise self._did_not_run(tail)
+            outputs = self._fetched(binding)
+            binding.runs += 1
+            if binding.runs == _RUNS_BEFORE_CAPTURE:
+                self._capture(binding, repeats=outputs)
         return {name: self._as_model(name, array) for name, array in outputs.items()}
+
+    def sample(
+        self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int
+    ) -> npt.NDArray[np.float64]:
+        """Return the GPU time of consecutive calls in milliseconds, shape (calls,).
+
+        The inputs lie on the device before the first call, and outputs stay there.
+
+        Args:
+            inputs: What every call computes on.
+            mode: Replay of a CUDA graph, or enqueuing each call.
+            calls: How many calls to time.
+
+        Raises:
+            InputError: The inputs do not fit the model or the engine's profiles.
+            EngineRunError: TensorRT or CUDA failed, or the work cannot be captured as a graph.
+        """
+        check_inputs(self._model.inputs, inputs)
+        self._cuda.use()
+        with log_tail(self._trt) as tail:
+            binding = self._bound(inputs, tail)
+            binding.upload(self._cuda, inputs, self._stream)
+            if mode == "enqueue":
+                return sample_events(self._cuda, self._stream, self._enqueue, calls)
+            if binding.graph is None and binding.graph_refusal is None:
+                if not self._enqueue():
+                    raise self._did_not_run(tail)
+                self._capture(binding, repeats=self._fetched(binding))
+            if binding.graph is None:
+                raise EngineRunError(
+                    f"the engine of {self._model.path.name} cannot be timed as a CUDA graph: "
+                    f"{binding.graph_refusal}.",
+                    fix="time it by enqueuing: mode='enqueue'.",
+                )
+            return sample_events(self._cuda, self._stream, binding.graph.bare_launch, calls)
 
     def close(self) -> None:
         """Free the engine and its device memory."""
@@ -120,20 +162,58 @@ class TrtSession:
             return
         self._cuda.use()
         self._cuda.call("cudaStreamSynchronize", self._stream)
+        if self._binding is not None:
+            self._binding.drop_graph()
+            self._binding = None
         self._context = self._engine = self._runtime = None
         self._allocators.clear()
-        for buffer in self._buffers.values():
+        for buffer in (*self._device_memory.values(), *self._pinned.values()):
             buffer.free()
         self._cuda.call("cudaStreamDestroy", self._stream)
 
-    def _dtype(self, name: str) -> npt.DTypeLike:
-        member = self._engine.get_tensor_dtype(name).name
-        if member not in _DTYPES:
-            raise EngineLoadError(
-                f"tensor {name!r} of {self._model.path.name} is {member}, which numpy cannot hold.",
-                fix="export the model with float32 or float16 inputs and outputs.",
+    def _mode(self, name: str) -> Any:
+        return self._engine.get_tensor_mode(name)
+
+    def _enqueue(self) -> bool:
+        return bool(self._context.execute_async_v3(int(self._stream)))
+
+    def _did_not_run(self, tail: LogTail) -> EngineRunError:
+        self._raise_allocation_error()
+        return EngineRunError(
+            f"the engine of {self._model.path.name} did not run: "
+            f"{' '.join(tail.lines) or 'TensorRT gives no reason'}",
+            fix="check that the shapes fit the profile and that device memory is free.",
+        )
+
+    def _bound(self, inputs: Tensors, tail: LogTail) -> Binding:
+        """Return the binding for these shapes; the one before it ends when they are others."""
+        key: BindingKey = tuple(
+            (
+                name,
+                inputs[name].shape,
+                inputs[name].tobytes() if name in self._on_host else b"",
             )
-        return np.dtype(_DTYPES[member])
+            for name in self._inputs
+        )
+        if self._binding is not None and self._binding.key == key:
+            return self._binding
+        if self._binding is not None:
+            # A graph holds the context's state of its time; the next shapes change that.
+            self._binding.drop_graph()
+            self._binding = None
+        self._choose_profile(inputs)
+        binding = Binding(key)
+        for name in self._inputs:
+            self._bind_input(binding, name, inputs[name], tail)
+        if any(name in self._on_host for name in self._inputs):
+            self._context.infer_shapes()
+        for name in self._outputs:
+            self._bind_output(binding, name)
+        if binding.open_outputs:
+            names = ", ".join(binding.open_outputs)
+            binding.graph_refusal = f"the shape of {names} depends on the data"
+        self._binding = binding
+        return binding
 
     def _choose_profile(self, inputs: Tensors) -> None:
         shapes = {name: array.shape for name, array in inputs.items()}
@@ -149,45 +229,75 @@ class TrtSession:
         self._cuda.call("cudaStreamSynchronize", self._stream)
         self._profile = wanted
 
-    def _feed(self, name: str, array: npt.NDArray[Any], tail: LogTail) -> npt.NDArray[Any]:
-        host = np.ascontiguousarray(_cast(name, array, np.dtype(self._dtypes[name])))
-        # ascontiguousarray makes scalars one-dimensional.
-        host = host.reshape(array.shape)
-        if not self._context.set_input_shape(name, host.shape):
+    def _bind_input(
+        self, binding: Binding, name: str, array: npt.NDArray[np.generic], tail: LogTail
+    ) -> None:
+        if not self._context.set_input_shape(name, array.shape):
             raise InputError(
-                f"the engine of {self._model.path.name} does not take shape {host.shape} for "
+                f"the engine of {self._model.path.name} does not take shape {array.shape} for "
                 f"input {name!r}: {' '.join(tail.lines) or 'TensorRT gives no reason'}",
                 fix="feed shapes inside the profile that the engine was built with.",
             )
-        if self._engine.get_tensor_location(name) == self._trt.TensorLocation.HOST:
-            address = host.ctypes.data
+        if name in self._on_host:
+            fits(name, array, self._dtypes[name])
+            # A copy in C order that is not also a view: TensorRT reads it at every run.
+            values = np.array(array, self._dtypes[name], order="C")
+            binding.held.append(values)
+            self._context.set_tensor_address(name, values.ctypes.data)
         else:
-            address = self._buffers[name].at_least(host.nbytes)
-            self._cuda.upload(address, host, self._stream)
-        self._context.set_tensor_address(name, address)
-        return host
+            binding.inputs[name] = self._staged(name, array.shape)
 
-    def _prepare(self, name: str) -> npt.NDArray[Any] | None:
-        """Give an output its memory; return its host array, or None if its shape is open yet."""
+    def _bind_output(self, binding: Binding, name: str) -> None:
         shape = tuple(self._context.get_tensor_shape(name))
         if any(dim < 0 for dim in shape):
-            self._allocators[name].shape = None
             self._context.set_output_allocator(name, self._allocators[name])
-            return None
-        host = np.empty(shape, self._dtypes[name])
-        if self._engine.get_tensor_location(name) == self._trt.TensorLocation.HOST:
-            self._context.set_tensor_address(name, host.ctypes.data)
+            binding.open_outputs += (name,)
+        elif name in self._on_host:
+            values = np.empty(shape, self._dtypes[name])
+            binding.host_outputs[name] = values
+            self._context.set_tensor_address(name, values.ctypes.data)
         else:
-            self._context.set_tensor_address(name, self._buffers[name].at_least(host.nbytes))
-        return host
+            binding.outputs[name] = self._staged(name, shape)
 
-    def _fetch(self, name: str, host: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    def _staged(self, name: str, shape: tuple[int, ...]) -> Staged:
+        host = self._pinned[name].array(shape, self._dtypes[name])
+        address = self._device_memory[name].at_least(host.nbytes)
+        self._context.set_tensor_address(name, address)
+        return Staged(host, host.ctypes.data, address)
+
+    def _fetched(self, binding: Binding) -> dict[str, npt.NDArray[np.generic]]:
+        """Wait for the run, and return its outputs as arrays of their own."""
+        binding.download(self._cuda, self._stream)
+        self._cuda.call("cudaStreamSynchronize", self._stream)
         self._raise_allocation_error()
-        if host is None:
-            host = np.empty(self._allocators[name].shape, self._dtypes[name])
-        if self._engine.get_tensor_location(name) != self._trt.TensorLocation.HOST:
-            self._cuda.download(host, self._buffers[name].at_least(host.nbytes), self._stream)
-        return host
+        found = {name: staged.host.copy() for name, staged in binding.outputs.items()}
+        found.update((name, values.copy()) for name, values in binding.host_outputs.items())
+        for name in binding.open_outputs:
+            # Only now is there a shape to copy.
+            host = np.empty(self._allocators[name].shape or (), self._dtypes[name])
+            address = self._device_memory[name].address
+            self._cuda.download(host.ctypes.data, address, host.nbytes, self._stream)
+            found[name] = host
+        if binding.open_outputs:
+            self._cuda.call("cudaStreamSynchronize", self._stream)
+        return {name: found[name] for name in self._outputs}
+
+    def _capture(self, binding: Binding, *, repeats: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Capture the work of a binding that just ran; keep the graph if it repeats the outputs."""
+        if binding.graph_refusal is not None:
+            return
+        try:
+            graph = CudaGraph(self._cuda, self._stream, self._enqueue)
+        except CaptureError as error:
+            binding.graph_refusal = str(error)
+            return
+        graph.launch()
+        replayed = self._fetched(binding)
+        if all(replayed[name].tobytes() == array.tobytes() for name, array in repeats.items()):
+            binding.graph = graph
+        else:
+            graph.close()
+            binding.graph_refusal = "its replay gave other outputs than enqueuing"
 
     def _raise_allocation_error(self) -> None:
         for allocator in self._allocators.values():
@@ -197,23 +307,8 @@ class TrtSession:
 
     def _as_model(self, name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Undo what the parser did to types: TensorRT 8.6 computes INT64 in INT32."""
-        spec = next((spec for spec in self._model.outputs if spec.name == name), None)
-        return array if spec is None else array.astype(spec.dtype, copy=False)
-
-
-def _cast(name: str, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    if array.dtype == dtype:
-        return array
-    if dtype.kind in "iu" and array.size:
-        limits = np.iinfo(dtype)
-        low, high = array.min(), array.max()
-        if low < limits.min or high > limits.max:
-            raise InputError(
-                f"input {name!r} has values from {low} to {high}; the engine computes it in "
-                f"{dtype}, which ends at {limits.max}.",
-                fix="feed smaller values, or use a TensorRT version with 64-bit integers (10.0).",
-            )
-    return array.astype(dtype)
+        dtype = self._model_dtypes.get(name, array.dtype.name)
+        return array if array.dtype.name == dtype else array.astype(dtype)
 
 
 def _refused(plan: Path, tail: LogTail) -> EngineLoadError:
@@ -223,28 +318,3 @@ def _refused(plan: Path, tail: LogTail) -> EngineLoadError:
         fix="it was made by another version or for another GPU: `pytest-trt cache clear`, then "
         "run again to build it here.",
     )
-
-
-def _output_allocator(trt: Any, buffer: DeviceBuffer) -> Any:
-    """Return an allocator for an output whose shape is known only after the run."""
-
-    class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.IOutputAllocator.__init__(self)
-            self.shape: tuple[int, ...] | None = None
-            self.raised: BaseException | None = None
-
-        def reallocate_output(
-            self, tensor_name: str, memory: int, size: int, alignment: int
-        ) -> int:
-            # What is raised here would be printed, lost, and taken for a null pointer.
-            try:
-                return buffer.at_least(size)
-            except BaseException as exc:
-                self.raised = exc
-                return 0
-
-        def notify_shape(self, tensor_name: str, shape: Any) -> None:
-            self.shape = tuple(shape)
-
-    return Allocator()
