@@ -35,7 +35,7 @@ class CudaGraph:
     def __init__(self, cuda: Cuda, stream: Any, enqueue: Callable[[], bool]) -> None:
         self._cuda, self._stream = cuda, stream
         runtime = cuda.runtime
-        # Thread-local: what other threads do meanwhile (a progress line, another session) is theirs.
+        # Thread-local: what another thread does meanwhile is its own.
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         cuda.call("cudaStreamBeginCapture", stream, mode)
         done, graph = False, None

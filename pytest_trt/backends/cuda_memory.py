@@ -62,7 +62,7 @@ class PinnedBuffer:
             self._address = int(self._cuda.call("cudaHostAlloc", size_bytes, 0))
             self._size_bytes = size_bytes
         memory = (ctypes.c_ubyte * size_bytes).from_address(self._address)
-        return np.frombuffer(memory, dtype=np.uint8).view(element).reshape(shape)
+        return np.ctypeslib.as_array(memory).view(element).reshape(shape)
 
     def free(self) -> None:
         """Give the memory back; arrays in it must not be touched any more."""

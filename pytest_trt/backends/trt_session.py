@@ -167,8 +167,9 @@ class TrtSession:
             self._binding = None
         self._context = self._engine = self._runtime = None
         self._allocators.clear()
-        for buffer in (*self._device_memory.values(), *self._pinned.values()):
-            buffer.free()
+        for memory in (self._device_memory, self._pinned):
+            for buffer in memory.values():
+                buffer.free()
         self._cuda.call("cudaStreamDestroy", self._stream)
 
     def _mode(self, name: str) -> Any:

@@ -38,7 +38,8 @@ def numpy_dtype(member: str, *, tensor: str, model: str) -> np.dtype[Any]:
     if member == "BF16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     raise EngineLoadError(
         f"tensor {tensor!r} of {model} is {member}, which numpy cannot hold.",
         fix="export the model with float32 or float16 inputs and outputs.",

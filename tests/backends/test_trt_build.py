@@ -42,7 +42,14 @@ CLASSES = {
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
 }
-MODULES = ("trt_build", "trt_options", "trt_logging", "trt_session", "trt_api")
+MODULES = (
+    "trt_api",
+    "trt_binding",
+    "trt_build",
+    "trt_logging",
+    "trt_options",
+    "trt_session",
+)
 
 #: Behind a `hasattr` of the adapters: 8.6 has no progress monitor.
 ASKED_FOR = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from backends.fake_gpu import FakeEngine, FakeRuntime, FakeTensorRt, fake_runtime
+
 from pytest_trt.backends.trt_binding import STEP_BYTES
 from pytest_trt.backends.trt_session import TrtSession
 from pytest_trt.errors import EngineRunError, InputError
