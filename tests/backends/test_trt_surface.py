@@ -1,0 +1,218 @@
+"""What the TensorRT adapters touch exists in every version that is supported.
+
+`trt_api_surface.json` lists the members of the classes that build and run engines, in 21 builds of
+TensorRT and TensorRT-RTX, taken from the real bindings. The names that the adapters use are read
+from their sources, so a use of something that only newer versions have is found here.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_trt.backends
+from pytest_trt.backends import trt_options
+
+_LISTED = json.loads(Path(__file__).with_name("trt_api_surface.json").read_text())
+VERSIONS: list[str] = _LISTED["versions"]
+RTX = [version for version in VERSIONS if version.startswith("rtx")]
+TENSORRT = [version for version in VERSIONS if version not in RTX]
+
+#: The class behind each name that the adapters give to an object of the vendor's.
+CLASSES = {
+    "builder": "Builder",
+    "network": "INetworkDefinition",
+    "parser": "OnnxParser",
+    "error": "ParserError",
+    "config": "IBuilderConfig",
+    "profile": "IOptimizationProfile",
+    "tensor": "ITensor",
+    "serialized": "IHostMemory",
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+}
+
+#: Results of the vendor's calls, and arguments of any type, that have no members of interest.
+PLAIN = {
+    "trt",
+    "vendor",
+    "logger",
+    "parsed",
+    "reason",
+    "severity",
+    "shape",
+    "stream",
+}
+
+#: Used where a `hasattr` in another place said that they are there.
+ASKED_FOR = {"IBuilderConfig.progress_monitor"}
+
+#: Only with compute capabilities to build for, which only TensorRT-RTX is given.
+RTX_ONLY = {
+    "ComputeCapability",
+    "ComputeCapability.__members__",
+    "IBuilderConfig.num_compute_capabilities",
+    "IBuilderConfig.set_compute_capability",
+}
+
+
+def versions_in(runs: str) -> set[str]:
+    """Return the versions of "8.6.1 to 10.3.0, rtx1.7"."""
+    found: set[str] = set()
+    for run in runs.split(", "):
+        first, _, last = run.partition(" to ")
+        found.update(VERSIONS[VERSIONS.index(first) : VERSIONS.index(last or first) + 1])
+    return found
+
+
+SURFACE: dict[str, set[str]] = {}
+for _owner, _class in _LISTED["classes"].items():
+    SURFACE[_owner] = versions_in(_class["in"])
+    for _runs, _members in _class["members"].items():
+        SURFACE.update({f"{_owner}.{member}": versions_in(_runs) for member in _members})
+
+
+def has(version: str, name: str) -> bool:
+    owner, _, member = name.partition(".")
+    # Constructors, and the attributes that every Python object has, are not listed.
+    return version in SURFACE.get(owner if member.startswith("__") else name, ())
+
+
+def adapters() -> Iterator[ast.Module]:
+    """Return the modules of the backends that hold a vendor module in their hands."""
+    for path in sorted(Path(pytest_trt.backends.__path__[0]).glob("*.py")):
+        tree = ast.parse(path.read_text())
+        if any(is_vendor_module(node) for node in ast.walk(tree)):
+            yield tree
+
+
+def is_vendor_module(node: ast.AST) -> bool:
+    return getattr(node, "id", None) == "trt" or getattr(node, "attr", None) == "_trt"
+
+
+def owner_of(node: ast.AST) -> str | None:
+    """Return the class that an expression is an object or the name of; "" for the module."""
+    if is_vendor_module(node):
+        return ""
+    if isinstance(node, ast.Attribute) and is_vendor_module(node.value):
+        return node.attr
+    name = getattr(node, "id", None) or getattr(node, "attr", None)
+    return CLASSES.get((name or "").lstrip("_"))
+
+
+def qualified(owner: str, member: str) -> str:
+    return f"{owner}.{member}" if owner else member
+
+
+def used_in(tree: ast.AST) -> set[str]:
+    """Return "Class" or "Class.member" for everything of the vendor's that a module names."""
+    return {
+        qualified(owner, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and (owner := owner_of(node.value)) is not None
+    }
+
+
+def asked_for_in(tree: ast.AST) -> set[str]:
+    """Return what a module asks for with `hasattr`, or with a `getattr` that has a default."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Name("hasattr" | "getattr"),
+                args=[owner, ast.Constant(str(member)), *_],
+            ) if owner_of(owner) is not None:
+                found.add(qualified(owner_of(owner) or "", member))
+    return found
+
+
+def unnamed_in(tree: ast.AST) -> set[str]:
+    """Return names of vendor objects that `CLASSES` does not know, so that nobody looks at them."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(name)], value=ast.Call(func=ast.Attribute(owner))):
+                if owner_of(owner) is not None:
+                    names.add(name)
+            case ast.arg(name, annotation=ast.Name("Any")):
+                names.add(name)
+    return {name for name in names if name.lstrip("_") not in CLASSES.keys() | PLAIN}
+
+
+USED = set().union(*map(used_in, adapters())) - {"__version__"}
+GUARDED = set().union(*map(asked_for_in, adapters())) | ASKED_FOR
+#: What has to be there unasked: neither guarded itself, nor a member of a guarded class.
+NEEDED = {name for name in USED if name.partition(".")[0] not in GUARDED} - GUARDED
+
+
+def test_the_names_are_found_at_all() -> None:
+    assert {"Builder", "ICudaEngine.get_tensor_mode", "TensorIOMode.OUTPUT"} <= NEEDED
+    assert "IProgressMonitor" in GUARDED
+    assert len(NEEDED) > 40
+
+
+@pytest.mark.parametrize("version", TENSORRT)
+def test_tensorrt_has_every_name(version: str) -> None:
+    assert [name for name in sorted(NEEDED - RTX_ONLY) if not has(version, name)] == []
+
+
+@pytest.mark.parametrize("version", RTX)
+def test_tensorrt_rtx_has_every_name(version: str) -> None:
+    assert [name for name in sorted(NEEDED) if not has(version, name)] == []
+
+
+def test_every_name_that_is_asked_for_exists_in_some_version() -> None:
+    # The lists hold classes; functions of the module are all asked for.
+    classes = {name for name in GUARDED if "." in name or not name.islower()}
+    assert [name for name in sorted(classes) if not SURFACE.get(name)] == []
+
+
+def test_every_object_of_the_vendors_goes_by_a_known_name() -> None:
+    # Add the name to CLASSES with its class, or to PLAIN if it has no members.
+    assert set().union(*map(unnamed_in, adapters())) == set()
+
+
+def test_a_name_that_is_gone_would_be_noticed() -> None:
+    (name,) = used_in(ast.parse("builder.max_batch_size"))
+    assert has("8.6.1", name)
+    assert not has("10.0.1", name)
+
+
+def test_a_name_that_is_asked_for_is_told_from_one_that_is_not() -> None:
+    tree = ast.parse('hasattr(self._engine, "x"); getattr(trt, "Y", None); engine.z; other.w')
+    assert asked_for_in(tree) == {"ICudaEngine.x", "Y"}
+    assert used_in(tree) == {"ICudaEngine.z"}
+
+
+def test_an_object_under_another_name_would_be_noticed() -> None:
+    tree = ast.parse("def f(thing: Any):\n    net = builder.create_network(0)\n    y = thing.x()")
+    assert unnamed_in(tree) == {"thing", "net"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_builder_flags_tell_weak_types(version: str) -> None:
+    weak = has(version, "BuilderFlag.FP16") and has(version, "BuilderFlag.INT8")
+    # TensorRT-RTX 1.4 still had the names; its backend does not ask.
+    assert weak == (version.startswith(("8.", "10.")) or version == "rtx1.4.0.76")
+
+
+def test_explicit_batch_is_there_where_it_is_needed() -> None:
+    assert has("8.6.1", "NetworkDefinitionCreationFlag.EXPLICIT_BATCH")
+    assert not has("11.0.0.114", "NetworkDefinitionCreationFlag.EXPLICIT_BATCH")
+
+
+@pytest.mark.parametrize("option", trt_options.BUILDER_OPTIONS)
+def test_every_builder_option_exists_in_some_version(option: str) -> None:
+    attribute, enum, _ = trt_options._MEMBERS.get(option, (option, "", ""))
+    flag, _ = trt_options._FLAGS.get(option, ("", ""))
+    name = f"BuilderFlag.{flag}" if flag else f"IBuilderConfig.{attribute}"
+    if option == "workspace_bytes":
+        name = "MemoryPoolType.WORKSPACE"
+    versions = [version for version in VERSIONS if has(version, name)]
+    assert versions
+    assert not enum or all(has(version, enum) for version in versions)
