@@ -1,0 +1,63 @@
+"""Engines that the GPU benchmarks measure: built once per folder, opened on the first GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from networks import resnet50, small_cnn
+from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.selection import make_backend
+from pytest_trt.backends.trt_session import TrtSession
+from pytest_trt.engine import Engine, EngineCache, EngineSpec, build_or_load
+from pytest_trt.model import load_model, parse_profiles
+from pytest_trt.plugin.sessions import EngineSession
+
+NETWORKS = {"resnet50": (resnet50, (3, 224, 224)), "small_cnn": (small_cnn, (3, 32, 32))}
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine, the session that runs it, and the session as tests hold it."""
+
+    engine: Engine
+    session: TrtSession
+    public: EngineSession
+    input: str
+    image: tuple[int, ...]
+
+    @property
+    def plan(self) -> Path:
+        return self.engine.plan
+
+
+def model_of(name: str, folder: Path, *, seed: int = 0) -> Path:
+    """Write one of the networks into a folder, unless it is there already."""
+    path = folder / f"{name}-{seed}.onnx"
+    if not path.exists():
+        build, _ = NETWORKS[name]
+        path.write_bytes(build(seed=seed).SerializeToString())
+    return path
+
+
+def built(name: str, precision: str, folder: Path, *, seed: int = 0) -> Built:
+    """Build a network for batches of 1 to 32, best at 8, and load it."""
+    probe = probe_devices()
+    backend = make_backend("tensorrt", probe=probe, threads=0)
+    model = load_model(model_of(name, folder, seed=seed))
+    image = NETWORKS[name][1]
+    (spec,) = model.inputs
+    shapes = {spec.name: ((1, *image), (8, *image), (32, *image))}
+    engine = build_or_load(
+        model=model,
+        spec=EngineSpec(
+            precision=precision, profiles=parse_profiles(shapes, model.inputs, where="benchmark")
+        ),
+        target=backend.target(probe.gpus[0].arch),
+        backend=backend,
+        cache=EngineCache(folder / "cache", max_bytes=20 * 10**9),
+    )
+    session = backend.open(engine.plan, model, engine.spec)
+    assert isinstance(session, TrtSession)
+    public = EngineSession(engine, lambda _: session, None)
+    return Built(engine, session, public, spec.name, image)

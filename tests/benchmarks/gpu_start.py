@@ -1,0 +1,134 @@
+"""What building and starting cost on a GPU: timing cache and warm start. Needs TensorRT.
+
+- A ResNet-50 is built in FP16, then one with other weights: the second finds its kernels timed.
+- `pytest` on that ResNet-50, everything cached, from the start of the process to the first verdict,
+  against one process that does barely what cannot be saved: import TensorRT, create the CUDA
+  context, deserialise. Both alternate; medians.
+
+Run: PYTHONPATH=.:tests python tests/benchmarks/gpu_start.py [--json FILE]
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from figures import Figures
+from gpu_engines import built, model_of
+
+ROUNDS = 7
+
+BARE = """
+import sys, time
+from cuda.bindings import runtime as cuda
+started = time.perf_counter()
+import tensorrt as trt
+imported = time.perf_counter()
+cuda.cudaFree(0)
+context = time.perf_counter()
+logger = trt.Logger(trt.Logger.ERROR)
+runtime = trt.Runtime(logger)
+engine = runtime.deserialize_cuda_engine(open(sys.argv[1], "rb").read())
+ready = engine.create_execution_context()
+done = time.perf_counter()
+print(imported - started, context - imported, done - context)
+"""
+
+TEST = """
+import pytest
+
+pytestmark = pytest.mark.trt_model(
+    "resnet50.onnx", precision="fp16",
+    profiles={"image": ((1, 3, 224, 224), (8, 3, 224, 224), (32, 3, 224, 224))},
+)
+
+@pytest.mark.trt_consistency
+@pytest.mark.parametrize("trt_shape", ["opt"])
+def test_same_answers(trt_session, trt_inputs):
+    trt_session.run(trt_inputs)
+"""
+
+CONFTEST = """
+import os, time
+
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        print(f"\\nverdict {report.outcome} {time.time() - float(os.environ['STARTED'])}")
+"""
+
+
+def main() -> None:
+    figures = Figures.from_arguments()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        timing_cache(figures, folder)
+        warm_start(figures, folder)
+
+
+def timing_cache(figures: Figures, folder: Path) -> None:
+    first = built("resnet50", "fp16", folder, seed=0)
+    second = built("resnet50", "fp16", folder, seed=1)
+    assert not first.engine.cached
+    assert not second.engine.cached
+    for session in (first.session, second.session):
+        session.close()
+    figures.add("resnet50 fp16: first build", first.engine.build_s, "s")
+    figures.add("resnet50 fp16: build of an equal network", second.engine.build_s, "s")
+    ratio = first.engine.build_s / second.engine.build_s
+    figures.add("resnet50 fp16: first build over the next", ratio, "x", "at least 3")
+
+
+def warm_start(figures: Figures, folder: Path) -> None:
+    project = folder / "project"
+    project.mkdir()
+    (project / "resnet50.onnx").symlink_to(model_of("resnet50", folder))
+    (project / "test_resnet.py").write_text(TEST)
+    (project / "conftest.py").write_text(CONFTEST)
+    cache = folder / "warm"
+    start_of_pytest(project, cache)  # builds
+    (plan,) = cache.glob("engines/*/*.plan")
+    start_of_pytest(project, cache)
+    whole, bare = [], []
+    parts: list[list[float]] = []
+    for _ in range(ROUNDS):
+        whole.append(start_of_pytest(project, cache))
+        done = subprocess.run(
+            [sys.executable, "-c", BARE, str(plan)], capture_output=True, text=True, check=True
+        )
+        parts.append([float(part) for part in done.stdout.split()])
+        bare.append(sum(parts[-1]))
+    for what, seconds in zip(
+        ("import TensorRT", "create the CUDA context", "deserialise"),
+        map(statistics.median, zip(*parts, strict=True)),
+        strict=True,
+    ):
+        figures.add(f"barely: {what}", seconds, "s")
+    figures.add("pytest's start to the first verdict", statistics.median(whole), "s")
+    beyond = statistics.median(a - b for a, b in zip(whole, bare, strict=True))
+    figures.add("warm start beyond what cannot be saved", beyond, "s", "at most 0.5")
+
+
+def start_of_pytest(project: Path, cache: Path) -> float:
+    plugin = ["-p", "pytest_trt.plugin"] if os.environ.get("PYTEST_TRT_NOT_INSTALLED") else []
+    command = [sys.executable, "-m", "pytest", "-s", "-q", *plugin, "-p", "no:cacheprovider"]
+    environment = {**os.environ, "STARTED": str(time.time())}
+    done = subprocess.run(
+        [*command, f"--trt-cache-dir={cache}", "--rootdir", str(project), str(project)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("verdict")] or [""]
+    if not line.startswith("verdict passed"):
+        raise SystemExit(f"the test did not pass:\n{done.stdout}\n{done.stderr}")
+    return float(line.split()[-1])
+
+
+if __name__ == "__main__":
+    main()
