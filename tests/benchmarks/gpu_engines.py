@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from networks import resnet50, small_cnn
+
 from pytest_trt.backends.device import probe_devices
 from pytest_trt.backends.selection import make_backend
 from pytest_trt.backends.trt_session import TrtSession
