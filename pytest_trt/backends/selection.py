@@ -169,8 +169,17 @@ def _example(arch: str) -> str:
     return f" ({EXAMPLES[arch]})" if arch in EXAMPLES else ""
 
 
-def make_backend(name: str, *, probe: DeviceProbe, threads: int) -> Backend:
-    """Return a backend by name; its vendor module is imported when it is first used."""
+def make_backend(
+    name: str, *, probe: DeviceProbe, threads: int, build_timeout_s: float = 0
+) -> Backend:
+    """Return a backend by name; its vendor module is imported when it is first used.
+
+    Args:
+        name: One of the names that `select` returns.
+        probe: The GPUs of this machine.
+        threads: Threads of one inference on the CPU; 0 leaves them to ONNX Runtime.
+        build_timeout_s: Seconds that one build of TensorRT may take; 0 for no limit.
+    """
     if name == "onnxruntime":
         from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 
@@ -178,7 +187,7 @@ def make_backend(name: str, *, probe: DeviceProbe, threads: int) -> Backend:
     if name == "tensorrt":
         from pytest_trt.backends.tensorrt import TensorRtBackend
 
-        return TensorRtBackend(probe)
+        return TensorRtBackend(probe, build_timeout_s=build_timeout_s)
     from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
 
-    return TensorRtRtxBackend(probe)
+    return TensorRtRtxBackend(probe, build_timeout_s=build_timeout_s)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_trt.backends import trt_api
-from pytest_trt.backends.cuda import Cuda
 from pytest_trt.backends.device import DeviceProbe
 from pytest_trt.backends.trt_build import has_weak_types
+from pytest_trt.backends.trt_product import Product
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.errors import BackendUnavailableError, EngineLoadError
 from pytest_trt.model import OnnxModel
 
-PRODUCT = trt_api.Product(
+PRODUCT = Product(
     module="tensorrt",
     label="TensorRT",
     install="pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13).",
@@ -25,12 +25,14 @@ class TensorRtBackend:
 
     Args:
         probe: The GPUs of this machine.
+        build_timeout_s: Seconds that one build may take; 0 for no limit.
     """
 
     name = "tensorrt"
 
-    def __init__(self, probe: DeviceProbe) -> None:
+    def __init__(self, probe: DeviceProbe, *, build_timeout_s: float = 0) -> None:
         self._probe = probe
+        self._build_timeout_s = build_timeout_s
 
     def toolchain(self) -> Toolchain:
         """TensorRT's version and CUDA line."""
@@ -52,15 +54,17 @@ class TensorRtBackend:
         return chosen.route
 
     def build(self, request: BuildRequest) -> BuildResult:
-        """Build one plan on the GPU that the target names.
+        """Build one plan, in a child process, on the GPU that the target names.
 
         Raises:
             BackendUnavailableError: That GPU is not here.
+            EngineBuildError: The builder refused the model, failed, crashed or took too long.
         """
-        # Without a GPU the builder of some versions does not fail but ends the process.
-        Cuda(self._device(request.target))
+        device = self._device(request.target)
         chosen = self._chosen(request.model, request.spec)
-        return trt_api.build(PRODUCT.load(), request, chosen, version=str(self.toolchain()))
+        return trt_api.build(
+            PRODUCT, request, chosen, device=device, timeout_s=self._build_timeout_s
+        )
 
     def cannot_run(self, target: Target) -> str | None:
         """Why engines for this target do not run here."""

@@ -9,12 +9,13 @@ from pytest_trt.backends import trt_api
 from pytest_trt.backends.arch import RTX_ARCHS, described
 from pytest_trt.backends.device import DeviceProbe
 from pytest_trt.backends.plan_header import read_plan_header
+from pytest_trt.backends.trt_product import Product
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.errors import ConfigurationError, EngineLoadError
 from pytest_trt.model import OnnxModel
 
-PRODUCT = trt_api.Product(
+PRODUCT = Product(
     module="tensorrt_rtx",
     label="TensorRT-RTX",
     install="pip install 'pytest-trt[rtx]'.",
@@ -26,12 +27,14 @@ class TensorRtRtxBackend:
 
     Args:
         probe: The GPUs of this machine.
+        build_timeout_s: Seconds that one build may take; 0 for no limit.
     """
 
     name = "tensorrt_rtx"
 
-    def __init__(self, probe: DeviceProbe) -> None:
+    def __init__(self, probe: DeviceProbe, *, build_timeout_s: float = 0) -> None:
         self._probe = probe
+        self._build_timeout_s = build_timeout_s
 
     def toolchain(self) -> Toolchain:
         """TensorRT-RTX's version and CUDA line."""
@@ -48,17 +51,23 @@ class TensorRtRtxBackend:
         return chosen.route
 
     def build(self, request: BuildRequest) -> BuildResult:
-        """Build one plan for the target's architecture.
+        """Build one plan, in a child process, for the target's architecture.
 
         Raises:
             ConfigurationError: TensorRT-RTX does not build for it.
-            EngineBuildError: The builder refused the model or failed.
+            EngineBuildError: The builder refused the model, failed, crashed or took too long.
         """
-        trt = PRODUCT.load()
-        version = str(self.toolchain())
-        member = compute_capability_member(trt, request.target.arch, version=version)
-        chosen = _chosen(request.model, request.spec)
-        return trt_api.build(trt, request, chosen, version=version, compute_capabilities=(member,))
+        member = compute_capability_member(
+            PRODUCT.load(), request.target.arch, version=str(self.toolchain())
+        )
+        return trt_api.build(
+            PRODUCT,
+            request,
+            _chosen(request.model, request.spec),
+            device=None,  # the target says what it builds for, wherever it builds
+            timeout_s=self._build_timeout_s,
+            compute_capabilities=(member,),
+        )
 
     def cannot_run(self, target: Target) -> str | None:
         """Why engines for this target do not run here."""

@@ -1,76 +1,27 @@
-"""What TensorRT and TensorRT-RTX share between spec and builder: product, versions, precision."""
+"""What TensorRT and TensorRT-RTX share between spec and builder: precision, building, opening."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pytest_trt.backends import conversion
+from pytest_trt.backends.build_job import BuildJob
+from pytest_trt.backends.build_process import build_in_child
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.device import DeviceProbe
 from pytest_trt.backends.plan_header import read_plan_header
-from pytest_trt.backends.trt_build import BuildPlan, build_plan, require_profiles
+from pytest_trt.backends.trt_build import BuildPlan, require_profiles
 from pytest_trt.backends.trt_options import BUILDER_OPTIONS, require_known
+from pytest_trt.backends.trt_product import Product
 from pytest_trt.backends.trt_session import TrtSession
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
-from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
-from pytest_trt.errors import BackendUnavailableError, EngineLoadError
+from pytest_trt.engine.spec import EngineSpec, Route, Target
+from pytest_trt.errors import EngineLoadError
 from pytest_trt.model import OnnxModel
 
 PLAN_NAME = "engine.plan"
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """A vendor's product.
-
-    Attributes:
-        module: The module to import.
-        label: What people call it.
-        install: What to type when it is missing.
-    """
-
-    module: str
-    label: str
-    install: str
-
-    def load(self) -> Any:
-        """Import the vendor module.
-
-        Raises:
-            BackendUnavailableError: It is not installed, or its libraries do not load.
-        """
-        try:
-            return importlib.import_module(self.module)
-        except (ImportError, OSError, RuntimeError) as exc:
-            raise BackendUnavailableError(
-                f"{self.label} cannot be imported: {type(exc).__name__}: {exc}.", fix=self.install
-            ) from exc
-
-    def toolchain(self) -> Toolchain:
-        """Return its full version, and the CUDA line of its wheels, which that leaves out."""
-        versions = {self.module: str(self.load().__version__)}
-        lines = cuda_lines(self.module)
-        if lines:
-            versions["cuda"] = ",".join(lines)
-        return Toolchain(self.label, versions)
-
-
-@cache
-def cuda_lines(module: str) -> tuple[str, ...]:
-    """Return the CUDA lines ("cu12") of a product's installed distributions, sorted."""
-    wanted = re.compile(rf"{module}_(cu\d+)(_bindings|_libs)?", re.IGNORECASE)
-    names = (
-        (distribution.metadata["Name"] or "").replace("-", "_")
-        for distribution in importlib.metadata.distributions()
-    )
-    found = (wanted.fullmatch(name) for name in names)
-    return tuple(sorted({match[1] for match in found if match}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +77,25 @@ def check_spec(model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute) -> No
 
 
 def build(
-    trt: Any,
+    product: Product,
     request: BuildRequest,
     chosen: PrecisionRoute,
     *,
-    version: str,
+    device: int | None,
+    timeout_s: float,
     compute_capabilities: tuple[str, ...] = (),
 ) -> BuildResult:
-    """Convert the model where the route says so, and build it into the request's directory."""
-    spec = request.spec
+    """Convert the model where the route says so, and have a child process build it.
+
+    Args:
+        product: What builds.
+        request: What to build, and into which folder.
+        chosen: How the precision is reached.
+        device: CUDA's number of the GPU to build on; None for a cross-build.
+        timeout_s: Seconds after which the build is ended; 0 for no limit.
+        compute_capabilities: Members of ComputeCapability to cross-build for.
+    """
+    spec, model_name = request.spec, request.model.path.name
     check_spec(request.model, spec, chosen)
     known = _conversion_options(chosen)
     for_builder = {k: v for k, v in spec.builder_options.items() if k not in known}
@@ -142,8 +103,9 @@ def build(
     try:
         source, notes = _source(request, chosen, converted)
         plan = BuildPlan(
-            version=version,
-            model_name=request.model.path.name,
+            version=str(product.toolchain()),
+            model_name=model_name,
+            title=f"{model_name} {spec.precision} for {request.target.arch}",
             source=source,
             output=request.directory / PLAN_NAME,
             profiles=spec.profiles,
@@ -154,13 +116,14 @@ def build(
             control_flow=_control_flow(request.model),
             opset=request.model.opset,
         )
-        log_tail = build_plan(trt, plan, request.progress)
+        job = BuildJob(product, plan, device)
+        built = build_in_child(job, timeout_s=timeout_s, progress=request.progress)
     finally:
         for left_over in request.directory.glob(f"{converted.name}*"):
             left_over.unlink()
     # An option without effect would otherwise be believed to have had one.
-    ignored = tuple(line for line in log_tail if "is unsupported" in line)
-    return BuildResult(PLAN_NAME, log_tail, (*notes, *ignored))
+    ignored = tuple(line for line in built.log_tail if "is unsupported" in line)
+    return BuildResult(PLAN_NAME, built.log_tail, (*notes, *built.notes, *ignored))
 
 
 def open_plan(

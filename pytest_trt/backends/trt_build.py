@@ -5,12 +5,11 @@ The vendor module is an argument, and what differs between versions is asked for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.conversion.converting import DYNAMIC_QUANTIZERS
 from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger, progress_monitor
 from pytest_trt.backends.trt_options import apply_builder_options
 from pytest_trt.engine.protocols import Progress
@@ -39,6 +38,7 @@ class BuildPlan:
     Attributes:
         version: Product and version as messages name them.
         model_name: File name of the user's model, for messages.
+        title: What is built, as progress names it: "digits.onnx fp16 for sm90".
         source: The ONNX file to parse: the model, or its conversion.
         output: Where the plan goes.
         profiles: Optimisation profiles, in order.
@@ -52,6 +52,7 @@ class BuildPlan:
 
     version: str
     model_name: str
+    title: str
     source: Path
     output: Path
     profiles: Sequence[Profile] = ()
@@ -63,19 +64,43 @@ class BuildPlan:
     opset: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build leaves beside its plan.
+
+    Attributes:
+        log_tail: The last lines that the builder logged.
+        notes: What a reader of the report should know.
+    """
+
+    log_tail: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def has_weak_types(trt: Any) -> bool:
     """Whether builder flags choose the precision; else the types in the model do."""
     return hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
 
 
-def build_plan(trt: Any, plan: BuildPlan, progress: Progress) -> tuple[str, ...]:
-    """Build a plan and write it; return the last lines that the builder logged.
+def build_plan(
+    trt: Any,
+    plan: BuildPlan,
+    progress: Progress,
+    log: Callable[[str], None] = lambda line: None,
+) -> Built:
+    """Build a plan and write it.
+
+    Args:
+        trt: The vendor module.
+        plan: What to build.
+        progress: Told what is being done.
+        log: Told each line that the builder logs, as it does.
 
     Raises:
         ConfigurationError: An option or a profile is not for this builder or model.
         EngineBuildError: The parser or the builder refused the model.
     """
-    with log_tail(trt) as tail:
+    with log_tail(trt, log) as tail:
         builder = trt.Builder(process_logger(trt))
         network = builder.create_network(_network_flags(trt))
         progress(f"parsing {plan.model_name}")
@@ -86,6 +111,7 @@ def build_plan(trt: Any, plan: BuildPlan, progress: Progress) -> tuple[str, ...]
         monitor = progress_monitor(trt, progress, tail)
         if monitor is not None:
             config.progress_monitor = monitor
+        progress(f"building {plan.title}")
         serialized = builder.build_serialized_network(network, config)
         tail.raise_pending()
         del parser  # the network refers to weights that it owns
@@ -94,7 +120,7 @@ def build_plan(trt: Any, plan: BuildPlan, progress: Progress) -> tuple[str, ...]
         # By buffer: a memoryview of it has the wrong item format.
         with plan.output.open("wb") as file:
             file.write(serialized)
-        return tail.lines
+        return Built(tail.lines)
 
 
 def _failed(plan: BuildPlan, tail: LogTail) -> EngineBuildError:
@@ -147,6 +173,9 @@ def _refused(errors: Sequence[Any], plan: BuildPlan, tail: LogTail) -> EngineBui
 
 
 def _parser_fix(errors: Sequence[Any], plan: BuildPlan) -> str:
+    # Here, because it brings the converters along, which every build would wait for.
+    from pytest_trt.backends.conversion.converting import DYNAMIC_QUANTIZERS
+
     operators = {getattr(error, "node_operator", str)() for error in errors}
     if operators & set(DYNAMIC_QUANTIZERS):
         return (

@@ -7,7 +7,7 @@ kept here and raised again once the call is over.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -19,16 +19,22 @@ _TAIL_LINES = 40
 
 
 class LogTail:
-    """The last warnings and errors of one build or load, and what was raised in its callbacks."""
+    """The last warnings and errors of one build or load, and what was raised in its callbacks.
 
-    def __init__(self) -> None:
+    Args:
+        heard: Told each line that is kept, at once.
+    """
+
+    def __init__(self, heard: Callable[[str], None] = lambda line: None) -> None:
         self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._heard = heard
         self.raised: BaseException | None = None
 
     def add(self, line: str) -> None:
         """Keep a line, unless it repeats the one before."""
         if not self._lines or self._lines[-1] != line:
             self._lines.append(line)
+            self._heard(line)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -67,9 +73,9 @@ def process_logger(trt: Any) -> Any:
 
 
 @contextmanager
-def log_tail(trt: Any) -> Iterator[LogTail]:
-    """Collect what the vendor module logs inside the block."""
-    logger, tail = process_logger(trt), LogTail()
+def log_tail(trt: Any, heard: Callable[[str], None] = lambda line: None) -> Iterator[LogTail]:
+    """Collect what the vendor module logs inside the block; `heard` is told each line at once."""
+    logger, tail = process_logger(trt), LogTail(heard)
     logger.tails.append(tail)
     try:
         yield tail

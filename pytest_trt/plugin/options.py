@@ -87,6 +87,16 @@ def _threads(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise ValueError("a number of seconds, 0 for no limit")
+    return seconds
+
+
 def _switch(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
         raise ValueError("true or false")
@@ -128,6 +138,13 @@ OPTIONS = (
         "0",
         _threads,
         "N",
+    ),
+    Option(
+        "build_timeout",
+        "seconds that one build of TensorRT may take; 0 for no limit",
+        "3600",
+        _seconds,
+        "SECONDS",
     ),
     Option("build_only", "build and cache engines, skip what would run them", "false", _switch),
     Option(

@@ -92,7 +92,10 @@ class TrtRun:
         name = next(s.backend for s in self.selections if s.arch == arch)
         if name not in self._backends:
             self._backends[name] = make_backend(
-                name, probe=self.probe, threads=self.settings.threads
+                name,
+                probe=self.probe,
+                threads=self.settings.threads,
+                build_timeout_s=self.settings.build_timeout,
             )
         return self._backends[name]
 

@@ -29,6 +29,7 @@ class Settings:
         cache_dir: The engine cache's folder; None for the user's cache folder.
         cache_size: Cap on the cache in bytes.
         threads: Threads of one inference on the embedded backend; 0 leaves them to it.
+        build_timeout: Seconds that one build of TensorRT may take; 0 for no limit.
         build_only: Build engines and run nothing.
         tolerances: Tolerances by precision, from the ini file.
     """
@@ -38,6 +39,7 @@ class Settings:
     cache_dir: Path | None
     cache_size: int
     threads: int
+    build_timeout: float
     build_only: bool
     tolerances: dict[str, dict[str, object]]
 

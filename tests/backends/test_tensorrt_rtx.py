@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -273,6 +276,28 @@ def test_an_interrupt_in_a_callback_ends_the_build(
 
     with pytest.raises(KeyboardInterrupt):
         build(models["conv"], tmp_path, EngineSpec(profiles=(IMAGES,)), progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_builder_that_dies_in_the_middle_is_an_error(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    (children,) = Path("/proc/self/task").glob(f"{threading.get_native_id()}/children")
+    earlier = set(children.read_text().split())
+
+    def crash(message: str) -> None:
+        if message == "building encoder.onnx fp32 for sm86":
+            (builder,) = set(children.read_text().split()) - earlier
+            os.kill(int(builder), signal.SIGSEGV)
+
+    # Every profile is tuned for, so this takes seconds: nobody is killed who is done already.
+    grown = [
+        {name: ShapeRange((1, 1 + more), (4, 16 + more), (8, 64 + more)) for name in TOKENS}
+        for more in range(16)
+    ]
+    spec = EngineSpec(profiles=tuple(grown))
+    with pytest.raises(EngineBuildError, match="the TensorRT-RTX builder crashed: SIGSEGV"):
+        build(models["encoder"], tmp_path, spec, progress=crash)
     assert list(tmp_path.iterdir()) == []
 
 

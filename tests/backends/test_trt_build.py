@@ -10,6 +10,7 @@ import pytest
 from pytest_trt.backends import tensorrt, tensorrt_rtx, trt_api
 from pytest_trt.backends.device import DeviceProbe, Gpu
 from pytest_trt.backends.trt_logging import LogTail
+from pytest_trt.backends.trt_product import Product
 from pytest_trt.engine import BuildRequest, EngineSpec, Target
 from pytest_trt.errors import BackendUnavailableError, ConfigurationError, EngineLoadError
 from pytest_trt.model import parse_profiles
@@ -42,7 +43,7 @@ def test_the_route_to_a_precision(
 
 
 def test_without_the_module_the_error_says_what_to_install() -> None:
-    product = trt_api.Product("tensorrt_of_the_future", "TensorRT", "pip install it")
+    product = Product("tensorrt_of_the_future", "TensorRT", "pip install it")
     with pytest.raises(BackendUnavailableError, match="TensorRT cannot be imported") as caught:
         product.load()
     assert caught.value.fix == "pip install it"

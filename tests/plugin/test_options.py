@@ -32,6 +32,8 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
         (["--trt-backend=torch"], "*--trt-backend: expected one of auto, tensorrt,*'torch'*"),
         (["--trt-cache-size=many"], "*expected a size such as 500MB or 20GB, got 'many'*"),
         (["--trt-threads=-1"], "*expected a whole number*"),
+        (["--trt-build-timeout=-1"], "*--trt-build-timeout: expected a number of seconds, 0 for*"),
+        (["--trt-build-timeout=inf"], "*--trt-build-timeout: expected a number of seconds, 0 for*"),
         (["-o", "trt_build_only=perhaps"], "*trt_build_only in the ini file: expected true or*"),
         (["-o", "trt_tolerances=fp17: rtol=1 atol=1"], "*trt_tolerances*fp17*"),
         (["-o", "trt_tolerances=fp16: rtol=1"], "*trt_tolerances*rtol*atol*"),

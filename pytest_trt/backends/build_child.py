@@ -1,0 +1,111 @@
+"""The process that builds one plan: whatever the vendor's code does to it, pytest lives on.
+
+It reads a job from its standard input and answers with events on its standard output, see
+`build_job`. `build_process` starts it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import BinaryIO
+
+from pytest_trt.backends.build_job import BuildJob, error_to_json
+from pytest_trt.backends.cuda import Cuda
+from pytest_trt.backends.trt_build import Built, build_plan
+from pytest_trt.errors import PytestTrtError
+
+#: PR_SET_PDEATHSIG. Source: linux/prctl.h.
+_SET_PARENT_DEATH_SIGNAL = 1
+
+#: Added to the badness by which the kernel chooses what to kill when memory runs out, 0 to 1000.
+#: Source: proc(5), /proc/pid/oom_score_adj.
+_OOM_SCORE = "500"
+
+
+class Events:
+    """What the parent is told, an object a line, from any thread.
+
+    Args:
+        stream: Where lines go.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, event: str, **fields: object) -> None:
+        """Tell one event; without a parent to tell it to, the process ends."""
+        line = json.dumps({"event": event, **fields}).encode() + b"\n"
+        try:
+            with self._lock:
+                self._stream.write(line)
+                self._stream.flush()
+        except OSError:
+            os._exit(1)
+
+
+def main() -> None:
+    """Build the job that standard input holds; never returns.
+
+    The process ends without unloading anything: libraries that crash while they are unloaded do
+    not make a good plan bad.
+    """
+    # What native libraries print must not get between the events.
+    events = Events(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    events.send("started")
+    job = BuildJob.from_json(sys.stdin.buffer.readline())
+    _end_with_the_parent()
+    _die_first_for_memory()
+    try:
+        built = _build(job, events)
+        events.send("done", notes=list(built.notes))
+    except PytestTrtError as error:
+        events.send("error", **error_to_json(error))
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _build(job: BuildJob, events: Events) -> Built:
+    def progress(text: str) -> None:
+        events.send("progress", text=text)
+
+    def log(line: str) -> None:
+        events.send("log", line=line)
+
+    if job.device is not None:
+        progress(f"starting CUDA on GPU {job.device}")
+        # Builders work on the current device, and without any some versions do not fail but crash.
+        Cuda(job.device)
+    progress(f"loading {job.product.label}")
+    return build_plan(job.product.load(), job.plan, progress, log)
+
+
+def _end_with_the_parent() -> None:
+    """End this process when the one that started it is gone, however it went."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+    def wait() -> None:
+        # The parent keeps the other end open for as long as it lives, and writes no more.
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _die_first_for_memory() -> None:
+    """Have the kernel end this process rather than pytest when memory runs out."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)

@@ -1,0 +1,86 @@
+"""What crosses the border between pytest's process and the one that builds: all of it JSON.
+
+Down goes one job. Up come events, an object a line::
+
+    {"event": "started"}                      the child listens; vendor libraries come next
+    {"event": "progress", "text": ...}        what it does now
+    {"event": "log", "line": ...}             a line of the builder's log that is worth keeping
+    {"event": "done", "notes": [...]}         the plan is written
+    {"event": "error", "error": NAME, ...}    one of this package's errors
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_trt import errors
+from pytest_trt.backends.trt_build import BuildPlan
+from pytest_trt.backends.trt_product import Product
+from pytest_trt.errors import EngineBuildError, PytestTrtError
+from pytest_trt.model import Profile, ShapeRange
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """One plan to build in a process of its own.
+
+    Attributes:
+        product: What builds it.
+        plan: What to build.
+        device: CUDA's number of the GPU to build on; None for a cross-build, which needs none.
+    """
+
+    product: Product
+    plan: BuildPlan
+    device: int | None
+
+    def to_json(self) -> str:
+        """Return the job as one line."""
+        plan = {
+            field.name: getattr(self.plan, field.name) for field in dataclasses.fields(BuildPlan)
+        }
+        plan["source"], plan["output"] = str(self.plan.source), str(self.plan.output)
+        plan["profiles"] = [_profile_to_json(profile) for profile in self.plan.profiles]
+        product = dataclasses.asdict(self.product)
+        return json.dumps({"product": product, "plan": plan, "device": self.device})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> BuildJob:
+        """Return the job that `to_json` wrote."""
+        content = json.loads(text)
+        plan = content["plan"]
+        plan["source"], plan["output"] = Path(plan["source"]), Path(plan["output"])
+        plan["profiles"] = [_profile_from_json(profile) for profile in plan["profiles"]]
+        return cls(Product(**content["product"]), BuildPlan(**plan), content["device"])
+
+
+def _profile_to_json(profile: Profile) -> dict[str, Any]:
+    return {name: dataclasses.astuple(shapes) for name, shapes in profile.items()}
+
+
+def _profile_from_json(content: dict[str, Any]) -> Profile:
+    return {name: ShapeRange(*map(tuple, shapes)) for name, shapes in content.items()}
+
+
+def error_to_json(error: PytestTrtError) -> dict[str, Any]:
+    """Return the fields of an error event."""
+    return {
+        "error": type(error).__name__,
+        "message": error.message,
+        "fix": error.fix,
+        "log_tail": list(getattr(error, "log_tail", ())),
+    }
+
+
+def error_from_json(event: dict[str, Any]) -> PytestTrtError:
+    """Return the error of an error event, of the class that it had in the other process."""
+    message, fix = event["message"], event["fix"]
+    kind = getattr(errors, event["error"])
+    if kind is EngineBuildError:
+        return EngineBuildError(message, fix=fix, log_tail=event["log_tail"])
+    error: PytestTrtError = kind(message, fix=fix)
+    return error

@@ -1,0 +1,61 @@
+"""The vendor's two products: what is imported, what they are called, which versions are here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pytest_trt.engine.spec import Toolchain
+from pytest_trt.errors import BackendUnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A vendor's product.
+
+    Attributes:
+        module: The module to import.
+        label: What people call it.
+        install: What to type when it is missing.
+    """
+
+    module: str
+    label: str
+    install: str
+
+    def load(self) -> Any:
+        """Import the vendor module.
+
+        Raises:
+            BackendUnavailableError: It is not installed, or its libraries do not load.
+        """
+        try:
+            return importlib.import_module(self.module)
+        except (ImportError, OSError, RuntimeError) as exc:
+            raise BackendUnavailableError(
+                f"{self.label} cannot be imported: {type(exc).__name__}: {exc}.", fix=self.install
+            ) from exc
+
+    def toolchain(self) -> Toolchain:
+        """Return its full version, and the CUDA line of its wheels, which that leaves out."""
+        versions = {self.module: str(self.load().__version__)}
+        lines = cuda_lines(self.module)
+        if lines:
+            versions["cuda"] = ",".join(lines)
+        return Toolchain(self.label, versions)
+
+
+@cache
+def cuda_lines(module: str) -> tuple[str, ...]:
+    """Return the CUDA lines ("cu12") of a product's installed distributions, sorted."""
+    wanted = re.compile(rf"{module}_(cu\d+)(_bindings|_libs)?", re.IGNORECASE)
+    names = (
+        (distribution.metadata["Name"] or "").replace("-", "_")
+        for distribution in importlib.metadata.distributions()
+    )
+    found = (wanted.fullmatch(name) for name in names)
+    return tuple(sorted({match[1] for match in found if match}))

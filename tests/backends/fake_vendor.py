@@ -1,0 +1,123 @@
+"""A TensorRT that does what its model says: crash, hang, print, end. No product code knows of it.
+
+Its models are text files of commands, a line each; a name such as `segfault.onnx` is a command too,
+for tests that need a real ONNX file. Builds run in a process of their own, which imports this
+module by name, so it has to be on the search path.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+__version__ = "1.7.0"
+
+
+class BuilderFlag(enum.Enum):
+    TF32 = 0
+
+
+class ComputeCapability(enum.Enum):
+    SM86 = 86
+
+
+class ProfilingVerbosity(enum.Enum):
+    DETAILED = 0
+
+
+class NetworkDefinitionCreationFlag(enum.Enum):
+    STRONGLY_TYPED = 0
+
+
+class ILogger:
+    class Severity(enum.IntEnum):
+        ERROR = 1
+        WARNING = 2
+
+    WARNING = Severity.WARNING
+
+    def log(self, severity: Severity, message: str) -> None: ...
+
+
+class Network:
+    num_inputs = 0
+    num_outputs = 1
+    commands: list[str]
+
+
+class OnnxParser:
+    num_errors = 0
+
+    def __init__(self, network: Network, logger: ILogger) -> None:
+        self._network = network
+
+    def parse_from_file(self, path: str) -> bool:
+        file = Path(path)
+        self._network.commands = (
+            [file.stem] if file.suffix == ".onnx" else file.read_text().splitlines()
+        )
+        return True
+
+
+class Config:
+    num_compute_capabilities = 0
+
+    def set_flag(self, flag: BuilderFlag) -> None: ...
+
+    def clear_flag(self, flag: BuilderFlag) -> None: ...
+
+    def set_compute_capability(self, capability: ComputeCapability, index: int) -> None: ...
+
+
+class Builder:
+    def __init__(self, logger: ILogger) -> None:
+        self._logger = logger
+
+    def create_network(self, flags: int) -> Network:
+        return Network()
+
+    def create_builder_config(self) -> Config:
+        return Config()
+
+    def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
+        for command in network.commands:
+            name, _, argument = command.partition(" ")
+            _obey(name, argument, self._logger)
+        return b"plan of " + " ".join(network.commands).encode()
+
+
+def _obey(name: str, argument: str, logger: ILogger) -> None:
+    match name:
+        case "log":
+            logger.log(ILogger.Severity.ERROR, argument)
+        case "environment":
+            logger.log(ILogger.Severity.ERROR, f"{argument}={os.environ.get(argument)}")
+        case "print":  # from Python, past Python, and from C
+            print(argument)
+            os.write(1, f'{{"event": "error", "from": "{argument}"}}\n'.encode())
+            ctypes.CDLL(None).puts(argument.encode())
+        case "complain":
+            os.write(2, argument.encode() + b"\n")
+        case "segfault":
+            ctypes.string_at(0)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(int(argument))
+        case "raise":
+            raise TypeError(argument)
+        case "hold":  # until this process ends, whoever reads the pipe waits
+            os.open(argument, os.O_WRONLY)
+        case "hold-in-a-child":
+            held = "import sys, time; pipe = open(sys.argv[1], 'w'); time.sleep(600)"
+            subprocess.Popen([sys.executable, "-c", held, argument])
+        case "ignore-termination":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        case "hang":
+            time.sleep(600)
