@@ -89,6 +89,7 @@ class TrtSession:
             name: output_allocator(trt, self._device_memory[name]) for name in self._outputs
         }
         self._model_dtypes = {spec.name: spec.dtype for spec in model.outputs}
+        self._open_outputs: set[str] = set()
         self._binding: Binding | None = None
 
     @property
@@ -250,7 +251,10 @@ class TrtSession:
 
     def _bind_output(self, binding: Binding, name: str) -> None:
         shape = tuple(self._context.get_tensor_shape(name))
+        # Asked after a run, TensorRT 8.6 answers with that run's shape: once open, always open.
         if any(dim < 0 for dim in shape):
+            self._open_outputs.add(name)
+        if name in self._open_outputs:
             self._context.set_output_allocator(name, self._allocators[name])
             binding.open_outputs += (name,)
         elif name in self._on_host:

@@ -218,6 +218,9 @@ class FakeContext:
         return []
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        # As TensorRT 8.6: an open shape is closed by a run.
+        if name in self.allocators and self.allocators[name].shape is not None:
+            return self.allocators[name].shape
         return self.engine.shapes(
             **self._read(self.engine.on_host & set(self.engine.inputs)),
             **{f"{n}_shape": s for n, s in self.shapes.items()},

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks import resnet50, small_cnn
+import builders_networks
+import onnx
+from networks.resnet import save_resnet
 
 from pytest_trt.backends.device import probe_devices
 from pytest_trt.backends.selection import make_backend
@@ -14,7 +16,8 @@ from pytest_trt.engine import Engine, EngineCache, EngineSpec, build_or_load
 from pytest_trt.model import load_model, parse_profiles
 from pytest_trt.plugin.sessions import EngineSession
 
-NETWORKS = {"resnet50": (resnet50, (3, 224, 224)), "small_cnn": (small_cnn, (3, 32, 32))}
+#: The shape of one image, by network.
+IMAGES = {"resnet50": (3, 224, 224), "small_cnn": (3, 16, 16)}
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,10 @@ def model_of(name: str, folder: Path, *, seed: int = 0) -> Path:
     """Write one of the networks into a folder, unless it is there already."""
     path = folder / f"{name}-{seed}.onnx"
     if not path.exists():
-        build, _ = NETWORKS[name]
-        path.write_bytes(build(seed=seed).SerializeToString())
+        if name == "resnet50":
+            save_resnet(path, seed=seed)
+        else:
+            onnx.save(builders_networks.conv_net(), path)
     return path
 
 
@@ -46,7 +51,7 @@ def built(name: str, precision: str, folder: Path, *, seed: int = 0) -> Built:
     probe = probe_devices()
     backend = make_backend("tensorrt", probe=probe, threads=0)
     model = load_model(model_of(name, folder, seed=seed))
-    image = NETWORKS[name][1]
+    image = IMAGES[name]
     (spec,) = model.inputs
     shapes = {spec.name: ((1, *image), (8, *image), (32, *image))}
     engine = build_or_load(
