@@ -14,12 +14,16 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from pytest_trt.backends.build_job import BuildJob, error_to_json
+from pytest_trt.backends.build_job import BuildJob, Built, error_to_json
 from pytest_trt.backends.cuda import Cuda
-from pytest_trt.backends.trt_build import Built, build_plan
+from pytest_trt.backends.trt_build import build_plan
+from pytest_trt.backends.trt_inspector import write_inspection
+from pytest_trt.backends.trt_logging import log_tail
 from pytest_trt.errors import PytestTrtError
 
 #: PR_SET_PDEATHSIG. Source: linux/prctl.h.
@@ -41,9 +45,9 @@ class Events:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def send(self, event: str, **fields: object) -> None:
+    def send(self, event: Mapping[str, object]) -> None:
         """Tell one event; without a parent to tell it to, the process ends."""
-        line = json.dumps({"event": event, **fields}).encode() + b"\n"
+        line = json.dumps(event).encode() + b"\n"
         try:
             with self._lock:
                 self._stream.write(line)
@@ -61,15 +65,15 @@ def main() -> None:
     # What native libraries print must not get between the events.
     events = Events(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    events.send("started")
+    events.send({"event": "started"})
     job = BuildJob.from_json(sys.stdin.buffer.readline())
     _end_with_the_parent()
     _die_first_for_memory()
     try:
         built = _build(job, events)
-        events.send("done", notes=list(built.notes))
-    except PytestTrtError as error:
-        events.send("error", **error_to_json(error))
+        events.send({"event": "done", "notes": built.notes})
+    except (PytestTrtError, OSError) as error:
+        events.send(error_to_json(error))
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
@@ -79,17 +83,25 @@ def main() -> None:
 
 def _build(job: BuildJob, events: Events) -> Built:
     def progress(text: str) -> None:
-        events.send("progress", text=text)
+        events.send({"event": "progress", "text": text})
 
     def log(line: str) -> None:
-        events.send("log", line=line)
+        events.send({"event": "log", "line": line})
 
     if job.device is not None:
         progress(f"starting CUDA on GPU {job.device}")
         # Builders work on the current device, and without any some versions do not fail but crash.
         Cuda(job.device)
     progress(f"loading {job.product.label}")
-    return build_plan(job.product.load(), job.plan, progress, log)
+    trt = job.product.load()
+    built = build_plan(trt, job.plan, progress, log)
+    if job.device is None:
+        return built
+    progress(f"inspecting {job.plan.title}")
+    host_code = bool((job.plan.options or {}).get("version_compatible", False))
+    with log_tail(trt, log):
+        note = write_inspection(trt, job.plan.output, host_code=host_code)
+    return built if note is None else replace(built, notes=(*built.notes, note))
 
 
 def _end_with_the_parent() -> None:

@@ -7,21 +7,69 @@ Down goes one job. Up come events, an object a line::
     {"event": "log", "line": ...}             a line of the builder's log that is worth keeping
     {"event": "done", "notes": [...]}         the plan is written
     {"event": "error", "error": NAME, ...}    one of this package's errors
+    {"event": "os error", "errno": N, ...}    the operating system's, such as a full disk
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_trt import errors
-from pytest_trt.backends.trt_build import BuildPlan
 from pytest_trt.backends.trt_product import Product
+from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import EngineBuildError, PytestTrtError
 from pytest_trt.model import Profile, ShapeRange
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """What to build, in the builder's own terms.
+
+    Attributes:
+        version: Product and version as messages name them.
+        model_name: File name of the user's model, for messages.
+        title: What is built, as progress names it: "digits.onnx fp16 for sm90".
+        source: The ONNX file to parse: the model, or its conversion.
+        output: Where the plan goes.
+        profiles: Optimisation profiles, in order.
+        flags: Members of BuilderFlag to set: "FP16", "INT8".
+        tf32: Whether FP32 may be computed in TF32.
+        options: Builder options by name.
+        compute_capabilities: Members of ComputeCapability to build for; empty for TensorRT.
+        control_flow: The model's control flow as messages name it: "25 If".
+        opset: The model's version of the default operator set.
+    """
+
+    version: str
+    model_name: str
+    title: str
+    source: Path
+    output: Path
+    profiles: Sequence[Profile] = ()
+    flags: Sequence[str] = ()
+    tf32: bool = False
+    options: Mapping[str, OptionValue] | None = None
+    compute_capabilities: Sequence[str] = ()
+    control_flow: Sequence[str] = ()
+    opset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build leaves beside its plan.
+
+    Attributes:
+        log_tail: The last lines that the builder logged.
+        notes: What a reader of the report should know.
+    """
+
+    log_tail: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +114,13 @@ def _profile_from_json(content: dict[str, Any]) -> Profile:
     return {name: ShapeRange(*map(tuple, shapes)) for name, shapes in content.items()}
 
 
-def error_to_json(error: PytestTrtError) -> dict[str, Any]:
-    """Return the fields of an error event."""
+def error_to_json(error: PytestTrtError | OSError) -> dict[str, Any]:
+    """Return the event that tells an error."""
+    if isinstance(error, OSError):
+        path = None if error.filename is None else str(error.filename)
+        return {"event": "os error", "errno": error.errno, "text": error.strerror, "path": path}
     return {
+        "event": "error",
         "error": type(error).__name__,
         "message": error.message,
         "fix": error.fix,
@@ -76,8 +128,10 @@ def error_to_json(error: PytestTrtError) -> dict[str, Any]:
     }
 
 
-def error_from_json(event: dict[str, Any]) -> PytestTrtError:
-    """Return the error of an error event, of the class that it had in the other process."""
+def error_from_json(event: dict[str, Any]) -> PytestTrtError | OSError:
+    """Return the error that an event tells, of the class that it had in the other process."""
+    if event["event"] == "os error":
+        return OSError(event["errno"], event["text"], event["path"])
     message, fix = event["message"], event["fix"]
     kind = getattr(errors, event["error"])
     if kind is EngineBuildError:

@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pytest_trt.backends.build_job import BuildJob, error_from_json
-from pytest_trt.backends.trt_build import Built
+from pytest_trt.backends.build_job import BuildJob, Built, error_from_json
+from pytest_trt.backends.trt_inspector import INSPECTOR_NAME
 from pytest_trt.backends.trt_logging import LogTail
 from pytest_trt.engine.protocols import Progress
 from pytest_trt.errors import BackendUnavailableError, EngineBuildError, PytestTrtError
@@ -60,6 +60,7 @@ def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Bu
         BackendUnavailableError: The process cannot be started, or the product or the GPU cannot be
             used in it.
         EngineBuildError: The parser or the builder refused the model, crashed, or took too long.
+        OSError: The plan cannot be written.
     """
     process = _start(job)
     told = _Told(job, progress)
@@ -78,7 +79,8 @@ def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Bu
     finally:
         _end(process)
         if not isinstance(told.outcome, Built):
-            job.plan.output.unlink(missing_ok=True)
+            for name in (job.plan.output.name, INSPECTOR_NAME):
+                job.plan.output.with_name(name).unlink(missing_ok=True)
     if isinstance(told.outcome, Built):
         return told.outcome
     raise told.outcome or _ended_early(told, process.returncode)
@@ -109,7 +111,7 @@ class _Told:
         self.doing = "starting"
         self.tail = LogTail()
         self.stderr: deque[str] = deque(maxlen=_STDERR_LINES)
-        self.outcome: Built | PytestTrtError | None = None
+        self.outcome: Built | PytestTrtError | OSError | None = None
         self._progress = progress
         self._began_s = self._said_s = time.monotonic()
 
@@ -143,7 +145,7 @@ class _Told:
                 self.tail.add(event["line"])
             case "done":
                 self.outcome = Built(self.tail.lines, tuple(event["notes"]))
-            case "error":
+            case "error" | "os error":
                 self.outcome = error_from_json(event)
             case _:
                 self.stderr.append(line.text.decode(errors="replace").rstrip())

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.build_job import BuildJob
+from pytest_trt.backends.build_job import BuildJob, BuildPlan
 from pytest_trt.backends.build_process import build_in_child
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.device import DeviceProbe
 from pytest_trt.backends.plan_header import read_plan_header
-from pytest_trt.backends.trt_build import BuildPlan, require_profiles
+from pytest_trt.backends.trt_build import require_profiles
 from pytest_trt.backends.trt_options import BUILDER_OPTIONS, require_known
+from pytest_trt.backends.trt_plugins import register_plugins
 from pytest_trt.backends.trt_product import Product
 from pytest_trt.backends.trt_session import TrtSession
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
@@ -145,6 +146,7 @@ def open_plan(
             f"{product.label} {installed}, and a plan runs on the version that built it.",
             fix="run again with the cache that this installation builds, or install that version.",
         )
+    register_plugins(trt)
     return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=portable)
 
 

@@ -35,6 +35,10 @@ class NetworkDefinitionCreationFlag(enum.Enum):
     STRONGLY_TYPED = 0
 
 
+class LayerInformationFormat(enum.Enum):
+    JSON = 1
+
+
 class ILogger:
     class Severity(enum.IntEnum):
         ERROR = 1
@@ -90,6 +94,38 @@ class Builder:
             name, _, argument = command.partition(" ")
             _obey(name, argument, self._logger)
         return b"plan of " + " ".join(network.commands).encode()
+
+
+class EngineInspector:
+    def __init__(self, commands: str) -> None:
+        self._commands = commands
+
+    def get_engine_information(self, format: LayerInformationFormat) -> str:
+        return "{" if "garbled" in self._commands else '{"Layers": ["a"], "Scale": -nan}'
+
+
+class Engine:
+    device_memory_size = 4096
+
+    def __init__(self, commands: str) -> None:
+        self._commands = commands
+
+    def create_engine_inspector(self) -> EngineInspector:
+        return EngineInspector(self._commands)
+
+
+class Runtime:
+    def __init__(self, logger: ILogger) -> None:
+        self._logger = logger
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
+        commands = plan.decode()
+        if "crash when loaded" in commands:
+            ctypes.string_at(0)
+        if "refused when loaded" in commands:
+            self._logger.log(ILogger.Severity.ERROR, "wrong magic tag")
+            return None
+        return Engine(commands)
 
 
 def _obey(name: str, argument: str, logger: ILogger) -> None:

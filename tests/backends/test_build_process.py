@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -13,9 +15,14 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_trt.backends import build_process
-from pytest_trt.backends.build_job import BuildJob, error_from_json, error_to_json
+from pytest_trt.backends.build_job import (
+    BuildJob,
+    BuildPlan,
+    Built,
+    error_from_json,
+    error_to_json,
+)
 from pytest_trt.backends.build_process import build_in_child
-from pytest_trt.backends.trt_build import BuildPlan, Built
 from pytest_trt.backends.trt_product import Product
 from pytest_trt.errors import (
     BackendUnavailableError,
@@ -189,7 +196,7 @@ def test_how_long_it_takes_is_told_where_nothing_else_is(job) -> None:
 
 SCRIPT = """
 import sys
-from pytest_trt.backends.build_job import BuildJob
+from pytest_trt.backends.build_job import BuildJob, BuildPlan
 from pytest_trt.backends.build_process import build_in_child
 try:
     build_in_child(BuildJob.from_json(sys.argv[1]), timeout_s=0, progress=lambda text: None)
@@ -269,6 +276,49 @@ def test_the_device_is_made_current_there_and_not_here(job, fake_cuda) -> None:
     assert "cuda.bindings.runtime" not in sys.modules
 
 
+def test_a_plan_for_this_gpu_is_inspected_too(job, fake_cuda) -> None:
+    asked = job(device=1)
+    assert build(asked) == Built()
+    inspection = asked.plan.output.with_name("inspector.json")
+    assert json.loads(inspection.read_text()) == {
+        "device_memory_bytes": 4096,
+        "engine": {"Layers": ["a"], "Scale": None},
+    }
+
+
+def test_a_cross_built_plan_is_not_inspected(job) -> None:
+    asked = job("crash when loaded")
+    assert build(asked) == Built()
+    assert not asked.plan.output.with_name("inspector.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("refused when loaded", "it could not be loaded after its build"),
+        ("garbled", "JSONDecodeError"),
+    ],
+)
+def test_a_plan_that_cannot_be_inspected_has_a_note(job, fake_cuda, command, said) -> None:
+    asked = job(command, device=1)
+    (note,) = build(asked).notes
+    assert said in note
+    assert asked.plan.output.exists()
+
+
+def test_a_plan_that_crashes_when_loaded_crashes_there(job, fake_cuda) -> None:
+    error = failure(job("crash when loaded", device=1))
+    assert error.message.endswith("its last step: inspecting digits.onnx fp16 for sm90.")
+
+
+def test_a_full_disk_is_an_error_of_the_operating_system(job) -> None:
+    asked = job()
+    asked.plan.output.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        build(asked)
+    assert caught.value.errno == errno.ENOSPC
+
+
 def test_a_device_that_cannot_be_used_is_told(job, fake_cuda) -> None:
     with pytest.raises(BackendUnavailableError, match="GPU 2 cannot be used: cudaSetDevice"):
         build(job(device=2))
@@ -296,9 +346,11 @@ def test_a_job_survives_the_journey(job) -> None:
         EngineBuildError("what", fix="how", log_tail=["a", "b"]),
         ConfigurationError("what", fix="how"),
         BackendUnavailableError("what", fix="how"),
+        OSError(errno.ENOSPC, "No space left on device", "/cache/engine.plan"),
+        OSError(errno.ENOSPC, "No space left on device"),
     ],
 )
-def test_an_error_survives_the_journey(error: PytestTrtError) -> None:
+def test_an_error_survives_the_journey(error: PytestTrtError | OSError) -> None:
     arrived = error_from_json(error_to_json(error))
     assert type(arrived) is type(error)
     assert str(arrived) == str(error)

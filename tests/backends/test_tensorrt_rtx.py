@@ -14,9 +14,11 @@ import onnx
 import pytest
 from onnx import helper
 
+from pytest_trt.backends.build_job import BuildPlan
 from pytest_trt.backends.device import DeviceProbe, Gpu
 from pytest_trt.backends.plan_header import read_plan_header
 from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
+from pytest_trt.backends.trt_build import build_plan
 from pytest_trt.engine import BuildRequest, BuildResult, EngineSpec, Target
 from pytest_trt.errors import ConfigurationError, EngineBuildError, EngineLoadError
 from pytest_trt.model import OnnxModel, Profile, ShapeRange, Tensors, load_model, parse_profiles
@@ -216,6 +218,31 @@ def test_several_profiles_build(models: Mapping[str, OnnxModel], tmp_path: Path)
     build(models["conv"], tmp_path, EngineSpec(profiles=(IMAGES, large)))
 
 
+def one_node(operator: str, folder: Path, *, domain: str = "", opset: int = 17) -> OnnxModel:
+    proto = networks.model(
+        [helper.make_node(operator, ["x"], ["y"], name="odd", domain=domain)],
+        [networks.value("x", [2, 2])],
+        [networks.value("y", None)],
+        opset=opset,
+    )
+    if domain:
+        proto.opset_import.append(helper.make_opsetid(domain, 1))
+    return networks.saved(proto, folder / "m.onnx")
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_an_operator_of_nobody_takes_a_plugin(opset: int, tmp_path: Path) -> None:
+    model = one_node("Frobnicate", tmp_path, domain="acme", opset=opset)
+    with pytest.raises(EngineBuildError) as caught:
+        build(model, tmp_path, EngineSpec())
+    assert caught.value.message == (
+        f"{BACKEND.toolchain()} cannot parse m.onnx: node 'odd' (Frobnicate): no such operator, "
+        "and no such plugin"
+    )
+    assert caught.value.fix.startswith("Frobnicate is no operator of ONNX, so it takes a plugin")
+    assert "LD_PRELOAD=" in caught.value.fix
+
+
 @pytest.mark.parametrize(
     ("opset", "advice"),
     [
@@ -223,19 +250,36 @@ def test_several_profiles_build(models: Mapping[str, OnnxModel], tmp_path: Path)
         (18, "this model has opset 18; TensorRT 8.6 knows up to 17: export it with opset_version="),
     ],
 )
-def test_an_unknown_operator_is_named(opset: int, advice: str, tmp_path: Path) -> None:
-    proto = networks.model(
-        [helper.make_node("Frobnicate", ["x"], ["y"], name="frob", domain="acme")],
-        [networks.value("x", [2])],
-        [networks.value("y", [2])],
-        opset=opset,
-    )
-    proto.opset_import.append(helper.make_opsetid("acme", 1))
-    model = networks.saved(proto, tmp_path / "m.onnx")
-    unknown = r"cannot parse m\.onnx: node 'frob' \(Frobnicate\)"
-    with pytest.raises(EngineBuildError, match=unknown) as caught:
+def test_an_operator_that_is_not_built_in_is_named(opset: int, advice: str, tmp_path: Path) -> None:
+    model = one_node("Det", tmp_path, opset=opset)
+    with pytest.raises(EngineBuildError, match=r"node 'odd' \(Det\): not supported") as caught:
         build(model, tmp_path, EngineSpec())
     assert caught.value.fix.startswith(advice)
+
+
+def test_a_model_that_is_empty_by_now_is_told_from_one_that_fails(tmp_path: Path) -> None:
+    model = one_node("Relu", tmp_path)
+    model.path.write_bytes(b"")  # the parser takes that for a model
+    with pytest.raises(EngineBuildError, match=r"network is empty: 0 layers, 0 outputs") as caught:
+        build(model, tmp_path, EngineSpec())
+    assert "pytest-trt inspect" in caught.value.fix
+
+
+def test_a_range_that_is_missing_in_the_network_is_asked_for(
+    models: Mapping[str, OnnxModel], tmp_path: Path
+) -> None:
+    # What the model's own facts tell of its inputs is checked before; this is what they do not.
+    plan = BuildPlan(
+        version="TensorRT-RTX",
+        model_name="conv.onnx",
+        title="conv.onnx",
+        source=models["conv"].path,
+        output=tmp_path / "engine.plan",
+        compute_capabilities=["SM86"],
+    )
+    with pytest.raises(EngineBuildError, match="no optimization profile") as caught:
+        build_plan(trt, plan, lambda text: None)
+    assert caught.value.fix.startswith("give every dynamic input a range in profiles={...}")
 
 
 def test_a_model_without_outputs_is_refused(tmp_path: Path) -> None:

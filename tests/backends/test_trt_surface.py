@@ -34,6 +34,7 @@ CLASSES = {
     "serialized": "IHostMemory",
     "runtime": "Runtime",
     "engine": "ICudaEngine",
+    "inspector": "EngineInspector",
     "context": "IExecutionContext",
 }
 
@@ -42,11 +43,12 @@ PLAIN = {
     "trt",
     "vendor",
     "logger",
-    "parsed",
+    "done",
     "reason",
     "severity",
     "shape",
     "stream",
+    "text",
 }
 
 #: Used where a `hasattr` in another place said that they are there.
