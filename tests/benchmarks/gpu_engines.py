@@ -7,7 +7,7 @@ from pathlib import Path
 
 import builders_networks
 import onnx
-from networks.resnet import save_resnet
+from networks import resnet50
 
 from pytest_trt.backends.device import probe_devices
 from pytest_trt.backends.selection import make_backend
@@ -39,10 +39,8 @@ def model_of(name: str, folder: Path, *, seed: int = 0) -> Path:
     """Write one of the networks into a folder, unless it is there already."""
     path = folder / f"{name}-{seed}.onnx"
     if not path.exists():
-        if name == "resnet50":
-            save_resnet(path, seed=seed)
-        else:
-            onnx.save(builders_networks.conv_net(), path)
+        proto = resnet50(seed=seed) if name == "resnet50" else builders_networks.conv_net()
+        onnx.save(proto, path)
     return path
 
 
