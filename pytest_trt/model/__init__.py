@@ -3,7 +3,7 @@
 from pytest_trt.model.digest import LabelledHash
 from pytest_trt.model.feeds import check_calibration, check_inputs
 from pytest_trt.model.inputs import check_ranges, inputs_digest, seeded_inputs
-from pytest_trt.model.onnx_file import OnnxModel, load_model, read_interface
+from pytest_trt.model.onnx_file import OnnxModel, load_model, read_interface, read_node_names
 from pytest_trt.model.profile_choice import Point, distinct_points, select_profile, shapes_at
 from pytest_trt.model.profiles import Profile, Shape, ShapeRange, needs_profile, parse_profiles
 from pytest_trt.model.tensors import Tensors, TensorSpec
@@ -26,6 +26,7 @@ __all__ = [
     "needs_profile",
     "parse_profiles",
     "read_interface",
+    "read_node_names",
     "seeded_inputs",
     "select_profile",
     "shapes_at",

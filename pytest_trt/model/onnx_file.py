@@ -6,12 +6,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
 from pytest_trt.errors import ModelError
 from pytest_trt.model.digest import ByteProgress, model_digest
+from pytest_trt.model.elements import element_name
 from pytest_trt.model.external import external_regions
 from pytest_trt.model.file_kinds import HEAD_BYTES, file_kind
 from pytest_trt.model.index_limits import index_limits
@@ -45,6 +46,7 @@ class OnnxModel:
             the default domain as "domain::Operator".
         index_limits: For integer inputs that index a constant table (a Gather, as an embedding
             does): how many rows the table has, so that valid indices are known.
+        elements: How many elements its stored tensors (weights and constants) have, by type.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class OnnxModel:
     is_quantized: bool
     op_types: Mapping[str, int]
     index_limits: Mapping[str, int]
+    elements: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_model(
@@ -91,6 +94,17 @@ def read_interface(path: str | Path) -> tuple[tuple[TensorSpec, ...], tuple[Tens
     with _opened(path) as (file, size_bytes):
         graph = _read(path, file, size_bytes)[1]
         return _inputs(graph), graph.outputs
+
+
+def read_node_names(path: str | Path) -> frozenset[str]:
+    """Return the names of all nodes of an ONNX file without reading its weights.
+
+    Raises:
+        ModelError: As `read_interface`.
+    """
+    path = Path(path).absolute()
+    with _opened(path) as (file, size_bytes):
+        return frozenset(_read(path, file, size_bytes)[0].node_names)
 
 
 @contextmanager
@@ -141,6 +155,7 @@ def _load(path: Path, file: FileIO, size_bytes: int, progress: Callable[[str], N
         ),
         op_types=dict(stored.op_types),
         index_limits=index_limits(graph, inputs),
+        elements={element_name(number): count for number, count in stored.elements.items()},
     )
 
 

@@ -6,6 +6,7 @@ weights and operators may live there too. Only the main graph is kept node by no
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,6 +69,10 @@ class StoredModel:
     opset: int = 0
     graph: Graph | None = None
     op_types: Counter[str] = field(default_factory=Counter)
+    #: Elements of all stored tensors by number of their type.
+    elements: Counter[int] = field(default_factory=Counter)
+    #: Names of all nodes that have one.
+    node_names: set[str] = field(default_factory=set)
     external: list[StoredTensor] = field(default_factory=list)
 
 
@@ -162,6 +167,8 @@ class _Walk:
                 op_type = text(source, value, stop)
             elif tag == tags.NODE_DOMAIN:
                 domain = text(source, value, stop)
+            elif tag == tags.NODE_NAME:
+                self._found.node_names.add(text(source, value, stop))
             elif tag == tags.NODE_ATTRIBUTE:
                 name, number = self._attribute(value, stop, depth)
                 axis = number if name == "axis" else axis
@@ -232,6 +239,7 @@ class _Walk:
                 location = value
         external = entries if location == tags.EXTERNAL else None
         tensor = StoredTensor(name, data_type, tuple(dims), external)
+        self._found.elements[data_type] += math.prod(max(dim, 0) for dim in dims)
         if external is not None:
             self._found.external.append(tensor)
         return tensor

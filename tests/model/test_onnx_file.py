@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import SparseTensorProto, TensorProto, helper
 
 from pytest_trt.errors import ModelError
-from pytest_trt.model import OnnxModel, load_model, read_interface
+from pytest_trt.model import OnnxModel, load_model, read_interface, read_node_names
 
 _WEIGHTS = bytes(range(64))
 
@@ -41,7 +41,20 @@ def test_a_model_becomes_facts(tmp_path):
     assert model.size_bytes == path.stat().st_size
     assert model.external_files == ()
     assert model.op_types == {"MatMul": 1}
+    assert model.elements == {"float32": 16}
     assert not model.is_quantized
+
+
+def test_names_of_nodes_are_read_wherever_they_are(tmp_path):
+    body = helper.make_graph([helper.make_node("Identity", ["x"], ["i"], name="in")], "b", [], [])
+    nodes = [
+        helper.make_node("If", ["flag"], ["y"], name="outside", then_branch=body, else_branch=body),
+        helper.make_node("Identity", ["x"], ["z"]),
+    ]
+
+    path = save(model_proto(nodes), tmp_path / "model.onnx")
+
+    assert read_node_names(path) == {"outside", "in"}
 
 
 def test_the_path_may_be_relative_and_text(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -53,6 +54,8 @@ class _Expected:
 
     def __init__(self, proto):
         self.op_types = Counter()
+        self.elements = Counter()
+        self.node_names = set()
         self.external = []
         self.graph(proto.graph)
         for function in proto.functions:
@@ -60,11 +63,11 @@ class _Expected:
                 self.node(node)
             for attribute in function.attribute_proto:
                 self.attribute(attribute)
-        counted = Counter(self.op_types)
+        counted = Counter(self.op_types), Counter(self.elements), set(self.node_names)
         for training in proto.training_info:
             self.graph(training.initialization)
             self.graph(training.algorithm)
-        self.op_types = counted
+        self.op_types, self.elements, self.node_names = counted
 
     def graph(self, graph: GraphProto):
         for tensor in graph.initializer:
@@ -77,6 +80,7 @@ class _Expected:
     def node(self, node):
         domain = "" if node.domain in ("", "ai.onnx") else node.domain + "::"
         self.op_types[domain + node.op_type] += 1
+        self.node_names.update(filter(None, [node.name]))
         for attribute in node.attribute:
             self.attribute(attribute)
 
@@ -94,6 +98,7 @@ class _Expected:
             self.tensor(tensor)
 
     def tensor(self, tensor: TensorProto):
+        self.elements[tensor.data_type] += math.prod(max(dim, 0) for dim in tensor.dims)
         if tensor.data_location == TensorProto.EXTERNAL:
             entries = {entry.key: entry.value for entry in tensor.external_data}
             self.external.append((tensor.name, tuple(tensor.dims), tuple(sorted(entries.items()))))
@@ -119,6 +124,8 @@ def _assert_same(data):
     assert read_model(_small_windows(data)) == read
 
     assert read.op_types == expected.op_types
+    assert read.elements == expected.elements
+    assert read.node_names - {""} == expected.node_names
     assert Counter(
         (tensor.name, tensor.dims, tuple(sorted(tensor.external.items())))
         for tensor in read.external
