@@ -27,8 +27,8 @@ from onnx import (
     helper,
 )
 
-from pytest_trt.backends.conversion.fp16_types import element_type, float16_tensors, is_standard
 from pytest_trt.backends.conversion.fp16_widening import widen_attribute, widen_tensor, widen_type
+from pytest_trt.backends.conversion.tensor_types import element_type, is_standard, tensor_types
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import graph as surgery
 
@@ -95,10 +95,11 @@ def round_to_float16(model: ModelProto) -> tuple[str, ...]:
         model.CopyFrom(onnx.inliner.inline_local_functions(model))
     surgery.modernise(model)
     surgery.tidy(model)
-    tensors = float16_tensors(model)
-    if not any(tensors.known.values()):
+    tensors = tensor_types(model)
+    is_float16 = {name: number == TensorProto.FLOAT16 for name, number in tensors.known.items()}
+    if not any(is_float16.values()):
         return ("nothing in the model is float16, so nothing is rounded",)
-    rounding = _Rounding(tensors.known, model.graph)
+    rounding = _Rounding(is_float16, model.graph)
     casts = rounding.separate_borders(model.graph)
     for graph in surgery.walk_graphs(model.graph):
         rounding.rewrite(graph)

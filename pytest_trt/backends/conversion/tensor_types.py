@@ -1,4 +1,4 @@
-"""Which tensors of a model are float16, told from what its operators declare.
+"""The element types of a model's tensors, told from what its operators declare.
 
 Shape inference would answer the same question but serialises the model, stops at operators that are
 not in ONNX itself, and gives up on a whole graph over one odd shape. Types need no shapes: an
@@ -52,37 +52,45 @@ _TYPED_BY_ATTRIBUTE: Mapping[str, tuple[str, int | None]] = {
     "SequenceEmpty": ("dtype", None),
 }
 
-#: How a type that is made of float16 ends in ONNX's notation; bfloat16 has no bracket before it.
-_FLOAT16_TEXT = "(float16)"
+#: What a Constant holds that spells its value without a tensor, by attribute (plurals: its lists).
+_CONSTANTS: Mapping[str, int] = {
+    "value_float": TensorProto.FLOAT,
+    "value_int": TensorProto.INT64,
+    "value_string": TensorProto.STRING,
+}
+
+#: What is said of a tensor whose type is open but cannot be float16.
+NOT_FLOAT16 = int(TensorProto.UNDEFINED)
 
 
 @dataclass(frozen=True, slots=True)
-class Float16Tensors:
+class TensorTypes:
     """What is known of a model's tensors.
 
     Attributes:
-        known: By name, whether a tensor (or what a sequence or optional holds) is float16. Names
-            must be unique in the model, subgraphs included, as `graph.modernise` makes them.
+        known: By name, the element type of a tensor (or of what a sequence or optional holds) as
+            a number of TensorProto.DataType, or `NOT_FLOAT16`. Names must be unique in the model,
+            subgraphs included, as `graph.modernise` makes them.
         unknown: Operators with an output that nothing tells the type of, with their number.
     """
 
-    known: Mapping[str, bool]
+    known: Mapping[str, int]
     unknown: Mapping[str, int]
 
 
-def float16_tensors(model: ModelProto) -> Float16Tensors:
-    """Return which tensors of a topologically sorted model without local functions are float16."""
+def tensor_types(model: ModelProto) -> TensorTypes:
+    """Return the element types in a topologically sorted model without local functions."""
     typing = _Typing(
         opsets={_domain(entry.domain): entry.version for entry in model.opset_import},
         declared={
-            value.name: element_type(value.type) == TensorProto.FLOAT16
+            value.name: element_type(value.type)
             for scope in surgery.walk_graphs(model.graph)
             for value in (*scope.value_info, *scope.output, *scope.input)
             if element_type(value.type) != TensorProto.UNDEFINED
         },
     )
     typing.visit(model.graph)
-    return Float16Tensors(typing.known, typing.unknown)
+    return TensorTypes(typing.known, typing.unknown)
 
 
 def is_standard(node: NodeProto) -> bool:
@@ -105,25 +113,25 @@ class _Typing:
     """One walk over a model, in the order in which it runs."""
 
     opsets: Mapping[str, int]
-    declared: Mapping[str, bool]
-    known: dict[str, bool] = field(default_factory=dict)
+    declared: Mapping[str, int]
+    known: dict[str, int] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
 
     def visit(self, graph: GraphProto) -> None:
         for tensor in graph.initializer:
-            self.known[tensor.name] = tensor.data_type == TensorProto.FLOAT16
+            self.known[tensor.name] = tensor.data_type
         for sparse in graph.sparse_initializer:
-            self.known[sparse.values.name] = sparse.values.data_type == TensorProto.FLOAT16
+            self.known[sparse.values.name] = sparse.values.data_type
         for value in graph.input:
             if value.name not in self.known and value.name in self.declared:
                 self.known[value.name] = self.declared[value.name]
         for node in graph.node:
             self._visit_bodies(node)
             outputs = self._outputs(node)
-            for name, is_float16 in zip(node.output, outputs, strict=True):
+            for name, element in zip(node.output, outputs, strict=True):
                 if not name:
                     continue
-                told = self.declared.get(name) if is_float16 is None else is_float16
+                told = self.declared.get(name) if element is None else element
                 if told is None:
                     self.unknown[node.op_type] += 1
                 else:
@@ -138,7 +146,7 @@ class _Typing:
                     self.known[value.name] = self.known[name]
             self.visit(body)
 
-    def _outputs(self, node: NodeProto) -> Sequence[bool | None]:
+    def _outputs(self, node: NodeProto) -> Sequence[int | None]:
         if node.op_type in _OWN_BODY_OUTPUTS and is_standard(node):
             skipped = _OWN_BODY_OUTPUTS[node.op_type]
             bodies = [body.output[skipped:] for body in surgery.subgraphs(node)]
@@ -154,38 +162,39 @@ class _Typing:
             for index in range(len(node.output))
         ]
 
-    def _output(self, node: NodeProto, signature: _Signature, index: int) -> bool | None:
+    def _output(self, node: NodeProto, signature: _Signature, index: int) -> int | None:
         variable = _at(signature.outputs, index)
-        choices = signature.choices.get(variable, (variable,))
-        can_be = {_FLOAT16_TEXT in choice for choice in choices}
-        if len(can_be) == 1:
-            return can_be.pop()
+        choices = {_element(text) for text in signature.choices.get(variable, (variable,))}
+        if len(choices) == 1:
+            return choices.pop()
         bound = _first(
             self.known.get(name)
             for position, name in enumerate(node.input)
             if name and _at(signature.inputs, position) == variable
         )
-        return self._from_attributes(node) if bound is None else bound
+        element = self._from_attributes(node) if bound is None else bound
+        return NOT_FLOAT16 if element is None and TensorProto.FLOAT16 not in choices else element
 
-    def _from_attributes(self, node: NodeProto) -> bool | None:
+    def _from_attributes(self, node: NodeProto) -> int | None:
         if node.op_type in _CONTAINERS and node.input:
             return self.known.get(node.input[0])
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
-                return bool(attribute.t.data_type == TensorProto.FLOAT16)
+                return int(attribute.t.data_type)
             if attribute.type == onnx.AttributeProto.SPARSE_TENSOR:
-                return bool(attribute.sparse_tensor.values.data_type == TensorProto.FLOAT16)
+                return int(attribute.sparse_tensor.values.data_type)
             if attribute.type == onnx.AttributeProto.TYPE_PROTO:
-                return bool(element_type(attribute.tp) == TensorProto.FLOAT16)
+                return element_type(attribute.tp)
         if node.op_type in ("Constant", "ConstantOfShape"):
-            return False
+            (name,) = [attribute.name for attribute in node.attribute] or ("value_float",)
+            return _CONSTANTS[name.removesuffix("s")]
         named = _TYPED_BY_ATTRIBUTE.get(node.op_type)
         if named is None:
             return None
         value = next((entry.i for entry in node.attribute if entry.name == named[0]), 0)
         if value == TensorProto.UNDEFINED and named[1] is not None:
             return self.known.get(node.input[named[1]])
-        return bool(value == TensorProto.FLOAT16)
+        return value or int(TensorProto.FLOAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +248,14 @@ def _at(variables: Sequence[str], index: int) -> str:
     return variables[min(index, len(variables) - 1)] if variables else ""
 
 
-def _first(answers: Iterable[bool | None]) -> bool | None:
+@functools.cache
+def _element(text: str) -> int:
+    """Return the element type in ONNX's notation of a type: 10 for "seq(tensor(float16))"."""
+    name = text.rpartition("(")[2].rstrip(")").upper()
+    return int(dict(TensorProto.DataType.items()).get(name, TensorProto.UNDEFINED))
+
+
+def _first(answers: Iterable[int | None]) -> int | None:
     return next((answer for answer in answers if answer is not None), None)
 
 
