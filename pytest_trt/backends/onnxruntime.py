@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.runtime_words import SEVERITY_FATAL, build_fix, first_line, run_fix
+from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.errors import (
@@ -29,7 +30,7 @@ from pytest_trt.errors import (
     EngineRunError,
     ModelError,
 )
-from pytest_trt.model import OnnxModel, Tensors
+from pytest_trt.model import OnnxModel, Tensors, read_node_names
 
 #: The builder option of this backend beside those of the conversions, and what it may be.
 _LEVEL_OPTION = {
@@ -98,16 +99,18 @@ class OnnxRuntimeBackend:
         folder, spec = request.directory, request.spec
         source = request.model.path
         notes: tuple[str, ...] = ()
+        layers: tuple[Layer, ...] = ()
         converted = folder / "converted.onnx"
         if not _as_it_is(request.model, spec):
             request.progress(f"converting {source.name} to {spec.precision}")
-            notes = _convert(request, converted)
+            notes, layers = _convert(request, converted)
             source = converted
         request.progress(f"optimising {request.model.path.name}")
         self._optimise(source, request)
         for left_over in folder.glob("converted.onnx*"):
             left_over.unlink()
-        return BuildResult(plan_name=_PLAN_NAME, notes=notes)
+        layers = layers or _layers(folder / _PLAN_NAME, request.model)
+        return BuildResult(plan_name=_PLAN_NAME, notes=notes, layers=layers)
 
     def _optimise(self, source: Path, request: BuildRequest) -> None:
         ort = _import()
@@ -241,19 +244,32 @@ def _import() -> Any:
     return onnxruntime
 
 
-def _convert(request: BuildRequest, output: Path) -> tuple[str, ...]:
+def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
+    """Write the converted model; return what is to be said, and its layers if the plan hides them.
+
+    The plan of an fp16 engine is all FP32, with roundings between its nodes: what stands for
+    float16 is told by the model before these are put in.
+    """
     from pytest_trt.backends import conversion
 
     spec = request.spec
     options = {k: v for k, v in spec.builder_options.items() if k not in _LEVEL_OPTION}
     if spec.precision == "int8":
-        return conversion.to_int8(
+        done = conversion.to_int8(
             request.model, request.calibration, output, options=options, qdq_weights=False
-        ).notes
+        )
+        return done.notes, ()
     from pytest_trt.backends.conversion.fp16_rounding import round_file
 
     notes = conversion.to_fp16(request.model, output, options=options).notes
-    return (*notes, *round_file(output))
+    layers = _layers(output, request.model)
+    return (*notes, *round_file(output)), layers
+
+
+def _layers(file: Path, model: OnnxModel) -> tuple[Layer, ...]:
+    from pytest_trt.backends.onnx_layers import onnx_layers
+
+    return onnx_layers(file, read_node_names(model.path))
 
 
 def _level(spec: EngineSpec, *, default: str) -> str:

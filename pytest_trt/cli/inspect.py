@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from pytest_trt.backends.plan_header import read_plan_header
-from pytest_trt.engine.sidecar import SidecarError, read_sidecar
+from pytest_trt.engine import EngineFacts
+from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_facts, read_sidecar
 from pytest_trt.model import load_model
 from pytest_trt.model.profiles import example_profiles, needs_profile
 from pytest_trt.report import units
+from pytest_trt.report.engine_facts import shares
 
 #: How plans of the two products begin.
 _PLAN_MAGIC = (b"ftrt", b"vtrt")
@@ -22,10 +28,32 @@ _LISTED_OPERATORS = 12
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def inspect(file: Path) -> None:
-    """Show what FILE is: an ONNX model's inputs, outputs and digest, or a plan's header."""
-    for line in _plan_lines(file) if _is_plan(file) else _model_lines(file):
+@click.option("--layers", is_flag=True, help="List the layers of a cached plan.")
+def inspect(file: Path, layers: bool) -> None:
+    """Show what FILE is.
+
+    Of an ONNX model its inputs, outputs and digest; of a plan its header, and of one in the engine
+    cache also what it was built from, its size and its precisions.
+    """
+    cached = _cached(file)
+    if cached is None and layers:
+        raise click.ClickException(
+            f"{file} is no plan in an engine cache, and only there its layers are known.\n"
+            "Fix: `pytest-trt cache list` tells what is cached and where."
+        )
+    for line in _plan_lines(file, cached) if cached or _is_plan(file) else _model_lines(file):
         click.echo(line)
+    if cached is not None and layers:
+        _print_layers(cached[1])
+
+
+def _cached(file: Path) -> tuple[Sidecar, EngineFacts] | None:
+    """Return what the cache knows of a plan, if it is one of its own."""
+    try:
+        sidecar = read_sidecar(file.parent)
+        return (sidecar, read_facts(file.parent)) if file.name == sidecar.plan_name else None
+    except (FileNotFoundError, SidecarError):
+        return None
 
 
 def _is_plan(file: Path) -> bool:
@@ -60,19 +88,45 @@ def _model_lines(file: Path) -> Iterator[str]:
         yield f"    {example_profiles(model.inputs)}"
 
 
-def _plan_lines(file: Path) -> Iterator[str]:
-    header = read_plan_header(file)
-    yield f"{file}: {header.product} {header.version} plan"
-    yield f"  size      {units.size(header.size_bytes)}"
-    if header.archs is not None:
-        yield f"  archs     {', '.join(header.archs)}"
-    try:
-        sidecar = read_sidecar(file.parent)
-    except (FileNotFoundError, SidecarError):
-        if header.archs is None:
+def _plan_lines(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> Iterator[str]:
+    if _is_plan(file):
+        header = read_plan_header(file)
+        yield f"{file}: {header.product} {header.version} plan"
+        yield f"  size      {units.size(header.size_bytes)}"
+        if header.archs is not None:
+            yield f"  archs     {', '.join(header.archs)}"
+        elif cached is None:
             yield "  archs     not in the header, and no engine.json lies beside the plan"
-        return
+    elif cached is not None:
+        yield f"{file}: ONNX Runtime engine"
+        yield f"  size      {units.size(cached[1].size_bytes)}"
+    if cached is not None:
+        yield from _cached_lines(*cached)
+
+
+def _cached_lines(sidecar: Sidecar, facts: EngineFacts) -> Iterator[str]:
+    if facts.device_memory_bytes is not None:
+        yield f"  memory    {units.size(facts.device_memory_bytes)} on the device, while it runs"
+    if facts.layers is not None:
+        yield f"  weights   {shares(facts.weights_pct)}"
+        yield f"  layers    {len(facts.layers)}, {shares(facts.layers_pct)}"
     yield f"  model     {sidecar.model_name}"
-    yield f"  built     {sidecar.built_at}, {units.seconds(sidecar.build_s)}: {sidecar.reason}"
+    yield f"  built     {sidecar.built_at}, {units.seconds(facts.build_s)}: {sidecar.reason}"
     for label, value in sidecar.key_fields.items():
         yield f"  {label}: {value}"
+
+
+def _print_layers(facts: EngineFacts) -> None:
+    if facts.layers is None:
+        click.echo("  layers    not told by the product that built this plan")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title in ("layer", "kind", "precision", "weights", "from the model's nodes"):
+        table.add_column(title, overflow="fold")
+    for layer in facts.layers:
+        weights = ", ".join(f"{count:,} {precision}" for precision, count in layer.weights.items())
+        # A layer that is one node has its name; saying it twice would fold the table.
+        origins = "" if layer.origins == (layer.name,) else ", ".join(layer.origins)
+        cells = (layer.name, layer.kind, layer.precision or "?", weights, origins)
+        table.add_row(*map(escape, cells))
+    Console().print(table)

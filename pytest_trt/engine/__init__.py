@@ -1,6 +1,7 @@
 """Engines: what is asked (spec), what they are called (key), where they are kept (cache)."""
 
 from pytest_trt.engine.cache import DEFAULT_MAX_BYTES, EngineCache, default_cache_dir
+from pytest_trt.engine.facts import EngineFacts, Layer, Timings
 from pytest_trt.engine.flow import Engine, build_or_load
 from pytest_trt.engine.key import EngineKey, engine_key
 from pytest_trt.engine.protocols import Backend, BuildRequest, BuildResult, Progress, Session
@@ -14,12 +15,15 @@ __all__ = [
     "BuildResult",
     "Engine",
     "EngineCache",
+    "EngineFacts",
     "EngineKey",
     "EngineSpec",
+    "Layer",
     "Progress",
     "Route",
     "Session",
     "Target",
+    "Timings",
     "Toolchain",
     "build_or_load",
     "default_cache_dir",

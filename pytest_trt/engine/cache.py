@@ -31,10 +31,12 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare
+from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import (
     SIDECAR_NAME,
     Sidecar,
     SidecarError,
+    read_facts,
     read_sidecar,
     verify_files,
 )
@@ -57,6 +59,7 @@ class Entry:
 
     folder: Path
     sidecar: Sidecar
+    facts: EngineFacts
 
     @property
     def plan(self) -> Path:
@@ -114,13 +117,14 @@ class EngineCache:
                     f"it was built for key {sidecar.key_digest[:12]}, not {key_digest[:12]}"
                 )
             self._verify(folder, sidecar)
+            entry = Entry(folder, sidecar, read_facts(folder))
         except FileNotFoundError:
             return None
         except SidecarError as error:
             return Damaged(folder, str(error))
         with contextlib.suppress(OSError):
             os.utime(folder)
-        return Entry(folder, sidecar)
+        return entry
 
     def _verify(self, folder: Path, sidecar: Sidecar) -> None:
         """Check an entry's files, once per process for as long as they stay untouched."""
@@ -189,7 +193,7 @@ class EngineCache:
         with out_of_space_explained(self.root):
             (staged / SIDECAR_NAME).write_text(sidecar.to_json(), encoding="utf-8")
         if not self.writable:
-            return Entry(staged, sidecar)
+            return Entry(staged, sidecar, read_facts(staged))
         final = self.folder / "engines" / name
         try:
             staged.rename(final)
@@ -197,7 +201,7 @@ class EngineCache:
             self.discard(final)
             staged.rename(final)
         self._evict(keep=final)
-        return Entry(final, sidecar)
+        return Entry(final, sidecar, read_facts(final))
 
     def discard(self, folder: Path) -> None:
         """Remove an entry at once for every other process: renamed first, then deleted."""
@@ -211,7 +215,7 @@ class EngineCache:
         found: list[Entry | Damaged] = []
         for folder in self._folders():
             try:
-                found.append(Entry(folder, read_sidecar(folder)))
+                found.append(Entry(folder, read_sidecar(folder), read_facts(folder)))
             except FileNotFoundError:
                 continue
             except SidecarError as error:

@@ -7,14 +7,16 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_trt.engine.cache import Damaged, EngineCache, Entry, entry_name
+from pytest_trt.engine.facts import EngineFacts, Timings, precision_of
 from pytest_trt.engine.key import EngineKey, engine_key, explain_miss
 from pytest_trt.engine.protocols import Backend, BuildRequest, Progress
-from pytest_trt.engine.sidecar import Sidecar, digest_file
+from pytest_trt.engine.shortfall import precision_doubt, precision_shortfall
+from pytest_trt.engine.sidecar import FACTS_NAME, Sidecar, digest_file
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import OnnxModel, Tensors, inputs_digest
@@ -36,13 +38,14 @@ class Engine:
         route: How its precision was reached.
         key: Its identity in the cache.
         plan: The plan's file; its digest has been verified.
-        size_bytes: Size of the plan and of what belongs to it.
+        plan_facts: What is known of the plan itself; see `facts`.
         cached: Whether it came out of the cache.
-        build_s: Seconds that its build took, then or now.
         reason: Why it was built: what had changed against the nearest cached engine.
         notes: What the backend had to say of the build.
         log_tail: The last lines of the builder's log.
-        warnings: What went wrong on the way and was mended, such as a damaged cache entry.
+        warnings: What went wrong on the way and was mended, such as a damaged cache entry, or
+            looks wrong and cannot be told.
+        timings: What this process measured of it so far.
     """
 
     model: OnnxModel
@@ -52,13 +55,18 @@ class Engine:
     route: Route
     key: EngineKey
     plan: Path
-    size_bytes: int
+    plan_facts: EngineFacts
     cached: bool
-    build_s: float
     reason: str
     notes: tuple[str, ...] = ()
     log_tail: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Size, device memory, layers, precisions, and seconds of build, load and first run."""
+        return replace(self.plan_facts, **asdict(self.timings))
 
 
 def build_or_load(
@@ -84,7 +92,7 @@ def build_or_load(
 
     Raises:
         ConfigurationError: The backend cannot build this spec.
-        EngineBuildError: The builder failed.
+        EngineBuildError: The builder failed, or nothing in the engine is of the precision asked.
         CacheError: The cache cannot be written to the end.
     """
     route, toolchain = backend.route(model, spec), backend.toolchain()
@@ -105,6 +113,10 @@ def build_or_load(
 
     def engine(entry: Entry, *, cached: bool) -> Engine:
         sidecar = entry.sidecar
+        shortfall = precision_shortfall(spec, model, entry.facts)
+        if shortfall is not None:
+            raise shortfall
+        doubt = precision_doubt(spec, entry.facts)
         return Engine(
             model=model,
             spec=spec,
@@ -113,13 +125,12 @@ def build_or_load(
             route=route,
             key=key,
             plan=entry.plan,
-            size_bytes=sidecar.size_bytes,
+            plan_facts=entry.facts,
             cached=cached,
-            build_s=sidecar.build_s,
             reason=sidecar.reason,
             notes=sidecar.notes,
             log_tail=sidecar.log_tail,
-            warnings=tuple(warnings),
+            warnings=(*warnings, doubt) if doubt else tuple(warnings),
         )
 
     found = cache.lookup(name, key.digest)
@@ -163,25 +174,37 @@ def _build(request: BuildRequest, backend: Backend, key: EngineKey, reason: str)
     started_s = time.perf_counter()
     result = backend.build(request)
     build_s = time.perf_counter() - started_s
-    files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
-    if result.plan_name not in files:
+    if not (folder / result.plan_name).exists():
         raise EngineBuildError(
             f"{backend.name} reported success for {model_name}, but wrote no {result.plan_name}.",
             fix="look at the log lines above and at the space on the cache's disk.",
             log_tail=result.log_tail,
         )
+    facts = EngineFacts(
+        size_bytes=sum(path.stat().st_size for path in folder.iterdir()),
+        build_s=build_s,
+        device_memory_bytes=result.device_memory_bytes,
+        layers=result.layers,
+        hidden_weights=result.hidden_weights,
+        fp32_weights_bytes=4 * _float_elements(request.model),
+    )
+    (folder / FACTS_NAME).write_text(facts.to_json(), encoding="utf-8")
     return Sidecar(
         key_digest=key.digest,
         key_fields=dict(key.fields),
         model_name=model_name,
         plan_name=result.plan_name,
-        files=files,
-        build_s=build_s,
+        files={path.name: digest_file(path) for path in sorted(folder.iterdir())},
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         reason=reason,
         notes=result.notes,
         log_tail=result.log_tail,
     )
+
+
+def _float_elements(model: OnnxModel) -> int:
+    floats = ("half", "float", "bfloat16")
+    return sum(count for name, count in model.elements.items() if precision_of(name) in floats)
 
 
 def _candidates(cache: EngineCache) -> list[tuple[str, dict[str, str]]]:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.model import OnnxModel, Tensors
 
@@ -49,11 +50,17 @@ class BuildResult:
         plan_name: The plan's file name in the request's directory; the vendor's tools can open it.
         log_tail: The last lines that the builder logged.
         notes: What a reader of the report should know, such as constants that had to be clamped.
+        layers: The engine's layers, or None where the product does not tell of them.
+        hidden_weights: About how many weights the layers do not account for.
+        device_memory_bytes: Scratch memory of one execution context, or None where it is unknown.
     """
 
     plan_name: str
     log_tail: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] | None = None
+    hidden_weights: int = 0
+    device_memory_bytes: int | None = None
 
 
 class Session(Protocol):

@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt import __version__
+from pytest_trt.engine.facts import EngineFacts
 
 # History of the sidecar's format:
 #   1  first version
+#   2  facts.json among the files, with the seconds of the build
 #: Format of the JSON written beside plans. A sidecar of another version makes its entry a miss:
 #: the cache is disposable, so nothing is migrated.
-SIDECAR_SCHEMA = 1
+SIDECAR_SCHEMA = 2
 
 #: Name of the sidecar in an entry's folder.
 SIDECAR_NAME = "engine.json"
+
+#: Name of the file with the engine's facts, one of those that the sidecar lists: hundreds of layers
+#: would bury what a person looks for in the sidecar.
+FACTS_NAME = "facts.json"
 
 _CHUNK_BYTES = 1 << 20
 
@@ -45,7 +51,6 @@ class Sidecar:
         model_name: File name of the model it was built from.
         plan_name: Which of the files is the plan.
         files: Every file of the entry, by name.
-        build_s: Seconds that the build took.
         built_at: When it was built, ISO 8601 in UTC.
         reason: Why it was built: what had changed against the nearest cached engine.
         notes: What the backend had to say of the build.
@@ -57,7 +62,6 @@ class Sidecar:
     model_name: str
     plan_name: str
     files: Mapping[str, FileDigest]
-    build_s: float
     built_at: str
     reason: str
     notes: tuple[str, ...] = ()
@@ -80,7 +84,6 @@ class Sidecar:
                 name: {"sha256": file.sha256, "bytes": file.size_bytes}
                 for name, file in self.files.items()
             },
-            "build_s": round(self.build_s, 3),
             "built_at": self.built_at,
             "reason": self.reason,
             "notes": list(self.notes),
@@ -119,7 +122,9 @@ def _parse(content: dict[str, Any]) -> Sidecar:
         for name, file in content["files"].items()
     }
     plan_name = str(content["plan"])
-    if plan_name not in files or any(Path(name).name != name for name in files):
+    if not files.keys() >= {plan_name, FACTS_NAME} or any(
+        Path(name).name != name for name in files
+    ):
         raise SidecarError("its sidecar does not list its files")
     return Sidecar(
         key_digest=str(content["key"]["digest"]),
@@ -127,12 +132,25 @@ def _parse(content: dict[str, Any]) -> Sidecar:
         model_name=str(content["model"]),
         plan_name=plan_name,
         files=files,
-        build_s=float(content["build_s"]),
         built_at=str(content["built_at"]),
         reason=str(content["reason"]),
         notes=tuple(map(str, content["notes"])),
         log_tail=tuple(map(str, content["log_tail"])),
     )
+
+
+def read_facts(entry: Path) -> EngineFacts:
+    """Return the facts of an entry whose files have been verified.
+
+    Raises:
+        SidecarError: They were written by something else.
+    """
+    try:
+        return EngineFacts.from_json((entry / FACTS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SidecarError(
+            f"its {FACTS_NAME} is damaged ({type(error).__name__}: {error})"
+        ) from error
 
 
 def digest_file(path: Path) -> FileDigest:

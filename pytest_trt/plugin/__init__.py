@@ -194,6 +194,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             ascii=not _takes_blocks(),
             # Where workers collected the tests, nothing was said above of what is tested.
             environment=config.pluginmanager.hasplugin("dsession"),
+            facts=config.get_verbosity() > 0,
         )
         for line in lines:
             terminalreporter.write_line(line)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import time
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from pytest_trt.engine import (
     EngineSpec,
     Progress,
     Session,
+    Timings,
     build_or_load,
 )
 from pytest_trt.model import (
@@ -52,6 +55,7 @@ class TrtRun:
         self._backends: dict[str, Backend] = {}
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._references: dict[str, Session] = {}
+        self._timings: defaultdict[str, Timings] = defaultdict(Timings)
 
     @cached_property
     def probe(self) -> DeviceProbe:
@@ -125,7 +129,7 @@ class TrtRun:
     ) -> Engine:
         """Return an engine, built if it has to be."""
         backend = self.backend(arch)
-        return build_or_load(
+        engine = build_or_load(
             model=model,
             spec=spec,
             target=backend.target(arch),
@@ -134,6 +138,8 @@ class TrtRun:
             calibration=calibration,
             progress=progress,
         )
+        # Tests that share an engine share what was measured of it.
+        return replace(engine, timings=self._timings[engine.key.digest])
 
     def session(self, engine: Engine) -> Session:
         """Return a loaded engine; the last few stay loaded."""
@@ -142,7 +148,9 @@ class TrtRun:
             backend = self.backend(engine.target.arch)
             while len(self._sessions) >= _LOADED_ENGINES:
                 self._sessions.popitem(last=False)[1].close()
+            started_s = time.perf_counter()
             self._sessions[key] = backend.open(engine.plan, engine.model, engine.spec)
+            engine.timings.loaded(time.perf_counter() - started_s)
         self._sessions.move_to_end(key)
         return self._sessions[key]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,7 +72,9 @@ class EngineSession:
             if spec.profiles:
                 shapes = {name: array.shape for name, array in inputs.items()}
                 select_profile(spec.profiles, model.inputs, shapes)
-            outputs = self._load(self.engine).run(inputs)
+            session, started_s = self._load(self.engine), time.perf_counter()
+            outputs = session.run(inputs)
+            self.engine.timings.ran(time.perf_counter() - started_s)
             if self._observer is not None:
                 self._observer(self.engine, inputs, outputs, _calling_line())
         except PytestTrtError as error:

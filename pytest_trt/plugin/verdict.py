@@ -84,6 +84,7 @@ def _checks(state: TestState) -> list[ConsistencyRecord]:
 
 
 def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
+    facts = engine.facts
     return EngineRecord(
         model=engine.model.path.name,
         precision=engine.spec.precision,
@@ -93,11 +94,17 @@ def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
         route=engine.route.name,
         key=engine.key.digest,
         cached=engine.cached,
-        build_s=engine.build_s,
-        size_bytes=engine.size_bytes,
+        build_s=facts.build_s,
+        size_bytes=facts.size_bytes,
         reason=engine.reason,
         runs_here=run.backend(engine.target.arch).cannot_run(engine.target) is None,
         notes=engine.notes,
         warnings=engine.warnings,
         threads=run.settings.threads,
+        device_memory_bytes=facts.device_memory_bytes,
+        layers=None if facts.layers is None else len(facts.layers),
+        layers_pct=facts.layers_pct,
+        weights_pct=facts.weights_pct,
+        load_s=facts.load_s,
+        first_inference_s=facts.first_inference_s,
     )

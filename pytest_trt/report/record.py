@@ -24,7 +24,7 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
-    """An engine that a test asked for.
+    """An engine that a test asked for. Its layers one by one are in the cache, under its key.
 
     Attributes:
         model: File name of the model.
@@ -42,6 +42,12 @@ class EngineRecord:
         notes: What the build had to say.
         warnings: What went wrong and was mended.
         threads: Threads of one inference; 0 leaves them to the backend.
+        device_memory_bytes: Scratch memory of one execution context.
+        layers: How many layers it has.
+        layers_pct: Shares of its layers by precision ("half", "int8", "float").
+        weights_pct: Shares of its weights by precision.
+        load_s: Seconds that loading it took, where it was loaded.
+        first_inference_s: Seconds of its first inference, where it ran.
     """
 
     model: str
@@ -59,6 +65,12 @@ class EngineRecord:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     threads: int = 0
+    device_memory_bytes: int | None = None
+    layers: int | None = None
+    layers_pct: Mapping[str, float] | None = None
+    weights_pct: Mapping[str, float] | None = None
+    load_s: float | None = None
+    first_inference_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""

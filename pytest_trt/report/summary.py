@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pytest_trt.report.engine_facts import facts_lines
 from pytest_trt.report.record import TestRecord
 from pytest_trt.report.table import Row, table_lines
 
@@ -34,6 +35,7 @@ def summary_lines(
     color: bool,
     ascii: bool = False,
     environment: bool = False,
+    facts: bool = False,
 ) -> Iterator[str]:
     """Yield the lines of the summary section.
 
@@ -43,12 +45,15 @@ def summary_lines(
         color: Whether escape sequences may be used.
         ascii: Whether bars and ellipses have to do with ASCII.
         environment: Whether to begin with what built the engines, for which devices.
+        facts: Whether to tell what the engines are made of.
     """
     rows = _rows(results)
     if environment:
         engines = [engine for row in rows.values() for engine in row.engines]
         yield from dict.fromkeys(f"{engine.toolchain} for {engine.target}" for engine in engines)
     yield from table_lines(rows, width=width, color=color, ascii=ascii)
+    if facts:
+        yield from (line for row in rows.values() for line in facts_lines(row.engines))
     yield from _remarks(rows, results)
 
 

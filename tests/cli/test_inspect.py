@@ -8,11 +8,14 @@ import pytest
 from builders import save_linear
 from click.testing import CliRunner
 
+from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.cli import commands
+from pytest_trt.engine import EngineCache, EngineSpec, build_or_load
+from pytest_trt.model import load_model
 
 
-def call(file: Path) -> str:
-    result = CliRunner().invoke(commands, ["inspect", str(file)], catch_exceptions=False)
+def call(file: Path, *options: str) -> str:
+    result = CliRunner().invoke(commands, ["inspect", str(file), *options], catch_exceptions=False)
     assert result.exit_code == 0
     return result.output
 
@@ -36,6 +39,42 @@ def test_plan_is_shown_by_its_header(tmp_path: Path) -> None:
     output = call(plan)
     assert "TensorRT 8.6.1.6 plan" in output
     assert "no engine.json lies beside the plan" in output
+
+
+def cached(tmp_path: Path, precision: str) -> Path:
+    """Build an engine into a cache, and return its plan."""
+    backend = OnnxRuntimeBackend()
+    engine = build_or_load(
+        model=load_model(save_linear(tmp_path / "linear.onnx")),
+        spec=EngineSpec(precision),
+        target=backend.target("cpu"),
+        backend=backend,
+        cache=EngineCache(tmp_path / "cache"),
+    )
+    return engine.plan
+
+
+def test_cached_plan_is_shown_with_its_precisions(tmp_path: Path) -> None:
+    output = call(cached(tmp_path, "fp16"))
+    assert "ONNX Runtime engine" in output
+    assert "  weights   100% half\n" in output
+    assert "  layers    6, 100% half\n" in output
+    assert "  model     linear.onnx\n" in output
+    assert "  precision: fp16\n" in output
+
+
+def test_layers_are_listed_only_when_they_are_asked_for(tmp_path: Path) -> None:
+    plan = cached(tmp_path, "fp16")
+    rows = [line.split() for line in call(plan, "--layers").splitlines()]
+    assert ["product", "MatMul", "half", "32", "half"] in rows
+    assert "MatMul" not in call(plan)
+
+
+def test_layers_of_a_plan_that_is_not_cached_are_an_error(tmp_path: Path) -> None:
+    file = save_linear(tmp_path / "linear.onnx")
+    result = CliRunner().invoke(commands, ["inspect", str(file), "--layers"])
+    assert result.exit_code == 1
+    assert "Fix: `pytest-trt cache list`" in result.output
 
 
 @pytest.mark.parametrize(

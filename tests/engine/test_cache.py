@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.engine import EngineCache
+from pytest_trt.engine import EngineCache, EngineFacts
 from pytest_trt.engine.cache import Damaged, Entry, entry_name
 from pytest_trt.engine.sidecar import Sidecar, digest_file
 from pytest_trt.errors import CacheError
@@ -30,13 +30,13 @@ def store(cache: EngineCache, *, name: str = NAME, key: str = KEY, plan: bytes =
 def store_locked(cache: EngineCache, name: str, key: str, plan: bytes = b"plan") -> Entry:
     with cache.staging(name) as folder:
         (folder / "engine.plan").write_bytes(plan)
+        (folder / "facts.json").write_text(EngineFacts(size_bytes=len(plan), build_s=1.5).to_json())
         sidecar = Sidecar(
             key_digest=key,
             key_fields={"precision": "fp16"},
             model_name="model.onnx",
             plan_name="engine.plan",
-            files={"engine.plan": digest_file(folder / "engine.plan")},
-            build_s=1.5,
+            files={name: digest_file(folder / name) for name in ("engine.plan", "facts.json")},
             built_at="2026-01-01T00:00:00+00:00",
             reason="first build",
         )
@@ -54,6 +54,7 @@ def test_stored_engine_is_found_again_with_all_that_was_said_of_it(cache: Engine
     assert found == stored
     assert isinstance(found, Entry)
     assert found.plan.read_bytes() == b"plan"
+    assert found.facts.build_s == 1.5
 
 
 def test_engine_that_was_never_stored_is_not_found(cache: EngineCache) -> None:
@@ -103,6 +104,19 @@ def newer_format(entry: Entry) -> None:
     edit_sidecar(entry, schema=99)
 
 
+def other_facts(entry: Entry) -> None:
+    (entry.folder / "facts.json").write_text('{"size_bytes": 4}')
+    files = json.loads((entry.folder / "engine.json").read_text())["files"]
+    digest = digest_file(entry.folder / "facts.json")
+    files["facts.json"] = {"sha256": digest.sha256, "bytes": digest.size_bytes}
+    edit_sidecar(entry, files=files)
+
+
+def flipped_facts(entry: Entry) -> None:
+    facts = entry.folder / "facts.json"
+    facts.write_text(facts.read_text().replace("1.5", "2.5"))
+
+
 def foreign_key(entry: Entry) -> None:
     edit_sidecar(entry, key={"digest": "f" * 64, "fields": {}})
 
@@ -121,9 +135,11 @@ def escaping_file(entry: Entry) -> None:
         (truncate_sidecar, "its sidecar is damaged"),
         (list_in_sidecar, "its sidecar is damaged"),
         (remove_sidecar, "its sidecar is missing"),
-        (newer_format, "format 99, not 1"),
+        (newer_format, "format 99, not 2"),
         (foreign_key, "built for key ffffffffffff, not kkkkkkkkkkkk"),
         (escaping_file, "does not list its files"),
+        (other_facts, "its facts.json is damaged (KeyError: 'layers')"),
+        (flipped_facts, "facts.json has SHA-256"),
     ],
 )
 def test_entry_that_is_not_whole_is_never_believed(cache: EngineCache, damage, said: str) -> None:
@@ -231,7 +247,7 @@ IMPORTS = f"""
 import os, sys
 sys.path[:0] = {[str(Path(__file__).parent)]!r}
 from pathlib import Path
-from pytest_trt.engine import EngineCache
+from pytest_trt.engine import EngineCache, EngineFacts
 from test_cache import store, store_locked, NAME, KEY
 root = Path(os.environ["ROOT"])
 """

@@ -14,6 +14,7 @@ from pytest_trt.engine import (
     BuildResult,
     EngineCache,
     EngineSpec,
+    Layer,
     Route,
     Target,
     Toolchain,
@@ -31,6 +32,7 @@ class ScriptedBackend:
     version: str = "1.0"
     needs_calibration: bool = False
     write: Callable[[Path], None] = lambda folder: (folder / "engine.plan").write_bytes(b"plan")
+    layers: tuple[Layer, ...] | None = None
     builds: list[BuildRequest] = field(default_factory=list)
 
     def toolchain(self) -> Toolchain:
@@ -45,7 +47,13 @@ class ScriptedBackend:
     def build(self, request: BuildRequest) -> BuildResult:
         self.builds.append(request)
         self.write(request.directory)
-        return BuildResult("engine.plan", log_tail=("last line",), notes=("a note",))
+        return BuildResult(
+            "engine.plan",
+            log_tail=("last line",),
+            notes=("a note",),
+            layers=self.layers,
+            device_memory_bytes=4096,
+        )
 
     def cannot_run(self, target: Target) -> str | None:
         return None
@@ -90,6 +98,39 @@ def test_what_the_build_said_is_kept_with_the_engine(model, cache) -> None:
     engine = build(model, cache)
     assert (engine.notes, engine.log_tail) == (("a note",), ("last line",))
     assert engine.reason == "first fp32 engine of linear.onnx for sm86"
+
+
+HALF = (Layer("product", "Gemm", "half", origins=("product",), weights={"half": 36}),)
+SINGLE = (Layer("product", "Gemm", "float", origins=("product",), weights={"float": 36}),)
+
+
+def test_facts_are_kept_with_the_engine(model, cache) -> None:
+    for cached in (False, True):
+        engine = build(model, cache, ScriptedBackend(layers=HALF), EngineSpec("fp16"))
+        assert engine.cached is cached
+        assert engine.facts.size_bytes == len(b"plan")
+        assert engine.facts.device_memory_bytes == 4096
+        assert engine.facts.layers == HALF
+        assert engine.facts.half_weights_pct == 100.0
+        assert engine.facts.fp32_weights_bytes == 4 * 36
+        assert engine.facts.build_s >= 0.0
+
+
+def test_facts_take_in_what_was_measured_since(model, cache) -> None:
+    engine = build(model, cache)
+    assert (engine.facts.load_s, engine.facts.first_inference_s) == (None, None)
+    engine.timings.loaded(0.5)
+    engine.timings.ran(0.25)
+    assert (engine.facts.load_s, engine.facts.first_inference_s) == (0.5, 0.25)
+
+
+def test_engine_that_is_fp32_throughout_is_an_error_each_time_it_is_asked_for(model, cache) -> None:
+    backend = ScriptedBackend(layers=SINGLE)
+    for _ in range(2):
+        with pytest.raises(EngineBuildError, match=r"asked for in fp16, but nothing .* is half"):
+            build(model, cache, backend, EngineSpec("fp16"))
+    assert len(backend.builds) == 1
+    assert build(model, cache, backend, EngineSpec("fp32")).facts.float_layers_pct == 100.0
 
 
 def test_new_version_of_the_toolchain_builds_anew_and_says_so(model, cache) -> None:

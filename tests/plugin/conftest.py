@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 
 import hypothesis  # noqa: F401 - see below
 import pytest
@@ -43,7 +44,9 @@ class Project:
 
     def test_file(self, source: str, **files: str) -> None:
         """Write test_it.py (and others by name)."""
-        self.pytester.makepyfile(test_it="import numpy as np\nimport pytest\n" + source, **files)
+        self.pytester.makepyfile(
+            test_it="import numpy as np\nimport pytest\n" + dedent(source), **files
+        )
 
     def run(self, *args: str, subprocess: bool = False) -> pytest.RunResult:
         """Run pytest on the folder, in this process unless told otherwise."""

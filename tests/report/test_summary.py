@@ -227,3 +227,47 @@ def test_record_survives_json() -> None:
     )
     data = json.loads(json.dumps(record.to_dict(), allow_nan=False))
     assert TestRecord.from_dict(data) == record
+
+
+FACTS = {
+    "layers": 120,
+    "layers_pct": {"half": 92.0, "float": 8.0},
+    "weights_pct": {"half": 98.4, "float": 1.6},
+    "device_memory_bytes": 12_000_000,
+}
+
+
+def facts(*engines: EngineRecord) -> list[str]:
+    shown = lines(result(engines=engines), facts=True)
+    return [line for line in shown if line.startswith("facts ")]
+
+
+def test_facts_are_told_to_whoever_asks_for_more() -> None:
+    assert facts(engine(**FACTS)) == [
+        "facts digits.onnx fp16 sm86: weights 98% half, 1.6% float; 120 layers, 92% half, "
+        "8.0% float; 34 kB; 12 MB on the device"
+    ]
+    assert not any("facts" in line for line in lines(result(engines=(engine(**FACTS),))))
+
+
+def test_facts_of_one_engine_are_told_once_with_what_was_measured() -> None:
+    (line,) = facts(
+        engine(**FACTS),
+        engine(**FACTS, load_s=0.25),
+        engine(**FACTS, load_s=0.25, first_inference_s=2),
+    )
+    assert line.endswith("; loaded in 250 ms; first inference 2.0 s")
+
+
+def test_engine_that_tells_nothing_is_described_by_its_size() -> None:
+    assert facts(engine()) == ["facts digits.onnx fp16 sm86: 34 kB"]
+
+
+def test_precision_that_is_hidden_is_called_unknown() -> None:
+    (line,) = facts(engine(layers=3))
+    assert "weights of unknown precision; 3 layers, of unknown precision" in line
+
+
+def test_record_of_an_engine_survives_json() -> None:
+    record = engine(**FACTS, load_s=0.25)
+    assert EngineRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record

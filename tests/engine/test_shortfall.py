@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+from builders import save_linear
+from builders_facts import made_of
+
+from pytest_trt.engine import EngineFacts, EngineSpec
+from pytest_trt.engine.facts import CONVERSION, INTEGER
+from pytest_trt.engine.shortfall import precision_doubt, precision_shortfall
+from pytest_trt.model import OnnxModel, load_model
+
+FP16, INT8, MB = EngineSpec("fp16"), EngineSpec("int8"), 10**6
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> OnnxModel:
+    return load_model(save_linear(tmp_path_factory.mktemp("model") / "linear.onnx"))
+
+
+SILENT_FP32 = made_of(("float", {"float": 864}), ("float", {"float": 4608}), ("float", {}))
+UNTOLD_SHAPES = made_of(("float", {"float": 864}), (None, {}), (None, {}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts", "said"),
+    [
+        (FP16, SILENT_FP32, "is half: 3 of its 3 layers that compute and 5,472 of its 5,472"),
+        (INT8, SILENT_FP32, "is int8: 3 of its 3 layers that compute and 5,472 of its 5,472"),
+        (FP16, UNTOLD_SHAPES, "1 of its 3 layers that compute and 864 of its 864 weights are FP32"),
+        (FP16, made_of(("float", {}), (INTEGER, {}), (CONVERSION, {})), "1 of its 1 layers that"),
+        (INT8, made_of(("half", {"half": 8}), ("float", {})), "1 of its 2 layers that compute and"),
+    ],
+)
+def test_engine_without_anything_of_the_precision_is_an_error(model, spec, facts, said) -> None:
+    error = precision_shortfall(spec, model, facts)
+    assert error is not None
+    assert f"linear.onnx was asked for in {spec.precision}, but" in error.message
+    assert said in error.message
+    assert "inspect --layers" in error.fix
+    assert 'precision="fp32"' in error.fix
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts"),
+    [
+        (FP16, made_of(("half", {"half": 864}), ("float", {"float": 4608}))),
+        (FP16, made_of(("half", {}), ("float", {"float": 4608}))),
+        (INT8, made_of(("float", {"float": 90}), ("int8", {"int8": 10}))),
+        (INT8, made_of(("float", {"int8": 10}))),
+    ],
+)
+def test_partly_converted_engine_is_what_was_asked_for(model, spec, facts) -> None:
+    assert precision_shortfall(spec, model, facts) is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_full_precision_falls_short_of_nothing(model, precision: str) -> None:
+    for facts in (SILENT_FP32, made_of(("half", {"half": 8}))):
+        assert precision_shortfall(EngineSpec(precision), model, facts) is None
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        EngineFacts(size_bytes=1, build_s=1.0),
+        made_of((INTEGER, {INTEGER: 9})),
+        made_of(("bfloat16", {"bfloat16": 9})),
+        made_of((None, {}), ("float", {})),
+        made_of((None, {}), ("float", {"float": 64}), hidden_weights=10**8),
+        made_of(),
+    ],
+    ids=["nothing told", "integers", "bfloat16", "half untold", "opaque", "no layers"],
+)
+def test_nothing_is_claimed_where_facts_do_not_reach(model, facts) -> None:
+    assert precision_shortfall(FP16, model, facts) is None
+    assert precision_shortfall(INT8, model, facts) is None
+
+
+def test_block_lists_that_keep_everything_in_fp32_are_named(model) -> None:
+    spec = EngineSpec("fp16", builder_options={"op_block_list": "MatMul,Add"})
+    error = precision_shortfall(spec, model, SILENT_FP32)
+    assert error is not None
+    assert error.fix.startswith("leave something to convert out of op_block_list='MatMul,Add'")
+
+
+def opaque(size_mb: int, weights_mb: int = 440) -> EngineFacts:
+    """Return facts of a transformer that TensorRT made one layer of."""
+    return EngineFacts(
+        size_bytes=size_mb * MB,
+        build_s=1.0,
+        layers=made_of((None, {})).layers,
+        hidden_weights=weights_mb * MB // 4,
+        fp32_weights_bytes=weights_mb * MB,
+    )
+
+
+def test_opaque_engine_as_large_as_its_weights_in_fp32_is_doubted() -> None:
+    said = precision_doubt(FP16, opaque(445))
+    assert said is not None
+    assert "its plan is 101% as large as the model's weights in FP32, and of 100% of these" in said
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts"),
+    [
+        (FP16, opaque(223)),
+        (FP16, opaque(9, weights_mb=4)),
+        (EngineSpec("fp32"), opaque(445)),
+        (FP16, EngineFacts(size_bytes=445 * MB, build_s=1.0, fp32_weights_bytes=440 * MB)),
+        (FP16, made_of(("half", {"half": 9}), fp32_weights_bytes=36)),
+    ],
+    ids=["half the size", "small", "fp32", "cross-built", "told"],
+)
+def test_other_engines_are_not_doubted(spec, facts) -> None:
+    assert precision_doubt(spec, facts) is None
