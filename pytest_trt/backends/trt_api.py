@@ -13,6 +13,7 @@ from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.device import DeviceProbe
 from pytest_trt.backends.plan_header import read_plan_header
 from pytest_trt.backends.trt_build import require_profiles
+from pytest_trt.backends.trt_layers import take_inspection
 from pytest_trt.backends.trt_options import BUILDER_OPTIONS, require_known
 from pytest_trt.backends.trt_plugins import register_plugins
 from pytest_trt.backends.trt_product import Product
@@ -124,7 +125,15 @@ def build(
             left_over.unlink()
     # An option without effect would otherwise be believed to have had one.
     ignored = tuple(line for line in built.log_tail if "is unsupported" in line)
-    return BuildResult(PLAN_NAME, built.log_tail, (*notes, *built.notes, *ignored))
+    inspection = take_inspection(request.directory, request.model)
+    return BuildResult(
+        plan_name=PLAN_NAME,
+        log_tail=built.log_tail,
+        notes=(*notes, *built.notes, *ignored),
+        layers=inspection.layers,
+        hidden_weights=inspection.hidden_weights,
+        device_memory_bytes=inspection.device_memory_bytes,
+    )
 
 
 def open_plan(

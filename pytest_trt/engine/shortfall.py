@@ -35,11 +35,10 @@ def precision_shortfall(
         return None
     layers, weights = facts.layer_counts, facts.weight_counts
     wider = {"half", "float"} - {wanted}
-    if layers[wanted] or weights[wanted] or not any(layers[w] or weights[w] for w in wider):
+    if layers[wanted] or weights[wanted] or not any(layers[precision] for precision in wider):
         return None
-    # Weights decide where there are any: the layers without weights follow those that have some.
-    has_weights = weights.total() or facts.hidden_weights
-    if (facts.weights_pct if has_weights else facts.layers_pct) is None:
+    # Layers that do not tell follow the weights around them; one that hides weights does not.
+    if facts.weights_pct is None and facts.unknown_layers:
         return None
     computing = layers.total() + facts.unknown_layers
     counted = f"{layers['float']} of its {computing} layers that compute"

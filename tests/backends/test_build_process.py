@@ -13,8 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from builders import save_linear
 
-from pytest_trt.backends import build_process
+from pytest_trt.backends import build_process, trt_api
 from pytest_trt.backends.build_job import (
     BuildJob,
     BuildPlan,
@@ -24,13 +25,14 @@ from pytest_trt.backends.build_job import (
 )
 from pytest_trt.backends.build_process import build_in_child
 from pytest_trt.backends.trt_product import Product
+from pytest_trt.engine import BuildRequest, EngineSpec, Layer, Target
 from pytest_trt.errors import (
     BackendUnavailableError,
     ConfigurationError,
     EngineBuildError,
     PytestTrtError,
 )
-from pytest_trt.model import ShapeRange
+from pytest_trt.model import ShapeRange, load_model
 
 FAKE = Product("fake_vendor", "TensorRT", "install it")
 
@@ -284,6 +286,19 @@ def test_a_plan_for_this_gpu_is_inspected_too(job, fake_cuda) -> None:
         "device_memory_bytes": 4096,
         "engine": {"Layers": ["a"], "Scale": None},
     }
+
+
+def test_what_was_told_becomes_facts_and_its_file_goes(tmp_path, fake_cuda) -> None:
+    model = load_model(save_linear(tmp_path / "linear.onnx", batch=4))
+    folder = tmp_path / "entry"
+    folder.mkdir()
+    request = BuildRequest(model, EngineSpec("fp32"), Target("sm90"), folder)
+    chosen = trt_api.precision_route(model, "fp32", weak_types=True)
+    result = trt_api.build(FAKE, request, chosen, device=1, timeout_s=60)
+    assert result.layers == (Layer("a", "", None, ("a",)),)
+    assert result.hidden_weights == 36
+    assert result.device_memory_bytes == 4096
+    assert [path.name for path in folder.iterdir()] == ["engine.plan"]
 
 
 def test_a_cross_built_plan_is_not_inspected(job) -> None:

@@ -18,6 +18,7 @@ def model(tmp_path_factory) -> OnnxModel:
 
 
 SILENT_FP32 = made_of(("float", {"float": 864}), ("float", {"float": 4608}), ("float", {}))
+HIDDEN_WEIGHTS = made_of(("float", {}), ("float", {}), hidden_weights=10**6)
 UNTOLD_SHAPES = made_of(("float", {"float": 864}), (None, {}), (None, {}))
 
 
@@ -27,6 +28,7 @@ UNTOLD_SHAPES = made_of(("float", {"float": 864}), (None, {}), (None, {}))
         (FP16, SILENT_FP32, "is half: 3 of its 3 layers that compute and 5,472 of its 5,472"),
         (INT8, SILENT_FP32, "is int8: 3 of its 3 layers that compute and 5,472 of its 5,472"),
         (FP16, UNTOLD_SHAPES, "1 of its 3 layers that compute and 864 of its 864 weights are FP32"),
+        (FP16, HIDDEN_WEIGHTS, "is half: 2 of its 2 layers that compute are FP32"),
         (FP16, made_of(("float", {}), (INTEGER, {}), (CONVERSION, {})), "1 of its 1 layers that"),
         (INT8, made_of(("half", {"half": 8}), ("float", {})), "1 of its 2 layers that compute and"),
     ],
@@ -65,11 +67,20 @@ def test_full_precision_falls_short_of_nothing(model, precision: str) -> None:
         EngineFacts(size_bytes=1, build_s=1.0),
         made_of((INTEGER, {INTEGER: 9})),
         made_of(("bfloat16", {"bfloat16": 9})),
+        made_of((CONVERSION, {"float": 1}), (None, {})),
         made_of((None, {}), ("float", {})),
         made_of((None, {}), ("float", {"float": 64}), hidden_weights=10**8),
         made_of(),
     ],
-    ids=["nothing told", "integers", "bfloat16", "half untold", "opaque", "no layers"],
+    ids=[
+        "nothing told",
+        "integers",
+        "bfloat16",
+        "a constant",
+        "half untold",
+        "opaque",
+        "no layers",
+    ],
 )
 def test_nothing_is_claimed_where_facts_do_not_reach(model, facts) -> None:
     assert precision_shortfall(FP16, model, facts) is None
