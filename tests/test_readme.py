@@ -66,6 +66,15 @@ def test_first_test_is_short() -> None:
     assert len(code) <= 20
 
 
+def test_facts_are_asserted_as_shown(first_test) -> None:
+    folder, home, _ = first_test
+    (folder / "test_facts.py").write_text(blocks("python")[1])
+    assert "1 passed" in run("test_facts.py", cwd=folder, home=home).stdout
+    (folder / "test_facts.py").write_text(blocks("python")[1].replace('"fp16"', '"fp32"'))
+    assert "1 failed" in run("test_facts.py", cwd=folder, home=home).stdout
+    (folder / "test_facts.py").unlink()
+
+
 def test_ini_table_is_understood(first_test) -> None:
     folder, home, _ = first_test
     (folder / "pytest.ini").write_text(blocks("ini")[0])
