@@ -120,7 +120,7 @@ def trt_build(
 
 @pytest.fixture
 def trt_engine(trt_build: Callable[..., EngineSession]) -> Engine:
-    """The built engine: its spec, key, plan path, size, and whether it came out of the cache."""
+    """The built engine: its spec, key, plan path, facts, and whether it came out of the cache."""
     return trt_build().engine
 
 
