@@ -76,6 +76,8 @@ def test_cross_builds(
     assert header.version == BACKEND.toolchain().version
     assert [path.name for path in tmp_path.iterdir()] == ["engine.plan"]
     assert any("Building engine" in step for step in steps)
+    # Only a loaded engine tells of its layers, and this one loads elsewhere.
+    assert (result.layers, result.device_memory_bytes, result.hidden_weights) == (None, None, 0)
 
 
 def test_a_plain_network_builds_to_the_same_bytes(

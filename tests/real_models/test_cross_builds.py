@@ -21,7 +21,7 @@ def test_it(trt_session, trt_inputs):
 @pytest.mark.trt_model(MODEL, precision=PRECISION, profiles=PROFILES, builder_options=OPTIONS)
 def test_engine(trt_engine):
     assert trt_engine.target.arch == "sm86"
-    assert trt_engine.size_bytes > 1_000_000
+    assert trt_engine.facts.size_bytes > 1_000_000
 """
 
 AUDIO = {

@@ -174,7 +174,7 @@ def test_words_without_meaning_are_caught(project, minilm, perturbed) -> None:
 ENGINE = """
 def test_engine(trt_engine):
     assert trt_engine.target.arch == "sm86"
-    assert trt_engine.size_bytes > LEAST
+    assert trt_engine.facts.size_bytes > LEAST
 """
 
 
