@@ -16,9 +16,10 @@ from builders_float16 import (
     to_float16,
 )
 from builders_networks import value
-from onnx import NodeProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion.fp16_rounding import round_to_float16
+from pytest_trt.backends.conversion.tensor_types import tensor_types
 
 
 @pytest.mark.parametrize(
@@ -137,3 +138,23 @@ def test_local_functions_are_rounded_inside() -> None:
     (y,) = run(model, x_in=x)
     h = to_float16(x)
     assert_same_bits(y, to_float16(to_float16(h * h) * h))
+
+
+def test_types_other_than_float16_are_told_too() -> None:
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Constant", [], ["count"], value_ints=[1, 2]),
+        node("Constant", [], ["number"], value_float=0.5),
+        node("Cast", ["x"], ["small"], to=TensorProto.INT8),
+        node("DequantizeLinear", ["small", "scale"], ["y"]),
+    ]
+    scale = numpy_helper.from_array(np.float32(0.1), "scale")
+    known = tensor_types(float16_model(nodes, [scale])).known
+    expected = {
+        "shape": "INT64",
+        "count": "INT64",
+        "number": "FLOAT",
+        "small": "INT8",
+        "y": "FLOAT",
+    }
+    assert {name: TensorProto.DataType.Name(known[name]) for name in expected} == expected
