@@ -43,6 +43,7 @@ class BuildPlan:
         compute_capabilities: Members of ComputeCapability to build for; empty for TensorRT.
         control_flow: The model's control flow as messages name it: "25 If".
         opset: The model's version of the default operator set.
+        timing_cache: The file of timings to use and add to; None for none.
     """
 
     version: str
@@ -57,6 +58,7 @@ class BuildPlan:
     compute_capabilities: Sequence[str] = ()
     control_flow: Sequence[str] = ()
     opset: int = 0
+    timing_cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class BuildJob:
             field.name: getattr(self.plan, field.name) for field in dataclasses.fields(BuildPlan)
         }
         plan["source"], plan["output"] = str(self.plan.source), str(self.plan.output)
+        if self.plan.timing_cache is not None:
+            plan["timing_cache"] = str(self.plan.timing_cache)
         plan["profiles"] = [_profile_to_json(profile) for profile in self.plan.profiles]
         product = dataclasses.asdict(self.product)
         return json.dumps({"product": product, "plan": plan, "device": self.device})
@@ -102,6 +106,8 @@ class BuildJob:
         content = json.loads(text)
         plan = content["plan"]
         plan["source"], plan["output"] = Path(plan["source"]), Path(plan["output"])
+        if plan["timing_cache"] is not None:
+            plan["timing_cache"] = Path(plan["timing_cache"])
         plan["profiles"] = [_profile_from_json(profile) for profile in plan["profiles"]]
         return cls(Product(**content["product"]), BuildPlan(**plan), content["device"])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_trt.backends.arch import EXAMPLES, RTX_ARCHS
 from pytest_trt.backends.device import DeviceProbe, Gpu
@@ -170,7 +171,12 @@ def _example(arch: str) -> str:
 
 
 def make_backend(
-    name: str, *, probe: DeviceProbe, threads: int, build_timeout_s: float = 0
+    name: str,
+    *,
+    probe: DeviceProbe,
+    threads: int,
+    build_timeout_s: float = 0,
+    timing_folder: Path | None = None,
 ) -> Backend:
     """Return a backend by name; its vendor module is imported when it is first used.
 
@@ -179,6 +185,7 @@ def make_backend(
         probe: The GPUs of this machine.
         threads: Threads of one inference on the CPU; 0 leaves them to ONNX Runtime.
         build_timeout_s: Seconds that one build of TensorRT may take; 0 for no limit.
+        timing_folder: Where TensorRT's timing caches are kept; None keeps none.
     """
     if name == "onnxruntime":
         from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
@@ -187,7 +194,7 @@ def make_backend(
     if name == "tensorrt":
         from pytest_trt.backends.tensorrt import TensorRtBackend
 
-        return TensorRtBackend(probe, build_timeout_s=build_timeout_s)
+        return TensorRtBackend(probe, build_timeout_s=build_timeout_s, timing_folder=timing_folder)
     from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
 
     return TensorRtRtxBackend(probe, build_timeout_s=build_timeout_s)

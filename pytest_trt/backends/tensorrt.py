@@ -10,6 +10,7 @@ from pytest_trt.backends.trt_build import has_weak_types
 from pytest_trt.backends.trt_product import Product
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.engine.timing import timing_file
 from pytest_trt.errors import BackendUnavailableError, EngineLoadError
 from pytest_trt.model import OnnxModel
 
@@ -26,13 +27,17 @@ class TensorRtBackend:
     Args:
         probe: The GPUs of this machine.
         build_timeout_s: Seconds that one build may take; 0 for no limit.
+        timing_folder: Where timing caches are kept; None keeps none.
     """
 
     name = "tensorrt"
 
-    def __init__(self, probe: DeviceProbe, *, build_timeout_s: float = 0) -> None:
+    def __init__(
+        self, probe: DeviceProbe, *, build_timeout_s: float = 0, timing_folder: Path | None = None
+    ) -> None:
         self._probe = probe
         self._build_timeout_s = build_timeout_s
+        self._timing_folder = timing_folder
 
     def toolchain(self) -> Toolchain:
         """TensorRT's version and CUDA line."""
@@ -62,8 +67,14 @@ class TensorRtBackend:
         """
         device = self._device(request.target)
         chosen = self._chosen(request.model, request.spec)
+        folder = self._timing_folder
         return trt_api.build(
-            PRODUCT, request, chosen, device=device, timeout_s=self._build_timeout_s
+            PRODUCT,
+            request,
+            chosen,
+            device=device,
+            timeout_s=self._build_timeout_s,
+            timing_cache=folder and timing_file(folder, self.toolchain(), request.target),
         )
 
     def cannot_run(self, target: Target) -> str | None:

@@ -86,6 +86,7 @@ def build(
     device: int | None,
     timeout_s: float,
     compute_capabilities: tuple[str, ...] = (),
+    timing_cache: Path | None = None,
 ) -> BuildResult:
     """Convert the model where the route says so, and have a child process build it.
 
@@ -96,6 +97,7 @@ def build(
         device: CUDA's number of the GPU to build on; None for a cross-build.
         timeout_s: Seconds after which the build is ended; 0 for no limit.
         compute_capabilities: Members of ComputeCapability to cross-build for.
+        timing_cache: The file of timings to use and add to, unless an option disables that.
     """
     spec, model_name = request.spec, request.model.path.name
     check_spec(request.model, spec, chosen)
@@ -117,6 +119,7 @@ def build(
             compute_capabilities=compute_capabilities,
             control_flow=_control_flow(request.model),
             opset=request.model.opset,
+            timing_cache=None if for_builder.get("disable_timing_cache") else timing_cache,
         )
         job = BuildJob(product, plan, device)
         built = build_in_child(job, timeout_s=timeout_s, progress=request.progress)

@@ -14,6 +14,7 @@ from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger, p
 from pytest_trt.backends.trt_options import apply_builder_options
 from pytest_trt.backends.trt_parse import parsed
 from pytest_trt.backends.trt_plugins import register_plugins
+from pytest_trt.backends.trt_timing import TimingCache
 from pytest_trt.engine.protocols import Progress
 from pytest_trt.errors import ConfigurationError, EngineBuildError
 from pytest_trt.model import Profile, ShapeRange, TensorSpec, needs_profile
@@ -76,6 +77,7 @@ def build_plan(
         config = builder.create_builder_config()
         _configure(trt, config, plan)
         _add_profiles(builder, network, config, plan)
+        timings = TimingCache(config, plan.timing_cache)
         monitor = progress_monitor(trt, progress, tail)
         if monitor is not None:
             config.progress_monitor = monitor
@@ -88,7 +90,8 @@ def build_plan(
         # By buffer: a memoryview of it has the wrong item format.
         with plan.output.open("wb") as file:
             file.write(serialized)
-        return Built(tail.lines)
+        timings.keep()
+        return Built(tail.lines, tuple(timings.notes))
 
 
 def _failed(plan: BuildPlan, tail: LogTail) -> EngineBuildError:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pytest_trt.engine import EngineCache, default_cache_dir
 from pytest_trt.engine.cache import Damaged, Entry
+from pytest_trt.engine.timing import TimingFileError, read_timings, timing_files
 from pytest_trt.report import units
 
 
@@ -65,6 +66,10 @@ def list_(root: Path) -> None:
     Console().print(table)
     total = sum(entry.sidecar.size_bytes for entry in entries if isinstance(entry, Entry))
     click.echo(f"{len(entries)} engines, {units.size(total)}, in {opened.folder}")
+    timings = timing_files(opened.timing)
+    if timings:
+        total = sum(path.stat().st_size for path in timings)
+        click.echo(f"{len(timings)} timing caches, {units.size(total)}")
 
 
 @cache.command()
@@ -100,10 +105,10 @@ def explain(root: Path, name: str | None) -> None:
 
 
 @cache.command()
-@click.option("--remove", is_flag=True, help="Remove engines that are not whole.")
+@click.option("--remove", is_flag=True, help="Remove what is not whole.")
 @click.pass_obj
 def verify(root: Path, remove: bool) -> None:
-    """Check every byte of every engine; exit status 1 if one is not whole."""
+    """Check every byte of every engine and timing cache; exit status 1 if one is not whole."""
     opened = _open(root)
     if opened is None:
         return
@@ -119,18 +124,32 @@ def verify(root: Path, remove: bool) -> None:
             if remove:
                 opened.discard(checked.folder)
     click.echo(f"{len(entries) - len(damaged)} of {len(entries)} engines are whole.")
-    if damaged and not remove:
-        click.echo("Fix: `pytest-trt cache verify --remove`; they are built again when needed.")
+    if (_damaged_timings(opened, remove=remove) or damaged) and not remove:
+        click.echo("Fix: `pytest-trt cache verify --remove`; it is made again when needed.")
         raise SystemExit(1)
 
 
 @cache.command()
 @click.pass_obj
 def clear(root: Path) -> None:
-    """Delete every engine and reference output. They are made again when they are needed."""
+    """Delete every engine, reference output and timing cache. They are made again when needed."""
     opened = _open(root)
     if opened is not None:
         click.echo(f"Removed {opened.clear()} engines from {opened.folder}.")
+
+
+def _damaged_timings(opened: EngineCache, *, remove: bool) -> int:
+    """Tell of timing caches that are not whole, and return how many there are."""
+    damaged = 0
+    for path in timing_files(opened.timing):
+        try:
+            read_timings(path)
+        except (TimingFileError, OSError) as error:
+            damaged += 1
+            click.echo(f"damaged: {path.name}: {error}")
+            if remove:
+                path.unlink(missing_ok=True)
+    return damaged
 
 
 def _product(entry: Entry) -> str:

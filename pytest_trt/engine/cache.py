@@ -13,6 +13,7 @@ Layout below the cache's root::
       building/             entries being put together; left over ones are never read
       locks/                one lock file per key
       references/           reference outputs, see `pytest_trt.accuracy`
+      timing/               what builders measured, see `pytest_trt.engine.timing`
 """
 
 from __future__ import annotations
@@ -101,6 +102,11 @@ class EngineCache:
     def references(self) -> Path:
         """Where reference outputs are kept."""
         return self.folder / "references"
+
+    @property
+    def timing(self) -> Path:
+        """Where timing caches of builders are kept."""
+        return self.folder / "timing"
 
     def lookup(self, name: str, key_digest: str) -> Entry | Damaged | None:
         """Return the entry of a key after checking every byte of it, and mark it as used.

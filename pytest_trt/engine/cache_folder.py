@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_trt.errors import CacheError
 
 #: The folders in it.
-PARTS = ("engines", "building", "locks", "references")
+PARTS = ("engines", "building", "locks", "references", "timing")
 
 #: Files that tell people, backup programs and git what the folder is.
 _LABELS = {
@@ -32,6 +32,8 @@ def prepare(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_private(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return False  # an older version may have made it, without some of the folders
         for part in PARTS:
             (folder / part).mkdir(exist_ok=True, mode=0o700)
         parts = [folder, *(folder / part for part in PARTS)]

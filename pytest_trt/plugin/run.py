@@ -100,6 +100,7 @@ class TrtRun:
                 probe=self.probe,
                 threads=self.settings.threads,
                 build_timeout_s=self.settings.build_timeout,
+                timing_folder=self.cache.timing,
             )
         return self._backends[name]
 

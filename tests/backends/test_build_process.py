@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,6 @@ from builders import save_linear
 from pytest_trt.backends import build_process, trt_api
 from pytest_trt.backends.build_job import (
     BuildJob,
-    BuildPlan,
     Built,
     error_from_json,
     error_to_json,
@@ -33,33 +31,6 @@ from pytest_trt.errors import (
     PytestTrtError,
 )
 from pytest_trt.model import ShapeRange, load_model
-
-FAKE = Product("fake_vendor", "TensorRT", "install it")
-
-
-@pytest.fixture(autouse=True)
-def _fake_vendor_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Callable[..., BuildJob]:
-    """Return a job whose builder obeys the commands."""
-
-    def make(*commands: str, product: Product = FAKE, device: int | None = None, **fields: object):
-        source = tmp_path / "model.txt"
-        source.write_text("\n".join(commands))
-        plan = BuildPlan(
-            version="TensorRT 8.6.0",
-            model_name="digits.onnx",
-            title="digits.onnx fp16 for sm90",
-            source=source,
-            output=tmp_path / "engine.plan",
-            **fields,  # type: ignore[arg-type]
-        )
-        return BuildJob(product, plan, device)
-
-    return make
 
 
 class Lifeline:
@@ -248,30 +219,6 @@ def test_a_python_that_does_not_find_this_package_is_an_error(job, monkeypatch) 
     assert "Error: " in caught.value.message
 
 
-RUNTIME = """
-import enum, sys
-
-class cudaError_t(enum.IntEnum):
-    cudaSuccess = 0
-    cudaErrorMemoryAllocation = 2
-    cudaErrorInvalidDevice = 101
-
-def cudaSetDevice(device):
-    sys.stderr.write(f"device {device} is current\\n")
-    return (cudaError_t.cudaSuccess if device < 2 else cudaError_t.cudaErrorInvalidDevice,)
-"""
-
-
-@pytest.fixture
-def fake_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "path" / "cuda" / "bindings"
-    package.mkdir(parents=True)
-    for folder in (package, package.parent):
-        (folder / "__init__.py").touch()
-    (package / "runtime.py").write_text(RUNTIME)
-    monkeypatch.syspath_prepend(package.parents[1])
-
-
 def test_the_device_is_made_current_there_and_not_here(job, fake_cuda) -> None:
     error = failure(job("exit 3", device=1))
     assert error.log_tail == ("device 1 is current",)
@@ -288,13 +235,13 @@ def test_a_plan_for_this_gpu_is_inspected_too(job, fake_cuda) -> None:
     }
 
 
-def test_what_was_told_becomes_facts_and_its_file_goes(tmp_path, fake_cuda) -> None:
+def test_what_was_told_becomes_facts_and_its_file_goes(tmp_path, fake_product, fake_cuda) -> None:
     model = load_model(save_linear(tmp_path / "linear.onnx", batch=4))
     folder = tmp_path / "entry"
     folder.mkdir()
     request = BuildRequest(model, EngineSpec("fp32"), Target("sm90"), folder)
     chosen = trt_api.precision_route(model, "fp32", weak_types=True)
-    result = trt_api.build(FAKE, request, chosen, device=1, timeout_s=60)
+    result = trt_api.build(fake_product, request, chosen, device=1, timeout_s=60)
     assert result.layers == (Layer("a", "", None, ("a",)),)
     assert result.hidden_weights == 36
     assert result.device_memory_bytes == 4096

@@ -29,6 +29,8 @@ CLASSES = {
     "parser": "OnnxParser",
     "error": "ParserError",
     "config": "IBuilderConfig",
+    "cache": "ITimingCache",
+    "others": "ITimingCache",
     "profile": "IOptimizationProfile",
     "tensor": "ITensor",
     "serialized": "IHostMemory",
@@ -86,15 +88,20 @@ def has(version: str, name: str) -> bool:
 
 
 def adapters() -> Iterator[ast.Module]:
-    """Return the modules of the backends that hold a vendor module in their hands."""
+    """Return the modules of the backends that hold the vendor's objects in their hands."""
     for path in sorted(Path(pytest_trt.backends.__path__[0]).glob("*.py")):
         tree = ast.parse(path.read_text())
-        if any(is_vendor_module(node) for node in ast.walk(tree)):
+        if any(is_vendor_module(node) or is_builders(node) for node in ast.walk(tree)):
             yield tree
 
 
 def is_vendor_module(node: ast.AST) -> bool:
     return getattr(node, "id", None) == "trt" or getattr(node, "attr", None) == "_trt"
+
+
+def is_builders(node: ast.AST) -> bool:
+    """Whether this is an argument that only a builder's objects go by, as `runtime` is not."""
+    return isinstance(node, ast.arg) and node.arg in ("builder", "network", "config")
 
 
 def owner_of(node: ast.AST) -> str | None:

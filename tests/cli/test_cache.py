@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.cli import commands
 from pytest_trt.engine import EngineCache, EngineSpec, build_or_load
+from pytest_trt.engine.timing import write_timings
 from pytest_trt.model import load_model
 
 
@@ -112,3 +113,31 @@ def test_command_imports_no_vendor_library(root: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.endswith("loaded: []\n")
+
+
+@pytest.fixture
+def timing(root: Path) -> Path:
+    """A timing cache beside the engines."""
+    path = EngineCache(root).timing / "TensorRT-8.6.0.timing"
+    write_timings(path, b"timings")
+    return path
+
+
+def test_list_tells_of_timing_caches(root: Path, timing: Path) -> None:
+    assert "1 timing caches, " in call(root, "list").output
+
+
+def test_verify_checks_timing_caches(root: Path, timing: Path) -> None:
+    assert call(root, "verify").exit_code == 0
+    timing.write_bytes(timing.read_bytes()[:-1])
+    result = call(root, "verify")
+    assert result.exit_code == 1
+    assert "damaged: TensorRT-8.6.0.timing: its content does not have the SHA-256" in result.output
+    assert call(root, "verify", "--remove").exit_code == 0
+    assert not timing.exists()
+    assert call(root, "verify").exit_code == 0
+
+
+def test_clear_deletes_timing_caches(root: Path, timing: Path) -> None:
+    assert call(root, "clear").exit_code == 0
+    assert not timing.exists()

@@ -276,6 +276,14 @@ def test_read_only_cache_serves_hits_and_stages_misses_elsewhere(reachable_path:
     assert done.stdout.split() == ["False", "Entry", "b'plan'", "False"], done.stderr
 
 
+def test_read_only_cache_of_a_version_with_fewer_folders_serves_hits(reachable_path: Path) -> None:
+    root = reachable_path / "cache"
+    store(EngineCache(root))
+    (root / "v1" / "timing").rmdir()
+    done = as_reader("print(type(EngineCache(root).lookup(NAME, KEY)).__name__)", root)
+    assert done.stdout.split() == ["Entry"], done.stderr
+
+
 def test_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
     # A limit on the size of files is met with the same class of error as a full disk.
     program = IMPORTS + textwrap.dedent(
