@@ -132,7 +132,7 @@ def verify(root: Path, remove: bool) -> None:
 @cache.command()
 @click.pass_obj
 def clear(root: Path) -> None:
-    """Delete every engine, reference output and timing cache. They are made again when needed."""
+    """Delete engines, reference outputs, timing caches and digests; they are made again."""
     opened = _open(root)
     if opened is not None:
         click.echo(f"Removed {opened.clear()} engines from {opened.folder}.")

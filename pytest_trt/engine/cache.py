@@ -14,6 +14,7 @@ Layout below the cache's root::
       locks/                one lock file per key
       references/           reference outputs, see `pytest_trt.accuracy`
       timing/               what builders measured, see `pytest_trt.engine.timing`
+      digests/              digests of models that were hashed before
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare
+from pytest_trt.engine.digest_records import DigestRecords
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import (
     SIDECAR_NAME,
@@ -107,6 +109,11 @@ class EngineCache:
     def timing(self) -> Path:
         """Where timing caches of builders are kept."""
         return self.folder / "timing"
+
+    @property
+    def digests(self) -> DigestRecords:
+        """Digests of models that were hashed before."""
+        return DigestRecords(self.folder / "digests")
 
     def lookup(self, name: str, key_digest: str) -> Entry | Damaged | None:
         """Return the entry of a key after checking every byte of it, and mark it as used.

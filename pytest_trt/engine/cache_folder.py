@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_trt.errors import CacheError
 
 #: The folders in it.
-PARTS = ("engines", "building", "locks", "references", "timing")
+PARTS = ("engines", "building", "locks", "references", "timing", "digests")
 
 #: Files that tell people, backup programs and git what the folder is.
 _LABELS = {
@@ -32,12 +32,11 @@ def prepare(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_private(folder)
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not _writable(folder):
             return False  # an older version may have made it, without some of the folders
         for part in PARTS:
             (folder / part).mkdir(exist_ok=True, mode=0o700)
-        parts = [folder, *(folder / part for part in PARTS)]
-        if not all(os.access(part, os.W_OK | os.X_OK) for part in parts):
+        if not all(_writable(folder / part) for part in PARTS):
             return False
         for name, text in _LABELS.items():
             if not (folder / name).exists():
@@ -51,6 +50,10 @@ def prepare(folder: Path) -> bool:
             fix="name a folder that you can write with --trt-cache-dir.",
         ) from error
     return True
+
+
+def _writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _check_private(folder: Path) -> None:

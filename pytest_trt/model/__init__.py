@@ -1,6 +1,7 @@
 """An ONNX file turned into facts: digest, tensor specs, profiles, seeded inputs."""
 
-from pytest_trt.model.digest import LabelledHash
+from pytest_trt.model.digest import MODEL_SCHEMA, LabelledHash
+from pytest_trt.model.digest_memory import DigestMemory, FileStamp, Stamps
 from pytest_trt.model.feeds import check_calibration, check_inputs
 from pytest_trt.model.inputs import check_ranges, inputs_digest, seeded_inputs
 from pytest_trt.model.onnx_file import OnnxModel, load_model, read_interface, read_node_names
@@ -9,12 +10,16 @@ from pytest_trt.model.profiles import Profile, Shape, ShapeRange, needs_profile,
 from pytest_trt.model.tensors import Tensors, TensorSpec
 
 __all__ = [
+    "MODEL_SCHEMA",
+    "DigestMemory",
+    "FileStamp",
     "LabelledHash",
     "OnnxModel",
     "Point",
     "Profile",
     "Shape",
     "ShapeRange",
+    "Stamps",
     "TensorSpec",
     "Tensors",
     "check_calibration",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from pytest_trt.errors import ModelError
 from pytest_trt.model.digest import ByteProgress, model_digest
+from pytest_trt.model.digest_memory import DigestMemory, recall_or_hash
 from pytest_trt.model.elements import element_name
 from pytest_trt.model.external import external_regions
 from pytest_trt.model.file_kinds import HEAD_BYTES, file_kind
@@ -64,7 +66,11 @@ class OnnxModel:
 
 
 def load_model(
-    path: str | Path, *, progress: Callable[[str], None] = lambda message: None
+    path: str | Path,
+    *,
+    progress: Callable[[str], None] = lambda message: None,
+    digests: DigestMemory | None = None,
+    clock: Callable[[], int] = time.time_ns,
 ) -> OnnxModel:
     """Return the facts of an ONNX file, after reading every byte that its digest covers.
 
@@ -74,14 +80,46 @@ def load_model(
     Args:
         path: The ONNX file. External data is looked for in its folder.
         progress: Told how far the hashing of a large model is, a few times a second.
+        digests: Digests of files that were hashed before: the bytes of those that are unchanged,
+            see `digest_memory`, are not read again.
+        clock: Nanoseconds since 1970, by which files are told to have been left alone.
 
     Raises:
         ModelError: The file is missing, unreadable, no complete ONNX model, too large for protobuf,
             or its external data is missing, too short or outside the model's folder.
     """
     path = Path(path).absolute()
+    started_ns = clock()
     with _opened(path) as (file, size_bytes):
-        return _load(path, file, size_bytes, progress)
+        stored, graph = _read(path, file, size_bytes)
+        regions = external_regions(path, stored.external)
+        total_bytes = size_bytes + sum(region.length for region in regions)
+        external_files = tuple(dict.fromkeys(region.path for region in regions))
+        progressing = ByteProgress(path.name, total_bytes, progress)
+        digest = recall_or_hash(
+            digests,
+            (path, file),
+            external_files,
+            started_ns=started_ns,
+            hash_files=lambda: model_digest(path, file, size_bytes, regions, progressing),
+        )
+    inputs = _inputs(graph)
+    return OnnxModel(
+        path=path,
+        digest=digest,
+        inputs=inputs,
+        outputs=graph.outputs,
+        opset=stored.opset,
+        ir_version=stored.ir_version,
+        size_bytes=total_bytes,
+        external_files=external_files,
+        is_quantized=any(
+            operator.rpartition("::")[2] in _QUANTIZERS for operator in stored.op_types
+        ),
+        op_types=dict(stored.op_types),
+        index_limits=index_limits(graph, inputs),
+        elements={element_name(number): count for number, count in stored.elements.items()},
+    )
 
 
 def read_interface(path: str | Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -132,31 +170,6 @@ def _require_regular(path: Path) -> None:
             "file.",
             fix="give the path of the .onnx file itself.",
         )
-
-
-def _load(path: Path, file: FileIO, size_bytes: int, progress: Callable[[str], None]) -> OnnxModel:
-    stored, graph = _read(path, file, size_bytes)
-    regions = external_regions(path, stored.external)
-    total_bytes = size_bytes + sum(region.length for region in regions)
-    inputs = _inputs(graph)
-    return OnnxModel(
-        path=path,
-        digest=model_digest(
-            path, file, size_bytes, regions, ByteProgress(path.name, total_bytes, progress)
-        ),
-        inputs=inputs,
-        outputs=graph.outputs,
-        opset=stored.opset,
-        ir_version=stored.ir_version,
-        size_bytes=total_bytes,
-        external_files=tuple(dict.fromkeys(region.path for region in regions)),
-        is_quantized=any(
-            operator.rpartition("::")[2] in _QUANTIZERS for operator in stored.op_types
-        ),
-        op_types=dict(stored.op_types),
-        index_limits=index_limits(graph, inputs),
-        elements={element_name(number): count for number, count in stored.elements.items()},
-    )
 
 
 def _inputs(graph: Graph) -> tuple[TensorSpec, ...]:

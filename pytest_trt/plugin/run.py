@@ -46,10 +46,12 @@ class TrtRun:
 
     Args:
         settings: What the options say.
+        clock: Nanoseconds since 1970, by which model files are told to have been left alone.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
         self.settings = settings
+        self._clock = clock
         self._interfaces: dict[Path, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]] = {}
         self._models: dict[Path, tuple[tuple[object, ...], OnnxModel]] = {}
         self._backends: dict[str, Backend] = {}
@@ -115,7 +117,7 @@ class TrtRun:
         known = self._models.get(path)
         if known is not None and known[0] == _stamps(known[1]):
             return known[1]
-        model = load_model(path, progress=progress)
+        model = load_model(path, progress=progress, digests=self.cache.digests, clock=self._clock)
         self._models[path] = (_stamps(model), model)
         return model
 
@@ -191,4 +193,4 @@ class TrtRun:
 
 def _stamps(model: OnnxModel) -> tuple[object, ...]:
     stats = [path.stat() for path in (model.path, *model.external_files)]
-    return tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)
+    return tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders_model import external_model
+from clocks import much_later
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_trt.engine import EngineCache
+from pytest_trt.engine import digest_records as module
+from pytest_trt.engine.digest_records import DigestRecords
+from pytest_trt.model import FileStamp, load_model
+
+DIGEST = "0123456789abcdef" * 4
+STAMPS = (
+    FileStamp("/models/m.onnx", 1, 2, 3, 4, 5),
+    FileStamp('/models/w\udc80 "é.bin', 6, 7, 8, 9, 10),
+)
+
+
+def local(path: str) -> str:
+    return "ext4"
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> DigestRecords:
+    return DigestRecords(tmp_path, local)
+
+
+def the_record(records: DigestRecords) -> Path:
+    (path,) = records.folder.iterdir()
+    return path
+
+
+def test_what_was_remembered_is_recalled(records: DigestRecords) -> None:
+    assert records.recall(STAMPS) is None
+    records.remember(STAMPS, DIGEST)
+    assert DigestRecords(records.folder).recall(STAMPS) == DIGEST
+
+
+def test_a_record_is_private_and_can_be_read_by_people(records: DigestRecords) -> None:
+    records.remember(STAMPS, DIGEST)
+    record = the_record(records)
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    content = json.loads(record.read_text())
+    assert content["digest"] == DIGEST
+    assert content["files"][0]["path"] == "/models/m.onnx"
+
+
+def test_a_model_has_one_record_which_is_replaced(records: DigestRecords) -> None:
+    records.remember(STAMPS, DIGEST)
+    changed = (replace(STAMPS[0], ctime_ns=11), STAMPS[1])
+    records.remember(changed, "f" * 64)
+    the_record(records)
+    assert records.recall(changed) == "f" * 64
+    assert records.recall(STAMPS) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *((replace(STAMPS[0], **{field: 99}), STAMPS[1]) for field in ("device", "inode")),
+        *((STAMPS[0], replace(STAMPS[1], **{f: 99})) for f in ("size_bytes", "mtime_ns")),
+        (STAMPS[0], replace(STAMPS[1], ctime_ns=99)),
+        (STAMPS[0], replace(STAMPS[1], path="/models/v.bin")),
+        (replace(STAMPS[0], path="/models/n.onnx"), STAMPS[1]),
+        STAMPS[:1],
+        (*STAMPS, STAMPS[1]),
+    ],
+)
+def test_other_stamps_recall_nothing(records: DigestRecords, other) -> None:
+    records.remember(STAMPS, DIGEST)
+    assert records.recall(other) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": 0},
+        {"schema": 2},
+        {"rules": "pytest-trt model 0"},
+        {"written_by": "pytest-trt 0.0.1"},
+        {"digest": None},
+        {"more": 1},
+    ],
+)
+def test_a_record_of_another_format_is_not_read(records: DigestRecords, changes) -> None:
+    records.remember(STAMPS, DIGEST)
+    content = json.loads(the_record(records).read_text())
+    del content["seal"]
+    content.update(changes)
+    content["seal"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    the_record(records).write_text(json.dumps(content, indent=2) + "\n")
+    assert records.recall(STAMPS) is None
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_record_is_not_believed(records: DigestRecords, data) -> None:
+    records.remember(STAMPS, DIGEST)
+    record = the_record(records)
+    whole = bytearray(record.read_bytes())
+    if data.draw(st.booleans(), label="cut"):
+        del whole[data.draw(st.integers(0, len(whole) - 1)) :]
+    else:
+        whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    record.write_bytes(whole)
+    assert records.recall(STAMPS) is None
+    records.remember(STAMPS, DIGEST)
+    assert records.recall(STAMPS) == DIGEST
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"[1]", b"{}", b"\xff", b"[" * 100_000])
+def test_something_else_in_a_record_s_place_is_not_believed(records, content: bytes) -> None:
+    records.remember(STAMPS, DIGEST)
+    the_record(records).write_bytes(content)
+    assert records.recall(STAMPS) is None
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "tmpfs", "fuse.sshfs", "9p", ""])
+def test_models_on_other_file_systems_are_not_remembered(tmp_path: Path, kind: str) -> None:
+    def kind_of(path: str) -> str:
+        return kind if path == STAMPS[1].path else "ext4"
+
+    DigestRecords(tmp_path, kind_of).remember(STAMPS, DIGEST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_costs_only_the_memory(tmp_path: Path) -> None:
+    records = DigestRecords(tmp_path / "none", local)
+    records.remember(STAMPS, DIGEST)
+    assert records.recall(STAMPS) is None
+
+
+def test_the_records_do_not_grow_without_end(records: DigestRecords, monkeypatch) -> None:
+    monkeypatch.setattr(module, "MAX_RECORDS", 4)
+    models = [(replace(STAMPS[0], path=f"/models/{n}.onnx"),) for n in range(6)]
+    for age, stamps in zip(range(6, 0, -1), models, strict=True):
+        records.remember(stamps, DIGEST)
+        for path in records.folder.iterdir():
+            os.utime(path, ns=(path.stat().st_mtime_ns - age * 10**9,) * 2)
+    assert len(list(records.folder.iterdir())) <= 4
+    assert records.recall(models[-1]) == DIGEST
+    assert records.recall(models[0]) is None
+
+
+def test_clearing_the_cache_forgets_every_digest(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / "cache")
+    records = DigestRecords(cache.digests.folder, local)
+    records.remember(STAMPS, DIGEST)
+    cache.clear()
+    assert cache.digests.recall(STAMPS) is None
+    records.remember(STAMPS, DIGEST)
+    assert cache.digests.recall(STAMPS) == DIGEST
+
+
+# What the file system refuses, and many processes.
+
+PROGRAM = f"""
+import os, sys
+sys.path[:0] = {[str(Path(__file__).parents[1])]!r}
+from pathlib import Path
+from clocks import much_later
+from pytest_trt.engine import EngineCache
+from pytest_trt.engine.digest_records import DigestRecords
+from pytest_trt.model import load_model
+root, model = map(Path, sys.argv[1:3])
+
+def load():
+    records = DigestRecords(EngineCache(root).digests.folder, lambda path: "ext4")
+    return load_model(model, digests=records, clock=much_later).digest
+"""
+
+
+def start(program: str, root: Path, model: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + program, root, model],
+        env={"PYTHONPATH": ":".join(sys.path), "PATH": os.defpath},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """A temporary folder that another user can enter; pytest's own are private."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("has_digests", [True, False])
+def test_a_read_only_cache_serves_what_it_has(reachable_path: Path, has_digests: bool) -> None:
+    """Also one of a release that kept no digests."""
+    root, model = reachable_path / "cache", external_model(reachable_path)
+    digests = EngineCache(root).digests.folder
+    if not has_digests:
+        digests.rmdir()
+    folders = [root, root / "v1", *(root / "v1").glob("*/")]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        drop = "os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534))\n"
+        program = f"{drop}print(EngineCache(root).writable, load(), load())"
+        printed = output(start(program, root, model)).split()
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)
+    assert printed == ["False", *[load_model(model).digest] * 2]
+    assert digests.exists() == has_digests
+
+
+def test_a_full_disk_costs_only_the_memory(tmp_path: Path) -> None:
+    # A limit on the size of files is met with the same class of error as a full disk.
+    program = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))\nprint(load())"
+    model = external_model(tmp_path)
+    EngineCache(tmp_path / "cache")
+    assert output(start(program, tmp_path / "cache", model)).split() == [load_model(model).digest]
+    assert list((tmp_path / "cache" / "v1" / "digests").iterdir()) == []
+
+
+def test_many_processes_share_one_record(tmp_path: Path) -> None:
+    model, root = external_model(tmp_path), tmp_path / "cache"
+    program = """
+os.umask(0)
+for _ in range(50):
+    digest = load()
+    for record in root.glob("v1/digests/*.json"):
+        record.unlink(missing_ok=True)
+print(digest, load())
+"""
+    processes = [start(program, root, model) for _ in range(3)]
+    digest = load_model(model).digest
+    assert [output(process).split() for process in processes] == [[digest, digest]] * 3
+    record = the_record(EngineCache(root).digests)
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+
+    # What they left is whole: with another digest in it, no bytes are looked at.
+    stamps = tuple(FileStamp(**stamp) for stamp in json.loads(record.read_text())["files"])
+    records = DigestRecords(record.parent, local)
+    assert records.recall(stamps) == digest
+    records.remember(stamps, "f" * 64)
+    assert load_model(model, digests=records, clock=much_later).digest == "f" * 64

@@ -1,0 +1,49 @@
+"""What the tests of one run share, without pytest around it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders import save_linear
+from clocks import much_later, next_tick
+
+from pytest_trt.engine.digest_records import TRUSTED_FILE_SYSTEMS, DigestRecords
+from pytest_trt.engine.mounts import file_system
+from pytest_trt.model import FileStamp, OnnxModel
+from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.settings import Settings
+
+
+def read(path: Path, cache: Path, clock: Callable[[], int] = much_later) -> OnnxModel:
+    """Read a model in a run of its own, by default a while after it was written."""
+    settings = Settings(("cpu",), "auto", cache, 10**9, 0, False, {})
+    return TrtRun(settings, clock).model(path, lambda text: None)
+
+
+def test_model_is_hashed_by_the_first_run_only(tmp_path: Path) -> None:
+    path, cache = save_linear(tmp_path / "linear.onnx"), tmp_path / "cache"
+    if file_system(str(path)) not in TRUSTED_FILE_SYSTEMS:
+        pytest.skip(f"models on {file_system(str(path))} are not remembered")
+    first = read(path, cache)
+    assert read(path, cache) == first
+
+    # A digest that no bytes have, in the place of the one that was remembered.
+    (record,) = (cache / "v1" / "digests").iterdir()
+    stamps = tuple(FileStamp(**stamp) for stamp in json.loads(record.read_text())["files"])
+    DigestRecords(record.parent).remember(stamps, "f" * 64)
+    assert read(path, cache) == replace(first, digest="f" * 64)
+
+    next_tick(tmp_path)
+    save_linear(path, nudge=0.25)
+    assert read(path, cache).digest not in (first.digest, "f" * 64)
+
+
+def test_model_of_just_now_is_hashed_by_every_run(tmp_path: Path) -> None:
+    path, cache = save_linear(tmp_path / "linear.onnx"), tmp_path / "cache"
+    read(path, cache, time.time_ns)
+    assert list((cache / "v1" / "digests").iterdir()) == []
