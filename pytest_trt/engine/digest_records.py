@@ -51,11 +51,11 @@ class DigestRecords:
     def recall(self, stamps: Stamps) -> str | None:
         """Return the digest that was remembered for exactly these stamps."""
         try:
-            text = self._path(stamps).read_text(encoding="ascii")
-            digest = json.loads(text)["digest"]
+            found = self._path(stamps).read_bytes()
+            digest = json.loads(found)["digest"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        return digest if text == _record(stamps, digest) else None
+        return digest if found == _record(stamps, digest) else None
 
     def remember(self, stamps: Stamps, digest: str) -> None:
         """Keep a digest, if the files lie where stamps can be trusted and the folder allows it."""
@@ -64,7 +64,7 @@ class DigestRecords:
         with contextlib.suppress(OSError):
             handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
             try:
-                with os.fdopen(handle, "w", encoding="ascii") as file:
+                with os.fdopen(handle, "wb") as file:
                     file.write(_record(stamps, digest))
                 Path(temporary).replace(self._path(stamps))
             finally:
@@ -84,7 +84,7 @@ class DigestRecords:
                 path.unlink(missing_ok=True)
 
 
-def _record(stamps: Stamps, digest: object) -> str:
+def _record(stamps: Stamps, digest: object) -> bytes:
     content: dict[str, object] = {
         "schema": RECORD_SCHEMA,
         "written_by": f"pytest-trt {__version__}",
@@ -94,4 +94,4 @@ def _record(stamps: Stamps, digest: object) -> str:
     }
     # Over all of it: a digest that lost a bit on the disk is no digest of anything.
     content["seal"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return json.dumps(content, indent=2) + "\n"
+    return (json.dumps(content, indent=2) + "\n").encode()

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pytest_trt.engine.cache import Damaged, EngineCache, Entry, entry_name
 from pytest_trt.engine.facts import EngineFacts, Timings, precision_of
+from pytest_trt.engine.file_digest import digest_file
 from pytest_trt.engine.key import EngineKey, engine_key, explain_miss
 from pytest_trt.engine.protocols import Backend, BuildRequest, Progress
 from pytest_trt.engine.shortfall import precision_doubt, precision_shortfall
-from pytest_trt.engine.sidecar import FACTS_NAME, Sidecar, digest_file
+from pytest_trt.engine.sidecar import FACTS_NAME, Sidecar
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import OnnxModel, Tensors, inputs_digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +10,15 @@ from typing import Any
 
 from pytest_trt import __version__
 from pytest_trt.engine.facts import EngineFacts
+from pytest_trt.engine.file_digest import FileDigest, digest_file
 
 # History of the sidecar's format:
 #   1  first version
 #   2  facts.json among the files, with the seconds of the build
+#   3  digests of files are made in pieces, on all cores
 #: Format of the JSON written beside plans. A sidecar of another version makes its entry a miss:
 #: the cache is disposable, so nothing is migrated.
-SIDECAR_SCHEMA = 2
+SIDECAR_SCHEMA = 3
 
 #: Name of the sidecar in an entry's folder.
 SIDECAR_NAME = "engine.json"
@@ -26,19 +27,9 @@ SIDECAR_NAME = "engine.json"
 #: would bury what a person looks for in the sidecar.
 FACTS_NAME = "facts.json"
 
-_CHUNK_BYTES = 1 << 20
-
 
 class SidecarError(Exception):
     """An entry is not whole. The text says what is wrong with it; the entry is built anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileDigest:
-    """Size and hex SHA-256 of one file of an entry."""
-
-    sha256: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +72,7 @@ class Sidecar:
             "model": self.model_name,
             "plan": self.plan_name,
             "files": {
-                name: {"sha256": file.sha256, "bytes": file.size_bytes}
+                name: {"digest": file.digest, "bytes": file.size_bytes}
                 for name, file in self.files.items()
             },
             "built_at": self.built_at,
@@ -118,7 +109,7 @@ def _parse(content: dict[str, Any]) -> Sidecar:
     if schema != SIDECAR_SCHEMA:
         raise SidecarError(f"its sidecar has format {schema}, not {SIDECAR_SCHEMA}")
     files = {
-        name: FileDigest(sha256=str(file["sha256"]), size_bytes=int(file["bytes"]))
+        name: FileDigest(digest=str(file["digest"]), size_bytes=int(file["bytes"]))
         for name, file in content["files"].items()
     }
     plan_name = str(content["plan"])
@@ -153,17 +144,6 @@ def read_facts(entry: Path) -> EngineFacts:
         ) from error
 
 
-def digest_file(path: Path) -> FileDigest:
-    """Return a file's size and digest, read in steps of 1 MiB."""
-    state, size = hashlib.sha256(), 0
-    buffer = memoryview(bytearray(_CHUNK_BYTES))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            state.update(buffer[:count])
-            size += count
-    return FileDigest(sha256=state.hexdigest(), size_bytes=size)
-
-
 def verify_files(entry: Path, sidecar: Sidecar) -> None:
     """Check every file of an entry against its digest.
 
@@ -180,5 +160,5 @@ def verify_files(entry: Path, sidecar: Sidecar) -> None:
             raise SidecarError(f"{name} cannot be read ({error.strerror})") from error
         if actual != expected:
             raise SidecarError(
-                f"{name} has SHA-256 {actual.sha256[:12]}, not {expected.sha256[:12]} as built"
+                f"{name} has digest {actual.digest[:12]}, not {expected.digest[:12]} as built"
             )

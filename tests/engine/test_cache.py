@@ -15,7 +15,8 @@ import pytest
 
 from pytest_trt.engine import EngineCache, EngineFacts
 from pytest_trt.engine.cache import Damaged, Entry, entry_name
-from pytest_trt.engine.sidecar import Sidecar, digest_file
+from pytest_trt.engine.file_digest import digest_file
+from pytest_trt.engine.sidecar import Sidecar
 from pytest_trt.errors import CacheError
 
 KEY = "k" * 64
@@ -108,7 +109,7 @@ def other_facts(entry: Entry) -> None:
     (entry.folder / "facts.json").write_text('{"size_bytes": 4}')
     files = json.loads((entry.folder / "engine.json").read_text())["files"]
     digest = digest_file(entry.folder / "facts.json")
-    files["facts.json"] = {"sha256": digest.sha256, "bytes": digest.size_bytes}
+    files["facts.json"] = {"digest": digest.digest, "bytes": digest.size_bytes}
     edit_sidecar(entry, files=files)
 
 
@@ -122,24 +123,24 @@ def foreign_key(entry: Entry) -> None:
 
 
 def escaping_file(entry: Entry) -> None:
-    edit_sidecar(entry, plan="../x", files={"../x": {"sha256": "0" * 64, "bytes": 1}})
+    edit_sidecar(entry, plan="../x", files={"../x": {"digest": "0" * 64, "bytes": 1}})
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (flip_byte, "engine.plan has SHA-256"),
+        (flip_byte, "engine.plan has digest"),
         (truncate_plan, "engine.plan has 3 of 4 bytes"),
         (remove_plan, "engine.plan cannot be read"),
         (empty_sidecar, "its sidecar is damaged"),
         (truncate_sidecar, "its sidecar is damaged"),
         (list_in_sidecar, "its sidecar is damaged"),
         (remove_sidecar, "its sidecar is missing"),
-        (newer_format, "format 99, not 2"),
+        (newer_format, "format 99, not 3"),
         (foreign_key, "built for key ffffffffffff, not kkkkkkkkkkkk"),
         (escaping_file, "does not list its files"),
         (other_facts, "its facts.json is damaged (KeyError: 'layers')"),
-        (flipped_facts, "facts.json has SHA-256"),
+        (flipped_facts, "facts.json has digest"),
     ],
 )
 def test_entry_that_is_not_whole_is_never_believed(cache: EngineCache, damage, said: str) -> None:

@@ -168,7 +168,7 @@ def test_damaged_engine_is_built_anew_with_a_warning(model, cache) -> None:
     build(model, cache).plan.write_bytes(b"plaN")
     engine = build(model, cache)
     assert not engine.cached
-    assert engine.warnings[0].startswith("the cached engine was damaged: engine.plan has SHA-256")
+    assert engine.warnings[0].startswith("the cached engine was damaged: engine.plan has digest")
     assert engine.plan.read_bytes() == b"plan"
 
 
