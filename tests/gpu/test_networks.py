@@ -43,9 +43,7 @@ def test_network_agrees_with_its_reference(
 
 
 def test_small_models_agree_in_every_type_rank_and_size(gpu, project, inner_pytest) -> None:
-    network = NETWORKS["small"]
-    result = inner_pytest(project("small"))
-    result.assert_outcomes(passed=len(PRECISIONS) * network.tests + network.plain)
+    inner_pytest(project("small")).assert_outcomes(passed=NETWORKS["small"].all_tests)
 
 
 @pytest.fixture

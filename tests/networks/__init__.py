@@ -41,6 +41,7 @@ class Network:
     Attributes:
         models: What makes each model in full size, by file name.
         reduced: The same for models that fit a CPU; those left out are small anyway.
+        precisions: What is in the names of its tests; of each, there are as many.
         tests: How many tests the project has in each precision.
         plain: How many it has whose precision is in none of their names.
         heavy: Whether it takes more than a minute on a GPU.
@@ -48,9 +49,15 @@ class Network:
 
     models: Mapping[str, Callable[[], ModelProto]]
     reduced: Mapping[str, Callable[[], ModelProto]] = field(default_factory=dict)
+    precisions: tuple[str, ...] = ("fp32", "tf32", "fp16")
     tests: int = 0
     plain: int = 0
     heavy: bool = False
+
+    @property
+    def all_tests(self) -> int:
+        """How many tests the project has."""
+        return len(self.precisions) * self.tests + self.plain
 
 
 #: By the name of their folder in `projects/`.
@@ -96,6 +103,7 @@ NETWORKS = {
             "scalars.onnx": small.scalars,
             "emptiable.onnx": small.emptiable,
         },
+        precisions=("fp32", "tf32"),
         tests=5,
         plain=5,
     ),

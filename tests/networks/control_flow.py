@@ -13,11 +13,12 @@ from onnx import ModelProto, TensorProto
 
 from networks.graph import INT64, Graph, value
 
-FEATURES = 40
+#: Numbers of a frame: so many that half precision saves a builder time.
+FEATURES = 128
 
 
-def lstm(*, hidden: int = 128, seed: int = 0) -> ModelProto:
-    """Return frames [batch, time, 40] -> logits [batch, time, 12]: LSTM both ways, linear layer."""
+def lstm(*, hidden: int = 256, seed: int = 0) -> ModelProto:
+    """Return frames [batch, time, 128] -> logits [batch, time, 12]: LSTM both ways, one linear."""
     net = Graph("lstm", seed=seed)
     frames = net.add("Transpose", ["frames"], perm=[1, 0, 2])
     gates = [2, 4 * hidden]
@@ -39,8 +40,8 @@ def lstm(*, hidden: int = 128, seed: int = 0) -> ModelProto:
     )
 
 
-def scan(*, hidden: int = 64, seed: int = 0) -> ModelProto:
-    """Return frames [time, batch, 40] -> states [time, batch, 64], last [batch, 64] by Scan.
+def scan(*, hidden: int = 256, seed: int = 0) -> ModelProto:
+    """Return frames [time, batch, 128] -> states [time, batch, 256], last [batch, 256] by Scan.
 
     Its body is a gated unit: state = (1 - gate) * state + gate * candidate.
     """
@@ -71,8 +72,8 @@ def scan(*, hidden: int = 64, seed: int = 0) -> ModelProto:
     )
 
 
-def loop(*, hidden: int = 64, seed: int = 0) -> ModelProto:
-    """Return frames [time, batch, 40] -> energies [time, batch], last [batch, 64] by Loop.
+def loop(*, hidden: int = 256, seed: int = 0) -> ModelProto:
+    """Return frames [time, batch, 128] -> energies [time, batch], last [batch, 256] by Loop.
 
     It runs once for every frame, as often as the input is long, and keeps a number of each round.
     """
@@ -113,7 +114,7 @@ def loop(*, hidden: int = 64, seed: int = 0) -> ModelProto:
 
 
 def branch(*, seed: int = 0) -> ModelProto:
-    """Return signal [batch, 40] -> filtered [batch, 40]: one of two filters, by the largest value.
+    """Return signal [batch, 128] -> filtered [batch, 128] by one of two filters.
 
     Loud input (above 1) goes through a matrix and tanh, other input through another matrix.
     """
@@ -141,7 +142,7 @@ def branch(*, seed: int = 0) -> ModelProto:
 
 
 def frames(*shape: int, seed: int = 0) -> np.ndarray:
-    """Return seeded noise: float32 [*shape, 40]."""
+    """Return seeded noise: float32 [*shape, 128]."""
     return np.random.default_rng(seed).standard_normal((*shape, FEATURES)).astype(np.float32)
 
 

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.trt_consistency
 
 
 def over_time(model: str) -> pytest.MarkDecorator:
-    """A model of frames [time, batch, 40]."""
-    points = tuple((*size, 40) for size in SIZES.values())
+    """A model of frames [time, batch, 128]."""
+    points = tuple((*size, 128) for size in SIZES.values())
     return pytest.mark.trt_model(model, precision=PRECISIONS, profiles={"frames": points})
 
 
@@ -50,7 +50,7 @@ def test_loop_between(trt_session):
 @pytest.mark.trt_model(
     "lstm.onnx",
     precision=PRECISIONS,
-    profiles={"frames": ((1, 1, 40), (4, 50, 40), (8, 100, 40))},
+    profiles={"frames": ((1, 1, 128), (4, 50, 128), (8, 100, 128))},
 )
 def test_lstm(trt_session):
     for batch, time in ((1, 1), (4, 50), (8, 100), (3, 77)):
@@ -58,7 +58,7 @@ def test_lstm(trt_session):
 
 
 @pytest.mark.trt_model(
-    "branch.onnx", precision=PRECISIONS, profiles={"signal": ((1, 40), (4, 40), (8, 40))}
+    "branch.onnx", precision=PRECISIONS, profiles={"signal": ((1, 128), (4, 128), (8, 128))}
 )
 @pytest.mark.parametrize("loudness", [0.1, 10.0], ids=["quiet", "loud"])
 def test_branch(trt_session, loudness):

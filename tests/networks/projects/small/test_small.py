@@ -7,7 +7,8 @@ import pytest
 
 from pytest_trt.errors import InputError
 
-PRECISIONS = ("fp32", "tf32", "fp16")
+# Not FP16: models as small as these are as fast in FP32, so nothing in their engines would be half.
+PRECISIONS = ("fp32", "tf32")
 ROWS = ((1, 4), (4, 4), (8, 4))
 
 pytestmark = pytest.mark.trt_consistency
