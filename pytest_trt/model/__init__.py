@@ -5,9 +5,11 @@ from pytest_trt.model.digest_memory import DigestMemory, FileStamp, Stamps
 from pytest_trt.model.feeds import check_calibration, check_inputs
 from pytest_trt.model.inputs import check_ranges, inputs_digest, seeded_inputs
 from pytest_trt.model.onnx_file import OnnxModel, load_model, read_interface, read_node_names
-from pytest_trt.model.profile_choice import Point, distinct_points, select_profile, shapes_at
+from pytest_trt.model.points import Point
+from pytest_trt.model.profile_choice import distinct_points, select_profile, shapes_at, values_at
 from pytest_trt.model.profiles import Profile, Shape, ShapeRange, needs_profile, parse_profiles
 from pytest_trt.model.tensors import Tensors, TensorSpec
+from pytest_trt.model.value_ranges import ValueRange, Values
 
 __all__ = [
     "MODEL_SCHEMA",
@@ -22,6 +24,8 @@ __all__ = [
     "Stamps",
     "TensorSpec",
     "Tensors",
+    "ValueRange",
+    "Values",
     "check_calibration",
     "check_inputs",
     "check_ranges",
@@ -35,4 +39,5 @@ __all__ = [
     "seeded_inputs",
     "select_profile",
     "shapes_at",
+    "values_at",
 ]

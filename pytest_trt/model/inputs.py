@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from pytest_trt.model.elements import numpy_dtype
 from pytest_trt.model.onnx_file import OnnxModel
 from pytest_trt.model.profiles import Shape
 from pytest_trt.model.tensors import Tensors, TensorSpec
+from pytest_trt.model.value_ranges import Values
 
 #: Raise the number when a seed should give other numbers than before.
 _SEED_SCHEMA = "pytest-trt seeded input 1"
@@ -37,6 +38,7 @@ def seeded_inputs(
     *,
     seed: int = 0,
     ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    values: Mapping[str, Values] = MappingProxyType({}),
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Return one tensor for every input of a model, the same ones for the same seed anywhere.
 
@@ -49,34 +51,42 @@ def seeded_inputs(
         shapes: Their shapes by name, as `shapes_at` returns them.
         seed: Any int.
         ranges: Other bounds (low, high) by input name; inclusive for integers.
+        values: The values themselves, for inputs that hold a shape, as `values_at` returns them.
 
     Raises:
         ConfigurationError: An element type that random data makes no sense for, a missing shape, or
             a range for an unknown input, out of order, or outside its type.
     """
-    check_ranges(model.inputs, ranges)
+    check_ranges(model.inputs, ranges, given=values)
     limits = model.index_limits
-    return {
-        spec.name: _seeded(
-            spec,
-            _shape(spec, shapes),
-            seed,
-            ranges.get(spec.name) or (0, limits.get(spec.name, 2) - 1),
-        )
-        for spec in model.inputs
-    }
+    made: dict[str, npt.NDArray[np.generic]] = {}
+    for spec in model.inputs:
+        shape = _shape(spec, shapes)
+        if spec.name in values:
+            made[spec.name] = np.array(values[spec.name], spec.dtype).reshape(shape)
+        else:
+            bounds = ranges.get(spec.name) or (0, limits.get(spec.name, 2) - 1)
+            made[spec.name] = _seeded(spec, shape, seed, bounds)
+    return made
 
 
-def check_ranges(specs: Sequence[TensorSpec], ranges: Mapping[str, tuple[float, float]]) -> None:
+def check_ranges(
+    specs: Sequence[TensorSpec],
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    given: Collection[str] = (),
+) -> None:
     """Check ranges of values for inputs, as `seeded_inputs` takes them.
 
     Args:
         specs: The model's inputs.
         ranges: Bounds (low, high) by input name.
+        given: Inputs whose values a profile gives, which leaves nothing to draw.
 
     Raises:
         ConfigurationError: A range is for an unknown input or one that holds no numbers, is not two
-            finite numbers in order, does not fit the input's type, or is not whole where that is.
+            finite numbers in order, does not fit the input's type, is not whole where that is, or
+            would have no effect.
     """
     by_name = {spec.name: spec for spec in specs}
     for name, bounds in ranges.items():
@@ -84,6 +94,12 @@ def check_ranges(specs: Sequence[TensorSpec], ranges: Mapping[str, tuple[float, 
             raise ConfigurationError(
                 f"there is a range of values for {name!r}, which is no input of the model.",
                 fix=known_names("input", name, by_name),
+            )
+        if name in given:
+            raise ConfigurationError(
+                f"input {name!r} has a range of values in input_ranges, {bounds}, and its values "
+                "from the profile.",
+                fix="leave it out of input_ranges.",
             )
         _check_range(by_name[name], bounds)
 

@@ -1,4 +1,4 @@
-"""Optimisation profiles: the range of shapes that one engine serves, validated by us.
+"""Optimisation profiles: the ranges of shapes and values that one engine serves, validated by us.
 
 The vendor's `set_shape` accepts unknown names and min > max without a word, so every rule is here.
 """
@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import astuple, dataclass
+from typing import Any, TypeAlias
 
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.model.closest import known_names
+from pytest_trt.model.points import POINTS, is_listed, require_ascending, three_points
 from pytest_trt.model.tensors import TensorSpec
+from pytest_trt.model.value_ranges import (
+    ValueRange,
+    example_values,
+    is_value_range,
+    may_hold_shape,
+    parse_values,
+)
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -25,9 +33,14 @@ class ShapeRange:
     opt: Shape
     max: Shape
 
+    def __str__(self) -> str:
+        """Return it as the marker takes it."""
+        return f"({self.min}, {self.opt}, {self.max})"
 
-#: One optimisation profile: the shape range of every dynamic input, by name.
-Profile: TypeAlias = Mapping[str, ShapeRange]
+
+#: One optimisation profile, by input: the shapes of every dynamic one, the values of those that
+#: hold a shape.
+Profile: TypeAlias = Mapping[str, ShapeRange | ValueRange]
 
 #: What the fix of a message suggests: (min, opt, max) of the batch, and of any other dimension.
 _EXAMPLE_BATCH = (1, 8, 32)
@@ -38,20 +51,22 @@ def parse_profiles(raw: object, inputs: Sequence[TensorSpec], *, where: str) -> 
     """Return profiles in one canonical form: dicts in the model's input order, tuples of ints.
 
     Args:
-        raw: None for no profile; a mapping from input names to shape ranges for one; a sequence of
-            such mappings for several. A range is a `ShapeRange`, (min, opt, max), a mapping with
-            these keys, or one shape, which is then all three.
+        raw: None for no profile; a mapping from input names to ranges for one; a sequence of such
+            mappings for several. A range of shapes is a `ShapeRange`, (min, opt, max), a mapping
+            with these keys, or one shape, which is then all three. A range of values, for an input
+            that holds a shape, is {"values": range}, see `parse_values`.
         inputs: The model's inputs.
         where: What messages call the place that the profiles come from.
 
     Raises:
-        ConfigurationError: A name, rank, size or order is wrong, or a dynamic input is missing.
+        ConfigurationError: A name, rank, size, value or order is wrong, or a dynamic input is
+            missing.
     """
     if raw is None:
         return ()
     if isinstance(raw, Mapping):
         raw = [raw]
-    if not isinstance(raw, Sequence) or isinstance(raw, str | bytes):
+    if not is_listed(raw):
         raise _shape_of_profiles(where, raw, inputs)
     parsed = []
     for index, one in enumerate(raw):
@@ -65,6 +80,24 @@ def parse_profiles(raw: object, inputs: Sequence[TensorSpec], *, where: str) -> 
 def needs_profile(spec: TensorSpec) -> bool:
     """Whether the shape of this input is open; sequences and maps have no shape to choose."""
     return spec.is_dynamic and "(" not in spec.dtype
+
+
+def profile_to_json(profile: Profile) -> dict[str, Any]:
+    """Return a profile as JSON-simple data, in the form in which users write it."""
+    return {
+        name: {"values": astuple(bounds)} if isinstance(bounds, ValueRange) else astuple(bounds)
+        for name, bounds in profile.items()
+    }
+
+
+def profile_from_json(content: Mapping[str, Any]) -> Profile:
+    """Return the profile that `profile_to_json` wrote."""
+    return {
+        name: ValueRange(*map(tuple, bounds["values"]))
+        if is_value_range(bounds)
+        else ShapeRange(*map(tuple, bounds))
+        for name, bounds in content.items()
+    }
 
 
 def example_profiles(inputs: Sequence[TensorSpec]) -> str:
@@ -114,47 +147,54 @@ def _profile(raw: Mapping[object, object], inputs: Sequence[TensorSpec], where: 
     }
 
 
-def _range(raw: object, spec: TensorSpec, where: str) -> ShapeRange:
+def _range(raw: object, spec: TensorSpec, where: str) -> ShapeRange | ValueRange:
+    if is_value_range(raw):
+        return parse_values(raw, spec, where=where)
     low, opt, high = (
         _shape(shape, spec, f"{where}, {point}")
-        for point, shape in zip(("min", "opt", "max"), _points(raw, spec, where), strict=True)
+        for point, shape in zip(POINTS, _points(raw, spec, where), strict=True)
     )
     if not len(low) == len(opt) == len(high):
         raise ConfigurationError(
             f"{where}: min {low}, opt {opt}, max {high} differ in their number of dimensions.",
             fix="give all three the same number of ints.",
         )
-    for name, smaller, other, larger in (("opt", low, "min", opt), ("max", opt, "opt", high)):
-        for dimension, (below, above) in enumerate(zip(smaller, larger, strict=True)):
-            if below > above:
-                raise ConfigurationError(
-                    f"{where}: {name} is {above} in dimension {dimension}, below {other}, which "
-                    f"is {below}.",
-                    fix="give shapes with min <= opt <= max in every dimension.",
-                )
+    require_ascending(
+        (low, opt, high),
+        where=where,
+        part="dimension",
+        fix="give shapes with min <= opt <= max in every dimension.",
+    )
     return ShapeRange(low, opt, high)
 
 
 def _points(raw: object, spec: TensorSpec, where: str) -> tuple[object, object, object]:
     if isinstance(raw, ShapeRange):
         return raw.min, raw.opt, raw.max
-    if isinstance(raw, Mapping) and set(raw) == {"min", "opt", "max"}:
-        return raw["min"], raw["opt"], raw["max"]
-    if isinstance(raw, Sequence) and not isinstance(raw, str | bytes):
-        if not any(isinstance(part, Sequence) for part in raw):
-            return raw, raw, raw
-        if len(raw) == 3:
-            return raw[0], raw[1], raw[2]
-    raise ConfigurationError(
-        f"{where}: {raw!r} is neither one shape nor the three shapes (min, opt, max).",
-        fix=f"write it as in {example_profiles([spec])}."
-        if needs_profile(spec)
-        else "give one shape, or three: (min, opt, max).",
-    )
+    points = three_points(raw, is_one=_is_one_shape)
+    if points is None:
+        raise ConfigurationError(
+            f"{where}: {raw!r} is neither one shape nor the three shapes (min, opt, max).",
+            fix=f"write it as in {example_profiles([spec])}."
+            if needs_profile(spec)
+            else f"give one shape, or three: (min, opt, max).{_values_hint(spec)}",
+        )
+    return points
+
+
+def _is_one_shape(raw: object) -> bool:
+    return is_listed(raw) and not any(isinstance(part, Sequence) for part in raw)
+
+
+def _values_hint(spec: TensorSpec) -> str:
+    """Say how values are given: those of an input that holds a shape look like a shape."""
+    if not may_hold_shape(spec):
+        return ""
+    return f' For the values that it may take: "{spec.name}": {example_values(spec)}.'
 
 
 def _shape(raw: object, spec: TensorSpec, where: str) -> Shape:
-    if not isinstance(raw, Sequence) or isinstance(raw, str | bytes):
+    if not is_listed(raw):
         raise ConfigurationError(
             f"{where}: {raw!r} is not a shape.",
             fix=f"give a tuple, ({raw},) if there is one dimension."
@@ -168,14 +208,15 @@ def _shape(raw: object, spec: TensorSpec, where: str) -> Shape:
         raise ConfigurationError(
             f"{where}: {shape} has {len(shape)} dimensions; the model's {spec} has "
             f"{len(spec.shape)}.",
-            fix=f"give {len(spec.shape)} ints.",
+            fix=f"give {len(spec.shape)} ints.{_values_hint(spec)}",
         )
     for dimension, (given, fixed) in enumerate(zip(shape, spec.shape, strict=True)):
         if isinstance(fixed, int) and given != fixed:
             raise ConfigurationError(
                 f"{where}: dimension {dimension} is {given}, but the model ({spec}) fixes it at "
                 f"{fixed}.",
-                fix=f"write {fixed} there, or export the model with that dimension dynamic.",
+                fix=f"write {fixed} there, or export the model with that dimension dynamic."
+                f"{_values_hint(spec)}",
             )
     return shape
 
@@ -195,6 +236,6 @@ def _dimension(raw: object, where: str) -> int:
 
 def _shape_of_profiles(where: str, raw: object, inputs: Sequence[TensorSpec]) -> ConfigurationError:
     return ConfigurationError(
-        f"{where}: {raw!r} is not a mapping from input names to shapes.",
+        f"{where}: {raw!r} is not a mapping from input names to ranges.",
         fix=f"write it as in {example_profiles(inputs)}.",
     )

@@ -26,7 +26,8 @@ class ModelMarker:
     Attributes:
         model: Path of the ONNX file, relative to the test file.
         precision: One precision, or several to run the test once for each.
-        profiles: Shape ranges of the dynamic inputs: {input: (min, opt, max)}, or several of these.
+        profiles: Ranges of the dynamic inputs' shapes, {input: (min, opt, max)}, and of the values
+            of inputs that hold a shape, {input: {"values": (min, opt, max)}}; or several of these.
         reference: ONNX file to compare with instead of the model itself.
         builder_options: Options of the backend's builder by name.
         input_ranges: Value ranges of seeded inputs: {input: (low, high)}.

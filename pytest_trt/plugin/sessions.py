@@ -61,8 +61,9 @@ class EngineSession:
             inputs: Every input of the model by name, as numpy arrays in the model's dtypes.
 
         Raises:
-            InputError: An input is missing, unknown, has the wrong dtype, or has a shape that the
-                model or all of its profiles exclude. The same on every backend.
+            InputError: An input is missing, unknown, has the wrong dtype, or has a shape (or
+                values, where it holds a shape) that the model or all of its profiles exclude. The
+                same on every backend.
             EngineRunError: The engine failed.
         """
         __tracebackhide__ = True
@@ -70,8 +71,7 @@ class EngineSession:
         try:
             check_inputs(model.inputs, inputs)
             if spec.profiles:
-                shapes = {name: array.shape for name, array in inputs.items()}
-                select_profile(spec.profiles, model.inputs, shapes)
+                select_profile(spec.profiles, model.inputs, inputs)
             session, started_s = self._load(self.engine), time.perf_counter()
             outputs = session.run(inputs)
             self.engine.timings.ran(time.perf_counter() - started_s)

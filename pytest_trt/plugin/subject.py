@@ -23,6 +23,7 @@ from pytest_trt.model import (
     parse_profiles,
     seeded_inputs,
     shapes_at,
+    values_at,
 )
 from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
@@ -80,7 +81,7 @@ class Subject:
 
         Args:
             point: "min", "opt" or "max", with the profile's number before it if there are several.
-            sample: Another number gives other values.
+            sample: Another number gives other values, but for those that the profile gives.
         """
         index, _, name = point.rpartition("-")
         profiles = self._profiles(self.marker.profiles)
@@ -90,6 +91,7 @@ class Subject:
             shapes_at(self.model.inputs, profile, cast(Point, name)),
             seed=self.marker.seed + sample,
             ranges=self.marker.input_ranges,
+            values=values_at(profile, cast(Point, name)),
         )
 
     def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> EngineSession:
