@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import LabelledHash, Profile
+from pytest_trt.model import LabelledHash, Profile, ShapeRange, ValueRange
 
 #: Part of every key. Bump when a field changes its meaning or its spelling, or when the way plans
 #: are built changes in a manner that no version number shows: every engine is then built anew.
@@ -99,10 +99,15 @@ def _labelled(label: str, values: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _profile_fields(profiles: Iterable[Profile]) -> list[tuple[str, str]]:
     return [
-        (f"profile {index} {name}", f"{profile[name].min} {profile[name].opt} {profile[name].max}")
+        (f"{_range_label(bounds)} {index} {name}", f"{bounds.min} {bounds.opt} {bounds.max}")
         for index, profile in enumerate(profiles)
-        for name in sorted(profile)
+        for name, bounds in sorted(profile.items())
     ]
+
+
+def _range_label(bounds: ShapeRange | ValueRange) -> str:
+    # A shape and values may read alike: (8, 8).
+    return "profile values" if isinstance(bounds, ValueRange) else "profile"
 
 
 def _digest(fields: Iterable[tuple[str, str]]) -> str:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pytest_trt.engine import EngineSpec, Route, Target, Toolchain, engine_key
 from pytest_trt.engine.key import differences, explain_miss
 from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import ShapeRange
+from pytest_trt.model import ShapeRange, ValueRange
 
 IMAGE = ShapeRange((1, 3), (4, 3), (8, 3))
+VALUES = ValueRange((1, 3), (4, 3), (8, 3))
 
 
 def make_key(**overrides: Any):
@@ -44,6 +45,8 @@ def spec(precision="fp16", profiles=({"image": IMAGE},), **options: Any) -> Engi
             {"spec": spec(profiles=({"image": ShapeRange((1, 3), (5, 3), (8, 3))},))}, id="opt"
         ),
         pytest.param({"spec": spec(profiles=({"image": IMAGE},) * 2)}, id="two profiles"),
+        pytest.param({"spec": spec(profiles=({"image": VALUES},))}, id="values for shapes"),
+        pytest.param({"spec": spec(profiles=({"image": IMAGE, "size": VALUES},))}, id="values"),
         pytest.param({"spec": spec(builder_optimization_level=4)}, id="option value"),
         pytest.param({"spec": spec(builder_optimization_level=3.0)}, id="option type"),
         pytest.param({"spec": spec(builder_optimization_level="3")}, id="option text"),
@@ -84,6 +87,27 @@ def test_key_ignores_the_order_in_which_options_and_inputs_are_written() -> None
         spec=spec(profiles=({"b": IMAGE, "a": IMAGE},), version_compatible=False, refit=True)
     )
     assert forward == backward
+
+
+def test_key_tells_ranges_of_values_apart_from_ranges_of_shapes_and_from_one_another() -> None:
+    ranges = [
+        {"size": ShapeRange((8,), (8,), (9,))},
+        {"size": ValueRange((8,), (8,), (9,))},
+        {"size": ValueRange((8,), (9,), (9,))},
+        {"values size": ShapeRange((8,), (8,), (9,))},
+    ]
+    keys = [make_key(spec=spec(profiles=(one,))) for one in ranges]
+    assert len({key.digest for key in keys}) == len(ranges)
+    assert dict(keys[1].fields)["profile values 0 size"] == "(8,) (8,) (9,)"
+
+
+def test_keys_without_ranges_of_values_are_those_of_every_engine_built_so_far() -> None:
+    # If this must change, KEY_SCHEMA must too: every cached engine is built anew.
+    two = spec(profiles=({"image": IMAGE, "mask": IMAGE}, {"image": IMAGE}))
+    assert (
+        make_key(spec=two).digest
+        == "ea6783578b5d4cf4d7d9a1e29f15ed4de8e90d33a3ac791c7e4a56bb33565b44"
+    )
 
 
 def test_key_keeps_the_order_of_profiles() -> None:
