@@ -23,7 +23,8 @@ from pytest_trt import errors
 from pytest_trt.backends.trt_product import Product
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import EngineBuildError, PytestTrtError
-from pytest_trt.model import Profile, ShapeRange
+from pytest_trt.model import Profile
+from pytest_trt.model.profiles import profile_from_json, profile_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class BuildJob:
         plan["source"], plan["output"] = str(self.plan.source), str(self.plan.output)
         if self.plan.timing_cache is not None:
             plan["timing_cache"] = str(self.plan.timing_cache)
-        plan["profiles"] = [_profile_to_json(profile) for profile in self.plan.profiles]
+        plan["profiles"] = [profile_to_json(profile) for profile in self.plan.profiles]
         product = dataclasses.asdict(self.product)
         return json.dumps({"product": product, "plan": plan, "device": self.device})
 
@@ -108,16 +109,8 @@ class BuildJob:
         plan["source"], plan["output"] = Path(plan["source"]), Path(plan["output"])
         if plan["timing_cache"] is not None:
             plan["timing_cache"] = Path(plan["timing_cache"])
-        plan["profiles"] = [_profile_from_json(profile) for profile in plan["profiles"]]
+        plan["profiles"] = [profile_from_json(profile) for profile in plan["profiles"]]
         return cls(Product(**content["product"]), BuildPlan(**plan), content["device"])
-
-
-def _profile_to_json(profile: Profile) -> dict[str, Any]:
-    return {name: dataclasses.astuple(shapes) for name, shapes in profile.items()}
-
-
-def _profile_from_json(content: dict[str, Any]) -> Profile:
-    return {name: ShapeRange(*map(tuple, shapes)) for name, shapes in content.items()}
 
 
 def error_to_json(error: PytestTrtError | OSError) -> dict[str, Any]:

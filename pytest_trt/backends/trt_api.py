@@ -12,11 +12,11 @@ from pytest_trt.backends.build_process import build_in_child
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.device import DeviceProbe
 from pytest_trt.backends.plan_header import read_plan_header
-from pytest_trt.backends.trt_build import require_profiles
 from pytest_trt.backends.trt_layers import take_inspection
 from pytest_trt.backends.trt_options import BUILDER_OPTIONS, require_known
 from pytest_trt.backends.trt_plugins import register_plugins
 from pytest_trt.backends.trt_product import Product
+from pytest_trt.backends.trt_profiles import require_profiles
 from pytest_trt.backends.trt_session import TrtSession
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target

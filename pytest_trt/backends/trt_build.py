@@ -6,7 +6,7 @@ The vendor module is an argument, and what differs between versions is asked for
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pytest_trt.backends.build_job import BuildPlan, Built
@@ -14,11 +14,10 @@ from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger, p
 from pytest_trt.backends.trt_options import apply_builder_options
 from pytest_trt.backends.trt_parse import parsed
 from pytest_trt.backends.trt_plugins import register_plugins
+from pytest_trt.backends.trt_profiles import add_profiles
 from pytest_trt.backends.trt_timing import TimingCache
 from pytest_trt.engine.protocols import Progress
-from pytest_trt.errors import ConfigurationError, EngineBuildError
-from pytest_trt.model import Profile, ShapeRange, TensorSpec, needs_profile
-from pytest_trt.model.profiles import example_profiles
+from pytest_trt.errors import EngineBuildError
 
 #: The source file of an assertion that TensorRT-RTX 1.7 stops at in models with many branches
 #: (seen with 12 and 25 If nodes); the text of the assertion means nothing outside NVIDIA.
@@ -76,7 +75,7 @@ def build_plan(
         parser = parsed(trt, network, plan, tail)
         config = builder.create_builder_config()
         _configure(trt, config, plan)
-        _add_profiles(builder, network, config, plan)
+        add_profiles(builder, network, config, plan)
         timings = TimingCache(config, plan.timing_cache)
         monitor = progress_monitor(trt, progress, tail)
         if monitor is not None:
@@ -126,68 +125,3 @@ def _configure(trt: Any, config: Any, plan: BuildPlan) -> None:
         config.num_compute_capabilities = len(plan.compute_capabilities)
         for index, name in enumerate(plan.compute_capabilities):
             config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
-
-
-def _add_profiles(builder: Any, network: Any, config: Any, plan: BuildPlan) -> None:
-    inputs = [network.get_input(index) for index in range(network.num_inputs)]
-    names = {tensor.name for tensor in inputs}
-    for number, ranges in enumerate(plan.profiles):
-        profile = builder.create_optimization_profile()
-        for name, shapes in ranges.items():
-            _set_shape(profile, name, shapes, names)
-        for tensor in inputs:
-            if tensor.is_shape_tensor:
-                raise ConfigurationError(
-                    f"input {tensor.name!r} of {plan.model_name} holds a shape; profiles for "
-                    "values of inputs are not supported.",
-                    fix="export the model with that shape taken from another input.",
-                )
-        if config.add_optimization_profile(profile) < 0:
-            raise ConfigurationError(
-                f"{plan.version} refuses profile {number} of {plan.model_name}: {_pasted(ranges)}.",
-                fix="give every dynamic input shapes with min <= opt <= max.",
-            )
-
-
-def _set_shape(profile: Any, name: str, shapes: ShapeRange, names: set[str]) -> None:
-    """Set one range and read it back: `set_shape` says nothing when it ignores what it got."""
-    if name not in names:
-        raise ConfigurationError(
-            f"the profile names input {name!r}, which the network does not have.",
-            fix=f"its inputs are {', '.join(sorted(names))}.",
-        )
-    asked = [tuple(shapes.min), tuple(shapes.opt), tuple(shapes.max)]
-    profile.set_shape(name, *asked)
-    kept = [tuple(shape) for shape in profile.get_shape(name)]
-    if kept != asked:
-        raise ConfigurationError(
-            f"the profile of input {name!r} did not take: asked for {asked}, the builder has "
-            f"{kept}.",
-            fix="give min <= opt <= max, each of the input's rank, fixed dimensions as they are.",
-        )
-
-
-def require_profiles(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) -> None:
-    """Refuse dynamic inputs without a shape range.
-
-    Raises:
-        ConfigurationError: With a `profiles=` to paste.
-    """
-    dynamic = [spec for spec in inputs if needs_profile(spec)]
-    for number, profile in enumerate(profiles or ({},)):
-        missing = [str(spec) for spec in dynamic if spec.name not in profile]
-        if missing:
-            where = f"profile {number} has" if profiles else "there is"
-            raise ConfigurationError(
-                f"{where} no range of shapes for {'; '.join(missing)}, and TensorRT builds for a "
-                "range of shapes only.",
-                fix=f"add to the trt_model marker: {example_profiles(dynamic)} (min, opt, max).",
-            )
-
-
-def _pasted(ranges: Profile) -> str:
-    entries = (
-        f'"{name}": ({", ".join(str(tuple(s)) for s in (shapes.min, shapes.opt, shapes.max))})'
-        for name, shapes in ranges.items()
-    )
-    return "{" + ", ".join(entries) + "}"

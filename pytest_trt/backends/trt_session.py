@@ -218,8 +218,7 @@ class TrtSession:
         return binding
 
     def _choose_profile(self, inputs: Tensors) -> None:
-        shapes = {name: array.shape for name, array in inputs.items()}
-        wanted = select_profile(self._profiles, self._model.inputs, shapes)
+        wanted = select_profile(self._profiles, self._model.inputs, inputs)
         if wanted == self._profile:
             return
         if not self._context.set_optimization_profile_async(wanted, int(self._stream)):

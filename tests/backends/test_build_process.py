@@ -30,7 +30,7 @@ from pytest_trt.errors import (
     EngineBuildError,
     PytestTrtError,
 )
-from pytest_trt.model import ShapeRange, load_model
+from pytest_trt.model import ShapeRange, ValueRange, load_model
 
 
 class Lifeline:
@@ -287,7 +287,10 @@ def test_a_device_that_cannot_be_used_is_told(job, fake_cuda) -> None:
 
 
 def test_a_job_survives_the_journey(job) -> None:
-    profile = {"image": ShapeRange((1, 3), (2, 3), (4, 3))}
+    profile = {
+        "image": ShapeRange((1, 3), (2, 3), (4, 3)),
+        "size": ValueRange((1, 8), (2, 8), (4, 8)),
+    }
     asked = job(
         profiles=[profile, profile],
         flags=["FP16"],

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import builders_networks as networks
+import builders_shapes as shapes
 import numpy as np
 import onnx
 import pytest
@@ -17,7 +18,15 @@ from pytest_trt.backends.selection import make_backend
 from pytest_trt.backends.trt_session import TrtSession
 from pytest_trt.engine import EngineCache, EngineSpec, build_or_load
 from pytest_trt.errors import EngineRunError, InputError
-from pytest_trt.model import Tensors, load_model, parse_profiles
+from pytest_trt.model import (
+    OnnxModel,
+    Tensors,
+    load_model,
+    parse_profiles,
+    seeded_inputs,
+    shapes_at,
+    values_at,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -25,7 +34,10 @@ pytestmark = pytest.mark.gpu
 class Opened:
     """An engine on the GPU beside the FP32 reference of its model."""
 
-    def __init__(self, session: TrtSession, reference: Callable[[Tensors], Tensors]) -> None:
+    def __init__(
+        self, model: OnnxModel, session: TrtSession, reference: Callable[[Tensors], Tensors]
+    ) -> None:
+        self.model = model
         self.session = session
         self.reference = reference
 
@@ -65,7 +77,7 @@ def opened(gpu: Gpu, tmp_path: Path):
         session = backend.open(engine.plan, model, engine.spec)
         assert isinstance(session, TrtSession)
         sessions.append(session)
-        return Opened(session, OnnxRuntimeBackend(threads=0).reference(model).run)
+        return Opened(model, session, OnnxRuntimeBackend(threads=0).reference(model).run)
 
     yield build
     for session in sessions:
@@ -99,6 +111,26 @@ def test_profiles_are_switched_by_shape(opened) -> None:
         net.check(images(batch, seed=batch))
     with pytest.raises(InputError, match="no profile"):
         net.session.run(images(4))
+
+
+@pytest.mark.parametrize("operator", shapes.WITH_PROFILES)
+def test_values_of_an_input_decide_a_shape(opened, operator: str) -> None:
+    network, profiles = shapes.WITH_PROFILES[operator]
+    net = opened(network(), profiles)
+    specs, (profile,) = net.model.inputs, parse_profiles(profiles, net.model.inputs, where="test")
+    for point in ("opt", "max", "min", "opt", "opt", "opt", "opt", "max"):
+        at_point = shapes_at(specs, profile, point), values_at(profile, point)
+        net.check(seeded_inputs(net.model, at_point[0], values=at_point[1]))
+
+
+def test_profiles_are_switched_by_value(opened) -> None:
+    sizes = [{"size": {"values": bounds}} for bounds in (((1, 8),) * 2 + ((4, 8),), ((8, 8),) * 3)]
+    net = opened(shapes.expander(), sizes)
+    row = np.random.default_rng(0).random((1, 8), np.float32)
+    for rows in (1, 8, 4, 4, 4, 8, 8, 8, 2):
+        net.check({"row": row, "size": np.array([rows, 8])})
+    with pytest.raises(InputError, match="size value 0 is 5, above its max 4"):
+        net.session.run({"row": row, "size": np.array([5, 8])})
 
 
 def test_two_sessions_take_turns(opened) -> None:

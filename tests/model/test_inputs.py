@@ -139,6 +139,35 @@ def test_a_range_goes_before_an_index_limit():
     assert _one("int64", limits={"x": 7}, ranges={"x": (3, 3)}).tolist() == [[3] * 4] * 1000
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize(("shape", "values"), [((2,), (8, -1)), ((), (7,)), (("n",), (1, 2, 3))])
+def test_values_that_a_profile_gives_are_fed_as_they_are(dtype, shape, values):
+    model = _model(_spec(dtype, shape=shape))
+    made = seeded_inputs(model, {"x": shape and (len(values),)}, seed=5, values={"x": values})["x"]
+
+    assert (made.dtype, made.ndim) == (np.dtype(dtype), len(shape))
+    assert made.ravel().tolist() == list(values)
+
+
+def test_values_of_one_input_change_no_other():
+    sized = replace(_model(), inputs=(_spec(name="a"), _spec("int64", name="size", shape=(2,))))
+    shapes = {"a": (3,), "size": (2,)}
+    given = seeded_inputs(sized, shapes, values={"size": (8, 8)})
+
+    assert np.array_equal(given["a"], seeded_inputs(sized, shapes)["a"])
+
+
+def test_a_range_for_values_that_a_profile_gives_is_refused():
+    specs = [_spec("int64", shape=(2,))]
+    model = _model(*specs)
+
+    _refused("from the profile", lambda: check_ranges(specs, {"x": (1, 2)}, given=["x"]))
+    _refused(
+        "from the profile",
+        lambda: seeded_inputs(model, {}, ranges={"x": (1, 2)}, values={"x": (8, 8)}),
+    )
+
+
 @pytest.mark.parametrize(
     ("dtype", "bounds", "match"),
     [

@@ -1,0 +1,95 @@
+"""Models that take a shape from the values of an input, under the markers."""
+
+from __future__ import annotations
+
+import builders_shapes as shapes
+import onnx
+import pytest
+
+RESIZED = (
+    'pytestmark = pytest.mark.trt_model("models/resizer.onnx", profiles={'
+    '"image": ((1, 3, 8, 8), (1, 3, 16, 16), (1, 3, 16, 16)),'
+    '"size": {"values": ((8, 8), (16, 16), (32, 32))}})\n'
+)
+
+
+@pytest.fixture
+def resized(project):
+    onnx.save(shapes.resizer(), project.path / "models" / "resizer.onnx")
+
+    def run(source: str, *args: str, marker: str = RESIZED) -> pytest.RunResult:
+        project.test_file(marker + source)
+        return project.run("--trt-arch=cpu", *args)
+
+    return run
+
+
+@pytest.mark.parametrize("operator", shapes.WITH_PROFILES)
+def test_seeded_inputs_agree_with_the_reference_at_every_point(project, operator: str) -> None:
+    network, profiles = shapes.WITH_PROFILES[operator]
+    onnx.save(network(), project.path / "models" / "sized.onnx")
+    project.test_file(
+        f'@pytest.mark.trt_model("models/sized.onnx", profiles={dict(profiles)},'
+        ' precision=("fp32", "fp16"))\n'
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    )
+    project.run("--trt-arch=cpu").assert_outcomes(passed=6)
+
+
+def test_seeded_inputs_take_the_values_of_their_point(resized) -> None:
+    result = resized(
+        "def test_it(trt_inputs, trt_shape):\n"
+        "    value = {'min': 8, 'opt': 16, 'max': 32}[trt_shape]\n"
+        "    assert trt_inputs['size'].tolist() == [value, value]\n"
+        "    assert trt_inputs['size'].dtype == np.int64\n"
+        "    assert trt_inputs['image'].shape[2] == min(value, 16)\n"
+    )
+    # Images of opt and max are alike: that the values are not makes them two points.
+    result.assert_outcomes(passed=3)
+
+
+def test_values_outside_the_profile_are_refused_at_the_line_that_gave_them(resized) -> None:
+    result = resized(
+        "def test_it(trt_session):\n"
+        "    image = np.zeros((1, 3, 8, 8), np.float32)\n"
+        "    trt_session.run({'image': image, 'size': np.array([8, 32])})\n"
+        "    trt_session.run({'image': image, 'size': np.array([8, 33])})\n"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            ">*np.array([[]8, 33[]])*",
+            "E*no profile of this engine holds the shapes and values given:",
+            "E*profile 0: size value 1 is 33, above its max 32",
+            "E*Fix: feed shapes and values inside one profile*",
+        ]
+    )
+
+
+def test_a_wrong_range_of_values_is_an_error_of_the_collection(resized) -> None:
+    result = resized(
+        "def test_it(trt_session):\n    pass\n",
+        marker=RESIZED.replace("((8, 8)", "((64, 8)"),
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*trt_model, input 'size': opt is 16 in value 0, below min, which is 64."]
+    )
+
+
+def test_a_range_of_seeded_values_beside_those_of_the_profile_is_refused(resized) -> None:
+    result = resized(
+        "@pytest.mark.trt_model(input_ranges={'size': (1, 2)})\n"
+        "def test_it(trt_session):\n    pass\n"
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*input 'size' has a range of values in input_ranges*"])
+
+
+def test_another_range_of_values_is_another_engine(resized, project) -> None:
+    build = "def test_it(trt_engine):\n    pass\n"
+    resized(build).assert_outcomes(passed=1)
+    result = resized(build, marker=RESIZED.replace("(32, 32)", "(24, 24)"))
+    result.stdout.fnmatch_lines(["*profile values 0 size *(32, 32) -> *(24, 24)*"])
+    assert len(project.plans()) == 2
