@@ -93,7 +93,7 @@ def call(out: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_a_gpu_tests_fail_and_the_report_says_why(tmp_path: Path) -> None:
-    done = call(tmp_path, "--only", "behaviour", "-k", "inspected")
+    done = call(tmp_path, "--only", "behaviour", "-k", "two_sessions_take_turns")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "PYTEST_TRT_REQUIRE_GPU=1, but " in (tmp_path / "behaviour.log").read_text()
     assert 'errors="1"' in (tmp_path / "junit-behaviour.xml").read_text()
