@@ -117,7 +117,12 @@ def error_to_json(error: PytestTrtError | OSError) -> dict[str, Any]:
     """Return the event that tells an error."""
     if isinstance(error, OSError):
         path = None if error.filename is None else str(error.filename)
-        return {"event": "os error", "errno": error.errno, "text": error.strerror, "path": path}
+        return {
+            "event": "os error",
+            "errno": error.errno,
+            "text": error.strerror or str(error),
+            "path": path,
+        }
     return {
         "event": "error",
         "error": type(error).__name__,
