@@ -1,66 +1,29 @@
 """Which GPUs this process could use, found without creating a CUDA context.
 
 A context costs memory and time, breaks after `fork`, and pins the process to a GPU; collecting
-tests must do none of that. NVML tells the most; without it the driver library is asked.
+tests must do none of that. NVML tells the most; what it leaves open the driver library is asked.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import importlib
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pytest_trt.backends.arch import arch_of
+from pytest_trt.backends.driver_words import NO_DEVICE, cuda_version, start_error
+from pytest_trt.backends.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.nvml import list_gpus
+from pytest_trt.errors import BackendUnavailableError
+
+__all__ = ["DeviceProbe", "Gpu", "probe_devices", "visible"]
 
 #: CUdevice_attribute values. Source: cuda.h of CUDA 12.
 _ATTRIBUTE_SM_COUNT = 16
 _ATTRIBUTE_MAJOR = 75
 _ATTRIBUTE_MINOR = 76
-
-#: FP32 cores per multiprocessor where it is not 128; NVML counts cores.
-#: Source: CUDA C++ Programming Guide, "Compute Capabilities", arithmetic throughput.
-_CORES_PER_SM = {(7, 0): 64, (7, 2): 64, (7, 5): 64, (8, 0): 64}
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU as CUDA would number it here.
-
-    Attributes:
-        name: Marketing name, "NVIDIA H200".
-        arch: Architecture, "sm90".
-        uuid: "GPU-..." or "MIG-..."; empty where nothing tells.
-        sm_count: Number of streaming multiprocessors; 0 where nothing tells.
-        memory_bytes: Device memory.
-        driver_version: "580.159.04", or the driver's CUDA version where only that is known.
-        mig: Whether it is a MIG slice, or cut into slices.
-    """
-
-    name: str
-    arch: str
-    uuid: str
-    sm_count: int
-    memory_bytes: int
-    driver_version: str
-    mig: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceProbe:
-    """What was found.
-
-    Attributes:
-        gpus: Usable GPUs, in CUDA's order.
-        reason: Why there are none; empty when there are some.
-    """
-
-    gpus: tuple[Gpu, ...]
-    reason: str
 
 
 def probe_devices(environ: Mapping[str, str] | None = None) -> DeviceProbe:
@@ -75,112 +38,84 @@ def probe_devices(environ: Mapping[str, str] | None = None) -> DeviceProbe:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return DeviceProbe((), "no NVIDIA driver: libcuda.so.1 not found")
-    listed = _from_nvml()
-    if listed and _order_is_known(listed, environment):
-        gpus = visible(listed, mask)
-    else:
-        found = _from_driver(cuda)
-        if isinstance(found, str):
-            return DeviceProbe((), found)
-        version = listed[0].driver_version if listed else None
-        gpus = [replace(gpu, driver_version=version or gpu.driver_version) for gpu in found]
-    if gpus:
-        return DeviceProbe(tuple(gpus), "")
-    if mask is not None:
+    listed, nvml_reason = _listed()
+    gpus: Sequence[Gpu] | str | None = _known(listed, mask, environment)
+    if gpus is None:
+        gpus = _from_driver(cuda)
+    if isinstance(gpus, str):
+        return DeviceProbe((), "; ".join(filter(None, [gpus, nvml_reason])))
+    if not gpus and mask is not None:
         return DeviceProbe((), f"CUDA_VISIBLE_DEVICES={mask!r} hides every GPU")
-    return DeviceProbe((), "the NVIDIA driver is there, but it lists no GPU")
+    if not gpus:
+        reason = "the NVIDIA driver is there, but it lists no GPU"
+        return DeviceProbe((), "; ".join(filter(None, [reason, nvml_reason])))
+    # The driver library knows CUDA's version only.
+    version = listed[0].driver_version if listed else ""
+    return DeviceProbe(
+        tuple(replace(gpu, driver_version=version or gpu.driver_version) for gpu in gpus), ""
+    )
 
 
-def _order_is_known(listed: Sequence[Gpu], environ: Mapping[str, str]) -> bool:
-    """Whether NVML's list stands for CUDA's.
+def _listed() -> tuple[list[Gpu], str]:
+    """Return the GPUs that NVML lists, or why it does not."""
+    try:
+        return list_gpus(), ""
+    except BackendUnavailableError as error:
+        return [], f"{error.message.rstrip('.')}: {error.fix.rstrip('.')}"
 
-    NVML numbers by PCI bus and lists no MIG slices; CUDA by default puts the fastest first. Only
-    the driver settles the other cases, at the price of starting CUDA in this process, which no
-    longer works in processes forked from it.
+
+def _known(listed: Sequence[Gpu], mask: str | None, environ: Mapping[str, str]) -> list[Gpu] | None:
+    """Return CUDA's list where NVML's settles it, or None.
+
+    NVML numbers by PCI bus; CUDA by default puts the fastest first, and shows one slice of a GPU
+    that is cut into several. Only the driver settles the other cases, at the price of starting
+    CUDA in this process, which no longer works in processes forked from it.
     """
-    if any(gpu.mig or not gpu.sm_count for gpu in listed):
-        return False
-    alike = len({gpu.name for gpu in listed}) == 1
-    return alike or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    if any(gpu.mig for gpu in listed):
+        # CUDA takes a slice by its UUID, and no second one beside it.
+        # Source: NVIDIA MIG User Guide, "CUDA Device Enumeration".
+        settled = visible(listed, mask) if mask and mask.startswith("MIG-") else []
+        is_settled = len(settled) == 1
+    else:
+        settled = visible(listed, mask)
+        alike = len({gpu.name for gpu in listed}) == 1
+        is_settled = alike or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    complete = all(gpu.sm_count and gpu.memory_bytes for gpu in settled)
+    return settled if listed and is_settled and complete else None
 
 
 def visible(gpus: Sequence[Gpu], mask: str | None) -> list[Gpu]:
-    """Return the GPUs that a CUDA_VISIBLE_DEVICES value leaves, in its order.
+    """Return the GPUs that a CUDA_VISIBLE_DEVICES value leaves, in its order and so numbered.
 
     As CUDA does: entries are indices or the beginning of a UUID, and the first that fits no GPU
     ends the list. An empty value hides all; None hides nothing.
     Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
     """
     if mask is None:
-        return list(gpus)
+        return [replace(gpu, index=index) for index, gpu in enumerate(gpus)]
     chosen: list[Gpu] = []
     for entry in (part.strip() for part in mask.split(",")):
-        if entry.isdigit():
+        if entry.isdecimal():
             fitting = [gpus[int(entry)]] if int(entry) < len(gpus) else []
         else:
             fitting = [gpu for gpu in gpus if entry and gpu.uuid.startswith(entry)]
         if len(fitting) != 1 or fitting[0] in chosen:
             break
         chosen.append(fitting[0])
-    return chosen
-
-
-def _from_nvml() -> list[Gpu] | None:
-    """Return every GPU of the machine in PCI order, or None where NVML cannot be used."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a superseded distribution of it says so on import
-            nvml: Any = importlib.import_module("pynvml")
-    except ImportError:
-        return None
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return None
-    try:
-        driver = _text(nvml.nvmlSystemGetDriverVersion())
-        return [
-            _nvml_gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(index), driver)
-            for index in range(nvml.nvmlDeviceGetCount())
-        ]
-    except nvml.NVMLError:
-        return None
-    finally:
-        with contextlib.suppress(nvml.NVMLError):
-            nvml.nvmlShutdown()
-
-
-def _nvml_gpu(nvml: Any, handle: Any, driver: str) -> Gpu:
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    mig, cores = False, 0
-    with contextlib.suppress(nvml.NVMLError):  # consumer cards answer "not supported"
-        mig = nvml.nvmlDeviceGetMigMode(handle)[0] == 1
-    with contextlib.suppress(nvml.NVMLError):
-        cores = int(nvml.nvmlDeviceGetNumGpuCores(handle))
-    return Gpu(
-        name=_text(nvml.nvmlDeviceGetName(handle)),
-        arch=arch_of(major, minor),
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        sm_count=cores // _CORES_PER_SM.get((major, minor), 128),
-        memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
-        driver_version=driver,
-        mig=mig,
-    )
-
-
-def _text(value: str | bytes) -> str:
-    """Return text: older pynvml answers with bytes."""
-    return value.decode() if isinstance(value, bytes) else value
+    return visible(chosen, None)
 
 
 def _from_driver(cuda: Any) -> list[Gpu] | str:
-    """Return the GPUs that the driver shows to this process, or why it shows none."""
+    """Return the GPUs that the driver shows to this process, or why it does not start."""
     status = cuda.cuInit(0)
+    if status == NO_DEVICE:
+        return []
     if status != 0:
-        return f"the NVIDIA driver does not start: cuInit failed with error {status}"
+        what, fix = start_error(status)
+        return f"the NVIDIA driver does not start (cuInit error {status}), {what}: {fix}"
     version = ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(version))
-    driver = f"CUDA {version.value // 1000}.{version.value % 1000 // 10}"
+    driver = f"CUDA {cuda_version(version.value)}"
     count = ctypes.c_int()
     status = cuda.cuDeviceGetCount(ctypes.byref(count))
     if status != 0:
@@ -195,8 +130,6 @@ def _driver_gpu(cuda: Any, index: int, driver: str) -> Gpu:
     cuda.cuDeviceGetName(name, len(name), device)
     memory = ctypes.c_size_t()
     cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-    uuid = (ctypes.c_ubyte * 16)()
-    cuda.cuDeviceGetUuid(ctypes.byref(uuid), device)
 
     def attribute(which: int) -> int:
         value = ctypes.c_int()
@@ -204,17 +137,26 @@ def _driver_gpu(cuda: Any, index: int, driver: str) -> Gpu:
         return value.value
 
     text = name.value.decode(errors="replace")
+    mig = " MIG " in text
     return Gpu(
         name=text,
         arch=arch_of(attribute(_ATTRIBUTE_MAJOR), attribute(_ATTRIBUTE_MINOR)),
-        uuid=_uuid(bytes(uuid)),
+        uuid=_driver_uuid(cuda, device, mig=mig),
         sm_count=attribute(_ATTRIBUTE_SM_COUNT),
         memory_bytes=memory.value,
         driver_version=driver,
-        mig=" MIG " in text,
+        mig=mig,
+        index=index,
     )
 
 
-def _uuid(raw: bytes) -> str:
-    text = raw.hex()
-    return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _driver_uuid(cuda: Any, device: Any, *, mig: bool) -> str:
+    """Return a device's UUID as NVML writes it; drivers before CUDA 11.4 do not know a slice's."""
+    question = getattr(cuda, "cuDeviceGetUuid_v2", None)
+    if question is None and mig:
+        return ""
+    raw = (ctypes.c_ubyte * 16)()
+    (question or cuda.cuDeviceGetUuid)(ctypes.byref(raw), device)
+    text = bytes(raw).hex()
+    parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
+    return f"{'MIG' if mig else 'GPU'}-{'-'.join(parts)}"

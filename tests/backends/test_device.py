@@ -1,8 +1,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
 
+import pynvml
 import pytest
+from backends.fake_nvml import Device, FakeDriver, FakeNvml, h200_answers
 
 from pytest_trt.backends.device import Gpu, probe_devices, visible
 
@@ -35,7 +42,9 @@ ALL = (FIRST, SECOND, THIRD)
     ],
 )
 def test_the_mask_leaves_what_cuda_would_see(mask: str | None, expected: list[Gpu]) -> None:
-    assert visible(ALL, mask) == expected
+    found = visible(ALL, mask)
+    assert [gpu.uuid for gpu in found] == [gpu.uuid for gpu in expected]
+    assert [gpu.index for gpu in found] == list(range(len(found)))
 
 
 def has_driver() -> bool:
@@ -68,3 +77,130 @@ def test_hidden_gpus_are_said_to_be_hidden() -> None:
     probe = probe_devices({"CUDA_VISIBLE_DEVICES": ""})
     assert probe.gpus == ()
     assert probe.reason == "CUDA_VISIBLE_DEVICES='' hides every GPU"
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch):
+    """Put a driver and an NVML in place: `machine(Device(), ...)`."""
+
+    def put(
+        *devices: Device, driver: FakeDriver | None = None, refusal: Exception | None = None
+    ) -> FakeDriver:
+        monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(*devices, refusal=refusal))
+        library = driver or FakeDriver()
+        monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+        return library
+
+    return put
+
+
+def other(uuid: str, name: str = "NVIDIA H200", **answers: object) -> Device:
+    return Device(h200_answers() | {"nvmlDeviceGetUUID": uuid, "nvmlDeviceGetName": name} | answers)
+
+
+@pytest.mark.parametrize(
+    ("environ", "uuids"),
+    [
+        ({}, ["GPU-a", "GPU-b"]),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, ["GPU-b"]),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-b,GPU-a"}, ["GPU-b", "GPU-a"]),
+    ],
+)
+def test_equal_gpus_are_found_without_starting_cuda(machine, environ, uuids) -> None:
+    driver = machine(other("GPU-a"), other("GPU-b"))
+    probe = probe_devices(environ)
+    assert [gpu.uuid for gpu in probe.gpus] == uuids
+    assert [gpu.index for gpu in probe.gpus] == list(range(len(uuids)))
+    assert driver.inits == 0
+
+
+def test_the_order_of_different_gpus_is_asked_of_the_driver(machine) -> None:
+    devices = other("GPU-a"), other("GPU-b", "NVIDIA A10")
+    driver = machine(*devices)
+    (found,) = probe_devices({}).gpus
+    assert (found.name, found.arch, found.sm_count) == ("NVIDIA A10", "sm86", 72)
+    assert found.driver_version == "580.159.04"
+    assert driver.inits == 1
+    assert len(probe_devices({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}).gpus) == 2
+    assert driver.inits == 1
+
+
+def test_what_nvml_leaves_open_is_asked_of_the_driver(machine) -> None:
+    jetson = {"nvmlDeviceGetCudaComputeCapability": (8, 7), "nvmlDeviceGetName": "Orin"}
+    driver = machine(Device(jetson))
+    assert probe_devices({}).gpus[0].memory_bytes == 24 << 30
+    assert driver.inits == 1
+
+
+def mig_machine() -> Device:
+    whole = other("GPU-a", nvmlDeviceGetMigMode=[1, 1])
+    size = SimpleNamespace(multiprocessorCount=16, memorySizeMB=16384)
+    parts = ({"nvmlDeviceGetUUID": u, "nvmlDeviceGetAttributes": size} for u in ("MIG-1", "MIG-2"))
+    whole.slices = [Device(part, whole=whole) for part in parts]
+    return whole
+
+
+def test_a_slice_is_found_by_its_uuid_without_starting_cuda(machine) -> None:
+    driver = machine(mig_machine())
+    (found,) = probe_devices({"CUDA_VISIBLE_DEVICES": "MIG-2"}).gpus
+    assert (found.uuid, found.sm_count, found.mig, found.index) == ("MIG-2", 16, True, 0)
+    assert driver.inits == 0
+
+
+@pytest.mark.parametrize("environ", [{}, {"CUDA_VISIBLE_DEVICES": "MIG-1,MIG-2"}])
+def test_which_slice_cuda_takes_by_itself_is_asked_of_the_driver(machine, environ) -> None:
+    driver = FakeDriver(name="NVIDIA H200 MIG 1g.18gb", uuid=bytes(range(16)))
+    machine(mig_machine(), driver=driver)
+    (found,) = probe_devices(environ).gpus
+    assert found.uuid == "MIG-00010203-0405-0607-0809-0a0b0c0d0e0f"
+    assert found.mig
+    assert driver.inits == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal", "said"),
+    [
+        (803, pynvml.NVMLError_LibRmVersionMismatch(), r"cuInit error 803.*different ver.*reboot"),
+        (999, pynvml.NVMLError_NoPermission(), r"cuInit error 999.*may not use.*/dev/nvidia"),
+        (100, pynvml.NVMLError_DriverNotLoaded(), r"lists no GPU; .*not loaded.*modprobe"),
+        (802, None, "fabricmanager"),
+        (12345, None, "cuInit error 12345"),
+    ],
+)
+def test_driver_that_does_not_work_is_a_reason_with_what_to_do(
+    machine, status, refusal, said
+) -> None:
+    machine(driver=FakeDriver(status), refusal=refusal)
+    probe = probe_devices({})
+    assert probe.gpus == ()
+    assert re.search(said, probe.reason)
+    assert "\n" not in probe.reason
+
+
+def test_gpus_hidden_from_the_driver_are_said_to_be_hidden(machine) -> None:
+    machine(driver=FakeDriver(100), refusal=pynvml.NVMLError_LibraryNotFound())
+    probe = probe_devices({"CUDA_VISIBLE_DEVICES": "-1"})
+    assert probe.reason == "CUDA_VISIBLE_DEVICES='-1' hides every GPU"
+
+
+def test_nvml_that_does_not_work_leaves_the_driver_to_answer(machine) -> None:
+    machine(refusal=pynvml.NVMLError_NoPermission())
+    probe = probe_devices({})
+    assert [gpu.name for gpu in probe.gpus] == ["NVIDIA A10"]
+    assert probe.gpus[0].driver_version == "CUDA 13.0"
+
+
+def test_probing_works_in_a_forked_process_as_before() -> None:
+    code = (
+        "import os\n"
+        "from pytest_trt.backends.device import probe_devices\n"
+        "before = probe_devices()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os._exit(probe_devices() != before)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert probe_devices() == before\n"
+    )
+    # In another order only the driver knows the numbers, and it does not survive a fork.
+    environ = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True)
