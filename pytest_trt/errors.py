@@ -79,5 +79,17 @@ class EngineRunError(PytestTrtError):
     """A loaded engine failed while running."""
 
 
+class DeviceLostError(EngineRunError):
+    """An error after which this process can use CUDA no more, such as a kernel's wrong address.
+
+    Attributes:
+        status: CUDA's name of the error, "cudaErrorIllegalAddress".
+    """
+
+    def __init__(self, message: str, *, fix: str, status: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.status = status
+
+
 class CacheError(PytestTrtError):
     """The engine cache cannot be used: its folder is not private, or cannot be written."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from pytest_trt.errors import BackendUnavailableError, EngineRunError
+from pytest_trt.backends.driver_words import INSUFFICIENT_DRIVER, cuda_version, start_error
+from pytest_trt.errors import BackendUnavailableError, DeviceLostError, EngineRunError
 
 
 class Cuda:
@@ -29,13 +30,15 @@ class Cuda:
             ) from exc
         self._device = device
         try:
-            self.use()
-        except (EngineRunError, RuntimeError) as exc:
-            reason = exc.message if isinstance(exc, EngineRunError) else str(exc)
+            status, *_ = self._runtime.cudaGetDeviceCount()
+            if status == self._runtime.cudaError_t.cudaSuccess:
+                (status,) = self._runtime.cudaSetDevice(device)
+        except RuntimeError as exc:  # the bindings find no driver
             raise BackendUnavailableError(
-                f"GPU {device} cannot be used: {reason}",
-                fix="run `nvidia-smi`; the driver must be at least as new as the CUDA libraries.",
+                f"GPU {device} cannot be used: {exc}.", fix="run `nvidia-smi`."
             ) from exc
+        if status != self._runtime.cudaError_t.cudaSuccess:
+            raise self._unusable(status)
 
     @property
     def runtime(self) -> Any:
@@ -50,18 +53,55 @@ class Cuda:
         """Call a runtime function and return its results without the status.
 
         Raises:
+            DeviceLostError: The status is not success, and CUDA can be used no more.
             EngineRunError: The status is not success.
         """
         status, *results = getattr(self._runtime, name)(*arguments)
         if status != self._runtime.cudaError_t.cudaSuccess:
-            raise EngineRunError(
+            raise self.error(
                 f"{name} failed: {status.name} ({int(status)}).",
                 fix="feed smaller shapes or free device memory (nvidia-smi)."
                 if status == self._runtime.cudaError_t.cudaErrorMemoryAllocation
-                else "after such an error the process's GPU state is lost; run the test alone, "
-                "under compute-sanitizer if it repeats.",
+                else "run the test alone, under compute-sanitizer if it repeats.",
             )
         return results[0] if len(results) == 1 else tuple(results)
+
+    def error(self, message: str, *, fix: str) -> EngineRunError:
+        """Return the error for work that failed: another one if CUDA is lost by it.
+
+        A lost context fails again after its error was cleared; a call that was merely refused does
+        not. Source: CUDA Runtime API, cudaErrorIllegalAddress and its like: "the process must be
+        terminated and relaunched".
+        """
+        self._runtime.cudaGetLastError()
+        (status,) = self._runtime.cudaDeviceSynchronize()
+        # Waiting is refused while a stream is captured, and that is no loss.
+        capturing = status.name.startswith("cudaErrorStreamCapture")
+        if status == self._runtime.cudaError_t.cudaSuccess or capturing:
+            return EngineRunError(message, fix=fix)
+        return DeviceLostError(
+            f"{message} The GPU is lost to this process ({status.name}): every later CUDA call "
+            "fails.",
+            fix="run this test alone under compute-sanitizer, which names the kernel and its "
+            "address; a plugin of your own is the first to suspect.",
+            status=status.name,
+        )
+
+    def _unusable(self, status: Any) -> BackendUnavailableError:
+        """Return the error for a device that cannot be started, before anything relied on it."""
+        what, fix = start_error(int(status))
+        driver = self._runtime.cudaDriverGetVersion()[1]
+        if int(status) == INSUFFICIENT_DRIVER and driver:
+            libraries = self._runtime.cudaRuntimeGetVersion()[1]
+            what = (
+                f"the NVIDIA driver serves CUDA {cuda_version(driver)}, and the installed "
+                f"libraries are of CUDA {cuda_version(libraries)}"
+            )
+            fix = "update the driver, or install the extra for its version ([tensorrt-cu12])"
+        return BackendUnavailableError(
+            f"GPU {self._device} cannot be used: {what} ({status.name}, {int(status)}).",
+            fix=f"{fix}.",
+        )
 
     def stream(self) -> Any:
         """Return a new stream that does not wait for the default one."""

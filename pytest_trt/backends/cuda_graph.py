@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_trt.backends.cuda import Cuda
-from pytest_trt.errors import EngineRunError
+from pytest_trt.errors import DeviceLostError, EngineRunError
 
 
 class CaptureError(Exception):
@@ -52,6 +52,8 @@ class CudaGraph:
             if not done:
                 raise CaptureError("TensorRT refused to enqueue while capturing")
             self._executable = cuda.call("cudaGraphInstantiate", graph, 0)
+        except DeviceLostError:
+            raise
         except EngineRunError as error:
             raise CaptureError(error.message) from error
         finally:

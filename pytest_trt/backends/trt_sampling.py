@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.backends.cuda import Cuda
-from pytest_trt.errors import EngineRunError
 
 
 def sample_events(
@@ -50,7 +49,7 @@ def sample_events(
             wait(after)
             status, time_ms = elapsed(before, after)
             if status != success or not launched:
-                raise EngineRunError(
+                raise cuda.error(
                     f"call {call} of {calls} failed while it was timed ({status.name}).",
                     fix="run the engine without timing it first: that tells what is wrong.",
                 )

@@ -181,7 +181,7 @@ class TrtSession:
 
     def _did_not_run(self, tail: LogTail) -> EngineRunError:
         self._raise_allocation_error()
-        return EngineRunError(
+        return self._cuda.error(
             f"the engine of {self._model.path.name} did not run: "
             f"{' '.join(tail.lines) or 'TensorRT gives no reason'}",
             fix="check that the shapes fit the profile and that device memory is free.",

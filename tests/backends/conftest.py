@@ -20,6 +20,12 @@ class cudaError_t(enum.IntEnum):
     cudaErrorMemoryAllocation = 2
     cudaErrorInvalidDevice = 101
 
+def cudaGetDeviceCount():
+    return cudaError_t.cudaSuccess, 2
+
+def cudaDriverGetVersion():
+    return cudaError_t.cudaSuccess, 13000
+
 def cudaSetDevice(device):
     sys.stderr.write(f"device {device} is current\\n")
     return (cudaError_t.cudaSuccess if device < 2 else cudaError_t.cudaErrorInvalidDevice,)

@@ -22,6 +22,9 @@ import pytest
 class Error(enum.IntEnum):
     cudaSuccess = 0
     cudaErrorMemoryAllocation = 2
+    cudaErrorInsufficientDriver = 35
+    cudaErrorInvalidDevice = 101
+    cudaErrorIllegalAddress = 700
     cudaErrorStreamCaptureUnsupported = 900
 
 
@@ -41,6 +44,7 @@ class FakeRuntime(ModuleType):
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.replays = 0
         self.copies: list[int] = []
+        self.lost: Error | None = None
 
     def _allocate(self, size: int) -> tuple[Error, int]:
         memory = (ctypes.c_ubyte * size)()
@@ -52,6 +56,15 @@ class FakeRuntime(ModuleType):
         del self.allocations[address]
         return (Error.cudaSuccess,)
 
+    def cudaGetDeviceCount(self) -> tuple[Error, int]:
+        return Error.cudaSuccess, 1
+
+    def cudaDriverGetVersion(self) -> tuple[Error, int]:
+        return Error.cudaSuccess, 13000
+
+    def cudaRuntimeGetVersion(self) -> tuple[Error, int]:
+        return Error.cudaSuccess, 12090
+
     def cudaSetDevice(self, device: int) -> tuple[Error]:
         return (Error.cudaSuccess,)
 
@@ -59,7 +72,7 @@ class FakeRuntime(ModuleType):
         return (Error.cudaSuccess,)
 
     def cudaDeviceSynchronize(self) -> tuple[Error]:
-        return (Error.cudaSuccess,)
+        return (self.lost or Error.cudaSuccess,)
 
     def cudaMalloc(self, size: int) -> tuple[Error, int]:
         return self._allocate(size)
@@ -87,7 +100,7 @@ class FakeRuntime(ModuleType):
         return (Error.cudaSuccess,)
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[Error]:
-        return (Error.cudaSuccess,)
+        return (self.lost or Error.cudaSuccess,)
 
     def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[Error]:
         self.capturing = []

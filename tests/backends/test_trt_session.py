@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from backends.fake_gpu import FakeEngine, FakeRuntime, FakeTensorRt, fake_runtime
+from backends.fake_gpu import FakeContext, FakeEngine, FakeRuntime, FakeTensorRt, fake_runtime
 
 from pytest_trt.backends.trt_binding import STEP_BYTES
 from pytest_trt.backends.trt_session import TrtSession
-from pytest_trt.errors import EngineRunError, InputError
+from pytest_trt.errors import (
+    BackendUnavailableError,
+    DeviceLostError,
+    EngineRunError,
+    InputError,
+)
 from pytest_trt.model import TensorSpec, parse_profiles
 
 __all__ = ["fake_runtime"]
@@ -239,3 +244,45 @@ def test_closing_frees_everything(open_session, fake_runtime) -> None:
     session.close()
     assert not fake_runtime.allocations
     assert not fake_runtime.graphs
+
+
+def test_nothing_is_deserialised_without_a_driver_that_works(
+    open_session, fake_runtime, monkeypatch
+) -> None:
+    def deserialised(self: FakeTensorRt, logger: Any) -> None:
+        raise AssertionError("TensorRT was started")
+
+    monkeypatch.setattr(FakeTensorRt, "Runtime", deserialised)
+    insufficient = (fake_runtime.cudaError_t.cudaErrorInsufficientDriver, None)
+    monkeypatch.setattr(fake_runtime, "cudaGetDeviceCount", lambda: insufficient)
+    with pytest.raises(BackendUnavailableError, match="cudaErrorInsufficientDriver"):
+        open_session(doubling(), [X], [Y])
+
+
+@pytest.mark.parametrize("mode", ["run", "enqueue", "graph"])
+def test_engine_that_fails_with_the_device_says_that_it_is_lost(
+    open_session, fake_runtime, monkeypatch, mode: str
+) -> None:
+    session = open_session(doubling(), [X], [Y])
+    session.run(rows(2))
+
+    def enqueued(self: object, stream: int) -> bool:
+        fake_runtime.lost = fake_runtime.cudaError_t.cudaErrorIllegalAddress
+        return False
+
+    monkeypatch.setattr(FakeContext, "execute_async_v3", enqueued)
+    calls = {
+        "run": lambda: session.run(rows(2)),
+        "enqueue": lambda: session.sample(rows(2), mode="enqueue", calls=3),
+        "graph": lambda: session.sample(rows(2), mode="graph", calls=3),
+    }
+    with pytest.raises(DeviceLostError):
+        calls[mode]()
+
+
+def test_engine_that_refuses_a_run_leaves_the_device(open_session, monkeypatch) -> None:
+    session = open_session(doubling(), [X], [Y])
+    monkeypatch.setattr(FakeContext, "execute_async_v3", lambda self, stream: False)
+    with pytest.raises(EngineRunError, match="did not run") as caught:
+        session.run(rows(2))
+    assert not isinstance(caught.value, DeviceLostError)
