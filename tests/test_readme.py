@@ -31,7 +31,7 @@ def shape(text: str) -> list[str]:
 
 def run(*args: str, cwd: Path, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--trt-arch=cpu", *args],
         cwd=cwd,
         env={**os.environ, "XDG_CACHE_HOME": str(home), "COLUMNS": "80"},
         capture_output=True,

@@ -139,7 +139,7 @@ class OnnxRuntimeBackend:
             return None
         return f"ONNX Runtime runs on the CPU, not on {target.arch}"
 
-    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec) -> Session:
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
         """Load a serialised engine."""
         ort = _import()
         try:

@@ -78,14 +78,10 @@ def _at_hand(backend: str, probe: DeviceProbe, installed: Callable[[str], bool])
             f"--trt-backend {backend}: no NVIDIA GPU: {probe.reason}.", fix=fix
         )
     gpu = probe.gpus[0]
-    candidates = ("tensorrt", "tensorrt_rtx") if backend == "auto" else (backend,)
-    for name in candidates:
-        if installed(name) and _serves(name, gpu.arch):
-            return Selection(gpu.arch, name, f"{gpu.name} is at hand")
-    if backend == "auto":
-        why = f"{gpu.name} ({gpu.arch}) is at hand, but TensorRT is not: {_INSTALL['tensorrt']}"
+    if backend == "auto" and not probe.asked and _on_gpu_by(gpu, backend, installed) is None:
+        why = f"{gpu} is at hand, but TensorRT is not: {_INSTALL['tensorrt']}"
         return Selection("cpu", "onnxruntime", why)
-    raise _rtx_cannot(gpu.arch)
+    return _on_gpu(gpu, backend, probe, installed)
 
 
 def _for_arch(
@@ -103,9 +99,11 @@ def _for_arch(
             f"--trt-arch {arch}: ONNX Runtime is the CPU backend.",
             fix="drop --trt-backend, or use --trt-arch cpu.",
         )
-    gpu = next((gpu for gpu in probe.gpus if gpu.arch == arch), None)
+    gpu = probe.first(arch)
     if gpu is not None:
-        return _on_gpu(gpu, backend, installed)
+        return _on_gpu(gpu, backend, probe, installed)
+    if probe.asked:
+        raise _another_device(arch, probe)
     if probe.gpus and backend == "auto":
         raise _another_gpu(arch, probe.gpus)
     if backend == "tensorrt":
@@ -127,17 +125,24 @@ def _for_arch(
     return Selection(arch, "tensorrt_rtx", f"cross-building, {_hardware(probe)}")
 
 
-def _on_gpu(gpu: Gpu, backend: str, installed: Callable[[str], bool]) -> Selection:
-    candidates = ("tensorrt", "tensorrt_rtx") if backend == "auto" else (backend,)
-    for name in candidates:
-        if installed(name) and _serves(name, gpu.arch):
-            return Selection(gpu.arch, name, f"{gpu.name} is at hand")
+def _on_gpu(
+    gpu: Gpu, backend: str, probe: DeviceProbe, installed: Callable[[str], bool]
+) -> Selection:
+    name = _on_gpu_by(gpu, backend, installed)
+    if name is not None:
+        number = f" as GPU {gpu.index}" if len(probe.gpus) + len(probe.left_out) > 1 else ""
+        asked = ", asked for with --trt-device" if probe.asked else ""
+        return Selection(gpu.arch, name, f"{gpu.name} is at hand{number}{asked}")
     if backend == "tensorrt_rtx":
         raise _rtx_cannot(gpu.arch)
     raise ConfigurationError(
-        f"--trt-arch {gpu.arch}: {gpu.name} is at hand, but TensorRT is not installed.",
-        fix=f"{_INSTALL['tensorrt']}.",
+        f"{gpu} is to be tested, but TensorRT is not installed.", fix=f"{_INSTALL['tensorrt']}."
     )
+
+
+def _on_gpu_by(gpu: Gpu, backend: str, installed: Callable[[str], bool]) -> str | None:
+    candidates = ("tensorrt", "tensorrt_rtx") if backend == "auto" else (backend,)
+    return next((c for c in candidates if installed(c) and _serves(c, gpu.arch)), None)
 
 
 def _serves(backend: str, arch: str) -> bool:
@@ -145,11 +150,25 @@ def _serves(backend: str, arch: str) -> bool:
 
 
 def _another_gpu(arch: str, gpus: tuple[Gpu, ...]) -> ConfigurationError:
-    at_hand = ", ".join(f"{gpu.name} ({gpu.arch})" for gpu in gpus)
+    at_hand = ", ".join(map(str, gpus))
     return ConfigurationError(
         f"--trt-arch {arch}, but the GPU of this machine is {at_hand}.",
         fix=f"run on a machine with an {arch} GPU{_example(arch)}, say --trt-arch {gpus[0].arch}, "
         "or build without running through --trt-backend tensorrt_rtx.",
+    )
+
+
+def _another_device(arch: str, probe: DeviceProbe) -> ConfigurationError:
+    chosen = probe.gpus[0]
+    fitting = next((gpu for gpu in probe.left_out if gpu.arch == arch), None)
+    other = (
+        f"--trt-device {fitting.index} is {fitting}"
+        if fitting
+        else f"run on a machine with an {arch} GPU{_example(arch)}"
+    )
+    return ConfigurationError(
+        f"--trt-arch {arch}, but --trt-device {probe.asked} is {chosen}.",
+        fix=f"{other}; or say --trt-arch {chosen.arch}, or drop one of the two options.",
     )
 
 
@@ -162,7 +181,7 @@ def _rtx_cannot(arch: str) -> ConfigurationError:
 
 def _hardware(probe: DeviceProbe) -> str:
     if probe.gpus:
-        return f"the GPU is {', '.join(f'{gpu.name} ({gpu.arch})' for gpu in probe.gpus)}"
+        return f"the GPU is {', '.join(map(str, probe.gpus))}"
     return f"there is no NVIDIA GPU ({probe.reason})"
 
 

@@ -45,10 +45,9 @@ class TensorRtBackend:
 
     def target(self, arch: str) -> Target:
         """The architecture, and the GPU model: a plan is tuned for its multiprocessor count."""
-        index = trt_api.first_gpu(self._probe, arch)
-        if index is None:
+        gpu = self._probe.first(arch)
+        if gpu is None:
             return Target(arch)
-        gpu = self._probe.gpus[index]
         device = {"gpu": gpu.name, "sm_count": str(gpu.sm_count)}
         return Target(arch, {**device, "mig": "yes"} if gpu.mig else device)
 
@@ -81,29 +80,31 @@ class TensorRtBackend:
         """Why engines for this target do not run here."""
         return trt_api.cannot_run(self._probe, target)
 
-    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec) -> Session:
-        """Load a verified plan on the first GPU.
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
+        """Load a verified plan on the GPU of its target.
 
         Raises:
-            BackendUnavailableError: There is no GPU, or CUDA cannot be used.
+            EngineLoadError: That GPU is not here, or TensorRT refuses the plan.
+            BackendUnavailableError: CUDA cannot be used.
         """
-        if not self._probe.gpus:
+        gpu = self._probe.first(target.arch)
+        if gpu is None:
             raise EngineLoadError(
-                f"plan {plan} needs a GPU: {self._probe.reason}.",
-                fix="run on a machine with the GPU that it was built for.",
+                f"plan {plan} is for {target}; {self.cannot_run(target)}.",
+                fix="run it on a machine with the GPU that it was built for.",
             )
-        return trt_api.open_plan(PRODUCT, plan, model, spec, device=0)
+        return trt_api.open_plan(PRODUCT, plan, model, spec, device=gpu.index)
 
     def _chosen(self, model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
         weak_types = has_weak_types(PRODUCT.load())
         return trt_api.precision_route(model, spec.precision, weak_types=weak_types)
 
     def _device(self, target: Target) -> int:
-        index = trt_api.first_gpu(self._probe, target.arch)
-        if index is None:
+        gpu = self._probe.first(target.arch)
+        if gpu is None:
             raise BackendUnavailableError(
                 f"TensorRT builds on the GPU itself, and {self.cannot_run(target)}.",
                 fix=f"run on a machine with an {target.arch} GPU, or cross-build with "
                 "--trt-backend tensorrt_rtx.",
             )
-        return index
+        return gpu.index

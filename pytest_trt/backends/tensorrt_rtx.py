@@ -73,21 +73,21 @@ class TensorRtRtxBackend:
         """Why engines for this target do not run here."""
         return trt_api.cannot_run(self._probe, target)
 
-    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec) -> Session:
-        """Load a verified plan on the first GPU that it was built for.
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
+        """Load a verified plan on the GPU of its target.
 
         Raises:
-            EngineLoadError: No GPU here is of an architecture that the plan was built for.
+            EngineLoadError: That GPU is not here, or the plan was built for another one.
+            BackendUnavailableError: CUDA cannot be used.
         """
-        archs = read_plan_header(plan).archs or RTX_ARCHS
-        for device, gpu in enumerate(self._probe.gpus):
-            if gpu.arch in archs:
-                return trt_api.open_plan(PRODUCT, plan, model, spec, device=device)
-        reason = trt_api.cannot_run(self._probe, Target(archs[0]))
-        raise EngineLoadError(
-            f"plan {plan} is for {', '.join(archs)}; {reason}.",
-            fix="run it on a machine with such a GPU; here it can only be built.",
-        )
+        gpu, archs = self._probe.first(target.arch), read_plan_header(plan).archs or RTX_ARCHS
+        if gpu is None or gpu.arch not in archs:
+            reason = self.cannot_run(target) or f"the GPU to run it on is {gpu}"
+            raise EngineLoadError(
+                f"plan {plan} is for {', '.join(archs)}; {reason}.",
+                fix="run it on a machine with such a GPU; here it can only be built.",
+            )
+        return trt_api.open_plan(PRODUCT, plan, model, spec, device=gpu.index)
 
 
 def compute_capability_member(trt: Any, arch: str, *, version: str) -> str:

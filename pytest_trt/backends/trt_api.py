@@ -162,17 +162,12 @@ def open_plan(
     return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=portable)
 
 
-def first_gpu(probe: DeviceProbe, arch: str) -> int | None:
-    """Return CUDA's number of the first GPU of an architecture."""
-    return next((index for index, gpu in enumerate(probe.gpus) if gpu.arch == arch), None)
-
-
 def cannot_run(probe: DeviceProbe, target: Target) -> str | None:
     """Return why no GPU here runs engines for a target, or None."""
     if not probe.gpus:
         return f"no NVIDIA GPU here: {probe.reason}"
-    if first_gpu(probe, target.arch) is None:
-        here = ", ".join(f"{gpu.name} ({gpu.arch})" for gpu in probe.gpus)
+    if probe.first(target.arch) is None:
+        here = ", ".join(map(str, probe.gpus))
         return f"engines for {target.arch} do not run on the GPU here, {here}"
     return None
 

@@ -111,8 +111,8 @@ class Backend(Protocol):
         """Why engines for this target do not run on this machine, or None when they do."""
         ...
 
-    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec) -> Session:
-        """Load a verified plan.
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
+        """Load a verified plan on the device that it was built for.
 
         Raises:
             EngineLoadError: The plan cannot be loaded here.

@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not anything_given(config):
         return
     settings = settings_of(config)
-    if settings.arch or settings.backend != "auto":
+    if settings.arch or settings.device or settings.backend != "auto":
         try:
             _ = run_of(config).selections
         except PytestTrtError as error:

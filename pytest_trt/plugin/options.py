@@ -65,6 +65,12 @@ def _backend(text: str) -> str:
     return text
 
 
+def _device(text: str) -> str:
+    if text and not (text.isdecimal() or text.upper().startswith(("GPU-", "MIG-"))):
+        raise ValueError("CUDA's number of a GPU such as 0, or its UUID or the beginning of it")
+    return text
+
+
 def _cache_dir(text: str) -> Path | None:
     return Path(text).expanduser().absolute() if text else None
 
@@ -122,6 +128,14 @@ OPTIONS = (
     ),
     Option(
         "backend", f"what builds and runs engines: {', '.join(BACKENDS)}", "auto", _backend, "NAME"
+    ),
+    Option(
+        "device",
+        "the GPU that tests run on: CUDA's number, or its UUID or the beginning of it. Without "
+        "it: the first one of the architecture",
+        "",
+        _device,
+        "GPU",
     ),
     Option(
         "cache_dir",

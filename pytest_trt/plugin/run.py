@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.accuracy import ReferenceStore, reference_key
+from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device import DeviceProbe, probe_devices
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
@@ -61,8 +62,15 @@ class TrtRun:
 
     @cached_property
     def probe(self) -> DeviceProbe:
-        """The GPUs of this machine."""
-        return probe_devices()
+        """The GPUs that engines may run on.
+
+        Raises:
+            ConfigurationError: --trt-device names none of them.
+        """
+        if self.settings.backend == "onnxruntime" or self.settings.arch == (CPU,):
+            return DeviceProbe((), "not looked for, as only the CPU is tested")
+        found = probe_devices()
+        return found.only(self.settings.device) if self.settings.device else found
 
     @cached_property
     def selections(self) -> tuple[Selection, ...]:
@@ -152,7 +160,9 @@ class TrtRun:
             while len(self._sessions) >= _LOADED_ENGINES:
                 self._sessions.popitem(last=False)[1].close()
             started_s = time.perf_counter()
-            self._sessions[key] = backend.open(engine.plan, engine.model, engine.spec)
+            self._sessions[key] = backend.open(
+                engine.plan, engine.model, engine.spec, engine.target
+            )
             engine.timings.loaded(time.perf_counter() - started_s)
         self._sessions.move_to_end(key)
         return self._sessions[key]

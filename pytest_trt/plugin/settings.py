@@ -26,6 +26,7 @@ class Settings:
     Attributes:
         arch: Architectures that must be tested; empty for the one at hand.
         backend: One of `options.BACKENDS`.
+        device: The GPU that tests run on, by number or UUID; empty for the first that fits.
         cache_dir: The engine cache's folder; None for the user's cache folder.
         cache_size: Cap on the cache in bytes.
         threads: Threads of one inference on the embedded backend; 0 leaves them to it.
@@ -36,6 +37,7 @@ class Settings:
 
     arch: tuple[str, ...]
     backend: str
+    device: str
     cache_dir: Path | None
     cache_size: int
     threads: int

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_trt.backends.device import DeviceProbe, Gpu
@@ -10,11 +12,12 @@ NO_GPU = DeviceProbe((), "no NVIDIA driver")
 
 
 def gpu(arch: str, name: str) -> DeviceProbe:
-    return DeviceProbe((Gpu(name, arch, "GPU-1", 72, 2**34, "580.1", mig=False),), "")
+    return DeviceProbe((Gpu(name, arch, f"GPU-{arch}", 72, 2**34, "580.1", mig=False),), "")
 
 
 A10, H200 = gpu("sm86", "NVIDIA A10"), gpu("sm90", "NVIDIA H200")
 BOTH = ("tensorrt", "tensorrt_rtx")
+TWO = DeviceProbe((A10.gpus[0], replace(H200.gpus[0], index=1)), "")
 
 
 def choose(probe=NO_GPU, installed=(), archs=(), backend="auto"):
@@ -92,6 +95,70 @@ def test_backend_follows_from_what_is_asked_and_at_hand(given, chosen) -> None:
 def test_what_cannot_be_tested_is_an_error_with_a_way_out(given, said) -> None:
     with pytest.raises(ConfigurationError, match=said):
         choose(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen", "why"),
+    [
+        ({"probe": TWO}, "sm86", "NVIDIA A10 is at hand as GPU 0"),
+        ({"probe": TWO, "archs": ("sm90",)}, "sm90", "NVIDIA H200 is at hand as GPU 1"),
+        (
+            {"probe": TWO.only("1")},
+            "sm90",
+            "NVIDIA H200 is at hand as GPU 1, asked for with --trt-device",
+        ),
+        (
+            {"probe": TWO.only("GPU-sm9"), "archs": ("sm90",)},
+            "sm90",
+            "NVIDIA H200 is at hand as GPU 1, asked for with --trt-device",
+        ),
+        ({"probe": H200}, "sm90", "NVIDIA H200 is at hand"),
+        (
+            {"probe": H200.only("0")},
+            "sm90",
+            "NVIDIA H200 is at hand, asked for with --trt-device",
+        ),
+    ],
+)
+def test_one_of_several_gpus_is_tested_and_the_reason_numbers_it(given, chosen, why) -> None:
+    (selection,) = select(
+        archs=given.get("archs", ()),
+        backend="auto",
+        probe=given["probe"],
+        installed=lambda name: name == "tensorrt",
+    )
+    assert (selection.arch, selection.backend, selection.why) == (chosen, "tensorrt", why)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param(
+            {"probe": TWO.only("1"), "archs": ("sm86",)},
+            r"--trt-arch sm86, but --trt-device 1 is NVIDIA H200 \(sm90\)"
+            r"[\s\S]*--trt-device 0 is NVIDIA A10 \(sm86\)[\s\S]*--trt-arch sm90",
+            id="another GPU has it",
+        ),
+        pytest.param(
+            {"probe": H200.only("0"), "archs": ("sm86",)},
+            r"--trt-device 0 is NVIDIA H200 \(sm90\)[\s\S]*machine with an sm86 GPU",
+            id="no GPU has it",
+        ),
+        pytest.param(
+            {"probe": H200.only("0"), "archs": ("sm86",), "backend": "tensorrt_rtx"},
+            "--trt-device 0 is NVIDIA H200",
+            id="cross-building",
+        ),
+        pytest.param(
+            {"probe": H200.only("0"), "installed": ()},
+            "NVIDIA H200 .* is to be tested, but TensorRT is not installed",
+            id="not on the CPU instead",
+        ),
+    ],
+)
+def test_chosen_gpu_that_cannot_be_tested_is_an_error(given, said) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        choose(**{"installed": BOTH, **given})
 
 
 def test_backend_that_is_not_installed_is_named_with_its_package() -> None:

@@ -364,7 +364,7 @@ def test_without_a_gpu_a_plan_is_not_opened(
     spec = EngineSpec(profiles=(IMAGES,))
     build(models["conv"], tmp_path, spec)
     with pytest.raises(EngineLoadError, match="is for sm86; no NVIDIA GPU here: no NVIDIA driver"):
-        BACKEND.open(tmp_path / "engine.plan", models["conv"], spec)
+        BACKEND.open(tmp_path / "engine.plan", models["conv"], spec, Target("sm86"))
 
 
 def test_what_runs_where() -> None:

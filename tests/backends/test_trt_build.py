@@ -54,8 +54,8 @@ def test_tensorrt_without_a_gpu_neither_builds_nor_opens(model, tmp_path: Path) 
     request = BuildRequest(model, EngineSpec(), Target("sm86"), tmp_path)
     with pytest.raises(BackendUnavailableError, match="no NVIDIA GPU here: no NVIDIA driver"):
         backend.build(request)
-    with pytest.raises(EngineLoadError, match="needs a GPU: no NVIDIA driver"):
-        backend.open(tmp_path / "engine.plan", model, EngineSpec())
+    with pytest.raises(EngineLoadError, match="is for sm86; no NVIDIA GPU here: no NVIDIA driver"):
+        backend.open(tmp_path / "engine.plan", model, EngineSpec(), Target("sm86"))
 
 
 def test_a_target_of_tensorrt_names_the_gpu() -> None:

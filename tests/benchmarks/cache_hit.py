@@ -39,7 +39,7 @@ from pytest_trt.engine import EngineSpec
 from pytest_trt.model import seeded_inputs, shapes_at, load_model
 import pytest_trt.backends.onnxruntime
 model_path, cache, feeds_path = map(Path, sys.argv[1:4])
-settings = Settings(("cpu",), "auto", cache, 20 * 10**9, 0, 0.0, False, {})
+settings = Settings(("cpu",), "auto", "", cache, 20 * 10**9, 0, 0.0, False, {})
 """
 
 _PREPARE = (

@@ -61,7 +61,7 @@ def built(name: str, precision: str, folder: Path, *, seed: int = 0) -> Built:
         backend=backend,
         cache=EngineCache(folder / "cache", max_bytes=20 * 10**9),
     )
-    session = backend.open(engine.plan, model, engine.spec)
+    session = backend.open(engine.plan, model, engine.spec, engine.target)
     assert isinstance(session, TrtSession)
     public = EngineSession(engine, lambda _: session, None)
     return Built(engine, session, public, spec.name, image)

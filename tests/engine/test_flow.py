@@ -58,7 +58,7 @@ class ScriptedBackend:
     def cannot_run(self, target: Target) -> str | None:
         return None
 
-    def open(self, plan, model, spec):
+    def open(self, plan, model, spec, target):
         raise NotImplementedError
 
 
@@ -225,6 +225,6 @@ def test_engine_of_the_embedded_backend_runs_out_of_the_cache(model, cache, prec
     for cached in (False, True):
         engine = build(model, cache, backend, spec, calibration=lambda: [inputs])
         assert engine.cached is cached
-        outputs = backend.open(engine.plan, model, spec).run(inputs)
+        outputs = backend.open(engine.plan, model, spec, engine.target).run(inputs)
         reference = backend.reference(model).run(inputs)
         np.testing.assert_allclose(outputs["logits"], reference["logits"], atol=0.2)

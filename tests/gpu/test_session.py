@@ -74,7 +74,7 @@ def opened(gpu: Gpu, tmp_path: Path):
             backend=backend,
             cache=EngineCache(tmp_path / "cache", max_bytes=10**9),
         )
-        session = backend.open(engine.plan, model, engine.spec)
+        session = backend.open(engine.plan, model, engine.spec, engine.target)
         assert isinstance(session, TrtSession)
         sessions.append(session)
         return Opened(model, session, OnnxRuntimeBackend(threads=0).reference(model).run)

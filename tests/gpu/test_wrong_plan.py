@@ -176,7 +176,7 @@ def test_foreign_plan_is_refused_by_its_header(gpu, build, tmp_path: Path, damag
     header = read_plan_header(plan)
     backend = make_backend("tensorrt", probe=probe_devices(), threads=0)
     with pytest.raises(EngineLoadError) as caught:
-        backend.open(plan, engine.model, engine.spec)
+        backend.open(plan, engine.model, engine.spec, engine.target)
     assert f"was built by {header.product} {header.version}" in caught.value.message
     assert str(engine.toolchain) in caught.value.message
 

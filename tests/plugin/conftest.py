@@ -48,12 +48,22 @@ class Project:
             test_it="import numpy as np\nimport pytest\n" + dedent(source), **files
         )
 
-    def run(self, *args: str, subprocess: bool = False) -> pytest.RunResult:
-        """Run pytest on the folder, in this process unless told otherwise."""
+    def run(
+        self, *args: str, subprocess: bool = False, arch: str | None = "cpu"
+    ) -> pytest.RunResult:
+        """Run pytest on the folder, in this process unless told otherwise.
+
+        Args:
+            *args: Further arguments; the last of several that contradict each other wins.
+            subprocess: Whether to run it in a process of its own.
+            arch: What to test for, so that a machine with a GPU runs the same test; None to leave
+                it to the plugin.
+        """
+        chosen = [] if arch is None else [f"--trt-arch={arch}"]
         run = (
             self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
         )
-        return run(f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", *args)
+        return run(f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", *chosen, *args)
 
     def check(
         self,

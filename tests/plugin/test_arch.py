@@ -21,7 +21,7 @@ without_rtx = pytest.mark.skipif(HAS_RTX, reason="tensorrt_rtx is installed")
 @no_gpu
 def test_without_options_the_cpu_is_tested_and_the_header_says_why(project) -> None:
     project.test_file(TEST)
-    result = project.run()
+    result = project.run(arch=None)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["trt: ONNX Runtime * for cpu (*) - no NVIDIA GPU: *"])
 

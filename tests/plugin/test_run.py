@@ -21,7 +21,7 @@ from pytest_trt.plugin.settings import Settings
 
 def read(path: Path, cache: Path, clock: Callable[[], int] = much_later) -> OnnxModel:
     """Read a model in a run of its own, by default a while after it was written."""
-    settings = Settings(("cpu",), "auto", cache, 10**9, 0, 0.0, False, {})
+    settings = Settings(("cpu",), "auto", "", cache, 10**9, 0, 0.0, False, {})
     return TrtRun(settings, clock).model(path, lambda text: None)
 
 

@@ -47,7 +47,10 @@ class ModelProject:
         self._cache = cache
 
     def run(self, source: str, *args: str, **values: object) -> pytest.RunResult:
-        """Write a test file and run it; `values` become constants at its top."""
+        """Write a test file and run it on the CPU unless `args` name another architecture.
+
+        `values` become constants at the file's top.
+        """
         lines = [
             f"{name} = {str(v)!r}" if isinstance(v, Path) else f"{name} = {v!r}"
             for name, v in values.items()
@@ -56,6 +59,7 @@ class ModelProject:
         self._pytester.makepyfile(test_it="\n".join(head) + "\n" + source)
         return self._pytester.runpytest_inprocess(
             f"--trt-cache-dir={self._cache}",
+            "--trt-arch=cpu",
             "--trt-threads=2",
             "-Werror",
             "-pno:cacheprovider",

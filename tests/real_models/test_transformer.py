@@ -184,4 +184,4 @@ def test_builds_for_sm86(project, minilm, tolerances) -> None:
     options = ["--trt-arch=sm86", "--trt-backend=tensorrt_rtx", "-rs"]
     result = project.run(MINILM + ENGINE, *options, LEAST=20_000_000, **minilm, **tolerances)
     result.assert_outcomes(passed=1, skipped=5)
-    result.stdout.fnmatch_lines(["SKIPPED *built for sm86, not run: no NVIDIA GPU here: *"])
+    result.stdout.fnmatch_lines(["SKIPPED *built for sm86, not run: *"])

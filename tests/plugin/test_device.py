@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.backends.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.engine.spec import Target
+
+A10 = Gpu("NVIDIA A10", "sm86", "GPU-aaa1", 72, 24 << 30, "580.1", mig=False)
+H200 = Gpu("NVIDIA H200", "sm90", "GPU-bbb2", 132, 140 << 30, "580.1", mig=False, index=1)
+
+TEST = (
+    '@pytest.mark.trt_model("models/linear.onnx")\n'
+    "def test_it(trt_session, trt_arch, images):\n"
+    '    trt_session.run({"image": images})\n'
+    "    print('ran for', trt_arch)\n"
+)
+
+
+class Backend(OnnxRuntimeBackend):
+    """Stands for TensorRT on the GPUs that it is given."""
+
+    name = "tensorrt"
+
+    def __init__(self, probe: DeviceProbe) -> None:
+        super().__init__(threads=1)
+        self.probe = probe
+
+    def target(self, arch: str) -> Target:
+        gpu = self.probe.first(arch)
+        return Target(arch, {"gpu": gpu.name} if gpu else {})
+
+    def cannot_run(self, target: Target) -> None:
+        return None
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with an A10 and an H200, as inner runs see it."""
+    probe = DeviceProbe((A10, H200), "")
+    monkeypatch.setattr("pytest_trt.plugin.run.probe_devices", lambda: probe)
+    monkeypatch.setattr("pytest_trt.plugin.run.is_installed", lambda name: name == "tensorrt")
+    monkeypatch.setattr(
+        "pytest_trt.plugin.run.make_backend",
+        lambda name, probe, **_: (
+            Backend(probe) if name == "tensorrt" else OnnxRuntimeBackend(threads=1)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "header"),
+    [
+        (None, "for sm86 (NVIDIA A10) - NVIDIA A10 is at hand as GPU 0"),
+        ("0", "for sm86 (NVIDIA A10) - NVIDIA A10 is at hand as GPU 0, asked for with *"),
+        ("1", "for sm90 (NVIDIA H200) - NVIDIA H200 is at hand as GPU 1, asked for with *"),
+        ("GPU-b", "for sm90 (NVIDIA H200) - NVIDIA H200 is at hand as GPU 1, asked for with *"),
+    ],
+)
+def test_the_chosen_gpu_is_tested_and_the_header_names_it(
+    project, two_gpus, device: str | None, header: str
+) -> None:
+    project.test_file(TEST)
+    result = project.run(*([f"--trt-device={device}"] if device else []), arch=None)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"trt: * {header}"])
+
+
+def test_ini_names_the_gpu_and_the_flag_wins(project, two_gpus) -> None:
+    project.test_file(TEST)
+    project.pytester.makeini("[pytest]\ntrt_device = 1\n")
+    project.run("-s", arch=None).stdout.fnmatch_lines(["*ran for sm90*"])
+    project.run("-s", "--trt-device=0", arch=None).stdout.fnmatch_lines(["*ran for sm86*"])
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["--trt-device=2"],
+            "*--trt-device 2: there is no such GPU. Here are: 0 NVIDIA A10 (sm86) GPU-aaa1, "
+            "1 NVIDIA H200 (sm90) GPU-bbb2.",
+        ),
+        (
+            ["--trt-device=1", "--trt-arch=sm86"],
+            "*--trt-arch sm86, but --trt-device 1 is NVIDIA H200 (sm90).",
+        ),
+        (["--trt-device=first"], "*--trt-device: expected CUDA's number of a GPU*got 'first'*"),
+    ],
+)
+def test_gpu_that_cannot_be_tested_is_a_usage_error(project, two_gpus, args, said: str) -> None:
+    project.test_file(TEST)
+    result = project.run(*args, arch=None)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+
+
+@pytest.mark.parametrize("args", [("--trt-arch=cpu",), ("--trt-backend=onnxruntime",)])
+def test_what_is_tested_on_the_cpu_needs_no_gpu(project, two_gpus, args) -> None:
+    project.test_file(TEST)
+    project.run("--trt-device=7", *args, arch=None).assert_outcomes(passed=1)
