@@ -125,12 +125,16 @@ def trt_engine(trt_build: Callable[..., EngineSession]) -> Engine:
 
 
 @pytest.fixture
-def trt_session(_trt_subject: Subject, trt_build: Callable[..., EngineSession]) -> EngineSession:
+def trt_session(
+    _trt_subject: Subject, trt_arch: str, trt_build: Callable[..., EngineSession]
+) -> EngineSession:
     """The loaded engine: `trt_session.run(inputs)` returns its outputs by name.
 
     Under a trt_consistency marker every run is compared with the FP32 reference. Where the engine
     can be built but not run, the test is skipped with that reason.
     """
+    # Before a build that nothing would run.
+    _trt_subject.stop_if_lost(trt_arch)
     session = trt_build()
     _trt_subject.skip_unless_runnable(session.engine)
     return session

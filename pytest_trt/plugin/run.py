@@ -35,6 +35,7 @@ from pytest_trt.model import (
     load_model,
     read_interface,
 )
+from pytest_trt.plugin.lost_device import LostDevice
 from pytest_trt.plugin.settings import Settings
 
 #: Loaded engines that are kept for the next test: enough for one model in every precision, few
@@ -48,6 +49,10 @@ class TrtRun:
     Args:
         settings: What the options say.
         clock: Nanoseconds since 1970, by which model files are told to have been left alone.
+
+    Attributes:
+        settings: What the options say.
+        lost_device: Whether a test has lost the GPU.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
@@ -59,6 +64,7 @@ class TrtRun:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._references: dict[str, Session] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
+        self.lost_device = LostDevice()
 
     @cached_property
     def probe(self) -> DeviceProbe:
@@ -186,8 +192,10 @@ class TrtRun:
 
     def close(self) -> None:
         """Release every loaded engine."""
-        for session in (*self._sessions.values(), *self._references.values()):
-            session.close()
+        for session in self._sessions.values():
+            self.lost_device.release(session)
+        for reference in self._references.values():
+            reference.close()
         self._sessions.clear()
         self._references.clear()
 

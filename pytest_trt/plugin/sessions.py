@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ class EngineSession:
 
     Args:
         engine: The engine.
-        load: Gives the loaded engine; called for every run, so it may have been unloaded between.
+        loaded: Lends the loaded engine for a run; it may be unloaded between two of them.
         observer: Told about every run, or None.
 
     Attributes:
@@ -42,10 +43,13 @@ class EngineSession:
     """
 
     def __init__(
-        self, engine: Engine, load: Callable[[Engine], Session], observer: Observer | None
+        self,
+        engine: Engine,
+        loaded: Callable[[Engine], AbstractContextManager[Session]],
+        observer: Observer | None,
     ) -> None:
         self.engine = engine
-        self._load = load
+        self._loaded = loaded
         self._observer = observer
 
     def __repr__(self) -> str:
@@ -65,6 +69,7 @@ class EngineSession:
                 values, where it holds a shape) that the model or all of its profiles exclude. The
                 same on every backend.
             EngineRunError: The engine failed.
+            DeviceLostError: It failed so that this process can use the GPU no more.
         """
         __tracebackhide__ = True
         model, spec = self.engine.model, self.engine.spec
@@ -72,9 +77,10 @@ class EngineSession:
             check_inputs(model.inputs, inputs)
             if spec.profiles:
                 select_profile(spec.profiles, model.inputs, inputs)
-            session, started_s = self._load(self.engine), time.perf_counter()
-            outputs = session.run(inputs)
-            self.engine.timings.ran(time.perf_counter() - started_s)
+            with self._loaded(self.engine) as session:
+                started_s = time.perf_counter()
+                outputs = session.run(inputs)
+                self.engine.timings.ran(time.perf_counter() - started_s)
             if self._observer is not None:
                 self._observer(self.engine, inputs, outputs, _calling_line())
         except PytestTrtError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pytest_trt.backends.arch import CPU
 from pytest_trt.engine import Engine, EngineSpec, Session
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.model import (
@@ -113,7 +115,7 @@ class Subject:
         state.engines.append(engine)
         self._remark_on(engine)
         state.check = state.check or self._consistency_check()
-        return EngineSession(engine, self._load, state.check.observe if state.check else None)
+        return EngineSession(engine, self.loaded, state.check.observe if state.check else None)
 
     def _remark_on(self, engine: Engine) -> None:
         """Say what passes here and will not elsewhere."""
@@ -127,6 +129,7 @@ class Subject:
     def skip_unless_runnable(self, engine: Engine) -> None:
         """Skip a test whose engine this machine can build but not run."""
         __tracebackhide__ = True
+        self.stop_if_lost(engine.target.arch)
         if self.run.settings.build_only:
             reason = "--trt-build-only: built, not run"
         else:
@@ -137,6 +140,14 @@ class Subject:
         state_of(self.request.node).skipped = reason
         pytest.skip(reason)
 
+    @contextmanager
+    def loaded(self, engine: Engine) -> Iterator[Session]:
+        """Lend a loaded engine; a GPU that is lost meanwhile is remembered with this test."""
+        __tracebackhide__ = True
+        self.skip_unless_runnable(engine)
+        with self.run.lost_device.watching(self.request.node.nodeid):
+            yield self.run.session(engine)
+
     def _calibration(self) -> Sequence[Tensors]:
         samples = self.request.getfixturevalue("trt_calibration")
         if isinstance(samples, Iterator):
@@ -144,9 +155,24 @@ class Subject:
         check_calibration(self.model.inputs, samples)
         return cast("Sequence[Tensors]", samples)
 
-    def _load(self, engine: Engine) -> Session:
-        self.skip_unless_runnable(engine)
-        return self.run.session(engine)
+    def stop_if_lost(self, arch: str) -> None:
+        """Skip a test that a lost GPU keeps from running, or fail it where no other test has.
+
+        The test that lost it, run once more, has nothing new to say either.
+        """
+        __tracebackhide__ = True
+        loss = self.run.lost_device.loss
+        if loss is None or arch == CPU:
+            return
+        state = state_of(self.request.node)
+        if loss.told and loss.test != self.request.node.nodeid:
+            state.skipped = str(loss)
+            pytest.skip(str(loss))
+        pytest.fail(
+            f"{loss}\nFix: mend that test, or run it in a process of its own: after it, no test of "
+            "the same process can use the GPU.",
+            pytrace=False,
+        )
 
     def _consistency_check(self) -> ConsistencyCheck | None:
         marker = read_consistency_marker(self.request.node)

@@ -44,11 +44,14 @@ def told_beside(item: pytest.Item) -> None:
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     """Put the test's record on the report of the phase that ended it."""
+    run = run_of(item.config)
+    loss = run.lost_device.loss
+    if loss is not None and report.failed:
+        loss.told = True
     ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
     state = item.stash[TEST_KEY]
     if not ends_here or not (state.engines or state.check or state.skipped):
         return
-    run = run_of(item.config)
     record = TestRecord(
         engines=tuple(_engine_record(engine, run) for engine in _distinct(state)),
         checks=tuple(_checks(state)),
