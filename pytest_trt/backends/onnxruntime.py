@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.backends.conversion.named import require_operators
+from pytest_trt.backends.ort_values import has_bfloat16, run_values
 from pytest_trt.backends.runtime_words import SEVERITY_FATAL, build_fix, first_line, run_fix
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
@@ -29,6 +30,7 @@ from pytest_trt.errors import (
     EngineLoadError,
     EngineRunError,
     ModelError,
+    PytestTrtError,
 )
 from pytest_trt.model import OnnxModel, Tensors, read_node_names
 
@@ -208,15 +210,22 @@ class OnnxRuntimeSession:
         self._subject = subject
         self._input_names = [entry.name for entry in session.get_inputs()]
         self._output_names = [output.name for output in session.get_outputs()]
+        self._has_bfloat16 = has_bfloat16(session)
 
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output for these inputs.
 
         Raises:
             EngineRunError: ONNX Runtime failed while running.
+            ConfigurationError: bfloat16 needs a package, or a version, that is not installed.
         """
         try:
-            outputs = self._session.run(self._output_names, dict(inputs))
+            if self._has_bfloat16:
+                outputs = run_values(self._session, self._output_names, inputs)
+            else:
+                outputs = self._session.run(self._output_names, dict(inputs))
+        except PytestTrtError:
+            raise
         except Exception as error:
             # A sequence or a map has no shape.
             shapes = ", ".join(

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.model import Tensors
+from pytest_trt.model import Tensors, TensorSpec
+from pytest_trt.model.value_ranges import example_values, may_hold_shape
 
 #: ONNX Runtime's log level "fatal". What it logs as errors it raises as well, and its log goes
 #: past Python to stderr, in colour.
@@ -34,6 +35,9 @@ _INDICES = (
     "invalid indices",
     "index out of bounds",
 )
+
+#: An input with more values than this holds no shape that TensorRT takes (`Dims.MAX_DIMS`).
+_MOST_DIMENSIONS = 8
 
 _SHAPES = ("dimension", "shape", "rank for input", "broadcast")
 
@@ -102,6 +106,7 @@ def run_fix(text: str, inputs: Tensors, names: Iterable[str]) -> str:
         return (
             "check the shapes of the inputs against each other and against what the model was "
             "exported for: the operator named cannot combine what it gets from them."
+            f"{_by_profile(inputs)}"
         )
     return (
         "run the model on the same inputs as trt_reference: if that fails too, the model does not "
@@ -122,6 +127,19 @@ def _by_value(cause: str, inputs: Tensors) -> str:
         f"{cause}. Look at the values of {', '.join(held)}: for seeded inputs give the valid ones "
         'with trt_model(input_ranges={"<input>": (low, high)}), or feed real data.'
     )
+
+
+def _by_profile(inputs: Tensors) -> str:
+    """Return what to do if values are a shape: without a range of them, seeded ones are 0 and 1."""
+    specs = [
+        TensorSpec(name, array.dtype.name, array.shape)
+        for name, array in inputs.items()
+        if isinstance(array, np.ndarray) and array.size <= _MOST_DIMENSIONS
+    ]
+    ranges = [f'"{spec.name}": {example_values(spec)}' for spec in specs if may_hold_shape(spec)]
+    if not ranges:
+        return ""
+    return f" Where values are a shape, give their range: profiles={{..., {', '.join(ranges)}}}."
 
 
 def _extent(array: npt.NDArray[np.generic]) -> str:

@@ -73,7 +73,7 @@ def numpy_dtype(name: str) -> np.dtype[Any] | None:
         ConfigurationError: The type is bfloat16 and the package ml_dtypes, which has it, is absent.
     """
     if name == "bfloat16":
-        return _bfloat16()
+        return bfloat16_dtype()
     if name in _NUMPY_NAMES:
         return np.dtype(name)
     return None
@@ -86,7 +86,12 @@ _NUMPY_NAMES = frozenset(
 )
 
 
-def _bfloat16() -> np.dtype[Any]:
+def bfloat16_dtype() -> np.dtype[Any]:
+    """Return the dtype of bfloat16, which numpy itself lacks.
+
+    Raises:
+        ConfigurationError: The package ml_dtypes, which has it, is absent.
+    """
     try:
         import ml_dtypes
     except ImportError as error:

@@ -279,6 +279,11 @@ def test_max_mismatch_pct_does_not_excuse_nan():
         (np.array([1, 2], ml_dtypes.int4), np.array([1, 3], ml_dtypes.int4)),
         (np.array([1, 2], np.longdouble), np.array([1, 3], np.longdouble)),
         (np.array(1.0), np.array(2.0)),
+        (np.array(True), np.array(False)),
+        *(
+            (np.array([0, 1], dtype), np.array([0, 0], dtype))
+            for dtype in ("uint8", "int8", "int32", "float16", "float32")
+        ),
     ],
     ids=lambda array: f"{array.dtype}-{array.ndim}d",
 )

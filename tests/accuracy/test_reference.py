@@ -32,6 +32,8 @@ class Counted:
         np.array([True, False]),
         np.array([np.nan, np.inf, -0.0], np.float16),
         np.array([2**64 - 1], np.uint64),
+        *(np.array([0, 1], dtype) for dtype in ("uint8", "int8", "int32", "int64")),
+        np.array(True),
     ],
 )
 def test_stored_outputs_come_back_as_they_were(tmp_path: Path, array: np.ndarray) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import builders_networks as networks
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -233,3 +235,88 @@ def test_unknown_operator_is_refused_with_what_to_do(
 def test_engines_run_on_the_cpu_alone(backend: OnnxRuntimeBackend) -> None:
     assert backend.cannot_run(CPU) is None
     assert backend.cannot_run(Target("sm86")) == "ONNX Runtime runs on the CPU, not on sm86"
+
+
+def bfloat16_net(folder: Path) -> OnnxModel:
+    """Return rows [n, 2] (bfloat16) and ids [n] (int64) as they are, and the sum of each row."""
+    rows, ids, sums = (
+        networks.value(name, shape, dtype)
+        for name, shape, dtype in (
+            ("rows", ["n", 2], TensorProto.BFLOAT16),
+            ("ids", ["n"], TensorProto.INT64),
+            ("sums", ["n", 1], TensorProto.FLOAT),
+        )
+    )
+    same = [
+        networks.value(f"{name}_again", shape, dtype)
+        for name, shape, dtype in (
+            ("rows", ["n", 2], TensorProto.BFLOAT16),
+            ("ids", ["n"], TensorProto.INT64),
+        )
+    ]
+    nodes = [
+        helper.make_node("Cast", ["rows"], ["wide"], name="widen", to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["wide", "axis"], ["sums"], name="add"),
+        helper.make_node("Identity", ["rows"], ["rows_again"], name="rows"),
+        helper.make_node("Identity", ["ids"], ["ids_again"], name="ids"),
+    ]
+    axis = networks.constant("axis", [1], "int64")
+    proto = networks.model(nodes, [rows, ids], [*same, sums], [axis])
+    return networks.saved(proto, folder / "bfloat16.onnx")
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_bfloat16_goes_in_and_comes_out_beside_other_types(
+    builder: Builder, tmp_path: Path, count: int
+) -> None:
+    model = bfloat16_net(tmp_path)
+    wide = np.arange(4 * count, dtype=np.float32).reshape(count, 4) / 8
+    rows = wide.astype(ml_dtypes.bfloat16)[:, ::2]  # not contiguous
+    ids = np.arange(count)
+    outputs = builder.open(model, "fp32").run({"rows": rows, "ids": ids})
+    assert list(outputs) == ["rows_again", "ids_again", "sums"]
+    assert outputs["rows_again"].dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(outputs["rows_again"], rows)
+    np.testing.assert_array_equal(outputs["ids_again"], ids)
+    np.testing.assert_array_equal(outputs["sums"][:, 0], rows.astype(np.float32).sum(axis=1))
+
+
+def test_outputs_in_bfloat16_are_the_callers_own(builder: Builder, tmp_path: Path) -> None:
+    session = builder.open(bfloat16_net(tmp_path), "fp32")
+    ones, zeros = (make((3, 2), ml_dtypes.bfloat16) for make in (np.ones, np.zeros))
+    first = session.run({"rows": ones, "ids": np.arange(3)})["rows_again"]
+    for _ in range(50):
+        session.run({"rows": zeros, "ids": np.arange(3)})
+    np.testing.assert_array_equal(first, ones)
+
+
+def test_bfloat16_without_its_package_says_what_to_install(
+    builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proto = networks.model(
+        [helper.make_node("Cast", ["x"], ["y"], name="narrow", to=TensorProto.BFLOAT16)],
+        [networks.value("x", [2])],
+        [networks.value("y", [2], TensorProto.BFLOAT16)],
+    )
+    session = builder.open(networks.saved(proto, tmp_path / "narrow.onnx"), "fp32")
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ConfigurationError, match="need the package ml_dtypes"):
+        session.run({"x": np.zeros(2, np.float32)})
+
+
+def test_bfloat16_with_an_old_runtime_says_to_upgrade(
+    builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = builder.open(bfloat16_net(tmp_path), "fp32")
+    monkeypatch.delattr("onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type")
+    rows = np.zeros((2, 2), ml_dtypes.bfloat16)
+    with pytest.raises(ConfigurationError, match="cannot be fed bfloat16") as caught:
+        session.run({"rows": rows, "ids": np.arange(2)})
+    assert caught.value.fix == "pip install --upgrade onnxruntime"
+
+
+def test_what_the_runtime_refuses_in_bfloat16_is_told(builder: Builder, tmp_path: Path) -> None:
+    session = builder.open(bfloat16_net(tmp_path), "fp32")
+    rows = np.zeros((2, 3), ml_dtypes.bfloat16)
+    with pytest.raises(EngineRunError, match=r"rows \(2, 3\), ids \(2,\)"):
+        session.run({"rows": rows, "ids": np.arange(2)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import builders_networks as networks
+import builders_shapes as shapes
 import numpy as np
 import onnx
 import pytest
@@ -89,6 +90,15 @@ def test_shapes_that_do_not_fit_each_other_point_to_shapes(tmp_path: Path) -> No
     error = failure(product(), inputs, tmp_path)
     assert error.fix.startswith("check the shapes")
     assert "a (2, 3), b (4, 2)" in error.message
+    assert "profiles" not in error.fix
+
+
+@pytest.mark.parametrize("length", [2, 9])
+def test_values_that_may_be_a_shape_point_to_their_range(length: int, tmp_path: Path) -> None:
+    inputs = {"table": np.zeros((1, 8), np.float32), "size": np.full(length, 3)}
+    fix = failure(shapes.reshaper("rank"), inputs, tmp_path).fix
+    # No tensor has nine dimensions in TensorRT.
+    assert ('"size": {"values": ((8, 8), (16, 16), (32, 32))}' in fix) == (length == 2)
 
 
 def test_a_branch_that_does_not_fit_points_to_the_values_that_chose_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+import builders_types as types
 import ml_dtypes
 import numpy as np
 import pytest
@@ -44,6 +45,22 @@ def test_memory_layout_does_not_matter():
 )
 def test_dtypes_that_numpy_names_otherwise_pass(dtype, array):
     check_inputs([TensorSpec("x", dtype, None)], {"x": array})
+
+
+@pytest.mark.parametrize("dtype", types.TYPES)
+@pytest.mark.parametrize("shape", [(), (2,), (0, 3)], ids=["scalar", "vector", "empty"])
+def test_every_type_passes_as_itself_and_as_no_other(dtype, shape):
+    spec = [TensorSpec("x", dtype, shape)]
+    for other in types.TYPES:
+        array = np.zeros(shape, types.numpy_type(other))
+        if other == dtype:
+            check_inputs(spec, {"x": array})
+        else:
+            assert "astype" in _refused(f"{other}; the model takes {dtype}", spec, x=array)
+
+
+def test_empty_where_the_model_fixes_a_size_is_refused():
+    _refused("dimension 1 is 0, and the model fixes it at 3", image=_IMAGE[:, :0], ids=_IDS)
 
 
 def test_scalars_pass_as_arrays_only():

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import builders_types as types
 import ml_dtypes
 import numpy as np
 import pytest
@@ -100,9 +101,13 @@ def test_fixed_shapes_need_not_be_given():
     assert seeded_inputs(_model(_spec(shape=(2, 3))), {})["x"].shape == (2, 3)
 
 
-def test_scalars_and_empty_tensors_are_made():
-    assert _one(shape=()).shape == ()
-    assert _one(shape=(0, 4)).shape == (0, 4)
+@pytest.mark.parametrize("dtype", types.TYPES)
+@pytest.mark.parametrize("shape", [(), (0, 4), (2, 0)])
+def test_scalars_and_empty_tensors_are_made(dtype, shape):
+    made = _one(dtype, shape=shape)
+
+    assert isinstance(made, np.ndarray)
+    assert (made.dtype.name, made.shape) == (dtype, shape)
 
 
 @pytest.mark.parametrize("dtype", _FLOATS)
@@ -270,6 +275,12 @@ def test_text_has_a_digest_whatever_array_holds_it():
 
     assert inputs_digest({"x": np.array(["a", "bc"], object)}) == one
     assert inputs_digest({"x": np.array(["ab", "c"])}) != one
+
+
+def test_every_type_has_a_digest_of_its_own():
+    arrays = [np.zeros(2, types.numpy_type(dtype)) for dtype in types.TYPES]
+
+    assert len({inputs_digest({"x": array}) for array in arrays}) == len(arrays)
 
 
 def test_scalars_empty_arrays_and_bfloat16_have_a_digest():
