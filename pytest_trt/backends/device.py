@@ -42,13 +42,12 @@ def probe_devices(environ: Mapping[str, str] | None = None) -> DeviceProbe:
     gpus: Sequence[Gpu] | str | None = _known(listed, mask, environment)
     if gpus is None:
         gpus = _from_driver(cuda)
+    if not gpus and mask is not None:
+        gpus = f"CUDA_VISIBLE_DEVICES={mask!r} hides every GPU"
+    elif not gpus:
+        gpus = "the NVIDIA driver is there, but it lists no GPU"
     if isinstance(gpus, str):
         return DeviceProbe((), "; ".join(filter(None, [gpus, nvml_reason])))
-    if not gpus and mask is not None:
-        return DeviceProbe((), f"CUDA_VISIBLE_DEVICES={mask!r} hides every GPU")
-    if not gpus:
-        reason = "the NVIDIA driver is there, but it lists no GPU"
-        return DeviceProbe((), "; ".join(filter(None, [reason, nvml_reason])))
     # The driver library knows CUDA's version only.
     version = listed[0].driver_version if listed else ""
     return DeviceProbe(

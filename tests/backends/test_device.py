@@ -178,7 +178,7 @@ def test_driver_that_does_not_work_is_a_reason_with_what_to_do(
 
 
 def test_gpus_hidden_from_the_driver_are_said_to_be_hidden(machine) -> None:
-    machine(driver=FakeDriver(100), refusal=pynvml.NVMLError_LibraryNotFound())
+    machine(mig_machine(), driver=FakeDriver(100))
     probe = probe_devices({"CUDA_VISIBLE_DEVICES": "-1"})
     assert probe.reason == "CUDA_VISIBLE_DEVICES='-1' hides every GPU"
 
