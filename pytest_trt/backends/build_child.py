@@ -1,6 +1,6 @@
 """The process that builds one plan: whatever the vendor's code does to it, pytest lives on.
 
-It reads a job from its standard input and answers with events on its standard output, see
+It reads jobs from its standard input and answers with events on its standard output, see
 `build_job`. `build_process` starts it.
 """
 
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -25,6 +27,10 @@ from pytest_trt.backends.trt_build import build_plan
 from pytest_trt.backends.trt_inspector import write_inspection
 from pytest_trt.backends.trt_logging import log_tail
 from pytest_trt.errors import PytestTrtError
+
+#: Seconds that a builder waits for another job: the next engine of a test suite is asked for after
+#: a few tests of the last one.
+WAIT_S = 15.0
 
 #: PR_SET_PDEATHSIG. Source: linux/prctl.h.
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -57,28 +63,39 @@ class Events:
 
 
 def main() -> None:
-    """Build the job that standard input holds; never returns.
+    """Build the jobs that standard input holds, a line each; never returns.
 
-    The process ends without unloading anything: libraries that crash while they are unloaded do
-    not make a good plan bad.
+    The process ends at the first job that fails, and when no other comes for a while. It ends
+    without unloading anything: libraries that crash while they are unloaded do not make a good
+    plan bad.
     """
     # What native libraries print must not get between the events.
     events = Events(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    events.send({"event": "started"})
-    job = BuildJob.from_json(sys.stdin.buffer.readline())
-    _end_with_the_parent()
+    jobs = _jobs()
     _die_first_for_memory()
+    with contextlib.suppress(queue.Empty):
+        # The first job is on its way, however long it takes.
+        line = jobs.get()
+        while True:
+            events.send({"event": "started"})
+            _do(line, events)
+            line = jobs.get(timeout=WAIT_S)
+    os._exit(0)
+
+
+def _do(line: bytes, events: Events) -> None:
     try:
-        built = _build(job, events)
-        events.send({"event": "done", "notes": built.notes})
+        built = _build(BuildJob.from_json(line), events)
     except (PytestTrtError, OSError) as error:
         events.send(error_to_json(error))
+        os._exit(0)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-    os._exit(0)
+    gc.collect()  # what the build held on the GPU goes before anybody else needs it
+    events.send({"event": "done", "notes": built.notes})
 
 
 def _build(job: BuildJob, events: Events) -> Built:
@@ -104,17 +121,20 @@ def _build(job: BuildJob, events: Events) -> Built:
     return built if note is None else replace(built, notes=(*built.notes, note))
 
 
-def _end_with_the_parent() -> None:
-    """End this process when the one that started it is gone, however it went."""
+def _jobs() -> queue.SimpleQueue[bytes]:
+    """Return the jobs as they come; this process ends when the one that sends them is gone."""
     with contextlib.suppress(OSError, AttributeError):  # Linux has it
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
-    def wait() -> None:
-        # The parent keeps the other end open for as long as it lives, and writes no more.
-        os.read(0, 1)
+    def read() -> None:
+        while line := sys.stdin.buffer.readline():
+            jobs.put(line)
+        # The parent keeps the other end open for as long as it lives.
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=read, daemon=True).start()
+    return jobs
 
 
 def _die_first_for_memory() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pytest_trt.backends.build_job import BuildJob, Built, error_from_json
+from pytest_trt.backends.kept_builder import end_process, kept_builder
 from pytest_trt.backends.trt_inspector import INSPECTOR_NAME
 from pytest_trt.backends.trt_logging import LogTail
 from pytest_trt.engine.protocols import Progress
@@ -32,11 +33,6 @@ _START = (
 #: Seconds between two looks at the clock, and so between two messages of elapsed time.
 _TICK_S = 0.5
 
-#: Seconds that a child is given to end when it is asked to, and then when it is killed: one that
-#: waits for a hung GPU cannot even be killed.
-_GRACE_S = 2.0
-_KILLED_S = 10.0
-
 #: Lines of the child's standard error that are kept: what libraries say when they die.
 _STDERR_LINES = 20
 
@@ -48,7 +44,8 @@ def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Bu
     """Build a plan in a process of its own, and wait for it.
 
     When it fails no plan is left, and no process in any case: the child and all that it started
-    are ended, also by Ctrl-C, and should this process be killed, the child ends itself.
+    are ended, also by Ctrl-C, and should this process be killed, the child ends itself. One that
+    has built a plan waits a while for the next job, see `kept_builder`.
 
     Args:
         job: What to build.
@@ -62,9 +59,24 @@ def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Bu
         EngineBuildError: The parser or the builder refused the model, crashed, or took too long.
         OSError: The plan cannot be written.
     """
-    process = _start(job)
     told = _Told(job, progress)
+    process = kept_builder.take(job)
+    if process is not None:
+        _follow(process, told, timeout_s)
+    if process is None or not told.started:
+        # None was kept, or the one that was ended before it saw the job.
+        process = _start(job)
+        _follow(process, told, timeout_s)
+    if isinstance(told.outcome, Built):
+        return told.outcome
+    raise told.outcome or _ended_early(told, process.returncode)
+
+
+def _follow(process: subprocess.Popen[bytes], told: _Told, timeout_s: float) -> None:
+    """Give a process its job and take in what it tells, to the end of the job or its own."""
+    job = told.job
     try:
+        _send(process, job)
         for line in _lines(process):
             if line is None:
                 told.tick()
@@ -74,16 +86,13 @@ def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Bu
                 break
             if 0 < timeout_s < told.elapsed_s:
                 raise _took_too_long(told, timeout_s)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_S)  # its last word is out, so it is about to end by itself
     finally:
-        _end(process)
-        if not isinstance(told.outcome, Built):
+        if isinstance(told.outcome, Built):
+            kept_builder.keep(job, process)
+        else:
+            end_process(process)
             for name in (job.plan.output.name, INSPECTOR_NAME):
                 job.plan.output.with_name(name).unlink(missing_ok=True)
-    if isinstance(told.outcome, Built):
-        return told.outcome
-    raise told.outcome or _ended_early(told, process.returncode)
 
 
 class _Line(NamedTuple):
@@ -177,11 +186,14 @@ def _start(job: BuildJob) -> subprocess.Popen[bytes]:
             fix=f"it is started with {sys.executable or 'sys.executable, which is empty'}: run "
             "pytest with a Python that can be started as a program.",
         ) from exc
+    return process
+
+
+def _send(process: subprocess.Popen[bytes], job: BuildJob) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it is gone already; its last words say why
         process.stdin.write(job.to_json().encode() + b"\n")
         process.stdin.flush()
-    return process
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[_Line | None]:
@@ -205,26 +217,6 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[_Line | None]:
             yield None
             if not ready and process.poll() is not None:
                 return  # something that it started holds the pipes open
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the child, if it has not ended, and whatever it started."""
-    try:
-        _signal_group(process, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_S)
-    finally:
-        _signal_group(process, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_KILLED_S)
-        for stream in (process.stdin, process.stdout, process.stderr):
-            with contextlib.suppress(OSError):
-                stream.close()  # type: ignore[union-attr]
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 def _took_too_long(told: _Told, timeout_s: float) -> EngineBuildError:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pytest_trt.accuracy import ReferenceStore, reference_key
 from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device import DeviceProbe, probe_devices
+from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
 from pytest_trt.engine import (
@@ -191,13 +192,14 @@ class TrtRun:
         return ReferenceStore(self.cache.references).get(key, compute)
 
     def close(self) -> None:
-        """Release every loaded engine."""
+        """Release every loaded engine, and the process that builds them."""
         for session in self._sessions.values():
             self.lost_device.release(session)
         for reference in self._references.values():
             reference.close()
         self._sessions.clear()
         self._references.clear()
+        kept_builder.end()
 
     def environment(self) -> list[str]:
         """Return lines that say what is tested, with what, and why."""

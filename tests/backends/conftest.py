@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from backends.lifeline import Lifeline
 
 from pytest_trt.backends.build_job import BuildJob, BuildPlan
+from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.backends.trt_product import Product
 
 FAKE = Product("fake_vendor", "TensorRT", "install it")
@@ -30,6 +32,17 @@ def cudaSetDevice(device):
     sys.stderr.write(f"device {device} is current\\n")
     return (cudaError_t.cudaSuccess if device < 2 else cudaError_t.cudaErrorInvalidDevice,)
 """
+
+
+@pytest.fixture(autouse=True)
+def _no_builder_stays() -> Iterator[None]:
+    yield
+    kept_builder.end()
+
+
+@pytest.fixture
+def lifeline(tmp_path: Path) -> Lifeline:
+    return Lifeline(tmp_path / "lifeline")
 
 
 @pytest.fixture

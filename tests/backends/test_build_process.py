@@ -12,9 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from backends.lifeline import Lifeline
 from builders import save_linear
 
-from pytest_trt.backends import build_process, trt_api
+from pytest_trt.backends import build_process, kept_builder, trt_api
 from pytest_trt.backends.build_job import (
     BuildJob,
     Built,
@@ -31,27 +32,6 @@ from pytest_trt.errors import (
     PytestTrtError,
 )
 from pytest_trt.model import ShapeRange, ValueRange, load_model
-
-
-class Lifeline:
-    """A named pipe that a builder holds open for as long as it lives."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        os.mkfifo(path)
-        self._reader = -1
-
-    def wait_until_held(self) -> None:
-        self._reader = os.open(self.path, os.O_RDONLY)
-
-    def wait_until_let_go(self) -> None:
-        assert os.read(self._reader, 1) == b""
-        os.close(self._reader)
-
-
-@pytest.fixture
-def lifeline(tmp_path: Path) -> Lifeline:
-    return Lifeline(tmp_path / "lifeline")
 
 
 def build(job: BuildJob, *, timeout_s: float = 0) -> Built:
@@ -126,7 +106,7 @@ def test_nothing_that_hangs_lives_on(
     of_its_child = Lifeline(tmp_path / "of its child")
     clock = SimpleNamespace(monotonic=lambda: 0.0)
     monkeypatch.setattr(build_process, "time", clock)
-    monkeypatch.setattr(build_process, "_GRACE_S", 0.1)
+    monkeypatch.setattr(kept_builder, "_GRACE_S", 0.1)
 
     def progress(text: str) -> None:
         if text.startswith("building"):
