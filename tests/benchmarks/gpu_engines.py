@@ -46,8 +46,8 @@ def model_of(name: str, folder: Path, *, seed: int = 0) -> Path:
 
 def built(name: str, precision: str, folder: Path, *, seed: int = 0) -> Built:
     """Build a network for batches of 1 to 32, best at 8, and load it."""
-    probe = probe_devices()
-    backend = make_backend("tensorrt", probe=probe, threads=0)
+    probe, cache = probe_devices(), EngineCache(folder / "cache", max_bytes=20 * 10**9)
+    backend = make_backend("tensorrt", probe=probe, threads=0, timing_folder=cache.timing)
     model = load_model(model_of(name, folder, seed=seed))
     image = IMAGES[name]
     (spec,) = model.inputs
@@ -59,7 +59,7 @@ def built(name: str, precision: str, folder: Path, *, seed: int = 0) -> Built:
         ),
         target=backend.target(probe.gpus[0].arch),
         backend=backend,
-        cache=EngineCache(folder / "cache", max_bytes=20 * 10**9),
+        cache=cache,
     )
     session = backend.open(engine.plan, model, engine.spec, engine.target)
     assert isinstance(session, TrtSession)

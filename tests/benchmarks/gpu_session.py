@@ -1,6 +1,6 @@
 """What a run and a sample cost on a GPU, beside Polygraphy and beside a bare loop. Needs TensorRT.
 
-For a ResNet-50 and a small CNN, FP16, batch 8, on one plan each:
+For a ResNet-50 in FP16 and a small CNN in FP32, batch 8, on one plan each:
 - `trt_session.run` (numpy in, numpy out) against Polygraphy's `TrtRunner.infer`, in blocks that
   alternate; and where the time goes: compute, staging copies, the bus;
 - latencies sampled as a graph and by enqueuing, against a bare loop of cuda-bindings calls over
@@ -34,19 +34,23 @@ RUNS = 10_000
 def main() -> None:
     figures = Figures.from_arguments()
     with tempfile.TemporaryDirectory() as folder:
-        for name, run_target in (("resnet50", "at least 1.5"), ("small_cnn", "at least 5")):
-            engine = built(name, "fp16", Path(folder))
+        for name, precision, run_target in (
+            ("resnet50", "fp16", "at least 1.5"),
+            # As small as it is, builders leave it in FP32 whatever they are asked for.
+            ("small_cnn", "fp32", "at least 5"),
+        ):
+            engine = built(name, precision, Path(folder))
             image = np.random.default_rng(0).random((BATCH, *engine.image), np.float32)
             inputs = {engine.input: image}
-            against_polygraphy(figures, name, engine, inputs, run_target)
-            shares(figures, name, engine, inputs)
-            against_bare_loops(figures, name, engine, inputs)
-            memory(figures, name, engine)
+            against_polygraphy(figures, engine, inputs, run_target)
+            shares(figures, engine, inputs)
+            against_bare_loops(figures, engine, inputs)
+            memory(figures, engine)
             engine.session.close()
 
 
 def against_polygraphy(
-    figures: Figures, name: str, engine: Built, inputs: Mapping[str, Any], target: str
+    figures: Figures, engine: Built, inputs: Mapping[str, Any], target: str
 ) -> None:
     from polygraphy.backend.common import BytesFromPath
     from polygraphy.backend.trt import EngineFromBytes, TrtRunner
@@ -59,13 +63,13 @@ def against_polygraphy(
         expected = runner.infer(dict(inputs))
         for output, array in found.items():
             np.testing.assert_array_equal(array, np.asarray(expected[output]))
-    figures.add(f"{name} b{BATCH} fp16: trt_session.run, p50", statistics.median(ours), "ms")
-    figures.add(f"{name} b{BATCH} fp16: TrtRunner.infer, p50", statistics.median(theirs), "ms")
+    figures.add(f"{title(engine)}: trt_session.run, p50", statistics.median(ours), "ms")
+    figures.add(f"{title(engine)}: TrtRunner.infer, p50", statistics.median(theirs), "ms")
     ratio = statistics.median(theirs) / statistics.median(ours)
-    figures.add(f"{name} b{BATCH} fp16: Polygraphy over ours", ratio, "x", target)
+    figures.add(f"{title(engine)}: Polygraphy over ours", ratio, "x", target)
 
 
-def shares(figures: Figures, name: str, engine: Built, inputs: Mapping[str, Any]) -> None:
+def shares(figures: Figures, engine: Built, inputs: Mapping[str, Any]) -> None:
     """Where the time of a run goes."""
     cuda, stream = engine.session._cuda, engine.session._stream
     binding = engine.session._binding
@@ -82,16 +86,12 @@ def shares(figures: Figures, name: str, engine: Built, inputs: Mapping[str, Any]
         cuda.call("cudaStreamSynchronize", stream)
 
     compute = statistics.median(engine.session.sample(inputs, mode="graph", calls=CALLS))
-    figures.add(f"{name} b{BATCH} fp16: compute as a graph, p50", compute, "ms")
+    figures.add(f"{title(engine)}: compute as a graph, p50", compute, "ms")
     for what, call in (("staging copy", copy_to_staging), ("bus, both ways", over_the_bus)):
-        figures.add(
-            f"{name} b{BATCH} fp16: {what}, p50", statistics.median(timed_calls(call)), "ms"
-        )
+        figures.add(f"{title(engine)}: {what}, p50", statistics.median(timed_calls(call)), "ms")
 
 
-def against_bare_loops(
-    figures: Figures, name: str, engine: Built, inputs: Mapping[str, Any]
-) -> None:
+def against_bare_loops(figures: Figures, engine: Built, inputs: Mapping[str, Any]) -> None:
     session = engine.session
     session.sample(inputs, mode="graph", calls=1)
     binding = session._binding
@@ -132,16 +132,16 @@ def against_bare_loops(
                 for blocks in (ours, theirs)
             )
             allowed = {"graph": "within 1%", "enqueue": "within 3%"}[mode]
-            figures.add(f"{name} b{BATCH} fp16: bare {mode} loop, p{p}", bares, "ms")
+            figures.add(f"{title(engine)}: bare {mode} loop, p{p}", bares, "ms")
             figures.add(
-                f"{name} b{BATCH} fp16: sampled {mode} over bare loop, p{p}",
+                f"{title(engine)}: sampled {mode} over bare loop, p{p}",
                 (mine / bares - 1) * 100,
                 "%",
                 allowed,
             )
 
 
-def memory(figures: Figures, name: str, engine: Built) -> None:
+def memory(figures: Figures, engine: Built) -> None:
     """Growth over many runs; shapes come in the order that changes bindings most."""
     sizes = [1, BATCH, BATCH, BATCH, 3, 3, 3]
     feeds = [
@@ -162,9 +162,15 @@ def memory(figures: Figures, name: str, engine: Built) -> None:
         engine.public.run(feeds[run % len(feeds)])
     seconds = time.perf_counter() - started
     host_after, device_after = used()
-    figures.add(f"{name} fp16: {RUNS} runs of changing shapes", seconds, "s")
-    figures.add(f"{name} fp16: host memory, grown over them", host_after - host, "MB", "none")
-    figures.add(f"{name} fp16: device memory, grown over them", device_after - device, "MB", "none")
+    figures.add(f"{title(engine)}: {RUNS} runs of changing shapes", seconds, "s")
+    figures.add(f"{title(engine)}: host memory, grown over them", host_after - host, "MB", "none")
+    figures.add(
+        f"{title(engine)}: device memory, grown over them", device_after - device, "MB", "none"
+    )
+
+
+def title(engine: Built) -> str:
+    return f"{engine.engine.model.path.stem} {engine.engine.spec.precision} b{BATCH}"
 
 
 def timed_calls(call: Callable[[], Any]) -> list[float]:

@@ -43,7 +43,7 @@ TEST = """
 import pytest
 
 pytestmark = pytest.mark.trt_model(
-    "resnet50.onnx", precision="fp16",
+    "resnet50-0.onnx", precision="fp16",
     profiles={"image": ((1, 3, 224, 224), (8, 3, 224, 224), (32, 3, 224, 224))},
 )
 
@@ -86,13 +86,12 @@ def timing_cache(figures: Figures, folder: Path) -> None:
 def warm_start(figures: Figures, folder: Path) -> None:
     project = folder / "project"
     project.mkdir()
-    (project / "resnet50.onnx").symlink_to(model_of("resnet50", folder))
+    model = model_of("resnet50", folder)
+    (project / model.name).symlink_to(model)
     (project / "test_resnet.py").write_text(TEST)
     (project / "conftest.py").write_text(CONFTEST)
-    cache = folder / "warm"
-    start_of_pytest(project, cache)  # builds
-    (plan,) = cache.glob("engines/*/*.plan")
-    start_of_pytest(project, cache)
+    cache, plan = folder / "cache", built("resnet50", "fp16", folder).plan
+    start_of_pytest(project, cache)  # computes the reference
     whole, bare = [], []
     parts: list[list[float]] = []
     for _ in range(ROUNDS):
