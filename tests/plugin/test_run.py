@@ -21,7 +21,17 @@ from pytest_trt.plugin.settings import Settings
 
 def read(path: Path, cache: Path, clock: Callable[[], int] = much_later) -> OnnxModel:
     """Read a model in a run of its own, by default a while after it was written."""
-    settings = Settings(("cpu",), "auto", "", cache, 10**9, 0, 0.0, False, {})
+    settings = Settings(
+        arch=("cpu",),
+        backend="auto",
+        device="",
+        cache_dir=cache,
+        cache_size=10**9,
+        threads=0,
+        build_timeout=0.0,
+        build_only=False,
+        tolerances={},
+    )
     return TrtRun(settings, clock).model(path, lambda text: None)
 
 
