@@ -1,0 +1,270 @@
+"""The decision: is the candidate slower than the baseline by more than the limit?
+
+Three steps, from cheap to dear. Each may pass; only the second and third may fail.
+
+1. Screening: rounds of the candidate against the rounds that are stored. What is clearly within
+   its limits passes.
+2. Confirmation by taking turns: the cached baseline engine and the candidate, round by round in
+   random order, so that what disturbs the machine disturbs both. Looked at three times.
+3. Where the baseline engine is gone: rounds of fresh processes of the candidate, against the stored
+   ones, with the luck that processes have counted in.
+
+A metric has regressed when the lower bound of its change is beyond the limit; it has passed when
+the upper bound is within. What is neither at the end is inconclusive, with the smallest change that
+would have been called.
+
+Data in, verdict out: whoever calls this takes the samples, keeps the time and rolls the dice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from pytest_trt.performance.bounds import Bounds, fewest_pairs, paired, unpaired
+from pytest_trt.performance.noise import Mode, Noise, between_runs
+from pytest_trt.performance.rounds import METRICS, Metric, Rounds, join
+
+Outcome: TypeAlias = Literal["passed", "regressed", "inconclusive", "not testable"]
+Step: TypeAlias = Literal["screening", "taking turns", "fresh processes", "none"]
+
+#: Probability that a whole suite, with every engine exactly at its limit, has a false alarm.
+SUITE_ERROR = 0.01
+
+#: No check is asked for more certainty than this, however many there are.
+_LEAST_ERROR = 1e-6
+
+#: Probability that a check passes although the change is at its limit.
+_MISS_ERROR = 0.05
+
+#: Rounds of screening and of the first look, and looks at twice and four times as many.
+FIRST_ROUNDS = 20
+_LOOKS = (1, 2, 4)
+
+#: Processes of the candidate in all, at each look.
+_FRESH_LOOKS = (3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of one metric.
+
+    Attributes:
+        metric: Which one.
+        outcome: What it came to.
+        limit: The largest change that is allowed, as a natural logarithm of time.
+        step: The step that settled it, or the last one.
+        bounds: The change, as natural logarithms of time; None where nothing could be compared.
+        rounds: Rounds of the candidate behind it.
+        detectable: The smallest change that would have been called a regression, as a natural
+            logarithm of time; infinite where none would.
+        why: Why it is not testable or inconclusive, where that is not the spread alone.
+    """
+
+    metric: Metric
+    outcome: Outcome
+    limit: float
+    step: Step = "none"
+    bounds: Bounds | None = None
+    rounds: int = 0
+    detectable: float = math.inf
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What all metrics came to.
+
+    Attributes:
+        outcome: "regressed" if one is, else "passed" if all are, else "inconclusive".
+        found: What is known of each metric that has a limit.
+        candidate_rounds: All rounds of the candidate that were taken, on every step.
+    """
+
+    outcome: Literal["passed", "regressed", "inconclusive"]
+    found: Mapping[Metric, Found] = field(default_factory=dict)
+    candidate_rounds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Samplers:
+    """Where rounds come from.
+
+    Attributes:
+        screen: Takes so many rounds of the candidate in this process.
+        take_turns: Takes so many rounds of baseline and candidate, in turns; None where the
+            baseline engine is gone.
+        fresh: Takes so many rounds of the candidate in a process of its own; None where that
+            cannot be.
+    """
+
+    screen: Callable[[int], Rounds]
+    take_turns: Callable[[int], tuple[Rounds, Rounds]] | None = None
+    fresh: Callable[[int], Rounds] | None = None
+
+
+def check_error(checks: int) -> float:
+    """Return the error that one check may make, so that a suite of so many makes `SUITE_ERROR`.
+
+    Args:
+        checks: Metrics with a limit, over all tests that were collected.
+    """
+    return max(_LEAST_ERROR, SUITE_ERROR / max(checks, 1))
+
+
+def decide(
+    limits: Mapping[Metric, float],
+    stored: Sequence[Rounds],
+    samplers: Samplers,
+    *,
+    checks: int,
+    mode: Mode,
+    noise: Noise | None = None,
+    stored_comparable: bool = True,
+) -> Decision:
+    """Decide whether the candidate is slower than the baseline by more than its limits.
+
+    Args:
+        limits: By metric the largest slowdown that is allowed, as a share: 0.05 is 5% more time,
+            for throughput 5% less work in the same time.
+        stored: Rounds of the accepted processes, oldest first; at least one.
+        samplers: Where rounds of the candidate come from.
+        checks: Metrics with a limit, over all tests that were collected.
+        mode: How both are measured.
+        noise: What calibration measured on this machine.
+        stored_comparable: Whether stored rounds may be compared at all (the same clocks and
+            device); if not, only taking turns can tell.
+
+    Raises:
+        ValueError: There is no stored run.
+    """
+    if not stored:
+        raise ValueError("a decision needs at least one stored run")
+    known, error = noise or Noise(), check_error(checks)
+    first = max(FIRST_ROUNDS, fewest_pairs(error / len(_LOOKS)))
+    found = {
+        metric: Found(metric, "inconclusive", _as_slowdown(metric, limits[metric]))
+        for metric in METRICS
+        if metric in limits
+    }
+    taken = samplers.screen(first)
+    total = len(taken)
+    for metric, one in found.items():
+        found[metric] = _testable(one, stored, taken)
+
+    def settle(
+        step: Step, rounds: int, bounds: Callable[[Metric], Bounds], *, may_fail: bool
+    ) -> None:
+        for metric, one in found.items():
+            if one.outcome == "inconclusive":
+                found[metric] = _looked(one, step, rounds, bounds(metric), may_fail=may_fail)
+
+    if stored_comparable:
+        settle(
+            "screening",
+            len(taken),
+            lambda metric: _against_stored(metric, stored, [taken], error, mode, known),
+            may_fail=False,
+        )
+    if samplers.take_turns is not None:
+        pairs: list[tuple[Rounds, Rounds]] = []
+        for look in _LOOKS:
+            if not _open(found):
+                break
+            have = sum(len(candidate) for _, candidate in pairs)
+            pairs.append(samplers.take_turns(first * look - have))
+            total += len(pairs[-1][1])
+            base, cand = join([a for a, _ in pairs]), join([b for _, b in pairs])
+            settle(
+                "taking turns",
+                len(cand),
+                lambda metric: paired(
+                    cand.logs[metric] - base.logs[metric],  # noqa: B023
+                    error_low=error / len(_LOOKS),
+                    error_high=_MISS_ERROR,
+                    floor=known.placement,
+                ),
+                may_fail=True,
+            )
+    elif stored_comparable:
+        processes = [taken]
+        looks = _FRESH_LOOKS if samplers.fresh is not None else (1,)
+        for look in looks:
+            if not _open(found):
+                break
+            while samplers.fresh is not None and len(processes) < look:
+                processes.append(samplers.fresh(first))
+                total += len(processes[-1])
+            settle(
+                "fresh processes",
+                sum(map(len, processes)),
+                lambda metric: _against_stored(
+                    metric, stored, processes, error / len(looks), mode, known
+                ),
+                may_fail=True,
+            )
+    return Decision(_overall(found), found, total)
+
+
+def _as_slowdown(metric: Metric, limit: float) -> float:
+    """Return a limit as a logarithm of time: throughput falls by a share, times rise by one."""
+    return -math.log1p(-limit) if metric == "throughput" else math.log1p(limit)
+
+
+def _testable(one: Found, stored: Sequence[Rounds], taken: Rounds) -> Found:
+    if one.metric not in taken.logs:
+        why = f"rounds of {taken.calls} calls are too short for it"
+        return replace(one, outcome="not testable", why=why)
+    if not all(one.metric in run.logs for run in stored):
+        return replace(one, outcome="not testable", why="the stored rounds are too short for it")
+    return one
+
+
+def _against_stored(
+    metric: Metric,
+    stored: Sequence[Rounds],
+    processes: Sequence[Rounds],
+    error: float,
+    mode: Mode,
+    noise: Noise,
+) -> Bounds:
+    spread = between_runs(stored, metric, mode, noise)
+    return unpaired(
+        join(stored).logs[metric],
+        join(processes).logs[metric],
+        error_low=error,
+        error_high=_MISS_ERROR,
+        between_runs=spread * math.sqrt(1 / len(stored) + 1 / len(processes)),
+    )
+
+
+def _looked(one: Found, step: Step, rounds: int, bounds: Bounds, *, may_fail: bool) -> Found:
+    outcome: Outcome = "inconclusive"
+    if bounds.high < one.limit:
+        outcome = "passed"
+    elif may_fail and bounds.low > one.limit:
+        outcome = "regressed"
+    return replace(
+        one,
+        outcome=outcome,
+        step=step,
+        bounds=bounds,
+        rounds=rounds,
+        # With this spread, a change whose lower bound would just reach the limit.
+        detectable=one.limit + bounds.estimate - bounds.low,
+    )
+
+
+def _open(found: Mapping[Metric, Found]) -> bool:
+    """Whether sampling on can still change the verdict."""
+    outcomes = [one.outcome for one in found.values()]
+    return "inconclusive" in outcomes and "regressed" not in outcomes
+
+
+def _overall(found: Mapping[Metric, Found]) -> Literal["passed", "regressed", "inconclusive"]:
+    outcomes = {one.outcome for one in found.values()}
+    if "regressed" in outcomes:
+        return "regressed"
+    return "passed" if outcomes == {"passed"} else "inconclusive"

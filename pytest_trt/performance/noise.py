@@ -1,0 +1,71 @@
+"""How much numbers differ between runs of one and the same engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from pytest_trt.performance.rounds import Metric, Rounds
+
+#: How latencies are measured: replaying a CUDA graph and enqueuing each call, both between CUDA
+#: events; numpy in to numpy out on the host's clock.
+Mode: TypeAlias = Literal["graph", "enqueue", "end_to_end"]
+MODES: tuple[Mode, ...] = ("graph", "enqueue", "end_to_end")
+
+#: Standard deviation of ln P50 between processes that is assumed where none was measured.
+#: Source: eight processes of one plan on an H200 (TensorRT 8.6, driver 580): 0.05 to 0.13% where
+#: graphs were replayed (0.5 to 0.9% for an engine of 27 us), 1.1 to 1.4% where calls were enqueued.
+_ASSUMED: Mapping[Mode, float] = {"graph": 0.003, "enqueue": 0.01, "end_to_end": 0.01}
+
+#: Tails vary more between runs, by this share of their distance from the median.
+#: Source: read off simulated processes of a usual and of a noisy shared machine.
+_TAIL_SHARE = 0.4
+
+#: How many runs the assumption weighs as much as.
+_ASSUMED_RUNS = 4
+
+#: Standard deviation of one engine's luck with memory that taking turns does not cancel.
+#: Assumed, not measured; `--trt-calibrate` measures it.
+ASSUMED_PLACEMENT = 0.003
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Standard deviations of natural logarithms, where they were measured on this machine.
+
+    Attributes:
+        between_runs: Between processes, by metric; an assumption by mode where it is missing.
+        placement: Of one engine's luck with memory within a process.
+    """
+
+    between_runs: Mapping[Metric, float] = field(default_factory=dict)
+    placement: float = ASSUMED_PLACEMENT
+
+
+def between_runs(runs: Sequence[Rounds], metric: Metric, mode: Mode, noise: Noise) -> float:
+    """Return the standard deviation of a metric's logarithm between processes of one engine.
+
+    Few stored runs cannot tell it: an assumption that weighs as much as four runs is mixed with
+    what they show, and half of it is the least that is believed.
+
+    Args:
+        runs: The stored processes.
+        metric: Which metric.
+        mode: How they were measured.
+        noise: What was measured before; it takes the assumption's place.
+    """
+    measured = noise.between_runs.get(metric)
+    assumed = _ASSUMED[mode] if measured is None else measured
+    if measured is None and metric in ("p95", "p99"):
+        tail = np.median([np.median(run.logs[metric] - run.logs["p50"]) for run in runs])
+        assumed = math.hypot(assumed, _TAIL_SHARE * max(0.0, float(tail)))
+    if len(runs) < 2:
+        return assumed
+    seen = float(np.var([np.median(run.logs[metric]) for run in runs], ddof=1))
+    degrees = len(runs) - 1
+    mixed = (_ASSUMED_RUNS * assumed**2 + degrees * seen) / (_ASSUMED_RUNS + degrees)
+    return math.sqrt(max(mixed, assumed**2 / 4))

@@ -1,0 +1,112 @@
+"""Rounds: consecutive calls, summarised as one number per metric.
+
+Calls of one process resemble each other, so a thousand of them say less than they seem to: rules
+that compare calls find differences between two runs of one plan. Rounds are compared instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+#: What is compared. `throughput` is held as time per unit of work, so that larger is worse in all.
+Metric: TypeAlias = Literal["p50", "throughput", "p95", "p99"]
+METRICS: tuple[Metric, ...] = ("p50", "throughput", "p95", "p99")
+
+#: Calls of which the slowest lies above the percentile as often as below it: p**m = 1/2, so
+#: m = ln(1/2) / ln(p), rounded up. The slowest of a group estimates the percentile without sorting
+#: the whole run, and groups are as independent as rounds are.
+#: Source: Heidelberger and Lewis, "Quantile estimation in dependent sequences", 1984.
+GROUP_CALLS: Mapping[Metric, int] = {"p95": 14, "p99": 70}
+
+#: Calls of one round where engines are quick enough: one group for P99, five for P95.
+ROUND_CALLS = 70
+
+#: Fewer calls than these leave a round without a median worth its name.
+FEWEST_CALLS = 5
+
+
+def testable(calls: int) -> tuple[Metric, ...]:
+    """Return the metrics that rounds of so many calls can tell."""
+    if calls < FEWEST_CALLS:
+        return ()
+    return tuple(metric for metric in METRICS if calls >= GROUP_CALLS.get(metric, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Rounds of one process (or one side of a pair), in the order in which they were taken.
+
+    Attributes:
+        logs: By metric the natural logarithm of each round's number, float64 of shape (rounds,);
+            larger is slower. Times are in milliseconds before the logarithm is taken.
+        calls: Calls in each round.
+    """
+
+    logs: Mapping[Metric, npt.NDArray[np.float64]]
+    calls: int
+
+    def __len__(self) -> int:
+        return len(self.logs["p50"]) if self.logs else 0
+
+    def median(self, metric: Metric) -> float:
+        """Return the metric itself: milliseconds, for throughput milliseconds per unit of work."""
+        return math.exp(float(np.median(self.logs[metric])))
+
+
+def summarise(
+    latencies_ms: Sequence[npt.NDArray[np.floating]],
+    walls_s: Sequence[float],
+    *,
+    work: float = 1.0,
+) -> Rounds:
+    """Return rounds out of raw latencies.
+
+    Args:
+        latencies_ms: The calls of each round, in order, all of the same number, in milliseconds.
+        walls_s: How long each round took from its first call to the end of its last, in seconds.
+        work: Units of work of one call, such as the batch size.
+
+    Raises:
+        ValueError: Rounds differ in length, or hold something that is no positive time.
+    """
+    calls = np.asarray(latencies_ms, dtype=np.float64)
+    walls = np.asarray(walls_s, dtype=np.float64)
+    if calls.ndim != 2 or walls.shape != calls.shape[:1] or not calls.size:
+        raise ValueError(f"expected rounds of equal length, got {calls.shape} and {walls.shape}")
+    if not ((calls > 0).all() and (walls > 0).all() and np.isfinite(calls).all()):
+        raise ValueError("a latency is not a positive, finite time")
+    count = calls.shape[1]
+    logs: dict[Metric, npt.NDArray[np.float64]] = {}
+    for metric in testable(count):
+        if metric == "p50":
+            logs[metric] = np.log(np.median(calls, axis=1))
+        elif metric == "throughput":
+            logs[metric] = np.log(walls * 1e3 / (count * work))
+        else:
+            logs[metric] = _slowest(calls, GROUP_CALLS[metric])
+    return Rounds(logs, count)
+
+
+def join(parts: Sequence[Rounds]) -> Rounds:
+    """Return the rounds of several stretches as one; they must have the same number of calls."""
+    if len({part.calls for part in parts}) != 1:
+        raise ValueError("rounds of different lengths cannot be joined")
+    metrics = [metric for metric in METRICS if all(metric in part.logs for part in parts)]
+    return Rounds(
+        {metric: np.concatenate([part.logs[metric] for part in parts]) for metric in metrics},
+        parts[0].calls,
+    )
+
+
+def _slowest(calls: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
+    """Return by round the median, over its groups, of the logarithm of the slowest call."""
+    groups = calls.shape[1] // size
+    grouped = calls[:, : groups * size].reshape(len(calls), groups, size)
+    slowest: npt.NDArray[np.float64] = np.median(np.log(grouped.max(axis=2)), axis=1)
+    return slowest

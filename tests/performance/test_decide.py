@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from performance.processes import (
+    MACHINES,
+    QUIET,
+    USUAL,
+    Change,
+    rounds_of,
+    samplers,
+    stored_runs,
+)
+
+from pytest_trt.performance import Decision, Rounds, Samplers, check_error, decide
+
+LIMITS = {"p50": 0.05, "throughput": 0.05, "p95": 0.10, "p99": 0.10}
+
+
+def decided(machine, change=None, *, turns=True, runs=1, seed=0, checks=800, **options) -> Decision:
+    random = np.random.default_rng(seed)
+    return decide(
+        LIMITS,
+        stored_runs(machine, random, runs),
+        samplers(machine, random, change or Change(), turns=turns),
+        checks=checks,
+        mode="end_to_end",
+        **options,
+    )
+
+
+def flat(latency_ms: float) -> Callable[[int], Rounds]:
+    """A sampler whose rounds are all but equal."""
+
+    def sample(rounds: int) -> Rounds:
+        jitter = np.random.default_rng(rounds).normal(1, 1e-4, rounds * 70)
+        return rounds_of(latency_ms * jitter)
+
+    return sample
+
+
+def never(rounds: int) -> Rounds:
+    raise AssertionError("sampled although the verdict was settled")
+
+
+STORED = [flat(2.0)(20)]
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_unchanged_code_never_fails(name: str) -> None:
+    for seed in range(20):
+        for turns in (True, False):
+            found = decided(MACHINES[name], turns=turns, runs=5, seed=seed)
+            assert found.outcome != "regressed", (turns, seed, found)
+
+
+@pytest.mark.parametrize("name", ["quiet", "usual", "noisy"])
+def test_ten_percent_is_called_by_taking_turns(name: str) -> None:
+    outcomes = [decided(MACHINES[name], Change(1.10), seed=seed).outcome for seed in range(20)]
+    assert outcomes.count("regressed") >= 19
+    assert "passed" not in outcomes
+
+
+@pytest.mark.parametrize("name", ["quiet", "usual"])
+def test_ten_percent_is_called_by_fresh_processes(name: str) -> None:
+    outcomes = [
+        decided(MACHINES[name], Change(1.10), turns=False, runs=5, seed=seed).outcome
+        for seed in range(20)
+    ]
+    assert outcomes.count("regressed") >= 18
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_change_inside_the_limit_does_not_fail(name: str) -> None:
+    for seed in range(10):
+        assert decided(MACHINES[name], Change(1.03), runs=5, seed=seed).outcome != "regressed"
+
+
+def test_slow_calls_alone_are_found_in_the_tail() -> None:
+    for seed in range(5):
+        found = decided(USUAL, Change(some=0.08), seed=seed)
+        assert found.outcome == "regressed"
+        slower = {m for m, one in found.found.items() if one.outcome == "regressed"}
+        assert slower <= {"p95", "p99"}
+
+
+def test_screening_may_pass_and_then_nothing_more_is_sampled() -> None:
+    sources = Samplers(flat(2.0), lambda rounds: (never(rounds), never(rounds)), never)
+    found = decide(LIMITS, STORED, sources, checks=10, mode="graph")
+    assert found.outcome == "passed"
+    assert {one.step for one in found.found.values()} == {"screening"}
+    assert found.candidate_rounds == 20
+
+
+def test_screening_alone_never_fails() -> None:
+    """Twice as slow in this process: only a comparison that counts its luck in may say so."""
+    turns = Samplers(flat(4.0), lambda rounds: (flat(4.0)(rounds), flat(4.0)(rounds)))
+    found = decide(LIMITS, STORED, turns, checks=10, mode="graph")
+    assert found.outcome == "passed"
+    assert {one.step for one in found.found.values()} == {"taking turns"}
+
+
+def test_a_regression_is_called_at_the_first_look() -> None:
+    taken = []
+
+    def take_turns(rounds: int) -> tuple[Rounds, Rounds]:
+        taken.append(rounds)
+        return flat(2.0)(rounds), flat(2.4)(rounds)
+
+    found = decide(LIMITS, STORED, Samplers(flat(2.4), take_turns), checks=10, mode="graph")
+    assert found.outcome == "regressed"
+    assert taken == [20]
+    one = found.found["p50"]
+    assert one.bounds is not None
+    assert one.bounds.low > one.limit == pytest.approx(math.log1p(0.05))
+    assert one.bounds.estimate == pytest.approx(math.log(1.2), abs=1e-3)
+
+
+def test_three_looks_and_then_it_stays_open() -> None:
+    """Rounds scatter widely about the limit itself: neither bound can leave it."""
+    taken = []
+
+    def take_turns(rounds: int) -> tuple[Rounds, Rounds]:
+        taken.append(rounds)
+        calls = np.where(np.arange(rounds) % 2, 2.1 * 1.2, 2.1 / 1.2).repeat(70)
+        return flat(2.0)(rounds), rounds_of(calls)
+
+    found = decide({"p50": 0.05}, STORED, Samplers(flat(2.4), take_turns), checks=10, mode="graph")
+    assert found.outcome == "inconclusive"
+    assert taken == [20, 20, 40]
+    one = found.found["p50"]
+    assert one.rounds == 80
+    assert 0.05 < one.detectable < 1
+
+
+def test_fresh_processes_are_started_at_two_looks() -> None:
+    started = []
+
+    def fresh(rounds: int) -> Rounds:
+        started.append(rounds)
+        return flat(2.0 + 0.12 * len(started))(rounds)
+
+    runs = [flat(2.0)(20)] * 5
+    found = decide(
+        {"p50": 0.05}, runs, Samplers(flat(2.12), None, fresh), checks=10, mode="enqueue"
+    )
+    assert found.found["p50"].step == "fresh processes"
+    assert len(started) in (2, 4)
+
+
+def test_without_engine_and_processes_a_clear_change_is_still_called() -> None:
+    source = Samplers(flat(4.0))
+    assert decide(LIMITS, STORED, source, checks=10, mode="graph").outcome == "regressed"
+    close = decide(LIMITS, STORED, Samplers(flat(2.11)), checks=10, mode="enqueue")
+    assert close.outcome == "inconclusive"
+
+
+def test_stored_rounds_of_other_clocks_are_not_compared() -> None:
+    alone = decide(
+        LIMITS, STORED, Samplers(flat(9.0)), checks=10, mode="graph", stored_comparable=False
+    )
+    assert alone.outcome == "inconclusive"
+    assert all(one.bounds is None for one in alone.found.values())
+    turns = Samplers(flat(9.0), lambda rounds: (flat(9.0)(rounds), flat(9.0)(rounds)))
+    found = decide(LIMITS, STORED, turns, checks=10, mode="graph", stored_comparable=False)
+    assert found.outcome == "passed"
+
+
+def test_too_few_calls_for_a_percentile_are_not_testable_and_no_pass() -> None:
+    def short(rounds: int) -> Rounds:
+        return rounds_of(np.full(rounds * 14, 2.0), 14)
+
+    found = decide(LIMITS, [short(20)], Samplers(short), checks=10, mode="graph")
+    assert found.found["p99"].outcome == "not testable"
+    assert found.found["p95"].outcome == "passed"
+    assert found.outcome == "inconclusive"
+    longer = decide(LIMITS, [short(20)], Samplers(flat(2.0)), checks=10, mode="graph")
+    assert longer.found["p99"].why == "the stored rounds are too short for it"
+
+
+def test_more_checks_ask_for_more_certainty_and_more_rounds() -> None:
+    assert check_error(1) == 0.01
+    assert check_error(100) == pytest.approx(1e-4)
+    assert check_error(10**9) == 1e-6
+    asked = []
+
+    def screen(rounds: int) -> Rounds:
+        asked.append(rounds)
+        return flat(2.0)(rounds)
+
+    for checks in (1, 10**6):
+        decide(LIMITS, STORED, Samplers(screen), checks=checks, mode="graph")
+    assert asked == [20, 22]
+
+
+def test_throughput_limits_are_shares_of_work() -> None:
+    """5% less work in the same time is 1/0.95 of the time for the same work."""
+    source = Samplers(flat(2.0))
+    found = decide({"throughput": 0.05}, STORED, source, checks=1, mode="graph")
+    assert found.found["throughput"].limit == pytest.approx(math.log(1 / 0.95))
+
+
+def test_equal_data_give_equal_verdicts() -> None:
+    first, second = (decided(QUIET, Change(1.06), seed=3) for _ in range(2))
+    assert first == second
+
+
+def test_no_stored_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one stored run"):
+        decide(LIMITS, [], Samplers(flat(2.0)), checks=1, mode="graph")
+
+
+def test_only_metrics_with_a_limit_are_judged() -> None:
+    found = decide({"p99": 0.1}, STORED, Samplers(flat(2.0)), checks=1, mode="graph")
+    assert set(found.found) == {"p99"}
