@@ -93,3 +93,7 @@ class DeviceLostError(EngineRunError):
 
 class CacheError(PytestTrtError):
     """The engine cache cannot be used: its folder is not private, or cannot be written."""
+
+
+class BaselineError(PytestTrtError):
+    """A baseline file cannot be read or written, or is not whole."""

@@ -1,0 +1,21 @@
+"""Baselines: what was measured and accepted, kept in the repository."""
+
+from pytest_trt.baseline.entry import RUNS_KEPT, Entry, StoredRun
+from pytest_trt.baseline.file import (
+    BASELINE_SCHEMA,
+    BaselineFile,
+    baseline_path,
+    read_baselines,
+    write_baselines,
+)
+
+__all__ = [
+    "BASELINE_SCHEMA",
+    "RUNS_KEPT",
+    "BaselineFile",
+    "Entry",
+    "StoredRun",
+    "baseline_path",
+    "read_baselines",
+    "write_baselines",
+]

@@ -1,0 +1,120 @@
+"""What is stored for one test: how it was measured, and the last processes that were accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+#: How many accepted processes are kept: enough to tell how much they differ, few enough to read.
+RUNS_KEPT = 5
+
+#: Significant digits of a stored time. Replayed graphs repeat themselves within 0.05%.
+_DIGITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """One accepted process.
+
+    Attributes:
+        recorded: When, ISO 8601 in UTC.
+        reason: Why it was accepted, as `--trt-update-reason` gave it; empty for none.
+        toolchain: What ran the engine: "TensorRT 8.6.0".
+        environment: What may change from run to run and explain a difference: driver, clocks.
+        calls: Calls in each round.
+        rounds: By metric one number per round: milliseconds, for throughput units of work per
+            second.
+    """
+
+    recorded: str
+    toolchain: str
+    calls: int
+    rounds: Mapping[str, tuple[float, ...]]
+    reason: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run as it is written, its numbers rounded."""
+        return {
+            "recorded": self.recorded,
+            "reason": self.reason,
+            "toolchain": self.toolchain,
+            "environment": dict(sorted(self.environment.items())),
+            "calls": self.calls,
+            "rounds": {
+                metric: [rounded(value) for value in values]
+                for metric, values in self.rounds.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StoredRun:
+        """Return the run that `to_dict` made this data of."""
+        return cls(
+            recorded=str(data["recorded"]),
+            reason=str(data["reason"]),
+            toolchain=str(data["toolchain"]),
+            environment={str(k): str(v) for k, v in data["environment"].items()},
+            calls=int(data["calls"]),
+            rounds={
+                str(metric): tuple(float(value) for value in values)
+                for metric, values in data["rounds"].items()
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is stored for one test on one target.
+
+    Attributes:
+        mode: How it is measured: "graph", "enqueue" or "end_to_end".
+        spec: What is measured, by label: model, precision, shapes, options. A baseline is compared
+            with nothing else.
+        engine: Exact facts of the engine: size_bytes, device_memory_bytes, layers; and its key.
+        runs: Accepted processes, oldest first.
+    """
+
+    mode: str
+    spec: Mapping[str, str]
+    engine: Mapping[str, int | str]
+    runs: tuple[StoredRun, ...]
+
+    def with_run(self, run: StoredRun, engine: Mapping[str, int | str]) -> Entry:
+        """Return the entry with one more accepted process; the oldest ones go."""
+        return replace(self, runs=(*self.runs, run)[-RUNS_KEPT:], engine=engine)
+
+    def differs(self, *, mode: str, spec: Mapping[str, str]) -> str | None:
+        """Return why figures of this mode and spec cannot be compared with it, or None."""
+        if mode != self.mode:
+            return f"it was measured in mode {self.mode}, this is {mode}"
+        for label in dict.fromkeys([*self.spec, *spec]):
+            stored, given = self.spec.get(label, "none"), spec.get(label, "none")
+            if stored != given:
+                return f"its {label} was {stored}, this is {given}"
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as it is written."""
+        return {
+            "mode": self.mode,
+            "spec": dict(self.spec),
+            "engine": dict(self.engine),
+            "runs": [run.to_dict() for run in self.runs],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Entry:
+        """Return the entry that `to_dict` made this data of."""
+        return cls(
+            mode=str(data["mode"]),
+            spec={str(k): str(v) for k, v in data["spec"].items()},
+            engine=dict(data["engine"]),
+            runs=tuple(StoredRun.from_dict(run) for run in data["runs"]),
+        )
+
+
+def rounded(value: float) -> float:
+    """Return a time as it is stored: five significant digits."""
+    return float(f"{value:.{_DIGITS}g}")

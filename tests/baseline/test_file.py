@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_trt.baseline import (
+    BASELINE_SCHEMA,
+    RUNS_KEPT,
+    BaselineFile,
+    Entry,
+    StoredRun,
+    baseline_path,
+    read_baselines,
+    write_baselines,
+)
+from pytest_trt.baseline.entry import rounded
+from pytest_trt.errors import BaselineError
+
+TARGET = {"arch": "sm90", "gpu": "NVIDIA H200", "sm_count": "132"}
+SPEC = {"model": "resnet50.onnx", "precision": "fp16", "shapes": "image [8, 3, 224, 224]"}
+
+
+def run(day: int = 1, p50: float = 0.53123456) -> StoredRun:
+    return StoredRun(
+        recorded=f"2026-11-{day:02}T10:00:00+00:00",
+        toolchain="TensorRT 8.6.0",
+        calls=70,
+        rounds={"p50": (p50, p50 * 1.001), "throughput": (15000.123, 15001.0)},
+        reason="first",
+        environment={"driver": "580.159.04"},
+    )
+
+
+def entry(*runs: StoredRun) -> Entry:
+    return Entry("graph", SPEC, {"key": "ab12", "size_bytes": 53_000_000}, runs or (run(),))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "test_speed.json"
+    written = BaselineFile(TARGET, {"test_b": entry(run(p50=0.5), run(2, 0.5)), "test_a": entry()})
+    write_baselines(path, written)
+    found = read_baselines(path)
+    assert found is not None
+    assert found.target == TARGET
+    assert found.tests["test_b"].spec == SPEC
+    assert found.tests["test_b"].runs[1].rounds["p50"] == (0.5, 0.5005)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_missing_file_is_none(tmp_path: Path) -> None:
+    assert read_baselines(tmp_path / "none.json") is None
+
+
+def test_rewriting_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_baselines(path, BaselineFile(TARGET, {"test_a": entry()}))
+    text = path.read_text()
+    found = read_baselines(path)
+    assert found is not None
+    write_baselines(path, found)
+    assert path.read_text() == text
+
+
+def test_a_changed_test_is_a_change_of_its_own_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    tests = {f"test_{name}": entry() for name in "abc"}
+    write_baselines(path, BaselineFile(TARGET, tests))
+    before = path.read_text().splitlines()
+    write_baselines(path, BaselineFile(TARGET, {**tests, "test_b": entry(run(), run(2))}))
+    after = path.read_text().splitlines()
+    assert [line for line in before if line not in after] == []
+    assert len(after) - len(before) == 11
+    # The order in which tests ran does not show.
+    write_baselines(path, BaselineFile(TARGET, dict(reversed(tests.items()))))
+    assert path.read_text().splitlines() == before
+
+
+@given(st.floats(1e-4, 1e6))
+def test_rounding_keeps_what_replayed_graphs_tell_apart(value: float) -> None:
+    assert rounded(value) == pytest.approx(value, rel=5e-5)
+    assert rounded(rounded(value)) == rounded(value)
+
+
+def test_the_oldest_run_goes() -> None:
+    kept = entry(run(1))
+    for day in range(2, 9):
+        kept = kept.with_run(run(day), {"key": f"k{day}"})
+    assert len(kept.runs) == RUNS_KEPT
+    assert kept.runs[0].recorded.startswith("2026-11-04")
+    assert kept.engine == {"key": "k8"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "spec", "why"),
+    [
+        ("graph", SPEC, None),
+        ("enqueue", SPEC, "it was measured in mode graph, this is enqueue"),
+        ("graph", {**SPEC, "precision": "fp32"}, "its precision was fp16, this is fp32"),
+        ("graph", {**SPEC, "options": "x"}, "its options was none, this is x"),
+    ],
+)
+def test_other_modes_and_specs_are_not_compared(mode, spec, why) -> None:
+    assert entry().differs(mode=mode, spec=spec) == why
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "JSONDecodeError"),
+        ('{"schema": 1', "JSONDecodeError"),
+        ('{"schema": 1, "target": {}}', "KeyError: 'tests'"),
+        ("[]", "TypeError"),
+        ('<<<<<<< ours\n{"schema": 1}', "markers of a merge conflict"),
+    ],
+)
+def test_damaged_files_are_named_and_left_alone(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "test_speed.json"
+    path.write_text(text)
+    with pytest.raises(BaselineError, match=why) as caught:
+        read_baselines(path)
+    assert str(path) in str(caught.value)
+    assert "--trt-update" in caught.value.fix
+    assert path.read_text() == text
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"schema": BASELINE_SCHEMA + 1, "target": {}, "tests": {}}))
+    with pytest.raises(BaselineError, match="reads up to 1"):
+        read_baselines(path)
+
+
+def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.mkdir()  # os.replace cannot put a file there
+    with pytest.raises(BaselineError, match="cannot be written"):
+        write_baselines(path, BaselineFile(TARGET, {"test_a": entry()}))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_targets_and_modules_have_files_of_their_own(tmp_path: Path) -> None:
+    found = baseline_path(tmp_path, TARGET, "tests/perf/test_speed.py")
+    assert found == tmp_path / "sm90-nvidia-h200-132" / "tests" / "perf" / "test_speed.json"
+    assert baseline_path(tmp_path, {"arch": "cpu", "machine": "x86_64"}, "test_a.py") == (
+        tmp_path / "cpu-x86-64" / "test_a.json"
+    )
