@@ -22,11 +22,12 @@ MAY_IMPORT = {
     "accuracy": {"errors", "model"},
     "performance": {"errors", "model"},
     "baseline": {"errors", "model"},
+    "measure": {"errors", "performance"},
     "report": {"errors"},
     "cli": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
     | {"report"},
     "plugin": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
-    | {"report"},
+    | {"measure", "report"},
 }
 
 #: Rooms whose decisions rest on numpy and the standard library alone.

@@ -1,0 +1,96 @@
+"""Rounds of consecutive calls, with a look at the device between them and never inside one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.performance import ROUND_CALLS, Rounds, summarise
+from pytest_trt.performance.rounds import FEWEST_CALLS, GROUP_CALLS
+
+#: Share of rounds that may be redone because something disturbed them. Beyond it, what is left
+#: would be a selection rather than a measurement.
+MOST_REDONE = 0.2
+
+
+class Stretch(NamedTuple):
+    """Consecutive calls.
+
+    Attributes:
+        latencies_ms: Of each call, float64 of shape (calls,).
+        wall_s: From before the first call to after the last.
+    """
+
+    latencies_ms: npt.NDArray[np.float64]
+    wall_s: float
+
+
+#: Makes so many consecutive calls.
+Stretches: TypeAlias = Callable[[int], Stretch]
+
+#: Says what disturbed the device since it was last asked, or None. Asking takes a while and may
+#: wake the device up, so it is asked between rounds only.
+Guard: TypeAlias = Callable[[], str | None]
+
+
+class Disturbed(Exception):
+    """Too many rounds were disturbed to tell anything; the text says by what."""
+
+
+def undisturbed() -> None:
+    """Be the guard of a device that nothing can be asked of."""
+
+
+def round_calls(call_s: float, *, rounds: int, budget_s: float) -> int:
+    """Return how many calls a round may have, so that all rounds fit a time.
+
+    Slow engines get shorter rounds rather than fewer: those tell fewer percentiles, but no fewer
+    comparisons. Below the shortest, the time is exceeded.
+
+    Args:
+        call_s: Seconds of one call.
+        rounds: How many rounds there are to be.
+        budget_s: Seconds for all of them.
+    """
+    lengths = (ROUND_CALLS, GROUP_CALLS["p95"], FEWEST_CALLS)
+    fitting = (length for length in lengths if length * rounds * call_s <= budget_s)
+    return next(fitting, FEWEST_CALLS)
+
+
+def take_rounds(
+    stretch: Stretches, rounds: int, calls: int, *, work: float = 1.0, guard: Guard = undisturbed
+) -> Rounds:
+    """Take so many undisturbed rounds.
+
+    Args:
+        stretch: Makes the calls.
+        rounds: How many rounds.
+        calls: Calls in each.
+        work: Units of work of one call, such as the batch size.
+        guard: Asked after every round; a disturbed one is taken again.
+
+    Raises:
+        Disturbed: More than `MOST_REDONE` of the rounds would have to be taken again.
+    """
+    taken: list[Stretch] = []
+    reasons: list[str] = []
+    guard()  # what was before is not of these rounds
+    while len(taken) < rounds:
+        one = stretch(calls)
+        reason = guard()
+        if reason is None:
+            taken.append(one)
+            continue
+        reasons.append(reason)
+        check_redone(reasons, rounds)
+    return summarise([one.latencies_ms for one in taken], [one.wall_s for one in taken], work=work)
+
+
+def check_redone(reasons: list[str], rounds: int) -> None:
+    """Raise `Disturbed` when so many of the rounds were disturbed that the rest means nothing."""
+    if len(reasons) > MOST_REDONE * rounds:
+        listed = ", ".join(dict.fromkeys(reasons))
+        raise Disturbed(f"{len(reasons)} rounds of {rounds} were disturbed: {listed}")
