@@ -4,7 +4,14 @@ from pytest_trt.engine.cache import DEFAULT_MAX_BYTES, EngineCache, default_cach
 from pytest_trt.engine.facts import EngineFacts, Layer, Timings
 from pytest_trt.engine.flow import Engine, build_or_load
 from pytest_trt.engine.key import EngineKey, engine_key
-from pytest_trt.engine.protocols import Backend, BuildRequest, BuildResult, Progress, Session
+from pytest_trt.engine.protocols import (
+    Backend,
+    BuildRequest,
+    BuildResult,
+    DeviceSession,
+    Progress,
+    Session,
+)
 from pytest_trt.engine.spec import PRECISIONS, EngineSpec, Route, Target, Toolchain
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "Backend",
     "BuildRequest",
     "BuildResult",
+    "DeviceSession",
     "Engine",
     "EngineCache",
     "EngineFacts",

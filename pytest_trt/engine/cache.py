@@ -235,6 +235,14 @@ class EngineCache:
                 found.append(Damaged(folder, str(error)))
         return found
 
+    def find(self, key_digest: str) -> Entry | None:
+        """Return the entry of a key by the key alone, every byte of it checked, or None."""
+        for entry in self.entries():
+            if isinstance(entry, Entry) and entry.sidecar.key_digest == key_digest:
+                found = self.lookup(entry.folder.name, key_digest)
+                return found if isinstance(found, Entry) else None
+        return None
+
     def clear(self) -> int:
         """Delete everything in the cache and return how many engines that were.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,17 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Release what the session holds; it cannot run afterwards."""
+        ...
+
+
+@runtime_checkable
+class DeviceSession(Session, Protocol):
+    """A session whose device keeps the time itself."""
+
+    def sample(
+        self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int
+    ) -> npt.NDArray[np.float64]:
+        """Return the device's time of consecutive calls in milliseconds, shape (calls,)."""
         ...
 
 

@@ -1,19 +1,35 @@
 """Taking samples: warming up, rounds, turns of two engines. What they mean is for `performance`."""
 
-from pytest_trt.measure.rounds import Disturbed, Stretch, Stretches, round_calls, take_rounds
+from pytest_trt.measure.host import host_cpu
+from pytest_trt.measure.lock import device_lock
+from pytest_trt.measure.rounds import (
+    Disturbed,
+    Stretch,
+    Stretches,
+    round_calls,
+    summarised,
+    take_rounds,
+    take_stretches,
+)
 from pytest_trt.measure.stretches import by_events, end_to_end
 from pytest_trt.measure.turns import take_turns
-from pytest_trt.measure.warmup import WarmUp, warm_up
+from pytest_trt.measure.warmup import ON_CPU, ON_GPU, WarmUp, warm_up
 
 __all__ = [
+    "ON_CPU",
+    "ON_GPU",
     "Disturbed",
     "Stretch",
     "Stretches",
     "WarmUp",
     "by_events",
+    "device_lock",
     "end_to_end",
+    "host_cpu",
     "round_calls",
+    "summarised",
     "take_rounds",
+    "take_stretches",
     "take_turns",
     "warm_up",
 ]

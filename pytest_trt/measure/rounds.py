@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -63,13 +63,27 @@ def round_calls(call_s: float, *, rounds: int, budget_s: float) -> int:
 def take_rounds(
     stretch: Stretches, rounds: int, calls: int, *, work: float = 1.0, guard: Guard = undisturbed
 ) -> Rounds:
-    """Take so many undisturbed rounds.
+    """Take so many undisturbed rounds, and summarise them; see `take_stretches`.
 
     Args:
         stretch: Makes the calls.
         rounds: How many rounds.
         calls: Calls in each.
         work: Units of work of one call, such as the batch size.
+        guard: Asked after every round; a disturbed one is taken again.
+    """
+    return summarised(take_stretches(stretch, rounds, calls, guard=guard), work=work)
+
+
+def take_stretches(
+    stretch: Stretches, rounds: int, calls: int, *, guard: Guard = undisturbed
+) -> list[Stretch]:
+    """Take so many undisturbed rounds, every call of them kept.
+
+    Args:
+        stretch: Makes the calls.
+        rounds: How many rounds.
+        calls: Calls in each.
         guard: Asked after every round; a disturbed one is taken again.
 
     Raises:
@@ -86,6 +100,16 @@ def take_rounds(
             continue
         reasons.append(reason)
         check_redone(reasons, rounds)
+    return taken
+
+
+def summarised(taken: Sequence[Stretch], *, work: float) -> Rounds:
+    """Return stretches as rounds.
+
+    Args:
+        taken: Stretches of equal length.
+        work: Units of work of one call.
+    """
     return summarise([one.latencies_ms for one in taken], [one.wall_s for one in taken], work=work)
 
 

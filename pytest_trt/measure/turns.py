@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from pytest_trt.measure.rounds import Guard, Stretch, Stretches, check_redone, undisturbed
-from pytest_trt.performance import Rounds, summarise
+from pytest_trt.measure.rounds import Guard, Stretch, Stretches, check_redone, summarised, undisturbed
+from pytest_trt.performance import Rounds
 
 #: Calls after a switch that are not counted: they find the caches as the other engine left them.
 DROPPED_CALLS = 5
@@ -52,8 +52,4 @@ def take_turns(
             continue
         reasons.append(reason)
         check_redone(reasons, rounds)
-    first, second = (
-        summarise([one.latencies_ms for one in side], [one.wall_s for one in side], work=work)
-        for side in taken
-    )
-    return first, second
+    return summarised(taken[0], work=work), summarised(taken[1], work=work)

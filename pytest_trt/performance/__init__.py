@@ -1,8 +1,10 @@
 """Latencies against limits: rounds, bounds on a change, the decision."""
 
+from pytest_trt.performance.absolute import Kept, combined, is_settled, judge_absolute
 from pytest_trt.performance.binomial import fewest_calls, slow_calls
 from pytest_trt.performance.bounds import Bounds, paired, unpaired
 from pytest_trt.performance.decide import (
+    FIRST_ROUNDS,
     Decision,
     Found,
     Outcome,
@@ -11,17 +13,48 @@ from pytest_trt.performance.decide import (
     check_error,
     decide,
 )
+from pytest_trt.performance.doubt import doubted
+from pytest_trt.performance.limits import (
+    ABSOLUTES,
+    DEFAULT_LIMITS,
+    LIMIT_FIELDS,
+    Absolute,
+    Limits,
+    parse_limit_fields,
+    parse_limit_lines,
+    resolve_limits,
+)
 from pytest_trt.performance.noise import MODES, Mode, Noise, between_runs
 from pytest_trt.performance.rounds import (
     METRICS,
     ROUND_CALLS,
     Metric,
     Rounds,
+    as_change,
+    as_figure,
+    as_log,
     join,
     summarise,
 )
 
 __all__ = [
+    "ABSOLUTES",
+    "DEFAULT_LIMITS",
+    "FIRST_ROUNDS",
+    "LIMIT_FIELDS",
+    "Absolute",
+    "Kept",
+    "Limits",
+    "as_change",
+    "as_figure",
+    "as_log",
+    "combined",
+    "doubted",
+    "is_settled",
+    "judge_absolute",
+    "parse_limit_fields",
+    "parse_limit_lines",
+    "resolve_limits",
     "METRICS",
     "MODES",
     "ROUND_CALLS",

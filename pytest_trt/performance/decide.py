@@ -28,7 +28,7 @@ from pytest_trt.performance.noise import Mode, Noise, between_runs
 from pytest_trt.performance.rounds import METRICS, Metric, Rounds, join
 
 Outcome: TypeAlias = Literal["passed", "regressed", "inconclusive", "not testable"]
-Step: TypeAlias = Literal["screening", "taking turns", "fresh processes", "none"]
+Step: TypeAlias = Literal["screening", "taking turns", "fresh processes", "one process", "none"]
 
 #: Probability that a whole suite, with every engine exactly at its limit, has a false alarm.
 SUITE_ERROR = 0.01
@@ -198,14 +198,14 @@ def decide(
                 processes.append(samplers.fresh(first))
                 total += len(processes[-1])
             settle(
-                "fresh processes",
+                "one process" if samplers.fresh is None else "fresh processes",
                 sum(map(len, processes)),
                 lambda metric: _against_stored(
                     metric, stored, processes, error / len(looks), mode, known
                 ),
                 may_fail=True,
             )
-    return Decision(_overall(found), found, total)
+    return Decision(overall(found), found, total)
 
 
 def _as_slowdown(metric: Metric, limit: float) -> float:
@@ -263,7 +263,8 @@ def _open(found: Mapping[Metric, Found]) -> bool:
     return "inconclusive" in outcomes and "regressed" not in outcomes
 
 
-def _overall(found: Mapping[Metric, Found]) -> Literal["passed", "regressed", "inconclusive"]:
+def overall(found: Mapping[Metric, Found]) -> Literal["passed", "regressed", "inconclusive"]:
+    """Return what all metrics come to: one regression is enough, all must pass."""
     outcomes = {one.outcome for one in found.values()}
     if "regressed" in outcomes:
         return "regressed"

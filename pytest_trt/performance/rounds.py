@@ -110,3 +110,21 @@ def _slowest(calls: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float6
     grouped = calls[:, : groups * size].reshape(len(calls), groups, size)
     slowest: npt.NDArray[np.float64] = np.median(np.log(grouped.max(axis=2)), axis=1)
     return slowest
+
+
+def as_figure(metric: Metric, log: float) -> float:
+    """Return a round's number as people read it: milliseconds, or units of work per second."""
+    return 1e3 * math.exp(-log) if metric == "throughput" else math.exp(log)
+
+
+def as_log(metric: Metric, figure: float) -> float:
+    """Return what `as_figure` made this figure of."""
+    return math.log(1e3 / figure) if metric == "throughput" else math.log(figure)
+
+
+def as_change(metric: Metric, log: float) -> float:
+    """Return a difference of logarithms as the share by which the metric itself changes.
+
+    Slower engines have larger times and a smaller throughput: 0.1 and -0.09.
+    """
+    return math.expm1(-log) if metric == "throughput" else math.expm1(log)

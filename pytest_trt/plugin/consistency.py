@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import pytest
-
 from pytest_trt.accuracy import Comparison, compare_outputs, explain, resolve_tolerances
 from pytest_trt.engine import Engine
 from pytest_trt.model import Tensors
+from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.markers import ConsistencyMarker
 from pytest_trt.report.record import ConsistencyRecord, Verdict
-
-
-class ConsistencyFailure(pytest.fail.Exception, AssertionError):  # type: ignore[misc, name-defined]
-    """A consistency check that does not pass.
-
-    It is shown by its text alone, as pytest.fail shows one, and is an AssertionError to whoever
-    asks, such as `xfail(raises=AssertionError)`.
-    """
-
-    # As pytest calls its own: a longer name would cost the short summary the fact behind it.
-    __module__, __qualname__ = "builtins", "Failed"
-
-    def __init__(self, text: str, *, pytrace: bool) -> None:
-        # pytest declares its exceptions in a way that hides their parameters from type checkers.
-        pytest.fail.Exception.__init__(self, text, pytrace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +61,7 @@ class ConsistencyCheck:
             where: The line that ran it.
 
         Raises:
-            ConsistencyFailure: It does not pass, and that is to be said at once.
+            CheckFailure: It does not pass, and that is to be said at once.
         """
         __tracebackhide__ = True
         tolerances = resolve_tolerances(
@@ -91,7 +75,7 @@ class ConsistencyCheck:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
         self._runs.append(_Run(engine, shapes, where, comparison))
         if self._fail_at_once and not comparison.passed:
-            raise ConsistencyFailure(self.failure() or "", pytrace=True)
+            raise CheckFailure(self.failure() or "", pytrace=True)
 
     @property
     def has_failed(self) -> bool:

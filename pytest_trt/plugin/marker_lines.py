@@ -14,4 +14,7 @@ MARKER_LINES = {
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
     "top1=, topk=(k, share), outputs={name: {...}}): every trt_session.run of the test is compared "
     "with the FP32 reference.",
+    "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "
+    "p95_ms=, p99_ms=, min_throughput_qps=, mode=, batch=): what trt_benchmark(inputs) measures is "
+    "held against the stored baseline and against absolute limits; several of these add up.",
 }

@@ -11,12 +11,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.plugin.marker_lines import MARKER_LINES
+
+if TYPE_CHECKING:
+    from pytest_trt.performance import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,24 @@ class ConsistencyMarker:
 
     tolerance: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkMarker:
+    """Hold what `trt_benchmark(inputs)` measures against a baseline and absolute limits.
+
+    Attributes:
+        limits: Limits by name, parsed; None where one is switched off.
+        mode: How calls are timed on a GPU: "graph" (the default there), "enqueue" or "end_to_end",
+            which is all there is on a CPU.
+        batch: Units of work of one call; None for the inputs' own batch dimension.
+    """
+
+    NAME: ClassVar[str] = "trt_benchmark"
+
+    limits: Mapping[str, float | None] = field(default_factory=dict)
+    mode: Mode | None = None
+    batch: int | None = None
 
 
 def read_model_marker(item: pytest.Item) -> ModelMarker | None:
@@ -120,6 +141,29 @@ def read_consistency_marker(item: pytest.Item) -> ConsistencyMarker | None:
     for name, tolerance in outputs.items():
         parse_tolerance_fields(tolerance, where=f"{mark.name}, output {name!r}")
     return ConsistencyMarker(tolerance=given, outputs=outputs)
+
+
+def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
+    """Return what the `trt_benchmark` markers of a test say, or None when there are none.
+
+    They add up; the closest one that gives a keyword decides it.
+
+    Raises:
+        ConfigurationError: Something in one of them is unknown or cannot be a limit.
+    """
+    marks = list(item.iter_markers(BenchmarkMarker.NAME))
+    if not marks:
+        return None
+    from pytest_trt.performance import LIMIT_FIELDS, MODES, parse_limit_fields
+
+    given: dict[str, Any] = {}
+    for mark in reversed(marks):
+        given.update(_keywords(mark, [*LIMIT_FIELDS, "mode", "batch"]))
+    mode, batch = given.pop("mode", None), given.pop("batch", None)
+    _expect(mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}")
+    counted = batch is None or (type(batch) is int and batch > 0)
+    _expect(counted, BenchmarkMarker.NAME, "batch", batch, "a whole number above 0")
+    return BenchmarkMarker(parse_limit_fields(given, where=BenchmarkMarker.NAME), mode, batch)
 
 
 def check_names(item: pytest.Item) -> None:

@@ -6,6 +6,7 @@ in `settings`, which is loaded where it is needed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +76,10 @@ def _cache_dir(text: str) -> Path | None:
     return Path(text).expanduser().absolute() if text else None
 
 
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
@@ -107,6 +112,40 @@ def _switch(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
         raise ValueError("true or false")
     return text.lower() in ("true", "1", "yes", "on")
+
+
+def _budget(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise ValueError("a number of seconds above 0")
+    return seconds
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _missing_baseline(text: str) -> str:
+    if not text:
+        return "fail" if os.environ.get("CI", "").lower() not in ("", "0", "false") else "record"
+    return _one_of("fail", "record", "skip")(text)
+
+
+def _limits(text: str) -> dict[str, dict[str, float | None]]:
+    if not text:
+        return {}
+    from pytest_trt.engine import PRECISIONS
+    from pytest_trt.performance import parse_limit_lines
+
+    return parse_limit_lines(text.splitlines(), where="trt_limits", precisions=PRECISIONS)
 
 
 def _tolerances(text: str) -> dict[str, dict[str, object]]:
@@ -168,6 +207,47 @@ OPTIONS = (
         _tolerances,
         ini_only=True,
     ),
+    Option(
+        "limits",
+        "limits of speed by precision, a line each: `fp16: p99=8% throughput=4%`",
+        "",
+        _limits,
+        ini_only=True,
+    ),
+    Option(
+        "baseline_dir",
+        "where baselines of speed are kept, to be committed",
+        "trt_baselines",
+        _folder,
+        "DIR",
+        is_path=True,
+    ),
+    Option(
+        "missing_baseline",
+        "what a test without a baseline does: fail, record, skip (default: record; fail where CI "
+        "is set)",
+        "",
+        _missing_baseline,
+        "WHAT",
+    ),
+    Option(
+        "inconclusive",
+        "what a speed that cannot be told from its baseline does: warn, fail",
+        "warn",
+        _one_of("warn", "fail"),
+        "WHAT",
+    ),
+    Option(
+        "benchmark_time",
+        "seconds for 20 rounds of one test; slow engines get shorter rounds, which tell fewer "
+        "percentiles",
+        "10",
+        _budget,
+        "SECONDS",
+    ),
+    Option("update", "accept the speed of every test that runs as its new baseline", "false", _switch),
+    Option("update_new", "record baselines that are missing, in CI too", "false", _switch),
+    Option("update_reason", "why, kept with the baseline", "", str, "TEXT"),
 )
 
 

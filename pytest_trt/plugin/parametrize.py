@@ -17,10 +17,13 @@ from pytest_trt.model import (
     parse_profiles,
     values_at,
 )
+from pytest_trt.performance import resolve_limits
 from pytest_trt.plugin.markers import (
+    BenchmarkMarker,
     ConsistencyMarker,
     ModelMarker,
     check_names,
+    read_benchmark_marker,
     read_consistency_marker,
     read_model_marker,
 )
@@ -38,6 +41,7 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
     try:
         check_names(item)
         marker, consistency = read_model_marker(item), read_consistency_marker(item)
+        benchmark = _read_benchmark(item, metafunc)
         if marker is not None:
             inputs, outputs = run.interface(marker.model)
             profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
@@ -46,9 +50,13 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
             _check_reference(marker, inputs, run)
             if consistency is not None:
                 _check_outputs(consistency, outputs, marker, run)
-        elif consistency is not None:
+            if benchmark is not None:
+                for precision in marker.precision:
+                    resolve_limits(benchmark.limits, run.settings.limits.get(precision, {}))
+        elif consistency is not None or benchmark is not None:
+            name = ConsistencyMarker.NAME if consistency is not None else BenchmarkMarker.NAME
             raise ConfigurationError(
-                "trt_consistency has no model to check.",
+                f"{name} has no model to check.",
                 fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
             )
     except PytestTrtError as error:
@@ -57,6 +65,19 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
     if marker is not None:
         _multiply(metafunc, "trt_precision", marker.precision)
         _multiply(metafunc, "trt_shape", _points(profiles))
+
+
+def _read_benchmark(
+    item: pytest.Item, metafunc: pytest.Metafunc
+) -> BenchmarkMarker | None:
+    benchmark = read_benchmark_marker(item)
+    if benchmark is None and BenchmarkMarker.NAME in metafunc.fixturenames:
+        raise ConfigurationError(
+            "the test asks for the trt_benchmark fixture, but has no trt_benchmark marker: nothing "
+            "would be gated.",
+            fix="mark it: @pytest.mark.trt_benchmark, with limits or without.",
+        )
+    return benchmark
 
 
 def _check_reference(marker: ModelMarker, inputs: Sequence[TensorSpec], run: TrtRun) -> None:

@@ -33,6 +33,14 @@ class Settings:
         build_timeout: Seconds that one build of TensorRT may take; 0 for no limit.
         build_only: Build engines and run nothing.
         tolerances: Tolerances by precision, from the ini file.
+        limits: Limits of speed by precision, from the ini file.
+        baseline_dir: Where baselines are kept.
+        missing_baseline: "fail", "record" or "skip".
+        inconclusive: "warn" or "fail".
+        benchmark_time: Seconds for the first rounds of one benchmark.
+        update: Accept every speed that is measured.
+        update_new: Record baselines that are missing.
+        update_reason: Why.
     """
 
     arch: tuple[str, ...]
@@ -44,6 +52,14 @@ class Settings:
     build_timeout: float
     build_only: bool
     tolerances: dict[str, dict[str, object]]
+    limits: dict[str, dict[str, float | None]]
+    baseline_dir: Path
+    missing_baseline: str
+    inconclusive: str
+    benchmark_time: float
+    update: bool
+    update_new: bool
+    update_reason: str
 
     def open_cache(self) -> EngineCache:
         """Open the engine cache that these settings name."""
@@ -75,4 +91,9 @@ def read_settings(config: pytest.Config) -> Settings:
             raise pytest.UsageError(f"{source}: {error}") from error
         except ValueError as error:
             raise pytest.UsageError(f"{source}: expected {error}, got {text!r}.") from error
+    if values["update"] and values["update_new"]:
+        raise pytest.UsageError(
+            "--trt-update records every baseline and --trt-update-new those that are missing: "
+            "give one of them."
+        )
     return Settings(**values)

@@ -36,3 +36,32 @@ def share(value: float | None) -> str:
     if 0 < percent < 0.1:
         return "<0.1%"
     return f"{percent:.1f}%" if 0 < percent < 9.95 else f"{percent:.0f}%"
+
+
+def latency(value_ms: float) -> str:
+    """Return a latency in milliseconds with three significant digits: "0.0271 ms", "12.3 ms"."""
+    return f"{_three_digits(value_ms)} ms"
+
+
+def rate(value_qps: float) -> str:
+    """Return a throughput with three significant digits or all before the point: "12,345/s"."""
+    return f"{_three_digits(value_qps)}/s"
+
+
+def _three_digits(value: float) -> str:
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
+
+
+def change(value: float | None) -> str:
+    """Return a change as percent with its sign, two digits at least: "+62%", "-1.2%"."""
+    if value is None or not math.isfinite(value):
+        return "?"
+    percent = value * 100
+    return f"{percent:+.1f}%" if abs(percent) < 9.95 else f"{percent:+,.0f}%"
+
+
+def percent(value: float) -> str:
+    """Return a share as percent, as short as it can be: "10%", "2.5%"."""
+    return f"{value * 100:.3g}%"

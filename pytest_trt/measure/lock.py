@@ -1,0 +1,42 @@
+"""One process at a time measures on a device, over all runs of one user."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+#: How often a process that waits says so, in seconds.
+WAIT_REPORT_S = 1.0
+
+
+@contextlib.contextmanager
+def device_lock(
+    device: str, waiting: Callable[[float], None], *, folder: Path | None = None
+) -> Iterator[None]:
+    """Hold the right to measure on a device. The kernel releases it when the process dies.
+
+    Args:
+        device: What tells the device from others of this machine: a GPU's UUID, the host's name.
+        waiting: Called with the seconds waited so far, about once a second.
+        folder: Where locks are; by default one of the user, whatever cache a run is given.
+    """
+    folder = folder or Path(platformdirs.user_runtime_dir("pytest-trt"))
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', device)}.lock")
+    started_s = time.monotonic()
+    while True:
+        try:
+            lock.acquire(timeout=WAIT_REPORT_S, poll_interval=0.02)
+            break
+        except Timeout:
+            waiting(time.monotonic() - started_s)
+    try:
+        yield
+    finally:
+        lock.release()

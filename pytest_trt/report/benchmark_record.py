@@ -1,0 +1,154 @@
+"""What one `trt_benchmark` check found, as data that rides on pytest's reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """One metric against its baseline. Shares are of the metric: slower is more time, less work.
+
+    Attributes:
+        metric: "p50", "throughput", "p95" or "p99".
+        outcome: "passed", "regressed", "inconclusive" or "not testable".
+        limit: The share by which it may be worse.
+        change: By which share it changed; None where nothing could be compared.
+        least: The bound of the change that is nearest to none; None where there is none.
+        most: The bound on the other side.
+        detectable: The smallest change for the worse that would have been called; None for none.
+        step: What settled it: "screening", "taking turns", "fresh processes", "one process".
+        rounds: Rounds of the candidate behind it.
+        why: Why it is not testable or inconclusive, where that is not the spread alone.
+    """
+
+    metric: str
+    outcome: str
+    limit: float
+    change: float | None = None
+    least: float | None = None
+    most: float | None = None
+    detectable: float | None = None
+    step: str = "none"
+    rounds: int = 0
+    why: str = ""
+
+    @property
+    def used(self) -> float:
+        """The share of its limit that the change used: more than 1 is beyond it."""
+        change = self.change or 0.0
+        return (-change if self.metric == "throughput" else change) / self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRecord:
+    """One absolute limit.
+
+    Attributes:
+        name: "p50_ms", "p95_ms", "p99_ms" or "min_throughput_qps".
+        limit: The figure that is allowed.
+        measured: The same figure, measured.
+        outcome: "passed", "regressed" (it is not kept), "inconclusive" or "not testable".
+        beyond: How many calls (for throughput: rounds) were beyond it.
+        of: Of how many.
+        why: Why it is not testable.
+    """
+
+    name: str
+    limit: float
+    measured: float
+    outcome: str
+    beyond: int
+    of: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRecord:
+    """What one test's benchmark found.
+
+    Attributes:
+        test: The test's node id.
+        model: File name of the model.
+        precision: The engine's precision.
+        arch: What the engine was built for.
+        toolchain: What ran it.
+        verdict: The verdict's text, see `Verdict`.
+        fails: Whether it fails the test.
+        mode: "graph", "enqueue" or "end_to_end".
+        batch: Units of work of one call.
+        calls: Calls in each round; 0 where nothing was measured.
+        rounds: Rounds of the candidate in all.
+        changes: What each relative limit came to.
+        limits: What each absolute limit came to.
+        candidate: Figures by name: p50_ms, p95_ms, p99_ms, throughput_qps.
+        baseline: The same of what it was compared with; empty where that is nothing.
+        candidate_rounds: Figures of each round by metric, in milliseconds or per second.
+        baseline_rounds: The same of what it was compared with.
+        recorded: When the newest stored run was recorded, ISO 8601; empty where there is none.
+        differences: What differs between then and now, a line each.
+        file: The baseline file, relative to pytest's root where it lies below.
+        update: What is to be stored: "first", "added", "replaced", or nothing.
+        staged: What is to be written, for the process that writes; None where nothing is.
+        why: Why there is no comparison.
+        fix: What to type, where there is no comparison.
+    """
+
+    test: str
+    model: str
+    precision: str
+    arch: str
+    toolchain: str
+    verdict: str
+    fails: bool
+    mode: str
+    batch: int
+    calls: int = 0
+    rounds: int = 0
+    changes: tuple[ChangeRecord, ...] = ()
+    limits: tuple[LimitRecord, ...] = ()
+    candidate: Mapping[str, float] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    candidate_rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    baseline_rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    recorded: str = ""
+    differences: tuple[str, ...] = ()
+    file: str = ""
+    update: str = ""
+    staged: Mapping[str, Any] | None = None
+    why: str = ""
+    fix: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What was measured, for people."""
+        return f"{self.model} in {self.precision} on {self.arch}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-simple data."""
+        data = asdict(self)
+        for name in ("candidate_rounds", "baseline_rounds"):
+            data[name] = {metric: list(values) for metric, values in data[name].items()}
+        for name in ("changes", "limits", "differences"):
+            data[name] = list(data[name])
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BenchmarkRecord:
+        """Return the record that `to_dict` made this data of."""
+
+        def rounds(name: str) -> dict[str, tuple[float, ...]]:
+            return {metric: tuple(values) for metric, values in data[name].items()}
+
+        return cls(
+            **{
+                **data,
+                "changes": tuple(ChangeRecord(**change) for change in data["changes"]),
+                "limits": tuple(LimitRecord(**limit) for limit in data["limits"]),
+                "candidate_rounds": rounds("candidate_rounds"),
+                "baseline_rounds": rounds("baseline_rounds"),
+                "differences": tuple(data["differences"]),
+            }
+        )

@@ -1,0 +1,170 @@
+"""Why a benchmark fails its test, for whoever has to act on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from pytest_trt.report import units
+from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
+from pytest_trt.report.speed_text import (
+    FIGURE_OF,
+    METRIC_OF,
+    NAMES,
+    bounds_of,
+    figure,
+    gravest_change,
+    gravest_limit,
+    limit_of,
+)
+
+#: Columns of the plot, and the marks for more and more rounds in one of them.
+_PLOT_COLUMNS = 48
+_PLOT_MARKS = " .:+*#@"
+
+_HOW = {
+    "screening": "against stored rounds",
+    "taking turns": "in turns with the baseline engine",
+    "fresh processes": "in fresh processes, against stored rounds",
+    "one process": "in one process, against stored rounds",
+    "none": "",
+}
+
+
+def explain_speed(record: BenchmarkRecord) -> str:
+    """Return the text of a failure: the fact, figures, what differs, a plot, and what to do."""
+    return "\n".join(_lines(record))
+
+
+def _lines(record: BenchmarkRecord) -> Iterator[str]:
+    if not record.calls:
+        yield f"{record.why} ({record.subject})."
+        yield f"Fix: {record.fix}"
+        return
+    change, limit = gravest_change(record), gravest_limit(record)
+    yield f"{_fact(record, change, limit)} ({record.subject})"
+    how = _HOW[change.step] if change else ""
+    measured = f"{record.rounds} rounds of {record.calls} calls{' ' if how else ''}{how}"
+    yield f"  {measured}; {record.mode}, batch {record.batch}, {record.toolchain}"
+    yield from _table(record)
+    for one in record.limits:
+        yield f"  {_limit_line(one)}"
+    if record.why:
+        yield f"  {record.why}"
+    for text in record.differences:
+        yield f"  differs from the baseline: {text}"
+    if record.recorded and change and not record.differences:
+        yield f"  nothing else that is known differs from the baseline of {record.recorded[:10]}"
+    if change and change.metric in record.baseline_rounds:
+        yield from plot_lines(
+            change.metric,
+            record.baseline_rounds[change.metric],
+            record.candidate_rounds[change.metric],
+        )
+    yield f"Fix: {_fix(record, change, limit)}"
+
+
+def _fact(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
+    if limit is not None and limit.outcome == "regressed":
+        metric = METRIC_OF[limit.name]
+        name, allowed = NAMES[metric], figure(metric, limit.limit)
+        side = "below" if metric == "throughput" else "above"
+        return f"{name} {figure(metric, limit.measured)} is {side} its limit of {allowed}"
+    if change is not None and change.outcome == "regressed":
+        name, allowed = NAMES[change.metric], limit_of(change)
+        return f"{name} {units.change(change.change)}, limit {allowed}"
+    if change is not None and change.outcome != "passed":
+        return f"{NAMES[change.metric]} is {change.outcome} against its limit of {limit_of(change)}"
+    if limit is not None:
+        metric = METRIC_OF[limit.name]
+        allowed = figure(metric, limit.limit)
+        return f"{NAMES[metric]} is {limit.outcome} against its limit of {allowed}"
+    return record.verdict
+
+
+def _table(record: BenchmarkRecord) -> Iterator[str]:
+    rows = [("", "baseline", "now", "change", "limit", "")]
+    by_metric = {change.metric: change for change in record.changes}
+    for metric, name in FIGURE_OF.items():
+        if name not in record.candidate:
+            continue
+        change = by_metric.get(metric)
+        then = figure(metric, record.baseline[name]) if name in record.baseline else ""
+        told = ("", "", "")
+        if change is not None and change.change is not None:
+            bounded = f"{units.change(change.change)} ({bounds_of(change)})"
+            told = (bounded, limit_of(change), change.outcome)
+        elif change is not None:
+            told = ("", limit_of(change), change.outcome)
+        rows.append((NAMES[metric], then, figure(metric, record.candidate[name]), *told))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(size) for cell, size in zip(row, widths, strict=True) if size)
+        yield f"  {'  '.join(cells)}".rstrip()
+    reasons = dict.fromkeys(change.why for change in record.changes if change.why)
+    for reason in reasons:
+        names = [NAMES[change.metric] for change in record.changes if change.why == reason]
+        yield f"  {', '.join(names)}: {reason}"
+
+
+def _limit_line(one: LimitRecord) -> str:
+    metric = METRIC_OF[one.name]
+    what = "rounds" if metric == "throughput" else "calls"
+    side = "below" if metric == "throughput" else "above"
+    counted = f"{one.beyond:,} of {one.of:,} {what} {side} {figure(metric, one.limit)}"
+    why = f", {one.why}" if one.why else ""
+    return f"{one.name}={one.limit:g}: {one.outcome}, {counted}{why}"
+
+
+def plot_lines(metric: str, baseline: Sequence[float], now: Sequence[float]) -> Iterator[str]:
+    """Yield two rows of marks on one scale: where the rounds of each side lie.
+
+    Args:
+        metric: Which metric the figures are of.
+        baseline: A figure per round.
+        now: The same of the candidate.
+    """
+    low, high = min(*baseline, *now), max(*baseline, *now)
+    yield f"  {NAMES[metric]} of each round, from {figure(metric, low)} to {figure(metric, high)}:"
+    for name, values in (("baseline", baseline), ("now", now)):
+        yield f"    {name:8} |{_marks(values, low, high)}|"
+
+
+def _marks(values: Sequence[float], low: float, high: float) -> str:
+    counts = [0] * _PLOT_COLUMNS
+    for value in values:
+        place = (value - low) / (high - low) if high > low else 0.0
+        counts[min(int(place * _PLOT_COLUMNS), _PLOT_COLUMNS - 1)] += 1
+    most, last = max(counts), len(_PLOT_MARKS) - 1
+    return "".join(_PLOT_MARKS[math.ceil(last * count / most)] for count in counts)
+
+
+def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
+    if limit is not None and limit.outcome == "regressed":
+        return "make the engine quicker, or allow more on the marker (trt_benchmark)."
+    if change is None or change.outcome == "regressed":
+        return (
+            "look at what changed in the model, its options or the toolchain; if it is to be this "
+            f"slow, accept it: {update_command(record.test)}"
+        )
+    return f"{noise_advice(change)}; or let it pass: --trt-inconclusive=warn."
+
+
+def noise_advice(change: ChangeRecord) -> str:
+    """Return what a test that is inconclusive could have told, and what makes it tell more."""
+    if change.outcome == "not testable":
+        return "give quicker calls or more time (--trt-benchmark-time), or switch the limit off"
+    called = (
+        f"only a change of {units.percent(change.detectable)} would have been called"
+        if change.detectable
+        else "no change would have been called"
+    )
+    return (
+        f"{called}: measure on a quieter machine, allow more than {units.percent(change.limit)}, "
+        "or record more runs (--trt-update)"
+    )
+
+
+def update_command(test: str) -> str:
+    """Return what to type to accept the figures of a test."""
+    return f'pytest "{test}" --trt-update --trt-update-reason "..."'

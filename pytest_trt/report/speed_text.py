@@ -1,0 +1,46 @@
+"""Words for speed: how metrics, changes and limits are called, here and in the summary."""
+
+from __future__ import annotations
+
+from pytest_trt.report import units
+from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
+
+#: How each metric is called.
+NAMES = {"p50": "P50", "p95": "P95", "p99": "P99", "throughput": "throughput"}
+
+#: Which metric an absolute limit is about.
+METRIC_OF = {"p50_ms": "p50", "p95_ms": "p95", "p99_ms": "p99", "min_throughput_qps": "throughput"}
+
+#: The figure of each metric in `BenchmarkRecord.candidate`.
+FIGURE_OF = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_qps"}
+
+
+def figure(metric: str, value: float) -> str:
+    """Return a metric's value with its unit."""
+    return units.rate(value) if metric == "throughput" else units.latency(value)
+
+
+def limit_of(change: ChangeRecord) -> str:
+    """Return a relative limit with its direction: "+10%", for throughput "-5%"."""
+    return f"{'-' if change.metric == 'throughput' else '+'}{units.percent(change.limit)}"
+
+
+def bounds_of(change: ChangeRecord) -> str:
+    """Return the bounds of a change: "+58% to +66%"."""
+    return f"{units.change(change.least)} to {units.change(change.most)}"
+
+
+def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:
+    """Return the metric that a reader must hear of first."""
+    order = ("regressed", "inconclusive", "not testable", "passed")
+    return min(
+        record.changes,
+        key=lambda one: (order.index(one.outcome), one.change is None, -one.used),
+        default=None,
+    )
+
+
+def gravest_limit(record: BenchmarkRecord) -> LimitRecord | None:
+    """Return the absolute limit that a reader must hear of first."""
+    order = ("regressed", "inconclusive", "not testable", "passed")
+    return min(record.limits, key=lambda one: order.index(one.outcome), default=None)
