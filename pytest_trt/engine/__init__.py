@@ -3,7 +3,7 @@
 from pytest_trt.engine.cache import DEFAULT_MAX_BYTES, EngineCache, default_cache_dir
 from pytest_trt.engine.facts import EngineFacts, Layer, Timings
 from pytest_trt.engine.flow import Engine, build_or_load
-from pytest_trt.engine.key import EngineKey, engine_key
+from pytest_trt.engine.key import EngineKey, engine_key, run_alike
 from pytest_trt.engine.protocols import (
     Backend,
     BuildRequest,
@@ -36,4 +36,5 @@ __all__ = [
     "build_or_load",
     "default_cache_dir",
     "engine_key",
+    "run_alike",
 ]

@@ -139,6 +139,25 @@ def _short(digest: str | None) -> str | None:
     return None if digest is None else digest[:12]
 
 
+def run_alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two engines differ in nothing but what was built: they run under one toolchain.
+
+    Only then can they be timed against each other in one process. What an upgrade of the runtime
+    has changed, two engines that both run on the new one cannot tell.
+
+    Args:
+        one: The fields of an engine's key.
+        other: Those of another one.
+    """
+    return all(
+        one.get(label) == other.get(label)
+        for label in one.keys() | other.keys()
+        if not label.endswith(" digest")
+        and label != "route"
+        and not label.startswith(("converter ", "builder option "))
+    )
+
+
 def explain_miss(
     key: EngineKey, model_name: str, candidates: Iterable[tuple[str, Mapping[str, str]]]
 ) -> str:

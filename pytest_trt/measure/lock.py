@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
+import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +29,7 @@ def device_lock(
         waiting: Called with the seconds waited so far, about once a second.
         folder: Where locks are; by default one of the user, whatever cache a run is given.
     """
-    folder = folder or Path(platformdirs.user_runtime_dir("pytest-trt"))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _made(folder or Path(platformdirs.user_state_dir("pytest-trt")))
     lock = FileLock(folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', device)}.lock")
     started_s = time.monotonic()
     while True:
@@ -40,3 +42,16 @@ def device_lock(
         yield
     finally:
         lock.release()
+
+
+def _made(folder: Path) -> Path:
+    """Make a folder; where the user's own cannot be written, one among temporary files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    private = Path(tempfile.gettempdir()) / f"pytest-trt-{getpass.getuser()}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    return private

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from random import Random
 
-from pytest_trt.measure.rounds import Guard, Stretch, Stretches, check_redone, summarised, undisturbed
+from pytest_trt.measure.rounds import (
+    Guard,
+    Stretch,
+    Stretches,
+    check_redone,
+    summarised,
+    undisturbed,
+)
 from pytest_trt.performance import Rounds
 
 #: Calls after a switch that are not counted: they find the caches as the other engine left them.

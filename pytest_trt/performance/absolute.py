@@ -98,4 +98,3 @@ def is_settled(kept: Sequence[Kept]) -> bool:
     """Whether more calls can change nothing: one limit is exceeded, or none is open."""
     outcomes = [one.outcome for one in kept]
     return "regressed" in outcomes or set(outcomes) <= {"passed"}
-

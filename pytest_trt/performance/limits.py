@@ -158,9 +158,7 @@ def _word(word: str, where: str) -> tuple[str, object]:
     return name, text
 
 
-def resolve_limits(
-    marker: Mapping[str, float | None], ini: Mapping[str, float | None]
-) -> Limits:
+def resolve_limits(marker: Mapping[str, float | None], ini: Mapping[str, float | None]) -> Limits:
     """Return the limits of a test: the marker's, else the ini line's, else the defaults.
 
     The defaults hold for a test whose marker names no limit at all; one that does is held to those

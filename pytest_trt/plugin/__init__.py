@@ -18,6 +18,7 @@ from pytest_trt.errors import PytestTrtError
 from pytest_trt.plugin.fixtures import (
     _trt_subject,
     trt_arch,
+    trt_benchmark,
     trt_build,
     trt_calibration,
     trt_engine,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "_trt_subject",
     "trt_arch",
+    "trt_benchmark",
     "trt_build",
     "trt_calibration",
     "trt_engine",
@@ -54,6 +56,9 @@ __all__ = [
     "trt_session",
     "trt_shape",
 ]
+
+#: The markers that make checks.
+_CHECKS = ("trt_consistency", "trt_benchmark")
 
 _COLLECTOR_KEY = pytest.StashKey["_ResultCollector"]()
 
@@ -129,14 +134,14 @@ def pytest_report_collectionfinish(
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Give the test's checks their say: one failure, in the call phase, with every reason."""
     # Markers are keywords too, and looking there first is quicker for the many without one.
-    if "trt_consistency" not in item.keywords or not item.get_closest_marker("trt_consistency"):
+    if not any(name in item.keywords and item.get_closest_marker(name) for name in _CHECKS):
         return (yield)
-    from pytest_trt.plugin.consistency import ConsistencyFailure
+    from pytest_trt.plugin.failure import CheckFailure
     from pytest_trt.plugin.verdict import conclude, conclude_skipped, told_beside
 
     try:
         result = yield
-    except ConsistencyFailure:  # told already
+    except CheckFailure:  # told already
         raise
     except pytest.skip.Exception:
         conclude_skipped(item)
@@ -162,13 +167,25 @@ def pytest_runtest_makereport(
 
 
 class _ResultCollector:
-    """Keeps the records that reports bring, from this process or from xdist workers."""
+    """Keeps the records that reports bring, from this process or from xdist workers.
+
+    Attributes:
+        results: What was recorded of the tests.
+        failed: Tests of which some phase failed.
+        written: What was done to baseline files, for people.
+        not_written: Why baseline files could not be written.
+    """
 
     def __init__(self) -> None:
         self.results: list[TestResult] = []
+        self.failed: set[str] = set()
+        self.written: list[str] = []
+        self.not_written = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a report's record."""
+        if report.failed:
+            self.failed.add(report.nodeid)
         data = getattr(report, "trt", None)
         if data is not None:
             from pytest_trt.report.record import TestRecord
@@ -176,6 +193,29 @@ class _ResultCollector:
 
             record = TestRecord.from_dict(data)
             self.results.append(TestResult(report.nodeid, report.outcome, record))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write new baselines, once, in the one process that has all results."""
+    collector = session.config.stash[_COLLECTOR_KEY]
+    staged = [
+        speed.staged
+        for result in collector.results
+        for speed in result.record.speeds
+        if speed.staged is not None
+        and result.outcome == "passed"
+        and result.nodeid not in collector.failed
+    ]
+    stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+    if not staged or stopped or hasattr(session.config, "workerinput"):
+        return
+    from pytest_trt.plugin.baselines import write_staged
+
+    try:
+        collector.written = write_staged(staged)
+    except PytestTrtError as error:
+        collector.not_written = f"the baselines were not written: {error}"
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -196,8 +236,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             environment=config.pluginmanager.hasplugin("dsession"),
             facts=config.get_verbosity() > 0,
         )
-        for line in lines:
+        for line in (*lines, *config.stash[_COLLECTOR_KEY].written):
             terminalreporter.write_line(line)
+
+    if config.stash[_COLLECTOR_KEY].not_written:
+        terminalreporter.section("trt baselines", red=True)
+        terminalreporter.write_line(config.stash[_COLLECTOR_KEY].not_written)
 
 
 def _takes_blocks() -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_trt.engine import Engine
+    from pytest_trt.plugin.benchmark import BenchmarkCheck
     from pytest_trt.plugin.sessions import EngineSession, ReferenceSession
     from pytest_trt.plugin.subject import Subject
 
@@ -138,6 +139,30 @@ def trt_session(
     session = trt_build()
     _trt_subject.skip_unless_runnable(session.engine)
     return session
+
+
+@pytest.fixture
+def trt_benchmark(
+    request: pytest.FixtureRequest, _trt_subject: Subject, trt_session: EngineSession
+) -> BenchmarkCheck:
+    """Measures the engine: call it once with the inputs, `trt_benchmark(inputs)`.
+
+    What the trt_benchmark markers of the test limit is held against the stored baseline, and
+    against absolute figures. Where the engine can be built but not run, the test is skipped.
+    """
+    from pytest_trt.plugin.benchmark import BenchmarkCheck
+    from pytest_trt.plugin.markers import read_benchmark_marker
+
+    with _clear_errors():
+        marker = read_benchmark_marker(request.node)
+        if marker is None:  # asked for by name while the test ran
+            raise ConfigurationError(
+                "trt_benchmark has no trt_benchmark marker: nothing would be gated.",
+                fix="mark the test: @pytest.mark.trt_benchmark.",
+            )
+        state = state_of(request.node)
+        state.speed = BenchmarkCheck(_trt_subject, trt_session, marker)
+        return state.speed
 
 
 @pytest.fixture

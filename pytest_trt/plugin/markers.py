@@ -160,7 +160,9 @@ def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
     for mark in reversed(marks):
         given.update(_keywords(mark, [*LIMIT_FIELDS, "mode", "batch"]))
     mode, batch = given.pop("mode", None), given.pop("batch", None)
-    _expect(mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}")
+    _expect(
+        mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}"
+    )
     counted = batch is None or (type(batch) is int and batch > 0)
     _expect(counted, BenchmarkMarker.NAME, "batch", batch, "a whole number above 0")
     return BenchmarkMarker(parse_limit_fields(given, where=BenchmarkMarker.NAME), mode, batch)

@@ -245,7 +245,9 @@ OPTIONS = (
         _budget,
         "SECONDS",
     ),
-    Option("update", "accept the speed of every test that runs as its new baseline", "false", _switch),
+    Option(
+        "update", "accept the speed of every test that runs as its new baseline", "false", _switch
+    ),
     Option("update_new", "record baselines that are missing, in CI too", "false", _switch),
     Option("update_reason", "why, kept with the baseline", "", str, "TEXT"),
 )

@@ -67,9 +67,7 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
         _multiply(metafunc, "trt_shape", _points(profiles))
 
 
-def _read_benchmark(
-    item: pytest.Item, metafunc: pytest.Metafunc
-) -> BenchmarkMarker | None:
+def _read_benchmark(item: pytest.Item, metafunc: pytest.Metafunc) -> BenchmarkMarker | None:
     benchmark = read_benchmark_marker(item)
     if benchmark is None and BenchmarkMarker.NAME in metafunc.fixturenames:
         raise ConfigurationError(

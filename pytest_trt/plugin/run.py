@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +28,13 @@ from pytest_trt.engine import (
     EngineSpec,
     Progress,
     Session,
+    Target,
     Timings,
     build_or_load,
+    run_alike,
 )
+from pytest_trt.errors import EngineLoadError
+from pytest_trt.measure import host_cpu
 from pytest_trt.model import (
     OnnxModel,
     Tensors,
@@ -42,6 +49,20 @@ from pytest_trt.plugin.settings import Settings
 #: Loaded engines that are kept for the next test: enough for one model in every precision, few
 #: enough for a GPU's memory.
 _LOADED_ENGINES = 4
+
+
+class BenchmarkPlace(NamedTuple):
+    """Where engines are timed.
+
+    Attributes:
+        target: What a baseline belongs to, by label: "arch" first, then the device.
+        device: What tells the device from others of this machine.
+        environment: What may change from run to run and explain a difference.
+    """
+
+    target: Mapping[str, str]
+    device: str
+    environment: Mapping[str, str]
 
 
 class TrtRun:
@@ -173,6 +194,34 @@ class TrtRun:
             engine.timings.loaded(time.perf_counter() - started_s)
         self._sessions.move_to_end(key)
         return self._sessions[key]
+
+    def opened(self, key_digest: str, beside: Engine) -> Session | None:
+        """Load an engine of the cache beside another one, or None where that tells nothing.
+
+        Args:
+            key_digest: The engine's key.
+            beside: The engine that it is to be compared with, in one process: both must run on
+                the same toolchain and device.
+        """
+        found = self.cache.find(key_digest)
+        if found is None or not run_alike(found.sidecar.key_fields, dict(beside.key.fields)):
+            return None
+        backend = self.backend(beside.target.arch)
+        with suppress(EngineLoadError):
+            return backend.open(found.plan, beside.model, beside.spec, beside.target)
+        return None
+
+    def place(self, target: Target) -> BenchmarkPlace:
+        """Return where engines for a target are timed."""
+        if target.arch == CPU:
+            device = {"arch": target.arch, **target.device, **host_cpu()}
+            return BenchmarkPlace(device, f"cpu-{platform.node()}", {})
+        gpu = next(gpu for gpu in self.probe.gpus if gpu.arch == target.arch)
+        return BenchmarkPlace(
+            {"arch": target.arch, **target.device},
+            gpu.uuid or f"{gpu.name}-{platform.node()}",
+            {"driver": gpu.driver_version},
+        )
 
     def reference_outputs(
         self, model: OnnxModel, inputs: Tensors

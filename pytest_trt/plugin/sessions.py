@@ -72,11 +72,8 @@ class EngineSession:
             DeviceLostError: It failed so that this process can use the GPU no more.
         """
         __tracebackhide__ = True
-        model, spec = self.engine.model, self.engine.spec
         try:
-            check_inputs(model.inputs, inputs)
-            if spec.profiles:
-                select_profile(spec.profiles, model.inputs, inputs)
+            self.check(inputs)
             with self._loaded(self.engine) as session:
                 started_s = time.perf_counter()
                 outputs = session.run(inputs)
@@ -86,6 +83,17 @@ class EngineSession:
         except PytestTrtError as error:
             raise _ending_at_the_caller(error) from None
         return outputs
+
+    def check(self, inputs: Tensors) -> None:
+        """Refuse inputs that the model, or all of its profiles, exclude.
+
+        Raises:
+            InputError: They do; see `run`.
+        """
+        model, spec = self.engine.model, self.engine.spec
+        check_inputs(model.inputs, inputs)
+        if spec.profiles:
+            select_profile(spec.profiles, model.inputs, inputs)
 
 
 class ReferenceSession:

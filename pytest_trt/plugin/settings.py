@@ -96,4 +96,6 @@ def read_settings(config: pytest.Config) -> Settings:
             "--trt-update records every baseline and --trt-update-new those that are missing: "
             "give one of them."
         )
+    if values["update_new"]:
+        values["missing_baseline"] = "record"
     return Settings(**values)

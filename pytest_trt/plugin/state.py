@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_trt.engine import Engine
+    from pytest_trt.plugin.benchmark import BenchmarkCheck
     from pytest_trt.plugin.consistency import ConsistencyCheck
     from pytest_trt.plugin.progress import TerminalProgress
     from pytest_trt.plugin.run import TrtRun
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
 PROGRESS_KEY: pytest.StashKey[TerminalProgress] = pytest.StashKey()
+CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()
 TEST_KEY: pytest.StashKey[TestState] = pytest.StashKey()
 
 
@@ -27,6 +29,7 @@ class TestState:
     Attributes:
         engines: Engines that it asked for.
         check: Its consistency check, once there is one.
+        speed: Its benchmark, once there is one.
         remarks: What whoever reads its result should know of how it ran.
         skipped: Why the plugin skipped it.
     """
@@ -36,6 +39,7 @@ class TestState:
     def __init__(self) -> None:
         self.engines: list[Engine] = []
         self.check: ConsistencyCheck | None = None
+        self.speed: BenchmarkCheck | None = None
         self.remarks: list[str] = []
         self.skipped: str | None = None
 

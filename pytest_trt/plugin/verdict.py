@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt.engine import Engine
-from pytest_trt.plugin.consistency import ConsistencyFailure
+from pytest_trt.plugin.benchmark import NEVER_CALLED, BenchmarkCheck
+from pytest_trt.plugin.consistency import ConsistencyCheck
+from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, Verdict
@@ -18,28 +20,38 @@ _NEVER_RAN = (
 
 
 def conclude(item: pytest.Item) -> None:
-    """Fail the test if its consistency check does not pass. Every reason is in the one failure."""
+    """Fail the test if one of its checks does not pass. Every reason is in the one failure."""
     __tracebackhide__ = True
-    check = state_of(item).check
-    failure = _NEVER_RAN if check is None else check.failure()
-    if failure is not None:
-        remarks = "".join(f"\nnote: {remark}" for remark in state_of(item).remarks)
-        raise ConsistencyFailure(failure + remarks, pytrace=False)
+    state = state_of(item)
+    failures = []
+    if item.get_closest_marker("trt_consistency"):
+        failures.append(_NEVER_RAN if state.check is None else state.check.failure())
+    if item.get_closest_marker("trt_benchmark"):
+        failures.append(NEVER_CALLED if state.speed is None else state.speed.failure())
+    told = [failure for failure in failures if failure is not None]
+    if told:
+        remarks = "".join(f"\nnote: {remark}" for remark in state.remarks)
+        raise CheckFailure("\n\n".join(told) + remarks, pytrace=False)
 
 
 def conclude_skipped(item: pytest.Item) -> None:
     """Fail a test that skips itself after a run that does not pass: it has been measured."""
     __tracebackhide__ = True
-    check = state_of(item).check
-    if check is not None and check.has_failed:
+    if any(check.has_failed for _, check in _made(state_of(item))):
         conclude(item)
 
 
 def told_beside(item: pytest.Item) -> None:
-    """Add what the check found to the report of a test that has failed for a reason of its own."""
+    """Add what the checks found to the report of a test that has failed for a reason of its own."""
     state = item.stash.get(TEST_KEY, None)
-    if state is not None and state.check is not None and state.check.has_failed:
-        item.add_report_section("call", "trt consistency", state.check.failure() or "")
+    for name, check in _made(state) if state is not None else ():
+        if check.has_failed:
+            item.add_report_section("call", name, check.failure() or "")
+
+
+def _made(state: TestState) -> list[tuple[str, ConsistencyCheck | BenchmarkCheck]]:
+    named = [("trt consistency", state.check), ("trt benchmark", state.speed)]
+    return [(name, check) for name, check in named if check is not None]
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -55,6 +67,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     record = TestRecord(
         engines=tuple(_engine_record(engine, run) for engine in _distinct(state)),
         checks=tuple(_checks(state)),
+        speeds=(state.speed.record,) if state.speed and state.speed.record else (),
         skipped=state.skipped,
         remarks=tuple(state.remarks),
     )

@@ -36,10 +36,10 @@ class ChangeRecord:
     why: str = ""
 
     @property
-    def used(self) -> float:
-        """The share of its limit that the change used: more than 1 is beyond it."""
-        change = self.change or 0.0
-        return (-change if self.metric == "throughput" else change) / self.limit
+    def sure(self) -> float:
+        """The share of its limit by which it is surely worse: more than 1 is a regression."""
+        least = self.least or 0.0
+        return (-least if self.metric == "throughput" else least) / self.limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
 
+from pytest_trt.report.benchmark_record import BenchmarkRecord
+
 
 class Verdict(str, Enum):
     """What a check concludes. Only `PASSED` is a pass."""
@@ -130,6 +132,7 @@ class TestRecord:
     Attributes:
         engines: Engines that it asked for.
         checks: Consistency checks that it made.
+        speeds: Benchmarks that it made.
         skipped: Why the plugin skipped it, if it did.
         remarks: What else a reader of the results has to know.
     """
@@ -138,6 +141,7 @@ class TestRecord:
 
     engines: tuple[EngineRecord, ...] = ()
     checks: tuple[ConsistencyRecord, ...] = ()
+    speeds: tuple[BenchmarkRecord, ...] = ()
     skipped: str | None = None
     remarks: tuple[str, ...] = ()
 
@@ -146,6 +150,7 @@ class TestRecord:
         return {
             "engines": [engine.to_dict() for engine in self.engines],
             "checks": [check.to_dict() for check in self.checks],
+            "speeds": [speed.to_dict() for speed in self.speeds],
             "skipped": self.skipped,
             "remarks": list(self.remarks),
         }
@@ -156,6 +161,7 @@ class TestRecord:
         return cls(
             engines=_all(EngineRecord, data["engines"]),
             checks=_all(ConsistencyRecord, data["checks"]),
+            speeds=_all(BenchmarkRecord, data["speeds"]),
             skipped=data["skipped"],
             remarks=tuple(data["remarks"]),
         )

@@ -44,17 +44,17 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
     change, limit = gravest_change(record), gravest_limit(record)
     yield f"{_fact(record, change, limit)} ({record.subject})"
     how = _HOW[change.step] if change else ""
-    measured = f"{record.rounds} rounds of {record.calls} calls{' ' if how else ''}{how}"
+    rounds = change.rounds if change and change.rounds else record.rounds
+    measured = f"{rounds} rounds of {record.calls} calls{' ' if how else ''}{how}"
     yield f"  {measured}; {record.mode}, batch {record.batch}, {record.toolchain}"
     yield from _table(record)
     for one in record.limits:
         yield f"  {_limit_line(one)}"
     if record.why:
         yield f"  {record.why}"
-    for text in record.differences:
-        yield f"  differs from the baseline: {text}"
-    if record.recorded and change and not record.differences:
-        yield f"  nothing else that is known differs from the baseline of {record.recorded[:10]}"
+    if record.recorded:
+        differ = "; ".join(record.differences) or "engine, toolchain and driver are the same"
+        yield f"  since the baseline of {record.recorded[:10]}: {differ}"
     if change and change.metric in record.baseline_rounds:
         yield from plot_lines(
             change.metric,
@@ -155,14 +155,19 @@ def noise_advice(change: ChangeRecord) -> str:
     if change.outcome == "not testable":
         return "give quicker calls or more time (--trt-benchmark-time), or switch the limit off"
     called = (
-        f"only a change of {units.percent(change.detectable)} would have been called"
-        if change.detectable
+        f"only a change of {units.change(_signed(change))} would have been called"
+        if change.detectable is not None
         else "no change would have been called"
     )
     return (
         f"{called}: measure on a quieter machine, allow more than {units.percent(change.limit)}, "
         "or record more runs (--trt-update)"
     )
+
+
+def _signed(change: ChangeRecord) -> float:
+    worse = change.detectable or 0.0
+    return -worse if change.metric == "throughput" else worse
 
 
 def update_command(test: str) -> str:

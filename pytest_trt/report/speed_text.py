@@ -15,6 +15,10 @@ METRIC_OF = {"p50_ms": "p50", "p95_ms": "p95", "p99_ms": "p99", "min_throughput_
 FIGURE_OF = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_qps"}
 
 
+#: Outcomes, what a reader must hear of first at first.
+_GRAVITY = ("regressed", "inconclusive", "not testable", "passed")
+
+
 def figure(metric: str, value: float) -> str:
     """Return a metric's value with its unit."""
     return units.rate(value) if metric == "throughput" else units.latency(value)
@@ -32,15 +36,15 @@ def bounds_of(change: ChangeRecord) -> str:
 
 def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:
     """Return the metric that a reader must hear of first."""
-    order = ("regressed", "inconclusive", "not testable", "passed")
+    failing = [one for one in record.changes if one.outcome != "passed"]
+    if not failing:  # nothing is grave, and of all tests the same is told
+        order = ("p99", "p95", "p50", "throughput")
+        return min(record.changes, key=lambda one: order.index(one.metric), default=None)
     return min(
-        record.changes,
-        key=lambda one: (order.index(one.outcome), one.change is None, -one.used),
-        default=None,
+        failing, key=lambda one: (_GRAVITY.index(one.outcome), one.change is None, -one.sure)
     )
 
 
 def gravest_limit(record: BenchmarkRecord) -> LimitRecord | None:
     """Return the absolute limit that a reader must hear of first."""
-    order = ("regressed", "inconclusive", "not testable", "passed")
-    return min(record.limits, key=lambda one: order.index(one.outcome), default=None)
+    return min(record.limits, key=lambda one: _GRAVITY.index(one.outcome), default=None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pytest_trt.report.engine_facts import facts_lines
 from pytest_trt.report.record import TestRecord
+from pytest_trt.report.speed import speed_lines
 from pytest_trt.report.table import Row, table_lines
 
 
@@ -52,6 +53,8 @@ def summary_lines(
         engines = [engine for row in rows.values() for engine in row.engines]
         yield from dict.fromkeys(f"{engine.toolchain} for {engine.target}" for engine in engines)
     yield from table_lines(rows, width=width, color=color, ascii=ascii)
+    speeds = [speed for result in results for speed in result.record.speeds]
+    yield from speed_lines(speeds, width=width, color=color, ellipsis="..." if ascii else "…")
     if facts:
         yield from (line for row in rows.values() for line in facts_lines(row.engines))
     yield from _remarks(rows, results)

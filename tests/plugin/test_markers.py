@@ -120,6 +120,43 @@ def test_wrong_profile_is_a_collection_error(project, profiles, said) -> None:
     result.stdout.fnmatch_lines(["*ERROR collecting*", *said, "Fix: *"])
 
 
+SPEED = "def test_it(trt_benchmark):\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("marks", "body", "said"),
+    [
+        pytest.param(
+            'trt_benchmark(p98="10%")', SPEED, "trt_benchmark does not know 'p98'*", id="unknown"
+        ),
+        pytest.param('trt_benchmark(p99="1%")', SPEED, "*finer than can be*", id="too fine"),
+        pytest.param('trt_benchmark(mode="wall")', SPEED, "*mode='wall'*", id="mode"),
+        pytest.param("trt_benchmark(batch=0)", SPEED, "*batch=0*", id="batch"),
+        pytest.param(
+            'trt_benchmark(p50="off", p95=None, p99="off", throughput="off")',
+            SPEED,
+            "*cannot fail*",
+            id="all off",
+        ),
+        pytest.param("skipif(False)", SPEED, "*no trt_benchmark marker*", id="no marker"),
+    ],
+)
+def test_wrong_benchmark_marker_is_a_collection_error(project, marks, body, said) -> None:
+    project.test_file(
+        f'pytestmark = [pytest.mark.trt_model("models/linear.onnx"), pytest.mark.{marks}]\n{body}'
+    )
+    result = project.run("--trt-arch=cpu")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*ERROR collecting*", said, "Fix: *"])
+
+
+def test_benchmark_without_a_model_is_a_collection_error(project) -> None:
+    project.test_file("@pytest.mark.trt_benchmark\ndef test_it():\n    pass\n")
+    result = project.run("--trt-arch=cpu")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*trt_benchmark has no model to check.", "Fix: *"])
+
+
 def test_markers_of_module_class_and_test_add_up(project) -> None:
     project.test_file(
         'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'

@@ -1,0 +1,175 @@
+"""Baselines of tests: where one lies, what is compared with it, and how new ones are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from pytest_trt.baseline import (
+    BaselineFile,
+    Entry,
+    StoredRun,
+    baseline_path,
+    read_baselines,
+    write_baselines,
+)
+from pytest_trt.engine import Engine
+from pytest_trt.performance import Metric, Rounds, as_figure, as_log
+from pytest_trt.report import units
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the baseline of one test is kept.
+
+    Attributes:
+        path: The file.
+        shown: The file as people are told of it: relative to pytest's root where it lies below.
+        target: What is measured on.
+        test: The test's name in the file.
+    """
+
+    path: Path
+    shown: str
+    target: Mapping[str, str]
+    test: str
+
+    @classmethod
+    def of(cls, item: pytest.Item, root: Path, target: Mapping[str, str]) -> Place:
+        """Return where a test's baseline is kept.
+
+        Args:
+            item: The test.
+            root: The folder of all baselines.
+            target: What is measured on: "arch" first, then the device.
+        """
+        module, _, test = item.nodeid.partition("::")
+        # A test outside pytest's root must not lead outside the folder of baselines.
+        parts = [part for part in PurePosixPath(module).parts if part not in ("..", "/")]
+        path = baseline_path(root, target, "/".join(parts))
+        within = path.is_relative_to(item.config.rootpath)
+        shown = path.relative_to(item.config.rootpath) if within else path
+        return cls(path, str(shown), target, test)
+
+    def read(self) -> Entry | None:
+        """Return the test's baseline, or None if there is none.
+
+        Raises:
+            BaselineError: The file cannot be read.
+        """
+        found = read_baselines(self.path)
+        return found.tests.get(self.test) if found else None
+
+    def staged(self, entry: Entry, *, add: bool) -> dict[str, Any]:
+        """Return a new baseline as data for the process that writes.
+
+        Args:
+            entry: The baseline, with one run.
+            add: Whether its run joins those that are stored.
+        """
+        return {
+            "file": str(self.path),
+            "shown": self.shown,
+            "target": dict(self.target),
+            "test": self.test,
+            "entry": entry.to_dict(),
+            "add": add,
+        }
+
+
+def stored_rounds(run: StoredRun) -> Rounds:
+    """Return a stored run's rounds."""
+    logs = {
+        cast(Metric, metric): np.array([as_log(cast(Metric, metric), value) for value in values])
+        for metric, values in run.rounds.items()
+    }
+    return Rounds(logs, run.calls)
+
+
+def figures_by_round(rounds: Rounds) -> dict[str, tuple[float, ...]]:
+    """Return rounds as people read them: milliseconds, and units of work per second."""
+    return {
+        metric: tuple(as_figure(metric, float(log)) for log in logs)
+        for metric, logs in rounds.logs.items()
+    }
+
+
+def new_run(
+    rounds: Rounds, *, toolchain: str, environment: Mapping[str, str], reason: str
+) -> StoredRun:
+    """Return rounds of this process as a run to be stored."""
+    return StoredRun(
+        recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        toolchain=toolchain,
+        calls=rounds.calls,
+        rounds=figures_by_round(rounds),
+        reason=reason,
+        environment=environment,
+    )
+
+
+def engine_facts(engine: Engine) -> dict[str, int | str]:
+    """Return an engine's exact facts, as they are stored."""
+    facts = engine.facts
+    known: dict[str, int | str | None] = {
+        "key": engine.key.digest,
+        "size_bytes": facts.size_bytes,
+        "device_memory_bytes": facts.device_memory_bytes,
+        "layers": None if facts.layers is None else len(facts.layers),
+    }
+    return {label: value for label, value in known.items() if value is not None}
+
+
+def differences(
+    entry: Entry, engine: Mapping[str, int | str], toolchain: str, environment: Mapping[str, str]
+) -> list[str]:
+    """Return what differs between the newest stored run and now, a line each."""
+    then = entry.runs[-1]
+    found = []
+    if then.toolchain != toolchain:
+        found.append(f"{then.toolchain} -> {toolchain}")
+    for label in dict.fromkeys([*then.environment, *environment]):
+        old, new = then.environment.get(label, "unknown"), environment.get(label, "unknown")
+        if old != new:
+            found.append(f"{label} {old} -> {new}")
+    if entry.engine.get("key") != engine.get("key"):
+        found.append("the engine is another one: its model, its options or its builder changed")
+    for label, name in (("layers", "layers"), ("device_memory_bytes", "device memory")):
+        old_count, new_count = entry.engine.get(label), engine.get(label)
+        if old_count is not None and new_count is not None and old_count != new_count:
+            found.append(f"{name} {old_count:,} -> {new_count:,}")
+    old_size, new_size = entry.engine.get("size_bytes"), engine.get("size_bytes")
+    if isinstance(old_size, int) and isinstance(new_size, int) and old_size != new_size:
+        found.append(f"plan {units.size(old_size)} -> {units.size(new_size)}")
+    return found
+
+
+def write_staged(staged: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write all baselines that were staged, each file once; return the files for people.
+
+    Raises:
+        BaselineError: A file cannot be read or written.
+    """
+    by_file: dict[str, list[Mapping[str, Any]]] = {}
+    for one in staged:
+        by_file.setdefault(one["file"], []).append(one)
+    written = []
+    for file, entries in sorted(by_file.items()):
+        found = read_baselines(Path(file)) or BaselineFile(entries[0]["target"])
+        tests = dict(found.tests)
+        for one in entries:
+            entry, old = Entry.from_dict(one["entry"]), tests.get(one["test"])
+            joins = one["add"] and old is not None
+            tests[one["test"]] = (
+                old.with_run(entry.runs[0], entry.engine) if joins and old else entry
+            )
+        write_baselines(Path(file), BaselineFile(found.target, tests))
+        what = "baseline" if len(entries) == 1 else "baselines"
+        written.append(f"wrote {entries[0]['shown']} ({len(entries)} {what})")
+    return written

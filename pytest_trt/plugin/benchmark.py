@@ -1,0 +1,106 @@
+"""The benchmark of one test: called once with the inputs, judged when the test is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.errors import ConfigurationError, PytestTrtError
+from pytest_trt.model import Tensors
+from pytest_trt.performance import resolve_limits
+from pytest_trt.plugin.markers import BenchmarkMarker, read_benchmark_marker, read_model_marker
+from pytest_trt.plugin.measurement import Measurement
+from pytest_trt.plugin.sessions import EngineSession
+from pytest_trt.plugin.state import CHECKS_KEY, progress_of, settings_of
+from pytest_trt.plugin.subject import Subject
+from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt.report.speed_failure import explain_speed
+
+NEVER_CALLED = (
+    "trt_benchmark measured nothing: the test never called it, so it cannot fail.\n"
+    "Fix: call the trt_benchmark fixture (`trt_benchmark(inputs)`), or remove the marker."
+)
+
+
+class BenchmarkCheck:
+    """What `trt_benchmark` is in a test: call it once with the inputs.
+
+    Args:
+        subject: The model under test.
+        session: Its engine.
+        marker: What the test's markers say.
+
+    Attributes:
+        record: What was found; None before the call.
+    """
+
+    def __init__(self, subject: Subject, session: EngineSession, marker: BenchmarkMarker) -> None:
+        self._subject, self._session, self._marker = subject, session, marker
+        self._called = False
+        self.record: BenchmarkRecord | None = None
+
+    def __call__(self, inputs: Tensors) -> None:
+        """Measure the engine on these inputs, and hold what is found against baseline and limits.
+
+        The verdict is told when the test is over.
+
+        Args:
+            inputs: Every input of the model by name, as numpy arrays in the model's dtypes.
+
+        Raises:
+            ConfigurationError: It was called before in this test.
+            InputError: The inputs do not fit the model or its profiles.
+            EngineRunError: The engine failed.
+            BaselineError: The baseline file cannot be read.
+        """
+        __tracebackhide__ = True
+        try:
+            if self._called:
+                raise ConfigurationError(
+                    "trt_benchmark was called twice in one test, and a test has one baseline.",
+                    fix="write a test for each call, or parametrise this one.",
+                )
+            self._called = True
+            self._session.check(inputs)
+            engine, request = self._session.engine, self._subject.request
+            title = f"timing {engine.model.path.name} {engine.spec.precision}"
+            with progress_of(request.config).task(title) as say:
+                checks = checks_of(request.session)
+                measurement = Measurement(self._subject, engine, self._marker, checks, say)
+                with self._subject.loaded(engine) as session:
+                    self.record = measurement.of(session, inputs)
+        except PytestTrtError as error:
+            raise error.with_traceback(None) from None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something was measured that does not pass."""
+        return self.record is not None and self.record.fails
+
+    def failure(self) -> str | None:
+        """Return why the test fails, or None."""
+        if self.record is None:
+            return NEVER_CALLED
+        return explain_speed(self.record) if self.record.fails else None
+
+
+def checks_of(session: pytest.Session) -> int:
+    """Return how many limits the tests of a run have in all; counted once.
+
+    Under xdist every worker collects all tests, so all of them count the same.
+    """
+    known = session.config.stash.get(CHECKS_KEY, None)
+    if known is None:
+        known = session.config.stash[CHECKS_KEY] = sum(map(_limits_of, session.items))
+    return known
+
+
+def _limits_of(item: pytest.Item) -> int:
+    # Markers are keywords too, and looking there first is quicker for the many without one.
+    marker = read_benchmark_marker(item) if BenchmarkMarker.NAME in item.keywords else None
+    model = read_model_marker(item) if marker is not None else None
+    if marker is None or model is None:
+        return 0
+    callspec = getattr(item, "callspec", None)
+    precision = callspec.params.get("trt_precision") if callspec else None
+    ini = settings_of(item.config).limits.get(precision or model.precision[0], {})
+    return len(resolve_limits(marker.limits, ini))

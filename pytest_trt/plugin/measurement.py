@@ -1,0 +1,275 @@
+"""One measurement: engine, inputs, limits and stored baseline in, a record out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from pytest_trt.backends.arch import CPU
+from pytest_trt.baseline import Entry, StoredRun
+from pytest_trt.engine import Engine, Session
+from pytest_trt.measure import Disturbed, device_lock
+from pytest_trt.model import Tensors
+from pytest_trt.performance import (
+    FIRST_ROUNDS,
+    Decision,
+    Kept,
+    Limits,
+    Mode,
+    Samplers,
+    check_error,
+    decide,
+    doubted,
+    is_settled,
+    judge_absolute,
+    resolve_limits,
+)
+from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
+from pytest_trt.plugin.markers import BenchmarkMarker
+from pytest_trt.plugin.sampling import Sampling, batch_of, mode_for
+from pytest_trt.plugin.speed_record import remark_on, with_figures
+from pytest_trt.plugin.state import state_of
+from pytest_trt.plugin.subject import Subject
+from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt.report.record import Verdict
+from pytest_trt.report.speed_failure import update_command
+
+#: Rounds at each look at absolute limits.
+_LOOKS = (FIRST_ROUNDS, 2 * FIRST_ROUNDS, 4 * FIRST_ROUNDS)
+
+
+class Measurement:
+    """Measures one engine for one test.
+
+    Args:
+        subject: The model under test.
+        engine: Its engine.
+        marker: What the test's markers say.
+        checks: How many limits the tests of this run have in all.
+        say: Told what takes long.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        engine: Engine,
+        marker: BenchmarkMarker,
+        checks: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._engine, self._marker, self._checks, self._say = engine, marker, checks, say
+        self._item: pytest.Item = subject.request.node
+        self._run, self._settings = subject.run, subject.run.settings
+        self._place = subject.run.place(engine.target)
+        ini = self._settings.limits.get(engine.spec.precision, {})
+        self._limits: Limits = resolve_limits(marker.limits, ini)
+
+    def of(self, session: Session, inputs: Tensors) -> BenchmarkRecord:
+        """Measure a loaded engine; return what was found, or why nothing was to be.
+
+        Args:
+            session: The engine, loaded.
+            inputs: What every call computes on.
+
+        Raises:
+            BaselineError: The baseline file cannot be read.
+            EngineRunError: The engine failed.
+        """
+        engine = self._engine
+        mode = mode_for(session, self._marker.mode)
+        batch = self._marker.batch or batch_of(engine.model.inputs, inputs)
+        file = Place.of(self._item, self._settings.baseline_dir, self._place.target)
+        spec = _spec(engine, inputs, batch, self._settings.threads)
+        entry = file.read() if self._limits.relative else None
+        record = BenchmarkRecord(
+            test=self._item.nodeid,
+            model=engine.model.path.name,
+            precision=engine.spec.precision,
+            arch=engine.target.arch,
+            toolchain=str(engine.toolchain),
+            verdict=Verdict.NOT_MEASURED.value,
+            fails=True,
+            mode=mode,
+            batch=batch,
+            file=file.shown,
+        )
+        different = entry.differs(mode=mode, spec=spec) if entry else None
+        comparable = None if different else entry
+        refused = self._refusal(record, entry, different)
+        if refused is not None:
+            return refused
+        sampling = Sampling(session, inputs, mode, batch)
+        try:
+            with device_lock(self._place.device, self._waiting):
+                decision, kept = self._measured(sampling, comparable, mode)
+        except Disturbed as error:
+            return self._disturbed(record, str(error))
+        if self._is_recorded(entry):
+            new = Entry(mode, spec, engine_facts(engine), (self._new_run(sampling),))
+            add = self._joins(comparable, decision, sampling)
+            record = replace(
+                record,
+                update="added" if add else "replaced" if entry else "first",
+                staged=file.staged(new, add=add),
+            )
+        if comparable is not None:
+            record = replace(
+                record,
+                recorded=comparable.runs[-1].recorded,
+                differences=tuple(self._differences(comparable)),
+            )
+        strict = self._settings.inconclusive == "fail"
+        found = with_figures(record, sampling, comparable, decision, kept, strict=strict)
+        remark_on(found, state_of(self._item), comparable)
+        return found
+
+    def _refusal(
+        self, record: BenchmarkRecord, entry: Entry | None, different: str | None
+    ) -> BenchmarkRecord | None:
+        """Return the record of a test that has nothing to compare with, and is to have it."""
+        settings, test = self._settings, self._item.nodeid
+        if settings.update or not self._limits.relative:
+            return None
+        if different is not None:
+            return replace(
+                record,
+                verdict=Verdict.INCOMPARABLE.value,
+                why=f"speed cannot be compared with its baseline: {different}, {record.file}",
+                fix=f"measure what was measured then, or accept this: {update_command(test)}",
+            )
+        if entry is not None:
+            return None
+        if settings.missing_baseline == "fail":
+            return replace(
+                record,
+                why=f"there is no baseline of speed for this device: {record.file}",
+                fix=f'record it on this machine and commit it: pytest "{test}" --trt-update-new',
+            )
+        if settings.missing_baseline == "skip" and not self._limits.absolute:
+            reason = f"no baseline in {record.file} (--trt-missing-baseline=skip)"
+            state_of(self._item).skipped = reason
+            pytest.skip(reason)
+        return None
+
+    def _disturbed(self, record: BenchmarkRecord, why: str) -> BenchmarkRecord:
+        state_of(self._item).remark(f"{record.subject}: speed is inconclusive: {why}")
+        return replace(
+            record,
+            verdict=Verdict.INCONCLUSIVE.value,
+            fails=self._settings.inconclusive == "fail",
+            why=f"speed is inconclusive: {why}",
+            fix="run again when the device is free, or let it pass: --trt-inconclusive=warn.",
+        )
+
+    def _measured(
+        self, sampling: Sampling, entry: Entry | None, mode: Mode
+    ) -> tuple[Decision | None, list[Kept]]:
+        sampling.warm(
+            stored_calls=entry.runs[-1].calls if entry else None,
+            budget_s=self._settings.benchmark_time,
+        )
+        decision = self._decided(sampling, entry, mode) if entry else None
+        if decision is None:
+            sampling.screen(FIRST_ROUNDS)
+        kept: list[Kept] = []
+        for rounds in _LOOKS if self._limits.absolute else ():
+            if len(sampling.taken) < rounds:
+                sampling.screen(rounds - len(sampling.taken))
+            kept = self._kept(sampling)
+            if is_settled(kept):
+                break
+        return decision, kept
+
+    def _kept(self, sampling: Sampling) -> list[Kept]:
+        latencies_ms, walls_s = sampling.latencies()
+        error = check_error(self._checks) / len(_LOOKS)
+        return [
+            judge_absolute(name, limit, latencies_ms, walls_s, work=sampling.work, error=error)
+            for name, limit in self._limits.absolute.items()
+        ]
+
+    def _decided(self, sampling: Sampling, entry: Entry, mode: Mode) -> Decision:
+        # Rounds of another length cannot be joined with the newest.
+        stored = [stored_rounds(run) for run in entry.runs if run.calls == sampling.calls]
+        same = entry.engine.get("key") == self._engine.key.digest
+        with (
+            self._baseline_engine(entry, same=same) as baseline,
+            sampling.against(baseline, Random(0)) as turns,
+        ):
+            decision = decide(
+                self._limits.relative,
+                stored,
+                Samplers(sampling.screen, turns),
+                checks=self._checks,
+                mode=mode,
+            )
+        if mode != "end_to_end":
+            return decision
+        changed = entry.runs[-1].environment != self._place.environment
+        return doubted(decision, same_engine=same and not changed)
+
+    @contextmanager
+    def _baseline_engine(self, entry: Entry, *, same: bool) -> Iterator[Session | None]:
+        """Lend the baseline engine, where it is another one and still in the cache."""
+        # An update only asks whether the new rounds agree with the stored ones.
+        if same or self._settings.update:
+            yield None
+            return
+        lent = self._run.opened(str(entry.engine.get("key", "")), self._engine)
+        try:
+            yield lent
+        finally:
+            if lent is not None:
+                self._run.lost_device.release(lent)
+
+    def _is_recorded(self, entry: Entry | None) -> bool:
+        settings = self._settings
+        new = entry is None and settings.missing_baseline == "record"
+        return bool(self._limits.relative) and (settings.update or new)
+
+    def _new_run(self, sampling: Sampling) -> StoredRun:
+        return new_run(
+            sampling.rounds(FIRST_ROUNDS),
+            toolchain=str(self._engine.toolchain),
+            environment=self._place.environment,
+            reason=self._settings.update_reason,
+        )
+
+    def _joins(self, entry: Entry | None, decision: Decision | None, sampling: Sampling) -> bool:
+        """Whether a new run is one more of the same engine, rather than another speed."""
+        return (
+            entry is not None
+            and decision is not None
+            and decision.outcome == "passed"
+            and entry.engine.get("key") == self._engine.key.digest
+            and entry.runs[-1].calls == sampling.calls
+        )
+
+    def _differences(self, entry: Entry) -> list[str]:
+        toolchain = str(self._engine.toolchain)
+        return differences(entry, engine_facts(self._engine), toolchain, self._place.environment)
+
+    def _waiting(self, seconds: float) -> None:
+        self._say(f"waiting for another process that times on this device ({seconds:.0f} s)")
+
+
+def _spec(engine: Engine, inputs: Tensors, batch: int, threads: int) -> Mapping[str, str]:
+    """Return what is measured, by label; a baseline is compared with nothing else."""
+    shapes = [f"{spec.name} {list(inputs[spec.name].shape)}" for spec in engine.model.inputs]
+    spec = {
+        "model": engine.model.path.name,
+        "precision": engine.spec.precision,
+        "shapes": ", ".join(shapes),
+        "batch": str(batch),
+    }
+    options = engine.spec.builder_options
+    if options:
+        listed = (f"{name}={options[name]!r}" for name in sorted(options))
+        spec["builder_options"] = ", ".join(listed)
+    if threads and engine.target.arch == CPU:
+        spec["threads"] = str(threads)
+    return spec

@@ -1,0 +1,132 @@
+"""From a loaded engine to samples: how it is timed, what one call works off, whose turn it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.engine import DeviceSession, Session
+from pytest_trt.errors import PytestTrtError
+from pytest_trt.measure import (
+    ON_CPU,
+    ON_GPU,
+    Stretch,
+    Stretches,
+    by_events,
+    end_to_end,
+    round_calls,
+    summarised,
+    take_stretches,
+    take_turns,
+    warm_up,
+)
+from pytest_trt.model import Tensors, TensorSpec
+from pytest_trt.performance import FIRST_ROUNDS, Mode, Rounds
+
+
+def mode_for(session: Session, asked: Mode | None) -> Mode:
+    """Return how a session is timed: without a device of its own, by the host's clock."""
+    return (asked or "graph") if isinstance(session, DeviceSession) else "end_to_end"
+
+
+def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
+    """Return how many units of work one call is: the first dimension of the first input.
+
+    An input whose first dimension is dynamic goes before one in which it is fixed.
+
+    Args:
+        specs: The model's inputs, in order.
+        inputs: What is fed.
+    """
+    leading = [spec for spec in specs if inputs[spec.name].ndim]
+    dynamic = [spec for spec in leading if spec.shape and isinstance(spec.shape[0], str)]
+    for spec in (*dynamic, *leading):
+        return max(int(inputs[spec.name].shape[0]), 1)
+    return 1
+
+
+def stretches_of(session: Session, inputs: Tensors, mode: Mode) -> Stretches:
+    """Return what makes consecutive calls of a session and times each."""
+    if mode == "end_to_end" or not isinstance(session, DeviceSession):
+        return end_to_end(lambda: session.run(inputs))
+    timed, by = session, mode
+    return by_events(lambda calls: timed.sample(inputs, mode=by, calls=calls))
+
+
+class Sampling:
+    """Rounds of one warm engine.
+
+    Args:
+        session: The candidate, loaded.
+        inputs: What every call computes on.
+        mode: How calls are timed.
+        work: Units of work of one call.
+
+    Attributes:
+        work: Units of work of one call.
+        calls: Calls in each round; set before the first is taken.
+        taken: Every stretch of the candidate alone, in order.
+        turns: Rounds of baseline and candidate in turns, by look.
+    """
+
+    def __init__(self, session: Session, inputs: Tensors, mode: Mode, work: int) -> None:
+        self._stretch = stretches_of(session, inputs, mode)
+        self._inputs, self._mode, self.work = inputs, mode, work
+        self._how = ON_GPU if isinstance(session, DeviceSession) else ON_CPU
+        self.calls = 0
+        self.taken: list[Stretch] = []
+        self.turns: list[tuple[Rounds, Rounds]] = []
+
+    def warm(self, *, stored_calls: int | None, budget_s: float) -> None:
+        """Warm up, and choose how long rounds are: as those that are stored, or to fit a time."""
+        call_s = warm_up(self._stretch, self._how)
+        fitting = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s)
+        self.calls = stored_calls or fitting
+
+    def screen(self, rounds: int) -> Rounds:
+        """Take rounds of the candidate."""
+        new = take_stretches(self._stretch, rounds, self.calls)
+        self.taken += new
+        return summarised(new, work=self.work)
+
+    def rounds(self, most: int | None = None) -> Rounds:
+        """Return the rounds of the candidate alone so far, or the first of them."""
+        return summarised(self.taken[:most], work=self.work)
+
+    @contextmanager
+    def against(
+        self, baseline: Session | None, random: Random
+    ) -> Iterator[Callable[[int], tuple[Rounds, Rounds]] | None]:
+        """Give what takes turns with the baseline engine; None where it is gone or does not run."""
+        if baseline is None:
+            yield None
+            return
+        stretch = stretches_of(baseline, self._inputs, self._mode)
+        warm = False
+
+        def turns(rounds: int) -> tuple[Rounds, Rounds]:
+            nonlocal warm
+            if not warm:
+                warm_up(stretch, self._how)
+                warm = True
+            pair = take_turns(
+                stretch, self._stretch, rounds, self.calls, random=random, work=self.work
+            )
+            self.turns.append(pair)
+            return pair
+
+        try:
+            stretch(1)
+        except PytestTrtError:  # its inputs are others, or it cannot be timed in this mode
+            yield None
+        else:
+            yield turns
+
+    def latencies(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the calls of the candidate alone, (rounds, calls) in ms, and (rounds,) in s."""
+        calls = np.stack([one.latencies_ms for one in self.taken])
+        return calls, np.array([one.wall_s for one in self.taken])

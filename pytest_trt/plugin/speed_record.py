@@ -1,0 +1,144 @@
+"""From decisions to a record: figures, changes, the verdict, and what is remarked beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pytest_trt.baseline import Entry
+from pytest_trt.performance import (
+    METRICS,
+    Decision,
+    Found,
+    Kept,
+    Metric,
+    Rounds,
+    as_change,
+    as_figure,
+    combined,
+    join,
+)
+from pytest_trt.plugin.baselines import figures_by_round, stored_rounds
+from pytest_trt.plugin.sampling import Sampling
+from pytest_trt.plugin.state import TestState
+from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
+from pytest_trt.report.record import Verdict
+from pytest_trt.report.speed_failure import noise_advice
+from pytest_trt.report.speed_text import FIGURE_OF, NAMES, bounds_of, gravest_change
+
+
+def with_figures(
+    record: BenchmarkRecord,
+    sampling: Sampling,
+    entry: Entry | None,
+    decision: Decision | None,
+    kept: Sequence[Kept],
+    *,
+    strict: bool,
+) -> BenchmarkRecord:
+    """Return a record with all that was measured, and its verdict.
+
+    Args:
+        record: What was known before.
+        sampling: What was sampled.
+        entry: The baseline that it was compared with, if it was.
+        decision: What the relative limits came to; None where there is no baseline.
+        kept: What the absolute limits came to.
+        strict: Whether an inconclusive verdict fails the test.
+    """
+    candidate = sampling.rounds()
+    baseline = None
+    if entry is not None:
+        alike = [run for run in entry.runs if run.calls == candidate.calls]
+        baseline = join([stored_rounds(run) for run in alike])
+    # Rounds that took turns are compared with each other and with nothing else.
+    if sampling.turns:
+        baseline = join([pair[0] for pair in sampling.turns])
+        candidate = join([pair[1] for pair in sampling.turns])
+    verdict = _verdict(record, decision, kept)
+    inconclusive = verdict is Verdict.INCONCLUSIVE
+    return replace(
+        record,
+        verdict=verdict.value,
+        fails=verdict is Verdict.REGRESSED or (inconclusive and strict),
+        calls=sampling.calls,
+        rounds=decision.candidate_rounds if decision else len(sampling.taken),
+        changes=tuple(map(_change, decision.found.values())) if decision else (),
+        limits=tuple(
+            LimitRecord(k.name, k.limit, k.measured, k.outcome, k.beyond, k.of, k.why) for k in kept
+        ),
+        candidate=_figures(candidate),
+        baseline=_figures(baseline) if baseline else {},
+        candidate_rounds=figures_by_round(candidate),
+        baseline_rounds=figures_by_round(baseline) if baseline else {},
+    )
+
+
+def _verdict(record: BenchmarkRecord, decision: Decision | None, kept: Sequence[Kept]) -> Verdict:
+    absolute = combined([one.outcome for one in kept])
+    relative = decision.outcome if decision else None
+    if record.update and relative != "passed":
+        # What is accepted is not held against what it replaces.
+        if absolute == "passed":
+            return Verdict.NOT_MEASURED
+        return Verdict(absolute)
+    return Verdict(combined([absolute] if relative is None else [absolute, relative]))
+
+
+def _figures(rounds: Rounds) -> Mapping[str, float]:
+    return {
+        FIGURE_OF[metric]: as_figure(metric, math.log(rounds.median(metric)))
+        for metric in METRICS
+        if metric in rounds.logs
+    }
+
+
+def _change(found: Found) -> ChangeRecord:
+    bounds, metric = found.bounds, found.metric
+    return ChangeRecord(
+        metric=metric,
+        outcome=found.outcome,
+        limit=abs(as_change(metric, found.limit)),
+        change=_share(metric, bounds.estimate) if bounds else None,
+        least=_share(metric, bounds.low) if bounds else None,
+        most=_share(metric, bounds.high) if bounds else None,
+        detectable=abs(as_change(metric, found.detectable))
+        if math.isfinite(found.detectable)
+        else None,
+        step=found.step,
+        rounds=found.rounds,
+        why=found.why,
+    )
+
+
+def _share(metric: Metric, log: float) -> float | None:
+    return as_change(metric, log) if math.isfinite(log) else None
+
+
+def remark_on(record: BenchmarkRecord, state: TestState, entry: Entry | None) -> None:
+    """Remark what does not fail a test, and has to be known all the same.
+
+    Args:
+        record: What was found.
+        state: The test's state.
+        entry: The baseline that it was compared with, if it was.
+    """
+    subject = f"{record.model} {record.precision} {record.arch}"
+    then = entry.runs[-1].toolchain if entry else record.toolchain
+    if then != record.toolchain and not record.fails:
+        state.remark(f"{subject}: speed was compared across {then} -> {record.toolchain}")
+    if record.verdict != Verdict.INCONCLUSIVE.value or record.fails:
+        return
+    change = gravest_change(record)
+    if change is None or change.outcome == "passed":
+        short = next(one for one in record.limits if one.outcome != "passed")
+        state.remark(f"{subject}: {short.name} is {short.outcome} {short.why}".rstrip())
+        return
+    name = NAMES[change.metric]
+    if change.change is None:
+        state.remark(f"{subject}: {name} is {change.outcome}: {change.why}; {noise_advice(change)}")
+        return
+    why = change.why or noise_advice(change)
+    told = f"{change.change:+.1%} ({bounds_of(change)}) against a limit of {change.limit:.0%}"
+    state.remark(f"{subject}: {name} is inconclusive, {told}: {why}")

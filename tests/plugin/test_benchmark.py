@@ -1,0 +1,422 @@
+"""Speed against a stored baseline, with real engines of the embedded backend.
+
+Nothing here asserts a time: engines that are to be slower are slower by a multiple.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import save_linear
+
+MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+
+#: Classes of a model that takes many times as long as the usual one of four.
+SLOW = 20_000
+
+
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+
+
+class Speed:
+    """A project with one benchmark, `test_it.py::test_speed`."""
+
+    def __init__(self, project) -> None:
+        self.project = project
+        self.write()
+
+    def write(
+        self, marker: str = "", body: str = "", *, model: str = MODEL, more: str = ""
+    ) -> None:
+        call = body or 'trt_benchmark({"image": images})'
+        self.project.test_file(
+            f"@pytest.mark.trt_model({model})\n"
+            f"@pytest.mark.trt_benchmark({marker})\n"
+            f"{more}"
+            "def test_speed(trt_benchmark, trt_session, images):\n    "
+            + call.replace("\n", "\n    ")
+        )
+
+    def run(self, *args: str, **options: Any) -> pytest.RunResult:
+        return self.project.run("--trt-arch=cpu", *args, **options)
+
+    def slow_down(self) -> None:
+        save_linear(self.project.path / "models" / "linear.onnx", classes=SLOW)
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.project.path.glob("trt_baselines/*/*.json"))
+
+    def stored(self) -> dict[str, Any]:
+        (file,) = self.files
+        return json.loads(file.read_text())
+
+    def rewrite(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change what is stored of the one test."""
+        (file,) = self.files
+        content = json.loads(file.read_text())
+        (entry,) = content["tests"].values()
+        change(entry)
+        file.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def speed(project) -> Speed:
+    return Speed(project)
+
+
+@pytest.fixture
+def recorded(speed) -> Speed:
+    """A project whose benchmark has a baseline."""
+    speed.run().assert_outcomes(passed=1)
+    return speed
+
+
+def test_first_run_records_and_says_which_file_it_wrote(speed) -> None:
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "speed  linear.onnx fp32 cpu  p99 * ms * recorded",
+            "wrote trt_baselines/cpu-*/test_it.json*",
+        ]
+    )
+    (entry,) = speed.stored()["tests"].values()
+    assert entry["mode"] == "end_to_end"
+    assert entry["spec"]["shapes"] == "image [4, 8]"
+    assert entry["spec"]["batch"] == "4"
+    (run,) = entry["runs"]
+    assert {len(rounds) for rounds in run["rounds"].values()} == {20}
+
+
+def test_unchanged_code_never_fails_and_its_baseline_stays_as_it_is(recorded) -> None:
+    before = recorded.files[0].read_bytes()
+    for _ in range(4):
+        result = recorded.run()
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu  *%*(limit *%)  *"])
+        result.stdout.no_fnmatch_line("wrote *")
+    assert recorded.files[0].read_bytes() == before
+
+
+def test_slower_engine_fails_in_turns_with_the_cached_baseline_engine(recorded) -> None:
+    recorded.slow_down()
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*%, limit *% (linear.onnx in fp32 on cpu)",
+            "*rounds of 70 calls in turns with the baseline engine; end_to_end, batch 4, ONNX*",
+            "*baseline *now *change *limit*",
+            "*P50 *regressed",
+            "*since the baseline of 20*: the engine is another one*plan * -> *",
+            "*baseline |*|",
+            "*now *|*|",
+            'Fix: *pytest "test_it.py::test_speed" --trt-update --trt-update-reason "..."',
+            "speed *regressed",
+        ]
+    )
+
+
+def test_slower_engine_fails_without_the_baseline_engine_too(recorded) -> None:
+    import shutil
+
+    shutil.rmtree(recorded.project.cache)
+    recorded.slow_down()
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*rounds of 70 calls in one process, against stored rounds;*"])
+
+
+def test_quicker_engine_passes(speed) -> None:
+    speed.slow_down()
+    speed.run().assert_outcomes(passed=1)
+    save_linear(speed.project.path / "models" / "linear.onnx")
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed *-*% (limit *%)  passed"])
+
+
+def halve_times(entry: dict[str, Any]) -> None:
+    """Make the stored engine twice as quick as it was."""
+    for run in entry["runs"]:
+        for metric, values in run["rounds"].items():
+            factor = 0.25 if metric != "throughput" else 4.0
+            run["rounds"][metric] = [value * factor for value in values]
+
+
+def test_slower_machine_is_no_slower_engine(recorded) -> None:
+    recorded.rewrite(halve_times)
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed * inconclusive", "note *the machine was slower*"])
+
+
+def test_inconclusive_speed_fails_where_that_is_asked_for(recorded) -> None:
+    recorded.rewrite(halve_times)
+    result = recorded.run("--trt-inconclusive=fail")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["P* is inconclusive against its limit of +*%*", "Fix: *"])
+
+
+def test_missing_baseline_fails_in_ci(speed, monkeypatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["there is no baseline of speed for this device: trt_baselines/*", "Fix: *--trt-update-new"]
+    )
+    assert speed.files == []
+
+
+@pytest.mark.parametrize(
+    ("args", "outcome"),
+    [
+        (["--trt-missing-baseline=record"], "passed"),
+        (["--trt-missing-baseline=skip"], "skipped"),
+        (["--trt-update-new"], "passed"),
+        (["--trt-update"], "passed"),
+    ],
+)
+def test_missing_baseline_in_ci_is_what_it_is_said_to_be(
+    speed, monkeypatch, args: list[str], outcome: str
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    speed.run(*args).assert_outcomes(**{outcome: 1})
+    assert len(speed.files) == (outcome == "passed")
+
+
+def test_other_shapes_are_not_compared(recorded) -> None:
+    recorded.write(body='trt_benchmark({"image": images[:2]})')
+    before = recorded.files[0].read_bytes()
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "speed cannot be compared with its baseline: its shapes was image [[]4, 8], this is*",
+            "Fix: *--trt-update --trt-update-reason*",
+            "speed *incomparable",
+        ]
+    )
+    assert recorded.files[0].read_bytes() == before
+    recorded.run("--trt-update").assert_outcomes(passed=1)
+    recorded.run().assert_outcomes(passed=1)
+
+
+def test_other_mode_is_not_compared(recorded) -> None:
+    recorded.rewrite(lambda entry: entry.update(mode="graph"))
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*it was measured in mode graph, this is end_to_end*"])
+
+
+def test_newer_toolchain_is_compared_and_said(recorded) -> None:
+    def older(entry: dict[str, Any]) -> None:
+        entry["runs"][0]["toolchain"] = "ONNX Runtime 1.0"
+        for metric in ("p50", "p95", "p99"):  # for screening to pass
+            values = entry["runs"][0]["rounds"][metric]
+            entry["runs"][0]["rounds"][metric] = [value * 4 for value in values]
+
+    recorded.rewrite(older)
+    recorded.write('p50="5%"')
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note *: speed was compared across ONNX Runtime 1.0 -> ONNX*"])
+
+
+def test_update_replaces_the_speed_of_another_engine_with_its_reason(recorded) -> None:
+    recorded.slow_down()
+    result = recorded.run("--trt-update", "--trt-update-reason=more classes")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["wrote trt_baselines/*"])
+    (entry,) = recorded.stored()["tests"].values()
+    assert [run["reason"] for run in entry["runs"]] == ["more classes"]
+    recorded.run().assert_outcomes(passed=1)
+
+
+def test_update_replaces_a_speed_that_is_another_one(recorded) -> None:
+    recorded.rewrite(halve_times)
+    recorded.run("--trt-update").assert_outcomes(passed=1)
+    (entry,) = recorded.stored()["tests"].values()
+    assert len(entry["runs"]) == 1
+
+
+def test_update_adds_a_run_that_agrees_with_the_stored_ones(recorded) -> None:
+    def generous(entry: dict[str, Any]) -> None:  # whatever this run takes, it is no slower
+        for run in entry["runs"]:
+            run["rounds"]["p50"] = [value * 4 for value in run["rounds"]["p50"]]
+
+    recorded.write('p50="5%"')
+    recorded.rewrite(generous)
+    recorded.run("--trt-update").assert_outcomes(passed=1)
+    (entry,) = recorded.stored()["tests"].values()
+    assert len(entry["runs"]) == 2
+
+
+def test_update_and_update_new_exclude_each_other(speed) -> None:
+    result = speed.run("--trt-update", "--trt-update-new")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+TIGHT = "@pytest.mark.trt_consistency(rtol=0, atol=1e-12)\n"
+
+FAILING = {
+    "a failing assertion": 'trt_benchmark({"image": images})\nassert 1 == 2',
+    "a failing consistency check": 'trt_session.run({"image": images})\n'
+    'trt_benchmark({"image": images})',
+}
+
+
+@pytest.mark.parametrize("why", FAILING)
+def test_test_that_fails_for_another_reason_records_nothing(speed, why: str) -> None:
+    model = MODEL + ', precision="fp16"'
+    speed.write("", FAILING[why], model=model, more=TIGHT * ("consistency" in why))
+    result = speed.run("--trt-update")
+    result.assert_outcomes(failed=1)
+    assert speed.files == []
+
+
+def test_failure_in_teardown_records_nothing(speed) -> None:
+    speed.project.test_file(
+        f"@pytest.fixture\ndef broken():\n    yield\n    assert 0\n"
+        f"@pytest.mark.trt_model({MODEL})\n"
+        "@pytest.mark.trt_benchmark\n"
+        "def test_speed(trt_benchmark, images, broken):\n"
+        '    trt_benchmark({"image": images})\n'
+    )
+    speed.run().assert_outcomes(passed=1, errors=1)
+    assert speed.files == []
+
+
+def test_interrupted_run_records_nothing(speed) -> None:
+    speed.project.test_file(
+        f"@pytest.mark.trt_model({MODEL})\n"
+        "@pytest.mark.trt_benchmark\n"
+        'def test_speed(trt_benchmark, images):\n    trt_benchmark({"image": images})\n'
+        "def test_stop():\n    raise KeyboardInterrupt\n"
+    )
+    speed.run(subprocess=True)
+    assert speed.files == []
+
+
+def test_consistency_and_speed_fail_in_one_failure(speed) -> None:
+    half = MODEL + ', precision="fp16"'
+    speed.write(model=half)
+    speed.run().assert_outcomes(passed=1)
+    speed.slow_down()
+    speed.write("", FAILING["a failing consistency check"], model=half, more=TIGHT)
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*its tolerance (linear.onnx in fp16 on cpu)*", "*%, limit *", "*now *|*|"]
+    )
+
+
+def test_parallel_run_writes_each_file_once_with_all_its_tests(speed) -> None:
+    tests = "".join(
+        f"@pytest.mark.trt_model({MODEL}, precision=('fp32', 'fp16'))\n"
+        "@pytest.mark.trt_benchmark\n"
+        f'def test_{name}(trt_benchmark, images):\n    trt_benchmark({{"image": images}})\n'
+        for name in ("one", "two")
+    )
+    speed.project.test_file(tests)
+    result = speed.run("-n", "2", subprocess=True)
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["wrote trt_baselines/*/test_it.json (4 baselines)"])
+    assert sorted(speed.stored()["tests"]) == [
+        "test_one[fp16]", "test_one[fp32]", "test_two[fp16]", "test_two[fp32]",
+    ]  # fmt: skip
+
+
+def test_benchmark_that_is_never_called_fails(speed) -> None:
+    speed.write(body="pass")
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["trt_benchmark measured nothing*", "Fix: call the trt_benchmark*"])
+
+
+def test_marker_on_a_test_without_the_fixture_fails(speed) -> None:
+    speed.project.test_file(
+        f"@pytest.mark.trt_model({MODEL})\n@pytest.mark.trt_benchmark\ndef test_it():\n    pass\n"
+    )
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["trt_benchmark measured nothing*"])
+
+
+def test_second_call_is_an_error(speed) -> None:
+    speed.write(body='trt_benchmark({"image": images})\ntrt_benchmark({"image": images})')
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*trt_benchmark was called twice*", "*Fix: write a test for each*"]
+    )
+    assert speed.files == []
+
+
+def test_inputs_outside_the_profile_are_refused(speed) -> None:
+    speed.write(body='trt_benchmark({"image": np.ones((99, 8), np.float32)})')
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*InputError*"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "outcome"),
+    [
+        ("p99_ms=1000, min_throughput_qps=0.1", "passed"),
+        ("p50_ms=1e-6", "failed"),
+        ("min_throughput_qps=1e12", "failed"),
+    ],
+)
+def test_absolute_limit_needs_no_baseline(speed, monkeypatch, marker: str, outcome: str) -> None:
+    monkeypatch.setenv("CI", "true")
+    speed.write(marker)
+    result = speed.run()
+    result.assert_outcomes(**{outcome: 1})
+    assert speed.files == []
+    if outcome == "failed":
+        result.stdout.fnmatch_lines(["* its limit of *", "*regressed*", "Fix: make the engine*"])
+
+
+def test_limits_of_several_markers_add_up(speed) -> None:
+    speed.write('p99="10%"', more="@pytest.mark.trt_benchmark(p50_ms=1e-6)\n")
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["P50 * is above its limit of *"])
+    assert speed.files == []
+
+
+def test_ini_line_of_the_precision_gives_way_to_the_marker(speed) -> None:
+    speed.project.pytester.makeini("[pytest]\ntrt_limits =\n    fp32: p50_ms=1e-6\n")
+    speed.run().assert_outcomes(failed=1)
+    speed.write("p50_ms=1000")
+    speed.run().assert_outcomes(passed=1)
+
+
+def test_baselines_go_where_they_are_told_to(speed) -> None:
+    speed.run("--trt-baseline-dir=elsewhere").assert_outcomes(passed=1)
+    assert list(speed.project.path.glob("elsewhere/*/test_it.json"))
+
+
+def test_damaged_baseline_file_is_an_error_and_stays_as_it_is(recorded) -> None:
+    recorded.files[0].write_text("{")
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*is no whole baseline file*"])
+    assert recorded.files[0].read_text() == "{"
+
+
+def test_build_only_skips_what_would_be_timed(speed) -> None:
+    speed.run("--trt-build-only").assert_outcomes(skipped=1)
+
+
+def test_nothing_is_said_of_speed_when_quiet(speed) -> None:
+    speed.run("-q").stdout.no_fnmatch_line("speed *")
+    assert len(speed.files) == 1

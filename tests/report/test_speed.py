@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
+from pytest_trt.report.speed import speed_lines
+from pytest_trt.report.speed_failure import explain_speed, plot_lines
+
+
+def change(metric: str = "p99", outcome: str = "passed", **values: Any) -> ChangeRecord:
+    given = {"limit": 0.1, "change": -0.012, "least": -0.03, "most": 0.02, "step": "screening"}
+    return ChangeRecord(metric, outcome, **{**given, **values})
+
+
+REGRESSED = change(
+    outcome="regressed", change=0.62, least=0.58, most=0.66, step="taking turns", rounds=20
+)
+UNTOLD = change(
+    outcome="inconclusive", change=0.04, least=-0.1, most=0.2, detectable=0.31, step="one process"
+)
+
+
+def record(*changes: ChangeRecord, **values: Any) -> BenchmarkRecord:
+    given: dict[str, Any] = {
+        "test": "tests/test_speed.py::test_speed",
+        "model": "digits.onnx",
+        "precision": "fp16",
+        "arch": "cpu",
+        "toolchain": "ONNX Runtime 1.23.0",
+        "verdict": "passed",
+        "fails": False,
+        "mode": "end_to_end",
+        "batch": 8,
+        "calls": 70,
+        "rounds": 40,
+        "changes": changes,
+        "candidate": {"p50_ms": 0.31, "p99_ms": 0.42, "throughput_qps": 23456.7},
+        "baseline": {"p50_ms": 0.19, "p99_ms": 0.26, "throughput_qps": 41234.5},
+        "candidate_rounds": {"p99": (0.41, 0.42, 0.43)},
+        "baseline_rounds": {"p99": (0.25, 0.26, 0.26)},
+        "recorded": "2026-11-20T10:00:00+00:00",
+    }
+    return BenchmarkRecord(**{**given, **values})
+
+
+def lines(*records: BenchmarkRecord, width: int = 80, color: bool = False) -> list[str]:
+    return list(speed_lines(records, width=width, color=color))
+
+
+def test_line_tells_figure_change_limit_and_verdict() -> None:
+    assert lines(record(change())) == [
+        "speed  digits.onnx fp16 cpu  p99 0.420 ms  -1.2% (limit 10%)  passed"
+    ]
+
+
+def test_lines_are_aligned_and_fit_the_terminal() -> None:
+    long = record(change(), model="a-model-with-quite-a-long-name-indeed-v2-final.onnx")
+    shown = lines(long, record(REGRESSED, verdict="regressed"), record(update="first"))
+    assert all(len(line) <= 80 for line in shown)
+    assert shown[0].index("p99") == shown[1].index("p99") == shown[2].index("p99")
+    assert shown[0].endswith("passed")
+    assert shown[1].endswith("+62% (limit 10%)   regressed")
+    assert shown[2].endswith("recorded")
+
+
+def test_tests_of_one_engine_are_told_by_their_names() -> None:
+    shown = lines(record(change()), record(change(), test="tests/test_speed.py::test_batch[8]"))
+    assert shown[0].startswith("speed  test_speed cpu")
+    assert shown[1].startswith("speed  test_batch[8] cpu")
+
+
+def test_absolute_limit_that_is_not_kept_is_told_before_a_change() -> None:
+    beyond = LimitRecord("p99_ms", 0.4, 0.42, "regressed", 90, 1400)
+    (line,) = lines(record(change(), limits=(beyond,), verdict="regressed"))
+    assert "p99 0.420 ms  (limit 0.400 ms)  regressed" in line
+
+
+def test_color_is_for_the_verdict_alone() -> None:
+    (line,) = lines(record(change()), color=True)
+    assert line.endswith("\x1b[32mpassed\x1b[0m")
+
+
+def test_failure_begins_with_the_fact_and_ends_with_what_to_type() -> None:
+    text = explain_speed(record(REGRESSED, verdict="regressed", fails=True)).splitlines()
+    assert text[0] == "P99 +62%, limit +10% (digits.onnx in fp16 on cpu)"
+    assert text[1].startswith("  20 rounds of 70 calls in turns with the baseline engine; ")
+    assert any(line.split() == ["P50", "0.190", "ms", "0.310", "ms"] for line in text)
+    (row,) = [line for line in text if line.startswith("  P99  ")]
+    assert "+62% (+58% to +66%)  +10%   regressed" in row
+    assert "  since the baseline of 2026-11-20: engine, toolchain and driver are the same" in text
+    assert text[-1].endswith(
+        'pytest "tests/test_speed.py::test_speed" --trt-update --trt-update-reason "..."'
+    )
+
+
+def test_what_differs_from_then_is_told() -> None:
+    text = explain_speed(record(REGRESSED, differences=("driver 570 -> 580", "layers 90 -> 95")))
+    assert "since the baseline of 2026-11-20: driver 570 -> 580; layers 90 -> 95" in text
+
+
+def test_lost_throughput_has_a_negative_limit() -> None:
+    lost = change("throughput", "regressed", limit=0.05, change=-0.38, least=-0.36, most=-0.4)
+    text = explain_speed(record(lost))
+    assert text.startswith("throughput -38%, limit -5% ")
+    assert "-38% (-36% to -40%)" in text
+
+
+def test_surest_regression_is_told_first() -> None:
+    wide = change(outcome="regressed", change=1.9, least=0.13, most=2.3)
+    sure = change("p50", "regressed", limit=0.05, change=0.68, least=0.66, most=0.69)
+    assert explain_speed(record(wide, sure)).startswith("P50 +68%, limit +5%")
+
+
+def test_inconclusive_failure_says_what_could_have_been_told() -> None:
+    text = explain_speed(record(UNTOLD, verdict="inconclusive", fails=True))
+    assert text.startswith("P99 is inconclusive against its limit of +10%")
+    assert "only a change of +31% would have been called" in text
+    assert text.endswith("--trt-inconclusive=warn.")
+
+
+def test_metric_that_rounds_are_too_short_for_says_so() -> None:
+    short = ChangeRecord("p99", "not testable", 0.1, why="rounds of 14 calls are too short for it")
+    text = explain_speed(record(short, verdict="inconclusive", fails=True))
+    assert text.startswith("P99 is not testable against its limit of +10%")
+    assert "P99: rounds of 14 calls are too short for it" in text
+    assert "--trt-benchmark-time" in text
+
+
+def test_absolute_limit_tells_how_many_calls_were_beyond() -> None:
+    beyond = LimitRecord("p99_ms", 0.4, 0.42, "regressed", 90, 1400)
+    text = explain_speed(record(limits=(beyond,), recorded="", verdict="regressed"))
+    assert text.startswith("P99 0.420 ms is above its limit of 0.400 ms (digits.onnx")
+    assert "p99_ms=0.4: regressed, 90 of 1,400 calls above 0.400 ms" in text
+
+
+def test_what_could_not_be_compared_is_a_fact_and_a_fix() -> None:
+    text = explain_speed(record(calls=0, why="there is no baseline", fix="record it."))
+    assert text == "there is no baseline (digits.onnx in fp16 on cpu).\nFix: record it."
+
+
+def test_plot_has_both_sides_on_one_scale() -> None:
+    head, then, now = plot_lines("p99", (1.0, 1.0, 1.01), (2.0, 1.99, 2.0))
+    assert head == "  P99 of each round, from 1.00 ms to 2.00 ms:"
+    assert len(then) == len(now)
+    assert then.rstrip(" |").endswith("@") or "@" in then.split("|")[1][:3]
+    assert now.split("|")[1].endswith("@")
+    assert now.split("|")[1].strip() != now.split("|")[1]
+
+
+def test_plot_of_equal_figures_is_drawn_too() -> None:
+    assert len(list(plot_lines("p50", (1.0,), (1.0,)))) == 3
+
+
+@pytest.mark.parametrize("one", [record(REGRESSED), record(UNTOLD, staged={"file": "a"})])
+def test_record_survives_json(one: BenchmarkRecord) -> None:
+    data = json.loads(json.dumps(one.to_dict(), allow_nan=False))
+    assert BenchmarkRecord.from_dict(data) == one
