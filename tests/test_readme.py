@@ -84,6 +84,23 @@ def test_ini_table_is_understood(first_test) -> None:
         (folder / "pytest.ini").unlink()
 
 
+def test_speed_is_recorded_then_compared_and_accepted_as_shown(first_test) -> None:
+    folder, home, _ = first_test
+    (folder / "test_speed.py").write_text(blocks("python")[2])
+    recorded = run("test_speed.py", "--trt-missing-baseline=record", cwd=folder, home=home)
+    assert "2 passed" in recorded.stdout
+    assert "wrote trt_baselines/" in recorded.stdout
+    assert "2 passed" in run("test_speed.py", cwd=folder, home=home).stdout
+    section = README.partition("\n## Speed\n")[2].partition("\n## ")[0]
+    (commands,) = blocks("sh", section)
+    for command in commands.splitlines():
+        _, *args = shlex.split(command)
+        done = run(*args, cwd=folder, home=home)
+        assert done.returncode == 0, done.stdout
+    assert '"reason": "twice the classes"' in next(folder.glob("trt_baselines/*/*")).read_text()
+    (folder / "test_speed.py").unlink()
+
+
 def test_commands_of_the_cache_section_work(first_test) -> None:
     folder, home, _ = first_test
     commands = [line for block in blocks("sh") for line in block.splitlines()]
@@ -111,9 +128,10 @@ def test_two_commands_install_and_run_what_they_say() -> None:
 
 
 def test_example_project_passes_as_the_first_command_runs_it(tmp_path) -> None:
-    done = run("example_project", cwd=ROOT, home=tmp_path)
+    baselines = f"--trt-baseline-dir={tmp_path / 'baselines'}"
+    done = run("example_project", baselines, cwd=ROOT, home=tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "28 passed" in done.stdout
+    assert "30 passed" in done.stdout
 
 
 def test_snippets_of_the_example_project_are_its_tests() -> None:
@@ -123,7 +141,7 @@ def test_snippets_of_the_example_project_are_its_tests() -> None:
     )
     text = (folder / "README.md").read_text()
     snippets = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(snippets) == 4
+    assert len(snippets) == 5
     for snippet in snippets:
         code = " ".join(re.sub(r"  #.*", "", snippet).split())
         assert code in tests

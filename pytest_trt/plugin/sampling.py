@@ -16,6 +16,7 @@ from pytest_trt.measure import (
     ON_GPU,
     Stretch,
     Stretches,
+    WarmUp,
     by_events,
     end_to_end,
     round_calls,
@@ -65,6 +66,7 @@ class Sampling:
         inputs: What every call computes on.
         mode: How calls are timed.
         work: Units of work of one call.
+        how: When an engine is warm; by default what its device takes.
 
     Attributes:
         work: Units of work of one call.
@@ -73,10 +75,18 @@ class Sampling:
         turns: Rounds of baseline and candidate in turns, by look.
     """
 
-    def __init__(self, session: Session, inputs: Tensors, mode: Mode, work: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        inputs: Tensors,
+        mode: Mode,
+        work: int,
+        *,
+        how: WarmUp | None = None,
+    ) -> None:
         self._stretch = stretches_of(session, inputs, mode)
         self._inputs, self._mode, self.work = inputs, mode, work
-        self._how = ON_GPU if isinstance(session, DeviceSession) else ON_CPU
+        self._how = how or (ON_GPU if isinstance(session, DeviceSession) else ON_CPU)
         self.calls = 0
         self.taken: list[Stretch] = []
         self.turns: list[tuple[Rounds, Rounds]] = []

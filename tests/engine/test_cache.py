@@ -62,6 +62,15 @@ def test_engine_that_was_never_stored_is_not_found(cache: EngineCache) -> None:
     assert cache.lookup(NAME, KEY) is None
 
 
+def test_engine_is_found_by_its_key_alone(cache: EngineCache) -> None:
+    stored = store(cache)
+    store(cache, name="other", key="o" * 64)
+    assert cache.find(KEY) == stored
+    assert cache.find("n" * 64) is None
+    flip_byte(stored)
+    assert cache.find(KEY) is None
+
+
 def test_cache_is_private_to_its_user(cache: EngineCache) -> None:
     store(cache)
     assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700

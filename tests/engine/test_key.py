@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.engine import EngineSpec, Route, Target, Toolchain, engine_key
+from pytest_trt.engine import EngineSpec, Route, Target, Toolchain, engine_key, run_alike
 from pytest_trt.engine.key import differences, explain_miss
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.model import ShapeRange, ValueRange
@@ -199,3 +199,20 @@ def test_miss_is_not_explained_by_the_engine_of_another_model() -> None:
     assert explain_miss(key, "m.onnx", [("other.onnx", dict(make_key().fields))]).startswith(
         "first fp16 engine"
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "alike"),
+    [
+        ({"model_digest": "b" * 64}, True),
+        ({"spec": spec(builder_optimization_level=5)}, True),
+        ({"spec": spec("fp32")}, False),
+        ({"spec": spec(profiles=())}, False),
+        ({"target": Target("sm86", {"name": "NVIDIA A40", "SM count": "84"})}, False),
+        ({"toolchain": Toolchain("TensorRT", {"tensorrt": "11.4.0", "cuda": "12"})}, False),
+    ],
+)
+def test_engines_run_alike_that_differ_in_what_was_built(overrides, alike: bool) -> None:
+    one, other = dict(make_key().fields), dict(make_key(**overrides).fields)
+    assert run_alike(one, other) is alike
+    assert run_alike(other, one) is alike

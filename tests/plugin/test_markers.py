@@ -127,7 +127,7 @@ SPEED = "def test_it(trt_benchmark):\n    pass\n"
     ("marks", "body", "said"),
     [
         pytest.param(
-            'trt_benchmark(p98="10%")', SPEED, "trt_benchmark does not know 'p98'*", id="unknown"
+            'trt_benchmark(p98="10%")', SPEED, "*trt_benchmark does not know 'p98'*", id="unknown"
         ),
         pytest.param('trt_benchmark(p99="1%")', SPEED, "*finer than can be*", id="too fine"),
         pytest.param('trt_benchmark(mode="wall")', SPEED, "*mode='wall'*", id="mode"),

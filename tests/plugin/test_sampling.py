@@ -1,0 +1,105 @@
+"""How engines are timed, with a session on a clock of its own in a GPU's place."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from pytest_trt.errors import InputError
+from pytest_trt.measure import WarmUp
+from pytest_trt.model import TensorSpec
+from pytest_trt.plugin.sampling import Sampling, batch_of, mode_for
+
+INPUTS = {"image": np.zeros((4, 8), np.float32)}
+
+
+class HostSession:
+    """Runs, and keeps no time."""
+
+    def run(self, inputs):
+        return {}
+
+    def close(self) -> None: ...
+
+
+class DeviceSession(HostSession):
+    """Says that every call took so long; refuses inputs where it is told to."""
+
+    def __init__(self, latency_ms: float = 1.0, *, refuses: bool = False) -> None:
+        self.latency_ms = latency_ms
+        self.refuses = refuses
+        self.modes: set[str] = set()
+
+    def sample(self, inputs, *, mode: str, calls: int):
+        if self.refuses:
+            raise InputError("no such input.", fix="none.")
+        self.modes.add(mode)
+        return np.full(calls, self.latency_ms)
+
+
+@pytest.mark.parametrize(
+    ("session", "asked", "mode"),
+    [
+        (DeviceSession(), None, "graph"),
+        (DeviceSession(), "enqueue", "enqueue"),
+        (DeviceSession(), "end_to_end", "end_to_end"),
+        (HostSession(), None, "end_to_end"),
+        (HostSession(), "graph", "end_to_end"),
+    ],
+)
+def test_device_keeps_the_time_where_it_can(session, asked, mode: str) -> None:
+    assert mode_for(session, asked) == mode
+
+
+@pytest.mark.parametrize("mode", ["graph", "enqueue"])
+def test_rounds_are_of_the_device_in_the_mode_that_was_chosen(mode) -> None:
+    session = DeviceSession(2.0)
+    sampling = Sampling(session, INPUTS, mode, 4)
+    sampling.calls = 70
+    found = sampling.screen(5)
+    assert session.modes == {mode}
+    assert found.median("p99") == pytest.approx(2.0)
+    assert len(sampling.rounds()) == 5
+    assert len(sampling.rounds(3)) == 3
+    assert sampling.latencies()[0].shape == (5, 70)
+
+
+def test_turns_are_of_both_engines() -> None:
+    at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
+    sampling = Sampling(DeviceSession(2.0), INPUTS, "graph", 1, how=at_once)
+    sampling.calls = 14
+    with sampling.against(DeviceSession(1.0), Random(0)) as turns:
+        assert turns is not None
+        baseline, candidate = turns(5)
+    assert baseline.median("p50") == pytest.approx(1.0)
+    assert candidate.median("p50") == pytest.approx(2.0)
+    assert sampling.turns == [(baseline, candidate)]
+
+
+@pytest.mark.parametrize("baseline", [None, DeviceSession(refuses=True)])
+def test_engine_that_is_gone_or_refuses_the_inputs_takes_no_turns(baseline) -> None:
+    sampling = Sampling(DeviceSession(), INPUTS, "graph", 1)
+    with sampling.against(baseline, Random(0)) as turns:
+        assert turns is None
+
+
+def spec(name: str, *shape: int | str) -> TensorSpec:
+    return TensorSpec(name, "float32", shape)
+
+
+@pytest.mark.parametrize(
+    ("specs", "shapes", "batch"),
+    [
+        ([spec("a", "batch", 8)], {"a": (4, 8)}, 4),
+        ([spec("a", 2, 8)], {"a": (2, 8)}, 2),
+        ([spec("table", 100, 8), spec("ids", "n", 3)], {"table": (100, 8), "ids": (5, 3)}, 5),
+        ([spec("scale"), spec("a", 3)], {"scale": (), "a": (3,)}, 3),
+        ([spec("scale")], {"scale": ()}, 1),
+        ([spec("a", "n")], {"a": (0,)}, 1),
+    ],
+)
+def test_batch_is_the_first_dimension_of_the_first_input(specs, shapes, batch: int) -> None:
+    inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    assert batch_of(specs, inputs) == batch
