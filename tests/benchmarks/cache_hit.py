@@ -47,7 +47,9 @@ import pytest_trt.backends.onnxruntime
 model_path, cache, feeds_path = map(Path, sys.argv[1:4])
 settings = Settings(
     arch=("cpu",), backend="auto", device="", cache_dir=cache, cache_size=20 * 10**9, threads=0,
-    build_timeout=0.0, build_only=False, tolerances={},
+    build_timeout=0.0, build_only=False, tolerances={}, limits={}, baseline_dir=cache,
+    missing_baseline="fail", inconclusive="warn", benchmark_time=10.0, update=False,
+    update_new=False, update_reason="",
 )
 """
 

@@ -10,7 +10,8 @@ import hypothesis  # noqa: F401 - see below
 import pytest
 from builders import save_linear
 
-import pytest_trt.plugin.run  # noqa: F401
+import pytest_trt.plugin.run
+import pytest_trt.report.summary  # noqa: F401
 
 # pytester takes back what an inner run imports, so that the next one would import it again. What
 # is imported out here stays.

@@ -31,6 +31,14 @@ def read(path: Path, cache: Path, clock: Callable[[], int] = much_later) -> Onnx
         build_timeout=0.0,
         build_only=False,
         tolerances={},
+        limits={},
+        baseline_dir=path.parent,
+        missing_baseline="fail",
+        inconclusive="warn",
+        benchmark_time=10.0,
+        update=False,
+        update_new=False,
+        update_reason="",
     )
     return TrtRun(settings, clock).model(path, lambda text: None)
 
