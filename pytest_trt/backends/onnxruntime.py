@@ -212,6 +212,11 @@ class OnnxRuntimeSession:
         self._output_names = [output.name for output in session.get_outputs()]
         self._has_bfloat16 = has_bfloat16(session)
 
+    @property
+    def graph_refusal(self) -> str | None:
+        """None: on the CPU there are no graphs to refuse."""
+        return None
+
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output for these inputs.
 

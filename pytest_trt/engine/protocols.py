@@ -66,6 +66,11 @@ class BuildResult:
 class Session(Protocol):
     """A loaded engine that runs."""
 
+    @property
+    def graph_refusal(self) -> str | None:
+        """Why the last runs were enqueued call by call, where a CUDA graph was to be replayed."""
+        ...
+
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output of the model for these inputs, in the model's own dtypes."""
         ...

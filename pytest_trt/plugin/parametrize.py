@@ -120,9 +120,19 @@ def _selections(run: TrtRun) -> Sequence[Selection]:
 
 
 def _multiply(metafunc: pytest.Metafunc, fixture: str, values: Sequence[str]) -> None:
-    # One value is no parameter: a test that is not multiplied keeps its plain name.
-    if fixture in metafunc.fixturenames and len(values) > 1:
+    # One value is no parameter: a test that is not multiplied keeps its plain name. And what a test
+    # parametrises by itself is its own to choose.
+    if fixture in metafunc.fixturenames and len(values) > 1 and not _chosen(metafunc, fixture):
         metafunc.parametrize(fixture, values, ids=list(values))
+
+
+def _chosen(metafunc: pytest.Metafunc, fixture: str) -> bool:
+    """Whether a parametrize marker of the test names the fixture."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        if fixture in (names.replace(",", " ").split() if isinstance(names, str) else names):
+            return True
+    return False
 
 
 def _points(profiles: Sequence[Profile]) -> tuple[str, ...]:

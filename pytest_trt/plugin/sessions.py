@@ -56,6 +56,16 @@ class EngineSession:
         engine = self.engine
         return f"<session of {engine.model.path.name} {engine.spec.precision} {engine.target.arch}>"
 
+    @property
+    def graph_refusal(self) -> str | None:
+        """Why the last shapes are not replayed as a CUDA graph; None where they are, or may be yet.
+
+        Runs with the same shapes are replayed from the third on, where the engine can be captured.
+        Backends without graphs refuse nothing.
+        """
+        with self._loaded(self.engine) as session:
+            return session.graph_refusal
+
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output of the model for these inputs.
 

@@ -85,8 +85,15 @@ class Subject:
             point: "min", "opt" or "max", with the profile's number before it if there are several.
             sample: Another number gives other values, but for those that the profile gives.
         """
-        index, _, name = point.rpartition("-")
         profiles = self._profiles(self.marker.profiles)
+        index, _, name = point.rpartition("-")
+        # Without a number it is the first profile's.
+        if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
+            numbered = ", with the profile's number before it, as 0-min" * (len(profiles) > 1)
+            raise ConfigurationError(
+                f"trt_shape {point!r} is no point of the profile of {self.marker.model.name}.",
+                fix=f"use min, opt or max{numbered}.",
+            )
         profile = profiles[int(index or 0)] if profiles else None
         return seeded_inputs(
             self.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,5 +64,5 @@ def built(name: str, precision: str, folder: Path, *, seed: int = 0) -> Built:
     )
     session = backend.open(engine.plan, model, engine.spec, engine.target)
     assert isinstance(session, TrtSession)
-    public = EngineSession(engine, lambda _: session, None)
+    public = EngineSession(engine, lambda _: nullcontext(session), None)
     return Built(engine, session, public, spec.name, image)

@@ -30,6 +30,31 @@ def test_ids_name_precision_and_shape(project) -> None:
     )
 
 
+@pytest.mark.parametrize("names", ['"trt_shape"', '"trt_shape, other"', '["other", "trt_shape"]'])
+def test_a_test_may_choose_its_own_points(project, names: str) -> None:
+    value = "'max'" if names == '"trt_shape"' else "('max', 'max')"
+    project.test_file(
+        f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})\n'
+        f"@pytest.mark.parametrize({names}, [{value}])\n"
+        f"def test_it(trt_inputs{', other' if 'other' in names else ''}):\n"
+        "    assert trt_inputs['image'].shape == (16, 8)\n"
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+def test_a_point_that_no_profile_has_is_named(project) -> None:
+    project.test_file(
+        f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})\n'
+        '@pytest.mark.parametrize("trt_shape", ["largest", "1-max"])\n'
+        "def test_it(trt_inputs):\n    pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(
+        ["*trt_shape 'largest' is no point of the profile*", "*use min, opt or max*"]
+    )
+
+
 def test_equal_points_of_a_profile_run_once(project) -> None:
     project.test_file(
         '@pytest.mark.trt_model("models/linear.onnx",'
