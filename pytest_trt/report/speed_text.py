@@ -30,8 +30,9 @@ def limit_of(change: ChangeRecord) -> str:
 
 
 def bounds_of(change: ChangeRecord) -> str:
-    """Return the bounds of a change: "+58% to +66%"."""
-    return f"{units.change(change.least)} to {units.change(change.most)}"
+    """Return the bounds of a change, the lower one first: "+58% to +66%"."""
+    ends = [units.change(change.least), units.change(change.most)]
+    return " to ".join(reversed(ends) if change.metric == "throughput" else ends)
 
 
 def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:

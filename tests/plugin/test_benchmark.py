@@ -100,7 +100,7 @@ def test_unchanged_code_never_fails_and_its_baseline_stays_as_it_is(recorded) ->
     for _ in range(4):
         result = recorded.run()
         result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu  *%*(limit *%)  *"])
+        result.stdout.fnmatch_lines(["speed  linear*%*(limit *%)  *"])
         result.stdout.no_fnmatch_line("wrote *")
     assert recorded.files[0].read_bytes() == before
 

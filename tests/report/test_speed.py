@@ -105,7 +105,7 @@ def test_lost_throughput_has_a_negative_limit() -> None:
     lost = change("throughput", "regressed", limit=0.05, change=-0.38, least=-0.36, most=-0.4)
     text = explain_speed(record(lost))
     assert text.startswith("throughput -38%, limit -5% ")
-    assert "-38% (-36% to -40%)" in text
+    assert "-38% (-40% to -36%)" in text
 
 
 def test_surest_regression_is_told_first() -> None:
