@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,6 @@ class Session(Protocol):
         ...
 
 
-@runtime_checkable
 class DeviceSession(Session, Protocol):
     """A session whose device keeps the time itself."""
 
