@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pytest_trt.backends.cuda import Cuda
+from pytest_trt.engine.protocols import Samples
 
 
-def sample_events(
-    cuda: Cuda, stream: Any, launch: Callable[[], bool], calls: int
-) -> npt.NDArray[np.float64]:
-    """Return the GPU time of consecutive calls in milliseconds, shape (calls,).
+def sample_events(cuda: Cuda, stream: Any, launch: Callable[[], bool], calls: int) -> Samples:
+    """Time consecutive calls, those of each by two events and all of them by the host's clock.
 
     Every call is an event, the work, another event, and waiting for it: what one request after
     another costs. Events resolve about half a microsecond.
@@ -38,10 +37,13 @@ def sample_events(
         runtime.cudaEventElapsedTime,
     )
     before, after = cuda.call("cudaEventCreate"), cuda.call("cudaEventCreate")
+    # What was put on the stream before is not of these calls.
+    cuda.call("cudaStreamSynchronize", stream)
     success = runtime.cudaError_t.cudaSuccess
     samples_ms = np.empty(calls, np.float64)
     launched = True
     try:
+        started_s = time.perf_counter()
         for call in range(calls):
             record(before, stream)
             launched &= launch()
@@ -54,7 +56,8 @@ def sample_events(
                     fix="run the engine without timing it first: that tells what is wrong.",
                 )
             samples_ms[call] = time_ms
+        wall_s = time.perf_counter() - started_s
     finally:
         cuda.call("cudaEventDestroy", before)
         cuda.call("cudaEventDestroy", after)
-    return samples_ms
+    return Samples(samples_ms, wall_s)

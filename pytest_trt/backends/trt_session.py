@@ -20,6 +20,7 @@ from pytest_trt.backends.trt_binding import Binding, BindingKey, Staged, output_
 from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger
 from pytest_trt.backends.trt_sampling import sample_events
 from pytest_trt.backends.trt_tensors import fits, numpy_dtype
+from pytest_trt.engine.protocols import Samples
 from pytest_trt.errors import EngineLoadError, EngineRunError, InputError
 from pytest_trt.model import OnnxModel, Profile, Tensors, check_inputs, select_profile
 
@@ -122,10 +123,8 @@ class TrtSession:
                 self._capture(binding, repeats=outputs)
         return {name: self._as_model(name, array) for name, array in outputs.items()}
 
-    def sample(
-        self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int
-    ) -> npt.NDArray[np.float64]:
-        """Return the GPU time of consecutive calls in milliseconds, shape (calls,).
+    def sample(self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int) -> Samples:
+        """Time consecutive calls on the GPU.
 
         The inputs lie on the device before the first call, and outputs stay there.
 

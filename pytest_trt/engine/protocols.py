@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,13 +80,23 @@ class Session(Protocol):
         ...
 
 
+class Samples(NamedTuple):
+    """Consecutive calls that a device timed.
+
+    Attributes:
+        latencies_ms: The device's time of each call, float64 of shape (calls,).
+        wall_s: The host's time from before the first call to after the last.
+    """
+
+    latencies_ms: npt.NDArray[np.float64]
+    wall_s: float
+
+
 class DeviceSession(Session, Protocol):
     """A session whose device keeps the time itself."""
 
-    def sample(
-        self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int
-    ) -> npt.NDArray[np.float64]:
-        """Return the device's time of consecutive calls in milliseconds, shape (calls,)."""
+    def sample(self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int) -> Samples:
+        """Time consecutive calls on the device."""
         ...
 
 

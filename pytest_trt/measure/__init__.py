@@ -11,7 +11,7 @@ from pytest_trt.measure.rounds import (
     take_rounds,
     take_stretches,
 )
-from pytest_trt.measure.stretches import by_events, end_to_end
+from pytest_trt.measure.stretches import end_to_end
 from pytest_trt.measure.turns import take_turns
 from pytest_trt.measure.warmup import ON_CPU, ON_GPU, WarmUp, warm_up
 
@@ -22,7 +22,6 @@ __all__ = [
     "Stretch",
     "Stretches",
     "WarmUp",
-    "by_events",
     "device_lock",
     "end_to_end",
     "host_cpu",

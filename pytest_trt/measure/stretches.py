@@ -1,4 +1,4 @@
-"""Consecutive calls, timed by the host's clock or by the device's events."""
+"""Consecutive calls, timed by the host's clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from pytest_trt.measure.rounds import Stretch, Stretches
 
@@ -22,20 +21,5 @@ def end_to_end(run: Callable[[], object]) -> Stretches:
             run()
             stamps[call] = clock()
         return Stretch(np.diff(stamps) / 1e6, (stamps[-1] - stamps[0]) / 1e9)
-
-    return stretch
-
-
-def by_events(sample: Callable[[int], npt.NDArray[np.float64]]) -> Stretches:
-    """Take latencies from a function that times calls on the device, and the wall time around it.
-
-    Args:
-        sample: Makes so many calls and returns their latencies in milliseconds.
-    """
-
-    def stretch(calls: int) -> Stretch:
-        started = time.perf_counter()
-        latencies_ms = sample(calls)
-        return Stretch(latencies_ms, time.perf_counter() - started)
 
     return stretch

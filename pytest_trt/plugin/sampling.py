@@ -18,7 +18,6 @@ from pytest_trt.measure import (
     Stretch,
     Stretches,
     WarmUp,
-    by_events,
     end_to_end,
     round_calls,
     summarised,
@@ -65,7 +64,7 @@ def stretches_of(session: Session, inputs: Tensors, mode: Mode) -> Stretches:
     if mode == "end_to_end" or not keeps_time(session):
         return end_to_end(lambda: session.run(inputs))
     timed, by = session, mode
-    return by_events(lambda calls: timed.sample(inputs, mode=by, calls=calls))
+    return lambda calls: Stretch(*timed.sample(inputs, mode=by, calls=calls))
 
 
 class Sampling:

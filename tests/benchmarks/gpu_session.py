@@ -85,7 +85,9 @@ def shares(figures: Figures, engine: Built, inputs: Mapping[str, Any]) -> None:
         binding.download(cuda, stream)
         cuda.call("cudaStreamSynchronize", stream)
 
-    compute = statistics.median(engine.session.sample(inputs, mode="graph", calls=CALLS))
+    compute = statistics.median(
+        engine.session.sample(inputs, mode="graph", calls=CALLS).latencies_ms
+    )
     figures.add(f"{title(engine)}: compute as a graph, p50", compute, "ms")
     for what, call in (("staging copy", copy_to_staging), ("bus, both ways", over_the_bus)):
         figures.add(f"{title(engine)}: {what}, p50", statistics.median(timed_calls(call)), "ms")
@@ -120,7 +122,7 @@ def against_bare_loops(figures: Figures, engine: Built, inputs: Mapping[str, Any
         ours, theirs = [], []
         for block in range(BLOCKS + 1):
             pair = [
-                (ours, lambda: session.sample(inputs, mode=mode, calls=SAMPLED)),  # noqa: B023
+                (ours, lambda: session.sample(inputs, mode=mode, calls=SAMPLED).latencies_ms),  # noqa: B023
                 (theirs, lambda: bare(launch)),  # noqa: B023
             ]
             for samples, sample in pair if block % 2 else reversed(pair):

@@ -9,7 +9,6 @@ from pytest_trt.measure import (
     Disturbed,
     Stretch,
     WarmUp,
-    by_events,
     end_to_end,
     round_calls,
     take_rounds,
@@ -45,12 +44,6 @@ def test_every_call_is_timed_by_the_hosts_clock() -> None:
     assert one.latencies_ms.shape == (25,)
     assert (one.latencies_ms >= 0).all()
     assert one.wall_s == pytest.approx(one.latencies_ms.sum() / 1e3)
-
-
-def test_wall_time_of_device_samples_is_the_hosts() -> None:
-    one = by_events(lambda calls: np.full(calls, 1e-9))(5)
-    assert one.latencies_ms.shape == (5,)
-    assert one.wall_s > 0
 
 
 def test_rounds_are_consecutive_calls() -> None:

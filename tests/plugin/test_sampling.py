@@ -7,6 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from pytest_trt.engine.protocols import Samples
 from pytest_trt.errors import InputError
 from pytest_trt.measure import WarmUp
 from pytest_trt.model import TensorSpec
@@ -36,7 +37,7 @@ class DeviceSession(HostSession):
         if self.refuses:
             raise InputError("no such input.", fix="none.")
         self.modes.add(mode)
-        return np.full(calls, self.latency_ms)
+        return Samples(np.full(calls, self.latency_ms), calls * self.latency_ms / 1e3)
 
 
 @pytest.mark.parametrize(
