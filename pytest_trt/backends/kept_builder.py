@@ -12,7 +12,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_trt.backends.build_job import BuildJob
 
@@ -30,54 +32,74 @@ class _Circumstances:
     device: int | None
     environment: frozenset[tuple[str, str]]
     path: tuple[str, ...]
-    owner: int
+    #: A builder ends with the thread that started it: that is what Linux calls its parent.
+    thread: int
 
     @classmethod
     def of(cls, job: BuildJob) -> _Circumstances:
         environment = frozenset(os.environ.items())
-        # The owner: a process that is forked from this one must not talk into its pipes.
-        return cls(job.product.module, job.device, environment, tuple(sys.path), os.getpid())
+        path, thread = tuple(sys.path), threading.get_native_id()
+        return cls(job.product.module, job.device, environment, path, thread)
+
+
+class _Kept(NamedTuple):
+    process: subprocess.Popen[bytes]
+    circumstances: _Circumstances
 
 
 class KeptBuilder:
-    """At most one builder that waits for a job.
+    """At most one builder that waits for a job; threads may share it.
 
     It ends by itself when none comes for a while, and with the process that started it. Until then
     it holds a CUDA context.
     """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._circumstances: _Circumstances | None = None
+        self._kept: _Kept | None = None
+        self._lock = threading.Lock()
+        self._inherited: list[_Kept] = []
 
     def take(self, job: BuildJob) -> subprocess.Popen[bytes] | None:
         """Return the builder that waits, if it can do this job; another one that waits is ended."""
-        process, self._process = self._process, None
-        if process is None:
+        kept = self._swap(None)
+        if kept is None:
             return None
-        wanted, found = _Circumstances.of(job), self._circumstances
-        if wanted == found and process.poll() is None:
-            return process
-        if found is not None and found.owner == wanted.owner:
-            end_process(process)
+        if kept.circumstances == _Circumstances.of(job) and kept.process.poll() is None:
+            return kept.process
+        end_process(kept.process)
         return None
 
     def keep(self, job: BuildJob, process: subprocess.Popen[bytes]) -> None:
-        """Keep a builder that has done its job."""
-        self.end()
-        self._process, self._circumstances = process, _Circumstances.of(job)
+        """Keep a builder that has done its job; another one that waits is ended."""
+        before = self._swap(_Kept(process, _Circumstances.of(job)))
+        if before is not None:
+            end_process(before.process)
 
     def end(self) -> None:
         """End the builder that waits, as when the GPU is to be left alone."""
-        process, self._process = self._process, None
-        owner = self._circumstances.owner if self._circumstances else None
-        if process is not None and owner == os.getpid():
-            end_process(process)
+        before = self._swap(None)
+        if before is not None:
+            end_process(before.process)
+
+    def forget(self) -> None:
+        """Leave the builder alone in a process that was forked: it talks to the one before."""
+        self._lock = threading.Lock()
+        if self._kept is not None:
+            # Not let go of: a process object that goes away asks for a child that is not its own.
+            self._inherited.append(self._kept)
+            self._kept = None
+
+    def _swap(self, kept: _Kept | None) -> _Kept | None:
+        with self._lock:
+            before, self._kept = self._kept, kept
+        return before
 
 
 #: This process's.
 kept_builder = KeptBuilder()
 atexit.register(kept_builder.end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=kept_builder.forget)
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from backends.lifeline import Lifeline
@@ -66,6 +67,39 @@ def test_one_that_was_killed_while_it_waited_is_not_missed(process_of) -> None:
     first = process_of()
     os.kill(first, signal.SIGKILL)
     assert process_of() != first
+
+
+def test_threads_that_build_at_once_leave_one_that_waits(process_of, tmp_path) -> None:
+    lifelines = [Lifeline(tmp_path / f"lifeline {number}") for number in range(4)]
+    for lifeline in lifelines:
+        lifeline.read_without_waiting()
+    with ThreadPoolExecutor(4) as pool:
+        builds = [
+            pool.submit(process_of, f"hold {lifeline.path}", name=f"engine{number}")
+            for number, lifeline in enumerate(lifelines)
+        ]
+    assert len({build.result() for build in builds}) >= 1
+    kept_builder.end()
+    for lifeline in lifelines:
+        lifeline.wait_until_let_go()
+
+
+def test_another_thread_takes_another_process(process_of) -> None:
+    """Linux ends a process with the thread that started it, in the middle of another's build."""
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(process_of, name="a").result()
+        assert pool.submit(process_of, name="b").result() == first
+        assert process_of(name="c") != first
+
+
+def test_a_forked_process_leaves_the_builder_to_the_one_before(process_of) -> None:
+    first = process_of(name="a")
+    child = os.fork()
+    if child == 0:
+        kept_builder.end()
+        os._exit(0 if kept_builder.take(None) is None else 1)  # type: ignore[arg-type]
+    assert os.waitpid(child, 0)[1] == 0
+    assert process_of(name="b") == first
 
 
 def test_one_that_waits_can_be_ended(process_of, lifeline: Lifeline) -> None:
