@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -79,6 +79,7 @@ def build_or_load(
     cache: EngineCache,
     calibration: Callable[[], Sequence[Tensors]] = tuple,
     progress: Progress = lambda message: None,
+    failures: MutableMapping[str, EngineBuildError] | None = None,
 ) -> Engine:
     """Return the engine of a model, built at most once by all processes that share the cache.
 
@@ -90,10 +91,13 @@ def build_or_load(
         cache: Where engines are kept.
         calibration: Gives representative inputs; called only where the backend's route needs them.
         progress: Told what is happening while it takes long.
+        failures: Builds that failed, by digest of the engine's key. They are not tried again: one
+            that takes an hour to fail is not to take it for every test that asks for the engine.
 
     Raises:
         ConfigurationError: The backend cannot build this spec.
-        EngineBuildError: The builder failed, or nothing in the engine is of the precision asked.
+        EngineBuildError: The builder failed, now or before, or nothing in the engine is of the
+            precision asked.
         CacheError: The cache cannot be written to the end.
     """
     route, toolchain = backend.route(model, spec), backend.toolchain()
@@ -137,6 +141,8 @@ def build_or_load(
     found = cache.lookup(name, key.digest)
     if isinstance(found, Entry):
         return engine(found, cached=True)
+    if failures and key.digest in failures:
+        raise _again(failures[key.digest])
 
     def waiting(seconds: float) -> None:
         progress(
@@ -165,7 +171,12 @@ def build_or_load(
                 calibration=samples,
                 progress=progress,
             )
-            sidecar = _build(request, backend, key, reason)
+            try:
+                sidecar = _build(request, backend, key, reason)
+            except EngineBuildError as error:
+                if failures is not None:
+                    failures[key.digest] = error
+                raise
             return engine(cache.publish(folder, name, sidecar), cached=False)
 
 
@@ -200,6 +211,14 @@ def _build(request: BuildRequest, backend: Backend, key: EngineKey, reason: str)
         reason=reason,
         notes=result.notes,
         log_tail=result.log_tail,
+    )
+
+
+def _again(error: EngineBuildError) -> EngineBuildError:
+    return EngineBuildError(
+        f"{error.message}\nThat was seen in an earlier test; it is not built again in this run.",
+        fix=error.fix,
+        log_tail=error.log_tail,
     )
 
 

@@ -33,7 +33,7 @@ from pytest_trt.engine import (
     build_or_load,
     run_alike,
 )
-from pytest_trt.errors import EngineLoadError
+from pytest_trt.errors import EngineBuildError, EngineLoadError
 from pytest_trt.measure import host_cpu
 from pytest_trt.model import (
     OnnxModel,
@@ -85,6 +85,7 @@ class TrtRun:
         self._backends: dict[str, Backend] = {}
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._references: dict[str, Session] = {}
+        self._failed_builds: dict[str, EngineBuildError] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self.lost_device = LostDevice()
 
@@ -176,6 +177,7 @@ class TrtRun:
             cache=self.cache,
             calibration=calibration,
             progress=progress,
+            failures=self._failed_builds,
         )
         # Tests that share an engine share what was measured of it.
         return replace(engine, timings=self._timings[engine.key.digest])

@@ -184,6 +184,29 @@ def test_build_that_fails_leaves_nothing_in_the_cache(model, cache) -> None:
     assert not build(model, cache).cached
 
 
+def test_build_that_failed_is_not_tried_again_where_failures_are_kept(model, cache) -> None:
+    tried = []
+
+    def fail(folder: Path) -> None:
+        tried.append(folder)
+        raise EngineBuildError("the builder failed.", fix="try another one.", log_tail=["[E] why"])
+
+    failures: dict[str, EngineBuildError] = {}
+    for _ in range(3):
+        with pytest.raises(EngineBuildError, match="the builder failed") as caught:
+            build(model, cache, ScriptedBackend(write=fail), failures=failures)
+    assert len(tried) == 1
+    assert "it is not built again in this run" in caught.value.message
+    assert (caught.value.fix, caught.value.log_tail) == ("try another one.", ("[E] why",))
+    # Another engine is another matter, and so is one that somebody else has built meanwhile.
+    other = EngineSpec(precision="fp32", builder_options={"level": 3})
+    with pytest.raises(EngineBuildError):
+        build(model, cache, ScriptedBackend(write=fail), spec=other, failures=failures)
+    assert len(tried) == 2
+    build(model, cache)
+    assert build(model, cache, ScriptedBackend(write=fail), failures=failures).cached
+
+
 def test_builder_that_wrote_nothing_is_no_success(model, cache) -> None:
     with pytest.raises(EngineBuildError, match=r"wrote no engine\.plan"):
         build(model, cache, ScriptedBackend(write=lambda folder: None))

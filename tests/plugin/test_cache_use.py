@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import builders_networks as networks
+import onnx
 import pytest
 from builders import save_linear
+from onnx import helper
 
 TEST = (
     '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
@@ -114,3 +119,28 @@ def test_unknown_operator_is_an_error_that_names_it(project) -> None:
     result = project.check()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*MatMulTimesTwo*", "Fix: *operator*"])
+
+
+def test_a_build_that_fails_is_not_repeated_for_every_test(project, save) -> None:
+    save(_unknown_operator, "odd.onnx")
+    project.test_file(
+        "import pytest\n"
+        'pytestmark = pytest.mark.trt_model("models/odd.onnx")\n'
+        "def test_first(trt_engine):\n    pass\n"
+        "def test_second(trt_engine):\n    pass\n"
+    )
+    result = project.run("-ra")
+    result.assert_outcomes(errors=2)
+    told = [line for line in result.outlines if "it is not built again in this run" in line]
+    assert len(told) >= 1
+    first = result.outlines.index(next(line for line in result.outlines if "Frobnicate" in line))
+    assert result.outlines.index(told[0]) > first
+
+
+def _unknown_operator(path: Path) -> Path:
+    node = helper.make_node("Frobnicate", ["x"], ["y"], domain="acme")
+    values = [networks.value("x", [2])], [networks.value("y", [2])]
+    proto = networks.model([node], *values)
+    proto.opset_import.append(helper.make_opsetid("acme", 1))
+    onnx.save(proto, path)
+    return path
