@@ -12,7 +12,7 @@ _LIST = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 31 22 0:41 / /mnt/my\040models rw - fuse.sshfs me@server:/models rw
 32 22 0:42 / /data rw - ext4 /dev/vdb rw
 33 22 0:43 / /data rw shared:9 master:4 - tmpfs tmpfs rw
-34 32 254:0 /srv/one.onnx /work/one.onnx rw - xfs /dev/vdc rw
+34 32 254:0 /srv/one.onnx /opt/one.onnx rw - xfs /dev/vdc rw
 """
 
 
@@ -25,12 +25,12 @@ def mounts(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/work/model.onnx", "ext4"),
+        ("/opt/model.onnx", "ext4"),
         ("/home/me/model.onnx", "nfs4"),
         ("/homes/model.onnx", "ext4"),
         ("/mnt/my models/model.onnx", "fuse.sshfs"),
         ("/data/model.onnx", "tmpfs"),
-        ("/work/one.onnx", "xfs"),
+        ("/opt/one.onnx", "xfs"),
     ],
 )
 def test_a_file_lies_on_the_mount_that_shows_nearest_above_it(mounts, path, kind) -> None:
@@ -38,7 +38,7 @@ def test_a_file_lies_on_the_mount_that_shows_nearest_above_it(mounts, path, kind
 
 
 def test_without_a_list_of_mounts_nothing_is_known(tmp_path) -> None:
-    assert file_system("/work/model.onnx", tmp_path / "none") == ""
+    assert file_system("/opt/model.onnx", tmp_path / "none") == ""
 
 
 @pytest.mark.skipif(not MOUNTS.exists(), reason="Linux only")
