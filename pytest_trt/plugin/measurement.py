@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from pytest_trt.backends.arch import CPU
+from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry, StoredRun
 from pytest_trt.engine import Engine, Session
 from pytest_trt.measure import Disturbed, device_lock
@@ -105,6 +106,8 @@ class Measurement:
         sampling = Sampling(session, inputs, mode, batch)
         try:
             with device_lock(self._place.device, self._waiting):
+                # What waits for another engine to build is another process on the device.
+                kept_builder.end()
                 decision, kept = self._measured(sampling, comparable, mode)
         except Disturbed as error:
             return self._disturbed(record, str(error))
