@@ -98,7 +98,9 @@ class Process:
     def _spikes(self, calls: int) -> npt.NDArray[np.float64]:
         machine = self._machine
         found = np.zeros(calls)
-        for start in np.flatnonzero(self._random.random(calls) < machine.spike_chance):
+        # The chance is that of a call to be in a burst.
+        begins = machine.spike_chance / machine.spike_calls
+        for start in np.flatnonzero(self._random.random(calls) < begins):
             size = self._random.uniform(*machine.spike_size)
             found[start : start + machine.spike_calls] = size
         return found
