@@ -5,39 +5,29 @@ The child is `build_child`; what goes back and forth is described in `build_job`
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 from pytest_trt.backends.build_job import BuildJob, Built, error_from_json
+from pytest_trt.backends.child_process import (
+    STDERR_LINES,
+    TICK_S,
+    Line,
+    lines_of,
+    never_began,
+    send_line,
+    signal_name,
+    start_child,
+)
 from pytest_trt.backends.kept_builder import end_process, kept_builder
 from pytest_trt.backends.trt_inspector import INSPECTOR_NAME
 from pytest_trt.backends.trt_logging import LogTail
 from pytest_trt.engine.protocols import Progress
-from pytest_trt.errors import BackendUnavailableError, EngineBuildError, PytestTrtError
+from pytest_trt.errors import EngineBuildError, PytestTrtError
 
-#: The search path goes along as arguments, so that the child imports what this process would.
-_START = (
-    "import sys; sys.path[:] = sys.argv[1:]; "
-    "from pytest_trt.backends.build_child import main; main()"
-)
-
-#: Seconds between two looks at the clock, and so between two messages of elapsed time.
-_TICK_S = 0.5
-
-#: Lines of the child's standard error that are kept: what libraries say when they die.
-_STDERR_LINES = 20
-
-#: A library that prints without end and without newlines shall not fill this process's memory.
-_LONGEST_LINE_BYTES = 1 << 20
+_CHILD = "pytest_trt.backends.build_child"
 
 
 def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Built:
@@ -65,7 +55,7 @@ def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Bu
         _follow(process, told, timeout_s)
     if process is None or not told.started:
         # None was kept, or the one that was ended before it saw the job.
-        process = _start(job)
+        process = start_child(_CHILD, does=_does(job))
         _follow(process, told, timeout_s)
     if isinstance(told.outcome, Built):
         return told.outcome
@@ -76,8 +66,8 @@ def _follow(process: subprocess.Popen[bytes], told: _Told, timeout_s: float) -> 
     """Give a process its job and take in what it tells, to the end of the job or its own."""
     job = told.job
     try:
-        _send(process, job)
-        for line in _lines(process):
+        send_line(process, job.to_json())
+        for line in lines_of(process):
             if line is None:
                 told.tick()
             else:
@@ -93,13 +83,6 @@ def _follow(process: subprocess.Popen[bytes], told: _Told, timeout_s: float) -> 
             end_process(process)
             for name in (job.plan.output.name, INSPECTOR_NAME):
                 job.plan.output.with_name(name).unlink(missing_ok=True)
-
-
-class _Line(NamedTuple):
-    """A line that the child wrote: an event, or something on standard error."""
-
-    is_event: bool
-    text: bytes
 
 
 class _Told:
@@ -119,7 +102,7 @@ class _Told:
         self.started = False
         self.doing = "starting"
         self.tail = LogTail()
-        self.stderr: deque[str] = deque(maxlen=_STDERR_LINES)
+        self.stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self.outcome: Built | PytestTrtError | OSError | None = None
         self._progress = progress
         self._began_s = self._said_s = time.monotonic()
@@ -136,13 +119,13 @@ class _Told:
 
     def tick(self) -> None:
         """Say for how long, where there is nothing else to say."""
-        if time.monotonic() - self._said_s >= _TICK_S:
+        if time.monotonic() - self._said_s >= TICK_S:
             self._said_s = time.monotonic()
             self._progress(f"{self.doing}: {self.elapsed_s:.0f} s")
 
-    def take(self, line: _Line) -> None:
+    def take(self, line: Line) -> None:
         """Take in a line of the child's."""
-        event = _event(line)
+        event = line.event
         match event.get("event"):
             case "started":
                 self.started = True
@@ -160,63 +143,8 @@ class _Told:
                 self.stderr.append(line.text.decode(errors="replace").rstrip())
 
 
-def _event(line: _Line) -> dict[str, Any]:
-    if line.is_event:
-        # What is printed while Python starts comes before the events, and is none.
-        with contextlib.suppress(ValueError):
-            event = json.loads(line.text)
-            if isinstance(event, dict):
-                return event
-    return {}
-
-
-def _start(job: BuildJob) -> subprocess.Popen[bytes]:
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # A group of its own can be ended as a whole, and Ctrl-C is this process's to handle.
-            start_new_session=True,
-        )
-    except (OSError, ValueError, TypeError) as exc:
-        raise BackendUnavailableError(
-            f"the process that builds {job.plan.title} cannot be started: {exc}.",
-            fix=f"it is started with {sys.executable or 'sys.executable, which is empty'}: run "
-            "pytest with a Python that can be started as a program.",
-        ) from exc
-    return process
-
-
-def _send(process: subprocess.Popen[bytes], job: BuildJob) -> None:
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it is gone already; its last words say why
-        process.stdin.write(job.to_json().encode() + b"\n")
-        process.stdin.flush()
-
-
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[_Line | None]:
-    """Yield what the child writes until it is gone, and None at least every `_TICK_S`."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with selectors.DefaultSelector() as selector:
-        # With each stream goes what it said since its last newline.
-        selector.register(process.stdout, selectors.EVENT_READ, (True, bytearray()))
-        selector.register(process.stderr, selectors.EVENT_READ, (False, bytearray()))
-        while selector.get_map():
-            ready = selector.select(_TICK_S)
-            for key, _ in ready:
-                is_event, rest = key.data
-                data = os.read(key.fd, 1 << 16)
-                if not data:
-                    selector.unregister(key.fileobj)
-                *lines, rest[:] = (rest + (data or b"\n")).split(b"\n")
-                del rest[:-_LONGEST_LINE_BYTES]
-                yield from (_Line(is_event, bytes(line)) for line in lines if line.strip())
-            yield None
-            if not ready and process.poll() is not None:
-                return  # something that it started holds the pipes open
+def _does(job: BuildJob) -> str:
+    return f"builds {job.plan.title}"
 
 
 def _took_too_long(told: _Told, timeout_s: float) -> EngineBuildError:
@@ -243,18 +171,13 @@ def _ended_early(told: _Told, status: int) -> PytestTrtError:
         )
     if status < 0:
         return EngineBuildError(
-            f"{builder} crashed: {_signal_name(-status)}, building {title}; {_last_step(told)}.",
+            f"{builder} crashed: {signal_name(-status)}, building {title}; {_last_step(told)}.",
             fix="run again; if it repeats, try another precision, fewer builder_options or another "
             f"version of {told.job.product.label}, and show NVIDIA the model and this log.",
             log_tail=told.log_tail,
         )
     if not told.started:
-        said = "".join(f"\n  | {line}" for line in told.stderr)
-        return BackendUnavailableError(
-            f"the process that builds {title} ended with status {status} before it began:{said}",
-            fix=f"run {sys.executable} -c 'import pytest_trt'; it is started with the same "
-            "environment and search path.",
-        )
+        return never_began(_does(told.job), status, told.stderr)
     return EngineBuildError(
         f"{builder} ended without a plan: exit status {status}, building {title}; "
         f"{_last_step(told)}.",
@@ -265,10 +188,3 @@ def _ended_early(told: _Told, status: int) -> PytestTrtError:
 
 def _last_step(told: _Told) -> str:
     return f"its last step: {told.doing}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
