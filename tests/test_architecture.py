@@ -22,12 +22,13 @@ MAY_IMPORT = {
     "accuracy": {"errors", "model"},
     "performance": {"errors", "model"},
     "baseline": {"errors", "model"},
-    "measure": {"errors", "performance"},
+    "measure": {"errors", "model", "engine", "performance"},
+    "fresh": {"errors", "model", "engine", "backends", "performance", "measure"},
     "report": {"errors"},
     "cli": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
     | {"report"},
     "plugin": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
-    | {"measure", "report"},
+    | {"measure", "fresh", "report"},
 }
 
 #: Rooms whose decisions rest on numpy and the standard library alone.

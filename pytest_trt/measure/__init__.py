@@ -11,6 +11,7 @@ from pytest_trt.measure.rounds import (
     take_rounds,
     take_stretches,
 )
+from pytest_trt.measure.sessions import mode_for, stretches_of, warmth_of
 from pytest_trt.measure.stretches import end_to_end
 from pytest_trt.measure.turns import take_turns
 from pytest_trt.measure.warmup import ON_CPU, ON_GPU, WarmUp, warm_up
@@ -25,10 +26,13 @@ __all__ = [
     "device_lock",
     "end_to_end",
     "host_cpu",
+    "mode_for",
     "round_calls",
+    "stretches_of",
     "summarised",
     "take_rounds",
     "take_stretches",
     "take_turns",
     "warm_up",
+    "warmth_of",
 ]

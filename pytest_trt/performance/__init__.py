@@ -10,10 +10,11 @@ from pytest_trt.performance.decide import (
     Outcome,
     Samplers,
     Step,
+    Unavailable,
     check_error,
     decide,
 )
-from pytest_trt.performance.doubt import doubted
+from pytest_trt.performance.doubt import doubted, explained
 from pytest_trt.performance.limits import (
     ABSOLUTES,
     DEFAULT_LIMITS,
@@ -58,6 +59,7 @@ __all__ = [
     "Rounds",
     "Samplers",
     "Step",
+    "Unavailable",
     "as_change",
     "as_figure",
     "as_log",
@@ -66,6 +68,7 @@ __all__ = [
     "combined",
     "decide",
     "doubted",
+    "explained",
     "fewest_calls",
     "is_settled",
     "join",

@@ -88,6 +88,10 @@ class Decision:
     candidate_rounds: int = 0
 
 
+class Unavailable(Exception):
+    """Rounds that were asked for cannot be taken; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Samplers:
     """Where rounds come from.
@@ -96,8 +100,8 @@ class Samplers:
         screen: Takes so many rounds of the candidate in this process.
         take_turns: Takes so many rounds of baseline and candidate, in turns; None where the
             baseline engine is gone.
-        fresh: Takes so many rounds of the candidate in a process of its own; None where that
-            cannot be.
+        fresh: Takes so many rounds of the candidate in a process of its own, or raises
+            `Unavailable`: then what is open stays so. None where that cannot be.
     """
 
     screen: Callable[[int], Rounds]
@@ -194,9 +198,15 @@ def decide(
         for look in looks:
             if not _open(found):
                 break
-            while samplers.fresh is not None and len(processes) < look:
-                processes.append(samplers.fresh(first))
-                total += len(processes[-1])
+            try:
+                while samplers.fresh is not None and len(processes) < look:
+                    processes.append(samplers.fresh(first))
+                    total += len(processes[-1])
+            except Unavailable as reason:
+                for metric, one in found.items():
+                    if one.outcome == "inconclusive":
+                        found[metric] = replace(one, why=str(reason))
+                break
             settle(
                 "one process" if samplers.fresh is None else "fresh processes",
                 sum(map(len, processes)),
@@ -230,7 +240,7 @@ def _against_stored(
     mode: Mode,
     noise: Noise,
 ) -> Bounds:
-    spread = between_runs(stored, metric, mode, noise)
+    spread = between_runs(stored, metric, mode, noise, processes)
     return unpaired(
         join(stored).logs[metric],
         join(processes).logs[metric],

@@ -16,14 +16,16 @@ from pytest_trt.performance.decide import Decision, Found, overall
 #: again. Shared hosts, with another load at each time, reach a good part of this.
 HOST_LUCK = math.log(1.5)
 
+#: The same where several fresh processes agree: what slowed one of them has slowed no other, and
+#: what slowed all is the load of the hour. A choice between calling an engine that is a third
+#: slower and never being taken in by a busy host.
+HOUR_LUCK = math.log(1.25)
+
 _SAME_ENGINE = (
     "the engine, its runtime and its driver are those of the baseline, so the machine was slower "
     "this time, not the engine"
 )
-_GONE_ENGINE = (
-    "the baseline engine is not in the engine cache to take turns with, and by the host's clock "
-    "processes of one engine can differ as much"
-)
+_HOST_LUCK = "by the host's clock, processes of one engine can differ as much"
 
 
 def doubted(decision: Decision, *, same_engine: bool) -> Decision:
@@ -42,7 +44,24 @@ def _doubted(one: Found, same_engine: bool) -> Found:
         return one
     if same_engine:
         return replace(one, outcome="inconclusive", why=_SAME_ENGINE, detectable=math.inf)
-    if one.bounds.low <= one.limit + HOST_LUCK:
-        detectable = one.detectable + HOST_LUCK
-        return replace(one, outcome="inconclusive", why=_GONE_ENGINE, detectable=detectable)
+    luck = HOUR_LUCK if one.step == "fresh processes" else HOST_LUCK
+    if one.bounds.low <= one.limit + luck:
+        detectable = one.detectable + luck
+        return replace(one, outcome="inconclusive", why=_HOST_LUCK, detectable=detectable)
     return one
+
+
+def explained(decision: Decision, why: str) -> Decision:
+    """Return the decision with the reason told why what is open could not take turns.
+
+    Args:
+        decision: A decision without turns.
+        why: Why there were none, and how there could be.
+    """
+    found = {
+        metric: replace(one, why="; ".join(filter(None, [one.why, why])))
+        if one.outcome == "inconclusive"
+        else one
+        for metric, one in decision.found.items()
+    }
+    return replace(decision, found=found)

@@ -46,10 +46,16 @@ class Noise:
     placement: float = ASSUMED_PLACEMENT
 
 
-def between_runs(runs: Sequence[Rounds], metric: Metric, mode: Mode, noise: Noise) -> float:
+def between_runs(
+    runs: Sequence[Rounds],
+    metric: Metric,
+    mode: Mode,
+    noise: Noise,
+    candidates: Sequence[Rounds] = (),
+) -> float:
     """Return the standard deviation of a metric's logarithm between processes of one engine.
 
-    Few stored runs cannot tell it: an assumption that weighs as much as four runs is mixed with
+    Few processes cannot tell it: an assumption that weighs as much as four runs is mixed with
     what they show, and half of it is the least that is believed.
 
     Args:
@@ -57,15 +63,19 @@ def between_runs(runs: Sequence[Rounds], metric: Metric, mode: Mode, noise: Nois
         metric: Which metric.
         mode: How they were measured.
         noise: What was measured before; it takes the assumption's place.
+        candidates: Processes of the candidate, which differ by as much among themselves.
     """
     measured = noise.between_runs.get(metric)
     assumed = _ASSUMED[mode] if measured is None else measured
     if measured is None and metric in ("p95", "p99"):
         tail = np.median([np.median(run.logs[metric] - run.logs["p50"]) for run in runs])
         assumed = math.hypot(assumed, _TAIL_SHARE * max(0.0, float(tail)))
-    if len(runs) < 2:
+    degrees, squares = 0, 0.0
+    for group in filter(None, (runs, candidates)):
+        medians = [float(np.median(run.logs[metric])) for run in group]
+        degrees += len(group) - 1
+        squares += float(np.var(medians)) * len(group)
+    if not degrees:
         return assumed
-    seen = float(np.var([np.median(run.logs[metric]) for run in runs], ddof=1))
-    degrees = len(runs) - 1
-    mixed = (_ASSUMED_RUNS * assumed**2 + degrees * seen) / (_ASSUMED_RUNS + degrees)
+    mixed = (_ASSUMED_RUNS * assumed**2 + squares) / (_ASSUMED_RUNS + degrees)
     return math.sqrt(max(mixed, assumed**2 / 4))

@@ -13,25 +13,26 @@ from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry, StoredRun
 from pytest_trt.engine import Engine, Session
-from pytest_trt.measure import Disturbed, device_lock
+from pytest_trt.measure import Disturbed, device_lock, mode_for
 from pytest_trt.model import Tensors
 from pytest_trt.performance import (
     FIRST_ROUNDS,
     Decision,
     Kept,
     Limits,
-    Mode,
     Samplers,
     check_error,
     decide,
     doubted,
+    explained,
     is_settled,
     judge_absolute,
     resolve_limits,
 )
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
+from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.markers import BenchmarkMarker
-from pytest_trt.plugin.sampling import Sampling, batch_of, mode_for
+from pytest_trt.plugin.sampling import Sampling, batch_of
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import state_of
 from pytest_trt.plugin.subject import Subject
@@ -105,10 +106,13 @@ class Measurement:
             return refused
         sampling = Sampling(session, inputs, mode, batch)
         try:
-            with device_lock(self._place.device, self._waiting):
+            with (
+                device_lock(self._place.device, self._waiting),
+                FreshRuns(self._run, engine, inputs, mode, sampling, self._say) as fresh,
+            ):
                 # What waits for another engine to build is another process on the device.
                 kept_builder.end()
-                decision, kept = self._measured(sampling, comparable, mode)
+                decision, kept = self._measured(sampling, comparable, fresh)
         except Disturbed as error:
             return self._disturbed(record, str(error))
         if self._is_recorded(entry):
@@ -169,13 +173,13 @@ class Measurement:
         )
 
     def _measured(
-        self, sampling: Sampling, entry: Entry | None, mode: Mode
+        self, sampling: Sampling, entry: Entry | None, fresh: FreshRuns
     ) -> tuple[Decision | None, list[Kept]]:
         sampling.warm(
             stored_calls=entry.runs[-1].calls if entry else None,
             budget_s=self._settings.benchmark_time,
         )
-        decision = self._decided(sampling, entry, mode) if entry else None
+        decision = self._decided(sampling, entry, fresh) if entry else None
         if decision is None:
             sampling.screen(FIRST_ROUNDS)
         kept: list[Kept] = []
@@ -195,10 +199,14 @@ class Measurement:
             for name, limit in self._limits.absolute.items()
         ]
 
-    def _decided(self, sampling: Sampling, entry: Entry, mode: Mode) -> Decision:
+    def _decided(self, sampling: Sampling, entry: Entry, fresh: FreshRuns) -> Decision:
+        mode = fresh.mode
         # Rounds of another length cannot be joined with the newest.
         stored = [stored_rounds(run) for run in entry.runs if run.calls == sampling.calls]
         same = entry.engine.get("key") == self._engine.key.digest
+        changed = entry.runs[-1].environment != self._place.environment
+        # What is only the machine's by the host's clock, other processes cannot mend.
+        futile = self._settings.update or (same and not changed and mode == "end_to_end")
         with (
             self._baseline_engine(entry, same=same) as baseline,
             sampling.against(baseline, Random(0)) as turns,
@@ -206,14 +214,27 @@ class Measurement:
             decision = decide(
                 self._limits.relative,
                 stored,
-                Samplers(sampling.screen, turns),
+                Samplers(sampling.screen, turns, None if futile else fresh.rounds),
                 checks=self._checks,
                 mode=mode,
             )
-        if mode != "end_to_end":
-            return decision
-        changed = entry.runs[-1].environment != self._place.environment
-        return doubted(decision, same_engine=same and not changed)
+            gone = turns is None and not same
+        if mode == "end_to_end":
+            decision = doubted(decision, same_engine=same and not changed)
+        if gone and decision.outcome == "inconclusive":
+            return explained(decision, self._no_turns(entry))
+        return decision
+
+    def _no_turns(self, entry: Entry) -> str:
+        """Return why the baseline engine takes no turns, and how it could."""
+        then, now = entry.runs[-1].toolchain, str(self._engine.toolchain)
+        if then != now:
+            return f"the baseline engine is of {then} and cannot take turns with one of {now}"
+        return (
+            "the baseline engine is not in the engine cache to take turns with; to have it there, "
+            "check out the commit of the baseline, run `pytest --trt-build-only` with the same "
+            "cache, and come back"
+        )
 
     @contextmanager
     def _baseline_engine(self, entry: Entry, *, same: bool) -> Iterator[Session | None]:

@@ -197,6 +197,11 @@ class TrtRun:
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
+    def unload_others(self, engine: Engine) -> None:
+        """Release every loaded engine but one, for another process to have the memory."""
+        for key in [key for key in self._sessions if key != engine.key.digest]:
+            self.lost_device.release(self._sessions.pop(key))
+
     def opened(self, key_digest: str, beside: Engine) -> Session | None:
         """Load an engine of the cache beside another one, or None where that tells nothing.
 

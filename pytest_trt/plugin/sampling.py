@@ -5,42 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
-from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.engine import DeviceSession, Session
+from pytest_trt.engine import Session
 from pytest_trt.errors import PytestTrtError
 from pytest_trt.measure import (
-    ON_CPU,
-    ON_GPU,
     Stretch,
-    Stretches,
     WarmUp,
-    end_to_end,
     round_calls,
+    stretches_of,
     summarised,
     take_stretches,
     take_turns,
     warm_up,
+    warmth_of,
 )
 from pytest_trt.model import Tensors, TensorSpec
 from pytest_trt.performance import FIRST_ROUNDS, Mode, Rounds
-
-
-def keeps_time(session: Session) -> TypeGuard[DeviceSession]:
-    """Whether a session's device keeps the time itself.
-
-    Asked of the one method that is used: were the whole protocol asked for, a session without some
-    other member of it would be timed by the host's clock, and nobody would be told.
-    """
-    return hasattr(session, "sample")
-
-
-def mode_for(session: Session, asked: Mode | None) -> Mode:
-    """Return how a session is timed: without a device of its own, by the host's clock."""
-    return (asked or "graph") if keeps_time(session) else "end_to_end"
 
 
 def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
@@ -59,14 +42,6 @@ def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
     return 1
 
 
-def stretches_of(session: Session, inputs: Tensors, mode: Mode) -> Stretches:
-    """Return what makes consecutive calls of a session and times each."""
-    if mode == "end_to_end" or not keeps_time(session):
-        return end_to_end(lambda: session.run(inputs))
-    timed, by = session, mode
-    return lambda calls: Stretch(*timed.sample(inputs, mode=by, calls=calls))
-
-
 class Sampling:
     """Rounds of one warm engine.
 
@@ -80,8 +55,10 @@ class Sampling:
     Attributes:
         work: Units of work of one call.
         calls: Calls in each round; set before the first is taken.
+        round_s: Seconds that a round takes; set with it.
         taken: Every stretch of the candidate alone, in order.
         turns: Rounds of baseline and candidate in turns, by look.
+        elsewhere: Rounds of the candidate in other processes.
     """
 
     def __init__(
@@ -95,16 +72,19 @@ class Sampling:
     ) -> None:
         self._stretch = stretches_of(session, inputs, mode)
         self._inputs, self._mode, self.work = inputs, mode, work
-        self._how = how or (ON_GPU if keeps_time(session) else ON_CPU)
+        self._how = how or warmth_of(session)
         self.calls = 0
+        self.round_s = 0.0
         self.taken: list[Stretch] = []
         self.turns: list[tuple[Rounds, Rounds]] = []
+        self.elsewhere: list[Rounds] = []
 
     def warm(self, *, stored_calls: int | None, budget_s: float) -> None:
         """Warm up, and choose how long rounds are: as those that are stored, or to fit a time."""
         call_s = warm_up(self._stretch, self._how)
         fitting = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s)
         self.calls = stored_calls or fitting
+        self.round_s = call_s * self.calls
 
     def screen(self, rounds: int) -> Rounds:
         """Take rounds of the candidate."""

@@ -24,7 +24,7 @@ from pytest_trt.plugin.sampling import Sampling
 from pytest_trt.plugin.state import TestState
 from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
 from pytest_trt.report.record import Verdict
-from pytest_trt.report.speed_failure import noise_advice
+from pytest_trt.report.speed_failure import noise_advice, seen_from
 from pytest_trt.report.speed_text import FIGURE_OF, NAMES, bounds_of, gravest_change
 
 
@@ -47,7 +47,7 @@ def with_figures(
         kept: What the absolute limits came to.
         strict: Whether an inconclusive verdict fails the test.
     """
-    candidate = sampling.rounds()
+    candidate = join([sampling.rounds(), *sampling.elsewhere])
     baseline = None
     if entry is not None:
         alike = [run for run in entry.runs if run.calls == candidate.calls]
@@ -141,4 +141,6 @@ def remark_on(record: BenchmarkRecord, state: TestState, entry: Entry | None) ->
         return
     why = change.why or noise_advice(change)
     told = f"{change.change:+.1%} ({bounds_of(change)}) against a limit of {change.limit:.0%}"
+    if change.why and change.detectable is not None:
+        told += f", {seen_from(change)}"
     state.remark(f"{subject}: {name} is inconclusive, {told}: {why}")

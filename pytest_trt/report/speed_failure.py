@@ -154,15 +154,17 @@ def noise_advice(change: ChangeRecord) -> str:
     """Return what a test that is inconclusive could have told, and what makes it tell more."""
     if change.outcome == "not testable":
         return "give quicker calls or more time (--trt-benchmark-time), or switch the limit off"
-    called = (
-        f"only a change of {units.change(_signed(change))} would have been called"
-        if change.detectable is not None
-        else "no change would have been called"
-    )
     return (
-        f"{called}: measure on a quieter machine, allow more than {units.percent(change.limit)}, "
-        "or record more runs (--trt-update)"
+        f"{seen_from(change)}: measure on a quieter machine, allow more than "
+        f"{units.percent(change.limit)}, or record more runs (--trt-update)"
     )
+
+
+def seen_from(change: ChangeRecord) -> str:
+    """Return from which change on a regression would have been called."""
+    if change.detectable is None:
+        return "no change would have been called"
+    return f"only a change of {units.change(_signed(change))} would have been called"
 
 
 def _signed(change: ChangeRecord) -> float:

@@ -15,7 +15,7 @@ from performance.processes import (
     stored_runs,
 )
 
-from pytest_trt.performance import Decision, Rounds, Samplers, check_error, decide
+from pytest_trt.performance import Decision, Rounds, Samplers, Unavailable, check_error, decide
 
 LIMITS = {"p50": 0.05, "throughput": 0.05, "p95": 0.10, "p99": 0.10}
 
@@ -149,6 +149,23 @@ def test_fresh_processes_are_started_at_two_looks() -> None:
     )
     assert found.found["p50"].step == "fresh processes"
     assert len(started) in (2, 4)
+
+
+def test_process_that_dies_leaves_open_what_is_open_and_says_why() -> None:
+    started = []
+
+    def fresh(rounds: int) -> Rounds:
+        started.append(rounds)
+        if len(started) == 2:
+            raise Unavailable("it died")
+        return flat(4.0)(rounds)
+
+    source = Samplers(flat(4.0), None, fresh)
+    found = decide({"p50": 0.05, "p99": 9.0}, STORED, source, checks=10, mode="graph")
+    assert found.outcome == "inconclusive"
+    assert (found.found["p50"].outcome, found.found["p50"].why) == ("inconclusive", "it died")
+    assert found.found["p99"].outcome == "passed"
+    assert len(started) == 2
 
 
 def test_without_engine_and_processes_a_clear_change_is_still_called() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from performance.processes import rounds_of
 
-from pytest_trt.performance import Decision, Rounds, Samplers, decide, doubted
+from pytest_trt.performance import Decision, Rounds, Samplers, decide, doubted, explained
 
 LIMITS = {"p50": 0.05, "throughput": 0.05}
 
@@ -16,7 +16,7 @@ def rounds(latency_ms: float, count: int = 20) -> Rounds:
     return rounds_of(latency_ms * jitter)
 
 
-def decided(slowdown: float, *, turns: bool = False) -> Decision:
+def decided(slowdown: float, *, turns: bool = False, fresh: bool = False) -> Decision:
     stored, candidate = rounds(1.0), 1.0 + slowdown
     return decide(
         LIMITS,
@@ -24,6 +24,7 @@ def decided(slowdown: float, *, turns: bool = False) -> Decision:
         Samplers(
             lambda count: rounds(candidate, count),
             (lambda count: (rounds(1.0, count), rounds(candidate, count))) if turns else None,
+            (lambda count: rounds(candidate, count)) if fresh else None,
         ),
         checks=2,
         mode="end_to_end",
@@ -43,6 +44,22 @@ def test_other_engine_must_be_slower_than_hosts_explain(slowdown: float, outcome
     assert decided(slowdown).outcome == "regressed"
     found = doubted(decided(slowdown), same_engine=False)
     assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(("slowdown", "outcome"), [(0.2, "inconclusive"), (0.5, "regressed")])
+def test_processes_that_agree_are_doubted_less(slowdown: float, outcome: str) -> None:
+    found = decided(slowdown, fresh=True)
+    assert {one.step for one in found.found.values()} == {"fresh processes"}
+    assert doubted(found, same_engine=False).outcome == outcome
+    one_process = doubted(decided(slowdown), same_engine=False)
+    assert one_process.outcome == "inconclusive"
+
+
+def test_only_what_is_open_is_explained() -> None:
+    found = explained(doubted(decided(0.3), same_engine=False), "the engine is gone")
+    assert found.found["p50"].why.endswith("; the engine is gone")
+    passed = decided(0.0)
+    assert explained(passed, "the engine is gone") == passed
 
 
 def test_what_turns_have_told_is_not_doubted() -> None:

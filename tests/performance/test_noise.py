@@ -33,6 +33,13 @@ def test_runs_that_differ_more_than_assumed_count() -> None:
     assert found == pytest.approx(math.sqrt((4 * 0.003**2 + 2 * 0.0025) / 6))
 
 
+def test_processes_of_the_candidate_tell_how_much_processes_differ() -> None:
+    candidates = [run(value) for value in (0.45, 0.5, 0.55)]
+    found = between_runs([run(0.0)], "p50", "graph", Noise(), candidates)
+    assert found == pytest.approx(math.sqrt((4 * 0.003**2 + 2 * 0.0025) / 6))
+    assert between_runs([run(0.0)], "p50", "graph", Noise(), candidates[:1]) == 0.003
+
+
 def test_runs_that_agree_by_luck_do_not_count_for_all() -> None:
     alike = between_runs([run(0.0)] * 5, "p50", "enqueue", Noise())
     assert alike == pytest.approx(math.sqrt(0.5) * 0.01)

@@ -124,16 +124,6 @@ def test_slower_engine_fails_in_turns_with_the_cached_baseline_engine(recorded) 
     )
 
 
-def test_slower_engine_fails_without_the_baseline_engine_too(recorded) -> None:
-    import shutil
-
-    shutil.rmtree(recorded.project.cache)
-    recorded.slow_down()
-    result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*rounds of 70 calls in one process, against stored rounds;*"])
-
-
 def test_quicker_engine_passes(speed) -> None:
     speed.slow_down()
     speed.run().assert_outcomes(passed=1)

@@ -9,9 +9,9 @@ import pytest
 
 from pytest_trt.engine.protocols import Samples
 from pytest_trt.errors import InputError
-from pytest_trt.measure import WarmUp
+from pytest_trt.measure import WarmUp, mode_for
 from pytest_trt.model import TensorSpec
-from pytest_trt.plugin.sampling import Sampling, batch_of, mode_for
+from pytest_trt.plugin.sampling import Sampling, batch_of
 
 INPUTS = {"image": np.zeros((4, 8), np.float32)}
 

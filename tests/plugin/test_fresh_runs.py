@@ -1,0 +1,76 @@
+"""Fresh processes for a real test: in the baseline engine's place, and for more runs at once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+# Loaded by now, so that what the tests put in its place is found by other processes alone.
+import onnxruntime  # noqa: F401
+import pytest
+from builders import save_linear
+from plugin.test_benchmark import Speed
+
+CRASHES = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+
+
+@pytest.fixture
+def speed(project, monkeypatch) -> Speed:
+    monkeypatch.delenv("CI", raising=False)
+    return Speed(project)
+
+
+@pytest.fixture
+def recorded(speed) -> Speed:
+    """A project whose benchmark has a baseline, of an engine that is gone."""
+    speed.run().assert_outcomes(passed=1)
+    shutil.rmtree(speed.project.cache)
+    return speed
+
+
+@pytest.fixture
+def no_fresh_process(tmp_path: Path, monkeypatch) -> None:
+    """Have every fresh process crash when it loads ONNX Runtime."""
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "onnxruntime.py").write_text(CRASHES)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_slower_engine_fails_without_the_baseline_engine_too(recorded) -> None:
+    recorded.slow_down()
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*0 rounds of 70 calls in fresh processes, against stored rounds;*", "*regressed*"]
+    )
+
+
+def test_engine_as_quick_as_the_one_that_is_gone_does_not_fail(recorded) -> None:
+    save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)
+    recorded.run().assert_outcomes(passed=1)
+
+
+def test_dead_process_leaves_it_open_and_says_how_to_have_the_baseline_engine(
+    recorded, no_fresh_process
+) -> None:
+    recorded.slow_down()
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "note *inconclusive*: the fresh process that measures linear.onnx fp32 for cpu crashed "
+            "(SIGSEGV), its last step: loading linear.onnx fp32 for cpu*; the baseline engine is "
+            "not in the engine cache*check out the commit of the baseline, run `pytest "
+            "--trt-build-only`*"
+        ]
+    )
+    recorded.run("--trt-inconclusive=fail").assert_outcomes(failed=1)
+
+
+def test_baseline_engine_that_was_built_again_takes_turns(recorded) -> None:
+    recorded.run("--trt-build-only").assert_outcomes(skipped=1)
+    recorded.slow_down()
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*in turns with the baseline engine;*"])
