@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,9 +81,9 @@ class Entry:
     engine: Mapping[str, int | str]
     runs: tuple[StoredRun, ...]
 
-    def with_run(self, run: StoredRun, engine: Mapping[str, int | str]) -> Entry:
-        """Return the entry with one more accepted process; the oldest ones go."""
-        return replace(self, runs=(*self.runs, run)[-RUNS_KEPT:], engine=engine)
+    def with_runs(self, runs: Sequence[StoredRun], engine: Mapping[str, int | str]) -> Entry:
+        """Return the entry with more accepted processes; the oldest ones go."""
+        return replace(self, runs=(*self.runs, *runs)[-RUNS_KEPT:], engine=engine)
 
     def differs(self, *, mode: str, spec: Mapping[str, str]) -> str | None:
         """Return why figures of this mode and spec cannot be compared with it, or None."""

@@ -70,8 +70,8 @@ class Place:
         """Return a new baseline as data for the process that writes.
 
         Args:
-            entry: The baseline, with one run.
-            add: Whether its run joins those that are stored.
+            entry: The baseline, with its new runs.
+            add: Whether they join those that are stored.
         """
         return {
             "file": str(self.path),
@@ -166,9 +166,7 @@ def write_staged(staged: Sequence[Mapping[str, Any]]) -> list[str]:
         for one in entries:
             entry, old = Entry.from_dict(one["entry"]), tests.get(one["test"])
             joins = one["add"] and old is not None
-            tests[one["test"]] = (
-                old.with_run(entry.runs[0], entry.engine) if joins and old else entry
-            )
+            tests[one["test"]] = old.with_runs(entry.runs, entry.engine) if joins and old else entry
         write_baselines(Path(file), BaselineFile(found.target, tests))
         what = "baseline" if len(entries) == 1 else "baselines"
         written.append(f"wrote {entries[0]['shown']} ({len(entries)} {what})")

@@ -21,6 +21,7 @@ from pytest_trt.performance import (
     Kept,
     Limits,
     Samplers,
+    Unavailable,
     check_error,
     decide,
     doubted,
@@ -113,10 +114,11 @@ class Measurement:
                 # What waits for another engine to build is another process on the device.
                 kept_builder.end()
                 decision, kept = self._measured(sampling, comparable, fresh)
+                runs = self._new_runs(sampling, fresh) if self._is_recorded(entry) else ()
         except Disturbed as error:
             return self._disturbed(record, str(error))
-        if self._is_recorded(entry):
-            new = Entry(mode, spec, engine_facts(engine), (self._new_run(sampling),))
+        if runs:
+            new = Entry(mode, spec, engine_facts(engine), runs)
             add = self._joins(comparable, decision, sampling)
             record = replace(
                 record,
@@ -255,12 +257,23 @@ class Measurement:
         new = entry is None and settings.missing_baseline == "record"
         return bool(self._limits.relative) and (settings.update or new)
 
-    def _new_run(self, sampling: Sampling) -> StoredRun:
-        return new_run(
-            sampling.rounds(FIRST_ROUNDS),
-            toolchain=str(self._engine.toolchain),
-            environment=self._place.environment,
-            reason=self._settings.update_reason,
+    def _new_runs(self, sampling: Sampling, fresh: FreshRuns) -> tuple[StoredRun, ...]:
+        """Return the run of this process, and of fresh ones where more were asked for."""
+        taken, wanted = [sampling.rounds(FIRST_ROUNDS)], self._settings.baseline_runs
+        try:
+            while len(taken) < wanted:
+                title = f"recording run {len(taken) + 1} of {wanted}, "
+                taken.append(fresh.take(FIRST_ROUNDS, title=title).rounds)
+        except Unavailable as reason:
+            state_of(self._item).remark(f"recorded {len(taken)} of {wanted} runs: {reason}")
+        return tuple(
+            new_run(
+                rounds,
+                toolchain=str(self._engine.toolchain),
+                environment=self._place.environment,
+                reason=self._settings.update_reason,
+            )
+            for rounds in taken
         )
 
     def _joins(self, entry: Entry | None, decision: Decision | None, sampling: Sampling) -> bool:

@@ -108,6 +108,14 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _runs(text: str) -> int:
+    from pytest_trt.baseline import RUNS_KEPT
+
+    if not text.isdecimal() or not 1 <= int(text) <= RUNS_KEPT:
+        raise ValueError(f"a whole number from 1 to {RUNS_KEPT}, as many as a baseline keeps")
+    return int(text)
+
+
 def _switch(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
         raise ValueError("true or false")
@@ -249,6 +257,14 @@ OPTIONS = (
         "update", "accept the speed of every test that runs as its new baseline", "false", _switch
     ),
     Option("update_new", "record baselines that are missing, in CI too", "false", _switch),
+    Option(
+        "baseline_runs",
+        "runs to record wherever a baseline is recorded or accepted: this process's and, for more "
+        "than one, those of fresh processes. Five tell how much runs differ",
+        "1",
+        _runs,
+        "N",
+    ),
     Option("update_reason", "why, kept with the baseline", "", str, "TEXT"),
 )
 

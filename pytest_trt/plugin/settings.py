@@ -40,6 +40,7 @@ class Settings:
         benchmark_time: Seconds for the first rounds of one benchmark.
         update: Accept every speed that is measured.
         update_new: Record baselines that are missing.
+        baseline_runs: How many runs are recorded with a baseline.
         update_reason: Why.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     benchmark_time: float
     update: bool
     update_new: bool
+    baseline_runs: int
     update_reason: str
 
     def open_cache(self) -> EngineCache:

@@ -88,10 +88,15 @@ def test_rounding_keeps_what_replayed_graphs_tell_apart(value: float) -> None:
 def test_the_oldest_run_goes() -> None:
     kept = entry(run(1))
     for day in range(2, 9):
-        kept = kept.with_run(run(day), {"key": f"k{day}"})
+        kept = kept.with_runs([run(day)], {"key": f"k{day}"})
     assert len(kept.runs) == RUNS_KEPT
     assert kept.runs[0].recorded.startswith("2026-11-04")
     assert kept.engine == {"key": "k8"}
+
+
+def test_several_runs_join_at_once() -> None:
+    kept = entry(run(1), run(2)).with_runs([run(3), run(4), run(5), run(6)], {"key": "k"})
+    assert [one.recorded[8:10] for one in kept.runs] == ["02", "03", "04", "05", "06"]
 
 
 @pytest.mark.parametrize(

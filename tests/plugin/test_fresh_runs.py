@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -74,3 +75,37 @@ def test_baseline_engine_that_was_built_again_takes_turns(recorded) -> None:
     result = recorded.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*in turns with the baseline engine;*"])
+
+
+def test_so_many_runs_are_recorded_as_are_asked_for(speed) -> None:
+    speed.run("--trt-baseline-runs=3").assert_outcomes(passed=1)
+    (entry,) = speed.stored()["tests"].values()
+    assert len(entry["runs"]) == 3
+    assert len({json.dumps(run["rounds"]) for run in entry["runs"]}) == 3
+    assert {len(run["rounds"]["p50"]) for run in entry["runs"]} == {20}
+    # They are runs of a baseline that exists; nothing is added to it unasked.
+    speed.run("--trt-baseline-runs=3").assert_outcomes(passed=1)
+    assert speed.stored()["tests"]["test_speed"] == entry
+
+
+def test_update_records_as_many(recorded) -> None:
+    recorded.slow_down()
+    args = ("--trt-update", "--trt-baseline-runs=2", "--trt-update-reason=more classes")
+    recorded.run(*args).assert_outcomes(passed=1)
+    (entry,) = recorded.stored()["tests"].values()
+    assert [run["reason"] for run in entry["runs"]] == ["more classes"] * 2
+
+
+def test_runs_that_cannot_be_taken_are_told_of(speed, no_fresh_process) -> None:
+    result = speed.run("--trt-baseline-runs=2")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note *recorded 1 of 2 runs: the fresh process *SIGSEGV*"])
+    (entry,) = speed.stored()["tests"].values()
+    assert len(entry["runs"]) == 1
+
+
+@pytest.mark.parametrize("count", ["0", "6", "two"])
+def test_no_more_runs_than_a_baseline_keeps(speed, count: str) -> None:
+    result = speed.run(f"--trt-baseline-runs={count}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--trt-baseline-runs: expected a whole number from 1 to 5*"])
