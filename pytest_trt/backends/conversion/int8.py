@@ -23,6 +23,7 @@ from pytest_trt.backends.conversion.int8_preparation import (
     name_nodes,
     prepare,
 )
+from pytest_trt.backends.conversion.kernel_shapes import state_kernel_shapes
 from pytest_trt.backends.conversion.named import listed
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import ConfigurationError, EngineBuildError
@@ -63,7 +64,7 @@ def to_int8(
     """Quantise a float32 model to INT8 with Q/DQ nodes, symmetric, biases left in float32.
 
     Args:
-        model: What to quantise. A model that holds Q/DQ nodes already is copied as it is.
+        model: What to quantise. A model that holds Q/DQ nodes already keeps them.
         calibration: Representative inputs; the ranges of activations come from them.
         output: Where to write.
         options: Any of `INT8_OPTIONS`.
@@ -78,7 +79,9 @@ def to_int8(
     """
     options = known_options(options or {}, INT8_OPTIONS)
     if model.is_quantized:
-        graph.save(graph.load(model.path), output)
+        proto = graph.load(model.path)
+        state_kernel_shapes(proto.graph)
+        graph.save(proto, output)
         return Conversion(("the model is already quantised; its own Q/DQ nodes are kept",))
     refuse_dynamically_quantised(model, "int8")
     check_calibration(model.inputs, calibration)
@@ -106,6 +109,7 @@ def to_int8(
     _require_quantised(model, quantised, options)
     with explained(model, "int8"):
         graph.tidy(quantised)
+        state_kernel_shapes(quantised.graph)
     graph.save(quantised, output)
     del quantised
     verify_types(model, output, "int8")
