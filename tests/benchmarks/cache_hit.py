@@ -152,7 +152,8 @@ def _save(
 
 
 def _process(code: str, *args: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-c", code, *map(str, args)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
