@@ -1,0 +1,260 @@
+"""The speed gate on a real device: how often it fails on unchanged code, and how often on slower.
+
+A chain of convolutions is built and its baseline recorded. Then `pytest` runs as its users run it,
+each process with as many tests as `--tests` says, every test a decision of its own:
+
+- unchanged: the same plan in new processes (target: no failure);
+- rebuilt: the same network with other weights, so another engine that is as fast (no failure);
+- slower: the chain is longer by about 14%, with the baseline engine in the cache and the two taking
+  turns (target: at least 95% fail), and without it, by fresh processes of the candidate;
+- contended: unchanged, while another process keeps the device busy (no failure).
+
+The real slowdown is measured and shown with the figures, as its limit is 5% of throughput.
+
+Run: PYTHONPATH=.:tests python tests/benchmarks/gpu_gate.py [--json FILE] [--tests 20]
+     [--processes 5] [--arch cpu] [--only unchanged,slower]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from figures import Figures
+from onnx import TensorProto, helper, numpy_helper
+
+#: Channels, height and width, and batch: about 0.3 ms on an H200 in FP16.
+SIZES = (256, 28, 8)
+
+#: The same for CPUs.
+SIZES_ON_CPU = (16, 8, 1)
+
+#: Layers of the baseline and of the slower candidate.
+LAYERS, SLOWER_LAYERS = 21, 24
+
+TEST = """
+import pytest
+
+pytestmark = pytest.mark.trt_model("chain.onnx", precision="{precision}")
+
+@pytest.mark.trt_benchmark(p99="10%", throughput="5%")
+@pytest.mark.parametrize("number", range({tests}))
+def test_speed(trt_benchmark, trt_inputs, number):
+    trt_benchmark(trt_inputs)
+"""
+
+CONFTEST = """
+import json, os
+
+def pytest_runtest_logreport(report):
+    for record in getattr(report, "trt", {}).get("speeds", ()):
+        with open(os.environ["RECORDS"], "a") as file:
+            file.write(json.dumps({"outcome": report.outcome, **record}) + "\\n")
+"""
+
+#: Keeps the device busy with the engine until its input is closed.
+BUSY = """
+import sys, threading
+from pathlib import Path
+from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.selection import make_backend
+from pytest_trt.engine import EngineSpec, Target
+from pytest_trt.model import load_model, seeded_inputs, shapes_at
+plan, model_path, arch, precision = sys.argv[1:]
+model = load_model(Path(model_path))
+backend = make_backend("onnxruntime" if arch == "cpu" else "tensorrt", probe=probe_devices(), threads=0)
+session = backend.open(Path(plan), model, EngineSpec(precision), backend.target(arch))
+inputs = seeded_inputs(model, {spec.name: spec.shape for spec in model.inputs})
+done = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+session.run(inputs)
+print("busy", flush=True)
+while not done.is_set():
+    session.run(inputs)
+"""
+
+
+def chain(path: Path, sizes: tuple[int, int, int], layers: int, *, seed: int = 0) -> None:
+    """Write a chain of convolutions, every one as much work as the others."""
+    channels, side, batch = sizes
+    rng = np.random.default_rng(seed)
+    nodes, weights = [], []
+    for i in range(layers):
+        values = rng.normal(scale=0.02, size=(channels, channels, 3, 3)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"w{i}"))
+        nodes += [
+            helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"c{i}"], f"conv{i}", pads=[1] * 4),
+            helper.make_node("Relu", [f"c{i}"], [f"x{i + 1}"], f"relu{i}"),
+        ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, channels, side, side])
+        for name in ("x0", f"x{layers}")
+    ]
+    graph = helper.make_graph(nodes, "chain", values[:1], values[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project of one model and its tests of speed."""
+
+    folder: Path
+    arch: str
+    tests: int
+    precision: str
+
+    def write(self) -> None:
+        self.folder.mkdir()
+        self.chain(LAYERS)
+        test = TEST.format(tests=self.tests, precision=self.precision)
+        (self.folder / "test_speed.py").write_text(test)
+        (self.folder / "conftest.py").write_text(CONFTEST)
+        (self.folder / "pytest.ini").write_text("[pytest]\n")
+
+    def chain(self, layers: int, *, seed: int = 0) -> None:
+        """Put another chain in the place of the model."""
+        chain(self.model, SIZES_ON_CPU if self.arch == "cpu" else SIZES, layers, seed=seed)
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "chain.onnx"
+
+    def plan(self) -> Path:
+        (plan,) = (self.folder.parent / "cache").glob("v1/engines/*/engine.[!j]*")
+        return plan
+
+    def pytest(self, *options: str) -> list[dict[str, object]]:
+        """Run the tests in a process of their own, and return what each found."""
+        records = self.folder / "records.jsonl"
+        records.unlink(missing_ok=True)
+        plugin = ["-p", "pytest_trt.plugin"] if os.environ.get("PYTEST_TRT_NOT_INSTALLED") else []
+        if self.arch:
+            plugin.append(f"--trt-arch={self.arch}")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *plugin, "-p", "no:cacheprovider"]
+            + [f"--trt-cache-dir={self.folder.parent / 'cache'}", *options],
+            cwd=self.folder,
+            env={**os.environ, "RECORDS": str(records)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in (0, 1) or not records.exists():
+            raise SystemExit(f"pytest could not run:\n{done.stdout}\n{done.stderr}")
+        self.folder.with_name("last.txt").write_text(done.stdout)
+        return [json.loads(line) for line in records.read_text().splitlines()]
+
+
+def told(figures: Figures, what: str, records: Sequence[dict[str, object]], target: str) -> None:
+    """Note how many tests failed, passed, and could not tell."""
+    verdicts = Counter(str(record["verdict"]) for record in records)
+    failed = sum(record["outcome"] == "failed" for record in records)
+    figures.add(f"{what}: decisions", len(records), "")
+    figures.add(f"{what}: failed", 100 * failed / max(len(records), 1), "%", target)
+    for verdict, count in sorted(verdicts.items()):
+        figures.add(f"{what}: {verdict}", count, "")
+
+
+@contextmanager
+def busy(project: Project, plan: Path, arch: str) -> Iterator[None]:
+    """Keep the device busy in another process."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY, str(plan), str(project.model), arch, project.precision],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        if process.stdout.readline() != "busy\n":
+            raise SystemExit("the other process could not run the engine")
+        yield
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--tests", type=int, default=20)
+    parser.add_argument("--processes", type=int, default=5)
+    parser.add_argument("--arch", default="")
+    parser.add_argument("--precision", default="fp16")
+    parser.add_argument("--baseline-runs", type=int, default=1)
+    parser.add_argument("--only", default="unchanged,rebuilt,slower,contended,alone")
+    options = parser.parse_args()
+    figures, chosen = Figures(options.json), options.only.split(",")
+    with tempfile.TemporaryDirectory() as name:
+        project = Project(Path(name) / "project", options.arch, options.tests, options.precision)
+        project.write()
+        run(project, figures, chosen, options)
+
+
+def run(
+    project: Project, figures: Figures, chosen: Sequence[str], options: argparse.Namespace
+) -> None:
+    started = time.perf_counter()
+    extra = [f"--trt-baseline-runs={options.baseline_runs}"] if options.baseline_runs > 1 else []
+    project.pytest("--trt-missing-baseline=record", *extra)
+    figures.add("building and recording", time.perf_counter() - started, "s")
+    plan, arch = project.plan(), options.arch
+    if not arch:
+        (baselines,) = (project.folder / "trt_baselines").iterdir()
+        arch = baselines.name.split("-")[0]
+
+    def decisions(what: str, processes: int, target: str) -> list[dict[str, object]]:
+        started = time.perf_counter()
+        records = [record for _ in range(processes) for record in project.pytest()]
+        figures.add(f"{what}: seconds", time.perf_counter() - started, "s")
+        told(figures, what, records, target)
+        return records
+
+    if "unchanged" in chosen:
+        decisions("unchanged", options.processes, "0")
+    if "contended" in chosen:
+        with busy(project, plan, arch):
+            decisions("contended", 1, "0")
+    if "rebuilt" in chosen:
+        project.chain(LAYERS, seed=1)
+        decisions("rebuilt", max(options.processes // 2, 1), "0")
+    if "slower" in chosen or "alone" in chosen:
+        project.chain(SLOWER_LAYERS)
+    if "slower" in chosen:
+        slowed(figures, "slower", decisions("slower", options.processes, "at least 95"))
+    if "alone" in chosen:
+        shutil.rmtree(plan.parent)
+        slowed(figures, "slower, alone", decisions("slower, alone", 1, "at least 95"))
+
+
+def slowed(figures: Figures, what: str, records: Sequence[dict[str, object]]) -> None:
+    """Note the change of throughput that was seen."""
+    changes = [
+        change["change"]
+        for record in records
+        for change in record["changes"]  # type: ignore[attr-defined]
+        if change["metric"] == "throughput" and change["change"] is not None
+    ]
+    if changes:
+        figures.add(f"{what}: change of throughput", 100 * statistics.median(changes), "%")
+
+
+if __name__ == "__main__":
+    main()
