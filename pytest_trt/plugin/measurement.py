@@ -33,13 +33,13 @@ from pytest_trt.performance import (
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
 from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.markers import BenchmarkMarker
+from pytest_trt.plugin.refusal import refusal
 from pytest_trt.plugin.sampling import Sampling, batch_of
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import state_of
 from pytest_trt.plugin.subject import Subject
 from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.record import Verdict
-from pytest_trt.report.speed_failure import update_command
 
 #: Rounds at each look at absolute limits.
 _LOOKS = (FIRST_ROUNDS, 2 * FIRST_ROUNDS, 4 * FIRST_ROUNDS)
@@ -102,7 +102,7 @@ class Measurement:
         )
         different = entry.differs(mode=mode, spec=spec) if entry else None
         comparable = None if different else entry
-        refused = self._refusal(record, entry, different)
+        refused = refusal(self._item, self._settings, self._limits, record, entry, different)
         if refused is not None:
             return refused
         sampling = Sampling(session, inputs, mode, batch)
@@ -135,34 +135,6 @@ class Measurement:
         found = with_figures(record, sampling, comparable, decision, kept, strict=strict)
         remark_on(found, state_of(self._item), comparable)
         return found
-
-    def _refusal(
-        self, record: BenchmarkRecord, entry: Entry | None, different: str | None
-    ) -> BenchmarkRecord | None:
-        """Return the record of a test that has nothing to compare with, and is to have it."""
-        settings, test = self._settings, self._item.nodeid
-        if settings.update or not self._limits.relative:
-            return None
-        if different is not None:
-            return replace(
-                record,
-                verdict=Verdict.INCOMPARABLE.value,
-                why=f"speed cannot be compared with its baseline: {different}, {record.file}",
-                fix=f"measure what was measured then, or accept this: {update_command(test)}",
-            )
-        if entry is not None:
-            return None
-        if settings.missing_baseline == "fail":
-            return replace(
-                record,
-                why=f"there is no baseline of speed for this device: {record.file}",
-                fix=f'record it on this machine and commit it: pytest "{test}" --trt-update-new',
-            )
-        if settings.missing_baseline == "skip" and not self._limits.absolute:
-            reason = f"no baseline in {record.file} (--trt-missing-baseline=skip)"
-            state_of(self._item).skipped = reason
-            pytest.skip(reason)
-        return None
 
     def _disturbed(self, record: BenchmarkRecord, why: str) -> BenchmarkRecord:
         state_of(self._item).remark(f"{record.subject}: speed is inconclusive: {why}")

@@ -1,0 +1,60 @@
+"""Benchmarks with nothing to compare with: whether that is allowed, and what is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pytest_trt.baseline import Entry
+from pytest_trt.performance import Limits
+from pytest_trt.plugin.settings import Settings
+from pytest_trt.plugin.state import state_of
+from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt.report.record import Verdict
+from pytest_trt.report.speed_failure import update_command
+
+
+def refusal(
+    item: pytest.Item,
+    settings: Settings,
+    limits: Limits,
+    record: BenchmarkRecord,
+    entry: Entry | None,
+    different: str | None,
+) -> BenchmarkRecord | None:
+    """Return the record of a test that has nothing to compare with, and is to have it; else None.
+
+    Args:
+        item: The test.
+        settings: What the options say.
+        limits: Its limits.
+        record: What is known of it.
+        entry: Its baseline, if there is one.
+        different: Why figures cannot be compared with that one, if they cannot.
+
+    Raises:
+        pytest.skip.Exception: There is no baseline, and such tests are to be skipped.
+    """
+    if settings.update or not limits.relative:
+        return None
+    if different is not None:
+        return replace(
+            record,
+            verdict=Verdict.INCOMPARABLE.value,
+            why=f"speed cannot be compared with its baseline: {different}, {record.file}",
+            fix=f"measure what was measured then, or accept this: {update_command(item.nodeid)}",
+        )
+    if entry is not None:
+        return None
+    if settings.missing_baseline == "fail":
+        return replace(
+            record,
+            why=f"there is no baseline of speed for this device: {record.file}",
+            fix=f'record it on this machine and commit it: pytest "{item.nodeid}" --trt-update-new',
+        )
+    if settings.missing_baseline == "skip" and not limits.absolute:
+        reason = f"no baseline in {record.file} (--trt-missing-baseline=skip)"
+        state_of(item).skipped = reason
+        pytest.skip(reason)
+    return None
