@@ -112,17 +112,26 @@ def device_state(uuid: str) -> DeviceState:
         BackendUnavailableError: NVML cannot be used, or knows no such GPU.
     """
     with nvml_started() as nvml:
-        module = nvml.module
-        try:
-            handle = module.nvmlDeviceGetHandleByUUID(uuid)
-        except (module.NVMLError_NotFound, module.NVMLError_InvalidArgument) as error:
-            raise BackendUnavailableError(
-                f"NVML knows no GPU {uuid}.", fix="`nvidia-smi -L` lists the UUIDs there are."
-            ) from error
-        whole = handle
-        if uuid.startswith("MIG-"):
-            whole = nvml.ask("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle) or handle
-        return _state(nvml, handle, whole)
+        return _state(nvml, *find_device(nvml, uuid))
+
+
+def find_device(nvml: Nvml, uuid: str) -> tuple[Any, Any]:
+    """Return NVML's handles of a GPU or a slice of one, and of the whole GPU.
+
+    Raises:
+        BackendUnavailableError: NVML knows no such GPU.
+    """
+    module = nvml.module
+    try:
+        handle = module.nvmlDeviceGetHandleByUUID(uuid)
+    except (module.NVMLError_NotFound, module.NVMLError_InvalidArgument) as error:
+        raise BackendUnavailableError(
+            f"NVML knows no GPU {uuid}.", fix="`nvidia-smi -L` lists the UUIDs there are."
+        ) from error
+    whole = handle
+    if uuid.startswith("MIG-"):
+        whole = nvml.ask("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle) or handle
+    return handle, whole
 
 
 def _state(nvml: Nvml, handle: Any, whole: Any) -> DeviceState:
@@ -135,7 +144,7 @@ def _state(nvml: Nvml, handle: Any, whole: Any) -> DeviceState:
         memory_clock_mhz=nvml.ask("nvmlDeviceGetClockInfo", whole, module.NVML_CLOCK_MEM),
         max_sm_clock_mhz=nvml.ask("nvmlDeviceGetMaxClockInfo", whole, module.NVML_CLOCK_SM),
         max_memory_clock_mhz=nvml.ask("nvmlDeviceGetMaxClockInfo", whole, module.NVML_CLOCK_MEM),
-        clock_reasons=_reasons(nvml, whole),
+        clock_reasons=asked_reasons(nvml, whole),
         temperature_c=nvml.ask("nvmlDeviceGetTemperature", whole, module.NVML_TEMPERATURE_GPU),
         power_w=_watts(nvml.ask("nvmlDeviceGetPowerUsage", whole)),
         power_limit_w=_watts(nvml.ask("nvmlDeviceGetEnforcedPowerLimit", whole)),
@@ -148,7 +157,8 @@ def _state(nvml: Nvml, handle: Any, whole: Any) -> DeviceState:
     )
 
 
-def _reasons(nvml: Nvml, handle: Any) -> tuple[ClockReason, ...] | None:
+def asked_reasons(nvml: Nvml, handle: Any) -> tuple[ClockReason, ...] | None:
+    """Return why a GPU runs at its clocks, or None where NVML does not tell."""
     mask = nvml.ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
     if mask is None:  # its older name
         mask = nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)

@@ -15,6 +15,7 @@ from random import Random
 from pytest_trt.backends.build_job import error_to_json
 from pytest_trt.backends.child_events import Events, die_first_for_memory, jobs_of_parent
 from pytest_trt.backends.device import DeviceProbe, probe_devices
+from pytest_trt.backends.device_watch import watched_device
 from pytest_trt.backends.selection import make_backend
 from pytest_trt.engine.sidecar import SidecarError, read_sidecar, verify_files
 from pytest_trt.errors import EngineLoadError, PytestTrtError
@@ -24,6 +25,7 @@ from pytest_trt.measure import (
     stretches_of,
     take_rounds,
     take_turns,
+    undisturbed,
     warm_up,
     warmth_of,
 )
@@ -71,14 +73,19 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
     progress(f"warming up {job.title}")
     warm_up(stretch, how)
     progress(f"timing {job.title}")
-    rounds = take_rounds(stretch, job.rounds, job.calls, work=job.work)
-    if not job.beside:
-        return FreshRun(rounds)
-    progress(f"timing {job.title} in turns with itself")
-    beside = stretches_of(backend.open(plan, job.model, job.spec, job.target), inputs, job.mode)
-    warm_up(beside, how)
-    turns = take_turns(beside, stretch, job.rounds, job.calls, random=Random(0), work=job.work)
-    return FreshRun(rounds, turns)
+    with watched_device(job.device) as watch:
+        guard = watch or undisturbed
+        rounds = take_rounds(stretch, job.rounds, job.calls, work=job.work, guard=guard)
+        if not job.beside:
+            return FreshRun(rounds)
+        progress(f"timing {job.title} in turns with itself")
+        other = backend.open(plan, job.model, job.spec, job.target)
+        beside = stretches_of(other, inputs, job.mode)
+        warm_up(beside, how)
+        turns = take_turns(
+            beside, stretch, job.rounds, job.calls, random=Random(0), work=job.work, guard=guard
+        )
+        return FreshRun(rounds, turns)
 
 
 def _probe(device: str) -> DeviceProbe:

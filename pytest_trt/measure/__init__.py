@@ -4,12 +4,14 @@ from pytest_trt.measure.host import host_cpu
 from pytest_trt.measure.lock import device_lock
 from pytest_trt.measure.rounds import (
     Disturbed,
+    Guard,
     Stretch,
     Stretches,
     round_calls,
     summarised,
     take_rounds,
     take_stretches,
+    undisturbed,
 )
 from pytest_trt.measure.sessions import mode_for, stretches_of, warmth_of
 from pytest_trt.measure.stretches import end_to_end
@@ -20,6 +22,7 @@ __all__ = [
     "ON_CPU",
     "ON_GPU",
     "Disturbed",
+    "Guard",
     "Stretch",
     "Stretches",
     "WarmUp",
@@ -33,6 +36,7 @@ __all__ = [
     "take_rounds",
     "take_stretches",
     "take_turns",
+    "undisturbed",
     "warm_up",
     "warmth_of",
 ]

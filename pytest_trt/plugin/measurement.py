@@ -10,10 +10,11 @@ from random import Random
 import pytest
 
 from pytest_trt.backends.arch import CPU
+from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry, StoredRun
 from pytest_trt.engine import Engine, Session
-from pytest_trt.measure import Disturbed, device_lock, mode_for
+from pytest_trt.measure import Disturbed, device_lock, mode_for, undisturbed
 from pytest_trt.model import Tensors
 from pytest_trt.performance import (
     FIRST_ROUNDS,
@@ -31,6 +32,7 @@ from pytest_trt.performance import (
     resolve_limits,
 )
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
+from pytest_trt.plugin.conditions import conditions_of, is_same, steadied, unlike
 from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.refusal import refusal
@@ -109,14 +111,18 @@ class Measurement:
         try:
             with (
                 device_lock(self._place.device, self._waiting),
+                self._run.watched(engine.target) as watch,
                 FreshRuns(self._run, engine, inputs, mode, sampling, self._say) as fresh,
             ):
                 # What waits for another engine to build is another process on the device.
                 kept_builder.end()
-                decision, kept = self._measured(sampling, comparable, fresh)
-                runs = self._new_runs(sampling, fresh) if self._is_recorded(entry) else ()
+                sampling.guard = watch or undisturbed
+                decision, kept = self._measured(sampling, comparable, fresh, watch)
+                environment = {**self._place.environment, **conditions_of(watch)}
+                recorded = self._is_recorded(entry)
+                runs = self._new_runs(sampling, fresh, environment) if recorded else ()
         except Disturbed as error:
-            return self._disturbed(record, str(error))
+            return self._disturbed(record, str(error), recorded=self._is_recorded(entry))
         if runs:
             new = Entry(mode, spec, engine_facts(engine), runs)
             add = self._joins(comparable, decision, sampling)
@@ -129,31 +135,35 @@ class Measurement:
             record = replace(
                 record,
                 recorded=comparable.runs[-1].recorded,
-                differences=tuple(self._differences(comparable)),
+                differences=tuple(self._differences(comparable, environment)),
             )
         strict = self._settings.inconclusive == "fail"
         found = with_figures(record, sampling, comparable, decision, kept, strict=strict)
         remark_on(found, state_of(self._item), comparable)
         return found
 
-    def _disturbed(self, record: BenchmarkRecord, why: str) -> BenchmarkRecord:
-        state_of(self._item).remark(f"{record.subject}: speed is inconclusive: {why}")
+    def _disturbed(self, record: BenchmarkRecord, why: str, *, recorded: bool) -> BenchmarkRecord:
+        """Return the record of rounds that say nothing of the engine, nor make a baseline."""
+        if recorded:
+            why += "; nothing was recorded as its baseline"
+        fix = "run again when the device is free and not held back (`nvidia-smi -q -d PERFORMANCE`)"
+        state_of(self._item).remark(f"{record.subject}: speed is inconclusive: {why}: {fix}")
         return replace(
             record,
             verdict=Verdict.INCONCLUSIVE.value,
             fails=self._settings.inconclusive == "fail",
             why=f"speed is inconclusive: {why}",
-            fix="run again when the device is free, or let it pass: --trt-inconclusive=warn.",
+            fix=f"{fix}, or let it pass: --trt-inconclusive=warn.",
         )
 
     def _measured(
-        self, sampling: Sampling, entry: Entry | None, fresh: FreshRuns
+        self, sampling: Sampling, entry: Entry | None, fresh: FreshRuns, watch: DeviceWatch | None
     ) -> tuple[Decision | None, list[Kept]]:
         sampling.warm(
             stored_calls=entry.runs[-1].calls if entry else None,
             budget_s=self._settings.benchmark_time,
         )
-        decision = self._decided(sampling, entry, fresh) if entry else None
+        decision = self._decided(sampling, entry, fresh, conditions_of(watch)) if entry else None
         if decision is None:
             sampling.screen(FIRST_ROUNDS)
         kept: list[Kept] = []
@@ -173,12 +183,15 @@ class Measurement:
             for name, limit in self._limits.absolute.items()
         ]
 
-    def _decided(self, sampling: Sampling, entry: Entry, fresh: FreshRuns) -> Decision:
+    def _decided(
+        self, sampling: Sampling, entry: Entry, fresh: FreshRuns, conditions: Mapping[str, str]
+    ) -> Decision:
         mode = fresh.mode
         # Rounds of another length cannot be joined with the newest.
-        stored = [stored_rounds(run) for run in entry.runs if run.calls == sampling.calls]
+        runs = [run for run in entry.runs if run.calls == sampling.calls]
+        alike = [run for run in runs if unlike(run.environment, conditions) is None]
         same = entry.engine.get("key") == self._engine.key.digest
-        changed = entry.runs[-1].environment != self._place.environment
+        changed = not is_same(entry.runs[-1].environment, self._place.environment)
         # What is only the machine's by the host's clock, other processes cannot mend.
         futile = self._settings.update or (same and not changed and mode == "end_to_end")
         with (
@@ -187,12 +200,15 @@ class Measurement:
         ):
             decision = decide(
                 self._limits.relative,
-                stored,
+                [stored_rounds(run) for run in alike or runs],
                 Samplers(sampling.screen, turns, None if futile else fresh.rounds),
                 checks=self._checks,
                 mode=mode,
+                stored_comparable=bool(alike),
             )
             gone = turns is None and not same
+        if not alike and turns is None:
+            decision = explained(decision, unlike(runs[-1].environment, conditions) or "")
         if mode == "end_to_end":
             decision = doubted(decision, same_engine=same and not changed)
         if gone and decision.outcome == "inconclusive":
@@ -229,7 +245,9 @@ class Measurement:
         new = entry is None and settings.missing_baseline == "record"
         return bool(self._limits.relative) and (settings.update or new)
 
-    def _new_runs(self, sampling: Sampling, fresh: FreshRuns) -> tuple[StoredRun, ...]:
+    def _new_runs(
+        self, sampling: Sampling, fresh: FreshRuns, environment: Mapping[str, str]
+    ) -> tuple[StoredRun, ...]:
         """Return the run of this process, and of fresh ones where more were asked for."""
         taken, wanted = [sampling.rounds(FIRST_ROUNDS)], self._settings.baseline_runs
         try:
@@ -242,7 +260,7 @@ class Measurement:
             new_run(
                 rounds,
                 toolchain=str(self._engine.toolchain),
-                environment=self._place.environment,
+                environment=environment,
                 reason=self._settings.update_reason,
             )
             for rounds in taken
@@ -258,9 +276,10 @@ class Measurement:
             and entry.runs[-1].calls == sampling.calls
         )
 
-    def _differences(self, entry: Entry) -> list[str]:
-        toolchain = str(self._engine.toolchain)
-        return differences(entry, engine_facts(self._engine), toolchain, self._place.environment)
+    def _differences(self, entry: Entry, environment: Mapping[str, str]) -> list[str]:
+        toolchain, then = str(self._engine.toolchain), entry.runs[-1].environment
+        now = steadied(then, environment)
+        return differences(entry, engine_facts(self._engine), toolchain, now)
 
     def _waiting(self, seconds: float) -> None:
         self._say(f"waiting for another process that times on this device ({seconds:.0f} s)")

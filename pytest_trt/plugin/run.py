@@ -6,7 +6,7 @@ import platform
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pytest_trt.accuracy import ReferenceStore, reference_key
 from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device import DeviceProbe, probe_devices
+from pytest_trt.backends.device_watch import DeviceWatch, watched_device
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
@@ -229,6 +230,11 @@ class TrtRun:
             gpu.uuid or f"{gpu.name}-{platform.node()}",
             {"driver": gpu.driver_version},
         )
+
+    def watched(self, target: Target) -> AbstractContextManager[DeviceWatch | None]:
+        """Lend what says whether a target's device is disturbed; None where nothing tells."""
+        gpu = None if target.arch == CPU else self.probe.first(target.arch)
+        return watched_device(gpu.uuid if gpu else "")
 
     def reference_outputs(
         self, model: OnnxModel, inputs: Tensors

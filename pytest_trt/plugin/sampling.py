@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from pytest_trt.engine import Session
 from pytest_trt.errors import PytestTrtError
 from pytest_trt.measure import (
+    Disturbed,
+    Guard,
     Stretch,
     WarmUp,
     round_calls,
@@ -19,11 +22,17 @@ from pytest_trt.measure import (
     summarised,
     take_stretches,
     take_turns,
+    undisturbed,
     warm_up,
     warmth_of,
 )
 from pytest_trt.model import Tensors, TensorSpec
 from pytest_trt.performance import FIRST_ROUNDS, Mode, Rounds
+
+_T = TypeVar("_T")
+
+#: How often the device is looked at before the first round, over the calls of one round.
+_GLANCES = 5
 
 
 def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
@@ -53,6 +62,7 @@ class Sampling:
         how: When an engine is warm; by default what its device takes.
 
     Attributes:
+        guard: Asked between rounds what disturbed the device; set before the first is taken.
         work: Units of work of one call.
         calls: Calls in each round; set before the first is taken.
         round_s: Seconds that a round takes; set with it.
@@ -73,6 +83,8 @@ class Sampling:
         self._stretch = stretches_of(session, inputs, mode)
         self._inputs, self._mode, self.work = inputs, mode, work
         self._how = how or warmth_of(session)
+        self.guard: Guard = undisturbed
+        self._tried_again = False
         self.calls = 0
         self.round_s = 0.0
         self.taken: list[Stretch] = []
@@ -85,10 +97,20 @@ class Sampling:
         fitting = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s)
         self.calls = stored_calls or fitting
         self.round_s = call_s * self.calls
+        if self.guard is not undisturbed:  # it sees the clocks that are held under load
+            for _ in range(_GLANCES):
+                self._stretch(max(1, self.calls // _GLANCES))
+                self.guard()
 
     def screen(self, rounds: int) -> Rounds:
-        """Take rounds of the candidate."""
-        new = take_stretches(self._stretch, rounds, self.calls)
+        """Take rounds of the candidate.
+
+        Raises:
+            Disturbed: Too many of them were, and again after a while.
+        """
+        new = self._undisturbed(
+            lambda: take_stretches(self._stretch, rounds, self.calls, guard=self.guard)
+        )
         self.taken += new
         return summarised(new, work=self.work)
 
@@ -112,8 +134,16 @@ class Sampling:
             if not warm:
                 warm_up(stretch, self._how)
                 warm = True
-            pair = take_turns(
-                stretch, self._stretch, rounds, self.calls, random=random, work=self.work
+            pair = self._undisturbed(
+                lambda: take_turns(
+                    stretch,
+                    self._stretch,
+                    rounds,
+                    self.calls,
+                    random=random,
+                    work=self.work,
+                    guard=self.guard,
+                )
             )
             self.turns.append(pair)
             return pair
@@ -124,6 +154,20 @@ class Sampling:
             yield None
         else:
             yield turns
+
+    def _undisturbed(self, take: Callable[[], _T]) -> _T:
+        """Take rounds; once in a measurement, try again what was disturbed after another warm-up.
+
+        Twenty rounds of a quick engine are over in a second, and so is much that disturbs them.
+        """
+        try:
+            return take()
+        except Disturbed:
+            if self._tried_again:
+                raise
+        self._tried_again = True
+        warm_up(self._stretch, self._how)
+        return take()
 
     def latencies(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the calls of the candidate alone, (rounds, calls) in ms, and (rounds,) in s."""

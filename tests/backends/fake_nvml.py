@@ -7,6 +7,7 @@ as it would there. That real GPUs answer so is for tests/gpu to show.
 from __future__ import annotations
 
 import ctypes
+import itertools
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -38,13 +39,32 @@ def h200_answers() -> dict[str, Any]:
     }
 
 
+def computing(pct: dict[int, int]) -> Any:
+    """Return how `nvmlDeviceGetProcessUtilization` answers while these processes compute.
+
+    Every question finds a sample that is newer than the last one.
+
+    Args:
+        pct: Share of the multiprocessors' time by process.
+    """
+    clock_us = itertools.count(1_700_000_000_000_000, 200_000)
+
+    def answer(seen_us: int) -> list[Any]:
+        now_us = next(clock_us)
+        assert seen_us < now_us
+        return [SimpleNamespace(pid=p, smUtil=u, timeStamp=now_us) for p, u in pct.items()]
+
+    return answer
+
+
 @dataclass(eq=False)
 class Device:
     """A GPU or a slice of one; it is its own handle.
 
     Attributes:
-        answers: What it answers, by the function's name and then by its argument if it takes one.
-            An exception is raised; what is not there is not supported.
+        answers: What it answers, by the function's name and then by its argument if it takes one,
+            or what makes the answer of that. An exception is raised; what is not there is not
+            supported.
         slices: Its MIG slices by number; None where there is none.
         whole: The GPU that a slice is part of.
     """
@@ -59,6 +79,7 @@ class FakeNvml(ModuleType):
 
     Attributes:
         started: How often it was started and not stopped.
+        asked: How many questions about devices it was asked.
     """
 
     def __init__(self, *devices: Device, refusal: Exception | None = None) -> None:
@@ -66,6 +87,7 @@ class FakeNvml(ModuleType):
         self.devices = devices
         self.refusal = refusal
         self.started = 0
+        self.asked = 0
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(pynvml, name)
@@ -114,7 +136,10 @@ class FakeNvml(ModuleType):
     def _answer(self, device: Device, question: str, arguments: tuple[Any, ...]) -> Any:
         assert self.started, "NVML is asked before it is started"
         answer = device.answers.get(question, pynvml.NVMLError_NotSupported())
-        if arguments:
+        self.asked += 1
+        if callable(answer):
+            answer = answer(*arguments)
+        elif arguments:
             answer = answer[arguments[0]] if isinstance(answer, dict) else answer
         if isinstance(answer, Exception):
             raise answer

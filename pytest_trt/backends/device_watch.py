@@ -1,0 +1,159 @@
+"""Whether a GPU was left alone while it was measured: asked between rounds, and never inside one.
+
+What disturbs is what makes times longer that are not the engine's: a GPU that is held back, and
+other processes that compute. One that only holds a context, as a waiting builder, another worker
+or a notebook does, disturbs nothing, so processes are told by the share of the multiprocessors'
+time that they took and not by being there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from statistics import median
+from typing import Any, NamedTuple
+
+from pytest_trt.backends.device_state import Severity, asked_reasons, find_device
+from pytest_trt.backends.nvml import Nvml, nvml_started
+from pytest_trt.errors import BackendUnavailableError
+
+#: Share of the multiprocessors' time from which on a process disturbs, in percent. What draws the
+#: desktop of a workstation stays below it.
+BUSY_PCT = 5
+
+#: Samples so much older than the newest are of processes that have stopped. The driver samples
+#: every sixth of a second to every second, all processes at once.
+#: Source: NVML API Reference, nvmlDeviceGetProcessUtilization; its unit is the microsecond.
+_SAME_SAMPLE_US = 100_000
+
+
+class Busy(NamedTuple):
+    """A process that computed on the GPU.
+
+    Attributes:
+        pid: Its number, or that of the host where this process runs in a container.
+        pct: Share of the multiprocessors' time that it took.
+    """
+
+    pid: int
+    pct: int
+
+
+def busy_others(busy: Sequence[Busy], own_pid: int) -> tuple[Busy, ...]:
+    """Return the processes that disturb a measurement, which itself keeps the GPU busy.
+
+    In a container the driver tells the host's numbers of processes: then this one is not among
+    them by its own, and the busiest is taken for it.
+
+    Args:
+        busy: Every process that computed during the measurement.
+        own_pid: The process that measured.
+    """
+    ranked = sorted(busy, key=lambda one: -one.pct)
+    known = any(one.pid == own_pid for one in ranked)
+    others = [one for one in ranked if one.pid != own_pid] if known else ranked[1:]
+    return tuple(one for one in others if one.pct >= BUSY_PCT)
+
+
+class DeviceWatch:
+    """Says what disturbed a GPU; called between rounds of a measurement that runs on it.
+
+    What NVML does not tell, here or to this user, disturbs nothing: not the processes of a slice
+    of a GPU, nor those of a virtual one.
+
+    Args:
+        nvml: NVML, started.
+        handle: The GPU, or the slice.
+        whole: The GPU that it is part of, or it itself.
+
+    Attributes:
+        clocks_mhz: Clocks of the multiprocessors, one for each time that it was called.
+    """
+
+    def __init__(self, nvml: Nvml, handle: Any, whole: Any) -> None:
+        self._nvml, self._handle, self._whole = nvml, handle, whole
+        self._seen_us = 0
+        self._others: tuple[Busy, ...] = ()
+        self.clocks_mhz: list[int] = []
+        self._news()  # what was before is not of this measurement
+
+    def __call__(self) -> str | None:
+        """Return what disturbs the GPU, in words, or None.
+
+        Processes are sampled by the driver about once a second: what is known of them holds until
+        it has sampled again.
+        """
+        clock_mhz = self._nvml.ask(
+            "nvmlDeviceGetClockInfo", self._whole, self._nvml.module.NVML_CLOCK_SM
+        )
+        if clock_mhz is not None:
+            self.clocks_mhz.append(clock_mhz)
+        reasons = asked_reasons(self._nvml, self._whole) or ()
+        held_back = [one.name for one in reasons if one.severity is Severity.REFUSE]
+        news = self._news()
+        if news:
+            self._others = busy_others(news, os.getpid())
+        told = [f"the GPU is held back ({', '.join(held_back)})"] if held_back else []
+        if self._others:
+            told.append(f"another process computes on the GPU ({_named(self._others)})")
+        return " and ".join(told) or None
+
+    @property
+    def clock_mhz(self) -> int | None:
+        """The median of the clocks that were seen, in MHz; None where none was."""
+        return round(median(self.clocks_mhz)) if self.clocks_mhz else None
+
+    @property
+    def power_limit_w(self) -> int | None:
+        """The cap on power that is in force, in watts."""
+        milliwatts = self._nvml.ask("nvmlDeviceGetEnforcedPowerLimit", self._whole)
+        return None if milliwatts is None else round(milliwatts / 1000)
+
+    def _news(self) -> list[Busy]:
+        """Return the processes of the driver's newest sample; empty where there is no newer one."""
+        module = self._nvml.module
+        try:
+            samples = self._nvml.ask("nvmlDeviceGetProcessUtilization", self._handle, self._seen_us)
+        except module.NVMLError as error:
+            # Nothing has computed since, which nvidia-ml-py raises too where the driver calls it a
+            # success; or one more process does than a moment ago.
+            if error.value not in (
+                module.NVML_SUCCESS,
+                module.NVML_ERROR_NOT_FOUND,
+                module.NVML_ERROR_INSUFFICIENT_SIZE,
+            ):
+                raise
+            return []
+        # Buffers of some drivers are longer than what is in them.
+        samples = [one for one in samples or () if one.timeStamp > self._seen_us]
+        if not samples:
+            return []
+        self._seen_us = max(one.timeStamp for one in samples)
+        return [
+            Busy(one.pid, one.smUtil)
+            for one in samples
+            if one.timeStamp > self._seen_us - _SAME_SAMPLE_US and one.smUtil
+        ]
+
+
+def _named(busy: Sequence[Busy]) -> str:
+    return ", ".join(f"process {one.pid} for {one.pct}% of the time" for one in busy)
+
+
+@contextmanager
+def watched_device(uuid: str) -> Iterator[DeviceWatch | None]:
+    """Lend what watches a GPU; None where NVML cannot be used or does not know it.
+
+    Args:
+        uuid: Of the GPU or of a MIG slice, in full; anything else is no GPU that NVML knows.
+    """
+    if not uuid.startswith(("GPU-", "MIG-")):
+        yield None
+        return
+    with ExitStack() as stack:
+        watch = None
+        with suppress(BackendUnavailableError):
+            nvml = stack.enter_context(nvml_started())
+            watch = DeviceWatch(nvml, *find_device(nvml, uuid))
+        yield watch

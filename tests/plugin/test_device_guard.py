@@ -1,0 +1,251 @@
+"""What becomes of benchmarks on a GPU that is idle, shared, or held back.
+
+The GPU is NVML's answers and a session whose device keeps the time: every call takes what the test
+says, so that verdicts rest on nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pynvml
+import pytest
+from backends.fake_nvml import Device, FakeNvml, computing, h200_answers
+from builders import save_linear
+
+from pytest_trt.backends.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.engine.protocols import Samples
+from pytest_trt.engine.spec import Target
+from pytest_trt.fresh import FreshJob, FreshRun
+from pytest_trt.measure import Stretch, WarmUp, summarised
+from pytest_trt.plugin import fresh_runs
+
+UUID = h200_answers()["nvmlDeviceGetUUID"]
+H200 = Gpu("NVIDIA H200", "sm90", UUID, 132, 140 << 30, "580.1", mig=False)
+
+TEST = """
+@pytest.mark.trt_model("models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))})
+@pytest.mark.trt_benchmark
+def test_speed(trt_benchmark, images):
+    trt_benchmark({"image": images})
+"""
+
+
+class Machine:
+    """A machine with one GPU.
+
+    Attributes:
+        latency_ms: What every call takes.
+        project: What is run on it.
+    """
+
+    def __init__(self, project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.latency_ms = 1.0
+        self.project, self._monkeypatch = project, monkeypatch
+        self.answers()
+        project.test_file(TEST)
+
+    def answers(self, **answers: object) -> None:
+        """Let NVML answer as of an H200 that this process computes on, but for what is given."""
+        usual = {
+            "nvmlDeviceGetClockInfo": {pynvml.NVML_CLOCK_SM: 1980, pynvml.NVML_CLOCK_MEM: 3201},
+            "nvmlDeviceGetCurrentClocksEventReasons": 0x4,
+            "nvmlDeviceGetProcessUtilization": computing({os.getpid(): 97}),
+        }
+        device = Device(h200_answers() | usual | answers)
+        self._monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(device))
+
+    def run(self, *args: str) -> pytest.RunResult:
+        return self.project.run(*args, arch=None)
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.project.path.glob("trt_baselines/*/*.json"))
+
+    @property
+    def run_stored(self) -> dict[str, Any]:
+        (file,) = self.files
+        (entry,) = json.loads(file.read_text())["tests"].values()
+        return entry["runs"][-1]
+
+
+@pytest.fixture
+def machine(project, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.delenv("CI", raising=False)
+    found = Machine(project, monkeypatch)
+
+    class TimedSession:
+        """A session whose device keeps the time."""
+
+        graph_refusal = None
+
+        def __init__(self, session: Any) -> None:
+            self._session = session
+            self.run, self.close = session.run, session.close
+
+        def sample(self, inputs: object, *, mode: str, calls: int) -> Samples:
+            return Samples(np.full(calls, found.latency_ms), calls * found.latency_ms / 1e3)
+
+    class Backend(OnnxRuntimeBackend):
+        name = "tensorrt"
+
+        def target(self, arch: str) -> Target:
+            return Target(arch, {"gpu": H200.name})
+
+        def cannot_run(self, target: Target) -> None:
+            return None
+
+        def open(self, *args: Any) -> Any:
+            return TimedSession(super().open(*args))
+
+    def fresh(job: FreshJob, **_: object) -> FreshRun:  # this GPU is in no other process
+        one = Stretch(np.full(job.calls, found.latency_ms), job.calls * found.latency_ms / 1e3)
+        return FreshRun(summarised([one] * job.rounds, work=job.work))
+
+    monkeypatch.setattr(fresh_runs, "measure_fresh", fresh)
+    plugin = "pytest_trt.plugin.run"
+    monkeypatch.setattr(f"{plugin}.probe_devices", lambda: DeviceProbe((H200,), ""))
+    monkeypatch.setattr(f"{plugin}.is_installed", lambda name: name == "tensorrt")
+    monkeypatch.setattr(f"{plugin}.make_backend", lambda name, **_: Backend(threads=1))
+    at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
+    monkeypatch.setattr("pytest_trt.measure.sessions.ON_GPU", at_once)
+    return found
+
+
+@pytest.fixture
+def recorded(machine: Machine) -> Machine:
+    """A machine with a baseline."""
+    machine.run().assert_outcomes(passed=1)
+    return machine
+
+
+OTHER = {"nvmlDeviceGetProcessUtilization": computing({os.getpid(): 60, 77: 40})}
+THROTTLED = {"nvmlDeviceGetCurrentClocksEventReasons": 0x4 | 0x40}
+DISTURBED = {
+    "contended": (OTHER, "another process computes on the GPU (process 77 for 40% of the time)"),
+    "throttled": (THROTTLED, "the GPU is held back (hardware thermal slowdown)"),
+}
+
+
+def test_idle_gpu_records_with_its_clock_and_passes(recorded) -> None:
+    environment = {"driver": "580.1", "power_limit_w": "700", "sm_clock_mhz": "1980"}
+    assert recorded.run_stored["environment"] == environment
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed * passed"])
+
+
+@pytest.mark.parametrize("how", DISTURBED)
+def test_slower_engine_on_a_disturbed_gpu_is_inconclusive(recorded, how: str) -> None:
+    answers, said = DISTURBED[how]
+    recorded.answers(**answers)
+    recorded.latency_ms = 3.0
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed * inconclusive"])
+    note = f"*speed is inconclusive: 5 rounds of 20 were disturbed: {said}: run again when the *"
+    result.stdout.fnmatch_lines([f"note {note}"])
+
+
+@pytest.mark.parametrize("how", DISTURBED)
+def test_disturbed_gpu_fails_where_what_is_inconclusive_does(recorded, how: str) -> None:
+    recorded.answers(**DISTURBED[how][0])
+    result = recorded.run("--trt-inconclusive=fail")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["speed is inconclusive: 5 rounds of 20 were disturbed: *", "Fix: run again when *"]
+    )
+
+
+@pytest.mark.parametrize("how", DISTURBED)
+@pytest.mark.parametrize("args", [["--trt-update"], ["--trt-update-new"], []])
+def test_nothing_is_recorded_on_a_disturbed_gpu(machine, how: str, args: list[str]) -> None:
+    machine.answers(**DISTURBED[how][0])
+    result = machine.run(*args)
+    result.assert_outcomes(passed=1)
+    assert machine.files == []
+    result.stdout.fnmatch_lines(
+        ["note *; nothing was recorded as its baseline: run again when the device is free*"]
+    )
+
+
+@pytest.mark.parametrize("how", DISTURBED)
+def test_absolute_limit_fails_nobody_on_a_disturbed_gpu(machine, how: str) -> None:
+    machine.project.test_file(TEST.replace("trt_benchmark\n", "trt_benchmark(p99_ms=0.5)\n", 1))
+    machine.run().assert_outcomes(failed=1)
+    machine.answers(**DISTURBED[how][0])
+    machine.run().assert_outcomes(passed=1)
+
+
+def test_slower_engine_on_an_idle_gpu_fails(recorded) -> None:
+    recorded.latency_ms = 3.0
+    recorded.run().assert_outcomes(failed=1)
+
+
+def test_what_is_over_after_a_moment_costs_rounds_and_no_verdict(recorded) -> None:
+    masks = iter([0x4] * 10 + [0x44] * 8)
+    recorded.answers(nvmlDeviceGetCurrentClocksEventReasons=lambda: next(masks, 0x4))
+    result = recorded.run()
+    result.stdout.fnmatch_lines(["speed * passed"])
+    assert next(masks, None) is None
+
+
+def test_processes_that_wait_beside_disturb_nothing(recorded) -> None:
+    recorded.answers(nvmlDeviceGetProcessUtilization=computing({os.getpid(): 90, 77: 2}))
+    recorded.run().stdout.fnmatch_lines(["speed * passed"])
+
+
+def test_in_a_container_that_is_told_foreign_numbers_nothing_changes(recorded) -> None:
+    recorded.answers(nvmlDeviceGetProcessUtilization=computing({645400: 97}))
+    recorded.run().stdout.fnmatch_lines(["speed * passed"])
+
+
+@pytest.mark.parametrize("error", [pynvml.NVMLError_NotSupported(), pynvml.NVMLError_NotFound()])
+def test_gpu_that_does_not_tell_who_uses_it_is_measured_all_the_same(recorded, error) -> None:
+    recorded.answers(nvmlDeviceGetProcessUtilization=error)
+    recorded.run().stdout.fnmatch_lines(["speed * passed"])
+
+
+CONDITIONS = {
+    "clock": (
+        {"nvmlDeviceGetClockInfo": {pynvml.NVML_CLOCK_SM: 1500, pynvml.NVML_CLOCK_MEM: 3201}},
+        "the GPU's clock is 1500 MHz, it was 1980 MHz with the baseline",
+    ),
+    "power limit": (
+        {"nvmlDeviceGetEnforcedPowerLimit": 500_000},
+        "the GPU's power limit is 500 W, it was 700 W with the baseline",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CONDITIONS)
+def test_stored_rounds_under_other_conditions_are_not_compared(recorded, what: str) -> None:
+    answers, said = CONDITIONS[what]
+    recorded.answers(**answers)
+    recorded.latency_ms = 1.3
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed * inconclusive", f"note *{said}*"])
+
+
+def test_clock_that_differs_by_a_step_is_compared_and_not_told(recorded) -> None:
+    clocks = {pynvml.NVML_CLOCK_SM: 1965, pynvml.NVML_CLOCK_MEM: 3201}
+    recorded.answers(nvmlDeviceGetClockInfo=clocks)
+    recorded.latency_ms = 3.0
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    assert "sm_clock_mhz" not in result.stdout.str()
+
+
+def test_engines_take_turns_at_another_clock_too(recorded) -> None:
+    # Another model is another engine, and that of the baseline is in the cache.
+    save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)
+    recorded.answers(**CONDITIONS["clock"][0])
+    result = recorded.run()
+    result.stdout.fnmatch_lines(["speed * passed"])
