@@ -97,3 +97,7 @@ class CacheError(PytestTrtError):
 
 class BaselineError(PytestTrtError):
     """A baseline file cannot be read or written, or is not whole."""
+
+
+class ReportError(PytestTrtError):
+    """A report cannot be read or written, or reports do not belong together."""

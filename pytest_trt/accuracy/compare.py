@@ -14,6 +14,7 @@ from pytest_trt.accuracy.element import Element, NonFinite
 from pytest_trt.accuracy.elementwise import measure
 from pytest_trt.accuracy.findings import Comparison, Finding, OutputComparison, RowSpread
 from pytest_trt.accuracy.flat import Array, index_of, scalar_at
+from pytest_trt.accuracy.histogram import error_histogram
 from pytest_trt.accuracy.judge import judge
 from pytest_trt.accuracy.loading import is_number, is_text
 from pytest_trt.accuracy.peaks import Deviation, Peak
@@ -26,7 +27,11 @@ from pytest_trt.model import Tensors
 
 
 def compare_outputs(
-    actual: Tensors, reference: Tensors, tolerances: Mapping[str, Tolerance]
+    actual: Tensors,
+    reference: Tensors,
+    tolerances: Mapping[str, Tolerance],
+    *,
+    histogram: bool = False,
 ) -> Comparison:
     """Compare every output of a run with its reference.
 
@@ -37,6 +42,7 @@ def compare_outputs(
         actual: What the engine gave.
         reference: What it should have given.
         tolerances: What is allowed, for every output of the reference.
+        histogram: Whether to count how the errors are spread, which takes another pass.
 
     Raises:
         ConfigurationError: An output that both sides have is without a tolerance.
@@ -52,7 +58,8 @@ def compare_outputs(
                 fix="resolve the tolerances from the same model that gave the outputs.",
             )
     outputs = tuple(
-        compare_output(name, left[name], right[name], tolerances[name]) for name in shared
+        compare_output(name, left[name], right[name], tolerances[name], histogram=histogram)
+        for name in shared
     )
     whole = (*name_findings(left, right), *_swapped(outputs, left, right), *_emptiness(outputs))
     return Comparison(outputs, whole)
@@ -68,7 +75,7 @@ def _emptiness(outputs: tuple[OutputComparison, ...]) -> Iterator[Finding]:
 
 
 def compare_output(
-    name: str, actual: Array, reference: Array, tolerance: Tolerance
+    name: str, actual: Array, reference: Array, tolerance: Tolerance, *, histogram: bool = False
 ) -> OutputComparison:
     """Compare one output with its reference: structure first, values where that allows it.
 
@@ -96,6 +103,9 @@ def compare_output(
         measured = _measured_text(blank, actual, reference)
     else:
         measured = _with_agreement(_measured(blank, actual, reference), actual, reference)
+        if histogram and measured.size:
+            counts = error_histogram(actual, reference, rtol=tolerance.rtol, atol=tolerance.atol)
+            measured = dataclasses.replace(measured, histogram=counts)
     findings += judge(measured)
     return dataclasses.replace(measured, findings=tuple(findings)) if findings else measured
 

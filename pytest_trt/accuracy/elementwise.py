@@ -139,7 +139,7 @@ class _Meter:
             if peak > self.atol:
                 self._add_needed_rtol(difference, magnitude)
             if self._may_exceed(difference, limit, found.worst_used.value):
-                offer(found.worst_used, _shares(difference, limit, scratch))
+                offer(found.worst_used, shares_of(difference, limit, scratch))
         if found.worst_used.value > 1.0:
             np.greater(difference, limit, out=flags)
             self._add_mismatches(difference, magnitude, limit, flags, start, positions)
@@ -193,7 +193,7 @@ class _Meter:
             found.mismatched_rows[at // found.row_length] = True
 
 
-def _shares(difference: FloatArray, limit: FloatArray, out: FloatArray) -> FloatArray:
+def shares_of(difference: FloatArray, limit: FloatArray, out: FloatArray) -> FloatArray:
     """Return difference / limit: the share of the tolerance that each element uses.
 
     0 of nothing allowed is 0, infinite of infinite 1: numpy's comparison lets both pass, too.

@@ -83,6 +83,8 @@ class OutputComparison:
         top1: Share of rows whose largest element is where the reference has its largest.
         topk: Mean share of the k largest elements that are among the reference's k largest.
         findings: Why this output fails; empty when it passes.
+        histogram: How many elements use which share of the tolerance, see `error_histogram`; None
+            unless it was asked for.
     """
 
     name: str
@@ -104,6 +106,7 @@ class OutputComparison:
     top1: float | None = None
     topk: float | None = None
     findings: tuple[Finding, ...] = ()
+    histogram: tuple[int, ...] | None = None
 
     @property
     def passed(self) -> bool:
@@ -142,6 +145,7 @@ class OutputComparison:
             "top1": encode_float(self.top1),
             "topk": encode_float(self.topk),
             "findings": [finding.to_dict() for finding in self.findings],
+            "histogram": self.histogram and list(self.histogram),
         }
 
     @classmethod
@@ -168,6 +172,7 @@ class OutputComparison:
             top1=decode_float(data["top1"]),
             topk=decode_float(data["topk"]),
             findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
+            histogram=data["histogram"] and tuple(data["histogram"]),
         )
 
 

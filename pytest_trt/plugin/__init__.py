@@ -7,6 +7,7 @@ that a `trt_` marker or fixture leads to.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -74,7 +75,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     config.stash[_COLLECTOR_KEY] = _ResultCollector()
     config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
-    if not anything_given(config):
+    given = anything_given(config)
+    if given or os.environ.get("GITHUB_STEP_SUMMARY"):
+        from pytest_trt.plugin.report_log import ReportLog, is_wanted
+
+        if is_wanted(config, given=given):
+            config.pluginmanager.register(ReportLog(config), "trt-report")
+    if not given:
         return
     settings = settings_of(config)
     if settings.arch or settings.device or settings.backend != "auto":
@@ -192,6 +199,9 @@ class _ResultCollector:
             from pytest_trt.report.summary import TestResult
 
             record = TestRecord.from_dict(data)
+            # A check that never asked for an engine leaves nothing to sum up.
+            if not (record.engines or record.skipped):
+                return
             self.results.append(TestResult(report.nodeid, report.outcome, record))
 
 

@@ -35,6 +35,7 @@ class ConsistencyCheck:
         reference: Gives the reference outputs for inputs.
         fail_at_once: Whether the first run that does not pass raises where it is called, for a
             debugger to stop there; otherwise all runs are judged together when the test is over.
+        histogram: Whether to count how errors are spread, for a report.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class ConsistencyCheck:
         reference: Callable[[Tensors], Tensors],
         *,
         fail_at_once: bool = False,
+        histogram: bool = False,
     ) -> None:
         self._marker = marker
         self._ini = ini
         self._reference = reference
         self._fail_at_once = fail_at_once
+        self._histogram = histogram
         self._runs: list[_Run] = []
 
     def observe(self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
@@ -71,7 +74,9 @@ class ConsistencyCheck:
             per_output=self._marker.outputs,
             ini=self._ini,
         )
-        comparison = compare_outputs(outputs, self._reference(inputs), tolerances)
+        comparison = compare_outputs(
+            outputs, self._reference(inputs), tolerances, histogram=self._histogram
+        )
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
         self._runs.append(_Run(engine, shapes, where, comparison))
         if self._fail_at_once and not comparison.passed:
@@ -145,4 +150,5 @@ def _record(runs: list[_Run]) -> ConsistencyRecord:
         used=worst.used if worst else None,
         tolerance=str(worst.tolerance) if worst else "",
         comparisons=tuple(run.comparison.to_dict() for run in runs),
+        key=engine.key.digest,
     )

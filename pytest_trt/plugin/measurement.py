@@ -101,6 +101,7 @@ class Measurement:
             mode=mode,
             batch=batch,
             file=file.shown,
+            key=engine.key.digest,
         )
         different = entry.differs(mode=mode, spec=spec) if entry else None
         comparable = None if different else entry

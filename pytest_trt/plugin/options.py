@@ -31,6 +31,7 @@ class Option(NamedTuple):
         metavar: How the value is called in `--help`; None for a switch.
         ini_only: Whether there is no flag: the value is a table.
         is_path: Whether it is a path, which an ini file gives relative to itself.
+        repeated: Whether the flag may be given several times, and the ini value be several lines.
     """
 
     field: str
@@ -40,6 +41,7 @@ class Option(NamedTuple):
     metavar: str | None = None
     ini_only: bool = False
     is_path: bool = False
+    repeated: bool = False
 
     @property
     def flag(self) -> str:
@@ -78,6 +80,17 @@ def _cache_dir(text: str) -> Path | None:
 
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
+
+
+def _reports(text: str) -> tuple[Path, ...]:
+    if not text:
+        return ()
+    from pytest_trt.report.writing import check_suffix
+
+    paths = [Path(line).expanduser().absolute() for line in text.splitlines()]
+    for path in paths:
+        check_suffix(path)
+    return tuple(dict.fromkeys(paths))
 
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -266,6 +279,23 @@ OPTIONS = (
         "N",
     ),
     Option("update_reason", "why, kept with the baseline", "", str, "TEXT"),
+    Option(
+        "report",
+        "write a report of the run: .json with everything, .prom for dashboards; may be given "
+        "several times",
+        "",
+        _reports,
+        "PATH",
+        is_path=True,
+        repeated=True,
+    ),
+    Option(
+        "require_arch",
+        "fail unless every collected test of a model reached a verdict on each of these",
+        "",
+        _archs,
+        "ARCH[,ARCH]",
+    ),
 )
 
 
@@ -281,6 +311,8 @@ def add_options(parser: pytest.Parser) -> None:
                 if option.metavar
                 else {"action": "store_const", "const": "true"}
             )
+            if option.repeated:
+                shape["action"] = "append"
             group.addoption(
                 option.flag, dest=option.ini, default=None, help=option.help + note, **shape
             )

@@ -42,6 +42,8 @@ class Settings:
         update_new: Record baselines that are missing.
         baseline_runs: How many runs are recorded with a baseline.
         update_reason: Why.
+        report: Where reports of the run are written.
+        require_arch: Architectures on which every test of a model must reach a verdict.
     """
 
     arch: tuple[str, ...]
@@ -62,6 +64,8 @@ class Settings:
     update_new: bool
     baseline_runs: int
     update_reason: str
+    report: tuple[Path, ...]
+    require_arch: tuple[str, ...]
 
     def open_cache(self) -> EngineCache:
         """Open the engine cache that these settings name."""
@@ -80,13 +84,14 @@ def read_settings(config: pytest.Config) -> Settings:
     for option in OPTIONS:
         flag = None if option.ini_only else config.getoption(option.ini)
         ini = config.getini(option.ini)
+        if option.repeated and flag is not None:
+            flag = "\n".join(flag)
         text = flag if flag is not None else (ini or option.default)
         source = option.flag if flag is not None else f"{option.ini} in the ini file"
         if option.is_path and text and flag is None:
             # As pytest's own paths in ini files: relative to the file, wherever pytest is started.
-            text = (
-                config.rootpath / text if config.inipath is None else config.inipath.parent / text
-            )
+            base = config.rootpath if config.inipath is None else config.inipath.parent
+            text = "\n".join(str(base / line.strip()) for line in text.strip().splitlines())
         try:
             values[option.field] = option.parse(str(text))
         except ConfigurationError as error:

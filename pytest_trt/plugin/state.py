@@ -32,6 +32,7 @@ class TestState:
         speed: Its benchmark, once there is one.
         remarks: What whoever reads its result should know of how it ran.
         skipped: Why the plugin skipped it.
+        failed_by_checks: Whether its checks have failed it.
     """
 
     __test__ = False
@@ -42,6 +43,7 @@ class TestState:
         self.speed: BenchmarkCheck | None = None
         self.remarks: list[str] = []
         self.skipped: str | None = None
+        self.failed_by_checks = False
 
     def remark(self, text: str) -> None:
         """Add a remark, once."""

@@ -194,6 +194,7 @@ class Subject:
             self.run.settings.tolerances,
             reference,
             fail_at_once=self.request.config.getoption("usepdb", False),
+            histogram=bool(self.run.settings.report),
         )
 
     def _profiles(self, raw: object) -> tuple[Profile, ...]:

@@ -10,6 +10,7 @@ from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
+from pytest_trt.report.properties import properties_of
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, Verdict
 
 _NEVER_RAN = (
@@ -30,6 +31,7 @@ def conclude(item: pytest.Item) -> None:
         failures.append(NEVER_CALLED if state.speed is None else state.speed.failure())
     told = [failure for failure in failures if failure is not None]
     if told:
+        state.failed_by_checks = True
         remarks = "".join(f"\nnote: {remark}" for remark in state.remarks)
         raise CheckFailure("\n\n".join(told) + remarks, pytrace=False)
 
@@ -62,7 +64,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         loss.told = True
     ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
     state = item.stash[TEST_KEY]
-    if not ends_here or not (state.engines or state.check or state.skipped):
+    found = state.engines or state.check or state.skipped or state.failed_by_checks
+    if not ends_here or not found:
         return
     record = TestRecord(
         engines=tuple(_engine_record(engine, run) for engine in _distinct(state)),
@@ -70,8 +73,11 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         speeds=(state.speed.record,) if state.speed and state.speed.record else (),
         skipped=state.skipped,
         remarks=tuple(state.remarks),
+        failed_by_checks=state.failed_by_checks,
     )
     report.trt = record.to_dict()  # type: ignore[attr-defined]
+    # The list that the reports of all phases share: junit reads it from the last one.
+    item.user_properties += properties_of(record)
 
 
 def _distinct(state: TestState) -> list[Engine]:
@@ -95,6 +101,7 @@ def _checks(state: TestState) -> list[ConsistencyRecord]:
             worst_output=None,
             used=None,
             tolerance="",
+            key=engine.key.digest,
         )
     ]
 
@@ -123,4 +130,5 @@ def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
         weights_pct=facts.weights_pct,
         load_s=facts.load_s,
         first_inference_s=facts.first_inference_s,
+        model_digest=engine.model.digest,
     )

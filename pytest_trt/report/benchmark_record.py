@@ -94,6 +94,7 @@ class BenchmarkRecord:
         staged: What is to be written, for the process that writes; None where nothing is.
         why: Why there is no comparison.
         fix: What to type, where there is no comparison.
+        key: Digest of the engine's key.
     """
 
     test: str
@@ -120,6 +121,7 @@ class BenchmarkRecord:
     staged: Mapping[str, Any] | None = None
     why: str = ""
     fix: str = ""
+    key: str = ""
 
     @property
     def subject(self) -> str:

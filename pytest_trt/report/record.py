@@ -50,6 +50,7 @@ class EngineRecord:
         weights_pct: Shares of its weights by precision.
         load_s: Seconds that loading it took, where it was loaded.
         first_inference_s: Seconds of its first inference, where it ran.
+        model_digest: Digest of the model with its external data.
     """
 
     model: str
@@ -73,6 +74,7 @@ class EngineRecord:
     weights_pct: Mapping[str, float] | None = None
     load_s: float | None = None
     first_inference_s: float | None = None
+    model_digest: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -99,6 +101,7 @@ class ConsistencyRecord:
             compared by value.
         tolerance: The tolerance of that output, for people.
         comparisons: Every comparison in full, see `pytest_trt.accuracy.Comparison.to_dict`.
+        key: Digest of the engine's key.
     """
 
     model: str
@@ -110,6 +113,7 @@ class ConsistencyRecord:
     used: float | None
     tolerance: str
     comparisons: tuple[dict[str, Any], ...] = ()
+    key: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -135,6 +139,7 @@ class TestRecord:
         speeds: Benchmarks that it made.
         skipped: Why the plugin skipped it, if it did.
         remarks: What else a reader of the results has to know.
+        failed_by_checks: Whether it failed because a check did not pass, and for no other reason.
     """
 
     __test__ = False  # the name is no test class
@@ -144,6 +149,7 @@ class TestRecord:
     speeds: tuple[BenchmarkRecord, ...] = ()
     skipped: str | None = None
     remarks: tuple[str, ...] = ()
+    failed_by_checks: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -153,6 +159,7 @@ class TestRecord:
             "speeds": [speed.to_dict() for speed in self.speeds],
             "skipped": self.skipped,
             "remarks": list(self.remarks),
+            "failed_by_checks": self.failed_by_checks,
         }
 
     @classmethod
@@ -164,6 +171,7 @@ class TestRecord:
             speeds=_all(BenchmarkRecord, data["speeds"]),
             skipped=data["skipped"],
             remarks=tuple(data["remarks"]),
+            failed_by_checks=data["failed_by_checks"],
         )
 
 

@@ -1,0 +1,149 @@
+"""`pytest-trt report`: reports of runs looked at, and those of several runners made one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pytest_trt.backends.arch import parse_archs
+from pytest_trt.report import units
+from pytest_trt.report.coverage import is_covered, missing_lines
+from pytest_trt.report.document import Document
+from pytest_trt.report.merging import merge_documents
+from pytest_trt.report.reading import read_document, schema_text
+from pytest_trt.report.status import VERDICTS, counted
+from pytest_trt.report.step_summary import speed_cell
+from pytest_trt.report.writing import check_suffix, write_report
+
+#: Above this many tests, those that passed everywhere are counted and not listed.
+_LISTED = 40
+
+_STYLES = {"passed": "green", "xfailed": "green", "failed": "red", "error": "red"}
+
+_all = click.option("--all", "list_all", is_flag=True, help="List the tests that passed, too.")
+_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def report() -> None:
+    """Reports that `pytest --trt-report=report.json` wrote."""
+
+
+@report.command()
+@click.argument("file", type=_file)
+@_all
+def show(file: Path, list_all: bool) -> None:
+    """Show a report: its runs, its tests by architecture, and what is missing."""
+    _print(read_document(file), list_all=list_all)
+
+
+@report.command()
+@click.argument("files", type=_file, nargs=-1, required=True)
+@click.option(
+    "--require-arch",
+    metavar="ARCH[,ARCH]",
+    help="Fail unless every test reached a verdict on each of these.",
+)
+@click.option(
+    "-o", "--output", "outputs", type=_file, multiple=True, help="Write the merged report."
+)
+@click.option("--mixed", is_flag=True, help="Allow several commits, models and versions.")
+@_all
+def merge(
+    files: tuple[Path, ...],
+    require_arch: str | None,
+    outputs: tuple[Path, ...],
+    mixed: bool,
+    list_all: bool,
+) -> None:
+    """Make one report of several runners' and show it, side by side per architecture.
+
+    Exit status 1 if a verdict is missing, a run did not end well, or a test failed.
+    """
+    for output in outputs:
+        try:
+            check_suffix(output)
+        except ValueError as error:
+            raise click.UsageError(f"--output {output}: expected {error}.") from error
+    required = parse_archs(require_arch) if require_arch else ()
+    documents = {str(file): read_document(file) for file in dict.fromkeys(files)}
+    merged = merge_documents(documents, required, mixed=mixed)
+    _print(merged, list_all=list_all)
+    for output in outputs:
+        write_report(output, merged)
+        click.echo(f"wrote {output}")
+    if not (is_covered(merged["coverage"]) and _ended_well(merged)):
+        raise SystemExit(1)
+
+
+@report.command()
+def schema() -> None:
+    """Print the JSON schema of reports: every field, and what it means."""
+    click.echo(schema_text(), nl=False)
+
+
+def _ended_well(document: Document) -> bool:
+    return not any(run["exit_status"] or run["interrupted"] for run in document["runs"])
+
+
+def _print(document: Document, *, list_all: bool) -> None:
+    console = Console()
+    for number, run in enumerate(document["runs"], 1):
+        targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
+        commit = f", commit {run['commit'][:12]}" if run["commit"] else ""
+        click.echo(f"run {number} of {run['started']}{commit}: {targets or 'nothing tested'}")
+        how = "was interrupted, " if run["interrupted"] else ""
+        click.echo(
+            f"  {how}exit status {run['exit_status']}; {counted(run['counts']) or 'no tests'}"
+        )
+    _print_tests(console, document, list_all=list_all)
+    if not is_covered(document["coverage"]):
+        click.echo("verdicts are missing:")
+        for line in missing_lines(document["coverage"]):
+            click.echo(f"  {line}")
+
+
+def _print_tests(console: Console, document: Document, *, list_all: bool) -> None:
+    by_test: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for test in document["tests"]:
+        by_test.setdefault(test["test"], {})[test["arch"]] = test
+    archs = list(dict.fromkeys(test["arch"] for test in document["tests"]))
+    if document["coverage"] is not None:
+        archs = list(dict.fromkeys([*document["coverage"]["required"], *archs]))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title in ("test", *archs):
+        table.add_column(escape(title), overflow="fold")
+    left_out = 0
+    for name, tests in by_test.items():
+        told = [tests.get(arch) for arch in archs]
+        if len(by_test) > _LISTED and not list_all and all(map(_passed, told)):
+            left_out += 1
+            continue
+        table.add_row(escape(name), *map(_cell, told))
+    if table.row_count:
+        console.print(table)
+    if left_out:
+        click.echo(f"{left_out} tests passed on every architecture; --all lists them.")
+
+
+def _passed(test: Mapping[str, Any] | None) -> bool:
+    return test is not None and test["status"] == "passed"
+
+
+def _cell(test: Mapping[str, Any] | None) -> str:
+    if test is None:
+        return "[yellow]not tested[/]"
+    used = [float(r["accuracy"]["used"] or 0) for r in test["results"] if r["accuracy"]]
+    figures = [f"{units.share(max(used))} of tolerance"] if used else []
+    figures += [text for r in test["results"] if r["speed"] and (text := speed_cell(r["speed"]))]
+    style = _STYLES.get(test["status"], "yellow")
+    told = "" if test["status"] in {one.value for one in VERDICTS} else test["reason"]
+    details = "; ".join(filter(None, [*figures, told.partition("\n")[0]]))
+    return f"[{style}]{test['status']}[/]{': ' if details else ''}{escape(details)}"

@@ -1,0 +1,38 @@
+"""What of a record goes into junit files, as properties of its test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_trt.report.record import TestRecord
+
+
+def properties_of(record: TestRecord) -> list[tuple[str, str]]:
+    """Return a record's properties: names begin with `trt_` and end in units; values are text.
+
+    A test of several engines has some names several times, in the order of the engines.
+    """
+    return list(_properties(record))
+
+
+def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
+    for engine in record.engines:
+        yield "trt_engine", f"{engine.model} {engine.precision} {engine.arch}"
+        yield "trt_target", engine.target
+        yield "trt_toolchain", engine.toolchain
+        yield "trt_engine_key", engine.key
+        yield "trt_engine_size_bytes", str(engine.size_bytes)
+        yield "trt_engine_cached", str(engine.cached).lower()
+    for check in record.checks:
+        yield "trt_consistency", check.verdict
+        if check.used is not None and check.worst_output is not None:
+            yield "trt_tolerance_used_pct", f"{100 * check.used:.4g}"
+            yield "trt_worst_output", check.worst_output
+    for speed in record.speeds:
+        yield "trt_speed", speed.verdict
+        yield "trt_speed_mode", speed.mode
+        for name, value in speed.candidate.items():
+            yield f"trt_{name}", f"{value:.5g}"
+        for change in speed.changes:
+            if change.change is not None:
+                yield f"trt_{change.metric}_change_pct", f"{100 * change.change:+.4g}"

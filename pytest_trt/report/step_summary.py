@@ -1,0 +1,115 @@
+"""A report as Markdown, for the summary of a step of GitHub Actions."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pytest_trt.report import units
+from pytest_trt.report.coverage import is_covered, missing_lines
+from pytest_trt.report.status import counted
+
+#: A step's summary may have 1 MiB, and is dropped whole if it has more.
+#: Source: GitHub Docs, "Workflow commands for GitHub Actions", "Step isolation and limits".
+STEP_SUMMARY_BYTES = 1024 * 1024
+
+#: Rows of the table. Beyond, tests that passed are counted and not listed.
+_ROWS = 200
+
+_MARKS = {"passed": "✅", "xfailed": "✅", "failed": "❌", "error": "❌"}
+_OTHER_MARK = "⚠️"
+
+_CUT = (
+    "\n\n*The rest was left out: a step's summary may have 1 MiB. `--trt-report` writes it all.*\n"
+)
+
+
+def markdown(document: Mapping[str, Any], limit_bytes: int = STEP_SUMMARY_BYTES) -> str:
+    """Return a document as Markdown: a table, and failures folded away behind their names.
+
+    Args:
+        document: The report.
+        limit_bytes: The most bytes that it may take in UTF-8; details go before rows do.
+    """
+    blocks: list[str] = []
+    room = limit_bytes - len(_CUT.encode())
+    for block in _blocks(document):
+        room -= len(block.encode("utf-8", "backslashreplace"))
+        if room < 0:
+            return "".join(blocks) + (_CUT if blocks else "")
+        blocks.append(block)
+    return "".join(blocks)
+
+
+def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield pieces that are Markdown by themselves, so that the text can end behind each."""
+    for run in document["runs"]:
+        targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
+        yield f"### pytest-trt: {counted(run['counts']) or 'no tests'}\n\n{_safe(targets)}\n\n"
+    if not is_covered(document["coverage"]):
+        lines = "\n".join(missing_lines(document["coverage"], most=50))
+        yield f"**Verdicts are missing**\n\n{_fenced(lines)}\n\n"
+    tests = sorted(document["tests"], key=lambda test: test["status"] == "passed")
+    if tests:
+        yield "| | test | arch | tolerance used | speed | |\n|---|---|---|---|---|---|\n"
+    for test in tests[:_ROWS]:
+        yield _row(test)
+    if len(tests) > _ROWS:
+        yield f"\n{len(tests) - _ROWS:,} more tests, those that passed at the end, are not listed.\n"
+    yield "\n"
+    for test in tests:
+        if test["failure"]:
+            yield _details(test)
+
+
+def _row(test: Mapping[str, Any]) -> str:
+    used = [float(r["accuracy"]["used"] or 0) for r in test["results"] if r["accuracy"]]
+    speeds = [result["speed"] for result in test["results"] if result["speed"]]
+    cells = (
+        _MARKS.get(test["status"], _OTHER_MARK),
+        f"`{_cell(test['test'])}`",
+        test["arch"],
+        units.share(max(used)) if used else "",
+        "; ".join(filter(None, map(speed_cell, speeds))),
+        "" if test["status"] == "passed" else _safe(_cell(_told(test))),
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _told(test: Mapping[str, Any]) -> str:
+    reason = test["reason"].partition("\n")[0]
+    return f"{test['status']}: {reason[:200]}" if reason else str(test["status"])
+
+
+def speed_cell(speed: Mapping[str, Any]) -> str:
+    """Return speed in few words: "p99 1.23 ms (+4.5%)"."""
+    changes = {change["metric"]: change["change"] for change in speed["changes"]}
+    for metric in ("p99", "p95", "p50"):
+        value = speed["candidate"].get(f"{metric}_ms")
+        if value is not None:
+            change = changes.get(metric)
+            told = "" if change is None else f" ({units.change(change)})"
+            return f"{metric} {units.latency(value)}{told}"
+    return ""
+
+
+def _details(test: Mapping[str, Any]) -> str:
+    name = html.escape(f"{test['id']} on {test['arch']}")
+    repeat = f"Repeat it:\n\n{_fenced(test['repeat'])}\n\n" if test["repeat"] else ""
+    return f"<details><summary>{name}</summary>\n\n{_fenced(test['failure'])}\n\n{repeat}</details>\n\n"
+
+
+def _fenced(text: str) -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("`", "'")
+
+
+def _safe(text: str) -> str:
+    return html.escape(text, quote=False)

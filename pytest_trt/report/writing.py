@@ -1,0 +1,88 @@
+"""Reports as files: which writer a file's ending asks for, and how files come to be whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.errors import ReportError
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON, a line for each run, engine and test."""
+
+    def line(value: object) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    def block(value: object) -> str:
+        if isinstance(value, dict):
+            lines = [f"  {line(name)}: {line(entry)}" for name, entry in value.items()]
+            return "{\n" + ",\n".join(lines) + "\n }"
+        if isinstance(value, list):
+            return "[\n" + ",\n".join(f"  {line(entry)}" for entry in value) + "\n ]"
+        return line(value)
+
+    parts = [f" {line(name)}: {block(value)}" for name, value in document.items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _openmetrics(document: Mapping[str, Any]) -> str:
+    from pytest_trt.report.openmetrics import openmetrics_text
+
+    return openmetrics_text(document)
+
+
+#: What makes the text of a report, by the ending of its file.
+WRITERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    ".json": json_text,
+    ".prom": _openmetrics,
+}
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file whose ending no writer has.
+
+    Raises:
+        ValueError: No writer has it; the text says which endings there are.
+    """
+    if path.suffix not in WRITERS:
+        raise ValueError(f"a file that ends in {' or '.join(WRITERS)}")
+
+
+def write_report(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a report as its ending asks for, whole or not at all.
+
+    Raises:
+        ReportError: It cannot be written; a file that was there is as it was.
+    """
+    text = WRITERS[path.suffix](document)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            # Half a surrogate, which a test may have printed, is written as JSON escapes it.
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            # A temporary file is private; a report is as readable as the files beside it.
+            os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101
+            os.replace(name, path)  # noqa: PTH105
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ReportError(
+            f"the report {path} cannot be written: {error.strerror}.",
+            fix="name a file in a folder that can be written, and see that there is space.",
+        ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
