@@ -255,7 +255,8 @@ def _reason(report: pytest.TestReport) -> str:
         return str(told[2]).removeprefix("Skipped: ")
     crash = getattr(told, "reprcrash", None)
     text = str(crash.message if crash is not None else report.longreprtext)
-    return next((line for line in text.splitlines() if line.strip()), "")
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    return line.removeprefix("Failed: ")  # as pytest calls its own failures
 
 
 def _append_step_summary(path: Path, document: Document) -> None:

@@ -14,7 +14,7 @@ from pytest_trt import __version__
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.planned import PlannedTest, without_arch
 from pytest_trt.report.result import engine_facts, results_of
-from pytest_trt.report.status import Status, Told, status_of
+from pytest_trt.report.status import Phase, Status, Told, status_of
 
 # History of the format:
 #   1  first version
@@ -25,9 +25,11 @@ REPORT_SCHEMA = 1
 #: A whole report as JSON-simple data.
 Document: TypeAlias = dict[str, Any]
 
-#: Characters of one failure that are kept, its beginning and its end: a thousand failing tests
-#: still make a report that can be opened.
+#: Characters of one failure that are kept, its beginning and its end; the fewer, the more tests
+#: fail, as far as the last figure: a thousand failing tests make a report that can be opened.
 _FAILURE_CHARS = 5000
+_ALL_FAILURES_CHARS = 2_000_000
+_FAILURE_CHARS_LEAST = 1000
 
 
 def make_document(
@@ -46,18 +48,21 @@ def make_document(
         repeat: The command that repeats each test, by node id.
         required: Architectures on which every test must have reached a verdict.
     """
+    failing = sum(found.outcome == "failed" for found in told.values())
+    most_chars = _ALL_FAILURES_CHARS // max(failing, 1)
+    most_chars = min(_FAILURE_CHARS, max(most_chars, _FAILURE_CHARS_LEAST))
     tests = []
     engines: dict[str, dict[str, Any]] = {}
     for nodeid, plan in planned.items():
         found = told.get(nodeid)
-        tests.append({**_test(plan, found), "repeat": repeat.get(nodeid, "")})
+        tests.append({**_test(plan, found, most_chars), "repeat": repeat.get(nodeid, "")})
         for engine in found.record.engines if found and found.record else ():
             facts = engines.setdefault(engine.key, engine_facts(engine))
             for name in ("load_s", "first_inference_s"):  # whoever came first has not run it yet
                 facts[name] = getattr(engine, name) if facts[name] is None else facts[name]
     counts = Counter(test["status"] for test in tests)
     counts_in_order = {one.value: counts[one.value] for one in Status if counts[one.value]}
-    document = {
+    document: Document = {
         "schema": REPORT_SCHEMA,
         "written_by": f"pytest-trt {__version__}",
         "runs": [{**run, "counts": counts_in_order}],
@@ -65,10 +70,11 @@ def make_document(
         "tests": tests,
     }
     document["coverage"] = coverage_of(document, required)
-    return as_json(document)
+    plain: Document = as_json(document)
+    return plain
 
 
-def _test(plan: PlannedTest, told: Told | None) -> dict[str, Any]:
+def _test(plan: PlannedTest, told: Told | None, most_chars: int) -> dict[str, Any]:
     status = status_of(told, selected=plan.selected)
     record = told.record if told else None
     phases = told.phases if told else {}
@@ -87,7 +93,7 @@ def _test(plan: PlannedTest, told: Told | None) -> dict[str, Any]:
         "outcome": told.outcome if told else None,
         "reason": _reason(status, told),
         "duration_s": round(sum(phase.duration_s for phase in phases.values()), 3),
-        "failure": _failure(phases),
+        "failure": _failure(phases, most_chars),
         "remarks": list(record.remarks) if record else [],
         "results": results_of(record, status) if record else [],
     }
@@ -129,11 +135,11 @@ def _reason(status: Status, told: Told | None) -> str:
     return ""
 
 
-def _failure(phases: Mapping[str, Any]) -> str:
+def _failure(phases: Mapping[str, Phase], most_chars: int) -> str:
     text = "\n\n".join(phase.text for phase in phases.values() if phase.outcome == "failed")
-    if len(text) <= _FAILURE_CHARS:
+    if len(text) <= most_chars:
         return text
-    half = _FAILURE_CHARS // 2
+    half = most_chars // 2
     left_out = len(text) - 2 * half
     return f"{text[:half]}\n[... {left_out:,} characters left out ...]\n{text[-half:]}"
 

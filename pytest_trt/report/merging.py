@@ -94,13 +94,14 @@ def _check_distinct(documents: Mapping[str, Document]) -> None:
 
 
 def _commits(document: Document) -> Iterator[tuple[str, str]]:
-    yield from (("commit", run["commit"]) for run in document["runs"] if run["commit"])
+    for run in document["runs"]:
+        if run["commit"]:  # not every machine has git, or a working tree
+            yield "commit", run["commit"]
 
 
 def _versions(document: Document) -> Iterator[tuple[str, str]]:
-    yield from (
-        ("version of pytest-trt", run["versions"]["pytest-trt"]) for run in document["runs"]
-    )
+    for run in document["runs"]:
+        yield "version of pytest-trt", run["versions"]["pytest-trt"]
 
 
 def _models(document: Document) -> Iterator[tuple[str, str]]:

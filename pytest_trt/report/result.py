@@ -13,6 +13,9 @@ from pytest_trt.report.status import Status, checks_status
 #: Significant digits of figures of single rounds: replayed graphs repeat themselves within 0.05%.
 _ROUND_DIGITS = 5
 
+#: Significant digits of everything else: enough to tell any two FP32 numbers apart.
+_DIGITS = 9
+
 #: What of a comparison is told of each output, as the run that was furthest off has it.
 _OF_THE_WORST = ("dtype", "shape", "tolerance", "worst_abs", "worst_rel", "worst_used")
 _AGREEMENT = ("cosine", "top1", "topk")
@@ -66,7 +69,7 @@ def _accuracy(check: ConsistencyRecord) -> dict[str, Any]:
         "runs": check.runs,
         "used": check.used,
         "worst_output": check.worst_output,
-        "outputs": [_output(name, runs) for name, runs in by_output.items()],
+        "outputs": [_shorter(_output(name, runs)) for name, runs in by_output.items()],
         "findings": _texts(findings),
     }
 
@@ -119,8 +122,8 @@ def _speed(speed: BenchmarkRecord) -> dict[str, Any]:
         "baseline": _rounded(speed.baseline),
         "candidate_rounds": {name: _each(v) for name, v in speed.candidate_rounds.items()},
         "baseline_rounds": {name: _each(v) for name, v in speed.baseline_rounds.items()},
-        "changes": [asdict(change) for change in speed.changes],
-        "limits": [asdict(limit) for limit in speed.limits],
+        "changes": [_shorter(asdict(change)) for change in speed.changes],
+        "limits": [_shorter(asdict(limit)) for limit in speed.limits],
         "baseline_file": speed.file,
         "baseline_recorded": speed.recorded,
         "baseline_update": speed.update,
@@ -131,12 +134,21 @@ def _speed(speed: BenchmarkRecord) -> dict[str, Any]:
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: _digits(value) for name, value in figures.items()}
+    return {name: _digits(value, _ROUND_DIGITS) for name, value in figures.items()}
 
 
 def _each(values: Sequence[float]) -> list[float]:
-    return [_digits(value) for value in values]
+    return [_digits(value, _ROUND_DIGITS) for value in values]
 
 
-def _digits(value: float) -> float:
-    return float(f"{value:.{_ROUND_DIGITS}g}")
+def _shorter(data: Any) -> Any:
+    """Return data with shorter numbers: sums in float64 have digits that say nothing."""
+    if isinstance(data, dict):
+        return {name: _shorter(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_shorter(value) for value in data]
+    return _digits(data, _DIGITS) if isinstance(data, float) else data
+
+
+def _digits(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")

@@ -14,8 +14,11 @@ from pytest_trt.report.status import counted
 #: Source: GitHub Docs, "Workflow commands for GitHub Actions", "Step isolation and limits".
 STEP_SUMMARY_BYTES = 1024 * 1024
 
-#: Rows of the table. Beyond, tests that passed are counted and not listed.
+#: Rows of the table.
 _ROWS = 200
+
+#: What the table lists, in its order. Tests that were not to run are counted above it.
+_LISTED = ("failed", "error", "inconclusive", "not measured", "xfailed", "skipped", "passed")
 
 _MARKS = {"passed": "✅", "xfailed": "✅", "failed": "❌", "error": "❌"}
 _OTHER_MARK = "⚠️"
@@ -50,13 +53,14 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
     if not is_covered(document["coverage"]):
         lines = "\n".join(missing_lines(document["coverage"], most=50))
         yield f"**Verdicts are missing**\n\n{_fenced(lines)}\n\n"
-    tests = sorted(document["tests"], key=lambda test: test["status"] == "passed")
+    ran = [test for test in document["tests"] if test["status"] in _LISTED]
+    tests = sorted(ran, key=lambda test: _LISTED.index(test["status"]))
     if tests:
         yield "| | test | arch | tolerance used | speed | |\n|---|---|---|---|---|---|\n"
     for test in tests[:_ROWS]:
         yield _row(test)
     if len(tests) > _ROWS:
-        yield f"\n{len(tests) - _ROWS:,} more tests, those that passed at the end, are not listed.\n"
+        yield f"\n{len(tests) - _ROWS:,} more tests are not listed.\n"
     yield "\n"
     for test in tests:
         if test["failure"]:
@@ -97,7 +101,8 @@ def speed_cell(speed: Mapping[str, Any]) -> str:
 def _details(test: Mapping[str, Any]) -> str:
     name = html.escape(f"{test['id']} on {test['arch']}")
     repeat = f"Repeat it:\n\n{_fenced(test['repeat'])}\n\n" if test["repeat"] else ""
-    return f"<details><summary>{name}</summary>\n\n{_fenced(test['failure'])}\n\n{repeat}</details>\n\n"
+    body = f"{_fenced(test['failure'])}\n\n{repeat}"
+    return f"<details><summary>{name}</summary>\n\n{body}</details>\n\n"
 
 
 def _fenced(text: str) -> str:

@@ -1,0 +1,149 @@
+"""Reports for tests: documents of runs that never were, and the check that one fits the schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord
+from pytest_trt.report.document import Document, make_document
+from pytest_trt.report.planned import PlannedTest
+from pytest_trt.report.reading import schema_text
+from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
+from pytest_trt.report.status import Phase, Told
+
+KEY = "k" * 64
+
+
+def engine(**overrides: Any) -> EngineRecord:
+    values: dict[str, Any] = {
+        "model": "digits.onnx",
+        "precision": "fp16",
+        "arch": "sm86",
+        "target": "sm86 (NVIDIA A10)",
+        "toolchain": "TensorRT 10.16.1",
+        "route": "builder flags",
+        "key": KEY,
+        "cached": True,
+        "build_s": 12.3,
+        "size_bytes": 34_000,
+        "reason": "first build",
+        "runs_here": True,
+        "model_digest": "m" * 64,
+    }
+    return EngineRecord(**{**values, **overrides})
+
+
+def check(**overrides: Any) -> ConsistencyRecord:
+    values: dict[str, Any] = {
+        "model": "digits.onnx",
+        "precision": "fp16",
+        "arch": "sm86",
+        "verdict": "passed",
+        "runs": 1,
+        "worst_output": "logits",
+        "used": 0.38,
+        "tolerance": "rtol=0.01",
+        "key": KEY,
+    }
+    return ConsistencyRecord(**{**values, **overrides})
+
+
+def speed(**overrides: Any) -> BenchmarkRecord:
+    values: dict[str, Any] = {
+        "test": "test_it.py::test_it",
+        "model": "digits.onnx",
+        "precision": "fp16",
+        "arch": "sm86",
+        "toolchain": "TensorRT 10.16.1",
+        "verdict": "passed",
+        "fails": False,
+        "mode": "graph",
+        "batch": 8,
+        "calls": 70,
+        "rounds": 20,
+        "changes": (ChangeRecord("p99", "passed", 0.1, 0.045, 0.04, 0.05, 0.02, "screening", 20),),
+        "candidate": {"p99_ms": 1.23456789, "throughput_qps": 6400.0},
+        "baseline": {"p99_ms": 1.18},
+        "candidate_rounds": {"p99": (1.23456789, 1.2)},
+        "baseline_rounds": {"p99": (1.18, 1.18)},
+        "key": KEY,
+    }
+    return BenchmarkRecord(**{**values, **overrides})
+
+
+def planned(name: str = "test_it", **overrides: Any) -> PlannedTest:
+    values: dict[str, Any] = {
+        "nodeid": f"test_it.py::{name}",
+        "test": f"test_it.py::{name}",
+        "file": "test_it.py",
+        "line": 3,
+        "model": "models/digits.onnx",
+        "precision": "fp16",
+        "arch": "sm86",
+        "checks": ("consistency",),
+    }
+    return PlannedTest(**{**values, **overrides})
+
+
+def told(outcome: str = "passed", text: str = "", **record: Any) -> Told:
+    phases = {"setup": Phase("passed", 0.1), "call": Phase(outcome, 0.5, text, text)}
+    return Told(phases, TestRecord(**{"engines": (engine(),), **record}))
+
+
+def skipped(reason: str) -> Told:
+    return Told({"setup": Phase("skipped", 0.1, reason, reason)}, None)
+
+
+def run(**overrides: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "id": "1",
+        "started": "2026-11-05T10:00:00+00:00",
+        "started_s": 1793872800.0,
+        "duration_s": 12.5,
+        "exit_status": 0,
+        "interrupted": False,
+        "stopped": "",
+        "commit": "c" * 40,
+        "platform": "Linux",
+        "versions": {"pytest-trt": "1.0", "python": "3.11.7"},
+        "options": {},
+        "targets": [],
+        "collection_errors": {},
+    }
+    return {**values, **overrides}
+
+
+def document(
+    tests: Mapping[str, Told | None], arch: str = "sm86", required: tuple[str, ...] = (), **of: Any
+) -> Document:
+    """Return the document of a run in which this was told of each test."""
+    plans = {name: planned(name, arch=arch) for name in tests}
+    by_id = {plans[name].nodeid: one for name, one in tests.items() if one is not None}
+    by_plan = {plan.nodeid: plan for plan in plans.values()}
+    repeat = {nodeid: f"pytest {nodeid}" for nodeid in by_plan}
+    for one in by_id.values():
+        if one.record is not None:
+            engines = tuple(engine(arch=arch) for _ in one.record.engines)
+            one.record = TestRecord.from_dict(
+                {**one.record.to_dict(), "engines": [made.to_dict() for made in engines]}
+            )
+    return make_document(run(**{"id": arch, **of}), by_plan, by_id, repeat, required)
+
+
+def check_schema(content: Any) -> None:
+    """Fail unless a document fits the schema, and has no field that it does not document."""
+    Draft202012Validator(_closed(json.loads(schema_text()))).validate(content)
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _closed(entry) for name, entry in schema.items()}
+    known = "properties" in schema and isinstance(schema["properties"], dict)
+    return {**closed, "additionalProperties": False} if known else closed

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from builders_report import check, check_schema, document, skipped, speed, told
+from click.testing import CliRunner, Result
+
+from pytest_trt.cli import commands
+from pytest_trt.report.reading import schema_text
+from pytest_trt.report.writing import write_report
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(name: str, tests=None, **of) -> str:
+        tests = tests or {"test_a": told(checks=(check(),), speeds=(speed(),))}
+        write_report(tmp_path / name, document(tests, **of))
+        return name
+
+    return save
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(commands, ["report", *args])
+
+
+def error(*args: str) -> str:
+    """What the command says in a process of its own, where it has to fail."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from pytest_trt.cli import main; main()", "report", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Fix:" in done.stderr
+    return done.stderr
+
+
+def test_merge_shows_architectures_side_by_side_and_writes_one_report(saved, tmp_path) -> None:
+    result = call("merge", saved("a.json"), saved("b.json", arch="sm89"), "-o", "all.json")
+    assert result.exit_code == 0
+    (row,) = [line for line in result.output.splitlines() if "::test_a" in line]
+    assert row.count("passed: 38% of tolerance") == 2
+    assert "wrote all.json" in result.output
+    check_schema(json.loads((tmp_path / "all.json").read_text()))
+
+
+def test_missing_verdict_is_named_and_is_the_exit_status(saved) -> None:
+    second = saved("b.json", {"test_a": skipped("no GPU")}, arch="sm89")
+    result = call("merge", saved("a.json"), second, "--require-arch", "sm86,8.9,sm120")
+    assert result.exit_code == 1
+    assert "sm89: no verdict of 1 of 1 tests" in result.output
+    assert "test_it.py::test_a: skipped: no GPU" in result.output
+    assert "sm120: no verdict of 1 of 1 tests" in result.output
+
+
+@pytest.mark.parametrize("of", [{"exit_status": 1}, {"interrupted": True}])
+def test_run_that_did_not_end_well_is_the_exit_status(saved, of) -> None:
+    assert call("merge", saved("a.json", **of), "--require-arch", "sm86").exit_code == 1
+    assert call("merge", saved("a.json"), "--require-arch", "sm86").exit_code == 0
+
+
+def test_merged_report_can_be_written_for_dashboards(saved, tmp_path) -> None:
+    assert call("merge", saved("a.json"), "-o", "all.prom").exit_code == 0
+    assert (tmp_path / "all.prom").read_text().endswith("# EOF\n")
+    result = call("merge", saved("a.json"), "-o", "all.pdf")
+    assert result.exit_code == 2
+    assert ".json or .prom" in result.output
+
+
+def test_show_lists_what_did_not_pass_and_counts_the_rest(saved) -> None:
+    tests = {f"test_{n}": told() for n in range(50)} | {"test_bad": told("failed")}
+    name = saved("a.json", tests)
+    shown = call("show", name).output
+    assert "test_bad" in shown
+    assert "test_49" not in shown
+    assert "50 tests passed on every architecture" in shown
+    assert "test_49" in call("show", name, "--all").output
+
+
+def test_schema_is_printed() -> None:
+    assert call("schema").output == schema_text()
+
+
+def test_file_that_is_not_there_says_so() -> None:
+    assert "a.json cannot be read" in error("show", "a.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "no report of pytest-trt"),
+        ('{"schema": 1, "written_by": "another"}', "no report of pytest-trt"),
+        ('{"schema": 99, "written_by": "pytest-trt 9"}', "has format 99, written by pytest-trt 9"),
+        ('{"schema": 1, "written_by": "pytest-trt 1"}', "is without its coverage, engines"),
+    ],
+)
+def test_foreign_file_is_refused_with_its_name(tmp_path, text, said) -> None:
+    (tmp_path / "a.json").write_text(text)
+    told = error("show", "a.json")
+    assert said in told
+    assert "a.json" in told

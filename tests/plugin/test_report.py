@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+from builders_report import check_schema
+from prometheus_client.openmetrics import parser
+
+needs_xdist = pytest.mark.skipif(
+    importlib.util.find_spec("xdist") is None, reason="pytest-xdist is not installed"
+)
+
+PROCESSES = ["-n0", pytest.param("-n2", marks=needs_xdist)]
+
+MODEL = (
+    '@pytest.mark.trt_model("models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))})\n'
+)
+RUN = 'trt_session.run({"image": images})'
+
+#: One test for every status.
+SUITE = f"""
+pytestmark = pytest.mark.trt_model(
+    "models/linear.onnx", profiles={{"image": ((1, 8), (4, 8), (16, 8))}}
+)
+
+@pytest.mark.trt_consistency()
+def test_passed(trt_session, images):
+    {RUN}
+
+@pytest.mark.trt_consistency(rtol=0, atol=1e-12)
+@pytest.mark.trt_model(precision="fp16")
+def test_failed(trt_session, images):
+    {RUN}
+
+@pytest.mark.xfail(reason="known")
+@pytest.mark.trt_consistency(rtol=0, atol=1e-12)
+@pytest.mark.trt_model(precision="fp16")
+def test_xfailed(trt_session, images):
+    {RUN}
+
+@pytest.mark.trt_model(builder_options={{"no_such": 1}})
+def test_error(trt_session):
+    pass
+
+@pytest.mark.trt_consistency()
+def test_not_measured(trt_session):
+    pass
+
+@pytest.mark.trt_consistency()
+def test_asks_for_nothing():
+    pass
+
+@pytest.mark.trt_benchmark(p50="10%")
+def test_recorded(trt_benchmark, images):
+    trt_benchmark({{"image": images}})
+
+def test_skipped(trt_session):
+    pytest.skip("not today")
+
+@pytest.mark.trt_consistency()
+def test_deselected(trt_session, images):
+    {RUN}
+"""
+
+
+class Report:
+    """A project whose runs write `report.json`."""
+
+    def __init__(self, project: Any) -> None:
+        self.project = project
+        self.path = project.path / "report.json"
+
+    def run(self, *args: str, **options: Any) -> pytest.RunResult:
+        arguments = ("--trt-report=report.json", "--trt-benchmark-time=0.2", *args)
+        return self.project.run(*arguments, **options)
+
+    def read(self) -> dict[str, Any]:
+        content = json.loads(self.path.read_text())
+        check_schema(content)
+        return content
+
+    def statuses(self) -> dict[str, str]:
+        return {
+            test["id"].removeprefix("test_it.py::test_"): test["status"]
+            for test in self.read()["tests"]
+        }
+
+
+@pytest.fixture
+def report(project, monkeypatch) -> Report:
+    monkeypatch.delenv("CI", raising=False)
+    return Report(project)
+
+
+@needs_xdist
+@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+def test_every_status_is_another_one(report, processes) -> None:
+    report.project.test_file(SUITE)
+    report.run("-k", "not deselected", processes, subprocess=True)
+    assert report.statuses() == {
+        "passed": "passed",
+        "failed": "failed",
+        "xfailed": "xfailed",
+        "error": "error",
+        "not_measured": "not measured",
+        "asks_for_nothing": "not measured",
+        "recorded": "not measured",
+        "skipped": "skipped",
+        "deselected": "deselected",
+    }
+
+
+def test_run_says_with_what_on_what_and_how_it_ended(report) -> None:
+    report.project.test_file(SUITE)
+    result = report.run("-k", "passed")
+    (run,) = report.read()["runs"]
+    assert run["exit_status"] == result.ret
+    assert run["versions"].keys() >= {"pytest-trt", "python", "pytest", "onnxruntime"}
+    (target,) = run["targets"]
+    assert (target["arch"], target["backend"]) == ("cpu", "onnxruntime")
+    assert run["options"]["trt_arch"] == "cpu"
+    assert not run["interrupted"]
+    result.stdout.fnmatch_lines(["wrote report.json"])
+
+
+def test_failure_tells_its_text_its_worst_element_and_what_repeats_it(report) -> None:
+    report.project.test_file(SUITE)
+    report.run("-k", "test_failed")
+    (test,) = [one for one in report.read()["tests"] if one["status"] == "failed"]
+    assert "its tolerance" in test["failure"]
+    assert "\x1b" not in test["failure"]
+    assert test["reason"] == test["failure"].splitlines()[0]
+    assert test["repeat"] == "pytest test_it.py::test_failed --trt-arch=cpu"
+    (output,) = test["results"][0]["accuracy"]["outputs"]
+    assert output["used"] > 1
+    assert sum(output["histogram"]) == output["compared"] == 16
+    assert output["worst_abs"]["actual"] != output["worst_abs"]["reference"]
+
+
+def test_second_run_tells_speed_by_rounds_against_its_baseline(report) -> None:
+    report.project.test_file(SUITE)
+    report.run("-k", "recorded")
+    report.run("-k", "recorded")
+    (test,) = [one for one in report.read()["tests"] if one["id"].endswith("recorded")]
+    speed = test["results"][0]["speed"]
+    assert test["results"][0]["cached"]
+    assert speed["baseline_recorded"]
+    assert len(speed["candidate_rounds"]["p50"]) >= 20
+    assert len(speed["baseline_rounds"]["p50"]) >= 20
+    assert speed["changes"][0]["limit"] == pytest.approx(0.1)
+
+
+def test_several_reports_are_written_in_one_run(report) -> None:
+    report.project.test_file(SUITE)
+    report.run("--trt-report=out/report.prom", "-k", "test_passed")
+    text = (report.project.path / "out" / "report.prom").read_text()
+    names = {family.name for family in parser.text_string_to_metric_families(text)}
+    assert "pytest_trt_tolerance_used_ratio" in names
+    assert report.statuses()["passed"] == "passed"
+
+
+def test_ini_file_names_reports_too_relative_to_itself(report) -> None:
+    report.project.test_file(SUITE)
+    report.project.pytester.makeini("[pytest]\ntrt_report =\n  a.json\n  b.prom\n")
+    report.project.run("-k", "test_passed")
+    assert (report.project.path / "a.json").exists()
+    assert (report.project.path / "b.prom").exists()
+
+
+def test_unknown_ending_is_a_usage_error(report) -> None:
+    report.project.test_file(SUITE)
+    result = report.run("--trt-report=report.xml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--trt-report: expected a file that ends in .json or .prom*"])
+
+
+def test_report_that_cannot_be_written_fails_the_run(report) -> None:
+    report.project.test_file(SUITE)
+    (report.project.path / "file").write_text("")
+    result = report.run("--trt-report=file/report.json", "-k", "test_passed")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*file/report.json cannot be written*", "Fix: *"])
+
+
+@needs_xdist
+@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+def test_run_that_stops_writes_what_it_has_and_names_what_it_did_not_reach(
+    report, processes
+) -> None:
+    tests = "".join(f"def test_{n}(trt_engine):\n    assert {n} != 0\n" for n in range(30))
+    report.project.test_file(f"pytestmark = {MODEL.strip()[1:]}\n{tests}")
+    report.run("-x", processes, subprocess=True)
+    (run,) = report.read()["runs"]
+    assert run["interrupted"]
+    assert run["counts"]["failed"] == 1
+    assert run["counts"]["not run"] > 0
+    assert sum(run["counts"].values()) == 30
+
+
+def test_interruption_from_the_keyboard_is_told(report) -> None:
+    report.project.test_file(
+        f"{MODEL}def test_a(trt_engine):\n    pass\n"
+        f"{MODEL}def test_b(trt_engine):\n    raise KeyboardInterrupt\n"
+    )
+    report.run(subprocess=True)
+    assert report.read()["runs"][0]["interrupted"]
+    assert report.statuses() == {"a": "passed", "b": "not run"}
+
+
+def test_file_that_cannot_be_collected_is_told(report) -> None:
+    report.project.test_file(SUITE, test_broken="import no_such_module")
+    report.run()
+    (run,) = report.read()["runs"]
+    assert "no_such_module" in run["collection_errors"]["test_broken.py"]
+
+
+@needs_xdist
+def test_tests_that_are_all_left_out_are_named_by_workers_too(report) -> None:
+    report.project.test_file(SUITE)
+    report.run("-k", "no_such_test", "-n2", subprocess=True)
+    assert set(report.statuses().values()) == {"deselected"}
+
+
+def test_run_without_models_writes_an_empty_report(report) -> None:
+    report.project.test_file("def test_a():\n    pass\n")
+    report.run()
+    assert report.read()["tests"] == []
+
+
+def test_collecting_alone_writes_nothing(report) -> None:
+    report.project.test_file(SUITE)
+    assert report.run("--collect-only").ret == 0
+    assert not report.path.exists()
+
+
+def test_engines_cross_built_for_several_architectures_are_skipped_and_told(report) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    report.project.test_file(
+        f"{MODEL}@pytest.mark.trt_consistency()\n"
+        f"def test_a(trt_session, images):\n    {RUN}\n"
+        f"{MODEL}def test_b(trt_engine):\n    pass\n"
+    )
+    report.run("--trt-arch=sm86,sm120", "--trt-backend=tensorrt_rtx")
+    by_arch = {(one["test"], one["arch"]): one for one in report.read()["tests"]}
+    for arch in ("sm86", "sm120"):
+        assert by_arch["test_it.py::test_b", arch]["status"] == "passed"
+        test = by_arch["test_it.py::test_a", arch]
+        if test["status"] == "skipped":  # unless this machine has the GPU
+            assert f"built for {arch}, not run" in test["reason"]
+        assert test["results"][0]["arch"] == arch
+    assert len(report.read()["engines"]) == 2
+
+
+def test_step_summary_is_added_to_what_is_there(report, monkeypatch) -> None:
+    path = report.project.path / "summary.md"
+    path.write_text("# before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    report.project.test_file(SUITE)
+    report.project.run("-k", "test_failed or test_passed", subprocess=True)
+    text = path.read_text()
+    assert text.startswith("# before\n")
+    assert "1 passed, 1 failed, 7 deselected" in text
+    assert "<details><summary>test_it.py::test_failed on cpu</summary>" in text
+
+
+def test_step_summary_of_a_project_without_models_is_left_alone(report, monkeypatch) -> None:
+    path = report.project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    report.project.test_file("def test_a():\n    pass\n")
+    report.project.run(arch=None)
+    assert not path.exists()
+
+
+@needs_xdist
+@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+def test_junit_gets_properties(report, processes) -> None:
+    report.project.test_file(SUITE)
+    report.project.run("-k", "test_failed", "--junitxml=j.xml", processes, subprocess=True)
+    properties = {
+        one.get("name"): one.get("value")
+        for one in ET.parse(report.project.path / "j.xml").iter("property")
+    }
+    assert properties["trt_engine"] == "linear.onnx fp16 cpu"
+    assert properties["trt_consistency"] == "regressed"
+    assert float(properties["trt_tolerance_used_pct"]) > 100

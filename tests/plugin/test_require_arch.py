@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+needs_xdist = pytest.mark.skipif(
+    importlib.util.find_spec("xdist") is None, reason="pytest-xdist is not installed"
+)
+
+MODEL = (
+    '@pytest.mark.trt_model("models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))})\n'
+)
+CHECKED = (
+    (
+        f"{MODEL}@pytest.mark.trt_consistency()\n"
+        'def test_{}(trt_session, images):\n    trt_session.run({{"image": images}})\n'
+    )
+    .replace('{"image": ((1', '{{"image": ((1')
+    .replace("(16, 8))})", "(16, 8))}})")
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+
+
+@needs_xdist
+@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+def test_every_verdict_that_is_required_is_there(project, processes) -> None:
+    project.test_file(CHECKED.format("a") + CHECKED.format("b"))
+    result = project.run("--trt-require-arch=cpu", processes, subprocess=True)
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*trt coverage*")
+
+
+@needs_xdist
+@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+def test_architecture_that_was_not_tested_fails_the_run_by_name(project, processes) -> None:
+    project.test_file(CHECKED.format("a"))
+    result = project.run("--trt-require-arch=cpu,sm120", processes, subprocess=True)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "*= trt coverage =*",
+            "sm120: no verdict of 1 of 1 tests",
+            "  test_it.py::test_a: not tested",
+            "Fix: *pytest-trt report merge*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("cpu: no verdict*")
+
+
+@pytest.mark.parametrize(
+    ("source", "args", "said"),
+    [
+        (CHECKED.format("b"), ("-k", "test_a"), "deselected: *"),
+        (f"{MODEL}def test_b(trt_session):\n    pytest.skip('no')\n", (), "skipped: no"),
+        (
+            f"{MODEL}@pytest.mark.trt_benchmark(p50='10%')\n"
+            "def test_b(trt_benchmark, images):\n    trt_benchmark({'image': images})\n",
+            (),
+            "not measured: recorded as a baseline*",
+        ),
+    ],
+    ids=["deselected", "skipped", "not measured"],
+)
+def test_what_is_no_verdict_does_not_pass(project, source, args, said) -> None:
+    project.test_file(CHECKED.format("a") + source)
+    arguments = ("--trt-require-arch=cpu", "--trt-benchmark-time=0.2", *args)
+    result = project.run(*arguments)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["cpu: no verdict of 1 of 2 tests", f"  test_it.py::test_b: {said}"]
+    )
+
+
+def test_failing_test_has_reached_its_verdict(project) -> None:
+    project.test_file(
+        f"{MODEL}@pytest.mark.xfail\n@pytest.mark.trt_consistency(rtol=0, atol=1e-12)\n"
+        '@pytest.mark.trt_model(precision="fp16")\n'
+        'def test_a(trt_session, images):\n    trt_session.run({"image": images})\n'
+    )
+    assert project.run("--trt-require-arch=cpu").ret == 0
+
+
+def test_tests_that_need_no_engine_are_not_asked(project) -> None:
+    project.test_file(CHECKED.format("a") + f"{MODEL}def test_plain():\n    pytest.skip('no')\n")
+    assert project.run("--trt-require-arch=cpu").ret == 0
+
+
+def test_suite_without_models_covers_nothing(project) -> None:
+    project.test_file("def test_a():\n    pass\n")
+    result = project.run("--trt-require-arch=cpu")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["no test of a model was collected*"])
+
+
+def test_collecting_alone_requires_nothing(project) -> None:
+    project.test_file(CHECKED.format("a"))
+    assert project.run("--trt-require-arch=sm120", "--collect-only").ret == 0
+
+
+def test_word_that_is_no_architecture_is_a_usage_error(project) -> None:
+    project.test_file(CHECKED.format("a"))
+    result = project.run("--trt-require-arch=banana")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--trt-require-arch: 'banana' is no GPU architecture*"])

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from builders_report import (
+    check,
+    check_schema,
+    document,
+    engine,
+    planned,
+    run,
+    skipped,
+    speed,
+    told,
+)
+from jsonschema import ValidationError
+
+from pytest_trt.accuracy import Comparison, Tolerance, compare_outputs
+from pytest_trt.report.document import as_json, make_document
+from pytest_trt.report.writing import WRITERS, check_suffix, json_text, write_report
+
+FULL = {
+    "test_a": told(checks=(check(),), speeds=(speed(),)),
+    "test_b": told("failed", "it is off\nby much", checks=(check(verdict="regressed"),)),
+    "test_c": skipped("no sm86 GPU"),
+    "test_d": None,
+}
+
+
+def test_document_fits_its_schema_and_one_that_lacks_something_does_not() -> None:
+    made = document(FULL, required=("sm86", "sm120"))
+    check_schema(made)
+    del made["tests"][0]["status"]
+    with pytest.raises(ValidationError, match="status"):
+        check_schema(made)
+
+
+def compared(scale: float = 1.0) -> Comparison:
+    """Two outputs that are off everywhere."""
+    reference = np.random.default_rng(0).normal(size=(8, 10))
+    actual = {"logits": reference * 1.5 * scale, "probs": reference + 0.1 * scale}
+    tolerance = Tolerance(rtol=0.01, atol=0.01)
+    return compare_outputs(
+        actual,
+        {"logits": reference, "probs": reference},
+        {"logits": tolerance, "probs": tolerance},
+        histogram=True,
+    )
+
+
+def test_runs_of_a_test_are_summed_up_by_output_with_the_furthest_off_in_full() -> None:
+    runs = tuple(compared(scale).to_dict() for scale in (1.0, 2.0, 1.5))
+    made = document({"test_a": told(checks=(check(runs=3, comparisons=runs),))})
+    check_schema(made)
+    logits, _ = made["tests"][0]["results"][0]["accuracy"]["outputs"]
+    assert logits["worst_used"] == runs[1]["outputs"][0]["worst_used"]
+    assert logits["used"] == logits["worst_used"]["value"]
+    assert (logits["compared"], sum(logits["histogram"])) == (240, 240)
+
+
+def test_output_that_nothing_was_measured_of_is_told_too() -> None:
+    tolerance = {"x": Tolerance(rtol=0.0, atol=0.0)}
+    wrong = compare_outputs({"x": np.zeros(3)}, {"x": np.full(4, np.inf)}, tolerance)
+    made = document({"test_a": told(checks=(check(comparisons=(wrong.to_dict(),)),))})
+    check_schema(made)
+    (output,) = made["tests"][0]["results"][0]["accuracy"]["outputs"]
+    assert (output["histogram"], output["worst_used"]) == (None, None)
+    assert output["findings"][0]["kind"] == "shape"
+
+
+def test_every_state_is_told_apart() -> None:
+    made = document(FULL)
+    assert [test["status"] for test in made["tests"]] == ["passed", "failed", "skipped", "not run"]
+    assert made["runs"][0]["counts"] == {"passed": 1, "failed": 1, "skipped": 1, "not run": 1}
+
+
+def test_reason_failure_and_command_stand_beside_the_status() -> None:
+    failed, left_out = document(FULL)["tests"][1:3]
+    assert failed["failure"] == "it is off\nby much"
+    assert failed["repeat"] == "pytest test_it.py::test_b"
+    assert left_out["reason"] == "no sm86 GPU"
+
+
+def test_rounds_are_kept_and_rounded() -> None:
+    (result,) = document(FULL)["tests"][0]["results"]
+    assert result["speed"]["candidate_rounds"] == {"p99": [1.2346, 1.2]}
+    assert result["speed"]["changes"][0]["least"] == 0.04
+
+
+def test_engine_is_told_once_however_many_tests_use_it() -> None:
+    made = document({"test_a": told(), "test_b": told()})
+    assert len(made["engines"]) == 1
+    assert {test["results"][0]["engine"] for test in made["tests"]} == set(made["engines"])
+
+
+def test_engine_that_is_not_checked_beside_one_that_is_was_not_measured() -> None:
+    other = engine(key="o" * 64, precision="int8")
+    found = told(checks=(check(),))
+    found.record = type(found.record)(engines=(engine(), other), checks=(check(),))
+    plan = planned()
+    made = make_document(run(), {plan.nodeid: plan}, {plan.nodeid: found}, {})
+    assert [one["status"] for one in made["tests"][0]["results"]] == ["passed", "not measured"]
+
+
+def test_nan_and_infinities_are_valid_json() -> None:
+    found = as_json({"a": [float("nan"), float("inf"), -float("inf"), 1.5]})
+    assert json.loads(json_text(found)) == {"a": ["nan", "inf", "-inf", 1.5]}
+
+
+def test_long_failure_keeps_its_beginning_and_its_end() -> None:
+    (test,) = document({"test_a": told("failed", "begin" + "x" * 9000 + "end")})["tests"]
+    assert test["failure"].startswith("beginx")
+    assert test["failure"].endswith("xend")
+    assert len(test["failure"]) < 5100
+
+
+def test_thousand_tests_stay_below_ten_megabytes() -> None:
+    figures = tuple(1.23456789 + 0.001 * number for number in range(100))
+    metrics = ("p50", "p95", "p99", "throughput")
+    stored, taken = dict.fromkeys(metrics, figures), dict.fromkeys(metrics, figures[:20])
+    one = speed(candidate_rounds=taken, baseline_rounds=stored)
+    found = {"checks": (check(comparisons=(compared().to_dict(),)),)}
+
+    def size(fail_every: int, **found) -> int:
+        tests = {
+            f"test_{n}": told(*(("failed", "x" * 5000) if n % fail_every == 0 else ()), **found)
+            for n in range(1000)
+        }
+        return len(json_text(document(tests)).encode())
+
+    assert size(10, **found, speeds=(one,)) < 10_000_000
+    assert size(1, **found) < 10_000_000
+
+
+@pytest.mark.parametrize("suffix", sorted(WRITERS))
+def test_report_is_written_whole_and_nothing_else(tmp_path, suffix) -> None:
+    path = tmp_path / "new" / f"report{suffix}"
+    write_report(path, document(FULL))
+    write_report(path, document({}))
+    assert path.read_text() == WRITERS[suffix](document({}))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_text_that_is_no_unicode_is_written_all_the_same(tmp_path) -> None:
+    made = document({"test_a": told("failed", "half \udc80 of it")})
+    write_report(tmp_path / "r.json", made)
+    assert json.loads((tmp_path / "r.json").read_text()) == made
+
+
+def test_ending_without_a_writer_is_refused(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"\.json"):
+        check_suffix(tmp_path / "report.xml")

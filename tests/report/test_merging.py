@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from builders_report import check_schema, document, skipped, told
+
+from pytest_trt.errors import ReportError
+from pytest_trt.report.coverage import is_covered, missing_lines
+from pytest_trt.report.merging import merge_documents
+
+
+def runs(**tests: dict) -> dict:
+    return {f"{arch}.json": document(made, arch=arch) for arch, made in tests.items()}
+
+
+def two(names=("test_a", "test_b")) -> dict:
+    return {name: told() for name in names}
+
+
+def test_three_complete_runs_cover_what_is_required() -> None:
+    merged = merge_documents(runs(sm86=two(), sm89=two(), sm120=two()), ("sm86", "sm89", "sm120"))
+    check_schema(merged)
+    assert is_covered(merged["coverage"])
+    assert [test["run"] for test in merged["tests"]] == [0, 0, 1, 1, 2, 2]
+    assert len(merged["runs"]) == 3
+
+
+def test_incomplete_one_of_three_is_missing_by_name_and_with_its_reason() -> None:
+    half = {"test_a": told(), "test_b": skipped("out of memory")}
+    merged = merge_documents(runs(sm86=two(), sm89=two(), sm120=half), ("sm86", "sm89", "sm120"))
+    assert not is_covered(merged["coverage"])
+    assert list(missing_lines(merged["coverage"])) == [
+        "sm120: no verdict of 1 of 2 tests",
+        "  test_it.py::test_b: skipped: out of memory",
+    ]
+
+
+def test_test_that_only_one_runner_collected_is_missing_on_the_other() -> None:
+    merged = merge_documents(runs(sm86=two(), sm89=two(["test_a"])), ("sm86", "sm89"))
+    assert merged["coverage"]["missing"] == [
+        {"test": "test_it.py::test_b", "arch": "sm89", "why": "not tested"}
+    ]
+
+
+def test_verdict_takes_the_place_of_a_skip_whichever_comes_first() -> None:
+    cross = document({"test_a": skipped("built, not run")}, id="laptop")
+    real = document({"test_a": told()}, id="gpu")
+    for named in ({"a": cross, "b": real}, {"b": real, "a": cross}):
+        (test,) = merge_documents(named, ("sm86",))["tests"]
+        assert test["status"] == "passed"
+
+
+def test_two_verdicts_on_one_architecture_are_refused() -> None:
+    made = {name: document(two(["test_a"]), id=name) for name in ("a.json", "b.json")}
+    with pytest.raises(ReportError, match=r"test_a has a verdict on sm86 in a\.json .* b\.json"):
+        merge_documents(made)
+
+
+def test_run_that_is_there_twice_is_refused() -> None:
+    one = document(two())
+    with pytest.raises(ReportError, match="hold the same run"):
+        merge_documents({"a.json": one, "b.json": one})
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ({"commit": "d" * 40}, "commit is c+ in a and d+ in b"),
+        ({"versions": {"pytest-trt": "2.0"}}, r"pytest-trt is 1\.0 in a and 2\.0 in b"),
+    ],
+)
+def test_runs_of_different_things_are_refused_unless_it_is_meant(of, said) -> None:
+    made = {"a": document(two()), "b": document(two(), arch="sm89", **of)}
+    with pytest.raises(ReportError, match=said):
+        merge_documents(made)
+    assert len(merge_documents(made, mixed=True)["tests"]) == 4
+
+
+def test_other_model_of_the_same_test_is_refused() -> None:
+    made = {"a": document(two()), "b": document(two(), arch="sm89")}
+    for engine in made["b"]["engines"].values():
+        engine["model_digest"] = "other"
+    made["b"]["engines"] = {"o" * 64: next(iter(made["b"]["engines"].values()))}
+    for test in made["b"]["tests"]:
+        test["results"][0]["engine"] = "o" * 64
+    with pytest.raises(ReportError, match=r"model digits\.onnx of .*test_a is m+ in a and other"):
+        merge_documents(made)
+
+
+def test_run_without_a_commit_goes_with_any() -> None:
+    made = {"a": document(two()), "b": document(two(), arch="sm89", commit=None)}
+    assert len(merge_documents(made)["runs"]) == 2
+
+
+def test_merged_reports_merge_again() -> None:
+    first = merge_documents(runs(sm86=two(), sm89=two()))
+    merged = merge_documents({"ab": first, **runs(sm120=two())}, ("sm86", "sm89", "sm120"))
+    assert is_covered(merged["coverage"])
+    assert [test["run"] for test in merged["tests"]] == [0, 0, 1, 1, 2, 2]
+
+
+def test_nothing_collected_covers_nothing() -> None:
+    merged = merge_documents({"a": document({})}, ("sm86",))
+    assert not is_covered(merged["coverage"])
+    assert "no test of a model" in next(missing_lines(merged["coverage"]))
+
+
+def test_inconclusive_and_not_measured_are_no_verdicts() -> None:
+    made = document({"test_a": told(), "test_b": told()}, required=("sm86",))
+    made["tests"][0]["status"] = "inconclusive"
+    made["tests"][1]["status"] = "not measured"
+    merged = merge_documents({"a": made}, ("sm86",))
+    assert [one["why"] for one in merged["coverage"]["missing"]] == ["inconclusive", "not measured"]

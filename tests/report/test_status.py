@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+from builders_report import check, engine, skipped, speed, told
+
+from pytest_trt.report.record import TestRecord
+from pytest_trt.report.status import Phase, Status, Told, status_of
+
+
+def of(found: Told | None, *, selected: bool = True) -> str:
+    return status_of(found, selected=selected).value
+
+
+def test_passed_failed_skipped_and_error_are_pytest_s_own() -> None:
+    assert of(told()) == "passed"
+    assert of(told("failed")) == "failed"
+    assert of(skipped("no GPU")) == "skipped"
+    assert of(Told({"setup": Phase("failed")})) == "error"
+    assert of(Told({"setup": Phase("passed"), "crash": Phase("failed")})) == "error"
+
+
+def test_failing_to_tear_down_what_passed_is_an_error() -> None:
+    found = told()
+    found.phases["teardown"] = Phase("failed")
+    assert of(found) == "error"
+
+
+def test_test_that_nothing_was_told_of_was_left_out_or_not_reached() -> None:
+    assert of(None, selected=False) == "deselected"
+    assert of(None) == "not run"
+    assert of(Told({"setup": Phase("passed")})) == "not run"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"),
+    [
+        ("regressed", "failed"),
+        ("inconclusive", "inconclusive"),
+        ("incomparable", "not measured"),
+        ("not measured", "not measured"),
+    ],
+)
+def test_check_that_fails_the_test_says_how(verdict, status) -> None:
+    found = told("failed", speeds=(speed(verdict=verdict),), failed_by_checks=True)
+    assert of(found) == status
+
+
+def test_test_that_fails_by_itself_has_failed_whatever_its_checks_say() -> None:
+    assert of(told("failed", speeds=(speed(verdict="inconclusive"),))) == "failed"
+
+
+def test_test_that_never_made_its_check_was_not_measured() -> None:
+    assert of(told("failed", engines=(), failed_by_checks=True)) == "not measured"
+    made_one = told("failed", checks=(check(),), failed_by_checks=True)
+    assert of(made_one) == "not measured"
+
+
+def test_passing_for_pytest_is_not_enough() -> None:
+    assert of(told(speeds=(speed(verdict="inconclusive"),), checks=(check(),))) == "inconclusive"
+    assert of(told(speeds=(speed(verdict="not measured"),))) == "not measured"
+
+
+def test_expected_failure_is_a_verdict_unless_it_was_not_run() -> None:
+    xfailed = Told({"setup": Phase("passed"), "call": Phase("skipped", xfail="known")})
+    assert of(xfailed) == "xfailed"
+    assert of(Told({"setup": Phase("skipped", xfail="[NOTRUN] known")})) == "skipped"
+
+
+def test_every_status_has_another_word() -> None:
+    assert len({one.value for one in Status}) == len(Status)
+    assert TestRecord(engines=(engine(),)).failed_by_checks is False

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from builders_report import check, document, skipped, speed, told
+
+from pytest_trt.report.step_summary import markdown
+
+
+def test_table_tells_status_tolerance_and_speed_and_failures_come_first() -> None:
+    made = document(
+        {
+            "test_a": told(checks=(check(),), speeds=(speed(),)),
+            "test_b": told("failed", "logits at 9x its tolerance"),
+            "test_c": skipped("no GPU"),
+        }
+    )
+    rows = [line for line in markdown(made).splitlines() if line.startswith("| ")]
+    assert [row.split("|")[2].strip(" `") for row in rows[1:]] == [
+        "test_it.py::test_b", "test_it.py::test_c", "test_it.py::test_a",
+    ]  # fmt: skip
+    assert "38%" in rows[3]
+    assert "p99 1.23 ms (+4.5%)" in rows[3]
+    assert "skipped: no GPU" in rows[2]
+
+
+def test_failure_is_folded_away_with_the_command_that_repeats_it() -> None:
+    text = markdown(document({"test_b": told("failed", "off ``` by <much>")}))
+    assert "<details><summary>test_it.py::test_b on sm86</summary>" in text
+    assert "````text\noff ``` by <much>\n````" in text
+    assert "pytest test_it.py::test_b" in text
+
+
+def test_what_breaks_tables_is_escaped() -> None:
+    text = markdown(document({"test_a[x|y]": told("failed", "a <b> | c")}))
+    (row,) = [line for line in text.splitlines() if "x\\|y" in line]
+    assert "a &lt;b&gt; \\| c" in row
+
+
+def test_missing_verdicts_are_named() -> None:
+    text = markdown(document({"test_c": skipped("no GPU")}, required=("sm86",)))
+    assert "test_it.py::test_c: skipped: no GPU" in text
+
+
+def test_tests_that_were_left_out_are_counted_only() -> None:
+    text = markdown(document({"test_a": told(), "test_z": None}))
+    assert "1 passed, 1 not run" in text
+    assert "test_z" not in text
+
+
+def test_limit_is_kept_and_nothing_is_cut_in_the_middle() -> None:
+    made = document({f"test_{n}": told("failed", "ü" * 3000) for n in range(300)})
+    text = markdown(made, limit_bytes=100_000)
+    assert len(text.encode()) <= 100_000
+    assert text.count("<details>") == text.count("</details>") > 0
+    assert "was left out" in text
+
+
+def test_no_room_at_all_adds_nothing() -> None:
+    assert markdown(document({"test_a": told()}), limit_bytes=10) == ""
