@@ -103,20 +103,47 @@ def test_speed_is_recorded_then_compared_and_accepted_as_shown(first_test) -> No
 
 def test_commands_of_the_cache_section_work(first_test) -> None:
     folder, home, _ = first_test
-    commands = [line for block in blocks("sh") for line in block.splitlines()]
-    shown = [shlex.split(line) for line in commands if line.startswith("pytest-trt ")]
-    assert len(shown) == 5
-    for _, *args in shown:
-        done = subprocess.run(
-            [sys.executable, "-c", "from pytest_trt.cli import main; main()", *args],
-            cwd=folder,
-            env={**os.environ, "XDG_CACHE_HOME": str(home)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip()
+    section = README.partition("\n## The cache\n")[2].partition("\n## ")[0]
+    commands = [line for block in blocks("sh", section) for line in block.splitlines()]
+    assert len(commands) == 5
+    for command in commands:
+        assert call(command, folder, home).strip()
+
+
+def call(command: str, folder: Path, home: Path) -> str:
+    """What a `pytest-trt` command prints; it has to end well."""
+    _, *args = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, "-c", "from pytest_trt.cli import main; main()", *args],
+        cwd=folder,
+        env={**os.environ, "XDG_CACHE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_commands_of_the_reports_section_work(first_test) -> None:
+    folder, home, _ = first_test
+    section = README.partition("\n## Reports\n")[2].partition("\n## ")[0]
+    command, *others = blocks("sh", section)[0].splitlines()
+    _, *args = shlex.split(command.replace("sm86", "cpu"))
+    assert "trt coverage" not in run("-k", "fp16", *args[:2], cwd=folder, home=home).stdout
+    done = run(*args, "-k", "fp16", cwd=folder, home=home)
+    assert "cpu: no verdict of 1 of 2 tests" in done.stdout  # the one that -k left out
+    (folder / "test_digits.py").write_text(
+        blocks("python")[0].replace('("fp16", "int8")', '"fp16"')
+    )
+    assert run(*args, cwd=folder, home=home).returncode == 0
+    report = (folder / "report.json").read_text()
+    for number, arch in enumerate(("sm86", "sm120")):  # as if it had run there
+        elsewhere = report.replace('"cpu"', f'"{arch}"').replace('"id":"', f'"id":"{number}')
+        (folder / f"{arch}.json").write_text(elsewhere)
+    for other in others:
+        assert call(other, folder, home).strip()
+    (folder / "test_digits.py").write_text(blocks("python")[0])
 
 
 def test_two_commands_install_and_run_what_they_say() -> None:
