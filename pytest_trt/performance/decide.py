@@ -3,15 +3,24 @@
 Three steps, from cheap to dear. Each may pass; only the second and third may fail.
 
 1. Screening: rounds of the candidate against the rounds that are stored. What is clearly within
-   its limits passes.
+   its limits passes, if nothing speaks against comparing with another time.
 2. Confirmation by taking turns: the cached baseline engine and the candidate, round by round in
    random order, so that what disturbs the machine disturbs both. Looked at three times.
 3. Where the baseline engine is gone: rounds of fresh processes of the candidate, against the stored
    ones, with the luck that processes have counted in.
 
+A candidate that is surely quicker than the stored rounds leaves a doubt too, where turns can settle
+it: either it is, or the machine was slower then, and rounds of that time would let slower engines
+pass.
+
 A metric has regressed when the lower bound of its change is beyond the limit; it has passed when
 the upper bound is within. What is neither at the end is inconclusive, with the smallest change that
 would have been called.
+
+The last step that ran is the best evidence, and judges every metric, also those that an earlier
+one found to be within. That costs no certainty: the error of a suite is shared out to all metrics
+with a limit, times all looks at each, whether they are looked at or not, and the chance of any
+false alarm is at most the sum. Screening has no share in it, as it cannot fail.
 
 Data in, verdict out: whoever calls this takes the samples, keeps the time and rolls the dice.
 """
@@ -81,11 +90,13 @@ class Decision:
         outcome: "regressed" if one is, else "passed" if all are, else "inconclusive".
         found: What is known of each metric that has a limit.
         candidate_rounds: All rounds of the candidate that were taken, on every step.
+        unlimited: Changes that turns told of metrics without a limit; nothing rests on them.
     """
 
     outcome: Literal["passed", "regressed", "inconclusive"]
     found: Mapping[Metric, Found] = field(default_factory=dict)
     candidate_rounds: int = 0
+    unlimited: Mapping[Metric, Bounds] = field(default_factory=dict)
 
 
 class Unavailable(Exception):
@@ -148,25 +159,24 @@ def decide(
         raise ValueError("a decision needs at least one stored run")
     known, error = noise or Noise(), check_error(checks)
     first = max(FIRST_ROUNDS, fewest_pairs(error / len(_LOOKS)))
+    taken = samplers.screen(first)
+    total = len(taken)
     found = {
-        metric: Found(metric, "inconclusive", _as_slowdown(metric, limits[metric]))
+        metric: _testable(metric, _as_slowdown(metric, limits[metric]), stored, taken)
         for metric in METRICS
         if metric in limits
     }
-    taken = samplers.screen(first)
-    total = len(taken)
-    for metric, one in found.items():
-        found[metric] = _testable(one, stored, taken)
+    unlimited: dict[Metric, Bounds] = {}
 
-    def settle(
-        step: Step, rounds: int, bounds: Callable[[Metric], Bounds], *, may_fail: bool
+    def look(
+        step: Step, rounds: int, bounds: Callable[[Metric], Bounds], *, may_fail: bool = True
     ) -> None:
         for metric, one in found.items():
-            if one.outcome == "inconclusive":
+            if one.outcome != "not testable":
                 found[metric] = _looked(one, step, rounds, bounds(metric), may_fail=may_fail)
 
     if stored_comparable:
-        settle(
+        look(
             "screening",
             len(taken),
             lambda metric: _against_stored(metric, stored, [taken], error, mode, known),
@@ -174,32 +184,34 @@ def decide(
         )
     if samplers.take_turns is not None:
         pairs: list[tuple[Rounds, Rounds]] = []
-        for look in _LOOKS:
-            if not _open(found):
+        doubted = _is_quicker(found)
+        for times in _LOOKS:
+            if not (doubted or _is_open(found)):
                 break
+            doubted = False
             have = sum(len(candidate) for _, candidate in pairs)
-            pairs.append(samplers.take_turns(first * look - have))
+            pairs.append(samplers.take_turns(first * times - have))
             total += len(pairs[-1][1])
             base, cand = join([a for a, _ in pairs]), join([b for _, b in pairs])
-            settle(
-                "taking turns",
-                len(cand),
-                lambda metric: paired(
-                    cand.logs[metric] - base.logs[metric],  # noqa: B023
+            changes = {
+                metric: paired(
+                    cand.logs[metric] - base.logs[metric],
                     error_low=error / len(_LOOKS),
                     error_high=_MISS_ERROR,
                     floor=known.placement,
-                ),
-                may_fail=True,
-            )
+                )
+                for metric in cand.logs
+            }
+            look("taking turns", len(cand), changes.__getitem__)
+            unlimited = {m: bounds for m, bounds in changes.items() if m not in limits}
     elif stored_comparable:
         processes = [taken]
         looks = _FRESH_LOOKS if samplers.fresh is not None else (1,)
-        for look in looks:
-            if not _open(found):
+        for count in looks:
+            if not _is_open(found):
                 break
             try:
-                while samplers.fresh is not None and len(processes) < look:
+                while samplers.fresh is not None and len(processes) < count:
                     processes.append(samplers.fresh(first))
                     total += len(processes[-1])
             except Unavailable as reason:
@@ -207,15 +219,14 @@ def decide(
                     if one.outcome == "inconclusive":
                         found[metric] = replace(one, why=str(reason))
                 break
-            settle(
+            look(
                 "one process" if samplers.fresh is None else "fresh processes",
                 sum(map(len, processes)),
                 lambda metric: _against_stored(
                     metric, stored, processes, error / len(looks), mode, known
                 ),
-                may_fail=True,
             )
-    return Decision(overall(found), found, total)
+    return Decision(overall(found), found, total, unlimited)
 
 
 def _as_slowdown(metric: Metric, limit: float) -> float:
@@ -223,13 +234,13 @@ def _as_slowdown(metric: Metric, limit: float) -> float:
     return -math.log1p(-limit) if metric == "throughput" else math.log1p(limit)
 
 
-def _testable(one: Found, stored: Sequence[Rounds], taken: Rounds) -> Found:
-    if one.metric not in taken.logs:
+def _testable(metric: Metric, limit: float, stored: Sequence[Rounds], taken: Rounds) -> Found:
+    why = ""
+    if metric not in taken.logs:
         why = f"rounds of {taken.calls} calls are too short for it"
-        return replace(one, outcome="not testable", why=why)
-    if not all(one.metric in run.logs for run in stored):
-        return replace(one, outcome="not testable", why="the stored rounds are too short for it")
-    return one
+    elif not all(metric in run.logs for run in stored):
+        why = "the stored rounds are too short for it"
+    return Found(metric, "not testable" if why else "inconclusive", limit, why=why)
 
 
 def _against_stored(
@@ -267,10 +278,15 @@ def _looked(one: Found, step: Step, rounds: int, bounds: Bounds, *, may_fail: bo
     )
 
 
-def _open(found: Mapping[Metric, Found]) -> bool:
+def _is_open(found: Mapping[Metric, Found]) -> bool:
     """Whether sampling on can still change the verdict."""
     outcomes = [one.outcome for one in found.values()]
     return "inconclusive" in outcomes and "regressed" not in outcomes
+
+
+def _is_quicker(found: Mapping[Metric, Found]) -> bool:
+    """Whether some metric is surely quicker than what it was compared with."""
+    return any(one.bounds is not None and one.bounds.high < 0 for one in found.values())
 
 
 def overall(found: Mapping[Metric, Found]) -> Literal["passed", "regressed", "inconclusive"]:

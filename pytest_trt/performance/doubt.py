@@ -1,7 +1,9 @@
-"""When a regression against stored rounds is doubted.
+"""When a comparison with stored rounds is doubted.
 
 The host's clock measures the host too. Rounds that were stored in another process met another
-load, and neither more rounds nor ranks tell that from a slower engine; only taking turns does.
+load, and neither more rounds nor ranks tell that from an engine of another speed: a busy hour now
+looks like a slower engine, and one at the time of the baseline hides that it is. Only taking turns
+tells them apart.
 """
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from pytest_trt.performance.bounds import Bounds
 from pytest_trt.performance.decide import Decision, Found, overall
 
-#: By how much more than its limit an engine must be slower by the host's clock, where nothing but
-#: rounds of another process is there to compare with, as a natural logarithm of time: half as slow
-#: again. Shared hosts, with another load at each time, reach a good part of this.
+#: How much of a change may be the host's by its clock, either way, where nothing but rounds of
+#: another process is there to compare with, as a natural logarithm of time: half as slow again.
+#: Shared hosts, with another load at each time, reach a good part of this.
 HOST_LUCK = math.log(1.5)
 
 #: The same where several fresh processes agree: what slowed one of them has slowed no other, and
@@ -28,27 +31,41 @@ _SAME_ENGINE = (
 _HOST_LUCK = "by the host's clock, processes of one engine can differ as much"
 
 
-def doubted(decision: Decision, *, same_engine: bool) -> Decision:
-    """Return the decision with regressions that the host's load explains made inconclusive.
+def doubted(decision: Decision, *, same_engine: bool, same_environment: bool) -> Decision:
+    """Return the decision with what the host's load explains made inconclusive.
+
+    An engine that is the baseline's own is no slower than itself, so it keeps what it has passed.
 
     Args:
         decision: A decision on figures of the host's clock.
-        same_engine: Whether baseline and candidate are one engine in one environment.
+        same_engine: Whether baseline and candidate are one engine.
+        same_environment: Whether nothing is known to differ between then and now.
     """
-    found = {metric: _doubted(one, same_engine) for metric, one in decision.found.items()}
+    found = dict(decision.found)
+    for metric, one in found.items():
+        if one.bounds is None or one.step == "taking turns":
+            continue
+        if not same_engine or (one.outcome == "regressed" and not same_environment):
+            found[metric] = _with_luck(one, one.bounds)
+        elif one.outcome == "regressed":
+            found[metric] = replace(
+                one, outcome="inconclusive", why=_SAME_ENGINE, detectable=math.inf
+            )
     return replace(decision, outcome=overall(found), found=found)
 
 
-def _doubted(one: Found, same_engine: bool) -> Found:
-    if one.outcome != "regressed" or one.step == "taking turns" or one.bounds is None:
-        return one
-    if same_engine:
-        return replace(one, outcome="inconclusive", why=_SAME_ENGINE, detectable=math.inf)
+def _with_luck(one: Found, bounds: Bounds) -> Found:
+    """Return what is left of a finding when the host may have changed as well."""
     luck = HOUR_LUCK if one.step == "fresh processes" else HOST_LUCK
-    if one.bounds.low <= one.limit + luck:
-        detectable = one.detectable + luck
-        return replace(one, outcome="inconclusive", why=_HOST_LUCK, detectable=detectable)
-    return one
+    wide = Bounds(bounds.low - luck, bounds.estimate, bounds.high + luck)
+    kept = (one.outcome == "regressed" and wide.low > one.limit) or wide.high < one.limit
+    return replace(
+        one,
+        outcome=one.outcome if kept else "inconclusive",
+        bounds=wide,
+        detectable=one.detectable + luck,
+        why=one.why if kept else one.why or _HOST_LUCK,
+    )
 
 
 def explained(decision: Decision, why: str) -> Decision:

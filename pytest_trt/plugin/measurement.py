@@ -205,13 +205,14 @@ class Measurement:
                 Samplers(sampling.screen, turns, None if futile else fresh.rounds),
                 checks=self._checks,
                 mode=mode,
-                stored_comparable=bool(alike),
+                # By the host's clock, rounds of another hour say less than turns that can be had.
+                stored_comparable=bool(alike) and (turns is None or mode != "end_to_end"),
             )
             gone = turns is None and not same
         if not alike and turns is None:
             decision = explained(decision, unlike(runs[-1].environment, conditions) or "")
         if mode == "end_to_end":
-            decision = doubted(decision, same_engine=same and not changed)
+            decision = doubted(decision, same_engine=same, same_environment=not changed)
         if gone and decision.outcome == "inconclusive":
             return explained(decision, self._no_turns(entry))
         return decision

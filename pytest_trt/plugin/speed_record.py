@@ -22,7 +22,12 @@ from pytest_trt.performance import (
 from pytest_trt.plugin.baselines import figures_by_round, stored_rounds
 from pytest_trt.plugin.sampling import Sampling
 from pytest_trt.plugin.state import TestState
-from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
+from pytest_trt.report.benchmark_record import (
+    BenchmarkRecord,
+    ChangeRecord,
+    LimitRecord,
+    UnlimitedRecord,
+)
 from pytest_trt.report.record import Verdict
 from pytest_trt.report.speed_failure import noise_advice, seen_from
 from pytest_trt.report.speed_text import FIGURE_OF, NAMES, bounds_of, gravest_change
@@ -67,6 +72,15 @@ def with_figures(
         changes=tuple(map(_change, decision.found.values())) if decision else (),
         limits=tuple(
             LimitRecord(k.name, k.limit, k.measured, k.outcome, k.beyond, k.of, k.why) for k in kept
+        ),
+        unlimited=tuple(
+            UnlimitedRecord(
+                metric,
+                as_change(metric, bounds.estimate),
+                _share(metric, bounds.low),
+                _share(metric, bounds.high),
+            )
+            for metric, bounds in (decision.unlimited if decision else {}).items()
         ),
         candidate=_figures(candidate),
         baseline=_figures(baseline) if baseline else {},

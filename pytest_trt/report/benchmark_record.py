@@ -43,6 +43,23 @@ class ChangeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class UnlimitedRecord:
+    """How a metric without a limit changed, for whoever reads of those that have one.
+
+    Attributes:
+        metric: "p50", "throughput", "p95" or "p99".
+        change: By which share it changed.
+        least: The bound of the change that is nearest to none; None where there is none.
+        most: The bound on the other side.
+    """
+
+    metric: str
+    change: float
+    least: float | None
+    most: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class LimitRecord:
     """One absolute limit.
 
@@ -83,6 +100,7 @@ class BenchmarkRecord:
         rounds: Rounds of the candidate in all.
         changes: What each relative limit came to.
         limits: What each absolute limit came to.
+        unlimited: What turns told of metrics without a relative limit.
         candidate: Figures by name: p50_ms, p95_ms, p99_ms, throughput_qps.
         baseline: The same of what it was compared with; empty where that is nothing.
         candidate_rounds: Figures of each round by metric, in milliseconds or per second.
@@ -110,6 +128,7 @@ class BenchmarkRecord:
     rounds: int = 0
     changes: tuple[ChangeRecord, ...] = ()
     limits: tuple[LimitRecord, ...] = ()
+    unlimited: tuple[UnlimitedRecord, ...] = ()
     candidate: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
     candidate_rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -133,7 +152,7 @@ class BenchmarkRecord:
         data = asdict(self)
         for name in ("candidate_rounds", "baseline_rounds"):
             data[name] = {metric: list(values) for metric, values in data[name].items()}
-        for name in ("changes", "limits", "differences"):
+        for name in ("changes", "limits", "unlimited", "differences"):
             data[name] = list(data[name])
         return data
 
@@ -149,6 +168,7 @@ class BenchmarkRecord:
                 **data,
                 "changes": tuple(ChangeRecord(**change) for change in data["changes"]),
                 "limits": tuple(LimitRecord(**limit) for limit in data["limits"]),
+                "unlimited": tuple(UnlimitedRecord(**one) for one in data["unlimited"]),
                 "candidate_rounds": rounds("candidate_rounds"),
                 "baseline_rounds": rounds("baseline_rounds"),
                 "differences": tuple(data["differences"]),

@@ -6,7 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 from pytest_trt.report import units
-from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
+from pytest_trt.report.benchmark_record import (
+    BenchmarkRecord,
+    ChangeRecord,
+    LimitRecord,
+    UnlimitedRecord,
+)
 from pytest_trt.report.speed_text import (
     FIGURE_OF,
     METRIC_OF,
@@ -27,7 +32,6 @@ _HOW = {
     "taking turns": "in turns with the baseline engine",
     "fresh processes": "in fresh processes, against stored rounds",
     "one process": "in one process, against stored rounds",
-    "none": "",
 }
 
 
@@ -43,10 +47,7 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
         return
     change, limit = gravest_change(record), gravest_limit(record)
     yield f"{_fact(record, change, limit)} ({record.subject})"
-    how = _HOW[change.step] if change else ""
-    rounds = change.rounds if change and change.rounds else record.rounds
-    measured = f"{rounds} rounds of {record.calls} calls{' ' if how else ''}{how}"
-    yield f"  {measured}; {record.mode}, batch {record.batch}, {record.toolchain}"
+    yield f"  {_measured(record)}; {record.mode}, batch {record.batch}, {record.toolchain}"
     yield from _table(record)
     for one in record.limits:
         yield f"  {_limit_line(one)}"
@@ -62,6 +63,15 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
             record.candidate_rounds[change.metric],
         )
     yield f"Fix: {_fix(record, change, limit)}"
+
+
+def _measured(record: BenchmarkRecord) -> str:
+    # One step judges all metrics, but for those that nothing could judge.
+    judged = next((one for one in record.changes if one.step in _HOW), None)
+    if judged is None:
+        return f"{record.rounds} rounds of {record.calls} calls"
+    rounds = judged.rounds or record.rounds
+    return f"{rounds} rounds of {record.calls} calls {_HOW[judged.step]}"
 
 
 def _fact(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
@@ -83,19 +93,16 @@ def _fact(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitReco
 
 
 def _table(record: BenchmarkRecord) -> Iterator[str]:
-    rows = [("", "baseline", "now", "change", "limit", "")]
+    rows = [("", "baseline", "now", "change, round by round", "limit", "")]
     by_metric = {change.metric: change for change in record.changes}
+    unlimited = {one.metric: one for one in record.unlimited}
     for metric, name in FIGURE_OF.items():
         if name not in record.candidate:
             continue
         change = by_metric.get(metric)
         then = figure(metric, record.baseline[name]) if name in record.baseline else ""
-        told = ("", "", "")
-        if change is not None and change.change is not None:
-            bounded = f"{units.change(change.change)} ({bounds_of(change)})"
-            told = (bounded, limit_of(change), change.outcome)
-        elif change is not None:
-            told = ("", limit_of(change), change.outcome)
+        bounded = _bounded(change or unlimited.get(metric))
+        told = (bounded, limit_of(change), change.outcome) if change else (bounded, "", "")
         rows.append((NAMES[metric], then, figure(metric, record.candidate[name]), *told))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -105,6 +112,12 @@ def _table(record: BenchmarkRecord) -> Iterator[str]:
     for reason in reasons:
         names = [NAMES[change.metric] for change in record.changes if change.why == reason]
         yield f"  {', '.join(names)}: {reason}"
+
+
+def _bounded(change: ChangeRecord | UnlimitedRecord | None) -> str:
+    if change is None or change.change is None:
+        return ""
+    return f"{units.change(change.change)} ({bounds_of(change)})"
 
 
 def _limit_line(one: LimitRecord) -> str:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from pytest_trt.report import units
-from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
+from pytest_trt.report.benchmark_record import (
+    BenchmarkRecord,
+    ChangeRecord,
+    LimitRecord,
+    UnlimitedRecord,
+)
 
 #: How each metric is called.
 NAMES = {"p50": "P50", "p95": "P95", "p99": "P99", "throughput": "throughput"}
@@ -29,7 +34,7 @@ def limit_of(change: ChangeRecord) -> str:
     return f"{'-' if change.metric == 'throughput' else '+'}{units.percent(change.limit)}"
 
 
-def bounds_of(change: ChangeRecord) -> str:
+def bounds_of(change: ChangeRecord | UnlimitedRecord) -> str:
     """Return the bounds of a change, the lower one first: "+58% to +66%"."""
     ends = [units.change(change.least), units.change(change.most)]
     return " to ".join(reversed(ends) if change.metric == "throughput" else ends)

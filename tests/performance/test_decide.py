@@ -103,6 +103,78 @@ def test_screening_alone_never_fails() -> None:
     assert {one.step for one in found.found.values()} == {"taking turns"}
 
 
+def busier_then(rounds: int) -> Rounds:
+    """A baseline that was recorded while the machine took 30% longer, now and then far longer."""
+    calls = np.random.default_rng(rounds).normal(2.6, 1e-3, (rounds, 70))
+    calls[:, 0] *= 1.05
+    return rounds_of(calls.ravel())
+
+
+def test_a_busier_machine_then_does_not_let_a_slower_engine_pass() -> None:
+    """22% slower, and still quicker than the stored rounds: all would pass against those."""
+    sources = Samplers(flat(2.44), lambda rounds: (flat(2.0)(rounds), flat(2.44)(rounds)))
+    alone = decide(LIMITS, [busier_then(20)], Samplers(flat(2.44)), checks=10, mode="graph")
+    assert alone.outcome == "passed"
+    found = decide(LIMITS, [busier_then(20)], sources, checks=10, mode="graph")
+    assert {one.outcome for one in found.found.values()} == {"regressed"}
+    assert {one.step for one in found.found.values()} == {"taking turns"}
+
+
+def test_turns_judge_what_screening_found_to_be_within() -> None:
+    """One open metric is enough to take turns, and those are believed about every metric."""
+
+    def spiky(rounds: int) -> Rounds:
+        calls = np.full((rounds, 70), 2.0)
+        calls[:, 0] *= 1.2
+        return rounds_of(calls.ravel())
+
+    limits = {"p50": 0.05, "p99": 0.1}
+    sources = Samplers(spiky, lambda rounds: (flat(1.6)(rounds), flat(2.0)(rounds)))
+    alone = decide(limits, STORED, Samplers(spiky, None, spiky), checks=10, mode="graph")
+    assert alone.found["p50"].outcome == "passed"
+    found = decide(limits, STORED, sources, checks=10, mode="graph")
+    one = found.found["p50"]
+    assert (one.outcome, one.step, one.rounds) == ("regressed", "taking turns", 20)
+    assert one.bounds is not None
+    assert one.bounds.estimate == pytest.approx(math.log(1.25), abs=1e-3)
+
+
+def test_a_quicker_engine_passes_in_turns() -> None:
+    sources = Samplers(flat(1.5), lambda rounds: (flat(2.0)(rounds), flat(1.5)(rounds)))
+    found = decide(LIMITS, STORED, sources, checks=10, mode="graph")
+    assert found.outcome == "passed"
+    assert {(one.step, one.rounds) for one in found.found.values()} == {("taking turns", 20)}
+
+
+def test_fresh_processes_judge_every_metric() -> None:
+    """Screened in a lucky process: P50 is within there, and slower in all others."""
+
+    def lucky(rounds: int) -> Rounds:
+        calls = np.full((rounds, 70), 2.0)
+        calls[:, 0] *= 1.2
+        return rounds_of(calls.ravel())
+
+    source = Samplers(lucky, None, flat(2.8))
+    found = decide({"p50": 0.05, "p99": 0.1}, STORED * 5, source, checks=1, mode="graph")
+    assert found.found["p50"].outcome != "passed"
+    assert {one.step for one in found.found.values()} == {"fresh processes"}
+
+
+def test_every_look_judges_all_metrics_by_the_same_rounds() -> None:
+    for seed in range(10):
+        found = decided(MACHINES["noisy"], seed=seed, runs=1)
+        assert len({(one.step, one.rounds) for one in found.found.values()}) == 1
+
+
+def test_turns_tell_how_metrics_without_a_limit_changed() -> None:
+    sources = Samplers(flat(2.2), lambda rounds: (flat(2.0)(rounds), flat(2.2)(rounds)))
+    found = decide({"p99": 0.5}, STORED, sources, checks=1, mode="graph")
+    assert found.unlimited == {}  # settled at the first look
+    found = decide({"p99": 0.05}, STORED, sources, checks=1, mode="graph")
+    assert set(found.unlimited) == {"p50", "p95", "throughput"}
+    assert found.unlimited["p50"].estimate == pytest.approx(math.log(1.1), abs=1e-3)
+
+
 def test_a_regression_is_called_at_the_first_look() -> None:
     taken = []
 

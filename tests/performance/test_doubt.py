@@ -33,30 +33,35 @@ def decided(slowdown: float, *, turns: bool = False, fresh: bool = False) -> Dec
 
 def test_same_engine_that_is_slower_is_inconclusive_however_much() -> None:
     assert decided(9.0).outcome == "regressed"
-    found = doubted(decided(9.0), same_engine=True)
+    found = doubted(decided(9.0), same_engine=True, same_environment=True)
     assert found.outcome == "inconclusive"
     assert "the machine was slower" in found.found["p50"].why
     assert found.found["p50"].detectable == math.inf
 
 
+def found_of_another(decision: Decision) -> Decision:
+    return doubted(decision, same_engine=False, same_environment=True)
+
+
 @pytest.mark.parametrize(("slowdown", "outcome"), [(0.3, "inconclusive"), (1.0, "regressed")])
 def test_other_engine_must_be_slower_than_hosts_explain(slowdown: float, outcome: str) -> None:
     assert decided(slowdown).outcome == "regressed"
-    found = doubted(decided(slowdown), same_engine=False)
-    assert found.outcome == outcome
+    assert found_of_another(decided(slowdown)).outcome == outcome
+    other_environment = doubted(decided(slowdown), same_engine=True, same_environment=False)
+    assert other_environment.outcome == outcome
 
 
 @pytest.mark.parametrize(("slowdown", "outcome"), [(0.2, "inconclusive"), (0.5, "regressed")])
 def test_processes_that_agree_are_doubted_less(slowdown: float, outcome: str) -> None:
     found = decided(slowdown, fresh=True)
     assert {one.step for one in found.found.values()} == {"fresh processes"}
-    assert doubted(found, same_engine=False).outcome == outcome
-    one_process = doubted(decided(slowdown), same_engine=False)
+    assert found_of_another(found).outcome == outcome
+    one_process = found_of_another(decided(slowdown))
     assert one_process.outcome == "inconclusive"
 
 
 def test_only_what_is_open_is_explained() -> None:
-    found = explained(doubted(decided(0.3), same_engine=False), "the engine is gone")
+    found = explained(found_of_another(decided(0.3)), "the engine is gone")
     assert found.found["p50"].why.endswith("; the engine is gone")
     passed = decided(0.0)
     assert explained(passed, "the engine is gone") == passed
@@ -65,10 +70,24 @@ def test_only_what_is_open_is_explained() -> None:
 def test_what_turns_have_told_is_not_doubted() -> None:
     found = decided(0.3, turns=True)
     assert found.outcome == "regressed"
-    assert doubted(found, same_engine=False) == found
+    assert found_of_another(found) == found
 
 
-def test_pass_stays_a_pass() -> None:
+@pytest.mark.parametrize("same_environment", [True, False])
+def test_pass_of_the_same_engine_stays_a_pass(same_environment: bool) -> None:
     found = decided(0.0)
     assert found.outcome == "passed"
-    assert doubted(found, same_engine=True) == found
+    assert doubted(found, same_engine=True, same_environment=same_environment) == found
+
+
+@pytest.mark.parametrize(("slowdown", "outcome"), [(0.0, "inconclusive"), (-0.5, "passed")])
+def test_pass_of_another_engine_must_be_more_than_a_busy_hour_then(
+    slowdown: float, outcome: str
+) -> None:
+    assert decided(slowdown).outcome == "passed"
+    found = found_of_another(decided(slowdown))
+    assert found.outcome == outcome
+    one = found.found["p50"]
+    assert one.bounds is not None
+    assert (one.bounds.high < one.limit) == (outcome == "passed")
+    assert ("can differ as much" in one.why) == (outcome == "inconclusive")

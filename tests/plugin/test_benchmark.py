@@ -113,7 +113,7 @@ def test_slower_engine_fails_in_turns_with_the_cached_baseline_engine(recorded) 
         [
             "*%, limit *% (linear.onnx in fp32 on cpu)",
             "*rounds of 70 calls in turns with the baseline engine; end_to_end, batch 4, ONNX*",
-            "*baseline *now *change *limit*",
+            "*baseline *now *change, round by round *limit*",
             "*P50 *regressed",
             "*since the baseline of 20*: the engine is another one*plan * -> *",
             "*baseline |*|",
@@ -131,6 +131,39 @@ def test_quicker_engine_passes(speed) -> None:
     result = speed.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["speed *-*% (limit *%)  passed"])
+
+
+def multiply_times(entry: dict[str, Any]) -> None:
+    """Make the machine of then a hundred times as busy."""
+    for run in entry["runs"]:
+        for metric, values in run["rounds"].items():
+            factor = 100 if metric != "throughput" else 0.01
+            run["rounds"][metric] = [value * factor for value in values]
+
+
+def test_busier_machine_then_hides_no_slower_engine(recorded) -> None:
+    recorded.rewrite(multiply_times)
+    recorded.slow_down()
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*rounds of 70 calls in turns with the baseline engine;*"])
+
+
+def test_busier_machine_then_fails_no_engine_that_is_as_quick(recorded) -> None:
+    recorded.rewrite(multiply_times)
+    save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)
+    recorded.run().assert_outcomes(passed=1)
+
+
+def test_metrics_without_a_limit_show_how_they_changed_in_turns(speed) -> None:
+    speed.write(marker='p50="off", p95="off"')
+    speed.run().assert_outcomes(passed=1)
+    speed.slow_down()
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    row = next(line for line in result.outlines if line.startswith("  P50 "))
+    assert "+" in row
+    assert row.endswith(")")
 
 
 def halve_times(entry: dict[str, Any]) -> None:

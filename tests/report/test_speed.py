@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord, LimitRecord
+from pytest_trt.report.benchmark_record import (
+    BenchmarkRecord,
+    ChangeRecord,
+    LimitRecord,
+    UnlimitedRecord,
+)
 from pytest_trt.report.speed import speed_lines
 from pytest_trt.report.speed_failure import explain_speed, plot_lines
 
@@ -89,7 +94,7 @@ def test_failure_begins_with_the_fact_and_ends_with_what_to_type() -> None:
     assert text[1].startswith("  20 rounds of 70 calls in turns with the baseline engine; ")
     assert any(line.split() == ["P50", "0.190", "ms", "0.310", "ms"] for line in text)
     (row,) = [line for line in text if line.startswith("  P99  ")]
-    assert "+62% (+58% to +66%)  +10%   regressed" in row
+    assert "+62% (+58% to +66%)     +10%   regressed" in row
     assert "  since the baseline of 2026-11-20: engine, toolchain and driver are the same" in text
     assert text[-1].endswith(
         'pytest "tests/test_speed.py::test_speed" --trt-update --trt-update-reason "..."'
@@ -106,6 +111,30 @@ def test_lost_throughput_has_a_negative_limit() -> None:
     text = explain_speed(record(lost))
     assert text.startswith("throughput -38%, limit -5% ")
     assert "-38% (-40% to -36%)" in text
+
+
+def test_all_that_is_shown_is_what_turns_told() -> None:
+    """Neither the header nor a row speaks of another step than the one that judged."""
+    within = change("throughput", limit=0.05, step="taking turns", rounds=20)
+    short = ChangeRecord("p95", "not testable", 0.1, why="rounds of 14 calls are too short for it")
+    text = explain_speed(
+        record(
+            short,
+            within,
+            REGRESSED,
+            unlimited=(UnlimitedRecord("p50", 0.6, 0.55, 0.7),),
+            verdict="regressed",
+        )
+    ).splitlines()
+    assert text[1].startswith("  20 rounds of 70 calls in turns with the baseline engine; ")
+    (row,) = [line for line in text if line.startswith("  P50 ")]
+    assert row.split("  ")[-1] == "+60% (+55% to +70%)"
+
+
+def test_what_nothing_could_judge_was_measured_all_the_same() -> None:
+    short = ChangeRecord("p99", "not testable", 0.1, why="rounds of 14 calls are too short for it")
+    text = explain_speed(record(short, calls=14, verdict="inconclusive")).splitlines()
+    assert text[1].startswith("  40 rounds of 14 calls; end_to_end")
 
 
 def test_surest_regression_is_told_first() -> None:
@@ -154,7 +183,13 @@ def test_plot_of_equal_figures_is_drawn_too() -> None:
     assert len(list(plot_lines("p50", (1.0,), (1.0,)))) == 3
 
 
-@pytest.mark.parametrize("one", [record(REGRESSED), record(UNTOLD, staged={"file": "a"})])
+@pytest.mark.parametrize(
+    "one",
+    [
+        record(REGRESSED, unlimited=(UnlimitedRecord("p50", 0.6, 0.55, None),)),
+        record(UNTOLD, staged={"file": "a"}),
+    ],
+)
 def test_record_survives_json(one: BenchmarkRecord) -> None:
     data = json.loads(json.dumps(one.to_dict(), allow_nan=False))
     assert BenchmarkRecord.from_dict(data) == one
