@@ -129,6 +129,7 @@ def _print_tests(console: Console, document: Document, *, list_all: bool) -> Non
         table.add_row(escape(name), *map(_cell, told))
     if table.row_count:
         console.print(table)
+        click.echo("Behind the status: share of the tolerance used, latency and its change.")
     if left_out:
         click.echo(f"{left_out} tests passed on every architecture; --all lists them.")
 
@@ -141,7 +142,7 @@ def _cell(test: Mapping[str, Any] | None) -> str:
     if test is None:
         return "[yellow]not tested[/]"
     used = [float(r["accuracy"]["used"] or 0) for r in test["results"] if r["accuracy"]]
-    figures = [f"{units.share(max(used))} of tolerance"] if used else []
+    figures = [units.share(max(used))] if used else []
     figures += [text for r in test["results"] if r["speed"] and (text := speed_cell(r["speed"]))]
     style = _STYLES.get(test["status"], "yellow")
     told = "" if test["status"] in {one.value for one in VERDICTS} else test["reason"]

@@ -143,6 +143,9 @@ class ReportLog:
         if self._config.option.collectonly:
             return
         settings = settings_of(self._config)
+        asked = settings.report or settings.require_arch
+        if not (asked or self._planned or self._told):  # a step's summary, and nothing to sum up
+            return
         document = self._document(session, settings.require_arch)
         covered = is_covered(document["coverage"])
         if not covered:

@@ -12,14 +12,16 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_trt import __version__
 from pytest_trt.errors import PytestTrtError
 from pytest_trt.plugin.options import OPTIONS
-from pytest_trt.plugin.run import TrtRun
+
+if TYPE_CHECKING:
+    from pytest_trt.plugin.run import TrtRun
 
 #: Packages whose versions decide what engines compute or how they are measured.
 _PACKAGES = ("pytest", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx", "cuda-bindings")

@@ -52,7 +52,12 @@ def loaded_by(pytester, monkeypatch):
 
 
 @pytest.mark.parametrize("args", [(), ("--collect-only",), ("-m", "not slow", "-v")])
-def test_unrelated_project_loads_nothing_heavy(pytester, loaded_by, args) -> None:
+@pytest.mark.parametrize("step_summary", [True, False])
+def test_unrelated_project_loads_nothing_heavy(
+    pytester, loaded_by, monkeypatch, args, step_summary
+) -> None:
+    if step_summary:
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
     pytester.makepyfile(UNRELATED)
     loaded = loaded_by(*args)
     assert "pytest_trt" in loaded["main"]
