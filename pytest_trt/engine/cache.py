@@ -24,17 +24,16 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare
 from pytest_trt.engine.digest_records import DigestRecords
 from pytest_trt.engine.facts import EngineFacts
+from pytest_trt.engine.process_lock import process_lock
 from pytest_trt.engine.sidecar import (
     SIDECAR_NAME,
     Sidecar,
@@ -51,9 +50,6 @@ LAYOUT = "v1"
 
 #: Cap on the size of the cache unless told otherwise; least recently used entries go first.
 DEFAULT_MAX_BYTES = 20 * 10**9
-
-#: How often a process that waits for another one's build says so, in seconds.
-WAIT_REPORT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +153,8 @@ class EngineCache:
         if not self.writable:
             yield
             return
-        lock = FileLock(self.folder / "locks" / f"{key_digest[:32]}.lock")
-        started_s = time.monotonic()
-        while True:
-            try:
-                lock.acquire(timeout=WAIT_REPORT_S, poll_interval=0.02)
-                break
-            except Timeout:
-                waiting(time.monotonic() - started_s)
-        try:
+        with process_lock(self.folder / "locks" / f"{key_digest[:32]}.lock", waiting):
             yield
-        finally:
-            lock.release()
 
     @contextlib.contextmanager
     def staging(self, name: str) -> Iterator[Path]:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import os
 import re
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock, Timeout
 
-#: How often a process that waits says so, in seconds.
-WAIT_REPORT_S = 1.0
+from pytest_trt.engine.process_lock import process_lock
 
 
-@contextlib.contextmanager
 def device_lock(
     device: str, waiting: Callable[[float], None], *, folder: Path | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Hold the right to measure on a device. The kernel releases it when the process dies.
 
     Args:
@@ -30,18 +26,7 @@ def device_lock(
         folder: Where locks are; by default one of the user, whatever cache a run is given.
     """
     folder = _made(folder or Path(platformdirs.user_state_dir("pytest-trt")))
-    lock = FileLock(folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', device)}.lock")
-    started_s = time.monotonic()
-    while True:
-        try:
-            lock.acquire(timeout=WAIT_REPORT_S, poll_interval=0.02)
-            break
-        except Timeout:
-            waiting(time.monotonic() - started_s)
-    try:
-        yield
-    finally:
-        lock.release()
+    return process_lock(folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', device)}.lock", waiting)
 
 
 def _made(folder: Path) -> Path:
