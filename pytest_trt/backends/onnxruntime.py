@@ -33,6 +33,7 @@ from pytest_trt.errors import (
     PytestTrtError,
 )
 from pytest_trt.model import OnnxModel, Tensors, read_node_names
+from pytest_trt.model.shape_inputs import require_values
 
 #: The builder option of this backend beside those of the conversions, and what it may be.
 _LEVEL_OPTION = {
@@ -79,6 +80,7 @@ class OnnxRuntimeBackend:
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """Convert the model: ONNX Runtime computes in the types that it finds there."""
         _check_options(model, spec)
+        _require_values(model, spec)
         if spec.precision == "tf32":
             raise ConfigurationError(
                 "precision 'tf32' is a mode of NVIDIA GPUs; ONNX Runtime has no such thing on a "
@@ -302,6 +304,17 @@ def _known_options(model: OnnxModel, spec: EngineSpec) -> Mapping[str, str]:
 
     of_conversion = {"fp16": conversion.FP16_OPTIONS, "int8": conversion.INT8_OPTIONS}
     return {**_LEVEL_OPTION, **of_conversion.get(spec.precision, {})}
+
+
+def _require_values(model: OnnxModel, spec: EngineSpec) -> None:
+    """Demand what TensorRT does, so that tests written on the CPU run on a GPU.
+
+    Seeded inputs need it as well: a shape of zeros and ones fits few models.
+    """
+    holders = [one for one in model.inputs if one.name in model.shape_inputs]
+    # TensorRT refuses those of open length whatever their values, so none are asked for.
+    fixed = [one for one in holders if not one.is_dynamic]
+    require_values(fixed, spec.profiles, model.path.name, inputs=model.inputs)
 
 
 def _check_options(model: OnnxModel, spec: EngineSpec) -> None:

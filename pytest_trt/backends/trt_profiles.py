@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pytest_trt.backends.build_job import BuildPlan
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.model import Profile, ShapeRange, TensorSpec, ValueRange, needs_profile
-from pytest_trt.model.profiles import example_profiles
-from pytest_trt.model.value_ranges import example_values
+from pytest_trt.model.profiles import example_profiles, pasted
+from pytest_trt.model.shape_inputs import require_values
 
 #: The largest value of a shape input where TensorRT computes INT64 in INT32.
 _INT32_MAX = (1 << 31) - 1
@@ -57,7 +57,13 @@ def add_profiles(builder: Any, network: Any, config: Any, plan: BuildPlan) -> No
     """
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     inputs = {tensor.name: tensor for tensor in tensors}
-    _require_values(inputs, plan.profiles, plan.model_name)
+    # Of its type only that it is an integer matters here: 8.6 shows INT64 as INT32.
+    holders = [
+        TensorSpec(tensor.name, "int64", tuple(tensor.shape))
+        for tensor in tensors
+        if tensor.is_shape_tensor
+    ]
+    require_values(holders, plan.profiles, plan.model_name)
     for number, ranges in enumerate(plan.profiles):
         profile = builder.create_optimization_profile()
         for name, bounds in ranges.items():
@@ -78,33 +84,8 @@ def add_profiles(builder: Any, network: Any, config: Any, plan: BuildPlan) -> No
                 )
         if config.add_optimization_profile(profile) < 0:
             raise ConfigurationError(
-                f"{plan.version} refuses profile {number} of {plan.model_name}: {_pasted(ranges)}.",
+                f"{plan.version} refuses profile {number} of {plan.model_name}: {pasted(ranges)}.",
                 fix="give every dynamic input a range with min <= opt <= max.",
-            )
-
-
-def _require_values(
-    inputs: Mapping[str, Any], profiles: Sequence[Profile], model_name: str
-) -> None:
-    # Of its type only that it is an integer matters here: 8.6 shows INT64 as INT32.
-    holders = [
-        TensorSpec(name, "int64", tuple(tensor.shape))
-        for name, tensor in inputs.items()
-        if tensor.is_shape_tensor
-    ]
-    for number, ranges in enumerate(profiles or ({},)):
-        missing = {
-            spec.name: example_values(spec)
-            for spec in holders
-            if not isinstance(ranges.get(spec.name), ValueRange)
-        }
-        if missing:
-            where = f"profile {number} has" if profiles else "there is"
-            raise ConfigurationError(
-                f"{where} no range of values for {', '.join(map(repr, missing))}, whose values "
-                f"{model_name} uses as a shape, and TensorRT builds for a range of values only.",
-                fix=f"write in the trt_model marker: profiles={_pasted({**ranges, **missing})} "
-                "(min, opt, max).",
             )
 
 
@@ -130,12 +111,12 @@ def _set_values(profile: Any, name: str, values: ValueRange, version: str) -> No
     except TypeError as error:
         # The bindings find no function for integers that theirs cannot hold.
         raise ConfigurationError(
-            f"{version} does not take the values {_pasted({name: values})}: {_first_line(error)}",
+            f"{version} does not take the values {pasted({name: values})}: {_first_line(error)}",
             fix=f"give values up to {_INT32_MAX}; versions before 10.0 compute INT64 in INT32.",
         ) from error
     except RuntimeError as error:
         raise ConfigurationError(
-            f"{version} refuses the profile {_pasted({name: values})}: {_first_line(error)}",
+            f"{version} refuses the profile {pasted({name: values})}: {_first_line(error)}",
             fix="give values with min <= opt <= max, as many as the input has.",
         ) from error
     if kept != asked:
@@ -144,10 +125,6 @@ def _set_values(profile: Any, name: str, values: ValueRange, version: str) -> No
             f"builder has {kept}.",
             fix="give values with min <= opt <= max, as many as the input has.",
         )
-
-
-def _pasted(ranges: Mapping[str, object]) -> str:
-    return "{" + ", ".join(f'"{name}": {bounds}' for name, bounds in ranges.items()) + "}"
 
 
 def _first_line(error: Exception) -> str:

@@ -82,6 +82,7 @@ class FreshJob:
         model, spec = data["model"], data["spec"]
         for side in ("inputs", "outputs"):
             model[side] = tuple(map(_tensor, model[side]))
+        model["shape_inputs"] = tuple(model["shape_inputs"])
         model["path"] = Path(model["path"])
         model["external_files"] = tuple(map(Path, model["external_files"]))
         spec["profiles"] = tuple(map(profile_from_json, spec["profiles"]))

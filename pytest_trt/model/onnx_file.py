@@ -19,6 +19,7 @@ from pytest_trt.model.external import external_regions
 from pytest_trt.model.file_kinds import HEAD_BYTES, file_kind
 from pytest_trt.model.index_limits import index_limits
 from pytest_trt.model.onnx_proto import Graph, StoredModel, read_model
+from pytest_trt.model.shape_inputs import shape_inputs
 from pytest_trt.model.tensors import TensorSpec
 from pytest_trt.model.wire import Source, WireError
 
@@ -48,6 +49,7 @@ class OnnxModel:
             the default domain as "domain::Operator".
         index_limits: For integer inputs that index a constant table (a Gather, as an embedding
             does): how many rows the table has, so that valid indices are known.
+        shape_inputs: Names of the inputs whose values are a shape, as far as the main graph tells.
         elements: How many elements its stored tensors (weights and constants) have, by type.
     """
 
@@ -62,6 +64,7 @@ class OnnxModel:
     is_quantized: bool
     op_types: Mapping[str, int]
     index_limits: Mapping[str, int]
+    shape_inputs: tuple[str, ...] = ()
     elements: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -118,6 +121,7 @@ def load_model(
         ),
         op_types=dict(stored.op_types),
         index_limits=index_limits(graph, inputs),
+        shape_inputs=shape_inputs(graph, inputs),
         elements={element_name(number): count for number, count in stored.elements.items()},
     )
 

@@ -101,7 +101,12 @@ def profile_from_json(content: Mapping[str, Any]) -> Profile:
 
 
 def example_profiles(inputs: Sequence[TensorSpec]) -> str:
-    """Return a `profiles={...}` for these inputs that can be pasted and then adjusted.
+    """Return a `profiles={...}` for these inputs that can be pasted and then adjusted."""
+    return f"profiles={pasted(example_ranges(inputs))}"
+
+
+def example_ranges(inputs: Sequence[TensorSpec]) -> dict[str, tuple[Shape, ...]]:
+    """Return (min, opt, max) for every dynamic input.
 
     A symbol has the same value wherever it stands, as the model demands. The first open dimension
     of all inputs is taken for the batch, which it is nearly always; one without a name only if it
@@ -110,8 +115,12 @@ def example_profiles(inputs: Sequence[TensorSpec]) -> str:
     dynamic = [spec for spec in inputs if needs_profile(spec)]
     open_dims = (dim for spec in dynamic for dim in spec.shape or () if isinstance(dim, str))
     batch = next(open_dims, "?")
-    entries = [f'"{spec.name}": {_example_range(spec, batch)}' for spec in dynamic]
-    return f"profiles={{{', '.join(entries)}}}"
+    return {spec.name: _example_range(spec, batch) for spec in dynamic}
+
+
+def pasted(ranges: Mapping[str, object]) -> str:
+    """Return one profile as it is written in the marker."""
+    return "{" + ", ".join(f'"{name}": {bounds}' for name, bounds in ranges.items()) + "}"
 
 
 def _example_range(spec: TensorSpec, batch: str) -> tuple[Shape, ...]:

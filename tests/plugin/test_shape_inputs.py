@@ -93,3 +93,31 @@ def test_another_range_of_values_is_another_engine(resized, project) -> None:
     result = resized(build, marker=RESIZED.replace("(32, 32)", "(24, 24)"))
     result.stdout.fnmatch_lines(["*profile values 0 size *(32, 32) -> *(24, 24)*"])
     assert len(project.plans()) == 2
+
+
+def test_values_are_demanded_on_the_cpu_in_the_words_of_tensorrt(resized) -> None:
+    result = resized(
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n",
+        marker='pytestmark = pytest.mark.trt_model("models/resizer.onnx")\n',
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "there is no range of values for 'size', whose values resizer.onnx uses as a shape, "
+            "and TensorRT builds for a range of values only.",
+            'Fix: write in the trt_model marker: profiles={"image": ((1, 3, *)), "size": {"values":'
+            " ((8, 8), (16, 16), (32, 32))}} (min, opt, max).",
+        ]
+    )
+
+
+def test_a_shape_input_of_open_length_is_run_as_it_is_fed(project) -> None:
+    onnx.save(shapes.expander("rank"), project.path / "models" / "expander.onnx")
+    project.test_file(
+        '@pytest.mark.trt_model("models/expander.onnx")\n'
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session):\n"
+        "    feeds = {'row': np.ones((1, 8), np.float32), 'size': np.array([4, 8])}\n"
+        "    assert trt_session.run(feeds)['expanded'].shape == (4, 8)\n"
+    )
+    project.run("--trt-arch=cpu").assert_outcomes(passed=1)
