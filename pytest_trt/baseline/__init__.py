@@ -1,6 +1,6 @@
 """Baselines: what was measured and accepted, kept in the repository."""
 
-from pytest_trt.baseline.entry import RUNS_KEPT, Entry, StoredRun
+from pytest_trt.baseline.entry import RUNS_KEPT, Entry, StoredNoise, StoredRun
 from pytest_trt.baseline.file import (
     BASELINE_SCHEMA,
     BaselineFile,
@@ -14,6 +14,7 @@ __all__ = [
     "RUNS_KEPT",
     "BaselineFile",
     "Entry",
+    "StoredNoise",
     "StoredRun",
     "baseline_path",
     "read_baselines",

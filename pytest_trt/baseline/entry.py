@@ -65,6 +65,46 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredNoise:
+    """How much runs of the engine differ, as `--trt-calibrate` measured it.
+
+    All are standard deviations of natural logarithms: 0.01 is about 1%.
+
+    Attributes:
+        recorded: When, ISO 8601 in UTC.
+        processes: How many processes were measured.
+        placement: Between two sessions of one process.
+        between_runs: Between processes, by metric.
+    """
+
+    recorded: str
+    processes: int
+    placement: float
+    between_runs: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the noise as it is written, its numbers rounded."""
+        return {
+            "recorded": self.recorded,
+            "processes": self.processes,
+            "placement": _rounded_noise(self.placement),
+            "between_runs": {
+                metric: _rounded_noise(value) for metric, value in self.between_runs.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StoredNoise:
+        """Return the noise that `to_dict` made this data of."""
+        return cls(
+            recorded=str(data["recorded"]),
+            processes=int(data["processes"]),
+            placement=float(data["placement"]),
+            between_runs={str(k): float(v) for k, v in data["between_runs"].items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What is stored for one test on one target.
 
@@ -74,12 +114,14 @@ class Entry:
             with nothing else.
         engine: Exact facts of the engine: size_bytes, device_memory_bytes, layers; and its key.
         runs: Accepted processes, oldest first.
+        noise: How much they differ, where that was calibrated; otherwise it is assumed by mode.
     """
 
     mode: str
     spec: Mapping[str, str]
     engine: Mapping[str, int | str]
     runs: tuple[StoredRun, ...]
+    noise: StoredNoise | None = None
 
     def with_runs(self, runs: Sequence[StoredRun], engine: Mapping[str, int | str]) -> Entry:
         """Return the entry with more accepted processes; the oldest ones go."""
@@ -97,10 +139,12 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as it is written."""
+        noise = {} if self.noise is None else {"noise": self.noise.to_dict()}
         return {
             "mode": self.mode,
             "spec": dict(self.spec),
             "engine": dict(self.engine),
+            **noise,
             "runs": [run.to_dict() for run in self.runs],
         }
 
@@ -112,7 +156,13 @@ class Entry:
             spec={str(k): str(v) for k, v in data["spec"].items()},
             engine=dict(data["engine"]),
             runs=tuple(StoredRun.from_dict(run) for run in data["runs"]),
+            noise=StoredNoise.from_dict(data["noise"]) if "noise" in data else None,
         )
+
+
+def _rounded_noise(value: float) -> float:
+    """Return a standard deviation as it is stored: a few processes tell no more than two digits."""
+    return float(f"{value:.2g}")
 
 
 def rounded(value: float) -> float:

@@ -19,7 +19,7 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.errors import BaselineError
 
 # History of the format:
-#   1  first version
+#   1  first version; "noise" stands only in entries that were calibrated
 #: Format of baseline files. A newer one is refused; an older one is migrated when it is read.
 BASELINE_SCHEMA = 1
 
@@ -152,7 +152,8 @@ def as_text(baselines: BaselineFile) -> str:
 def _entry(entry: Entry) -> str:
     data = entry.to_dict()
     runs = ",\n".join(_run(run) for run in data["runs"])
-    lines = [f'      "{label}": {_line(data[label])}' for label in ("mode", "spec", "engine")]
+    labels = [label for label in ("mode", "spec", "engine", "noise") if label in data]
+    lines = [f'      "{label}": {_line(data[label])}' for label in labels]
     return "{\n" + ",\n".join([*lines, f'      "runs": [\n{runs}\n      ]']) + "\n    }"
 
 

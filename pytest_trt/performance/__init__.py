@@ -3,6 +3,7 @@
 from pytest_trt.performance.absolute import Kept, combined, is_settled, judge_absolute
 from pytest_trt.performance.binomial import fewest_calls, slow_calls
 from pytest_trt.performance.bounds import Bounds, paired, unpaired
+from pytest_trt.performance.calibrate import Calibrated, calibrated
 from pytest_trt.performance.decide import (
     FIRST_ROUNDS,
     Decision,
@@ -14,6 +15,7 @@ from pytest_trt.performance.decide import (
     check_error,
     decide,
 )
+from pytest_trt.performance.detectable import Detectable, by_processes, by_turns
 from pytest_trt.performance.doubt import doubted, explained
 from pytest_trt.performance.limits import (
     ABSOLUTES,
@@ -48,7 +50,9 @@ __all__ = [
     "ROUND_CALLS",
     "Absolute",
     "Bounds",
+    "Calibrated",
     "Decision",
+    "Detectable",
     "Found",
     "Kept",
     "Limits",
@@ -64,6 +68,9 @@ __all__ = [
     "as_figure",
     "as_log",
     "between_runs",
+    "by_processes",
+    "by_turns",
+    "calibrated",
     "check_error",
     "combined",
     "decide",

@@ -46,14 +46,14 @@ SUITE_ERROR = 0.01
 _LEAST_ERROR = 1e-6
 
 #: Probability that a check passes although the change is at its limit.
-_MISS_ERROR = 0.05
+MISS_ERROR = 0.05
 
 #: Rounds of screening and of the first look, and looks at twice and four times as many.
 FIRST_ROUNDS = 20
-_LOOKS = (1, 2, 4)
+LOOKS = (1, 2, 4)
 
 #: Processes of the candidate in all, at each look.
-_FRESH_LOOKS = (3, 5)
+FRESH_LOOKS = (3, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,11 @@ def check_error(checks: int) -> float:
     return max(_LEAST_ERROR, SUITE_ERROR / max(checks, 1))
 
 
+def first_rounds(error: float) -> int:
+    """Return the rounds of a first look by which a check may make this error and no larger one."""
+    return max(FIRST_ROUNDS, fewest_pairs(error / len(LOOKS)))
+
+
 def decide(
     limits: Mapping[Metric, float],
     stored: Sequence[Rounds],
@@ -158,11 +163,11 @@ def decide(
     if not stored:
         raise ValueError("a decision needs at least one stored run")
     known, error = noise or Noise(), check_error(checks)
-    first = max(FIRST_ROUNDS, fewest_pairs(error / len(_LOOKS)))
+    first = first_rounds(error)
     taken = samplers.screen(first)
     total = len(taken)
     found = {
-        metric: _testable(metric, _as_slowdown(metric, limits[metric]), stored, taken)
+        metric: _testable(metric, as_slowdown(metric, limits[metric]), stored, taken)
         for metric in METRICS
         if metric in limits
     }
@@ -179,13 +184,13 @@ def decide(
         look(
             "screening",
             len(taken),
-            lambda metric: _against_stored(metric, stored, [taken], error, mode, known),
+            lambda metric: against_stored(metric, stored, [taken], error, mode, known),
             may_fail=False,
         )
     if samplers.take_turns is not None:
         pairs: list[tuple[Rounds, Rounds]] = []
         doubted = _is_quicker(found)
-        for times in _LOOKS:
+        for times in LOOKS:
             if not (doubted or _is_open(found)):
                 break
             doubted = False
@@ -196,8 +201,8 @@ def decide(
             changes = {
                 metric: paired(
                     cand.logs[metric] - base.logs[metric],
-                    error_low=error / len(_LOOKS),
-                    error_high=_MISS_ERROR,
+                    error_low=error / len(LOOKS),
+                    error_high=MISS_ERROR,
                     floor=known.placement,
                 )
                 for metric in cand.logs
@@ -206,7 +211,7 @@ def decide(
             unlimited = {m: bounds for m, bounds in changes.items() if m not in limits}
     elif stored_comparable:
         processes = [taken]
-        looks = _FRESH_LOOKS if samplers.fresh is not None else (1,)
+        looks = FRESH_LOOKS if samplers.fresh is not None else (1,)
         for count in looks:
             if not _is_open(found):
                 break
@@ -222,14 +227,14 @@ def decide(
             look(
                 "one process" if samplers.fresh is None else "fresh processes",
                 sum(map(len, processes)),
-                lambda metric: _against_stored(
+                lambda metric: against_stored(
                     metric, stored, processes, error / len(looks), mode, known
                 ),
             )
     return Decision(overall(found), found, total, unlimited)
 
 
-def _as_slowdown(metric: Metric, limit: float) -> float:
+def as_slowdown(metric: Metric, limit: float) -> float:
     """Return a limit as a logarithm of time: throughput falls by a share, times rise by one."""
     return -math.log1p(-limit) if metric == "throughput" else math.log1p(limit)
 
@@ -243,7 +248,7 @@ def _testable(metric: Metric, limit: float, stored: Sequence[Rounds], taken: Rou
     return Found(metric, "not testable" if why else "inconclusive", limit, why=why)
 
 
-def _against_stored(
+def against_stored(
     metric: Metric,
     stored: Sequence[Rounds],
     processes: Sequence[Rounds],
@@ -251,12 +256,13 @@ def _against_stored(
     mode: Mode,
     noise: Noise,
 ) -> Bounds:
+    """Return bounds on the change between stored processes and those of the candidate."""
     spread = between_runs(stored, metric, mode, noise, processes)
     return unpaired(
         join(stored).logs[metric],
         join(processes).logs[metric],
         error_low=error,
-        error_high=_MISS_ERROR,
+        error_high=MISS_ERROR,
         between_runs=spread * math.sqrt(1 / len(stored) + 1 / len(processes)),
     )
 

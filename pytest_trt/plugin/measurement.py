@@ -12,7 +12,7 @@ import pytest
 from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
-from pytest_trt.baseline import Entry, StoredRun
+from pytest_trt.baseline import Entry
 from pytest_trt.engine import Engine, Session
 from pytest_trt.measure import Disturbed, device_lock, mode_for, undisturbed
 from pytest_trt.model import Tensors
@@ -31,10 +31,12 @@ from pytest_trt.performance import (
     judge_absolute,
     resolve_limits,
 )
-from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
+from pytest_trt.plugin.baselines import Place, differences, engine_facts, stored_rounds
+from pytest_trt.plugin.calibration import noise_of
 from pytest_trt.plugin.conditions import conditions_of, is_same, steadied, unlike
 from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.markers import BenchmarkMarker
+from pytest_trt.plugin.recording import Recorder
 from pytest_trt.plugin.refusal import refusal
 from pytest_trt.plugin.sampling import Sampling, batch_of
 from pytest_trt.plugin.speed_record import remark_on, with_figures
@@ -89,7 +91,8 @@ class Measurement:
         batch = self._marker.batch or batch_of(engine.model.inputs, inputs)
         file = Place.of(self._item, self._settings.baseline_dir, self._place.target)
         spec = _spec(engine, inputs, batch, self._settings.threads)
-        entry = file.read() if self._limits.relative else None
+        relative = self._limits.relative
+        entry = file.read() if relative else None
         record = BenchmarkRecord(
             test=self._item.nodeid,
             model=engine.model.path.name,
@@ -118,15 +121,26 @@ class Measurement:
                 # What waits for another engine to build is another process on the device.
                 kept_builder.end()
                 sampling.guard = watch or undisturbed
+                self._warm(sampling, comparable)
+                recorder = self._recorder(watch)
+                if self._settings.calibrate and relative:
+                    return recorder.calibrate(record, comparable, spec, sampling, fresh, file)
                 decision, kept = self._measured(sampling, comparable, fresh, watch)
                 environment = {**self._place.environment, **conditions_of(watch)}
-                recorded = self._is_recorded(entry)
-                runs = self._new_runs(sampling, fresh, environment) if recorded else ()
+                runs = recorder.runs(sampling, fresh) if self._is_recorded(entry) else ()
         except Disturbed as error:
-            return self._disturbed(record, str(error), recorded=self._is_recorded(entry))
+            recorded = self._is_recorded(entry) or self._settings.calibrate
+            return self._disturbed(record, str(error), recorded=recorded)
+        except Unavailable as error:
+            return replace(
+                record,
+                why=f"how much runs differ was not measured: {error}",
+                fix="act on its last words, and run with --trt-calibrate again.",
+            )
         if runs:
-            new = Entry(mode, spec, engine_facts(engine), runs)
-            add = self._joins(comparable, decision, sampling)
+            add = recorder.joins(comparable, decision, sampling)
+            noise = None if add else recorder.noise_kept(comparable)
+            new = Entry(mode, spec, engine_facts(engine), runs, noise)
             record = replace(
                 record,
                 update="added" if add else "replaced" if entry else "first",
@@ -143,6 +157,17 @@ class Measurement:
         remark_on(found, state_of(self._item), comparable)
         return found
 
+    def _recorder(self, watch: DeviceWatch | None) -> Recorder:
+        name = self._engine.model.path.name
+        return Recorder(
+            self._settings,
+            self._engine,
+            self._limits.relative,
+            environment=lambda: {**self._place.environment, **conditions_of(watch)},
+            checks=self._checks,
+            remark=lambda text: state_of(self._item).remark(f"{name}: {text}"),
+        )
+
     def _disturbed(self, record: BenchmarkRecord, why: str, *, recorded: bool) -> BenchmarkRecord:
         """Return the record of rounds that say nothing of the engine, nor make a baseline."""
         if recorded:
@@ -157,13 +182,15 @@ class Measurement:
             fix=f"{fix}, or let it pass: --trt-inconclusive=warn.",
         )
 
-    def _measured(
-        self, sampling: Sampling, entry: Entry | None, fresh: FreshRuns, watch: DeviceWatch | None
-    ) -> tuple[Decision | None, list[Kept]]:
+    def _warm(self, sampling: Sampling, entry: Entry | None) -> None:
         sampling.warm(
             stored_calls=entry.runs[-1].calls if entry else None,
             budget_s=self._settings.benchmark_time,
         )
+
+    def _measured(
+        self, sampling: Sampling, entry: Entry | None, fresh: FreshRuns, watch: DeviceWatch | None
+    ) -> tuple[Decision | None, list[Kept]]:
         decision = self._decided(sampling, entry, fresh, conditions_of(watch)) if entry else None
         if decision is None:
             sampling.screen(FIRST_ROUNDS)
@@ -207,6 +234,7 @@ class Measurement:
                 mode=mode,
                 # By the host's clock, rounds of another hour say less than turns that can be had.
                 stored_comparable=bool(alike) and (turns is None or mode != "end_to_end"),
+                noise=noise_of(entry.noise),
             )
             gone = turns is None and not same
         if not alike and turns is None:
@@ -246,37 +274,6 @@ class Measurement:
         settings = self._settings
         new = entry is None and settings.missing_baseline == "record"
         return bool(self._limits.relative) and (settings.update or new)
-
-    def _new_runs(
-        self, sampling: Sampling, fresh: FreshRuns, environment: Mapping[str, str]
-    ) -> tuple[StoredRun, ...]:
-        """Return the run of this process, and of fresh ones where more were asked for."""
-        taken, wanted = [sampling.rounds(FIRST_ROUNDS)], self._settings.baseline_runs
-        try:
-            while len(taken) < wanted:
-                title = f"recording run {len(taken) + 1} of {wanted}, "
-                taken.append(fresh.take(FIRST_ROUNDS, title=title).rounds)
-        except Unavailable as reason:
-            state_of(self._item).remark(f"recorded {len(taken)} of {wanted} runs: {reason}")
-        return tuple(
-            new_run(
-                rounds,
-                toolchain=str(self._engine.toolchain),
-                environment=environment,
-                reason=self._settings.update_reason,
-            )
-            for rounds in taken
-        )
-
-    def _joins(self, entry: Entry | None, decision: Decision | None, sampling: Sampling) -> bool:
-        """Whether a new run is one more of the same engine, rather than another speed."""
-        return (
-            entry is not None
-            and decision is not None
-            and decision.outcome == "passed"
-            and entry.engine.get("key") == self._engine.key.digest
-            and entry.runs[-1].calls == sampling.calls
-        )
 
     def _differences(self, entry: Entry, environment: Mapping[str, str]) -> list[str]:
         toolchain, then = str(self._engine.toolchain), entry.runs[-1].environment

@@ -129,6 +129,12 @@ def _runs(text: str) -> int:
     return int(text)
 
 
+def _calibrate_runs(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= 100:
+        raise ValueError("a whole number from 2 to 100")
+    return int(text)
+
+
 def _switch(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
         raise ValueError("true or false")
@@ -270,6 +276,21 @@ OPTIONS = (
         "update", "accept the speed of every test that runs as its new baseline", "false", _switch
     ),
     Option("update_new", "record baselines that are missing, in CI too", "false", _switch),
+    Option(
+        "calibrate",
+        "measure how much runs of each trt_benchmark test differ by themselves, in fresh "
+        "processes; keep that with its baseline, for later verdicts to rest on, and print the "
+        "smallest change that is called. Records a baseline where there is none; judges no speed",
+        "false",
+        _switch,
+    ),
+    Option(
+        "calibrate_runs",
+        "fresh processes of each test for --trt-calibrate",
+        "5",
+        _calibrate_runs,
+        "N",
+    ),
     Option(
         "baseline_runs",
         "runs to record wherever a baseline is recorded or accepted: this process's and, for more "

@@ -45,7 +45,7 @@ def refusal(
             why=f"speed cannot be compared with its baseline: {different}, {record.file}",
             fix=f"measure what was measured then, or accept this: {update_command(item.nodeid)}",
         )
-    if entry is not None:
+    if entry is not None or settings.calibrate:
         return None
     if settings.missing_baseline == "fail":
         return replace(

@@ -40,6 +40,8 @@ class Settings:
         benchmark_time: Seconds for the first rounds of one benchmark.
         update: Accept every speed that is measured.
         update_new: Record baselines that are missing.
+        calibrate: Measure how much runs differ by themselves.
+        calibrate_runs: In how many fresh processes of each test.
         baseline_runs: How many runs are recorded with a baseline.
         update_reason: Why.
         report: Where reports of the run are written.
@@ -62,6 +64,8 @@ class Settings:
     benchmark_time: float
     update: bool
     update_new: bool
+    calibrate: bool
+    calibrate_runs: int
     baseline_runs: int
     update_reason: str
     report: tuple[Path, ...]

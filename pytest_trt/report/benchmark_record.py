@@ -108,7 +108,8 @@ class BenchmarkRecord:
         recorded: When the newest stored run was recorded, ISO 8601; empty where there is none.
         differences: What differs between then and now, a line each.
         file: The baseline file, relative to pytest's root where it lies below.
-        update: What is to be stored: "first", "added", "replaced", or nothing.
+        noise: What calibration found, see `NoiseRecord`; empty where nothing was calibrated.
+        update: What is to be stored: "first", "added", "replaced", "calibrated", or nothing.
         staged: What is to be written, for the process that writes; None where nothing is.
         why: Why there is no comparison.
         fix: What to type, where there is no comparison.
@@ -136,6 +137,7 @@ class BenchmarkRecord:
     recorded: str = ""
     differences: tuple[str, ...] = ()
     file: str = ""
+    noise: Mapping[str, Any] = field(default_factory=dict)
     update: str = ""
     staged: Mapping[str, Any] | None = None
     why: str = ""

@@ -82,5 +82,5 @@ def _figures(record: BenchmarkRecord) -> tuple[str, str]:
 
 def _told(record: BenchmarkRecord) -> str:
     if record.update and not record.fails:
-        return "recorded"
+        return "calibrated" if record.noise else "recorded"
     return record.verdict

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_trt.report.engine_facts import facts_lines
+from pytest_trt.report.noise import NoiseRecord, noise_lines
 from pytest_trt.report.record import TestRecord
 from pytest_trt.report.speed import speed_lines
 from pytest_trt.report.table import Row, table_lines
@@ -55,6 +56,9 @@ def summary_lines(
     yield from table_lines(rows, width=width, color=color, ascii=ascii)
     speeds = [speed for result in results for speed in result.record.speeds]
     yield from speed_lines(speeds, width=width, color=color, ellipsis="..." if ascii else "…")
+    for speed in speeds:
+        if speed.noise:
+            yield from noise_lines(speed.test, NoiseRecord.from_dict(speed.noise))
     if facts:
         yield from (line for row in rows.values() for line in facts_lines(row.engines))
     yield from _remarks(rows, results)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pytest_trt.baseline import (
     RUNS_KEPT,
     BaselineFile,
     Entry,
+    StoredNoise,
     StoredRun,
     baseline_path,
     read_baselines,
@@ -153,3 +155,25 @@ def test_targets_and_modules_have_files_of_their_own(tmp_path: Path) -> None:
     assert baseline_path(tmp_path, {"arch": "cpu", "machine": "x86_64"}, "test_a.py") == (
         tmp_path / "cpu-x86-64" / "test_a.json"
     )
+
+
+def test_noise_is_kept_beside_the_runs_with_two_digits(tmp_path: Path) -> None:
+    noise = StoredNoise("2026-11-01T10:00:00+00:00", 6, 0.00123456, {"p50": 0.0112, "p99": 0.2})
+    path = tmp_path / "a.json"
+    write_baselines(path, BaselineFile(TARGET, {"test_a": replace(entry(), noise=noise)}))
+    found = read_baselines(path)
+    assert found is not None
+    assert found.tests["test_a"].noise == replace(
+        noise, placement=0.0012, between_runs={"p50": 0.011, "p99": 0.2}
+    )
+    # It outlives more runs of the engine.
+    assert found.tests["test_a"].with_runs([run(2)], {"key": "k"}).noise is not None
+
+
+def test_entry_without_noise_says_nothing_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_baselines(path, BaselineFile(TARGET, {"test_a": entry()}))
+    assert "noise" not in path.read_text()
+    found = read_baselines(path)
+    assert found is not None
+    assert found.tests["test_a"].noise is None

@@ -1,0 +1,122 @@
+"""What becomes a baseline: runs of this process and of fresh ones, and the noise between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+
+from pytest_trt.baseline import RUNS_KEPT, Entry, StoredNoise, StoredRun
+from pytest_trt.engine import Engine
+from pytest_trt.performance import FIRST_ROUNDS, Decision, Metric, Rounds, Unavailable
+from pytest_trt.plugin.baselines import Place, engine_facts, new_run, stored_rounds
+from pytest_trt.plugin.calibration import Calibration
+from pytest_trt.plugin.fresh_runs import FreshRuns
+from pytest_trt.plugin.sampling import Sampling
+from pytest_trt.plugin.settings import Settings
+from pytest_trt.plugin.speed_record import with_figures
+from pytest_trt.report.benchmark_record import BenchmarkRecord
+
+
+class Recorder:
+    """Makes the baseline of one test.
+
+    Args:
+        settings: What the options say.
+        engine: The engine that is measured.
+        limits: The test's relative limits.
+        environment: Tells what may change from run to run, as it was until now.
+        checks: How many limits the tests of this run have in all.
+        remark: Told what whoever reads the result should know.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        limits: Mapping[Metric, float],
+        *,
+        environment: Callable[[], Mapping[str, str]],
+        checks: int,
+        remark: Callable[[str], None],
+    ) -> None:
+        self._settings, self._engine, self._limits = settings, engine, limits
+        self._environment, self._checks, self._remark = environment, checks, remark
+
+    def runs(self, sampling: Sampling, fresh: FreshRuns) -> tuple[StoredRun, ...]:
+        """Return the run of this process, and of fresh ones where more were asked for."""
+        taken, wanted = [sampling.rounds(FIRST_ROUNDS)], self._settings.baseline_runs
+        try:
+            while len(taken) < wanted:
+                title = f"recording run {len(taken) + 1} of {wanted}, "
+                taken.append(fresh.take(FIRST_ROUNDS, title=title).rounds)
+        except Unavailable as reason:
+            self._remark(f"recorded {len(taken)} of {wanted} runs: {reason}")
+        return tuple(map(self._stored, taken))
+
+    def joins(self, entry: Entry | None, decision: Decision | None, sampling: Sampling) -> bool:
+        """Whether new runs are more of the same engine, rather than another speed."""
+        return (
+            entry is not None
+            and decision is not None
+            and decision.outcome == "passed"
+            and self._is_of(entry)
+            and entry.runs[-1].calls == sampling.calls
+        )
+
+    def noise_kept(self, entry: Entry | None) -> StoredNoise | None:
+        """Return the noise that outlives a new baseline: that of the same engine."""
+        noise = entry.noise if entry else None
+        if entry is None or noise is None or self._is_of(entry):
+            return noise
+        self._remark("the noise of the engine before is not this one's: pytest --trt-calibrate")
+        return None
+
+    def calibrate(
+        self,
+        record: BenchmarkRecord,
+        entry: Entry | None,
+        spec: Mapping[str, str],
+        sampling: Sampling,
+        fresh: FreshRuns,
+        place: Place,
+    ) -> BenchmarkRecord:
+        """Measure the engine against itself; return what was found, and what is to be written.
+
+        Args:
+            record: What was known before.
+            entry: The test's baseline; None records one.
+            spec: What is measured.
+            sampling: The engine in this process, warm.
+            fresh: The engine in others.
+            place: Where the baseline is kept.
+
+        Raises:
+            Unavailable: A fresh process could not measure.
+            Disturbed: The device was.
+        """
+        here = sampling.screen(FIRST_ROUNDS)
+        done = Calibration.of(here, fresh, self._settings.calibrate_runs)
+        if entry is None or self._settings.update:
+            runs = tuple(map(self._stored, done.runs[-RUNS_KEPT:]))
+            entry = Entry(fresh.mode, spec, engine_facts(self._engine), runs)
+        entry = replace(entry, noise=done.stored())
+        stored = [stored_rounds(run) for run in entry.runs if run.calls == sampling.calls]
+        found = done.record(self._limits, stored, checks=self._checks, mode=fresh.mode)
+        record = replace(
+            record,
+            update="calibrated",
+            staged=place.staged(entry, add=False),
+            noise=asdict(found),
+        )
+        return with_figures(record, sampling, None, None, (), strict=False)
+
+    def _is_of(self, entry: Entry) -> bool:
+        return entry.engine.get("key") == self._engine.key.digest
+
+    def _stored(self, rounds: Rounds) -> StoredRun:
+        return new_run(
+            rounds,
+            toolchain=str(self._engine.toolchain),
+            environment=self._environment(),
+            reason=self._settings.update_reason,
+        )

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from pytest_trt.report.noise import NoiseRecord, NoiseRow, noise_lines
+
+NOISE = NoiseRecord(
+    6,
+    0.00041,
+    24,
+    (
+        NoiseRow("p50", 0.0012, 0.05, ((0.0641, 2800), (0.0601, 11200)), (0.0721, 7000)),
+        NoiseRow("throughput", 0.00098, 0.05, ((-0.0601, 11200),), (-0.071, 7000)),
+        NoiseRow("p99", None, 0.1),
+    ),
+)
+
+
+def test_table() -> None:
+    assert list(noise_lines("test_it.py::test_speed[fp16]", NOISE)) == [
+        "noise  test_it.py::test_speed[fp16]: 6 processes, placement 0.041%",
+        "  smallest change that is called, in 9 cases of 10, in a run of 24 checks:",
+        "              run to run    limit  in turns  calls   in fresh processes  calls",
+        "  P50         0.12%         +5%    +6.0%     11,200  +7.2%               7,000",
+        "  throughput  0.098%        -5%    -6.0%     11,200  -7.1%               7,000",
+        "  P99         not testable  +10%",
+    ]
+
+
+def test_noise_survives_the_journey() -> None:
+    assert NoiseRecord.from_dict(json.loads(json.dumps(asdict(NOISE)))) == NOISE
+    assert NoiseRecord.from_dict(asdict(NOISE)) == NOISE
