@@ -2,6 +2,7 @@
 
 from pytest_trt.measure.host import host_cpu
 from pytest_trt.measure.lock import device_lock
+from pytest_trt.measure.recorded import evenly, recorded_calls, recorded_stretches
 from pytest_trt.measure.rounds import (
     Disturbed,
     Guard,
@@ -28,8 +29,11 @@ __all__ = [
     "WarmUp",
     "device_lock",
     "end_to_end",
+    "evenly",
     "host_cpu",
     "mode_for",
+    "recorded_calls",
+    "recorded_stretches",
     "round_calls",
     "stretches_of",
     "summarised",

@@ -28,6 +28,9 @@ class Stretch(NamedTuple):
     wall_s: float
 
 
+#: Calls that a round may have, from a percentile's to a median's.
+LENGTHS = (ROUND_CALLS, GROUP_CALLS["p95"], FEWEST_CALLS)
+
 #: Makes so many consecutive calls.
 Stretches: TypeAlias = Callable[[int], Stretch]
 
@@ -55,8 +58,7 @@ def round_calls(call_s: float, *, rounds: int, budget_s: float) -> int:
         rounds: How many rounds there are to be.
         budget_s: Seconds for all of them.
     """
-    lengths = (ROUND_CALLS, GROUP_CALLS["p95"], FEWEST_CALLS)
-    fitting = (length for length in lengths if length * rounds * call_s <= budget_s)
+    fitting = (length for length in LENGTHS if length * rounds * call_s <= budget_s)
     return next(fitting, FEWEST_CALLS)
 
 

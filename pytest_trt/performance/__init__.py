@@ -16,7 +16,7 @@ from pytest_trt.performance.decide import (
     decide,
 )
 from pytest_trt.performance.detectable import Detectable, by_processes, by_turns
-from pytest_trt.performance.doubt import doubted, explained
+from pytest_trt.performance.doubt import doubted, explained, unconfirmed
 from pytest_trt.performance.limits import (
     ABSOLUTES,
     DEFAULT_LIMITS,
@@ -86,5 +86,6 @@ __all__ = [
     "resolve_limits",
     "slow_calls",
     "summarise",
+    "unconfirmed",
     "unpaired",
 ]

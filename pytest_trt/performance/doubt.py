@@ -82,3 +82,19 @@ def explained(decision: Decision, why: str) -> Decision:
         for metric, one in decision.found.items()
     }
     return replace(decision, found=found)
+
+
+def unconfirmed(decision: Decision, why: str) -> Decision:
+    """Return the decision with regressions made inconclusive that nothing can confirm.
+
+    Args:
+        decision: A decision on rounds of one process.
+        why: Why there can be no others.
+    """
+    found = {
+        metric: replace(one, outcome="inconclusive", why=why, detectable=math.inf)
+        if one.outcome == "regressed"
+        else one
+        for metric, one in decision.found.items()
+    }
+    return replace(decision, outcome=overall(found), found=found)

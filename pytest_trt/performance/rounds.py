@@ -52,7 +52,7 @@ class Rounds:
     calls: int
 
     def __len__(self) -> int:
-        return len(self.logs["p50"]) if self.logs else 0
+        return len(next(iter(self.logs.values()), ()))
 
     def median(self, metric: Metric) -> float:
         """Return the metric itself: milliseconds, for throughput milliseconds per unit of work."""

@@ -75,6 +75,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     config.stash[_COLLECTOR_KEY] = _ResultCollector()
     config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
+    if hasattr(config.option, "benchmark_disable"):  # pytest-benchmark is there
+        from pytest_trt.plugin.pytest_benchmark import BesidePytestBenchmark
+
+        config.pluginmanager.register(BesidePytestBenchmark(config), "trt-pytest-benchmark")
     given = anything_given(config)
     if given or os.environ.get("GITHUB_STEP_SUMMARY"):
         from pytest_trt.plugin.report_log import ReportLog, is_wanted

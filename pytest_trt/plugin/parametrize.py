@@ -27,6 +27,7 @@ from pytest_trt.plugin.markers import (
     read_consistency_marker,
     read_model_marker,
 )
+from pytest_trt.plugin.pytest_benchmark import uses_fixture
 from pytest_trt.plugin.run import TrtRun
 
 
@@ -53,6 +54,8 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
             if benchmark is not None:
                 for precision in marker.precision:
                     resolve_limits(benchmark.limits, run.settings.limits.get(precision, {}))
+        elif benchmark and not consistency and "benchmark" in metafunc.fixturenames:
+            resolve_limits(benchmark.limits, {})
         elif consistency is not None or benchmark is not None:
             name = ConsistencyMarker.NAME if consistency is not None else BenchmarkMarker.NAME
             raise ConfigurationError(
@@ -75,7 +78,25 @@ def _read_benchmark(item: pytest.Item, metafunc: pytest.Metafunc) -> BenchmarkMa
             "would be gated.",
             fix="mark it: @pytest.mark.trt_benchmark, with limits or without.",
         )
+    if benchmark is not None and uses_fixture(metafunc):
+        _check_fixture(benchmark, metafunc)
     return benchmark
+
+
+def _check_fixture(benchmark: BenchmarkMarker, metafunc: pytest.Metafunc) -> None:
+    """Refuse what a test that pytest-benchmark times cannot be asked."""
+    if BenchmarkMarker.NAME in metafunc.fixturenames:
+        raise ConfigurationError(
+            "the test asks for trt_benchmark and for pytest-benchmark's benchmark, and a test has "
+            "one baseline.",
+            fix="write a test for each.",
+        )
+    if benchmark.mode not in (None, "end_to_end"):
+        raise ConfigurationError(
+            f"trt_benchmark was given mode={benchmark.mode!r}, and pytest-benchmark, whose fixture "
+            "the test asks for, knows the host's clock alone.",
+            fix='call trt_benchmark(inputs) in it instead, or give it mode="end_to_end".',
+        )
 
 
 def _check_reference(marker: ModelMarker, inputs: Sequence[TensorSpec], run: TrtRun) -> None:

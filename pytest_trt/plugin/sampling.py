@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,24 @@ def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
     for spec in (*dynamic, *leading):
         return max(int(inputs[spec.name].shape[0]), 1)
     return 1
+
+
+class Sampled(Protocol):
+    """Rounds that were taken; see `Sampling`."""
+
+    calls: int
+    taken: list[Stretch]
+
+    @property
+    def turns(self) -> Sequence[tuple[Rounds, Rounds]]:
+        """Rounds of baseline and candidate in turns."""
+
+    @property
+    def elsewhere(self) -> Sequence[Rounds]:
+        """Rounds of the candidate in other processes."""
+
+    def rounds(self) -> Rounds:
+        """Return the rounds of the candidate alone."""
 
 
 class Sampling:

@@ -20,7 +20,7 @@ from pytest_trt.performance import (
     join,
 )
 from pytest_trt.plugin.baselines import figures_by_round, stored_rounds
-from pytest_trt.plugin.sampling import Sampling
+from pytest_trt.plugin.sampling import Sampled
 from pytest_trt.plugin.state import TestState
 from pytest_trt.report.benchmark_record import (
     BenchmarkRecord,
@@ -35,7 +35,7 @@ from pytest_trt.report.speed_text import FIGURE_OF, NAMES, bounds_of, gravest_ch
 
 def with_figures(
     record: BenchmarkRecord,
-    sampling: Sampling,
+    sampling: Sampled,
     entry: Entry | None,
     decision: Decision | None,
     kept: Sequence[Kept],
@@ -138,7 +138,7 @@ def remark_on(record: BenchmarkRecord, state: TestState, entry: Entry | None) ->
         state: The test's state.
         entry: The baseline that it was compared with, if it was.
     """
-    subject = f"{record.model} {record.precision} {record.arch}"
+    subject = " ".join(filter(None, (record.model, record.precision, record.arch)))
     then = entry.runs[-1].toolchain if entry else record.toolchain
     if then != record.toolchain and not record.fails:
         state.remark(f"{subject}: speed was compared across {then} -> {record.toolchain}")

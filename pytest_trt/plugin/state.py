@@ -8,7 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_trt.engine import Engine
-    from pytest_trt.plugin.benchmark import BenchmarkCheck
+    from pytest_trt.plugin.benchmark import SpeedCheck
     from pytest_trt.plugin.consistency import ConsistencyCheck
     from pytest_trt.plugin.progress import TerminalProgress
     from pytest_trt.plugin.run import TrtRun
@@ -40,7 +40,7 @@ class TestState:
     def __init__(self) -> None:
         self.engines: list[Engine] = []
         self.check: ConsistencyCheck | None = None
-        self.speed: BenchmarkCheck | None = None
+        self.speed: SpeedCheck | None = None
         self.remarks: list[str] = []
         self.skipped: str | None = None
         self.failed_by_checks = False

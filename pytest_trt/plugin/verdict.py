@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt.engine import Engine
-from pytest_trt.plugin.benchmark import NEVER_CALLED, BenchmarkCheck
+from pytest_trt.plugin.benchmark import NEVER_CALLED, SpeedCheck
 from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.run import TrtRun
@@ -51,7 +51,7 @@ def told_beside(item: pytest.Item) -> None:
             item.add_report_section("call", name, check.failure() or "")
 
 
-def _made(state: TestState) -> list[tuple[str, ConsistencyCheck | BenchmarkCheck]]:
+def _made(state: TestState) -> list[tuple[str, ConsistencyCheck | SpeedCheck]]:
     named = [("trt consistency", state.check), ("trt benchmark", state.speed)]
     return [(name, check) for name, check in named if check is not None]
 
@@ -64,7 +64,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         loss.told = True
     ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
     state = item.stash[TEST_KEY]
-    found = state.engines or state.check or state.skipped or state.failed_by_checks
+    found = state.engines or state.check or state.speed or state.skipped or state.failed_by_checks
     if not ends_here or not found:
         return
     record = TestRecord(

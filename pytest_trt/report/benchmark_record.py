@@ -88,8 +88,8 @@ class BenchmarkRecord:
 
     Attributes:
         test: The test's node id.
-        model: File name of the model.
-        precision: The engine's precision.
+        model: File name of the model; the test's name where it times something else.
+        precision: The engine's precision; empty where no engine is timed.
         arch: What the engine was built for.
         toolchain: What ran it.
         verdict: The verdict's text, see `Verdict`.
@@ -147,7 +147,8 @@ class BenchmarkRecord:
     @property
     def subject(self) -> str:
         """What was measured, for people."""
-        return f"{self.model} in {self.precision} on {self.arch}"
+        precision = f" in {self.precision}" if self.precision else ""
+        return f"{self.model}{precision} on {self.arch}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""

@@ -62,7 +62,7 @@ def speed_lines(
 
 
 def _subject(record: BenchmarkRecord) -> str:
-    return f"{record.model} {record.precision} {record.arch}"
+    return " ".join(filter(None, (record.model, record.precision, record.arch)))
 
 
 def _figures(record: BenchmarkRecord) -> tuple[str, str]:

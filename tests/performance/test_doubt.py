@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from performance.processes import rounds_of
 
-from pytest_trt.performance import Decision, Rounds, Samplers, decide, doubted, explained
+from pytest_trt.performance import Decision, Rounds, Samplers, decide, doubted, explained, unconfirmed
 
 LIMITS = {"p50": 0.05, "throughput": 0.05}
 
@@ -91,3 +91,14 @@ def test_pass_of_another_engine_must_be_more_than_a_busy_hour_then(
     assert one.bounds is not None
     assert (one.bounds.high < one.limit) == (outcome == "passed")
     assert ("can differ as much" in one.why) == (outcome == "inconclusive")
+
+
+def test_regression_that_nothing_can_confirm_is_inconclusive_and_says_why() -> None:
+    found = unconfirmed(decided(9.0), "one process")
+    assert found.outcome == "inconclusive"
+    assert found.found["p50"].why == "one process"
+    assert found.found["p50"].detectable == math.inf
+
+
+def test_pass_needs_no_confirmation() -> None:
+    assert unconfirmed(decided(0.0), "one process") == decided(0.0)

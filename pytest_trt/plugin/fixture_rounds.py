@@ -1,0 +1,304 @@
+"""Tests that use pytest-benchmark's fixture under our marker: gated on the rounds that it took.
+
+It times a function by the host's clock, once, in one process. No more rounds can be had of it, and
+no turns with what the function was before. So relative limits may pass on its rounds, and fail only
+where the engine under test is known to be another one, as with any engine whose baseline is gone;
+else a slowdown is inconclusive. Absolute limits are judged as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from importlib.metadata import version
+from platform import python_version
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pytest_trt.backends.arch import CPU
+from pytest_trt.backends.kept_builder import kept_builder
+from pytest_trt.baseline import Entry
+from pytest_trt.engine import Engine
+from pytest_trt.errors import PytestTrtError
+from pytest_trt.measure import device_lock, evenly, recorded_calls, recorded_stretches
+from pytest_trt.performance import (
+    FIRST_ROUNDS,
+    Absolute,
+    Decision,
+    Found,
+    Kept,
+    Metric,
+    Rounds,
+    Samplers,
+    check_error,
+    decide,
+    doubted,
+    judge_absolute,
+    resolve_limits,
+    summarise,
+    unconfirmed,
+)
+from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
+from pytest_trt.plugin.benchmark import SpeedCheck, checks_of
+from pytest_trt.plugin.markers import read_benchmark_marker
+from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
+from pytest_trt.plugin.refusal import refusal
+from pytest_trt.plugin.speed_record import remark_on, with_figures
+from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
+from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt.report.record import Verdict
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+_ONE_PROCESS = (
+    "pytest-benchmark times in one process, where nothing tells slower code from a slower machine"
+)
+_AVERAGES = "pytest-benchmark averaged over {} calls at a time, which hides the slow ones"
+_MORE_TIME = "give it more: --benchmark-max-time, or rounds= of benchmark.pedantic"
+
+
+class FixtureRounds:
+    """What pytest-benchmark's fixture timed, as rounds of consecutive calls.
+
+    Attributes:
+        work: Units of work of one call.
+        calls: Calls in each round; where several were averaged, averages.
+        averaged: Over how many calls each of them is an average.
+        taken: The rounds.
+        turns: None were taken.
+        elsewhere: Nor were any in other processes.
+    """
+
+    turns = ()
+    elsewhere = ()
+
+    def __init__(self, seconds: list[float], averaged: int, work: int, stored_calls: int) -> None:
+        fits = 0 < stored_calls <= len(seconds)
+        self.calls = stored_calls if fits else recorded_calls(len(seconds))
+        self.work, self.averaged = work, averaged
+        self.taken = recorded_stretches(seconds, self.calls)
+
+    def rounds(self, most: int | None = None) -> Rounds:
+        """Return the rounds, or so many of them, with the metrics that they can tell."""
+        taken = evenly(self.taken, most or len(self.taken))
+        calls, walls_s = [one.latencies_ms for one in taken], [one.wall_s for one in taken]
+        rounds = summarise(calls, walls_s, work=self.work)
+        if self.averaged == 1:
+            return rounds
+        return Rounds({"throughput": rounds.logs["throughput"]}, rounds.calls)
+
+    def latencies(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the calls in ms, shape (rounds, calls), and the rounds in s, shape (rounds,)."""
+        calls = np.stack([one.latencies_ms for one in self.taken])
+        return calls, np.array([one.wall_s for one in self.taken])
+
+
+@contextmanager
+def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
+    """Run a test alone on its device, then hold what pytest-benchmark timed against its limits.
+
+    Args:
+        item: The test.
+        fixture: Its `benchmark` fixture.
+
+    Raises:
+        BaselineError: The baseline file cannot be read.
+    """
+    __tracebackhide__ = True
+    check = state_of(item).speed = SpeedCheck()
+    try:
+        with _alone(item) if fixture.enabled else nullcontext():
+            try:
+                yield
+            except pytest.skip.Exception:  # it has been timed all the same
+                check.record = _FixtureMeasurement(item).of(fixture)
+                raise
+        check.record = _FixtureMeasurement(item).of(fixture)
+    except PytestTrtError as error:
+        raise error.with_traceback(None) from None
+
+
+@contextmanager
+def _alone(item: pytest.Item) -> Iterator[None]:
+    """Hold the device of a test, as any benchmark does."""
+    with progress_of(item.config).task(f"timing {item.name}") as say:
+
+        def waiting(seconds: float) -> None:
+            say(f"waiting for another process that times on this device ({seconds:.0f} s)")
+
+        with device_lock(_FixtureMeasurement(item).place.device, waiting):
+            kept_builder.end()
+            yield
+
+
+class _FixtureMeasurement:
+    """One test whose function pytest-benchmark times: rounds in, a record out."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        marker = read_benchmark_marker(item)
+        assert marker is not None  # whoever comes here has seen it
+        self._item, self._settings = item, settings_of(item.config)
+        engines = {engine.key.digest: engine for engine in state_of(item).engines}
+        # With several engines nothing says which one is timed.
+        self._engine: Engine | None = next(iter(engines.values())) if len(engines) == 1 else None
+        run = run_of(item.config)
+        target = self._engine.target if self._engine else run.embedded.target(CPU)
+        self.place = run.place(target)
+        precision = self._engine.spec.precision if self._engine else ""
+        self._limits = resolve_limits(marker.limits, self._settings.limits.get(precision, {}))
+        self._work = marker.batch or 1
+        self._record = BenchmarkRecord(
+            test=item.nodeid,
+            model=self._engine.model.path.name if self._engine else item.name,
+            precision=precision,
+            arch=target.arch,
+            toolchain=str(self._engine.toolchain) if self._engine else f"Python {python_version()}",
+            verdict=Verdict.NOT_MEASURED.value,
+            fails=True,
+            mode="end_to_end",
+            batch=self._work,
+        )
+
+    def of(self, fixture: BenchmarkFixture) -> BenchmarkRecord | None:
+        """Return what its rounds come to; None where there are none, as it was never called."""
+        if not fixture.enabled:
+            return self._disabled()
+        if fixture.has_error or not fixture.stats:
+            return None
+        file = Place.of(self._item, self._settings.baseline_dir, self.place.target)
+        entry = file.read() if self._limits.relative else None
+        spec = self._spec(fixture.stats.options["timer"])
+        record = replace(self._record, file=file.shown)
+        different = entry.differs(mode=record.mode, spec=spec) if entry else None
+        comparable = None if different else entry
+        refused = refusal(self._item, self._settings, self._limits, record, entry, different)
+        if refused is not None:
+            return refused
+        stored_calls = comparable.runs[-1].calls if comparable else 0
+        seconds, averaged = fixture.stats.stats.data, fixture.stats.iterations
+        taken = FixtureRounds(seconds, averaged, self._work, stored_calls)
+        if not taken.taken or (comparable and taken.calls != stored_calls):
+            return self._too_few(record, len(seconds), stored_calls)
+        decision = self._decided(taken, comparable) if comparable else None
+        kept = [self._kept(taken, name, limit) for name, limit in self._limits.absolute.items()]
+        if self._is_recorded(entry):
+            add = self._joins(comparable, decision, taken)
+            record = replace(
+                record,
+                update="added" if add else "replaced" if entry else "first",
+                staged=file.staged(self._entry(spec, taken), add=add),
+            )
+        if comparable is not None:
+            then = comparable.runs[-1].recorded
+            record = replace(record, recorded=then, differences=self._differences(comparable))
+        strict = self._settings.inconclusive == "fail"
+        found = with_figures(record, taken, comparable, decision, kept, strict=strict)
+        remark_on(found, state_of(self._item), comparable)
+        fixture.extra_info.update(extra_info(found.to_dict()))
+        return found
+
+    def _disabled(self) -> BenchmarkRecord:
+        if is_disabled(self._item.config):
+            return self._unmeasured(self._record, DISABLED, fails=False)
+        return self._unmeasured(
+            self._record,
+            "pytest-benchmark times nothing under xdist",
+            fails=self._settings.inconclusive == "fail",
+            fix="run it without -n; or call trt_benchmark(inputs), which waits for its turn.",
+        )
+
+    def _too_few(self, record: BenchmarkRecord, count: int, stored_calls: int) -> BenchmarkRecord:
+        needed = f"and a round of the baseline has {stored_calls}" if stored_calls else "too few"
+        return self._unmeasured(
+            replace(record, verdict=Verdict.INCONCLUSIVE.value),
+            f"pytest-benchmark made {count} rounds, {needed}",
+            fails=self._settings.inconclusive == "fail",
+            fix=f"{_MORE_TIME}.",
+        )
+
+    def _unmeasured(
+        self, record: BenchmarkRecord, why: str, *, fails: bool, fix: str = ""
+    ) -> BenchmarkRecord:
+        why = f"speed is {record.verdict}: {why}"
+        state_of(self._item).remark(f"{record.subject}: {why}{f': {fix}' if fix else ''}")
+        return replace(record, fails=fails, why=why, fix=fix)
+
+    def _spec(self, timer: Callable[[], float]) -> Mapping[str, str]:
+        clock = f"pytest-benchmark, {timer.__module__}.{timer.__qualname__}"
+        spec = {"timer": clock, "batch": str(self._work)}
+        if self._engine is None:
+            return spec
+        named = {"model": self._engine.model.path.name, "precision": self._engine.spec.precision}
+        return {**named, **spec}
+
+    def _decided(self, taken: FixtureRounds, entry: Entry) -> Decision:
+        decision = decide(
+            self._limits.relative,
+            [stored_rounds(run) for run in entry.runs if run.calls == taken.calls],
+            Samplers(lambda _: taken.rounds()),
+            checks=checks_of(self._item.session),
+            mode="end_to_end",
+        )
+        decision = replace(decision, found=self._told(decision.found, taken))
+        then = entry.engine.get("key")
+        if self._engine is not None and then != self._engine.key.digest:
+            return doubted(decision, same_engine=False, same_environment=True)
+        return unconfirmed(decision, _ONE_PROCESS)
+
+    def _told(self, found: Mapping[Metric, Found], taken: FixtureRounds) -> dict[Metric, Found]:
+        """Say of metrics that are not testable what hides them here."""
+        if taken.averaged == 1:
+            return dict(found)
+        why = _AVERAGES.format(taken.averaged)
+        return {
+            metric: replace(one, why=why) if one.outcome == "not testable" else one
+            for metric, one in found.items()
+        }
+
+    def _kept(self, taken: FixtureRounds, name: Absolute, limit: float) -> Kept:
+        latencies_ms, walls_s = taken.latencies()
+        error = check_error(checks_of(self._item.session))
+        kept = judge_absolute(name, limit, latencies_ms, walls_s, work=taken.work, error=error)
+        if taken.averaged == 1 or name == "min_throughput_qps":
+            return kept
+        return replace(kept, outcome="not testable", why=_AVERAGES.format(taken.averaged))
+
+    def _is_recorded(self, entry: Entry | None) -> bool:
+        new = entry is None and self._settings.missing_baseline == "record"
+        return bool(self._limits.relative) and (self._settings.update or new)
+
+    def _entry(self, spec: Mapping[str, str], taken: FixtureRounds) -> Entry:
+        run = new_run(
+            taken.rounds(FIRST_ROUNDS),
+            toolchain=self._record.toolchain,
+            environment=self._environment,
+            reason=self._settings.update_reason,
+        )
+        return Entry(self._record.mode, spec, self._facts, (run,))
+
+    def _joins(self, entry: Entry | None, decision: Decision | None, taken: FixtureRounds) -> bool:
+        """Whether a new run is one more of the same speed."""
+        return (
+            entry is not None
+            and decision is not None
+            and decision.outcome == "passed"
+            and entry.engine.get("key") == self._facts.get("key")
+            and entry.runs[-1].calls == taken.calls
+        )
+
+    def _differences(self, entry: Entry) -> tuple[str, ...]:
+        toolchain = self._record.toolchain
+        return tuple(differences(entry, self._facts, toolchain, self._environment))
+
+    @property
+    def _facts(self) -> Mapping[str, int | str]:
+        return engine_facts(self._engine) if self._engine else {}
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        return {**self.place.environment, "pytest-benchmark": version("pytest-benchmark")}

@@ -1,0 +1,128 @@
+"""Beside pytest-benchmark: its options hold for our tests, and our results stand in its table.
+
+Loaded wherever pytest-benchmark is, and light for that. What gates the rounds of its own fixture is
+in `fixture_rounds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+#: Why nothing is measured under its option.
+DISABLED = "--benchmark-disable, so it ran once and was not timed"
+
+_SKIPPED = "Skipping benchmark (--benchmark-skip active)."
+
+
+def is_there(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark is installed and not switched off (`-p no:benchmark`)."""
+    return hasattr(config.option, "benchmark_disable")
+
+
+def is_disabled(config: pytest.Config) -> bool:
+    """Whether benchmarks are asked to run once, untimed.
+
+    Its own fixture is disabled by xdist as well. Ours is not: it measures one at a time.
+    """
+    option = config.option
+    return is_there(config) and option.benchmark_disable and not option.benchmark_enable
+
+
+def uses_fixture(test: pytest.Metafunc) -> bool:
+    """Whether a test is timed by pytest-benchmark's fixture."""
+    return is_there(test.config) and "benchmark" in test.fixturenames
+
+
+class BesidePytestBenchmark:
+    """The hooks of a run in which pytest-benchmark takes part.
+
+    Args:
+        config: The run's configuration.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
+        """Let `--benchmark-skip` and `--benchmark-only` mean our benchmarks too."""
+        only, skip = self._config.option.benchmark_only, self._config.option.benchmark_skip
+        for item in items if only or skip else ():
+            if "trt_benchmark" not in getattr(item, "fixturenames", ()):
+                continue
+            if only:  # it took the test for none
+                item.own_markers[:] = [mark for mark in item.own_markers if not _is_other(mark)]
+            else:
+                item.add_marker(pytest.mark.skip(reason=_SKIPPED))
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Gate what its fixture times, where our marker asks for that."""
+        fixture = getattr(item, "funcargs", {}).get("benchmark")
+        if fixture is None or item.get_closest_marker("trt_benchmark") is None:
+            return (yield)
+        from pytest_trt.plugin.fixture_rounds import gated
+
+        with gated(item, fixture):
+            return (yield)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Put our results beside its own."""
+        # xdist's workers report to the process that shows and writes them.
+        if hasattr(self._config, "workerinput"):
+            return
+        session = self._config.pluginmanager.get_plugin("pytest-benchmark")
+        benchmarks: list[Any] = session.benchmarks if session else []
+        for speed in getattr(report, "trt", {}).get("speeds", ()):
+            # What its own fixture timed is there already.
+            if speed["calls"] and all(one.fullname != speed["test"] for one in benchmarks):
+                benchmarks.append(_as_benchmark(speed))
+
+
+def extra_info(speed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a benchmark's own columns do not tell: percentiles, throughput, the verdict.
+
+    Args:
+        speed: A benchmark record, as data.
+    """
+    told = ("verdict", "mode", "batch", "model", "precision", "arch", "toolchain")
+    return {**speed["candidate"], **{label: speed[label] for label in told}}
+
+
+def _is_other(mark: pytest.Mark) -> bool:
+    """Whether a marker is what pytest-benchmark skips tests without a benchmark by."""
+    return mark.name == "skip" and "--benchmark-only" in str(mark.kwargs.get("reason"))
+
+
+def _as_benchmark(speed: Mapping[str, Any]) -> object:
+    """Return a benchmark record as pytest-benchmark keeps its own: our rounds are its rounds.
+
+    Args:
+        speed: The record, as data.
+    """
+    from pytest_benchmark.stats import Metadata
+
+    function, bracket, parameters = speed["test"].partition("[")
+    name = function.rpartition("::")[2] + bracket + parameters
+    benchmark = Metadata(
+        SimpleNamespace(
+            name=name,
+            fullname=speed["test"],
+            group=None,
+            param=parameters.removesuffix("]") or None,
+            params={"trt_precision": speed["precision"], "trt_arch": speed["arch"]},
+            extra_info=extra_info(speed),
+            cprofile_stats=None,
+            has_error=False,
+        ),
+        iterations=speed["calls"],
+        options={"timer": f"pytest-trt, {speed['mode']}"},
+    )
+    # Throughput counts units of work per second of wall time; a round is seconds per call.
+    for throughput_qps in speed["candidate_rounds"]["throughput"]:
+        benchmark.stats.update(speed["batch"] / throughput_qps)
+    return benchmark

@@ -1,0 +1,332 @@
+"""Beside pytest-benchmark: its fixture's rounds gated, our results in its table, its options.
+
+Nothing here asserts a time: what is to be slower is slower by a multiple.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from builders import save_linear
+
+pytest.importorskip("pytest_benchmark")
+
+MODEL = 'pytest.mark.trt_model("models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))})'
+
+OURS = f"""
+@{MODEL}
+@pytest.mark.trt_benchmark
+def test_ours(trt_benchmark, images):
+    trt_benchmark({{"image": images}})
+"""
+
+ENGINE = f"""
+@{MODEL}
+@pytest.mark.trt_benchmark
+def test_engine(benchmark, trt_session, images):
+    benchmark.pedantic(trt_session.run, ({{"image": images}},), rounds=1000, warmup_rounds=20)
+"""
+
+#: A function that needs no model.
+SUM = """
+@pytest.mark.trt_benchmark({marker})
+def test_sum(benchmark):
+    benchmark.pedantic(sum, (range({size}),), rounds=1500)
+"""
+
+#: Calls that pytest-benchmark averages over.
+AVERAGED = """
+@pytest.mark.trt_benchmark({marker})
+def test_sum(benchmark):
+    benchmark.pedantic(sum, (range(100),), rounds=200, iterations=20)
+"""
+
+PLAIN = "\ndef test_plain():\n    pass\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture
+def run(project):
+    """Run tests in the project."""
+
+    def run(source: str, *args: str, **options: Any) -> pytest.RunResult:
+        project.test_file(source)
+        return project.run(*args, **options)
+
+    return run
+
+
+def sum_test(size: int = 3000, marker: str = "") -> str:
+    return SUM.format(size=size, marker=marker)
+
+
+def stored(project) -> dict[str, Any]:
+    """Return the tests of the one baseline file by name."""
+    (file,) = project.path.glob("trt_baselines/*/*.json")
+    return json.loads(file.read_text())["tests"]
+
+
+def rewrite(project, factor: float) -> None:
+    """Multiply the stored times of all tests."""
+    (file,) = project.path.glob("trt_baselines/*/*.json")
+    content = json.loads(file.read_text())
+    for entry in content["tests"].values():
+        for metric, values in entry["runs"][0]["rounds"].items():
+            by = 1 / factor if metric == "throughput" else factor
+            entry["runs"][0]["rounds"][metric] = [value * by for value in values]
+    file.write_text(json.dumps(content))
+
+
+def written(project) -> list[dict[str, Any]]:
+    return json.loads((project.path / "out.json").read_text())["benchmarks"]
+
+
+# --- its fixture under our marker
+
+
+def test_any_function_is_recorded_in_rounds_of_consecutive_calls(project, run) -> None:
+    result = run(sum_test())
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed  test_sum cpu  p99 * recorded", "wrote trt_baselines/*"])
+    entry = stored(project)["test_sum"]
+    assert entry["mode"] == "end_to_end"
+    assert entry["spec"]["timer"] == "pytest-benchmark, time.perf_counter"
+    (stored_run,) = entry["runs"]
+    assert stored_run["calls"] == 70
+    assert set(stored_run["rounds"]) == {"p50", "p95", "p99", "throughput"}
+    assert {len(values) for values in stored_run["rounds"].values()} == {20}
+
+
+def test_rounds_may_be_as_many_as_it_likes(project, run) -> None:
+    plain = "@pytest.mark.trt_benchmark\ndef test_it(benchmark):\n    benchmark(sum, range(3000))\n"
+    run(plain, "--benchmark-max-time=0.05").assert_outcomes(passed=1)
+    (stored_run,) = stored(project)["test_it"]["runs"]
+    assert len(stored_run["rounds"]["throughput"]) <= 20
+
+
+def test_function_that_is_no_slower_passes_on_its_rounds(project, run) -> None:
+    run(sum_test())
+    rewrite(project, 4.0)
+    result = run(sum_test())
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed  test_sum cpu * passed"])
+
+
+def test_function_that_seems_slower_is_inconclusive_and_says_why(project, run) -> None:
+    run(sum_test())
+    rewrite(project, 0.1)
+    result = run(sum_test())
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "speed * inconclusive",
+            "note *one process, where nothing tells slower code from a slower*",
+        ]
+    )
+    result = run(sum_test(), "--trt-inconclusive=fail")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["* is inconclusive against its limit of *test_sum on cpu*"])
+
+
+def test_engine_is_gated_on_its_rounds(project, run) -> None:
+    run(ENGINE)
+    assert stored(project)["test_engine"]["spec"]["model"] == "linear.onnx"
+    result = run(ENGINE)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu *"])
+
+
+def test_another_engine_that_is_slower_by_a_multiple_fails(project, run) -> None:
+    run(ENGINE)
+    save_linear(project.path / "models" / "linear.onnx", classes=20_000)
+    result = run(ENGINE)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "P* +*%, limit +*% (linear.onnx in fp32 on cpu)",
+            "*in one process, against stored rounds*",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("marker", "outcome"),
+    [("p99_ms=1000", "passed"), ("p50_ms=1e-6", "failed"), ("min_throughput_qps=1e12", "failed")],
+)
+def test_absolute_limit_is_judged_on_its_rounds(run, marker: str, outcome: str) -> None:
+    run(sum_test(marker=marker)).assert_outcomes(**{outcome: 1})
+
+
+def test_averages_tell_throughput_and_no_percentile(project, run) -> None:
+    run(AVERAGED.format(marker='throughput="5%"'))
+    assert set(stored(project)["test_sum"]["runs"][0]["rounds"]) == {"throughput"}
+    rewrite(project, 4.0)
+    run(AVERAGED.format(marker='throughput="5%"')).stdout.fnmatch_lines(["speed * passed"])
+    result = run(AVERAGED.format(marker='p99="10%"'))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed * inconclusive", "note *not testable: *averaged over 20*"])
+
+
+def test_averages_keep_no_absolute_percentile(run) -> None:
+    result = run(AVERAGED.format(marker="p99_ms=1000"))
+    result.stdout.fnmatch_lines(["note *p99_ms is not testable *averaged over 20 calls*"])
+
+
+@pytest.mark.parametrize(
+    ("strict", "outcome"),
+    [("--trt-inconclusive=warn", "passed"), ("--trt-inconclusive=fail", "failed")],
+)
+def test_too_few_rounds_are_inconclusive(run, strict: str, outcome: str) -> None:
+    once = (
+        "@pytest.mark.trt_benchmark\ndef test_it(benchmark):\n    benchmark.pedantic(sum, ([],))\n"
+    )
+    result = run(once, strict)
+    result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(["*made 1 rounds, too few*"])
+
+
+def test_fixture_that_is_never_called_fails(run) -> None:
+    result = run(
+        "@pytest.mark.trt_benchmark\n"
+        "@pytest.mark.filterwarnings('ignore:Benchmark fixture was not used')\n"
+        "def test_it(benchmark):\n    pass\n"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["trt_benchmark measured nothing*"])
+
+
+def test_fixture_without_our_marker_is_left_alone(project, run) -> None:
+    plain = "def test_it(benchmark):\n    benchmark(sum, range(100))\n"
+    result = run(plain, "--benchmark-max-time=0.01")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("speed *")
+    assert not (project.path / "trt_baselines").exists()
+
+
+def test_two_benchmarks_in_one_test_are_refused(run) -> None:
+    result = run(OURS.replace("(trt_benchmark,", "(trt_benchmark, benchmark,"))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*a test has one baseline.", "Fix: write a test for each."])
+
+
+def test_mode_that_it_cannot_time_is_refused(run) -> None:
+    result = run(sum_test(marker='mode="graph"'))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*knows the host's clock alone.", 'Fix: *mode="end_to_end".'])
+
+
+def test_failing_test_records_nothing(project, run) -> None:
+    run(sum_test() + "    assert 1 == 2\n").assert_outcomes(failed=1)
+    assert not (project.path / "trt_baselines").exists()
+
+
+# --- our results in its table
+
+
+def test_our_results_stand_in_its_table_and_file(project, run) -> None:
+    result = run(OURS + ENGINE, "--benchmark-json=out.json")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*benchmark: 2 tests*", "test_*", "test_*"])
+    by_name = {benchmark["name"]: benchmark for benchmark in written(project)}
+    assert by_name["test_ours"]["fullname"] == "test_it.py::test_ours"
+    assert by_name["test_ours"]["stats"]["rounds"] == 20
+    assert by_name["test_ours"]["stats"]["iterations"] == 70
+    for benchmark in by_name.values():
+        told = benchmark["extra_info"]
+        assert told["p50_ms"] <= told["p95_ms"]
+        assert told["p99_ms"] > 0
+    ours = by_name["test_ours"]
+    # Four images a call: its operations are calls, our throughput is images.
+    assert ours["extra_info"]["throughput_qps"] == pytest.approx(4 / ours["stats"]["median"], 0.01)
+
+
+def test_our_results_are_compared_by_its_rules(run) -> None:
+    options = ("--benchmark-autosave", "--benchmark-compare")
+    run(OURS, "--benchmark-autosave").assert_outcomes(passed=1)
+    result = run(OURS, *options, "--benchmark-compare-fail=mean:0.000000000001", subprocess=True)
+    result.stdout.fnmatch_lines(["*test_ours (NOW)*"])
+
+
+def test_our_results_group_by_precision(run) -> None:
+    both = OURS.replace('.onnx"', '.onnx", precision=("fp32", "fp16")')
+    result = run(both, "--benchmark-group-by=param:trt_precision")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*benchmark 'trt_precision=fp16': 1 tests*"])
+
+
+def test_our_tests_keep_measuring_under_xdist_where_its_own_do_not(project, run) -> None:
+    pytest.importorskip("xdist")
+    result = run(OURS + ENGINE, "-n2", "--benchmark-json=out.json", subprocess=True)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines_random(
+        ["speed * recorded", "speed * not measured", "note *times nothing under xdist: run it *"]
+    )
+    assert [benchmark["name"] for benchmark in written(project)] == ["test_ours"]
+    assert list(stored(project)) == ["test_ours"]
+    strict = run(ENGINE, "-n2", "--trt-inconclusive=fail", subprocess=True)
+    strict.assert_outcomes(failed=1)
+
+
+# --- its options
+
+
+def test_disabled_benchmarks_run_once_and_say_that_nothing_was_measured(project, run) -> None:
+    result = run(OURS + ENGINE + sum_test(), "--benchmark-disable")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["speed * not measured"] * 3)
+    result.stdout.fnmatch_lines(["note *speed is not measured: --benchmark-disable*"])
+    assert not (project.path / "trt_baselines").exists()
+
+
+def test_disabled_benchmark_is_not_gated(project, run) -> None:
+    assert_impossible = OURS.replace("trt_benchmark\n", "trt_benchmark(p50_ms=1e-6)\n")
+    run(assert_impossible).assert_outcomes(failed=1)
+    run(assert_impossible, "--benchmark-disable").assert_outcomes(passed=1)
+    run(assert_impossible, "--benchmark-disable", "--benchmark-enable").assert_outcomes(failed=1)
+
+
+def test_disabled_benchmark_is_run_all_the_same(run) -> None:
+    wrong = OURS.replace('"image": images', '"image": images[:0]')
+    run(wrong, "--benchmark-disable").assert_outcomes(failed=1)
+
+
+def test_skip_skips_our_benchmarks_too(run) -> None:
+    result = run(OURS + ENGINE + PLAIN, "--benchmark-skip", "-rs")
+    result.assert_outcomes(passed=1, skipped=2)
+
+
+def test_only_runs_our_benchmarks_too(run) -> None:
+    result = run(OURS + ENGINE + PLAIN, "--benchmark-only")
+    result.assert_outcomes(passed=2, skipped=1)
+
+
+def test_only_does_not_run_what_is_skipped_for_another_reason(run) -> None:
+    result = run("@pytest.mark.skip(reason='not today')" + OURS, "--benchmark-only")
+    result.assert_outcomes(skipped=1)
+
+
+# --- without it
+
+
+def test_our_benchmarks_need_no_pytest_benchmark(project, run) -> None:
+    project.test_file(
+        "import sys\n" + OURS + "\ndef test_nothing_of_it_is_loaded():\n"
+        "    assert 'pytest_benchmark' not in sys.modules\n"
+        "    assert 'pytest_trt.plugin.fixture_rounds' not in sys.modules\n"
+    )
+    result = project.run("-p", "no:benchmark", subprocess=True)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu * recorded"])
+
+
+def test_its_fixture_is_not_there_without_it(project) -> None:
+    project.test_file(sum_test())
+    result = project.run("-p", "no:benchmark", subprocess=True)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*fixture 'benchmark' not found"])
