@@ -204,7 +204,7 @@ class _ResultCollector:
 
             record = TestRecord.from_dict(data)
             # A check that never asked for an engine leaves nothing to sum up.
-            if not (record.engines or record.skipped):
+            if not (record.engines or record.speeds or record.skipped):
                 return
             self.results.append(TestResult(report.nodeid, report.outcome, record))
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from performance.processes import rounds_of
 
-from pytest_trt.performance import Decision, Rounds, Samplers, decide, doubted, explained, unconfirmed
+from pytest_trt.performance import (
+    Decision,
+    Rounds,
+    Samplers,
+    decide,
+    doubted,
+    explained,
+    unconfirmed,
+)
 
 LIMITS = {"p50": 0.05, "throughput": 0.05}
 

@@ -226,6 +226,13 @@ def test_failing_test_records_nothing(project, run) -> None:
     assert not (project.path / "trt_baselines").exists()
 
 
+def test_function_without_a_model_is_in_the_report(project, run) -> None:
+    run(sum_test(), "--trt-report=report.json", "--junitxml=junit.xml").assert_outcomes(passed=1)
+    report = (project.path / "report.json").read_text()
+    assert '"test_it.py::test_sum"' in report
+    assert json.loads(report)["schema"]
+
+
 # --- our results in its table
 
 
