@@ -206,7 +206,14 @@ class _ResultCollector:
             # A check that never asked for an engine leaves nothing to sum up.
             if not (record.engines or record.speeds or record.skipped):
                 return
-            self.results.append(TestResult(report.nodeid, report.outcome, record))
+            self.results.append(TestResult(report.nodeid, _outcome(report), record))
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    """What became of a test, with the words that pytest's own last line has for it."""
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    return report.outcome
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -217,7 +224,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         for result in collector.results
         for speed in result.record.speeds
         if speed.staged is not None
-        and result.outcome == "passed"
+        and result.outcome in ("passed", "xpassed")
         and result.nodeid not in collector.failed
     ]
     stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
@@ -233,29 +240,32 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Write the summary section, where there is something to sum up."""
+    """Write the summary section; with -q only what must not be missed, with -qq nothing."""
     config = terminalreporter.config
-    results = config.stash[_COLLECTOR_KEY].results
-    if results and config.get_verbosity() >= 0:
-        from pytest_trt.report.summary import summary_lines
+    collector, verbosity = config.stash[_COLLECTOR_KEY], config.get_verbosity()
+    if collector.results and verbosity >= -1:
+        from pytest_trt.report.summary import noted_lines, summary_lines
 
-        terminalreporter.section("trt")
-        writer = config.get_terminal_writer()
-        lines = summary_lines(
-            results,
-            width=writer.fullwidth,
-            color=writer.hasmarkup,
-            ascii=not _takes_blocks(),
-            # Where workers collected the tests, nothing was said above of what is tested.
-            environment=config.pluginmanager.hasplugin("dsession"),
-            facts=config.get_verbosity() > 0,
-        )
-        for line in (*lines, *config.stash[_COLLECTOR_KEY].written):
+        if verbosity < 0:
+            lines = noted_lines(collector.results)
+        else:
+            terminalreporter.section("trt")
+            writer = config.get_terminal_writer()
+            lines = summary_lines(
+                collector.results,
+                width=writer.fullwidth,
+                color=writer.hasmarkup,
+                ascii=not _takes_blocks(),
+                # Where workers collected the tests, nothing was said above of what is tested.
+                environment=config.pluginmanager.hasplugin("dsession"),
+                facts=verbosity > 0,
+            )
+        for line in (*lines, *collector.written):
             terminalreporter.write_line(line)
 
-    if config.stash[_COLLECTOR_KEY].not_written:
+    if collector.not_written:
         terminalreporter.section("trt baselines", red=True)
-        terminalreporter.write_line(config.stash[_COLLECTOR_KEY].not_written)
+        terminalreporter.write_line(collector.not_written)
 
 
 def _takes_blocks() -> bool:

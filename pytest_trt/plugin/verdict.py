@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pytest_trt.engine import Engine
@@ -64,6 +66,10 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         loss.told = True
     ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
     state = item.stash[TEST_KEY]
+    if report.skipped and state.skipped and not hasattr(report, "wasxfail"):
+        # By itself pytest names the line of the plugin that skipped, for all tests the same.
+        path, line, _ = item.reportinfo()
+        report.longrepr = (os.fspath(path), (line or 0) + 1, f"Skipped: {state.skipped}")
     found = state.engines or state.check or state.speed or state.skipped or state.failed_by_checks
     if not ends_here or not found:
         return

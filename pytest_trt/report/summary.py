@@ -19,7 +19,7 @@ class TestResult:
 
     Attributes:
         nodeid: The test.
-        outcome: "passed", "failed" or "skipped", as pytest says.
+        outcome: "passed", "failed", "skipped", "xfailed" or "xpassed", as pytest says.
         record: What the plugin found.
     """
 
@@ -61,7 +61,21 @@ def summary_lines(
             yield from noise_lines(speed.test, NoiseRecord.from_dict(speed.noise))
     if facts:
         yield from (line for row in rows.values() for line in facts_lines(row.engines))
-    yield from _remarks(rows, results)
+    for key, row in rows.items():
+        yield from dict.fromkeys(_builds(row, _subject(key)))
+        yield from _noted(key, [*_notes(row), *_never_compared(row)])
+    yield from _remarks(results)
+    skipped = Counter(r.record.skipped for r in results if r.record.skipped)
+    for reason, count in skipped.items():
+        yield f"skipped {count} test{'s' if count > 1 else ''}: {reason}"
+
+
+def noted_lines(results: Sequence[TestResult]) -> Iterator[str]:
+    """Yield what must be known by whoever wants no summary: what was mended, doubted, left open."""
+    for key, row in _rows(results).items():
+        yield from _noted(key, [warning for engine in row.engines for warning in engine.warnings])
+        yield from _noted(key, _never_compared(row))
+    yield from _remarks(results)
 
 
 def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], Row]:
@@ -80,18 +94,19 @@ def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], Row]:
     return rows
 
 
-def _remarks(rows: dict[tuple[str, str, str], Row], results: Sequence[TestResult]) -> Iterator[str]:
-    for (model, arch, precision), row in rows.items():
-        subject = f"{model} {precision} {arch}"
-        yield from dict.fromkeys(_builds(row, subject))
-        texts = [*_notes(row), *_never_compared(row)]
-        for text in dict.fromkeys(texts):
-            yield f"note  {subject}: {text}"
+def _remarks(results: Iterable[TestResult]) -> Iterator[str]:
     for text in dict.fromkeys(text for result in results for text in result.record.remarks):
         yield f"note  {text}"
-    skipped = Counter(r.record.skipped for r in results if r.record.skipped)
-    for reason, count in skipped.items():
-        yield f"skipped {count} test{'s' if count > 1 else ''}: {reason}"
+
+
+def _noted(key: tuple[str, str, str], texts: Iterable[str]) -> Iterator[str]:
+    for text in dict.fromkeys(texts):
+        yield f"note  {_subject(key)}: {text}"
+
+
+def _subject(key: tuple[str, str, str]) -> str:
+    model, arch, precision = key
+    return f"{model} {precision} {arch}"
 
 
 def _builds(row: Row, subject: str) -> Iterator[str]:

@@ -20,6 +20,15 @@ from pytest_trt.report.record import ConsistencyRecord, EngineRecord
 #: Cells of the bar that shows how much of the tolerance was used.
 _BAR_CELLS = 10
 
+#: What becomes of tests, in the order in which it is told, and its colour.
+_OUTCOMES = {
+    "failed": "red",
+    "passed": "green",
+    "skipped": "yellow",
+    "xfailed": "yellow",
+    "xpassed": "yellow",
+}
+
 #: Columns of the share beside the bar.
 _SHARE_COLUMNS = 5
 
@@ -40,7 +49,7 @@ class Row:
     Attributes:
         engines: The engines that they asked for, one entry per test.
         checks: Their consistency checks.
-        outcomes: How many tests passed, failed and were skipped.
+        outcomes: How many tests passed, failed, were skipped, and so on, in pytest's words.
     """
 
     engines: list[EngineRecord] = field(default_factory=list)
@@ -188,9 +197,8 @@ def _budget(row: Row, shape: Fit, marks: _Marks) -> str:
 
 
 def _outcomes(row: Row) -> str:
-    styles = {"failed": "red", "passed": "green", "skipped": "yellow"}
     return ", ".join(
-        f"[{styles[outcome]}]{row.outcomes[outcome]} {outcome}[/]"
-        for outcome in styles
+        f"[{style}]{row.outcomes[outcome]} {outcome}[/]"
+        for outcome, style in _OUTCOMES.items()
         if row.outcomes[outcome]
     )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
-from pytest_trt.report.summary import TestResult, summary_lines
+from pytest_trt.report.summary import TestResult, noted_lines, summary_lines
 
 
 def engine(**overrides: Any) -> EngineRecord:
@@ -145,6 +145,16 @@ def test_environment_is_told_once_for_each_device_where_it_is_asked_for() -> Non
         "TensorRT 10.16.1 for sm90 (NVIDIA H200)",
     ]
     assert not any("NVIDIA" in line for line in lines(result(engines=engines)))
+
+
+def test_noted_are_remarks_and_warnings_but_neither_builds_nor_their_notes() -> None:
+    built = engine(cached=False, reason="seed 1 -> 2", notes=("clamped",), warnings=("damaged",))
+    remark = "digits.onnx fp16 sm86: P99 is inconclusive"
+    assert list(noted_lines([result(engines=(built,), checks=(check(),), remarks=(remark,))])) == [
+        "note  digits.onnx fp16 sm86: damaged",
+        f"note  {remark}",
+    ]
+    assert list(noted_lines([result(checks=(check(),))])) == []
 
 
 LONG = "a-model-with-a-very-long-name-that-somebody-gave-it-v2.onnx"
