@@ -75,6 +75,10 @@ class EngineLoadError(PytestTrtError):
     """A plan exists but cannot be loaded here."""
 
 
+class UnknownFactError(PytestTrtError):
+    """A fact is asked for that the engine does not tell."""
+
+
 class EngineRunError(PytestTrtError):
     """A loaded engine failed while running."""
 

@@ -6,7 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from pytest_trt.errors import UnknownFactError
 
 #: The precision of layers and constants of integers and booleans.
 INTEGER = "integer"
@@ -117,7 +119,8 @@ class EngineFacts:
 
     Shares are percentages of what the engine tells, and None where that is less than
     `LEAST_TOLD_PCT` of it: TensorRT makes one opaque layer of much of a transformer. Integers and
-    layers that only convert are in no share.
+    layers that only convert are in no share. The share of one precision, `half_weights_pct` and its
+    like, is there to be asserted: where it is None, asking for it raises `UnknownFactError`.
 
     Attributes:
         size_bytes: Size of the plan and of the files that belong to it.
@@ -146,19 +149,19 @@ class EngineFacts:
         return _shares(self.layer_counts, self.unknown_layers_pct)
 
     @property
-    def half_layers_pct(self) -> float | None:
+    def half_layers_pct(self) -> float:
         """Share of the layers that compute in float16."""
-        return _share(self.layers_pct, "half")
+        return self._share("layers", "half")
 
     @property
-    def int8_layers_pct(self) -> float | None:
+    def int8_layers_pct(self) -> float:
         """Share of the layers that compute in INT8."""
-        return _share(self.layers_pct, "int8")
+        return self._share("layers", "int8")
 
     @property
-    def float_layers_pct(self) -> float | None:
+    def float_layers_pct(self) -> float:
         """Share of the layers that compute in float32."""
-        return _share(self.layers_pct, "float")
+        return self._share("layers", "float")
 
     @property
     def unknown_layers_pct(self) -> float | None:
@@ -171,19 +174,19 @@ class EngineFacts:
         return _shares(self.weight_counts, self.unknown_weights_pct)
 
     @property
-    def half_weights_pct(self) -> float | None:
+    def half_weights_pct(self) -> float:
         """Share of the weights that are float16."""
-        return _share(self.weights_pct, "half")
+        return self._share("weights", "half")
 
     @property
-    def int8_weights_pct(self) -> float | None:
+    def int8_weights_pct(self) -> float:
         """Share of the weights that are INT8."""
-        return _share(self.weights_pct, "int8")
+        return self._share("weights", "int8")
 
     @property
-    def float_weights_pct(self) -> float | None:
+    def float_weights_pct(self) -> float:
         """Share of the weights that are float32."""
-        return _share(self.weights_pct, "float")
+        return self._share("weights", "float")
 
     @property
     def unknown_weights_pct(self) -> float | None:
@@ -217,6 +220,27 @@ class EngineFacts:
     def weight_counts(self) -> Counter[str]:
         """How many weights are held in each precision; empty where nothing is known of them."""
         return _computing(entry for layer in self.layers or () for entry in layer.weights.items())
+
+    def _share(self, kind: Literal["layers", "weights"], precision: str) -> float:
+        __tracebackhide__ = True
+        shares = self.layers_pct if kind == "layers" else self.weights_pct
+        if shares is None:
+            raise self._unknown(kind, f"{precision}_{kind}_pct")
+        return shares.get(precision, 0.0)
+
+    def _unknown(self, kind: Literal["layers", "weights"], name: str) -> UnknownFactError:
+        hidden = self.unknown_layers_pct if kind == "layers" else self.unknown_weights_pct
+        if self.layers is None:
+            why = "does not tell its layers; none does that TensorRT-RTX built for another GPU"
+        elif hidden is None:
+            why = f"has no {kind} with a precision"
+        else:
+            why = f"does not tell the precision of {hidden:.0f}% of its {kind}"
+        return UnknownFactError(
+            f"{name} is not known: this engine {why}.",
+            fix=f"assert it of engines that tell it, and pass over others with `if "
+            f"trt_engine.facts.{kind}_pct is None: pytest.skip(...)`.",
+        )
 
     def to_json(self) -> str:
         """Return all but what this process measured as the text of a file, a line per layer."""
@@ -264,7 +288,3 @@ def _shares(told: Counter[str], unknown_pct: float | None) -> dict[str, float] |
     if unknown_pct is None or 100.0 - unknown_pct < LEAST_TOLD_PCT:
         return None
     return {precision: 100.0 * count / told.total() for precision, count in told.most_common()}
-
-
-def _share(shares: Mapping[str, float] | None, precision: str) -> float | None:
-    return None if shares is None else shares.get(precision, 0.0)

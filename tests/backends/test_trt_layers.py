@@ -61,7 +61,7 @@ def test_dynamic_shapes_of_8_6_tell_by_weights_alone(tmp_path, model) -> None:
     assert precisions(name) == [CONVERSION, "float", None, None]
     engine = facts(tmp_path, model, name, weights=864 + 32)
     assert engine.float_weights_pct == 100.0
-    assert engine.float_layers_pct is None
+    assert engine.layers_pct is None
 
 
 def test_silent_fp32_is_found_by_its_weights(tmp_path, model) -> None:
@@ -76,8 +76,8 @@ def test_transformer_of_8_6_is_one_opaque_layer_and_nothing_is_claimed(tmp_path,
     assert precisions(name) == [CONVERSION, None]
     engine = facts(tmp_path, model, name, weights=110_000_000)
     assert engine.unknown_weights_pct == engine.unknown_layers_pct == 100.0
-    assert engine.half_weights_pct is None
-    assert engine.half_layers_pct is None
+    assert engine.weights_pct is None
+    assert engine.layers_pct is None
     assert precision_shortfall(EngineSpec("fp16"), model, engine) is None
 
 
@@ -98,7 +98,7 @@ def test_layers_of_10_tell_by_weights_then_kernels_then_tensors() -> None:
 def test_tensors_of_11_have_their_type_in_a_field_of_its_own(tmp_path, model) -> None:
     assert precisions("tensorrt_11_fp16") == [CONVERSION, "half", "float"]
     engine = facts(tmp_path, model, "tensorrt_11_fp16", weights=896)
-    assert engine.half_weights_pct is None
+    assert engine.weights_pct is None
     assert engine.half_layers_pct == 50.0
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_trt.engine import EngineFacts, Layer, Timings
 from pytest_trt.engine.facts import CONVERSION, INTEGER, LEAST_TOLD_PCT, precision_of
+from pytest_trt.errors import UnknownFactError
 
 PRECISIONS = ["half", "int8", "float", "bfloat16", INTEGER, CONVERSION]
 
@@ -73,8 +74,8 @@ def test_measurements_of_one_process_are_not_stored() -> None:
 
 def test_engine_that_tells_nothing_has_no_shares_rather_than_shares_of_zero() -> None:
     engine = EngineFacts(size_bytes=1000, build_s=1.0)
-    assert engine.half_weights_pct is None
-    assert engine.half_layers_pct is None
+    assert engine.weights_pct is None
+    assert engine.layers_pct is None
     assert engine.unknown_layers_pct is None
     assert engine.unknown_weights_pct is None
 
@@ -83,8 +84,34 @@ def test_opaque_layer_of_a_transformer_hides_the_shares() -> None:
     engine = made_of((None, {}), ("float", {"float": 64}), hidden_weights=1_000_000)
     assert engine.unknown_layers_pct == 50.0
     assert engine.unknown_weights_pct > 99.9
-    assert engine.float_layers_pct is None
-    assert engine.half_weights_pct is None
+    assert engine.layers_pct is None
+    assert engine.weights_pct is None
+
+
+UNKNOWN = {
+    "no layers": (EngineFacts(1000, 1.0), "half_layers_pct", "does not tell its layers"),
+    "hidden weights": (
+        made_of((None, {}), ("float", {"float": 64}), hidden_weights=1_000_000),
+        "float_weights_pct",
+        "does not tell the precision of 100% of its weights",
+    ),
+    "hidden layers": (
+        made_of((None, {}), ("int8", {})),
+        "int8_layers_pct",
+        "does not tell the precision of 50% of its layers",
+    ),
+    "no weights": (made_of(("half", {})), "half_weights_pct", "has no weights with a precision"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_share_that_is_not_known_cannot_be_asserted(case: str) -> None:
+    engine, name, why = UNKNOWN[case]
+    with pytest.raises(UnknownFactError) as caught:
+        getattr(engine, name)
+    assert caught.value.message.startswith(f"{name} is not known: this engine {why}")
+    told = "layers_pct" if "layers" in name else "weights_pct"
+    assert f"`if trt_engine.facts.{told} is None: pytest.skip(...)`" in caught.value.fix
 
 
 def test_weights_that_were_folded_away_do_not_hide_the_shares() -> None:

@@ -75,6 +75,6 @@ def test_layers_name_what_was_fused_into_them(facts_of) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_nothing_wrong_is_claimed_of_a_transformer(facts_of, precision) -> None:
     facts = facts_of(networks.encoder(), precision, TOKENS)
-    other = facts.half_weights_pct if precision == "fp32" else facts.float_weights_pct
-    assert other is None or other < 50.0
+    other = "half" if precision == "fp32" else "float"
+    assert facts.weights_pct is None or facts.weights_pct.get(other, 0.0) < 50.0
     assert facts.size_vs_fp32_pct > 0.0
