@@ -8,8 +8,9 @@ from pytest_trt.accuracy.advice import advice
 from pytest_trt.accuracy.element import Element
 from pytest_trt.accuracy.findings import Comparison, OutputComparison
 from pytest_trt.accuracy.headline import headline
-from pytest_trt.accuracy.numbers import count, figure, rounded_up, scalar, share
+from pytest_trt.accuracy.numbers import figure, rounded_up, scalar, share
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.model.wording import count
 
 #: dtypes, by how their names begin, for which a tolerance above zero is an answer.
 _FLOATING = ("float", "bfloat", "complex")

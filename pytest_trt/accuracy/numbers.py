@@ -29,11 +29,6 @@ def share(pct: float) -> str:
     return f"{pct:.3g}%"
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number and its noun, e.g. "1 element" or "1,000 elements"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def quoted(names: Iterable[str]) -> str:
     """Return all names, quoted: "'a'", "'a' and 'b'", "'a', 'b' and 'c'"."""
     *first, last = map(repr, names)

@@ -134,7 +134,7 @@ class Entry:
         for label in dict.fromkeys([*self.spec, *spec]):
             stored, given = self.spec.get(label, "none"), spec.get(label, "none")
             if stored != given:
-                return f"its {label} was {stored}, this is {given}"
+                return f"it has {label} {stored}, this run has {given}"
         return None
 
     def to_dict(self) -> dict[str, Any]:

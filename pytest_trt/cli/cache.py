@@ -14,6 +14,7 @@ from rich.table import Table
 from pytest_trt.engine import EngineCache, default_cache_dir
 from pytest_trt.engine.cache import Damaged, Entry
 from pytest_trt.engine.timing import TimingFileError, read_timings, timing_files
+from pytest_trt.model.wording import count
 from pytest_trt.report import units
 
 
@@ -65,11 +66,11 @@ def list_(root: Path) -> None:
         )
     Console().print(table)
     total = sum(entry.sidecar.size_bytes for entry in entries if isinstance(entry, Entry))
-    click.echo(f"{len(entries)} engines, {units.size(total)}, in {opened.folder}")
+    click.echo(f"{count(len(entries), 'engine')}, {units.size(total)}, in {opened.folder}")
     timings = timing_files(opened.timing)
     if timings:
         total = sum(path.stat().st_size for path in timings)
-        click.echo(f"{len(timings)} timing caches, {units.size(total)}")
+        click.echo(f"{count(len(timings), 'timing cache')}, {units.size(total)}")
 
 
 @cache.command()

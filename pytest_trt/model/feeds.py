@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pytest_trt.errors import InputError
 from pytest_trt.model.closest import known_names
 from pytest_trt.model.tensors import Tensors, TensorSpec
+from pytest_trt.model.wording import count
 
 #: Kinds of numpy dtypes that hold text: object, bytes, str, and numpy 2's StringDType.
 _TEXT_KINDS = "OSUT"
@@ -94,7 +95,7 @@ def _require_finite(where: str, array: object) -> None:
     found = [f"{nan} NaN"] * bool(nan) + [f"{infinite} infinite values"] * bool(infinite)
     if found:
         raise InputError(
-            f"{where} holds {' and '.join(found)} among its {array.size} values.",
+            f"{where} holds {' and '.join(found)} among its {count(array.size, 'value')}.",
             fix="give samples of finite values in the trt_calibration fixture: the ranges of INT8 "
             "come from them.",
         )
@@ -126,8 +127,8 @@ def _check(spec: TensorSpec, tensor: object) -> None:
         return
     if tensor.ndim != len(spec.shape):
         raise InputError(
-            f"input {spec} was given shape {tensor.shape}: {tensor.ndim} dimensions instead of "
-            f"{len(spec.shape)}.",
+            f"input {spec} was given shape {tensor.shape}: {count(tensor.ndim, 'dimension')} "
+            f"instead of {len(spec.shape)}.",
             fix="reshape it; a single sample still needs its batch dimension, array[None].",
         )
     for dimension, (given_size, size) in enumerate(zip(tensor.shape, spec.shape, strict=True)):

@@ -12,6 +12,7 @@ from pytest_trt.model.points import Point
 from pytest_trt.model.profiles import Profile, Shape, ShapeRange, example_profiles, needs_profile
 from pytest_trt.model.tensors import Tensors, TensorSpec
 from pytest_trt.model.value_ranges import ValueRange, Values
+from pytest_trt.model.wording import count
 
 
 def select_profile(
@@ -124,7 +125,7 @@ def _broken_shape(
     if shape is None:
         yield 1.0, f"{name} has no shape"
     elif len(shape) != len(bounds.opt):
-        yield 1.0, f"{name} has {len(shape)} dimensions, the profile {len(bounds.opt)}"
+        yield 1.0, f"{name} has {count(len(shape), 'dimension')}, the profile {len(bounds.opt)}"
     else:
         for at, size in enumerate(shape):
             symbol = f" ({symbols[at]})" if symbols and _named(symbols[at]) else ""
@@ -138,7 +139,7 @@ def _broken_values(
     if array is None:
         yield 1.0, f"{name} has no values"
     elif array.size != len(bounds.opt):
-        yield 1.0, f"{name} has {array.size} values, the profile {len(bounds.opt)}"
+        yield 1.0, f"{name} has {count(array.size, 'value')}, the profile {len(bounds.opt)}"
     else:
         for at, value in enumerate(array.ravel().tolist()):
             what = f"{name} value {at}" if array.ndim else f"{name}'s value"

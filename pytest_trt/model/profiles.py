@@ -21,6 +21,7 @@ from pytest_trt.model.value_ranges import (
     may_hold_shape,
     parse_values,
 )
+from pytest_trt.model.wording import count
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -215,9 +216,9 @@ def _shape(raw: object, spec: TensorSpec, where: str) -> Shape:
         return shape
     if len(shape) != len(spec.shape):
         raise ConfigurationError(
-            f"{where}: {shape} has {len(shape)} dimensions; the model's {spec} has "
+            f"{where}: {shape} has {count(len(shape), 'dimension')}; the model's {spec} has "
             f"{len(spec.shape)}.",
-            fix=f"give {len(spec.shape)} ints.{_values_hint(spec)}",
+            fix=f"give {count(len(spec.shape), 'int')}.{_values_hint(spec)}",
         )
     for dimension, (given, fixed) in enumerate(zip(shape, spec.shape, strict=True)):
         if isinstance(fixed, int) and given != fixed:

@@ -106,8 +106,8 @@ def test_several_runs_join_at_once() -> None:
     [
         ("graph", SPEC, None),
         ("enqueue", SPEC, "it was measured in mode graph, this is enqueue"),
-        ("graph", {**SPEC, "precision": "fp32"}, "its precision was fp16, this is fp32"),
-        ("graph", {**SPEC, "options": "x"}, "its options was none, this is x"),
+        ("graph", {**SPEC, "precision": "fp32"}, "it has precision fp16, this run has fp32"),
+        ("graph", {**SPEC, "options": "x"}, "it has options none, this run has x"),
     ],
 )
 def test_other_modes_and_specs_are_not_compared(mode, spec, why) -> None:

@@ -124,7 +124,7 @@ def timing(root: Path) -> Path:
 
 
 def test_list_tells_of_timing_caches(root: Path, timing: Path) -> None:
-    assert "1 timing caches, " in call(root, "list").output
+    assert "1 timing cache, " in call(root, "list").output
 
 
 def test_verify_checks_timing_caches(root: Path, timing: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_foreign_byte_order_is_a_wrong_dtype():
 
 
 def test_a_wrong_rank_gives_both():
-    _refused(r"shape \(3,\): 1 dimensions instead of 2", image=_IMAGE[0], ids=_IDS)
+    _refused(r"shape \(3,\): 1 dimension instead of 2", image=_IMAGE[0], ids=_IDS)
 
 
 def test_a_wrong_fixed_dimension_gives_both():

@@ -143,6 +143,12 @@ def test_a_fixed_input_must_be_given_as_the_model_has_it():
     _refused({"anchors": (5, 2)}, "dimension 0 is 5, but .* fixes it at 4", _FIXED)
 
 
+def test_numbers_and_their_words_agree():
+    line = TensorSpec("line", "float32", ("n",))
+    assert _refused({"line": (2, 3)}, r"2 dimensions; .* has 1", line) == "give 1 int."
+    assert _refused({"image": (2,)}, r"\(2,\) has 1 dimension; .* has 3") == "give 3 ints."
+
+
 def test_ranks_must_agree_where_the_model_gives_none():
     _refused({"any": ((1,), (1, 2), (1, 2))}, "number of dimensions", _UNRANKED)
     assert _parse({"any": ((1,), (2,), (3,))}, _UNRANKED)[0]["any"].max == (3,)

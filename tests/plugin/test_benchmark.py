@@ -222,7 +222,7 @@ def test_other_shapes_are_not_compared(recorded) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "speed cannot be compared with its baseline: its shapes was image [[]4, 8], this is*",
+            "speed cannot be compared with its baseline: it has shapes image [[]4, 8], this run*",
             "Fix: *--trt-update --trt-update-reason*",
             "speed *incomparable",
         ]
