@@ -4,6 +4,7 @@ from pytest_trt.engine.cache import DEFAULT_MAX_BYTES, EngineCache, default_cach
 from pytest_trt.engine.facts import EngineFacts, Layer, Timings
 from pytest_trt.engine.flow import Engine, build_or_load
 from pytest_trt.engine.key import EngineKey, engine_key, run_alike
+from pytest_trt.engine.layer_changes import Change, LayerChange, layer_changes, shortened
 from pytest_trt.engine.protocols import (
     Backend,
     BuildRequest,
@@ -20,6 +21,7 @@ __all__ = [
     "Backend",
     "BuildRequest",
     "BuildResult",
+    "Change",
     "DeviceSession",
     "Engine",
     "EngineCache",
@@ -27,6 +29,7 @@ __all__ = [
     "EngineKey",
     "EngineSpec",
     "Layer",
+    "LayerChange",
     "Progress",
     "Route",
     "Session",
@@ -36,5 +39,7 @@ __all__ = [
     "build_or_load",
     "default_cache_dir",
     "engine_key",
+    "layer_changes",
     "run_alike",
+    "shortened",
 ]
