@@ -115,6 +115,8 @@ class Entry:
         engine: Exact facts of the engine: size_bytes, device_memory_bytes, layers; and its key.
         runs: Accepted processes, oldest first.
         noise: How much they differ, where that was calibrated; otherwise it is assumed by mode.
+        layers: A row for each layer of the engine: kind, precision, and the model's nodes in it;
+            empty where they are not known, or too many to be reviewed.
     """
 
     mode: str
@@ -122,10 +124,17 @@ class Entry:
     engine: Mapping[str, int | str]
     runs: tuple[StoredRun, ...]
     noise: StoredNoise | None = None
+    layers: tuple[tuple[str, ...], ...] = ()
 
-    def with_runs(self, runs: Sequence[StoredRun], engine: Mapping[str, int | str]) -> Entry:
-        """Return the entry with more accepted processes; the oldest ones go."""
-        return replace(self, runs=(*self.runs, *runs)[-RUNS_KEPT:], engine=engine)
+    def with_runs(
+        self,
+        runs: Sequence[StoredRun],
+        engine: Mapping[str, int | str],
+        layers: tuple[tuple[str, ...], ...] = (),
+    ) -> Entry:
+        """Return the entry with more accepted processes of the same engine; the oldest ones go."""
+        kept = (*self.runs, *runs)[-RUNS_KEPT:]
+        return replace(self, runs=kept, engine=engine, layers=layers or self.layers)
 
     def differs(self, *, mode: str, spec: Mapping[str, str]) -> str | None:
         """Return why figures of this mode and spec cannot be compared with it, or None."""
@@ -145,6 +154,7 @@ class Entry:
             "spec": dict(self.spec),
             "engine": dict(self.engine),
             **noise,
+            "layers": [list(row) for row in self.layers],
             "runs": [run.to_dict() for run in self.runs],
         }
 
@@ -157,6 +167,7 @@ class Entry:
             engine=dict(data["engine"]),
             runs=tuple(StoredRun.from_dict(run) for run in data["runs"]),
             noise=StoredNoise.from_dict(data["noise"]) if "noise" in data else None,
+            layers=tuple(tuple(map(str, row)) for row in data.get("layers", ())),
         )
 
 

@@ -154,6 +154,9 @@ def _entry(entry: Entry) -> str:
     runs = ",\n".join(_run(run) for run in data["runs"])
     labels = [label for label in ("mode", "spec", "engine", "noise") if label in data]
     lines = [f'      "{label}": {_line(data[label])}' for label in labels]
+    if data["layers"]:
+        rows = ",\n".join(f"        {_line(row)}" for row in data["layers"])
+        lines.append(f'      "layers": [\n{rows}\n      ]')
     return "{\n" + ",\n".join([*lines, f'      "runs": [\n{runs}\n      ]']) + "\n    }"
 
 

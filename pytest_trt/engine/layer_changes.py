@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from pytest_trt.engine.facts import Layer
+from pytest_trt.engine.facts import CONVERSION, Layer
 
 #: Nodes that a layer is called by; a transformer's opaque layer has hundreds.
 _NODES_TOLD = 4
@@ -173,7 +173,12 @@ def _alike(layers: Sequence[Layer]) -> str:
     first = layers[0]
     if first.origins:
         return f"{_called(first)} ({first.precision or 'unknown'})"
-    return f"{len(layers)} x {_called(first)} without a node of the model"
+    kind = " ".join(filter(None, [_called(first), _apart(first.precision)]))
+    return f"{len(layers)} x {kind} without a node of the model"
+
+
+def _apart(precision: str | None) -> str:
+    return f"({precision})" if precision not in (None, CONVERSION) else ""
 
 
 def _called(layer: Layer) -> str:

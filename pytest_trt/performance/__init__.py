@@ -39,11 +39,13 @@ from pytest_trt.performance.rounds import (
     join,
     summarise,
 )
+from pytest_trt.performance.structure import GROWTHS, Judged, Structural, judge_structure
 
 __all__ = [
     "ABSOLUTES",
     "DEFAULT_LIMITS",
     "FIRST_ROUNDS",
+    "GROWTHS",
     "LIMIT_FIELDS",
     "METRICS",
     "MODES",
@@ -54,6 +56,7 @@ __all__ = [
     "Decision",
     "Detectable",
     "Found",
+    "Judged",
     "Kept",
     "Limits",
     "Metric",
@@ -63,6 +66,7 @@ __all__ = [
     "Rounds",
     "Samplers",
     "Step",
+    "Structural",
     "Unavailable",
     "as_change",
     "as_figure",
@@ -80,6 +84,7 @@ __all__ = [
     "is_settled",
     "join",
     "judge_absolute",
+    "judge_structure",
     "paired",
     "parse_limit_fields",
     "parse_limit_lines",

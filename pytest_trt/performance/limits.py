@@ -1,7 +1,7 @@
 """Limits: what a benchmark may at most cost, against its baseline and in absolute figures.
 
 A relative limit ("10%") is held against the stored baseline, an absolute one (12.0 ms) against
-the calls themselves and needs no baseline.
+the calls themselves and needs no baseline. Those of the engine itself are in `structure`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from typing import Literal, TypeAlias, cast
 
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.performance.rounds import METRICS, Metric
+from pytest_trt.performance.structure import (
+    GROWTHS,
+    STRUCTURAL,
+    Structural,
+    parse_structural,
+)
 
 #: A limit that needs no baseline.
 Absolute: TypeAlias = Literal["p50_ms", "p95_ms", "p99_ms", "min_throughput_qps"]
 ABSOLUTES: tuple[Absolute, ...] = ("p50_ms", "p95_ms", "p99_ms", "min_throughput_qps")
 
 #: What a marker or an ini line may say.
-LIMIT_FIELDS: tuple[str, ...] = ("p50", "p95", "p99", "throughput", *ABSOLUTES)
+LIMIT_FIELDS: tuple[str, ...] = ("p50", "p95", "p99", "throughput", *ABSOLUTES, *STRUCTURAL)
 
 #: Where a test says nothing: tails vary more than medians do.
 DEFAULT_LIMITS: Mapping[Metric, float] = {"p50": 0.05, "throughput": 0.05, "p95": 0.10, "p99": 0.10}
@@ -38,13 +44,28 @@ class Limits:
         relative: By metric the largest share by which it may be worse than the baseline: 0.1 for
             "10%".
         absolute: By name the figure itself: milliseconds, and units of work per second.
+        structural: Of the engine itself, by name: the share by which a figure may be larger than
+            with the baseline, or the figure that is allowed.
     """
 
     relative: Mapping[Metric, float] = field(default_factory=dict)
     absolute: Mapping[Absolute, float] = field(default_factory=dict)
+    structural: Mapping[Structural, float] = field(default_factory=dict)
 
-    def __len__(self) -> int:
+    @property
+    def measured(self) -> int:
+        """How many of them are judged by samples, each with a chance of error."""
         return len(self.relative) + len(self.absolute)
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether one of them is held against a baseline."""
+        return bool(self.relative) or any(name in GROWTHS for name in self.structural)
+
+    @property
+    def needs_none(self) -> bool:
+        """Whether one of them tells something without a baseline."""
+        return bool(self.absolute) or any(name not in GROWTHS for name in self.structural)
 
 
 def parse_limit_fields(given: Mapping[str, object], where: str) -> dict[str, float | None]:
@@ -64,15 +85,19 @@ def parse_limit_fields(given: Mapping[str, object], where: str) -> dict[str, flo
             raise ConfigurationError(
                 f"{where}: {name!r} is no limit.", fix=f"{hint}known: {', '.join(LIMIT_FIELDS)}."
             )
-    return {
-        name: _relative(name, value, where) if name in METRICS else _absolute(name, value, where)
-        for name, value in given.items()
-    }
+    return {name: _parsed(name, value, where) for name, value in given.items()}
 
 
-def _relative(name: str, value: object, where: str) -> float | None:
+def _parsed(name: str, value: object, where: str) -> float | None:
     if value is None or value == "off":
         return None
+    if name in STRUCTURAL:
+        return parse_structural(name, value, where)
+    parse = _relative if name in METRICS else _absolute
+    return parse(name, value, where)
+
+
+def _relative(name: str, value: object, where: str) -> float:
     try:
         if not isinstance(value, str) or not value.strip().endswith("%"):
             raise ValueError(value)
@@ -104,9 +129,7 @@ def _absolute_twin(name: str) -> str:
     return f"an absolute limit is written {twin}."
 
 
-def _absolute(name: str, value: object, where: str) -> float | None:
-    if value is None or value == "off":
-        return None
+def _absolute(name: str, value: object, where: str) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 < float(cast("float", value)) < math.inf:
         what = "a number of milliseconds" if name.endswith("_ms") else "a number per second"
@@ -150,7 +173,7 @@ def _word(word: str, where: str) -> tuple[str, object]:
             f"{where}: {word!r} is not a limit and its value.",
             fix="write it like p99=8% or p99_ms=12.5.",
         )
-    if name in ABSOLUTES and text != "off":
+    if name in (*ABSOLUTES, *STRUCTURAL) and name not in GROWTHS and text != "off":
         try:
             return name, float(text)
         except ValueError:
@@ -177,8 +200,9 @@ def resolve_limits(marker: Mapping[str, float | None], ini: Mapping[str, float |
     limits = Limits(
         relative={m: share for m in METRICS if (share := values.get(m)) is not None},
         absolute={a: figure for a in ABSOLUTES if (figure := values.get(a)) is not None},
+        structural={s: limit for s in STRUCTURAL if (limit := values.get(s)) is not None},
     )
-    if not limits:
+    if not (limits.measured or limits.structural):
         raise ConfigurationError(
             "every limit of trt_benchmark is switched off, so the test cannot fail.",
             fix='leave one on, such as p99="10%", or remove the marker.',

@@ -166,7 +166,9 @@ def write_staged(staged: Sequence[Mapping[str, Any]]) -> list[str]:
         for one in entries:
             entry, old = Entry.from_dict(one["entry"]), tests.get(one["test"])
             joins = one["add"] and old is not None
-            tests[one["test"]] = old.with_runs(entry.runs, entry.engine) if joins and old else entry
+            if joins and old is not None:
+                entry = old.with_runs(entry.runs, entry.engine, entry.layers)
+            tests[one["test"]] = entry
         write_baselines(Path(file), BaselineFile(found.target, tests))
         what = "baseline" if len(entries) == 1 else "baselines"
         written.append(f"wrote {entries[0]['shown']} ({len(entries)} {what})")

@@ -142,4 +142,4 @@ def _limits_of(item: pytest.Item) -> int:
     ini = settings_of(item.config).limits.get(
         precision or (model.precision[0] if model else ""), {}
     )
-    return len(resolve_limits(marker.limits, ini))
+    return resolve_limits(marker.limits, ini).measured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from pytest_trt.performance import (
     Samplers,
     Unavailable,
     check_error,
+    combined,
     decide,
     doubted,
     explained,
@@ -34,6 +36,12 @@ from pytest_trt.performance import (
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, stored_rounds
 from pytest_trt.plugin.calibration import noise_of
 from pytest_trt.plugin.conditions import conditions_of, is_same, steadied, unlike
+from pytest_trt.plugin.engine_gate import (
+    layer_lines,
+    layer_rows,
+    structure_outcomes,
+    structure_records,
+)
 from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.recording import Recorder
@@ -42,7 +50,7 @@ from pytest_trt.plugin.sampling import Sampling, batch_of
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import state_of
 from pytest_trt.plugin.subject import Subject
-from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
 
 #: Rounds at each look at absolute limits.
@@ -92,7 +100,7 @@ class Measurement:
         file = Place.of(self._item, self._settings.baseline_dir, self._place.target)
         spec = _spec(engine, inputs, batch, self._settings.threads)
         relative = self._limits.relative
-        entry = file.read() if relative else None
+        entry = file.read() if self._limits.needs_baseline else None
         record = BenchmarkRecord(
             test=self._item.nodeid,
             model=engine.model.path.name,
@@ -120,6 +128,7 @@ class Measurement:
             ):
                 # What waits for another engine to build is another process on the device.
                 kept_builder.end()
+                record = replace(record, structure=self._structure(session, inputs, comparable))
                 sampling.guard = watch or undisturbed
                 self._warm(sampling, comparable)
                 recorder = self._recorder(watch)
@@ -140,7 +149,8 @@ class Measurement:
         if runs:
             add = recorder.joins(comparable, decision, sampling)
             noise = None if add else recorder.noise_kept(comparable)
-            new = Entry(mode, spec, engine_facts(engine), runs, noise)
+            layers = layer_rows(engine.facts.layers)
+            new = Entry(mode, spec, engine_facts(engine), runs, noise, layers)
             record = replace(
                 record,
                 update="added" if add else "replaced" if entry else "first",
@@ -154,6 +164,8 @@ class Measurement:
             )
         strict = self._settings.inconclusive == "fail"
         found = with_figures(record, sampling, comparable, decision, kept, strict=strict)
+        if found.verdict == Verdict.REGRESSED.value and comparable is not None:
+            found = replace(found, layer_changes=layer_lines(engine, comparable, self._run.cache))
         remark_on(found, state_of(self._item), comparable)
         return found
 
@@ -168,16 +180,30 @@ class Measurement:
             remark=lambda text: state_of(self._item).remark(f"{name}: {text}"),
         )
 
+    def _structure(
+        self, session: Session, inputs: Tensors, entry: Entry | None
+    ) -> tuple[StructureRecord, ...]:
+        """Return what the limits of the engine itself came to."""
+        if self._engine.facts.first_inference_s is None:
+            started_s = time.perf_counter()
+            session.run(inputs)
+            self._engine.timings.ran(time.perf_counter() - started_s)
+        # What is accepted is not held against what it replaces.
+        stored = None if entry is None or self._settings.update else entry.engine
+        return structure_records(self._limits.structural, self._engine, stored)
+
     def _disturbed(self, record: BenchmarkRecord, why: str, *, recorded: bool) -> BenchmarkRecord:
         """Return the record of rounds that say nothing of the engine, nor make a baseline."""
         if recorded:
             why += "; nothing was recorded as its baseline"
         fix = "run again when the device is free and not held back (`nvidia-smi -q -d PERFORMANCE`)"
         state_of(self._item).remark(f"{record.subject}: speed is inconclusive: {why}: {fix}")
+        # What is exact is so on any device.
+        verdict = Verdict(combined([*structure_outcomes(record), "inconclusive"]))
         return replace(
             record,
-            verdict=Verdict.INCONCLUSIVE.value,
-            fails=self._settings.inconclusive == "fail",
+            verdict=verdict.value,
+            fails=verdict is Verdict.REGRESSED or self._settings.inconclusive == "fail",
             why=f"speed is inconclusive: {why}",
             fix=f"{fix}, or let it pass: --trt-inconclusive=warn.",
         )
@@ -191,7 +217,9 @@ class Measurement:
     def _measured(
         self, sampling: Sampling, entry: Entry | None, fresh: FreshRuns, watch: DeviceWatch | None
     ) -> tuple[Decision | None, list[Kept]]:
-        decision = self._decided(sampling, entry, fresh, conditions_of(watch)) if entry else None
+        decision = None
+        if entry is not None and self._limits.relative:
+            decision = self._decided(sampling, entry, fresh, conditions_of(watch))
         if decision is None:
             sampling.screen(FIRST_ROUNDS)
         kept: list[Kept] = []
@@ -273,7 +301,7 @@ class Measurement:
     def _is_recorded(self, entry: Entry | None) -> bool:
         settings = self._settings
         new = entry is None and settings.missing_baseline == "record"
-        return bool(self._limits.relative) and (settings.update or new)
+        return self._limits.needs_baseline and (settings.update or new)
 
     def _differences(self, entry: Entry, environment: Mapping[str, str]) -> list[str]:
         toolchain, then = str(self._engine.toolchain), entry.runs[-1].environment

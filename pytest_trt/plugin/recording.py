@@ -10,6 +10,7 @@ from pytest_trt.engine import Engine
 from pytest_trt.performance import FIRST_ROUNDS, Decision, Metric, Rounds, Unavailable
 from pytest_trt.plugin.baselines import Place, engine_facts, new_run, stored_rounds
 from pytest_trt.plugin.calibration import Calibration
+from pytest_trt.plugin.engine_gate import layer_rows
 from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.sampling import Sampling
 from pytest_trt.plugin.settings import Settings
@@ -98,7 +99,8 @@ class Recorder:
         done = Calibration.of(here, fresh, self._settings.calibrate_runs)
         if entry is None or self._settings.update:
             runs = tuple(map(self._stored, done.runs[-RUNS_KEPT:]))
-            entry = Entry(fresh.mode, spec, engine_facts(self._engine), runs)
+            rows = layer_rows(self._engine.facts.layers)
+            entry = Entry(fresh.mode, spec, engine_facts(self._engine), runs, layers=rows)
         entry = replace(entry, noise=done.stored())
         stored = [stored_rounds(run) for run in entry.runs if run.calls == sampling.calls]
         found = done.record(self._limits, stored, checks=self._checks, mode=fresh.mode)

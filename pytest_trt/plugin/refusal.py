@@ -36,7 +36,7 @@ def refusal(
     Raises:
         pytest.skip.Exception: There is no baseline, and such tests are to be skipped.
     """
-    if settings.update or not limits.relative:
+    if settings.update or not limits.needs_baseline:
         return None
     if different is not None:
         return replace(
@@ -53,7 +53,7 @@ def refusal(
             why=f"there is no baseline of speed for this device: {record.file}",
             fix=f'record it on this machine and commit it: pytest "{item.nodeid}" --trt-update-new',
         )
-    if settings.missing_baseline == "skip" and not limits.absolute:
+    if settings.missing_baseline == "skip" and not limits.needs_none:
         reason = f"no baseline in {record.file} (--trt-missing-baseline=skip)"
         state_of(item).skipped = reason
         pytest.skip(reason)

@@ -20,12 +20,14 @@ from pytest_trt.performance import (
     join,
 )
 from pytest_trt.plugin.baselines import figures_by_round, stored_rounds
+from pytest_trt.plugin.engine_gate import structure_outcomes
 from pytest_trt.plugin.sampling import Sampled
 from pytest_trt.plugin.state import TestState
 from pytest_trt.report.benchmark_record import (
     BenchmarkRecord,
     ChangeRecord,
     LimitRecord,
+    StructureRecord,
     UnlimitedRecord,
 )
 from pytest_trt.report.record import Verdict
@@ -90,7 +92,7 @@ def with_figures(
 
 
 def _verdict(record: BenchmarkRecord, decision: Decision | None, kept: Sequence[Kept]) -> Verdict:
-    absolute = combined([one.outcome for one in kept])
+    absolute = combined([*(one.outcome for one in kept), *structure_outcomes(record)])
     relative = decision.outcome if decision else None
     if record.update and relative != "passed":
         # What is accepted is not held against what it replaces.
@@ -146,8 +148,13 @@ def remark_on(record: BenchmarkRecord, state: TestState, entry: Entry | None) ->
         return
     change = gravest_change(record)
     if change is None or change.outcome == "passed":
-        short = next(one for one in record.limits if one.outcome != "passed")
-        state.remark(f"{subject}: {short.name} is {short.outcome} {short.why}".rstrip())
+        limits: list[LimitRecord | StructureRecord] = [*record.limits, *record.structure]
+        short = [
+            f"{one.name} is {one.outcome}: {one.why}".rstrip(" :")
+            for one in limits
+            if one.outcome != "passed"
+        ]
+        state.remark(f"{subject}: {short[0]}")
         return
     name = NAMES[change.metric]
     if change.change is None:

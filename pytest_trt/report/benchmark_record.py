@@ -83,6 +83,28 @@ class LimitRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StructureRecord:
+    """One limit of the engine itself.
+
+    Attributes:
+        name: "plan_size", "device_memory" or "layers" for one on growth against the baseline;
+            "plan_size_bytes", "device_memory_bytes", "max_layers", "build_s" or "cold_start_s".
+        limit: The share by which the figure may have grown, or the figure that is allowed.
+        outcome: "passed", "regressed" or "not testable".
+        measured: The figure; None where the engine does not tell it.
+        stored: The figure of the baseline, where it is held against one.
+        why: Why it is not testable.
+    """
+
+    name: str
+    limit: float
+    outcome: str
+    measured: float | None
+    stored: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkRecord:
     """What one test's benchmark found.
 
@@ -100,6 +122,9 @@ class BenchmarkRecord:
         rounds: Rounds of the candidate in all.
         changes: What each relative limit came to.
         limits: What each absolute limit came to.
+        structure: What each limit of the engine itself came to.
+        layer_changes: What became of the baseline engine's layers, a line each; only of a
+            regression, and only where the layers of both are known.
         unlimited: What turns told of metrics without a relative limit.
         candidate: Figures by name: p50_ms, p95_ms, p99_ms, throughput_qps.
         baseline: The same of what it was compared with; empty where that is nothing.
@@ -129,6 +154,8 @@ class BenchmarkRecord:
     rounds: int = 0
     changes: tuple[ChangeRecord, ...] = ()
     limits: tuple[LimitRecord, ...] = ()
+    structure: tuple[StructureRecord, ...] = ()
+    layer_changes: tuple[str, ...] = ()
     unlimited: tuple[UnlimitedRecord, ...] = ()
     candidate: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
@@ -155,7 +182,8 @@ class BenchmarkRecord:
         data = asdict(self)
         for name in ("candidate_rounds", "baseline_rounds"):
             data[name] = {metric: list(values) for metric, values in data[name].items()}
-        for name in ("changes", "limits", "unlimited", "differences"):
+        listed = ("changes", "limits", "structure", "layer_changes", "unlimited", "differences")
+        for name in listed:
             data[name] = list(data[name])
         return data
 
@@ -171,6 +199,8 @@ class BenchmarkRecord:
                 **data,
                 "changes": tuple(ChangeRecord(**change) for change in data["changes"]),
                 "limits": tuple(LimitRecord(**limit) for limit in data["limits"]),
+                "structure": tuple(StructureRecord(**one) for one in data["structure"]),
+                "layer_changes": tuple(data["layer_changes"]),
                 "unlimited": tuple(UnlimitedRecord(**one) for one in data["unlimited"]),
                 "candidate_rounds": rounds("candidate_rounds"),
                 "baseline_rounds": rounds("baseline_rounds"),

@@ -124,6 +124,8 @@ def _speed(speed: BenchmarkRecord) -> dict[str, Any]:
         "baseline_rounds": {name: _each(v) for name, v in speed.baseline_rounds.items()},
         "changes": [_shorter(asdict(change)) for change in speed.changes],
         "limits": [_shorter(asdict(limit)) for limit in speed.limits],
+        "structure": [_shorter(asdict(one)) for one in speed.structure],
+        "layer_changes": list(speed.layer_changes),
         "baseline_file": speed.file,
         "baseline_recorded": speed.recorded,
         "baseline_update": speed.update,

@@ -18,6 +18,7 @@ from pytest_trt.report.speed_text import (
     gravest_change,
     gravest_limit,
 )
+from pytest_trt.report.structure_text import leading_structure, structure_figures
 
 _STYLES = {"passed": "32", "regressed": "31", "incomparable": "31"}
 _OTHER_STYLE = "33"
@@ -67,6 +68,9 @@ def _subject(record: BenchmarkRecord) -> str:
 
 def _figures(record: BenchmarkRecord) -> tuple[str, str]:
     """The figure that says most, and how it stands to its limit."""
+    structure = leading_structure(record)
+    if structure is not None:
+        return structure_figures(structure)
     limit, change = gravest_limit(record), gravest_change(record)
     if limit is not None and (change is None or limit.outcome == "regressed"):
         metric = METRIC_OF[limit.name]

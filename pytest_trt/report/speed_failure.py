@@ -22,6 +22,12 @@ from pytest_trt.report.speed_text import (
     gravest_limit,
     limit_of,
 )
+from pytest_trt.report.structure_text import (
+    leading_structure,
+    structure_fact,
+    structure_fix,
+    structure_lines,
+)
 
 #: Columns of the plot, and the marks for more and more rounds in one of them.
 _PLOT_COLUMNS = 48
@@ -41,16 +47,17 @@ def explain_speed(record: BenchmarkRecord) -> str:
 
 
 def _lines(record: BenchmarkRecord) -> Iterator[str]:
-    if not record.calls:
+    structure = leading_structure(record)
+    if not record.calls and (structure is None or structure.outcome != "regressed"):
         yield f"{record.why} ({record.subject})."
         yield f"Fix: {record.fix}"
         return
     change, limit = gravest_change(record), gravest_limit(record)
-    yield f"{_fact(record, change, limit)} ({record.subject})"
-    yield f"  {_measured(record)}; {record.mode}, batch {record.batch}, {record.toolchain}"
-    yield from _table(record)
-    for one in record.limits:
-        yield f"  {_limit_line(one)}"
+    fact = structure_fact(structure) if structure else _fact(record, change, limit)
+    yield f"{fact} ({record.subject})"
+    if record.calls:
+        yield from _speed_lines(record)
+    yield from (f"  {line}" for line in structure_lines(record))
     if record.why:
         yield f"  {record.why}"
     if record.recorded:
@@ -62,7 +69,15 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
             record.baseline_rounds[change.metric],
             record.candidate_rounds[change.metric],
         )
-    yield f"Fix: {_fix(record, change, limit)}"
+    accept = update_command(record.test)
+    yield f"Fix: {structure_fix(structure, accept) if structure else _fix(record, change, limit)}"
+
+
+def _speed_lines(record: BenchmarkRecord) -> Iterator[str]:
+    yield f"  {_measured(record)}; {record.mode}, batch {record.batch}, {record.toolchain}"
+    yield from _table(record)
+    for one in record.limits:
+        yield f"  {_limit_line(one)}"
 
 
 def _measured(record: BenchmarkRecord) -> str:

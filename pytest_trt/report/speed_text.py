@@ -21,7 +21,7 @@ FIGURE_OF = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "t
 
 
 #: Outcomes, what a reader must hear of first at first.
-_GRAVITY = ("regressed", "inconclusive", "not testable", "passed")
+GRAVITY = ("regressed", "inconclusive", "not testable", "passed")
 
 
 def figure(metric: str, value: float) -> str:
@@ -46,11 +46,9 @@ def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:
     if not failing:  # nothing is grave, and of all tests the same is told
         order = ("p99", "p95", "p50", "throughput")
         return min(record.changes, key=lambda one: order.index(one.metric), default=None)
-    return min(
-        failing, key=lambda one: (_GRAVITY.index(one.outcome), one.change is None, -one.sure)
-    )
+    return min(failing, key=lambda one: (GRAVITY.index(one.outcome), one.change is None, -one.sure))
 
 
 def gravest_limit(record: BenchmarkRecord) -> LimitRecord | None:
     """Return the absolute limit that a reader must hear of first."""
-    return min(record.limits, key=lambda one: _GRAVITY.index(one.outcome), default=None)
+    return min(record.limits, key=lambda one: GRAVITY.index(one.outcome), default=None)

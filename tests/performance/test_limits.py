@@ -93,7 +93,7 @@ def test_marker_wins_over_the_ini_line_name_by_name() -> None:
     found = resolve_limits({"p99": 0.2, "p50": None}, {"p99": 0.08, "p50": 0.03, "p95_ms": 9.0})
     assert found.relative == {"p99": 0.2}
     assert found.absolute == {"p95_ms": 9.0}
-    assert len(found) == 2
+    assert found.measured == 2
 
 
 def test_test_without_any_limit_left_is_refused() -> None:

@@ -183,6 +183,22 @@ def test_absolute_limit_fails_nobody_on_a_disturbed_gpu(machine, how: str) -> No
     machine.run().assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("how", DISTURBED)
+def test_what_is_exact_fails_on_a_disturbed_gpu_too(machine, how: str) -> None:
+    exact = "trt_benchmark(plan_size_bytes=10)\n"
+    machine.project.test_file(TEST.replace("trt_benchmark\n", exact, 1))
+    machine.answers(**DISTURBED[how][0])
+    result = machine.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "plan size * bytes is above its limit of 10 bytes *",
+            "  speed is inconclusive: *",
+            "Fix: *",
+        ]
+    )
+
+
 def test_slower_engine_on_an_idle_gpu_fails(recorded) -> None:
     recorded.latency_ms = 3.0
     recorded.run().assert_outcomes(failed=1)

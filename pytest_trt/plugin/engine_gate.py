@@ -1,0 +1,89 @@
+"""The engine itself against its limits and its baseline: size, memory, layers, seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from pytest_trt.baseline import Entry
+from pytest_trt.engine import Engine, EngineCache, Layer, layer_changes, shortened
+from pytest_trt.performance import Outcome, Structural, judge_structure
+from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
+
+#: Layers, and nodes in them, that are written to a baseline file: more of them nobody reviews.
+_MOST_ROWS, _MOST_NODES = 200, 1000
+
+#: Changes of layers that a failure lists.
+_CHANGES_TOLD = 6
+
+
+def structure_records(
+    limits: Mapping[Structural, float], engine: Engine, stored: Mapping[str, int | str] | None
+) -> tuple[StructureRecord, ...]:
+    """Return what the limits of an engine itself came to.
+
+    Args:
+        limits: By name the limit.
+        engine: The engine; it was loaded and ran in this process.
+        stored: Facts of the baseline's engine; None where there is nothing to compare with.
+    """
+    facts = engine.facts
+    cold = (facts.load_s, facts.first_inference_s)
+    known = {
+        "size_bytes": facts.size_bytes,
+        "device_memory_bytes": facts.device_memory_bytes,
+        "layers": None if facts.layers is None else len(facts.layers),
+        "build_s": facts.build_s,
+        "cold_start_s": None if None in cold else sum(cast("tuple[float, float]", cold)),
+    }
+    figures = {name: float(value) for name, value in known.items() if value is not None}
+    then = None
+    if stored is not None:
+        then = {name: float(v) for name, v in stored.items() if not isinstance(v, str)}
+    return tuple(
+        StructureRecord(one.name, one.limit, one.outcome, one.measured, one.stored, one.why)
+        for one in judge_structure(limits, figures, then)
+    )
+
+
+def structure_outcomes(record: BenchmarkRecord) -> list[Outcome]:
+    """Return what the limits of the engine itself came to."""
+    return [cast("Outcome", one.outcome) for one in record.structure]
+
+
+def layer_rows(layers: Sequence[Layer] | None) -> tuple[tuple[str, ...], ...]:
+    """Return layers as they are stored; none of an engine with too many to be reviewed.
+
+    A row is the layer's kind, its precision, and the model's nodes in it. The layer's own name is
+    the builder's and may be another after every build, so it is left out.
+    """
+    rows = tuple((one.kind, one.precision or "", *one.origins) for one in layers or ())
+    reviewable = len(rows) <= _MOST_ROWS and sum(map(len, rows)) - 2 * len(rows) <= _MOST_NODES
+    return rows if reviewable else ()
+
+
+def _layers_of(rows: Sequence[Sequence[str]]) -> tuple[Layer, ...]:
+    return tuple(
+        Layer(" + ".join(nodes) or kind, kind, precision or None, tuple(nodes))
+        for kind, precision, *nodes in rows
+    )
+
+
+def layer_lines(engine: Engine, entry: Entry, cache: EngineCache) -> tuple[str, ...]:
+    """Return what became of the layers of a baseline's engine, the gravest changes in a line each.
+
+    They are known from the baseline, or from the cache while the engine is there.
+
+    Args:
+        engine: The engine of now.
+        entry: The baseline.
+        cache: Where engines are kept.
+    """
+    now, key = engine.facts.layers, str(entry.engine.get("key", ""))
+    then: Sequence[Layer] | None = _layers_of(entry.layers) or None
+    if then is None and key != engine.key.digest:
+        found = cache.find(key)
+        then = found.facts.layers if found else None
+    if now is None or then is None:
+        return ()
+    return shortened(layer_changes(then, now), _CHANGES_TOLD)

@@ -1,0 +1,197 @@
+"""Limits of the engine itself, with real engines of the embedded backend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders_facts import made_of
+from builders_networks import conv_net, saved
+from onnx import ModelProto
+
+from pytest_trt.engine import Layer
+from pytest_trt.plugin.engine_gate import layer_rows
+
+
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+
+
+class Gate:
+    """A project with one benchmark whose limits are of the engine alone."""
+
+    def __init__(self, project: Any) -> None:
+        self.project = project
+        self.save(conv_net(batch=2))
+
+    def run(self, limits: str, *args: str) -> pytest.RunResult:
+        self.project.test_file(
+            '@pytest.mark.trt_model("models/conv.onnx")\n'
+            f"@pytest.mark.trt_benchmark({limits})\n"
+            "def test_speed(trt_benchmark, trt_inputs):\n    trt_benchmark(trt_inputs)\n"
+        )
+        return self.project.run(*args)
+
+    @property
+    def file(self) -> Path:
+        (file,) = self.project.path.glob("trt_baselines/*/*.json")
+        return file
+
+    def rewrite(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change what is stored of the one test."""
+        content = json.loads(self.file.read_text())
+        (entry,) = content["tests"].values()
+        change(entry)
+        self.file.write_text(json.dumps(content))
+
+    def save(self, model: ModelProto) -> None:
+        """Let this be the model under test."""
+        saved(model, self.project.path / "models" / "conv.onnx")
+
+
+@pytest.fixture
+def gate(project) -> Gate:
+    return Gate(project)
+
+
+@pytest.mark.parametrize(
+    ("limit", "outcome"),
+    [
+        ("plan_size_bytes=10_000_000", "passed"),
+        ("plan_size_bytes=10", "failed"),
+        ("max_layers=50", "passed"),
+        ("max_layers=1", "failed"),
+        ("build_s=600", "passed"),
+        ("build_s=1e-9", "failed"),
+        ("cold_start_s=600", "passed"),
+        ("cold_start_s=1e-9", "failed"),
+    ],
+)
+def test_figure_needs_no_baseline(gate, monkeypatch, limit: str, outcome: str) -> None:
+    monkeypatch.setenv("CI", "true")
+    result = gate.run(limit)
+    result.assert_outcomes(**{outcome: 1})
+    assert not list(gate.project.path.glob("trt_baselines"))
+    if outcome == "failed":
+        name = limit.partition("=")[0]
+        result.stdout.fnmatch_lines(
+            [
+                "* is above its limit of * (conv.onnx in fp32 on cpu)",
+                f"Fix: make it smaller, or allow more on the marker: trt_benchmark({name}=...).",
+                "speed * regressed",
+            ]
+        )
+
+
+def test_growth_is_held_against_the_baseline(gate) -> None:
+    gate.run('plan_size="5%"').assert_outcomes(passed=1)
+    gate.run('plan_size="5%"').assert_outcomes(passed=1)
+    gate.save(conv_net(batch=2, channels=32))
+    result = gate.run('plan_size="5%"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "plan size * bytes, * bytes more than the baseline's * bytes (+*%), limit +5%*",
+            "*plan size: regressed, * bytes, baseline * bytes, limit +5%",
+            'Fix: *accept it: pytest "test_it.py::test_speed" --trt-update *',
+            "speed  conv.onnx fp32 cpu  plan size * kB  +*% (limit 5%)  regressed",
+        ]
+    )
+    gate.run('plan_size="5%"', "--trt-update").assert_outcomes(passed=1)
+    gate.run('plan_size="5%"').assert_outcomes(passed=1)
+
+
+def test_fusion_that_was_lost_is_named(gate) -> None:
+    gate.run('layers="0%"').assert_outcomes(passed=1)
+
+    def fuse(entry: dict[str, Any]) -> None:
+        """Store an engine in which two of the layers were one."""
+        first, second, *others = [row for row in entry["layers"] if row[2:]]
+        entry["layers"] = [["Fused", first[1], *first[2:], *second[2:]], *others]
+        entry["engine"]["layers"] -= 1
+
+    gate.rewrite(fuse)
+    result = gate.run('layers="0%"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "layers *, 1 more than the baseline's * (+*%), limit +0%*",
+            "  layers since the baseline:",
+            "    split: * + * -> 2 layers: * | *",
+        ]
+    )
+
+
+def test_regression_of_speed_names_the_layers_that_changed(gate) -> None:
+    gate.run('p50="5%"').assert_outcomes(passed=1)
+
+    def quicker(entry: dict[str, Any]) -> None:
+        entry["engine"]["key"] = "0" * 64  # another engine, which is gone
+        next(row for row in entry["layers"] if row[2:])[1] = "half"
+        for run in entry["runs"]:
+            for metric, values in run["rounds"].items():
+                factor = 4.0 if metric == "throughput" else 0.25
+                run["rounds"][metric] = [value * factor for value in values]
+
+    gate.rewrite(quicker)
+    result = gate.run('p50="5%"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["P50 +*%, limit +5%*", "    precision: *, half -> float"])
+
+
+def test_layers_are_known_from_the_cache_where_the_baseline_does_not_tell(gate) -> None:
+    gate.run('plan_size="5%"')
+    gate.rewrite(lambda entry: entry.pop("layers"))
+    larger = conv_net(batch=2, channels=32)
+    larger.graph.node[0].name = "another"
+    gate.save(larger)
+    result = gate.run('plan_size="5%"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["  layers since the baseline:", "    added: another *", "    removed: conv* (float)"]
+    )
+
+
+def test_engine_that_does_not_tell_a_figure_is_inconclusive(gate) -> None:
+    result = gate.run("device_memory_bytes=10, max_layers=50")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note *: device_memory_bytes is not testable: this engine *"])
+    result = gate.run("device_memory_bytes=10", "--trt-inconclusive=fail")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["device memory cannot be held against its*", "Fix: switch*"])
+
+
+def test_exact_limits_in_the_ini_file_give_way_to_the_marker(gate) -> None:
+    gate.project.pytester.makeini("[pytest]\ntrt_limits =\n    fp32: max_layers=1\n")
+    gate.run("").assert_outcomes(failed=1)
+    gate.run("max_layers=50").assert_outcomes(passed=1)
+    gate.run('max_layers="off", p50="90%"').assert_outcomes(passed=1)
+
+
+def test_baseline_has_a_line_for_each_layer(gate) -> None:
+    gate.run('layers="0%"')
+    lines = gate.file.read_text().splitlines()
+    start = lines.index('      "layers": [')
+    rows = [json.loads(line.rstrip(",")) for line in lines[start + 1 : lines.index("      ],")]]
+    (entry,) = json.loads(gate.file.read_text())["tests"].values()
+    assert rows == entry["layers"]
+    assert len(rows) == entry["engine"]["layers"]
+
+
+def test_rows_are_of_layers_and_not_of_their_names() -> None:
+    layer = Layer("__myl_7", "gemm", None, ("a", "b"))
+    assert layer_rows([layer, replace(layer, name="x")]) == (("gemm", "", "a", "b"),) * 2
+    assert layer_rows(None) == ()
+
+
+def test_engine_of_too_many_layers_to_be_reviewed_stores_none() -> None:
+    layers = made_of(("half", {})).layers or ()
+    assert len(layer_rows(layers * 200)) == 200
+    assert layer_rows(layers * 201) == ()
+    nodes = tuple(f"n{number}" for number in range(1001))
+    assert layer_rows([replace(layers[0], origins=nodes)]) == ()
