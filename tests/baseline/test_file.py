@@ -81,6 +81,25 @@ def test_a_changed_test_is_a_change_of_its_own_lines(tmp_path: Path) -> None:
     assert path.read_text().splitlines() == before
 
 
+def test_a_fusion_that_is_lost_is_a_change_of_the_lines_of_its_layers(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    kept = ("Gemm", "half", "linear")
+    fused = replace(entry(), layers=(("Conv", "half", "conv1", "relu1"), kept))
+    write_baselines(path, BaselineFile(TARGET, {"test_a": fused}))
+    assert read_baselines(path) == BaselineFile(TARGET, {"test_a": fused})
+    before = path.read_text().splitlines()
+    apart = replace(fused, layers=(("Conv", "half", "conv1"), ("Relu", "half", "relu1"), kept))
+    write_baselines(path, BaselineFile(TARGET, {"test_a": apart}))
+    after = path.read_text().splitlines()
+    assert [line.strip() for line in after if line not in before] == [
+        '["Conv", "half", "conv1"],',
+        '["Relu", "half", "relu1"],',
+    ]
+    assert [line.strip() for line in before if line not in after] == [
+        '["Conv", "half", "conv1", "relu1"],'
+    ]
+
+
 @given(st.floats(1e-4, 1e6))
 def test_rounding_keeps_what_replayed_graphs_tell_apart(value: float) -> None:
     assert rounded(value) == pytest.approx(value, rel=5e-5)
