@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from pytest_trt.baseline import Entry
-from pytest_trt.engine import Engine, EngineCache, Layer, layer_changes, shortened
+from pytest_trt.engine import (
+    Engine,
+    EngineCache,
+    EngineFacts,
+    Layer,
+    layer_changes,
+    shortened,
+)
 from pytest_trt.performance import Outcome, Structural, judge_structure
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
+from pytest_trt.report.record import Verdict
 
 #: Layers, and nodes in them, that are written to a baseline file: more of them nobody reviews.
 _MOST_ROWS, _MOST_NODES = 200, 1000
@@ -18,25 +27,19 @@ _CHANGES_TOLD = 6
 
 
 def structure_records(
-    limits: Mapping[Structural, float], engine: Engine, stored: Mapping[str, int | str] | None
+    limits: Mapping[Structural, float],
+    engine: Engine | None,
+    stored: Mapping[str, int | str] | None,
 ) -> tuple[StructureRecord, ...]:
     """Return what the limits of an engine itself came to.
 
     Args:
         limits: By name the limit.
-        engine: The engine; it was loaded and ran in this process.
+        engine: The engine; where it has not been loaded and run in this process, there is no cold
+            start. None where it is not known which one is under test.
         stored: Facts of the baseline's engine; None where there is nothing to compare with.
     """
-    facts = engine.facts
-    cold = (facts.load_s, facts.first_inference_s)
-    known = {
-        "size_bytes": facts.size_bytes,
-        "device_memory_bytes": facts.device_memory_bytes,
-        "layers": None if facts.layers is None else len(facts.layers),
-        "build_s": facts.build_s,
-        "cold_start_s": None if None in cold else sum(cast("tuple[float, float]", cold)),
-    }
-    figures = {name: float(value) for name, value in known.items() if value is not None}
+    figures = {} if engine is None else _figures(engine.facts)
     then = None
     if stored is not None:
         then = {name: float(v) for name, v in stored.items() if not isinstance(v, str)}
@@ -44,6 +47,20 @@ def structure_records(
         StructureRecord(one.name, one.limit, one.outcome, one.measured, one.stored, one.why)
         for one in judge_structure(limits, figures, then)
     )
+
+
+def _figures(facts: EngineFacts) -> dict[str, float]:
+    cold_start_s = None
+    if facts.load_s is not None and facts.first_inference_s is not None:
+        cold_start_s = facts.load_s + facts.first_inference_s
+    known = {
+        "size_bytes": facts.size_bytes,
+        "device_memory_bytes": facts.device_memory_bytes,
+        "layers": None if facts.layers is None else len(facts.layers),
+        "build_s": facts.build_s,
+        "cold_start_s": cold_start_s,
+    }
+    return {name: float(value) for name, value in known.items() if value is not None}
 
 
 def structure_outcomes(record: BenchmarkRecord) -> list[Outcome]:
@@ -69,16 +86,25 @@ def _layers_of(rows: Sequence[Sequence[str]]) -> tuple[Layer, ...]:
     )
 
 
-def layer_lines(engine: Engine, entry: Entry, cache: EngineCache) -> tuple[str, ...]:
-    """Return what became of the layers of a baseline's engine, the gravest changes in a line each.
+def with_layer_changes(
+    record: BenchmarkRecord, engine: Engine | None, entry: Entry | None, cache: EngineCache
+) -> BenchmarkRecord:
+    """Return the record of a regression with what became of the layers of the baseline's engine.
 
     They are known from the baseline, or from the cache while the engine is there.
 
     Args:
-        engine: The engine of now.
-        entry: The baseline.
+        record: What was found.
+        engine: The engine of now, if it is known.
+        entry: The baseline, if it was compared with one.
         cache: Where engines are kept.
     """
+    if record.verdict != Verdict.REGRESSED.value or engine is None or entry is None:
+        return record
+    return replace(record, layer_changes=_layer_lines(engine, entry, cache))
+
+
+def _layer_lines(engine: Engine, entry: Entry, cache: EngineCache) -> tuple[str, ...]:
     now, key = engine.facts.layers, str(entry.engine.get("key", ""))
     then: Sequence[Layer] | None = _layers_of(entry.layers) or None
     if then is None and key != engine.key.digest:

@@ -35,6 +35,7 @@ from pytest_trt.performance import (
     Rounds,
     Samplers,
     check_error,
+    combined,
     decide,
     doubted,
     judge_absolute,
@@ -44,12 +45,18 @@ from pytest_trt.performance import (
 )
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
 from pytest_trt.plugin.benchmark import SpeedCheck, checks_of
+from pytest_trt.plugin.engine_gate import (
+    layer_rows,
+    structure_outcomes,
+    structure_records,
+    with_layer_changes,
+)
 from pytest_trt.plugin.markers import read_benchmark_marker
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
 from pytest_trt.plugin.refusal import refusal
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
-from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
 
 if TYPE_CHECKING:
@@ -171,7 +178,7 @@ class _FixtureMeasurement:
         if fixture.has_error or not fixture.stats:
             return None
         file = Place.of(self._item, self._settings.baseline_dir, self.place.target)
-        entry = file.read() if self._limits.relative else None
+        entry = file.read() if self._limits.needs_baseline else None
         spec = self._spec(fixture.stats.options["timer"])
         record = replace(self._record, file=file.shown)
         different = entry.differs(mode=record.mode, spec=spec) if entry else None
@@ -179,12 +186,15 @@ class _FixtureMeasurement:
         refused = refusal(self._item, self._settings, self._limits, record, entry, different)
         if refused is not None:
             return refused
+        record = replace(record, structure=self._structure(comparable))
         stored_calls = comparable.runs[-1].calls if comparable else 0
         seconds, averaged = fixture.stats.stats.data, fixture.stats.iterations
         taken = FixtureRounds(seconds, averaged, self._work, stored_calls)
         if not taken.taken or (comparable and taken.calls != stored_calls):
             return self._too_few(record, len(seconds), stored_calls)
-        decision = self._decided(taken, comparable) if comparable else None
+        decision = None
+        if comparable is not None and self._limits.relative:
+            decision = self._decided(taken, comparable)
         kept = [self._kept(taken, name, limit) for name, limit in self._limits.absolute.items()]
         if self._is_recorded(entry):
             add = self._joins(comparable, decision, taken)
@@ -198,6 +208,8 @@ class _FixtureMeasurement:
             record = replace(record, recorded=then, differences=self._differences(comparable))
         strict = self._settings.inconclusive == "fail"
         found = with_figures(record, taken, comparable, decision, kept, strict=strict)
+        cache = run_of(self._item.config).cache
+        found = with_layer_changes(found, self._engine, comparable, cache)
         remark_on(found, state_of(self._item), comparable)
         fixture.extra_info.update(extra_info(found.to_dict()))
         return found
@@ -214,17 +226,22 @@ class _FixtureMeasurement:
 
     def _too_few(self, record: BenchmarkRecord, count: int, stored_calls: int) -> BenchmarkRecord:
         needed = f"and a round of the baseline has {stored_calls}" if stored_calls else "too few"
+        # What is exact needs no rounds.
+        verdict = Verdict(combined([*structure_outcomes(record), "inconclusive"]))
         return self._unmeasured(
-            replace(record, verdict=Verdict.INCONCLUSIVE.value),
+            replace(record, verdict=verdict.value),
             f"pytest-benchmark made {count} rounds, {needed}",
-            fails=self._settings.inconclusive == "fail",
+            fails=verdict is Verdict.REGRESSED or self._settings.inconclusive == "fail",
             fix=f"{_MORE_TIME}.",
         )
 
     def _unmeasured(
         self, record: BenchmarkRecord, why: str, *, fails: bool, fix: str = ""
     ) -> BenchmarkRecord:
-        why = f"speed is {record.verdict}: {why}"
+        # A regression without rounds is one of the engine itself, not of its speed.
+        regressed = record.verdict == Verdict.REGRESSED.value
+        told = Verdict.INCONCLUSIVE.value if regressed else record.verdict
+        why = f"speed is {told}: {why}"
         state_of(self._item).remark(f"{record.subject}: {why}{f': {fix}' if fix else ''}")
         return replace(record, fails=fails, why=why, fix=fix)
 
@@ -270,7 +287,7 @@ class _FixtureMeasurement:
 
     def _is_recorded(self, entry: Entry | None) -> bool:
         new = entry is None and self._settings.missing_baseline == "record"
-        return bool(self._limits.relative) and (self._settings.update or new)
+        return self._limits.needs_baseline and (self._settings.update or new)
 
     def _entry(self, spec: Mapping[str, str], taken: FixtureRounds) -> Entry:
         run = new_run(
@@ -279,7 +296,13 @@ class _FixtureMeasurement:
             environment=self._environment,
             reason=self._settings.update_reason,
         )
-        return Entry(self._record.mode, spec, self._facts, (run,))
+        rows = layer_rows(self._engine.facts.layers if self._engine else None)
+        return Entry(self._record.mode, spec, self._facts, (run,), layers=rows)
+
+    def _structure(self, entry: Entry | None) -> tuple[StructureRecord, ...]:
+        # What is accepted is not held against what it replaces.
+        stored = None if entry is None or self._settings.update else entry.engine
+        return structure_records(self._limits.structural, self._engine, stored)
 
     def _joins(self, entry: Entry | None, decision: Decision | None, taken: FixtureRounds) -> bool:
         """Whether a new run is one more of the same speed."""

@@ -37,10 +37,10 @@ from pytest_trt.plugin.baselines import Place, differences, engine_facts, stored
 from pytest_trt.plugin.calibration import noise_of
 from pytest_trt.plugin.conditions import conditions_of, is_same, steadied, unlike
 from pytest_trt.plugin.engine_gate import (
-    layer_lines,
     layer_rows,
     structure_outcomes,
     structure_records,
+    with_layer_changes,
 )
 from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.markers import BenchmarkMarker
@@ -164,8 +164,7 @@ class Measurement:
             )
         strict = self._settings.inconclusive == "fail"
         found = with_figures(record, sampling, comparable, decision, kept, strict=strict)
-        if found.verdict == Verdict.REGRESSED.value and comparable is not None:
-            found = replace(found, layer_changes=layer_lines(engine, comparable, self._run.cache))
+        found = with_layer_changes(found, engine, comparable, self._run.cache)
         remark_on(found, state_of(self._item), comparable)
         return found
 

@@ -86,7 +86,9 @@ def test_a_fusion_that_is_lost_is_a_change_of_the_lines_of_its_layers(tmp_path: 
     kept = ("Gemm", "half", "linear")
     fused = replace(entry(), layers=(("Conv", "half", "conv1", "relu1"), kept))
     write_baselines(path, BaselineFile(TARGET, {"test_a": fused}))
-    assert read_baselines(path) == BaselineFile(TARGET, {"test_a": fused})
+    found = read_baselines(path)
+    assert found is not None
+    assert found.tests["test_a"].layers == fused.layers
     before = path.read_text().splitlines()
     apart = replace(fused, layers=(("Conv", "half", "conv1"), ("Relu", "half", "relu1"), kept))
     write_baselines(path, BaselineFile(TARGET, {"test_a": apart}))

@@ -163,6 +163,26 @@ def test_absolute_limit_is_judged_on_its_rounds(run, marker: str, outcome: str) 
     run(sum_test(marker=marker)).assert_outcomes(**{outcome: 1})
 
 
+@pytest.mark.parametrize(
+    ("marker", "outcome"),
+    [("max_layers=50", "passed"), ("max_layers=1", "failed"), ("plan_size_bytes=10", "failed")],
+)
+def test_limit_of_the_engine_itself_is_exact(run, marker: str, outcome: str) -> None:
+    result = run(ENGINE.replace("trt_benchmark\n", f"trt_benchmark({marker})\n", 1))
+    result.assert_outcomes(**{outcome: 1})
+    few = ENGINE.replace("trt_benchmark\n", f"trt_benchmark({marker})\n", 1)
+    result = run(few.replace("rounds=1000", "rounds=1"))
+    result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(["*speed is inconclusive: pytest-benchmark made 1 rounds*"])
+
+
+def test_limit_of_an_engine_needs_one(run) -> None:
+    result = run(sum_test(marker="max_layers=50"))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note *max_layers is not testable: *"])
+    run(sum_test(marker="max_layers=50"), "--trt-inconclusive=fail").assert_outcomes(failed=1)
+
+
 def test_averages_tell_throughput_and_no_percentile(project, run) -> None:
     run(AVERAGED.format(marker='throughput="5%"'))
     assert set(stored(project)["test_sum"]["runs"][0]["rounds"]) == {"throughput"}
