@@ -23,16 +23,17 @@ MAY_IMPORT = {
     "performance": {"errors", "model"},
     "baseline": {"errors", "model"},
     "measure": {"errors", "model", "engine", "performance"},
+    "selftest": {"errors", "model", "accuracy", "performance"},
     "fresh": {"errors", "model", "engine", "backends", "performance", "measure"},
     "report": {"errors"},
     "cli": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
     | {"report"},
     "plugin": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
-    | {"measure", "fresh", "report"},
+    | {"measure", "fresh", "selftest", "report"},
 }
 
 #: Rooms whose decisions rest on numpy and the standard library alone.
-NUMPY_ONLY = {"errors", "accuracy", "performance", "baseline"}
+NUMPY_ONLY = {"errors", "accuracy", "performance", "baseline", "selftest"}
 
 VENDORS = {"tensorrt", "tensorrt_rtx", "onnxruntime", "cuda", "pynvml"}
 

@@ -88,6 +88,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not given:
         return
     settings = settings_of(config)
+    if settings.selftest:
+        from pytest_trt.plugin.selftest import SelfTestLog
+
+        config.pluginmanager.register(SelfTestLog(), "trt-selftest")
     if settings.arch or settings.device or settings.backend != "auto":
         try:
             _ = run_of(config).selections

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pytest_trt.accuracy import Comparison, compare_outputs, explain, resolve_tolerances
+from pytest_trt.accuracy import (
+    Comparison,
+    Tolerance,
+    compare_outputs,
+    explain,
+    resolve_tolerances,
+)
 from pytest_trt.engine import Engine
 from pytest_trt.model import Tensors
 from pytest_trt.plugin.failure import CheckFailure
@@ -54,6 +60,21 @@ class ConsistencyCheck:
         self._histogram = histogram
         self._runs: list[_Run] = []
 
+    def twin(self) -> ConsistencyCheck:
+        """Return a check that asks the same and has compared nothing."""
+        return ConsistencyCheck(self._marker, self._ini, self._reference)
+
+    def asked(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
+        """Return what outputs should be, and how far from it each may be."""
+        tolerances = resolve_tolerances(
+            engine.model.outputs,
+            precision=engine.spec.precision,
+            marker=self._marker.tolerance,
+            per_output=self._marker.outputs,
+            ini=self._ini,
+        )
+        return self._reference(inputs), tolerances
+
     def observe(self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
         """Compare one run.
 
@@ -67,16 +88,8 @@ class ConsistencyCheck:
             CheckFailure: It does not pass, and that is to be said at once.
         """
         __tracebackhide__ = True
-        tolerances = resolve_tolerances(
-            engine.model.outputs,
-            precision=engine.spec.precision,
-            marker=self._marker.tolerance,
-            per_output=self._marker.outputs,
-            ini=self._ini,
-        )
-        comparison = compare_outputs(
-            outputs, self._reference(inputs), tolerances, histogram=self._histogram
-        )
+        reference, tolerances = self.asked(engine, inputs)
+        comparison = compare_outputs(outputs, reference, tolerances, histogram=self._histogram)
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
         self._runs.append(_Run(engine, shapes, where, comparison))
         if self._fail_at_once and not comparison.passed:

@@ -162,6 +162,12 @@ class Measurement:
                 recorded=comparable.runs[-1].recorded,
                 differences=tuple(self._differences(comparable, environment)),
             )
+        if self._settings.selftest:
+            from pytest_trt.plugin.selftest import slowdowns_of
+
+            state_of(self._item).proofs += slowdowns_of(
+                self._limits, sampling, comparable, mode, self._checks
+            )
         strict = self._settings.inconclusive == "fail"
         found = with_figures(record, sampling, comparable, decision, kept, strict=strict)
         found = with_layer_changes(found, engine, comparable, self._run.cache)

@@ -301,6 +301,13 @@ OPTIONS = (
     ),
     Option("update_reason", "why, kept with the baseline", "", str, "TEXT"),
     Option(
+        "selftest",
+        "plant errors just beyond every tolerance and slowdowns just beyond every limit, and fail "
+        "where a check does not; writes no baselines",
+        "false",
+        _switch,
+    ),
+    Option(
         "report",
         "write a report of the run: .json with everything, .prom for dashboards; may be given "
         "several times",

@@ -44,6 +44,7 @@ class Settings:
         calibrate_runs: In how many fresh processes of each test.
         baseline_runs: How many runs are recorded with a baseline.
         update_reason: Why.
+        selftest: Prove that checks can fail.
         report: Where reports of the run are written.
         require_arch: Architectures on which every test of a model must reach a verdict.
     """
@@ -68,6 +69,7 @@ class Settings:
     calibrate_runs: int
     baseline_runs: int
     update_reason: str
+    selftest: bool
     report: tuple[Path, ...]
     require_arch: tuple[str, ...]
 
@@ -107,6 +109,13 @@ def read_settings(config: pytest.Config) -> Settings:
             "--trt-update records every baseline and --trt-update-new those that are missing: "
             "give one of them."
         )
+    if values["selftest"]:
+        if values["update"] or values["update_new"] or values["calibrate"]:
+            raise pytest.UsageError(
+                "--trt-selftest plants slowdowns and records no baselines: update them in a run "
+                "without it."
+            )
+        values["missing_baseline"] = "fail"
     if values["update_new"]:
         values["missing_baseline"] = "record"
     return Settings(**values)

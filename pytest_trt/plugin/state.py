@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_trt.plugin.progress import TerminalProgress
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.settings import Settings
+    from pytest_trt.selftest import Proof
 
 SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
@@ -32,6 +33,7 @@ class TestState:
         speed: Its benchmark, once there is one.
         remarks: What whoever reads its result should know of how it ran.
         skipped: Why the plugin skipped it.
+        proofs: What its checks made of errors and slowdowns that were planted.
         failed_by_checks: Whether its checks have failed it.
     """
 
@@ -43,6 +45,7 @@ class TestState:
         self.speed: SpeedCheck | None = None
         self.remarks: list[str] = []
         self.skipped: str | None = None
+        self.proofs: list[Proof] = []
         self.failed_by_checks = False
 
     def remark(self, text: str) -> None:

@@ -30,8 +30,8 @@ from pytest_trt.model import (
 from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.sessions import EngineSession, ReferenceSession
-from pytest_trt.plugin.state import progress_of, run_of, state_of
+from pytest_trt.plugin.sessions import EngineSession, Observer, ReferenceSession
+from pytest_trt.plugin.state import TestState, progress_of, run_of, state_of
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,14 @@ class Subject:
         state.engines.append(engine)
         self._remark_on(engine)
         state.check = state.check or self._consistency_check()
-        return EngineSession(engine, self.loaded, state.check.observe if state.check else None)
+        return EngineSession(engine, self.loaded, self._observer(state))
+
+    def _observer(self, state: TestState) -> Observer | None:
+        if state.check is None or not self.run.settings.selftest:
+            return state.check.observe if state.check else None
+        from pytest_trt.plugin.selftest import observing
+
+        return observing(state.check, state.proofs)
 
     def _remark_on(self, engine: Engine) -> None:
         """Say what passes here and will not elsewhere."""

@@ -31,6 +31,10 @@ def conclude(item: pytest.Item) -> None:
         failures.append(_NEVER_RAN if state.check is None else state.check.failure())
     if item.get_closest_marker("trt_benchmark"):
         failures.append(NEVER_CALLED if state.speed is None else state.speed.failure())
+    if state.proofs and not any(failures):
+        from pytest_trt.plugin.selftest import failure_of
+
+        failures.append(failure_of(state.proofs))
     told = [failure for failure in failures if failure is not None]
     if told:
         state.failed_by_checks = True
@@ -80,6 +84,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         skipped=state.skipped,
         remarks=tuple(state.remarks),
         failed_by_checks=state.failed_by_checks,
+        proofs=tuple(proof.to_dict() for proof in state.proofs),
     )
     report.trt = record.to_dict()  # type: ignore[attr-defined]
     # The list that the reports of all phases share: junit reads it from the last one.

@@ -140,6 +140,7 @@ class TestRecord:
         skipped: Why the plugin skipped it, if it did.
         remarks: What else a reader of the results has to know.
         failed_by_checks: Whether it failed because a check did not pass, and for no other reason.
+        proofs: What --trt-selftest planted, and what the checks made of it.
     """
 
     __test__ = False  # the name is no test class
@@ -150,6 +151,7 @@ class TestRecord:
     skipped: str | None = None
     remarks: tuple[str, ...] = ()
     failed_by_checks: bool = False
+    proofs: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -160,6 +162,7 @@ class TestRecord:
             "skipped": self.skipped,
             "remarks": list(self.remarks),
             "failed_by_checks": self.failed_by_checks,
+            "proofs": list(self.proofs),
         }
 
     @classmethod
@@ -172,6 +175,7 @@ class TestRecord:
             skipped=data["skipped"],
             remarks=tuple(data["remarks"]),
             failed_by_checks=data["failed_by_checks"],
+            proofs=tuple(data["proofs"]),
         )
 
 

@@ -1,0 +1,176 @@
+"""`--trt-selftest`: plants errors and slowdowns, and names the checks that cannot fail.
+
+What is planted takes the way of what is found: a twin of the test's own check is told altered
+outputs, with the tolerances that the test has, and the decision on speed is given slower samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from pytest_trt.baseline import Entry
+from pytest_trt.engine import Engine
+from pytest_trt.model import Tensors
+from pytest_trt.performance import Limits, Mode, check_error
+from pytest_trt.plugin.baselines import stored_rounds
+from pytest_trt.plugin.consistency import ConsistencyCheck
+from pytest_trt.plugin.sampling import Sampling
+from pytest_trt.plugin.sessions import Observer
+from pytest_trt.report.record import TestRecord
+from pytest_trt.selftest import Proof, dead, planted, prove_absolute, prove_relative
+
+#: Proofs of one test that the terminal names.
+_NAMED = 5
+
+
+def observing(check: ConsistencyCheck, proofs: list[Proof]) -> Observer:
+    """Return an observer that compares every run, and plants errors into one run of each engine.
+
+    Args:
+        check: The test's check.
+        proofs: Where to put what was found.
+    """
+    proved: set[str] = set()
+
+    def observe(engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
+        __tracebackhide__ = True
+        check.observe(engine, inputs, outputs, where)
+        if check.has_failed or engine.key.digest in proved:
+            return
+        proved.add(engine.key.digest)
+        proofs.extend(_errors_in(check, engine, inputs, outputs))
+
+    return observe
+
+
+def _errors_in(
+    check: ConsistencyCheck, engine: Engine, inputs: Tensors, outputs: Tensors
+) -> list[Proof]:
+    reference, tolerances = check.asked(engine, inputs)
+    found = []
+    for one in planted(outputs, reference, tolerances):
+        twin = check.twin()
+        twin.observe(engine, inputs, one.outputs, "selftest")
+        tolerance = tolerances[one.output]
+        wide = f"it allows {tolerance.allowance}, nan={tolerance.nan!r}"
+        found.append(
+            Proof(
+                f"output {one.output!r}",
+                one.what,
+                must_fail=one.must_fail,
+                failed=twin.failure() is not None,
+                why=wide if one.must_fail and not twin.has_failed else "",
+            )
+        )
+    tried = {one.check for one in found}
+    return found + [
+        dead(f"output {name!r}", "it has no elements for these inputs")
+        for name in reference
+        if f"output {name!r}" not in tried
+    ]
+
+
+def slowdowns_of(
+    limits: Limits, sampling: Sampling, entry: Entry | None, mode: Mode, checks: int
+) -> list[Proof]:
+    """Return what the limits of a test make of slower samples.
+
+    Args:
+        limits: The test's limits.
+        sampling: What was sampled.
+        entry: The baseline; None where none is comparable.
+        mode: How it was measured.
+        checks: Limits over all tests of the run.
+    """
+    proofs: list[Proof] = []
+    if limits.relative:
+        alike = [run for run in entry.runs if run.calls == sampling.calls] if entry else []
+        if not alike:
+            proofs.append(dead("its limits of speed", "there is no baseline to compare with"))
+        else:
+            proofs += prove_relative(
+                limits.relative,
+                [stored_rounds(run) for run in alike],
+                sampling.rounds(),
+                checks=checks,
+                mode=mode,
+            )
+    if limits.absolute:
+        latencies_ms, walls_s = sampling.latencies()
+        error = check_error(checks)
+        proofs += prove_absolute(
+            limits.absolute, latencies_ms, walls_s, work=sampling.work, error=error
+        )
+    return proofs
+
+
+def failure_of(proofs: Sequence[Proof]) -> str | None:
+    """Return why a test fails whose checks cannot fail as they must, or None."""
+    wrong = [proof for proof in proofs if not proof.holds]
+    if not wrong:
+        return None
+    lines = [f"  {proof}" for proof in wrong[:_NAMED]]
+    if len(wrong) > _NAMED:
+        lines.append(f"  and {len(wrong) - _NAMED} more")
+    return "\n".join(
+        [
+            "trt selftest: a check of this test is not what it seems:",
+            *lines,
+            "Fix: give it a tolerance or a limit that something can exceed, compare outputs that "
+            "have values, or remove the check.",
+        ]
+    )
+
+
+class SelfTestLog:
+    """Counts what was proved of the run's checks, and fails the run where that is not all well."""
+
+    def __init__(self) -> None:
+        self._proofs = 0
+        self._proved: set[str] = set()
+        self._dead: dict[str, str] = {}
+        self._untried: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what was proved of a test."""
+        data = getattr(report, "trt", None)
+        if data is None:
+            return
+        record = TestRecord.from_dict(data)
+        proofs = [Proof(**proof) for proof in record.proofs]
+        self._proofs += len(proofs)
+        wrong = next((str(proof) for proof in proofs if not proof.holds), None)
+        if hasattr(report, "wasxfail") and (record.checks or record.speeds):
+            wrong = "the test is marked xfail, so that nothing its checks find fails the run"
+        if wrong is not None:
+            self._dead[report.nodeid] = wrong
+        elif proofs:
+            self._proved.add(report.nodeid)
+        elif report.skipped:
+            self._untried[report.nodeid] = record.skipped or "skipped"
+        elif report.failed:
+            self._untried[report.nodeid] = "it fails without anything planted"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail the run for checks that cannot, also where the test itself is not failed by them."""
+        if self._dead and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was proved."""
+        terminalreporter.section("trt selftest", red=bool(self._dead))
+        write: Callable[[str], None] = terminalreporter.write_line
+        for nodeid, why in self._dead.items():
+            write(f"{nodeid}: {why}")
+        for why in dict.fromkeys(self._untried.values()):
+            tests = [nodeid for nodeid, reason in self._untried.items() if reason == why]
+            named = ", ".join(tests[:_NAMED]) + (", ..." if len(tests) > _NAMED else "")
+            write(f"not tried: {named}: {why}")
+        write(
+            f"{self._proofs} errors and slowdowns planted; the checks of {len(self._proved)} tests "
+            f"fail and pass as they must, those of {len(self._dead)} do not, and those of "
+            f"{len(self._untried)} were not tried"
+        )

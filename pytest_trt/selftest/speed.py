@@ -1,0 +1,135 @@
+"""Slowdowns planted into samples: what was measured, times a factor, through the same decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.performance import (
+    Absolute,
+    Metric,
+    Mode,
+    Noise,
+    Rounds,
+    Samplers,
+    as_change,
+    decide,
+    judge_absolute,
+)
+from pytest_trt.selftest.proof import Proof, dead
+
+#: A relative limit that lets an engine take this many times as long guards nothing.
+_MOST = 2.0
+
+#: By how much more than is needed samples are slowed down, and what is within a limit falls short
+#: of it: logarithms of them are added, and rounding must not decide.
+_MARGIN = 1e-3
+
+#: How far beyond an absolute limit the median call is put.
+_BEYOND_ABSOLUTE = 1.5
+
+_NAMES: Mapping[Metric, str] = {
+    "p50": "P50",
+    "p95": "P95",
+    "p99": "P99",
+    "throughput": "throughput",
+}
+
+
+def prove_relative(
+    limits: Mapping[Metric, float],
+    stored: Sequence[Rounds],
+    taken: Rounds,
+    *,
+    checks: int,
+    mode: Mode,
+    noise: Noise | None = None,
+) -> Iterator[Proof]:
+    """Slow rounds down until each limit has to fail, and to just within it.
+
+    The slowdown that fails is the limit plus what the spread of the rounds hides: it is told, since
+    a limit of 5% that fails from 40% on guards little.
+
+    Args:
+        limits: By metric the largest slowdown that is allowed, as a share.
+        stored: Rounds of the baseline.
+        taken: Rounds of the candidate.
+        checks: Limits over all tests of the run.
+        mode: How both were measured.
+        noise: What calibration measured on this machine.
+    """
+
+    def decided(metric: Metric, log: float) -> tuple[bool, str, float, float]:
+        slowed = Rounds({name: logs + log for name, logs in taken.logs.items()}, taken.calls)
+        decision = decide(
+            {metric: limits[metric]},
+            stored,
+            Samplers(lambda rounds: slowed),
+            checks=checks,
+            mode=mode,
+            noise=noise,
+        )
+        found = decision.found[metric]
+        if found.bounds is None:
+            return False, found.why, math.inf, math.inf
+        return (
+            found.outcome == "regressed",
+            found.why,
+            found.detectable - found.bounds.estimate,
+            found.limit - found.bounds.estimate,
+        )
+
+    for metric in limits:
+        check = f"{_NAMES[metric]} within {100 * limits[metric]:.3g}%"
+        _, why, to_fail, to_limit = decided(metric, 0.0)
+        if math.isinf(to_fail):
+            yield dead(check, why or "no slowdown would be called")
+            continue
+        told = abs(as_change(metric, to_fail + _MARGIN))
+        slower = f"{100 * told:.3g}% {'less' if metric == 'throughput' else 'more time'}"
+        if to_fail > math.log(_MOST):
+            why = f"only a change by {slower} would fail"
+            yield Proof(check, "twice the time", must_fail=True, failed=False, why=why)
+            continue
+        failed = decided(metric, to_fail + _MARGIN)[0]
+        yield Proof(check, slower, must_fail=True, failed=failed)
+        failed = decided(metric, to_limit - _MARGIN)[0]
+        yield Proof(check, "a change just within it", must_fail=False, failed=failed)
+
+
+def prove_absolute(
+    limits: Mapping[Absolute, float],
+    latencies_ms: npt.NDArray[np.float64],
+    walls_s: npt.NDArray[np.float64],
+    *,
+    work: float,
+    error: float,
+) -> Iterator[Proof]:
+    """Slow calls down until half of them exceed each absolute limit by half.
+
+    Args:
+        limits: Absolute limits by name.
+        latencies_ms: Every call, shape (rounds, calls).
+        walls_s: How long each round took, shape (rounds,).
+        work: Units of work of one call.
+        error: Probability of each wrong verdict.
+    """
+    for name, limit in limits.items():
+        if name == "min_throughput_qps":
+            figure = latencies_ms.shape[1] * work / float(np.median(walls_s))
+            factor = _BEYOND_ABSOLUTE * figure / limit
+        else:
+            factor = _BEYOND_ABSOLUTE * limit / float(np.median(latencies_ms))
+        kept = judge_absolute(
+            name, limit, latencies_ms * factor, walls_s * factor, work=work, error=error
+        )
+        yield Proof(
+            f"{name}={limit:g}",
+            f"{factor:.3g}x the time",
+            must_fail=True,
+            failed=kept.outcome == "regressed",
+            why=kept.why,
+        )

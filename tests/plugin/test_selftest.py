@@ -1,0 +1,191 @@
+"""`--trt-selftest` finds the checks that cannot fail, and only those."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+RUN = 'trt_session.run({"image": images})'
+
+
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+
+
+def check(project, marker: str = "", body: str = RUN, *, model: str = MODEL, more: str = "") -> None:
+    project.test_file(
+        f"""
+        @pytest.mark.trt_model({model})
+        @pytest.mark.trt_consistency({marker})
+        {more}
+        def test_it(trt_session, images):
+            {body}
+        """
+    )
+
+
+def selftest(project, *args: str) -> tuple[pytest.RunResult, str]:
+    result = project.run("--trt-selftest", *args)
+    return result, result.stdout.str()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_checks_that_can_fail_pass(project, precision: str) -> None:
+    check(project, model=f'{MODEL}, precision="{precision}"')
+    result, text = selftest(project)
+    result.assert_outcomes(passed=1)
+    assert "the checks of 1 tests fail and pass as they must, those of 0 do not" in text
+
+
+def test_a_tolerance_that_allows_anything_is_dead(project) -> None:
+    check(project, "atol=1e9, rtol=0")
+    result, text = selftest(project)
+    result.assert_outcomes(failed=1)
+    assert "passes with errors of its whole range, and must fail: it allows atol=1e+09" in text
+    assert "those of 1 do not" in text
+    project.run().assert_outcomes(passed=1)
+
+
+def test_a_test_that_never_runs_its_session_fails(project) -> None:
+    check(project, body="pass")
+    result, text = selftest(project)
+    result.assert_outcomes(failed=1)
+    assert "trt_consistency compared nothing" in text
+    assert "those of 1 were not tried" in text
+
+
+def test_a_marker_on_a_test_without_an_engine_fails(project) -> None:
+    project.test_file(
+        f"""
+        @pytest.mark.trt_model({MODEL})
+        @pytest.mark.trt_consistency
+        def test_the_wrong_one():
+            pass
+
+        @pytest.mark.trt_model({MODEL})
+        def test_the_right_one(trt_session, images):
+            {RUN}
+        """
+    )
+    result, text = selftest(project)
+    result.assert_outcomes(failed=1, passed=1)
+    assert "the test asked for no engine, so it cannot fail" in text
+
+
+def save_nan(path, share_of_nan: float) -> None:
+    """Write a model whose output is NaN in this share of its eight columns."""
+    factors = np.ones(8, np.float32)
+    factors[: int(8 * share_of_nan)] = np.nan
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["image", "factors"], ["y"])],
+        "nan",
+        [value("image", TensorProto.FLOAT, ["n", 8])],
+        [value("y", TensorProto.FLOAT, ["n", 8])],
+        [numpy_helper.from_array(factors, "factors")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+
+
+def test_ignoring_nan_in_an_output_that_is_nothing_else_fails(project) -> None:
+    save_nan(project.path / "models" / "linear.onnx", 1.0)
+    check(project, 'nan="ignore"')
+    result, _ = selftest(project)
+    result.assert_outcomes(failed=1)
+
+
+def test_ignoring_nan_is_no_fault_where_something_is_compared(project) -> None:
+    save_nan(project.path / "models" / "linear.onnx", 0.5)
+    check(project, 'nan="ignore"')
+    result, _ = selftest(project)
+    result.assert_outcomes(passed=1)
+
+
+def test_a_check_whose_failure_is_expected_is_dead(project) -> None:
+    check(project, more="@pytest.mark.xfail")
+    result, text = selftest(project)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "the test is marked xfail, so that nothing its checks find fails the run" in text
+
+
+def test_skipped_checks_are_named(project) -> None:
+    check(project, body=f'{RUN}; pytest.skip("not today")')
+    result, text = selftest(project)
+    result.assert_outcomes(skipped=1)
+    assert "those of 0 do not, and those of 0 were not tried" in text
+    check(project)
+    result, text = selftest(project, "--trt-build-only")
+    result.assert_outcomes(skipped=1)
+    assert "not tried: test_it.py::test_it" in text
+
+
+def benchmark(project, marker: str) -> None:
+    project.test_file(
+        f"""
+        @pytest.mark.trt_model({MODEL})
+        @pytest.mark.trt_benchmark({marker})
+        def test_speed(trt_benchmark, images):
+            trt_benchmark({{"image": images}})
+        """
+    )
+
+
+def test_limits_of_speed_that_can_fail_pass(project) -> None:
+    benchmark(project, 'p50="40%", throughput="30%", p99_ms=1000')
+    project.run().assert_outcomes(passed=1)
+    (file,) = project.path.glob("trt_baselines/*/*.json")
+    before = file.read_bytes()
+    result, text = selftest(project)
+    result.assert_outcomes(passed=1)
+    assert "5 errors and slowdowns planted" in text
+    assert file.read_bytes() == before
+
+
+def test_a_limit_that_lets_anything_pass_is_dead(project) -> None:
+    benchmark(project, 'p50="500%"')
+    project.run().assert_outcomes(passed=1)
+    result, text = selftest(project)
+    result.assert_outcomes(failed=1)
+    assert "P50 within 500% passes with twice the time, and must fail" in text
+
+
+def test_limits_without_a_baseline_fail_and_record_none(project) -> None:
+    benchmark(project, 'p50="40%"')
+    result, text = selftest(project)
+    result.assert_outcomes(failed=1)
+    assert "there is no baseline" in text
+    assert not list(project.path.glob("trt_baselines/*/*.json"))
+
+
+def test_a_baseline_of_another_mode_fails(project) -> None:
+    benchmark(project, 'p50="40%"')
+    project.run().assert_outcomes(passed=1)
+    (file,) = project.path.glob("trt_baselines/*/*.json")
+    stored = json.loads(file.read_text())
+    stored["tests"]["test_speed"]["mode"] = "enqueue"
+    file.write_text(json.dumps(stored))
+    result, text = selftest(project)
+    result.assert_outcomes(failed=1)
+    assert "cannot be compared with its baseline" in text
+
+
+@pytest.mark.parametrize("option", ["--trt-update", "--trt-update-new", "--trt-calibrate"])
+def test_no_baseline_is_recorded_beside_it(project, option: str) -> None:
+    check(project)
+    result = project.run("--trt-selftest", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "records no baselines" in result.stderr.str()
+
+
+def test_what_workers_proved_is_counted_once(project) -> None:
+    check(project, "atol=1e9, rtol=0")
+    result, text = selftest(project, "-n", "2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "those of 1 do not" in text

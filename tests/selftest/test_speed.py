@@ -1,0 +1,63 @@
+"""Slowdowns that must fail do, whatever the spread; limits that guard nothing are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_trt.performance import Rounds, summarise
+from pytest_trt.selftest import Proof, prove_absolute, prove_relative
+
+
+def rounds(spread: float, *, seed: int, calls: int = 70, ms: float = 1.0) -> Rounds:
+    rng = np.random.default_rng(seed)
+    latencies = ms * np.exp(rng.normal(scale=spread, size=(20, calls)))
+    return summarise(list(latencies), list(latencies.sum(axis=1) / 1e3))
+
+
+def proofs(limits: dict[str, float], *, spread: float = 0.01, calls: int = 70) -> list[Proof]:
+    stored = [rounds(spread, seed=seed, calls=calls) for seed in range(5)]
+    taken = rounds(spread, seed=9, calls=calls)
+    return list(prove_relative(limits, stored, taken, checks=10, mode="graph"))
+
+
+@pytest.mark.parametrize("spread", [0.0001, 0.01, 0.1])
+def test_limits_fail_beyond_and_pass_within(spread: float) -> None:
+    found = proofs({"p99": 0.1, "throughput": 0.05, "p50": 0.02}, spread=spread)
+    assert len(found) == 6
+    assert all(proof.holds for proof in found), [str(proof) for proof in found]
+    assert [proof.must_fail for proof in found] == [True, False] * 3
+
+
+def test_a_slowdown_that_must_fail_is_told() -> None:
+    first, *_ = proofs({"p99": 0.1})
+    assert first.planted.endswith("% more time")
+    assert 10 < float(first.planted.partition("%")[0]) < 15
+
+
+def test_a_limit_that_allows_several_times_the_time_is_dead() -> None:
+    (found,) = proofs({"p99": 5.0})
+    assert not found.holds
+    assert "P99 within 500% passes with twice the time, and must fail" in str(found)
+
+
+def test_a_metric_that_rounds_cannot_tell_is_dead() -> None:
+    (found,) = proofs({"p99": 0.1}, calls=20)
+    assert not found.holds
+    assert "rounds of 20 calls are too short" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("limits", "rounds", "holds"),
+    [
+        ({"p99_ms": 12.0}, 20, [True]),
+        ({"min_throughput_qps": 10.0, "p50_ms": 1.0}, 20, [True, True]),
+        ({"p50_ms": 12.0}, 2, [False]),
+    ],
+)
+def test_absolute_limits_fail_beyond_them_where_calls_suffice(
+    limits: dict[str, float], rounds: int, holds: list[bool]
+) -> None:
+    latencies = np.exp(np.random.default_rng(0).normal(scale=0.02, size=(rounds, 1)))
+    found = prove_absolute(limits, latencies, latencies.sum(axis=1) / 1e3, work=1.0, error=1e-3)
+    assert [proof.holds for proof in found] == holds
