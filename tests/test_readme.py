@@ -125,6 +125,14 @@ def call(command: str, folder: Path, home: Path) -> str:
     return done.stdout
 
 
+def test_selftest_proves_the_checks_of_the_first_test(first_test) -> None:
+    folder, home, _ = first_test
+    section = README.partition("\n## Checks that can fail\n")[2].partition("\n## ")[0]
+    (command,) = blocks("sh", section)
+    printed = run(*shlex.split(command)[1:], cwd=folder, home=home).stdout
+    assert "the checks of 1 tests fail and pass as they must, those of 0 do not" in printed
+
+
 def test_commands_of_the_reports_section_work(first_test) -> None:
     folder, home, _ = first_test
     section = README.partition("\n## Reports\n")[2].partition("\n## ")[0]

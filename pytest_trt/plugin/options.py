@@ -6,15 +6,12 @@ in `settings`, which is loaded where it is needed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-#: The backends by name; `auto` picks one by what is at hand.
-BACKENDS = ("auto", "tensorrt", "tensorrt_rtx", "onnxruntime")
+from pytest_trt.plugin import option_values as read
 
 
 class Option(NamedTuple):
@@ -54,198 +51,75 @@ class Option(NamedTuple):
         return f"trt_{self.field}"
 
 
-def _archs(text: str) -> tuple[str, ...]:
-    if not text:
-        return ()
-    from pytest_trt.backends.arch import parse_archs
-
-    return parse_archs(text)
-
-
-def _backend(text: str) -> str:
-    if text not in BACKENDS:
-        raise ValueError(f"one of {', '.join(BACKENDS)}")
-    return text
-
-
-def _device(text: str) -> str:
-    if text and not (text.isdecimal() or text.upper().startswith(("GPU-", "MIG-"))):
-        raise ValueError("CUDA's number of a GPU such as 0, or its UUID or the beginning of it")
-    return text
-
-
-def _cache_dir(text: str) -> Path | None:
-    return Path(text).expanduser().absolute() if text else None
-
-
-def _folder(text: str) -> Path:
-    return Path(text).expanduser().absolute()
-
-
-def _reports(text: str) -> tuple[Path, ...]:
-    if not text:
-        return ()
-    from pytest_trt.report.writing import check_suffix
-
-    paths = [Path(line).expanduser().absolute() for line in text.splitlines()]
-    for path in paths:
-        check_suffix(path)
-    return tuple(dict.fromkeys(paths))
-
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-
-
-def _size(text: str) -> int:
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    unit = text[len(number) :].strip().lower()
-    try:
-        return int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError):
-        raise ValueError("a size such as 500MB or 20GB") from None
-
-
-def _threads(text: str) -> int:
-    if not text.isdigit():
-        raise ValueError("a whole number, 0 for ONNX Runtime's own choice")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise ValueError("a number of seconds, 0 for no limit")
-    return seconds
-
-
-def _runs(text: str) -> int:
-    from pytest_trt.baseline import RUNS_KEPT
-
-    if not text.isdecimal() or not 1 <= int(text) <= RUNS_KEPT:
-        raise ValueError(f"a whole number from 1 to {RUNS_KEPT}, as many as a baseline keeps")
-    return int(text)
-
-
-def _calibrate_runs(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= 100:
-        raise ValueError("a whole number from 2 to 100")
-    return int(text)
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
-        raise ValueError("true or false")
-    return text.lower() in ("true", "1", "yes", "on")
-
-
-def _budget(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise ValueError("a number of seconds above 0")
-    return seconds
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _missing_baseline(text: str) -> str:
-    if not text:
-        return "fail" if os.environ.get("CI", "").lower() not in ("", "0", "false") else "record"
-    return _one_of("fail", "record", "skip")(text)
-
-
-def _limits(text: str) -> dict[str, dict[str, float | None]]:
-    if not text:
-        return {}
-    from pytest_trt.engine import PRECISIONS
-    from pytest_trt.performance import parse_limit_lines
-
-    return parse_limit_lines(text.splitlines(), where="trt_limits", precisions=PRECISIONS)
-
-
-def _tolerances(text: str) -> dict[str, dict[str, object]]:
-    if not text:
-        return {}
-    from pytest_trt.accuracy import parse_tolerance_lines
-
-    return parse_tolerance_lines(text.splitlines(), where="trt_tolerances")
-
-
 OPTIONS = (
     Option(
         "arch",
         "GPU architectures that must be tested, e.g. sm86 or sm86,sm89; cpu for the embedded "
         "backend. Without it: the architecture of the GPU at hand, else cpu",
         "",
-        _archs,
+        read.archs,
         "ARCH[,ARCH]",
     ),
     Option(
-        "backend", f"what builds and runs engines: {', '.join(BACKENDS)}", "auto", _backend, "NAME"
+        "backend",
+        f"what builds and runs engines: {', '.join(read.BACKENDS)}",
+        "auto",
+        read.backend,
+        "NAME",
     ),
     Option(
         "device",
         "the GPU that tests run on: CUDA's number, or its UUID or the beginning of it. Without "
         "it: the first one of the architecture",
         "",
-        _device,
+        read.device,
         "GPU",
     ),
     Option(
         "cache_dir",
         "where engines are cached (default: the user's cache folder)",
         "",
-        _cache_dir,
+        read.cache_dir,
         "DIR",
         is_path=True,
     ),
-    Option("cache_size", "cap on the cache; least recently used goes first", "20GB", _size, "SIZE"),
+    Option(
+        "cache_size", "cap on the cache; least recently used goes first", "20GB", read.size, "SIZE"
+    ),
     Option(
         "threads",
         "threads of one inference on the embedded backend; 0 leaves them to ONNX Runtime",
         "0",
-        _threads,
+        read.threads,
         "N",
     ),
     Option(
         "build_timeout",
         "seconds that one build of TensorRT may take; 0 for no limit",
         "3600",
-        _seconds,
+        read.seconds,
         "SECONDS",
     ),
-    Option("build_only", "build and cache engines, skip what would run them", "false", _switch),
+    Option("build_only", "build and cache engines, skip what would run them", "false", read.switch),
     Option(
         "tolerances",
         "tolerances by precision, a line each: `fp16: rtol=1e-2 atol=1e-2`",
         "",
-        _tolerances,
+        read.tolerances,
         ini_only=True,
     ),
     Option(
         "limits",
         "limits of speed by precision, a line each: `fp16: p99=8% throughput=4%`",
         "",
-        _limits,
+        read.limits,
         ini_only=True,
     ),
     Option(
         "baseline_dir",
         "where baselines of speed are kept, to be committed",
         "trt_baselines",
-        _folder,
+        read.folder,
         "DIR",
         is_path=True,
     ),
@@ -254,14 +128,14 @@ OPTIONS = (
         "what a test without a baseline does: fail, record, skip (default: record; fail where CI "
         "is set)",
         "",
-        _missing_baseline,
+        read.missing_baseline,
         "WHAT",
     ),
     Option(
         "inconclusive",
         "what a speed that cannot be told from its baseline does: warn, fail",
         "warn",
-        _one_of("warn", "fail"),
+        read.one_of("warn", "fail"),
         "WHAT",
     ),
     Option(
@@ -269,26 +143,29 @@ OPTIONS = (
         "seconds for 20 rounds of one test; slow engines get shorter rounds, which tell fewer "
         "percentiles",
         "10",
-        _budget,
+        read.budget,
         "SECONDS",
     ),
     Option(
-        "update", "accept the speed of every test that runs as its new baseline", "false", _switch
+        "update",
+        "accept the speed of every test that runs as its new baseline",
+        "false",
+        read.switch,
     ),
-    Option("update_new", "record baselines that are missing, in CI too", "false", _switch),
+    Option("update_new", "record baselines that are missing, in CI too", "false", read.switch),
     Option(
         "calibrate",
         "measure how much runs of each trt_benchmark test differ by themselves, in fresh "
         "processes; keep that with its baseline, for later verdicts to rest on, and print the "
         "smallest change that is called. Records a baseline where there is none; judges no speed",
         "false",
-        _switch,
+        read.switch,
     ),
     Option(
         "calibrate_runs",
         "fresh processes of each test for --trt-calibrate",
         "5",
-        _calibrate_runs,
+        read.calibrate_runs,
         "N",
     ),
     Option(
@@ -296,7 +173,7 @@ OPTIONS = (
         "runs to record wherever a baseline is recorded or accepted: this process's and, for more "
         "than one, those of fresh processes. Five tell how much runs differ",
         "1",
-        _runs,
+        read.runs,
         "N",
     ),
     Option("update_reason", "why, kept with the baseline", "", str, "TEXT"),
@@ -305,14 +182,14 @@ OPTIONS = (
         "plant errors just beyond every tolerance and slowdowns just beyond every limit, and fail "
         "where a check does not; writes no baselines",
         "false",
-        _switch,
+        read.switch,
     ),
     Option(
         "report",
         "write a report of the run: .json with everything, .prom for dashboards; may be given "
         "several times",
         "",
-        _reports,
+        read.reports,
         "PATH",
         is_path=True,
         repeated=True,
@@ -321,7 +198,7 @@ OPTIONS = (
         "require_arch",
         "fail unless every collected test of a model reached a verdict on each of these",
         "",
-        _archs,
+        read.archs,
         "ARCH[,ARCH]",
     ),
 )

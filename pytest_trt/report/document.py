@@ -95,6 +95,7 @@ def _test(plan: PlannedTest, told: Told | None, most_chars: int) -> dict[str, An
         "duration_s": round(sum(phase.duration_s for phase in phases.values()), 3),
         "failure": _failure(phases, most_chars),
         "remarks": list(record.remarks) if record else [],
+        "selftest": list(record.proofs) if record else [],
         "results": results_of(record, status) if record else [],
     }
 

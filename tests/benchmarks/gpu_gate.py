@@ -76,7 +76,8 @@ from pytest_trt.engine import EngineSpec, Target
 from pytest_trt.model import load_model, seeded_inputs, shapes_at
 plan, model_path, arch, precision = sys.argv[1:]
 model = load_model(Path(model_path))
-backend = make_backend("onnxruntime" if arch == "cpu" else "tensorrt", probe=probe_devices(), threads=0)
+name = "onnxruntime" if arch == "cpu" else "tensorrt"
+backend = make_backend(name, probe=probe_devices(), threads=0)
 session = backend.open(Path(plan), model, EngineSpec(precision), backend.target(arch))
 inputs = seeded_inputs(model, {spec.name: spec.shape for spec in model.inputs})
 done = threading.Event()
@@ -145,9 +146,9 @@ class Project:
         plugin = ["-p", "pytest_trt.plugin"] if os.environ.get("PYTEST_TRT_NOT_INSTALLED") else []
         if self.arch:
             plugin.append(f"--trt-arch={self.arch}")
+        pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", *plugin, "-p", "no:cacheprovider"]
-            + [f"--trt-cache-dir={self.folder.parent / 'cache'}", *options],
+            [*pytest, *plugin, f"--trt-cache-dir={self.folder.parent / 'cache'}", *options],
             cwd=self.folder,
             env={**os.environ, "RECORDS": str(records)},
             capture_output=True,

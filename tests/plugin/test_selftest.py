@@ -18,7 +18,9 @@ def _no_ci(monkeypatch) -> None:
     monkeypatch.delenv("CI", raising=False)
 
 
-def check(project, marker: str = "", body: str = RUN, *, model: str = MODEL, more: str = "") -> None:
+def check(
+    project, marker: str = "", body: str = RUN, *, model: str = MODEL, more: str = ""
+) -> None:
     project.test_file(
         f"""
         @pytest.mark.trt_model({model})
@@ -189,3 +191,11 @@ def test_what_workers_proved_is_counted_once(project) -> None:
     result, text = selftest(project, "-n", "2")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "those of 1 do not" in text
+
+
+def test_proofs_are_in_the_report(project) -> None:
+    check(project, "atol=1e9, rtol=0")
+    selftest(project, "--trt-report=report.json")
+    (test,) = json.loads((project.path / "report.json").read_text())["tests"]
+    wrong = [one for one in test["selftest"] if one["must_fail"] != one["failed"]]
+    assert [one["planted"] for one in wrong] == ["errors of its whole range"] * 2
