@@ -1,0 +1,88 @@
+"""What pytest makes of the project in the current folder, for `pytest-trt doctor`.
+
+pytest itself reads the ini file, the environment and conftest files, and is stopped before it
+collects anything. To be asked in a process of its own: those files are anybody's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import os
+from typing import Any
+
+import pytest
+
+import pytest_trt.plugin
+from pytest_trt.plugin.settings import read_settings
+
+_NAME = "trt"
+
+#: pytest complains of a plugin that was imported before it could rewrite its assertions: this
+#: process has imported it to get here.
+_ARGUMENTS = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+
+
+def project_facts() -> dict[str, Any]:
+    """Return whether pytest starts here, whether it loads the plugin, and what the options say.
+
+    The fields are those of `pytest_trt.doctor.project.ProjectFacts`.
+    """
+    look = _Look()
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        pytest.main([*_ARGUMENTS], plugins=[look])
+    lines = [line.strip() for line in said.getvalue().splitlines() if line.strip()]
+    return {
+        "folder": os.getcwd(),  # noqa: PTH109
+        "pytest": pytest.__version__,
+        "has_entry_point": any(
+            entry.value.partition(":")[0] == pytest_trt.plugin.__name__
+            for entry in importlib.metadata.entry_points(group="pytest11")
+        ),
+        "starts": bool(look.facts),
+        "said": "" if look.facts else "; ".join(lines[-5:]),
+        **look.facts,
+    }
+
+
+class _Look:
+    """A plugin that looks at the configuration in place of running anything."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> int:
+        """Take in the configuration, and end."""
+        plugins = config.pluginmanager
+        loaded = plugins.is_registered(pytest_trt.plugin)
+        self.facts = {
+            "root": str(config.rootpath),
+            "ini": str(config.inipath or ""),
+            "is_loaded": loaded,
+            "is_blocked": plugins.is_blocked(_NAME)
+            or plugins.is_blocked(pytest_trt.plugin.__name__),
+            "is_autoload_off": bool(
+                os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+                or getattr(config.known_args_namespace, "disable_plugin_autoload", False)
+            ),
+            **(_settings(config) if loaded else {}),
+        }
+        return 0
+
+
+def _settings(config: pytest.Config) -> dict[str, Any]:
+    try:
+        settings = read_settings(config)
+    except pytest.UsageError as error:
+        return {"settings_problem": str(error)}
+    return {
+        "archs": settings.arch,
+        "backend": settings.backend,
+        "device": settings.device,
+        "cache_dir": str(settings.cache_dir or ""),
+        "cache_max_bytes": settings.cache_size,
+        "baseline_dir": str(settings.baseline_dir),
+    }

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.baseline import BaselineFile, Entry, StoredRun, write_baselines
+from pytest_trt.doctor.finding import Finding, Level
+from pytest_trt.doctor.place_findings import baseline_findings, cache_findings, unknown_place
+from pytest_trt.doctor.places import (
+    baselines_from_json,
+    cache_from_json,
+    look_at_baselines,
+    look_at_cache,
+)
+from pytest_trt.engine import EngineCache
+
+RUN = StoredRun("2026-11-01T10:00:00+00:00", "TensorRT 8.6.0", 70, {"p50": (0.5, 0.6)})
+ENTRY = Entry("graph", {"model": "a.onnx"}, {"key": "ab12", "size_bytes": 5}, (RUN,))
+
+
+def cache(root: Path) -> list[Finding]:
+    return list(cache_findings(cache_from_json(look_at_cache(str(root))), 20 * 10**9))
+
+
+def baselines(root: Path) -> list[Finding]:
+    return list(baseline_findings(baselines_from_json(look_at_baselines(str(root)))))
+
+
+@pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """A temporary folder that another user can enter; pytest's own are private."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+#: Become a user who may read what is there and write nothing.
+AS_NOBODY = "os.geteuid() or (os.setgroups([]), os.setuid(65534))"
+
+#: A limit on the size of files is met with the same class of error as a full disk.
+ON_A_FULL_DISK = "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
+
+
+def ask_elsewhere(question: str, path: Path, circumstance: str) -> dict:
+    """Ask a question of `places` in a process that cannot write as this one can."""
+    program = (
+        "import json, os, resource\n"
+        f"from pytest_trt.doctor.places import {question}\n"
+        f"{circumstance}\n"
+        f"print(json.dumps({question}({str(path)!r})))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        # What is imported late shall not be compiled into files that are cut off.
+        env={"PYTHONPATH": ":".join(sys.path), "PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_a_cache_that_is_not_there_is_well_and_stays_away(tmp_path: Path) -> None:
+    (found,) = cache(tmp_path / "deep" / "cache")
+    assert found.level is Level.OK
+    assert "not there yet" in found.what
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_is_told_with_its_size(tmp_path: Path) -> None:
+    root = EngineCache(tmp_path).root
+    before = sorted(root.rglob("*"))
+    (found,) = cache(root)
+    assert found.level is Level.OK
+    assert found.what.startswith(f"{root}: 0 engines, ")
+    assert " of 20 GB, " in found.what
+    assert sorted(root.rglob("*")) == before
+
+
+def test_damaged_engines_are_counted_by_what_is_cheap_to_see(tmp_path: Path) -> None:
+    engines = EngineCache(tmp_path).folder / "engines"
+    (engines / "linear-fp16-cpu-1").mkdir()
+    (engines / "linear-fp16-cpu-2").mkdir()
+    (engines / "linear-fp16-cpu-2" / "engine.json").write_text("{")
+    whole, found = cache(tmp_path)
+    assert whole.level is Level.OK
+    assert found.level is Level.WARN
+    assert found.what == "2 of 2 engines are not whole"
+    assert found.fix == "pytest-trt cache verify --remove"
+
+
+def test_a_cache_that_others_can_write_is_an_error(tmp_path: Path) -> None:
+    EngineCache(tmp_path).folder.chmod(0o777)
+    (found,) = cache(tmp_path)
+    assert found.level is Level.ERROR
+    assert found.fix == f"chmod 700 {tmp_path / 'v1'}"
+
+
+def test_a_cache_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    (found,) = cache(tmp_path / "cache")
+    assert found.level is Level.ERROR
+    assert "it cannot be made" in found.why
+    assert "--trt-cache-dir" in found.fix
+
+
+def test_a_read_only_cache_is_warned_of(reachable_path: Path) -> None:
+    root = EngineCache(reachable_path / "cache").root
+    for folder, _, _ in os.walk(root):
+        Path(folder).chmod(0o555)
+    data = ask_elsewhere("look_at_cache", root, AS_NOBODY)
+    (found,) = cache_findings(cache_from_json(data), 10**9)
+    assert found.level is Level.WARN
+    assert "nothing can be written (Permission denied): every run builds" in found.why
+
+
+def test_a_full_disk_is_an_error_with_what_to_free(tmp_path: Path) -> None:
+    EngineCache(tmp_path)
+    data = ask_elsewhere("look_at_cache", tmp_path, ON_A_FULL_DISK)
+    (found,) = cache_findings(cache_from_json(data), 10**9)
+    assert found.level is Level.ERROR
+    assert found.why == "nothing can be written: File too large"
+    assert "pytest-trt cache clear" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("fields", "level", "said"),
+    [
+        ({"free_bytes": 10**8}, Level.WARN, "little space left"),
+        ({"file_system": "nfs4"}, Level.WARN, "locks over a network"),
+        ({"file_system": "xfs"}, Level.OK, ""),
+    ],
+)
+def test_where_the_cache_lies_is_judged(tmp_path: Path, fields, level, said) -> None:
+    EngineCache(tmp_path)
+    facts = cache_from_json(look_at_cache(str(tmp_path)))
+    facts = replace(facts, folder=replace(facts.folder, **{"free_bytes": 10**11, **fields}))
+    (found,) = cache_findings(facts, 10**9)
+    assert found.level is level
+    assert said in found.why
+
+
+def test_baselines_are_told_by_what_they_were_measured_on(tmp_path: Path) -> None:
+    target = {"arch": "sm90", "gpu": "NVIDIA H200"}
+    write_baselines(tmp_path / "a" / "x.json", BaselineFile(target, {"test_a": ENTRY}))
+    write_baselines(tmp_path / "b" / "x.json", BaselineFile({"arch": "cpu"}, {"test_a": ENTRY}))
+    (found,) = baselines(tmp_path)
+    assert found.level is Level.OK
+    assert found.what == f"{tmp_path}: of 2 tests on cpu, sm90 NVIDIA H200"
+
+
+def test_no_baselines_are_nothing_wrong(tmp_path: Path) -> None:
+    (found,) = baselines(tmp_path / "none")
+    assert found.level is Level.NOTE
+    (found,) = baselines(tmp_path)
+    assert (found.level, found.what) == (Level.OK, f"{tmp_path}: of 0 tests")
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "fix"),
+    [
+        ("{", "is no whole baseline file", "git checkout"),
+        ("<<<<<<< HEAD\n{}", "merge conflict", "git checkout"),
+        ('{"schema": 99}', "has format 99", "update pytest-trt"),
+    ],
+)
+def test_a_damaged_baseline_file_is_an_error(tmp_path: Path, text, why, fix) -> None:
+    write_baselines(tmp_path / "good.json", BaselineFile({"arch": "cpu"}, {"test_a": ENTRY}))
+    (tmp_path / "bad.json").write_text(text)
+    good, bad = baselines(tmp_path)
+    assert good.what == f"{tmp_path}: of 1 tests on cpu"
+    assert bad.level is Level.ERROR
+    assert why in bad.why
+    assert fix in bad.fix
+
+
+def test_read_only_baselines_are_warned_of(reachable_path: Path) -> None:
+    reachable_path.chmod(0o555)
+    data = ask_elsewhere("look_at_baselines", reachable_path, AS_NOBODY)
+    (found,) = baseline_findings(baselines_from_json(data))
+    assert found.level is Level.WARN
+    assert "no baseline can be recorded" in found.why
+
+
+def test_a_place_that_does_not_answer_is_an_error() -> None:
+    found = unknown_place("cache", "/mnt/gone", "gives no answer within 60 s")
+    assert found.level is Level.ERROR
+    assert found.why == "looking at it: gives no answer within 60 s"

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders_doctor import NO_GPU, machine, module, modules
+
+from pytest_trt.doctor.finding import Finding, Level
+from pytest_trt.doctor.products import MODULES, product_findings
+
+
+def find(name: str, facts, host=NO_GPU, python=(3, 11)) -> Finding:
+    (found,) = [f for f in product_findings(facts, host, python) if f.name == MODULES[name]]
+    return found
+
+
+def broken(name: str, problem: str, version: str = "10.9.0", **fields):
+    return module(name, version, problem=problem, **fields)
+
+
+def test_without_a_gpu_only_the_embedded_backend_is_there_and_nothing_is_wrong() -> None:
+    found = list(product_findings(modules(), NO_GPU, (3, 11)))
+    assert [(one.name, one.level) for one in found] == [
+        ("ONNX Runtime", Level.OK),
+        ("TensorRT", Level.NOTE),
+        ("TensorRT-RTX", Level.NOTE),
+    ]
+
+
+def test_with_a_gpu_the_line_for_its_driver_is_said() -> None:
+    found = find("tensorrt", modules(), machine("sm90", driver_cuda=12080))
+    assert (found.level, found.fix) == (Level.WARN, "pip install 'pytest-trt[tensorrt-cu12]'")
+    found = find("tensorrt", modules(), machine("sm90", driver_cuda=13000))
+    assert found.fix == "pip install 'pytest-trt[tensorrt-cu13]'"
+
+
+def test_everything_installed_as_it_should_be_is_well() -> None:
+    facts = modules(
+        tensorrt=module("tensorrt", "10.16.1", cuda_lines=("cu13",)),
+        tensorrt_rtx=module("tensorrt_rtx", "1.7.1", cuda_lines=("cu13",)),
+        cuda=module("cuda.bindings.runtime", "13.0.1", runtime_cuda="13.0"),
+    )
+    found = list(product_findings(facts, machine(), (3, 11)))
+    assert {one.level for one in found} == {Level.OK}
+    assert [one.what for one in found][1:] == [
+        "10.16.1, cu13",
+        "1.7.1, cu13, builds for sm75 sm80 sm86 sm89 sm120 sm121",
+        "13.0.1, CUDA runtime 13.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("problem", "fix"),
+    [
+        ("ImportError: libcudnn.so.8: cannot open", "pip install 'nvidia-cudnn-cu12<9'"),
+        ("ImportError: libcublas.so.12: cannot open shared", "pip install nvidia-cublas-cu12"),
+        ("OSError: libcudart.so.12: cannot open", "pip install nvidia-cuda-runtime-cu12"),
+        ("ImportError: /lib/libm.so.6: version `GLIBC_2.28' not found", "a newer Linux"),
+        ("ImportError: libstdc++.so.6: version `GLIBCXX_3.4.29' not found", "GLIBCXX_3.4.29"),
+        ("ImportError: numpy.core.multiarray failed to import", "pip install 'numpy<2'"),
+        ("ImportError: libcuda.so.1: cannot open shared object file", "NVIDIA driver"),
+        (
+            "ImportError: libnvinfer.so.10: cannot open shared object file",
+            "pip install --force-reinstall --no-deps tensorrt==10.9.0",
+        ),
+        ("crashes Python (SIGSEGV), in a.py, line 1", "--force-reinstall"),
+        ("gives no answer within 60 s", "--timeout"),
+    ],
+)
+def test_an_import_that_fails_says_why_and_what_to_type(problem: str, fix: str) -> None:
+    found = find("tensorrt", modules(tensorrt=broken("tensorrt", problem)), machine())
+    assert (found.level, found.why) == (Level.ERROR, problem)
+    assert fix in found.fix
+    # Without a GPU nothing would use it.
+    found = find("tensorrt", modules(tensorrt=broken("tensorrt", problem)))
+    assert found.level is Level.WARN
+
+
+def test_a_folder_that_hides_the_vendors_module_is_named(tmp_path: Path) -> None:
+    location = str(tmp_path / "tensorrt" / "__init__.py")
+    facts = broken("tensorrt", "ImportError: x", location=location, distributions={})
+    assert find("tensorrt", modules(tensorrt=facts)).fix.startswith(f"rename or remove {location}")
+
+
+@pytest.mark.parametrize(
+    ("arch", "version", "fix"),
+    [
+        ("sm70", "10.9.0", "'tensorrt-cu12<10.5'"),
+        ("sm61", "10.0.1", "tensorrt==8.6.1"),
+        ("sm120", "10.7.0", "[tensorrt-cu13]"),
+        ("sm90", "8.5.3", "[tensorrt-cu13]"),
+    ],
+)
+def test_a_release_that_does_not_serve_the_gpu_is_an_error(arch, version, fix) -> None:
+    found = find("tensorrt", modules(tensorrt=version), machine(arch))
+    assert found.level is Level.ERROR
+    assert fix in found.fix
+
+
+def test_a_wheel_for_another_cuda_than_the_drivers_is_an_error() -> None:
+    facts = module("tensorrt", "10.16.1", cuda_lines=("cu13",))
+    found = find("tensorrt", modules(tensorrt=facts), machine(driver_cuda=12080))
+    assert found.level is Level.ERROR
+    assert found.why == "it needs CUDA 13, and the driver serves 12.8"
+    assert found.fix.endswith("pip install 'pytest-trt[tensorrt-cu12]'")
+    older = module("tensorrt", "10.16.1", cuda_lines=("cu12",))
+    assert find("tensorrt", modules(tensorrt=older), machine()).level is Level.OK
+
+
+def test_two_cuda_lines_at_once_are_warned_of() -> None:
+    facts = module("tensorrt_rtx", "1.7.1", cuda_lines=("cu12", "cu13"))
+    found = find("tensorrt_rtx", modules(tensorrt_rtx=facts))
+    assert found.level is Level.WARN
+    assert "pip uninstall -y tensorrt-rtx-cu12 " in found.fix
+    assert "'pytest-trt[rtx]'" in found.fix
+
+
+def test_parts_of_different_versions_are_warned_of() -> None:
+    parts = {"tensorrt_cu12": "10.9.0", "tensorrt_cu12_libs": "10.8.0"}
+    facts = module("tensorrt", "10.9.0", distributions=parts)
+    found = find("tensorrt", modules(tensorrt=facts))
+    assert found.level is Level.WARN
+    assert "tensorrt-cu12 10.9.0, tensorrt-cu12-libs 10.8.0" in found.why
+
+
+def test_the_embedded_backend_that_cannot_be_imported_is_always_an_error() -> None:
+    facts = broken("onnxruntime", "ImportError: no such symbol", "1.32.0")
+    assert find("onnxruntime", modules(onnxruntime=facts)).level is Level.ERROR
+    assert find("onnxruntime", modules(onnxruntime="")).fix == "pip install onnxruntime"
+
+
+def test_two_builds_of_onnx_runtime_are_warned_of() -> None:
+    both = {"onnxruntime": "1.32.0", "onnxruntime_gpu": "1.32.0"}
+    facts = module("onnxruntime", "1.32.0", distributions=both)
+    found = find("onnxruntime", modules(onnxruntime=facts))
+    assert found.level is Level.WARN
+    assert found.fix.startswith("pip uninstall -y onnxruntime onnxruntime-gpu && ")
+
+
+@pytest.mark.parametrize(
+    ("bindings", "tensorrt", "level"),
+    [
+        ("", "10.16.1", Level.ERROR),
+        ("", "", Level.WARN),
+        ("13.0.1", "10.16.1", Level.ERROR),
+        ("12.9.0", "10.16.1", Level.OK),
+    ],
+)
+def test_bindings_have_to_be_there_and_not_newer_than_the_driver(bindings, tensorrt, level) -> None:
+    facts = modules(cuda=bindings, tensorrt=tensorrt)
+    found = find("cuda.bindings.runtime", facts, machine(driver_cuda=12080))
+    assert found.level is level
+    assert bool(found.fix) == (level is not Level.OK)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from builders_doctor import NO_GPU, machine
+
+from pytest_trt.doctor.finding import Level
+from pytest_trt.doctor.project import ProjectFacts, project_findings
+
+WELL = ProjectFacts(
+    "/project", "9.2.0", True, True, root="/project", ini="/project/pytest.ini", is_loaded=True
+)
+NOT_LOADED = replace(WELL, is_loaded=False)
+
+
+def judge(facts: ProjectFacts, host=NO_GPU, *installed: str):
+    return list(project_findings(facts, host.probe, installed.__contains__))
+
+
+def test_a_plugin_that_is_loaded_is_well() -> None:
+    (found,) = judge(WELL)
+    assert found.level is Level.OK
+    assert "loaded by pytest 9.2.0 for /project/pytest.ini" in found.what
+
+
+@pytest.mark.parametrize(
+    ("facts", "fix"),
+    [
+        (replace(NOT_LOADED, is_blocked=True), "`-p no:trt` out of /project/pytest.ini or PYTEST_"),
+        (replace(NOT_LOADED, is_blocked=True, ini=""), "`-p no:trt` out of PYTEST_ADDOPTS"),
+        (replace(NOT_LOADED, is_autoload_off=True), "unset PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+        (replace(NOT_LOADED, has_entry_point=False), "pip install pytest-trt"),
+        (replace(NOT_LOADED, starts=False, said="ImportError"), "pytest --collect-only"),
+    ],
+)
+def test_a_plugin_that_is_not_loaded_is_an_error_with_its_cure(facts, fix) -> None:
+    (found,) = judge(facts)
+    assert found.level is Level.ERROR
+    assert fix in found.fix
+
+
+def test_options_that_are_not_understood_are_an_error() -> None:
+    _, found = judge(replace(WELL, settings_problem="trt_cache_size: expected a size."))
+    assert found.level is Level.ERROR
+    assert found.fix == "correct it in /project/pytest.ini."
+    _, found = judge(replace(WELL, settings_problem="trt_arch: no such.\nFix: name it as sm86."))
+    assert (found.why, found.fix) == ("trt_arch: no such.", "name it as sm86.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "host", "installed"),
+    [
+        ({"archs": ("cpu",)}, NO_GPU, ()),
+        ({"archs": ("sm86",)}, NO_GPU, ("tensorrt_rtx",)),
+        ({"archs": ("sm90",)}, machine("sm90"), ("tensorrt",)),
+        ({"backend": "onnxruntime"}, NO_GPU, ()),
+        ({"device": "1"}, machine("sm90", "sm86"), ("tensorrt",)),
+    ],
+)
+def test_options_that_can_be_had_are_well(fields, host, installed) -> None:
+    *_, found = judge(replace(WELL, **fields), host, *installed)
+    assert (found.name, found.level) == ("options", Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("fields", "host", "installed", "fix"),
+    [
+        ({"archs": ("sm86",)}, NO_GPU, (), "pytest-trt[rtx]"),
+        ({"archs": ("sm86",)}, machine("sm90"), ("tensorrt",), "say --trt-arch sm90"),
+        ({"backend": "tensorrt"}, NO_GPU, (), "tensorrt-cu12"),
+        ({"device": "7"}, machine("sm90"), ("tensorrt",), "name one of them by its number"),
+        ({"device": "0"}, NO_GPU, ("tensorrt",), "run on a machine with an NVIDIA GPU"),
+    ],
+)
+def test_options_that_cannot_be_had_are_an_error(fields, host, installed, fix) -> None:
+    *_, found = judge(replace(WELL, **fields), host, *installed)
+    assert (found.name, found.level) == ("options", Level.ERROR)
+    assert fix in found.fix
