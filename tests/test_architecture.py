@@ -26,8 +26,9 @@ MAY_IMPORT = {
     "selftest": {"errors", "model", "accuracy", "performance"},
     "fresh": {"errors", "model", "engine", "backends", "performance", "measure"},
     "report": {"errors"},
+    "doctor": {"errors", "model", "engine", "backends", "baseline", "report"},
     "cli": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
-    | {"report"},
+    | {"report", "doctor"},
     "plugin": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
     | {"measure", "fresh", "selftest", "report"},
 }

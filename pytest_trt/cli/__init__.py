@@ -8,6 +8,7 @@ import click
 
 from pytest_trt import __version__
 from pytest_trt.cli.cache import cache
+from pytest_trt.cli.doctor import doctor
 from pytest_trt.cli.inspect import inspect
 from pytest_trt.cli.report import report
 from pytest_trt.errors import PytestTrtError
@@ -22,6 +23,7 @@ def commands() -> None:
 
 
 commands.add_command(cache)
+commands.add_command(doctor)
 commands.add_command(inspect)
 commands.add_command(report)
 

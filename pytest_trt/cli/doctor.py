@@ -1,0 +1,174 @@
+"""`pytest-trt doctor`: what works on this machine, what does not, and what to type."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from pytest_trt.backends.arch import described
+from pytest_trt.doctor import Ability, Examination, Finding, Level, examine, parse_requirements
+from pytest_trt.doctor.document import schema_text, to_document
+from pytest_trt.doctor.finding import SECTIONS
+from pytest_trt.doctor.products import MODULES
+from pytest_trt.doctor.requirements import WORDS
+from pytest_trt.errors import ConfigurationError
+
+_STYLES = {Level.OK: "green", Level.NOTE: "dim", Level.WARN: "yellow", Level.ERROR: "bold red"}
+
+_TITLES = {
+    "machine": "Machine",
+    "gpu": "GPUs",
+    "backends": "Backends",
+    "plugin": "Plugin",
+    "places": "Places",
+    "required": "Required",
+}
+
+_REQUIRE_HELP = (
+    "Fail unless this machine has it: "
+    + "; ".join(f"{word} ({meaning})" for word, meaning in WORDS.items())
+    + "; an architecture, whose engines are to be built and run here (sm86, cpu); or one that "
+    "they are to be built for (sm86:build). Several, or parted by commas."
+)
+
+
+@click.command()
+@click.option("--require", "required", multiple=True, metavar="WHAT", help=_REQUIRE_HELP)
+@click.option(
+    "--cache-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The engine cache.  [default: what the project in this folder says, else the user's]",
+)
+@click.option(
+    "--baseline-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The baselines.  [default: what the project in this folder says]",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that one question may take: an import, the driver, a file system.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, in the form of --json-schema.")
+@click.option("--json-schema", is_flag=True, help="Print the schema of that JSON, and end.")
+@click.option("--no-color", is_flag=True, help="Print no colours, as with NO_COLOR.")
+def doctor(
+    required: tuple[str, ...],
+    cache_dir: Path | None,
+    baseline_dir: Path | None,
+    timeout_s: float,
+    as_json: bool,
+    json_schema: bool,
+    no_color: bool,
+) -> None:
+    """Say what works on this machine and in the project of this folder, and how to mend the rest.
+
+    Exit status 1 if something that is asked for cannot work: by --require, by the project's
+    options, or because every run uses it. A machine without a GPU is none of these.
+    """
+    if json_schema:
+        click.echo(schema_text(), nl=False)
+        return
+    try:
+        asked = parse_requirements(required)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
+    found = examine(asked, cache_dir=cache_dir, baseline_dir=baseline_dir, timeout_s=timeout_s)
+    if as_json:
+        click.echo(json.dumps(to_document(found), indent=2))
+    else:
+        _print(found, colors=not (no_color or os.environ.get("NO_COLOR")))
+    raise SystemExit(found.exit_status)
+
+
+def _print(found: Examination, *, colors: bool) -> None:
+    console = Console(highlight=False) if colors else Console(highlight=False, color_system=None)
+    # Where nobody looks at columns, lines are for grep.
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
+    for line in lines(found, width):
+        console.print(line, soft_wrap=True)
+
+
+def lines(found: Examination, width: int | None) -> Iterator[Text]:
+    """Yield an examination as text.
+
+    Args:
+        found: What was found.
+        width: Columns that a line may have, None for as many as it takes. A word that is longer,
+            such as a path, is not broken.
+    """
+    names = max(len(finding.name) for finding in found.findings)
+    for section in SECTIONS:
+        of_section = [one for one in found.findings if one.section == section]
+        if section == "required":
+            yield from _ability_lines(found.abilities, names, width)
+        if of_section:
+            yield Text(_TITLES[section], style="bold")
+        for finding in of_section:
+            yield from _finding_lines(finding, names, width)
+    yield Text()
+    yield _last_line(found)
+
+
+def _finding_lines(finding: Finding, names: int, width: int | None) -> Iterator[Text]:
+    style = _STYLES[finding.level]
+    head = Text(f"  {finding.level.value:<5} ", style=style)
+    first, *more = _wrapped(finding.what, width, 9 + names)
+    yield head + Text(f"{finding.name:<{names}} {first}", style="")
+    rest = [*more]
+    if finding.why:
+        rest += _wrapped(finding.why, width, 9 + names)
+    yield from (Text(f"{'':<{9 + names}}{line}") for line in rest)
+    if finding.fix:
+        told = _wrapped(f"Fix: {finding.fix}", width, 9 + names)
+        yield from (Text(f"{'':<{9 + names}}{line}", style="cyan") for line in told)
+
+
+def _ability_lines(able: Sequence[Ability], names: int, width: int | None) -> Iterator[Text]:
+    yield Text("Tests here", style="bold")
+
+    def kind(one: Ability) -> tuple[bool, bool, str, str, str]:
+        return (not one.runs, not one.builds, one.backend, one.option, one.why)
+
+    for key, group in groupby(sorted(able, key=kind), kind):
+        ones = sorted(group, key=able.index)
+        verb = "build, run" if not key[0] else "build only" if not key[1] else "no"
+        archs = ", ".join(described(one.arch) if one.runs else one.arch for one in ones)
+        by = f" by {MODULES[key[2]]}" if key[2] else ""
+        option = f" with {key[3]}" if key[3] else ""
+        told = f"{archs}{by}{option}: {key[4]}"
+        indent = 9 + names
+        first, *more = _wrapped(told, width, indent)
+        yield Text(f"  {verb:<{indent - 2}}{first}", style="" if not key[1] else "dim")
+        yield from (
+            Text(f"{'':<{indent}}{line}", style="" if not key[1] else "dim") for line in more
+        )
+
+
+def _last_line(found: Examination) -> Text:
+    counts = {level: sum(one.level is level for one in found.findings) for level in Level}
+    told = [
+        f"{count} {noun}{'s' if count > 1 else ''}"
+        for count, noun in ((counts[Level.ERROR], "error"), (counts[Level.WARN], "warning"))
+        if count
+    ]
+    return Text(", ".join(told) or "All well.", style=_STYLES[found.level])
+
+
+def _wrapped(text: str, width: int | None, indent: int) -> list[str]:
+    if width is None:
+        return [" ".join(text.split())]
+    return textwrap.wrap(
+        text, max(width - indent, 20), break_long_words=False, break_on_hyphens=False
+    ) or [""]

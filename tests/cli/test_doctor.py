@@ -1,0 +1,319 @@
+"""The command as users run it: in processes of its own, in a project, on machines that are odd."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders_doctor import NO_GPU, machine, modules
+from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
+
+from pytest_trt.cli import commands
+from pytest_trt.cli.doctor import lines
+from pytest_trt.doctor import Examination, Finding, Level
+from pytest_trt.doctor.abilities import abilities
+from pytest_trt.doctor.document import DOCTOR_SCHEMA, schema_text, to_document
+from pytest_trt.doctor.gpus import gpu_findings
+from pytest_trt.doctor.products import product_findings
+from pytest_trt.doctor.requirements import WORDS
+
+#: A machine with an H200: the driver and NVML answer, in whatever process asks them.
+H200 = """
+import ctypes, sys
+from backends.fake_nvml import Device, FakeDriver, FakeNvml
+class Driver(FakeDriver):
+    def cuDriverGetVersion(self, version):
+        super().cuDriverGetVersion(version)
+        return 0
+real = ctypes.CDLL
+sys.modules["pynvml"] = FakeNvml(Device())
+ctypes.CDLL = lambda name, *rest, **more: (
+    Driver() if name == "libcuda.so.1" else real(name, *rest, **more)
+)
+"""
+
+TENSORRT = "__version__ = '10.16.1.11'\n"
+
+BINDINGS = "def cudaRuntimeGetVersion():\n    return 0, 13000\n"
+
+
+class Machine:
+    """A folder that is first on Python's path, and a project to run the command in.
+
+    Attributes:
+        path: The folder.
+        project: The project.
+    """
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.path, self.project = tmp_path / "path", tmp_path / "project"
+        self.home = tmp_path / "home"
+        self.path.mkdir()
+        self.project.mkdir()
+        self.ini()
+
+    def ini(self, *options: str) -> None:
+        (self.project / "pytest.ini").write_text("\n".join(["[pytest]", *options]))
+
+    def plant(self, module: str, source: str, version: str = "") -> None:
+        """Put a module in the place of the vendor's."""
+        path = self.path.joinpath(*module.split(".")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+        if version:
+            name = module.partition(".runtime")[0].replace(".", "_")
+            info = self.path / f"{name}-{version}.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            )
+
+    def run(self, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run the command, without any setting of this process that would change it."""
+        left = ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "PYTEST_ADDOPTS", "CUDA_VISIBLE_DEVICES")
+        kept = {name: value for name, value in os.environ.items() if name not in left}
+        return subprocess.run(
+            [sys.executable, "-c", "from pytest_trt.cli import main; main()", "doctor", *options],
+            cwd=self.project,
+            env={
+                **kept,
+                "PYTHONPATH": os.pathsep.join([str(self.path), *sys.path]),
+                "XDG_CACHE_HOME": str(self.home),
+                **environ,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def document(self, *options: str, **environ: str) -> dict:
+        """Return what the command prints as JSON, after checking it and the exit status."""
+        done = self.run("--json", *options, **environ)
+        document = json.loads(done.stdout)
+        Draft202012Validator(json.loads(schema_text())).validate(document)
+        assert document["exit_status"] == done.returncode, done.stderr
+        return document
+
+    def finding(self, name: str, *options: str, **environ: str) -> dict:
+        (found,) = [f for f in self.document(*options, **environ)["findings"] if f["name"] == name]
+        return found
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def on_h200(host: Machine) -> Machine:
+    host.plant("sitecustomize", H200)
+    return host
+
+
+def test_a_laptop_is_well_and_stays_as_it_was(host: Machine) -> None:
+    host.plant("sitecustomize", "import ctypes, sys\nsys.modules['pynvml'] = None\n")
+    done = host.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert re.search(r"ok +ONNX Runtime +[\d.]+, builds and runs on the CPU", done.stdout)
+    assert re.search(r"build, run +cpu by ONNX Runtime", done.stdout)
+    assert not (host.home / "pytest-trt").exists()
+    assert [path.name for path in host.project.iterdir()] == ["pytest.ini"]
+
+
+def test_a_gpu_machine_is_told_as_one(host: Machine) -> None:
+    on_h200(host).plant("tensorrt", TENSORRT, "10.16.1.11")
+    host.plant("cuda.bindings.runtime", BINDINGS, "13.0.1")
+    document = host.document("--require=gpu,tensorrt,sm90,speed")
+    assert document["level"] == "ok"
+    found = {one["name"]: one["what"] for one in document["findings"]}
+    assert found["driver"] == "580.159.04, serves CUDA 13.0"
+    assert found["GPU 0"].startswith("NVIDIA H200 (sm90)")
+    assert found["cuda-bindings"] == "13.0.1, CUDA runtime 13.0"
+    able = {one["arch"]: one for one in document["abilities"]}
+    assert (able["sm90"]["runs"], able["sm90"]["backend"]) == (True, "tensorrt")
+    assert not able["sm86"]["builds"]
+
+
+def test_a_gpu_without_tensorrt_gets_the_line_for_its_driver(host: Machine) -> None:
+    found = on_h200(host).finding("TensorRT")
+    if found["what"] == "not installed":
+        assert found["level"] == "warn"
+        assert found["fix"] == "pip install 'pytest-trt[tensorrt-cu13]'"
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (
+            "raise ImportError('libnvinfer.so.10: cannot open shared object file')",
+            "ImportError: libnvinfer.so.10: cannot open shared object file",
+        ),
+        ("import ctypes; ctypes.string_at(0)", "crashes Python (SIGSEGV), in "),
+        ("import os; os._exit(9)", "ends Python with status 9"),
+        ("import sys; sys.exit(1)", "SystemExit: 1"),
+        ("import threading; threading.Event().wait()", "gives no answer within 5 s"),
+    ],
+)
+def test_a_broken_tensorrt_is_told_and_breaks_nothing(host: Machine, source, why) -> None:
+    host.plant("tensorrt", source, "10.16.1.11")
+    document = host.document("--timeout=5")
+    (found,) = [one for one in document["findings"] if one["name"] == "TensorRT"]
+    assert found["level"] == "warn"
+    assert found["what"] == "10.16.1.11 cannot be imported"
+    assert why in found["why"]
+    assert found["fix"]
+    # All else is told as ever.
+    assert {"ONNX Runtime", "plugin", "cache"} <= {one["name"] for one in document["findings"]}
+
+
+def test_a_broken_tensorrt_beside_a_gpu_is_an_error(host: Machine) -> None:
+    on_h200(host).plant("tensorrt", "import ctypes; ctypes.string_at(0)", "10.16.1.11")
+    assert host.finding("TensorRT")["level"] == "error"
+
+
+def test_a_driver_that_crashes_whoever_asks_is_told(host: Machine) -> None:
+    host.plant("sitecustomize", H200.replace("return 0", "ctypes.string_at(0)"))
+    found = host.finding("GPU")
+    assert found["level"] == "error"
+    assert "looking for GPUs crashes Python (SIGSEGV)" in found["why"]
+
+
+def test_the_projects_own_cache_and_baselines_are_looked_at(host: Machine) -> None:
+    host.ini("trt_cache_dir = engines", "trt_cache_size = 3GB", "trt_baseline_dir = stored")
+    (host.project / "stored").mkdir()
+    (host.project / "stored" / "test_speed.json").write_text("{ damaged")
+    document = host.document()
+    cache, *stored = [one for one in document["findings"] if one["section"] == "places"]
+    assert cache["what"].startswith(str(host.project / "engines"))
+    assert [one["level"] for one in stored] == ["ok", "error"]
+    assert document["exit_status"] == 1
+    elsewhere = str(host.home / "other")
+    assert elsewhere in host.finding("cache", f"--cache-dir={elsewhere}")["what"]
+
+
+def test_a_project_that_blocks_the_plugin_is_an_error(host: Machine) -> None:
+    host.ini("addopts = -p no:trt")
+    found = host.finding("plugin")
+    assert (found["level"], "-p no:trt" in found["fix"]) == ("error", True)
+    host.ini()
+    assert host.finding("plugin", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")["level"] == "error"
+
+
+def test_what_is_required_and_not_there_is_exit_status_1(host: Machine) -> None:
+    done = host.run("--require=onnxruntime,sm133")
+    assert done.returncode == 1
+    assert re.search(r"ok +onnxruntime ", done.stdout)
+    assert re.search(r"error sm133 ", done.stdout)
+    assert done.stdout.endswith("1 error\n")
+
+
+def test_schema_is_one() -> None:
+    schema = json.loads(schema_text())
+    Draft202012Validator.check_schema(schema)
+    assert schema["properties"]["schema"]["const"] == DOCTOR_SCHEMA
+
+
+def example(*extra: Finding) -> Examination:
+    facts, host = modules(tensorrt_rtx="1.7.1"), machine("sm90")
+    found = [*gpu_findings(host), *product_findings(facts, host, (3, 11)), *extra]
+    return Examination(found, abilities(host.probe, facts))
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch):
+    """Run the command on findings that were made before; nothing is asked."""
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    path = Finding("places", "cache", Level.OK, f"/home/{'long/' * 20}cache: 0 engines, 1 GB free")
+    # By its name in the package, the module is hidden by the command.
+    module = sys.modules["pytest_trt.cli.doctor"]
+    monkeypatch.setattr(module, "examine", lambda *args, **kwargs: example(path))
+
+    def run(*options: str, **environ: str) -> Result:
+        return CliRunner().invoke(commands, ["doctor", *options], env=environ)
+
+    return run
+
+
+def test_colours_are_for_terminals_that_want_them(show) -> None:
+    wanted = {"FORCE_COLOR": "1", "TERM": "xterm"}
+    assert "\x1b" not in show().output
+    assert "\x1b[32m" in show(**wanted).output
+    assert "\x1b" not in show("--no-color", **wanted).output
+    assert "\x1b" not in show(NO_COLOR="1", **wanted).output
+
+
+def test_in_a_pipe_a_finding_is_a_line_unless_columns_are_given(show) -> None:
+    free = show().output
+    assert f"/home/{'long/' * 20}cache: 0 engines, 1 GB free\n" in free
+    narrow = show(COLUMNS="80").output.splitlines()
+    # Only a word that is longer than its place sticks out.
+    assert {len(line) > 80 for line in narrow} == {True, False}
+    assert all(f"/home/{'long/' * 20}cache:" in line for line in narrow if len(line) > 80)
+
+
+def test_what_cannot_be_required_is_a_usage_error_before_anything_is_asked(show) -> None:
+    done = show("--require=everything")
+    assert done.exit_code == 2
+    assert "Fix: name gpu" in done.output
+
+
+def test_help_says_what_can_be_required_and_the_schema_is_printed(show) -> None:
+    told = show("--help").output
+    assert all(word in told for word in WORDS)
+    assert show("--json-schema").output == schema_text()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_lines_keep_to_the_width_and_lose_no_word(width: int) -> None:
+    wide = " ".join(str(line) for line in lines(example(), None)).split()
+    fitted = [str(line) for line in lines(example(), width)]
+    assert max(map(len, fitted)) <= width
+    assert " ".join(fitted).split() == wide
+
+
+def test_brackets_in_what_is_told_are_no_markup() -> None:
+    odd = Finding("places", "cache", Level.WARN, "/tmp/[red]x[/]", "[bold", "pip install 'a[b]'")
+    told = "\n".join(str(line) for line in lines(example(odd), None))
+    assert "/tmp/[red]x[/]" in told
+    assert "pip install 'a[b]'" in told
+
+
+def test_last_line_counts_what_is_wrong() -> None:
+    def last(*found: Finding) -> str:
+        able = abilities(NO_GPU.probe, modules())
+        return str([*lines(Examination(found, able), 80)][-1])
+
+    ok, warn, error = (
+        Finding("places", "x", level, "x") for level in (Level.OK, Level.WARN, Level.ERROR)
+    )
+    assert last(ok) == "All well."
+    assert last(ok, warn) == "1 warning"
+    assert last(warn, error, error) == "2 errors, 1 warning"
+    assert to_document(Examination((warn,), ()))["exit_status"] == 0
+
+
+def test_asking_loads_no_vendor_library_and_no_pytest_into_the_one_who_asks(host: Machine) -> None:
+    program = (
+        "import sys\n"
+        "from pytest_trt.cli import commands\n"
+        "try: commands(['doctor'], standalone_mode=False)\n"
+        "except SystemExit: pass\n"
+        "loaded = {'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'cuda', 'pytest', 'pynvml'}\n"
+        "print('loaded:', sorted(loaded & sys.modules.keys()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=host.project,
+        env={**os.environ, "XDG_CACHE_HOME": str(host.home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("loaded: []\n")
