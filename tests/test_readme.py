@@ -154,6 +154,15 @@ def test_commands_of_the_reports_section_work(first_test) -> None:
     (folder / "test_digits.py").write_text(blocks("python")[0])
 
 
+def test_commands_of_the_doctor_section_work(first_test) -> None:
+    folder, home, _ = first_test
+    section = README.partition("\n## Doctor\n")[2].partition("\n## ")[0]
+    commands = blocks("sh", section)[0].splitlines()
+    assert len(commands) == 4
+    for command in commands:
+        assert call(command.replace("tensorrt,sm86,speed", "onnxruntime,cpu"), folder, home).strip()
+
+
 def test_two_commands_install_and_run_what_they_say() -> None:
     installs = [line for block in blocks("sh") for line in block.splitlines() if "pip" in line]
     assert [line.partition(" && ")[2] for line in installs] == [

@@ -115,8 +115,7 @@ def on_h200(host: Machine) -> Machine:
     return host
 
 
-def test_a_laptop_is_well_and_stays_as_it_was(host: Machine) -> None:
-    host.plant("sitecustomize", "import ctypes, sys\nsys.modules['pynvml'] = None\n")
+def test_this_machine_is_well_and_stays_as_it_was(host: Machine) -> None:
     done = host.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -137,7 +136,7 @@ def test_a_gpu_machine_is_told_as_one(host: Machine) -> None:
     assert found["cuda-bindings"] == "13.0.1, CUDA runtime 13.0"
     able = {one["arch"]: one for one in document["abilities"]}
     assert (able["sm90"]["runs"], able["sm90"]["backend"]) == (True, "tensorrt")
-    assert not able["sm86"]["builds"]
+    assert not able["sm70"]["builds"]
 
 
 def test_a_gpu_without_tensorrt_gets_the_line_for_its_driver(host: Machine) -> None:
@@ -164,7 +163,8 @@ def test_a_broken_tensorrt_is_told_and_breaks_nothing(host: Machine, source, why
     host.plant("tensorrt", source, "10.16.1.11")
     document = host.document("--timeout=5")
     (found,) = [one for one in document["findings"] if one["name"] == "TensorRT"]
-    assert found["level"] == "warn"
+    has_gpu = any(one["name"] == "GPU 0" for one in document["findings"])
+    assert found["level"] == ("error" if has_gpu else "warn")
     assert found["what"] == "10.16.1.11 cannot be imported"
     assert why in found["why"]
     assert found["fix"]
