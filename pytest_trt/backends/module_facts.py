@@ -111,5 +111,5 @@ def _distributions(module: str) -> dict[str, str]:
     for distribution in importlib.metadata.distributions():
         name = (distribution.metadata["Name"] or "").replace("-", "_")
         if wanted.fullmatch(name):
-            found[name.lower()] = distribution.version
+            found.setdefault(name.lower(), distribution.version)  # the first one is imported
     return dict(sorted(found.items()))

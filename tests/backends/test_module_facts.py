@@ -72,11 +72,11 @@ def test_a_module_that_is_not_there_is_not_found(monkeypatch: pytest.MonkeyPatch
     assert (facts.found, facts.works, facts.problem) == (False, False, "")
 
 
-def test_a_module_tells_its_version_and_its_distribution_its_cuda_line(plant) -> None:
-    path = plant("tensorrt", "__version__ = '10.9.0.34'", "tensorrt_cu12", "10.9.0.34")
+def test_a_module_tells_its_version_and_where_it_is(plant) -> None:
+    path = plant("tensorrt", "__version__ = '10.9.0.34'", "tensorrt", "10.9.0.34")
     facts = ask("tensorrt")
     assert (facts.version, facts.location) == ("10.9.0.34", str(path))
-    assert facts.distributions["tensorrt_cu12"] == "10.9.0.34"
+    assert facts.distributions["tensorrt"] == "10.9.0.34"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_module_tells_its_version_and_its_distribution_its_cuda_line(plant) ->
     ["import no_such_library", "raise OSError('libnvinfer.so.10: cannot open')", "1 / 0"],
 )
 def test_whatever_keeps_a_module_from_being_imported_is_told(plant, source: str) -> None:
-    plant("tensorrt", source, "tensorrt_cu12", "10.9.0")
+    plant("tensorrt", source, "tensorrt", "10.9.0")
     facts = ask("tensorrt")
     assert facts.found
     assert not facts.works
