@@ -98,6 +98,19 @@ def test_speed_is_recorded_then_compared_and_accepted_as_shown(first_test) -> No
         done = run(*args, cwd=folder, home=home)
         assert done.returncode == 0, done.stdout
     assert '"reason": "twice the classes"' in next(folder.glob("trt_baselines/*/*")).read_text()
+
+
+def test_commands_of_the_baselines_section_work(first_test) -> None:
+    folder, home, _ = first_test
+    if not (folder / "test_speed.py").exists():
+        (folder / "test_speed.py").write_text(blocks("python")[2])
+        run("test_speed.py", "--trt-update-new", cwd=folder, home=home)
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    for args in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "baselines")):
+        subprocess.run(["git", *who, *args], cwd=folder, check=True)
+    section = README.partition("\n## Baselines\n")[2].partition("\n## ")[0]
+    for command in blocks("sh", section)[0].splitlines():
+        assert call(command, folder, home).strip()
     (folder / "test_speed.py").unlink()
 
 

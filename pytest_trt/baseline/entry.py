@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
 #: How many accepted processes are kept: enough to tell how much they differ, few enough to read.
@@ -135,6 +136,11 @@ class Entry:
         """Return the entry with more accepted processes of the same engine; the oldest ones go."""
         kept = (*self.runs, *runs)[-RUNS_KEPT:]
         return replace(self, runs=kept, engine=engine, layers=layers or self.layers)
+
+    def figure(self, metric: str) -> float | None:
+        """Return the median of a metric over all rounds of all runs; None where it is not told."""
+        values = [value for run in self.runs for value in run.rounds.get(metric, ())]
+        return median(values) if values else None
 
     def differs(self, *, mode: str, spec: Mapping[str, str]) -> str | None:
         """Return why figures of this mode and spec cannot be compared with it, or None."""

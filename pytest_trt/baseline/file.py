@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pytest_trt.baseline.checks import MalformedError, checked_entry, field
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.errors import BaselineError
 
@@ -34,7 +37,7 @@ class BaselineFile:
     """
 
     target: Mapping[str, str]
-    tests: Mapping[str, Entry] = field(default_factory=dict)
+    tests: Mapping[str, Entry] = default(default_factory=dict)
 
 
 def baseline_path(root: Path, target: Mapping[str, str], module: str) -> Path:
@@ -53,6 +56,16 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+def module_of(root: Path, path: Path) -> str:
+    """Return the test module that a file below the folder of all baselines belongs to."""
+    return PurePosixPath(*path.relative_to(root).parts[1:]).with_suffix(".py").as_posix()
+
+
+def baseline_files(root: Path) -> list[Path]:
+    """Return every baseline file below the folder of all baselines, sorted."""
+    return sorted(path for path in root.glob("*/**/*.json") if not path.name.startswith("."))
+
+
 def read_baselines(path: Path) -> BaselineFile | None:
     """Return the baselines in a file, or None if there is none.
 
@@ -69,33 +82,62 @@ def read_baselines(path: Path) -> BaselineFile | None:
             fix="make it readable for this user.",
         ) from error
     except UnicodeDecodeError as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged(str(path), str(error), _how_to_restore(path)) from error
+    return parse_baselines(text, str(path), fix=_how_to_restore(path))
+
+
+def parse_baselines(text: str, name: str, *, fix: str) -> BaselineFile:
+    """Return the baselines that a file's text holds.
+
+    Args:
+        text: The text.
+        name: What the file is called in errors.
+        fix: What to do where it is broken.
+
+    Raises:
+        BaselineError: It is no baseline file, not whole, or of a newer format.
+    """
+    if re.search("^<<<<<<< ", text, flags=re.MULTILINE):
+        raise _damaged(name, "it holds the markers of a merge conflict", fix)
     try:
-        return _parse(path, json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
-
-
-def _parse(path: Path, content: Mapping[str, Any]) -> BaselineFile:
-    schema = content["schema"]
-    if not isinstance(schema, int) or schema > BASELINE_SCHEMA:
-        raise BaselineError(
-            f"the baseline file {path} has format {schema}; this version of pytest-trt reads up to "
-            f"{BASELINE_SCHEMA}.",
-            fix="update pytest-trt here, or record the baselines with this version: --trt-update.",
-        )
-    return BaselineFile(
-        target={str(k): str(v) for k, v in content["target"].items()},
-        tests={str(test): Entry.from_dict(data) for test, data in content["tests"].items()},
+        content = json.loads(text)
+    except ValueError as error:
+        raise _damaged(name, f"it is not JSON ({error})", fix) from error
+    try:
+        schema = field(content, "schema", int, "")
+        if schema <= BASELINE_SCHEMA:
+            target = field(content, "target", dict, "")
+            tests = {
+                test: _entry_of(test, data)
+                for test, data in field(content, "tests", dict, "").items()
+            }
+            return BaselineFile({str(k): str(v) for k, v in target.items()}, tests)
+    except MalformedError as error:
+        raise _damaged(name, str(error), fix) from error
+    raise BaselineError(
+        f"the baseline file {name} has format {schema}; this version of pytest-trt reads up to "
+        f"{BASELINE_SCHEMA}.",
+        fix=f"update pytest-trt here; or {fix}",
     )
 
 
-def _damaged(path: Path, why: str) -> BaselineError:
-    if "<<<<<<<" in path.read_text(encoding="utf-8", errors="replace"):
-        why = "it holds the markers of a merge conflict"
-    return BaselineError(
-        f"{path} is no whole baseline file: {why}.",
-        fix="restore it from version control (git checkout), or record it again: --trt-update.",
+def _entry_of(test: str, data: object) -> Entry:
+    try:
+        return Entry.from_dict(checked_entry(data))
+    except MalformedError as error:
+        raise MalformedError(f"of the test {test!r}, {error}") from error
+
+
+def _damaged(name: str, why: str, fix: str) -> BaselineError:
+    return BaselineError(f"{name} is no whole baseline file: {why}.", fix=fix)
+
+
+def _how_to_restore(path: Path) -> str:
+    """Return what to type to have a baseline again where one cannot be read; nothing is lost."""
+    there, aside = shlex.quote(str(path)), shlex.quote(f"{path}.broken")
+    return (
+        f"restore it (`git checkout -- {there}`), or set it aside (`mv {there} {aside}`) and "
+        "record it again (`pytest --trt-update-new`)."
     )
 
 

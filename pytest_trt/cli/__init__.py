@@ -7,6 +7,7 @@ import sys
 import click
 
 from pytest_trt import __version__
+from pytest_trt.cli.baseline import baseline
 from pytest_trt.cli.cache import cache
 from pytest_trt.cli.doctor import doctor
 from pytest_trt.cli.inspect import inspect
@@ -22,6 +23,7 @@ def commands() -> None:
     """Look into what pytest-trt keeps and reads."""
 
 
+commands.add_command(baseline)
 commands.add_command(cache)
 commands.add_command(doctor)
 commands.add_command(inspect)
@@ -33,5 +35,5 @@ def main() -> None:
     try:
         commands()
     except PytestTrtError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"Error: {error}", err=True)  # as click begins its own
         sys.exit(1)

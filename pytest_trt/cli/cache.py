@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timezone
 from pathlib import Path
 
 import click
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from pytest_trt.cli.table import print_table
 from pytest_trt.engine import EngineCache, default_cache_dir
 from pytest_trt.engine.cache import Damaged, Entry
 from pytest_trt.engine.timing import TimingFileError, read_timings, timing_files
@@ -46,31 +44,33 @@ def list_(root: Path) -> None:
     if opened is None:
         return
     entries = opened.entries()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("model", "for", "key", "built with", "size", "built", "used"):
-        table.add_column(title, overflow="fold")
+    rows = [_row(entry) for entry in entries if isinstance(entry, Entry)]
+    titles = ("model", "for", "key", "built with", "size", "built", "used")
+    if rows:
+        print_table(titles, rows, giving_way=(0, 3))
     for entry in entries:
         if isinstance(entry, Damaged):
-            table.add_row(escape(entry.folder.name), f"[red]damaged: {escape(entry.reason)}[/]")
-            continue
-        sidecar = entry.sidecar
-        fields = sidecar.key_fields
-        table.add_row(
-            escape(sidecar.model_name),
-            f"{fields.get('arch', '?')} {fields.get('precision', '?')}",
-            sidecar.key_digest[:8],
-            _product(entry),
-            units.size(sidecar.size_bytes),
-            _ago(datetime.fromisoformat(sidecar.built_at)),
-            _ago(datetime.fromtimestamp(entry.folder.stat().st_mtime, timezone.utc)),
-        )
-    Console().print(table)
+            click.echo(f"damaged: {entry.folder.name}: {entry.reason}")
     total = sum(entry.sidecar.size_bytes for entry in entries if isinstance(entry, Entry))
     click.echo(f"{count(len(entries), 'engine')}, {units.size(total)}, in {opened.folder}")
     timings = timing_files(opened.timing)
     if timings:
         total = sum(path.stat().st_size for path in timings)
         click.echo(f"{count(len(timings), 'timing cache')}, {units.size(total)}")
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    sidecar = entry.sidecar
+    fields = sidecar.key_fields
+    return (
+        sidecar.model_name,
+        f"{fields.get('arch', '?')} {fields.get('precision', '?')}",
+        sidecar.key_digest[:8],
+        _product(entry),
+        units.size(sidecar.size_bytes),
+        _ago(datetime.fromisoformat(sidecar.built_at)),
+        _ago(datetime.fromtimestamp(entry.folder.stat().st_mtime, timezone.utc)),
+    )
 
 
 @cache.command()
@@ -124,9 +124,12 @@ def verify(root: Path, remove: bool) -> None:
             click.echo(f"damaged: {checked.folder.name}: {checked.reason}")
             if remove:
                 opened.discard(checked.folder)
+                click.echo(f"removed: {checked.folder.name}")
     click.echo(f"{len(entries) - len(damaged)} of {len(entries)} engines are whole.")
     if (_damaged_timings(opened, remove=remove) or damaged) and not remove:
-        click.echo("Fix: `pytest-trt cache verify --remove`; it is made again when needed.")
+        there = "" if root == default_cache_dir() else f" --cache-dir={shlex.quote(str(root))}"
+        again = f"pytest-trt cache{there} verify --remove"
+        click.echo(f"Fix: `{again}`; it is made again when needed.")
         raise SystemExit(1)
 
 
@@ -150,6 +153,7 @@ def _damaged_timings(opened: EngineCache, *, remove: bool) -> int:
             click.echo(f"damaged: {path.name}: {error}")
             if remove:
                 path.unlink(missing_ok=True)
+                click.echo(f"removed: {path.name}")
     return damaged
 
 
@@ -162,8 +166,4 @@ def _product(entry: Entry) -> str:
 
 
 def _ago(moment: datetime) -> str:
-    seconds = (datetime.now(timezone.utc) - moment).total_seconds()
-    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length_s:
-            return f"{seconds // length_s:.0f} {unit} ago"
-    return "just now"
+    return units.age((datetime.now(timezone.utc) - moment).total_seconds())

@@ -1,6 +1,7 @@
 """Latencies against limits: rounds, bounds on a change, the decision."""
 
 from pytest_trt.performance.absolute import Kept, combined, is_settled, judge_absolute
+from pytest_trt.performance.alike import SIDE_ERROR, changes_between, strays
 from pytest_trt.performance.binomial import fewest_calls, slow_calls
 from pytest_trt.performance.bounds import Bounds, paired, unpaired
 from pytest_trt.performance.calibrate import Calibrated, calibrated
@@ -50,6 +51,7 @@ __all__ = [
     "METRICS",
     "MODES",
     "ROUND_CALLS",
+    "SIDE_ERROR",
     "Absolute",
     "Bounds",
     "Calibrated",
@@ -75,6 +77,7 @@ __all__ = [
     "by_processes",
     "by_turns",
     "calibrated",
+    "changes_between",
     "check_error",
     "combined",
     "decide",
@@ -90,6 +93,7 @@ __all__ = [
     "parse_limit_lines",
     "resolve_limits",
     "slow_calls",
+    "strays",
     "summarise",
     "unconfirmed",
     "unpaired",

@@ -54,6 +54,30 @@ class Rounds:
     def __len__(self) -> int:
         return len(next(iter(self.logs.values()), ()))
 
+    @classmethod
+    def of_figures(cls, figures: Mapping[str, Sequence[float]], calls: int) -> Rounds:
+        """Return the rounds that `figures` made these figures of.
+
+        Args:
+            figures: By metric a figure for each round, as `as_figure` gives it.
+            calls: Calls in each round.
+        """
+        return cls(
+            {
+                metric: np.array([as_log(metric, value) for value in figures[metric]])
+                for metric in METRICS
+                if metric in figures
+            },
+            calls,
+        )
+
+    def figures(self) -> dict[str, tuple[float, ...]]:
+        """Return the rounds as people read them: milliseconds, and units of work per second."""
+        return {
+            metric: tuple(as_figure(metric, float(log)) for log in logs)
+            for metric, logs in self.logs.items()
+        }
+
     def median(self, metric: Metric) -> float:
         """Return the metric itself: milliseconds, for throughput milliseconds per unit of work."""
         return math.exp(float(np.median(self.logs[metric])))

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
 
 from pytest_trt.baseline import (
@@ -20,8 +19,9 @@ from pytest_trt.baseline import (
     write_baselines,
 )
 from pytest_trt.engine import Engine
-from pytest_trt.performance import Metric, Rounds, as_figure, as_log
-from pytest_trt.report import units
+from pytest_trt.performance import Rounds
+from pytest_trt.report.speed_differences import Circumstances
+from pytest_trt.report.speed_differences import differences as what_differs
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +85,7 @@ class Place:
 
 def stored_rounds(run: StoredRun) -> Rounds:
     """Return a stored run's rounds."""
-    logs = {
-        cast(Metric, metric): np.array([as_log(cast(Metric, metric), value) for value in values])
-        for metric, values in run.rounds.items()
-    }
-    return Rounds(logs, run.calls)
-
-
-def figures_by_round(rounds: Rounds) -> dict[str, tuple[float, ...]]:
-    """Return rounds as people read them: milliseconds, and units of work per second."""
-    return {
-        metric: tuple(as_figure(metric, float(log)) for log in logs)
-        for metric, logs in rounds.logs.items()
-    }
+    return Rounds.of_figures(run.rounds, run.calls)
 
 
 def new_run(
@@ -108,7 +96,7 @@ def new_run(
         recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         toolchain=toolchain,
         calls=rounds.calls,
-        rounds=figures_by_round(rounds),
+        rounds=rounds.figures(),
         reason=reason,
         environment=environment,
     )
@@ -131,23 +119,10 @@ def differences(
 ) -> list[str]:
     """Return what differs between the newest stored run and now, a line each."""
     then = entry.runs[-1]
-    found = []
-    if then.toolchain != toolchain:
-        found.append(f"{then.toolchain} -> {toolchain}")
-    for label in dict.fromkeys([*then.environment, *environment]):
-        old, new = then.environment.get(label, "unknown"), environment.get(label, "unknown")
-        if old != new:
-            found.append(f"{label} {old} -> {new}")
-    if entry.engine.get("key") != engine.get("key"):
-        found.append("the engine is another one: its model, its options or its builder changed")
-    for label, name in (("layers", "layers"), ("device_memory_bytes", "device memory")):
-        old_count, new_count = entry.engine.get(label), engine.get(label)
-        if old_count is not None and new_count is not None and old_count != new_count:
-            found.append(f"{name} {old_count:,} -> {new_count:,}")
-    old_size, new_size = entry.engine.get("size_bytes"), engine.get("size_bytes")
-    if isinstance(old_size, int) and isinstance(new_size, int) and old_size != new_size:
-        found.append(f"plan {units.size(old_size)} -> {units.size(new_size)}")
-    return found
+    return what_differs(
+        Circumstances(then.toolchain, then.environment, entry.engine),
+        Circumstances(toolchain, environment, engine),
+    )
 
 
 def write_staged(staged: Sequence[Mapping[str, Any]]) -> list[str]:

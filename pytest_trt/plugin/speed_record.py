@@ -19,7 +19,7 @@ from pytest_trt.performance import (
     combined,
     join,
 )
-from pytest_trt.plugin.baselines import figures_by_round, stored_rounds
+from pytest_trt.plugin.baselines import stored_rounds
 from pytest_trt.plugin.engine_gate import structure_outcomes
 from pytest_trt.plugin.sampling import Sampled
 from pytest_trt.plugin.state import TestState
@@ -86,8 +86,8 @@ def with_figures(
         ),
         candidate=_figures(candidate),
         baseline=_figures(baseline) if baseline else {},
-        candidate_rounds=figures_by_round(candidate),
-        baseline_rounds=figures_by_round(baseline) if baseline else {},
+        candidate_rounds=candidate.figures(),
+        baseline_rounds=baseline.figures() if baseline else {},
     )
 
 

@@ -16,6 +16,14 @@ def seconds(value_s: float) -> str:
     return f"{int(value_s) // 60} min {int(value_s) % 60} s"
 
 
+def age(value_s: float) -> str:
+    """Return how long ago something was: "just now", "5 min ago", "3 d ago"."""
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if value_s >= length_s:
+            return f"{value_s // length_s:.0f} {unit} ago"
+    return "just now"
+
+
 def size(value_bytes: float) -> str:
     """Return a size in decimal units: "345 B", "12 kB", "1.2 GB"."""
     for unit in ("B", "kB", "MB", "GB"):

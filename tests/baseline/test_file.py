@@ -20,6 +20,7 @@ from pytest_trt.baseline import (
     write_baselines,
 )
 from pytest_trt.baseline.entry import rounded
+from pytest_trt.baseline.file import baseline_files, module_of
 from pytest_trt.errors import BaselineError
 
 TARGET = {"arch": "sm90", "gpu": "NVIDIA H200", "sm_count": "132"}
@@ -30,7 +31,7 @@ def run(day: int = 1, p50: float = 0.53123456) -> StoredRun:
     return StoredRun(
         recorded=f"2026-11-{day:02}T10:00:00+00:00",
         toolchain="TensorRT 8.6.0",
-        calls=70,
+        calls=7,
         rounds={"p50": (p50, p50 * 1.001), "throughput": (15000.123, 15001.0)},
         reason="first",
         environment={"driver": "580.159.04"},
@@ -138,10 +139,11 @@ def test_other_modes_and_specs_are_not_compared(mode, spec, why) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "JSONDecodeError"),
-        ('{"schema": 1', "JSONDecodeError"),
-        ('{"schema": 1, "target": {}}', "KeyError: 'tests'"),
-        ("[]", "TypeError"),
+        ("", "it is not JSON"),
+        ('{"schema": 1', "it is not JSON"),
+        ('{"schema": 1, "target": {}}', "tests is missing"),
+        ('{"schema": "1", "target": {}, "tests": {}}', "schema is '1', not a whole number"),
+        ("[]", "its content is not an object"),
         ('<<<<<<< ours\n{"schema": 1}', "markers of a merge conflict"),
     ],
 )
@@ -151,7 +153,7 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, text: str, why: 
     with pytest.raises(BaselineError, match=why) as caught:
         read_baselines(path)
     assert str(path) in str(caught.value)
-    assert "--trt-update" in caught.value.fix
+    assert "git checkout" in caught.value.fix
     assert path.read_text() == text
 
 
@@ -198,3 +200,17 @@ def test_entry_without_noise_says_nothing_of_it(tmp_path: Path) -> None:
     found = read_baselines(path)
     assert found is not None
     assert found.tests["test_a"].noise is None
+
+
+def test_file_tells_its_module_and_is_found(tmp_path: Path) -> None:
+    path = baseline_path(tmp_path, TARGET, "tests/perf/test_speed.py")
+    write_baselines(path, BaselineFile(TARGET, {"test_a": entry()}))
+    (path.parent / ".test_speed.json.tmp").touch()
+    assert baseline_files(tmp_path) == [path]
+    assert module_of(tmp_path, path) == "tests/perf/test_speed.py"
+    assert baseline_files(tmp_path / "none") == []
+
+
+def test_figure_is_the_median_over_all_rounds() -> None:
+    assert entry(run(p50=1.0), run(2, 2.0)).figure("p50") == pytest.approx(1.5005)
+    assert entry().figure("p99") is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -77,10 +78,49 @@ def test_verify_passes_on_whole_engines_and_fails_on_a_damaged_one(root: Path) -
     assert "1 of 2 engines are whole" in result.output
 
 
-def test_verify_removes_what_is_damaged_when_asked(root: Path) -> None:
-    next(root.glob("v1/engines/*/engine.json")).write_text("{}")
-    assert call(root, "verify", "--remove").exit_code == 0
+def test_verify_removes_what_is_damaged_when_asked_and_says_what(root: Path) -> None:
+    damaged = next(root.glob("v1/engines/*/engine.json"))
+    damaged.write_text("{}")
+    result = call(root, "verify", "--remove")
+    assert result.exit_code == 0
+    assert f"removed: {damaged.parent.name}" in result.output
     assert call(root, "verify").output == "1 of 1 engines are whole.\n"
+
+
+def test_what_verify_says_to_type_removes_it(root: Path) -> None:
+    next(root.glob("v1/engines/*/engine.json")).write_text("{}")
+    said = next(line for line in call(root, "verify").output.splitlines() if "Fix:" in line)
+    _, *args = shlex.split(said.split("`")[1])
+    assert f"--cache-dir={root}" in args
+    assert CliRunner().invoke(commands, args).exit_code == 0
+    assert call(root, "verify").exit_code == 0
+
+
+@pytest.mark.parametrize("columns", ["80", "72"])
+def test_list_fits_the_terminal(root: Path, tmp_path: Path, monkeypatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    build(root, save_linear(tmp_path / "a-model-with-quite-a-long-name-indeed-v2-final.onnx"))
+    lines = call(root, "list").output.splitlines()
+    assert len(lines) == 5
+    assert all(len(line) <= int(columns) for line in lines[:-1])
+
+
+def test_list_in_a_pipe_shortens_nothing(root: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = f"{'a-very-long-name-' * 9}.onnx"
+    build(root, save_linear(tmp_path / name))
+    assert name in call(root, "list").output
+
+
+def test_errors_of_the_package_begin_as_those_of_the_command_line(tmp_path: Path) -> None:
+    program = "from pytest_trt.cli import main; main()"
+    for args in (["inspect", str(tmp_path / "none.onnx")], ["cache", "nothing"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *args], capture_output=True, text=True, check=False
+        )
+        assert done.returncode > 0
+        assert any(line.startswith("Error: ") for line in done.stderr.splitlines())
+        assert "error: " not in done.stderr
 
 
 def test_list_shows_a_damaged_engine_as_such(root: Path) -> None:

@@ -1,0 +1,205 @@
+"""`pytest-trt baseline diff`: two versions of baselines, with how sure each change is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from pytest_trt.baseline import BaselineFile, read_baselines
+from pytest_trt.baseline.changes import EntryChange, entry_changes
+from pytest_trt.baseline.checks import CALLS_OF_METRIC
+from pytest_trt.baseline.file import baseline_files, parse_baselines
+from pytest_trt.baseline.git import files_at, text_at
+from pytest_trt.cli.baseline.looking import as_json
+from pytest_trt.cli.baseline.places import Places
+from pytest_trt.cli.table import Cell, Row, print_table
+from pytest_trt.errors import BaselineError
+from pytest_trt.performance import (
+    SIDE_ERROR,
+    Bounds,
+    Metric,
+    Mode,
+    Noise,
+    Rounds,
+    as_change,
+    changes_between,
+)
+from pytest_trt.report import units
+from pytest_trt.report.speed_differences import Circumstances, differences
+from pytest_trt.report.speed_text import NAMES, figure
+
+#: How sure the bounds are that are shown.
+CONFIDENCE_PCT = round(100 * (1 - 2 * SIDE_ERROR))
+
+_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("files", type=_file, nargs=-1, metavar="[FILE | OLD NEW]")
+@click.option(
+    "--git",
+    "revision",
+    metavar="REV",
+    help="Compare with this revision.  [default: HEAD]",
+)
+@click.option("--exit-code", is_flag=True, help="Exit status 1 if anything differs.")
+@as_json
+@click.pass_obj
+def diff(
+    places: Places,
+    files: tuple[Path, ...],
+    revision: str | None,
+    exit_code: bool,
+    as_json: bool,
+) -> None:
+    """Compare two baseline files, or one or all of them with what git has.
+
+    Changes have bounds that hold in 95 of 100 cases; how much runs differ by themselves is counted
+    in. What is not surely slower or quicker is not coloured.
+    """
+    if len(files) > 2 or (len(files) == 2 and revision is not None):
+        raise click.UsageError("name two files, or one or none and --git REV.")
+    found: list[tuple[str, list[EntryChange]]] = []
+    if len(files) == 2:
+        old, new = map(_read, files)
+        found.append((f"{files[0]} -> {files[1]}", entry_changes(old, new)))
+    else:
+        found += _against_git(places.baselines, files, revision or "HEAD")
+    found = [(title, changes) for title, changes in found if changes]
+    if as_json:
+        listed = [_as_dict(title, change) for title, changes in found for change in changes]
+        click.echo(json.dumps(listed, indent=2))
+    elif found:
+        _print(found)
+    else:
+        click.echo("The baselines are the same.")
+    if found and exit_code:
+        raise SystemExit(1)
+
+
+def _read(path: Path) -> BaselineFile:
+    content = read_baselines(path)
+    if content is None:
+        raise BaselineError(
+            f"there is no baseline file {path}.", fix="`pytest-trt baseline list` names them."
+        )
+    return content
+
+
+def _against_git(
+    root: Path, files: tuple[Path, ...], revision: str
+) -> Iterator[tuple[str, list[EntryChange]]]:
+    paths = files or sorted({*baseline_files(root), *files_at(revision, root)})
+    for path in paths:
+        text, new = text_at(revision, path), read_baselines(path)
+        name = f"{path} at {revision}"
+        old = None if text is None else parse_baselines(text, name, fix="name another revision.")
+        if old is None and new is None:
+            raise BaselineError(
+                f"there is no baseline file {path}, neither here nor at {revision}.",
+                fix="`pytest-trt baseline list` names them.",
+            )
+        yield f"{path} since {revision}", entry_changes(old, new)
+
+
+def _print(found: list[tuple[str, list[EntryChange]]]) -> None:
+    titles = ("", "before", "now", "change", f"{CONFIDENCE_PCT}% bounds")
+    rows: list[Row] = []
+    for title, changes in found:
+        rows.append(title)
+        for change in changes:
+            rows.append(f"{change.test}: {_what(change)}")
+            rows += [f"  {line}" for line in _why(change)]
+            rows += _rows(change)
+    print_table(titles, rows, giving_way=(0,))
+
+
+def _what(change: EntryChange) -> str:
+    if change.old is None or change.new is None:
+        return change.kind
+    before, now = len(change.old.runs), len(change.new.runs)
+    if change.kind == "edited":
+        if before != now:
+            return f"runs removed, {before} -> {now}"
+        same = change.old.noise == change.new.noise
+        return f"the same figures, {'edited' if same else 'calibrated'}"
+    told = {
+        "runs added": f"runs added, {before} -> {now}",
+        "incomparable": f"replaced, cannot be compared: {change.why}",
+    }
+    reason = change.new.runs[-1].reason
+    return f"{told.get(change.kind, change.kind)}{': ' if reason else ''}{reason}"
+
+
+def _why(change: EntryChange) -> list[str]:
+    if change.old is None or change.new is None:
+        return []
+    then, now = (
+        Circumstances(one.runs[-1].toolchain, one.runs[-1].environment, one.engine)
+        for one in (change.old, change.new)
+    )
+    return differences(then, now)
+
+
+def _rows(change: EntryChange) -> Iterator[tuple[Cell, ...]]:
+    bounds = _bounds(change)
+    for metric in CALLS_OF_METRIC:
+        figures = [one.figure(metric) if one else None for one in (change.old, change.new)]
+        if figures == [None, None] or change.kind == "edited":
+            continue
+        then, now = ("-" if v is None else figure(metric, v) for v in figures)
+        told: tuple[Cell, ...] = ("", "")
+        if metric in bounds:
+            told = _told(metric, bounds[metric])
+        yield (f"  {NAMES[metric]}", then, now, *told)
+
+
+def _bounds(change: EntryChange) -> dict[Metric, Bounds]:
+    if change.compared is None or change.new is None:
+        return {}
+    stored = change.new.noise or (change.old.noise if change.old else None)
+    noise = Noise()
+    if stored is not None:
+        between = {cast(Metric, metric): value for metric, value in stored.between_runs.items()}
+        noise = Noise(between, stored.placement)
+    old, new = (
+        [Rounds.of_figures(run.rounds, run.calls) for run in runs] for runs in change.compared
+    )
+    return changes_between(old, new, cast(Mode, change.new.mode), noise)
+
+
+def _told(metric: Metric, bounds: Bounds) -> tuple[Cell, Cell]:
+    least, most = sorted(as_change(metric, log) for log in (bounds.low, bounds.high))
+    style = "red" if bounds.low > 0 else "green" if bounds.high < 0 else ""
+    change = units.change(as_change(metric, bounds.estimate))
+    return (change, style), f"{units.change(least)} to {units.change(most)}"
+
+
+def _as_dict(title: str, change: EntryChange) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    bounds = _bounds(change)
+    for metric in CALLS_OF_METRIC:
+        old, new = (one.figure(metric) if one else None for one in (change.old, change.new))
+        if old is None and new is None:
+            continue
+        found: dict[str, float | None] = {"before": old, "now": new}
+        known = bounds.get(cast(Metric, metric))
+        if known is not None:
+            logs = {"change": known.estimate, "low": known.low, "high": known.high}
+            for name, log in logs.items():
+                share = as_change(cast(Metric, metric), log)
+                found[name] = round(share, 6) if math.isfinite(log) else None
+        metrics[metric] = found
+    return {
+        "file": title,
+        "test": change.test,
+        "kind": change.kind,
+        "why": change.why,
+        "differences": _why(change),
+        "metrics": metrics,
+    }

@@ -1,0 +1,75 @@
+"""Tables that are never folded: names give way where the terminal is narrow, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from pytest_trt.report.fit import shortened
+
+#: A cell: its text, alone or with how it is coloured.
+Cell: TypeAlias = "str | tuple[str, str]"
+
+#: A row: its cells, or a line that stands across all columns.
+Row: TypeAlias = "str | Sequence[Cell]"
+
+_GAP = "  "
+
+#: Columns that a name keeps, however narrow the terminal is.
+_LEAST = 9
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Row], *, giving_way: Sequence[int]) -> None:
+    """Print rows under their titles.
+
+    A pipe has no width, so nothing is shortened there unless COLUMNS says how wide it is to be.
+
+    Args:
+        titles: What stands in each column.
+        rows: The rows, and lines between them.
+        giving_way: The columns that may be shortened.
+    """
+    console = Console(highlight=False)
+    fits = console.is_terminal or bool(os.environ.get("COLUMNS"))
+    celled = [row for row in rows if not isinstance(row, str)]
+    widths = [
+        max(map(cell_len, (title, *(_plain(row[column]) for row in celled))))
+        for column, title in enumerate(titles)
+    ]
+    if fits:
+        _narrow(widths, console.width - len(_GAP) * (len(titles) - 1), giving_way)
+    ellipsis = "…" if console.encoding.lower().startswith("utf") else "..."
+
+    def put(row: Sequence[Cell], style: str = "") -> None:
+        line = Text()
+        for cell, width in zip(row, widths, strict=True):
+            plain = shortened(_plain(cell), width, ellipsis)
+            line.append(plain, style if isinstance(cell, str) else cell[1])
+            line.append(" " * (width - cell_len(plain)) + _GAP)
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+
+    put(titles, "bold")
+    for row in rows:
+        if isinstance(row, str):
+            console.print(Text(row), soft_wrap=True)
+        else:
+            put(row)
+
+
+def _plain(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell[0]
+
+
+def _narrow(widths: list[int], room: int, giving_way: Sequence[int]) -> None:
+    """Take columns from what is longest among that which may give way, until it fits."""
+    while sum(widths) > room:
+        longest = max(giving_way, key=lambda column: widths[column])
+        if widths[longest] <= _LEAST:
+            return
+        widths[longest] -= 1

@@ -1,0 +1,44 @@
+"""What besides the figures differs between two measurements: engine, toolchain, machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_trt.report import units
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What one measurement was made of and with.
+
+    Attributes:
+        toolchain: What ran the engine: "TensorRT 8.6.0".
+        environment: What may change from run to run, by label: driver, clocks.
+        engine: Exact facts of the engine: key, size_bytes, device_memory_bytes, layers.
+    """
+
+    toolchain: str
+    environment: Mapping[str, str]
+    engine: Mapping[str, int | str]
+
+
+def differences(then: Circumstances, now: Circumstances) -> list[str]:
+    """Return what differs between two measurements, a line each."""
+    found = []
+    if then.toolchain != now.toolchain:
+        found.append(f"{then.toolchain} -> {now.toolchain}")
+    for label in dict.fromkeys([*then.environment, *now.environment]):
+        old, new = then.environment.get(label, "unknown"), now.environment.get(label, "unknown")
+        if old != new:
+            found.append(f"{label} {old} -> {new}")
+    if then.engine.get("key") != now.engine.get("key"):
+        found.append("the engine is another one: its model, its options or its builder changed")
+    for label, name in (("layers", "layers"), ("device_memory_bytes", "device memory")):
+        old_count, new_count = then.engine.get(label), now.engine.get(label)
+        if old_count is not None and new_count is not None and old_count != new_count:
+            found.append(f"{name} {old_count:,} -> {new_count:,}")
+    old_size, new_size = then.engine.get("size_bytes"), now.engine.get("size_bytes")
+    if isinstance(old_size, int) and isinstance(new_size, int) and old_size != new_size:
+        found.append(f"plan {units.size(old_size)} -> {units.size(new_size)}")
+    return found

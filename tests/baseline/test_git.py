@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.baseline.git import files_at, text_at
+from pytest_trt.errors import BaselineError
+
+
+def git(folder: Path, *args: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", "-C", str(folder), *who, *args], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with a/x.json of two commits, the first one tagged."""
+    git(tmp_path, "init", "-q")
+    path = tmp_path / "a" / "x.json"
+    path.parent.mkdir()
+    for number, text in enumerate(("first", "sécond")):
+        path.write_text(text, encoding="utf-8")
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-q", "-m", text)
+        if not number:
+            git(tmp_path, "tag", "v1")
+    return tmp_path
+
+
+def test_text_is_that_of_the_revision(repository: Path) -> None:
+    path = repository / "a" / "x.json"
+    path.write_text("now")
+    assert text_at("HEAD", path) == "sécond"
+    assert text_at("v1", path) == "first"
+    assert text_at("HEAD~1", path) == "first"
+
+
+def test_path_may_be_relative(repository: Path, monkeypatch) -> None:
+    monkeypatch.chdir(repository / "a")
+    assert text_at("v1", Path("x.json")) == "first"
+    assert files_at("v1", Path()) == [Path("x.json")]
+
+
+def test_file_that_git_does_not_have_is_none(repository: Path) -> None:
+    assert text_at("HEAD", repository / "a" / "y.json") is None
+    assert text_at("HEAD", repository / "gone" / "x.json") is None
+
+
+def test_file_that_is_gone_is_still_listed(repository: Path) -> None:
+    path = repository / "a" / "x.json"
+    path.unlink()
+    path.parent.rmdir()
+    assert files_at("HEAD", repository / "a") == [path]
+    assert files_at("HEAD", repository) == [path]
+    assert files_at("HEAD", repository / "b") == []
+
+
+@pytest.mark.parametrize("revision", ["nothing", "--help", "", "v1:a"])
+def test_unknown_revision_is_an_error(repository: Path, revision: str) -> None:
+    with pytest.raises(BaselineError, match="is no revision of the git repository") as caught:
+        text_at(revision, repository / "a" / "x.json")
+    assert "--git main" in caught.value.fix
+
+
+def test_repository_without_a_commit_has_no_revision(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    with pytest.raises(BaselineError, match="'HEAD' is no revision"):
+        files_at("HEAD", tmp_path)
+
+
+def test_folder_without_a_repository_is_an_error(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder = tmp_path / "a"
+    folder.mkdir()
+    with pytest.raises(BaselineError, match="is in no git repository") as caught:
+        text_at("HEAD", folder / "x.json")
+    assert "diff OLD NEW" in caught.value.fix
+
+
+def test_machine_without_git_is_an_error(repository: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(repository))
+    with pytest.raises(BaselineError, match="git is not installed") as caught:
+        text_at("HEAD", repository / "a" / "x.json")
+    assert "diff OLD NEW" in caught.value.fix

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders_baseline import SLUG, TARGET, save_baselines, stored, stored_run
+from click.testing import CliRunner, Result
+
+from pytest_trt.baseline import StoredNoise
+from pytest_trt.cli import commands
+
+FP16, FP32 = "test_speed[fp16]", "test_speed[fp32]"
+NODE = f"tests/test_speed.py::{FP16}"
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch) -> Path:
+    """An empty folder to work in; returns the folder of all baselines in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    return Path("trt_baselines")
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(commands, ["baseline", *args], catch_exceptions=False)
+
+
+def shown(*args: str) -> str:
+    """What a command prints where it ends well."""
+    result = call(*args)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*args: str) -> str:
+    """What the command says in a process of its own, where it has to fail."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from pytest_trt.cli import main; main()", "baseline", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("Error: ")
+    assert "Fix: " in done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def break_file(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(path.read_text())
+    change(content["tests"])
+    path.write_text(json.dumps(content))
+
+
+def test_list_tells_figures_age_reason_and_machine(root) -> None:
+    twice = stored_run(2, 0.75, reason="twice the classes")
+    save_baselines(root, {FP16: stored(stored_run(), twice), FP32: stored()})
+    lines = shown("list").splitlines()
+    assert lines[0].split("  ")[0] == "test"
+    assert lines[1] == f"{root}/{SLUG}/tests/test_speed.json"
+    assert lines[2] == "  sm90, NVIDIA H200, sm_count 132"
+    name, mode, _p50, _p99, _rate, runs, *_age = lines[3].split()
+    assert (name, mode, runs) == (FP16, "graph", "2")
+    assert lines[4] == "  twice the classes"
+    assert lines[5].split()[:6] == [FP32, "graph", "0.500", "0.510", "2,000", "1"]
+    assert lines[6] == "2 baselines of 1 target"
+
+
+def test_list_fits_the_terminal(root) -> None:
+    save_baselines(root, {f"test_{'very_' * 20}long[fp16]": stored(mode="end_to_end")})
+    assert all(len(line) <= 80 for line in shown("list").splitlines())
+
+
+def test_list_is_json_for_programs(root) -> None:
+    save_baselines(root, {FP16: stored()})
+    (entry,) = json.loads(shown("list", "--json"))
+    assert entry["test"] == NODE
+    assert entry["target"] == TARGET
+    assert entry["p50_ms"] == pytest.approx(0.5, rel=0.01)
+
+
+def test_list_without_baselines_says_so(root) -> None:
+    assert "There are no baselines in trt_baselines." in shown("list")
+    assert shown("list", "--json") == "[]\n"
+
+
+def test_list_tells_of_a_broken_file_and_lists_the_others(root) -> None:
+    save_baselines(root, {FP16: stored()})
+    path = save_baselines(root, {"test_a": stored()}, module="test_other")
+    break_file(path, lambda tests: tests["test_a"]["runs"][0]["rounds"].update(throughput=[]))
+    said = refused("list")
+    assert f"{path} is no whole baseline file: of the test 'test_a', runs[0]." in said
+    assert FP16 in call("list").output
+
+
+def test_baselines_may_be_elsewhere(tmp_path) -> None:
+    save_baselines(tmp_path / "elsewhere", {FP16: stored()})
+    assert FP16 in shown("--baseline-dir=elsewhere", "list")
+
+
+@pytest.mark.parametrize("name", [FP16, NODE, "fp16"])
+def test_show_tells_an_entry_in_full(root, name) -> None:
+    noise = StoredNoise("2026-11-01T10:00:00+00:00", 5, 0.002, {"p50": 0.003})
+    runs = stored_run(), stored_run(2, reason="driver")
+    save_baselines(root, {FP16: stored(*runs, noise=noise), FP32: stored()})
+    output = shown("show", name)
+    assert output.splitlines()[0] == NODE
+    for told in ("sm90, NVIDIA H200", "precision fp16", "key ab12", "size 53 MB", "run 2 of 2"):
+        assert told in output
+    assert "reason      driver" in output
+    assert "between runs P50 0.3%, of 5 processes" in output
+    assert FP32 not in output
+
+
+def test_show_tells_every_target(root) -> None:
+    save_baselines(root, {FP16: stored()})
+    other = {"arch": "sm86", "gpu": "A10"}
+    save_baselines(root, {FP16: stored()}, target=other, slug="sm86-a10")
+    output = shown("show", FP16)
+    assert output.count(NODE) == 2
+    assert "sm86, A10" in output
+    assert len(json.loads(shown("show", "--json", FP16))) == 2
+
+
+def test_show_of_no_test_or_of_several_says_which_there_are(root) -> None:
+    save_baselines(root, {FP16: stored(), FP32: stored()})
+    assert "no baseline is called nothing" in refused("show", "nothing")
+    said = refused("show", "test_speed")
+    assert "may be one of 2 tests" in said
+    assert NODE in said
+
+
+def test_diff_of_two_files_tells_changes_with_their_bounds() -> None:
+    old = save_baselines(
+        Path("old"), {FP16: stored(), "test_gone": stored(), "test_same": stored()}
+    )
+    slower = stored(stored_run(2, 0.6, reason="twice the classes"), engine={"key": "cd34"})
+    new = save_baselines(Path("new"), {FP16: slower, "test_new": stored(), "test_same": stored()})
+    lines = shown("diff", str(old), str(new)).splitlines()
+    assert lines[1] == f"{old} -> {new}"
+    at = lines.index(f"{FP16}: replaced: twice the classes")
+    assert lines[at + 1].startswith("  the engine is another one")
+    (row,) = [line.split() for line in lines[at:] if "+20%" in line and line.startswith("  P50")]
+    assert row[:5] == ["P50", "0.500", "ms", "0.600", "ms"]
+    least, most = row[6].strip("%"), row[8].strip("%")
+    assert 15 < float(least) < 20 < float(most) < 25
+    assert any(line.startswith("  throughput") and "-17%" in line for line in lines)
+    assert "test_gone: removed" in lines
+    assert "test_new: added" in lines
+    assert not any("test_same" in line for line in lines)
+    assert all(len(line) <= 80 for line in lines if line != lines[1])
+
+
+def test_diff_tells_runs_that_came_and_what_cannot_be_compared() -> None:
+    old = save_baselines(Path("old"), {"test_a": stored(), "test_b": stored()})
+    more = stored(stored_run(), stored_run(2))
+    new = save_baselines(Path("new"), {"test_a": more, "test_b": stored(spec={"batch": "4"})})
+    output = shown("diff", str(old), str(new))
+    assert "test_a: runs added, 1 -> 2" in output
+    assert "test_b: replaced, cannot be compared: it has batch none, this run has 4" in output
+
+
+def test_noise_that_was_measured_counts_in_a_diff() -> None:
+    def bounds(noise: StoredNoise | None) -> float:
+        old = save_baselines(Path("old"), {FP16: stored()})
+        new = save_baselines(Path("new"), {FP16: stored(stored_run(2, 0.6), noise=noise)})
+        (change,) = json.loads(shown("diff", "--json", str(old), str(new)))
+        return change["metrics"]["p50"]["high"] - change["metrics"]["p50"]["low"]
+
+    loud = StoredNoise("2026-11-01T10:00:00+00:00", 5, 0.002, {"p50": 0.1})
+    assert bounds(loud) > 3 * bounds(None)
+
+
+@pytest.mark.parametrize(("flag", "status"), [((), 0), (("--exit-code",), 1)])
+def test_exit_status_tells_a_difference_where_that_is_asked_for(flag, status) -> None:
+    old = save_baselines(Path("old"), {FP16: stored()})
+    new = save_baselines(Path("new"), {FP16: stored(stored_run(2, 0.6))})
+    assert call("diff", str(old), str(new), *flag).exit_code == status
+    same = call("diff", str(old), str(old), *flag)
+    assert (same.exit_code, same.output) == (0, "The baselines are the same.\n")
+
+
+def commit(*args: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    for line in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "x", *args)):
+        subprocess.run(["git", *who, *line], check=True, capture_output=True)
+
+
+def test_diff_compares_with_git(root) -> None:
+    path = save_baselines(root, {FP16: stored()})
+    gone = save_baselines(root, {"test_gone": stored()}, module="test_gone")
+    commit()
+    assert shown("diff") == "The baselines are the same.\n"
+    save_baselines(root, {FP16: stored(stored_run(2, 0.6))})
+    save_baselines(root, {"test_new": stored()}, module="test_new")
+    gone.unlink()
+    output = shown("diff")
+    assert f"{path} since HEAD" in output
+    assert f"{FP16}: replaced" in output
+    assert "test_gone: removed" in output
+    assert "test_new: added" in output
+    output = shown("diff", str(path), "--git=HEAD")
+    assert "test_new" not in output
+    commit()
+    assert f"{path} since HEAD~1" in shown("diff", "--git", "HEAD~1")
+
+
+def test_diff_without_git_says_what_to_do(root, monkeypatch, tmp_path) -> None:
+    path = save_baselines(root, {FP16: stored()})
+    assert "is in no git repository" in refused("diff")
+    commit()
+    assert "'v9' is no revision of the git repository" in refused("diff", "--git=v9")
+    assert "neither here nor at HEAD" in refused("diff", "nothing.json")
+    path.write_text("{")
+    commit()
+    path.unlink()
+    assert f"{path} at HEAD is no whole baseline file" in refused("diff")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "git is not installed" in refused("diff")
+
+
+def test_diff_of_files_that_are_none_or_of_other_targets_fails() -> None:
+    old = save_baselines(Path("old"), {FP16: stored()})
+    assert "there is no baseline file nothing.json" in refused("diff", str(old), "nothing.json")
+    new = save_baselines(Path("new"), {FP16: stored()}, target={"arch": "sm86"})
+    assert "different targets are not compared" in refused("diff", str(old), str(new))
+
+
+def test_diff_of_two_files_and_git_is_a_usage_error() -> None:
+    result = call("diff", "a.json", "b.json", "--git=HEAD")
+    assert result.exit_code == 2
+    assert "name two files" in result.output
+
+
+def test_commands_import_no_vendor_library_and_no_pytest(root) -> None:
+    save_baselines(root, {FP16: stored()})
+    program = (
+        "import sys\n"
+        "from pytest_trt.cli import commands\n"
+        "commands(['baseline', 'list'], standalone_mode=False)\n"
+        "loaded = {'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'cuda', 'pytest'}\n"
+        "print('loaded:', sorted(loaded & sys.modules.keys()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("loaded: []\n")
