@@ -107,7 +107,7 @@ def facts_from_json(data: Mapping[str, Any]) -> ModuleFacts:
 
 def _distributions(module: str) -> dict[str, str]:
     wanted = re.compile(_DISTRIBUTIONS[module], re.IGNORECASE)
-    found = {}
+    found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
         name = (distribution.metadata["Name"] or "").replace("-", "_")
         if wanted.fullmatch(name):
