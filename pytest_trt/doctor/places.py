@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.baseline import read_baselines
+from pytest_trt.baseline.file import baseline_files
 from pytest_trt.engine import EngineCache
 from pytest_trt.engine.cache import LAYOUT, Damaged
 from pytest_trt.engine.mounts import file_system
@@ -132,7 +133,7 @@ def look_at_baselines(path: str) -> dict[str, Any]:
     """Return the `BaselineFacts` of a folder, JSON-simple."""
     folder = look_at_folder(Path(path))
     tests, targets, problems = 0, set(), []
-    for file in sorted(Path(path).rglob("*.json")):
+    for file in baseline_files(Path(path)):
         try:
             baselines = read_baselines(file)
         except BaselineError as error:

@@ -186,8 +186,8 @@ def test_a_driver_that_crashes_whoever_asks_is_told(host: Machine) -> None:
 
 def test_the_projects_own_cache_and_baselines_are_looked_at(host: Machine) -> None:
     host.ini("trt_cache_dir = engines", "trt_cache_size = 3GB", "trt_baseline_dir = stored")
-    (host.project / "stored").mkdir()
-    (host.project / "stored" / "test_speed.json").write_text("{ damaged")
+    (host.project / "stored" / "cpu").mkdir(parents=True)
+    (host.project / "stored" / "cpu" / "test_speed.json").write_text("{ damaged")
     document = host.document()
     cache, *stored = [one for one in document["findings"] if one["section"] == "places"]
     assert cache["what"].startswith(str(host.project / "engines"))

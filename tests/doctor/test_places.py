@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builders_baseline import stored
 
-from pytest_trt.baseline import BaselineFile, Entry, StoredRun, write_baselines
+from pytest_trt.baseline import BaselineFile, write_baselines
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.doctor.place_findings import baseline_findings, cache_findings, unknown_place
 from pytest_trt.doctor.places import (
@@ -22,8 +23,7 @@ from pytest_trt.doctor.places import (
 )
 from pytest_trt.engine import EngineCache
 
-RUN = StoredRun("2026-11-01T10:00:00+00:00", "TensorRT 8.6.0", 70, {"p50": (0.5, 0.6)})
-ENTRY = Entry("graph", {"model": "a.onnx"}, {"key": "ab12", "size_bytes": 5}, (RUN,))
+ENTRY = stored()
 
 
 def cache(root: Path) -> list[Finding]:
@@ -173,8 +173,10 @@ def test_no_baselines_are_nothing_wrong(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_baseline_file_is_an_error(tmp_path: Path, text, why, fix) -> None:
-    write_baselines(tmp_path / "good.json", BaselineFile({"arch": "cpu"}, {"test_a": ENTRY}))
-    (tmp_path / "bad.json").write_text(text)
+    write_baselines(
+        tmp_path / "cpu" / "good.json", BaselineFile({"arch": "cpu"}, {"test_a": ENTRY})
+    )
+    (tmp_path / "cpu" / "bad.json").write_text(text)
     good, bad = baselines(tmp_path)
     assert good.what == f"{tmp_path}: of 1 tests on cpu"
     assert bad.level is Level.ERROR
