@@ -15,16 +15,15 @@ from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from pytest_trt.backends.arch import CPU
+from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
 from pytest_trt.engine import Engine
 from pytest_trt.errors import PytestTrtError
-from pytest_trt.measure import device_lock, evenly, recorded_calls, recorded_stretches
+from pytest_trt.measure import device_lock
 from pytest_trt.performance import (
     FIRST_ROUNDS,
     Absolute,
@@ -32,19 +31,19 @@ from pytest_trt.performance import (
     Found,
     Kept,
     Metric,
-    Rounds,
     Samplers,
     check_error,
     combined,
     decide,
     doubted,
+    explained,
     judge_absolute,
     resolve_limits,
-    summarise,
     unconfirmed,
 )
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
 from pytest_trt.plugin.benchmark import SpeedCheck, checks_of
+from pytest_trt.plugin.conditions import conditions_of, steadied, unlike
 from pytest_trt.plugin.engine_gate import (
     layer_rows,
     structure_outcomes,
@@ -56,6 +55,7 @@ from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
 from pytest_trt.plugin.refusal import refusal
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
+from pytest_trt.plugin.taken_rounds import FixtureRounds
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
 
@@ -67,42 +67,6 @@ _ONE_PROCESS = (
 )
 _AVERAGES = "pytest-benchmark averaged over {} calls at a time, which hides the slow ones"
 _MORE_TIME = "give it more: --benchmark-max-time, or rounds= of benchmark.pedantic"
-
-
-class FixtureRounds:
-    """What pytest-benchmark's fixture timed, as rounds of consecutive calls.
-
-    Attributes:
-        work: Units of work of one call.
-        calls: Calls in each round; where several were averaged, averages.
-        averaged: Over how many calls each of them is an average.
-        taken: The rounds.
-        turns: None were taken.
-        elsewhere: Nor were any in other processes.
-    """
-
-    turns = ()
-    elsewhere = ()
-
-    def __init__(self, seconds: list[float], averaged: int, work: int, stored_calls: int) -> None:
-        fits = 0 < stored_calls <= len(seconds)
-        self.calls = stored_calls if fits else recorded_calls(len(seconds))
-        self.work, self.averaged = work, averaged
-        self.taken = recorded_stretches(seconds, self.calls)
-
-    def rounds(self, most: int | None = None) -> Rounds:
-        """Return the rounds, or so many of them, with the metrics that they can tell."""
-        taken = evenly(self.taken, most or len(self.taken))
-        calls, walls_s = [one.latencies_ms for one in taken], [one.wall_s for one in taken]
-        rounds = summarise(calls, walls_s, work=self.work)
-        if self.averaged == 1:
-            return rounds
-        return Rounds({"throughput": rounds.logs["throughput"]}, rounds.calls)
-
-    def latencies(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the calls in ms, shape (rounds, calls), and the rounds in s, shape (rounds,)."""
-        calls = np.stack([one.latencies_ms for one in self.taken])
-        return calls, np.array([one.wall_s for one in self.taken])
 
 
 @contextmanager
@@ -119,28 +83,29 @@ def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
     __tracebackhide__ = True
     check = state_of(item).speed = SpeedCheck()
     try:
-        with _alone(item) if fixture.enabled else nullcontext():
+        with _alone(item) if fixture.enabled else nullcontext() as watch:
             try:
                 yield
             except pytest.skip.Exception:  # it has been timed all the same
-                check.record = _FixtureMeasurement(item).of(fixture)
+                check.record = _FixtureMeasurement(item).of(fixture, watch)
                 raise
-        check.record = _FixtureMeasurement(item).of(fixture)
+            check.record = _FixtureMeasurement(item).of(fixture, watch)
     except PytestTrtError as error:
         raise error.with_traceback(None) from None
 
 
 @contextmanager
-def _alone(item: pytest.Item) -> Iterator[None]:
-    """Hold the device of a test, as any benchmark does."""
+def _alone(item: pytest.Item) -> Iterator[DeviceWatch | None]:
+    """Hold the device of a test, as any benchmark does, and lend what watches it."""
     with progress_of(item.config).task(f"timing {item.name}") as say:
 
         def waiting(seconds: float) -> None:
             say(f"waiting for another process that times on this device ({seconds:.0f} s)")
 
-        with device_lock(_FixtureMeasurement(item).place.device, waiting):
+        test = _FixtureMeasurement(item)
+        with device_lock(test.place.device, waiting), run_of(item.config).watched(test.target) as w:
             kept_builder.end()
-            yield
+            yield w
 
 
 class _FixtureMeasurement:
@@ -154,8 +119,9 @@ class _FixtureMeasurement:
         # With several engines nothing says which one is timed.
         self._engine: Engine | None = next(iter(engines.values())) if len(engines) == 1 else None
         run = run_of(item.config)
-        target = self._engine.target if self._engine else run.embedded.target(CPU)
-        self.place = run.place(target)
+        self.target = self._engine.target if self._engine else run.embedded.target(CPU)
+        self.place = run.place(self.target)
+        self._environment = self.place.environment
         precision = self._engine.spec.precision if self._engine else ""
         self._limits = resolve_limits(marker.limits, self._settings.limits.get(precision, {}))
         self._work = marker.batch or 1
@@ -163,7 +129,7 @@ class _FixtureMeasurement:
             test=item.nodeid,
             model=self._engine.model.path.name if self._engine else item.name,
             precision=precision,
-            arch=target.arch,
+            arch=self.target.arch,
             toolchain=str(self._engine.toolchain) if self._engine else f"Python {python_version()}",
             verdict=Verdict.NOT_MEASURED.value,
             fails=True,
@@ -171,12 +137,14 @@ class _FixtureMeasurement:
             batch=self._work,
         )
 
-    def of(self, fixture: BenchmarkFixture) -> BenchmarkRecord | None:
+    def of(self, fixture: BenchmarkFixture, watch: DeviceWatch | None) -> BenchmarkRecord | None:
         """Return what its rounds come to; None where there are none, as it was never called."""
         if not fixture.enabled:
             return self._disabled()
         if fixture.has_error or not fixture.stats:
             return None
+        mine = {"pytest-benchmark": version("pytest-benchmark"), **conditions_of(watch)}
+        self._environment = {**self.place.environment, **mine}
         file = Place.of(self._item, self._settings.baseline_dir, self.place.target)
         entry = file.read() if self._limits.needs_baseline else None
         spec = self._spec(fixture.stats.options["timer"])
@@ -187,6 +155,9 @@ class _FixtureMeasurement:
         if refused is not None:
             return refused
         record = replace(record, structure=self._structure(comparable))
+        disturbed = watch() if watch else None
+        if disturbed is not None:
+            return self._inconclusive(record, disturbed, "run again when the device is free.")
         stored_calls = comparable.runs[-1].calls if comparable else 0
         seconds, averaged = fixture.stats.stats.data, fixture.stats.iterations
         taken = FixtureRounds(seconds, averaged, self._work, stored_calls)
@@ -196,6 +167,9 @@ class _FixtureMeasurement:
         if comparable is not None and self._limits.relative:
             decision = self._decided(taken, comparable)
         kept = [self._kept(taken, name, limit) for name, limit in self._limits.absolute.items()]
+        if self._settings.calibrate or self._settings.baseline_runs > 1:
+            once = "pytest-benchmark times it once: it is recorded from one run, and not calibrated"
+            state_of(self._item).remark(f"{record.subject}: {once}")
         if self._is_recorded(entry):
             add = self._joins(comparable, decision, taken)
             record = replace(
@@ -226,14 +200,15 @@ class _FixtureMeasurement:
 
     def _too_few(self, record: BenchmarkRecord, count: int, stored_calls: int) -> BenchmarkRecord:
         needed = f"and a round of the baseline has {stored_calls}" if stored_calls else "too few"
+        why = f"pytest-benchmark made {count} rounds, {needed}"
+        return self._inconclusive(record, why, f"{_MORE_TIME}.")
+
+    def _inconclusive(self, record: BenchmarkRecord, why: str, fix: str) -> BenchmarkRecord:
         # What is exact needs no rounds.
         verdict = Verdict(combined([*structure_outcomes(record), "inconclusive"]))
-        return self._unmeasured(
-            replace(record, verdict=verdict.value),
-            f"pytest-benchmark made {count} rounds, {needed}",
-            fails=verdict is Verdict.REGRESSED or self._settings.inconclusive == "fail",
-            fix=f"{_MORE_TIME}.",
-        )
+        fails = verdict is Verdict.REGRESSED or self._settings.inconclusive == "fail"
+        record = replace(record, verdict=verdict.value)
+        return self._unmeasured(record, why, fails=fails, fix=fix)
 
     def _unmeasured(
         self, record: BenchmarkRecord, why: str, *, fails: bool, fix: str = ""
@@ -254,13 +229,18 @@ class _FixtureMeasurement:
         return {**named, **spec}
 
     def _decided(self, taken: FixtureRounds, entry: Entry) -> Decision:
+        runs = [run for run in entry.runs if run.calls == taken.calls]
+        other_clocks = unlike(runs[-1].environment, self._environment)
         decision = decide(
             self._limits.relative,
-            [stored_rounds(run) for run in entry.runs if run.calls == taken.calls],
+            [stored_rounds(run) for run in runs],
             Samplers(lambda _: taken.rounds()),
             checks=checks_of(self._item.session),
             mode="end_to_end",
+            stored_comparable=other_clocks is None,
         )
+        if other_clocks is not None:
+            decision = explained(decision, other_clocks)
         decision = replace(decision, found=self._told(decision.found, taken))
         then = entry.engine.get("key")
         if self._engine is not None and then != self._engine.key.digest:
@@ -315,13 +295,10 @@ class _FixtureMeasurement:
         )
 
     def _differences(self, entry: Entry) -> tuple[str, ...]:
-        toolchain = self._record.toolchain
-        return tuple(differences(entry, self._facts, toolchain, self._environment))
+        toolchain, now = self._record.toolchain, self._environment
+        steady = steadied(entry.runs[-1].environment, now)
+        return tuple(differences(entry, self._facts, toolchain, steady))
 
     @property
     def _facts(self) -> Mapping[str, int | str]:
         return engine_facts(self._engine) if self._engine else {}
-
-    @property
-    def _environment(self) -> Mapping[str, str]:
-        return {**self.place.environment, "pytest-benchmark": version("pytest-benchmark")}

@@ -53,7 +53,8 @@ def summary_lines(
     if environment:
         engines = [engine for row in rows.values() for engine in row.engines]
         yield from dict.fromkeys(f"{engine.toolchain} for {engine.target}" for engine in engines)
-    yield from table_lines(rows, width=width, color=color, ascii=ascii)
+    if rows:
+        yield from table_lines(rows, width=width, color=color, ascii=ascii)
     speeds = [speed for result in results for speed in result.record.speeds]
     yield from speed_lines(speeds, width=width, color=color, ellipsis="..." if ascii else "…")
     for speed in speeds:

@@ -265,3 +265,21 @@ def test_engines_take_turns_at_another_clock_too(recorded) -> None:
     recorded.answers(**CONDITIONS["clock"][0])
     result = recorded.run()
     result.stdout.fnmatch_lines(["speed * passed"])
+
+
+@pytest.mark.parametrize(("reasons", "said"), [(0x4, "recorded"), (0x40, "inconclusive")])
+def test_gpu_is_watched_while_pytest_benchmark_times(machine, reasons: int, said: str) -> None:
+    pytest.importorskip("pytest_benchmark")
+    machine.project.test_file(
+        TEST.replace("(trt_benchmark,", "(benchmark, trt_session,").replace(
+            'trt_benchmark({"image": images})',
+            'benchmark.pedantic(trt_session.run, ({"image": images},), rounds=200)',
+        )
+    )
+    machine.answers(nvmlDeviceGetCurrentClocksEventReasons=reasons)
+    result = machine.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"speed  linear.onnx fp32 sm90 *{said}"])
+    assert len(machine.files) == (said == "recorded")
+    if machine.files:
+        assert machine.run_stored["environment"]["sm_clock_mhz"] == "1980"
