@@ -143,6 +143,7 @@ class _FixtureMeasurement:
             return self._disabled()
         if fixture.has_error or not fixture.stats:
             return None
+        disturbed = watch() if watch else None
         mine = {"pytest-benchmark": version("pytest-benchmark"), **conditions_of(watch)}
         self._environment = {**self.place.environment, **mine}
         file = Place.of(self._item, self._settings.baseline_dir, self.place.target)
@@ -155,7 +156,6 @@ class _FixtureMeasurement:
         if refused is not None:
             return refused
         record = replace(record, structure=self._structure(comparable))
-        disturbed = watch() if watch else None
         if disturbed is not None:
             return self._inconclusive(record, disturbed, "run again when the device is free.")
         stored_calls = comparable.runs[-1].calls if comparable else 0

@@ -226,12 +226,12 @@ def main() -> None:
             project.accept(report)
             load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
             print(f"run {number} of {arguments.runs}, load {load}", file=sys.stderr, flush=True)
-    table = rows(tallies)
-    print("\n".join(lines(table, list(tallies))))
-    if arguments.json:
-        machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "load": os.getloadavg()}
-        data = {"runs": arguments.runs, "precision": arguments.precision, **machine, "table": table}
-        arguments.json.write_text(json.dumps(data, indent=1) + "\n")
+            if arguments.json:  # each time: a script that is cut off has left what it had
+                machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "load": load}
+                data = {"runs": number, "precision": arguments.precision, **machine}
+                data["table"] = rows(tallies)
+                arguments.json.write_text(json.dumps(data, indent=1) + "\n")
+    print("\n".join(lines(rows(tallies), list(tallies))))
 
 
 if __name__ == "__main__":
