@@ -45,9 +45,9 @@ def test_without_a_baseline_one_is_recorded_in_ci_too(speed, monkeypatch) -> Non
             "noise  test_it.py::test_speed: 3 processes, placement *%",
             "  smallest change that is called, in 9 cases of 10, in a run of 4 checks:",
             "* run to run *limit *in turns *calls *in fresh processes *calls",
-            "  P50 *% * +5% *+*% *11,200 *+*% *7,000",
-            "  throughput *% * -5% *-*% *11,200 *-*% *7,000",
-            "  P99 *% * +10% *+*% *11,200 *+*% *7,000",
+            "  P50 *% * +5% *+*% *11,200 *+*% *11,200",
+            "  throughput *% * -5% *-*% *11,200 *-*% *11,200",
+            "  P99 *% * +10% *+*% *11,200 *+*% *11,200",
             "wrote trt_baselines/*",
         ]
     )
