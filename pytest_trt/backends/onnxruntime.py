@@ -5,6 +5,10 @@ as ONNX, so their outputs drift from the reference as reduced precision does. ON
 hardly any FP16 kernels on the CPU, so an fp16 engine computes in FP32 and rounds to FP16 after
 every operator (`fp16_rounding`). It rounds at least as often as a GPU engine that fuses operators,
 overflows where FP16 does, accumulates in FP32 inside an operator, and is slower than fp32.
+
+Threads do not spin between calls, as they do by default: on two cores an engine that takes turns
+with another then has the throughput that it has alone (0.8 to 1.1 of it in two runs of
+tests/benchmarks/turns_cpu.py on a busy machine), where it had 0.4 to 0.7 of it.
 """
 
 from __future__ import annotations
@@ -196,6 +200,10 @@ class OnnxRuntimeBackend:
         # right on one machine and wrong on the next.
         # Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
         options.add_session_config_entry("session.x64quantprecision", "1")
+        # Threads of a session that has just run spin on, waiting for its next call. Where two take
+        # turns on few cores, those of the one are in the other's way; so they stop with each call.
+        # Source: tests/benchmarks/turns_cpu.py, which also tells what that costs one alone.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
 
 

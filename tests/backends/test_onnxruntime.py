@@ -200,6 +200,18 @@ def test_route_refuses_what_it_cannot_do(
         backend.route(linear, EngineSpec(precision, builder_options=options))
 
 
+def test_engines_leave_the_cores_to_each_other_between_calls(
+    builder: Builder, linear: OnnxModel
+) -> None:
+    """Threads that spin on are in the way of the engine whose turn it is."""
+    asked = builder.backend._session_options("all")
+    assert asked.get_session_config_entry("session.force_spinning_stop") == "1"
+    first, second = (builder.open(linear, "fp32") for _ in range(2))
+    inputs = {"image": np.ones((2, 8), np.float32)}
+    for _ in range(3):
+        np.testing.assert_array_equal(first.run(inputs)["probs"], second.run(inputs)["probs"])
+
+
 def test_damaged_plan_is_not_loaded(builder: Builder, linear: OnnxModel) -> None:
     plan, _ = builder.build(linear, "fp32")
     plan.write_bytes(plan.read_bytes()[:-40])
