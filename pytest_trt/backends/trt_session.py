@@ -21,7 +21,7 @@ from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger
 from pytest_trt.backends.trt_sampling import sample_events
 from pytest_trt.backends.trt_tensors import fits, numpy_dtype
 from pytest_trt.engine.protocols import Samples
-from pytest_trt.errors import EngineLoadError, EngineRunError, InputError
+from pytest_trt.errors import DeviceLostError, EngineLoadError, EngineRunError, InputError
 from pytest_trt.model import OnnxModel, Profile, Tensors, check_inputs, select_profile
 
 #: Runs with the same shapes before the work is captured: the first one sets the context up, and
@@ -67,7 +67,7 @@ class TrtSession:
             engine = runtime.deserialize_cuda_engine(plan.read_bytes())
             context = engine.create_execution_context() if engine is not None else None
         if context is None:
-            raise _refused(plan, tail)
+            raise _refused(plan, tail, loaded=engine is not None)
         # The engine refers to its runtime, and the context to its engine.
         self._runtime, self._engine, self._context = runtime, engine, context
         self._stream = self._cuda.stream()
@@ -277,7 +277,14 @@ class TrtSession:
         found.update((name, values.copy()) for name, values in binding.host_outputs.items())
         for name in binding.open_outputs:
             # Only now is there a shape to copy.
-            host = np.empty(self._allocators[name].shape or (), self._dtypes[name])
+            shape = self._allocators[name].shape
+            if shape is None:
+                raise EngineRunError(
+                    f"the engine of {self._model.path.name} ran without telling the shape of "
+                    f"output {name!r}.",
+                    fix="try another version of TensorRT, and show NVIDIA the model.",
+                )
+            host = np.empty(shape, self._dtypes[name])
             address = self._device_memory[name].address
             self._cuda.download(host.ctypes.data, address, host.nbytes, self._stream)
             found[name] = host
@@ -294,8 +301,16 @@ class TrtSession:
         except CaptureError as error:
             binding.graph_refusal = str(error)
             return
-        graph.launch()
-        replayed = self._fetched(binding)
+        try:
+            graph.launch()
+            replayed = self._fetched(binding)
+        except DeviceLostError:
+            raise
+        except EngineRunError as failure:
+            # Its first launch takes device memory; what was enqueued ran without.
+            graph.close()
+            binding.graph_refusal = failure.message
+            return
         if all(replayed[name].tobytes() == array.tobytes() for name, array in repeats.items()):
             binding.graph = graph
         else:
@@ -314,8 +329,15 @@ class TrtSession:
         return array if array.dtype.name == dtype else array.astype(dtype)
 
 
-def _refused(plan: Path, tail: LogTail) -> EngineLoadError:
+def _refused(plan: Path, tail: LogTail, *, loaded: bool) -> EngineLoadError:
     lines = "".join(f"\n  | {line}" for line in tail.lines)
+    if loaded:
+        return EngineLoadError(
+            f"plan {plan} was loaded, but cannot be made ready to run on this GPU."
+            f"{lines or ' TensorRT gives no reason.'}",
+            fix="free device memory (nvidia-smi shows who uses it), or lower the max of the "
+            "profiles: an execution context takes memory for the largest shapes.",
+        )
     return EngineLoadError(
         f"plan {plan} cannot be loaded on this GPU.{lines or ' TensorRT gives no reason.'}",
         fix="it was made by another version or for another GPU: `pytest-trt cache clear`, then "

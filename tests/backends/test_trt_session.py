@@ -14,6 +14,7 @@ from pytest_trt.backends.trt_session import TrtSession
 from pytest_trt.errors import (
     BackendUnavailableError,
     DeviceLostError,
+    EngineLoadError,
     EngineRunError,
     InputError,
 )
@@ -223,6 +224,44 @@ def test_an_error_in_an_allocator_is_raised(open_session, fake_runtime, monkeypa
     monkeypatch.setattr(fake_runtime, "cudaMalloc", lambda size: (error, None))
     with pytest.raises(EngineRunError, match="cudaErrorMemoryAllocation"):
         session.run(rows(0) | {"x": np.ones((64, 2), np.float32)})
+
+
+def test_an_output_whose_shape_is_never_told_is_an_error_and_no_number(
+    open_session, monkeypatch
+) -> None:
+    engine = FakeEngine(
+        inputs={"x": "float32"},
+        outputs={"y": "float32"},
+        compute=lambda x: {"y": x},
+        shapes=lambda x_shape: {"y": (-1, 2)},
+    )
+    session = open_session(engine, [X], [Y])
+    monkeypatch.setattr(FakeContext, "execute_async_v3", lambda self, stream: True)
+    with pytest.raises(EngineRunError, match="without telling the shape of output 'y'"):
+        session.run(rows(1))
+
+
+def test_a_graph_that_does_not_launch_leaves_the_engine_enqueued(
+    open_session, fake_runtime, monkeypatch
+) -> None:
+    session = open_session(doubling(), [X], [Y])
+    error = fake_runtime.cudaError_t.cudaErrorMemoryAllocation
+    monkeypatch.setattr(fake_runtime, "cudaGraphLaunch", lambda executable, stream: (error,))
+    for start in range(4):
+        inputs = rows(2, start)
+        np.testing.assert_array_equal(session.run(inputs)["y"], inputs["x"] * 2)
+    assert "cudaErrorMemoryAllocation" in session.graph_refusal
+    assert not fake_runtime.graphs
+    with pytest.raises(EngineRunError, match="cannot be timed as a CUDA graph"):
+        session.sample(rows(2), mode="graph", calls=3)
+
+
+def test_a_plan_without_room_to_run_is_not_taken_for_another_gpus(
+    open_session, monkeypatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "create_execution_context", lambda self: None)
+    with pytest.raises(EngineLoadError, match=r"was loaded, but.*\n*Fix: free device memory"):
+        open_session(doubling(), [X], [Y])
 
 
 @pytest.mark.parametrize("mode", ["graph", "enqueue"])
