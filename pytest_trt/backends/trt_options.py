@@ -5,7 +5,8 @@ Everything goes by member name: enum values of one name differ between versions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pytest_trt.engine.spec import OptionValue
@@ -75,11 +76,12 @@ def apply_builder_options(
     require_known(options, BUILDER_OPTIONS)
     for name, value in options.items():
         if name == _WORKSPACE:
-            limit = _integer(name, value)
-            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
+            limit = partial(config.set_memory_pool_limit, trt.MemoryPoolType.WORKSPACE)
+            _set_integer(name, _integer(name, value), limit)
         elif name in _INTEGERS:
             _require(hasattr(config, name), name, version)
-            _set_integer(config, name, _integer(name, value))
+            _set_integer(name, _integer(name, value), partial(setattr, config, name))
+            _require_taken(name, value, getattr(config, name))
         elif name in _MEMBERS:
             _set_member(trt, config, name, value, version)
         else:
@@ -137,14 +139,28 @@ def _integer(name: str, value: OptionValue) -> int:
     return value
 
 
-def _set_integer(config: Any, name: str, value: int) -> None:
+def _set_integer(name: str, value: int, put: Callable[[int], object]) -> None:
     try:
-        setattr(config, name, value)
+        put(value)
     except (TypeError, ValueError, OverflowError) as exc:
-        raise ConfigurationError(
-            f"builder option {name}={value!r} is refused: {exc}",
-            fix=f"its meaning is {BUILDER_OPTIONS[name]}.",
-        ) from exc
+        # The bindings find no function for it, and list at length those that there are.
+        raise _refused(name, value, str(exc).partition("\n")[0].rstrip(".")) from exc
+
+
+def _require_taken(name: str, value: OptionValue, kept: object) -> None:
+    """Refuse a number that the builder did: it logs that at most, and keeps or makes another.
+
+    Source: seen with TensorRT-RTX 1.7, which takes 5 for an optimisation level of 9.
+    """
+    if kept != value:
+        raise _refused(name, value, f"the builder has {kept}")
+
+
+def _refused(name: str, value: OptionValue, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"builder option {name}={value!r} is refused: {why}.",
+        fix=f"its meaning is {BUILDER_OPTIONS[name]}.",
+    )
 
 
 def _require(present: bool, name: str, version: str) -> None:

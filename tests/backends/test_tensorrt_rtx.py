@@ -130,6 +130,10 @@ def test_every_option_that_needs_no_gpu_is_taken(
     [
         ({"workspace": 1}, r"unknown builder option workspace.*workspace_bytes: limit"),
         ({"workspace_bytes": "1G"}, r"workspace_bytes='1G' is no integer"),
+        ({"workspace_bytes": -1}, r"workspace_bytes=-1 is refused: .*limit of scratch memory"),
+        ({"builder_optimization_level": 9}, r"level=9 is refused: the builder has 5.*0 \(fast"),
+        ({"max_num_tactics": 0}, r"max_num_tactics=0 is refused: the builder has -1"),
+        ({"max_aux_streams": 1 << 40}, r"max_aux_streams=1099511627776 is refused: .*auxiliary"),
         ({"refit": 1}, r"refit=1 is no boolean"),
         ({"tiling_optimization_level": "most"}, r"use one of none, fast, moderate, full"),
         ({"obey_precision_constraints": True}, r"1\.7.* has no builder option obey_precision"),
