@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -198,5 +199,9 @@ def _conversion_options(chosen: PrecisionRoute) -> dict[str, str]:
 
 
 def _same(header: str, installed: str) -> bool:
-    """Whether versions agree as far as both go: 8.6.0 calls itself so, its plans 8.6.0.12."""
-    return all(a == b for a, b in zip(header.split("."), installed.split("."), strict=False))
+    """Whether versions agree as far as both go: 8.6.0 calls itself so, its plans 8.6.0.12.
+
+    Early releases call themselves 10.0.0b6, and their plans 10.0.0.6.
+    """
+    ours, its = (re.findall(r"\d+", version) for version in (installed, header))
+    return all(a == b for a, b in zip(its, ours, strict=False))

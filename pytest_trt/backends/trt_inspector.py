@@ -43,6 +43,8 @@ def write_inspection(trt: Any, plan: Path, *, host_code: bool) -> str | None:
         if engine is None:
             return "the layers of the engine are not known: it could not be loaded after its build"
         inspector = engine.create_engine_inspector()
+        if inspector is None:
+            return "the layers of the engine are not known: it has no inspector"
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
         found = {
             "device_memory_bytes": _device_memory_bytes(engine),

@@ -51,7 +51,10 @@ class TimingCache:
             with FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
                 before = self._read(self._path)
                 self._add(before)
-                timings = bytes(self._cache.serialize())
+                serialized = self._cache.serialize()
+                if serialized is None:  # so vendors tell of want of memory
+                    raise OSError("the builder gives none")
+                timings = bytes(serialized)
                 if timings != before:
                     write_timings(self._path, timings)
         except (OSError, NotImplementedError) as error:  # the latter where files cannot be locked

@@ -80,8 +80,8 @@ class ITimingCache:
         self.words |= other.words
         return True
 
-    def serialize(self) -> bytes:
-        return b"\n".join(sorted(self.words))
+    def serialize(self) -> bytes | None:
+        return None if b"unserializable" in self.words else b"\n".join(sorted(self.words))
 
 
 class Config:
@@ -139,8 +139,8 @@ class Engine:
     def __init__(self, commands: str) -> None:
         self._commands = commands
 
-    def create_engine_inspector(self) -> EngineInspector:
-        return EngineInspector(self._commands)
+    def create_engine_inspector(self) -> EngineInspector | None:
+        return None if "uninspected" in self._commands else EngineInspector(self._commands)
 
 
 class Runtime:

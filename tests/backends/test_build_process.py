@@ -239,6 +239,7 @@ def test_a_cross_built_plan_is_not_inspected(job) -> None:
     [
         ("refused when loaded", "it could not be loaded after its build"),
         ("garbled", "JSONDecodeError"),
+        ("uninspected", "it has no inspector"),
     ],
 )
 def test_a_plan_that_cannot_be_inspected_has_a_note(job, fake_cuda, command, said) -> None:

@@ -85,6 +85,15 @@ def test_a_full_disk_does_not_fail_the_build(job, path: Path) -> None:
     assert asked.plan.output.exists()
 
 
+def test_timings_that_the_builder_does_not_give_do_not_fail_the_build(job, path: Path) -> None:
+    write_timings(path, b"old")
+    asked = job("unserializable", timing_cache=path)
+    (note,) = build(asked).notes
+    assert note.endswith("was not kept: the builder gives none")
+    assert asked.plan.output.exists()
+    assert read_timings(path) == b"old"
+
+
 def test_a_folder_that_cannot_be_written_does_not_fail_the_build(job) -> None:
     (note,) = build(job("conv", timing_cache=Path("/proc/timing/a.timing"))).notes
     assert note.startswith("the timing cache /proc/timing/a.timing was not kept: ")
