@@ -7,8 +7,9 @@ every operator (`fp16_rounding`). It rounds at least as often as a GPU engine th
 overflows where FP16 does, accumulates in FP32 inside an operator, and is slower than fp32.
 
 Threads do not spin between calls, as they do by default: on two cores an engine that takes turns
-with another then has the throughput that it has alone (0.8 to 1.1 of it in two runs of
-tests/benchmarks/turns_cpu.py on a busy machine), where it had 0.4 to 0.7 of it.
+with another then has at least 0.8 of the throughput that it has alone, where it had 0.4 to 0.7. Its
+P50 alone stays the same for calls of 5 and 40 us; for one of 0.4 ms it rose by 11 to 80% while the
+machine was overloaded, and its P99 fell. Source: three runs of tests/benchmarks/turns_cpu.py.
 """
 
 from __future__ import annotations
