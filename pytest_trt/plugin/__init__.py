@@ -32,6 +32,7 @@ from pytest_trt.plugin.fixtures import (
 from pytest_trt.plugin.marker_lines import MARKER_LINES
 from pytest_trt.plugin.options import add_options, anything_given
 from pytest_trt.plugin.state import (
+    COMPLAINTS_KEY,
     PROGRESS_KEY,
     RUN_KEY,
     TEST_KEY,
@@ -113,6 +114,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_trt.plugin.parametrize import parametrize
 
         parametrize(metafunc, run_of(metafunc.config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a class or module whose tests have wrong markers, with all that is wrong."""
+    report = yield
+    if COMPLAINTS_KEY in collector.stash:
+        from pytest_trt.plugin.complaints import fail
+
+        fail(report, collector.stash[COMPLAINTS_KEY])
+    return report
 
 
 def _marked(metafunc: pytest.Metafunc) -> bool:

@@ -11,13 +11,13 @@ from pytest_trt.backends.selection import Selection
 from pytest_trt.errors import ConfigurationError, PytestTrtError
 from pytest_trt.model import (
     Profile,
-    TensorSpec,
     check_ranges,
     distinct_points,
     parse_profiles,
     values_at,
 )
 from pytest_trt.performance import resolve_limits
+from pytest_trt.plugin.complaints import Complaints, complain
 from pytest_trt.plugin.markers import (
     BenchmarkMarker,
     ConsistencyMarker,
@@ -34,36 +34,37 @@ from pytest_trt.plugin.run import TrtRun
 def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
     """Check a test's markers; run it once for each architecture, precision and shape.
 
+    What is wrong with them fails the collection of its class or module, see `complaints`.
+
     Raises:
-        pytest.Collector.CollectError: A marker is wrong; the text names the test.
         pytest.UsageError: What the options ask for cannot be tested on this machine.
     """
-    item = metafunc.definition
-    try:
+    item, wrong = metafunc.definition, Complaints()
+    marker = consistency = benchmark = None
+    with wrong.gathered():
         check_names(item)
-        marker, consistency = read_model_marker(item), read_consistency_marker(item)
+    with wrong.gathered():
+        marker = read_model_marker(item)
+    with wrong.gathered():
+        consistency = read_consistency_marker(item)
+    with wrong.gathered():
         benchmark = _read_benchmark(item, metafunc)
-        if marker is not None:
-            inputs, outputs = run.interface(marker.model)
-            profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
-            given = {name for profile in profiles for name in values_at(profile, "opt")}
-            check_ranges(inputs, marker.input_ranges, given=given)
-            _check_reference(marker, inputs, run)
-            if consistency is not None:
-                _check_outputs(consistency, outputs, marker, run)
-            if benchmark is not None:
-                for precision in marker.precision:
-                    resolve_limits(benchmark.limits, run.settings.limits.get(precision, {}))
-        elif benchmark and not consistency and "benchmark" in metafunc.fixturenames:
-            resolve_limits(benchmark.limits, {})
-        elif consistency is not None or benchmark is not None:
-            name = ConsistencyMarker.NAME if consistency is not None else BenchmarkMarker.NAME
-            raise ConfigurationError(
-                f"{name} has no model to check.",
-                fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
-            )
-    except PytestTrtError as error:
-        raise pytest.Collector.CollectError(f"{item.nodeid}: {error}") from error
+    profiles: Sequence[Profile] = ()
+    if marker is not None:
+        with wrong.gathered():
+            profiles = _check_inputs(marker, run)
+        with wrong.gathered():
+            _check_reference(marker, run)
+        with wrong.gathered():
+            _check_outputs(consistency, marker, run)
+        with wrong.gathered():
+            _check_limits(benchmark, marker, run)
+    elif not wrong.texts:
+        with wrong.gathered():
+            _check_without_model(consistency, benchmark, metafunc)
+    if wrong.texts:
+        complain(item, list(dict.fromkeys(wrong.texts)))
+        return
     _multiply(metafunc, "trt_arch", [selection.arch for selection in _selections(run)])
     if marker is not None:
         _multiply(metafunc, "trt_precision", marker.precision)
@@ -99,11 +100,21 @@ def _check_fixture(benchmark: BenchmarkMarker, metafunc: pytest.Metafunc) -> Non
         )
 
 
-def _check_reference(marker: ModelMarker, inputs: Sequence[TensorSpec], run: TrtRun) -> None:
+def _check_inputs(marker: ModelMarker, run: TrtRun) -> Sequence[Profile]:
+    inputs = run.interface(marker.model)[0]
+    profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
+    given = {name for profile in profiles for name in values_at(profile, "opt")}
+    check_ranges(inputs, marker.input_ranges, given=given)
+    return profiles
+
+
+def _check_reference(marker: ModelMarker, run: TrtRun) -> None:
     if marker.reference is None:
         return
-    wanted = {spec.name: spec.dtype for spec in run.interface(marker.reference)[0]}
-    given = {spec.name: spec.dtype for spec in inputs}
+    wanted, given = (
+        {spec.name: spec.dtype for spec in run.interface(model)[0]}
+        for model in (marker.reference, marker.model)
+    )
     if wanted != given:
         raise ConfigurationError(
             f"the reference {marker.reference.name} takes {_listed(wanted)}, and the model "
@@ -116,20 +127,40 @@ def _listed(dtypes: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({dtype})" for name, dtype in dtypes.items()) or "nothing"
 
 
-def _check_outputs(
-    consistency: ConsistencyMarker,
-    outputs: Sequence[TensorSpec],
-    marker: ModelMarker,
-    run: TrtRun,
-) -> None:
+def _check_outputs(consistency: ConsistencyMarker | None, marker: ModelMarker, run: TrtRun) -> None:
     """Resolve the tolerances once, so that a misspelt output is found before anything is built."""
+    if consistency is None:
+        return
     for precision in marker.precision:
         resolve_tolerances(
-            outputs,
+            run.interface(marker.model)[1],
             precision=precision,
             marker=consistency.tolerance,
             per_output=consistency.outputs,
             ini=run.settings.tolerances,
+        )
+
+
+def _check_limits(benchmark: BenchmarkMarker | None, marker: ModelMarker, run: TrtRun) -> None:
+    if benchmark is None:
+        return
+    for precision in marker.precision:
+        resolve_limits(benchmark.limits, run.settings.limits.get(precision, {}))
+
+
+def _check_without_model(
+    consistency: ConsistencyMarker | None,
+    benchmark: BenchmarkMarker | None,
+    metafunc: pytest.Metafunc,
+) -> None:
+    """Refuse what needs a model; pytest-benchmark's fixture times anything."""
+    if consistency is None and benchmark is not None and "benchmark" in metafunc.fixturenames:
+        resolve_limits(benchmark.limits, {})
+    elif consistency is not None or benchmark is not None:
+        name = ConsistencyMarker.NAME if consistency is not None else BenchmarkMarker.NAME
+        raise ConfigurationError(
+            f"{name} has no model to check.",
+            fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
         )
 
 

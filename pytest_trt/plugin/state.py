@@ -19,6 +19,7 @@ SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
 PROGRESS_KEY: pytest.StashKey[TerminalProgress] = pytest.StashKey()
 CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()
+COMPLAINTS_KEY: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()
 TEST_KEY: pytest.StashKey[TestState] = pytest.StashKey()
 
 

@@ -241,3 +241,69 @@ def test_unknown_output_on_the_marker_is_a_collection_error_with_the_known_ones(
     result = project.check(consistency='outputs={"prob": {"top1": 0.9}}')
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*ERROR collecting*", "*'prob'*", "Fix: *probs*"])
+
+
+SEVERAL = """
+MODEL = "models/linear.onnx"
+
+@pytest.mark.trt_model(MODEL, precison="fp16")
+@pytest.mark.trt_consistency(rtol=1)
+def test_two_mistakes(trt_session):
+    pass
+
+@pytest.mark.trt_model(MODEL, input_ranges={"imag": (0, 1)})
+@pytest.mark.trt_consistency(outputs={"prob": {"top1": 1}})
+def test_two_others(trt_session):
+    pass
+
+@pytest.mark.trt_model(MODEL)
+def test_without(trt_engine):
+    pass
+"""
+
+
+@pytest.mark.parametrize("args", [(), ("-n", "1")], ids=["here", "in a worker"])
+def test_all_that_is_wrong_in_a_module_is_told_at_once(project, args: tuple[str, ...]) -> None:
+    if args:
+        pytest.importorskip("xdist")
+    project.test_file(SEVERAL)
+    result = project.run("-W", "ignore", *args)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*test_it.py::test_two_mistakes: trt_model does not know 'precison'*",
+            "*test_it.py::test_two_mistakes: trt_consistency: rtol=1 is given without atol*",
+            "*test_it.py::test_two_others: *'imag'*",
+            "*test_it.py::test_two_others: *'prob'*",
+        ]
+    )
+    assert "test_without" not in result.stdout.str()
+
+
+def test_what_is_wrong_with_a_module_is_told_once(project) -> None:
+    project.test_file(
+        'pytestmark = pytest.mark.trt_model("models/none.onnx")\n'
+        + "".join(f"def test_{number}(trt_engine):\n    pass\n" for number in range(3))
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*test_it.py::test_0 and 2 more tests: there is no model *"])
+
+
+def test_every_class_with_something_wrong_is_told(project) -> None:
+    one = "    @pytest.mark.trt_consistancy\n    def test_it(self, trt_engine):\n        pass\n"
+    project.test_file(f"class TestOne:\n{one}class TestOther:\n{one}")
+    result = project.run("-W", "ignore")
+    result.assert_outcomes(errors=2)
+
+
+def test_modules_beside_a_wrong_one_run_where_that_is_asked_for(project) -> None:
+    project.test_file(SEVERAL, test_other="def test_other():\n    pass\n")
+    result = project.run("-W", "ignore", "--continue-on-collection-errors")
+    result.assert_outcomes(errors=1, passed=1)
+
+
+def test_what_pytest_has_to_say_of_a_module_stays_in_sight(project) -> None:
+    project.test_file(SEVERAL + '@pytest.mark.parametrize("x", [1])\ndef test_it():\n    pass\n')
+    result = project.run("-W", "ignore")
+    result.stdout.fnmatch_lines(["*function uses no argument 'x'"])
