@@ -54,15 +54,21 @@ _MEND = {
 _MEND_UNKNOWN = "keep the layers that lose precision in FP32"
 
 
-def advice(comparison: Comparison, precision: str | None) -> str:
-    """Return the instruction that fits the gravest finding of a comparison that failed."""
+def advice(comparison: Comparison, precision: str | None, *, several: bool = False) -> str:
+    """Return the instruction that fits the gravest finding of a comparison that failed.
+
+    Args:
+        comparison: What was found.
+        precision: The engine's precision, where known.
+        several: Whether the test runs in other precisions too.
+    """
     finding, output = gravest(comparison)
     if finding.kind == "nothing compared" and output is None:
         return _nothing_compared(comparison)
     if output is not None and finding.kind == "nonfinite":
         return _nonfinite(with_finding(comparison, "nonfinite"), precision)
     if output is not None and finding.kind == "mismatch":
-        return _mismatch(output, comparison, precision)
+        return _mismatch(output, comparison, precision, several=several)
     if output is not None and finding.kind in _AGREEMENT:
         return _agreement(finding.kind, output, precision)
     return _BY_KIND[finding.kind]
@@ -109,7 +115,9 @@ def _overflow(names: str, precision: str | None) -> str:
     )
 
 
-def _mismatch(output: OutputComparison, comparison: Comparison, precision: str | None) -> str:
+def _mismatch(
+    output: OutputComparison, comparison: Comparison, precision: str | None, *, several: bool
+) -> str:
     if is_exact(output):
         return _exact(output)
     mend = _MEND.get(precision or "", _MEND_UNKNOWN)
@@ -126,7 +134,7 @@ def _mismatch(output: OutputComparison, comparison: Comparison, precision: str |
             f"make it pass: {mend}."
         )
     raisable = [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
-    offer = paste(raisable, precision)
+    offer = paste(raisable, precision, several=several)
     usual = DEFAULT_TOLERANCES.get(precision or "")
     within_usual = usual is not None and _within(output, usual)
     if output.used >= _FAR_ABOVE and not within_usual:

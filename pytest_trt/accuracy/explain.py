@@ -16,13 +16,16 @@ from pytest_trt.model.wording import count
 _FLOATING = ("float", "bfloat", "complex")
 
 
-def explain(comparison: Comparison, *, subject: str, precision: str | None = None) -> list[str]:
+def explain(
+    comparison: Comparison, *, subject: str, precision: str | None = None, several: bool = False
+) -> list[str]:
     """Return the failure text: the failing outputs in full, one line for each that passes, a fix.
 
     Args:
         comparison: What was found.
         subject: What was compared: "digits.onnx in fp16 on sm86". It follows the fact.
         precision: The engine's precision, where known: the fix depends on it.
+        several: Whether the test runs in other precisions too: what is offered is for this one.
     """
     failed = [output for output in comparison.outputs if not output.passed]
     passed = [output for output in comparison.outputs if output.passed]
@@ -33,7 +36,7 @@ def explain(comparison: Comparison, *, subject: str, precision: str | None = Non
     if any(output.size for output in comparison.outputs):
         lines += [f"  {_passing(output)}" for output in passed]
     if not comparison.passed:
-        lines.append(f"Fix: {advice(comparison, precision)}")
+        lines.append(f"Fix: {advice(comparison, precision, several=several)}")
     return lines
 
 

@@ -20,15 +20,25 @@ _BEYOND_DEFAULT = 10.0
 _MOST_OF_SPREAD = 0.5
 
 
-def paste(outputs: Sequence[OutputComparison], precision: str | None) -> str | None:
+def paste(
+    outputs: Sequence[OutputComparison], precision: str | None, *, several: bool = False
+) -> str | None:
     """Return the marker's argument under which these outputs pass, ready to paste.
 
     None where one of them would need a tolerance that tests nothing any more.
+
+    Args:
+        outputs: Outputs that exceed their tolerance.
+        precision: The engine's precision, where known.
+        several: Whether other precisions of the test are to stay as they are.
     """
     entries = [_entry(output, _default(precision)) for output in outputs]
     if None in entries:
         return None
-    return f"outputs={{{', '.join(entry for entry in entries if entry)}}}"
+    listed = f"{{{', '.join(entry for entry in entries if entry)}}}"
+    if several and precision is not None:
+        return f'by_precision={{"{precision}": {{"outputs": {listed}}}}}'
+    return f"outputs={listed}"
 
 
 def beyond_all(outputs: Sequence[OutputComparison], precision: str | None) -> str:

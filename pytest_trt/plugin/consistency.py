@@ -38,6 +38,7 @@ class ConsistencyCheck:
     Args:
         marker: The test's tolerances.
         ini: Tolerances by precision from the ini file.
+        several: Whether the test runs in several precisions.
         reference: Gives the reference outputs for inputs.
         fail_at_once: Whether the first run that does not pass raises where it is called, for a
             debugger to stop there; otherwise all runs are judged together when the test is over.
@@ -50,27 +51,30 @@ class ConsistencyCheck:
         ini: Mapping[str, Mapping[str, object]],
         reference: Callable[[Tensors], Tensors],
         *,
+        several: bool = False,
         fail_at_once: bool = False,
         histogram: bool = False,
     ) -> None:
         self._marker = marker
         self._ini = ini
         self._reference = reference
+        self._several = several
         self._fail_at_once = fail_at_once
         self._histogram = histogram
         self._runs: list[_Run] = []
 
     def twin(self) -> ConsistencyCheck:
         """Return a check that asks the same and has compared nothing."""
-        return ConsistencyCheck(self._marker, self._ini, self._reference)
+        return ConsistencyCheck(self._marker, self._ini, self._reference, several=self._several)
 
     def asked(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
         """Return what outputs should be, and how far from it each may be."""
+        marker = self._marker.at(engine.spec.precision)
         tolerances = resolve_tolerances(
             engine.model.outputs,
             precision=engine.spec.precision,
-            marker=self._marker.tolerance,
-            per_output=self._marker.outputs,
+            marker=marker.tolerance,
+            per_output=marker.outputs,
             ini=self._ini,
         )
         return self._reference(inputs), tolerances
@@ -124,7 +128,10 @@ class ConsistencyCheck:
         worst = max(failed, key=lambda run: run.used)
         engine = worst.engine
         headline, *body = explain(
-            worst.comparison, subject=_named(engine), precision=engine.spec.precision
+            worst.comparison,
+            subject=_named(engine),
+            precision=engine.spec.precision,
+            several=self._several,
         )
         others = [self._in_short(run) for run in failed if run is not worst]
         passed = len(self._runs) - len(failed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,12 +56,27 @@ class ConsistencyMarker:
         tolerance: What the marker says for all outputs: rtol, atol, nan, max_mismatch_pct, cosine,
             top1, topk.
         outputs: The same by output, which wins.
+        by_precision: Both by precision, which win over what is said for all precisions.
     """
 
     NAME: ClassVar[str] = "trt_consistency"
 
     tolerance: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    by_precision: Mapping[str, ConsistencyMarker] = field(default_factory=dict)
+
+    def at(self, precision: str) -> ConsistencyMarker:
+        """Return what it says for one precision."""
+        own = self.by_precision.get(precision)
+        if own is None:
+            return self
+        names = dict.fromkeys([*self.outputs, *own.outputs])
+        return ConsistencyMarker(
+            tolerance={**self.tolerance, **own.tolerance},
+            outputs={
+                name: {**self.outputs.get(name, {}), **own.outputs.get(name, {})} for name in names
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +145,36 @@ def read_consistency_marker(item: pytest.Item) -> ConsistencyMarker | None:
     mark = item.get_closest_marker(ConsistencyMarker.NAME)
     if mark is None:
         return None
-    from pytest_trt.accuracy import TOLERANCE_FIELDS, parse_tolerance_fields
+    from pytest_trt.accuracy import TOLERANCE_FIELDS
 
-    given = _keywords(mark, [*TOLERANCE_FIELDS, "outputs"])
+    given = _keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision"])
+    by_precision = given.pop("by_precision", {})
+    _expect_mappings("by_precision", by_precision, "a mapping of precisions to tolerances")
+    for precision in by_precision:
+        _precisions((precision,), where=f"{mark.name}, by_precision")
+    everywhere = _tolerances(given, mark.name)
+    own = {
+        precision: _tolerances(dict(said), f"{mark.name}, by_precision {precision!r}")
+        for precision, said in by_precision.items()
+    }
+    return replace(everywhere, by_precision=own)
+
+
+def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:
+    """Return what is said for all precisions, or for one, checked without knowing the model."""
+    from pytest_trt.accuracy import parse_tolerance_fields
+
     outputs = given.pop("outputs", {})
-    shaped = isinstance(outputs, Mapping) and all(isinstance(v, Mapping) for v in outputs.values())
-    what = "a mapping of output names to tolerances"
-    _expect(shaped, mark.name, "outputs", outputs, what)
-    parse_tolerance_fields(given, where=mark.name)
+    _expect_mappings("outputs", outputs, "a mapping of output names to tolerances")
+    parse_tolerance_fields(given, where=where)
     for name, tolerance in outputs.items():
-        parse_tolerance_fields(tolerance, where=f"{mark.name}, output {name!r}")
+        parse_tolerance_fields(tolerance, where=f"{where}, output {name!r}")
     return ConsistencyMarker(tolerance=given, outputs=outputs)
+
+
+def _expect_mappings(name: str, value: object, expected: str) -> None:
+    shaped = isinstance(value, Mapping) and all(isinstance(v, Mapping) for v in value.values())
+    _expect(shaped, ConsistencyMarker.NAME, name, value, expected)
 
 
 def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
@@ -238,7 +272,7 @@ def _inside(folder: Path) -> str:
     return f"; {folder} holds {', '.join(found[:5])}" if found else ""
 
 
-def _precisions(value: Any) -> tuple[str, ...]:
+def _precisions(value: Any, where: str = ModelMarker.NAME) -> tuple[str, ...]:
     from pytest_trt.engine import PRECISIONS
 
     precisions = (value,) if isinstance(value, str) else value
@@ -246,7 +280,7 @@ def _precisions(value: Any) -> tuple[str, ...]:
     unknown = [p for p in precisions if p not in PRECISIONS] if valid else [value]
     if unknown:
         raise ConfigurationError(
-            f"trt_model was given precision {_listed(tuple(unknown))}.",
+            f"{where} was given precision {_listed(tuple(unknown))}.",
             fix=f"use one or several of {', '.join(PRECISIONS)}.",
         )
     if len(set(precisions)) != len(precisions):

@@ -132,11 +132,12 @@ def _check_outputs(consistency: ConsistencyMarker | None, marker: ModelMarker, r
     if consistency is None:
         return
     for precision in marker.precision:
+        given = consistency.at(precision)
         resolve_tolerances(
             run.interface(marker.model)[1],
             precision=precision,
-            marker=consistency.tolerance,
-            per_output=consistency.outputs,
+            marker=given.tolerance,
+            per_output=given.outputs,
             ini=run.settings.tolerances,
         )
 

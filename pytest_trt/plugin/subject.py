@@ -200,6 +200,7 @@ class Subject:
             marker,
             self.run.settings.tolerances,
             reference,
+            several=len(self.marker.precision) > 1,
             fail_at_once=self.request.config.getoption("usepdb", False),
             histogram=bool(self.run.settings.report),
         )

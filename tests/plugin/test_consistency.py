@@ -316,3 +316,47 @@ def test_workers_say_what_was_tested_in_the_summary(project) -> None:
     project.test_file(TWO_FAILING)
     result = project.run("-n", "1", "--trt-arch=cpu", subprocess=True)
     result.stdout.fnmatch_lines(["*= trt =*", "ONNX Runtime * for cpu (*"])
+
+
+BY_PRECISION = """
+@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))
+@pytest.mark.trt_consistency(rtol=1e-5, atol=1e-6{more})
+def test_it(trt_session, images):
+    trt_session.run({{"image": images}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "failed"),
+    [
+        ("", {"fp16"}),
+        (', by_precision={"fp16": {"rtol": 0.1, "atol": 0.1}}', set()),
+        (', by_precision={"fp32": {"rtol": 0.1, "atol": 0.1}}', {"fp16"}),
+        # A word for one output wins over any for all, and that for one precision over both.
+        (
+            ', by_precision={"fp16": {"rtol": 0.1, "atol": 0.1}},'
+            ' outputs={"logits": {"rtol": 1e-5, "atol": 1e-6}}',
+            {"fp16"},
+        ),
+        (
+            ', by_precision={"fp16": {"rtol": 0.1, "atol": 0.1,'
+            ' "outputs": {"logits": {"rtol": 0.1, "atol": 0.1}}}},'
+            ' outputs={"logits": {"rtol": 1e-5, "atol": 1e-6}}',
+            set(),
+        ),
+    ],
+)
+def test_marker_has_tolerances_by_precision(project, more: str, failed: set[str]) -> None:
+    project.test_file(BY_PRECISION.format(more=more))
+    result = project.run("-v")
+    result.assert_outcomes(failed=len(failed), passed=2 - len(failed))
+
+
+def test_what_is_offered_is_for_the_precision_that_failed_and_then_passes(project) -> None:
+    project.test_file(BY_PRECISION.format(more=""))
+    failed = project.run()
+    (fix,) = {line for line in failed.outlines if line.startswith("Fix: ")}
+    offered = fix.partition("allow it: ")[2].rstrip(".")
+    assert offered.startswith('by_precision={"fp16": {"outputs": {"')
+    project.test_file(BY_PRECISION.format(more=f", {offered}"))
+    project.run().assert_outcomes(passed=2)

@@ -90,6 +90,30 @@ BODY = "def test_it(trt_session):\n    pass\n"
             id="outputs",
         ),
         pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx"),'
+            ' pytest.mark.trt_consistency(by_precision={"fp8": {"rtol": 1, "atol": 1}})',
+            ["*trt_consistency, by_precision was given precision 'fp8'.", "Fix: *fp32, tf32*"],
+            id="unknown precision of a tolerance",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx"),'
+            ' pytest.mark.trt_consistency(by_precision={"fp16": {"rtol": 1}})',
+            ["*trt_consistency, by_precision 'fp16': rtol=1 is given without atol*"],
+            id="rtol alone of a precision",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx"),'
+            ' pytest.mark.trt_consistency(by_precision={"fp16": 0.1})',
+            ["*by_precision={'fp16': 0.1}.", "Fix: *a mapping of precisions to tolerances."],
+            id="by_precision",
+        ),
+        pytest.param(
+            'pytest.mark.trt_model("models/linear.onnx", precision="fp16"),'
+            ' pytest.mark.trt_consistency(by_precision={"fp16": {"outputs": {"prob": {}}}})',
+            ["*'prob'*", "Fix: *probs*"],
+            id="unknown output of a precision",
+        ),
+        pytest.param(
             "pytest.mark.trt_consistency()", ["*has no model to check*"], id="no model marker"
         ),
     ],
