@@ -14,9 +14,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_trt.backends.build_job import BuildJob
+if TYPE_CHECKING:
+    from pytest_trt.backends.build_job import BuildJob
 
 #: Seconds that a child is given to end when it is asked to, and then when it is killed: one that
 #: waits for a hung GPU cannot even be killed.

@@ -23,13 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.backends.conversion.named import require_operators
+from pytest_trt.backends.ort_module import load_onnxruntime, onnxruntime_version
 from pytest_trt.backends.ort_values import has_bfloat16, run_values
 from pytest_trt.backends.runtime_words import SEVERITY_FATAL, build_fix, first_line, run_fix
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.errors import (
-    BackendUnavailableError,
     ConfigurationError,
     EngineBuildError,
     EngineLoadError,
@@ -76,7 +76,7 @@ class OnnxRuntimeBackend:
 
     def toolchain(self) -> Toolchain:
         """The version of ONNX Runtime."""
-        return Toolchain("ONNX Runtime", {"onnxruntime": str(_import().__version__)})
+        return Toolchain("ONNX Runtime", {"onnxruntime": onnxruntime_version()})
 
     def target(self, arch: str) -> Target:
         """The CPU of this machine, by its type."""
@@ -98,9 +98,7 @@ class OnnxRuntimeBackend:
 
         versions = conversion.converter_versions()
         if spec.precision == "fp16":
-            from pytest_trt.backends.conversion.fp16_rounding import ROUNDING_VERSION
-
-            versions["rounding"] = ROUNDING_VERSION
+            versions["rounding"] = conversion.ROUNDING_VERSION
         return Route("converted model", versions, needs_calibration=spec.precision == "int8")
 
     def build(self, request: BuildRequest) -> BuildResult:
@@ -122,7 +120,7 @@ class OnnxRuntimeBackend:
         return BuildResult(plan_name=_PLAN_NAME, notes=notes, layers=layers)
 
     def _optimise(self, source: Path, request: BuildRequest) -> None:
-        ort = _import()
+        ort = load_onnxruntime()
         options = self._session_options(_level(request.spec, default="extended"))
         plan = request.directory / _PLAN_NAME
         options.optimized_model_filepath = str(plan)
@@ -150,7 +148,7 @@ class OnnxRuntimeBackend:
 
     def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
         """Load a serialised engine."""
-        ort = _import()
+        ort = load_onnxruntime()
         try:
             # The layout for this CPU, which the plan leaves out, is chosen here.
             session = ort.InferenceSession(
@@ -174,7 +172,7 @@ class OnnxRuntimeBackend:
         Raises:
             ModelError: ONNX Runtime does not take the model.
         """
-        ort = _import()
+        ort = load_onnxruntime()
         try:
             session = ort.InferenceSession(
                 str(model.path),
@@ -190,7 +188,7 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 
     def _session_options(self, level: str) -> Any:
-        ort = _import()
+        ort = load_onnxruntime()
         options = ort.SessionOptions()
         options.graph_optimization_level = getattr(
             ort.GraphOptimizationLevel, _OPTIMIZATION_LEVELS[level]
@@ -257,16 +255,6 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Drop the session."""
         self._session = None
-
-
-def _import() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"ONNX Runtime cannot be imported: {error}.", fix="pip install onnxruntime"
-        ) from error
-    return onnxruntime
 
 
 def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tuple[Layer, ...]]:

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 #: How often a process that waits says so, in seconds.
 _REPORT_S = 1.0
 
@@ -21,6 +19,9 @@ def process_lock(path: Path, waiting: Callable[[float], None]) -> Iterator[None]
         path: The lock file, in a folder that exists.
         waiting: Called with the seconds waited so far, about once a second.
     """
+    # Not with the module: a run that finds its engines in the cache waits for nobody.
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path)
     started_s = time.monotonic()
     while True:

@@ -16,7 +16,6 @@ from pytest_trt.model import (
     parse_profiles,
     values_at,
 )
-from pytest_trt.performance import resolve_limits
 from pytest_trt.plugin.complaints import Complaints, complain
 from pytest_trt.plugin.markers import (
     BenchmarkMarker,
@@ -145,6 +144,8 @@ def _check_outputs(consistency: ConsistencyMarker | None, marker: ModelMarker, r
 def _check_limits(benchmark: BenchmarkMarker | None, marker: ModelMarker, run: TrtRun) -> None:
     if benchmark is None:
         return
+    from pytest_trt.performance import resolve_limits
+
     for precision in marker.precision:
         resolve_limits(benchmark.limits, run.settings.limits.get(precision, {}))
 
@@ -156,6 +157,8 @@ def _check_without_model(
 ) -> None:
     """Refuse what needs a model; pytest-benchmark's fixture times anything."""
     if consistency is None and benchmark is not None and "benchmark" in metafunc.fixturenames:
+        from pytest_trt.performance import resolve_limits
+
         resolve_limits(benchmark.limits, {})
     elif consistency is not None or benchmark is not None:
         name = ConsistencyMarker.NAME if consistency is not None else BenchmarkMarker.NAME

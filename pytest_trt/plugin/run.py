@@ -1,4 +1,8 @@
-"""One test run: what its tests share. Loaded when the first of them needs it."""
+"""One test run: what its tests share. Loaded when the first of them needs it.
+
+What only builds or benchmarks need is imported where it is used: most runs find their engines in
+the cache and time nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +22,6 @@ import numpy.typing as npt
 from pytest_trt.accuracy import ReferenceStore, reference_key
 from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device import DeviceProbe, probe_devices
-from pytest_trt.backends.device_watch import DeviceWatch, watched_device
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
@@ -35,7 +38,6 @@ from pytest_trt.engine import (
     run_alike,
 )
 from pytest_trt.errors import EngineBuildError, EngineLoadError
-from pytest_trt.measure import host_cpu
 from pytest_trt.model import (
     OnnxModel,
     Tensors,
@@ -46,6 +48,9 @@ from pytest_trt.model import (
 )
 from pytest_trt.plugin.lost_device import LostDevice
 from pytest_trt.plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.device_watch import DeviceWatch
 
 #: Loaded engines that are kept for the next test: enough for one model in every precision, few
 #: enough for a GPU's memory.
@@ -221,6 +226,8 @@ class TrtRun:
 
     def place(self, target: Target) -> BenchmarkPlace:
         """Return where engines for a target are timed."""
+        from pytest_trt.measure import host_cpu
+
         if target.arch == CPU:
             device = {"arch": target.arch, **target.device, **host_cpu()}
             return BenchmarkPlace(device, f"cpu-{platform.node()}", {})
@@ -233,6 +240,8 @@ class TrtRun:
 
     def watched(self, target: Target) -> AbstractContextManager[DeviceWatch | None]:
         """Lend what says whether a target's device is disturbed; None where nothing tells."""
+        from pytest_trt.backends.device_watch import watched_device
+
         gpu = None if target.arch == CPU else self.probe.first(target.arch)
         return watched_device(gpu.uuid if gpu else "")
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_trt.engine import Engine
-from pytest_trt.plugin.benchmark import NEVER_CALLED, SpeedCheck
 from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
 from pytest_trt.report.properties import properties_of
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, Verdict
+
+if TYPE_CHECKING:
+    from pytest_trt.plugin.benchmark import SpeedCheck
 
 _NEVER_RAN = (
     "trt_consistency compared nothing: the test asked for no engine, so it cannot fail.\n"
@@ -30,6 +33,8 @@ def conclude(item: pytest.Item) -> None:
     if item.get_closest_marker("trt_consistency"):
         failures.append(_NEVER_RAN if state.check is None else state.check.failure())
     if item.get_closest_marker("trt_benchmark"):
+        from pytest_trt.plugin.benchmark import NEVER_CALLED
+
         failures.append(NEVER_CALLED if state.speed is None else state.speed.failure())
     if state.proofs and not any(failures):
         from pytest_trt.plugin.selftest import failure_of

@@ -11,7 +11,7 @@ import pytest
 from builders import images, save_linear, save_overflowing
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.backends.conversion.fp16_rounding import ROUNDING_VERSION
+from pytest_trt.backends.conversion import ROUNDING_VERSION
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, OptionValue, Target

@@ -91,6 +91,28 @@ def test_run_on_the_cpu_loads_no_library_of_a_gpu(pytester, loaded_by) -> None:
     assert loaded["main"] & GPU_MODULES == set()
 
 
+def test_run_that_finds_all_in_the_cache_loads_nothing_that_builds(pytester, loaded_by) -> None:
+    save_linear(pytester.path / "models" / "linear.onnx", batch=4)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16", "int8"))
+        @pytest.mark.trt_consistency()
+        def test_it(trt_session, trt_inputs):
+            trt_session.run(trt_inputs)
+
+        @pytest.mark.trt_model("models/linear.onnx", precision="fp16")
+        def test_facts(trt_engine):
+            assert trt_engine.facts.half_weights_pct == 100
+        """
+    )
+    args = ("--trt-cache-dir=cache", "--trt-arch=cpu")
+    assert {"onnx", "onnxruntime", "filelock"} <= loaded_by(*args)["main"]
+    assert not loaded_by(*args)["main"] & {"onnx", "filelock"}
+    assert "onnxruntime" not in loaded_by(*args, "-k", "test_facts")["main"]
+
+
 def test_witness_sees_what_a_project_loads_itself(pytester, loaded_by) -> None:
     pytester.makepyfile("import numpy\n\ndef test_one():\n    pass\n")
     assert "numpy" in loaded_by()["main"]

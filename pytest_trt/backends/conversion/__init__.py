@@ -9,31 +9,54 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from typing import TYPE_CHECKING, Any
 
-from pytest_trt.backends.conversion.converting import Conversion
-from pytest_trt.backends.conversion.fp16 import FP16_OPTIONS, to_fp16
-from pytest_trt.backends.conversion.int8 import INT8_OPTIONS, to_int8
+from pytest_trt.backends.ort_module import onnxruntime_version
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.conversion.converting import Conversion
+    from pytest_trt.backends.conversion.fp16 import FP16_OPTIONS, to_fp16
+    from pytest_trt.backends.conversion.int8 import INT8_OPTIONS, to_int8
 
 __all__ = [
     "FP16_OPTIONS",
     "INT8_OPTIONS",
+    "ROUNDING_VERSION",
     "Conversion",
     "converter_versions",
     "to_fp16",
     "to_int8",
 ]
 
+#: Where the converters are. They load onnx, which takes as long as all that a run loads that finds
+#: its engines in the cache: they are imported when one is asked for.
+_HOMES = {
+    "Conversion": "converting",
+    "FP16_OPTIONS": "fp16",
+    "INT8_OPTIONS": "int8",
+    "to_fp16": "fp16",
+    "to_int8": "int8",
+}
+
 #: Raise this by one whenever the code behind this module or in `model.graph` can give another model
 #: for the same input: it is part of the engine key, and engines of older conversions must not be
 #: reused.
 _CONVERTER_VERSION = "5"
 
+#: The same of `fp16_rounding`.
+ROUNDING_VERSION = "1"
+
 
 def converter_versions() -> dict[str, str]:
     """Return the versions of everything that decides a converted model's bytes."""
     return {
-        # Of the module: the package may be called onnxruntime-gpu.
-        "onnxruntime": str(importlib.import_module("onnxruntime").__version__),
+        "onnxruntime": onnxruntime_version(),
         "onnx": importlib.metadata.version("onnx"),
         "pytest-trt": _CONVERTER_VERSION,
     }
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -32,10 +32,6 @@ from pytest_trt.backends.conversion.tensor_types import element_type, is_standar
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import graph as surgery
 
-#: Raise this by one whenever the code behind this module can give another model for the same input:
-#: it is part of the engine key, and engines that were rounded otherwise must not be reused.
-ROUNDING_VERSION = "1"
-
 #: Operators that return values which they were given, or exact ones: rounding changes nothing. For
 #: operators that are not listed it may change nothing either, and only costs time.
 _EXACT = frozenset(
