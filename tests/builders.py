@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt.plugin.options import OPTIONS
+from pytest_trt.plugin.settings import Settings
 
 
 def save_linear(
@@ -102,3 +106,9 @@ def _save(graph: onnx.GraphProto, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     return path
+
+
+def settings(**chosen: Any) -> Settings:
+    """Return what the options say where nobody says anything, but for what is chosen."""
+    defaults = {option.field: option.parse(option.default) for option in OPTIONS}
+    return Settings(**{**defaults, **chosen})

@@ -40,17 +40,14 @@ import gc, json, sys, time
 from pathlib import Path
 import numpy, onnxruntime
 from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.options import OPTIONS
 from pytest_trt.plugin.settings import Settings
 from pytest_trt.engine import EngineSpec
 from pytest_trt.model import seeded_inputs, shapes_at, load_model
 import pytest_trt.backends.onnxruntime
 model_path, cache, feeds_path = map(Path, sys.argv[1:4])
-settings = Settings(
-    arch=("cpu",), backend="auto", device="", cache_dir=cache, cache_size=20 * 10**9, threads=0,
-    build_timeout=0.0, build_only=False, tolerances={}, limits={}, baseline_dir=cache,
-    missing_baseline="fail", inconclusive="warn", benchmark_time=10.0, update=False,
-    update_new=False, update_reason="",
-)
+values = {option.field: option.parse(option.default) for option in OPTIONS}
+settings = Settings(**{**values, "arch": ("cpu",), "cache_dir": cache})
 """
 
 _PREPARE = (

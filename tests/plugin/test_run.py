@@ -9,38 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import save_linear
+from builders import save_linear, settings
 from clocks import much_later, next_tick
 
 from pytest_trt.engine.digest_records import TRUSTED_FILE_SYSTEMS, DigestRecords
 from pytest_trt.engine.mounts import file_system
 from pytest_trt.model import FileStamp, OnnxModel
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.settings import Settings
 
 
 def read(path: Path, cache: Path, clock: Callable[[], int] = much_later) -> OnnxModel:
     """Read a model in a run of its own, by default a while after it was written."""
-    settings = Settings(
-        arch=("cpu",),
-        backend="auto",
-        device="",
-        cache_dir=cache,
-        cache_size=10**9,
-        threads=0,
-        build_timeout=0.0,
-        build_only=False,
-        tolerances={},
-        limits={},
-        baseline_dir=path.parent,
-        missing_baseline="fail",
-        inconclusive="warn",
-        benchmark_time=10.0,
-        update=False,
-        update_new=False,
-        update_reason="",
-    )
-    return TrtRun(settings, clock).model(path, lambda text: None)
+    chosen = settings(arch=("cpu",), cache_dir=cache)
+    return TrtRun(chosen, clock).model(path, lambda text: None)
 
 
 def test_model_is_hashed_by_the_first_run_only(tmp_path: Path) -> None:
