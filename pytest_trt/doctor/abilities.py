@@ -48,15 +48,19 @@ def abilities(
     cpu = Ability(CPU, True, True, "onnxruntime", "always at hand")
     if "onnxruntime" not in usable:
         cpu = Ability(CPU, False, False, "", "ONNX Runtime cannot be imported")
-    rtx = modules["tensorrt_rtx"].archs
-    return (cpu, *(_ability(arch, probe, usable, rtx) for arch in archs))
+    return (cpu, *(_ability(arch, probe, modules, usable) for arch in archs))
 
 
 def _ability(
-    arch: str, probe: DeviceProbe, usable: Collection[str], rtx_archs: Collection[str]
+    arch: str,
+    probe: DeviceProbe,
+    modules: Mapping[str, ModuleFacts],
+    usable: Collection[str],
 ) -> Ability:
     # What this release of TensorRT-RTX cannot build for, it is not there for.
+    rtx_archs = modules["tensorrt_rtx"].archs
     known = {*usable} - (set() if arch in rtx_archs else {"tensorrt_rtx"})
+    broken = modules["tensorrt"].found and "tensorrt" not in usable
     why = ""
     for backend in ("auto", "tensorrt_rtx"):
         try:
@@ -64,7 +68,7 @@ def _ability(
                 archs=(arch,), backend=backend, probe=probe, installed=known.__contains__
             )
         except PytestTrtError as error:
-            why = why or _missing(arch, probe, error)
+            why = why or _missing(arch, probe, error, broken=broken)
             continue
         return _from(chosen, probe, backend)
     return Ability(arch, False, False, "", why)
@@ -77,7 +81,9 @@ def _from(chosen: Selection, probe: DeviceProbe, backend: str) -> Ability:
     return Ability(chosen.arch, True, runs, chosen.backend, why, option)
 
 
-def _missing(arch: str, probe: DeviceProbe, error: PytestTrtError) -> str:
+def _missing(arch: str, probe: DeviceProbe, error: PytestTrtError, *, broken: bool) -> str:
+    if probe.first(arch) is not None and broken:
+        return f"{probe.first(arch)} is here, but the TensorRT that is installed cannot be used"
     if probe.first(arch) is not None:
         return error.message.rstrip(".")
     return "no such GPU here, and nothing installed here cross-builds for it"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sysconfig
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,9 @@ NO_ANSWER = "gives no answer within"
 
 #: Where a crash was, in what the standard library's faulthandler prints.
 _FRAME = re.compile(r'File "(?!<frozen)([^"]+)", line (\d+)')
+
+#: Where Python keeps the modules that vendors call before they crash, `ctypes` for one.
+_OWN_OF_PYTHON = tuple(f"{sysconfig.get_path('stdlib')}/{name}" for name in ("ctypes", "importlib"))
 
 #: Lines of standard error that are searched for it.
 _KEPT_LINES = 500
@@ -76,6 +80,15 @@ def _ended(status: int | None, said: list[str]) -> str:
     words = f": {said[-1]}" if said else ""
     if status is None or status >= 0:
         return f"ends Python with status {status}{words}"
-    frame = next((found for line in said if (found := _FRAME.search(line))), None)
-    where = f", in {frame[1]}, line {frame[2]}" if frame else words
+    where = _crashed_in(said) or words
     return f"crashes Python ({signal_name(-status)}){where}"
+
+
+def _crashed_in(said: list[str]) -> str:
+    """Return where the thread was that crashed: in the vendor's files rather than in Python's."""
+    start = next((n for n, line in enumerate(said) if line.startswith("Current thread")), len(said))
+    frames = [found.groups() for line in said[start:] if (found := _FRAME.search(line))]
+    if not frames:
+        return ""
+    file, number = next((one for one in frames if not one[0].startswith(_OWN_OF_PYTHON)), frames[0])
+    return f", in {file}, line {number}"

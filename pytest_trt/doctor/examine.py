@@ -75,7 +75,8 @@ def examine(
         findings.append(unknown_project(project_asked.result().problem))
     else:
         usable = {name for name, facts in known.items() if facts.works} - unfit
-        findings += project_findings(project, machine.probe, usable.__contains__)
+        broken = [MODULES[name] for name in MODULES if known[name].found and name not in usable]
+        findings += project_findings(project, machine.probe, usable.__contains__, broken)
     findings += _places(project, cache, cached, baselines, stored)
     findings += requirement_findings(required, machine, findings, able)
     return Examination(tuple(findings), able)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_trt import __version__
@@ -56,7 +56,10 @@ class ProjectFacts:
 
 
 def project_findings(
-    facts: ProjectFacts, probe: DeviceProbe, works: Callable[[str], bool]
+    facts: ProjectFacts,
+    probe: DeviceProbe,
+    works: Callable[[str], bool],
+    broken: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """Yield whether the plugin is loaded, and whether what its options ask for can be had.
 
@@ -64,6 +67,7 @@ def project_findings(
         facts: What pytest makes of the folder.
         probe: The GPUs of this machine.
         works: Whether a vendor's module can be used, by its name.
+        broken: Modules that are there and cannot, as people call them.
     """
     yield _loaded(facts)
     if facts.settings_problem:
@@ -71,7 +75,7 @@ def project_findings(
         fix = fix or f"correct it in {facts.ini or 'the options (PYTEST_ADDOPTS)'}."
         yield _finding("options", Level.ERROR, "not understood", what, fix)
     elif facts.archs or facts.device or facts.backend != "auto":
-        yield _asked(facts, probe, works)
+        yield _asked(facts, probe, works, broken)
 
 
 def unknown_project(problem: str) -> Finding:
@@ -114,7 +118,12 @@ def _loaded(facts: ProjectFacts) -> Finding:
     return _finding("plugin", Level.ERROR, what, why, fix)
 
 
-def _asked(facts: ProjectFacts, probe: DeviceProbe, works: Callable[[str], bool]) -> Finding:
+def _asked(
+    facts: ProjectFacts,
+    probe: DeviceProbe,
+    works: Callable[[str], bool],
+    broken: Sequence[str],
+) -> Finding:
     said = [f"trt_arch = {','.join(facts.archs)}"] if facts.archs else []
     said += [f"trt_backend = {facts.backend}"] if facts.backend != "auto" else []
     said += [f"trt_device = {facts.device}"] if facts.device else []
@@ -126,6 +135,10 @@ def _asked(facts: ProjectFacts, probe: DeviceProbe, works: Callable[[str], bool]
             installed=works,
         )
     except PytestTrtError as error:
-        return _finding("options", Level.ERROR, ", ".join(said), error.message, error.fix)
+        why, fix = error.message, error.fix
+        if broken:  # to the choice, that is the same as not installed
+            why = f"{' and '.join(broken)} cannot be used, see above; without: {why}"
+            fix = f"mend it as told above; or {fix}"
+        return _finding("options", Level.ERROR, ", ".join(said), why, fix)
     told = "; ".join(f"{one.arch} by {one.backend}, {one.why}" for one in chosen)
     return _finding("options", Level.OK, f"{', '.join(said)}: {told}")

@@ -33,7 +33,8 @@ def project_facts() -> dict[str, Any]:
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         pytest.main([*_ARGUMENTS], plugins=[look])
-    lines = [line.strip() for line in said.getvalue().splitlines() if line.strip()]
+    told = (line.removeprefix("E ").strip() for line in said.getvalue().splitlines())
+    lines = [line for line in told if line]
     return {
         "folder": os.getcwd(),  # noqa: PTH109
         "pytest": pytest.__version__,

@@ -48,6 +48,13 @@ def test_options_that_are_not_understood_are_an_error() -> None:
     assert (found.why, found.fix) == ("trt_arch: no such.", "name it as sm86.")
 
 
+def test_options_for_a_backend_that_is_broken_send_to_its_own_finding() -> None:
+    facts = replace(WELL, backend="tensorrt")
+    *_, found = project_findings(facts, NO_GPU.probe, {"onnxruntime"}.__contains__, ["TensorRT"])
+    assert found.why.startswith("TensorRT cannot be used, see above; without: ")
+    assert found.fix.startswith("mend it as told above; or ")
+
+
 @pytest.mark.parametrize(
     ("fields", "host", "installed"),
     [
