@@ -105,6 +105,7 @@ def test_commands_of_the_baselines_section_work(first_test) -> None:
     if not (folder / "test_speed.py").exists():
         (folder / "test_speed.py").write_text(blocks("python")[2])
         run("test_speed.py", "--trt-update-new", cwd=folder, home=home)
+    assert "2 passed" in run("test_speed.py", cwd=folder, home=home).stdout
     who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
     for args in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "baselines")):
         subprocess.run(["git", *who, *args], cwd=folder, check=True)

@@ -142,6 +142,12 @@ class Entry:
         values = [value for run in self.runs for value in run.rounds.get(metric, ())]
         return median(values) if values else None
 
+    def figures(self) -> dict[str, float]:
+        """Return the median of every metric over all rounds of all runs."""
+        metrics = dict.fromkeys(metric for run in self.runs for metric in run.rounds)
+        found = {metric: self.figure(metric) for metric in metrics}
+        return {metric: value for metric, value in found.items() if value is not None}
+
     def differs(self, *, mode: str, spec: Mapping[str, str]) -> str | None:
         """Return why figures of this mode and spec cannot be compared with it, or None."""
         if mode != self.mode:

@@ -147,26 +147,39 @@ def write_baselines(path: Path, baselines: BaselineFile) -> None:
     Raises:
         BaselineError: It cannot be written; the file that was there is as it was.
     """
-    text = as_text(baselines)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            # A temporary file is private; a baseline is as readable as the files beside it.
-            os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101
-            os.replace(name, path)  # noqa: PTH105
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        # A baseline is as readable as the files beside it.
+        write_whole(path, as_text(baselines), mode=0o666 & ~_umask())
     except OSError as error:
         raise BaselineError(
             f"the baseline file {path} cannot be written: {error.strerror}.",
             fix="free space or make the folder writable; or name another with --trt-baseline-dir.",
         ) from error
+
+
+def write_whole(path: Path, text: str, *, mode: int) -> None:
+    """Write a file and its folder, whole or not at all.
+
+    Args:
+        path: The file.
+        text: What it is to hold.
+        mode: Who may read it.
+
+    Raises:
+        OSError: It cannot be written; the file that was there is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, mode)  # noqa: PTH101
+        os.replace(name, path)  # noqa: PTH105
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _umask() -> int:

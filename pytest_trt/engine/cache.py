@@ -13,6 +13,7 @@ Layout below the cache's root::
       building/             entries being put together; left over ones are never read
       locks/                one lock file per key
       references/           reference outputs, see `pytest_trt.accuracy`
+      last_runs/            speeds that may be accepted, see `pytest_trt.baseline`
       timing/               what builders measured, see `pytest_trt.engine.timing`
       digests/              digests of models that were hashed before
 """
@@ -105,6 +106,11 @@ class EngineCache:
     def timing(self) -> Path:
         """Where timing caches of builders are kept."""
         return self.folder / "timing"
+
+    @property
+    def last_runs(self) -> Path:
+        """Where it is kept what the last run of each project measured."""
+        return self.folder / "last_runs"
 
     @property
     def digests(self) -> DigestRecords:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_trt.errors import CacheError
 
 #: The folders in it.
-PARTS = ("engines", "building", "locks", "references", "timing", "digests")
+PARTS = ("engines", "building", "locks", "references", "timing", "digests", "last_runs")
 
 #: Files that tell people, backup programs and git what the folder is.
 _LABELS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -200,21 +201,21 @@ class _ResultCollector:
 
     Attributes:
         results: What was recorded of the tests.
-        failed: Tests of which some phase failed.
+        failed: Phases that failed, by test.
         written: What was done to baseline files, for people.
         not_written: Why baseline files could not be written.
     """
 
     def __init__(self) -> None:
         self.results: list[TestResult] = []
-        self.failed: set[str] = set()
+        self.failed: defaultdict[str, set[str]] = defaultdict(set)
         self.written: list[str] = []
         self.not_written = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a report's record."""
         if report.failed:
-            self.failed.add(report.nodeid)
+            self.failed[report.nodeid].add(report.when or "")
         data = getattr(report, "trt", None)
         if data is not None:
             from pytest_trt.report.record import TestRecord
@@ -236,24 +237,24 @@ def _outcome(report: pytest.TestReport) -> str:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write new baselines, once, in the one process that has all results."""
-    collector = session.config.stash[_COLLECTOR_KEY]
-    staged = [
-        speed.staged
-        for result in collector.results
-        for speed in result.record.speeds
-        if speed.staged is not None
-        and result.outcome in ("passed", "xpassed")
-        and result.nodeid not in collector.failed
-    ]
-    stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-    if not staged or stopped or hasattr(session.config, "workerinput"):
+    config = session.config
+    collector = config.stash[_COLLECTOR_KEY]
+    measured = any(result.record.speeds for result in collector.results)
+    if not measured or hasattr(config, "workerinput"):
         return
-    from pytest_trt.plugin.baselines import write_staged
+    from pytest_trt.plugin.writing import keep_last_run, write_baselines_of
 
-    try:
-        collector.written = write_staged(staged)
-    except PytestTrtError as error:
-        collector.not_written = f"the baselines were not written: {error}"
+    stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+    outcome = write_baselines_of(collector.results, collector.failed, stopped=stopped)
+    collector.results, collector.written = outcome.results, outcome.lines
+    report_log = config.pluginmanager.get_plugin("trt-report")
+    if report_log is not None:
+        report_log.take(outcome.results)
+    if outcome.candidates:
+        collector.written += keep_last_run(config, outcome)
+    if outcome.errors:
+        why = "\n".join(map(str, outcome.errors))
+        collector.not_written = f"not all baselines were written: {why}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pytest
 
 from pytest_trt.baseline import (
-    BaselineFile,
     Entry,
     StoredRun,
     baseline_path,
     read_baselines,
-    write_baselines,
 )
+from pytest_trt.baseline.staged import Staged
 from pytest_trt.engine import Engine
 from pytest_trt.performance import Rounds
 from pytest_trt.report.speed_differences import Circumstances
@@ -66,21 +64,16 @@ class Place:
         found = read_baselines(self.path)
         return found.tests.get(self.test) if found else None
 
-    def staged(self, entry: Entry, *, add: bool) -> dict[str, Any]:
-        """Return a new baseline as data for the process that writes.
+    def staged(self, entry: Entry, *, add: bool, why: str = "", against: str = "") -> Staged:
+        """Return a new baseline for the process that writes.
 
         Args:
             entry: The baseline, with its new runs.
             add: Whether they join those that are stored.
+            why: Why they do not.
+            against: Digest of the entry that it was held against.
         """
-        return {
-            "file": str(self.path),
-            "shown": self.shown,
-            "target": dict(self.target),
-            "test": self.test,
-            "entry": entry.to_dict(),
-            "add": add,
-        }
+        return Staged(self.path, self.shown, self.target, self.test, entry, add, why, against)
 
 
 def stored_rounds(run: StoredRun) -> Rounds:
@@ -123,28 +116,3 @@ def differences(
         Circumstances(then.toolchain, then.environment, entry.engine),
         Circumstances(toolchain, environment, engine),
     )
-
-
-def write_staged(staged: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write all baselines that were staged, each file once; return the files for people.
-
-    Raises:
-        BaselineError: A file cannot be read or written.
-    """
-    by_file: dict[str, list[Mapping[str, Any]]] = {}
-    for one in staged:
-        by_file.setdefault(one["file"], []).append(one)
-    written = []
-    for file, entries in sorted(by_file.items()):
-        found = read_baselines(Path(file)) or BaselineFile(entries[0]["target"])
-        tests = dict(found.tests)
-        for one in entries:
-            entry, old = Entry.from_dict(one["entry"]), tests.get(one["test"])
-            joins = one["add"] and old is not None
-            if joins and old is not None:
-                entry = old.with_runs(entry.runs, entry.engine, entry.layers)
-            tests[one["test"]] = entry
-        write_baselines(Path(file), BaselineFile(found.target, tests))
-        what = "baseline" if len(entries) == 1 else "baselines"
-        written.append(f"wrote {entries[0]['shown']} ({len(entries)} {what})")
-    return written

@@ -56,6 +56,7 @@ from pytest_trt.plugin.refusal import refusal
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
 from pytest_trt.plugin.taken_rounds import FixtureRounds
+from pytest_trt.plugin.updating import with_update
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
 
@@ -170,12 +171,16 @@ class _FixtureMeasurement:
         if self._settings.calibrate or self._settings.baseline_runs > 1:
             once = "pytest-benchmark times it once: it is recorded from one run, and not calibrated"
             state_of(self._item).remark(f"{record.subject}: {once}")
-        if self._is_recorded(entry):
-            add = self._joins(comparable, decision, taken)
-            record = replace(
+        if self._limits.needs_baseline:
+            record = with_update(
                 record,
-                update="added" if add else "replaced" if entry else "first",
-                staged=file.staged(self._entry(spec, taken), add=add),
+                file,
+                entry,
+                self._entry(spec, taken),
+                self._limits.relative,
+                self._settings,
+                recorded=self._is_recorded(entry),
+                passed=decision is not None and decision.outcome == "passed",
             )
         if comparable is not None:
             then = comparable.runs[-1].recorded
@@ -281,18 +286,8 @@ class _FixtureMeasurement:
 
     def _structure(self, entry: Entry | None) -> tuple[StructureRecord, ...]:
         # What is accepted is not held against what it replaces.
-        stored = None if entry is None or self._settings.update else entry.engine
+        stored = None if entry is None or self._settings.accepts_slower else entry.engine
         return structure_records(self._limits.structural, self._engine, stored)
-
-    def _joins(self, entry: Entry | None, decision: Decision | None, taken: FixtureRounds) -> bool:
-        """Whether a new run is one more of the same speed."""
-        return (
-            entry is not None
-            and decision is not None
-            and decision.outcome == "passed"
-            and entry.engine.get("key") == self._facts.get("key")
-            and entry.runs[-1].calls == taken.calls
-        )
 
     def _differences(self, entry: Entry) -> tuple[str, ...]:
         toolchain, now = self._record.toolchain, self._environment

@@ -50,6 +50,7 @@ from pytest_trt.plugin.sampling import Sampling, batch_of
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import state_of
 from pytest_trt.plugin.subject import Subject
+from pytest_trt.plugin.updating import with_update
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
 
@@ -136,7 +137,7 @@ class Measurement:
                     return recorder.calibrate(record, comparable, spec, sampling, fresh, file)
                 decision, kept = self._measured(sampling, comparable, fresh, watch)
                 environment = {**self._place.environment, **conditions_of(watch)}
-                runs = recorder.runs(sampling, fresh) if self._is_recorded(entry) else ()
+                runs = recorder.runs(sampling, fresh, recorded=self._is_recorded(entry))
         except Disturbed as error:
             recorded = self._is_recorded(entry) or self._settings.calibrate
             return self._disturbed(record, str(error), recorded=recorded)
@@ -146,20 +147,24 @@ class Measurement:
                 why=f"how much runs differ was not measured: {error}",
                 fix="act on its last words, and run with --trt-calibrate again.",
             )
-        if runs:
-            add = recorder.joins(comparable, decision, sampling)
-            noise = None if add else recorder.noise_kept(comparable)
+        if self._limits.needs_baseline:
+            noise = recorder.noise_kept(comparable) if self._is_recorded(entry) else None
             layers = layer_rows(engine.facts.layers)
-            new = Entry(mode, spec, engine_facts(engine), runs, noise, layers)
-            record = replace(
+            record = with_update(
                 record,
-                update="added" if add else "replaced" if entry else "first",
-                staged=file.staged(new, add=add),
+                file,
+                entry,
+                Entry(mode, spec, engine_facts(engine), runs, noise, layers),
+                relative,
+                self._settings,
+                recorded=self._is_recorded(entry),
+                passed=decision is not None and decision.outcome == "passed",
             )
         if comparable is not None:
             record = replace(
                 record,
                 recorded=comparable.runs[-1].recorded,
+                same_engine=comparable.engine.get("key") == engine.key.digest,
                 differences=tuple(self._differences(comparable, environment)),
             )
         if self._settings.selftest:
@@ -194,7 +199,7 @@ class Measurement:
             session.run(inputs)
             self._engine.timings.ran(time.perf_counter() - started_s)
         # What is accepted is not held against what it replaces.
-        stored = None if entry is None or self._settings.update else entry.engine
+        stored = None if entry is None or self._settings.accepts_slower else entry.engine
         return structure_records(self._limits.structural, self._engine, stored)
 
     def _disturbed(self, record: BenchmarkRecord, why: str, *, recorded: bool) -> BenchmarkRecord:

@@ -148,7 +148,9 @@ OPTIONS = (
     ),
     Option(
         "update",
-        "accept the speed of every test that runs as its new baseline",
+        "accept the speed of every test that runs: runs of the same engine are added to its "
+        "baseline, five are kept; another speed or engine replaces it. One that is beyond a limit "
+        "of its test needs --trt-update-reason",
         "false",
         read.switch,
     ),

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from pytest_trt.baseline import RUNS_KEPT, Entry, StoredNoise, StoredRun
 from pytest_trt.engine import Engine
-from pytest_trt.performance import FIRST_ROUNDS, Decision, Metric, Rounds, Unavailable
+from pytest_trt.performance import FIRST_ROUNDS, Metric, Rounds, Unavailable
 from pytest_trt.plugin.baselines import Place, engine_facts, new_run, stored_rounds
 from pytest_trt.plugin.calibration import Calibration
 from pytest_trt.plugin.engine_gate import layer_rows
@@ -43,9 +43,13 @@ class Recorder:
         self._settings, self._engine, self._limits = settings, engine, limits
         self._environment, self._checks, self._remark = environment, checks, remark
 
-    def runs(self, sampling: Sampling, fresh: FreshRuns) -> tuple[StoredRun, ...]:
-        """Return the run of this process, and of fresh ones where more were asked for."""
+    def runs(
+        self, sampling: Sampling, fresh: FreshRuns, *, recorded: bool
+    ) -> tuple[StoredRun, ...]:
+        """Return the run of this process; where it is recorded, also those that are to join it."""
         taken, wanted = [sampling.rounds(FIRST_ROUNDS)], self._settings.baseline_runs
+        if not recorded:
+            return (self._stored(taken[0]),)
         try:
             while len(taken) < wanted:
                 title = f"recording run {len(taken) + 1} of {wanted}, "
@@ -53,16 +57,6 @@ class Recorder:
         except Unavailable as reason:
             self._remark(f"recorded {len(taken)} of {wanted} runs: {reason}")
         return tuple(map(self._stored, taken))
-
-    def joins(self, entry: Entry | None, decision: Decision | None, sampling: Sampling) -> bool:
-        """Whether new runs are more of the same engine, rather than another speed."""
-        return (
-            entry is not None
-            and decision is not None
-            and decision.outcome == "passed"
-            and self._is_of(entry)
-            and entry.runs[-1].calls == sampling.calls
-        )
 
     def noise_kept(self, entry: Entry | None) -> StoredNoise | None:
         """Return the noise that outlives a new baseline: that of the same engine."""
@@ -107,7 +101,7 @@ class Recorder:
         record = replace(
             record,
             update="calibrated",
-            staged=place.staged(entry, add=False),
+            staged=place.staged(entry, add=False).to_dict(),
             noise=asdict(found),
         )
         return with_figures(record, sampling, None, None, (), strict=False)

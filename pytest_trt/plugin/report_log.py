@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,9 @@ from pytest_trt.report.planned import PlannedTest, without_arch
 from pytest_trt.report.record import TestRecord
 from pytest_trt.report.status import Phase, Told
 from pytest_trt.report.writing import write_report
+
+if TYPE_CHECKING:
+    from pytest_trt.report.summary import TestResult
 
 #: Where GitHub Actions reads the summary of a step.
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -126,6 +129,11 @@ class ReportLog:
         told.phases[phase] = _phase(report)
         if data is not None:
             told.record = TestRecord.from_dict(data)
+
+    def take(self, results: Iterable[TestResult]) -> None:
+        """Take records in which something has come about since the test ended."""
+        for result in results:
+            self._told[result.nodeid].record = result.record
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:

@@ -73,6 +73,11 @@ class Settings:
     report: tuple[Path, ...]
     require_arch: tuple[str, ...]
 
+    @property
+    def accepts_slower(self) -> bool:
+        """Whether what is beyond a limit becomes a baseline: only where somebody says why."""
+        return self.update and bool(self.update_reason)
+
     def open_cache(self) -> EngineCache:
         """Open the engine cache that these settings name."""
         from pytest_trt.engine import EngineCache, default_cache_dir

@@ -68,7 +68,7 @@ def with_figures(
     return replace(
         record,
         verdict=verdict.value,
-        fails=verdict is Verdict.REGRESSED or (inconclusive and strict),
+        fails=verdict is Verdict.REGRESSED or (inconclusive and strict) or bool(record.fix),
         calls=sampling.calls,
         rounds=decision.candidate_rounds if decision else len(sampling.taken),
         changes=tuple(map(_change, decision.found.values())) if decision else (),
@@ -158,9 +158,11 @@ def remark_on(record: BenchmarkRecord, state: TestState, entry: Entry | None) ->
         return
     name = NAMES[change.metric]
     if change.change is None:
-        state.remark(f"{subject}: {name} is {change.outcome}: {change.why}; {noise_advice(change)}")
+        state.remark(
+            f"{subject}: {name} is {change.outcome}: {change.why}; {noise_advice(record, change)}"
+        )
         return
-    why = change.why or noise_advice(change)
+    why = change.why or noise_advice(record, change)
     told = f"{change.change:+.1%} ({bounds_of(change)}) against a limit of {change.limit:.0%}"
     if change.why and change.detectable is not None:
         told += f", {seen_from(change)}"

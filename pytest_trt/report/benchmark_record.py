@@ -130,12 +130,13 @@ class BenchmarkRecord:
         baseline: The same of what it was compared with; empty where that is nothing.
         candidate_rounds: Figures of each round by metric, in milliseconds or per second.
         baseline_rounds: The same of what it was compared with.
+        same_engine: Whether it is the engine of the baseline.
         recorded: When the newest stored run was recorded, ISO 8601; empty where there is none.
         differences: What differs between then and now, a line each.
         file: The baseline file, relative to pytest's root where it lies below.
         noise: What calibration found, see `NoiseRecord`; empty where nothing was calibrated.
         update: What is to be stored: "first", "added", "replaced", "calibrated", or nothing.
-        staged: What is to be written, for the process that writes; None where nothing is.
+        staged: What would be written, for the process that writes; None where nothing could be.
         why: Why there is no comparison.
         fix: What to type, where there is no comparison.
         key: Digest of the engine's key.
@@ -161,6 +162,7 @@ class BenchmarkRecord:
     baseline: Mapping[str, float] = field(default_factory=dict)
     candidate_rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     baseline_rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    same_engine: bool = False
     recorded: str = ""
     differences: tuple[str, ...] = ()
     file: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
@@ -23,6 +22,9 @@ from pytest_trt.report.structure_text import leading_structure, structure_figure
 _STYLES = {"passed": "32", "regressed": "31", "incomparable": "31"}
 _OTHER_STYLE = "33"
 
+#: What is told of a baseline that is new; what was not recorded is no verdict of its own.
+_UPDATES = {"first": "recorded", "added": "run added"}
+
 #: Columns that the name of what was measured keeps, however narrow the terminal is.
 _SUBJECT_LEAST = 12
 
@@ -38,13 +40,13 @@ def speed_lines(
         color: Whether escape sequences may be used.
         ellipsis: What stands for the middle of names that are too long.
     """
-    subjects = Counter(_subject(record) for record in records)
-    rows = []
-    for record in records:
-        subject = _subject(record)
-        if subjects[subject] > 1:  # several tests measure it: say which one this is
-            subject = f"{record.test.rpartition('::')[2]} {record.arch}"
-        rows.append((subject, *_figures(record), _told(record)))
+    subjects = [_subject(record) for record in records]
+    if len(set(subjects)) < len(subjects):  # several tests measure one: say which test each is
+        subjects = [f"{record.test.rpartition('::')[2]} {record.arch}" for record in records]
+    rows = [
+        (subject, *_figures(record), _told(record))
+        for subject, record in zip(subjects, records, strict=True)
+    ]
     if not rows:
         return
     fixed = sum(max(cell_len(row[column]) for row in rows) + 2 for column in (1, 2, 3))
@@ -86,5 +88,5 @@ def _figures(record: BenchmarkRecord) -> tuple[str, str]:
 
 def _told(record: BenchmarkRecord) -> str:
     if record.update and not record.fails:
-        return "calibrated" if record.noise else "recorded"
+        return _UPDATES.get(record.update, record.update)
     return record.verdict

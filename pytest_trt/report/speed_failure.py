@@ -52,6 +52,11 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
         yield f"{record.why} ({record.subject})."
         yield f"Fix: {record.fix}"
         return
+    if record.calls and record.fix:  # it was measured, and not to be accepted
+        yield f"{record.why} ({record.subject})."
+        yield from _speed_lines(record)
+        yield f"Fix: {record.fix}"
+        return
     change, limit = gravest_change(record), gravest_limit(record)
     fact = structure_fact(structure) if structure else _fact(record, change, limit)
     yield f"{fact} ({record.subject})"
@@ -175,17 +180,19 @@ def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecor
             "look at what changed in the model, its options or the toolchain; if it is to be this "
             f"slow, accept it: {update_command(record.test)}"
         )
-    return f"{noise_advice(change)}; or let it pass: --trt-inconclusive=warn."
+    return f"{noise_advice(record, change)}; or let it pass: --trt-inconclusive=warn."
 
 
-def noise_advice(change: ChangeRecord) -> str:
+def noise_advice(record: BenchmarkRecord, change: ChangeRecord) -> str:
     """Return what a test that is inconclusive could have told, and what makes it tell more."""
     if change.outcome == "not testable":
         return "give quicker calls or more time (--trt-benchmark-time), or switch the limit off"
-    return (
-        f"{seen_from(change)}: measure on a quieter machine, allow more than "
-        f"{units.percent(change.limit)}, or record more runs (--trt-update)"
-    )
+    advice = f"{seen_from(change)}: measure on a quieter machine"
+    more = f"allow more than {units.percent(change.limit)}"
+    if not record.same_engine:
+        return f"{advice}, or {more}"
+    # Of another engine, they would take the place of what it is held against.
+    return f"{advice}, {more}, or record more runs of this engine (--trt-update)"
 
 
 def seen_from(change: ChangeRecord) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import pytest
 from builders_baseline import SLUG, TARGET, save_baselines, stored, stored_run
 from click.testing import CliRunner, Result
 
-from pytest_trt.baseline import StoredNoise
+from pytest_trt.baseline import Entry, StoredNoise, StoredRun, read_baselines
+from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
+from pytest_trt.baseline.staged import Staged, entry_digest
 from pytest_trt.cli import commands
+from pytest_trt.engine import EngineCache
 
 FP16, FP32 = "test_speed[fp16]", "test_speed[fp32]"
 NODE = f"tests/test_speed.py::{FP16}"
@@ -252,3 +255,202 @@ def test_commands_import_no_vendor_library_and_no_pytest(root) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.endswith("loaded: []\n")
+
+
+def keep_run(root: Path, tests: dict[str, Entry], refused: dict[str, str] | None = None) -> None:
+    """Leave a last run of tests; those that have a baseline replace it."""
+    path = root / SLUG / "tests" / "test_speed.json"
+    found = read_baselines(path)
+    old = found.tests if found else {}
+    candidates = [
+        Candidate(
+            f"tests/test_speed.py::{test}",
+            Staged(path.absolute(), str(path), TARGET, test, entry, against=_digest(old, test)),
+            (refused or {}).get(test, ""),
+        )
+        for test, entry in tests.items()
+    ]
+    cache = EngineCache(Path("cache"))
+    run = LastRun(Path.cwd(), "2026-11-20T10:00:00+00:00", candidates)
+    write_last_run(cache.last_runs, run)
+
+
+def _digest(tests: Mapping[str, Entry], test: str) -> str:
+    return entry_digest(tests.get(test))
+
+
+ACCEPT = ("--cache-dir=cache", "accept")
+
+
+def runs_of(root: Path, test: str) -> tuple[StoredRun, ...]:
+    found = read_baselines(root / SLUG / "tests" / "test_speed.json")
+    return found.tests[test].runs if found and test in found.tests else ()
+
+
+def test_accept_writes_what_was_measured_and_says_what_changed(root) -> None:
+    save_baselines(root, {FP16: stored(), "test_other": stored()})
+    slower = stored_run(2, 0.6)
+    keep_run(root, {FP16: stored(slower), FP32: stored(slower)})
+    output = shown(*ACCEPT, FP16, "--reason", "twice the classes")
+    assert f"{FP16}: replaced, P99 0.510 -> 0.612 ms (+20%)" in output
+    assert f"wrote {root}" in output
+    (run,) = runs_of(root, FP16)
+    assert run.reason == "twice the classes"
+    assert runs_of(root, FP32) == ()  # it was not named
+    assert len(runs_of(root, "test_other")) == 1
+    assert f"{FP32}: first run" in shown(*ACCEPT, FP32, "--reason", "x")
+
+
+def test_accept_without_a_run_says_where_it_looked(tmp_path) -> None:
+    said = refused(*ACCEPT, "--all", "--reason", "x")
+    assert str(tmp_path) in said
+    assert "--cache-dir=DIR" in said
+    assert not Path("cache").exists()
+
+
+def test_accept_without_names_lists_what_may_be_accepted(root) -> None:
+    keep_run(root, {FP16: stored(), FP32: stored()}, {FP32: "its accuracy check failed"})
+    result = call(*ACCEPT)
+    assert result.exit_code == 2
+    assert f"{NODE}: may be accepted" in result.output
+    assert f"tests/test_speed.py::{FP32}: its accuracy check failed" in result.output
+
+
+def test_accept_without_a_reason_is_refused_where_nobody_can_be_asked(root) -> None:
+    keep_run(root, {FP16: stored()})
+    assert "none was given" in refused(*ACCEPT, FP16)
+    assert "the reason is empty" in refused(*ACCEPT, FP16, "--reason", " ")
+    assert runs_of(root, FP16) == ()
+
+
+def test_accept_of_an_unknown_test_lists_those_there_are(root) -> None:
+    keep_run(root, {FP16: stored()})
+    said = refused(*ACCEPT, "test_nothing", "--reason", "x")
+    assert "no figures of test_nothing" in said
+    assert NODE in said
+
+
+def test_accept_refuses_what_may_not_be_a_baseline_and_accepts_the_rest(root) -> None:
+    why = "the device was disturbed"
+    keep_run(root, {FP16: stored(), FP32: stored()}, {FP32: why})
+    said = refused(*ACCEPT, "--all", "--reason", "x")
+    assert f"{FP32} is not accepted: {why}" in said
+    assert len(runs_of(root, FP16)) == 1
+    assert runs_of(root, FP32) == ()
+
+
+def test_accept_refuses_figures_of_before_the_baseline_changed(root) -> None:
+    save_baselines(root, {FP16: stored()})
+    keep_run(root, {FP16: stored(stored_run(2, 0.6))})
+    save_baselines(root, {FP16: stored(stored_run(3, 0.4))})
+    assert "has changed since that run" in refused(*ACCEPT, FP16, "--reason", "x")
+    assert [run.recorded[8:10] for run in runs_of(root, FP16)] == ["03"]
+
+
+TESTS = """
+import pytest
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_speed(precision):
+    pass
+
+def test_slow():
+    pass
+"""
+
+
+@pytest.fixture
+def tests(root) -> Path:
+    """A project with tests, and baselines of them and of two that are gone."""
+    path = Path("tests/test_speed.py")
+    path.parent.mkdir()
+    path.write_text(TESTS)
+    Path("pytest.ini").write_text("[pytest]\n")
+    names = (FP16, FP32, "test_slow", "test_gone[fp16]")
+    save_baselines(root, {name: stored() for name in names})
+    save_baselines(root, {"test_x": stored()}, module="tests/test_removed")
+    return path
+
+
+def left(root: Path) -> list[str]:
+    return [one["test"].partition("::")[2] for one in json.loads(shown("list", "--json"))]
+
+
+def test_prune_removes_tests_that_are_gone_and_nothing_else(root, tests) -> None:
+    output = shown("prune", "--yes")
+    assert "gone: tests/test_speed.py::test_gone[fp16] on sm90" in output
+    assert "tests/test_removed.py is gone" in output
+    assert "Removed 2 of 5 baselines." in output
+    assert left(root) == ["test_slow", FP16, FP32]
+    assert not (root / SLUG / "tests" / "test_removed.json").exists()
+    assert "None of 3 baselines" in shown("prune", "--yes")
+
+
+def test_prune_only_says_what_would_go(root, tests) -> None:
+    result = call("prune", "--dry-run")
+    assert result.exit_code == 1
+    assert "2 of 5 baselines would be removed." in result.output
+    assert len(left(root)) == 5
+
+
+def test_prune_asks_before_it_removes(root, tests) -> None:
+    assert "look at them with --dry-run, then say --yes" in refused("prune")
+    assert len(left(root)) == 5
+
+
+@pytest.mark.parametrize(
+    ("ini", "conftest"),
+    [
+        ("addopts = -k fp16 -m 'not slow'", ""),
+        ("addopts = --deselect tests/test_speed.py::test_slow", ""),
+        ("addopts = -n 2 -x", ""),
+        ("", "def pytest_collection_modifyitems(items):\n    del items[:]\n"),
+    ],
+)
+def test_prune_keeps_what_is_merely_deselected(root, tests, ini, conftest) -> None:
+    Path("pytest.ini").write_text(f"[pytest]\n{ini}\n")
+    Path("conftest.py").write_text(conftest)
+    shown("prune", "--yes")
+    assert left(root) == ["test_slow", FP16, FP32]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import nothing_of_this_name\n", "import pytest\npytest.skip('x', allow_module_level=True)\n"],
+)
+def test_prune_keeps_baselines_of_a_file_that_cannot_be_collected(root, tests, text) -> None:
+    tests.write_text(text)
+    output = shown("prune", "--yes")
+    assert "kept: tests/test_speed.py::test_slow on sm90, NVIDIA H200" in output
+    assert len(left(root)) == 4
+
+
+def test_prune_removes_parameters_that_are_gone_only_if_asked_to(root, tests) -> None:
+    tests.write_text(TESTS.replace('["fp16", "fp32"]', '["fp16"]'))
+    assert "not with these parameters" in shown("prune", "--yes")
+    assert FP32 in left(root)
+    shown("prune", "--yes", "--parameters")
+    assert left(root) == ["test_slow", FP16]
+
+
+def test_prune_removes_nothing_where_pytest_fails(root, tests) -> None:
+    Path("pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    said = refused("prune", "--yes")
+    assert "could not collect the tests" in said
+    assert "--no-such-option" in said
+    assert len(left(root)) == 5
+
+
+def test_prune_elsewhere_removes_nothing(root, tests, monkeypatch, tmp_path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(elsewhere)
+    said = refused(f"--baseline-dir={tmp_path / root}", "prune", "--yes")
+    assert "nothing was removed" in said
+    monkeypatch.chdir(tmp_path)
+    assert len(left(root)) == 5
+
+
+def test_prune_without_baselines_says_so() -> None:
+    assert "There are no baselines" in shown("prune")

@@ -97,10 +97,10 @@ def test_verdicts_rest_on_the_noise_that_is_stored(speed) -> None:
 def test_noise_stays_with_its_engine(speed) -> None:
     speed.run().assert_outcomes(passed=1)
     speed.rewrite(lambda entry: entry.update(noise=NOISE))
-    speed.run("--trt-update").assert_outcomes(passed=1)
+    speed.run("--trt-update", "--trt-update-reason=x").assert_outcomes(passed=1)
     assert speed.entry()["noise"] == NOISE
     speed.slow_down()
-    result = speed.run("--trt-update")
+    result = speed.run("--trt-update", "--trt-update-reason=x")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["note *noise of the engine before is not this one's*"])
     assert "noise" not in speed.entry()

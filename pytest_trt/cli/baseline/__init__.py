@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from pytest_trt.cli.baseline.accept import accept
 from pytest_trt.cli.baseline.diff import diff
 from pytest_trt.cli.baseline.looking import list_, show
 from pytest_trt.cli.baseline.places import Places
+from pytest_trt.cli.baseline.prune import prune
 from pytest_trt.engine import default_cache_dir
 
 __all__ = ["baseline"]
@@ -37,5 +39,5 @@ def baseline(context: click.Context, baseline_dir: Path, cache_dir: Path | None)
     )
 
 
-for command in (list_, show, diff):
+for command in (list_, show, diff, accept, prune):
     baseline.add_command(command)

@@ -1,0 +1,167 @@
+"""New baselines on their way into files: gathered while tests run, written once when they are over.
+
+Whoever has all of them writes: one process, each file once and whole, and while no other run writes
+files of the same folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pytest_trt.baseline.entry import Entry
+from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
+from pytest_trt.errors import BaselineError
+
+#: What became of a baseline.
+Kind: TypeAlias = Literal["first", "added", "replaced", "calibrated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A new baseline of one test.
+
+    Attributes:
+        path: The file that it goes to.
+        shown: The file as people are told of it.
+        target: What was measured on.
+        test: The test's name in the file.
+        entry: The baseline, with its new runs.
+        add: Whether they join those that are stored.
+        why: Why they do not.
+        against: Digest of the entry that it was held against; see `entry_digest`.
+    """
+
+    path: Path
+    shown: str
+    target: Mapping[str, str]
+    test: str
+    entry: Entry
+    add: bool = False
+    why: str = ""
+    against: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-simple data."""
+        return {
+            "path": str(self.path),
+            "shown": self.shown,
+            "target": dict(self.target),
+            "test": self.test,
+            "entry": self.entry.to_dict(),
+            "add": self.add,
+            "why": self.why,
+            "against": self.against,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Staged:
+        """Return what `to_dict` made this data of."""
+        read = {"path": Path(data["path"]), "entry": Entry.from_dict(data["entry"])}
+        return cls(**{**data, **read})
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A baseline that was written.
+
+    Attributes:
+        staged: What was to be written.
+        old: What was stored before; None where nothing was.
+        new: What is stored now.
+    """
+
+    staged: Staged
+    old: Entry | None
+    new: Entry
+
+    @property
+    def kind(self) -> Kind:
+        """What became of the baseline."""
+        if self.old is None:
+            return "first"
+        if self.old.runs == self.new.runs:
+            return "calibrated"
+        return "added" if any(run in self.old.runs for run in self.new.runs) else "replaced"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is told of it, see `report.baseline_text.update_text`."""
+        stored = self.old.runs if self.old else ()
+        return {
+            "kind": self.kind,
+            "runs": len(self.new.runs),
+            "came": sum(run not in stored for run in self.new.runs),
+            "before": self.old.figures() if self.old else {},
+            "now": self.new.figures(),
+            "why": self.staged.why,
+        }
+
+
+def entry_digest(entry: Entry | None) -> str:
+    """Return what tells an entry from what was made of it since; empty for none."""
+    if entry is None:
+        return ""
+    text = json.dumps(entry.to_dict(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def write_staged(staged: Sequence[Staged]) -> tuple[list[Written], list[BaselineError]]:
+    """Write baselines, each file once; return what was written, and why other files were not.
+
+    A file that cannot be read or written is as it was, and keeps none of the others from being
+    written.
+    """
+    by_file: dict[Path, list[Staged]] = {}
+    for one in staged:
+        by_file.setdefault(one.path, []).append(one)
+    written, errors = [], []
+    for path, entries in sorted(by_file.items()):
+        try:
+            with _only_writer(path.parent):
+                written += _write_file(path, entries)
+        except BaselineError as error:
+            errors.append(error)
+    return written, errors
+
+
+def _write_file(path: Path, entries: Sequence[Staged]) -> list[Written]:
+    found = read_baselines(path) or BaselineFile(entries[0].target)
+    tests, written = dict(found.tests), []
+    for one in entries:
+        old, entry = tests.get(one.test), one.entry
+        # Another run may have written since this one read the file.
+        if one.add and old is not None and old.engine.get("key") == entry.engine.get("key"):
+            entry = old.with_runs(entry.runs, entry.engine, entry.layers)
+        tests[one.test] = entry
+        written.append(Written(one, old, entry))
+    write_baselines(path, BaselineFile(found.target, tests))
+    return written
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing files of a folder, where the system can.
+
+    The folder itself is locked, so that nothing is left in it; the kernel lets go when the process
+    dies.
+    """
+    try:
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # `write_baselines` tells what is wrong with the folder
+        yield
+        return
+    try:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

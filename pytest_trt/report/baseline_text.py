@@ -1,0 +1,58 @@
+"""What was done to a baseline, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_trt.report import units
+from pytest_trt.report.speed_text import NAMES, figure
+
+#: The metrics that a change is told by, the first one that both sides have.
+_TOLD_BY = ("p99", "p95", "p50", "throughput")
+
+
+def update_text(
+    kind: str,
+    *,
+    runs: int,
+    came: int,
+    before: Mapping[str, float],
+    now: Mapping[str, float],
+    why: str = "",
+) -> str:
+    """Return what was done to a baseline: "replaced, P99 1.02 -> 1.31 ms (+28%): ...".
+
+    Args:
+        kind: "first", "added", "replaced" or "calibrated".
+        runs: How many runs are stored now.
+        came: How many of them are new.
+        before: Figures of the old baseline by metric.
+        now: Figures of the new one.
+        why: Why it was replaced.
+    """
+    if kind == "first":
+        return "first run" if runs == 1 else f"first {runs} runs"
+    if kind == "added":
+        return f"added {'run' if came == 1 else f'{came} runs, now'} {runs} of 5"
+    if kind == "replaced":
+        told = change_text(before, now)
+        return f"replaced{', ' if told else ''}{told}{': ' if why else ''}{why}"
+    return kind
+
+
+def change_text(before: Mapping[str, float], now: Mapping[str, float]) -> str:
+    """Return how the figure that says most has changed: "P99 1.02 -> 1.31 ms (+28%)"."""
+    metric = next((one for one in _TOLD_BY if one in before and one in now), None)
+    return "" if metric is None else metric_change(metric, before[metric], now[metric])
+
+
+def metric_change(metric: str, before: float, now: float) -> str:
+    """Return how a figure has changed: "P99 1.02 -> 1.31 ms (+28%)".
+
+    Args:
+        metric: "p50", "p95", "p99" or "throughput".
+        before: Milliseconds, or units of work per second.
+        now: The same of now.
+    """
+    then = figure(metric, before).removesuffix(" ms").removesuffix("/s")
+    return f"{NAMES[metric]} {then} -> {figure(metric, now)} ({units.change(now / before - 1)})"

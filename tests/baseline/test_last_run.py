@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from builders_baseline import TARGET, stored
+
+from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run, write_last_run
+from pytest_trt.baseline.staged import Staged
+
+WHEN = "2026-11-20T10:00:00+00:00"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def keep(cache: Path, root: Path, *tests: str) -> None:
+    file = root / "trt_baselines" / "a.json"
+    candidates = [Candidate(t, Staged(file, file.name, TARGET, t, stored())) for t in tests]
+    write_last_run(cache, LastRun(root, WHEN, candidates))
+
+
+def test_run_is_found_from_its_root_and_below(cache, tmp_path) -> None:
+    root = tmp_path / "project"
+    (root / "tests").mkdir(parents=True)
+    keep(cache, root, "test_x")
+    for folder in (root, root / "tests"):
+        found = read_last_run(cache, folder)
+        assert found is not None
+        assert (found.root, found.finished) == (root, WHEN)
+        assert [one.test for one in found.candidates] == ["test_x"]
+    assert read_last_run(cache, tmp_path) is None
+
+
+def test_last_run_takes_the_place_of_the_one_before(cache, tmp_path) -> None:
+    keep(cache, tmp_path, "test_x", "test_y")
+    keep(cache, tmp_path, "test_z")
+    found = read_last_run(cache, tmp_path)
+    assert found is not None
+    assert [one.test for one in found.candidates] == ["test_z"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_it_is_the_users_alone(cache, tmp_path) -> None:
+    keep(cache, tmp_path, "test_x")
+    (path,) = cache.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1}'])
+def test_what_is_no_run_is_as_good_as_none(cache, tmp_path, text) -> None:
+    keep(cache, tmp_path, "test_x")
+    (path,) = cache.iterdir()
+    path.write_text(text)
+    assert read_last_run(cache, tmp_path) is None
+
+
+def test_runs_of_projects_that_are_long_gone_go(cache, tmp_path) -> None:
+    for number in range(60):
+        keep(cache, tmp_path / str(number), "test_x")
+    assert len(list(cache.iterdir())) == 50
+    assert read_last_run(cache, tmp_path / "59") is not None

@@ -1,0 +1,133 @@
+"""Baselines written once and whole, also beside other processes and under `kill -9`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders_baseline import SLUG, TARGET, save_baselines, stored, stored_run
+
+from pytest_trt.baseline import Entry, StoredNoise, StoredRun, read_baselines
+from pytest_trt.baseline.staged import Staged, entry_digest, write_staged
+
+
+def staged(root: Path, test: str, *runs: StoredRun, module: str = "test_a", **of: object) -> Staged:
+    path = root / SLUG / f"{module}.json"
+    entry = of.pop("entry", stored(*runs))
+    return Staged(path, path.name, TARGET, test, entry, **of)  # type: ignore[arg-type]
+
+
+def content_of(path: Path) -> dict[str, Entry]:
+    found = read_baselines(path)
+    assert found is not None
+    return dict(found.tests)
+
+
+def test_data_that_crosses_processes_is_the_same(tmp_path: Path) -> None:
+    one = staged(tmp_path, "test_x", stored_run(), add=True, why="so", against="ab")
+    again = Staged.from_dict(one.to_dict())
+    assert again.to_dict() == one.to_dict()
+    assert again.path == one.path
+
+
+def test_what_was_done_is_told(tmp_path: Path) -> None:
+    (first,), errors = write_staged([staged(tmp_path, "test_x", stored_run(1))])
+    assert (first.kind, errors) == ("first", [])
+    (added,), _ = write_staged([staged(tmp_path, "test_x", stored_run(2), add=True)])
+    assert (added.kind, added.facts()["runs"], added.facts()["came"]) == ("added", 2, 1)
+    (replaced,), _ = write_staged([staged(tmp_path, "test_x", stored_run(3, 0.6), why="slower")])
+    assert (replaced.kind, replaced.facts()["why"]) == ("replaced", "slower")
+    assert replaced.facts()["now"]["p50"] == pytest.approx(0.6, rel=0.01)
+    noise = StoredNoise("2026-11-01T10:00:00+00:00", 5, 0.002, {})
+    entry = stored(*content_of(first.staged.path)["test_x"].runs, noise=noise)
+    (calibrated,), _ = write_staged([staged(tmp_path, "test_x", entry=entry)])
+    assert calibrated.kind == "calibrated"
+
+
+def test_five_runs_are_kept(tmp_path: Path) -> None:
+    for day in range(1, 8):
+        write_staged([staged(tmp_path, "test_x", stored_run(day), add=True)])
+    runs = content_of(tmp_path / SLUG / "test_a.json")["test_x"].runs
+    assert [run.recorded[8:10] for run in runs] == ["03", "04", "05", "06", "07"]
+
+
+def test_runs_of_another_engine_never_join(tmp_path: Path) -> None:
+    write_staged([staged(tmp_path, "test_x", stored_run(1))])
+    other = stored(stored_run(2), engine={"key": "another"})  # written by a run beside this one
+    (written,), _ = write_staged([staged(tmp_path, "test_x", entry=other, add=True)])
+    assert written.kind == "replaced"
+
+
+def test_file_that_cannot_be_read_keeps_no_other_from_being_written(tmp_path: Path) -> None:
+    broken = tmp_path / SLUG / "test_a.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    both = [staged(tmp_path, "test_x"), staged(tmp_path, "test_y", module="test_b")]
+    (written,), (error,) = write_staged(both)
+    assert written.staged.test == "test_y"
+    assert str(broken) in error.message
+    assert broken.read_text() == "{"
+
+
+def test_digest_tells_an_entry_from_what_was_made_of_it() -> None:
+    assert entry_digest(None) == ""
+    assert entry_digest(stored()) == entry_digest(stored())
+    assert entry_digest(stored()) != entry_digest(stored(stored_run(), stored_run(2)))
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from builders_baseline import TARGET, stored
+from pytest_trt.baseline.staged import Staged, write_staged
+path, name = Path(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(int(sys.argv[3])):
+    _, errors = write_staged([Staged(path, path.name, TARGET, f"{name}_{number}", stored())])
+    assert not errors
+"""
+
+
+def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), name, str(count)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX alone")
+def test_processes_that_write_one_file_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / SLUG / "test_a.json"
+    processes = [writer(path, f"test_{name}", 8) for name in "abc"]
+    for process in processes:
+        process.communicate("go\n", timeout=60)
+        assert process.returncode == 0
+    assert len(content_of(path)) == 24
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process as POSIX does")
+def test_process_that_is_killed_leaves_a_whole_file_and_no_lock(tmp_path: Path) -> None:
+    path = save_baselines(tmp_path, {"test_x": stored()}, module="test_a")
+    process = writer(path, "test_y", 10_000)
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    while "test_y_3" not in path.read_text():  # until it is in the midst of it
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert "test_x" in content_of(path)
+    (written,), errors = write_staged([staged(tmp_path, "test_z")])
+    assert (written.kind, errors) == ("first", [])

@@ -1,0 +1,313 @@
+"""Baselines as runs leave them: what is written, by whom, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import save_linear
+from click.testing import CliRunner, Result
+from plugin.test_benchmark import FAILING, MODEL, TIGHT, Speed
+
+from pytest_trt.baseline.last_run import read_last_run
+from pytest_trt.cli import commands
+from pytest_trt.engine import EngineCache
+
+
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+
+
+class Baselines(Speed):
+    def entry(self) -> dict[str, Any]:
+        (entry,) = self.stored()["tests"].values()
+        return entry
+
+    def is_noisy(self) -> None:
+        """Let runs of the engine differ by whatever they do, as if that had been calibrated."""
+        metrics = ("p50", "throughput", "p95", "p99")
+        noise = {"recorded": "2026-11-01T10:00:00+00:00", "processes": 5, "placement": 5.0}
+        self.rewrite(lambda e: e.update(noise={**noise, "between_runs": dict.fromkeys(metrics, 5)}))
+
+    def last_run(self) -> Any:
+        return read_last_run(EngineCache(self.project.cache).last_runs, self.project.path)
+
+    def accept(self, *args: str) -> Result:
+        given = ["baseline", f"--cache-dir={self.project.cache}", "accept", *args]
+        return CliRunner().invoke(commands, given)
+
+
+@pytest.fixture
+def speed(project) -> Baselines:
+    return Baselines(project)
+
+
+@pytest.fixture
+def recorded(speed) -> Baselines:
+    speed.run().assert_outcomes(passed=1)
+    return speed
+
+
+def times(entry: dict[str, Any], factor: float) -> None:
+    for run in entry["runs"]:
+        for metric, values in run["rounds"].items():
+            by = 1 / factor if metric == "throughput" else factor
+            run["rounds"][metric] = [value * by for value in values]
+
+
+def test_update_of_the_same_engine_adds_runs_and_says_how_many(recorded) -> None:
+    recorded.is_noisy()
+    for number in (2, 3):
+        result = recorded.run("--trt-update")
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "speed * run added",
+                "wrote trt_baselines/*test_it.json (1 baseline)",
+                f"  test_speed: added run {number} of 5",
+            ]
+        )
+        assert len(recorded.entry()["runs"]) == number
+    assert "noise" in recorded.entry()
+
+
+def test_update_of_the_same_engine_at_another_speed_replaces_and_says_so(recorded) -> None:
+    recorded.rewrite(lambda entry: times(entry, 1000))
+    result = recorded.run("--trt-update")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "speed * replaced",
+            "  test_speed: replaced, P99 * -> * ms (-*%): the engine is the same,*",
+        ]
+    )
+    assert len(recorded.entry()["runs"]) == 1
+
+
+def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
+    before = recorded.files[0].read_bytes()
+    recorded.slow_down()
+    result = recorded.run("--trt-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "* -> *) is beyond the limit of *%: --trt-update accepts that only with a reason*",
+            "*baseline *now*",
+            "Fix: *--trt-update --trt-update-reason*",
+            "accept what this run has measured*: pytest-trt baseline * accept *_speed --reason*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("wrote *")
+    assert recorded.files[0].read_bytes() == before
+    result = recorded.run("--trt-update", "--trt-update-reason=more classes")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (+*%): the engine is another*"])
+    assert recorded.entry()["runs"][0]["reason"] == "more classes"
+
+
+def test_quicker_engine_needs_no_reason(speed) -> None:
+    speed.slow_down()
+    speed.run().assert_outcomes(passed=1)
+    save_linear(speed.project.path / "models" / "linear.onnx")
+    result = speed.run("--trt-update")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (-*%): the engine is another*"])
+
+
+def test_note_on_another_engine_does_not_advise_to_replace_what_it_is_held_against(
+    recorded,
+) -> None:
+    recorded.rewrite(lambda entry: times(entry, 0.001))
+    own = recorded.run("--trt-inconclusive=warn")
+    own.stdout.no_fnmatch_line("*--trt-update-reason*")
+    recorded.rewrite(lambda entry: entry["engine"].update(key="another"))
+    result = recorded.run("--trt-inconclusive=fail")
+    for line in result.outlines:
+        assert "record more runs" not in line
+
+
+@pytest.mark.parametrize("why", FAILING)
+def test_summary_does_not_say_recorded_of_what_was_not(speed, why) -> None:
+    model = MODEL + ', precision="fp16"'
+    accuracy = "consistency" in why
+    speed.write("", FAILING[why], model=model, more=TIGHT * accuracy)
+    result = speed.run("--trt-update")
+    result.assert_outcomes(failed=1)
+    told = "its accuracy check failed" if accuracy else "the test failed for another reason*"
+    result.stdout.fnmatch_lines(
+        ["speed * not recorded", f"not recorded: test_it.py::test_speed: {told}"]
+    )
+    result.stdout.no_fnmatch_line("wrote *")
+    assert speed.files == []
+
+
+def test_failing_teardown_keeps_a_baseline_from_being_recorded_and_that_is_said(speed) -> None:
+    speed.project.test_file(
+        f"@pytest.fixture\ndef broken():\n    yield\n    assert 0\n"
+        f"@pytest.mark.trt_model({MODEL})\n"
+        "@pytest.mark.trt_benchmark\n"
+        "def test_speed(trt_benchmark, images, broken):\n"
+        '    trt_benchmark({"image": images})\n'
+    )
+    result = speed.run()
+    result.stdout.fnmatch_lines(["not recorded: test_it.py::test_speed: its setup or teardown*"])
+    assert speed.files == []
+
+
+def test_file_that_cannot_be_written_fails_the_run_and_is_not_said_to_be_recorded(speed) -> None:
+    measure = 'trt_benchmark({"image": images})'
+    speed.write(body=f"{measure}\nopen('trt_baselines', 'w').close()")
+    result = speed.run()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["speed * not recorded", "*could not be written*", "Fix: *"])
+
+
+def test_report_says_what_was_not_recorded(speed) -> None:
+    speed.write("", FAILING["a failing assertion"])
+    speed.run("--trt-update", "--trt-report=report.json")
+    (test,) = json.loads((speed.project.path / "report.json").read_text())["tests"]
+    assert test["results"][0]["speed"]["baseline_update"] == "not recorded"
+
+
+def test_lines_of_several_tests_of_one_engine_all_begin_with_their_names(speed) -> None:
+    tests = "".join(
+        f"@pytest.mark.trt_model({MODEL}, precision={precision!r})\n"
+        "@pytest.mark.trt_benchmark\n"
+        f'def test_{name}(trt_benchmark, images):\n    trt_benchmark({{"image": images}})\n'
+        for name, precision in (("one", "fp32"), ("two", "fp32"), ("three", "fp16"))
+    )
+    speed.project.test_file(tests)
+    result = speed.run()
+    names = [line.split()[1] for line in result.outlines if line.startswith("speed ")]
+    assert names == ["test_one", "test_two", "test_three"]
+
+
+def test_what_is_said_of_a_broken_file_mends_it(recorded) -> None:
+    (file,) = recorded.files
+    file.write_text("{")
+    result = recorded.run("--trt-update")
+    result.assert_outcomes(failed=1)
+    (fix,) = {line.partition("Fix: ")[2] for line in result.outlines if "git checkout" in line}
+    move, record = (part for part in fix.split("`") if part.startswith(("mv ", "pytest ")))
+    subprocess.run(shlex.split(move), check=True, cwd=recorded.project.path)
+    recorded.run(*shlex.split(record)[1:]).assert_outcomes(passed=1)
+    assert len(recorded.entry()["runs"]) == 1
+    assert Path(f"{file}.broken").read_text() == "{"
+
+
+def test_metric_that_is_missing_is_an_error_and_no_limit_less(recorded) -> None:
+    recorded.rewrite(lambda entry: entry["runs"][0]["rounds"].update(throughput=[]))
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*of the test 'test_speed', runs[[]0].rounds.throughput is empty*", "*Fix: *"]
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process as POSIX does")
+def test_run_that_is_killed_leaves_the_file_as_it_was(recorded) -> None:
+    recorded.is_noisy()
+    before = recorded.files[0].read_bytes()
+    more = "def test_kill():\n    import os\n    os.kill(os.getpid(), 9)\n"
+    test = recorded.project.path / "test_it.py"
+    test.write_text(f"{test.read_text()}\n\n{more}")
+    result = recorded.run("--trt-update", subprocess=True)
+    assert result.ret == -signal.SIGKILL
+    assert recorded.files[0].read_bytes() == before
+    assert list(recorded.files[0].parent.iterdir()) == recorded.files
+
+
+def two_files(speed: Baselines) -> None:
+    test = (
+        "import numpy as np\nimport pytest\n"
+        f"@pytest.mark.trt_model({MODEL}, precision=('fp32', 'fp16'))\n"
+        "@pytest.mark.trt_benchmark\n"
+        'def test_speed(trt_benchmark, images):\n    trt_benchmark({"image": images})\n'
+    )
+    speed.project.pytester.makepyfile(test_it=test, test_other=test)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_one_process_writes_all_files_of_a_run(speed, workers) -> None:
+    two_files(speed)
+    result = speed.run(*workers, subprocess=True)
+    result.assert_outcomes(passed=4)
+    assert [file.name for file in speed.files] == ["test_it.json", "test_other.json"]
+    for name in ("test_it", "test_other"):
+        result.stdout.fnmatch_lines([f"wrote trt_baselines/*/{name}.json (2 baselines)"])
+    for file in speed.files:
+        assert sorted(json.loads(file.read_text())["tests"]) == [
+            "test_speed[fp16]", "test_speed[fp32]",
+        ]  # fmt: skip
+
+
+def test_runs_beside_each_other_keep_each_others_baselines(speed) -> None:
+    two_files(speed)
+    runs = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", precision),
+                *("--trt-arch=cpu", f"--trt-cache-dir={speed.project.cache}"),
+            ],
+            cwd=speed.project.path,
+            stdout=subprocess.PIPE,
+        )
+        for precision in ("fp32", "fp16")
+    ]
+    for run in runs:
+        assert run.communicate()[0] is not None
+        assert run.returncode == 0
+    for file in speed.files:
+        assert len(json.loads(file.read_text())["tests"]) == 2
+
+
+def test_interrupted_run_says_that_nothing_was_recorded(speed) -> None:
+    stop = "def test_stop():\n    raise KeyboardInterrupt\n"
+    test = speed.project.path / "test_it.py"
+    test.write_text(f"{test.read_text()}\n\n{stop}")
+    result = speed.run(subprocess=True)
+    result.stdout.fnmatch_lines(["not recorded: test_it.py::test_speed: the run was stopped"])
+    assert speed.files == []
+
+
+def test_slower_speed_of_the_last_run_is_accepted_without_measuring_again(recorded) -> None:
+    recorded.slow_down()
+    recorded.run().assert_outcomes(failed=1)
+    (candidate,) = recorded.last_run().candidates
+    accepted = recorded.accept("test_speed", "--reason", "more classes")
+    assert accepted.exit_code == 0, accepted.output
+    assert "test_speed: replaced, P99" in accepted.output
+    (run,) = recorded.entry()["runs"]
+    assert run["reason"] == "more classes"
+    assert run["rounds"] == candidate.staged.entry.runs[0].to_dict()["rounds"]
+    recorded.run().assert_outcomes(passed=1)
+
+
+def test_last_run_is_what_workers_measured(recorded) -> None:
+    recorded.slow_down()
+    recorded.run("-n", "2", subprocess=True).assert_outcomes(failed=1)
+    assert recorded.accept("--all", "--reason", "more classes").exit_code == 0
+
+
+def test_figures_of_a_test_whose_accuracy_failed_are_never_accepted(recorded) -> None:
+    model = MODEL + ', precision="fp16"'
+    recorded.write("", FAILING["a failing consistency check"], model=model, more=TIGHT)
+    recorded.run("--trt-missing-baseline=record").assert_outcomes(failed=1)
+    before = recorded.files[0].read_bytes()
+    refused = recorded.accept("--all", "--reason", "why not")
+    assert refused.exit_code == 1
+    assert "test_speed is not accepted: its accuracy check failed" in refused.output
+    assert recorded.files[0].read_bytes() == before
+
+
+def test_what_a_run_has_recorded_is_not_accepted_again(recorded) -> None:
+    assert recorded.last_run() is None
+    assert recorded.accept("--all", "--reason", "x").exit_code != 0
