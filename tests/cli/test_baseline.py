@@ -454,3 +454,7 @@ def test_prune_elsewhere_removes_nothing(root, tests, monkeypatch, tmp_path) -> 
 
 def test_prune_without_baselines_says_so() -> None:
     assert "There are no baselines" in shown("prune")
+
+
+def test_help_tells_every_command_in_whole_words() -> None:
+    assert "..." not in shown("--help")

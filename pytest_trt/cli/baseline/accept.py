@@ -18,7 +18,7 @@ from pytest_trt.errors import BaselineError
 from pytest_trt.report.baseline_text import update_text
 
 
-@click.command()
+@click.command(short_help="Make figures of the last run baselines.")
 @click.argument("tests", nargs=-1)
 @click.option("--all", "accept_all", is_flag=True, help="Accept every test of the last run.")
 @click.option("--reason", help="Why, kept with the baseline; asked for where it is not given.")

@@ -39,7 +39,7 @@ CONFIDENCE_PCT = round(100 * (1 - 2 * SIDE_ERROR))
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+@click.command(short_help="Compare two files, or files with git.")
 @click.argument("files", type=_file, nargs=-1, metavar="[FILE | OLD NEW]")
 @click.option(
     "--git",

@@ -19,7 +19,7 @@ from pytest_trt.report.speed_text import NAMES, figure
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-@click.command("list")
+@click.command("list", short_help="List every baseline.")
 @as_json
 @click.pass_obj
 def list_(places: Places, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-@click.command()
+@click.command(short_help="Show all of one baseline.")
 @click.argument("test")
 @as_json
 @click.pass_obj

@@ -24,7 +24,7 @@ _COLLECT_TIMEOUT_S = 600
 _TAIL_LINES = 15
 
 
-@click.command()
+@click.command(short_help="Remove baselines of tests that are gone.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go; exit status 1 if any would.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
