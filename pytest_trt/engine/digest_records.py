@@ -1,4 +1,4 @@
-"""Digests of models that were hashed before, in the cache's folder: one small file per model."""
+"""What was found out of models before, in the cache's folder: one small file per model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pathlib import Path
 
 from pytest_trt import __version__
 from pytest_trt.engine.mounts import file_system
-from pytest_trt.model import MODEL_SCHEMA, Stamps
+from pytest_trt.model import MODEL_SCHEMA, FileStamp, Remembered
 
 # History of the format:
 #   1  first version
+#   2  what the model's own file holds, beside the digest
 #: Format of a record. One of another version is not read: its model is hashed again.
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
 
 #: File systems that move a file's change time with every write of its bytes and keep its number.
 #: Left out: those of networks, whose times come from another clock or by way of a cache; FUSE,
@@ -33,10 +34,10 @@ MAX_RECORDS = 1000
 
 
 class DigestRecords:
-    """A folder of digests by the stamps of the files that they cover.
+    """A folder of digests and contents of models by the stamps of their files.
 
-    A record is believed only when it is, byte for byte, what would be written today for these
-    stamps and this digest: whatever damaged it, whoever wrote another format, the model is hashed.
+    A record is believed only when it is, byte for byte, what would be written today for what it
+    says: whatever damaged it, whoever wrote another format, the model is read and hashed.
     A folder that cannot be written costs the same.
 
     Args:
@@ -48,32 +49,35 @@ class DigestRecords:
         self.folder = folder
         self._kind_of = kind_of
 
-    def recall(self, stamps: Stamps) -> str | None:
-        """Return the digest that was remembered for exactly these stamps."""
+    def recall(self, model: FileStamp) -> Remembered | None:
+        """Return what was remembered of a model whose own file has exactly this stamp."""
         try:
-            found = self._path(stamps).read_bytes()
-            digest = json.loads(found)["digest"]
+            found = self._path(model).read_bytes()
+            content = json.loads(found)
+            stamps = tuple(FileStamp(**stamp) for stamp in content["files"])
+            remembered = Remembered(stamps, str(content["digest"]), dict(content["contents"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        return digest if found == _record(stamps, digest) else None
+        whole = stamps[:1] == (model,) and found == _record(remembered)
+        return remembered if whole else None
 
-    def remember(self, stamps: Stamps, digest: str) -> None:
-        """Keep a digest, if the files lie where stamps can be trusted and the folder allows it."""
-        if not {self._kind_of(stamp.path) for stamp in stamps} <= TRUSTED_FILE_SYSTEMS:
+    def remember(self, found: Remembered) -> None:
+        """Keep it, if the files lie where stamps can be trusted and the folder allows it."""
+        if not {self._kind_of(stamp.path) for stamp in found.stamps} <= TRUSTED_FILE_SYSTEMS:
             return
         with contextlib.suppress(OSError):
             handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(_record(stamps, digest))
-                Path(temporary).replace(self._path(stamps))
+                    file.write(_record(found))
+                Path(temporary).replace(self._path(found.stamps[0]))
             finally:
                 Path(temporary).unlink(missing_ok=True)
             self._forget_oldest()
 
-    def _path(self, stamps: Stamps) -> Path:
-        # The model comes first, and has a record of its own wherever its data lies.
-        name = hashlib.sha256(os.fsencode(stamps[0].path)).hexdigest()[:32]
+    def _path(self, model: FileStamp) -> Path:
+        # A model has a record of its own wherever its data lies.
+        name = hashlib.sha256(os.fsencode(model.path)).hexdigest()[:32]
         return self.folder / f"{name}.json"
 
     def _forget_oldest(self) -> None:
@@ -84,14 +88,17 @@ class DigestRecords:
                 path.unlink(missing_ok=True)
 
 
-def _record(stamps: Stamps, digest: object) -> bytes:
-    content: dict[str, object] = {
+def _record(found: Remembered) -> bytes:
+    content = {
         "schema": RECORD_SCHEMA,
         "written_by": f"pytest-trt {__version__}",
         "rules": MODEL_SCHEMA,
-        "files": [asdict(stamp) for stamp in stamps],
-        "digest": digest,
+        "files": [asdict(stamp) for stamp in found.stamps],
+        "digest": found.digest,
+        "contents": found.contents,
     }
+    # A line for each: thousands of tensors with external data take long with a line for everything.
+    text = "".join(f"  {json.dumps(name)}: {json.dumps(it)},\n" for name, it in content.items())
     # Over all of it: a digest that lost a bit on the disk is no digest of anything.
-    content["seal"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return (json.dumps(content, indent=2) + "\n").encode()
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    return f'{{\n{text}  "seal": "{seal}"\n}}\n'.encode()

@@ -1,7 +1,7 @@
 """An ONNX file turned into facts: digest, tensor specs, profiles, seeded inputs."""
 
 from pytest_trt.model.digest import MODEL_SCHEMA, LabelledHash
-from pytest_trt.model.digest_memory import DigestMemory, FileStamp, Stamps
+from pytest_trt.model.digest_memory import DigestMemory, FileStamp, Remembered, Stamps
 from pytest_trt.model.feeds import check_calibration, check_inputs
 from pytest_trt.model.inputs import check_ranges, inputs_digest, seeded_inputs
 from pytest_trt.model.onnx_file import OnnxModel, load_model, read_interface, read_node_names
@@ -19,6 +19,7 @@ __all__ = [
     "OnnxModel",
     "Point",
     "Profile",
+    "Remembered",
     "Shape",
     "ShapeRange",
     "Stamps",

@@ -1,4 +1,4 @@
-"""When a model's digest may be taken from memory instead of from its bytes.
+"""When what is known of a model may be taken from memory instead of from its bytes.
 
 A file whose stamp is the one that it had when it was hashed holds the bytes that were hashed: every
 write moves its change time (ctime), which no program can set back. Two holes are kept shut. A write
@@ -12,11 +12,11 @@ here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 #: How long files must have been left alone. Longer than a tick of any file system's clock (2 s on
 #: FAT), and than Linux leaves a stored-to page of a memory map dirty (30 s, looked at every 5 s):
@@ -71,46 +71,80 @@ class FileStamp:
 Stamps: TypeAlias = tuple[FileStamp, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What was found out of a model, and when that holds.
+
+    Attributes:
+        stamps: Its files as they were.
+        digest: Its digest, which holds while all of them are as they were.
+        contents: What its own file holds, see `Contents.to_dict`; holds while that file is so.
+    """
+
+    stamps: Stamps
+    digest: str
+    contents: Mapping[str, Any]
+
+
 class DigestMemory(Protocol):
-    """Digests of models by the stamps of their files."""
+    """What was found out of models, by the stamps of their files."""
 
-    def recall(self, stamps: Stamps) -> str | None:
-        """Return the digest that was remembered for exactly these stamps."""
+    def recall(self, model: FileStamp) -> Remembered | None:
+        """Return what was remembered of a model whose own file has exactly this stamp."""
         ...
 
-    def remember(self, stamps: Stamps, digest: str) -> None:
-        """Keep a digest. Never fails: what is not kept is computed again."""
+    def remember(self, found: Remembered) -> None:
+        """Keep what was found out. Never fails: what is not kept is found out again."""
         ...
+
+
+def recall(
+    memory: DigestMemory | None, model: tuple[Path, FileIO], *, started_ns: int
+) -> Remembered | None:
+    """Return what is remembered of a model whose own file is the one that was read then.
+
+    Args:
+        memory: Where it is kept, if anywhere.
+        model: The model's path, and its file as it was opened to be read.
+        started_ns: Before the model was opened, in nanoseconds since 1970.
+    """
+    if memory is None:
+        return None
+    stamp = FileStamp.of(*model)
+    return memory.recall(stamp) if stamp.rested(started_ns) else None
 
 
 def recall_or_hash(
     memory: DigestMemory | None,
+    known: Remembered | None,
     model: tuple[Path, FileIO],
     data_files: Sequence[Path],
     *,
     started_ns: int,
     hash_files: Callable[[], str],
+    contents: Callable[[], Mapping[str, Any]],
 ) -> str:
     """Return a model's digest, out of memory where its files are those that were hashed.
 
     Args:
         memory: Where digests are kept, if anywhere.
+        known: What `recall` returned.
         model: The model's path, and its file as it was opened to be read.
         data_files: Its external data files.
         started_ns: Before the model was opened, in nanoseconds since 1970.
         hash_files: Computes the digest.
+        contents: Returns what is to be remembered beside it.
     """
     if memory is None:
         return hash_files()
     before = _stamps(model, data_files)
     if before is None or not all(stamp.rested(started_ns) for stamp in before):
         return hash_files()
-    known = memory.recall(before)
-    if known is not None:
-        return known
+    if known is not None and known.stamps == before:
+        return known.digest
     digest = hash_files()
     if _stamps(model, data_files) == before:
-        memory.remember(before, digest)
+        memory.remember(Remembered(before, digest, contents()))
     return digest
 
 

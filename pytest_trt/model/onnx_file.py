@@ -12,14 +12,12 @@ from io import FileIO
 from pathlib import Path
 
 from pytest_trt.errors import ModelError
+from pytest_trt.model.contents import Contents
 from pytest_trt.model.digest import ByteProgress, model_digest
-from pytest_trt.model.digest_memory import DigestMemory, recall_or_hash
-from pytest_trt.model.elements import element_name
+from pytest_trt.model.digest_memory import DigestMemory, Remembered, recall, recall_or_hash
 from pytest_trt.model.external import external_regions
 from pytest_trt.model.file_kinds import HEAD_BYTES, file_kind
-from pytest_trt.model.index_limits import index_limits
 from pytest_trt.model.onnx_proto import Graph, StoredModel, read_model
-from pytest_trt.model.shape_inputs import shape_inputs
 from pytest_trt.model.tensors import TensorSpec
 from pytest_trt.model.wire import Source, WireError
 
@@ -83,8 +81,8 @@ def load_model(
     Args:
         path: The ONNX file. External data is looked for in its folder.
         progress: Told how far the hashing of a large model is, a few times a second.
-        digests: Digests of files that were hashed before: the bytes of those that are unchanged,
-            see `digest_memory`, are not read again.
+        digests: What was found out of files before: those that are unchanged, see
+            `digest_memory`, are not read again.
         clock: Nanoseconds since 1970, by which files are told to have been left alone.
 
     Raises:
@@ -94,48 +92,62 @@ def load_model(
     path = Path(path).absolute()
     started_ns = clock()
     with _opened(path) as (file, size_bytes):
-        stored, graph = _read(path, file, size_bytes)
-        regions = external_regions(path, stored.external)
+        known = recall(digests, (path, file), started_ns=started_ns)
+        contents = _contents(known, path, file, size_bytes)
+        regions = external_regions(path, contents.external)
         total_bytes = size_bytes + sum(region.length for region in regions)
         external_files = tuple(dict.fromkeys(region.path for region in regions))
         progressing = ByteProgress(path.name, total_bytes, progress)
         digest = recall_or_hash(
             digests,
+            known,
             (path, file),
             external_files,
             started_ns=started_ns,
             hash_files=lambda: model_digest(path, file, size_bytes, regions, progressing),
+            contents=contents.to_dict,
         )
-    inputs = _inputs(graph)
     return OnnxModel(
         path=path,
         digest=digest,
-        inputs=inputs,
-        outputs=graph.outputs,
-        opset=stored.opset,
-        ir_version=stored.ir_version,
+        inputs=contents.inputs,
+        outputs=contents.outputs,
+        opset=contents.opset,
+        ir_version=contents.ir_version,
         size_bytes=total_bytes,
         external_files=external_files,
         is_quantized=any(
-            operator.rpartition("::")[2] in _QUANTIZERS for operator in stored.op_types
+            operator.rpartition("::")[2] in _QUANTIZERS for operator in contents.op_types
         ),
-        op_types=dict(stored.op_types),
-        index_limits=index_limits(graph, inputs),
-        shape_inputs=shape_inputs(graph, inputs),
-        elements={element_name(number): count for number, count in stored.elements.items()},
+        op_types=contents.op_types,
+        index_limits=contents.index_limits,
+        shape_inputs=contents.shape_inputs,
+        elements=contents.elements,
     )
 
 
-def read_interface(path: str | Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+def read_interface(
+    path: str | Path,
+    *,
+    digests: DigestMemory | None = None,
+    clock: Callable[[], int] = time.time_ns,
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Return the inputs and outputs of an ONNX file without reading its weights.
+
+    Args:
+        path: The ONNX file.
+        digests: What `load_model` has remembered of files.
+        clock: Nanoseconds since 1970.
 
     Raises:
         ModelError: As `load_model`, but for external data, which is not looked at.
     """
     path = Path(path).absolute()
+    started_ns = clock()
     with _opened(path) as (file, size_bytes):
-        graph = _read(path, file, size_bytes)[1]
-        return _inputs(graph), graph.outputs
+        known = recall(digests, (path, file), started_ns=started_ns)
+        contents = _contents(known, path, file, size_bytes)
+        return contents.inputs, contents.outputs
 
 
 def read_node_names(path: str | Path) -> frozenset[str]:
@@ -176,8 +188,9 @@ def _require_regular(path: Path) -> None:
         )
 
 
-def _inputs(graph: Graph) -> tuple[TensorSpec, ...]:
-    return tuple(spec for spec in graph.inputs if spec.name not in graph.initializers)
+def _contents(known: Remembered | None, path: Path, file: FileIO, size_bytes: int) -> Contents:
+    found = Contents.from_dict(known.contents) if known is not None else None
+    return found or Contents.of(*_read(path, file, size_bytes))
 
 
 def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph]:

@@ -37,7 +37,7 @@ from pytest_trt.engine import (
     build_or_load,
     run_alike,
 )
-from pytest_trt.errors import EngineBuildError, EngineLoadError
+from pytest_trt.errors import CacheError, EngineBuildError, EngineLoadError
 from pytest_trt.model import (
     OnnxModel,
     Tensors,
@@ -152,7 +152,10 @@ class TrtRun:
     def interface(self, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Return a model's inputs and outputs, which every test that is collected asks for."""
         if path not in self._interfaces:
-            self._interfaces[path] = read_interface(path)
+            digests = None
+            with suppress(CacheError):  # told by the first test that needs it
+                digests = self.cache.digests
+            self._interfaces[path] = read_interface(path, digests=digests, clock=self._clock)
         return self._interfaces[path]
 
     def model(self, path: Path, progress: Progress) -> OnnxModel:

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from pytest_trt.engine import EngineCache
 from pytest_trt.engine import digest_records as module
 from pytest_trt.engine.digest_records import DigestRecords
-from pytest_trt.model import FileStamp, load_model
+from pytest_trt.model import FileStamp, Remembered, Stamps, load_model
 
+CONTENTS = {"schema": 1, "inputs": [{"name": "é", "shape": [1, "n"]}], "op_types": {"Add": 2}}
 DIGEST = "0123456789abcdef" * 4
 STAMPS = (
     FileStamp("/models/m.onnx", 1, 2, 3, 4, 5),
@@ -38,19 +39,30 @@ def records(tmp_path: Path) -> DigestRecords:
     return DigestRecords(tmp_path, local)
 
 
+def remember(records: DigestRecords, stamps: Stamps, digest: str) -> None:
+    records.remember(Remembered(stamps, digest, CONTENTS))
+
+
+def recalled(records: DigestRecords, stamps: Stamps) -> str | None:
+    """Return the digest of exactly these files, as `recall_or_hash` would."""
+    found = records.recall(stamps[0])
+    return found.digest if found is not None and found.stamps == stamps else None
+
+
 def the_record(records: DigestRecords) -> Path:
     (path,) = records.folder.iterdir()
     return path
 
 
 def test_what_was_remembered_is_recalled(records: DigestRecords) -> None:
-    assert records.recall(STAMPS) is None
-    records.remember(STAMPS, DIGEST)
-    assert DigestRecords(records.folder).recall(STAMPS) == DIGEST
+    assert recalled(records, STAMPS) is None
+    remember(records, STAMPS, DIGEST)
+    found = DigestRecords(records.folder).recall(STAMPS[0])
+    assert found == Remembered(STAMPS, DIGEST, CONTENTS)
 
 
 def test_a_record_is_private_and_can_be_read_by_people(records: DigestRecords) -> None:
-    records.remember(STAMPS, DIGEST)
+    remember(records, STAMPS, DIGEST)
     record = the_record(records)
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     content = json.loads(record.read_text())
@@ -59,12 +71,12 @@ def test_a_record_is_private_and_can_be_read_by_people(records: DigestRecords) -
 
 
 def test_a_model_has_one_record_which_is_replaced(records: DigestRecords) -> None:
-    records.remember(STAMPS, DIGEST)
+    remember(records, STAMPS, DIGEST)
     changed = (replace(STAMPS[0], ctime_ns=11), STAMPS[1])
-    records.remember(changed, "f" * 64)
+    remember(records, changed, "f" * 64)
     the_record(records)
-    assert records.recall(changed) == "f" * 64
-    assert records.recall(STAMPS) is None
+    assert recalled(records, changed) == "f" * 64
+    assert recalled(records, STAMPS) is None
 
 
 @pytest.mark.parametrize(
@@ -80,35 +92,43 @@ def test_a_model_has_one_record_which_is_replaced(records: DigestRecords) -> Non
     ],
 )
 def test_other_stamps_recall_nothing(records: DigestRecords, other) -> None:
-    records.remember(STAMPS, DIGEST)
-    assert records.recall(other) is None
+    remember(records, STAMPS, DIGEST)
+    assert recalled(records, other) is None
+
+
+def sealed(content: dict[str, object]) -> bytes:
+    text = "".join(f"  {json.dumps(name)}: {json.dumps(it)},\n" for name, it in content.items())
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    return f'{{\n{text}  "seal": "{seal}"\n}}\n'.encode()
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"schema": 0},
-        {"schema": 2},
+        {"schema": 1},
+        {"schema": 3},
         {"rules": "pytest-trt model 0"},
         {"written_by": "pytest-trt 0.0.1"},
         {"digest": None},
+        {"contents": [["schema", 1]]},
         {"more": 1},
     ],
 )
 def test_a_record_of_another_format_is_not_read(records: DigestRecords, changes) -> None:
-    records.remember(STAMPS, DIGEST)
-    content = json.loads(the_record(records).read_text())
+    remember(records, STAMPS, DIGEST)
+    written = the_record(records).read_bytes()
+    content = json.loads(written)
     del content["seal"]
-    content.update(changes)
-    content["seal"] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    the_record(records).write_text(json.dumps(content, indent=2) + "\n")
-    assert records.recall(STAMPS) is None
+    assert sealed(content) == written
+    the_record(records).write_bytes(sealed({**content, **changes}))
+    assert recalled(records, STAMPS) is None
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_record_is_not_believed(records: DigestRecords, data) -> None:
-    records.remember(STAMPS, DIGEST)
+    remember(records, STAMPS, DIGEST)
     record = the_record(records)
     whole = bytearray(record.read_bytes())
     if data.draw(st.booleans(), label="cut"):
@@ -116,16 +136,16 @@ def test_a_damaged_record_is_not_believed(records: DigestRecords, data) -> None:
     else:
         whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
     record.write_bytes(whole)
-    assert records.recall(STAMPS) is None
-    records.remember(STAMPS, DIGEST)
-    assert records.recall(STAMPS) == DIGEST
+    assert recalled(records, STAMPS) is None
+    remember(records, STAMPS, DIGEST)
+    assert recalled(records, STAMPS) == DIGEST
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"[1]", b"{}", b"\xff", b"[" * 100_000])
 def test_something_else_in_a_record_s_place_is_not_believed(records, content: bytes) -> None:
-    records.remember(STAMPS, DIGEST)
+    remember(records, STAMPS, DIGEST)
     the_record(records).write_bytes(content)
-    assert records.recall(STAMPS) is None
+    assert recalled(records, STAMPS) is None
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "tmpfs", "fuse.sshfs", "9p", ""])
@@ -133,36 +153,36 @@ def test_models_on_other_file_systems_are_not_remembered(tmp_path: Path, kind: s
     def kind_of(path: str) -> str:
         return kind if path == STAMPS[1].path else "ext4"
 
-    DigestRecords(tmp_path, kind_of).remember(STAMPS, DIGEST)
+    remember(DigestRecords(tmp_path, kind_of), STAMPS, DIGEST)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_costs_only_the_memory(tmp_path: Path) -> None:
     records = DigestRecords(tmp_path / "none", local)
-    records.remember(STAMPS, DIGEST)
-    assert records.recall(STAMPS) is None
+    remember(records, STAMPS, DIGEST)
+    assert recalled(records, STAMPS) is None
 
 
 def test_the_records_do_not_grow_without_end(records: DigestRecords, monkeypatch) -> None:
     monkeypatch.setattr(module, "MAX_RECORDS", 4)
     models = [(replace(STAMPS[0], path=f"/models/{n}.onnx"),) for n in range(6)]
     for age, stamps in zip(range(6, 0, -1), models, strict=True):
-        records.remember(stamps, DIGEST)
+        remember(records, stamps, DIGEST)
         for path in records.folder.iterdir():
             os.utime(path, ns=(path.stat().st_mtime_ns - age * 10**9,) * 2)
     assert len(list(records.folder.iterdir())) <= 4
-    assert records.recall(models[-1]) == DIGEST
-    assert records.recall(models[0]) is None
+    assert recalled(records, models[-1]) == DIGEST
+    assert recalled(records, models[0]) is None
 
 
 def test_clearing_the_cache_forgets_every_digest(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / "cache")
     records = DigestRecords(cache.digests.folder, local)
-    records.remember(STAMPS, DIGEST)
+    remember(records, STAMPS, DIGEST)
     cache.clear()
-    assert cache.digests.recall(STAMPS) is None
-    records.remember(STAMPS, DIGEST)
-    assert cache.digests.recall(STAMPS) == DIGEST
+    assert recalled(cache.digests, STAMPS) is None
+    remember(records, STAMPS, DIGEST)
+    assert recalled(cache.digests, STAMPS) == DIGEST
 
 
 # What the file system refuses, and many processes.
@@ -254,8 +274,10 @@ print(digest, load())
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
 
     # What they left is whole: with another digest in it, no bytes are looked at.
-    stamps = tuple(FileStamp(**stamp) for stamp in json.loads(record.read_text())["files"])
+    (model_stamp, _) = (FileStamp(**one) for one in json.loads(record.read_text())["files"])
     records = DigestRecords(record.parent, local)
-    assert records.recall(stamps) == digest
-    records.remember(stamps, "f" * 64)
+    found = records.recall(model_stamp)
+    assert found is not None
+    assert found.digest == digest
+    records.remember(replace(found, digest="f" * 64))
     assert load_model(model, digests=records, clock=much_later).digest == "f" * 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -9,26 +10,40 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders_model import external_model, external_tensor, model_proto, save
+from builders_model import external_model, external_tensor, model_proto, save, value
+from builders_shapes import resizer
 from clocks import much_later, next_tick
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from pytest_trt.errors import ModelError
-from pytest_trt.model import FileStamp, Stamps, load_model
+from pytest_trt.model import FileStamp, Remembered, Stamps, load_model, read_interface
 from pytest_trt.model.digest_memory import REST_NS, recall_or_hash
 
 _PLANTED = "f" * 64
 
+_EXAMPLES = sorted((Path(__file__).parents[2] / "example_project" / "models").glob("*.onnx"))
 
-class Memory(dict[Stamps, str]):
-    """Digests in a dictionary."""
 
-    def recall(self, stamps):
-        return self.get(stamps)
+class Memory(dict[Stamps, Remembered]):
+    """What is remembered, in a dictionary; several records of one model are kept."""
 
-    def remember(self, stamps, digest):
-        self[stamps] = digest
+    def recall(self, model):
+        found = [one for stamps, one in self.items() if stamps[0] == model]
+        return found[-1] if found else None
+
+    def remember(self, found):
+        self[found.stamps] = found
+
+    @property
+    def digests(self) -> set[str]:
+        return {found.digest for found in self.values()}
+
+    def plant(self, **changes) -> None:
+        """Change what is remembered of all models."""
+        for stamps, found in self.items():
+            self[stamps] = replace(found, **changes)
 
 
 class Remembered:
@@ -43,7 +58,7 @@ class Remembered:
         self.memory = Memory()
         self.true_digest = self.load()
         (self.stamps,) = self.memory
-        self.memory[self.stamps] = _PLANTED
+        self.memory.plant(digest=_PLANTED)
         next_tick(folder)
 
     def load(self, path: Path | None = None, clock=much_later) -> str:
@@ -115,7 +130,7 @@ def test_a_touched_file_is_hashed_again_and_then_remembered_anew(remembered, nam
 
     assert remembered.load() == remembered.true_digest
     assert len(remembered.memory) == 2
-    assert set(remembered.memory.values()) == {_PLANTED, remembered.true_digest}
+    assert remembered.memory.digests == {_PLANTED, remembered.true_digest}
 
 
 def test_a_copy_is_hashed_for_itself(remembered, tmp_path):
@@ -214,10 +229,12 @@ def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(tmp_path, mean
     with path.open("rb", buffering=0) as file:
         digest = recall_or_hash(
             memory,
+            None,
             (path, file),
             [tmp_path / "w.bin"],
             started_ns=much_later(),
             hash_files=hash_files,
+            contents=dict,
         )
 
     assert digest == "digest"
@@ -248,3 +265,82 @@ def test_whatever_was_done_to_the_data_the_digest_is_that_of_its_bytes(tmp_path_
         digest = load_model(path, digests=memory, clock=much_later).digest
 
         assert digest == load_model(path).digest
+
+
+# What is known of the model's own file.
+
+
+def plant_input(remembered) -> None:
+    """Have the memory say of the model what its file does not."""
+    (found,) = remembered.memory.values()
+    inputs = [{"name": "planted", "dtype": "float32", "shape": [1]}]
+    remembered.memory.plant(contents={**found.contents, "inputs": inputs})
+
+
+def names(specs) -> list[str]:
+    return [spec.name for spec in specs]
+
+
+def test_an_unchanged_file_is_not_walked_again(remembered):
+    plant_input(remembered)
+
+    model = load_model(remembered.path, digests=remembered.memory, clock=much_later)
+
+    assert names(model.inputs) == ["planted"]
+    interface = read_interface(remembered.path, digests=remembered.memory, clock=much_later)
+    assert names(interface[0]) == ["planted"]
+
+
+def test_a_changed_file_is_walked_again(remembered):
+    plant_input(remembered)
+    keep_times(
+        lambda path: path.write_bytes(path.read_bytes().replace(b"graph", b"grapf")),
+        remembered.path,
+    )
+
+    model = load_model(remembered.path, digests=remembered.memory, clock=much_later)
+
+    assert names(model.inputs) == ["x"]
+
+
+def test_a_file_of_just_now_is_walked(remembered):
+    plant_input(remembered)
+
+    interface = read_interface(remembered.path, digests=remembered.memory, clock=time.time_ns)
+
+    assert names(interface[0]) == ["x"]
+
+
+def test_what_another_release_has_found_is_not_believed(remembered):
+    plant_input(remembered)
+    (found,) = remembered.memory.values()
+    remembered.memory.plant(contents={**found.contents, "schema": 0})
+
+    model = load_model(remembered.path, digests=remembered.memory, clock=much_later)
+
+    assert names(model.inputs) == ["x"]
+    assert model.digest == _PLANTED
+
+
+def _model(folder: Path, name: str | Path) -> Path:
+    if isinstance(name, Path):
+        return name
+    if name == "external":
+        return external_model(folder, length=64)
+    if name == "shape by value":
+        return save(resizer(), folder / "m.onnx")
+    gather = helper.make_node("Gather", ["w", "x"], ["y"])
+    inputs = [value("x", None, TensorProto.INT64)]
+    return save(model_proto([gather], inputs=inputs), folder / "m.onnx")
+
+
+@pytest.mark.parametrize("name", ["external", "shape by value", "indices", *_EXAMPLES])
+def test_what_is_remembered_is_what_was_found(tmp_path, name):
+    path, memory = _model(tmp_path, name), Memory()
+    found = load_model(path, digests=memory, clock=much_later)
+    (record,) = memory.values()
+    memory.plant(contents=json.loads(json.dumps(record.contents)))
+
+    recalled = load_model(path, digests=memory, clock=much_later)
+
+    assert recalled == found == load_model(path)

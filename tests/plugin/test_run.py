@@ -33,8 +33,11 @@ def test_model_is_hashed_by_the_first_run_only(tmp_path: Path) -> None:
 
     # A digest that no bytes have, in the place of the one that was remembered.
     (record,) = (cache / "v1" / "digests").iterdir()
-    stamps = tuple(FileStamp(**stamp) for stamp in json.loads(record.read_text())["files"])
-    DigestRecords(record.parent).remember(stamps, "f" * 64)
+    (stamp,) = (FileStamp(**one) for one in json.loads(record.read_text())["files"])
+    records = DigestRecords(record.parent)
+    found = records.recall(stamp)
+    assert found is not None
+    records.remember(replace(found, digest="f" * 64))
     assert read(path, cache) == replace(first, digest="f" * 64)
 
     next_tick(tmp_path)
