@@ -169,6 +169,18 @@ def told(figures: Figures, what: str, records: Sequence[dict[str, object]], targ
     figures.add(f"{what}: failed", 100 * failed / max(len(records), 1), "%", target)
     for verdict, count in sorted(verdicts.items()):
         figures.add(f"{what}: {verdict}", count, "")
+    for why, count in Counter(reasons(records)).most_common(3):
+        print(f"  {count} times: {why[:200]}", flush=True)
+
+
+def reasons(records: Sequence[dict[str, object]]) -> Iterator[str]:
+    """Yield why verdicts are not plain ones."""
+    for record in records:
+        if record["why"]:
+            yield str(record["why"])
+        for change in record["changes"]:  # type: ignore[attr-defined]
+            if change["outcome"] not in ("passed", "regressed"):
+                yield f"{change['metric']} {change['outcome']} by {change['step']}: {change['why']}"
 
 
 @contextmanager
