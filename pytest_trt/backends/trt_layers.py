@@ -56,6 +56,10 @@ _NOT_OF_THE_MODEL = re.compile(
 
 _ONNX_LAYER = "[ONNX Layer: "
 
+#: What stands between the nodes of a fused layer in its metadata. Source: TensorRT 8.6.0 writes the
+#: record separator, Engine Explorer's samples have the unit separator.
+_SEPARATORS = "\x1e\x1f"
+
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
@@ -184,7 +188,7 @@ def _origins(name: str, metadata: str) -> tuple[str, ...]:
     """Return the model's nodes in a layer: from its metadata, else out of its name."""
     if _ONNX_LAYER in metadata:
         parts = metadata.split(_ONNX_LAYER)[1:]
-        return _distinct(part.rstrip("\x1f").removesuffix("]") for part in parts)
+        return _distinct(part.rstrip(_SEPARATORS).removesuffix("]") for part in parts)
     if _NOT_OF_THE_MODEL.search(name) or name.endswith(" copy"):
         return ()
     if name.startswith("{ForeignNode["):
