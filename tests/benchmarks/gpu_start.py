@@ -5,11 +5,12 @@
   against one process that does barely what cannot be saved: import TensorRT, create the CUDA
   context, deserialise. Both alternate; medians.
 
-Run: PYTHONPATH=.:tests python tests/benchmarks/gpu_start.py [--json FILE]
+Run: PYTHONPATH=.:tests python tests/benchmarks/gpu_start.py [--json FILE] [--only warm]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -63,11 +64,17 @@ def pytest_runtest_logreport(report):
 
 
 def main() -> None:
-    figures = Figures.from_arguments()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", default="timing,warm")
+    options = parser.parse_args()
+    figures, chosen = Figures(options.json), options.only.split(",")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        timing_cache(figures, folder)
-        warm_start(figures, folder)
+        if "timing" in chosen:
+            timing_cache(figures, folder)
+        if "warm" in chosen:
+            warm_start(figures, folder)
 
 
 def timing_cache(figures: Figures, folder: Path) -> None:
