@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.performance import Rounds, summarise
+from pytest_trt.performance import MODES, Mode, Rounds, summarise
 from pytest_trt.selftest import Proof, prove_absolute, prove_relative
 
 
@@ -15,15 +15,18 @@ def rounds(spread: float, *, seed: int, calls: int = 70, ms: float = 1.0) -> Rou
     return summarise(list(latencies), list(latencies.sum(axis=1) / 1e3))
 
 
-def proofs(limits: dict[str, float], *, spread: float = 0.01, calls: int = 70) -> list[Proof]:
+def proofs(
+    limits: dict[str, float], *, spread: float = 0.01, calls: int = 70, mode: Mode = "graph"
+) -> list[Proof]:
     stored = [rounds(spread, seed=seed, calls=calls) for seed in range(5)]
     taken = rounds(spread, seed=9, calls=calls)
-    return list(prove_relative(limits, stored, taken, checks=10, mode="graph"))
+    return list(prove_relative(limits, stored, taken, checks=10, mode=mode))
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("spread", [0.0001, 0.01, 0.1])
-def test_limits_fail_beyond_and_pass_within(spread: float) -> None:
-    found = proofs({"p99": 0.1, "throughput": 0.05, "p50": 0.02}, spread=spread)
+def test_limits_fail_beyond_and_pass_within(spread: float, mode: Mode) -> None:
+    found = proofs({"p99": 0.1, "throughput": 0.05, "p50": 0.02}, spread=spread, mode=mode)
     assert len(found) == 6
     assert all(proof.holds for proof in found), [str(proof) for proof in found]
     assert [proof.must_fail for proof in found] == [True, False] * 3
