@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pytest_trt.backends import trt_api
 from pytest_trt.backends.device import DeviceProbe
-from pytest_trt.backends.trt_build import has_weak_types
-from pytest_trt.backends.trt_product import Product
+from pytest_trt.backends.trt_product import Product, has_weak_types
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.engine.timing import timing_file

@@ -194,8 +194,10 @@ def _control_flow(model: OnnxModel) -> tuple[str, ...]:
 
 
 def _conversion_options(chosen: PrecisionRoute) -> dict[str, str]:
+    if chosen.convert is None:
+        return {}
     tables = {"fp16": conversion.FP16_OPTIONS, "int8": conversion.INT8_OPTIONS}
-    return dict(tables[chosen.convert]) if chosen.convert else {}
+    return dict(tables[chosen.convert])
 
 
 def _same(header: str, installed: str) -> bool:

@@ -44,11 +44,6 @@ _LAST_ADVICE = (
 )
 
 
-def has_weak_types(trt: Any) -> bool:
-    """Whether builder flags choose the precision; else the types in the model do."""
-    return hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
-
-
 def build_plan(
     trt: Any,
     plan: BuildPlan,

@@ -49,6 +49,11 @@ class Product:
         return Toolchain(self.label, versions)
 
 
+def has_weak_types(trt: Any) -> bool:
+    """Whether builder flags choose the precision; else the types in the model do."""
+    return hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
+
+
 @cache
 def cuda_lines(module: str) -> tuple[str, ...]:
     """Return the CUDA lines ("cu12") of a product's installed distributions, sorted."""
