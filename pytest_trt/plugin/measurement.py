@@ -136,6 +136,7 @@ class Measurement:
                 if self._settings.calibrate and relative:
                     return recorder.calibrate(record, comparable, spec, sampling, fresh, file)
                 decision, kept = self._measured(sampling, comparable, fresh, watch)
+                self._run.timed_until_s = time.monotonic()
                 environment = {**self._place.environment, **conditions_of(watch)}
                 runs = recorder.runs(sampling, fresh, recorded=self._is_recorded(entry))
         except Disturbed as error:
@@ -222,6 +223,7 @@ class Measurement:
         sampling.warm(
             stored_calls=entry.runs[-1].calls if entry else None,
             budget_s=self._settings.benchmark_time,
+            idle_s=time.monotonic() - self._run.timed_until_s,
         )
 
     def _measured(

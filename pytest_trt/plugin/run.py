@@ -6,6 +6,7 @@ the cache and time nothing.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections import OrderedDict, defaultdict
@@ -81,6 +82,7 @@ class TrtRun:
     Attributes:
         settings: What the options say.
         lost_device: Whether a test has lost the GPU.
+        timed_until_s: When the last rounds of an engine ended, by the monotonic clock.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
@@ -94,6 +96,7 @@ class TrtRun:
         self._failed_builds: dict[str, EngineBuildError] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self.lost_device = LostDevice()
+        self.timed_until_s = -math.inf
 
     @cached_property
     def probe(self) -> DeviceProbe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
@@ -109,9 +110,15 @@ class Sampling:
         self.turns: list[tuple[Rounds, Rounds]] = []
         self.elsewhere: list[Rounds] = []
 
-    def warm(self, *, stored_calls: int | None, budget_s: float) -> None:
-        """Warm up, and choose how long rounds are: as those that are stored, or to fit a time."""
-        call_s = warm_up(self._stretch, self._how)
+    def warm(self, *, stored_calls: int | None, budget_s: float, idle_s: float = math.inf) -> None:
+        """Warm up, and choose how long rounds are: as those that are stored, or to fit a time.
+
+        Args:
+            stored_calls: Calls in the rounds that are stored, if any.
+            budget_s: Seconds that the first rounds may take in all.
+            idle_s: Seconds since the device was last seen to work.
+        """
+        call_s = warm_up(self._stretch, self._how.soon_after(idle_s))
         fitting = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s)
         self.calls = stored_calls or fitting
         self.round_s = call_s * self.calls
@@ -150,7 +157,7 @@ class Sampling:
         def turns(rounds: int) -> tuple[Rounds, Rounds]:
             nonlocal warm
             if not warm:
-                warm_up(stretch, self._how)
+                warm_up(stretch, self._how.soon_after(0.0))
                 warm = True
             pair = self._undisturbed(
                 lambda: take_turns(

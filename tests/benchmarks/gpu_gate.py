@@ -51,6 +51,9 @@ SIZES_ON_CPU = (16, 8, 1)
 #: Layers of the baseline and of the slower candidate.
 LAYERS, SLOWER_LAYERS = 20, 22
 
+#: Decisions on a device that is kept busy.
+CONTENDED = 4
+
 TEST = """
 import pytest
 
@@ -239,14 +242,14 @@ def run(
         (baselines,) = (project.folder / "trt_baselines").iterdir()
         arch = baselines.name.split("-")[0]
 
-    def decisions(what: str, processes: int, target: str) -> list[dict[str, object]]:
+    def decisions(what: str, processes: int, target: str, *only: str) -> list[dict[str, object]]:
         started = time.perf_counter()
         records: list[dict[str, object]] = []
         for number in range(processes):
             if time.perf_counter() - started > options.within:
                 break
             began = time.perf_counter()
-            new = project.pytest()
+            new = project.pytest(*only)
             records += new
             verdicts = dict(Counter(str(record["verdict"]) for record in new))
             seconds = time.perf_counter() - began
@@ -260,7 +263,9 @@ def run(
         decisions("unchanged", options.processes, "0")
     if "contended" in chosen:
         with busy(project, plan, arch):
-            decisions("contended", 1, "0")
+            # Each takes its rounds twice, after another long warm-up.
+            few = [f"test_speed.py::test_speed[{number}]" for number in range(CONTENDED)]
+            decisions("contended", 1, "0", *few[: options.tests])
     if "rebuilt" in chosen:
         project.chain(LAYERS, seed=1)
         decisions("rebuilt", max(options.processes // 2, 1), "0")

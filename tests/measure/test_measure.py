@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from pytest_trt.measure import (
+    ON_CPU,
+    ON_GPU,
     Disturbed,
     Stretch,
     WarmUp,
@@ -135,3 +137,12 @@ def test_slow_engines_warm_up_by_calls() -> None:
     call_s = warm_up(engine, WarmUp(least_calls=3, most_s=60), clock=engine.clock)
     assert engine.calls == 3
     assert call_s == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("idle_s", "least_s"), [(0.0, 0.2), (0.4, 0.2), (2.0, 1.0), (np.inf, 1.0)])
+def test_a_device_that_just_worked_is_warm_sooner(idle_s: float, least_s: float) -> None:
+    engine = Engine(1.0)
+    warm_up(engine, ON_GPU.soon_after(idle_s), clock=engine.clock)
+    # Two windows of 0.2 s have to agree in any case.
+    assert max(least_s, 0.4) <= engine.now_s < max(least_s, 0.4) + 0.25
+    assert ON_CPU.soon_after(idle_s) == ON_CPU
