@@ -272,7 +272,9 @@ def run(
     if "slower" in chosen or "alone" in chosen:
         project.chain(SLOWER_LAYERS)
     if "slower" in chosen:
-        slowed(figures, "slower", decisions("slower", options.processes, "at least 95"))
+        slowed(
+            figures, "slower", decisions("slower", max(options.processes // 3, 1), "at least 95")
+        )
     if "alone" in chosen:
         shutil.rmtree(plan.parent)
         slowed(figures, "slower, alone", decisions("slower, alone", 1, "at least 95"))
