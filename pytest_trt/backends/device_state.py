@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -165,16 +166,24 @@ def asked_reasons(nvml: Nvml, handle: Any) -> tuple[ClockReason, ...] | None:
     return None if mask is None else clock_reasons(mask)
 
 
-def _others(nvml: Nvml, handle: Any) -> tuple[int, ...] | None:
-    # Clients of MPS are in a list of their own.
-    questions = (
-        "nvmlDeviceGetComputeRunningProcesses",
-        "nvmlDeviceGetMPSComputeRunningProcesses",
-    )
+def present_processes(
+    nvml: Nvml, handle: Any, lists: Sequence[str] = ("Compute", "MPSCompute", "Graphics")
+) -> frozenset[int] | None:
+    """Return the processes that are on a GPU, computing or not; None where NVML does not tell.
+
+    Args:
+        nvml: NVML, started.
+        handle: The GPU, or a slice of one.
+        lists: NVML's lists to look into; clients of MPS are in one of their own.
+    """
+    questions = [f"nvmlDeviceGet{name}RunningProcesses" for name in lists]
     answers = [answer for q in questions if (answer := nvml.ask(q, handle)) is not None]
-    if not answers:
-        return None
-    return tuple(sorted({p.pid for answer in answers for p in answer} - {os.getpid()}))
+    return frozenset(p.pid for answer in answers for p in answer) if answers else None
+
+
+def _others(nvml: Nvml, handle: Any) -> tuple[int, ...] | None:
+    present = present_processes(nvml, handle, ("Compute", "MPSCompute"))
+    return None if present is None else tuple(sorted(present - {os.getpid()}))
 
 
 def _watts(milliwatts: int | None) -> float | None:

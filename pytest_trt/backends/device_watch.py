@@ -9,12 +9,17 @@ time that they took and not by being there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from statistics import median
 from typing import Any, NamedTuple
 
-from pytest_trt.backends.device_state import Severity, asked_reasons, find_device
+from pytest_trt.backends.device_state import (
+    Severity,
+    asked_reasons,
+    find_device,
+    present_processes,
+)
 from pytest_trt.backends.nvml import Nvml, nvml_started
 from pytest_trt.errors import BackendUnavailableError
 
@@ -22,10 +27,12 @@ from pytest_trt.errors import BackendUnavailableError
 #: desktop of a workstation stays below it.
 BUSY_PCT = 5
 
-#: Samples so much older than the newest are of processes that have stopped. The driver samples
-#: every sixth of a second to every second, all processes at once.
-#: Source: NVML API Reference, nvmlDeviceGetProcessUtilization; its unit is the microsecond.
-_SAME_SAMPLE_US = 100_000
+#: For so long after it was last seen to compute a process counts as one that does. The driver
+#: looks every sixth of a second to every second, and each process has a sample of its own, from
+#: when it was last seen: those of two that share a GPU are hundreds of milliseconds apart.
+#: Source: NVML API Reference, nvmlDeviceGetProcessUtilization, whose unit is the microsecond;
+#: samples listed in github.com/NVIDIA/go-nvml/issues/51 and github.com/Syllo/nvtop/issues/110.
+_HELD_US = 1_000_000
 
 
 class Busy(NamedTuple):
@@ -40,18 +47,23 @@ class Busy(NamedTuple):
     pct: int
 
 
-def busy_others(busy: Sequence[Busy], own_pid: int) -> tuple[Busy, ...]:
+def busy_others(
+    busy: Sequence[Busy], own_pid: int, present: Collection[int] = ()
+) -> tuple[Busy, ...]:
     """Return the processes that disturb a measurement, which itself keeps the GPU busy.
 
-    In a container the driver tells the host's numbers of processes: then this one is not among
+    In a container the driver may tell the host's numbers of processes: then this one is not among
     them by its own, and the busiest is taken for it.
 
     Args:
-        busy: Every process that computed during the measurement.
-        own_pid: The process that measured.
+        busy: Every process that computed of late.
+        own_pid: The process that measures.
+        present: Every process that is on the GPU, whether it computes or not; none where that is
+            not told. One that has ended is not waited for.
     """
-    ranked = sorted(busy, key=lambda one: -one.pct)
-    known = any(one.pid == own_pid for one in ranked)
+    left = [one for one in busy if not present or one.pid in present]
+    ranked = sorted(left, key=lambda one: -one.pct)
+    known = own_pid in present or any(one.pid == own_pid for one in ranked)
     others = [one for one in ranked if one.pid != own_pid] if known else ranked[1:]
     return tuple(one for one in others if one.pct >= BUSY_PCT)
 
@@ -74,15 +86,15 @@ class DeviceWatch:
     def __init__(self, nvml: Nvml, handle: Any, whole: Any) -> None:
         self._nvml, self._handle, self._whole = nvml, handle, whole
         self._seen_us = 0
-        self._others: tuple[Busy, ...] = ()
+        self._last: dict[int, _Sample] = {}
         self.clocks_mhz: list[int] = []
-        self._news()  # what was before is not of this measurement
+        self._look()
+        self._last.clear()  # what was before is not of this measurement
 
     def __call__(self) -> str | None:
         """Return what disturbs the GPU, in words, or None.
 
-        Processes are sampled by the driver about once a second: what is known of them holds until
-        it has sampled again.
+        What is known of processes holds until the driver has looked again.
         """
         clock_mhz = self._nvml.ask(
             "nvmlDeviceGetClockInfo", self._whole, self._nvml.module.NVML_CLOCK_SM
@@ -91,12 +103,11 @@ class DeviceWatch:
             self.clocks_mhz.append(clock_mhz)
         reasons = asked_reasons(self._nvml, self._whole) or ()
         held_back = [one.name for one in reasons if one.severity is Severity.REFUSE]
-        news = self._news()
-        if news:
-            self._others = busy_others(news, os.getpid())
+        self._look()
+        others = self._others()
         told = [f"the GPU is held back ({', '.join(held_back)})"] if held_back else []
-        if self._others:
-            told.append(f"another process computes on the GPU ({_named(self._others)})")
+        if others:
+            told.append(f"another process computes on the GPU ({_named(others)})")
         return " and ".join(told) or None
 
     @property
@@ -110,8 +121,8 @@ class DeviceWatch:
         milliwatts = self._nvml.ask("nvmlDeviceGetEnforcedPowerLimit", self._whole)
         return None if milliwatts is None else round(milliwatts / 1000)
 
-    def _news(self) -> list[Busy]:
-        """Return the processes of the driver's newest sample; empty where there is no newer one."""
+    def _look(self) -> None:
+        """Take in what the driver has sampled since it was last asked."""
         module = self._nvml.module
         try:
             samples = self._nvml.ask("nvmlDeviceGetProcessUtilization", self._handle, self._seen_us)
@@ -124,17 +135,25 @@ class DeviceWatch:
                 module.NVML_ERROR_INSUFFICIENT_SIZE,
             ):
                 raise
-            return []
-        # Buffers of some drivers are longer than what is in them.
-        samples = [one for one in samples or () if one.timeStamp > self._seen_us]
-        if not samples:
-            return []
-        self._seen_us = max(one.timeStamp for one in samples)
-        return [
-            Busy(one.pid, one.smUtil)
-            for one in samples
-            if one.timeStamp > self._seen_us - _SAME_SAMPLE_US and one.smUtil
-        ]
+            return
+        # Buffers of some drivers are longer than what is in them, and hold shares beyond 100%.
+        new = [one for one in samples or () if one.timeStamp > self._seen_us]
+        for one in new:
+            if 0 < one.smUtil <= 100:
+                self._last[one.pid] = _Sample(one.timeStamp, one.smUtil)
+        self._seen_us = max((one.timeStamp for one in new), default=self._seen_us)
+
+    def _others(self) -> tuple[Busy, ...]:
+        since_us, own_pid = self._seen_us - _HELD_US, os.getpid()
+        busy = [Busy(pid, one.pct) for pid, one in self._last.items() if one.time_us > since_us]
+        if {one.pid for one in busy} <= {own_pid}:
+            return ()
+        return busy_others(busy, own_pid, present_processes(self._nvml, self._handle) or ())
+
+
+class _Sample(NamedTuple):
+    time_us: int
+    pct: int
 
 
 def _named(busy: Sequence[Busy]) -> str:

@@ -42,17 +42,21 @@ def h200_answers() -> dict[str, Any]:
 def computing(pct: dict[int, int]) -> Any:
     """Return how `nvmlDeviceGetProcessUtilization` answers while these processes compute.
 
-    Every question finds a sample that is newer than the last one.
+    Every question finds samples that are newer than the last ones. Each process has its own, from
+    when the driver last saw it: the later of two that are told here was seen before the other.
 
     Args:
         pct: Share of the multiprocessors' time by process.
     """
-    clock_us = itertools.count(1_700_000_000_000_000, 200_000)
+    clock_us = itertools.count(1_700_000_000_000_000, 1_000_000)
 
     def answer(seen_us: int) -> list[Any]:
         now_us = next(clock_us)
         assert seen_us < now_us
-        return [SimpleNamespace(pid=p, smUtil=u, timeStamp=now_us) for p, u in pct.items()]
+        return [
+            SimpleNamespace(pid=pid, smUtil=share, timeStamp=now_us - 170_000 * place)
+            for place, (pid, share) in enumerate(pct.items())
+        ]
 
     return answer
 

@@ -100,6 +100,11 @@ def test_in_a_container_the_busiest_process_is_this_one(busy, others) -> None:
     assert list(busy_others(busy, own_pid=12)) == others
 
 
+def test_process_that_is_seen_alone_is_another_where_this_one_is_known_to_be_there() -> None:
+    assert busy_others([Busy(7, 80)], own_pid=1, present={1, 7}) == (Busy(7, 80),)
+    assert busy_others([Busy(7, 80)], own_pid=1, present={7, 8}) == ()
+
+
 def test_what_is_known_of_processes_holds_until_there_is_news(watch) -> None:
     news = iter(
         [
@@ -118,6 +123,49 @@ def test_what_is_known_of_processes_holds_until_there_is_news(watch) -> None:
 
     found = watch(nvmlDeviceGetProcessUtilization=answer)
     assert [bool(found()) for _ in range(3)] == [True, True, False]
+
+
+def sampled(*looks: list[tuple[int, int, int]]) -> Callable[[int], list[SimpleNamespace]]:
+    """Return what each look finds: process, share and microsecond of its last sample."""
+    answers = iter(looks)
+    return lambda _: [SimpleNamespace(pid=p, smUtil=u, timeStamp=t) for p, u, t in next(answers)]
+
+
+def test_process_that_takes_turns_with_this_one_on_the_gpu_disturbs(watch) -> None:
+    # The driver sees one of them at a time, and tells those that it saw since it was asked.
+    found = watch(
+        nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=p) for p in (OWN, 77)],
+        nvmlDeviceGetProcessUtilization=sampled(
+            [], [(77, 48, 2_000_000)], [(OWN, 50, 2_300_000)], [(OWN, 50, 2_600_000)]
+        ),
+    )
+    assert [bool(found()) for _ in range(3)] == [True, True, True]
+
+
+def test_process_that_has_ended_disturbs_no_more(watch) -> None:
+    found = watch(
+        nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=OWN)],
+        nvmlDeviceGetProcessUtilization=sampled([], [(OWN, 50, 2_000_000), (77, 48, 1_900_000)]),
+    )
+    assert found() is None
+
+
+def test_shares_that_cannot_be_are_no_samples(watch) -> None:
+    found = watch(
+        nvmlDeviceGetProcessUtilization=sampled(
+            [], [(OWN, 50, 2_000_000), (77, 4_000_000, 2_000_000)]
+        )
+    )
+    assert found() is None
+
+
+def test_what_draws_the_screen_is_present_too(watch) -> None:
+    found = watch(
+        nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=OWN)],
+        nvmlDeviceGetGraphicsRunningProcesses=[SimpleNamespace(pid=77)],
+        nvmlDeviceGetProcessUtilization=sampled([], [(OWN, 50, 2_000_000), (77, 48, 1_900_000)]),
+    )
+    assert "process 77 for 48% of the time" in str(found())
 
 
 def test_what_was_before_the_watch_is_not_of_the_measurement(watch) -> None:
