@@ -39,6 +39,7 @@ class Engine:
         route: How its precision was reached.
         key: Its identity in the cache.
         plan: The plan's file; its digest has been verified.
+        plan_digest: That digest: builders make different plans for one key.
         plan_facts: What is known of the plan itself; see `facts`.
         cached: Whether it came out of the cache.
         reason: Why it was built: what had changed against the nearest cached engine.
@@ -56,6 +57,7 @@ class Engine:
     route: Route
     key: EngineKey
     plan: Path
+    plan_digest: str
     plan_facts: EngineFacts
     cached: bool
     reason: str
@@ -130,6 +132,7 @@ def build_or_load(
             route=route,
             key=key,
             plan=entry.plan,
+            plan_digest=sidecar.files[sidecar.plan_name].digest,
             plan_facts=entry.facts,
             cached=cached,
             reason=sidecar.reason,

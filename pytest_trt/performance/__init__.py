@@ -17,7 +17,7 @@ from pytest_trt.performance.decide import (
     decide,
 )
 from pytest_trt.performance.detectable import Detectable, by_processes, by_turns
-from pytest_trt.performance.doubt import doubted, explained, unconfirmed
+from pytest_trt.performance.doubt import doubted, excused, explained, unconfirmed
 from pytest_trt.performance.limits import (
     ABSOLUTES,
     DEFAULT_LIMITS,
@@ -82,6 +82,7 @@ __all__ = [
     "combined",
     "decide",
     "doubted",
+    "excused",
     "explained",
     "fewest_calls",
     "is_settled",

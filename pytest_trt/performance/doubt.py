@@ -28,6 +28,10 @@ _SAME_ENGINE = (
     "the engine, its runtime and its driver are those of the baseline, so the machine was slower "
     "this time, not the engine"
 )
+_SAME_PLAN = (
+    "the plan is the baseline's, byte for byte, and so are its runtime and its driver: the machine "
+    "was slower this time, not the engine"
+)
 _HOST_LUCK = "by the host's clock, processes of one engine can differ as much"
 
 
@@ -47,11 +51,17 @@ def doubted(decision: Decision, *, same_engine: bool, same_environment: bool) ->
             continue
         if not same_engine or (one.outcome == "regressed" and not same_environment):
             found[metric] = _with_luck(one, one.bounds)
-        elif one.outcome == "regressed":
-            found[metric] = replace(
-                one, outcome="inconclusive", why=_SAME_ENGINE, detectable=math.inf
-            )
-    return replace(decision, outcome=overall(found), found=found)
+    rest = replace(decision, outcome=overall(found), found=found)
+    return unconfirmed(rest, _SAME_ENGINE) if same_engine and same_environment else rest
+
+
+def excused(decision: Decision) -> Decision:
+    """Return the decision on the baseline's own plan, where nothing else is known to differ.
+
+    By the device's clock too: what is the same byte for byte is as fast as it was, so that rounds
+    which say otherwise tell of the machine, such as of a process that no guard can see.
+    """
+    return unconfirmed(decision, _SAME_PLAN)
 
 
 def _with_luck(one: Found, bounds: Bounds) -> Found:
@@ -85,15 +95,15 @@ def explained(decision: Decision, why: str) -> Decision:
 
 
 def unconfirmed(decision: Decision, why: str) -> Decision:
-    """Return the decision with regressions made inconclusive that nothing can confirm.
+    """Return the decision with regressions made inconclusive that only stored rounds speak for.
 
     Args:
-        decision: A decision on rounds of one process.
-        why: Why there can be no others.
+        decision: A decision.
+        why: Why those say nothing.
     """
     found = {
         metric: replace(one, outcome="inconclusive", why=why, detectable=math.inf)
-        if one.outcome == "regressed"
+        if one.outcome == "regressed" and one.step != "taking turns"
         else one
         for metric, one in decision.found.items()
     }

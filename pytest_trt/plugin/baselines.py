@@ -95,11 +95,16 @@ def new_run(
     )
 
 
+#: Digits that tell plans of one key apart.
+_PLAN_DIGITS = 16
+
+
 def engine_facts(engine: Engine) -> dict[str, int | str]:
     """Return an engine's exact facts, as they are stored."""
     facts = engine.facts
     known: dict[str, int | str | None] = {
         "key": engine.key.digest,
+        "plan": engine.plan_digest[:_PLAN_DIGITS],
         "size_bytes": facts.size_bytes,
         "device_memory_bytes": facts.device_memory_bytes,
         "layers": None if facts.layers is None else len(facts.layers),

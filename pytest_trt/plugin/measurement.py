@@ -28,6 +28,7 @@ from pytest_trt.performance import (
     combined,
     decide,
     doubted,
+    excused,
     explained,
     is_settled,
     judge_absolute,
@@ -281,6 +282,8 @@ class Measurement:
             decision = explained(decision, unlike(runs[-1].environment, conditions) or "")
         if mode == "end_to_end":
             decision = doubted(decision, same_engine=same, same_environment=not changed)
+        elif not changed and entry.engine.get("plan") == engine_facts(self._engine)["plan"]:
+            decision = excused(decision)
         if gone and decision.outcome == "inconclusive":
             return explained(decision, self._no_turns(entry))
         return decision

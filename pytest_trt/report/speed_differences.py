@@ -15,7 +15,8 @@ class Circumstances:
     Attributes:
         toolchain: What ran the engine: "TensorRT 8.6.0".
         environment: What may change from run to run, by label: driver, clocks.
-        engine: Exact facts of the engine: key, size_bytes, device_memory_bytes, layers.
+        engine: Exact facts of the engine: key, plan, size_bytes, device_memory_bytes,
+            layers.
     """
 
     toolchain: str
@@ -34,6 +35,8 @@ def differences(then: Circumstances, now: Circumstances) -> list[str]:
             found.append(f"{label} {old} -> {new}")
     if then.engine.get("key") != now.engine.get("key"):
         found.append("the engine is another one: its model, its options or its builder changed")
+    elif then.engine.get("plan") != now.engine.get("plan"):
+        found.append("the engine was built anew, and its plan is another one")
     for label, name in (("layers", "layers"), ("device_memory_bytes", "device memory")):
         old_count, new_count = then.engine.get(label), now.engine.get(label)
         if old_count is not None and new_count is not None and old_count != new_count:

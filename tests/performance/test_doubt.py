@@ -12,6 +12,7 @@ from pytest_trt.performance import (
     Samplers,
     decide,
     doubted,
+    excused,
     explained,
     unconfirmed,
 )
@@ -66,6 +67,14 @@ def test_processes_that_agree_are_doubted_less(slowdown: float, outcome: str) ->
     assert found_of_another(found).outcome == outcome
     one_process = found_of_another(decided(slowdown))
     assert one_process.outcome == "inconclusive"
+
+
+def test_own_plan_is_excused_of_what_stored_rounds_say_and_of_nothing_that_turns_do() -> None:
+    found = excused(decided(9.0, fresh=True))
+    assert found.outcome == "inconclusive"
+    assert "byte for byte" in found.found["p50"].why
+    assert excused(decided(0.0)) == decided(0.0)
+    assert excused(decided(0.3, turns=True)).outcome == "regressed"
 
 
 def test_only_what_is_open_is_explained() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,11 @@ class Machine:
 
     def run(self, *args: str) -> pytest.RunResult:
         return self.project.run(*args, arch=None)
+
+    def change_engine(self) -> None:
+        """Put another model in the place of the model, and forget the engine of the first."""
+        save_linear(self.project.path / "models" / "linear.onnx", classes=5)
+        shutil.rmtree(self.project.cache)
 
     @property
     def files(self) -> list[Path]:
@@ -200,8 +206,28 @@ def test_what_is_exact_fails_on_a_disturbed_gpu_too(machine, how: str) -> None:
 
 
 def test_slower_engine_on_an_idle_gpu_fails(recorded) -> None:
+    recorded.change_engine()
     recorded.latency_ms = 3.0
     recorded.run().assert_outcomes(failed=1)
+
+
+def test_the_very_plan_of_the_baseline_is_no_slower_than_itself(recorded) -> None:
+    # Whatever slows it down, such as a neighbour that no guard can see, is not of the engine.
+    recorded.latency_ms = 3.0
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed * inconclusive", "note *byte for byte*the machine was *"])
+    recorded.run("--trt-inconclusive=fail").assert_outcomes(failed=1)
+
+
+def test_a_plan_that_was_built_anew_may_be_slower(recorded) -> None:
+    (file,) = recorded.files
+    plan = json.loads(file.read_text())["tests"]["test_speed"]["engine"]["plan"]
+    file.write_text(file.read_text().replace(plan, plan[::-1]))
+    recorded.latency_ms = 3.0
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the engine was built anew, and its plan is another one*"])
 
 
 def test_what_is_over_after_a_moment_costs_rounds_and_no_verdict(recorded) -> None:
@@ -253,6 +279,7 @@ def test_stored_rounds_under_other_conditions_are_not_compared(recorded, what: s
 def test_clock_that_differs_by_a_step_is_compared_and_not_told(recorded) -> None:
     clocks = {pynvml.NVML_CLOCK_SM: 1965, pynvml.NVML_CLOCK_MEM: 3201}
     recorded.answers(nvmlDeviceGetClockInfo=clocks)
+    recorded.change_engine()
     recorded.latency_ms = 3.0
     result = recorded.run()
     result.assert_outcomes(failed=1)
