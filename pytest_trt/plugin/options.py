@@ -188,8 +188,8 @@ OPTIONS = (
     ),
     Option(
         "report",
-        "write a report of the run: .json with everything, .prom for dashboards; may be given "
-        "several times",
+        "write a report of the run: .html to look at, .json with everything, .prom for dashboards; "
+        "may be given several times",
         "",
         read.reports,
         "PATH",

@@ -123,6 +123,7 @@ def _speed(speed: BenchmarkRecord) -> dict[str, Any]:
         "candidate_rounds": {name: _each(v) for name, v in speed.candidate_rounds.items()},
         "baseline_rounds": {name: _each(v) for name, v in speed.baseline_rounds.items()},
         "changes": [_shorter(asdict(change)) for change in speed.changes],
+        "unlimited": [_shorter(asdict(change)) for change in speed.unlimited],
         "limits": [_shorter(asdict(limit)) for limit in speed.limits],
         "structure": [_shorter(asdict(one)) for one in speed.structure],
         "layer_changes": list(speed.layer_changes),

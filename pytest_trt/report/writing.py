@@ -36,9 +36,16 @@ def _openmetrics(document: Mapping[str, Any]) -> str:
     return openmetrics_text(document)
 
 
+def _html(document: Mapping[str, Any]) -> str:
+    from pytest_trt.report.html.page import html_page
+
+    return html_page(document)
+
+
 #: What makes the text of a report, by the ending of its file.
 WRITERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     ".json": json_text,
+    ".html": _html,
     ".prom": _openmetrics,
 }
 

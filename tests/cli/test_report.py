@@ -75,7 +75,12 @@ def test_merged_report_can_be_written_for_dashboards(saved, tmp_path) -> None:
     assert (tmp_path / "all.prom").read_text().endswith("# EOF\n")
     result = call("merge", saved("a.json"), "-o", "all.pdf")
     assert result.exit_code == 2
-    assert ".json or .prom" in result.output
+    assert ".json or .html or .prom" in result.output
+
+
+def test_merged_report_can_be_looked_at(saved, tmp_path) -> None:
+    assert call("merge", saved("a.json"), "-o", "all.html").exit_code == 0
+    assert (tmp_path / "all.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_show_lists_what_did_not_pass_and_counts_the_rest(saved) -> None:

@@ -1,0 +1,78 @@
+// Outputs against the FP32 reference.
+
+/** How much of the tolerance is used, as a bar. */
+function meter(value) {
+  const used = number(value);
+  const known = used !== null && !Number.isNaN(used);
+  const width = known ? Math.min(1, Math.max(used, 0)) * 100 : 0;
+  return el(
+    "span",
+    { class: "meter", "data-beyond": known && used > 1 },
+    el("span", { class: "track", "aria-hidden": "true" }, el("span", { class: "fill", style: `width:${width}%` })),
+    el("span", { class: "value" }, share(value)),
+  );
+}
+
+function accuracySection(accuracy) {
+  if (!accuracy) return null;
+  const told = `${counted(accuracy.runs, "run")} compared with the FP32 reference`;
+  return el(
+    "section",
+    { class: "part" },
+    el("h4", {}, "Accuracy ", outcome(accuracy.verdict), el("small", {}, told)),
+    accuracy.findings.length ? list(accuracy.findings.map((one) => one.text), { class: "findings" }) : null,
+    accuracy.outputs.map((output) => outputPart(output)),
+  );
+}
+
+function outputPart(output) {
+  const tolerance = output.tolerance;
+  const allowed = `rtol ${digits(tolerance.rtol)}, atol ${digits(tolerance.atol)}`;
+  const asked = tolerance.topk ? `at least ${percent(tolerance.topk[1])} of the top ${tolerance.topk[0]}` : "";
+  const compared = `${count(output.mismatched)} of ${counted(output.compared, "element")}`;
+  return el(
+    "div",
+    { class: "output" },
+    el("h5", {}, el("code", {}, output.name), el("small", {}, ` ${output.dtype}[${output.shape.join(", ")}]`), meter(output.used)),
+    output.findings.length ? list(output.findings.map((one) => one.text), { class: "findings" }) : null,
+    el(
+      "div",
+      { class: "columns" },
+      el(
+        "div",
+        {},
+        facts([
+          ["allowed", `${allowed} (${tolerance.origin})`],
+          ["beyond it", output.mismatched || tolerance.max_mismatch_pct
+            ? `${compared}${tolerance.max_mismatch_pct ? `, ${tolerance.max_mismatch_pct}% allowed` : ""}`
+            : `none of ${counted(output.compared, "element")}`],
+          ["would have passed", output.mismatched
+            ? `atol ${digits(output.needed_atol)} at this rtol, or rtol ${digits(output.needed_rtol)} at this atol` : null],
+          ["cosine", agreement(output.cosine, tolerance.cosine)],
+          ["top-1", agreement(output.top1, tolerance.top1)],
+          ["top-k", output.topk === null ? null : `${digits(output.topk)}, ${asked}`],
+          ["NaN or infinite", output.nonfinite
+            ? `${counted(output.nonfinite, "position")}, ${count(output.nonfinite_disagreeing)} disagreeing (${tolerance.nan})` : null],
+        ]),
+        worstElements(output),
+      ),
+      output.histogram ? el("figure", {}, el("figcaption", {}, "Error of each element"), errorChart(output)) : null,
+    ),
+  );
+}
+
+function agreement(value, least) {
+  if (value === null || value === undefined) return null;
+  return `${digits(value)}${least === null ? "" : `, at least ${digits(least)} asked for`}`;
+}
+
+function worstElements(output) {
+  const kinds = { worst_used: "of the tolerance", worst_abs: "absolute", worst_rel: "relative" };
+  const found = Object.entries(kinds).filter(([name]) => output[name]);
+  if (!found.length) return null;
+  return grid(["worst", "by", "at", "now", "reference"], found.map(([name, text]) => {
+    const one = output[name];
+    const by = name === "worst_used" ? share(one.value) : digits(one.value);
+    return [text, by, `[${one.index.join(", ")}]`, scalar(one.actual), scalar(one.reference)];
+  }));
+}

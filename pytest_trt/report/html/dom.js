@@ -1,0 +1,84 @@
+/** Make an element. Children are elements or text; text is never markup. */
+function el(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** The same for SVG. */
+function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+/** A table of a header line and rows of cells. */
+function grid(headers, rows, attributes = {}) {
+  return el(
+    "div",
+    { class: "scroll" },
+    el(
+      "table",
+      { class: "grid", ...attributes },
+      el("thead", {}, el("tr", {}, headers.map((text) => el("th", { scope: "col" }, text)))),
+      el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell) => el("td", {}, cell))))),
+    ),
+  );
+}
+
+/** Pairs of label and value; those without a value are left out. */
+function facts(pairs) {
+  const told = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return el("dl", { class: "facts" }, told.map(([label, value]) => [
+    el("div", {}, el("dt", {}, label), el("dd", {}, value)),
+  ]));
+}
+
+function list(lines, attributes = {}) {
+  return el("ul", attributes, lines.map((line) => el("li", {}, line)));
+}
+
+function folded(title, ...children) {
+  return el("details", {}, el("summary", {}, title), children);
+}
+
+/** A command, and a button that copies it. */
+function command(text) {
+  const button = el("button", { type: "button", class: "copy" }, "Copy");
+  const code = el("pre", { class: "command" }, el("code", {}, text));
+  button.addEventListener("click", async () => {
+    const copied = await copy(text, code);
+    button.textContent = copied ? "Copied" : "Press Ctrl+C";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+  return el("div", { class: "copyable" }, code, button);
+}
+
+async function copy(text, node) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(node); // the browser allows no more: select it, at least
+    return false;
+  }
+}
+
+/** Buttons of which one is pressed. */
+function choice(label, options, chosen, choose) {
+  const buttons = options.map(([value, text]) => {
+    const pressed = value === chosen;
+    return el("button", { type: "button", "aria-pressed": String(pressed), onclick: () => {
+      for (const button of buttons) button.setAttribute("aria-pressed", "false");
+      buttons[options.findIndex(([other]) => other === value)].setAttribute("aria-pressed", "true");
+      choose(value);
+    } }, text);
+  });
+  return el("div", { class: "choice", role: "group", "aria-label": label }, buttons);
+}

@@ -1,0 +1,36 @@
+// What is known of an engine.
+
+function shareList(shares) {
+  if (!shares) return null;
+  return Object.entries(shares).map(([name, pct]) => `${name} ${Number(pct.toPrecision(3))}%`).join(", ");
+}
+
+function engineSection(result, engine) {
+  const built = result.cached ? "from the cache" : `built now${result.why_built ? `: ${result.why_built}` : ""}`;
+  const known = engine ?? {};
+  return el(
+    "section",
+    { class: "part" },
+    el("h4", {}, "Engine"),
+    facts([
+      ["model", result.model],
+      ["precision", known.route ? `${result.precision}, ${known.route}` : result.precision],
+      ["target", known.target ?? result.arch],
+      ["built by", known.toolchain],
+      ["build", `${built} (${seconds(result.build_s)})`],
+      ["plan", known.size_bytes === undefined ? null : size(known.size_bytes)],
+      ["device memory", known.device_memory_bytes === null || known.device_memory_bytes === undefined ? null : size(known.device_memory_bytes)],
+      ["layers", known.layers],
+      ["layers by precision", shareList(known.layers_pct)],
+      ["weights by precision", shareList(known.weights_pct)],
+      ["load", known.load_s === null || known.load_s === undefined ? null : seconds(known.load_s)],
+      ["first inference", known.first_inference_s === null || known.first_inference_s === undefined ? null : seconds(known.first_inference_s)],
+      ["threads", known.threads || null],
+      ["runs here", known.runs_here === false ? "no" : null],
+      ["model digest", known.model_digest ? el("code", {}, known.model_digest.slice(0, 12)) : null],
+      ["engine key", el("code", {}, result.engine.slice(0, 12))],
+    ]),
+    known.warnings?.length ? list(known.warnings, { class: "findings" }) : null,
+    known.notes?.length ? folded(counted(known.notes.length, "note of the build", "notes of the build"), list(known.notes)) : null,
+  );
+}

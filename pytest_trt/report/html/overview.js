@@ -1,0 +1,134 @@
+// The top of the page: what was tested, what it came to, what is new.
+
+const GRAVE = ["failed", "error"];
+
+function headline(documents, entries) {
+  const bad = entries.filter((entry) => GRAVE.includes(entry.test.status)).length;
+  const runs = documents.runs;
+  const errors = runs.reduce((sum, run) => sum + Object.keys(run.collection_errors).length, 0);
+  const open = entries.filter((entry) => !GRAVE.includes(entry.test.status) && !["passed", "xfailed"].includes(entry.test.status)).length;
+  const missing = documents.coverage?.missing.length ?? 0;
+  if (!entries.length) return ["not run", "No tests with a model were collected"];
+  if (bad) return ["failed", `${count(bad)} of ${counted(entries.length, "test")} failed`];
+  if (errors) return ["failed", `${counted(errors, "file")} could not be collected`];
+  if (missing) return ["failed", `${counted(missing, "required verdict")} missing`];
+  if (runs.some((run) => run.interrupted)) return ["inconclusive", "The run was interrupted"];
+  if (runs.some((run) => run.exit_status)) return ["failed", "The run did not end well"];
+  if (open) return ["inconclusive", `No test failed, ${count(open)} of ${count(entries.length)} without a verdict`];
+  return ["passed", entries.length === 1 ? "The test passed" : `All ${count(entries.length)} tests passed`];
+}
+
+function overview(documents, entries, open, filter) {
+  return [
+    documents.runs.map((run) => banner(run)),
+    el("div", { class: "runs" }, documents.runs.map((run, at) => runCard(run, at, documents.runs.length))),
+    news(documents, entries, open, filter),
+    ledger(documents.coverage, open),
+  ].flat(Infinity).filter(Boolean);
+}
+
+function banner(run) {
+  const errors = Object.entries(run.collection_errors);
+  return [
+    run.interrupted ? el("p", { class: "banner" }, el("strong", {}, "Interrupted. "), `The run ended before every test had run${run.stopped ? `: ${run.stopped}` : ""}.`) : null,
+    errors.length ? el("div", { class: "banner" }, el("strong", {}, `${counted(errors.length, "file")} could not be collected; the tests in it are in no report.`),
+      errors.map(([file, why]) => folded(file, el("pre", {}, why)))) : null,
+  ];
+}
+
+function runCard(run, at, many) {
+  const { versions } = run;
+  const targets = run.targets.length ? run.targets : [null];
+  return el(
+    "article",
+    { class: "run" },
+    targets.map((target) => target
+      ? [
+          el("h2", {}, target.gpu ? target.gpu.name : target.target, el("small", {}, ` ${target.arch}${target.gpu?.mig ? ", a MIG slice" : ""}`)),
+          el("p", { class: "with" }, [target.toolchain, target.gpu ? `driver ${target.gpu.driver}` : "", target.gpu ? size(target.gpu.memory_bytes) : ""].filter(Boolean).join(" \u00b7 ")),
+        ]
+      : el("h2", {}, "Nothing was tested")),
+    facts([
+      ["run", many > 1 ? String(at + 1) : null],
+      ["started", day(run.started)],
+      ["took", seconds(run.duration_s)],
+      ["commit", run.commit ? el("code", { title: run.commit }, run.commit.slice(0, 12)) : null],
+      ["pytest-trt", versions["pytest-trt"]],
+      ["Python", versions.python],
+      ["exit status", String(run.exit_status)],
+    ]),
+    folded("Versions, options, machine", facts([
+      ...Object.entries(versions),
+      ...run.targets.flatMap((target) => [...Object.entries(target.toolchain_versions), ["this target", target.why]]),
+      ["platform", run.platform],
+      ...Object.entries(run.options).map(([name, value]) => [name, el("code", {}, value)]),
+    ])),
+  );
+}
+
+/** The most tests that are named in one place; the rest is a filter away. */
+const NAMED = 8;
+
+function news(documents, entries, open, filter) {
+  const speeds = entries.flatMap((entry) => entry.test.results.filter((result) => result.speed).map((result) => ({ entry, speed: result.speed })));
+  const wrong = entries.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "regressed"));
+  const slower = [...new Set(speeds.filter(({ speed }) => speed.verdict === "regressed").map(({ entry }) => entry))];
+  const first = [...new Set(speeds.filter(({ speed }) => ["first", "replaced"].includes(speed.baseline_update)).map(({ entry }) => entry))];
+  const explained = new Set([...wrong, ...slower]);
+  const other = entries.filter((entry) => GRAVE.includes(entry.test.status) && !explained.has(entry));
+  const doubtful = entries.filter((entry) => entry.test.status === "inconclusive");
+  const parts = [
+    named("Wrong outputs", "failed", wrong, (entry) => `${share(entry.used)} of the tolerance`, open, filter),
+    named("Beyond a limit of speed or size", "failed", slower, (entry) => entry.beyond, open, filter),
+    named("Failed otherwise", "error", other, (entry) => entry.test.reason.split("\n")[0], open, filter),
+    named("Inconclusive", "inconclusive", doubtful, (entry) => entry.change ? `${METRICS[entry.change.metric]} ${change(entry.change.change)}` : "", open, filter),
+    named("New baselines", "not measured", first, () => "", open, filter),
+    differences(speeds, open),
+  ].filter(Boolean);
+  if (!parts.length) return null;
+  return el("section", { class: "news" }, el("h2", {}, "What stands out"), el("div", { class: "cards" }, parts));
+}
+
+function named(title, status, entries, told, open, filter) {
+  if (!entries.length) return null;
+  const several = entries.length > NAMED;
+  const lines = entries.slice(0, NAMED).map((entry) => [link(entry, open), " ", el("span", { class: "told" }, told(entry))]);
+  return el(
+    "div",
+    { class: "card", "data-status": status },
+    el("h3", {}, title, el("span", { class: "many" }, count(entries.length))),
+    list(lines),
+    several ? el("button", { type: "button", class: "more", onclick: () => filter([...new Set(entries.map((entry) => entry.test.status))]) }, `All ${count(entries.length)} in the table`) : null,
+  );
+}
+
+function link(entry, open) {
+  return el("a", { href: `#${encodeURIComponent(entry.anchor)}`, onclick: (event) => { event.preventDefault(); open(entry.anchor); } }, entry.short);
+}
+
+/** What differs from when baselines were recorded: a line for all tests that it is true of. */
+function differences(speeds, open) {
+  const found = new Map();
+  for (const { entry, speed } of speeds) {
+    for (const line of speed.differences ?? []) found.set(line, [...(found.get(line) ?? []), entry]);
+  }
+  if (!found.size) return null;
+  const common = [...found].sort(([, a], [, b]) => b.length - a.length);
+  const lines = common.map(([text, of]) => [text, " ", of.length === 1 ? link(of[0], open) : el("span", { class: "told" }, counted(of.length, "test"))]);
+  return el("div", { class: "card" }, el("h3", {}, "Differs from when baselines were recorded"), list(lines.slice(0, NAMED)),
+    lines.length > NAMED ? folded(`${count(lines.length - NAMED)} more`, list(lines.slice(NAMED))) : null);
+}
+
+function ledger(coverage, open) {
+  if (!coverage) return null;
+  const missing = coverage.missing;
+  const needed = coverage.tests * coverage.required.length;
+  const rows = missing.map((one) => [el("code", {}, one.test), one.arch, one.why]);
+  return el(
+    "section",
+    { class: "ledger" },
+    el("h2", {}, "Coverage ", outcome(missing.length ? "failed" : "passed")),
+    el("p", {}, `${counted(coverage.tests, "test")} on ${coverage.required.join(", ")}: ${count(Math.max(0, needed - missing.length))} of ${count(needed)} verdicts are there.`),
+    missing.length ? el("details", { open: missing.length <= 10 }, el("summary", {}, `${counted(missing.length, "verdict")} missing`), grid(["test", "architecture", "why"], rows)) : null,
+  );
+}

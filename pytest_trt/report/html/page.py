@@ -1,0 +1,70 @@
+"""A report as one HTML page that needs no network: the document as JSON, and what draws it.
+
+The page is the same for every report. All text of a report stands in one JSON island, in ASCII and
+without `<`, so that nothing in it can end the island; the scripts beside this module put it into
+the page as text, never as markup.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+#: Concatenated in this order into one script: what is used stands before what uses it.
+_SCRIPTS = (
+    "dom.js",
+    "format.js",
+    "charts.js",
+    "forest.js",
+    "accuracy.js",
+    "speed.js",
+    "engine.js",
+    "detail.js",
+    "overview.js",
+    "table.js",
+    "start.js",
+)
+
+
+def html_page(document: Mapping[str, Any]) -> str:
+    """Return a document as a page.
+
+    Args:
+        document: The report, see `report.schema.json`.
+    """
+    before, after = _page().split("{{document}}")
+    return f"{before}{_island(document)}{after}"
+
+
+def _island(document: Mapping[str, Any]) -> str:
+    """Return JSON that no text in it can break out of, nor make the page invalid.
+
+    In a script element only `</script` and `<!--` mean anything to the parser; control characters
+    and characters that Unicode reserves are parse errors wherever they stand.
+    Source: https://html.spec.whatwg.org/multipage/scripting.html#restrictions-for-contents-of-script-elements
+    """
+    text = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\x7f", "\\u007f")
+
+
+@cache
+def _page() -> str:
+    # uPlot's licence asks to stand in every copy.
+    licence = f"/*! uPlot\n{_file('uplot/LICENSE')}*/\n"
+    scripts = "".join(f"// {name}\n{_file(name)}\n" for name in _SCRIPTS)
+    parts = {
+        "style": _file("uplot/uPlot.min.css") + _file("page.css"),
+        "script": f"{licence}{_file('uplot/uPlot.iife.min.js')}\n"
+        f'(() => {{\n"use strict";\n{scripts}}})();',
+    }
+    page = _file("page.html")
+    for name, text in parts.items():
+        page = page.replace(f"{{{{{name}}}}}", text)
+    return page
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")

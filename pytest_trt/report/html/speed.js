@@ -1,0 +1,138 @@
+// Speed against the baseline and against absolute limits.
+
+function speedSection(speed) {
+  if (!speed) return null;
+  const how = [
+    speed.rounds && speed.calls ? `${counted(speed.rounds, "round")} of ${counted(speed.calls, "call")}` : "",
+    speed.mode,
+    `batch ${speed.batch}`,
+  ].filter(Boolean).join(", ");
+  return el(
+    "section",
+    { class: "part" },
+    el("h4", {}, "Speed ", outcome(speed.verdict), el("small", {}, how)),
+    speed.why ? el("p", {}, speed.why) : null,
+    speed.fix ? el("p", {}, el("strong", {}, "Fix: "), speed.fix) : null,
+    changesTable(speed),
+    reasons(speed),
+    limitsTable(speed),
+    roundCharts(speed),
+    sinceBaseline(speed),
+  );
+}
+
+function changesTable(speed) {
+  const limited = new Map(speed.changes.map((one) => [one.metric, one]));
+  const unlimited = new Map((speed.unlimited ?? []).map((one) => [one.metric, { ...one, limit: null, outcome: "" }]));
+  const measured = Object.keys(METRICS).filter((metric) => figureOf(speed.candidate, metric) !== null || limited.has(metric));
+  if (!measured.length) return null;
+  const draw = forest([...unlimited.values(), ...limited.values()]);
+  const rows = measured.map((metric) => {
+    const one = limited.get(metric) ?? unlimited.get(metric);
+    const told = one && one.change !== null;
+    return [
+      METRICS[metric],
+      figure(metric, figureOf(speed.baseline, metric)),
+      figure(metric, figureOf(speed.candidate, metric)),
+      told ? el("strong", {}, change(one.change)) : "",
+      told ? bounds(one) : "",
+      told ? draw(one) : "",
+      limited.has(metric) ? limitText(one) : el("span", { class: "muted" }, "none"),
+      limited.has(metric) ? outcome(one.outcome) : "",
+    ];
+  });
+  const direction = el("span", { class: "direction" }, el("span", {}, "\u2190 faster"), el("span", {}, "slower \u2192"));
+  return grid(["", "baseline", "now", "change", "bounds", direction, "limit", ""], rows, { class: "grid changes" });
+}
+
+function limitText(one) {
+  return `${one.metric === "throughput" ? "\u2212" : "+"}${percent(one.limit)}`;
+}
+
+function reasons(speed) {
+  const told = speed.changes.filter((one) => one.why || (one.outcome === "inconclusive" && one.detectable));
+  if (!told.length) return null;
+  return list(told.map((one) => {
+    const least = one.outcome === "inconclusive" && one.detectable
+      ? `a change of ${percent(one.detectable)} for the worse would have been called` : "";
+    return `${METRICS[one.metric]}: ${[one.why, least].filter(Boolean).join("; ")}`;
+  }), { class: "findings" });
+}
+
+const STRUCTURE = {
+  plan_size: ["plan, growth", size], plan_size_bytes: ["plan", size],
+  device_memory: ["device memory, growth", size], device_memory_bytes: ["device memory", size],
+  layers: ["layers, growth", count], max_layers: ["layers", count],
+  build_s: ["build", seconds], cold_start_s: ["cold start", seconds],
+};
+
+function limitsTable(speed) {
+  const metric = (name) => (name === "min_throughput_qps" ? "throughput" : name.replace("_ms", ""));
+  const rows = speed.limits.map((one) => [
+    METRICS[metric(one.name)],
+    figure(metric(one.name), one.measured),
+    `${one.name.startsWith("min") ? "at least" : "at most"} ${figure(metric(one.name), one.limit)}`,
+    one.why || `${count(one.beyond)} of ${count(one.of)} beyond`,
+    outcome(one.outcome),
+  ]);
+  for (const one of speed.structure) {
+    const [name, text] = STRUCTURE[one.name] ?? [one.name, digits];
+    const grows = one.stored !== null;
+    rows.push([
+      name,
+      one.measured === null ? "-" : text(one.measured),
+      grows || ["plan_size", "device_memory", "layers"].includes(one.name) ? `+${percent(number(one.limit))} at most` : `at most ${text(number(one.limit))}`,
+      one.why || (grows ? `${text(one.stored)} in the baseline` : ""),
+      outcome(one.outcome),
+    ]);
+  }
+  return rows.length ? grid(["limit on", "measured", "allowed", "", ""], rows) : null;
+}
+
+/** Which metric is looked at first: the one that is furthest beyond its limit. */
+function tellingMetric(speed) {
+  const changes = speed.changes.filter((one) => one.change !== null && speed.candidate_rounds[one.metric]);
+  const ratio = (one) => (one.outcome === "regressed" ? 1e6 : 0) + worse(one.metric, one.change) / one.limit;
+  const worst = changes.reduce((best, one) => (best && ratio(best) >= ratio(one) ? best : one), null);
+  return worst?.metric ?? ["p99", "p95", "p50", "throughput"].find((metric) => speed.candidate_rounds[metric]);
+}
+
+function roundCharts(speed) {
+  const metrics = Object.keys(METRICS).filter((metric) => speed.candidate_rounds[metric]?.length);
+  if (!metrics.length) return null;
+  const place = el("div", { class: "columns" });
+  const show = (metric) => {
+    closeCharts(place);
+    place.replaceChildren(
+      el("figure", {}, el("figcaption", {}, `${METRICS[metric]} of rounds, spread`), distributionChart(speed, metric)),
+      el("figure", {}, el("figcaption", {}, `${METRICS[metric]}, round by round`), roundsChart(speed, metric)),
+    );
+  };
+  const first = tellingMetric(speed) ?? metrics[0];
+  show(first);
+  const options = metrics.map((metric) => [metric, METRICS[metric]]);
+  return el("div", {}, choice("Metric of the charts", options, first, show), place);
+}
+
+function sinceBaseline(speed) {
+  const lines = speed.differences ?? [];
+  const layers = speed.layer_changes ?? [];
+  if (!speed.baseline_file && !lines.length && !layers.length) return null;
+  const stored = { first: "a first baseline", added: "added to the baseline", replaced: "replaced the baseline", calibrated: "calibrated the baseline", "not recorded": "not recorded" };
+  return el(
+    "div",
+    { class: "columns" },
+    el(
+      "div",
+      {},
+      el("h5", {}, "Since the baseline"),
+      lines.length ? list(lines) : el("p", { class: "muted" }, speed.baseline_recorded ? "Nothing else differs." : "There was none."),
+      facts([
+        ["recorded", day(speed.baseline_recorded)],
+        ["in", speed.baseline_file ? el("code", {}, speed.baseline_file) : null],
+        ["this run", stored[speed.baseline_update]],
+      ]),
+    ),
+    layers.length ? el("div", {}, el("h5", {}, "Layers that changed"), list(layers, { class: "layers" })) : null,
+  );
+}

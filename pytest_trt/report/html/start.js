@@ -1,0 +1,84 @@
+// Put it together.
+
+function start() {
+  const documents = JSON.parse(document.getElementById("document").textContent);
+  const entries = documents.tests.map((test) => entryOf(test));
+  const ids = new Map();
+  for (const { test } of entries) ids.set(test.id, (ids.get(test.id) ?? 0) + 1);
+  for (const entry of entries) {
+    entry.anchor = ids.get(entry.test.id) > 1 ? `${entry.test.id}@${entry.test.arch}` : entry.test.id;
+  }
+  const [status, text] = headline(documents, entries);
+  const title = document.getElementById("headline");
+  title.textContent = text;
+  title.dataset.status = status;
+  document.title = `${text} - pytest-trt report`;
+  const table = new TestTable(documents, entries);
+  document.getElementById("overview").replaceChildren(...overview(documents, entries, (anchor) => table.open(anchor), (statuses) => table.show(statuses)));
+  document.getElementById("tests").replaceChildren(...table.elements);
+  document.getElementById("footer").textContent = `Written by ${documents.written_by}, format ${documents.schema}. Charts by uPlot: hover for figures, drag to zoom, double-click to see all again.`;
+  theme();
+  keys(table);
+  const openNamed = () => {
+    const anchor = decoded(location.hash.slice(1));
+    if (anchor) table.open(anchor);
+  };
+  window.addEventListener("hashchange", openNamed);
+  openNamed();
+  document.documentElement.dataset.readyMs = performance.now().toFixed(0);
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function keys(table) {
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+    table.search.focus();
+    event.preventDefault();
+  });
+}
+
+/** Light or dark as the system is, until the switch says otherwise; on paper always light. */
+function theme() {
+  const root = document.documentElement;
+  const button = document.getElementById("theme");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const current = () => root.dataset.theme ?? (dark.matches ? "dark" : "light");
+  const show = (name) => {
+    if (name) root.dataset.theme = name;
+    else delete root.dataset.theme;
+    button.textContent = current() === "dark" ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to ${button.textContent.toLowerCase()} colours`);
+    redrawCharts();
+  };
+  button.addEventListener("click", () => {
+    show(current() === "dark" ? "light" : "dark");
+    kept(root.dataset.theme);
+  });
+  dark.addEventListener("change", () => show(root.dataset.theme));
+  let before;
+  window.addEventListener("beforeprint", () => {
+    before = root.dataset.theme;
+    show("light");
+  });
+  window.addEventListener("afterprint", () => show(before));
+  show(kept());
+}
+
+/** Remember the theme where the browser lets files remember anything. */
+function kept(value) {
+  try {
+    if (value) localStorage.setItem("pytest-trt-theme", value);
+    return localStorage.getItem("pytest-trt-theme") ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+start();

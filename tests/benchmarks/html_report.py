@@ -1,0 +1,120 @@
+"""The HTML report of a thousand tests: how large it is, how long it takes to write and to open.
+
+A real report is multiplied: tests of accuracy and of speed in turns, as many as asked for. It is
+then opened in a headless Chromium, searched, sorted, and a test is opened in it. Without `--from`
+the example project is run first, twice, so that its tests of speed have a baseline.
+
+Run: PYTHONPATH=.:tests python tests/benchmarks/html_report.py [--tests 1000] [--from report.json]
+     [--pictures FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from builders_browser import Page, browser
+from figures import Figures
+
+from pytest_trt.report.writing import write_report
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "example_project"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tests", type=int, default=1000)
+    parser.add_argument("--from", dest="source", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    figures = Figures(options.json)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = json.loads((options.source or example_report(folder)).read_text())
+        made = multiplied(source, options.tests)
+        page = folder / "report.html"
+        started = time.perf_counter()
+        write_report(page, made)
+        figures.add("written in", time.perf_counter() - started, "s", "less than 3")
+        figures.add("size", page.stat().st_size / 1e6, "MB", "less than 10")
+        with browser() as found:
+            tried(found, page, made, figures)
+            if options.pictures is not None:
+                take_pictures(found, page, made["tests"][0]["id"], options.pictures)
+
+
+def example_report(folder: Path) -> Path:
+    """Run the example project, and return the report of its second run."""
+    project = folder / "project"
+    shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("trt_baselines"))
+    command = [sys.executable, "-m", "pytest", "-q", "--trt-arch=cpu", "--trt-report=report.json"]
+    for _ in range(2):
+        subprocess.run(
+            [*command, "--trt-missing-baseline=record", f"--trt-cache-dir={folder / 'cache'}"],
+            cwd=project,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    return project / "report.json"
+
+
+def multiplied(document: dict[str, Any], count: int) -> dict[str, Any]:
+    """Return a document with so many tests, those with speed and those without in turns."""
+    tests = document["tests"]
+    quick = [one for one in tests if any(result["speed"] for result in one["results"])]
+    rest = [one for one in tests if one not in quick and one["results"]]
+    turns = itertools.chain.from_iterable(zip(itertools.cycle(quick), itertools.cycle(rest)))
+    copies = []
+    for number, one in enumerate(itertools.islice(turns, count)):
+        name = f"{one['test']}[{number}]"
+        copies.append({**one, "test": name, "id": one["id"].replace(one["test"], name)})
+    return {**document, "tests": copies}
+
+
+def tried(found: Any, path: Path, made: dict[str, Any], figures: Figures) -> None:
+    """Use the page as a person would, and note how long each step takes."""
+    page = Page(found, path)
+    figures.add("usable after", page.ready_ms / 1e3, "s", "less than 2")
+    assert len(page.tests()) == len(made["tests"])
+
+    def timed(what: str, step: str) -> None:
+        took = page.page.evaluate(
+            "async (step) => { const from = performance.now(); new Function(step)();"
+            " await new Promise(r => requestAnimationFrame(() => setTimeout(r)));"
+            " return performance.now() - from; }",
+            step,
+        )
+        figures.add(what, took / 1e3, "s", "less than 0.5")
+
+    timed(
+        "searching",
+        "const s = document.getElementById('search'); s.value = '[7'; "
+        "s.dispatchEvent(new Event('input'));",
+    )
+    timed("sorting", "document.querySelectorAll('.tests > thead button')[1].click();")
+    timed("opening a test", "document.querySelector('tr.test:not([hidden]) .open').click();")
+    assert page.complaints == [], page.complaints
+
+
+def take_pictures(found: Any, path: Path, anchor: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for scheme, width in (("light", 1300), ("dark", 1300), ("light", 400)):
+        size = {"width": width, "height": 900}
+        for name, named in (("top", ""), ("opened", anchor)):
+            page = Page(found, path, named, color_scheme=scheme, viewport=size)
+            page.settle()
+            page.page.screenshot(path=str(folder / f"{name}-{scheme}-{width}.png"))
+            page.page.close()
+
+
+if __name__ == "__main__":
+    main()

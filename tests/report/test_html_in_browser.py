@@ -1,0 +1,314 @@
+"""The page in a real Chromium: what a person finds, clicks, and reads. Skipped without one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builders_browser import Page, browser, chromium
+from builders_report import check, document, skipped, speed, told
+
+from pytest_trt.accuracy import Tolerance, compare_outputs
+from pytest_trt.report.benchmark_record import ChangeRecord, LimitRecord, StructureRecord
+from pytest_trt.report.merging import merge_documents
+from pytest_trt.report.writing import write_report
+
+pytest.importorskip("playwright")
+if chromium() is None:
+    pytest.skip("no Chromium is installed", allow_module_level=True)
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"' \u202e\U0001f600"
+
+
+@pytest.fixture(scope="module")
+def started():
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
+def show(started, tmp_path):
+    """Write a document and open it; what the browser complains of fails the test."""
+    pages: list[Page] = []
+
+    def opened(made, anchor: str = "", **options) -> Page:
+        path = tmp_path / f"report{len(pages)}.html"
+        write_report(path, made)
+        pages.append(Page(started, path, anchor, **options))
+        return pages[-1]
+
+    yield opened
+    complaints = [complaint for page in pages for complaint in page.complaints]
+    for page in pages:
+        page.page.close()
+    assert complaints == []
+
+
+def wrong():
+    """One output that is far off, another that is NaN where it must not be."""
+    reference = np.linspace(-1, 1, 80).reshape(8, 10)
+    nan = reference.copy()
+    nan[0, 0] = np.nan
+    tolerance = Tolerance(rtol=0.01, atol=0.01)
+    outputs = {"logits": reference * 1.5, "probs": nan}
+    references = {"logits": reference, "probs": reference}
+    tolerances = dict.fromkeys(outputs, tolerance)
+    return compare_outputs(outputs, references, tolerances, histogram=True).to_dict()
+
+
+SLOWER = speed(
+    verdict="regressed",
+    changes=(
+        ChangeRecord("p99", "regressed", 0.1, 0.3, 0.25, 0.36, 0.05, "taking turns", 20),
+        ChangeRecord("throughput", "inconclusive", 0.05, -0.06, -0.02, None, 0.07, "none", 20),
+    ),
+    limits=(LimitRecord("p99_ms", 1.0, 1.2, "regressed", 30, 1400),),
+    structure=(StructureRecord("plan_size", 0.1, "passed", 34000.0, 33000.0),),
+    candidate_rounds={"p99": tuple(1.2 + n % 7 / 50 for n in range(20))},
+    baseline_rounds={"p99": tuple(1.0 + n % 5 / 50 for n in range(40))},
+    layer_changes=("split: conv1+relu1", "int8 -> fp16: conv2"),
+    differences=("driver 570.1 -> 575.2", "the engine is another one"),
+)
+
+FULL = document(
+    {
+        "test_fine": told(checks=(check(),), speeds=(speed(),)),
+        "test_wrong": told(
+            "failed",
+            "logits is off\nFix: look",
+            checks=(check(verdict="regressed", used=24.5, comparisons=(wrong(),)),),
+        ),
+        "test_slow": told("failed", "p99 is slower", speeds=(SLOWER,), remarks=("it was hot",)),
+        "test_new": told(speeds=(speed(update="first", changes=(), verdict="not measured"),)),
+        "test_left_out": skipped("no sm86 GPU"),
+        "test_never": None,
+    },
+    required=("sm86", "sm120"),
+)
+
+
+def names(page: Page) -> list[str]:
+    return [test.partition("::")[2] for test in page.tests()]
+
+
+def test_every_test_is_there_gravest_first(show) -> None:
+    page = show(FULL)
+    assert names(page)[:2] == ["test_wrong", "test_slow"]
+    assert sorted(page.tests()) == sorted(test["id"] for test in FULL["tests"])
+    assert page.text("h1") == "2 of 6 tests failed"
+
+
+def test_top_says_what_stands_out_and_what_is_missing(show) -> None:
+    top = show(FULL).text("#overview")
+    for told_there in (
+        "Wrong outputs",
+        "25× of the tolerance",
+        "P99 +30%, limit +10%",
+        "New baselines",
+        "driver 570.1 -> 575.2",
+        "verdicts missing",
+    ):
+        assert told_there in top
+
+
+def test_text_and_status_filter_together(show) -> None:
+    page = show(FULL)
+    page.page.fill("#search", "TEST_ slow")
+    assert names(page) == ["test_slow"]
+    assert page.text(".shown") == "1 of 6 tests"
+    page.page.fill("#search", "")
+    page.page.click('button.tile[data-status="skipped"]')
+    assert names(page) == ["test_left_out"]
+    page.page.click('button.tile[data-status="failed"]')
+    assert names(page) == ["test_wrong", "test_slow", "test_left_out"]
+
+
+def test_columns_sort_both_ways_and_say_so(show) -> None:
+    page = show(FULL)
+    header = page.page.locator(".tests > thead th", has_text="Test")
+    header.locator("button").click()
+    assert names(page) == sorted(names(page))
+    assert header.get_attribute("aria-sort") == "ascending"
+    header.locator("button").click()
+    assert names(page) == sorted(names(page), reverse=True)
+    assert page.page.locator("th[aria-sort]").count() == 1
+
+
+def test_what_has_no_figure_is_sorted_last_either_way(show) -> None:
+    used = {"test_a": check(used=0.2), "test_b": check(used=0.9)}
+    made = document({name: told(checks=(one,)) for name, one in used.items()} | {"test_c": told()})
+    page = show(made)
+    by_tolerance = page.page.locator(".tests > thead th", has_text="Tolerance used")
+    by_tolerance.locator("button").click()
+    assert names(page) == ["test_b", "test_a", "test_c"]
+    by_tolerance.locator("button").click()
+    assert names(page) == ["test_a", "test_b", "test_c"]
+
+
+def test_wrong_output_is_opened_with_all_that_is_known_of_it(show) -> None:
+    page = show(FULL)
+    page.open("test_wrong")
+    inside = page.text("tr.detail-row")
+    for told_there in ("Fix: look", "pytest test_it.py::test_wrong", "logits", "25×", "reference"):
+        assert told_there in inside
+    assert page.page.locator("tr.detail-row .chart canvas").count() == 2
+
+
+def test_slow_engine_is_opened_with_its_rounds_bounds_and_layers(show) -> None:
+    page = show(FULL)
+    page.open("test_slow")
+    inside = page.text("tr.detail-row")
+    for told_there in (
+        "+25% to +36%",
+        "from −2.0%",
+        "split: conv1+relu1",
+        "30 of 1,400 beyond",
+        "it was hot",
+    ):
+        assert told_there in inside
+    assert page.page.locator("tr.detail-row .chart canvas").count() == 2
+    assert page.page.locator("svg.forest").count() == 2
+
+
+def test_keyboard_alone_filters_walks_and_opens(show) -> None:
+    page = show(FULL)
+    page.page.keyboard.press("/")
+    page.page.keyboard.type("test_")
+    page.page.locator("button.open").first.focus()
+    page.page.keyboard.press("ArrowDown")
+    page.page.keyboard.press("Enter")
+    assert page.page.locator('button.open[aria-expanded="true"]').inner_text().endswith("test_slow")
+
+
+def test_address_names_a_test_and_opens_it(show) -> None:
+    page = show(FULL, "test_it.py::test_slow")
+    assert "p99 is slower" in page.text("tr.detail-row")
+    assert page.page.url.endswith("#test_it.py%3A%3Atest_slow")
+
+
+def test_command_is_copied(show) -> None:
+    page = show(FULL, permissions=["clipboard-read", "clipboard-write"])
+    page.open("test_slow")
+    page.page.click("button.copy")
+    page.page.wait_for_selector("button.copy:text('Copied')")
+    assert page.page.evaluate("navigator.clipboard.readText()") == "pytest test_it.py::test_slow"
+
+
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "{{script}}", "x" * 3000], ids=["markup", "mark", "long"]
+)
+def test_hostile_text_is_read_as_it_is(show, text) -> None:
+    hostile = speed(differences=(text,), layer_changes=(text,), why=text, fix=text)
+    made = document(
+        {f"test_{text}": told("failed", text, speeds=(hostile,), remarks=(text,))},
+        platform=text,
+        stopped=text,
+        interrupted=True,
+        collection_errors={text: text},
+    )
+    page = show(made, made["tests"][0]["id"], viewport={"width": 400, "height": 800})
+    assert page.page.locator("pre.failure").text_content() == text
+    assert page.page.locator("img").count() == 0
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_report_without_tests_says_so(show) -> None:
+    assert show(document({})).text("h1") == "No tests with a model were collected"
+
+
+def test_interrupted_run_says_so_first(show) -> None:
+    made = document(
+        {"test_a": told(), "test_b": None}, interrupted=True, stopped="KeyboardInterrupt"
+    )
+    page = show(made)
+    assert page.text("h1") == "The run was interrupted"
+    assert "KeyboardInterrupt" in page.text(".banner")
+    assert names(page) == ["test_b", "test_a"]
+
+
+def test_run_whose_files_could_not_be_collected_is_not_all_passed(show) -> None:
+    made = document({"test_a": told()}, collection_errors={"test_x.py": "SyntaxError"})
+    assert show(made).text("h1") == "1 file could not be collected"
+
+
+def merged():
+    ampere = document(
+        {"test_a": told(checks=(check(),)), "test_b": told(speeds=(SLOWER,))}, arch="sm86"
+    )
+    blackwell = document({"test_a": told("failed", "only on Blackwell")}, arch="sm120")
+    return merge_documents({"a": ampere, "b": blackwell}, ("sm86", "sm120"))
+
+
+def test_architectures_stand_side_by_side(show) -> None:
+    page = show(merged(), viewport={"width": 1300, "height": 900})
+    assert [head.strip() for head in page.page.locator(".tests thead th").all_inner_texts()] == [
+        "Status",
+        "Test",
+        "Model",
+        "Precision",
+        "sm86",
+        "sm120",
+    ]
+    assert names(page) == ["test_a", "test_b"]
+    assert page.page.locator(".run").count() == 2
+    assert "not tested" in page.text("tr.test:has-text('test_b')")
+    page.open("test_a")
+    assert "only on Blackwell" in page.text("tr.detail-row")
+    page.page.locator(".choice button", has_text="sm86").click()
+    assert "only on Blackwell" not in page.text("tr.detail-row")
+
+
+def test_address_names_a_test_on_one_architecture(show) -> None:
+    page = show(merged(), "test_it.py::test_a@sm86")
+    assert "only on Blackwell" not in page.text("tr.detail-row")
+
+
+def test_documents_with_fewer_fields_are_shown_as_far_as_they_go(show) -> None:
+    made = document({"test_a": told("failed", "off", speeds=(SLOWER,))})
+    for result in made["tests"][0]["results"]:
+        for name in ("layer_changes", "differences"):
+            del result["speed"][name]
+    made["engines"] = {}
+    page = show(made, "test_it.py::test_a")
+    assert "Engine" in page.text("tr.detail-row")
+
+
+def test_switch_changes_colours_and_charts(show) -> None:
+    page = show(FULL, "test_it.py::test_slow", color_scheme="light")
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    light = page.page.evaluate(background)
+    page.page.click("#theme")
+    assert page.page.evaluate(background) != light
+    assert page.page.locator("#theme").inner_text() == "Light"
+    assert page.page.locator("tr.detail-row .chart canvas").count() == 2
+
+
+def test_paper_is_light(show) -> None:
+    page = show(FULL, "test_it.py::test_slow", color_scheme="dark")
+    assert page.page.pdf().startswith(b"%PDF")
+
+
+def test_phone_needs_no_scrolling_sideways(show) -> None:
+    page = show(FULL, "test_it.py::test_slow", viewport={"width": 400, "height": 800})
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_gpu_is_named_with_its_driver(show) -> None:
+    target = {
+        "arch": "sm90",
+        "target": "sm90 (NVIDIA H100)",
+        "device": {},
+        "backend": "tensorrt",
+        "toolchain": "TensorRT 10.16.1",
+        "toolchain_versions": {"tensorrt": "10.16.1"},
+        "why": "the GPU at hand",
+        "gpu": {
+            "name": "NVIDIA H100",
+            "driver": "570.1",
+            "sm_count": 132,
+            "memory_bytes": 80_000_000_000,
+            "mig": False,
+        },
+    }
+    page = show(document({"test_a": told()}, targets=[target]))
+    assert "TensorRT 10.16.1 · driver 570.1 · 80 GB" in page.text(".run")
+    assert "NVIDIA H100" in page.text(".run h2")
