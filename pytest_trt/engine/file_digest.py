@@ -1,28 +1,12 @@
-"""The digest of a file, made on all cores: SHA-256 over the SHA-256 of its pieces."""
+"""The digest of a file: BLAKE3 over its bytes, as `b3sum` prints it."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_trt.model import LabelledHash
-
-#: Part of every digest. Raise the number when pieces are cut or put together in another way.
-_SCHEMA = "pytest-trt file 1"
-
-#: What one core hashes at a time: some milliseconds of work, and enough pieces for many cores.
-PIECE_BYTES = 4 << 20
-
-#: More than this finds no more memory bandwidth to read with.
-_MAX_THREADS = 16
-
 #: A buffer of this size comes from memory that the process has already; fresh pages cost as much
-#: as hashing a small plan.
+#: as hashing a small plan, and larger steps hash no faster.
 _STEP_BYTES = 1 << 16
 
 
@@ -31,7 +15,7 @@ class FileDigest:
     """Size and digest of one file.
 
     Attributes:
-        digest: Hex SHA-256 over the size and the SHA-256 of every piece of `PIECE_BYTES`, in order.
+        digest: Hex BLAKE3 of its bytes.
         size_bytes: The size.
     """
 
@@ -42,39 +26,19 @@ class FileDigest:
 def digest_file(path: Path) -> FileDigest:
     """Return a file's size and digest; memory does not grow with the file.
 
+    It is read in steps, by one thread. Through a memory map, a file that is cut short meanwhile, or
+    removed on a server, would end the interpreter (SIGBUS); and neither a map nor more threads were
+    faster in a fresh process: 117 MB took 22 ms in steps, 21 through a map, 24 with two threads.
+
     Raises:
-        OSError: The file cannot be read, or became shorter meanwhile.
+        OSError: The file cannot be read.
     """
+    from blake3 import blake3
+
+    state, size_bytes = blake3(), 0
+    buffer = memoryview(bytearray(_STEP_BYTES))
     with path.open("rb", buffering=0) as file:
-        descriptor = file.fileno()
-        size_bytes = os.fstat(descriptor).st_size
-
-        def piece(start: int) -> bytes:
-            return _hash_range(descriptor, start, min(start + PIECE_BYTES, size_bytes))
-
-        state = LabelledHash(_SCHEMA)
-        state.add("size", size_bytes)
-        for digest in _on_all_cores(piece, range(0, size_bytes, PIECE_BYTES)):
-            state.add("piece", digest)
+        while count := file.readinto(buffer):
+            state.update(buffer[:count])
+            size_bytes += count
     return FileDigest(state.hexdigest(), size_bytes)
-
-
-def _on_all_cores(work: Callable[[int], bytes], starts: Sequence[int]) -> list[bytes]:
-    """Return the work's results in order. Reading and hashing let other threads run meanwhile."""
-    threads = min(len(starts), len(os.sched_getaffinity(0)), _MAX_THREADS)
-    if threads < 2:
-        return [work(start) for start in starts]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, starts))
-
-
-def _hash_range(descriptor: int, start: int, end: int) -> bytes:
-    state = hashlib.sha256()
-    buffer = memoryview(bytearray(min(_STEP_BYTES, end - start)))
-    while start < end:
-        count = os.preadv(descriptor, [buffer[: end - start]], start)
-        if not count:
-            raise OSError(errno.EIO, "it became shorter while it was read")
-        state.update(buffer[:count])
-        start += count
-    return state.digest()

@@ -16,9 +16,10 @@ from pytest_trt.engine.file_digest import FileDigest, digest_file
 #   1  first version
 #   2  facts.json among the files, with the seconds of the build
 #   3  digests of files are made in pieces, on all cores
+#   4  digests of files are BLAKE3
 #: Format of the JSON written beside plans. A sidecar of another version makes its entry a miss:
 #: the cache is disposable, so nothing is migrated.
-SIDECAR_SCHEMA = 3
+SIDECAR_SCHEMA = 4
 
 #: Name of the sidecar in an entry's folder.
 SIDECAR_NAME = "engine.json"
@@ -107,7 +108,10 @@ def read_sidecar(entry: Path) -> Sidecar:
 def _parse(content: dict[str, Any]) -> Sidecar:
     schema = content["schema"]
     if schema != SIDECAR_SCHEMA:
-        raise SidecarError(f"its sidecar has format {schema}, not {SIDECAR_SCHEMA}")
+        raise SidecarError(
+            f"its sidecar has format {schema}, written by {content.get('written_by')}; this "
+            f"version uses {SIDECAR_SCHEMA}"
+        )
     files = {
         name: FileDigest(digest=str(file["digest"]), size_bytes=int(file["bytes"]))
         for name, file in content["files"].items()

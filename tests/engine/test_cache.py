@@ -110,8 +110,12 @@ def edit_sidecar(entry: Entry, **changes: object) -> None:
     sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), **changes}))
 
 
+def older_format(entry: Entry) -> None:
+    edit_sidecar(entry, schema=3, written_by="pytest-trt 0.0.1")
+
+
 def newer_format(entry: Entry) -> None:
-    edit_sidecar(entry, schema=99)
+    edit_sidecar(entry, schema=99, written_by="pytest-trt 9.9")
 
 
 def other_facts(entry: Entry) -> None:
@@ -145,7 +149,8 @@ def escaping_file(entry: Entry) -> None:
         (truncate_sidecar, "its sidecar is damaged"),
         (list_in_sidecar, "its sidecar is damaged"),
         (remove_sidecar, "its sidecar is missing"),
-        (newer_format, "format 99, not 3"),
+        (older_format, "format 3, written by pytest-trt 0.0.1; this version uses 4"),
+        (newer_format, "format 99, written by pytest-trt 9.9; this version uses 4"),
         (foreign_key, "built for key ffffffffffff, not kkkkkkkkkkkk"),
         (escaping_file, "does not list its files"),
         (other_facts, "its facts.json is damaged (KeyError: 'layers')"),

@@ -13,7 +13,9 @@ from pytest_trt.plugin.marker_lines import MARKER_LINES
 from pytest_trt.plugin.markers import ModelMarker
 
 GPU_MODULES = {"tensorrt", "tensorrt_rtx", "cuda", "pynvml"}
-HEAVY_MODULES = GPU_MODULES | {"onnx", "onnxruntime", "numpy", "rich", "click", "filelock"}
+HEAVY_MODULES = GPU_MODULES | {
+    *("onnx", "onnxruntime", "numpy", "rich", "click", "filelock", "blake3"),
+}
 
 #: Every process of the run leaves the names of the packages that it has loaded at its end.
 WITNESS = """
