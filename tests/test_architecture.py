@@ -26,9 +26,10 @@ MAY_IMPORT = {
     "selftest": {"errors", "model", "accuracy", "performance"},
     "fresh": {"errors", "model", "engine", "backends", "performance", "measure"},
     "report": {"errors"},
+    "upgrade": {"errors", "engine", "performance", "report"},
     "doctor": {"errors", "model", "engine", "backends", "baseline", "report"},
     "cli": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
-    | {"report", "doctor"},
+    | {"report", "doctor", "upgrade"},
     "plugin": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
     | {"measure", "fresh", "selftest", "report"},
 }

@@ -163,8 +163,12 @@ def test_commands_of_the_reports_section_work(first_test) -> None:
     for number, arch in enumerate(("sm86", "sm120")):  # as if it had run there
         elsewhere = report.replace('"cpu"', f'"{arch}"').replace('"id":"', f'"id":"{number}')
         (folder / f"{arch}.json").write_text(elsewhere)
+    for number, name in enumerate(("before", "after")):
+        again = report.replace('"id":"', f'"id":"{number}')
+        (folder / f"{name}.json").write_text(again)
     for other in others:
         assert call(other, folder, home).strip()
+    assert "the same" in (folder / "upgrade.md").read_text()
     (folder / "test_digits.py").write_text(blocks("python")[0])
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pytest_trt.backends.arch import parse_archs
+from pytest_trt.cli.compare import compare_reports
 from pytest_trt.report import units
 from pytest_trt.report.coverage import is_covered, missing_lines
 from pytest_trt.report.document import Document
@@ -81,6 +82,9 @@ def merge(
         click.echo(f"wrote {output}")
     if not (is_covered(merged["coverage"]) and _ended_well(merged)):
         raise SystemExit(1)
+
+
+report.add_command(compare_reports)
 
 
 @report.command()

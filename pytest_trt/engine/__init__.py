@@ -5,6 +5,7 @@ from pytest_trt.engine.facts import EngineFacts, Layer, Timings
 from pytest_trt.engine.flow import Engine, build_or_load
 from pytest_trt.engine.key import EngineKey, engine_key, run_alike
 from pytest_trt.engine.layer_changes import Change, LayerChange, layer_changes, shortened
+from pytest_trt.engine.layer_rows import layer_rows, layers_of
 from pytest_trt.engine.protocols import (
     Backend,
     BuildRequest,
@@ -40,6 +41,8 @@ __all__ = [
     "default_cache_dir",
     "engine_key",
     "layer_changes",
+    "layer_rows",
+    "layers_of",
     "run_alike",
     "shortened",
 ]

@@ -7,6 +7,7 @@ from pytest_trt.performance.bounds import Bounds, paired, unpaired
 from pytest_trt.performance.calibrate import Calibrated, calibrated
 from pytest_trt.performance.decide import (
     FIRST_ROUNDS,
+    ONE_PROCESS_ERROR,
     Decision,
     Found,
     Outcome,
@@ -17,7 +18,7 @@ from pytest_trt.performance.decide import (
     decide,
 )
 from pytest_trt.performance.detectable import Detectable, by_processes, by_turns
-from pytest_trt.performance.doubt import doubted, excused, explained, unconfirmed
+from pytest_trt.performance.doubt import HOST_LUCK, doubted, excused, explained, unconfirmed
 from pytest_trt.performance.limits import (
     ABSOLUTES,
     DEFAULT_LIMITS,
@@ -47,9 +48,11 @@ __all__ = [
     "DEFAULT_LIMITS",
     "FIRST_ROUNDS",
     "GROWTHS",
+    "HOST_LUCK",
     "LIMIT_FIELDS",
     "METRICS",
     "MODES",
+    "ONE_PROCESS_ERROR",
     "ROUND_CALLS",
     "SIDE_ERROR",
     "Absolute",

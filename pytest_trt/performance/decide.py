@@ -61,7 +61,7 @@ FRESH_LOOKS = (5, 8)
 #: replayed. Bounds take its luck as normal, and single processes are further off more often.
 #: Source: of 30 recorded ones, five plans on an H200, calls enqueued, one was 6% off where the
 #: others had a standard deviation of 1%; at an error of 1% it was a false alarm.
-_ONE_PROCESS_ERROR = 1e-5
+ONE_PROCESS_ERROR = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def decide(
         looks = FRESH_LOOKS if samplers.fresh is not None else (1,)
         each = error / len(looks)
         if samplers.fresh is None and mode != "graph":
-            each = min(each, _ONE_PROCESS_ERROR)
+            each = min(each, ONE_PROCESS_ERROR)
         for count in looks:
             if not _is_open(found):
                 break

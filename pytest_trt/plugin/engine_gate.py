@@ -13,14 +13,12 @@ from pytest_trt.engine import (
     EngineFacts,
     Layer,
     layer_changes,
+    layers_of,
     shortened,
 )
 from pytest_trt.performance import Outcome, Structural, judge_structure
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
-
-#: Layers, and nodes in them, that are written to a baseline file: more of them nobody reviews.
-_MOST_ROWS, _MOST_NODES = 200, 1000
 
 #: Changes of layers that a failure lists.
 _CHANGES_TOLD = 6
@@ -68,24 +66,6 @@ def structure_outcomes(record: BenchmarkRecord) -> list[Outcome]:
     return [cast("Outcome", one.outcome) for one in record.structure]
 
 
-def layer_rows(layers: Sequence[Layer] | None) -> tuple[tuple[str, ...], ...]:
-    """Return layers as they are stored; none of an engine with too many to be reviewed.
-
-    A row is the layer's kind, its precision, and the model's nodes in it. The layer's own name is
-    the builder's and may be another after every build, so it is left out.
-    """
-    rows = tuple((one.kind, one.precision or "", *one.origins) for one in layers or ())
-    reviewable = len(rows) <= _MOST_ROWS and sum(map(len, rows)) - 2 * len(rows) <= _MOST_NODES
-    return rows if reviewable else ()
-
-
-def _layers_of(rows: Sequence[Sequence[str]]) -> tuple[Layer, ...]:
-    return tuple(
-        Layer(" + ".join(nodes) or kind, kind, precision or None, tuple(nodes))
-        for kind, precision, *nodes in rows
-    )
-
-
 def with_layer_changes(
     record: BenchmarkRecord, engine: Engine | None, entry: Entry | None, cache: EngineCache
 ) -> BenchmarkRecord:
@@ -106,7 +86,7 @@ def with_layer_changes(
 
 def _layer_lines(engine: Engine, entry: Entry, cache: EngineCache) -> tuple[str, ...]:
     now, key = engine.facts.layers, str(entry.engine.get("key", ""))
-    then: Sequence[Layer] | None = _layers_of(entry.layers) or None
+    then: Sequence[Layer] | None = layers_of(entry.layers) or None
     if then is None and key != engine.key.digest:
         found = cache.find(key)
         then = found.facts.layers if found else None

@@ -21,7 +21,7 @@ from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
-from pytest_trt.engine import Engine
+from pytest_trt.engine import Engine, layer_rows
 from pytest_trt.errors import PytestTrtError
 from pytest_trt.measure import device_lock
 from pytest_trt.performance import (
@@ -45,7 +45,6 @@ from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_ru
 from pytest_trt.plugin.benchmark import SpeedCheck, checks_of
 from pytest_trt.plugin.conditions import conditions_of, steadied, unlike
 from pytest_trt.plugin.engine_gate import (
-    layer_rows,
     structure_outcomes,
     structure_records,
     with_layer_changes,

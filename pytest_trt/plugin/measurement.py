@@ -14,7 +14,7 @@ from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
-from pytest_trt.engine import Engine, Session
+from pytest_trt.engine import Engine, Session, layer_rows
 from pytest_trt.measure import Disturbed, device_lock, mode_for, undisturbed
 from pytest_trt.model import Tensors
 from pytest_trt.performance import (
@@ -38,7 +38,6 @@ from pytest_trt.plugin.baselines import Place, differences, engine_facts, stored
 from pytest_trt.plugin.calibration import noise_of
 from pytest_trt.plugin.conditions import conditions_of, is_same, steadied, unlike
 from pytest_trt.plugin.engine_gate import (
-    layer_rows,
     structure_outcomes,
     structure_records,
     with_layer_changes,

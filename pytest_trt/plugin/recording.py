@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
 from pytest_trt.baseline import RUNS_KEPT, Entry, StoredNoise, StoredRun
-from pytest_trt.engine import Engine
+from pytest_trt.engine import Engine, layer_rows
 from pytest_trt.performance import FIRST_ROUNDS, Metric, Rounds, Unavailable
 from pytest_trt.plugin.baselines import Place, engine_facts, new_run, stored_rounds
 from pytest_trt.plugin.calibration import Calibration
-from pytest_trt.plugin.engine_gate import layer_rows
 from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.sampling import Sampling
 from pytest_trt.plugin.settings import Settings

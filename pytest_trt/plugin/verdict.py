@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.engine import Engine
+from pytest_trt.engine import Engine, layer_rows
 from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.run import TrtRun
@@ -147,4 +147,5 @@ def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
         load_s=facts.load_s,
         first_inference_s=facts.first_inference_s,
         model_digest=engine.model.digest,
+        layer_rows=layer_rows(facts.layers) if run.settings.report else (),
     )

@@ -51,6 +51,7 @@ class EngineRecord:
         load_s: Seconds that loading it took, where it was loaded.
         first_inference_s: Seconds of its first inference, where it ran.
         model_digest: Digest of the model with its external data.
+        layer_rows: Its layers, see `pytest_trt.engine.layer_rows`; none unless reports are written.
     """
 
     model: str
@@ -75,15 +76,19 @@ class EngineRecord:
     load_s: float | None = None
     first_inference_s: float | None = None
     model_digest: str = ""
+    layer_rows: tuple[tuple[str, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
-        return {**asdict(self), "notes": list(self.notes), "warnings": list(self.warnings)}
+        lists = ("notes", "warnings", "layer_rows")
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in lists}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EngineRecord:
         """Return the record that `to_dict` made this data of."""
-        return cls(**{**data, "notes": tuple(data["notes"]), "warnings": tuple(data["warnings"])})
+        tuples = {name: tuple(data[name]) for name in ("notes", "warnings")}
+        rows = tuple(tuple(row) for row in data["layer_rows"])
+        return cls(**{**data, **tuples, "layer_rows": rows})
 
 
 @dataclass(frozen=True, slots=True)

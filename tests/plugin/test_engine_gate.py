@@ -13,8 +13,7 @@ from builders_facts import made_of
 from builders_networks import conv_net, saved
 from onnx import ModelProto
 
-from pytest_trt.engine import Layer
-from pytest_trt.plugin.engine_gate import layer_rows
+from pytest_trt.engine import Layer, layer_rows
 
 
 @pytest.fixture(autouse=True)

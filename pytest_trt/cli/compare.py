@@ -1,0 +1,124 @@
+"""`pytest-trt report compare`: what another version, driver, device or commit has changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from pytest_trt.cli.table import Row, print_table
+from pytest_trt.errors import PytestTrtError
+from pytest_trt.report.reading import read_document
+from pytest_trt.upgrade import Comparison, Turn, compare
+from pytest_trt.upgrade.markdown import markdown
+from pytest_trt.upgrade.page import page
+from pytest_trt.upgrade.words import TITLES, cells, lines, shown, summary, title, told, why
+
+_file = click.Path(path_type=Path, dir_okay=False)
+
+_STYLES = {Turn.WORSE: "red", Turn.BETTER: "green", Turn.CHANGED: "yellow", Turn.SAME: ""}
+
+#: Tests that only one run has, named on a terminal.
+_NAMED = 10
+
+
+def _json(comparison: Comparison, *, everything: bool) -> str:
+    return json.dumps(comparison.to_dict(), indent=2) + "\n"
+
+
+def _page(comparison: Comparison, *, everything: bool) -> str:
+    return page(comparison, everything=everything)
+
+
+def _markdown(comparison: Comparison, *, everything: bool) -> str:
+    return markdown(comparison, everything=everything)
+
+
+#: What makes the text of a comparison, by the ending of its file.
+_WRITERS: Mapping[str, Callable[..., str]] = {
+    ".html": _page,
+    ".md": _markdown,
+    ".json": _json,
+}
+
+
+@click.command(name="compare")
+@click.argument("old", type=_file)
+@click.argument("new", type=_file)
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    type=_file,
+    multiple=True,
+    help="Write it as a page (.html), Markdown (.md, fit for a comment) or .json.",
+)
+@click.option("--all", "everything", is_flag=True, help="Tell what did not change, too.")
+@click.option("--exit-code", is_flag=True, help="Exit status 1 if anything is worse.")
+def compare_reports(
+    old: Path, new: Path, outputs: tuple[Path, ...], everything: bool, exit_code: bool
+) -> None:
+    """Compare the .json reports of two runs: another TensorRT, driver, GPU, model or commit.
+
+    What is worse comes first. Speed is worse or better beyond the noise of processes and rounds
+    alone: of a hundred comparisons of unchanged engines one calls any change. An error is worse
+    that uses half as much of its tolerance again, and a tenth of it at least. Sizes and layers
+    are told, and never worse.
+
+    Exit status 2 if the reports cannot be compared.
+    """
+    for output in outputs:
+        if output.suffix not in _WRITERS:
+            raise click.UsageError(
+                f"--output {output}: expected a file that ends in {' or '.join(_WRITERS)}."
+            )
+    try:
+        names = (str(old), str(new))
+        found = compare(read_document(old), read_document(new), names=names)
+        for output in outputs:
+            _write(output, _WRITERS[output.suffix](found, everything=everything))
+    except PytestTrtError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(2) from None
+    _print(found, everything=everything)
+    for output in outputs:
+        click.echo(f"wrote {output}")
+    if exit_code and any(found.of(Turn.WORSE)):
+        raise SystemExit(1)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PytestTrtError(
+            f"{path} cannot be written: {error.strerror}.", fix="name another file: -o FILE."
+        ) from error
+
+
+def _print(found: Comparison, *, everything: bool) -> None:
+    click.echo(f"{found.old} -> {found.new}")
+    for line in found.differences or ("made with the same",):
+        click.echo(f"  {line}")
+    click.echo("")
+    rows: list[Row] = []
+    for change in shown(found, everything=everything):
+        rows.append(title(change))
+        if why(change):
+            rows.append(f"  {why(change)}")
+        for finding in told(change, everything=everything):
+            style = _STYLES[finding.turn]
+            label, *middle, turn = cells(finding)
+            rows.append((f"  {label}", *middle, (turn, style)))
+            rows += [f"    {line}" for line in lines(finding)]
+    if rows:
+        print_table(TITLES, rows, giving_way=(0,))
+        click.echo("")
+    for names, what in ((found.gone, "only before"), (found.added, "only now")):
+        for name in names[:_NAMED]:
+            click.echo(f"{what}: {name}")
+        if len(names) > _NAMED:
+            click.echo(f"{what}: and {len(names) - _NAMED} more")
+    click.echo(summary(found))

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from builders_report import document, told
+from click.testing import CliRunner, Result
+from upgrade.test_compare import timed
+
+from pytest_trt.cli import commands
+from pytest_trt.report.writing import write_report
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, ms in (("old", 1.0), ("slower", 1.2), ("same", 1.0)):
+        tests = {"test_a": timed(ms, seed=len(name)), "test_b": told()}
+        write_report(tmp_path / f"{name}.json", document(tests, id=name))
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(commands, ["report", "compare", *args])
+
+
+def test_what_is_worse_is_told_with_its_bounds() -> None:
+    result = call("old.json", "slower.json")
+    assert result.exit_code == 0
+    assert "test_it.py::test_a (digits.onnx fp16 sm86): passed" in result.output
+    (p50,) = [line for line in result.output.splitlines() if line.startswith("  P50")]
+    assert p50.split()[-1] == "worse"
+    assert "test_b" not in result.output
+    assert result.output.endswith("2 tests: 1 worse, 1 the same\n")
+
+
+def test_all_tells_what_is_the_same() -> None:
+    output = call("old.json", "same.json", "--all").output
+    assert "test_b" in output
+    assert "  P99" in output
+
+
+@pytest.mark.parametrize(("new", "status"), [("same.json", 0), ("slower.json", 1)])
+def test_exit_status_tells_worse_from_the_same(new: str, status: int) -> None:
+    assert call("old.json", new, "--exit-code").exit_code == status
+    assert call("old.json", new).exit_code == 0
+
+
+@pytest.mark.parametrize("args", [("old.json", "old.json"), ("old.json", "none.json")])
+def test_what_cannot_be_compared_has_a_status_of_its_own(args: tuple[str, str]) -> None:
+    result = call(*args, "--exit-code")
+    assert result.exit_code == 2
+    assert "Fix:" in result.output
+
+
+def test_it_is_written_as_files_ask_for(tmp_path) -> None:
+    result = call("old.json", "slower.json", "-o", "a.md", "-o", "a.json", "-o", "a.html")
+    assert result.output.splitlines()[-3:] == ["wrote a.md", "wrote a.json", "wrote a.html"]
+    assert (tmp_path / "a.md").read_text().startswith("### pytest-trt: 2 tests: 1 worse")
+    assert json.loads((tmp_path / "a.json").read_text())["counts"]["worse"] == 1
+    assert (tmp_path / "a.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_file_of_another_kind_is_refused() -> None:
+    result = call("old.json", "slower.json", "-o", "a.pdf")
+    assert result.exit_code == 2
+    assert ".html or .md or .json" in result.output
+
+
+def test_file_that_cannot_be_written_is_said(tmp_path) -> None:
+    (tmp_path / "folder.md").mkdir()
+    result = call("old.json", "slower.json", "-o", "missing/a.md")
+    assert result.exit_code == 2
+    assert "missing/a.md cannot be written" in result.output
+
+
+def test_damaged_report_is_said(tmp_path) -> None:
+    (tmp_path / "cut.json").write_text((tmp_path / "old.json").read_text()[:100])
+    result = call("old.json", "cut.json")
+    assert result.exit_code == 2
+    assert "cut.json is no JSON" in result.output
