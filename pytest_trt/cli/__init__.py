@@ -31,9 +31,12 @@ commands.add_command(report)
 
 
 def main() -> None:
-    """Run the command; a package error is its text on standard error and exit status 1."""
+    """Run the command; a package error is its text on standard error and exit status 2.
+
+    Status 1 is for answers that are no: a difference, a missing verdict, something that is broken.
+    """
     try:
         commands()
     except PytestTrtError as error:
         click.echo(f"Error: {error}", err=True)  # as click begins its own
-        sys.exit(1)
+        sys.exit(2)

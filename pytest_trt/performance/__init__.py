@@ -41,11 +41,18 @@ from pytest_trt.performance.rounds import (
     join,
     summarise,
 )
-from pytest_trt.performance.structure import GROWTHS, Judged, Structural, judge_structure
+from pytest_trt.performance.structure import (
+    FIGURE_OF,
+    GROWTHS,
+    Judged,
+    Structural,
+    judge_structure,
+)
 
 __all__ = [
     "ABSOLUTES",
     "DEFAULT_LIMITS",
+    "FIGURE_OF",
     "FIRST_ROUNDS",
     "GROWTHS",
     "HOST_LUCK",

@@ -37,17 +37,22 @@ def structure_records(
             start. None where it is not known which one is under test.
         stored: Facts of the baseline's engine; None where there is nothing to compare with.
     """
-    figures = {} if engine is None else _figures(engine.facts)
-    then = None
-    if stored is not None:
-        then = {name: float(v) for name, v in stored.items() if not isinstance(v, str)}
+    figures = {} if engine is None else figures_of(engine.facts)
     return tuple(
         StructureRecord(one.name, one.limit, one.outcome, one.measured, one.stored, one.why)
-        for one in judge_structure(limits, figures, then)
+        for one in judge_structure(limits, figures, stored_figures(stored))
     )
 
 
-def _figures(facts: EngineFacts) -> dict[str, float]:
+def stored_figures(stored: Mapping[str, int | str] | None) -> dict[str, float] | None:
+    """Return what of a baseline's facts are figures; None where there is no baseline."""
+    if stored is None:
+        return None
+    return {name: float(v) for name, v in stored.items() if not isinstance(v, str)}
+
+
+def figures_of(facts: EngineFacts) -> dict[str, float]:
+    """Return an engine's figures by the names that limits know them by."""
     cold_start_s = None
     if facts.load_s is not None and facts.first_inference_s is not None:
         cold_start_s = facts.load_s + facts.first_inference_s

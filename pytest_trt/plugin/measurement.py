@@ -172,7 +172,7 @@ class Measurement:
             from pytest_trt.plugin.selftest import slowdowns_of
 
             state_of(self._item).proofs += slowdowns_of(
-                self._limits, sampling, comparable, mode, self._checks
+                self._limits, engine, sampling, comparable, mode, self._checks
             )
         strict = self._settings.inconclusive == "fail"
         found = with_figures(record, sampling, comparable, decision, kept, strict=strict)

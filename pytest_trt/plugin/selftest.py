@@ -16,10 +16,18 @@ from pytest_trt.model import Tensors
 from pytest_trt.performance import Limits, Mode, check_error
 from pytest_trt.plugin.baselines import stored_rounds
 from pytest_trt.plugin.consistency import ConsistencyCheck
+from pytest_trt.plugin.engine_gate import figures_of, stored_figures
 from pytest_trt.plugin.sampling import Sampling
 from pytest_trt.plugin.sessions import Observer
 from pytest_trt.report.record import TestRecord
-from pytest_trt.selftest import Proof, dead, planted, prove_absolute, prove_relative
+from pytest_trt.selftest import (
+    Proof,
+    dead,
+    planted,
+    prove_absolute,
+    prove_relative,
+    prove_structure,
+)
 
 #: Proofs of one test that the terminal names.
 _NAMED = 5
@@ -73,12 +81,18 @@ def _errors_in(
 
 
 def slowdowns_of(
-    limits: Limits, sampling: Sampling, entry: Entry | None, mode: Mode, checks: int
+    limits: Limits,
+    engine: Engine,
+    sampling: Sampling,
+    entry: Entry | None,
+    mode: Mode,
+    checks: int,
 ) -> list[Proof]:
-    """Return what the limits of a test make of slower samples.
+    """Return what the limits of a test make of slower samples, and of a larger engine.
 
     Args:
         limits: The test's limits.
+        engine: The engine under test.
         sampling: What was sampled.
         entry: The baseline; None where none is comparable.
         mode: How it was measured.
@@ -103,6 +117,8 @@ def slowdowns_of(
         proofs += prove_absolute(
             limits.absolute, latencies_ms, walls_s, work=sampling.work, error=error
         )
+    stored = stored_figures(entry.engine if entry else None)
+    proofs += prove_structure(limits.structural, figures_of(engine.facts), stored)
     return proofs
 
 

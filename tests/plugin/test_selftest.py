@@ -199,3 +199,26 @@ def test_proofs_are_in_the_report(project) -> None:
     (test,) = json.loads((project.path / "report.json").read_text())["tests"]
     wrong = [one for one in test["selftest"] if one["must_fail"] != one["failed"]]
     assert [one["planted"] for one in wrong] == ["errors of its whole range"] * 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "dead"),
+    [
+        ('plan_size="5%", layers="0%", build_s=600', ""),
+        ('plan_size="500%"', "plan_size within 500% passes with twice as much, and must fail"),
+    ],
+)
+def test_limits_of_the_engine_itself_are_tried(project, limits: str, dead: str) -> None:
+    project.test_file(
+        f"""
+        @pytest.mark.trt_model({MODEL})
+        @pytest.mark.trt_benchmark(p50="off", p95="off", p99="off", throughput="off", {limits})
+        def test_speed(trt_benchmark, images):
+            trt_benchmark({{"image": images}})
+        """
+    )
+    project.run().assert_outcomes(passed=1)  # records
+    result, text = selftest(project)
+    result.assert_outcomes(**{"failed" if dead else "passed": 1})
+    assert dead in text
+    assert f"{1 if dead else 6} errors and slowdowns planted" in text
