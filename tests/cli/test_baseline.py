@@ -49,7 +49,7 @@ def refused(*args: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 1, done.stdout
+    assert done.returncode == 2, done.stdout
     assert done.stderr.startswith("Error: ")
     assert "Fix: " in done.stderr
     assert "Traceback" not in done.stderr

@@ -99,7 +99,7 @@ def test_what_is_neither_is_an_error_on_standard_error(
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert said in done.stderr
     assert "Fix: " in done.stderr

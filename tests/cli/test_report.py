@@ -41,7 +41,7 @@ def error(*args: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Fix:" in done.stderr
     return done.stderr
 
