@@ -41,7 +41,7 @@ def shown(*args: str) -> str:
     return result.output
 
 
-def refused(*args: str) -> str:
+def refused(*args: str, status: int = 2) -> str:
     """What the command says in a process of its own, where it has to fail."""
     done = subprocess.run(
         [sys.executable, "-c", "from pytest_trt.cli import main; main()", "baseline", *args],
@@ -49,7 +49,7 @@ def refused(*args: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 2, done.stdout
+    assert done.returncode == status, done.stdout
     assert done.stderr.startswith("Error: ")
     assert "Fix: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -98,7 +98,7 @@ def test_list_tells_of_a_broken_file_and_lists_the_others(root) -> None:
     save_baselines(root, {FP16: stored()})
     path = save_baselines(root, {"test_a": stored()}, module="test_other")
     break_file(path, lambda tests: tests["test_a"]["runs"][0]["rounds"].update(throughput=[]))
-    said = refused("list")
+    said = refused("list", status=1)
     assert f"{path} is no whole baseline file: of the test 'test_a', runs[0]." in said
     assert FP16 in call("list").output
 
@@ -333,7 +333,7 @@ def test_accept_of_an_unknown_test_lists_those_there_are(root) -> None:
 def test_accept_refuses_what_may_not_be_a_baseline_and_accepts_the_rest(root) -> None:
     why = "the device was disturbed"
     keep_run(root, {FP16: stored(), FP32: stored()}, {FP32: why})
-    said = refused(*ACCEPT, "--all", "--reason", "x")
+    said = refused(*ACCEPT, "--all", "--reason", "x", status=1)
     assert f"{FP32} is not accepted: {why}" in said
     assert len(runs_of(root, FP16)) == 1
     assert runs_of(root, FP32) == ()
@@ -343,7 +343,7 @@ def test_accept_refuses_figures_of_before_the_baseline_changed(root) -> None:
     save_baselines(root, {FP16: stored()})
     keep_run(root, {FP16: stored(stored_run(2, 0.6))})
     save_baselines(root, {FP16: stored(stored_run(3, 0.4))})
-    assert "has changed since that run" in refused(*ACCEPT, FP16, "--reason", "x")
+    assert "has changed since that run" in refused(*ACCEPT, FP16, "--reason", "x", status=1)
     assert [run.recorded[8:10] for run in runs_of(root, FP16)] == ["03"]
 
 
