@@ -86,11 +86,11 @@ class BenchmarkCheck(SpeedCheck):
             self._called = True
             self._session.check(inputs)
             engine, request = self._session.engine, self._subject.request
-            title = f"timing {engine.model.path.name} {engine.spec.precision}"
+            title = f"timing {engine.model.path.name} {engine.spec.precision} ({request.node.name})"
             if is_disabled(request.config):
                 self.record = self._unmeasured(inputs)
                 return
-            with progress_of(request.config).task(title) as say:
+            with progress_of(request.config).still(title) as say:
                 checks = checks_of(request.session)
                 measurement = Measurement(self._subject, engine, self._marker, checks, say)
                 with self._subject.loaded(engine) as session:

@@ -76,8 +76,11 @@ class FreshRuns(ExitStack):
         return measure_fresh(
             job,
             timeout_s=START_S + _SLOWER * rounds * self._sampling.round_s * (4 if beside else 1),
-            progress=lambda text: self._say(f"{title}in a fresh process: {text}"),
+            progress=lambda text: self._say(f"{title}{self._which()}: {text}"),
         )
+
+    def _which(self) -> str:
+        return f"in fresh process {len(self._sampling.elsewhere) + 1}"
 
     def _job(self, rounds: int, *, beside: bool) -> FreshJob:
         engine, settings = self._engine, self._run.settings

@@ -130,7 +130,7 @@ class Measurement:
                 # What waits for another engine to build is another process on the device.
                 kept_builder.end()
                 record = replace(record, structure=self._structure(session, inputs, comparable))
-                sampling.guard = watch or undisturbed
+                sampling.guard, sampling.say = watch or undisturbed, self._say
                 self._warm(sampling, comparable)
                 recorder = self._recorder(watch)
                 if self._settings.calibrate and relative:

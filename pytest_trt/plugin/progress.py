@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 import pytest
+
+#: How often a line is written anew that is written between measurements, in seconds.
+_STILL_S = 0.5
 
 #: A step that takes no longer than this goes unmentioned, in seconds.
 _QUIET_S = {"terminal": 0.5, "plain": 5.0}
@@ -47,11 +51,77 @@ class TerminalProgress:
         finally:
             line.stop()
 
+    @contextmanager
+    def still(self, title: str) -> Iterator[Callable[[str], None]]:
+        """Announce a step that is timed: nothing is written but when it says something.
+
+        A line that moves by itself takes time of a core that is being measured.
+
+        Args:
+            title: What stands before everything that is said.
+        """
+        if self._stream is None:
+            yield lambda message: None
+            return
+        line = _StillLine(self._stream, title)
+        try:
+            yield line.say
+        finally:
+            line.stop()
+
     def close(self) -> None:
         """Release the copy of standard error."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+
+class _StillLine:
+    """One step's line, written by whoever takes the step, at moments that do not count.
+
+    Args:
+        stream: Where it is written.
+        title: What the step is about.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, stream: TextIO, title: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream, self._title, self._clock = stream, title, clock
+        self._is_terminal = stream.isatty()
+        self._started_s = self._written_s = clock()
+        self._has_begun = False
+
+    def say(self, message: str) -> None:
+        now_s = self._clock()
+        if not self._has_begun:
+            if now_s - self._started_s < _QUIET_S["terminal" if self._is_terminal else "plain"]:
+                return
+            # pytest's row of dots may be on this line: leave it as it is.
+            self._write("\n")
+        elif not self._is_terminal or now_s - self._written_s < _STILL_S:
+            return
+        self._has_begun, self._written_s = True, now_s
+        if self._is_terminal:
+            text = f"{self._title}: {message} ({now_s - self._started_s:.0f} s)"
+            self._write(f"\r\x1b[2K{text[: self._columns() - 1]}")
+        else:
+            self._write(f"trt: {self._title}: {message}\n")
+
+    def stop(self) -> None:
+        if self._has_begun and self._is_terminal:
+            self._write("\r\x1b[2K")
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except OSError:
+            return 80
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
 
 class _LiveLine:

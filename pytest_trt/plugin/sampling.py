@@ -82,6 +82,7 @@ class Sampling:
 
     Attributes:
         guard: Asked between rounds what disturbed the device; set before the first is taken.
+        say: Told between rounds what is being done.
         work: Units of work of one call.
         calls: Calls in each round; set before the first is taken.
         round_s: Seconds that a round takes; set with it.
@@ -103,6 +104,8 @@ class Sampling:
         self._inputs, self._mode, self.work = inputs, mode, work
         self._how = how or warmth_of(session)
         self.guard: Guard = undisturbed
+        self.say: Callable[[str], None] = lambda message: None
+        self._step = ""
         self._tried_again = False
         self.calls = 0
         self.round_s = 0.0
@@ -118,6 +121,7 @@ class Sampling:
             budget_s: Seconds that the first rounds may take in all.
             idle_s: Seconds since the device was last seen to work.
         """
+        self.say("warming up")
         call_s = warm_up(self._stretch, self._how.soon_after(idle_s))
         fitting = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s)
         self.calls = stored_calls or fitting
@@ -133,8 +137,9 @@ class Sampling:
         Raises:
             Disturbed: Too many of them were, and again after a while.
         """
+        self._step = "taking rounds"
         new = self._undisturbed(
-            lambda: take_stretches(self._stretch, rounds, self.calls, guard=self.guard)
+            lambda: take_stretches(self._stretch, rounds, self.calls, guard=self._between)
         )
         self.taken += new
         return summarised(new, work=self.work)
@@ -159,6 +164,7 @@ class Sampling:
             if not warm:
                 warm_up(stretch, self._how.soon_after(0.0))
                 warm = True
+            self._step = f"taking turns with the baseline engine, look {len(self.turns) + 1}"
             pair = self._undisturbed(
                 lambda: take_turns(
                     stretch,
@@ -167,7 +173,7 @@ class Sampling:
                     self.calls,
                     random=random,
                     work=self.work,
-                    guard=self.guard,
+                    guard=self._between,
                 )
             )
             self.turns.append(pair)
@@ -179,6 +185,10 @@ class Sampling:
             yield None
         else:
             yield turns
+
+    def _between(self) -> str | None:
+        self.say(self._step)
+        return self.guard()
 
     def _undisturbed(self, take: Callable[[], _T]) -> _T:
         """Take rounds; once in a measurement, try again what was disturbed after another warm-up.

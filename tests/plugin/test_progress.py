@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
+import struct
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -79,3 +85,71 @@ def test_nothing_is_written_when_quiet_or_in_a_worker(project, args) -> None:
     )
     result = project.run(*args, subprocess=True)
     assert result.ret == 0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@contextmanager
+def still_line(descriptor: int, clock: Clock) -> Iterator[progress._StillLine]:
+    with open(descriptor, "w", encoding="utf-8") as stream:
+        line = progress._StillLine(stream, "timing digits.onnx", clock)
+        yield line
+        line.stop()
+
+
+def said(line: progress._StillLine, clock: Clock, *at_s: float) -> None:
+    for now_s in at_s:
+        clock.now_s = now_s
+        line.say(f"round at {now_s:g}")
+
+
+def test_timed_step_is_told_on_a_terminal_now_and_then_and_gone_afterwards() -> None:
+    reader, writer = pty.openpty()
+    clock = Clock()
+    with still_line(writer, clock) as line:
+        said(line, clock, 0.1, 0.6, 0.7, 0.8, 1.2)
+        line.stop()
+        shown = read(reader)
+    told = [text for text in ("0.1", "0.6", "0.7", "0.8", "1.2") if f"round at {text}" in shown]
+    assert told == ["0.6", "1.2"]
+    assert "timing digits.onnx: round at 1.2 (1 s)" in shown
+    assert shown.endswith("\r\x1b[2K")
+    os.close(reader)
+
+
+def test_timed_step_is_one_line_where_there_is_no_terminal_and_takes_long() -> None:
+    reader, writer = os.pipe()
+    clock = Clock()
+    with still_line(writer, clock) as line:
+        said(line, clock, 0.6, 4.0, 5.5, 9.0, 30.0)
+    assert read(reader) == "\ntrt: timing digits.onnx: round at 5.5\n"
+    os.close(reader)
+
+
+def test_timed_step_is_never_wider_than_its_terminal() -> None:
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    clock = Clock()
+    with still_line(writer, clock) as line:
+        clock.now_s = 1.0
+        line.say("x" * 100)
+        assert len(read(reader).rpartition("\x1b[2K")[2]) == 39
+    os.close(reader)
+
+
+def test_no_thread_writes_while_something_is_timed(at_once) -> None:
+    reader, writer = pty.openpty()
+    shown = shown_on(writer)
+    before = threading.active_count()
+    with shown.still("timing") as say:
+        say("taking rounds")
+        assert "timing: taking rounds" in read_until(reader, "taking rounds")
+        assert threading.active_count() == before
+    shown.close()
+    os.close(reader)
