@@ -13,7 +13,7 @@ pytestmark = pytest.mark.gpu
 TEST = """
 import pytest
 
-@pytest.mark.trt_model("linear.onnx", precision=("fp32", "fp16"))
+@pytest.mark.trt_model("linear.onnx", precision="fp32")
 @pytest.mark.trt_consistency
 def test_it(trt_session, trt_inputs):
     trt_session.run(trt_inputs)
@@ -39,7 +39,7 @@ def test_run_that_finds_all_in_the_cache_loads_nothing_that_builds(
 
     def loaded() -> set[str]:
         done = inner_pytest(tmp_path, cache=tmp_path / "cache")
-        done.assert_outcomes(passed=2)
+        done.assert_outcomes(passed=1)
         return set(json.loads((tmp_path / "loaded.json").read_text()))
 
     assert {"tensorrt", "onnxruntime"} <= loaded()  # the latter for the reference
