@@ -52,6 +52,9 @@ LAYOUT = "v1"
 #: Cap on the size of the cache unless told otherwise; least recently used entries go first.
 DEFAULT_MAX_BYTES = 20 * 10**9
 
+#: What is left out of the names of entries.
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -95,7 +98,7 @@ class EngineCache:
         # Where a cache that cannot be written stages: removed with this object.
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         # Entries that this process has verified, with what their files looked like then.
-        self._verified: dict[Path, tuple[object, ...]] = {}
+        self._verified: dict[str, tuple[object, ...]] = {}
 
     @property
     def references(self) -> Path:
@@ -144,9 +147,9 @@ class EngineCache:
     def _verify(self, folder: Path, sidecar: Sidecar) -> None:
         """Check an entry's files, once per process for as long as they stay untouched."""
         stamps = _stamps(folder, sidecar)
-        if stamps is None or self._verified.get(folder) != stamps:
+        if stamps is None or self._verified.get(folder.name) != stamps:
             verify_files(folder, sidecar)
-            self._verified[folder] = stamps or ()
+            self._verified[folder.name] = stamps or ()
 
     @contextlib.contextmanager
     def lock(self, key_digest: str, waiting: Callable[[float], None]) -> Iterator[None]:
@@ -284,7 +287,7 @@ def default_cache_dir() -> Path:
 
 def entry_name(model_name: str, precision: str, arch: str, key_digest: str) -> str:
     """Return an entry's folder name: readable first, then enough of the key to be its own."""
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(model_name).stem)[:60]
+    stem = _UNUSUAL.sub("_", Path(model_name).stem)[:60]
     return f"{stem}-{precision}-{arch}-{key_digest[:20]}"
 
 

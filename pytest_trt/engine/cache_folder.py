@@ -30,17 +30,14 @@ def prepare(folder: Path) -> bool:
         CacheError: It cannot be made, belongs to somebody else, or others can write to it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_private(folder)
         if not _writable(folder):
             return False  # an older version may have made it, without some of the folders
-        for part in PARTS:
-            (folder / part).mkdir(exist_ok=True, mode=0o700)
-        if not all(_writable(folder / part) for part in PARTS):
-            return False
-        for name, text in _LABELS.items():
-            if not (folder / name).exists():
-                (folder / name).write_text(text)
+        if not _parts_writable(folder):
+            _make_parts(folder)
+            return _parts_writable(folder)
     except OSError as error:
         if error.errno in _NO_SPACE:
             with out_of_space_explained(folder.parent):
@@ -52,7 +49,20 @@ def prepare(folder: Path) -> bool:
     return True
 
 
-def _writable(folder: Path) -> bool:
+def _make_parts(folder: Path) -> None:
+    # The labels first, so that they are there wherever all of the folders are.
+    for name, text in _LABELS.items():
+        if not (folder / name).exists():
+            (folder / name).write_text(text)
+    for part in PARTS:
+        (folder / part).mkdir(exist_ok=True, mode=0o700)
+
+
+def _parts_writable(folder: Path) -> bool:
+    return all(_writable(f"{folder}/{part}") for part in PARTS)
+
+
+def _writable(folder: Path | str) -> bool:
     return os.access(folder, os.W_OK | os.X_OK)
 
 

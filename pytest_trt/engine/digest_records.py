@@ -36,8 +36,8 @@ MAX_RECORDS = 1000
 class DigestRecords:
     """A folder of digests and contents of models by the stamps of their files.
 
-    A record is believed only when it is, byte for byte, what would be written today for what it
-    says: whatever damaged it, whoever wrote another format, the model is read and hashed.
+    A record is believed only when its seal holds and this release wrote it: whatever damaged it,
+    whoever wrote another format, the model is read and hashed.
     A folder that cannot be written costs the same.
 
     Args:
@@ -52,14 +52,18 @@ class DigestRecords:
     def recall(self, model: FileStamp) -> Remembered | None:
         """Return what was remembered of a model whose own file has exactly this stamp."""
         try:
-            found = self._path(model).read_bytes()
+            with self._path(model).open("rb", buffering=0) as file:
+                found = file.read()
+            lines = found.removeprefix(_BEGIN).rpartition(_SEAL)[0]
+            if not lines.startswith(_HEAD) or found != _sealed(lines):
+                return None
             content = json.loads(found)
             stamps = tuple(FileStamp(**stamp) for stamp in content["files"])
-            remembered = Remembered(stamps, str(content["digest"]), dict(content["contents"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        whole = stamps[:1] == (model,) and found == _record(remembered)
-        return remembered if whole else None
+        if stamps[:1] != (model,):
+            return None
+        return Remembered(stamps, content["digest"], content["contents"])
 
     def remember(self, found: Remembered) -> None:
         """Keep it, if the files lie where stamps can be trusted and the folder allows it."""
@@ -89,16 +93,23 @@ class DigestRecords:
 
 
 def _record(found: Remembered) -> bytes:
-    content = {
-        "schema": RECORD_SCHEMA,
-        "written_by": f"pytest-trt {__version__}",
-        "rules": MODEL_SCHEMA,
-        "files": [asdict(stamp) for stamp in found.stamps],
-        "digest": found.digest,
-        "contents": found.contents,
-    }
+    stamps = [asdict(stamp) for stamp in found.stamps]
+    return _sealed(_HEAD + _lines(files=stamps, digest=found.digest, contents=found.contents))
+
+
+def _lines(**content: object) -> bytes:
     # A line for each: thousands of tensors with external data take long with a line for everything.
-    text = "".join(f"  {json.dumps(name)}: {json.dumps(it)},\n" for name, it in content.items())
+    lines = (f"  {json.dumps(name)}: {json.dumps(it)},\n" for name, it in content.items())
+    return "".join(lines).encode()
+
+
+def _sealed(lines: bytes) -> bytes:
     # Over all of it: a digest that lost a bit on the disk is no digest of anything.
-    seal = hashlib.sha256(text.encode()).hexdigest()
-    return f'{{\n{text}  "seal": "{seal}"\n}}\n'.encode()
+    seal = hashlib.sha256(lines).hexdigest().encode()
+    return _BEGIN + lines + _SEAL + b'"%b"\n}\n' % seal
+
+
+_BEGIN, _SEAL = b"{\n", b'  "seal": '
+
+#: The first lines of every record of this release.
+_HEAD = _lines(schema=RECORD_SCHEMA, written_by=f"pytest-trt {__version__}", rules=MODEL_SCHEMA)

@@ -87,7 +87,13 @@ class Layer:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Layer:
         """Return the layer that `to_dict` made this data of."""
-        return cls(**{**data, "origins": tuple(data["origins"])})
+        return cls(
+            name=data["name"],
+            kind=data["kind"],
+            precision=data["precision"],
+            origins=tuple(data["origins"]),
+            weights=data["weights"],
+        )
 
 
 @dataclass(slots=True)
@@ -258,7 +264,7 @@ class EngineFacts:
         return f'{head},\n  "layers": [\n{rows}\n  ]\n}}\n'
 
     @classmethod
-    def from_json(cls, text: str) -> EngineFacts:
+    def from_json(cls, text: str | bytes) -> EngineFacts:
         """Return the facts that `to_json` made this text of.
 
         Raises:

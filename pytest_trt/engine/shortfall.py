@@ -72,8 +72,10 @@ def precision_doubt(spec: EngineSpec, facts: EngineFacts) -> str | None:
 
     No error: several profiles may each bring their own copy of weights that are half.
     """
+    if spec.precision not in _WANTED:
+        return None
     unknown_pct, size_pct = facts.unknown_weights_pct, facts.size_vs_fp32_pct
-    if spec.precision not in _WANTED or unknown_pct is None or size_pct is None:
+    if unknown_pct is None or size_pct is None:
         return None
     told = 100.0 - unknown_pct >= LEAST_TOLD_PCT
     small = facts.fp32_weights_bytes < _LARGE_WEIGHTS_BYTES or size_pct < _FP32_SIZE_PCT

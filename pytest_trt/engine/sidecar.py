@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from pytest_trt.engine.file_digest import FileDigest, digest_file
 #: Format of the JSON written beside plans. A sidecar of another version makes its entry a miss:
 #: the cache is disposable, so nothing is migrated.
 SIDECAR_SCHEMA = 4
+
+#: What an entry's file may be called: nothing that leads out of its folder.
+_FILE_NAME = re.compile(r"[^/\\]+")
 
 #: Name of the sidecar in an entry's folder.
 SIDECAR_NAME = "engine.json"
@@ -92,7 +96,7 @@ def read_sidecar(entry: Path) -> Sidecar:
         SidecarError: The sidecar is damaged or of another format.
     """
     try:
-        text = (entry / SIDECAR_NAME).read_bytes()
+        text = _read(entry / SIDECAR_NAME)
     except (FileNotFoundError, NotADirectoryError):
         if entry.exists():
             raise SidecarError("its sidecar is missing") from None
@@ -117,9 +121,7 @@ def _parse(content: dict[str, Any]) -> Sidecar:
         for name, file in content["files"].items()
     }
     plan_name = str(content["plan"])
-    if not files.keys() >= {plan_name, FACTS_NAME} or any(
-        Path(name).name != name for name in files
-    ):
+    if not files.keys() >= {plan_name, FACTS_NAME} or not all(map(_FILE_NAME.fullmatch, files)):
         raise SidecarError("its sidecar does not list its files")
     return Sidecar(
         key_digest=str(content["key"]["digest"]),
@@ -141,11 +143,17 @@ def read_facts(entry: Path) -> EngineFacts:
         SidecarError: They were written by something else.
     """
     try:
-        return EngineFacts.from_json((entry / FACTS_NAME).read_text(encoding="utf-8"))
+        return EngineFacts.from_json(_read(entry / FACTS_NAME))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SidecarError(
             f"its {FACTS_NAME} is damaged ({type(error).__name__}: {error})"
         ) from error
+
+
+def _read(file: Path) -> bytes:
+    # Without a buffer: a hit reads small files, and its milliseconds are counted.
+    with file.open("rb", buffering=0) as opened:
+        return opened.read()
 
 
 def verify_files(entry: Path, sidecar: Sidecar) -> None:
@@ -156,13 +164,12 @@ def verify_files(entry: Path, sidecar: Sidecar) -> None:
     """
     for name, expected in sidecar.files.items():
         try:
-            size_bytes = (entry / name).stat().st_size
-            if size_bytes != expected.size_bytes:
-                raise SidecarError(f"{name} has {size_bytes} of {expected.size_bytes} bytes")
             actual = digest_file(entry / name)
         except OSError as error:
             raise SidecarError(f"{name} cannot be read ({error.strerror})") from error
-        if actual != expected:
+        if actual.size_bytes != expected.size_bytes:
+            raise SidecarError(f"{name} has {actual.size_bytes} of {expected.size_bytes} bytes")
+        if actual.digest != expected.digest:
             raise SidecarError(
                 f"{name} has digest {actual.digest[:12]}, not {expected.digest[:12]} as built"
             )
