@@ -25,6 +25,7 @@ from pytest_trt.backends.conversion.int8_preparation import (
 )
 from pytest_trt.backends.conversion.kernel_shapes import state_kernel_shapes
 from pytest_trt.backends.conversion.named import listed
+from pytest_trt.backends.conversion.shared_weights import unshare_weights
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.errors import ConfigurationError, EngineBuildError
 from pytest_trt.model import OnnxModel, Tensors, check_calibration, graph
@@ -99,6 +100,7 @@ def to_int8(
             blocked=frozenset(listed(options.get("op_block_list"))),
             blocked_nodes=frozenset(listed(options.get("node_block_list"))),
         )
+        unshare_weights(proto.graph)
         prepared = prepare(proto, model.opset, Path(folder))
         del proto
         with _calibrating(model):
