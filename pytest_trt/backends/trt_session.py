@@ -70,7 +70,6 @@ class TrtSession:
             raise _refused(plan, tail, loaded=engine is not None)
         # The engine refers to its runtime, and the context to its engine.
         self._runtime, self._engine, self._context = runtime, engine, context
-        self._stream = self._cuda.stream()
         self._profile = 0
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         self._dtypes = {
@@ -89,6 +88,8 @@ class TrtSession:
         self._allocators = {
             name: output_allocator(trt, self._device_memory[name]) for name in self._outputs
         }
+        # Last, as nothing gives it back where the rest fails.
+        self._stream = self._cuda.stream()
         self._model_dtypes = {spec.name: spec.dtype for spec in model.outputs}
         self._open_outputs: set[str] = set()
         self._binding: Binding | None = None
