@@ -258,8 +258,10 @@ def as_reader(program: str, root: Path) -> subprocess.CompletedProcess[str]:
             Path(folder).chmod(0o700)
 
 
+#: Before rights are dropped: another user may not read the environment that packages lie in.
 IMPORTS = f"""
 import os, sys
+import blake3, filelock
 sys.path[:0] = {[str(Path(__file__).parent)]!r}
 from pathlib import Path
 from pytest_trt.engine import EngineCache, EngineFacts
