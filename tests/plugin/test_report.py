@@ -174,7 +174,8 @@ def test_unknown_ending_is_a_usage_error(report) -> None:
     report.project.test_file(SUITE)
     result = report.run("--trt-report=report.xml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--trt-report: expected a file that ends in .json or .html or .prom*"])
+    endings = ".json or .html or .prom"
+    result.stderr.fnmatch_lines([f"*--trt-report: expected a file that ends in {endings}*"])
 
 
 def test_report_that_cannot_be_written_fails_the_run(report) -> None:
