@@ -63,6 +63,9 @@ __all__ = [
 #: The markers that make checks.
 _CHECKS = ("trt_consistency", "trt_benchmark")
 
+#: How lines of the summary begin that are sentences, and no row of a table.
+_PROSE = ("note ", "built ", "skipped ", "accept ")
+
 _COLLECTOR_KEY = pytest.StashKey["_ResultCollector"]()
 
 
@@ -75,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, resolve the options, and refuse at once what cannot be tested."""
     for line in MARKER_LINES.values():
         config.addinivalue_line("markers", line)
-    config.stash[_COLLECTOR_KEY] = _ResultCollector()
+    config.stash[_COLLECTOR_KEY] = _ResultCollector(config)
     config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
     if hasattr(config.option, "benchmark_disable"):  # pytest-benchmark is there
         from pytest_trt.plugin.pytest_benchmark import BesidePytestBenchmark
@@ -199,6 +202,9 @@ def pytest_runtest_makereport(
 class _ResultCollector:
     """Keeps the records that reports bring, from this process or from xdist workers.
 
+    Args:
+        config: The run's configuration.
+
     Attributes:
         results: What was recorded of the tests.
         failed: Phases that failed, by test.
@@ -206,7 +212,8 @@ class _ResultCollector:
         not_written: Why baseline files could not be written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self.results: list[TestResult] = []
         self.failed: defaultdict[str, set[str]] = defaultdict(set)
         self.written: list[str] = []
@@ -222,6 +229,10 @@ class _ResultCollector:
             from pytest_trt.report.summary import TestResult
 
             record = TestRecord.from_dict(data)
+            if record.failed_by_checks and report.failed:
+                from pytest_trt.plugin.wrapping import wrap_on_terminal
+
+                wrap_on_terminal(report, self._config)
             # A check that never asked for an engine leaves nothing to sum up.
             if not (record.engines or record.speeds or record.skipped):
                 return
@@ -268,7 +279,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if verbosity < 0:
             lines = noted_lines(collector.results)
         else:
-            terminalreporter.section("trt")
+            terminalreporter.write_sep("=", "trt")
             writer = config.get_terminal_writer()
             lines = summary_lines(
                 collector.results,
@@ -280,10 +291,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 facts=verbosity > 0,
             )
         for line in (*lines, *collector.written):
+            if terminalreporter.isatty and line.startswith(_PROSE):
+                from pytest_trt.report.wrap import wrapped
+
+                line = wrapped(line, config.get_terminal_writer().fullwidth)
             terminalreporter.write_line(line)
 
     if collector.not_written:
-        terminalreporter.section("trt baselines", red=True)
+        terminalreporter.write_sep("=", "trt baselines", red=True)
         terminalreporter.write_line(collector.not_written)
 
 

@@ -32,6 +32,7 @@ class TerminalProgress:
 
     def __init__(self, config: pytest.Config) -> None:
         self._stream: TextIO | None = None
+        self._column = _column_of(config)
         if not hasattr(config, "workerinput") and config.get_verbosity() >= 0:
             try:
                 descriptor = sys.__stderr__.fileno() if sys.__stderr__ else -1
@@ -45,7 +46,7 @@ class TerminalProgress:
         if self._stream is None:
             yield lambda message: None
             return
-        line = _LiveLine(self._stream, title)
+        line = _LiveLine(self._stream, title, self._column())
         try:
             yield line.say
         finally:
@@ -63,7 +64,7 @@ class TerminalProgress:
         if self._stream is None:
             yield lambda message: None
             return
-        line = _StillLine(self._stream, title)
+        line = _StillLine(self._stream, title, self._column())
         try:
             yield line.say
         finally:
@@ -76,19 +77,47 @@ class TerminalProgress:
             self._stream = None
 
 
+def _column_of(config: pytest.Config) -> Callable[[], int]:
+    """Return what tells how much of a row pytest has written on the terminal, in columns."""
+    writer, output = config.get_terminal_writer(), sys.__stdout__
+    # What tests write with -s is on that row as well, and nobody knows how much of it.
+    if config.getoption("capture") == "no" or output is None or not output.isatty():
+        return lambda: 0
+    return lambda: writer.width_of_current_line
+
+
+def _back_to(column: int, columns: int) -> str:
+    """Return what moves the cursor from the line below back to the end of pytest's row."""
+    ended = column % columns
+    return f"\x1b[A\x1b[{ended}C" if ended else ""
+
+
+def _columns_of(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
 class _StillLine:
     """One step's line, written by whoever takes the step, at moments that do not count.
 
     Args:
         stream: Where it is written.
         title: What the step is about.
+        column: How much of its row pytest has written, to which it comes back.
         clock: Seconds.
     """
 
     def __init__(
-        self, stream: TextIO, title: str, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO,
+        title: str,
+        column: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream, self._title, self._clock = stream, title, clock
+        self._column = column
         self._is_terminal = stream.isatty()
         self._started_s = self._written_s = clock()
         self._has_begun = False
@@ -99,25 +128,20 @@ class _StillLine:
             if now_s - self._started_s < _QUIET_S["terminal" if self._is_terminal else "plain"]:
                 return
             # pytest's row of dots may be on this line: leave it as it is.
-            self._write("\n")
+            self._write("\n" if self._column or not self._is_terminal else "")
         elif not self._is_terminal or now_s - self._written_s < _STILL_S:
             return
         self._has_begun, self._written_s = True, now_s
         if self._is_terminal:
             text = f"{self._title}: {message} ({now_s - self._started_s:.0f} s)"
-            self._write(f"\r\x1b[2K{text[: self._columns() - 1]}")
+            self._write(f"\r\x1b[2K{text[: _columns_of(self._stream) - 1]}")
         else:
             self._write(f"trt: {self._title}: {message}\n")
 
     def stop(self) -> None:
         if self._has_begun and self._is_terminal:
-            self._write("\r\x1b[2K")
-
-    def _columns(self) -> int:
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns or 80
-        except OSError:
-            return 80
+            self._write(f"\r\x1b[2K{_back_to(self._column, _columns_of(self._stream))}")
+            self._has_begun = False
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
@@ -127,8 +151,8 @@ class _StillLine:
 class _LiveLine:
     """One step's line: a spinner on a terminal, or the plain text once."""
 
-    def __init__(self, stream: TextIO, title: str) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, title: str, column: int = 0) -> None:
+        self._stream, self._column = stream, column
         self._text = title
         self._status: object | None = None
         kind = "terminal" if stream.isatty() else "plain"
@@ -150,17 +174,19 @@ class _LiveLine:
             self._stopped = True
             if self._status is not None:
                 self._status.stop()  # type: ignore[attr-defined]
+                self._stream.write(_back_to(self._column, _columns_of(self._stream)))
+                self._stream.flush()
 
     def _begin(self) -> None:
         with self._lock:
             if self._stopped:
                 return
             # pytest's row of dots may be on this line: leave it as it is.
-            self._stream.write("\n")
             if not self._stream.isatty():
-                self._stream.write(f"trt: {self._text}\n")
+                self._stream.write(f"\ntrt: {self._text}\n")
                 self._stream.flush()
                 return
+            self._stream.write("\n" if self._column else "")
             from rich.console import Console
 
             self._status = Console(file=self._stream).status(self._text)

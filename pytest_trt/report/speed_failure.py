@@ -124,7 +124,8 @@ def _table(record: BenchmarkRecord) -> Iterator[str]:
         bounded = _bounded(change or unlimited.get(metric))
         told = (bounded, limit_of(change), change.outcome) if change else (bounded, "", "")
         rows.append((NAMES[metric], then, figure(metric, record.candidate[name]), *told))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    # A column that says nothing of any metric is not headed either.
+    widths = [max(map(len, column)) if any(column[1:]) else 0 for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(size) for cell, size in zip(row, widths, strict=True) if size)
         yield f"  {'  '.join(cells)}".rstrip()

@@ -35,8 +35,9 @@ def at_once(monkeypatch):
     monkeypatch.setattr(progress, "_QUIET_S", {"terminal": 0.0, "plain": 0.0})
 
 
-def shown_on(descriptor: int) -> progress.TerminalProgress:
+def shown_on(descriptor: int, column: int = 0) -> progress.TerminalProgress:
     shown = progress.TerminalProgress.__new__(progress.TerminalProgress)
+    shown._column = lambda: column
     shown._stream = open(descriptor, "w", encoding="utf-8")  # noqa: SIM115
     return shown
 
@@ -96,9 +97,9 @@ class Clock:
 
 
 @contextmanager
-def still_line(descriptor: int, clock: Clock) -> Iterator[progress._StillLine]:
+def still_line(descriptor: int, clock: Clock, column: int = 0) -> Iterator[progress._StillLine]:
     with open(descriptor, "w", encoding="utf-8") as stream:
-        line = progress._StillLine(stream, "timing digits.onnx", clock)
+        line = progress._StillLine(stream, "timing digits.onnx", column, clock)
         yield line
         line.stop()
 
@@ -151,5 +152,34 @@ def test_no_thread_writes_while_something_is_timed(at_once) -> None:
         say("taking rounds")
         assert "timing: taking rounds" in read_until(reader, "taking rounds")
         assert threading.active_count() == before
+    shown.close()
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("column", "back"),
+    [(0, ""), (21, "\x1b[A\x1b[21C"), (90, "\x1b[A\x1b[10C"), (80, "")],
+    ids=["no row", "a row", "one that is folded", "one that is full"],
+)
+def test_row_of_dots_goes_on_where_it_was_left(column: int, back: str) -> None:
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    clock = Clock()
+    with still_line(writer, clock, column) as line:
+        said(line, clock, 1.0)
+        line.stop()
+        shown = read(reader)
+    assert shown.startswith("\r\n\r\x1b[2K") == (column > 0)
+    assert shown.endswith(f"\r\x1b[2K{back}")
+    os.close(reader)
+
+
+def test_row_of_dots_goes_on_after_a_build(at_once) -> None:
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    shown = shown_on(writer, column=21)
+    with shown.task("building"):
+        assert read_until(reader, "building").startswith("\r\n")
+    assert read_until(reader, "\x1b[21C").endswith("\x1b[A\x1b[21C")
     shown.close()
     os.close(reader)
