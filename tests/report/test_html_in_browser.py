@@ -169,6 +169,24 @@ def test_slow_engine_is_opened_with_its_rounds_bounds_and_layers(show) -> None:
     assert page.page.locator("svg.forest").count() == 2
 
 
+@pytest.mark.parametrize(
+    ("many", "said"),
+    [(1, "1 round outside the chart: 9.0"), (2, "2 rounds outside the chart: 9.0"), (10, None)],
+)
+def test_charts_leave_out_a_few_far_rounds_and_say_so(show, many, said) -> None:
+    usual = tuple(1.2 + n % 7 / 50 for n in range(20))
+    hit = speed(
+        candidate_rounds={"p99": (9.0,) * many + usual[many:]},
+        baseline_rounds={"p99": usual},
+    )
+    page = show(document({"test_hit": told(speeds=(hit,))}))
+    page.open("test_hit")
+    captions = page.page.locator("tr.detail-row figcaption").all_inner_texts()
+    assert len(captions) == 2
+    for caption in captions:
+        assert said in caption if said else "outside" not in caption
+
+
 def test_keyboard_alone_filters_walks_and_opens(show) -> None:
     page = show(FULL)
     page.page.keyboard.press("/")

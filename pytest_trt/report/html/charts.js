@@ -58,8 +58,14 @@ function axis(colour, label, more = {}) {
     stroke: colour.text,
     grid: { stroke: colour.line, width: 1 },
     ticks: { stroke: colour.line, width: 1, size: 4 },
+    values: (_, splits) => splits.map(tickText),
     ...more,
   };
+}
+
+/** uPlot's own text has three decimals: 0.0625 ms would read 0.063. */
+function tickText(value) {
+  return value === null ? "" : value.toLocaleString("en-US", { maximumFractionDigits: 7 });
 }
 
 /** How wide the labels of a vertical axis are. */
@@ -68,10 +74,23 @@ function labelWidth(plot, values) {
   return 14 + longest * 7;
 }
 
+/** Each round of a side that has a figure. */
+function finite(rounds, metric) {
+  return (rounds[metric] ?? []).map(number).filter(Number.isFinite);
+}
+
+/** What both charts of a metric show. */
+function roundsFocus(speed, metric) {
+  return focus(finite(speed.baseline_rounds, metric), finite(speed.candidate_rounds, metric));
+}
+
 /** Each round in the order in which it was taken. */
 function roundsChart(speed, metric) {
   const now = (speed.candidate_rounds[metric] ?? []).map(number);
   const baseline = (speed.baseline_rounds[metric] ?? []).map(number);
+  const { low, high, outside } = roundsFocus(speed, metric);
+  const scales = { x: { time: false } };
+  if (outside.length) scales.y = { range: () => uPlot.rangeNum(low, high, 0.1, true) };
   const length = Math.max(now.length, baseline.length);
   const filled = (values) => Array.from({ length }, (_, at) => values[at] ?? null);
   const data = [filled([]).map((_, at) => at + 1), filled(baseline), filled(now)];
@@ -79,7 +98,7 @@ function roundsChart(speed, metric) {
   return chart(`${METRICS[metric]} of each round, baseline and now`, (colour) => ({
     data,
     options: {
-      scales: { x: { time: false } },
+      scales,
       axes: [
         axis(colour, "round", { size: 26 }),
         axis(colour, metric === "throughput" ? "per second" : "ms", { size: labelWidth }),
@@ -99,10 +118,12 @@ function line(label, stroke, length, value) {
 
 /** How the rounds are spread. */
 function distributionChart(speed, metric) {
-  const now = (speed.candidate_rounds[metric] ?? []).map(number).filter(Number.isFinite);
-  const baseline = (speed.baseline_rounds[metric] ?? []).map(number).filter(Number.isFinite);
-  const edges = binEdges([...now, ...baseline]);
-  const data = [edges, shares(baseline, edges), shares(now, edges)];
+  const now = finite(speed.candidate_rounds, metric);
+  const baseline = finite(speed.baseline_rounds, metric);
+  const { low, high } = roundsFocus(speed, metric);
+  const shown = (values) => values.filter((value) => value >= low && value <= high);
+  const edges = binEdges(shown([...now, ...baseline]));
+  const data = [edges, ...[baseline, now].map((values) => shares(shown(values), values.length, edges))];
   const bin = (value) => {
     const at = edges.indexOf(value);
     if (at < 0) return "";
@@ -148,13 +169,13 @@ function binEdges(values) {
   return Array.from({ length: bins + 1 }, (_, bin) => low + (range * bin) / bins);
 }
 
-/** The share of values in each bin, in percent; the last entry closes the last bin. */
-function shares(values, edges) {
+/** The share that each bin has of so many values, in percent; the last entry closes the last bin. */
+function shares(values, all, edges) {
   const bins = edges.length - 1;
-  const found = new Array(bins + 1).fill(values.length ? 0 : null);
+  const found = new Array(bins + 1).fill(all ? 0 : null);
   const width = edges[1] - edges[0];
   for (const value of values) {
-    found[Math.min(bins - 1, Math.floor((value - edges[0]) / width))] += 100 / values.length;
+    found[Math.min(bins - 1, Math.floor((value - edges[0]) / width))] += 100 / all;
   }
   found[bins] = found[bins - 1];
   return found;
@@ -179,7 +200,7 @@ function errorChart(output) {
   const paths = uPlot.paths.bars({ size: [0.85] });
   const text = (_, value) => (value === null || value === undefined ? "" : count(value));
   const bars = (label, colour) => ({ label, stroke: colour, fill: colour, width: 0, paths, points: { show: false }, value: text });
-  const ends = { 0: "0", 1: "0.1%", 5: "1.6%", 8: "13%", 11: "100%", 14: "8\u00d7", 18: "128\u00d7", 21: "1024\u00d7" };
+  const ends = { 0: "0", 2: "0.2%", 5: "1.6%", 8: "13%", 11: "100%", 14: "8\u00d7", 18: "128\u00d7", 21: "1024\u00d7" };
   const most = Math.max(...bins);
   return chart(`Histogram of the error of ${output.name}`, (colour) => ({
     data,

@@ -17,6 +17,7 @@ from typing import Any
 _SCRIPTS = (
     "dom.js",
     "format.js",
+    "outliers.js",
     "charts.js",
     "forest.js",
     "accuracy.js",

@@ -103,9 +103,11 @@ function roundCharts(speed) {
   const place = el("div", { class: "columns" });
   const show = (metric) => {
     closeCharts(place);
+    const outside = outsideText(metric, roundsFocus(speed, metric).outside);
+    const caption = (text) => el("figcaption", {}, text, outside ? el("small", {}, ` (${outside})`) : null);
     place.replaceChildren(
-      el("figure", {}, el("figcaption", {}, `${METRICS[metric]} of rounds, spread`), distributionChart(speed, metric)),
-      el("figure", {}, el("figcaption", {}, `${METRICS[metric]}, round by round`), roundsChart(speed, metric)),
+      el("figure", {}, caption(`${METRICS[metric]} of rounds, spread`), distributionChart(speed, metric)),
+      el("figure", {}, caption(`${METRICS[metric]}, round by round`), roundsChart(speed, metric)),
     );
   };
   const first = tellingMetric(speed) ?? metrics[0];
