@@ -37,6 +37,7 @@ from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.process_lock import process_lock
 from pytest_trt.engine.sidecar import (
     SIDECAR_NAME,
+    OtherFormatError,
     Sidecar,
     SidecarError,
     read_facts,
@@ -72,10 +73,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """An entry that is not whole, and why."""
+    """An entry that is not whole, and why; or one whose format another version wrote."""
 
     folder: Path
     reason: str
+    other_format: bool = False
 
 
 class EngineCache:
@@ -139,7 +141,7 @@ class EngineCache:
         except FileNotFoundError:
             return None
         except SidecarError as error:
-            return Damaged(folder, str(error))
+            return Damaged(folder, str(error), isinstance(error, OtherFormatError))
         with contextlib.suppress(OSError):
             os.utime(folder)
         return entry
@@ -227,7 +229,7 @@ class EngineCache:
             except FileNotFoundError:
                 continue
             except SidecarError as error:
-                found.append(Damaged(folder, str(error)))
+                found.append(Damaged(folder, str(error), isinstance(error, OtherFormatError)))
         return found
 
     def find(self, key_digest: str) -> Entry | None:

@@ -158,7 +158,8 @@ def build_or_load(
         if isinstance(found, Entry):
             return engine(found, cached=True)
         if isinstance(found, Damaged):
-            reason = f"the cached engine was damaged: {found.reason}"
+            what = "is of another version" if found.other_format else "was damaged"
+            reason = f"the cached engine {what}: {found.reason}"
             warnings.append(f"{reason}; it was built anew")
         else:
             reason = explain_miss(key, model.path.name, _candidates(cache))

@@ -37,6 +37,10 @@ class SidecarError(Exception):
     """An entry is not whole. The text says what is wrong with it; the entry is built anew."""
 
 
+class OtherFormatError(SidecarError):
+    """An entry was written by another version of this package."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sidecar:
     """Everything about a cached engine that its plan does not say.
@@ -112,7 +116,7 @@ def read_sidecar(entry: Path) -> Sidecar:
 def _parse(content: dict[str, Any]) -> Sidecar:
     schema = content["schema"]
     if schema != SIDECAR_SCHEMA:
-        raise SidecarError(
+        raise OtherFormatError(
             f"its sidecar has format {schema}, written by {content.get('written_by')}; this "
             f"version uses {SIDECAR_SCHEMA}"
         )

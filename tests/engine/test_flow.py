@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +171,18 @@ def test_damaged_engine_is_built_anew_with_a_warning(model, cache) -> None:
     assert not engine.cached
     assert engine.warnings[0].startswith("the cached engine was damaged: engine.plan has digest")
     assert engine.plan.read_bytes() == b"plan"
+
+
+def test_engine_that_another_version_kept_is_built_anew_and_not_called_damaged(
+    model, cache
+) -> None:
+    sidecar = build(model, cache).plan.with_name("engine.json")
+    content = {**json.loads(sidecar.read_text()), "schema": 3, "written_by": "pytest-trt 0.0.1"}
+    sidecar.write_text(json.dumps(content))
+    engine = build(model, cache)
+    assert not engine.cached
+    told = "the cached engine is of another version: its sidecar has format 3, written by pytest"
+    assert engine.warnings[0].startswith(told)
 
 
 def test_build_that_fails_leaves_nothing_in_the_cache(model, cache) -> None:
