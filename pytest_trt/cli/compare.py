@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.errors import PytestTrtError
 from pytest_trt.report.reading import read_document
+from pytest_trt.report.wrap import wrapped
 from pytest_trt.upgrade import Comparison, Turn, compare
 from pytest_trt.upgrade.markdown import markdown
 from pytest_trt.upgrade.page import page
@@ -55,10 +58,17 @@ _WRITERS: Mapping[str, Callable[..., str]] = {
     multiple=True,
     help="Write it as a page (.html), Markdown (.md, fit for a comment) or .json.",
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown"]),
+    default="terminal",
+    help="How to print it.",
+)
 @click.option("--all", "everything", is_flag=True, help="Tell what did not change, too.")
 @click.option("--exit-code", is_flag=True, help="Exit status 1 if anything is worse.")
 def compare_reports(
-    old: Path, new: Path, outputs: tuple[Path, ...], everything: bool, exit_code: bool
+    old: Path, new: Path, outputs: tuple[Path, ...], form: str, everything: bool, exit_code: bool
 ) -> None:
     """Compare the .json reports of two runs: another TensorRT, driver, GPU, model or commit.
 
@@ -82,9 +92,12 @@ def compare_reports(
     except PytestTrtError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from None
-    _print(found, everything=everything)
+    if form == "markdown":
+        click.echo(markdown(found, everything=everything), nl=False)
+    else:
+        _print(found, everything=everything)
     for output in outputs:
-        click.echo(f"wrote {output}")
+        click.echo(f"wrote {output}", err=form == "markdown")
     if exit_code and any(found.of(Turn.WORSE)):
         raise SystemExit(1)
 
@@ -98,6 +111,13 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
+def _fitting(line: str) -> str:
+    """Return a line as a terminal has room for it; a pipe, whose width nobody knows, gets all."""
+    console = Console()
+    fits = console.is_terminal or bool(os.environ.get("COLUMNS"))
+    return wrapped(line, console.width) if fits else line
+
+
 def _print(found: Comparison, *, everything: bool) -> None:
     click.echo(f"{found.old} -> {found.new}")
     for line in found.differences or ("made with the same",):
@@ -107,7 +127,7 @@ def _print(found: Comparison, *, everything: bool) -> None:
     for change in shown(found, everything=everything):
         rows.append(title(change))
         if why(change):
-            rows.append(f"  {why(change)}")
+            rows += _fitting(f"  {why(change)}").split("\n")
         for finding in told(change, everything=everything):
             style = _STYLES[finding.turn]
             label, *middle, turn = cells(finding)

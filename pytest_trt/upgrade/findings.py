@@ -99,16 +99,17 @@ class TestChange:
         return next((turn for turn in Turn if turn in turns), Turn.SAME)
 
 
-_RANK = {"passed": 0, "xfailed": 0, "inconclusive": 1, "not measured": 1, "failed": 3, "error": 3}
+#: Statuses that stand for a finding. The others leave open what was asked, or did not ask: a
+#: first baseline turns "not measured" into "passed", and noise "passed" into "inconclusive".
+_GOOD, _BAD = {"passed", "xfailed"}, {"failed", "error"}
 
 
 def _of_status(was: str, now: str) -> Turn:
     if was == now:
         return Turn.SAME
-    before, after = _RANK.get(was), _RANK.get(now)
-    if before is None or after is None or before == after:
-        return Turn.CHANGED
-    return Turn.WORSE if after > before else Turn.BETTER
+    if now in _BAD and was not in _BAD:
+        return Turn.WORSE
+    return Turn.BETTER if was in _BAD and now in _GOOD else Turn.CHANGED
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,21 @@ def test_it_is_written_as_files_ask_for(tmp_path) -> None:
     assert (tmp_path / "a.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_markdown_is_printed_alone(tmp_path) -> None:
+    result = call("old.json", "slower.json", "--format=markdown", "-o", "a.md")
+    assert result.stdout == (tmp_path / "a.md").read_text()
+    assert "wrote a.md" in result.stderr
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_lines_fit_the_terminal(tmp_path, monkeypatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    failed = {"test_b": told("failed", "it is off " * 30), "test_a": timed(1.2, seed=9)}
+    write_report(tmp_path / "failed.json", document(failed, id="failed"))
+    lines = call("old.json", "failed.json").output.splitlines()
+    assert max(map(len, lines)) <= columns
+
+
 def test_file_of_another_kind_is_refused() -> None:
     result = call("old.json", "slower.json", "-o", "a.pdf")
     assert result.exit_code == 2

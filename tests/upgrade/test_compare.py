@@ -15,7 +15,7 @@ from pytest_trt.accuracy import Tolerance, compare_outputs
 from pytest_trt.errors import ReportError
 from pytest_trt.report.document import Document, make_document
 from pytest_trt.report.record import EngineRecord
-from pytest_trt.upgrade import Comparison, Finding, Kind, Turn, compare
+from pytest_trt.upgrade import Comparison, Finding, Kind, TestChange, Turn, compare
 
 
 def rounds(ms: float, *, seed: int, spread: float = 0.001, count: int = 20) -> dict[str, Any]:
@@ -132,6 +132,23 @@ def test_status_counts_before_all_else(was: str, now: str, turn: Turn) -> None:
     found = pair(told(was, "it is off"), told(now, "it is off"))
     assert found.tests[0].turn is turn
     assert found.tests[0].why == ("it is off" if now == "failed" else "")
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "turn"),
+    [
+        ("not measured", "failed", Turn.WORSE),
+        ("passed", "error", Turn.WORSE),
+        ("error", "passed", Turn.BETTER),
+        ("not measured", "passed", Turn.CHANGED),
+        ("passed", "inconclusive", Turn.CHANGED),
+        ("failed", "inconclusive", Turn.CHANGED),
+    ],
+)
+def test_what_leaves_the_question_open_is_neither_worse_nor_better(
+    was: str, now: str, turn: Turn
+) -> None:
+    assert TestChange("test_it", "cpu", was, now, ()).turn is turn
 
 
 def test_test_that_is_skipped_now_is_a_change() -> None:

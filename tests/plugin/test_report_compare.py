@@ -1,0 +1,70 @@
+"""The reports of real runs, held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from builders import save_linear
+
+from pytest_trt.report.reading import read_document
+from pytest_trt.upgrade import Comparison, Kind, Turn, compare
+
+SUITE = """
+pytestmark = pytest.mark.trt_model(
+    "models/linear.onnx",
+    precision="fp16",
+    profiles={"image": ((1, 8), (4, 8), (16, 8))},
+)
+
+@pytest.mark.trt_consistency(rtol=0, atol=0.02)
+def test_answers(trt_session, images):
+    trt_session.run({"image": images})
+
+@pytest.mark.trt_benchmark(p50="900%", p99="900%")
+def test_speed(trt_benchmark, images):
+    trt_benchmark({"image": images})
+"""
+
+
+@pytest.fixture
+def upgrade(project, monkeypatch) -> Callable[..., Comparison]:
+    """Run the suite, then once more with what else `save_linear` is told, and compare."""
+    monkeypatch.delenv("CI", raising=False)
+    project.test_file(SUITE)
+
+    def run(source: str = SUITE, **model: float) -> Comparison:
+        options = ("--trt-missing-baseline=record", "--trt-benchmark-time=0.2")
+        project.run(*options, "--trt-report=old.json")
+        save_linear(project.path / "models" / "linear.onnx", **model)
+        project.test_file(source)
+        project.run(*options, "--trt-update", "--trt-report=new.json")
+        old, new = (read_document(project.path / name) for name in ("old.json", "new.json"))
+        return compare(old, new)
+
+    return run
+
+
+def test_same_model_answers_the_same(upgrade) -> None:
+    found = upgrade()
+    assert not found.differences
+    answers, speed = sorted(found.tests, key=lambda one: one.test)
+    assert answers.turn is Turn.SAME
+    assert {one.name for one in speed.findings} >= {"p50", "p99"}
+    assert all(one.turn is Turn.SAME for one in found.engines)
+
+
+def test_weight_that_fp16_cannot_hold_is_worse_and_the_model_is_named(upgrade) -> None:
+    found = upgrade(nudge=1000.0)
+    (worse,) = [one for one in found.of(Turn.WORSE) if one.test == "test_it.py::test_answers"]
+    assert (worse.was, worse.status) == ("passed", "failed")
+    errors = {one.name: one for one in worse.findings if one.kind is Kind.ERROR}
+    assert errors["logits"].turn is Turn.WORSE
+    (line,) = found.differences
+    assert line.startswith("model linear.onnx ")
+
+
+def test_renamed_test_is_gone_and_added(upgrade) -> None:
+    found = upgrade(SUITE.replace("test_answers", "test_results"))
+    assert found.gone == ("test_it.py::test_answers on cpu",)
+    assert found.added == ("test_it.py::test_results on cpu",)
