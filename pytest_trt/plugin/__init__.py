@@ -43,7 +43,7 @@ from pytest_trt.plugin.state import (
 )
 
 if TYPE_CHECKING:
-    from pytest_trt.report.summary import TestResult
+    from pytest_trt.report.record import TestResult
 
 # Fixtures are found by being names of the plugin's module.
 __all__ = [
@@ -85,11 +85,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(BesidePytestBenchmark(config), "trt-pytest-benchmark")
     given = anything_given(config)
-    if given or os.environ.get("GITHUB_STEP_SUMMARY"):
-        from pytest_trt.plugin.report_log import ReportLog, is_wanted
+    if os.environ.get("GITHUB_STEP_SUMMARY") or (given and settings_of(config).wants_report):
+        from pytest_trt.plugin.report_log import ReportLog
 
-        if is_wanted(config, given=given):
-            config.pluginmanager.register(ReportLog(config), "trt-report")
+        config.pluginmanager.register(ReportLog(config), "trt-report")
     if not given:
         return
     settings = settings_of(config)
@@ -225,8 +224,7 @@ class _ResultCollector:
             self.failed[report.nodeid].add(report.when or "")
         data = getattr(report, "trt", None)
         if data is not None:
-            from pytest_trt.report.record import TestRecord
-            from pytest_trt.report.summary import TestResult
+            from pytest_trt.report.record import TestRecord, TestResult
 
             record = TestRecord.from_dict(data)
             if record.failed_by_checks and report.failed:

@@ -25,25 +25,13 @@ from pytest_trt.report.status import Phase, Told
 from pytest_trt.report.writing import write_report
 
 if TYPE_CHECKING:
-    from pytest_trt.report.summary import TestResult
+    from pytest_trt.report.record import TestResult
 
 #: Where GitHub Actions reads the summary of a step.
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 #: Missing verdicts that the terminal names of each architecture.
 _NAMED = 20
-
-
-def is_wanted(config: pytest.Config, *, given: bool) -> bool:
-    """Whether anything asks for what this module keeps.
-
-    Args:
-        config: The run's configuration.
-        given: Whether any option of the plugin is given.
-    """
-    if os.environ.get(STEP_SUMMARY):
-        return True
-    return given and bool(settings_of(config).report or settings_of(config).require_arch)
 
 
 class ReportLog:

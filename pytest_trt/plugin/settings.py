@@ -78,6 +78,11 @@ class Settings:
         """Whether what is beyond a limit becomes a baseline: only where somebody says why."""
         return self.update and bool(self.update_reason)
 
+    @property
+    def wants_report(self) -> bool:
+        """Whether anything asks for what only a report keeps: tests that never ran, too."""
+        return bool(self.report or self.require_arch)
+
     def open_cache(self) -> EngineCache:
         """Open the engine cache that these settings name."""
         from pytest_trt.engine import EngineCache, default_cache_dir

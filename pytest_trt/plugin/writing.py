@@ -16,8 +16,7 @@ from pytest_trt.errors import BaselineError
 from pytest_trt.plugin.state import run_of
 from pytest_trt.report.baseline_text import update_text
 from pytest_trt.report.benchmark_record import BenchmarkRecord
-from pytest_trt.report.record import Verdict
-from pytest_trt.report.summary import TestResult
+from pytest_trt.report.record import TestResult, Verdict
 
 #: What `BenchmarkRecord.update` says of a baseline that was to be written and was not.
 NOT_RECORDED = "not recorded"

@@ -184,5 +184,22 @@ class TestRecord:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """A test's outcome beside what the plugin recorded of it.
+
+    Attributes:
+        nodeid: The test.
+        outcome: "passed", "failed", "skipped", "xfailed" or "xpassed", as pytest says.
+        record: What the plugin found.
+    """
+
+    __test__ = False
+
+    nodeid: str
+    outcome: str
+    record: TestRecord
+
+
 def _all(cls: Any, items: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
     return tuple(cls.from_dict(item) for item in items)

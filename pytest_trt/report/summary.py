@@ -4,30 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from pytest_trt.report.engine_facts import facts_lines
 from pytest_trt.report.noise import NoiseRecord, noise_lines
-from pytest_trt.report.record import TestRecord
+from pytest_trt.report.record import TestResult
 from pytest_trt.report.speed import speed_lines
 from pytest_trt.report.table import Row, table_lines
-
-
-@dataclass(frozen=True, slots=True)
-class TestResult:
-    """A test's outcome beside what the plugin recorded of it.
-
-    Attributes:
-        nodeid: The test.
-        outcome: "passed", "failed", "skipped", "xfailed" or "xpassed", as pytest says.
-        record: What the plugin found.
-    """
-
-    __test__ = False
-
-    nodeid: str
-    outcome: str
-    record: TestRecord
 
 
 def summary_lines(

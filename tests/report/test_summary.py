@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
-from pytest_trt.report.summary import TestResult, noted_lines, summary_lines
+from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, TestResult
+from pytest_trt.report.summary import noted_lines, summary_lines
 
 
 def engine(**overrides: Any) -> EngineRecord:
