@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.build_job import BuildJob, BuildPlan
-from pytest_trt.backends.build_process import build_in_child
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.device import DeviceProbe
 from pytest_trt.backends.plan_header import read_plan_header
-from pytest_trt.backends.trt_layers import take_inspection
 from pytest_trt.backends.trt_options import BUILDER_OPTIONS, require_known
 from pytest_trt.backends.trt_plugins import register_plugins
 from pytest_trt.backends.trt_product import Product
@@ -100,6 +97,11 @@ def build(
         compute_capabilities: Members of ComputeCapability to cross-build for.
         timing_cache: The file of timings to use and add to, unless an option disables that.
     """
+    # Most runs find their engines in the cache.
+    from pytest_trt.backends.build_job import BuildJob, BuildPlan
+    from pytest_trt.backends.build_process import build_in_child
+    from pytest_trt.backends.trt_layers import take_inspection
+
     spec, model_name = request.spec, request.model.path.name
     check_spec(request.model, spec, chosen)
     known = _conversion_options(chosen)

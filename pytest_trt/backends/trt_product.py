@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
-import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pytest_trt.engine.spec import Toolchain
 from pytest_trt.errors import BackendUnavailableError
+
+#: Lines of CUDA that wheels may be made for: TensorRT 8.6's are for 11 and 12.
+_CUDA_LINES = tuple(f"cu{major}" for major in range(11, 30))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,16 @@ def has_weak_types(trt: Any) -> bool:
 @cache
 def cuda_lines(module: str) -> tuple[str, ...]:
     """Return the CUDA lines ("cu12") of a product's installed distributions, sorted."""
-    wanted = re.compile(rf"{module}_(cu\d+)(_bindings|_libs)?", re.IGNORECASE)
-    names = (
-        (distribution.metadata["Name"] or "").replace("-", "_")
-        for distribution in importlib.metadata.distributions()
+    return tuple(
+        line
+        for line in _CUDA_LINES
+        if any(_is_installed(f"{module}_{line}{part}") for part in ("", "_bindings", "_libs"))
     )
-    found = (wanted.fullmatch(name) for name in names)
-    return tuple(sorted({match[1] for match in found if match}))
+
+
+def _is_installed(distribution: str) -> bool:
+    # Asked by name: to go through all that is installed reads a file of each.
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.distribution(distribution)
+        return True
+    return False
