@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.staged import Staged, entry_digest
 from pytest_trt.cli import commands
 from pytest_trt.engine import EngineCache
+from pytest_trt.errors import BaselineError
 
 FP16, FP32 = "test_speed[fp16]", "test_speed[fp32]"
 NODE = f"tests/test_speed.py::{FP16}"
@@ -391,6 +393,23 @@ def test_prune_only_says_what_would_go(root, tests) -> None:
     assert result.exit_code == 1
     assert "2 of 5 baselines would be removed." in result.output
     assert len(left(root)) == 5
+
+
+def test_prune_that_cannot_remove_is_no_answer(root, tests, monkeypatch) -> None:
+    def fail(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    # Root, whom tests may run as, may remove anything.
+    monkeypatch.setattr(Path, "unlink", fail)
+    with pytest.raises(BaselineError, match=r"test_removed\.json cannot be removed: Permission"):
+        call("prune", "--yes")
+
+
+@pytest.mark.parametrize("command", ["diff", "prune"])
+def test_help_tells_an_error_from_an_answer(command: str) -> None:
+    said = " ".join(shown(command, "--help").split())
+    assert "xit status 1 if any" in said
+    assert "Exit status 2 if" in said
 
 
 def test_prune_asks_before_it_removes(root, tests) -> None:

@@ -61,6 +61,8 @@ def diff(
 
     Changes have bounds that hold in 95 of 100 cases; how much runs differ by themselves is counted
     in. What is not surely slower or quicker is not coloured.
+
+    Exit status 2 if they cannot be compared.
     """
     if len(files) > 2 or (len(files) == 2 and revision is not None):
         raise click.UsageError("name two files, or one or none and --git REV.")

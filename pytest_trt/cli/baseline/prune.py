@@ -38,6 +38,8 @@ def prune(places: Places, dry_run: bool, yes: bool, parameters: bool) -> None:
     """Remove baselines of tests that are gone, as pytest collects them here.
 
     A test that is merely deselected, skipped or in a file that cannot be imported stays.
+
+    Exit status 2 if it cannot be told which are gone, or what is gone cannot be removed.
     """
     stored = places.stored()
     if not stored:
@@ -127,5 +129,11 @@ def _remove(gone: Sequence[Stored]) -> None:
         kept = {test: entry for test, entry in file.tests.items() if test not in names}
         if kept:
             write_baselines(path, BaselineFile(file.target, kept))
-        else:
+            continue
+        try:
             path.unlink()
+        except OSError as error:
+            raise BaselineError(
+                f"the baseline file {path} cannot be removed: {error.strerror}.",
+                fix="make its folder writable for this user, and prune again.",
+            ) from error
