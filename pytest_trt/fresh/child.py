@@ -64,21 +64,21 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
         EngineLoadError: The engine is gone or not whole, or cannot be loaded.
         EngineRunError: It failed.
     """
-    progress(f"loading {job.title}")
+    progress("loading")
     plan = _verified_plan(job)
     inputs = take_over(job.inputs, job.model.inputs)
     backend = make_backend(job.backend, probe=_probe(job.device), threads=job.threads)
     session = backend.open(plan, job.model, job.spec, job.target)
     stretch, how = stretches_of(session, inputs, job.mode), warmth_of(session)
-    progress(f"warming up {job.title}")
+    progress("warming up")
     warm_up(stretch, how)
-    progress(f"timing {job.title}")
+    progress("taking rounds")
     with watched_device(job.device) as watch:
         guard = watch or undisturbed
         rounds = take_rounds(stretch, job.rounds, job.calls, work=job.work, guard=guard)
         if not job.beside:
             return FreshRun(rounds)
-        progress(f"timing {job.title} in turns with itself")
+        progress("taking turns with itself")
         other = backend.open(plan, job.model, job.spec, job.target)
         beside = stretches_of(other, inputs, job.mode)
         warm_up(beside, how)

@@ -7,6 +7,8 @@ from pytest_trt.performance.bounds import Bounds, paired, unpaired
 from pytest_trt.performance.calibrate import Calibrated, calibrated
 from pytest_trt.performance.decide import (
     FIRST_ROUNDS,
+    FRESH_LOOKS,
+    LOOKS,
     ONE_PROCESS_ERROR,
     Decision,
     Found,
@@ -54,9 +56,11 @@ __all__ = [
     "DEFAULT_LIMITS",
     "FIGURE_OF",
     "FIRST_ROUNDS",
+    "FRESH_LOOKS",
     "GROWTHS",
     "HOST_LUCK",
     "LIMIT_FIELDS",
+    "LOOKS",
     "METRICS",
     "MODES",
     "ONE_PROCESS_ERROR",

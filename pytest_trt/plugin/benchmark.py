@@ -86,7 +86,7 @@ class BenchmarkCheck(SpeedCheck):
             self._called = True
             self._session.check(inputs)
             engine, request = self._session.engine, self._subject.request
-            title = f"timing {engine.model.path.name} {engine.spec.precision} ({request.node.name})"
+            title = f"timing {request.node.name}"
             if is_disabled(request.config):
                 self.record = self._unmeasured(inputs)
                 return

@@ -54,7 +54,7 @@ class Calibration:
         """
         runs, turns = [here], []
         for number in range(1, processes + 1):
-            title = f"calibrating, process {number} of {processes}, "
+            title = f"calibrating, process {number} of {processes}"
             one = fresh.take(FIRST_ROUNDS, beside=True, title=title)
             runs.append(one.rounds)
             if one.turns is not None:

@@ -11,7 +11,7 @@ from pytest_trt.backends.arch import CPU
 from pytest_trt.engine import Engine
 from pytest_trt.fresh import FreshJob, FreshRun, hand_over, measure_fresh
 from pytest_trt.model import Tensors
-from pytest_trt.performance import Mode, Rounds, Unavailable
+from pytest_trt.performance import FRESH_LOOKS, Mode, Rounds, Unavailable
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.sampling import Sampling
 
@@ -64,7 +64,7 @@ class FreshRuns(ExitStack):
         Args:
             rounds: How many.
             beside: Whether to take as many turns with a second session of the engine as well.
-            title: Said before what it is doing.
+            title: Which process it is, as a step of something larger; else one of a decision's.
 
         Raises:
             Unavailable: It could not; the text says why.
@@ -76,11 +76,12 @@ class FreshRuns(ExitStack):
         return measure_fresh(
             job,
             timeout_s=START_S + _SLOWER * rounds * self._sampling.round_s * (4 if beside else 1),
-            progress=lambda text: self._say(f"{title}{self._which()}: {text}"),
+            progress=lambda text: self._say(f"{title or self._which()}: {text}"),
         )
 
     def _which(self) -> str:
-        return f"in fresh process {len(self._sampling.elsewhere) + 1}"
+        # The process of the tests is the first of those that the last look is at.
+        return f"fresh process {len(self._sampling.elsewhere) + 1} of {FRESH_LOOKS[-1] - 1}"
 
     def _job(self, rounds: int, *, beside: bool) -> FreshJob:
         engine, settings = self._engine, self._run.settings

@@ -15,6 +15,9 @@ import pytest
 #: How often a line is written anew that is written between measurements, in seconds.
 _STILL_S = 0.5
 
+#: What tells of CI, as pytest itself asks: some give their jobs a terminal, and keep what it shows.
+_ON_CI = ("CI", "BUILD_NUMBER")
+
 #: A step that takes no longer than this goes unmentioned, in seconds.
 _QUIET_S = {"terminal": 0.5, "plain": 5.0}
 
@@ -92,6 +95,18 @@ def _back_to(column: int, columns: int) -> str:
     return f"\x1b[A\x1b[{ended}C" if ended else ""
 
 
+def _fitted(title: str, told: str, columns: int) -> str:
+    """Return a line that fits: which test gives way first, as what it is doing changes."""
+    from pytest_trt.report.fit import shortened
+
+    return f"{shortened(title, columns - len(told), '...')}{told}"[:columns]
+
+
+def _is_live(stream: TextIO) -> bool:
+    """Whether a line may be written over: a log that is kept shows every one that ever was."""
+    return stream.isatty() and not any(os.environ.get(name) for name in _ON_CI)
+
+
 def _columns_of(stream: TextIO) -> int:
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
@@ -118,9 +133,9 @@ class _StillLine:
     ) -> None:
         self._stream, self._title, self._clock = stream, title, clock
         self._column = column
-        self._is_terminal = stream.isatty()
+        self._is_terminal = _is_live(stream)
         self._started_s = self._written_s = clock()
-        self._has_begun = False
+        self._has_begun, self._said = False, ""
 
     def say(self, message: str) -> None:
         now_s = self._clock()
@@ -129,12 +144,14 @@ class _StillLine:
                 return
             # pytest's row of dots may be on this line: leave it as it is.
             self._write("\n" if self._column or not self._is_terminal else "")
-        elif not self._is_terminal or now_s - self._written_s < _STILL_S:
+        elif not self._is_terminal or (
+            message == self._said and now_s - self._written_s < _STILL_S
+        ):
             return
-        self._has_begun, self._written_s = True, now_s
+        self._has_begun, self._written_s, self._said = True, now_s, message
         if self._is_terminal:
-            text = f"{self._title}: {message} ({now_s - self._started_s:.0f} s)"
-            self._write(f"\r\x1b[2K{text[: _columns_of(self._stream) - 1]}")
+            told = f": {message} ({now_s - self._started_s:.0f} s)"
+            self._write(f"\r\x1b[2K{_fitted(self._title, told, _columns_of(self._stream) - 1)}")
         else:
             self._write(f"trt: {self._title}: {message}\n")
 
@@ -155,7 +172,8 @@ class _LiveLine:
         self._stream, self._column = stream, column
         self._text = title
         self._status: object | None = None
-        kind = "terminal" if stream.isatty() else "plain"
+        self._is_live = _is_live(stream)
+        kind = "terminal" if self._is_live else "plain"
         self._timer = threading.Timer(_QUIET_S[kind], self._begin)
         self._timer.daemon = True
         self._lock = threading.Lock()
@@ -182,7 +200,7 @@ class _LiveLine:
             if self._stopped:
                 return
             # pytest's row of dots may be on this line: leave it as it is.
-            if not self._stream.isatty():
+            if not self._is_live:
                 self._stream.write(f"\ntrt: {self._text}\n")
                 self._stream.flush()
                 return

@@ -51,7 +51,7 @@ class Recorder:
             return (self._stored(taken[0]),)
         try:
             while len(taken) < wanted:
-                title = f"recording run {len(taken) + 1} of {wanted}, "
+                title = f"recording run {len(taken) + 1} of {wanted}"
                 taken.append(fresh.take(FIRST_ROUNDS, title=title).rounds)
         except Unavailable as reason:
             self._remark(f"recorded {len(taken)} of {wanted} runs: {reason}")

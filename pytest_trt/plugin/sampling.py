@@ -28,7 +28,7 @@ from pytest_trt.measure import (
     warmth_of,
 )
 from pytest_trt.model import Tensors, TensorSpec
-from pytest_trt.performance import FIRST_ROUNDS, Mode, Rounds
+from pytest_trt.performance import FIRST_ROUNDS, LOOKS, Mode, Rounds
 
 _T = TypeVar("_T")
 
@@ -162,9 +162,11 @@ class Sampling:
         def turns(rounds: int) -> tuple[Rounds, Rounds]:
             nonlocal warm
             if not warm:
+                self.say("warming up the baseline engine")
                 warm_up(stretch, self._how.soon_after(0.0))
                 warm = True
-            self._step = f"taking turns with the baseline engine, look {len(self.turns) + 1}"
+            look = f"look {len(self.turns) + 1} of {len(LOOKS)}"
+            self._step = f"turns with the baseline engine, {look}"
             pair = self._undisturbed(
                 lambda: take_turns(
                     stretch,

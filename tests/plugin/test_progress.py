@@ -30,6 +30,12 @@ def read_until(descriptor: int, text: str) -> str:
     return seen
 
 
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch) -> None:
+    for variable in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(variable, raising=False)
+
+
 @pytest.fixture
 def at_once(monkeypatch):
     monkeypatch.setattr(progress, "_QUIET_S", {"terminal": 0.0, "plain": 0.0})
@@ -104,23 +110,33 @@ def still_line(descriptor: int, clock: Clock, column: int = 0) -> Iterator[progr
         line.stop()
 
 
-def said(line: progress._StillLine, clock: Clock, *at_s: float) -> None:
+def said(line: progress._StillLine, clock: Clock, *at_s: float, step: str = "") -> None:
     for now_s in at_s:
         clock.now_s = now_s
-        line.say(f"round at {now_s:g}")
+        line.say(step or f"round at {now_s:g}")
 
 
 def test_timed_step_is_told_on_a_terminal_now_and_then_and_gone_afterwards() -> None:
     reader, writer = pty.openpty()
     clock = Clock()
     with still_line(writer, clock) as line:
-        said(line, clock, 0.1, 0.6, 0.7, 0.8, 1.2)
+        said(line, clock, 0.1, 0.6, 0.7, 0.8, 1.2, step="taking rounds")
         line.stop()
         shown = read(reader)
-    told = [text for text in ("0.1", "0.6", "0.7", "0.8", "1.2") if f"round at {text}" in shown]
-    assert told == ["0.6", "1.2"]
-    assert "timing digits.onnx: round at 1.2 (1 s)" in shown
+    assert shown.count("timing digits.onnx: taking rounds") == 2
+    assert "timing digits.onnx: taking rounds (1 s)" in shown
     assert shown.endswith("\r\x1b[2K")
+    os.close(reader)
+
+
+def test_next_step_is_told_at_once() -> None:
+    reader, writer = pty.openpty()
+    clock = Clock()
+    with still_line(writer, clock) as line:
+        said(line, clock, 0.6, step="fresh process 1 of 7: loading")
+        said(line, clock, 0.7, 0.8, step="fresh process 1 of 7: taking rounds")
+        shown = read(reader)
+    assert shown.count("loading") == shown.count("taking rounds") == 1
     os.close(reader)
 
 
@@ -133,14 +149,55 @@ def test_timed_step_is_one_line_where_there_is_no_terminal_and_takes_long() -> N
     os.close(reader)
 
 
-def test_timed_step_is_never_wider_than_its_terminal() -> None:
+def narrow(columns: int) -> tuple[int, int]:
     reader, writer = pty.openpty()
-    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    return reader, writer
+
+
+def test_timed_step_is_never_wider_than_its_terminal() -> None:
+    reader, writer = narrow(40)
     clock = Clock()
     with still_line(writer, clock) as line:
-        clock.now_s = 1.0
-        line.say("x" * 100)
+        said(line, clock, 1.0, step="x" * 100)
         assert len(read(reader).rpartition("\x1b[2K")[2]) == 39
+    os.close(reader)
+
+
+def test_what_is_done_and_for_how_long_are_told_where_the_name_has_to_give_way() -> None:
+    reader, writer = narrow(40)
+    clock = Clock()
+    with still_line(writer, clock) as line:
+        said(line, clock, 1.0, step="taking turns, look 2 of 3")
+        told = read(reader).rpartition("\x1b[2K")[2]
+    assert told.startswith("ti")
+    assert told.endswith("...x: taking turns, look 2 of 3 (1 s)")
+    assert len(told) <= 39
+    os.close(reader)
+
+
+@pytest.mark.parametrize("variable", ["CI", "BUILD_NUMBER"])
+def test_terminal_of_ci_is_told_once_as_its_log_keeps_every_line(
+    at_once, monkeypatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "true")
+    reader, writer = pty.openpty()
+    clock = Clock()
+    with still_line(writer, clock) as line:
+        said(line, clock, 1.0, 2.0, 3.0, step="taking rounds")
+    shown = read(reader)
+    assert shown.strip() == "trt: timing digits.onnx: taking rounds"
+    assert "\x1b" not in shown
+    os.close(reader)
+
+
+def test_build_on_a_terminal_of_ci_is_a_plain_line(at_once, monkeypatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    reader, writer = pty.openpty()
+    shown = shown_on(writer)
+    with shown.task("building digits.onnx"):
+        assert "\x1b" not in read_until(reader, "trt: building digits.onnx")
+    shown.close()
     os.close(reader)
 
 
