@@ -20,6 +20,29 @@ def test_command_stays_whole_on_a_line_of_its_own() -> None:
     assert told == ["Fix: accept it:", f"  {command}"]
 
 
-@given(st.text("ab (=", max_size=200), st.integers(10, 100))
+def test_sentence_goes_on_below_a_command() -> None:
+    told = "Fix: pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13), or drop --trt-backend."
+    assert wrapped(told, 50).split("\n") == [
+        "Fix:",
+        "  pip install 'pytest-trt[tensorrt-cu12]'",
+        "  (or tensorrt-cu13), or drop --trt-backend.",
+    ]
+
+
+def test_commas_of_a_test_are_its_own() -> None:
+    told = 'Fix: pytest "test_it.py::test_it[fp16, 3]" --trt-update, and commit the file.'
+    assert wrapped(told, 30).split("\n")[1] == (
+        '  pytest "test_it.py::test_it[fp16, 3]" --trt-update,'
+    )
+
+
+def test_pytest_is_no_command_where_it_is_spoken_of() -> None:
+    assert wrapped("in what pytest says of it", 12) == "in what\n  pytest\n  says of it"
+
+
+@given(
+    st.text("ab (=,\"'", max_size=200).map(lambda text: text.replace("a", "pytest -x")),
+    st.integers(10, 100),
+)
 def test_nothing_is_lost_of_a_text(text: str, width: int) -> None:
     assert wrapped(text, width).split() == text.split()
