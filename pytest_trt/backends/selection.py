@@ -117,8 +117,8 @@ def _for_arch(
         raise ConfigurationError(
             f"--trt-arch {arch}: this machine has neither an {arch} GPU ({probe.reason}) nor "
             "TensorRT-RTX to cross-build with.",
-            fix=f"run on a machine with an {arch} GPU{_example(arch)}, or "
-            f"{_INSTALL['tensorrt_rtx']} to build engines for it here without running them.",
+            fix=f"run on a machine with an {arch} GPU{_example(arch)}, or build engines for it "
+            f"here, without running them: {_INSTALL['tensorrt_rtx']}",
         )
     if not _serves("tensorrt_rtx", arch):
         raise _rtx_cannot(arch)

@@ -64,7 +64,7 @@ __all__ = [
 _CHECKS = ("trt_consistency", "trt_benchmark")
 
 #: How lines of the summary begin that are sentences, and no row of a table.
-_PROSE = ("note ", "built ", "skipped ", "accept ")
+_PROSE = ("note ", "built ", "skipped ", "facts ")
 
 _COLLECTOR_KEY = pytest.StashKey["_ResultCollector"]()
 
@@ -100,7 +100,9 @@ def pytest_configure(config: pytest.Config) -> None:
         try:
             _ = run_of(config).selections
         except PytestTrtError as error:
-            raise pytest.UsageError(str(error)) from error
+            from pytest_trt.plugin.wrapping import usage_error
+
+            raise usage_error(error) from error
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -159,7 +161,9 @@ def pytest_report_collectionfinish(
     try:
         return config.stash[RUN_KEY].environment()
     except PytestTrtError as error:
-        raise pytest.UsageError(str(error)) from error
+        from pytest_trt.plugin.wrapping import usage_error
+
+        raise usage_error(error) from error
 
 
 @pytest.hookimpl(wrapper=True)
@@ -187,7 +191,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let what was found ride on the report, as data that crosses process boundaries."""
     report = yield
@@ -195,6 +199,11 @@ def pytest_runtest_makereport(
         from pytest_trt.plugin.verdict import attach
 
         attach(item, report)
+    if report.failed and call.excinfo is not None:
+        from pytest_trt.plugin.failure import ToldFailure, place_at_test
+
+        if isinstance(call.excinfo.value, ToldFailure) and not call.excinfo.value.pytrace:
+            place_at_test(item, report)
     return report
 
 
@@ -222,19 +231,26 @@ class _ResultCollector:
         """Keep a report's record."""
         if report.failed:
             self.failed[report.nodeid].add(report.when or "")
+        self._fit(report)
         data = getattr(report, "trt", None)
         if data is not None:
             from pytest_trt.report.record import TestRecord, TestResult
 
             record = TestRecord.from_dict(data)
-            if record.failed_by_checks and report.failed:
-                from pytest_trt.plugin.wrapping import wrap_on_terminal
-
-                wrap_on_terminal(report, self._config)
             # A check that never asked for an engine leaves nothing to sum up.
             if not (record.engines or record.speeds or record.skipped):
                 return
             self.results.append(TestResult(report.nodeid, _outcome(report), record))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Have what is wrong with markers fit into the terminal."""
+        self._fit(report)
+
+    def _fit(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if hasattr(report, "trt_told"):
+            from pytest_trt.plugin.wrapping import wrap_on_terminal
+
+            wrap_on_terminal(report, self._config)
 
 
 def _outcome(report: pytest.TestReport) -> str:
@@ -288,16 +304,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 environment=config.pluginmanager.hasplugin("dsession"),
                 facts=verbosity > 0,
             )
-        for line in (*lines, *collector.written):
-            if terminalreporter.isatty and line.startswith(_PROSE):
-                from pytest_trt.report.wrap import wrapped
+        from pytest_trt.plugin.wrapping import write_prose
 
-                line = wrapped(line, config.get_terminal_writer().fullwidth)
-            terminalreporter.write_line(line)
+        for line in lines:
+            if line.startswith(_PROSE):
+                write_prose(terminalreporter, line)
+            else:
+                terminalreporter.write_line(line)
+        for line in collector.written:
+            write_prose(terminalreporter, line)
 
     if collector.not_written:
+        from pytest_trt.plugin.wrapping import write_prose
+
         terminalreporter.write_sep("=", "trt baselines", red=True)
-        terminalreporter.write_line(collector.not_written)
+        write_prose(terminalreporter, collector.not_written)
 
 
 def _takes_blocks() -> bool:

@@ -46,6 +46,7 @@ def fail(report: pytest.CollectReport, by_text: dict[str, list[str]]) -> None:
     report.longrepr = "\n".join(
         f"{nodeids[0]}{_and_more(len(nodeids) - 1)}: {text}" for text, nodeids in by_text.items()
     )
+    report.trt_told = True  # type: ignore[attr-defined]
 
 
 def _and_more(others: int) -> str:

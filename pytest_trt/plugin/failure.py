@@ -1,20 +1,44 @@
-"""The one way in which checks fail a test."""
+"""The one way in which the plugin fails a test: by a text for whoever has to act on it."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
 
-class CheckFailure(pytest.fail.Exception, AssertionError):  # type: ignore[misc, name-defined]
-    """A check that does not pass.
+class ToldFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
+    """A failure that is shown by its text alone, as pytest.fail shows one.
 
-    It is shown by its text alone, as pytest.fail shows one, and is an AssertionError to whoever
-    asks, such as `xfail(raises=AssertionError)`.
+    Args:
+        text: What happened, and what to do.
+        pytrace: Whether pytest is to show how the test came to it as well.
     """
 
     # As pytest calls its own: a longer name would cost the short summary the fact behind it.
     __module__, __qualname__ = "builtins", "Failed"
 
-    def __init__(self, text: str, *, pytrace: bool) -> None:
+    def __init__(self, text: str, *, pytrace: bool = False) -> None:
         # pytest declares its exceptions in a way that hides their parameters from type checkers.
         pytest.fail.Exception.__init__(self, text, pytrace)
+
+
+class CheckFailure(ToldFailure, AssertionError):
+    """A check that does not pass: an AssertionError to whoever asks.
+
+    Such as `xfail(raises=AssertionError)`.
+    """
+
+    __module__, __qualname__ = "builtins", "Failed"
+
+
+def place_at_test(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Let a failure stand at its test, where editors and `--tb=line` send whoever reads it.
+
+    By itself pytest names the line of the plugin that raised it, for all tests the same.
+    """
+    crash = getattr(report.longrepr, "reprcrash", None)
+    path, line, _ = item.reportinfo()
+    if crash is not None:
+        crash.path, crash.lineno = os.fspath(path), (line or 0) + 1
+    report.trt_told = True  # type: ignore[attr-defined]

@@ -36,7 +36,9 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except PytestTrtError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+        from pytest_trt.plugin.failure import ToldFailure
+
+        raise ToldFailure(str(error)) from None
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from pytest_trt.plugin.markers import (
 )
 from pytest_trt.plugin.pytest_benchmark import uses_fixture
 from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.wrapping import usage_error
 
 
 def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
@@ -172,7 +173,7 @@ def _selections(run: TrtRun) -> Sequence[Selection]:
     try:
         return run.selections
     except PytestTrtError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise usage_error(error) from error
 
 
 def _multiply(metafunc: pytest.Metafunc, fixture: str, values: Sequence[str]) -> None:

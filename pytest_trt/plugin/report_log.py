@@ -17,6 +17,7 @@ import pytest
 
 from pytest_trt.errors import ReportError
 from pytest_trt.plugin.state import RUN_KEY, run_of, settings_of
+from pytest_trt.plugin.wrapping import write_prose
 from pytest_trt.report.coverage import is_covered, missing_lines
 from pytest_trt.report.document import Document, make_document, planned_from
 from pytest_trt.report.planned import PlannedTest, without_arch
@@ -200,7 +201,7 @@ class ReportLog:
                 terminalreporter.section(title, red=red)
             if red or self._config.get_verbosity() >= 0:
                 for line in lines:
-                    terminalreporter.write_line(line)
+                    write_prose(terminalreporter, line)
 
 
 def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:

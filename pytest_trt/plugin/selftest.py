@@ -6,7 +6,8 @@ outputs, with the tolerances that the test has, and the decision on speed is giv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,7 @@ from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.engine_gate import figures_of, stored_figures
 from pytest_trt.plugin.sampling import Sampling
 from pytest_trt.plugin.sessions import Observer
+from pytest_trt.plugin.wrapping import write_prose
 from pytest_trt.report.record import TestRecord
 from pytest_trt.selftest import (
     Proof,
@@ -178,7 +180,7 @@ class SelfTestLog:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was proved."""
         terminalreporter.section("trt selftest", red=bool(self._dead))
-        write: Callable[[str], None] = terminalreporter.write_line
+        write = partial(write_prose, terminalreporter)
         for nodeid, why in self._dead.items():
             write(f"{nodeid}: {why}")
         for why in dict.fromkeys(self._untried.values()):

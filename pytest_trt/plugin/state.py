@@ -65,7 +65,12 @@ def settings_of(config: pytest.Config) -> Settings:
     if settings is None:
         from pytest_trt.plugin.settings import read_settings
 
-        settings = config.stash[SETTINGS_KEY] = read_settings(config)
+        try:
+            settings = config.stash[SETTINGS_KEY] = read_settings(config)
+        except pytest.UsageError as error:
+            from pytest_trt.plugin.wrapping import usage_error
+
+            raise usage_error(str(error)) from error
     return settings
 
 

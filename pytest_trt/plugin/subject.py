@@ -28,6 +28,7 @@ from pytest_trt.model import (
     values_at,
 )
 from pytest_trt.plugin.consistency import ConsistencyCheck
+from pytest_trt.plugin.failure import ToldFailure
 from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.sessions import EngineSession, Observer, ReferenceSession
@@ -187,10 +188,9 @@ class Subject:
         if loss.told and loss.test != self.request.node.nodeid:
             state.skipped = str(loss)
             pytest.skip(str(loss))
-        pytest.fail(
+        raise ToldFailure(
             f"{loss}\nFix: mend that test, or run it in a process of its own: after it, no test of "
-            "the same process can use the GPU.",
-            pytrace=False,
+            "the same process can use the GPU."
         )
 
     def _consistency_check(self) -> ConsistencyCheck | None:

@@ -44,7 +44,7 @@ def conclude(item: pytest.Item) -> None:
     if told:
         state.failed_by_checks = True
         remarks = "".join(f"\nnote: {remark}" for remark in state.remarks)
-        raise CheckFailure("\n\n".join(told) + remarks, pytrace=False)
+        raise CheckFailure("\n\n".join(told) + remarks)
 
 
 def conclude_skipped(item: pytest.Item) -> None:

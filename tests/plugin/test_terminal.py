@@ -11,6 +11,8 @@ import sys
 import termios
 from pathlib import Path
 
+import pytest
+
 from pytest_trt import cli
 
 _TEST = """
@@ -22,8 +24,8 @@ def test_it(trt_session, images):
 """
 
 
-def shown(project, *args: str, columns: int = 60) -> list[str]:
-    """Return the lines that pytest writes on a terminal."""
+def shown(project, *args: str, columns: int = 60, status: int = 1) -> list[str]:
+    """Return the lines that pytest writes on a terminal, where it ends with this exit status."""
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "CI")}
@@ -45,7 +47,7 @@ def shown(project, *args: str, columns: int = 60) -> list[str]:
             break
         text += more
     os.close(reader)
-    assert started.wait() == 1
+    assert started.wait() == status
     return text.decode().replace("\r\n", "\n").split("\n")
 
 
@@ -67,3 +69,92 @@ def test_nothing_stands_between_the_summary_and_its_title(project) -> None:
     lines = shown(project, columns=80)
     title = next(i for i, line in enumerate(lines) if line.startswith("==") and " trt " in line)
     assert lines[title + 1].startswith("model ")
+
+
+def wider(lines: list[str], columns: int = 60) -> list[str]:
+    """Return the lines that do not fit, but for one long path: it is to be copied."""
+    return [line for line in lines if len(line) > columns and " " in line.strip()]
+
+
+def between(lines: list[str], start: str, end: str) -> list[str]:
+    """Return the lines below a title, up to the next one."""
+    first = next(i for i, line in enumerate(lines) if line.startswith("==") and start in line)
+    rest = lines[first + 1 :]
+    return rest[: next(i for i, line in enumerate(rest) if line.startswith("==") and end in line)]
+
+
+def test_input_without_a_shape_is_told_in_lines_that_fit(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx")\n'
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    )
+    told = between(shown(project), "ERRORS", "short test summary")
+    assert any(line.startswith("Fix: ") for line in told)
+    assert wider(told) == []
+
+
+@pytest.mark.parametrize("args", [[], ["-n", "1"]], ids=["here", "in a worker"])
+def test_wrong_markers_are_told_in_lines_that_fit(project, args: list[str]) -> None:
+    if args:
+        pytest.importorskip("xdist")
+    (project.path / "models" / "linear.onnx").write_bytes(b"no model")
+    project.test_file(_TEST)
+    told = between(shown(project, *args, status=1 if args else 2), "ERRORS", "short test summary")
+    assert any(line.startswith("Fix: ") for line in told)
+    assert wider(told) == []
+
+
+def test_worker_of_a_failure_is_named_once(project) -> None:
+    pytest.importorskip("xdist")
+    project.test_file(_TEST)
+    told = between(shown(project, "-n", "1", columns=80), "FAILURES", " trt ")
+    assert sum(line.startswith("[gw0]") for line in told) == 1
+    assert sum(line.startswith("  run 1 of 1 ") for line in told) == 1
+
+
+def test_failure_stands_at_its_test(project) -> None:
+    project.test_file(_TEST)
+    lines = shown(project, "--tb=line", columns=500)
+    (place,) = [line for line in lines if ": Failed: " in line and "short" not in line][:1]
+    file, number, _ = place.split(":", 2)
+    assert file == str(project.path / "test_it.py")
+    source = (project.path / "test_it.py").read_text().splitlines()
+    assert source[int(number) - 1].startswith("@pytest.mark.trt_model")
+
+
+@pytest.mark.parametrize("args", [[], ["-n", "1"]], ids=["here", "in a worker"])
+def test_failure_of_anything_else_stays_as_pytest_has_it(project, args: list[str]) -> None:
+    if args:
+        pytest.importorskip("xdist")
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    project.test_file(
+        f"def test_mine():\n    pytest.fail({words!r}, pytrace=False)\n"
+        + _TEST.replace("0.0", "0.1")
+    )
+    assert words in shown(project, *args)
+
+
+def test_gpu_that_is_not_there_is_told_in_lines_that_fit(project, monkeypatch) -> None:
+    project.test_file(_TEST)
+    lines = shown(project, "--trt-arch=sm90", columns=50, status=4)
+    told = [line for line in lines if line]
+    assert told[0].startswith("ERROR: ")
+    assert any(line.startswith("Fix: ") for line in told)
+    assert [line for line in wider(told, 50) if "pip install" not in line] == []
+
+
+def test_option_that_cannot_be_understood_is_told_in_lines_that_fit(project) -> None:
+    project.test_file(_TEST)
+    told = [line for line in shown(project, "--trt-limits=p99:soon", status=4) if line]
+    assert told[0].startswith("ERROR: --trt-limits: ")
+    assert wider(told) == []
+
+
+def test_coverage_facts_and_files_are_told_in_lines_that_fit(project) -> None:
+    project.test_file(_TEST.replace("1e-9", "1e-2"))
+    lines = shown(project, "-v", "--trt-require-arch=sm86", "--trt-report=report.json")
+    told = [*between(lines, " trt ", "trt coverage"), *between(lines, "trt coverage", " in ")]
+    assert any(line.startswith("facts ") for line in told)
+    assert any(line.startswith("Fix: ") for line in told)
+    assert "wrote report.json" in told
+    assert wider(told) == []
