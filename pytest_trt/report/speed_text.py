@@ -29,6 +29,10 @@ def figure(metric: str, value: float) -> str:
     return units.rate(value) if metric == "throughput" else units.latency(value)
 
 
+#: A bound beyond ten times as much: its digits say nothing more, and rows have to fit a terminal.
+_BEYOND = ">+999%"
+
+
 def limit_of(change: ChangeRecord) -> str:
     """Return a relative limit with its direction: "+10%", for throughput "-5%"."""
     return f"{'-' if change.metric == 'throughput' else '+'}{units.percent(change.limit)}"
@@ -36,8 +40,14 @@ def limit_of(change: ChangeRecord) -> str:
 
 def bounds_of(change: ChangeRecord | UnlimitedRecord) -> str:
     """Return the bounds of a change, the lower one first: "+58% to +66%"."""
-    ends = [units.change(change.least), units.change(change.most)]
+    ends = [_end(change.least), _end(change.most)]
+    if ends == [_BEYOND, _BEYOND]:
+        return _BEYOND
     return " to ".join(reversed(ends) if change.metric == "throughput" else ends)
+
+
+def _end(bound: float | None) -> str:
+    return _BEYOND if bound is not None and bound > 9.99 else units.change(bound)
 
 
 def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:

@@ -95,6 +95,17 @@ def test_failure_begins_with_the_fact_and_ends_with_what_to_type() -> None:
     assert any(line.split() == ["P50", "0.190", "ms", "0.310", "ms"] for line in text)
     (row,) = [line for line in text if line.startswith("  P99  ")]
     assert "+62% (+58% to +66%)     +10%   regressed" in row
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "told"),
+    [(9.1, 11.8, "+1,050% (+910% to >+999%)"), (10.1, 11.8, "+1,050% (>+999%)")],
+)
+def test_bounds_beyond_ten_times_as_much_take_no_room(least, most, told) -> None:
+    beyond = change(outcome="regressed", change=10.5, least=least, most=most)
+    text = explain_speed(record(beyond, verdict="regressed", fails=True)).splitlines()
+    (row,) = [line for line in text if line.startswith("  P99  ")]
+    assert told in row
     assert "  since the baseline of 2026-11-20: engine, toolchain and driver are the same" in text
     assert text[-1].endswith(
         'pytest "tests/test_speed.py::test_speed" --trt-update --trt-update-reason "..."'
