@@ -33,11 +33,13 @@ class Candidate:
         test: The test as pytest names it.
         staged: What would become its baseline; None where there is nothing.
         refused: Why that cannot be accepted; empty where it can.
+        failed: Whether the test failed for its speed, or for the lack of a baseline.
     """
 
     test: str
     staged: Staged | None
     refused: str = ""
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def write_last_run(cache: Path, run: LastRun) -> None:
                 "test": one.test,
                 "staged": None if one.staged is None else one.staged.to_dict(),
                 "refused": one.refused,
+                "failed": one.failed,
             }
             for one in run.candidates
         ],
@@ -109,7 +112,7 @@ def _run(content: Mapping[str, Any]) -> LastRun:
         if staged is not None:
             checked_entry(field(staged, "entry", dict, ""))
             staged = Staged.from_dict(staged)
-        candidates.append(Candidate(one["test"], staged, one["refused"]))
+        candidates.append(Candidate(one["test"], staged, one["refused"], one["failed"]))
     return LastRun(Path(content["root"]), content["finished"], candidates)
 
 

@@ -57,7 +57,7 @@ def write_baselines_of(
             staged = None if speed.staged is None else Staged.from_dict(speed.staged)
             refused = _refused(result, speed, failed.get(result.nodeid, set()))
             if staged is not None or refused:
-                candidates[result.nodeid] = Candidate(result.nodeid, staged, refused)
+                candidates[result.nodeid] = Candidate(result.nodeid, staged, refused, speed.fails)
             if staged is None or not speed.update:
                 continue
             passed = result.outcome in ("passed", "xpassed")
@@ -131,13 +131,13 @@ def keep_last_run(config: pytest.Config, outcome: Outcome) -> list[str]:
         write_last_run(cache.last_runs, run)
     except OSError:  # a cache that can only be read keeps nothing of a run
         return []
-    failing = {r.nodeid for r in outcome.results for speed in r.record.speeds if speed.fails}
-    first = next((o.test for o in outcome.candidates if o.test in failing and not o.refused), None)
-    if first is None:
+    failed = [one.test for one in outcome.candidates if one.failed and not one.refused]
+    if not failed:
         return []
-    there = f" --cache-dir={cache.root}" if cache.root != default_cache_dir() else ""
-    named = shlex.join([first])
+    one = len(failed) == 1
+    which = shlex.join(failed) if one else "--failed"
+    there = f" --cache-dir={shlex.quote(str(cache.root))}" * (cache.root != default_cache_dir())
     return [
-        "accept what this run has measured, without measuring again: "
-        f"pytest-trt baseline{there} accept {named} --reason ..."
+        f"accept what {'this run' if one else f'the {len(failed)} failed tests'} measured, without "
+        f'measuring again: pytest-trt baseline{there} accept {which} --reason "..."'
     ]

@@ -4,7 +4,7 @@ import errno
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +259,12 @@ def test_commands_import_no_vendor_library_and_no_pytest(root) -> None:
     assert done.stdout.endswith("loaded: []\n")
 
 
-def keep_run(root: Path, tests: dict[str, Entry], refused: dict[str, str] | None = None) -> None:
+def keep_run(
+    root: Path,
+    tests: dict[str, Entry],
+    refused: dict[str, str] | None = None,
+    failed: Collection[str] = (),
+) -> None:
     """Leave a last run of tests; those that have a baseline replace it."""
     path = root / SLUG / "tests" / "test_speed.json"
     found = read_baselines(path)
@@ -269,6 +274,7 @@ def keep_run(root: Path, tests: dict[str, Entry], refused: dict[str, str] | None
             f"tests/test_speed.py::{test}",
             Staged(path.absolute(), str(path), TARGET, test, entry, against=_digest(old, test)),
             (refused or {}).get(test, ""),
+            test in failed,
         )
         for test, entry in tests.items()
     ]
@@ -339,6 +345,27 @@ def test_accept_refuses_what_may_not_be_a_baseline_and_accepts_the_rest(root) ->
     assert f"{FP32} is not accepted: {why}" in said
     assert len(runs_of(root, FP16)) == 1
     assert runs_of(root, FP32) == ()
+
+
+def test_accept_takes_all_tests_that_failed_for_their_speed_and_no_others(root) -> None:
+    keep_run(root, {FP16: stored(), FP32: stored(), "test_other": stored()}, failed=(FP16, FP32))
+    shown(*ACCEPT, "--failed", "--reason", "x")
+    assert [len(runs_of(root, test)) for test in (FP16, FP32, "test_other")] == [1, 1, 0]
+
+
+def test_accept_of_failed_tests_where_none_has_failed_says_so(root) -> None:
+    keep_run(root, {FP16: stored()})
+    assert "no test failed for its speed" in refused(*ACCEPT, "--failed", "--reason", "x")
+    assert runs_of(root, FP16) == ()
+
+
+@pytest.mark.parametrize("given", [(FP16, "--failed"), ("--failed", "--all"), (FP16, "--all")])
+def test_accept_is_told_what_in_one_way(root, given: tuple[str, ...]) -> None:
+    keep_run(root, {FP16: stored()}, failed=[FP16])
+    result = call(*ACCEPT, *given, "--reason", "x")
+    assert result.exit_code == 2
+    assert f"{NODE}: failed, may be accepted" in result.output
+    assert runs_of(root, FP16) == ()
 
 
 def test_accept_refuses_figures_of_before_the_baseline_changed(root) -> None:

@@ -102,7 +102,7 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
             "* -> *) is beyond the limit of *%: --trt-update accepts that only with a reason*",
             "*baseline *now*",
             "Fix: *--trt-update --trt-update-reason*",
-            "accept what this run has measured*: pytest-trt baseline * accept *_speed --reason*",
+            "accept what this run measured*: pytest-trt baseline * accept *_speed --reason*",
         ]
     )
     result.stdout.no_fnmatch_line("wrote *")
@@ -289,6 +289,24 @@ def test_slower_speed_of_the_last_run_is_accepted_without_measuring_again(record
     assert run["reason"] == "more classes"
     assert run["rounds"] == candidate.staged.entry.runs[0].to_dict()["rounds"]
     recorded.run().assert_outcomes(passed=1)
+
+
+def test_line_below_several_failed_tests_accepts_all_of_them(speed) -> None:
+    test = speed.project.path / "test_it.py"
+    body = test.read_text().partition("@pytest")
+    other = "".join(body[1:]).replace("def test_speed", "def test_other")
+    test.write_text(test.read_text() + "\n" + other)
+    speed.run().assert_outcomes(passed=2)
+    speed.slow_down()
+    told = speed.run()
+    told.assert_outcomes(failed=2)
+    (line,) = [line for line in told.outlines if line.startswith("accept what ")]
+    assert line.startswith("accept what the 2 failed tests measured, without measuring again: ")
+    command = shlex.split(line.partition(": ")[2].replace("...", "more classes"))
+    assert command[:2] == ["pytest-trt", "baseline"]
+    accepted = CliRunner().invoke(commands, command[1:])
+    assert accepted.exit_code == 0, accepted.output
+    assert all(f"{name}: replaced, P99" in accepted.output for name in ("test_speed", "test_other"))
 
 
 def test_last_run_is_what_workers_measured(recorded) -> None:

@@ -21,20 +21,30 @@ from pytest_trt.report.baseline_text import update_text
 @click.command(short_help="Make figures of the last run baselines.")
 @click.argument("tests", nargs=-1)
 @click.option("--all", "accept_all", is_flag=True, help="Accept every test of the last run.")
+@click.option("--failed", is_flag=True, help="Accept every test that failed for its speed.")
 @click.option("--reason", help="Why, kept with the baseline; asked for where it is not given.")
 @click.pass_obj
-def accept(places: Places, tests: tuple[str, ...], accept_all: bool, reason: str | None) -> None:
+def accept(
+    places: Places, tests: tuple[str, ...], accept_all: bool, failed: bool, reason: str | None
+) -> None:
     """Make what the last run measured the baselines of TESTS, without measuring again.
 
     TESTS are names or node ids. What was measured while the device was disturbed, and tests whose
     accuracy check failed, are refused; exit status 1 if one was.
     """
     run = _last_run(places)
-    if bool(tests) == accept_all:
+    if bool(tests) + accept_all + failed != 1:
         for candidate in run.candidates:
-            click.echo(f"{candidate.test}: {candidate.refused or 'may be accepted'}")
-        raise click.UsageError("name the tests to accept, or --all of them.")
-    chosen = run.candidates if accept_all else [_named(run, name) for name in tests]
+            state = candidate.refused or f"{'failed, ' * candidate.failed}may be accepted"
+            click.echo(f"{candidate.test}: {state}")
+        raise click.UsageError("name the tests to accept, or give --failed or --all.")
+    chosen = [one for one in run.candidates if accept_all or (failed and one.failed)]
+    chosen += [_named(run, name) for name in tests]
+    if not chosen:
+        raise BaselineError(
+            f"no test failed for its speed in the last run, {age(run.finished)}.",
+            fix="name the tests to accept, or give --all.",
+        )
     able, refused = _sorted_out(chosen)
     if able:
         _write(able, reason or _asked(age(run.finished)))
