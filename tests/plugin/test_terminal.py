@@ -145,8 +145,9 @@ def test_gpu_that_is_not_there_is_told_in_lines_that_fit(project, monkeypatch) -
 
 def test_option_that_cannot_be_understood_is_told_in_lines_that_fit(project) -> None:
     project.test_file(_TEST)
-    told = [line for line in shown(project, "--trt-limits=p99:soon", status=4) if line]
-    assert told[0].startswith("ERROR: --trt-limits: ")
+    both = ("--trt-update", "--trt-update-new")
+    told = [line for line in shown(project, *both, status=4) if line]
+    assert told[0].startswith("ERROR: --trt-update records ")
     assert wider(told) == []
 
 
