@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import threading
 from typing import Any
 
 from pytest_trt.backends.driver_words import INSUFFICIENT_DRIVER, cuda_version, start_error
 from pytest_trt.errors import BackendUnavailableError, DeviceLostError, EngineRunError
-
-
-def begin_context(device: int) -> threading.Thread:
-    """Begin to create a device's context in the background: a tenth of a second and more.
-
-    Meanwhile the caller imports the vendor and verifies its plan. Whatever goes wrong here is left
-    to `Cuda`, which meets it again and says what to do.
-
-    Args:
-        device: CUDA's number of the device.
-
-    Returns:
-        The thread that creates it; nobody has to wait for it.
-    """
-    thread = threading.Thread(target=_create_context, args=(device,), daemon=True)
-    thread.start()
-    return thread
-
-
-def _create_context(device: int) -> None:
-    with contextlib.suppress(Exception):
-        runtime = importlib.import_module("cuda.bindings.runtime")
-        runtime.cudaSetDevice(device)
-        # Up to CUDA 11 choosing a device did not create its context; freeing nothing always does.
-        runtime.cudaFree(0)
 
 
 class Cuda:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_trt.backends.build_job import BuildPlan
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.model import Profile, ShapeRange, TensorSpec, ValueRange, needs_profile
 from pytest_trt.model.profiles import example_profiles, pasted
 from pytest_trt.model.shape_inputs import require_values
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.build_job import BuildPlan
 
 #: The largest value of a shape input where TensorRT computes INT64 in INT32.
 _INT32_MAX = (1 << 31) - 1

@@ -95,7 +95,6 @@ class TrtRun:
         self._references: dict[str, Session] = {}
         self._failed_builds: dict[str, EngineBuildError] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
-        self._context_begun = False
         self.lost_device = LostDevice()
         self.timed_until_s = -math.inf
 
@@ -194,16 +193,6 @@ class TrtRun:
         )
         # Tests that share an engine share what was measured of it.
         return replace(engine, timings=self._timings[engine.key.digest])
-
-    def begin_context(self, arch: str) -> None:
-        """Begin what an engine on a GPU waits for, once, while its plan is found and verified."""
-        gpu = None if arch == CPU or self._context_begun else self.probe.first(arch)
-        if gpu is None:
-            return
-        from pytest_trt.backends.cuda import begin_context
-
-        self._context_begun = True
-        begin_context(gpu.index)
 
     def session(self, engine: Engine) -> Session:
         """Return a loaded engine; the last few stay loaded."""

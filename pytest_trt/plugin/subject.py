@@ -141,11 +141,6 @@ class Subject:
                 "profiles=: this backend needs none, TensorRT refuses such a model."
             )
 
-    def begin_context(self, arch: str) -> None:
-        """Begin in the background what running waits for, unless nothing is to run."""
-        if not self.run.settings.build_only:
-            self.run.begin_context(arch)
-
     def skip_unless_runnable(self, engine: Engine) -> None:
         """Skip a test whose engine this machine can build but not run."""
         __tracebackhide__ = True

@@ -3,34 +3,10 @@ from __future__ import annotations
 import pytest
 from backends.fake_gpu import Error, FakeRuntime, fake_runtime
 
-from pytest_trt.backends.cuda import Cuda, begin_context
+from pytest_trt.backends.cuda import Cuda
 from pytest_trt.errors import BackendUnavailableError, DeviceLostError, EngineRunError
 
 __all__ = ["fake_runtime"]
-
-
-def test_context_is_created_on_the_device_in_the_background(fake_runtime, monkeypatch) -> None:
-    done: list[tuple[str, int]] = []
-    for name in ("cudaSetDevice", "cudaFree"):
-        monkeypatch.setattr(
-            fake_runtime, name, lambda number, name=name: done.append((name, number))
-        )
-    begin_context(3).join()
-    assert done == [("cudaSetDevice", 3), ("cudaFree", 0)]
-
-
-@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
-def test_context_that_cannot_be_created_is_for_the_session_to_tell(
-    fake_runtime, monkeypatch
-) -> None:
-    def no_driver(*arguments: int) -> None:
-        raise RuntimeError("Failed to dlopen libcuda.so.1")
-
-    for name in ("cudaSetDevice", "cudaGetDeviceCount"):
-        monkeypatch.setattr(fake_runtime, name, no_driver)
-    begin_context(0).join()
-    with pytest.raises(BackendUnavailableError, match="libcuda"):
-        Cuda(0)
 
 
 def test_call_returns_the_results_without_the_status(fake_runtime: FakeRuntime) -> None:
