@@ -4,6 +4,7 @@ from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.element import Element, NonFinite
 from pytest_trt.accuracy.explain import explain
 from pytest_trt.accuracy.findings import Comparison, Finding, OutputComparison, RowSpread
+from pytest_trt.accuracy.headline import fact
 from pytest_trt.accuracy.reference import ReferenceStore, reference_key
 from pytest_trt.accuracy.resolve import (
     TOLERANCE_FIELDS,
@@ -33,6 +34,7 @@ __all__ = [
     "Tolerance",
     "compare_outputs",
     "explain",
+    "fact",
     "parse_tolerance_fields",
     "parse_tolerance_lines",
     "reference_key",

@@ -38,7 +38,8 @@ _SAME_INPUTS = (
 )
 
 _BLOCK_LISTS = (
-    'builder_options={"op_block_list": "..."} (operators) or {"node_block_list": "..."} (nodes)'
+    'trt_model(builder_options={"op_block_list": "..."}) (operators) or {"node_block_list": "..."} '
+    "(nodes)"
 )
 
 _KEEP_FLOAT32 = f"keep what loses precision in FP32, by {_BLOCK_LISTS}"
@@ -54,14 +55,32 @@ _MEND = {
 _MEND_UNKNOWN = "keep the layers that lose precision in FP32"
 
 
-def advice(comparison: Comparison, precision: str | None, *, several: bool = False) -> str:
+def advice(
+    comparison: Comparison,
+    precision: str | None,
+    *,
+    several: bool = False,
+    reference: str | None = None,
+) -> str:
     """Return the instruction that fits the gravest finding of a comparison that failed.
 
     Args:
         comparison: What was found.
         precision: The engine's precision, where known.
         several: Whether the test runs in other precisions too.
+        reference: File name of the model that gave the reference, where that is another one.
     """
+    instruction = _advice(comparison, precision, several=several)
+    if reference is None:
+        return instruction
+    return (
+        f"the reference is another model, {reference}: run once without reference=, which compares "
+        "the engine with its own model; if that passes, the two models differ, and no option of "
+        f"the engine mends it. If it fails: {instruction}"
+    )
+
+
+def _advice(comparison: Comparison, precision: str | None, *, several: bool) -> str:
     finding, output = gravest(comparison)
     if finding.kind == "nothing compared" and output is None:
         return _nothing_compared(comparison)
@@ -107,7 +126,9 @@ def _overflow(names: str, precision: str | None) -> str:
         how = "" if precision is None else f", by {_BLOCK_LISTS}"
         return (
             f"{which}values overflow beyond 65504, as squares in a normalisation or the sums of a "
-            f"softmax do: keep the layers before {names} in FP32{how}"
+            f"softmax do: keep the layers before {names} in FP32{how}; name what lies between "
+            "them as well, or the values overflow there (`pytest-trt inspect MODEL` lists the "
+            "operators)"
         )
     return (
         "this precision has FP32's range, so it is no plain overflow: look before "

@@ -17,7 +17,12 @@ _FLOATING = ("float", "bfloat", "complex")
 
 
 def explain(
-    comparison: Comparison, *, subject: str, precision: str | None = None, several: bool = False
+    comparison: Comparison,
+    *,
+    subject: str,
+    precision: str | None = None,
+    several: bool = False,
+    reference: str | None = None,
 ) -> list[str]:
     """Return the failure text: the failing outputs in full, one line for each that passes, a fix.
 
@@ -26,6 +31,7 @@ def explain(
         subject: What was compared: "digits.onnx in fp16 on sm86". It follows the fact.
         precision: The engine's precision, where known: the fix depends on it.
         several: Whether the test runs in other precisions too: what is offered is for this one.
+        reference: File name of the model that gave the reference, where that is another one.
     """
     failed = [output for output in comparison.outputs if not output.passed]
     passed = [output for output in comparison.outputs if output.passed]
@@ -36,7 +42,7 @@ def explain(
     if any(output.size for output in comparison.outputs):
         lines += [f"  {_passing(output)}" for output in passed]
     if not comparison.passed:
-        lines.append(f"Fix: {advice(comparison, precision, several=several)}")
+        lines.append(f"Fix: {advice(comparison, precision, several=several, reference=reference)}")
     return lines
 
 
@@ -58,15 +64,15 @@ def _elements(output: OutputComparison) -> Iterator[str]:
     if worst is not None and output.worst_abs is None:
         yield f"    first difference {_where(worst)}"
         return
+    others = [e.index for e in (output.worst_abs, output.worst_rel) if e is not None]
+    if worst is not None and worst.index not in others and worst.value > 1.0:
+        yield f"    furthest beyond its tolerance, {figure(worst.value)} times it, {_where(worst)}"
     if output.worst_abs is not None:
         yield _worst(output, "absolute", output.worst_abs)
     if output.worst_rel is not None:
         yield _worst(output, "relative", output.worst_rel)
     elif output.worst_abs is not None:
         yield "    no relative difference: the reference is 0 wherever they differ"
-    others = [e.index for e in (output.worst_abs, output.worst_rel) if e is not None]
-    if worst is not None and worst.index not in others and worst.value > 1.0:
-        yield f"    furthest beyond its tolerance, {figure(worst.value)} times it, {_where(worst)}"
 
 
 def _allowed(tolerance: Tolerance) -> str:
@@ -85,9 +91,11 @@ def _worst(output: OutputComparison, which: str, element: Element) -> str:
     allowed = tolerance.atol + tolerance.rtol * magnitude
     if which == "relative":
         allowed = allowed / magnitude if magnitude else allowed
+    # The largest difference need not be the one that fails.
+    within = "within the " if element.value <= allowed else ""
     return (
         f"    worst {which} difference {figure(element.value)} {_where(element)}, "
-        f"allowed {figure(allowed)}"
+        f"{within}allowed {figure(allowed)}"
     )
 
 

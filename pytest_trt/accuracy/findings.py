@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pytest_trt.accuracy.element import Element, NonFinite, decoded, encoded
 from pytest_trt.accuracy.encoding import decode_float, encode_float
 from pytest_trt.accuracy.tolerance import Tolerance
+
+#: Findings of elements that have no difference to measure: none was within its tolerance.
+_WITHOUT_DIFFERENCE = ("nonfinite", "shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,12 @@ class OutputComparison:
 
     @property
     def used(self) -> float:
-        """Share of the tolerance used by the worst element: 1.0 is exactly at the limit."""
+        """Share of the tolerance used by the worst element: 1.0 is exactly at the limit.
+
+        Infinite where elements fail that have no difference: a NaN, or an output of another shape.
+        """
+        if any(finding.kind in _WITHOUT_DIFFERENCE for finding in self.findings):
+            return math.inf
         return 0.0 if self.worst_used is None else self.worst_used.value
 
     @property
@@ -136,6 +145,7 @@ class OutputComparison:
             "worst_abs": encoded(self.worst_abs),
             "worst_rel": encoded(self.worst_rel),
             "worst_used": encoded(self.worst_used),
+            "used": encode_float(self.used),
             "needed_atol": encode_float(self.needed_atol),
             "needed_rtol": encode_float(self.needed_rtol),
             "scale": encode_float(self.scale),
@@ -193,6 +203,11 @@ class Comparison:
     def passed(self) -> bool:
         """Whether nothing was found, in the set of outputs or in any of them."""
         return not self.findings and all(output.passed for output in self.outputs)
+
+    @property
+    def has_nonfinite(self) -> bool:
+        """Whether an output fails for NaN or infinities."""
+        return any(one.kind == "nonfinite" for output in self.outputs for one in output.findings)
 
     @property
     def used(self) -> float:

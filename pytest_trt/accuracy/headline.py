@@ -31,10 +31,11 @@ def headline(comparison: Comparison, subject: str) -> str:
         rest = "the set of outputs is wrong, the values of those that were compared pass."
     else:
         rest = "no value was compared."
-    return f"{_fact(comparison)} ({subject}): {rest}"
+    return f"{fact(comparison)} ({subject}): {rest}"
 
 
-def _fact(comparison: Comparison) -> str:
+def fact(comparison: Comparison) -> str:
+    """Return what is wrong with a comparison that failed, in a few words."""
     finding, output = gravest(comparison)
     if output is None:
         return _of_whole(finding.kind, finding.outputs, comparison)

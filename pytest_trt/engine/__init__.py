@@ -14,7 +14,14 @@ from pytest_trt.engine.protocols import (
     Progress,
     Session,
 )
-from pytest_trt.engine.spec import PRECISIONS, EngineSpec, Route, Target, Toolchain
+from pytest_trt.engine.spec import (
+    PRECISIONS,
+    EngineSpec,
+    Route,
+    Target,
+    Toolchain,
+    shared_options,
+)
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
@@ -44,5 +51,6 @@ __all__ = [
     "layer_rows",
     "layers_of",
     "run_alike",
+    "shared_options",
     "shortened",
 ]

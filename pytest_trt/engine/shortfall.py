@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pytest_trt.engine.facts import LEAST_TOLD_PCT, EngineFacts
-from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.engine.spec import BLOCK_LISTS, EngineSpec
 from pytest_trt.errors import EngineBuildError
 from pytest_trt.model import OnnxModel
 
 #: What a spec's precision is called in facts. An engine asked for in fp32 or tf32 falls short of
 #: nothing: what is narrower in it was so in the model.
 _WANTED = {"fp16": "half", "int8": "int8"}
-
-#: Builder options that keep parts of a model in FP32.
-_BLOCK_LISTS = ("op_block_list", "node_block_list")
 
 #: Below this, kernels and not weights decide the size of a plan, and it is evidence of nothing.
 _LARGE_WEIGHTS_BYTES = 16 * 10**6
@@ -54,7 +51,7 @@ def precision_shortfall(
 def _fix(spec: EngineSpec) -> str:
     blocked = [
         f"{name}={spec.builder_options[name]!r}"
-        for name in _BLOCK_LISTS
+        for name in BLOCK_LISTS
         if spec.builder_options.get(name)
     ]
     as_it_is = 'ask for precision="fp32", which tests this engine for what it is.'

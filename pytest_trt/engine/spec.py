@@ -15,6 +15,9 @@ PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 #: What a builder option may be. Nothing that refers to a file: the key could not see its content.
 OptionValue: TypeAlias = str | int | float | bool
 
+#: Builder options that keep parts of a model in FP32.
+BLOCK_LISTS = ("op_block_list", "node_block_list")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
@@ -46,6 +49,15 @@ class EngineSpec:
                     "can only hold text, numbers and booleans.",
                     fix=_as_text(value),
                 )
+
+
+def shared_options(options: Mapping[str, OptionValue], precision: str) -> dict[str, OptionValue]:
+    """Return what of builder options that are given for several precisions is for one of them.
+
+    What is to stay FP32 is so already where nothing is narrower.
+    """
+    narrow = precision in ("fp16", "int8")
+    return {name: value for name, value in options.items() if narrow or name not in BLOCK_LISTS}
 
 
 def _as_text(value: object) -> str:

@@ -10,6 +10,7 @@ from pytest_trt.accuracy import (
     Tolerance,
     compare_outputs,
     explain,
+    fact,
     resolve_tolerances,
 )
 from pytest_trt.engine import Engine
@@ -17,6 +18,9 @@ from pytest_trt.model import Tensors
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.markers import ConsistencyMarker
 from pytest_trt.report.record import ConsistencyRecord, Verdict
+
+#: The most notes of a build that a failure repeats.
+_NOTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class ConsistencyCheck:
         ini: Tolerances by precision from the ini file.
         several: Whether the test runs in several precisions.
         reference: Gives the reference outputs for inputs.
+        reference_name: File name of the model that gives them, where that is another one.
         fail_at_once: Whether the first run that does not pass raises where it is called, for a
             debugger to stop there; otherwise all runs are judged together when the test is over.
         histogram: Whether to count how errors are spread, for a report.
@@ -52,6 +57,7 @@ class ConsistencyCheck:
         reference: Callable[[Tensors], Tensors],
         *,
         several: bool = False,
+        reference_name: str | None = None,
         fail_at_once: bool = False,
         histogram: bool = False,
     ) -> None:
@@ -59,6 +65,7 @@ class ConsistencyCheck:
         self._ini = ini
         self._reference = reference
         self._several = several
+        self._reference_name = reference_name
         self._fail_at_once = fail_at_once
         self._histogram = histogram
         self._runs: list[_Run] = []
@@ -127,28 +134,38 @@ class ConsistencyCheck:
             return None
         worst = max(failed, key=lambda run: run.used)
         engine = worst.engine
+        against = f", against {self._reference_name}" if self._reference_name else ""
         headline, *body = explain(
             worst.comparison,
-            subject=_named(engine),
+            subject=f"{_named(engine)}{against}",
             precision=engine.spec.precision,
             several=self._several,
+            reference=self._reference_name,
         )
         others = [self._in_short(run) for run in failed if run is not worst]
         passed = len(self._runs) - len(failed)
         if others or passed:
             others.append(f"  {passed} of {len(self._runs)} runs passed")
         fix = [body.pop()] if body and body[-1].startswith("Fix: ") else []
-        return "\n".join([headline, f"  {self._circumstances(worst)}", *body, *others, *fix])
+        notes = _build_notes(engine) if worst.comparison.has_nonfinite else []
+        return "\n".join(
+            [headline, f"  {self._circumstances(worst)}", *body, *others, *notes, *fix]
+        )
 
     def _in_short(self, run: _Run) -> str:
-        worst = max(run.comparison.outputs, key=lambda output: output.used or 0.0, default=None)
-        what = f"{worst.name} at {worst.used:.3g}x its tolerance" if worst else "no output"
-        return f"  fails too: {self._circumstances(run)}: {what}"
+        return f"  fails too: {self._circumstances(run)}: {fact(run.comparison)}"
 
     def _circumstances(self, run: _Run) -> str:
         number = self._runs.index(run) + 1
         which = f"run {number} of {len(self._runs)} at {run.where}"
         return f"{which}, inputs {run.shapes}, {run.engine.toolchain}"
+
+
+def _build_notes(engine: Engine) -> list[str]:
+    """What the build said of values that the precision cannot hold: where an overflow begins."""
+    told = [f"  when it was built: {note}" for note in engine.notes[:_NOTES]]
+    more = len(engine.notes) - _NOTES
+    return [*told, f"  and {more} more notes, in the report"] if more > 0 else told
 
 
 def _named(engine: Engine) -> str:

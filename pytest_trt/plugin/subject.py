@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from pytest_trt.backends.arch import CPU
-from pytest_trt.engine import Engine, EngineSpec, Session
+from pytest_trt.engine import Engine, EngineSpec, Session, shared_options
 from pytest_trt.errors import ConfigurationError
 from pytest_trt.model import (
     OnnxModel,
@@ -110,7 +110,9 @@ class Subject:
         spec = EngineSpec(
             precision=precision,
             profiles=self._profiles(overrides.get("profiles", marker.profiles)),
-            builder_options=dict(overrides.get("builder_options", marker.builder_options)),
+            builder_options=self._options(
+                precision, overrides.get("builder_options", marker.builder_options)
+            ),
         )
         with self._task(f"{marker.model.name} {precision}") as say:
             engine = self.run.engine(
@@ -124,6 +126,10 @@ class Subject:
         self._remark_on(engine)
         state.check = state.check or self._consistency_check()
         return EngineSession(engine, self.loaded, self._observer(state))
+
+    def _options(self, precision: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the builder options of a precision: a marker for several names them once."""
+        return dict(given) if len(self.marker.precision) == 1 else shared_options(given, precision)
 
     def _observer(self, state: TestState) -> Observer | None:
         if state.check is None or not self.run.settings.selftest:
@@ -201,6 +207,7 @@ class Subject:
             self.run.settings.tolerances,
             reference,
             several=len(self.marker.precision) > 1,
+            reference_name=self.marker.reference.name if self.marker.reference else None,
             fail_at_once=self.request.config.getoption("usepdb", False),
             histogram=bool(self.run.settings.report),
         )

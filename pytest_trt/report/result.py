@@ -97,8 +97,7 @@ def _output(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _used(run: Mapping[str, Any]) -> float:
-    worst = run["worst_used"]
-    return 0.0 if worst is None else float(worst["value"])
+    return float(run["used"])
 
 
 def _summed(histograms: Sequence[Sequence[int]]) -> list[int] | None:

@@ -425,3 +425,18 @@ def test_read_only_and_strided_arrays_are_compared_in_c_order():
     assert output.worst_abs.index == (4, 0, 2)
     swapped_sides = compare_one(reference, actual)
     assert swapped_sides.worst_abs.index == (4, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("actual", "reference", "used"),
+    [
+        ([1.0, np.nan], [1.0, 2.0], float("inf")),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], float("inf")),
+        ([1.0, 2.0], [1.0, 2.0], 0.0),
+    ],
+)
+def test_what_has_no_difference_uses_none_of_its_tolerance_only_where_it_passes(
+    actual, reference, used
+):
+    output = compare_one(actual, reference)
+    assert output.used == float(str(output.to_dict()["used"])) == used

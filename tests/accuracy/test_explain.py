@@ -11,7 +11,7 @@ from pytest_trt.accuracy.numbers import rounded_up, share
 LOOSE = Tolerance(rtol=1e-2, atol=1e-2, origin="marker")
 
 
-def lines_for(actual, reference, tolerance=LOOSE, **kwargs):
+def lines_for(actual, reference, tolerance=LOOSE, /, **kwargs):
     comparison = compare_outputs(actual, reference, dict.fromkeys(reference, tolerance))
     return explain(comparison, subject="run 1, fp16 on sm86", **kwargs)
 
@@ -251,7 +251,7 @@ def test_rows_are_told_where_there_are_several_only():
 def test_lost_precision_names_the_options_that_keep_it(precision, names_options):
     for actual in ([1.5, 100.0], [np.inf, 100.0]):
         fix = fix_for(actual, [1.0, 100.0], precision=precision)
-        assert ('builder_options={"op_block_list": "..."}' in fix) is names_options
+        assert ('trt_model(builder_options={"op_block_list": "..."})' in fix) is names_options
         assert ('{"node_block_list": "..."}' in fix) is names_options
 
 
@@ -274,3 +274,22 @@ def test_nan_of_the_reference_and_of_the_engine_have_a_fix_each():
 def test_a_policy_that_is_set_already_is_not_offered():
     tolerance = Tolerance(0.01, 0.01, nan="match")
     assert "match" not in fix_for([np.nan, np.nan], [np.nan, 1.0], tolerance)
+
+
+def test_a_reference_from_another_model_is_named_before_any_other_advice():
+    actual, reference = {"y": np.array([1.03, 1.0])}, {"y": np.ones(2)}
+    fix = lines_for(actual, reference, precision="fp16", reference="v1.onnx")[-1]
+    assert fix.startswith("Fix: the reference is another model, v1.onnx: run once without")
+    assert "allow it" in fix
+    assert "another model" not in lines_for(actual, reference, precision="fp16")[-1]
+
+
+def test_the_element_that_fails_comes_first_and_a_larger_difference_is_said_to_be_allowed():
+    lines = lines_for({"y": np.array([1005.0, 0.05])}, {"y": np.array([1000.0, 0.01])})
+    told = [line.strip() for line in lines if "worst" in line or "furthest" in line]
+    assert told[0].startswith("worst absolute difference 5 at [0]")
+    assert told[0].endswith("within the allowed 10.01")
+    assert "within" not in told[1]
+    lines = lines_for({"y": np.array([1005.0, 1.05, 1e-9])}, {"y": np.array([1000.0, 1.0, 1e-12])})
+    told = [line.strip() for line in lines if "worst" in line or "furthest" in line]
+    assert told[0].startswith("furthest beyond its tolerance")

@@ -53,7 +53,30 @@ def test_fp16_overflow_is_found_as_not_finite(project, save) -> None:
     save(save_overflowing, "overflowing.onnx")
     result = project.check('trt_session.run({"image": 4 + np.abs(images)})', model=OVERFLOWING)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*NaN*"])
+    # The summary draws a bar that is full, not one of 0%.
+    result.stdout.fnmatch_lines(["*NaN*", "overflowing.onnx *>999%*1 failed"])
+
+
+def test_overflow_repeats_what_the_build_said_of_constants(project, save) -> None:
+    save(save_linear, "large.onnx", nudge=1e6)
+    model = 'precision="fp16", reference="models/linear.onnx"'
+    result = project.check(model=f'"models/large.onnx", {model}')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*, against linear.onnx)*",
+            "  when it was built: constant *became 65504 in float16*",
+            "Fix: *",
+        ]
+    )
+
+
+def test_operators_that_stay_fp32_are_named_once_for_several_precisions(project) -> None:
+    options = 'builder_options={"op_block_list": "MatMul"}'
+    alone = project.check(model=f'"models/linear.onnx", precision="fp32", {options}')
+    alone.assert_outcomes(errors=1)
+    several = project.check(model=f'"models/linear.onnx", precision=("fp32", "fp16"), {options}')
+    several.assert_outcomes(passed=2)
 
 
 def test_same_model_passes_where_nothing_overflows(project, save) -> None:
