@@ -95,8 +95,8 @@ def new_run(
     )
 
 
-#: Digits that tell plans of one key apart.
-_PLAN_DIGITS = 16
+#: Digits that tell plans of one key, and models of one name, apart.
+_DIGITS = 16
 
 
 def engine_facts(engine: Engine) -> dict[str, int | str]:
@@ -104,7 +104,8 @@ def engine_facts(engine: Engine) -> dict[str, int | str]:
     facts = engine.facts
     known: dict[str, int | str | None] = {
         "key": engine.key.digest,
-        "plan": engine.plan_digest[:_PLAN_DIGITS],
+        "plan": engine.plan_digest[:_DIGITS],
+        "model": engine.model.digest[:_DIGITS],
         "size_bytes": facts.size_bytes,
         "device_memory_bytes": facts.device_memory_bytes,
         "layers": None if facts.layers is None else len(facts.layers),

@@ -144,6 +144,13 @@ def missing_baseline(text: str) -> str:
     return one_of("fail", "record", "skip")(text)
 
 
+def reason(text: str) -> str:
+    """Why a speed is accepted; the dots of a command that was pasted as it stood are no reason."""
+    if text and not any(map(str.isalnum, text)):
+        raise ValueError('words that say why, such as "twice the classes"')
+    return text
+
+
 def limits(text: str) -> dict[str, dict[str, float | None]]:
     """Limits of speed by precision, one a line."""
     if not text:

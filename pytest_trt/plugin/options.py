@@ -178,7 +178,7 @@ OPTIONS = (
         read.runs,
         "N",
     ),
-    Option("update_reason", "why, kept with the baseline", "", str, "TEXT"),
+    Option("update_reason", "why, kept with the baseline", "", read.reason, "TEXT"),
     Option(
         "selftest",
         "plant errors just beyond every tolerance and slowdowns just beyond every limit, and fail "

@@ -8,6 +8,7 @@ import pytest
 
 from pytest_trt.baseline import Entry
 from pytest_trt.performance import Limits
+from pytest_trt.plugin.option_values import missing_baseline
 from pytest_trt.plugin.settings import Settings
 from pytest_trt.plugin.state import state_of
 from pytest_trt.report.benchmark_record import BenchmarkRecord
@@ -48,13 +49,33 @@ def refusal(
     if entry is not None or settings.calibrate:
         return None
     if settings.missing_baseline == "fail":
-        return replace(
-            record,
-            why=f"there is no baseline of speed for this device: {record.file}",
-            fix=f'record it on this machine and commit it: pytest "{item.nodeid}" --trt-update-new',
-        )
+        why, fix = _missing(item, settings, record.file)
+        return replace(record, why=why, fix=fix)
     if settings.missing_baseline == "skip" and not limits.needs_none:
         reason = f"no baseline in {record.file} (--trt-missing-baseline=skip)"
         state_of(item).skipped = reason
         pytest.skip(reason)
     return None
+
+
+def _missing(item: pytest.Item, settings: Settings, file: str) -> tuple[str, str]:
+    """Return why a test without a baseline fails, and what to do."""
+    root = settings.baseline_dir
+    device, *module = (item.config.rootpath / file).relative_to(root).parts
+    there = sorted(path.name for path in root.glob("*") if path.joinpath(*module).is_file())
+    if device in there:
+        why, tests = f"there is no baseline of speed of this test in {file}", item.nodeid
+    else:
+        for_others = f", but one for {', '.join(there)}" if there else ""
+        why = f"there is no baseline of speed for this device: {file}{for_others}"
+        tests = item.nodeid.partition("::")[0]
+    fix = f'record it on {device} and commit the file: pytest "{tests}" --trt-update-new'
+    return f"{why}; {_who_asks(settings)}", fix
+
+
+def _who_asks(settings: Settings) -> str:
+    if settings.selftest:
+        return "--trt-selftest asks for one that exists"
+    if missing_baseline("") == "fail":
+        return "where CI is set, no run records one by itself"
+    return "--trt-missing-baseline=fail asks for one"

@@ -15,7 +15,7 @@ class Circumstances:
     Attributes:
         toolchain: What ran the engine: "TensorRT 8.6.0".
         environment: What may change from run to run, by label: driver, clocks.
-        engine: Exact facts of the engine: key, plan, size_bytes, device_memory_bytes,
+        engine: Exact facts of the engine: key, plan, model, size_bytes, device_memory_bytes,
             layers.
     """
 
@@ -34,7 +34,7 @@ def differences(then: Circumstances, now: Circumstances) -> list[str]:
         if old != new:
             found.append(f"{label} {old} -> {new}")
     if then.engine.get("key") != now.engine.get("key"):
-        found.append("the engine is another one: its model, its options or its builder changed")
+        found.append(f"the engine is another one: {_what_changed(then.engine, now.engine)}")
     elif then.engine.get("plan") != now.engine.get("plan"):
         found.append("the engine was built anew, and its plan is another one")
     for label, name in (("layers", "layers"), ("device_memory_bytes", "device memory")):
@@ -45,3 +45,12 @@ def differences(then: Circumstances, now: Circumstances) -> list[str]:
     if isinstance(old_size, int) and isinstance(new_size, int) and old_size != new_size:
         found.append(f"plan {units.size(old_size)} -> {units.size(new_size)}")
     return found
+
+
+def _what_changed(then: Mapping[str, int | str], now: Mapping[str, int | str]) -> str:
+    old, new = then.get("model"), now.get("model")
+    if old is None or new is None:  # baselines of before this was kept
+        return "its model, its options or its builder changed"
+    if old != new:
+        return f"its model changed ({str(old)[:8]} -> {str(new)[:8]})"
+    return "of the same model, its options or its builder changed"

@@ -193,9 +193,40 @@ def test_missing_baseline_fails_in_ci(speed, monkeypatch) -> None:
     result = speed.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["there is no baseline of speed for this device: trt_baselines/*", "Fix: *--trt-update-new"]
+        [
+            "there is no baseline of speed for this device: trt_baselines/*; where CI is set, *",
+            'Fix: record it on cpu-* and commit the file: pytest "test_it.py" --trt-update-new',
+        ]
     )
     assert speed.files == []
+
+
+def test_missing_baseline_names_the_devices_that_have_one(recorded) -> None:
+    (path,) = recorded.files
+    there = path.parent.parent / "cpu-of-another-kind" / path.name
+    there.parent.mkdir()
+    path.rename(there)
+    result = recorded.run("--trt-missing-baseline=fail")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["there is no * for this device: *, but one for cpu-of-another-kind; *"]
+    )
+
+
+def test_missing_baseline_beside_those_of_other_tests_is_recorded_by_its_own_name(recorded) -> None:
+    (path,) = recorded.files
+    path.write_text(path.read_text().replace("test_speed", "test_other"))
+    result = recorded.run("--trt-missing-baseline=fail")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["there is no baseline of speed of this test in *", "Fix: *::test_speed* --trt-update-new"]
+    )
+
+
+def test_dots_are_no_reason(recorded) -> None:
+    result = recorded.run("--trt-update", "--trt-update-reason=...")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--trt-update-reason*words that say why*'...'*"])
 
 
 @pytest.mark.parametrize(

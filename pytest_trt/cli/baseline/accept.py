@@ -108,8 +108,11 @@ def _asked(when: str) -> str:
 
 
 def _write(able: Sequence[Staged], reason: str) -> None:
-    if not reason.strip():
-        raise BaselineError("the reason is empty.", fix='say it: --reason "twice the classes".')
+    if not any(map(str.isalnum, reason)):
+        raise BaselineError(
+            f"the reason is empty of words: {reason!r}.",
+            fix='say it: --reason "twice the classes".',
+        )
     given = [
         replace(one, entry=replace(one.entry, runs=_with_reason(one, reason.strip())))
         for one in able
