@@ -15,7 +15,7 @@ from rich.table import Table
 from pytest_trt.backends.arch import parse_archs
 from pytest_trt.cli.compare import compare_reports
 from pytest_trt.report import units
-from pytest_trt.report.coverage import is_covered, missing_lines
+from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
 from pytest_trt.report.document import Document
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.report.reading import read_document, schema_text
@@ -112,6 +112,7 @@ def _print(document: Document, *, list_all: bool) -> None:
         click.echo("verdicts are missing:")
         for line in missing_lines(document["coverage"]):
             click.echo(f"  {line}")
+        click.echo(missing_fix(document["coverage"]))
 
 
 def _print_tests(console: Console, document: Document, *, list_all: bool) -> None:

@@ -18,7 +18,7 @@ import pytest
 from pytest_trt.errors import ReportError
 from pytest_trt.plugin.state import RUN_KEY, run_of, settings_of
 from pytest_trt.plugin.wrapping import write_prose
-from pytest_trt.report.coverage import is_covered, missing_lines
+from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
 from pytest_trt.report.document import Document, make_document, planned_from
 from pytest_trt.report.planned import PlannedTest, without_arch
 from pytest_trt.report.record import TestRecord
@@ -146,11 +146,10 @@ class ReportLog:
         document = self._document(session, settings.require_arch)
         covered = is_covered(document["coverage"])
         if not covered:
-            lines = list(missing_lines(document["coverage"], _NAMED))
-            lines.append(
-                "Fix: run what was skipped or left out on a machine that has the architecture; "
-                "reports of several runs are joined by `pytest-trt report merge --require-arch`."
-            )
+            required = f"--trt-require-arch={','.join(settings.require_arch)}"
+            fails = f"{required} fails the run, whatever its tests came to:"
+            lines = [fails, *missing_lines(document["coverage"], _NAMED)]
+            lines.append(missing_fix(document["coverage"]))
             self._lines.append(("trt coverage", lines, True))
             if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -71,8 +71,35 @@ def missing_lines(coverage: Mapping[str, Any], most: int | None = None) -> Itera
         missing = [one for one in coverage["missing"] if one["arch"] == arch]
         if not missing:
             continue
-        yield f"{arch}: no verdict of {len(missing)} of {coverage['tests']} tests"
+        reasons = {one["why"] for one in missing}
+        if len(missing) == coverage["tests"] > 1 and len(reasons) == 1:
+            yield f"{arch}: no verdict for any of {len(missing)} tests: {reasons.pop()}"
+            continue
+        yield f"{arch}: no verdict for {len(missing)} of {coverage['tests']} tests"
         for one in missing[:most]:
             yield f"  {one['test']}: {one['why']}"
         if most is not None and len(missing) > most:
             yield f"  and {len(missing) - most} more"
+
+
+def missing_fix(coverage: Mapping[str, Any]) -> str:
+    """Return what to type for the verdicts that are missing, or to join them with what is here."""
+    if not coverage["tests"]:
+        return "Fix: collect the tests of a model: see that the run names their files."
+    missing = coverage["missing"]
+    lacking = {one["arch"] for one in missing}
+    archs = [arch for arch in coverage["required"] if arch in lacking]
+    each = archs[0] if len(archs) == 1 else "ARCH"
+    left_out = any(one["why"].startswith("deselected") for one in missing)
+    where = f"each of {_listed(archs)}" if len(archs) > 1 else each
+    whole = ", without -k, -m and --deselect" if left_out else ""
+    return (
+        f"Fix: on a machine for {where}{whole}: "
+        f"pytest --trt-arch={each} --trt-report={each}.json; then join all reports: "
+        f"pytest-trt report merge {each}.json OTHER.json "
+        f"--require-arch={','.join(coverage['required'])}"
+    )
+
+
+def _listed(archs: Sequence[str]) -> str:
+    return f"{', '.join(archs[:-1])} and {archs[-1]}"

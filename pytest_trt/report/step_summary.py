@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_trt.report import units
-from pytest_trt.report.coverage import is_covered, missing_lines
+from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
 from pytest_trt.report.status import counted
 
 #: A step's summary may have 1 MiB, and is dropped whole if it has more.
@@ -51,7 +51,9 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
         targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
         yield f"### pytest-trt: {counted(run['counts']) or 'no tests'}\n\n{_safe(targets)}\n\n"
     if not is_covered(document["coverage"]):
-        lines = "\n".join(missing_lines(document["coverage"], most=50))
+        lines = "\n".join(
+            [*missing_lines(document["coverage"], most=50), missing_fix(document["coverage"])]
+        )
         yield f"**Verdicts are missing**\n\n{_fenced(lines)}\n\n"
     ran = [test for test in document["tests"] if test["status"] in _LISTED]
     tests = sorted(ran, key=lambda test: _LISTED.index(test["status"]))

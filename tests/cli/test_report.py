@@ -59,9 +59,10 @@ def test_missing_verdict_is_named_and_is_the_exit_status(saved) -> None:
     second = saved("b.json", {"test_a": skipped("no GPU")}, arch="sm89")
     result = call("merge", saved("a.json"), second, "--require-arch", "sm86,8.9,sm120")
     assert result.exit_code == 1
-    assert "sm89: no verdict of 1 of 1 tests" in result.output
+    assert "sm89: no verdict for 1 of 1 tests" in result.output
     assert "test_it.py::test_a: skipped: no GPU" in result.output
-    assert "sm120: no verdict of 1 of 1 tests" in result.output
+    assert "sm120: no verdict for 1 of 1 tests" in result.output
+    assert "Fix: on a machine for each of sm89 and sm120: pytest --trt-arch=ARCH" in result.output
 
 
 @pytest.mark.parametrize("of", [{"exit_status": 1}, {"interrupted": True}])

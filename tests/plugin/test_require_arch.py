@@ -44,9 +44,11 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
     result.stdout.fnmatch_lines(
         [
             "*= trt coverage =*",
-            "sm120: no verdict of 1 of 1 tests",
+            "--trt-require-arch=cpu,sm120 fails the run, whatever its tests came to:",
+            "sm120: no verdict for 1 of 1 tests",
             "  test_it.py::test_a: not tested",
-            "Fix: *pytest-trt report merge*",
+            "Fix: on a machine for sm120: pytest --trt-arch=sm120 --trt-report=sm120.json; *"
+            "pytest-trt report merge * --require-arch=cpu,sm120",
         ]
     )
     result.stdout.no_fnmatch_line("cpu: no verdict*")
@@ -72,7 +74,7 @@ def test_what_is_no_verdict_does_not_pass(project, source, args, said) -> None:
     result = project.run(*arguments)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["cpu: no verdict of 1 of 2 tests", f"  test_it.py::test_b: {said}"]
+        ["cpu: no verdict for 1 of 2 tests", f"  test_it.py::test_b: {said}"]
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from builders_report import check_schema, document, skipped, told
 
 from pytest_trt.errors import ReportError
-from pytest_trt.report.coverage import is_covered, missing_lines
+from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
 from pytest_trt.report.merging import merge_documents
 
 
@@ -29,9 +29,16 @@ def test_incomplete_one_of_three_is_missing_by_name_and_with_its_reason() -> Non
     merged = merge_documents(runs(sm86=two(), sm89=two(), sm120=half), ("sm86", "sm89", "sm120"))
     assert not is_covered(merged["coverage"])
     assert list(missing_lines(merged["coverage"])) == [
-        "sm120: no verdict of 1 of 2 tests",
+        "sm120: no verdict for 1 of 2 tests",
         "  test_it.py::test_b: skipped: out of memory",
     ]
+
+
+def test_architecture_that_nothing_was_run_for_is_one_line_and_not_a_list() -> None:
+    coverage = merge_documents(runs(sm86=two()), ("sm86", "sm120"))["coverage"]
+    assert list(missing_lines(coverage)) == ["sm120: no verdict for any of 2 tests: not tested"]
+    assert "pytest --trt-arch=sm120 --trt-report=sm120.json" in missing_fix(coverage)
+    assert "--deselect" not in missing_fix(coverage)
 
 
 def test_test_that_only_one_runner_collected_is_missing_on_the_other() -> None:
