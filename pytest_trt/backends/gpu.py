@@ -67,7 +67,8 @@ class DeviceProbe:
         if not self.gpus:
             raise ConfigurationError(
                 f"--trt-device {asked}: no NVIDIA GPU: {self.reason}.",
-                fix="run on a machine with an NVIDIA GPU, or drop --trt-device.",
+                fix="run on a machine with an NVIDIA GPU, or drop --trt-device. If this "
+                "is one, see what hides its GPU: pytest-trt doctor --require=gpu",
             )
         fitting = tuple(gpu for gpu in self.gpus if _is_called(gpu, asked))
         if len(fitting) != 1:

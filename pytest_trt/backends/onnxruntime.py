@@ -25,7 +25,13 @@ import numpy.typing as npt
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.ort_module import load_onnxruntime, onnxruntime_version
 from pytest_trt.backends.ort_values import has_bfloat16, run_values
-from pytest_trt.backends.runtime_words import SEVERITY_FATAL, build_fix, first_line, run_fix
+from pytest_trt.backends.runtime_words import (
+    SEVERITY_FATAL,
+    build_fix,
+    first_line,
+    refusal,
+    run_fix,
+)
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
@@ -134,9 +140,12 @@ class OnnxRuntimeBackend:
         try:
             ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exception types share no base class but this
+            refused = (
+                f"{request.model.path.name} was refused as an {request.spec.precision} engine by "
+                f"ONNX Runtime {ort.__version__}:\n  {first_line(error)}"
+            )
             raise EngineBuildError(
-                f"ONNX Runtime {ort.__version__} refused {request.model.path} as an "
-                f"{request.spec.precision} engine:\n  {first_line(error)}",
+                refusal(request.model.path.name, str(error), refused),
                 fix=build_fix(str(error), request.spec.precision),
             ) from error
 
@@ -181,8 +190,8 @@ class OnnxRuntimeBackend:
             )
         except Exception as error:
             raise ModelError(
-                f"ONNX Runtime {ort.__version__} refused {model.path}, so there is no FP32 "
-                f"reference to compare with:\n  {first_line(error)}",
+                f"{model.path} gives no FP32 reference to compare with: ONNX Runtime "
+                f"{ort.__version__} refused it:\n  {first_line(error)}",
                 fix=build_fix(str(error)),
             ) from error
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")

@@ -28,6 +28,12 @@ _LOADED_FILE = re.compile(r"Load model from .*? failed:\s*", re.DOTALL)
 
 _UNKNOWN_OPERATOR = ("not a registered", "no op registered", "not_implemented")
 
+#: Where those texts have the operator's name, and the node's.
+_OPERATOR_NAME = re.compile(
+    r"No Op registered for (\S+)|(\S+?)\(-?\d+\) is not a registered|implementation for (\S+?)\("
+)
+_NODE_NAME = re.compile(r"In Node, \(\"([^\"]+)\"|node with name '([^']+)'|Name: (\S+) OpType:")
+
 _INDICES = (
     "out of data bounds",
     "out of range value in index",
@@ -59,6 +65,26 @@ def names_unknown_operator(text: str) -> bool:
     return any(words in lowered for words in _UNKNOWN_OPERATOR)
 
 
+def refusal(name: str, text: str, otherwise: str) -> str:
+    """Return why a model is refused, the fact first; an operator that is not known goes by name.
+
+    Args:
+        name: The model's file name.
+        text: What ONNX Runtime, or onnx, said.
+        otherwise: What to say where the cause is another one.
+    """
+    if not names_unknown_operator(text):
+        return otherwise
+    operator, node = (_first_group(form.search(text)) for form in (_OPERATOR_NAME, _NODE_NAME))
+    which = f": {operator}{f' (node {node!r})' if node else ''}" if operator else ""
+    said = without_path(text).strip().partition("\n")[0]
+    return f"{name} has an operator that ONNX Runtime does not know{which}\n  {said}"
+
+
+def _first_group(found: re.Match[str] | None) -> str:
+    return next(filter(None, found.groups()), "") if found else ""
+
+
 def build_fix(text: str, precision: str = "fp32") -> str:
     """Return what to do about a model that ONNX Runtime refused.
 
@@ -69,9 +95,9 @@ def build_fix(text: str, precision: str = "fp32") -> str:
     lowered = text.lower()
     if names_unknown_operator(text):
         fix = (
-            "the model uses an operator that ONNX Runtime does not know, so the embedded backend "
-            "cannot run it: export it with a standard operator or another opset, or test this "
-            "model on --trt-backend tensorrt"
+            "export it with standard operators or another opset, as nothing else computes it on "
+            "the CPU; if TensorRT has this operator, or a plugin of yours is it, test on a GPU "
+            "with --trt-backend tensorrt"
         )
         if precision == "int8":
             fix += ", for int8 with Q/DQ nodes in it already, as ONNX Runtime calibrates there too"

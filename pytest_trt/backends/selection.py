@@ -117,8 +117,9 @@ def _for_arch(
         raise ConfigurationError(
             f"--trt-arch {arch}: this machine has neither an {arch} GPU ({probe.reason}) nor "
             "TensorRT-RTX to cross-build with.",
-            fix=f"run on a machine with an {arch} GPU{_example(arch)}, or build engines for it "
-            f"here, without running them: {_INSTALL['tensorrt_rtx']}",
+            fix=f"run on a machine with an {arch} GPU{_example(arch)} (what hides one here, "
+            "`pytest-trt doctor` says), or build engines for it here, without running them: "
+            f"{_INSTALL['tensorrt_rtx']}",
         )
     if not _serves("tensorrt_rtx", arch):
         raise _rtx_cannot(arch)
@@ -186,7 +187,9 @@ def _hardware(probe: DeviceProbe) -> str:
 
 
 def _example(arch: str) -> str:
-    return f" ({EXAMPLES[arch]})" if arch in EXAMPLES else ""
+    if arch in EXAMPLES:
+        return f" ({EXAMPLES[arch]})"
+    return f" (if there is such a thing: known are {', '.join(EXAMPLES)})"
 
 
 def make_backend(

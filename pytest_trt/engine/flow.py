@@ -219,8 +219,10 @@ def _build(request: BuildRequest, backend: Backend, key: EngineKey, reason: str)
 
 
 def _again(error: EngineBuildError) -> EngineBuildError:
+    # The log of a builder is long; the test that met the error first has all of it.
+    told = error.message.partition("\n")[0].removesuffix(":")
     return EngineBuildError(
-        f"{error.message}\nThat was seen in an earlier test; it is not built again in this run.",
+        f"{told}\nThat was seen in an earlier test; it is not built again in this run.",
         fix=error.fix,
         log_tail=error.log_tail,
     )

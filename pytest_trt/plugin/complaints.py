@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -34,8 +35,12 @@ def complain(item: pytest.Item, texts: Sequence[str]) -> None:
     """Have a test's class or module fail to be collected, once all of its tests were looked at."""
     assert item.parent is not None
     by_text = item.parent.stash.setdefault(COMPLAINTS_KEY, {})
+    root = f"{item.config.rootpath}{os.sep}"
     for text in texts:
-        by_text.setdefault(text, []).append(item.nodeid)
+        what, *rest = text.split("\n")
+        # Pytest's short summary has room for little more than the path of a model.
+        shown = "\n".join([what.removeprefix(root), *rest])
+        by_text.setdefault(shown, []).append(item.nodeid)
 
 
 def fail(report: pytest.CollectReport, by_text: dict[str, list[str]]) -> None:
@@ -43,10 +48,14 @@ def fail(report: pytest.CollectReport, by_text: dict[str, list[str]]) -> None:
     if report.failed:  # for a reason that pytest tells
         return
     report.outcome, report.result = "failed", []
-    report.longrepr = "\n".join(
-        f"{nodeids[0]}{_and_more(len(nodeids) - 1)}: {text}" for text, nodeids in by_text.items()
-    )
+    report.longrepr = "\n".join(_told(text, nodeids) for text, nodeids in by_text.items())
     report.trt_told = True  # type: ignore[attr-defined]
+
+
+def _told(text: str, nodeids: Sequence[str]) -> str:
+    """Return what is wrong, then where: pytest's short summary cuts the line off."""
+    what, fix, how = text.partition("\nFix: ")
+    return f"{what}\n  in {nodeids[0]}{_and_more(len(nodeids) - 1)}{fix}{how}"
 
 
 def _and_more(others: int) -> str:

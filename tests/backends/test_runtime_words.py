@@ -184,7 +184,10 @@ def test_an_unknown_operator_gets_the_same_advice_in_every_precision(
     request = BuildRequest(model, EngineSpec(precision), Target("cpu"), folder, samples)
     with pytest.raises(EngineBuildError, match="Swirl") as caught:
         BACKEND.build(request)
-    assert "does not know, so the embedded backend cannot run it" in caught.value.fix
+    assert "as nothing else computes it on the CPU" in caught.value.fix
+    assert caught.value.message.startswith("swirl.onnx has an operator that ONNX Runtime")
+    assert "does not know: " in caught.value.message.partition("\n")[0]
+    assert "Swirl" in caught.value.message.partition("\n")[0]
     assert "block_list" not in caught.value.fix
     assert "swirl.onnx" in caught.value.message
     assert str(folder) not in str(caught.value)

@@ -64,7 +64,14 @@ def test_backend_follows_from_what_is_asked_and_at_hand(given, chosen) -> None:
             id="another GPU",
         ),
         pytest.param(
-            {"archs": ("sm86",)}, r"neither an sm86 GPU[\s\S]*\[rtx\]", id="neither GPU nor RTX"
+            {"archs": ("sm86",)},
+            r"neither an sm86 GPU[\s\S]*\(A10, [\s\S]*`pytest-trt doctor`[\s\S]*\[rtx\]",
+            id="neither GPU nor RTX",
+        ),
+        pytest.param(
+            {"archs": ("sm68",)},
+            r"an sm68 GPU \(if there is such a thing: known are sm70, ",
+            id="mistyped architecture",
         ),
         pytest.param(
             {"installed": ("tensorrt_rtx",), "archs": ("sm90",)},

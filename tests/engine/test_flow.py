@@ -188,7 +188,7 @@ def test_engine_that_another_version_kept_is_built_anew_and_not_called_damaged(
 def test_build_that_fails_leaves_nothing_in_the_cache(model, cache) -> None:
     def fail(folder: Path) -> None:
         (folder / "engine.plan").write_bytes(b"half a plan")
-        raise EngineBuildError("the builder failed.", fix="try another one.")
+        raise EngineBuildError("the builder failed:\n  a log", fix="try another one.")
 
     with pytest.raises(EngineBuildError):
         build(model, cache, ScriptedBackend(write=fail))
@@ -210,6 +210,7 @@ def test_build_that_failed_is_not_tried_again_where_failures_are_kept(model, cac
             build(model, cache, ScriptedBackend(write=fail), failures=failures)
     assert len(tried) == 1
     assert "it is not built again in this run" in caught.value.message
+    assert caught.value.message.startswith("the builder failed\n")  # the log was told once
     assert (caught.value.fix, caught.value.log_tail) == ("try another one.", ("[E] why",))
     # Another engine is another matter, and so is one that somebody else has built meanwhile.
     other = EngineSpec(precision="fp32", builder_options={"level": 3})

@@ -106,6 +106,8 @@ def test_file_that_is_no_model_is_an_error_without_a_traceback(project, content,
     result = project.check()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([said, "Fix: *"])
+    # In the short summary, nothing but the model stands before what is wrong with it.
+    result.stdout.fnmatch_lines(["ERROR test_it.py - models/linear.onnx *"])
     assert "Traceback" not in result.stdout.str()
 
 

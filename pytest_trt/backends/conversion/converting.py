@@ -20,6 +20,7 @@ from pytest_trt.backends.runtime_words import (
     build_fix,
     first_line,
     names_unknown_operator,
+    refusal,
     without_path,
 )
 from pytest_trt.engine.spec import OptionValue
@@ -111,8 +112,9 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
             "keep the operator or node that it names out of the conversion (builder option "
             "op_block_list or node_block_list), or give a model converted by other means."
         )
+        failed = f"{model.path.name} could not be converted to {precision}: {without_path(reason)}"
         raise EngineBuildError(
-            f"{model.path.name} could not be converted to {precision}: {without_path(reason)}",
+            refusal(model.path.name, reason, failed),
             fix=build_fix(reason, precision) if names_unknown_operator(reason) else fix,
         ) from exc
 
