@@ -188,7 +188,7 @@ def test_engine_that_another_version_kept_is_built_anew_and_not_called_damaged(
 def test_build_that_fails_leaves_nothing_in_the_cache(model, cache) -> None:
     def fail(folder: Path) -> None:
         (folder / "engine.plan").write_bytes(b"half a plan")
-        raise EngineBuildError("the builder failed:\n  a log", fix="try another one.")
+        raise EngineBuildError("the builder failed.", fix="try another one.")
 
     with pytest.raises(EngineBuildError):
         build(model, cache, ScriptedBackend(write=fail))
@@ -202,7 +202,9 @@ def test_build_that_failed_is_not_tried_again_where_failures_are_kept(model, cac
 
     def fail(folder: Path) -> None:
         tried.append(folder)
-        raise EngineBuildError("the builder failed.", fix="try another one.", log_tail=["[E] why"])
+        raise EngineBuildError(
+            "the builder failed:\n  a log", fix="try another one.", log_tail=["[E] why"]
+        )
 
     failures: dict[str, EngineBuildError] = {}
     for _ in range(3):
