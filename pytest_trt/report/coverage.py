@@ -95,7 +95,7 @@ def missing_fix(coverage: Mapping[str, Any]) -> str:
     whole = ", without -k, -m and --deselect" if left_out else ""
     return (
         f"Fix: on a machine for {where}{whole}: "
-        f"pytest --trt-arch={each} --trt-report={each}.json; then join all reports: "
+        f"`pytest --trt-arch={each} --trt-report={each}.json`; then join all reports: "
         f"pytest-trt report merge {each}.json OTHER.json "
         f"--require-arch={','.join(coverage['required'])}"
     )

@@ -47,7 +47,7 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
             "--trt-require-arch=cpu,sm120 fails the run, whatever its tests came to:",
             "sm120: no verdict for 1 of 1 tests",
             "  test_it.py::test_a: not tested",
-            "Fix: on a machine for sm120: pytest --trt-arch=sm120 --trt-report=sm120.json; *"
+            "Fix: on a machine for sm120: `pytest --trt-arch=sm120 --trt-report=sm120.json`; *"
             "pytest-trt report merge * --require-arch=cpu,sm120",
         ]
     )
