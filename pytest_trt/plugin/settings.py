@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.errors import ConfigurationError
+from pytest_trt.plugin.misread_paths import refuse_misread_paths
 from pytest_trt.plugin.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def read_settings(config: pytest.Config) -> Settings:
     """Resolve every option: flag, else ini value, else default.
 
     Raises:
-        pytest.UsageError: A value cannot be understood.
+        pytest.UsageError: A value cannot be understood, or was taken for something else.
     """
+    refuse_misread_paths(config)
     values: dict[str, Any] = {}
     for option in OPTIONS:
         flag = None if option.ini_only else config.getoption(option.ini)

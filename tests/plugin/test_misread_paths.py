@@ -1,0 +1,78 @@
+"""pytest takes a path that follows an option of a plugin for a path of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Path:
+    """A folder that is there, outside of the project."""
+    folder = tmp_path / "apart"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(params=["[pytest]\n", ""], ids=["ini", "no ini"])
+def tests(request: pytest.FixtureRequest, project) -> None:
+    if request.param:
+        project.pytester.makeini(request.param)
+    project.test_file("def test_it():\n    pass\n")
+
+
+@pytest.mark.usefixtures("tests")
+def test_path_that_would_change_the_project_is_refused_with_how_to_write_it(project, apart) -> None:
+    result = project.pytester.runpytest("--trt-cache-dir", apart)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"ERROR: --trt-cache-dir {apart}: *", f"Fix: write --trt-cache-dir={apart}"]
+    )
+
+
+@pytest.mark.usefixtures("tests")
+def test_path_after_an_equals_sign_changes_nothing(project, apart) -> None:
+    result = project.pytester.runpytest(f"--trt-cache-dir={apart}")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"rootdir: {project.pytester.path}"])
+
+
+@pytest.mark.usefixtures("tests")
+def test_report_is_refused_only_where_it_is_there_already(project, apart) -> None:
+    report = apart / "report.html"
+    project.pytester.runpytest("--trt-report", report).assert_outcomes(passed=1)
+    report.write_text("")
+    result = project.pytester.runpytest("--trt-report", report)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.usefixtures("tests")
+def test_path_within_the_project_is_fine(project) -> None:
+    project.pytester.mkdir("cache")
+    result = project.pytester.runpytest("--trt-cache-dir", "cache")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"rootdir: {project.pytester.path}"])
+
+
+def test_path_is_fine_where_paths_of_tests_lead_to_the_ini_file(project, apart) -> None:
+    project.pytester.makeini("[pytest]\n")
+    project.test_file("def test_it():\n    pass\n")
+    result = project.pytester.runpytest(".", "--trt-cache-dir", apart)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"rootdir: {project.pytester.path}"])
+
+
+def test_path_is_fine_where_the_ini_file_is_named(project, apart) -> None:
+    project.pytester.makeini("[pytest]\n")
+    project.test_file("def test_it():\n    pass\n")
+    result = project.pytester.runpytest("-c", "tox.ini", "--trt-cache-dir", apart)
+    result.assert_outcomes(passed=1)
+
+
+def test_path_in_the_environment_is_refused_too(project, apart, monkeypatch) -> None:
+    project.test_file("def test_it():\n    pass\n")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--trt-cache-dir {apart}")
+    result = project.pytester.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*Fix: write --trt-cache-dir={apart}"])
