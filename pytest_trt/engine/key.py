@@ -131,7 +131,8 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
         elif after is None:
             lines.append(f"{label} {before} (is no longer set)")
         else:
-            lines.append(f"{label} {before} -> {after}")
+            named = "the model changed, digest" if label == "model digest" else label
+            lines.append(f"{named} {before} -> {after}")
     return lines
 
 

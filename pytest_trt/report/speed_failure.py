@@ -113,7 +113,7 @@ def _fact(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitReco
 
 
 def _table(record: BenchmarkRecord) -> Iterator[str]:
-    rows = [("", "baseline", "now", "change, round by round", "limit", "")]
+    rows = [("", "baseline", "now", "change (sure within)", "limit", "")]
     by_metric = {change.metric: change for change in record.changes}
     unlimited = {one.metric: one for one in record.unlimited}
     for metric, name in FIGURE_OF.items():
@@ -159,7 +159,8 @@ def plot_lines(metric: str, baseline: Sequence[float], now: Sequence[float]) -> 
         now: The same of the candidate.
     """
     low, high = min(*baseline, *now), max(*baseline, *now)
-    yield f"  {NAMES[metric]} of each round, from {figure(metric, low)} to {figure(metric, high)}:"
+    ends = f"from {figure(metric, low)} to {figure(metric, high)}"
+    yield f"  {NAMES[metric]} of each round, {ends}; the darker the more:"
     for name, values in (("baseline", baseline), ("now", now)):
         yield f"    {name:8} |{_marks(values, low, high)}|"
 

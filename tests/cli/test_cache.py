@@ -51,7 +51,7 @@ def test_list_names_engines_with_size_and_toolchain(root: Path) -> None:
 def test_explain_says_what_had_changed(root: Path) -> None:
     output = call(root, "explain").output
     assert "first fp32 engine of linear.onnx for cpu" in output
-    assert "model digest" in output
+    assert "the model changed, digest " in output
     assert " -> " in output
 
 

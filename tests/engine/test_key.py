@@ -172,7 +172,7 @@ def test_differences_shorten_digests_and_name_what_came_and_went() -> None:
         make_key(model_digest="b" * 64, spec=spec(builder_optimization_level=3, refit=True)).fields
     )
     assert differences(old, new) == [
-        f"model digest {'a' * 12} -> {'b' * 12}",
+        f"the model changed, digest {'a' * 12} -> {'b' * 12}",
         "builder option refit True (was not set)",
         "environment NVIDIA_TF32_OVERRIDE 0 (is no longer set)",
     ]
@@ -185,7 +185,10 @@ def test_miss_is_explained_against_the_closest_engine_of_the_same_use() -> None:
         toolchain=Toolchain("TensorRT", {"tensorrt": "10.0.1", "cuda": "12"}),
     )
     candidates = [("m.onnx", dict(far.fields)), ("m.onnx", dict(make_key().fields))]
-    assert explain_miss(key, "m.onnx", candidates) == f"model digest {'a' * 12} -> {'b' * 12}"
+    assert (
+        explain_miss(key, "m.onnx", candidates)
+        == f"the model changed, digest {'a' * 12} -> {'b' * 12}"
+    )
 
 
 def test_miss_of_another_precision_is_a_first_build_and_not_a_change() -> None:

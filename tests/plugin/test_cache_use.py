@@ -36,7 +36,7 @@ def test_changed_weight_is_built_anew_and_said(built) -> None:
     save_linear(built.path / "models" / "linear.onnx", nudge=0.25)
     result = built.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["built linear.onnx fp16 cpu: model digest * -> *"])
+    result.stdout.fnmatch_lines(["built linear.onnx fp16 cpu: the model changed, digest * -> *"])
 
 
 def test_changed_option_is_built_anew_and_said(built) -> None:
