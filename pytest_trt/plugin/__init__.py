@@ -116,7 +116,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Check the markers of a test, and multiply it by architecture, precision and shape."""
     if any(name.startswith("trt_") for name in metafunc.fixturenames) or _marked(metafunc):
-        from pytest_trt.plugin.parametrize import parametrize
+        from pytest_trt.plugin.loading import no_garbage
+
+        with no_garbage():
+            from pytest_trt.plugin.parametrize import parametrize
 
         parametrize(metafunc, run_of(metafunc.config))
 

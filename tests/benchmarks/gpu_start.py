@@ -3,7 +3,9 @@
 - A ResNet-50 is built in FP16, then one with other weights: the second finds its kernels timed.
 - `pytest` on that ResNet-50, everything cached, from the start of the process to the first verdict,
   against one process that does barely what cannot be saved: import TensorRT, create the CUDA
-  context, deserialise. Both alternate; medians.
+  context, deserialise. Both alternate; medians. No other plugin is loaded, as each adds its own
+  start (hypothesis, pytest-xdist and pytest-benchmark 0.05 s together on an H200's host); how long
+  an empty test takes says what is pytest's own.
 
 Run: PYTHONPATH=.:tests python tests/benchmarks/gpu_start.py [--json FILE] [--only warm]
 """
@@ -98,11 +100,16 @@ def warm_start(figures: Figures, folder: Path) -> None:
     (project / "test_resnet.py").write_text(TEST)
     (project / "conftest.py").write_text(CONFTEST)
     cache, plan = folder / "cache", built("resnet50", "fp16", folder).plan
+    empty = folder / "empty"
+    empty.mkdir()
+    (empty / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
+    (empty / "conftest.py").write_text(CONFTEST)
     start_of_pytest(project, cache)  # computes the reference
-    whole, bare = [], []
+    whole, bare, nothing = [], [], []
     parts: list[list[float]] = []
     for _ in range(ROUNDS):
         whole.append(start_of_pytest(project, cache))
+        nothing.append(start_of_pytest(empty, cache))
         done = subprocess.run(
             [sys.executable, "-c", BARE, str(plan)], capture_output=True, text=True, check=True
         )
@@ -114,17 +121,18 @@ def warm_start(figures: Figures, folder: Path) -> None:
         strict=True,
     ):
         figures.add(f"barely: {what}", seconds, "s")
+    figures.add("pytest's start to the verdict of an empty test", statistics.median(nothing), "s")
     figures.add("pytest's start to the first verdict", statistics.median(whole), "s")
     beyond = statistics.median(a - b for a, b in zip(whole, bare, strict=True))
     figures.add("warm start beyond what cannot be saved", beyond, "s", "at most 0.5")
 
 
 def start_of_pytest(project: Path, cache: Path) -> float:
-    plugin = ["-p", "pytest_trt.plugin"] if os.environ.get("PYTEST_TRT_NOT_INSTALLED") else []
-    command = [sys.executable, "-m", "pytest", "-s", "-q", *plugin, "-p", "no:cacheprovider"]
+    plugins = ["-p", "pytest_trt.plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-s", "-q", *plugins]
     # Without compiled modules each start would compile pytest, NumPy and ONNX anew.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment["STARTED"] = str(time.time())
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "STARTED": str(time.time())}
     done = subprocess.run(
         [*command, f"--trt-cache-dir={cache}", "--rootdir", str(project), str(project)],
         capture_output=True,

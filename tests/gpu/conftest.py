@@ -24,7 +24,7 @@ from pytest_trt.backends.device import Gpu, probe_devices
 ROOT = Path(__file__).resolve().parents[2]
 
 #: How long a run of pytest inside a test may take: a ResNet-50 in FP16 builds in about a minute.
-INNER_LIMIT_S = 400
+INNER_LIMIT_S = 1500
 
 
 @pytest.fixture(scope="session")
