@@ -120,7 +120,7 @@ def build_or_load(
 
     def engine(entry: Entry, *, cached: bool) -> Engine:
         sidecar = entry.sidecar
-        shortfall = precision_shortfall(spec, model, entry.facts)
+        shortfall = precision_shortfall(spec, model, entry.facts, entry.plan)
         if shortfall is not None:
             raise shortfall
         doubt = precision_doubt(spec, entry.facts)

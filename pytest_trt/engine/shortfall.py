@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 from pytest_trt.engine.facts import LEAST_TOLD_PCT, EngineFacts
 from pytest_trt.engine.spec import BLOCK_LISTS, EngineSpec
 from pytest_trt.errors import EngineBuildError
@@ -20,12 +23,18 @@ _FP32_SIZE_PCT = 90.0
 
 
 def precision_shortfall(
-    spec: EngineSpec, model: OnnxModel, facts: EngineFacts
+    spec: EngineSpec, model: OnnxModel, facts: EngineFacts, plan: Path
 ) -> EngineBuildError | None:
     """Return an error if an engine was asked for in fp16 or int8 and nothing in it is that.
 
     A partly converted engine is what was asked for, and so is one without anything to convert.
     Where the facts do not reach, nothing is claimed.
+
+    Args:
+        spec: What was asked for.
+        model: What it was built from.
+        facts: What it is made of.
+        plan: Where it lies, for whoever wants to look.
     """
     wanted = _WANTED.get(spec.precision)
     if wanted is None or facts.layers is None:
@@ -44,11 +53,11 @@ def precision_shortfall(
     return EngineBuildError(
         f"{model.path.name} was asked for in {spec.precision}, but nothing in its engine is "
         f"{wanted}: {counted} are FP32.",
-        fix=_fix(spec),
+        fix=_fix(spec, plan),
     )
 
 
-def _fix(spec: EngineSpec) -> str:
+def _fix(spec: EngineSpec, plan: Path) -> str:
     blocked = [
         f"{name}={spec.builder_options[name]!r}"
         for name in BLOCK_LISTS
@@ -58,9 +67,10 @@ def _fix(spec: EngineSpec) -> str:
     if blocked:
         return f"leave something to convert out of {' and '.join(blocked)}, or {as_it_is}"
     return (
-        "look at its layers with `pytest-trt inspect --layers PLAN`: builders keep FP32 where it "
-        "is the fastest, as in very small models, and where the model's own types ask for it. Give "
-        f"a model that was converted to {spec.precision} elsewhere, or {as_it_is}"
+        "builders keep FP32 where it is the fastest, as in very small models, and where the "
+        f"model's own types ask for it. Give a model that was converted to {spec.precision} "
+        f"elsewhere, or {as_it_is} Its layers: "
+        f"pytest-trt inspect --layers {shlex.quote(str(plan))}"
     )
 
 

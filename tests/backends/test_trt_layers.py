@@ -17,6 +17,8 @@ from pytest_trt.model import OnnxModel, load_model
 
 INSPECTIONS = Path(__file__).parent / "inspections"
 
+PLAN = Path("engine.plan")
+
 
 def layers(name: str) -> tuple[Layer, ...]:
     found = inspected_layers(json.loads((INSPECTIONS / f"{name}.json").read_text()))
@@ -53,7 +55,7 @@ def test_fixed_shapes_of_8_6_tell_every_layer(tmp_path, model) -> None:
     assert engine.weight_counts == {"half": 864 + 32 + 330}
     assert engine.half_weights_pct == engine.half_layers_pct == 100.0
     assert 0.0 < engine.unknown_weights_pct < 10.0  # the batch normalisation that was folded
-    assert precision_shortfall(EngineSpec("fp16"), model, engine) is None
+    assert precision_shortfall(EngineSpec("fp16"), model, engine, PLAN) is None
 
 
 def test_dynamic_shapes_of_8_6_tell_by_weights_alone(tmp_path, model) -> None:
@@ -66,7 +68,7 @@ def test_dynamic_shapes_of_8_6_tell_by_weights_alone(tmp_path, model) -> None:
 
 def test_silent_fp32_is_found_by_its_weights(tmp_path, model) -> None:
     engine = facts(tmp_path, model, "tensorrt_8.6_dynamic_fp32", weights=864 + 32)
-    error = precision_shortfall(EngineSpec("fp16"), model, engine)
+    error = precision_shortfall(EngineSpec("fp16"), model, engine, PLAN)
     assert error is not None
     assert "1 of its 3 layers that compute and 896 of its 896 weights are FP32" in error.message
 
@@ -78,7 +80,7 @@ def test_transformer_of_8_6_is_one_opaque_layer_and_nothing_is_claimed(tmp_path,
     assert engine.unknown_weights_pct == engine.unknown_layers_pct == 100.0
     assert engine.weights_pct is None
     assert engine.layers_pct is None
-    assert precision_shortfall(EngineSpec("fp16"), model, engine) is None
+    assert precision_shortfall(EngineSpec("fp16"), model, engine, PLAN) is None
 
 
 def test_layers_of_10_tell_by_weights_then_kernels_then_tensors() -> None:
@@ -105,8 +107,8 @@ def test_tensors_of_11_have_their_type_in_a_field_of_its_own(tmp_path, model) ->
 def test_silent_fp32_is_found_where_kernels_hide_their_weights(tmp_path, model) -> None:
     engine = facts(tmp_path, model, "tensorrt_11_fp16", weights=896)
     single = replace(engine, layers=(replace(engine.layers[1], precision="float"),))
-    assert precision_shortfall(EngineSpec("fp16"), model, engine) is None
-    assert precision_shortfall(EngineSpec("fp16"), model, single) is not None
+    assert precision_shortfall(EngineSpec("fp16"), model, engine, PLAN) is None
+    assert precision_shortfall(EngineSpec("fp16"), model, single, PLAN) is not None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from builders import save_linear
 from builders_facts import made_of
@@ -16,6 +18,8 @@ FP16, INT8, MB = EngineSpec("fp16"), EngineSpec("int8"), 10**6
 def model(tmp_path_factory) -> OnnxModel:
     return load_model(save_linear(tmp_path_factory.mktemp("model") / "linear.onnx"))
 
+
+PLAN = Path("/my cache/engine.plan")
 
 SILENT_FP32 = made_of(("float", {"float": 864}), ("float", {"float": 4608}), ("float", {}))
 HIDDEN_WEIGHTS = made_of(("float", {}), ("float", {}), hidden_weights=10**6)
@@ -34,11 +38,11 @@ UNTOLD_SHAPES = made_of(("float", {"float": 864}), (None, {}), (None, {}))
     ],
 )
 def test_engine_without_anything_of_the_precision_is_an_error(model, spec, facts, said) -> None:
-    error = precision_shortfall(spec, model, facts)
+    error = precision_shortfall(spec, model, facts, PLAN)
     assert error is not None
     assert f"linear.onnx was asked for in {spec.precision}, but" in error.message
     assert said in error.message
-    assert "inspect --layers" in error.fix
+    assert error.fix.endswith("pytest-trt inspect --layers '/my cache/engine.plan'")
     assert 'precision="fp32"' in error.fix
 
 
@@ -52,13 +56,13 @@ def test_engine_without_anything_of_the_precision_is_an_error(model, spec, facts
     ],
 )
 def test_partly_converted_engine_is_what_was_asked_for(model, spec, facts) -> None:
-    assert precision_shortfall(spec, model, facts) is None
+    assert precision_shortfall(spec, model, facts, PLAN) is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 def test_full_precision_falls_short_of_nothing(model, precision: str) -> None:
     for facts in (SILENT_FP32, made_of(("half", {"half": 8}))):
-        assert precision_shortfall(EngineSpec(precision), model, facts) is None
+        assert precision_shortfall(EngineSpec(precision), model, facts, PLAN) is None
 
 
 @pytest.mark.parametrize(
@@ -83,13 +87,13 @@ def test_full_precision_falls_short_of_nothing(model, precision: str) -> None:
     ],
 )
 def test_nothing_is_claimed_where_facts_do_not_reach(model, facts) -> None:
-    assert precision_shortfall(FP16, model, facts) is None
-    assert precision_shortfall(INT8, model, facts) is None
+    assert precision_shortfall(FP16, model, facts, PLAN) is None
+    assert precision_shortfall(INT8, model, facts, PLAN) is None
 
 
 def test_block_lists_that_keep_everything_in_fp32_are_named(model) -> None:
     spec = EngineSpec("fp16", builder_options={"op_block_list": "MatMul,Add"})
-    error = precision_shortfall(spec, model, SILENT_FP32)
+    error = precision_shortfall(spec, model, SILENT_FP32, PLAN)
     assert error is not None
     assert error.fix.startswith("leave something to convert out of op_block_list='MatMul,Add'")
 
