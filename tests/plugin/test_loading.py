@@ -14,7 +14,8 @@ def test_search_is_paused_and_goes_on_whatever_happens() -> None:
             raise ImportError
 
     assert gc.isenabled()
-    pytest.raises(ImportError, load)
+    with pytest.raises(ImportError):
+        load()
     assert gc.isenabled()
 
 
