@@ -64,7 +64,7 @@ __all__ = [
 _CHECKS = ("trt_consistency", "trt_benchmark")
 
 #: How lines of the summary begin that are sentences, and no row of a table.
-_PROSE = ("note ", "built ", "skipped ", "facts ")
+_PROSE = ("note ", "built ", "skipped ", "facts ", "noise ", "  smallest ", "  not testable")
 
 _COLLECTOR_KEY = pytest.StashKey["_ResultCollector"]()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_trt.report import units
-from pytest_trt.report.speed_text import NAMES
+from pytest_trt.report.speed_text import NAMES, bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,13 @@ def noise_lines(subject: str, noise: NoiseRecord) -> Iterator[str]:
         f"noise  {subject}: {noise.processes} processes, placement {_deviation(noise.placement)}"
     )
     yield f"  smallest change that is called, in 9 cases of 10, in a run of {noise.checks} checks:"
-    rows = [("", "run to run", "limit", "in turns", "calls", "in fresh processes", "calls")]
+    rows = [("", "run to run", "limit", "in turns", "calls", "fresh processes", "calls")]
     for row in noise.rows:
-        sign = "-" if row.metric == "throughput" else "+"
         rows.append(
             (
                 NAMES[row.metric],
-                "not testable" if row.between_runs is None else _deviation(row.between_runs),
-                f"{sign}{units.percent(row.limit)}",
+                "-" if row.between_runs is None else _deviation(row.between_runs),
+                f"{'-' if row.metric == 'throughput' else '+'}{units.percent(row.limit)}",
                 *_cells(row.turns[-1] if row.turns else None),
                 *_cells(row.processes),
             )
@@ -93,11 +92,14 @@ def noise_lines(subject: str, noise: NoiseRecord) -> Iterator[str]:
     for cells in rows:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         yield f"  {'  '.join(padded)}".rstrip()
+    short = [NAMES[row.metric] for row in noise.rows if row.between_runs is None]
+    if short:
+        yield f"  not testable: {', '.join(short)}, rounds are too short for it"
 
 
 def _cells(detected: tuple[float, int] | None) -> tuple[str, str]:
-    return ("", "") if detected is None else (f"{detected[0]:+.1%}", f"{detected[1]:,}")
+    return ("", "") if detected is None else (bound(detected[0]), f"{detected[1]:,}")
 
 
 def _deviation(share: float) -> str:
-    return f"{share * 100:.2g}%"
+    return f"{share * 100:.2g}%" if share < 0.1 else f"{share * 100:,.0f}%"

@@ -40,14 +40,15 @@ def limit_of(change: ChangeRecord) -> str:
 
 def bounds_of(change: ChangeRecord | UnlimitedRecord) -> str:
     """Return the bounds of a change, the lower one first: "+58% to +66%"."""
-    ends = [_end(change.least), _end(change.most)]
+    ends = [bound(change.least), bound(change.most)]
     if ends == [_BEYOND, _BEYOND]:
         return _BEYOND
     return " to ".join(reversed(ends) if change.metric == "throughput" else ends)
 
 
-def _end(bound: float | None) -> str:
-    return _BEYOND if bound is not None and bound > 9.99 else units.change(bound)
+def bound(change: float | None) -> str:
+    """Return one bound: "+58%"."""
+    return _BEYOND if change is not None and change > 9.99 else units.change(change)
 
 
 def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:

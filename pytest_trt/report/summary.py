@@ -39,9 +39,7 @@ def summary_lines(
         yield from table_lines(rows, width=width, color=color, ascii=ascii)
     speeds = [speed for result in results for speed in result.record.speeds]
     yield from speed_lines(speeds, width=width, color=color, ellipsis="..." if ascii else "…")
-    for speed in speeds:
-        if speed.noise:
-            yield from noise_lines(speed.test, NoiseRecord.from_dict(speed.noise))
+    yield from _noise(results)
     if facts:
         yield from (line for row in rows.values() for line in facts_lines(row.engines))
     for key, row in rows.items():
@@ -54,11 +52,18 @@ def summary_lines(
 
 
 def noted_lines(results: Sequence[TestResult]) -> Iterator[str]:
-    """Yield what must be known by whoever wants no summary: what was mended, doubted, left open."""
+    """Yield what whoever wants no summary must know: noise asked for, what was mended, doubted."""
+    yield from _noise(results)
     for key, row in _rows(results).items():
         yield from _noted(key, [warning for engine in row.engines for warning in engine.warnings])
         yield from _noted(key, _never_compared(row))
     yield from _remarks(results)
+
+
+def _noise(results: Iterable[TestResult]) -> Iterator[str]:
+    for speed in (speed for result in results for speed in result.record.speeds):
+        if speed.noise:
+            yield from noise_lines(speed.test, NoiseRecord.from_dict(speed.noise))
 
 
 def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], Row]:

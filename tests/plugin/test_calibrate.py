@@ -44,7 +44,7 @@ def test_without_a_baseline_one_is_recorded_in_ci_too(speed, monkeypatch) -> Non
             "speed  linear.onnx fp32 cpu * calibrated",
             "noise  test_it.py::test_speed: 3 processes, placement *%",
             "  smallest change that is called, in 9 cases of 10, in a run of 4 checks:",
-            "* run to run *limit *in turns *calls *in fresh processes *calls",
+            "* run to run *limit *in turns *calls *fresh processes *calls",
             "  P50 *% * +5% *+*% *11,200 *+*% *11,200",
             "  throughput *% * -5% *-*% *11,200 *-*% *11,200",
             "  P99 *% * +10% *+*% *11,200 *+*% *11,200",
@@ -64,6 +64,10 @@ def test_baseline_that_is_there_gets_its_noise_and_keeps_its_runs(speed) -> None
     speed.calibrate().assert_outcomes(passed=1)
     assert speed.entry()["runs"] == runs
     assert speed.entry()["noise"]["processes"] == 3
+
+
+def test_table_is_there_with_q_as_it_was_asked_for(speed) -> None:
+    speed.calibrate("-q").stdout.fnmatch_lines(["noise  test_it.py::test_speed: *", "  P99 *"])
 
 
 def test_no_speed_is_judged_meanwhile(speed) -> None:
