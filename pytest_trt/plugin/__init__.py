@@ -133,7 +133,7 @@ def pytest_make_collect_report(
     if COMPLAINTS_KEY in collector.stash:
         from pytest_trt.plugin.complaints import fail
 
-        fail(report, collector.stash[COMPLAINTS_KEY])
+        fail(collector, report)
     return report
 
 

@@ -11,6 +11,9 @@ import pytest
 from pytest_trt.errors import PytestTrtError
 from pytest_trt.plugin.state import COMPLAINTS_KEY
 
+#: Of a module: the test with which a text was first told. Its classes share what the module says.
+_FIRST_KEY = pytest.StashKey[dict[str, str]]()
+
 
 class Complaints:
     """What is wrong with one test; every question is asked, whatever another one's answer was.
@@ -43,19 +46,37 @@ def complain(item: pytest.Item, texts: Sequence[str]) -> None:
         by_text.setdefault(shown, []).append(item.nodeid)
 
 
-def fail(report: pytest.CollectReport, by_text: dict[str, list[str]]) -> None:
-    """Make a collector's report one of a failure that tells all complaints."""
+def fail(collector: pytest.Collector, report: pytest.CollectReport) -> None:
+    """Make a collector's report one of a failure that tells all complaints.
+
+    Pytest leaves out the classes of a module that fails. They are looked at here, or what is wrong
+    in them would be told only once the module is mended.
+    """
     if report.failed:  # for a reason that pytest tells
         return
+    by_text = collector.stash[COMPLAINTS_KEY]
+    for node in report.result:
+        if isinstance(node, pytest.Collector):
+            node.ihook.pytest_make_collect_report(collector=node)
+            for text, nodeids in node.stash.get(COMPLAINTS_KEY, {}).items():
+                by_text.setdefault(text, []).extend(nodeids)
     report.outcome, report.result = "failed", []
-    report.longrepr = "\n".join(_told(text, nodeids) for text, nodeids in by_text.items())
+    module = collector.getparent(pytest.Module) or collector
+    first = module.stash.setdefault(_FIRST_KEY, {})
+    for text, nodeids in by_text.items():
+        if first.get(text) in (None, *nodeids):
+            first[text] = nodeids[0]
+    report.longrepr = "\n".join(
+        _told(text, nodeids, first[text]) for text, nodeids in by_text.items()
+    )
     report.trt_told = True  # type: ignore[attr-defined]
 
 
-def _told(text: str, nodeids: Sequence[str]) -> str:
+def _told(text: str, nodeids: Sequence[str], first: str) -> str:
     """Return what is wrong, then where: pytest's short summary cuts the line off."""
     what, fix, how = text.partition("\nFix: ")
-    return f"{what}\n  in {nodeids[0]}{_and_more(len(nodeids) - 1)}{fix}{how}"
+    place = f"{what}\n  in {nodeids[0]}{_and_more(len(nodeids) - 1)}"
+    return f"{place}{fix}{how}" if first in nodeids else f"{place}, as in {first}"
 
 
 def _and_more(others: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -210,10 +210,8 @@ def check_names(item: pytest.Item) -> None:
     """
     for mark in item.iter_markers():
         if mark.name.startswith("trt_") and mark.name not in MARKER_LINES:
-            near = difflib.get_close_matches(mark.name, MARKER_LINES, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigurationError(
-                f"there is no marker {mark.name!r}{hint}.",
+                f"there is no marker {mark.name!r}{_meant(mark.name, MARKER_LINES)}.",
                 fix=f"the markers are {', '.join(MARKER_LINES)}.",
             )
 
@@ -227,15 +225,17 @@ def _keywords(mark: pytest.Mark, known: list[str], positional: str | None = None
         )
     if mark.args and positional:
         given[positional] = mark.args[0]
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ConfigurationError(
-                f"{mark.name} does not know {name!r}{hint}.",
-                fix=f"use {', '.join(known)}.",
-            )
+    unknown = [f"{name!r}{_meant(name, known)}" for name in given if name not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"{mark.name} does not know {', '.join(unknown)}.", fix=f"use {', '.join(known)}."
+        )
     return given
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _listed(values: tuple[Any, ...]) -> str:

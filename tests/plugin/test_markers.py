@@ -324,6 +324,56 @@ def test_what_is_wrong_with_a_module_is_told_once(project) -> None:
     )
 
 
+IN_CLASSES = """
+pytestmark = pytest.mark.trt_model("models/none.onnx")
+
+class TestOne:
+    def test_it(self, trt_engine):
+        pass
+
+    @pytest.mark.trt_consistency(rtl=1, atl=2)
+    class TestInner:
+        def test_it(self, trt_engine):
+            pass
+
+class TestOther:
+    def test_it(self, trt_engine):
+        pass
+"""
+
+
+def test_what_is_wrong_in_the_classes_of_a_wrong_module_is_told_with_it(project) -> None:
+    project.test_file(IN_CLASSES + "def test_it(trt_engine):\n    pass\n")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "there is no model *",
+            "  in test_it.py::test_it and 3 more tests",
+            "Fix: *",
+            "trt_consistency does not know 'rtl' (did you mean 'rtol'?), 'atl' (did you mean *",
+            "  in test_it.py::TestOne::TestInner::test_it",
+            "Fix: *",
+        ]
+    )
+
+
+def test_what_classes_share_is_told_with_the_first_of_them(project) -> None:
+    project.test_file(IN_CLASSES)
+    result = project.run()
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "there is no model *",
+            "  in test_it.py::TestOne::test_it and 1 more test",
+            "Fix: *",
+            "there is no model *",
+            "  in test_it.py::TestOther::test_it, as in test_it.py::TestOne::test_it",
+        ]
+    )
+    assert result.stdout.str().count("Fix: give its path") == 1
+
+
 def test_every_class_with_something_wrong_is_told(project) -> None:
     one = "    @pytest.mark.trt_consistancy\n    def test_it(self, trt_engine):\n        pass\n"
     project.test_file(f"class TestOne:\n{one}class TestOther:\n{one}")
