@@ -324,6 +324,35 @@ def test_what_is_wrong_with_a_module_is_told_once(project) -> None:
     )
 
 
+SEEDED = """
+@pytest.mark.trt_model("models/linear.onnx")
+def test_it(trt_session, trt_inputs):
+    trt_session.run(trt_inputs)
+"""
+
+
+def test_seeded_inputs_without_a_shape_are_refused_before_anything_is_built(project) -> None:
+    project.test_file(SEEDED)
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["the shape of input image*", "Fix: *profiles={*"])
+    assert project.plans() == []
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "@pytest.fixture\ndef trt_inputs(images):\n    return {'image': images}\n",
+        "import numpy as np\n"
+        "pytestmark = pytest.mark.parametrize('trt_inputs', [{'image': np.ones((2, 8), 'f4')}])\n",
+    ],
+    ids=["fixture", "parameter"],
+)
+def test_inputs_of_a_projects_own_need_no_profile(project, own: str) -> None:
+    project.test_file(own + SEEDED)
+    project.run().assert_outcomes(passed=1)
+
+
 IN_CLASSES = """
 pytestmark = pytest.mark.trt_model("models/none.onnx")
 

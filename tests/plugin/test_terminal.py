@@ -86,9 +86,9 @@ def between(lines: list[str], start: str, end: str) -> list[str]:
 def test_input_without_a_shape_is_told_in_lines_that_fit(project) -> None:
     project.test_file(
         '@pytest.mark.trt_model("models/linear.onnx")\n'
-        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+        "def test_it(request):\n    request.getfixturevalue('trt_inputs')\n"
     )
-    told = between(shown(project), "ERRORS", "short test summary")
+    told = between(shown(project), "FAILURES", "short test summary")
     assert any(line.startswith("Fix: ") for line in told)
     assert wider(told) == []
 
