@@ -35,10 +35,14 @@ class CheckFailure(ToldFailure, AssertionError):
 def place_at_test(item: pytest.Item, report: pytest.TestReport) -> None:
     """Let a failure stand at its test, where editors and `--tb=line` send whoever reads it.
 
-    By itself pytest names the line of the plugin that raised it, for all tests the same.
+    By itself pytest names the line of the plugin that raised it, for all tests the same. And where
+    it repeats all of a failure, as the short summary of CI does, the fact and what to do suffice:
+    the figures are indented below.
     """
     crash = getattr(report.longrepr, "reprcrash", None)
     path, line, _ = item.reportinfo()
     if crash is not None:
         crash.path, crash.lineno = os.fspath(path), (line or 0) + 1
+        told = crash.message.split("\n")
+        crash.message = "\n".join(line for line in told if line and not line.startswith(" "))
     report.trt_told = True  # type: ignore[attr-defined]

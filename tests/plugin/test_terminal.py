@@ -122,6 +122,17 @@ def test_failure_stands_at_its_test(project) -> None:
     assert source[int(number) - 1].startswith("@pytest.mark.trt_model")
 
 
+def test_short_summary_of_ci_repeats_the_fact_and_what_to_do_alone(project, monkeypatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    project.test_file(_TEST)
+    lines = project.run("--tb=short").outlines
+    assert any("worst absolute difference" in line for line in lines)
+    first = next(i for i, line in enumerate(lines) if "short test summary" in line)
+    fact, fix, _ = lines[first + 1 :]
+    assert fact.startswith("FAILED test_it.py::test_it - Failed: logits at ")
+    assert fix.startswith("Fix: ")
+
+
 @pytest.mark.parametrize("args", [[], ["-n", "1"]], ids=["here", "in a worker"])
 def test_failure_of_anything_else_stays_as_pytest_has_it(project, args: list[str]) -> None:
     if args:
