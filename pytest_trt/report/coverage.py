@@ -35,7 +35,9 @@ def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[st
         for arch in required
         if (why := _why_missing(by_arch.get(arch)))
     ]
-    return {"required": list(required), "tests": len(by_test), "missing": missing}
+    coverage = {"required": list(required), "tests": len(by_test), "missing": missing}
+    fix = "" if is_covered(coverage) else missing_fix(coverage).removeprefix("Fix: ")
+    return {**coverage, "fix": fix}
 
 
 def _archs(test: Mapping[str, Any]) -> Sequence[str]:

@@ -98,8 +98,11 @@ def _fact(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitReco
     if limit is not None and limit.outcome == "regressed":
         metric = METRIC_OF[limit.name]
         name, allowed = NAMES[metric], figure(metric, limit.limit)
-        side = "below" if metric == "throughput" else "above"
-        return f"{name} {figure(metric, limit.measured)} is {side} its limit of {allowed}"
+        measured = figure(metric, limit.measured)
+        if metric == "throughput":
+            return f"{name} {measured} is below its limit of {allowed}"
+        # Beside a table whose figures are medians of rounds.
+        return f"{name} of all calls, {measured}, is above its limit of {allowed}"
     if change is not None and change.outcome == "regressed":
         name, allowed = NAMES[change.metric], limit_of(change)
         return f"{name} {units.change(change.change)}, limit {allowed}"
@@ -147,7 +150,8 @@ def _limit_line(one: LimitRecord) -> str:
     side = "below" if metric == "throughput" else "above"
     counted = f"{one.beyond:,} of {one.of:,} {what} {side} {figure(metric, one.limit)}"
     why = f", {one.why}" if one.why else ""
-    return f"{one.name}={one.limit:g}: {one.outcome}, {counted}{why}"
+    apart = "" if metric == "throughput" else " (figures above are medians of rounds)"
+    return f"{one.name}={one.limit:g}: {one.outcome}, {counted}{why}{apart}"
 
 
 def plot_lines(metric: str, baseline: Sequence[float], now: Sequence[float]) -> Iterator[str]:

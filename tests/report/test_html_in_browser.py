@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from builders_browser import Page, browser, chromium
@@ -101,13 +103,58 @@ def test_top_says_what_stands_out_and_what_is_missing(show) -> None:
     top = show(FULL).text("#overview")
     for told_there in (
         "Wrong outputs",
-        "25× of the tolerance",
+        "logits is off",
         "P99 +30%, limit +10%",
         "New baselines",
         "driver 570.1 -> 575.2",
         "verdicts missing",
+        "pytest --trt-arch=ARCH --trt-report=ARCH.json",
     ):
         assert told_there in top
+
+
+def test_failure_for_want_of_a_baseline_is_counted_and_told_what_to_do(show) -> None:
+    wanting = speed(
+        verdict="not measured", fails=True, changes=(), calls=0, why="no baseline", fix="record it"
+    )
+    made = document(
+        {
+            "test_a": told("failed", "no baseline", speeds=(wanting,), failed_by_checks=True),
+            "test_b": told(),
+        }
+    )
+    page = show(made)
+    assert page.text("h1") == "1 of 2 tests failed"
+    card = page.text(".card[data-status='failed']")
+    assert "Failed without a measurement" in card
+    assert "Fix: record it" in card
+    assert "fails the run" in page.text("tr.test >> nth=0")
+    assert "fails the run" not in page.text("tr.test >> nth=1")
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "tone"),
+    [(-0.05, -0.02, "faster"), (-0.05, 0.02, ""), (0.01, 0.05, "")],
+)
+def test_only_a_change_that_is_sure_is_coloured_as_faster(show, least, most, tone) -> None:
+    change = ChangeRecord("p99", "passed", 0.1, (least + most) / 2, least, most, 0.02, "screening")
+    page = show(document({"test_a": told(speeds=(speed(changes=(change,)),))}))
+    assert page.page.locator("tr.test .speed").get_attribute("data-tone") == tone
+
+
+def test_output_without_an_element_to_compare_says_so(show) -> None:
+    nothing = {"logits": np.full((2, 10), np.nan)}
+    found = compare_outputs(
+        nothing,
+        {"logits": np.ones((2, 10))},
+        {"logits": Tolerance(rtol=0.01, atol=0.01)},
+        histogram=True,
+    )
+    off = check(verdict="regressed", comparisons=(found.to_dict(),))
+    page = show(document({"test_a": told("failed", "NaN", checks=(off,))}))
+    page.open("test_a")
+    assert "no element could be compared" in page.text("tr.detail-row")
+    assert page.page.locator("tr.detail-row .chart").count() == 0
 
 
 def test_text_and_status_filter_together(show) -> None:
@@ -163,6 +210,7 @@ def test_slow_engine_is_opened_with_its_rounds_bounds_and_layers(show) -> None:
         "split: conv1+relu1",
         "30 of 1,400 beyond",
         "it was hot",
+        "from 20 rounds in turns with the baseline engine",
     ):
         assert told_there in inside
     assert page.page.locator("tr.detail-row .chart canvas").count() == 2
@@ -233,6 +281,25 @@ def test_report_without_tests_says_so(show) -> None:
     assert show(document({})).text("h1") == "No tests with a model were collected"
 
 
+def test_page_that_lost_its_data_on_the_way_says_so(started, tmp_path) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, FULL)
+    island = re.search(r'id="document">([^<]*)<', path.read_text())
+    assert island is not None
+    path.write_text(path.read_text().replace(island[1], island[1][:400]))
+    page = Page(started, path)
+    assert page.text("h1") == "The report cannot be shown"
+    assert "damaged" in page.text(".banner")
+
+
+def test_browser_that_cannot_unpack_it_is_told_of_ones_that_can(started, tmp_path) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, FULL)
+    old = path.read_text().replace("<head>", "<head><script>delete DecompressionStream</script>")
+    path.write_text(old)
+    assert "Firefox 113" in Page(started, path).text(".banner")
+
+
 def test_interrupted_run_says_so_first(show) -> None:
     made = document(
         {"test_a": told(), "test_b": None}, interrupted=True, stopped="KeyboardInterrupt"
@@ -246,6 +313,13 @@ def test_interrupted_run_says_so_first(show) -> None:
 def test_run_whose_files_could_not_be_collected_is_not_all_passed(show) -> None:
     made = document({"test_a": told()}, collection_errors={"test_x.py": "SyntaxError"})
     assert show(made).text("h1") == "1 file could not be collected"
+
+
+def test_file_that_could_not_be_collected_is_told_in_full_without_a_click(show) -> None:
+    page = show(document({}, collection_errors={"test_x.py": "SyntaxError: here"}))
+    assert page.text("h1") == "1 file could not be collected"
+    assert page.page.locator(".banner pre").is_visible()
+    assert "SyntaxError: here" in page.text(".banner")
 
 
 def merged():

@@ -172,7 +172,9 @@ def test_metric_that_rounds_are_too_short_for_says_so() -> None:
 def test_absolute_limit_tells_how_many_calls_were_beyond() -> None:
     beyond = LimitRecord("p99_ms", 0.4, 0.42, "regressed", 90, 1400)
     text = explain_speed(record(limits=(beyond,), recorded="", verdict="regressed"))
-    assert text.startswith("P99 0.420 ms is above its limit of 0.400 ms (digits.onnx")
+    assert text.startswith(
+        "P99 of all calls, 0.420 ms, is above its limit of 0.400 ms (digits.onnx"
+    )
     assert "p99_ms=0.4: regressed, 90 of 1,400 calls above 0.400 ms" in text
 
 

@@ -43,7 +43,7 @@ function outputPart(output) {
         {},
         facts([
           ["allowed", `${allowed} (${tolerance.origin})`],
-          ["beyond it", output.mismatched || tolerance.max_mismatch_pct
+          ["beyond it", !output.compared ? "no element could be compared" : output.mismatched || tolerance.max_mismatch_pct
             ? `${compared}${tolerance.max_mismatch_pct ? `, ${tolerance.max_mismatch_pct}% allowed` : ""}`
             : `none of ${counted(output.compared, "element")}`],
           ["would have passed", output.mismatched
@@ -56,7 +56,7 @@ function outputPart(output) {
         ]),
         worstElements(output),
       ),
-      output.histogram ? el("figure", {}, el("figcaption", {}, "Error of each element"), errorChart(output)) : null,
+      output.histogram && output.compared ? el("figure", {}, el("figcaption", {}, "Error of each element"), errorChart(output)) : null,
     ),
   );
 }

@@ -27,7 +27,7 @@ function grid(headers, rows, attributes = {}) {
       "table",
       { class: "grid", ...attributes },
       el("thead", {}, el("tr", {}, headers.map((text) => el("th", { scope: "col" }, text)))),
-      el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell) => el("td", {}, cell))))),
+      el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell, at) => el("td", { "data-label": typeof headers[at] === "string" ? headers[at] : null }, cell))))),
     ),
   );
 }

@@ -6,6 +6,14 @@ function worse(metric, value) {
   return metric === "throughput" ? -value : value;
 }
 
+/** What a change is coloured by: one whose bounds reach both ways is neither faster nor slower. */
+function tone(one) {
+  if (one.outcome === "regressed") return "regressed";
+  if (one.outcome === "inconclusive" || one.outcome === "not testable") return "doubtful";
+  const ends = [one.least, one.most].map((value) => worse(one.metric, value));
+  return ends.every((end) => end !== null && end < 0) ? "faster" : "";
+}
+
 /**
  * Return a function that draws one change on the scale that all of them share.
  */
@@ -28,7 +36,7 @@ function drawn(one, at) {
     svg("line", { x1: at(value), x2: at(value), y1: 0, y2: "100%", class: name });
   return svg(
     "svg",
-    { class: "forest", role: "img", "aria-label": text, "data-outcome": one.outcome },
+    { class: "forest", role: "img", "aria-label": text, "data-tone": tone(one) },
     svg("title", {}, text),
     upright(0, "none"),
     one.limit === null || one.limit === undefined ? null : upright(one.limit, "limit"),

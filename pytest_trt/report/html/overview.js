@@ -2,13 +2,18 @@
 
 const GRAVE = ["failed", "error"];
 
+/** Whether a test failed the run: one without a measurement does too, where one was asked for. */
+function fails({ test }) {
+  return GRAVE.includes(test.status) || test.outcome === "failed";
+}
+
 function headline(documents, entries) {
-  const bad = entries.filter((entry) => GRAVE.includes(entry.test.status)).length;
+  const bad = entries.filter(fails).length;
   const runs = documents.runs;
   const errors = runs.reduce((sum, run) => sum + Object.keys(run.collection_errors).length, 0);
-  const open = entries.filter((entry) => !GRAVE.includes(entry.test.status) && !["passed", "xfailed"].includes(entry.test.status)).length;
+  const open = entries.filter((entry) => !fails(entry) && !["passed", "xfailed"].includes(entry.test.status)).length;
   const missing = documents.coverage?.missing.length ?? 0;
-  if (!entries.length) return ["not run", "No tests with a model were collected"];
+  if (!entries.length && !errors) return ["not run", "No tests with a model were collected"];
   if (bad) return ["failed", `${count(bad)} of ${counted(entries.length, "test")} failed`];
   if (errors) return ["failed", `${counted(errors, "file")} could not be collected`];
   if (missing) return ["failed", `${counted(missing, "required verdict")} missing`];
@@ -27,12 +32,15 @@ function overview(documents, entries, open, filter) {
   ].flat(Infinity).filter(Boolean);
 }
 
+/** So many files that could not be collected are told in full at once. */
+const OPENED = 3;
+
 function banner(run) {
   const errors = Object.entries(run.collection_errors);
   return [
     run.interrupted ? el("p", { class: "banner" }, el("strong", {}, "Interrupted. "), `The run ended before every test had run${run.stopped ? `: ${run.stopped}` : ""}.`) : null,
-    errors.length ? el("div", { class: "banner" }, el("strong", {}, `${counted(errors.length, "file")} could not be collected; the tests in it are in no report.`),
-      errors.map(([file, why]) => folded(file, el("pre", {}, why)))) : null,
+    errors.length ? el("div", { class: "banner", "data-status": "failed" }, el("strong", {}, `${counted(errors.length, "file")} could not be collected; the tests in ${errors.length === 1 ? "it" : "them"} are in no report.`),
+      errors.map(([file, why], at) => el("details", { open: at < OPENED }, el("summary", {}, file), el("pre", {}, why)))) : null,
   ];
 }
 
@@ -74,13 +82,15 @@ function news(documents, entries, open, filter) {
   const wrong = entries.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "regressed"));
   const slower = [...new Set(speeds.filter(({ speed }) => speed.verdict === "regressed").map(({ entry }) => entry))];
   const first = [...new Set(speeds.filter(({ speed }) => ["first", "replaced"].includes(speed.baseline_update)).map(({ entry }) => entry))];
+  const unmeasured = entries.filter((entry) => entry.test.outcome === "failed" && entry.test.status === "not measured");
   const explained = new Set([...wrong, ...slower]);
   const other = entries.filter((entry) => GRAVE.includes(entry.test.status) && !explained.has(entry));
   const doubtful = entries.filter((entry) => entry.test.status === "inconclusive");
   const parts = [
-    named("Wrong outputs", "failed", wrong, (entry) => `${share(entry.used)} of the tolerance`, open, filter),
-    named("Beyond a limit of speed or size", "failed", slower, (entry) => entry.beyond, open, filter),
-    named("Failed otherwise", "error", other, (entry) => entry.test.reason.split("\n")[0], open, filter),
+    named("Wrong outputs", "failed", wrong, (entry) => firstLine(entry.test.reason) || `${share(entry.used)} of the tolerance`, open, filter),
+    named("Beyond a limit of speed or size", "failed", slower, (entry) => (entry.change?.outcome === "regressed" ? entry.beyond : firstLine(entry.test.reason) || entry.beyond), open, filter),
+    named("Failed otherwise", "error", other, (entry) => firstLine(entry.test.reason), open, filter),
+    named("Failed without a measurement", "failed", unmeasured, (entry) => entry.speed?.why || firstLine(entry.test.reason), open, filter, fixesOf(unmeasured)),
     named("Inconclusive", "inconclusive", doubtful, (entry) => entry.change ? `${METRICS[entry.change.metric]} ${change(entry.change.change)}` : "", open, filter),
     named("New baselines", "not measured", first, () => "", open, filter),
     differences(speeds, open),
@@ -89,7 +99,17 @@ function news(documents, entries, open, filter) {
   return el("section", { class: "news" }, el("h2", {}, "What stands out"), el("div", { class: "cards" }, parts));
 }
 
-function named(title, status, entries, told, open, filter) {
+function firstLine(text) {
+  return text.split("\n")[0];
+}
+
+/** What to do, once for all that ask for the same. */
+function fixesOf(entries) {
+  const fixes = new Set(entries.flatMap((entry) => entry.speed?.fix || []));
+  return [...fixes].slice(0, NAMED).map((fix) => el("p", { class: "fix" }, el("strong", {}, "Fix: "), fix));
+}
+
+function named(title, status, entries, told, open, filter, after = null) {
   if (!entries.length) return null;
   const several = entries.length > NAMED;
   const lines = entries.slice(0, NAMED).map((entry) => [link(entry, open), " ", el("span", { class: "told" }, told(entry))]);
@@ -98,6 +118,7 @@ function named(title, status, entries, told, open, filter) {
     { class: "card", "data-status": status },
     el("h3", {}, title, el("span", { class: "many" }, count(entries.length))),
     list(lines),
+    after,
     several ? el("button", { type: "button", class: "more", onclick: () => filter([...new Set(entries.map((entry) => entry.test.status))]) }, `All ${count(entries.length)} in the table`) : null,
   );
 }
@@ -122,13 +143,13 @@ function differences(speeds, open) {
 function ledger(coverage, open) {
   if (!coverage) return null;
   const missing = coverage.missing;
-  const needed = coverage.tests * coverage.required.length;
   const rows = missing.map((one) => [el("code", {}, one.test), one.arch, one.why]);
   return el(
     "section",
     { class: "ledger" },
     el("h2", {}, "Coverage ", outcome(missing.length ? "failed" : "passed")),
-    el("p", {}, `${counted(coverage.tests, "test")} on ${coverage.required.join(", ")}: ${count(Math.max(0, needed - missing.length))} of ${count(needed)} verdicts are there.`),
+    el("p", {}, `${counted(coverage.tests, "test")} must reach a verdict on ${coverage.required.join(", ")}: ${missing.length ? `${count(missing.length)} of ${count(coverage.tests * coverage.required.length)} did not` : "all did"}.`),
+    coverage.fix ? el("p", { class: "fix" }, el("strong", {}, "Fix: "), coverage.fix) : null,
     missing.length ? el("details", { open: missing.length <= 10 }, el("summary", {}, `${counted(missing.length, "verdict")} missing`), grid(["test", "architecture", "why"], rows)) : null,
   );
 }

@@ -3,7 +3,7 @@
 function speedSection(speed) {
   if (!speed) return null;
   const how = [
-    speed.rounds && speed.calls ? `${counted(speed.rounds, "round")} of ${counted(speed.calls, "call")}` : "",
+    speed.rounds && speed.calls ? `${counted(speed.rounds, "round")} of ${counted(speed.calls, "call")} in all` : "",
     speed.mode,
     `batch ${speed.batch}`,
   ].filter(Boolean).join(", ");
@@ -14,11 +14,20 @@ function speedSection(speed) {
     speed.why ? el("p", {}, speed.why) : null,
     speed.fix ? el("p", {}, el("strong", {}, "Fix: "), speed.fix) : null,
     changesTable(speed),
+    speed.changes.some((one) => one.change !== null) ? el("p", { class: "told" }, estimateText(speed)) : null,
     reasons(speed),
     limitsTable(speed),
+    speed.limits.length && speed.rounds > 1 ? el("p", { class: "told" }, `An absolute limit holds for ${counted(speed.limits[0].of, "call")} together; baseline and now above are medians of rounds.`) : null,
     roundCharts(speed),
     sinceBaseline(speed),
   );
+}
+
+/** Why a change need not be the ratio of the two figures beside it. */
+function estimateText(speed) {
+  const judged = speed.changes.find((one) => one.change !== null);
+  const how = judged.step === "taking turns" ? "in turns with the baseline engine" : "against the stored ones";
+  return `Changes are estimated from ${counted(judged.rounds, "round")} ${how}, over pairs of rounds: they may differ from the ratio of the medians.`;
 }
 
 function changesTable(speed) {
@@ -41,6 +50,10 @@ function changesTable(speed) {
       limited.has(metric) ? outcome(one.outcome) : "",
     ];
   });
+  if (!limited.size && !unlimited.size) {
+    const then = rows.some(([, baseline]) => baseline !== "-");
+    return grid(["", ...(then ? ["baseline"] : []), "now"], rows.map(([name, baseline, now]) => [name, ...(then ? [baseline] : []), now]));
+  }
   const direction = el("span", { class: "direction" }, el("span", {}, "\u2190 faster"), el("span", {}, "slower \u2192"));
   return grid(["", "baseline", "now", "change", "bounds", direction, "limit", ""], rows, { class: "grid changes" });
 }

@@ -1,7 +1,21 @@
 // Put it together.
 
-function start() {
-  const documents = JSON.parse(document.getElementById("document").textContent);
+/** The document, which stands in the page as JSON in gzip in Base64. */
+async function read() {
+  const packed = atob(document.getElementById("document").textContent);
+  const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(unpacked).text());
+}
+
+async function start() {
+  let documents;
+  try {
+    documents = await read();
+  } catch (error) {
+    unreadable(error);
+    return;
+  }
   const entries = documents.tests.map((test) => entryOf(test));
   const ids = new Map();
   for (const { test } of entries) ids.set(test.id, (ids.get(test.id) ?? 0) + 1);
@@ -25,6 +39,19 @@ function start() {
   };
   window.addEventListener("hashchange", openNamed);
   openNamed();
+  document.documentElement.dataset.readyMs = performance.now().toFixed(0);
+}
+
+/** Say why nothing is shown: the page's end was lost on its way, or the browser is an old one. */
+function unreadable(error) {
+  const old = typeof DecompressionStream === "undefined";
+  const why = old
+    ? "This browser cannot unpack it: open it in Chrome or Edge 80, Firefox 113, Safari 16.4, or a later one."
+    : `The file is damaged (${error.message}): fetch it again.`;
+  const title = document.getElementById("headline");
+  title.textContent = "The report cannot be shown";
+  title.dataset.status = "failed";
+  document.getElementById("overview").replaceChildren(el("p", { class: "banner" }, why, " ", "The same data is in a .json report: ", el("code", {}, "pytest --trt-report=report.json"), "."));
   document.documentElement.dataset.readyMs = performance.now().toFixed(0);
 }
 

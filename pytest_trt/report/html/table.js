@@ -48,11 +48,17 @@ function gravity(entry) {
 function speedCell(entry) {
   if (entry.change) {
     const one = entry.change;
-    return el("span", { class: "speed", "data-outcome": one.outcome },
+    return el("span", { class: "speed", "data-tone": tone(one) },
       `${METRICS[one.metric]} `, el("strong", {}, change(one.change)), el("small", {}, ` ${bounds(one)}`));
   }
   const metric = entry.speed ? ["p99", "p95", "p50"].find((name) => figureOf(entry.speed.candidate, name) !== null) : null;
   return metric ? el("span", { class: "speed" }, `${METRICS[metric]} ${figure(metric, figureOf(entry.speed.candidate, metric))}`) : "";
+}
+
+function statusCell(entry) {
+  const { status } = entry.test;
+  const unlike = fails(entry) && !GRAVE.includes(status);
+  return el("span", { class: "status" }, chip(status), unlike ? el("small", { class: "fails" }, "fails the run") : null);
 }
 
 function archCell(entry) {
@@ -66,7 +72,7 @@ function columnsOf(archs) {
   const text = (of) => ({ cell: (group) => of(worst(group)), key: (group) => of(worst(group)).toLowerCase() });
   const none = (value) => (value === null || value === undefined || Number.isNaN(value) ? Infinity : -value);
   const shared = [
-    { title: "Status", cell: (group) => chip(group.worst.test.status), key: (group) => gravity(group.worst) },
+    { title: "Status", cell: (group) => statusCell(group.worst), key: (group) => gravity(group.worst) },
     { title: "Test", key: (group) => group.worst.test.test.toLowerCase() },
     { title: "Model", ...text(({ test }) => test.model.slice(test.model.lastIndexOf("/") + 1)) },
     { title: "Precision", ...text(({ test }) => test.precision) },
