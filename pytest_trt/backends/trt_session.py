@@ -18,10 +18,11 @@ from pytest_trt.backends.cuda_graph import CaptureError, CudaGraph
 from pytest_trt.backends.cuda_memory import DeviceBuffer, PinnedBuffer
 from pytest_trt.backends.trt_binding import Binding, BindingKey, Staged, output_allocator
 from pytest_trt.backends.trt_logging import LogTail, log_tail, process_logger
+from pytest_trt.backends.trt_refusals import refused_memory, refused_plan, refused_shape
 from pytest_trt.backends.trt_sampling import sample_events
 from pytest_trt.backends.trt_tensors import fits, numpy_dtype
 from pytest_trt.engine.protocols import Samples
-from pytest_trt.errors import DeviceLostError, EngineLoadError, EngineRunError, InputError
+from pytest_trt.errors import DeviceLostError, EngineRunError
 from pytest_trt.model import OnnxModel, Profile, Tensors, check_inputs, select_profile
 
 #: Runs with the same shapes before the work is captured: the first one sets the context up, and
@@ -67,7 +68,7 @@ class TrtSession:
             engine = runtime.deserialize_cuda_engine(plan.read_bytes())
             context = engine.create_execution_context() if engine is not None else None
         if context is None:
-            raise _refused(plan, tail, loaded=engine is not None)
+            raise refused_plan(plan, tail.lines, loaded=engine is not None)
         # The engine refers to its runtime, and the context to its engine.
         self._runtime, self._engine, self._context = runtime, engine, context
         self._profile = 0
@@ -234,17 +235,13 @@ class TrtSession:
         self, binding: Binding, name: str, array: npt.NDArray[np.generic], tail: LogTail
     ) -> None:
         if not self._context.set_input_shape(name, array.shape):
-            raise InputError(
-                f"the engine of {self._model.path.name} does not take shape {array.shape} for "
-                f"input {name!r}: {' '.join(tail.lines) or 'TensorRT gives no reason'}",
-                fix="feed shapes inside the profile that the engine was built with.",
-            )
+            raise refused_shape(self._model.path.name, name, array.shape, tail.lines)
         if name in self._on_host:
             fits(name, array, self._dtypes[name])
             # A copy in C order that is not also a view: TensorRT reads it at every run.
             values = np.array(array, self._dtypes[name], order="C")
             binding.held.append(values)
-            self._context.set_tensor_address(name, values.ctypes.data)
+            self._set_address(name, values.ctypes.data)
         else:
             binding.inputs[name] = self._staged(name, array.shape)
 
@@ -259,14 +256,19 @@ class TrtSession:
         elif name in self._on_host:
             values = np.empty(shape, self._dtypes[name])
             binding.host_outputs[name] = values
-            self._context.set_tensor_address(name, values.ctypes.data)
+            self._set_address(name, values.ctypes.data)
         else:
             binding.outputs[name] = self._staged(name, shape)
+
+    def _set_address(self, name: str, address: int) -> None:
+        # What is refused here would else be memory of the shapes before.
+        if self._context.set_tensor_address(name, address) is False:
+            raise refused_memory(self._model.path.name, name)
 
     def _staged(self, name: str, shape: tuple[int, ...]) -> Staged:
         host = self._pinned[name].array(shape, self._dtypes[name])
         address = self._device_memory[name].at_least(host.nbytes)
-        self._context.set_tensor_address(name, address)
+        self._set_address(name, address)
         return Staged(host, host.ctypes.data, address)
 
     def _fetched(self, binding: Binding) -> dict[str, npt.NDArray[np.generic]]:
@@ -328,19 +330,3 @@ class TrtSession:
         """Undo what the parser did to types: TensorRT 8.6 computes INT64 in INT32."""
         dtype = self._model_dtypes.get(name, array.dtype.name)
         return array if array.dtype.name == dtype else array.astype(dtype)
-
-
-def _refused(plan: Path, tail: LogTail, *, loaded: bool) -> EngineLoadError:
-    lines = "".join(f"\n  | {line}" for line in tail.lines)
-    if loaded:
-        return EngineLoadError(
-            f"plan {plan} was loaded, but cannot be made ready to run on this GPU."
-            f"{lines or ' TensorRT gives no reason.'}",
-            fix="free device memory (nvidia-smi shows who uses it), or lower the max of the "
-            "profiles: an execution context takes memory for the largest shapes.",
-        )
-    return EngineLoadError(
-        f"plan {plan} cannot be loaded on this GPU.{lines or ' TensorRT gives no reason.'}",
-        fix="it was made by another version or for another GPU: `pytest-trt cache clear`, then "
-        "run again to build it here.",
-    )

@@ -226,6 +226,16 @@ def test_an_error_in_an_allocator_is_raised(open_session, fake_runtime, monkeypa
         session.run(rows(0) | {"x": np.ones((64, 2), np.float32)})
 
 
+def test_memory_that_is_refused_is_an_error_and_no_number_of_the_shapes_before(
+    open_session, monkeypatch
+) -> None:
+    session = open_session(doubling(), [X], [Y])
+    session.run(rows(2))
+    monkeypatch.setattr(FakeContext, "set_tensor_address", lambda self, name, address: False)
+    with pytest.raises(EngineRunError, match="refuses memory for tensor 'x'"):
+        session.run(rows(3))
+
+
 def test_an_output_whose_shape_is_never_told_is_an_error_and_no_number(
     open_session, monkeypatch
 ) -> None:
