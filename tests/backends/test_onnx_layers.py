@@ -81,7 +81,7 @@ def test_precision_of_every_layer_of_a_transformer_is_told(tmp_path, precision: 
     network = saved(encoder(), tmp_path / "encoder.onnx")
     engine = facts(network, tmp_path / "engine", precision)
     assert (engine.unknown_layers_pct, engine.unknown_weights_pct) == (0.0, 0.0)
-    assert precision_shortfall(EngineSpec(precision), network, engine) is None
+    assert precision_shortfall(EngineSpec(precision), network, engine, Path("engine.plan")) is None
 
 
 def test_operators_that_are_kept_in_fp32_are_counted_so(network, tmp_path) -> None:
@@ -97,7 +97,7 @@ def test_engine_whose_every_operator_is_kept_in_fp32_falls_short(tmp_path) -> No
     blocked = {"op_block_list": "MatMul,Add,Softmax"}
     engine = facts(network, tmp_path / "engine", "fp16", **blocked)
     spec = EngineSpec("fp16", builder_options=blocked)
-    error = precision_shortfall(spec, network, engine)
+    error = precision_shortfall(spec, network, engine, Path("engine.plan"))
     assert error is not None
     assert "3 of its 3 layers that compute and 36 of its 36 weights are FP32" in error.message
 
