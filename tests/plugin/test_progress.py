@@ -110,6 +110,14 @@ def still_line(descriptor: int, clock: Clock, column: int = 0) -> Iterator[progr
         line.stop()
 
 
+def shown_by(line: progress._StillLine, reader: int) -> str:
+    """Return all that a line has written to a terminal, which hands it over in pieces."""
+    end = "<end>"
+    line._stream.write(end)
+    line._stream.flush()
+    return read_until(reader, end).removesuffix(end)
+
+
 def said(line: progress._StillLine, clock: Clock, *at_s: float, step: str = "") -> None:
     for now_s in at_s:
         clock.now_s = now_s
@@ -122,7 +130,7 @@ def test_timed_step_is_told_on_a_terminal_now_and_then_and_gone_afterwards() -> 
     with still_line(writer, clock) as line:
         said(line, clock, 0.1, 0.6, 0.7, 0.8, 1.2, step="taking rounds")
         line.stop()
-        shown = read(reader)
+        shown = shown_by(line, reader)
     assert shown.count("timing digits.onnx: taking rounds") == 2
     assert "timing digits.onnx: taking rounds (1 s)" in shown
     assert shown.endswith("\r\x1b[2K")
@@ -135,7 +143,7 @@ def test_next_step_is_told_at_once() -> None:
     with still_line(writer, clock) as line:
         said(line, clock, 0.6, step="fresh process 1 of 7: loading")
         said(line, clock, 0.7, 0.8, step="fresh process 1 of 7: taking rounds")
-        shown = read(reader)
+        shown = shown_by(line, reader)
     assert shown.count("loading") == shown.count("taking rounds") == 1
     os.close(reader)
 
@@ -160,7 +168,7 @@ def test_timed_step_is_never_wider_than_its_terminal() -> None:
     clock = Clock()
     with still_line(writer, clock) as line:
         said(line, clock, 1.0, step="x" * 100)
-        assert len(read(reader).rpartition("\x1b[2K")[2]) == 39
+        assert len(shown_by(line, reader).rpartition("\x1b[2K")[2]) == 39
     os.close(reader)
 
 
@@ -169,7 +177,7 @@ def test_what_is_done_and_for_how_long_are_told_where_the_name_has_to_give_way()
     clock = Clock()
     with still_line(writer, clock) as line:
         said(line, clock, 1.0, step="taking turns, look 2 of 3")
-        told = read(reader).rpartition("\x1b[2K")[2]
+        told = shown_by(line, reader).rpartition("\x1b[2K")[2]
     assert told.startswith("ti")
     assert told.endswith("...x: taking turns, look 2 of 3 (1 s)")
     assert len(told) <= 39
@@ -185,7 +193,8 @@ def test_terminal_of_ci_is_told_once_as_its_log_keeps_every_line(
     clock = Clock()
     with still_line(writer, clock) as line:
         said(line, clock, 1.0, 2.0, 3.0, step="taking rounds")
-    shown = read(reader)
+        line.stop()
+        shown = shown_by(line, reader)
     assert shown.strip() == "trt: timing digits.onnx: taking rounds"
     assert "\x1b" not in shown
     os.close(reader)
@@ -225,7 +234,7 @@ def test_row_of_dots_goes_on_where_it_was_left(column: int, back: str) -> None:
     with still_line(writer, clock, column) as line:
         said(line, clock, 1.0)
         line.stop()
-        shown = read(reader)
+        shown = shown_by(line, reader)
     assert shown.startswith("\r\n\r\x1b[2K") == (column > 0)
     assert shown.endswith(f"\r\x1b[2K{back}")
     os.close(reader)

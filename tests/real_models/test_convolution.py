@@ -87,7 +87,7 @@ def test_fp16_overflows_and_that_is_found(project, magika) -> None:
         [
             "*(model.onnx in fp16 on cpu): *",
             "*share of rows with the same largest element is 0; at least 1 is asked for.",
-            "Fix: * keep what loses precision in FP32, by builder_options=*",
+            "Fix: * keep what loses precision in FP32, by trt_model(builder_options=*",
         ]
     )
 
