@@ -206,12 +206,13 @@ def decide(
             pairs.append(samplers.take_turns(first * times - have))
             total += len(pairs[-1][1])
             base, cand = join([a for a, _ in pairs]), join([b for _, b in pairs])
+            placement = known.placement_of(base, mode)
             changes = {
                 metric: paired(
                     cand.logs[metric] - base.logs[metric],
                     error_low=error / len(LOOKS),
                     error_high=MISS_ERROR,
-                    floor=known.placement,
+                    floor=placement,
                 )
                 for metric in cand.logs
             }

@@ -103,6 +103,15 @@ def test_screening_alone_never_fails() -> None:
     assert {one.step for one in found.found.values()} == {"taking turns"}
 
 
+@pytest.mark.parametrize(("latency_ms", "outcome"), [(2.0, "regressed"), (0.04, "inconclusive")])
+def test_what_a_devices_clock_may_have_added_is_no_regression(latency_ms, outcome) -> None:
+    """Two sessions 4% apart against a limit of 2%: of 40 us that is three ticks of the clock."""
+    slower = 1.04 * latency_ms
+    turns = Samplers(flat(slower), lambda rounds: (flat(latency_ms)(rounds), flat(slower)(rounds)))
+    found = decide({"p50": 0.02}, [flat(latency_ms)(20)], turns, checks=10, mode="graph")
+    assert found.outcome == outcome
+
+
 def busier_then(rounds: int) -> Rounds:
     """A baseline that was recorded while the machine took 30% longer, now and then far longer."""
     calls = np.random.default_rng(rounds).normal(2.6, 1e-3, (rounds, 70))

@@ -50,3 +50,14 @@ def test_what_calibration_measured_replaces_the_assumption() -> None:
     noise = Noise({"p50": 0.0005, "p99": 0.002})
     assert between_runs([run(0.0)], "p50", "enqueue", noise) == 0.0005
     assert between_runs([run(0.0, 0.3)], "p99", "enqueue", noise) == 0.002
+
+
+def test_placement_of_a_quick_engine_is_as_coarse_as_the_clock_of_its_device() -> None:
+    slow, quick = run(math.log(2.0)), run(math.log(0.04))
+    assert Noise().placement_of(slow, "graph") == pytest.approx(0.003, rel=0.01)
+    assert Noise().placement_of(quick, "graph") == pytest.approx(math.hypot(0.003, 0.01))
+    assert Noise().placement_of(quick, "end_to_end") == 0.003  # the host's clock is a finer one
+
+
+def test_placement_that_was_measured_is_taken_as_it_is() -> None:
+    assert Noise(placement=0.001).placement_of(run(math.log(0.04)), "graph") == 0.001
