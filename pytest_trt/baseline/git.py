@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from pytest_trt.errors import BaselineError
@@ -27,6 +28,17 @@ def text_at(revision: str, path: Path) -> str | None:
     if not found:
         return None
     return _git(top, "cat-file", "blob", f"{commit}:{name}")
+
+
+def last_commit(path: Path) -> str | None:
+    """Return the short name of the commit that last changed a file, or None where nobody knows.
+
+    Of a shallow clone the oldest commit seems to have made everything that it holds.
+    """
+    with suppress(BaselineError, _GitError):
+        if _git(path.parent, "rev-parse", "--is-shallow-repository").strip() == "false":
+            return _git(path.parent, "log", "-1", "--format=%h", "--", path.name).strip() or None
+    return None
 
 
 def files_at(revision: str, folder: Path) -> list[Path]:

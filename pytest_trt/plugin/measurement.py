@@ -14,6 +14,7 @@ from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
+from pytest_trt.baseline.git import last_commit
 from pytest_trt.engine import Engine, Session, layer_rows
 from pytest_trt.measure import Disturbed, device_lock, mode_for, undisturbed
 from pytest_trt.model import Tensors
@@ -292,10 +293,12 @@ class Measurement:
         then, now = entry.runs[-1].toolchain, str(self._engine.toolchain)
         if then != now:
             return f"the baseline engine is of {then} and cannot take turns with one of {now}"
+        file = Place.of(self._item, self._settings.baseline_dir, self._place.target)
+        commit = last_commit(file.path)
         return (
             "the baseline engine is not in the engine cache to take turns with; to have it there, "
-            "check out the commit of the baseline, run `pytest --trt-build-only` with the same "
-            "cache, and come back"
+            f"check out the commit of the baseline{f' ({commit})' if commit else ''}, run `pytest "
+            "--trt-build-only` with the same cache, and come back"
         )
 
     @contextmanager
