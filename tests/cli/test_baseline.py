@@ -172,6 +172,25 @@ def test_diff_tells_runs_that_came_and_what_cannot_be_compared() -> None:
     assert "test_b: replaced, cannot be compared: it has batch none, this run has 4" in output
 
 
+@pytest.mark.parametrize(
+    ("mode", "plan", "said"),
+    [
+        ("graph", "aa", "what differs is the machine"),
+        ("end_to_end", "aa", "what differs is the machine"),
+        ("end_to_end", "bb", "a busier machine looks like a slower engine"),
+        ("graph", "bb", ""),
+    ],
+)
+def test_diff_says_what_a_change_may_be_of(mode: str, plan: str, said: str) -> None:
+    engine = {"key": "ab12", "size_bytes": 53_000_000}
+    old = save_baselines(Path("old"), {FP16: stored(mode=mode, engine={**engine, "plan": "aa"})})
+    slower = stored(stored_run(2, 0.6), mode=mode, engine={**engine, "plan": plan})
+    output = shown("diff", str(old), str(save_baselines(Path("new"), {FP16: slower})))
+    assert "+20%" in output
+    assert said in output
+    assert ("machine" in output) == bool(said)
+
+
 def test_noise_that_was_measured_counts_in_a_diff() -> None:
     def bounds(noise: StoredNoise | None) -> float:
         old = save_baselines(Path("old"), {FP16: stored()})

@@ -145,7 +145,19 @@ def _why(change: EntryChange) -> list[str]:
         Circumstances(one.runs[-1].toolchain, one.runs[-1].environment, one.engine)
         for one in (change.old, change.new)
     )
-    return differences(then, now)
+    told = differences(then, now)
+    if change.compared is not None:
+        if _is_one_engine(change):
+            told.append("the plan is the same, byte for byte: what differs is the machine")
+        elif change.new.mode == "end_to_end":
+            told.append("by the host's clock, a busier machine looks like a slower engine")
+    return told
+
+
+def _is_one_engine(change: EntryChange) -> bool:
+    """Whether both sides measured one plan, where nothing but the machine can differ."""
+    plans = {one.engine.get("plan") for one in (change.old, change.new) if one}
+    return len(plans) == 1 and None not in plans
 
 
 def _rows(change: EntryChange) -> Iterator[tuple[Cell, ...]]:
@@ -157,7 +169,7 @@ def _rows(change: EntryChange) -> Iterator[tuple[Cell, ...]]:
         then, now = ("-" if v is None else figure(metric, v) for v in figures)
         told: tuple[Cell, ...] = ("", "")
         if metric in bounds:
-            told = _told(metric, bounds[metric])
+            told = _told(metric, bounds[metric], plain=_is_one_engine(change))
         yield (f"  {NAMES[metric]}", then, now, *told)
 
 
@@ -175,9 +187,9 @@ def _bounds(change: EntryChange) -> dict[Metric, Bounds]:
     return changes_between(old, new, cast(Mode, change.new.mode), noise)
 
 
-def _told(metric: Metric, bounds: Bounds) -> tuple[Cell, Cell]:
+def _told(metric: Metric, bounds: Bounds, *, plain: bool) -> tuple[Cell, Cell]:
     least, most = sorted(as_change(metric, log) for log in (bounds.low, bounds.high))
-    style = "red" if bounds.low > 0 else "green" if bounds.high < 0 else ""
+    style = "" if plain else "red" if bounds.low > 0 else "green" if bounds.high < 0 else ""
     change = units.change(as_change(metric, bounds.estimate))
     return (change, style), f"{units.change(least)} to {units.change(most)}"
 
