@@ -95,13 +95,16 @@ def build_fix(text: str, precision: str = "fp32") -> str:
     lowered = text.lower()
     if names_unknown_operator(text):
         fix = (
-            "export it with standard operators or another opset, as nothing else computes it on "
-            "the CPU; if TensorRT has this operator, or a plugin of yours is it, test on a GPU "
-            "with --trt-backend tensorrt"
+            "export the model with standard operators or another opset, as nothing else computes "
+            "it on the CPU; if TensorRT has this operator, or a plugin of yours is it, test on a "
+            "GPU with --trt-backend tensorrt."
         )
         if precision == "int8":
-            fix += ", for int8 with Q/DQ nodes in it already, as ONNX Runtime calibrates there too"
-        return f"{fix}."
+            fix += (
+                " There int8 needs a model that is quantised already (Q/DQ nodes): ONNX Runtime "
+                "would have to run this one to calibrate it."
+            )
+        return fix
     if "no space left" in lowered:
         return "free space on the cache's disk, or put the cache elsewhere with --trt-cache-dir."
     if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:

@@ -117,8 +117,8 @@ def _for_arch(
         raise ConfigurationError(
             f"--trt-arch {arch}: this machine has neither an {arch} GPU ({probe.reason}) nor "
             "TensorRT-RTX to cross-build with.",
-            fix=f"run on a machine with an {arch} GPU{_example(arch)} (what hides one here, "
-            "`pytest-trt doctor` says), or build engines for it here, without running them: "
+            fix=f"run on a machine with an {arch} GPU{_example(arch)}; `pytest-trt doctor` says "
+            "why none is found here. Or build engines for it here, without running them: "
             f"{_INSTALL['tensorrt_rtx']}",
         )
     if not _serves("tensorrt_rtx", arch):

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_trt.engine.spec import Toolchain
 from pytest_trt.errors import BackendUnavailableError
 
-#: Lines of CUDA that wheels may be made for: TensorRT 8.6's are for 11 and 12.
+#: Lines of CUDA whose wheels are looked for.
 _CUDA_LINES = tuple(f"cu{major}" for major in range(11, 30))
 
 

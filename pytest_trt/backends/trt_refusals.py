@@ -36,9 +36,10 @@ def refused_shape(
     )
 
 
-def refused_memory(model_name: str, tensor: str) -> EngineRunError:
+def refused_memory(model_name: str, tensor: str, log: Sequence[str]) -> EngineRunError:
     """Return the error for a tensor whose memory the engine does not take."""
     return EngineRunError(
-        f"the engine of {model_name} refuses memory for tensor {tensor!r}.",
-        fix="rebuild the engine: `pytest-trt cache clear`.",
+        f"the engine of {model_name} refuses memory for tensor {tensor!r}: "
+        f"{' '.join(log) or 'TensorRT gives no reason'}",
+        fix="try another version of TensorRT, and show NVIDIA the model.",
     )

@@ -211,7 +211,7 @@ class TrtSession:
         if any(name in self._on_host for name in self._inputs):
             self._context.infer_shapes()
         for name in self._outputs:
-            self._bind_output(binding, name)
+            self._bind_output(binding, name, tail)
         if binding.open_outputs:
             names = ", ".join(binding.open_outputs)
             binding.graph_refusal = f"the shape of {names} depends on the data"
@@ -241,11 +241,11 @@ class TrtSession:
             # A copy in C order that is not also a view: TensorRT reads it at every run.
             values = np.array(array, self._dtypes[name], order="C")
             binding.held.append(values)
-            self._set_address(name, values.ctypes.data)
+            self._set_address(name, values.ctypes.data, tail)
         else:
-            binding.inputs[name] = self._staged(name, array.shape)
+            binding.inputs[name] = self._staged(name, array.shape, tail)
 
-    def _bind_output(self, binding: Binding, name: str) -> None:
+    def _bind_output(self, binding: Binding, name: str, tail: LogTail) -> None:
         shape = tuple(self._context.get_tensor_shape(name))
         # Asked after a run, TensorRT 8.6 answers with that run's shape: once open, always open.
         if any(dim < 0 for dim in shape):
@@ -256,19 +256,19 @@ class TrtSession:
         elif name in self._on_host:
             values = np.empty(shape, self._dtypes[name])
             binding.host_outputs[name] = values
-            self._set_address(name, values.ctypes.data)
+            self._set_address(name, values.ctypes.data, tail)
         else:
-            binding.outputs[name] = self._staged(name, shape)
+            binding.outputs[name] = self._staged(name, shape, tail)
 
-    def _set_address(self, name: str, address: int) -> None:
+    def _set_address(self, name: str, address: int, tail: LogTail) -> None:
         # What is refused here would else be memory of the shapes before.
         if self._context.set_tensor_address(name, address) is False:
-            raise refused_memory(self._model.path.name, name)
+            raise refused_memory(self._model.path.name, name, tail.lines)
 
-    def _staged(self, name: str, shape: tuple[int, ...]) -> Staged:
+    def _staged(self, name: str, shape: tuple[int, ...], tail: LogTail) -> Staged:
         host = self._pinned[name].array(shape, self._dtypes[name])
         address = self._device_memory[name].at_least(host.nbytes)
-        self._set_address(name, address)
+        self._set_address(name, address, tail)
         return Staged(host, host.ctypes.data, address)
 
     def _fetched(self, binding: Binding) -> dict[str, npt.NDArray[np.generic]]:

@@ -112,7 +112,7 @@ def _print(document: Document, *, list_all: bool) -> None:
         click.echo("verdicts are missing:")
         for line in missing_lines(document["coverage"]):
             click.echo(f"  {line}")
-        click.echo(missing_fix(document["coverage"]))
+        click.echo(f"Fix: {missing_fix(document['coverage'])}")
 
 
 def _print_tests(console: Console, document: Document, *, list_all: bool) -> None:

@@ -33,12 +33,17 @@ class Calibrated:
     placement: float
     processes: int
 
+    @property
+    def reckoned_placement(self) -> float:
+        """The placement to be reckoned with: more than was seen, as few processes were."""
+        return self.placement * _upper_end(self.processes - 1)
+
     def noise(self) -> Noise:
         """Return what is to be reckoned with: more than was seen, as few processes were."""
         more = _upper_end(self.processes - 1)
         return Noise(
             {metric: seen * more for metric, seen in self.between_runs.items()},
-            self.placement * more,
+            self.reckoned_placement,
         )
 
 

@@ -74,7 +74,7 @@ def by_turns(
     error, found = check_error(checks), []
     first, calls = first_rounds(error), turns[0][0].calls
     apart = [two.logs[metric] - one.logs[metric] for one, two in turns]
-    placement = measured.noise().placement or 0.0
+    placement = measured.reckoned_placement
     for look in LOOKS:
         typical = _typical(apart, first * look)
         bounds = paired(

@@ -149,7 +149,7 @@ class ReportLog:
             required = f"--trt-require-arch={','.join(settings.require_arch)}"
             fails = f"{required} fails the run, whatever its tests came to:"
             lines = [fails, *missing_lines(document["coverage"], _NAMED)]
-            lines.append(missing_fix(document["coverage"]))
+            lines.append(f"Fix: {missing_fix(document['coverage'])}")
             self._lines.append(("trt coverage", lines, True))
             if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED

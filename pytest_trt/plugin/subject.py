@@ -110,9 +110,7 @@ class Subject:
         spec = EngineSpec(
             precision=precision,
             profiles=self._profiles(overrides.get("profiles", marker.profiles)),
-            builder_options=self._options(
-                precision, overrides.get("builder_options", marker.builder_options)
-            ),
+            builder_options=dict(overrides.get("builder_options", self._options(precision))),
         )
         with self._task(f"{marker.model.name} {precision}") as say:
             engine = self.run.engine(
@@ -127,9 +125,10 @@ class Subject:
         state.check = state.check or self._consistency_check()
         return EngineSession(engine, self.loaded, self._observer(state))
 
-    def _options(self, precision: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the builder options of a precision: a marker for several names them once."""
-        return dict(given) if len(self.marker.precision) == 1 else shared_options(given, precision)
+    def _options(self, precision: str) -> Mapping[str, Any]:
+        """Return the marker's options for a precision: one for several names them once."""
+        given = self.marker.builder_options
+        return given if len(self.marker.precision) == 1 else shared_options(given, precision)
 
     def _observer(self, state: TestState) -> Observer | None:
         if state.check is None or not self.run.settings.selftest:

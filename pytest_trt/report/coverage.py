@@ -36,8 +36,7 @@ def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[st
         if (why := _why_missing(by_arch.get(arch)))
     ]
     coverage = {"required": list(required), "tests": len(by_test), "missing": missing}
-    fix = "" if is_covered(coverage) else missing_fix(coverage).removeprefix("Fix: ")
-    return {**coverage, "fix": fix}
+    return {**coverage, "fix": "" if is_covered(coverage) else missing_fix(coverage)}
 
 
 def _archs(test: Mapping[str, Any]) -> Sequence[str]:
@@ -87,7 +86,7 @@ def missing_lines(coverage: Mapping[str, Any], most: int | None = None) -> Itera
 def missing_fix(coverage: Mapping[str, Any]) -> str:
     """Return what to type for the verdicts that are missing, or to join them with what is here."""
     if not coverage["tests"]:
-        return "Fix: collect the tests of a model: see that the run names their files."
+        return "collect the tests of a model: see that the run names their files."
     missing = coverage["missing"]
     lacking = {one["arch"] for one in missing}
     archs = [arch for arch in coverage["required"] if arch in lacking]
@@ -96,7 +95,7 @@ def missing_fix(coverage: Mapping[str, Any]) -> str:
     where = f"each of {_listed(archs)}" if len(archs) > 1 else each
     whole = ", without -k, -m and --deselect" if left_out else ""
     return (
-        f"Fix: on a machine for {where}{whole}: "
+        f"on a machine for {where}{whole}: "
         f"`pytest --trt-arch={each} --trt-report={each}.json`; then join all reports: "
         f"pytest-trt report merge {each}.json OTHER.json "
         f"--require-arch={','.join(coverage['required'])}"

@@ -51,9 +51,8 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
         targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
         yield f"### pytest-trt: {counted(run['counts']) or 'no tests'}\n\n{_safe(targets)}\n\n"
     if not is_covered(document["coverage"]):
-        lines = "\n".join(
-            [*missing_lines(document["coverage"], most=50), missing_fix(document["coverage"])]
-        )
+        fix = f"Fix: {missing_fix(document['coverage'])}"
+        lines = "\n".join([*missing_lines(document["coverage"], most=50), fix])
         yield f"**Verdicts are missing**\n\n{_fenced(lines)}\n\n"
     ran = [test for test in document["tests"] if test["status"] in _LISTED]
     tests = sorted(ran, key=lambda test: _LISTED.index(test["status"]))

@@ -79,6 +79,17 @@ def test_operators_that_stay_fp32_are_named_once_for_several_precisions(project)
     several.assert_outcomes(passed=2)
 
 
+def test_options_given_for_one_build_are_not_thinned_out(project) -> None:
+    project.test_file(
+        '@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))\n'
+        "def test_it(trt_build):\n"
+        '    trt_build(precision="fp32", builder_options={"op_block_list": "MatMul"})\n'
+    )
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*op_block_list*"])
+
+
 def test_same_model_passes_where_nothing_overflows(project, save) -> None:
     save(save_overflowing, "overflowing.onnx")
     result = project.check(

@@ -44,6 +44,11 @@ function list(lines, attributes = {}) {
   return el("ul", attributes, lines.map((line) => el("li", {}, line)));
 }
 
+/** What to do. */
+function fixLine(text) {
+  return el("p", { class: "fix" }, el("strong", {}, "Fix: "), text);
+}
+
 function folded(title, ...children) {
   return el("details", {}, el("summary", {}, title), children);
 }

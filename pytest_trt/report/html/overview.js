@@ -106,7 +106,7 @@ function firstLine(text) {
 /** What to do, once for all that ask for the same. */
 function fixesOf(entries) {
   const fixes = new Set(entries.flatMap((entry) => entry.speed?.fix || []));
-  return [...fixes].slice(0, NAMED).map((fix) => el("p", { class: "fix" }, el("strong", {}, "Fix: "), fix));
+  return [...fixes].slice(0, NAMED).map(fixLine);
 }
 
 function named(title, status, entries, told, open, filter, after = null) {
@@ -149,7 +149,7 @@ function ledger(coverage, open) {
     { class: "ledger" },
     el("h2", {}, "Coverage ", outcome(missing.length ? "failed" : "passed")),
     el("p", {}, `${counted(coverage.tests, "test")} must reach a verdict on ${coverage.required.join(", ")}: ${missing.length ? `${count(missing.length)} of ${count(coverage.tests * coverage.required.length)} did not` : "all did"}.`),
-    coverage.fix ? el("p", { class: "fix" }, el("strong", {}, "Fix: "), coverage.fix) : null,
+    coverage.fix ? fixLine(coverage.fix) : null,
     missing.length ? el("details", { open: missing.length <= 10 }, el("summary", {}, `${counted(missing.length, "verdict")} missing`), grid(["test", "architecture", "why"], rows)) : null,
   );
 }

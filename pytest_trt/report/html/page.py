@@ -1,8 +1,8 @@
 """A report as one HTML page that needs no network: the document as JSON, and what draws it.
 
-The page is the same for every report. All of a report stands in one island, as JSON that gzip has
-compressed to a fifth and less, in Base64, so that nothing in it can end the island; the scripts
-beside this module put it into the page as text, never as markup.
+The page is the same for every report. All of a report stands in one island, as JSON compressed by
+gzip in Base64, so that nothing in it can end the island; the scripts beside this module put it into
+the page as text, never as markup.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ function speedSection(speed) {
     { class: "part" },
     el("h4", {}, "Speed ", outcome(speed.verdict), el("small", {}, how)),
     speed.why ? el("p", {}, speed.why) : null,
-    speed.fix ? el("p", {}, el("strong", {}, "Fix: "), speed.fix) : null,
+    speed.fix ? fixLine(speed.fix) : null,
     changesTable(speed),
     speed.changes.some((one) => one.change !== null) ? el("p", { class: "told" }, estimateText(speed)) : null,
     reasons(speed),

@@ -46,7 +46,7 @@ async function start() {
 function unreadable(error) {
   const old = typeof DecompressionStream === "undefined";
   const why = old
-    ? "This browser cannot unpack it: open it in Chrome or Edge 80, Firefox 113, Safari 16.4, or a later one."
+    ? "This browser cannot unpack it (it has no DecompressionStream): open it in a newer one."
     : `The file is damaged (${error.message}): fetch it again.`;
   const title = document.getElementById("headline");
   title.textContent = "The report cannot be shown";
