@@ -4,12 +4,17 @@ What disturbs is what makes times longer that are not the engine's: a GPU that i
 other processes that compute. One that only holds a context, as a waiting builder, another worker
 or a notebook does, disturbs nothing, so processes are told by the share of the multiprocessors'
 time that they took and not by being there.
+
+The driver names one process for each of its samples: the one that it finds at work, with the share
+of all. While this one computes too, another can go unnamed for long. What leaves the GPU alone for
+a moment and listens is not taken in by that.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from statistics import median
 from typing import Any, NamedTuple
@@ -33,6 +38,13 @@ BUSY_PCT = 5
 #: Source: NVML API Reference, nvmlDeviceGetProcessUtilization, whose unit is the microsecond;
 #: samples listed in github.com/NVIDIA/go-nvml/issues/51 and github.com/Syllo/nvtop/issues/110.
 _HELD_US = 1_000_000
+
+#: Seconds between the driver's samples: what is in the first after work has ended is partly that
+#: work. Seen on an H200: 0.2. Where it is longer, up to a second, listening hears nothing.
+_SAMPLE_S = 0.25
+
+#: Seconds for which the GPU is left alone to listen: then a sample that began in it has ended.
+LISTEN_S = 2 * _SAMPLE_S
 
 
 class Busy(NamedTuple):
@@ -78,13 +90,24 @@ class DeviceWatch:
         nvml: NVML, started.
         handle: The GPU, or the slice.
         whole: The GPU that it is part of, or it itself.
+        clock: Seconds since 1970, as the driver's samples are told.
+        sleep: Waits so many seconds.
 
     Attributes:
         clocks_mhz: Clocks of the multiprocessors, one for each time that it was called.
     """
 
-    def __init__(self, nvml: Nvml, handle: Any, whole: Any) -> None:
+    def __init__(
+        self,
+        nvml: Nvml,
+        handle: Any,
+        whole: Any,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._nvml, self._handle, self._whole = nvml, handle, whole
+        self._clock, self._sleep = clock, sleep
         self._seen_us = 0
         self._last: dict[int, _Sample] = {}
         self.clocks_mhz: list[int] = []
@@ -107,8 +130,20 @@ class DeviceWatch:
         others = self._others()
         told = [f"the GPU is held back ({', '.join(held_back)})"] if held_back else []
         if others:
-            told.append(f"another process computes on the GPU ({_named(others)})")
+            told.append(_told(others))
         return " and ".join(told) or None
+
+    def listen(self) -> str | None:
+        """Return what computes on the GPU while this process does not, in words, or None.
+
+        To be called when nothing of this process runs on it; takes `LISTEN_S`.
+        """
+        alone_us = int((self._clock() + _SAMPLE_S) * 1e6)
+        self._sleep(LISTEN_S)
+        self._look()
+        heard = (Busy(p, one.pct) for p, one in self._last.items() if one.time_us > alone_us)
+        others = [one for one in heard if one.pid != os.getpid() and one.pct >= BUSY_PCT]
+        return _told(sorted(others, key=lambda one: -one.pct)) if others else None
 
     @property
     def clock_mhz(self) -> int | None:
@@ -156,8 +191,9 @@ class _Sample(NamedTuple):
     pct: int
 
 
-def _named(busy: Sequence[Busy]) -> str:
-    return ", ".join(f"process {one.pid} for {one.pct}% of the time" for one in busy)
+def _told(busy: Sequence[Busy]) -> str:
+    listed = ", ".join(f"process {one.pid} for {one.pct}% of the time" for one in busy)
+    return f"another process computes on the GPU ({listed})"
 
 
 @contextmanager

@@ -16,6 +16,10 @@ from pytest_trt.performance.rounds import FEWEST_CALLS, GROUP_CALLS
 MOST_REDONE = 0.2
 
 
+#: How often others are listened for before they are taken to stay.
+_LISTENED = 3
+
+
 class Stretch(NamedTuple):
     """Consecutive calls.
 
@@ -113,6 +117,20 @@ def summarised(taken: Sequence[Stretch], *, work: float) -> Rounds:
         work: Units of work of one call.
     """
     return summarise([one.latencies_ms for one in taken], [one.wall_s for one in taken], work=work)
+
+
+def check_alone(listen: Guard) -> None:
+    """Raise `Disturbed` where others use the device while it is left alone.
+
+    Args:
+        listen: Leaves the device alone for a moment, and says who did not. What is heard may just
+            be ending, so it is asked again before it is believed.
+    """
+    for _ in range(_LISTENED):
+        heard = listen()
+        if heard is None:
+            return
+    raise Disturbed(heard or "")
 
 
 def check_redone(reasons: list[str], rounds: int) -> None:

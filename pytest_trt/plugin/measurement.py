@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
@@ -16,7 +16,13 @@ from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
 from pytest_trt.baseline.git import last_commit
 from pytest_trt.engine import Engine, Session, layer_rows
-from pytest_trt.measure import Disturbed, device_lock, mode_for, undisturbed
+from pytest_trt.measure import (
+    Disturbed,
+    check_alone,
+    device_lock,
+    mode_for,
+    undisturbed,
+)
 from pytest_trt.model import Tensors
 from pytest_trt.performance import (
     FIRST_ROUNDS,
@@ -54,6 +60,10 @@ from pytest_trt.plugin.subject import Subject
 from pytest_trt.plugin.updating import with_update
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
+
+#: For so many seconds a device that others left alone is taken for one that they do: listening
+#: takes half a second, and lets the clocks fall. Who begins in them is mostly seen between rounds.
+_HEARD_S = 10.0
 
 #: Rounds at each look at absolute limits.
 _LOOKS = (FIRST_ROUNDS, 2 * FIRST_ROUNDS, 4 * FIRST_ROUNDS)
@@ -132,11 +142,16 @@ class Measurement:
                 kept_builder.end()
                 record = replace(record, structure=self._structure(session, inputs, comparable))
                 sampling.guard, sampling.say = watch or undisturbed, self._say
+                self._listen(watch)
                 self._warm(sampling, comparable)
                 recorder = self._recorder(watch)
                 if self._settings.calibrate and relative:
-                    return recorder.calibrate(record, comparable, spec, sampling, fresh, file)
+                    done = recorder.calibrate(record, comparable, spec, sampling, fresh, file)
+                    self._listen(watch, anew=True)
+                    return done
                 decision, kept = self._measured(sampling, comparable, fresh, watch)
+                if self._is_recorded(entry) or not _is_passed(decision, kept):
+                    self._listen(watch, anew=True)
                 self._run.timed_until_s = time.monotonic()
                 environment = {**self._place.environment, **conditions_of(watch)}
                 runs = recorder.runs(sampling, fresh, recorded=self._is_recorded(entry))
@@ -219,6 +234,17 @@ class Measurement:
             why=f"speed is inconclusive: {why}",
             fix=f"{fix}, or let it pass: --trt-inconclusive=warn.",
         )
+
+    def _listen(self, watch: DeviceWatch | None, *, anew: bool = False) -> None:
+        """Raise `Disturbed` where others compute on the device; if known of late, do not ask.
+
+        What fails or is recorded was listened to before and after.
+        """
+        if watch is None or not (anew or self._run.listened_s < time.monotonic() - _HEARD_S):
+            return
+        self._say("listening for other processes on the device")
+        check_alone(watch.listen)
+        self._run.listened_s = time.monotonic()
 
     def _warm(self, sampling: Sampling, entry: Entry | None) -> None:
         sampling.warm(
@@ -327,6 +353,11 @@ class Measurement:
 
     def _waiting(self, seconds: float) -> None:
         self._say(f"waiting for another process that times on this device ({seconds:.0f} s)")
+
+
+def _is_passed(decision: Decision | None, kept: Sequence[Kept]) -> bool:
+    outcomes = [one.outcome for one in kept]
+    return combined([*outcomes, decision.outcome if decision else "passed"]) == "passed"
 
 
 def _spec(engine: Engine, inputs: Tensors, batch: int, threads: int) -> Mapping[str, str]:

@@ -83,6 +83,7 @@ class TrtRun:
         settings: What the options say.
         lost_device: Whether a test has lost the GPU.
         timed_until_s: When the last rounds of an engine ended, by the monotonic clock.
+        listened_s: When others were last known to leave the device alone, by the same clock.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
@@ -96,7 +97,7 @@ class TrtRun:
         self._failed_builds: dict[str, EngineBuildError] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self.lost_device = LostDevice()
-        self.timed_until_s = -math.inf
+        self.timed_until_s = self.listened_s = -math.inf
 
     @cached_property
     def probe(self) -> DeviceProbe:

@@ -11,6 +11,7 @@ import pytest
 from backends.fake_nvml import Device, FakeNvml, computing, h200_answers
 
 from pytest_trt.backends.device_watch import Busy, DeviceWatch, busy_others, watched_device
+from pytest_trt.backends.nvml import Nvml
 
 UUID = h200_answers()["nvmlDeviceGetUUID"]
 OWN = os.getpid()
@@ -148,6 +149,40 @@ def test_process_that_has_ended_disturbs_no_more(watch) -> None:
         nvmlDeviceGetProcessUtilization=sampled([], [(OWN, 50, 2_000_000), (77, 48, 1_900_000)]),
     )
     assert found() is None
+
+
+def listening(*looks: list[tuple[int, int, int]]) -> DeviceWatch:
+    """Return what watches a GPU whose driver tells this, at 1 s since 1970 and half a second on."""
+    answers = h200_answers() | {"nvmlDeviceGetProcessUtilization": sampled([], *looks)}
+    gpu, module = Device(answers), FakeNvml()
+    module.nvmlInit()
+    return DeviceWatch(Nvml(module), gpu, gpu, clock=lambda: 1.0, sleep=lambda s: None)
+
+
+def test_process_that_computes_while_this_one_listens_disturbs() -> None:
+    found = listening([(77, 30, 1_400_000), (78, 2, 1_400_000)])
+    assert found.listen() == "another process computes on the GPU (process 77 for 30% of the time)"
+
+
+def test_process_that_the_driver_names_with_a_number_of_the_host_is_heard() -> None:
+    # In a container this one may be among the samples by a number that it does not know.
+    found = listening([(0, 40, 1_400_000)])
+    assert "for 40% of the time" in str(found.listen())
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [],
+        [(OWN, 90, 1_100_000)],
+        [(OWN, 90, 1_400_000)],
+        [(77, 50, 1_100_000)],
+        [(77, 4, 1_400_000)],
+    ],
+    ids=["nothing", "own work before", "own work", "before", "screen"],
+)
+def test_nobody_is_heard_on_a_gpu_that_is_left_alone(samples) -> None:
+    assert listening(samples).listen() is None
 
 
 def test_shares_that_cannot_be_are_no_samples(watch) -> None:

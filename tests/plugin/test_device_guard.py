@@ -10,7 +10,9 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 from backends.fake_nvml import Device, FakeNvml, computing, h200_answers
 from builders import save_linear
 
+from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
 from pytest_trt.engine.protocols import Samples
@@ -121,7 +124,19 @@ def machine(project, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(f"{plugin}.make_backend", lambda name, **_: Backend(threads=1))
     at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
     monkeypatch.setattr("pytest_trt.measure.sessions.ON_GPU", at_once)
+    monkeypatch.setattr("pytest_trt.backends.device_watch.LISTEN_S", 0.0)
     return found
+
+
+def unnamed(seen_us: int) -> list[SimpleNamespace]:
+    """Answer as a driver does that names this process, and the other one longer ago than counts."""
+    seen_us = max(seen_us, time.time_ns() // 1000 + 10_000_000)  # after listening began
+    shares = ((os.getpid(), 60, seen_us + 2_000_000), (77, 40, seen_us + 500_000))
+    return [SimpleNamespace(pid=p, smUtil=pct, timeStamp=us) for p, pct, us in shares]
+
+
+UNNAMED = {"nvmlDeviceGetProcessUtilization": unnamed}
+HEARD = "another process computes on the GPU (process 77 for 40% of the time)"
 
 
 @pytest.fixture
@@ -167,6 +182,41 @@ def test_disturbed_gpu_fails_where_what_is_inconclusive_does(recorded, how: str)
     result.stdout.fnmatch_lines(
         ["speed is inconclusive: 5 rounds of 20 were disturbed: *", "Fix: run again when *"]
     )
+
+
+@pytest.mark.parametrize("args", [["--trt-update"], ["--trt-update-new"], []])
+def test_nothing_is_recorded_where_another_process_is_heard(machine, args: list[str]) -> None:
+    machine.answers(**UNNAMED)
+    machine.run(*args).stdout.fnmatch_lines([f"note *{HEARD}; nothing was recorded as its *"])
+    assert machine.files == []
+
+
+def test_slower_engine_is_inconclusive_where_another_process_is_heard_at_the_end(
+    recorded, monkeypatch
+) -> None:
+    # It began after the first listening, and the driver named this process alone since.
+    heard = iter([None, HEARD, HEARD, HEARD])
+    monkeypatch.setattr(DeviceWatch, "listen", lambda _: next(heard))
+    recorded.change_engine()
+    recorded.latency_ms = 3.0
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed * inconclusive", f"note *speed is inconclusive: {HEARD}*"])
+    assert next(heard, "nobody asked again") == "nobody asked again"
+
+
+def test_slower_engine_fails_where_what_was_heard_ends(recorded, monkeypatch) -> None:
+    heard = iter([HEARD, None, HEARD, None])
+    monkeypatch.setattr(DeviceWatch, "listen", lambda _: next(heard))
+    recorded.change_engine()
+    recorded.latency_ms = 3.0
+    recorded.run().assert_outcomes(failed=1)
+
+
+def test_what_passes_is_listened_to_once(recorded, monkeypatch) -> None:
+    heard = iter([None])
+    monkeypatch.setattr(DeviceWatch, "listen", lambda _: next(heard))
+    recorded.run().assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("how", DISTURBED)
