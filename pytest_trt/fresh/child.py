@@ -22,6 +22,7 @@ from pytest_trt.errors import EngineLoadError, PytestTrtError
 from pytest_trt.fresh.job import FreshJob, FreshRun, take_over
 from pytest_trt.measure import (
     Disturbed,
+    LoadMeter,
     stretches_of,
     take_rounds,
     take_turns,
@@ -75,9 +76,11 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
     progress("taking rounds")
     with watched_device(job.device) as watch:
         guard = watch or undisturbed
-        rounds = take_rounds(stretch, job.rounds, job.calls, work=job.work, guard=guard)
+        meter = LoadMeter()
+        with meter.running():
+            rounds = take_rounds(stretch, job.rounds, job.calls, work=job.work, guard=guard)
         if not job.beside:
-            return FreshRun(rounds)
+            return FreshRun(rounds, load=meter.load)
         progress("taking turns with itself")
         other = backend.open(plan, job.model, job.spec, job.target)
         beside = stretches_of(other, inputs, job.mode)
@@ -85,7 +88,7 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
         turns = take_turns(
             beside, stretch, job.rounds, job.calls, random=Random(0), work=job.work, guard=guard
         )
-        return FreshRun(rounds, turns)
+        return FreshRun(rounds, turns, meter.load)
 
 
 def _probe(device: str) -> DeviceProbe:

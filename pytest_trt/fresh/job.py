@@ -5,7 +5,7 @@ events, an object a line::
 
     {"event": "started"}                      the child listens; vendor libraries come next
     {"event": "progress", "text": ...}        what it does now
-    {"event": "done", "rounds": ..., "turns": ...}
+    {"event": "done", "rounds": ..., "turns": ..., "load": ...}
     {"event": "disturbed", "why": ...}        the device was, see `measure.Disturbed`
     {"event": "error", "error": NAME, ...}    one of this package's errors
     {"event": "os error", "errno": N, ...}    the operating system's
@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from pytest_trt.engine import EngineSpec, Target
+from pytest_trt.measure import HostLoad
 from pytest_trt.model import OnnxModel, Tensors, TensorSpec
 from pytest_trt.model.elements import numpy_dtype
 from pytest_trt.model.profiles import profile_from_json, profile_to_json
@@ -135,15 +136,18 @@ class FreshRun:
         rounds: Rounds of the engine alone.
         turns: Rounds of the engine and of a second session of itself, in turns; None where these
             were not asked for.
+        load: What the host did for others while the engine alone was timed.
     """
 
     rounds: Rounds
     turns: tuple[Rounds, Rounds] | None = None
+    load: HostLoad = field(default_factory=HostLoad)
 
     def to_event(self) -> dict[str, Any]:
         """Return the run as JSON-simple data; floats survive that exactly."""
         turns = None if self.turns is None else list(map(_to_json, self.turns))
-        return {"event": "done", "rounds": _to_json(self.rounds), "turns": turns}
+        done = {"event": "done", "rounds": _to_json(self.rounds)}
+        return {**done, "turns": turns, "load": asdict(self.load)}
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> FreshRun:
@@ -152,6 +156,7 @@ class FreshRun:
         return cls(
             _from_json(event["rounds"]),
             None if turns is None else (_from_json(turns[0]), _from_json(turns[1])),
+            HostLoad(**event["load"]),
         )
 
 

@@ -1,6 +1,7 @@
 """Taking samples: warming up, rounds, turns of two engines. What they mean is for `performance`."""
 
 from pytest_trt.measure.host import host_cpu
+from pytest_trt.measure.host_load import HostLoad, LoadMeter
 from pytest_trt.measure.lock import device_lock
 from pytest_trt.measure.recorded import evenly, recorded_calls, recorded_stretches
 from pytest_trt.measure.rounds import (
@@ -25,6 +26,8 @@ __all__ = [
     "ON_GPU",
     "Disturbed",
     "Guard",
+    "HostLoad",
+    "LoadMeter",
     "Stretch",
     "Stretches",
     "WarmUp",

@@ -32,10 +32,14 @@ _SAME_PLAN = (
     "the plan is the baseline's, byte for byte, and so are its runtime and its driver: the machine "
     "was slower this time, not the engine"
 )
+_OWN = "its rounds leave it open, and it is the baseline's own engine"
+_BUSY = "the host was busy meanwhile, which makes any engine slower: {}"
 _HOST_LUCK = "by the host's clock, processes of one engine can differ as much"
 
 
-def doubted(decision: Decision, *, same_engine: bool, same_environment: bool) -> Decision:
+def doubted(
+    decision: Decision, *, same_engine: bool, same_environment: bool, busy: str = ""
+) -> Decision:
     """Return the decision with what the host's load explains made inconclusive.
 
     An engine that is the baseline's own is no slower than itself, so it keeps what it has passed.
@@ -44,6 +48,7 @@ def doubted(decision: Decision, *, same_engine: bool, same_environment: bool) ->
         decision: A decision on figures of the host's clock.
         same_engine: Whether baseline and candidate are one engine.
         same_environment: Whether nothing is known to differ between then and now.
+        busy: What kept the host busy while the candidate was timed; empty where nothing did.
     """
     found = dict(decision.found)
     for metric, one in found.items():
@@ -52,7 +57,11 @@ def doubted(decision: Decision, *, same_engine: bool, same_environment: bool) ->
         if not same_engine or (one.outcome == "regressed" and not same_environment):
             found[metric] = _with_luck(one, one.bounds)
     rest = replace(decision, outcome=overall(found), found=found)
-    return unconfirmed(rest, _SAME_ENGINE) if same_engine and same_environment else rest
+    if same_engine and same_environment:
+        return _unchanged(rest, _SAME_ENGINE)
+    if busy:
+        rest = unconfirmed(explained(rest, why := _BUSY.format(busy)), why)
+    return rest
 
 
 def excused(decision: Decision) -> Decision:
@@ -61,7 +70,22 @@ def excused(decision: Decision) -> Decision:
     By the device's clock too: what is the same byte for byte is as fast as it was, so that rounds
     which say otherwise tell of the machine, such as of a process that no guard can see.
     """
-    return unconfirmed(decision, _SAME_PLAN)
+    return _unchanged(decision, _SAME_PLAN)
+
+
+def _unchanged(decision: Decision, why_not: str) -> Decision:
+    """Return the decision on what is known to be what it was.
+
+    Nothing can have made it slower, so what its rounds leave open has passed. What they say against
+    it is the machine's, and has to be known.
+    """
+    found = {
+        metric: replace(one, outcome="passed", why=_OWN)
+        if one.outcome == "inconclusive" and one.bounds is not None
+        else one
+        for metric, one in decision.found.items()
+    }
+    return unconfirmed(replace(decision, outcome=overall(found), found=found), why_not)
 
 
 def _with_luck(one: Found, bounds: Bounds) -> Found:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import cast
 
 from pytest_trt.baseline import StoredNoise
+from pytest_trt.fresh import FreshRun
 from pytest_trt.performance import (
     FIRST_ROUNDS,
     Calibrated,
@@ -30,21 +31,21 @@ class Calibration:
     """What calibrating one test has measured.
 
     Attributes:
-        runs: Rounds of this process and of the fresh ones.
+        runs: Runs of this process and of the fresh ones.
         turns: From each fresh process, rounds of two sessions of the engine in turns.
         measured: How much they differ.
     """
 
-    runs: tuple[Rounds, ...]
+    runs: tuple[FreshRun, ...]
     turns: tuple[tuple[Rounds, Rounds], ...]
     measured: Calibrated
 
     @classmethod
-    def of(cls, here: Rounds, fresh: FreshRuns, processes: int) -> Calibration:
+    def of(cls, here: FreshRun, fresh: FreshRuns, processes: int) -> Calibration:
         """Measure.
 
         Args:
-            here: Rounds of this process.
+            here: What this process measured.
             fresh: Takes those of the others.
             processes: How many others.
 
@@ -56,10 +57,11 @@ class Calibration:
         for number in range(1, processes + 1):
             title = f"calibrating, process {number} of {processes}"
             one = fresh.take(FIRST_ROUNDS, beside=True, title=title)
-            runs.append(one.rounds)
+            runs.append(one)
             if one.turns is not None:
                 turns.append(one.turns)
-        return cls(tuple(runs), tuple(turns), calibrated(runs, turns))
+        rounds = [one.rounds for one in runs]
+        return cls(tuple(runs), tuple(turns), calibrated(rounds, turns))
 
     def stored(self) -> StoredNoise:
         """Return the noise as it is kept with the baseline."""
@@ -82,11 +84,10 @@ class Calibration:
             mode: How it is measured.
         """
         measured, rows = self.measured, []
+        runs = [one.rounds for one in self.runs]
         for metric, limit in limits.items():
             turns = by_turns(metric, limit, self.turns, measured, checks=checks)
-            alone = by_processes(
-                metric, limit, stored, self.runs, measured, checks=checks, mode=mode
-            )
+            alone = by_processes(metric, limit, stored, runs, measured, checks=checks, mode=mode)
             rows.append(
                 NoiseRow(
                     metric=metric,

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_trt.backends.device_watch import DeviceWatch
+from pytest_trt.measure import HostLoad
+from pytest_trt.performance import Mode
+from pytest_trt.report.speed_differences import HOST_BUSY
 
 #: Median clock of the multiprocessors over the rounds of a run.
 CLOCK = "sm_clock_mhz"
@@ -19,7 +22,8 @@ POWER_LIMIT = "power_limit_w"
 #: Share by which clocks may differ and rounds be compared. The steps of clocks are below 1%.
 MOST_CLOCK_CHANGE = 0.02
 
-_LABELS = (CLOCK, POWER_LIMIT)
+_DEVICE = (CLOCK, POWER_LIMIT)
+_LABELS = (*_DEVICE, HOST_BUSY)
 
 
 def conditions_of(watch: DeviceWatch | None) -> dict[str, str]:
@@ -29,7 +33,17 @@ def conditions_of(watch: DeviceWatch | None) -> dict[str, str]:
         watch: What watched the rounds; None where nothing could.
     """
     seen = (watch.clock_mhz, watch.power_limit_w) if watch else (None, None)
-    return {label: str(v) for label, v in zip(_LABELS, seen, strict=True) if v is not None}
+    return {label: str(v) for label, v in zip(_DEVICE, seen, strict=True) if v is not None}
+
+
+def load_conditions(mode: Mode, load: HostLoad) -> dict[str, str]:
+    """Return the conditions of rounds that the host's clock has timed, by label.
+
+    Args:
+        mode: How they were timed; a device's own clock is not the host's.
+        load: What the host did for others meanwhile.
+    """
+    return {HOST_BUSY: load.busy} if mode == "end_to_end" and load.busy else {}
 
 
 def unlike(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
@@ -44,6 +58,9 @@ def unlike(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
         old, new = then.get(label), now.get(label)
         if old and new and abs(float(new) / float(old) - 1) > _allowed(label):
             return f"{name} is {new} {unit}, it was {old} {unit} with the baseline"
+    for environment, when in ((then, "when the baseline was recorded"), (now, "this time")):
+        if environment.get(HOST_BUSY):
+            return f"the host was busy {when}: {environment[HOST_BUSY]}"
     return None
 
 
@@ -60,10 +77,15 @@ def steadied(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     """
     rest = {label: value for label, value in now.items() if label not in _LABELS}
     known = {label: now[label] for label in _LABELS if label in now and label in then}
-    return rest | {
-        label: value if unlike({label: then[label]}, {label: value}) else then[label]
-        for label, value in known.items()
-    }
+    busy = {HOST_BUSY: now[HOST_BUSY]} if HOST_BUSY in now else {}
+    return (
+        rest
+        | busy
+        | {
+            label: value if unlike({label: then[label]}, {label: value}) else then[label]
+            for label, value in known.items()
+        }
+    )
 
 
 def is_same(then: Mapping[str, str], now: Mapping[str, str]) -> bool:

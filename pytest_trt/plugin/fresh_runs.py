@@ -54,9 +54,10 @@ class FreshRuns(ExitStack):
 
     def rounds(self, rounds: int) -> Rounds:
         """Take so many rounds in a fresh process, and keep them with the others; see `take`."""
-        taken = self.take(rounds).rounds
-        self._sampling.elsewhere.append(taken)
-        return taken
+        run = self.take(rounds)
+        self._sampling.elsewhere.append(run.rounds)
+        self._sampling.meter.load += run.load
+        return run.rounds
 
     def take(self, rounds: int, *, beside: bool = False, title: str = "") -> FreshRun:
         """Take so many rounds in a fresh process.

@@ -29,6 +29,7 @@ from pytest_trt.performance import (
     Decision,
     Kept,
     Limits,
+    Mode,
     Samplers,
     Unavailable,
     check_error,
@@ -43,7 +44,13 @@ from pytest_trt.performance import (
 )
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, stored_rounds
 from pytest_trt.plugin.calibration import noise_of
-from pytest_trt.plugin.conditions import conditions_of, is_same, steadied, unlike
+from pytest_trt.plugin.conditions import (
+    conditions_of,
+    is_same,
+    load_conditions,
+    steadied,
+    unlike,
+)
 from pytest_trt.plugin.engine_gate import (
     structure_outcomes,
     structure_records,
@@ -150,10 +157,15 @@ class Measurement:
                     self._listen(watch, anew=True)
                     return done
                 decision, kept = self._measured(sampling, comparable, fresh, watch)
+                self._check_update(sampling, mode)
                 if self._is_recorded(entry) or not _is_passed(decision, kept):
                     self._listen(watch, anew=True)
                 self._run.timed_until_s = time.monotonic()
-                environment = {**self._place.environment, **conditions_of(watch)}
+                environment = {
+                    **self._place.environment,
+                    **conditions_of(watch),
+                    **load_conditions(mode, sampling.meter.load),
+                }
                 runs = recorder.runs(sampling, fresh, recorded=self._is_recorded(entry))
         except Disturbed as error:
             recorded = self._is_recorded(entry) or self._settings.calibrate
@@ -219,11 +231,18 @@ class Measurement:
         stored = None if entry is None or self._settings.accepts_slower else entry.engine
         return structure_records(self._limits.structural, self._engine, stored)
 
+    def _check_update(self, sampling: Sampling, mode: Mode) -> None:
+        """Raise `Disturbed` where a baseline would be replaced by figures of a busy host."""
+        if self._settings.update and load_conditions(mode, sampling.meter.load):
+            raise Disturbed(f"the host was busy: {sampling.meter.load.busy}")
+
     def _disturbed(self, record: BenchmarkRecord, why: str, *, recorded: bool) -> BenchmarkRecord:
         """Return the record of rounds that say nothing of the engine, nor make a baseline."""
         if recorded:
             why += "; nothing was recorded as its baseline"
         fix = "run again when the device is free and not held back (`nvidia-smi -q -d PERFORMANCE`)"
+        if record.arch == CPU:
+            fix = "run again when nothing else computes here, and without -n"
         state_of(self._item).remark(f"{record.subject}: speed is inconclusive: {why}: {fix}")
         # What is exact is so on any device.
         verdict = Verdict(combined([*structure_outcomes(record), "inconclusive"]))
@@ -307,7 +326,8 @@ class Measurement:
         if not alike and turns is None:
             decision = explained(decision, unlike(runs[-1].environment, conditions) or "")
         if mode == "end_to_end":
-            decision = doubted(decision, same_engine=same, same_environment=not changed)
+            busy = sampling.meter.load.busy
+            decision = doubted(decision, same_engine=same, same_environment=not changed, busy=busy)
         elif not changed and entry.engine.get("plan") == engine_facts(self._engine)["plan"]:
             decision = excused(decision)
         if gone and decision.outcome == "inconclusive":

@@ -7,14 +7,22 @@ from dataclasses import asdict, replace
 
 from pytest_trt.baseline import RUNS_KEPT, Entry, StoredNoise, StoredRun
 from pytest_trt.engine import Engine, layer_rows
-from pytest_trt.performance import FIRST_ROUNDS, Metric, Rounds, Unavailable
+from pytest_trt.fresh import FreshRun
+from pytest_trt.performance import FIRST_ROUNDS, Metric, Mode, Unavailable
 from pytest_trt.plugin.baselines import Place, engine_facts, new_run, stored_rounds
 from pytest_trt.plugin.calibration import Calibration
+from pytest_trt.plugin.conditions import load_conditions
 from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.sampling import Sampling
 from pytest_trt.plugin.settings import Settings
 from pytest_trt.plugin.speed_record import with_figures
 from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt.report.speed_differences import HOST_BUSY
+
+_RECORDED_BUSY = "its baseline was recorded on a busy host"
+_RECORD_AGAIN = "only turns can be compared with it; record it when the host is free: --trt-update"
+_CALIBRATED_BUSY = "calibrated on a busy host"
+_CALIBRATE_AGAIN = "part of what runs differ there is the host; calibrate again when it is free"
 
 
 class Recorder:
@@ -46,16 +54,19 @@ class Recorder:
         self, sampling: Sampling, fresh: FreshRuns, *, recorded: bool
     ) -> tuple[StoredRun, ...]:
         """Return the run of this process; where it is recorded, also those that are to join it."""
-        taken, wanted = [sampling.rounds(FIRST_ROUNDS)], self._settings.baseline_runs
-        if not recorded:
-            return (self._stored(taken[0]),)
+        here = FreshRun(sampling.rounds(FIRST_ROUNDS), load=sampling.meter.load)
+        taken, wanted = [here], self._settings.baseline_runs
         try:
-            while len(taken) < wanted:
+            while recorded and len(taken) < wanted:
                 title = f"recording run {len(taken) + 1} of {wanted}"
-                taken.append(fresh.take(FIRST_ROUNDS, title=title).rounds)
+                taken.append(fresh.take(FIRST_ROUNDS, title=title))
         except Unavailable as reason:
             self._remark(f"recorded {len(taken)} of {wanted} runs: {reason}")
-        return tuple(map(self._stored, taken))
+        runs = tuple(self._stored(one, fresh.mode) for one in taken)
+        busy = [run.environment[HOST_BUSY] for run in runs if HOST_BUSY in run.environment]
+        if recorded and busy:
+            self._remark(f"{_RECORDED_BUSY}: {busy[0]}: {_RECORD_AGAIN}")
+        return runs
 
     def noise_kept(self, entry: Entry | None) -> StoredNoise | None:
         """Return the noise that outlives a new baseline: that of the same engine."""
@@ -88,10 +99,13 @@ class Recorder:
             Unavailable: A fresh process could not measure.
             Disturbed: The device was.
         """
-        here = sampling.screen(FIRST_ROUNDS)
+        here = FreshRun(sampling.screen(FIRST_ROUNDS), load=sampling.meter.load)
         done = Calibration.of(here, fresh, self._settings.calibrate_runs)
+        busy = [one.load.busy for one in done.runs if load_conditions(fresh.mode, one.load)]
+        if busy:
+            self._remark(f"{_CALIBRATED_BUSY}: {busy[0]}: {_CALIBRATE_AGAIN}")
         if entry is None or self._settings.update:
-            runs = tuple(map(self._stored, done.runs[-RUNS_KEPT:]))
+            runs = tuple(self._stored(one, fresh.mode) for one in done.runs[-RUNS_KEPT:])
             rows = layer_rows(self._engine.facts.layers)
             entry = Entry(fresh.mode, spec, engine_facts(self._engine), runs, layers=rows)
         entry = replace(entry, noise=done.stored())
@@ -108,10 +122,10 @@ class Recorder:
     def _is_of(self, entry: Entry) -> bool:
         return entry.engine.get("key") == self._engine.key.digest
 
-    def _stored(self, rounds: Rounds) -> StoredRun:
+    def _stored(self, run: FreshRun, mode: Mode) -> StoredRun:
         return new_run(
-            rounds,
+            run.rounds,
             toolchain=str(self._engine.toolchain),
-            environment=self._environment(),
+            environment={**self._environment(), **load_conditions(mode, run.load)},
             reason=self._settings.update_reason,
         )

@@ -16,6 +16,7 @@ from pytest_trt.errors import PytestTrtError
 from pytest_trt.measure import (
     Disturbed,
     Guard,
+    LoadMeter,
     Stretch,
     WarmUp,
     round_calls,
@@ -89,6 +90,8 @@ class Sampling:
         taken: Every stretch of the candidate alone, in order.
         turns: Rounds of baseline and candidate in turns, by look.
         elsewhere: Rounds of the candidate in other processes.
+        meter: What the host did for others while the candidate alone was timed, here and in other
+            processes.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Sampling:
         self.taken: list[Stretch] = []
         self.turns: list[tuple[Rounds, Rounds]] = []
         self.elsewhere: list[Rounds] = []
+        self.meter = LoadMeter()
 
     def warm(self, *, stored_calls: int | None, budget_s: float, idle_s: float = math.inf) -> None:
         """Warm up, and choose how long rounds are: as those that are stored, or to fit a time.
@@ -138,9 +142,10 @@ class Sampling:
             Disturbed: Too many of them were, and again after a while.
         """
         self._step = "taking rounds"
-        new = self._undisturbed(
-            lambda: take_stretches(self._stretch, rounds, self.calls, guard=self._between)
-        )
+        with self.meter.running():
+            new = self._undisturbed(
+                lambda: take_stretches(self._stretch, rounds, self.calls, guard=self._between)
+            )
         self.taken += new
         return summarised(new, work=self.work)
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from pytest_trt.report import units
 
+#: What of the environment tells what kept the host busy; it is there only if something did.
+HOST_BUSY = "host_busy"
+
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -31,7 +34,13 @@ def differences(then: Circumstances, now: Circumstances) -> list[str]:
         found.append(f"{then.toolchain} -> {now.toolchain}")
     for label in dict.fromkeys([*then.environment, *now.environment]):
         old, new = then.environment.get(label, "unknown"), now.environment.get(label, "unknown")
-        if old != new:
+        if label == HOST_BUSY:
+            found += [
+                f"the host was busy {when}: {told}"
+                for when, told in (("then", old), ("this time", new))
+                if told != "unknown"
+            ]
+        elif old != new:
             found.append(f"{label} {old} -> {new}")
     if then.engine.get("key") != now.engine.get("key"):
         found.append(f"the engine is another one: {_what_changed(then.engine, now.engine)}")

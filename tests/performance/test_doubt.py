@@ -77,6 +77,59 @@ def test_own_plan_is_excused_of_what_stored_rounds_say_and_of_nothing_that_turns
     assert excused(decided(0.3, turns=True)).outcome == "regressed"
 
 
+def wavering(*, turns: bool = False) -> Decision:
+    """Return a decision on rounds that tell nothing: they are twice as long as often as not."""
+    stored = rounds(1.0)
+    logs = {m: v + np.resize([0.0, math.log(2)], len(v)) for m, v in stored.logs.items()}
+    wild = Rounds(logs, stored.calls)
+    samplers = Samplers(lambda _: wild, (lambda _: (stored, wild)) if turns else None)
+    return decide(LIMITS, [stored], samplers, checks=2, mode="end_to_end")
+
+
+def test_what_the_baselines_own_engine_leaves_open_has_passed() -> None:
+    assert wavering().outcome == "inconclusive"
+    for found in (
+        excused(wavering()),
+        doubted(wavering(), same_engine=True, same_environment=True, busy="all of it"),
+    ):
+        assert found.outcome == "passed"
+        assert "the baseline's own engine" in found.found["p50"].why
+
+
+@pytest.mark.parametrize(("same_engine", "same_environment"), [(False, True), (True, False)])
+def test_what_another_engine_or_driver_leaves_open_stays_so(
+    same_engine: bool, same_environment: bool
+) -> None:
+    found = doubted(wavering(), same_engine=same_engine, same_environment=same_environment)
+    assert found.outcome == "inconclusive"
+
+
+def test_nothing_to_compare_with_is_no_pass_of_the_own_engine_either() -> None:
+    stored = rounds(1.0)
+    alone = decide(
+        LIMITS,
+        [stored],
+        Samplers(lambda _: stored),
+        checks=2,
+        mode="graph",
+        stored_comparable=False,
+    )
+    assert excused(alone) == alone
+    short = rounds_of(np.ones(20 * 14), 14)
+    untestable = decide({"p99": 0.1}, [short], Samplers(lambda _: short), checks=2, mode="graph")
+    assert excused(untestable).found["p99"].outcome == "not testable"
+
+
+def test_busy_host_makes_no_engine_slower_but_in_turns() -> None:
+    found = decided(0.5, fresh=True)
+    assert found_of_another(found).outcome == "regressed"
+    busy = doubted(found, same_engine=False, same_environment=True, busy="others had the cores")
+    assert busy.outcome == "inconclusive"
+    assert busy.found["p50"].why.endswith(": others had the cores")
+    turns = decided(0.5, turns=True)
+    assert doubted(turns, same_engine=False, same_environment=True, busy="x") == turns
+
+
 def test_only_what_is_open_is_explained() -> None:
     found = explained(found_of_another(decided(0.3)), "the engine is gone")
     assert found.found["p50"].why.endswith("; the engine is gone")

@@ -6,12 +6,15 @@ Nothing here asserts a time: engines that are to be slower are slower by a multi
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import save_linear
+
+from pytest_trt.measure import HostLoad
 
 MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
@@ -131,6 +134,65 @@ def test_quicker_engine_passes(speed) -> None:
     result = speed.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["speed *-*% (limit *%)  passed"])
+
+
+BUSY = "threads waited 45% of the time for a core that other work had"
+
+
+@pytest.fixture
+def busy_host(monkeypatch) -> Callable[[str], None]:
+    """Make the host of this process, and of those it starts, busy or not."""
+    return lambda told: monkeypatch.setattr(HostLoad, "busy", told)
+
+
+def test_slower_engine_fails_on_a_busy_host_in_turns_alone(recorded, busy_host) -> None:
+    recorded.slow_down()
+    busy_host(BUSY)
+    recorded.run().assert_outcomes(failed=1)
+    shutil.rmtree(recorded.project.cache)
+    result = recorded.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"note *inconclusive*the host was busy meanwhile*: {BUSY}*"])
+
+
+def test_baseline_of_a_busy_host_is_marked_and_compared_in_turns_alone(speed, busy_host) -> None:
+    busy_host(BUSY)
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"note *its baseline was recorded on a busy host: {BUSY}: *"])
+    (entry,) = speed.stored()["tests"].values()
+    assert entry["runs"][0]["environment"] == {"host_busy": BUSY}
+    busy_host("")
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    told = f"*the host was busy when the baseline was recorded: {BUSY}*"
+    result.stdout.fnmatch_lines([f"note *inconclusive{told}"])
+    speed.slow_down()
+    speed.run().assert_outcomes(failed=1)
+    shutil.rmtree(speed.project.cache)
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"note *inconclusive{told}"])
+
+
+def test_update_on_a_free_host_replaces_the_baseline_of_a_busy_one(speed, busy_host) -> None:
+    busy_host(BUSY)
+    speed.run()
+    busy_host("")
+    speed.run("--trt-update").assert_outcomes(passed=1)
+    (entry,) = speed.stored()["tests"].values()
+    assert [run["environment"] for run in entry["runs"]] == [{}]
+
+
+def test_update_on_a_busy_host_is_refused(recorded, busy_host) -> None:
+    before = recorded.stored()
+    busy_host(BUSY)
+    result = recorded.run("--trt-update", "--trt-update-reason=x")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [f"note *the host was busy: {BUSY}; nothing was recorded*: run again when nothing else *"]
+    )
+    assert recorded.stored() == before
 
 
 def multiply_times(entry: dict[str, Any]) -> None:
