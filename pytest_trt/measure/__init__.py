@@ -5,6 +5,7 @@ from pytest_trt.measure.host_load import HostLoad, LoadMeter
 from pytest_trt.measure.lock import device_lock
 from pytest_trt.measure.recorded import evenly, recorded_calls, recorded_stretches
 from pytest_trt.measure.rounds import (
+    MOST_TIMES,
     Disturbed,
     Guard,
     Stretch,
@@ -22,6 +23,7 @@ from pytest_trt.measure.turns import take_turns
 from pytest_trt.measure.warmup import ON_CPU, ON_GPU, WarmUp, warm_up
 
 __all__ = [
+    "MOST_TIMES",
     "ON_CPU",
     "ON_GPU",
     "Disturbed",

@@ -1,6 +1,12 @@
 """Latencies against limits: rounds, bounds on a change, the decision."""
 
-from pytest_trt.performance.absolute import Kept, combined, is_settled, judge_absolute
+from pytest_trt.performance.absolute import (
+    Kept,
+    calls_needed,
+    combined,
+    is_settled,
+    judge_absolute,
+)
 from pytest_trt.performance.alike import SIDE_ERROR, changes_between, strays
 from pytest_trt.performance.binomial import fewest_calls, slow_calls
 from pytest_trt.performance.bounds import Bounds, paired, unpaired
@@ -33,6 +39,7 @@ from pytest_trt.performance.limits import (
 )
 from pytest_trt.performance.noise import MODES, Mode, Noise, between_runs
 from pytest_trt.performance.rounds import (
+    GROUP_CALLS,
     METRICS,
     ROUND_CALLS,
     Metric,
@@ -42,6 +49,7 @@ from pytest_trt.performance.rounds import (
     as_log,
     join,
     summarise,
+    testable,
 )
 from pytest_trt.performance.structure import (
     FIGURE_OF,
@@ -57,6 +65,7 @@ __all__ = [
     "FIGURE_OF",
     "FIRST_ROUNDS",
     "FRESH_LOOKS",
+    "GROUP_CALLS",
     "GROWTHS",
     "HOST_LUCK",
     "LIMIT_FIELDS",
@@ -91,6 +100,7 @@ __all__ = [
     "by_processes",
     "by_turns",
     "calibrated",
+    "calls_needed",
     "changes_between",
     "check_error",
     "combined",
@@ -110,6 +120,7 @@ __all__ = [
     "slow_calls",
     "strays",
     "summarise",
+    "testable",
     "unconfirmed",
     "unpaired",
 ]

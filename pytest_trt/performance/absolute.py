@@ -6,7 +6,7 @@ rounds: at most half of them may be below the limit. Both are counts, so the bin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +85,12 @@ def judge_absolute(
         what = "rounds" if calls == 1 and name == "min_throughput_qps" else "calls"
         why = f"{rounds * calls} {what} cannot show it, {needed} could"
     return Kept(name, limit, measured, outcome, int(by_round.sum()), rounds * calls, why)
+
+
+def calls_needed(limits: Collection[Absolute], error: float) -> int:
+    """Return how many calls it takes to tell all percentiles among these limits."""
+    shares = (_SHARES[name] for name in limits if name != "min_throughput_qps")
+    return max((fewest_calls(share, error) for share in shares), default=0)
 
 
 def combined(outcomes: Sequence[Outcome]) -> Outcome:

@@ -42,7 +42,8 @@ def doubted(
 ) -> Decision:
     """Return the decision with what the host's load explains made inconclusive.
 
-    An engine that is the baseline's own is no slower than itself, so it keeps what it has passed.
+    An engine that is the baseline's own is no slower than itself: it keeps what it has passed, and
+    where nothing else has changed it passes unless the host was slower than hosts differ.
 
     Args:
         decision: A decision on figures of the host's clock.
@@ -54,7 +55,7 @@ def doubted(
     for metric, one in found.items():
         if one.bounds is None or one.step == "taking turns":
             continue
-        if not same_engine or (one.outcome == "regressed" and not same_environment):
+        if not same_engine or one.outcome == "regressed":
             found[metric] = _with_luck(one, one.bounds)
     rest = replace(decision, outcome=overall(found), found=found)
     if same_engine and same_environment:

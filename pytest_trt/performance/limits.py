@@ -46,11 +46,14 @@ class Limits:
         absolute: By name the figure itself: milliseconds, and units of work per second.
         structural: Of the engine itself, by name: the share by which a figure may be larger than
             with the baseline, or the figure that is allowed.
+        asked: The metrics whose relative limits somebody wrote, on a marker or in the ini file; the
+            others are defaults, which hold as far as the time for a test allows.
     """
 
     relative: Mapping[Metric, float] = field(default_factory=dict)
     absolute: Mapping[Absolute, float] = field(default_factory=dict)
     structural: Mapping[Structural, float] = field(default_factory=dict)
+    asked: frozenset[Metric] = frozenset()
 
     @property
     def measured(self) -> int:
@@ -201,6 +204,7 @@ def resolve_limits(marker: Mapping[str, float | None], ini: Mapping[str, float |
         relative={m: share for m in METRICS if (share := values.get(m)) is not None},
         absolute={a: figure for a in ABSOLUTES if (figure := values.get(a)) is not None},
         structural={s: limit for s in STRUCTURAL if (limit := values.get(s)) is not None},
+        asked=frozenset(m for m in METRICS if {**ini, **marker}.get(m) is not None),
     )
     if not (limits.measured or limits.structural):
         raise ConfigurationError(

@@ -1,9 +1,9 @@
 """Tests that use pytest-benchmark's fixture under our marker: gated on the rounds that it took.
 
 It times a function by the host's clock, once, in one process. No more rounds can be had of it, and
-no turns with what the function was before. So relative limits may pass on its rounds, and fail only
-where the engine under test is known to be another one, as with any engine whose baseline is gone;
-else a slowdown is inconclusive. Absolute limits are judged as ever.
+no turns with what the function was before. So relative limits pass and fail only beyond what one
+process by that clock may differ, and never fail on a busy host. That the engine is the baseline's
+own says nothing here: the function is the test's. Absolute limits are judged as ever.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
 from pytest_trt.engine import Engine, layer_rows
 from pytest_trt.errors import PytestTrtError
-from pytest_trt.measure import device_lock
+from pytest_trt.measure import HostLoad, LoadMeter, device_lock
 from pytest_trt.performance import (
     FIRST_ROUNDS,
     Absolute,
     Decision,
-    Found,
     Kept,
-    Metric,
     Samplers,
     check_error,
     combined,
@@ -39,11 +37,10 @@ from pytest_trt.performance import (
     explained,
     judge_absolute,
     resolve_limits,
-    unconfirmed,
 )
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, new_run, stored_rounds
 from pytest_trt.plugin.benchmark import SpeedCheck, checks_of
-from pytest_trt.plugin.conditions import conditions_of, steadied, unlike
+from pytest_trt.plugin.conditions import conditions_of, load_conditions, steadied, unlike
 from pytest_trt.plugin.engine_gate import (
     structure_outcomes,
     structure_records,
@@ -55,16 +52,15 @@ from pytest_trt.plugin.refusal import refusal
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
 from pytest_trt.plugin.taken_rounds import FixtureRounds
+from pytest_trt.plugin.testability import all_tested, left_out, named
 from pytest_trt.plugin.updating import with_update
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
+from pytest_trt.report.speed_differences import HOST_BUSY
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-_ONE_PROCESS = (
-    "pytest-benchmark times in one process, where nothing tells slower code from a slower machine"
-)
 _AVERAGES = "pytest-benchmark averaged over {} calls at a time, which hides the slow ones"
 _MORE_TIME = "give it more: --benchmark-max-time, or rounds= of benchmark.pedantic"
 
@@ -84,12 +80,14 @@ def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
     check = state_of(item).speed = SpeedCheck()
     try:
         with _alone(item) if fixture.enabled else nullcontext() as watch:
+            meter = LoadMeter()
             try:
-                yield
+                with meter.running():
+                    yield
             except pytest.skip.Exception:  # it has been timed all the same
-                check.record = _FixtureMeasurement(item).of(fixture, watch)
+                check.record = _FixtureMeasurement(item, meter.load).of(fixture, watch)
                 raise
-            check.record = _FixtureMeasurement(item).of(fixture, watch)
+            check.record = _FixtureMeasurement(item, meter.load).of(fixture, watch)
     except PytestTrtError as error:
         raise error.with_traceback(None) from None
 
@@ -109,9 +107,15 @@ def _alone(item: pytest.Item) -> Iterator[DeviceWatch | None]:
 
 
 class _FixtureMeasurement:
-    """One test whose function pytest-benchmark times: rounds in, a record out."""
+    """One test whose function pytest-benchmark times: rounds in, a record out.
 
-    def __init__(self, item: pytest.Item) -> None:
+    Args:
+        item: The test.
+        load: What the host did for others while it ran.
+    """
+
+    def __init__(self, item: pytest.Item, load: HostLoad | None = None) -> None:
+        self._load = load or HostLoad()
         marker = read_benchmark_marker(item)
         assert marker is not None  # whoever comes here has seen it
         self._item, self._settings = item, settings_of(item.config)
@@ -145,7 +149,8 @@ class _FixtureMeasurement:
             return None
         disturbed = watch() if watch else None
         mine = {"pytest-benchmark": version("pytest-benchmark"), **conditions_of(watch)}
-        self._environment = {**self.place.environment, **mine}
+        told = load_conditions("end_to_end", self._load)
+        self._environment = {**self.place.environment, **mine, **told}
         file = Place.of(self._item, self._settings.baseline_dir, self.place.target)
         entry = file.read() if self._limits.needs_baseline else None
         spec = self._spec(fixture.stats.options["timer"])
@@ -186,11 +191,31 @@ class _FixtureMeasurement:
             record = replace(record, recorded=then, differences=self._differences(comparable))
         strict = self._settings.inconclusive == "fail"
         found = with_figures(record, taken, comparable, decision, kept, strict=strict)
+        found = self._all_tested(found, taken)
         cache = run_of(self._item.config).cache
         found = with_layer_changes(found, self._engine, comparable, cache)
         remark_on(found, state_of(self._item), comparable)
         fixture.extra_info.update(extra_info(found.to_dict()))
         return found
+
+    def _all_tested(self, record: BenchmarkRecord, taken: FixtureRounds) -> BenchmarkRecord:
+        told = taken.rounds().logs.keys()
+        missing = left_out(self._limits, told)
+        if missing:
+            why = f"not tested: {named(missing)}: {self._hides(taken)}"
+            state_of(self._item).remark(f"{record.subject}: {why}")
+
+        def mend(name: str) -> tuple[str, str]:
+            single = "time single calls: benchmark.pedantic(..., iterations=1)"
+            return self._hides(taken), f"{single if taken.averaged > 1 else _MORE_TIME}."
+
+        return all_tested(record, self._limits, told, mend)
+
+    def _hides(self, taken: FixtureRounds) -> str:
+        """Return what hides metrics from rounds that pytest-benchmark timed."""
+        if taken.averaged > 1:
+            return _AVERAGES.format(taken.averaged)
+        return f"rounds of {taken.calls} calls are too short"
 
     def _disabled(self) -> BenchmarkRecord:
         if is_disabled(self._item.config):
@@ -234,9 +259,12 @@ class _FixtureMeasurement:
 
     def _decided(self, taken: FixtureRounds, entry: Entry) -> Decision:
         runs = [run for run in entry.runs if run.calls == taken.calls]
-        other_clocks = unlike(runs[-1].environment, self._environment)
+        mine = {k: v for k, v in self._environment.items() if k != HOST_BUSY}
+        other_clocks = unlike(runs[-1].environment, mine)
+        left = left_out(self._limits, taken.rounds().logs.keys())
+        limits = {m: limit for m, limit in self._limits.relative.items() if m not in left}
         decision = decide(
-            self._limits.relative,
+            limits,
             [stored_rounds(run) for run in runs],
             Samplers(lambda _: taken.rounds()),
             checks=checks_of(self._item.session),
@@ -245,21 +273,8 @@ class _FixtureMeasurement:
         )
         if other_clocks is not None:
             decision = explained(decision, other_clocks)
-        decision = replace(decision, found=self._told(decision.found, taken))
-        then = entry.engine.get("key")
-        if self._engine is not None and then != self._engine.key.digest:
-            return doubted(decision, same_engine=False, same_environment=True)
-        return unconfirmed(decision, _ONE_PROCESS)
-
-    def _told(self, found: Mapping[Metric, Found], taken: FixtureRounds) -> dict[Metric, Found]:
-        """Say of metrics that are not testable what hides them here."""
-        if taken.averaged == 1:
-            return dict(found)
-        why = _AVERAGES.format(taken.averaged)
-        return {
-            metric: replace(one, why=why) if one.outcome == "not testable" else one
-            for metric, one in found.items()
-        }
+        # What it times is whatever the test calls, so the engine says nothing of it.
+        return doubted(decision, same_engine=False, same_environment=True, busy=self._load.busy)
 
     def _kept(self, taken: FixtureRounds, name: Absolute, limit: float) -> Kept:
         latencies_ms, walls_s = taken.latencies()

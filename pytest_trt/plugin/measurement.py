@@ -17,8 +17,8 @@ from pytest_trt.baseline import Entry
 from pytest_trt.baseline.git import last_commit
 from pytest_trt.engine import Engine, Session, layer_rows
 from pytest_trt.measure import (
+    MOST_TIMES,
     Disturbed,
-    check_alone,
     device_lock,
     mode_for,
     undisturbed,
@@ -26,22 +26,22 @@ from pytest_trt.measure import (
 from pytest_trt.model import Tensors
 from pytest_trt.performance import (
     FIRST_ROUNDS,
+    METRICS,
     Decision,
     Kept,
     Limits,
     Mode,
     Samplers,
     Unavailable,
-    check_error,
     combined,
     decide,
     doubted,
     excused,
     explained,
-    is_settled,
-    judge_absolute,
     resolve_limits,
+    testable,
 )
+from pytest_trt.plugin.absolute_gate import AbsoluteGate
 from pytest_trt.plugin.baselines import Place, differences, engine_facts, stored_rounds
 from pytest_trt.plugin.calibration import noise_of
 from pytest_trt.plugin.conditions import (
@@ -51,8 +51,8 @@ from pytest_trt.plugin.conditions import (
     steadied,
     unlike,
 )
+from pytest_trt.plugin.disturbance import disturbed, listen
 from pytest_trt.plugin.engine_gate import (
-    structure_outcomes,
     structure_records,
     with_layer_changes,
 )
@@ -64,16 +64,17 @@ from pytest_trt.plugin.sampling import Sampling, batch_of
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import state_of
 from pytest_trt.plugin.subject import Subject
+from pytest_trt.plugin.testability import (
+    all_tested,
+    left_out,
+    rounds_s,
+    time_for,
+    too_short,
+    why_left_out,
+)
 from pytest_trt.plugin.updating import with_update
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
-
-#: For so many seconds a device that others left alone is taken for one that they do: listening
-#: takes half a second, and lets the clocks fall. Who begins in them is mostly seen between rounds.
-_HEARD_S = 10.0
-
-#: Rounds at each look at absolute limits.
-_LOOKS = (FIRST_ROUNDS, 2 * FIRST_ROUNDS, 4 * FIRST_ROUNDS)
 
 
 class Measurement:
@@ -101,6 +102,8 @@ class Measurement:
         self._place = subject.run.place(engine.target)
         ini = self._settings.limits.get(engine.spec.precision, {})
         self._limits: Limits = resolve_limits(marker.limits, ini)
+        budget_s = self._settings.benchmark_time
+        self._absolute = AbsoluteGate(self._limits.absolute, checks, budget_s)
 
     def of(self, session: Session, inputs: Tensors) -> BenchmarkRecord:
         """Measure a loaded engine; return what was found, or why nothing was to be.
@@ -133,7 +136,9 @@ class Measurement:
             file=file.shown,
             key=engine.key.digest,
         )
-        different = entry.differs(mode=mode, spec=spec) if entry else None
+        different = None
+        if entry is not None:
+            different = entry.differs(mode=mode, spec=spec) or too_short(entry, self._limits.asked)
         comparable = None if different else entry
         refused = refusal(self._item, self._settings, self._limits, record, entry, different)
         if refused is not None:
@@ -149,17 +154,19 @@ class Measurement:
                 kept_builder.end()
                 record = replace(record, structure=self._structure(session, inputs, comparable))
                 sampling.guard, sampling.say = watch or undisturbed, self._say
-                self._listen(watch)
+                listen(self._run, watch, self._say)
                 self._warm(sampling, comparable)
+                if comparable and all(run.calls != sampling.calls for run in comparable.runs):
+                    comparable = None  # an update takes longer rounds
                 recorder = self._recorder(watch)
                 if self._settings.calibrate and relative:
                     done = recorder.calibrate(record, comparable, spec, sampling, fresh, file)
-                    self._listen(watch, anew=True)
+                    listen(self._run, watch, self._say, anew=True)
                     return done
                 decision, kept = self._measured(sampling, comparable, fresh, watch)
                 self._check_update(sampling, mode)
                 if self._is_recorded(entry) or not _is_passed(decision, kept):
-                    self._listen(watch, anew=True)
+                    listen(self._run, watch, self._say, anew=True)
                 self._run.timed_until_s = time.monotonic()
                 environment = {
                     **self._place.environment,
@@ -169,7 +176,13 @@ class Measurement:
                 runs = recorder.runs(sampling, fresh, recorded=self._is_recorded(entry))
         except Disturbed as error:
             recorded = self._is_recorded(entry) or self._settings.calibrate
-            return self._disturbed(record, str(error), recorded=recorded)
+            return disturbed(
+                self._item,
+                record,
+                str(error),
+                recorded=recorded,
+                strict=self._settings.inconclusive == "fail",
+            )
         except Unavailable as error:
             return replace(
                 record,
@@ -205,6 +218,7 @@ class Measurement:
         strict = self._settings.inconclusive == "fail"
         found = with_figures(record, sampling, comparable, decision, kept, strict=strict)
         found = with_layer_changes(found, engine, comparable, self._run.cache)
+        found = self._all_tested(found, sampling)
         remark_on(found, state_of(self._item), comparable)
         return found
 
@@ -236,40 +250,14 @@ class Measurement:
         if self._settings.update and load_conditions(mode, sampling.meter.load):
             raise Disturbed(f"the host was busy: {sampling.meter.load.busy}")
 
-    def _disturbed(self, record: BenchmarkRecord, why: str, *, recorded: bool) -> BenchmarkRecord:
-        """Return the record of rounds that say nothing of the engine, nor make a baseline."""
-        if recorded:
-            why += "; nothing was recorded as its baseline"
-        fix = "run again when the device is free and not held back (`nvidia-smi -q -d PERFORMANCE`)"
-        if record.arch == CPU:
-            fix = "run again when nothing else computes here, and without -n"
-        state_of(self._item).remark(f"{record.subject}: speed is inconclusive: {why}: {fix}")
-        # What is exact is so on any device.
-        verdict = Verdict(combined([*structure_outcomes(record), "inconclusive"]))
-        return replace(
-            record,
-            verdict=verdict.value,
-            fails=verdict is Verdict.REGRESSED or self._settings.inconclusive == "fail",
-            why=f"speed is inconclusive: {why}",
-            fix=f"{fix}, or let it pass: --trt-inconclusive=warn.",
-        )
-
-    def _listen(self, watch: DeviceWatch | None, *, anew: bool = False) -> None:
-        """Raise `Disturbed` where others compute on the device; if known of late, do not ask.
-
-        What fails or is recorded was listened to before and after.
-        """
-        if watch is None or not (anew or self._run.listened_s < time.monotonic() - _HEARD_S):
-            return
-        self._say("listening for other processes on the device")
-        check_alone(watch.listen)
-        self._run.listened_s = time.monotonic()
-
     def _warm(self, sampling: Sampling, entry: Entry | None) -> None:
+        told = entry.runs[-1].rounds.keys() if entry else ()
         sampling.warm(
             stored_calls=entry.runs[-1].calls if entry else None,
             budget_s=self._settings.benchmark_time,
             idle_s=time.monotonic() - self._run.timed_until_s,
+            asked=self._limits.asked,
+            longer=self._settings.update and not self._limits.relative.keys() <= set(told),
         )
 
     def _measured(
@@ -280,22 +268,30 @@ class Measurement:
             decision = self._decided(sampling, entry, fresh, conditions_of(watch))
         if decision is None:
             sampling.screen(FIRST_ROUNDS)
-        kept: list[Kept] = []
-        for rounds in _LOOKS if self._limits.absolute else ():
-            if len(sampling.taken) < rounds:
-                sampling.screen(rounds - len(sampling.taken))
-            kept = self._kept(sampling)
-            if is_settled(kept):
-                break
-        return decision, kept
+        return decision, self._absolute.kept(sampling)
 
-    def _kept(self, sampling: Sampling) -> list[Kept]:
-        latencies_ms, walls_s = sampling.latencies()
-        error = check_error(self._checks) / len(_LOOKS)
-        return [
-            judge_absolute(name, limit, latencies_ms, walls_s, work=sampling.work, error=error)
-            for name, limit in self._limits.absolute.items()
-        ]
+    def _all_tested(self, record: BenchmarkRecord, sampling: Sampling) -> BenchmarkRecord:
+        """Return a record that fails where a limit that somebody wrote can never do so."""
+        call_s, given_s = sampling.round_s / sampling.calls, self._settings.benchmark_time
+
+        def mend(name: str) -> tuple[str, str]:
+            if name in METRICS:
+                needed_s = rounds_s(name, call_s)
+            else:
+                needed_s = self._absolute.needed_s(sampling)
+            return (
+                f"the calls that it takes last {needed_s:.0f} s, more than {MOST_TIMES} times the "
+                f"{given_s:g} s of --trt-benchmark-time",
+                f"give it --trt-benchmark-time={time_for(needed_s)}, or limit P50 or throughput in "
+                "its place.",
+            )
+
+        told = testable(sampling.calls)
+        missing = left_out(self._limits, told)
+        if missing:
+            why = why_left_out(missing, sampling.calls, call_s)
+            state_of(self._item).remark(f"{record.subject}: {why}")
+        return all_tested(record, self._limits, told, mend)
 
     def _decided(
         self, sampling: Sampling, entry: Entry, fresh: FreshRuns, conditions: Mapping[str, str]
@@ -303,6 +299,8 @@ class Measurement:
         mode = fresh.mode
         # Rounds of another length cannot be joined with the newest.
         runs = [run for run in entry.runs if run.calls == sampling.calls]
+        left = left_out(self._limits, testable(sampling.calls))
+        limits = {m: limit for m, limit in self._limits.relative.items() if m not in left}
         alike = [run for run in runs if unlike(run.environment, conditions) is None]
         same = entry.engine.get("key") == self._engine.key.digest
         changed = not is_same(entry.runs[-1].environment, self._place.environment)
@@ -313,7 +311,7 @@ class Measurement:
             sampling.against(baseline, Random(0)) as turns,
         ):
             decision = decide(
-                self._limits.relative,
+                limits,
                 [stored_rounds(run) for run in alike or runs],
                 Samplers(sampling.screen, turns, None if futile else fresh.rounds),
                 checks=self._checks,

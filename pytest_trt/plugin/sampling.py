@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Protocol, TypeVar
@@ -29,7 +29,7 @@ from pytest_trt.measure import (
     warmth_of,
 )
 from pytest_trt.model import Tensors, TensorSpec
-from pytest_trt.performance import FIRST_ROUNDS, LOOKS, Mode, Rounds
+from pytest_trt.performance import FIRST_ROUNDS, LOOKS, Metric, Mode, Rounds
 
 _T = TypeVar("_T")
 
@@ -117,18 +117,28 @@ class Sampling:
         self.elsewhere: list[Rounds] = []
         self.meter = LoadMeter()
 
-    def warm(self, *, stored_calls: int | None, budget_s: float, idle_s: float = math.inf) -> None:
+    def warm(
+        self,
+        *,
+        stored_calls: int | None,
+        budget_s: float,
+        idle_s: float = math.inf,
+        asked: Iterable[Metric] = (),
+        longer: bool = False,
+    ) -> None:
         """Warm up, and choose how long rounds are: as those that are stored, or to fit a time.
 
         Args:
             stored_calls: Calls in the rounds that are stored, if any.
             budget_s: Seconds that the first rounds may take in all.
             idle_s: Seconds since the device was last seen to work.
+            asked: Metrics that the rounds have to tell.
+            longer: Whether they may be longer than those that are stored.
         """
         self.say("warming up")
         call_s = warm_up(self._stretch, self._how.soon_after(idle_s))
-        fitting = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s)
-        self.calls = stored_calls or fitting
+        fits = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s, asked=asked)
+        self.calls = max(fits, stored_calls or 0) if longer else stored_calls or fits
         self.round_s = call_s * self.calls
         if self.guard is not undisturbed:  # it sees the clocks that are held under load
             for _ in range(_GLANCES):

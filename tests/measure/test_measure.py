@@ -78,6 +78,23 @@ def test_slow_engines_get_shorter_rounds(call_s: float, calls: int) -> None:
     assert round_calls(call_s, rounds=20, budget_s=30) == calls
 
 
+@pytest.mark.parametrize(
+    ("asked", "call_s", "calls"),
+    [
+        ((), 0.1, 14),
+        (("p50", "throughput"), 0.1, 14),  # nothing is shortened
+        (("p99",), 0.1, 70),
+        (("p95", "p99"), 0.128, 70),
+        (("p99",), 0.13, 5),  # 20 rounds of 70 calls take more than six times the time
+        (("p95",), 0.13, 14),
+        (("p95",), 0.7, 5),
+        (("p99",), 1e-6, 70),
+    ],
+)
+def test_what_is_asked_for_gets_a_few_times_the_time(asked, call_s: float, calls: int) -> None:
+    assert round_calls(call_s, rounds=20, budget_s=30, asked=asked) == calls
+
+
 def test_turns_are_taken_in_random_order_and_kept_apart() -> None:
     order = []
 

@@ -48,6 +48,12 @@ def test_same_engine_that_is_slower_is_inconclusive_however_much() -> None:
     assert found.found["p50"].detectable == math.inf
 
 
+def test_same_engine_passes_where_it_is_slower_by_what_hosts_differ() -> None:
+    assert decided(0.3).outcome == "regressed"
+    assert doubted(decided(0.3), same_engine=True, same_environment=True).outcome == "passed"
+    assert excused(decided(0.3)).outcome == "inconclusive"  # by the device's clock
+
+
 def found_of_another(decision: Decision) -> Decision:
     return doubted(decision, same_engine=False, same_environment=True)
 

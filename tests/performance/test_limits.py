@@ -99,3 +99,10 @@ def test_marker_wins_over_the_ini_line_name_by_name() -> None:
 def test_test_without_any_limit_left_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="cannot fail"):
         resolve_limits(dict.fromkeys(DEFAULT_LIMITS), {})
+
+
+def test_what_somebody_wrote_is_asked_for_and_defaults_are_not() -> None:
+    assert resolve_limits({}, {}).asked == frozenset()
+    assert resolve_limits({}, {"p99": 0.08}).asked == {"p99"}
+    assert resolve_limits({"p95": 0.2, "p99": None}, {"p99": 0.08}).asked == {"p95"}
+    assert resolve_limits({"p99_ms": 3.0}, {}).asked == frozenset()

@@ -6,6 +6,7 @@ Nothing here asserts a time: engines that are to be slower are slower by a multi
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -524,3 +525,60 @@ def test_build_only_skips_what_would_be_timed(speed) -> None:
 def test_nothing_is_said_of_speed_when_quiet(speed) -> None:
     speed.run("-q").stdout.no_fnmatch_line("speed *")
     assert len(speed.files) == 1
+
+
+NO_TIME = "--trt-benchmark-time=1e-9"
+
+
+def test_defaults_that_do_not_fit_the_time_are_left_out_and_that_is_said(speed) -> None:
+    for _ in range(2):
+        # Each in a process of its own: a second one in this process was seen to take twice as long.
+        result = speed.run(NO_TIME, "--trt-inconclusive=fail", subprocess=True)
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(
+            ["note *: P95 and P99 are not tested, as rounds of 5 calls are too short; *"]
+        )
+    result.stdout.fnmatch_lines(["speed * passed"])
+
+
+@pytest.mark.parametrize("marker", ['p99="500%"', "p99_ms=1000"])
+def test_limit_that_is_named_and_can_never_fail_is_an_error_that_tells_the_time(
+    speed, marker: str
+) -> None:
+    speed.write(marker)
+    result = speed.run(NO_TIME)
+    result.assert_outcomes(failed=1)
+    name = "p99_ms" if "ms" in marker else "P99"
+    result.stdout.fnmatch_lines(
+        [f"{name} cannot be tested: the calls that it takes last *", "Fix: give it --trt-ben*"]
+    )
+    fix = re.search(r"--trt-benchmark-time=\d+", result.stdout.str().partition("Fix:")[2])
+    assert fix is not None
+    speed.run(fix[0]).assert_outcomes(passed=1)
+
+
+def test_baseline_whose_rounds_cannot_tell_what_is_named_is_recorded_again(speed) -> None:
+    speed.run(NO_TIME).assert_outcomes(passed=1)
+    speed.write('p99="500%"')
+    result = speed.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*cannot be compared*: its rounds have 5 calls, and P99 takes 70, *",
+            "Fix: *--trt-update*",
+        ]
+    )
+    speed.run("--trt-update", "--trt-update-reason=x").assert_outcomes(passed=1)
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["speed * p99 *%* passed"])
+
+
+def test_update_with_more_time_tells_what_the_baseline_could_not(speed) -> None:
+    speed.run(NO_TIME).assert_outcomes(passed=1)
+    # Time alone changes nothing: what is compared is as long as what is stored.
+    speed.run().stdout.fnmatch_lines(["note *not tested, as rounds of 5 calls *"])
+    speed.run("--trt-update", "--trt-update-reason=x").assert_outcomes(passed=1)
+    (entry,) = speed.stored()["tests"].values()
+    assert [run["calls"] for run in entry["runs"]] == [70]
+    speed.run().stdout.no_fnmatch_line("note *not tested*")
