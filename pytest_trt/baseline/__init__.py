@@ -5,6 +5,7 @@ from pytest_trt.baseline.file import (
     BASELINE_SCHEMA,
     BaselineFile,
     baseline_path,
+    how_to_restore,
     read_baselines,
     write_baselines,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "StoredNoise",
     "StoredRun",
     "baseline_path",
+    "how_to_restore",
     "read_baselines",
     "write_baselines",
 ]

@@ -82,8 +82,8 @@ def read_baselines(path: Path) -> BaselineFile | None:
             fix="make it readable for this user.",
         ) from error
     except UnicodeDecodeError as error:
-        raise _damaged(str(path), str(error), _how_to_restore(path)) from error
-    return parse_baselines(text, str(path), fix=_how_to_restore(path))
+        raise _damaged(str(path), str(error), how_to_restore(path)) from error
+    return parse_baselines(text, str(path), fix=how_to_restore(path))
 
 
 def parse_baselines(text: str, name: str, *, fix: str) -> BaselineFile:
@@ -132,7 +132,7 @@ def _damaged(name: str, why: str, fix: str) -> BaselineError:
     return BaselineError(f"{name} is no whole baseline file: {why}.", fix=fix)
 
 
-def _how_to_restore(path: Path) -> str:
+def how_to_restore(path: Path) -> str:
     """Return what to type to have a baseline again where one cannot be read; nothing is lost."""
     there, aside = shlex.quote(str(path)), shlex.quote(f"{path}.broken")
     return (

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
@@ -111,37 +111,71 @@ def entry_digest(entry: Entry | None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def write_staged(staged: Sequence[Staged]) -> tuple[list[Written], list[BaselineError]]:
-    """Write baselines, each file once; return what was written, and why other files were not.
+class Writing(NamedTuple):
+    """What became of staged baselines.
+
+    Attributes:
+        written: What was written.
+        errors: Why files were not.
+        overtaken: What was not, as another run has written a baseline of the test meanwhile.
+    """
+
+    written: list[Written]
+    errors: list[BaselineError]
+    overtaken: list[Staged]
+
+
+def write_staged(staged: Sequence[Staged]) -> Writing:
+    """Write baselines, each file once.
 
     A file that cannot be read or written is as it was, and keeps none of the others from being
-    written.
+    written. What another run has written since this one read the file is not replaced by what was
+    never held against it: runs of the same engine join it, and others are left out.
     """
     by_file: dict[Path, list[Staged]] = {}
     for one in staged:
         by_file.setdefault(one.path, []).append(one)
-    written, errors = [], []
+    written: list[Written] = []
+    errors: list[BaselineError] = []
+    overtaken: list[Staged] = []
     for path, entries in sorted(by_file.items()):
         try:
             with _only_writer(path.parent):
-                written += _write_file(path, entries)
+                done = _write_file(path, entries)
         except BaselineError as error:
             errors.append(error)
-    return written, errors
+        else:
+            written += done
+            stayed = [one.staged for one in done]
+            overtaken += [one for one in entries if one not in stayed]
+    return Writing(written, errors, overtaken)
 
 
 def _write_file(path: Path, entries: Sequence[Staged]) -> list[Written]:
     found = read_baselines(path) or BaselineFile(entries[0].target)
     tests, written = dict(found.tests), []
     for one in entries:
-        old, entry = tests.get(one.test), one.entry
-        # Another run may have written since this one read the file.
-        if one.add and old is not None and old.engine.get("key") == entry.engine.get("key"):
-            entry = old.with_runs(entry.runs, entry.engine, entry.layers)
-        tests[one.test] = entry
-        written.append(Written(one, old, entry))
-    write_baselines(path, BaselineFile(found.target, tests))
+        old = tests.get(one.test)
+        entry = one.entry if old is None else _beside(old, one)
+        if entry is not None:
+            tests[one.test] = entry
+            written.append(Written(one, old, entry))
+    if written:
+        write_baselines(path, BaselineFile(found.target, tests))
     return written
+
+
+def _beside(old: Entry, new: Staged) -> Entry | None:
+    """Return what is stored once a baseline meets the one that is there; None for that one."""
+    seen = entry_digest(old) == new.against
+    entry = new.entry
+    alike = (
+        old.engine.get("key") == entry.engine.get("key")
+        and old.differs(mode=entry.mode, spec=entry.spec) is None
+    )
+    if alike and (new.add or (not seen and not new.against)):
+        return old.with_runs(entry.runs, entry.engine, entry.layers)
+    return entry if seen else None
 
 
 @contextmanager

@@ -13,10 +13,12 @@ from pytest_trt.baseline import (
     Entry,
     StoredRun,
     baseline_path,
+    how_to_restore,
     read_baselines,
 )
 from pytest_trt.baseline.staged import Staged
 from pytest_trt.engine import Engine
+from pytest_trt.errors import BaselineError
 from pytest_trt.performance import Rounds
 from pytest_trt.report.speed_differences import Circumstances
 from pytest_trt.report.speed_differences import differences as what_differs
@@ -59,9 +61,15 @@ class Place:
         """Return the test's baseline, or None if there is none.
 
         Raises:
-            BaselineError: The file cannot be read.
+            BaselineError: The file cannot be read, or is of another target.
         """
         found = read_baselines(self.path)
+        if found is not None and dict(found.target) != dict(self.target):
+            raise BaselineError(
+                f"the baseline file {self.shown} was recorded on {_listed(found.target)}, and this "
+                f"is {_listed(self.target)}: it was renamed or edited.",
+                fix=how_to_restore(self.path),
+            )
         return found.tests.get(self.test) if found else None
 
     def staged(self, entry: Entry, *, add: bool, why: str = "", against: str = "") -> Staged:
@@ -74,6 +82,10 @@ class Place:
             against: Digest of the entry that it was held against.
         """
         return Staged(self.path, self.shown, self.target, self.test, entry, add, why, against)
+
+
+def _listed(target: Mapping[str, str]) -> str:
+    return ", ".join(filter(None, target.values()))
 
 
 def stored_rounds(run: StoredRun) -> Rounds:

@@ -15,6 +15,7 @@ from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
 from pytest_trt.baseline.git import last_commit
+from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.engine import Engine, Session, layer_rows
 from pytest_trt.measure import (
     MOST_TIMES,
@@ -160,7 +161,9 @@ class Measurement:
                     comparable = None  # an update takes longer rounds
                 recorder = self._recorder(watch)
                 if self._settings.calibrate and relative:
-                    done = recorder.calibrate(record, comparable, spec, sampling, fresh, file)
+                    done = recorder.calibrate(
+                        record, comparable, spec, sampling, fresh, file, against=entry_digest(entry)
+                    )
                     listen(self._run, watch, self._say, anew=True)
                     return done
                 decision, kept = self._measured(sampling, comparable, fresh, watch)
@@ -320,7 +323,7 @@ class Measurement:
                 stored_comparable=bool(alike) and (turns is None or mode != "end_to_end"),
                 noise=noise_of(entry.noise),
             )
-            gone = turns is None and not same
+            gone = turns is None and not same and not self._settings.update
         if not alike and turns is None:
             decision = explained(decision, unlike(runs[-1].environment, conditions) or "")
         if mode == "end_to_end":

@@ -84,6 +84,8 @@ class Recorder:
         sampling: Sampling,
         fresh: FreshRuns,
         place: Place,
+        *,
+        against: str,
     ) -> BenchmarkRecord:
         """Measure the engine against itself; return what was found, and what is to be written.
 
@@ -94,6 +96,7 @@ class Recorder:
             sampling: The engine in this process, warm.
             fresh: The engine in others.
             place: Where the baseline is kept.
+            against: Digest of what is stored there, see `entry_digest`.
 
         Raises:
             Unavailable: A fresh process could not measure.
@@ -114,7 +117,7 @@ class Recorder:
         record = replace(
             record,
             update="calibrated",
-            staged=place.staged(entry, add=False).to_dict(),
+            staged=place.staged(entry, add=False, against=against).to_dict(),
             noise=asdict(found),
         )
         return with_figures(record, sampling, None, None, (), strict=False)

@@ -66,11 +66,13 @@ def write_baselines_of(
                 untold[result.nodeid] = why or "the run was stopped"
             else:
                 to_write[result.nodeid] = staged
-    written, errors = write_staged(list(to_write.values()))
+    written, errors, overtaken = write_staged(list(to_write.values()))
     done = [one.staged for one in written]
     for nodeid, staged in to_write.items():
         if staged in done:
             del candidates[nodeid]
+        elif staged in overtaken:
+            untold[nodeid] = f"another run has written its baseline in {staged.shown} meanwhile"
         else:
             untold[nodeid] = f"{staged.shown} could not be written"
     return Outcome(

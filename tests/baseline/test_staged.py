@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ def staged(root: Path, test: str, *runs: StoredRun, module: str = "test_a", **of
     path = root / SLUG / f"{module}.json"
     entry = of.pop("entry", stored(*runs))
     return Staged(path, path.name, TARGET, test, entry, **of)  # type: ignore[arg-type]
+
+
+def seen(one: Staged) -> Staged:
+    """Return it as of a run that has read what is stored now."""
+    found = read_baselines(one.path)
+    return replace(one, against=entry_digest(found.tests.get(one.test) if found else None))
 
 
 def content_of(path: Path) -> dict[str, Entry]:
@@ -35,16 +42,17 @@ def test_data_that_crosses_processes_is_the_same(tmp_path: Path) -> None:
 
 
 def test_what_was_done_is_told(tmp_path: Path) -> None:
-    (first,), errors = write_staged([staged(tmp_path, "test_x", stored_run(1))])
-    assert (first.kind, errors) == ("first", [])
-    (added,), _ = write_staged([staged(tmp_path, "test_x", stored_run(2), add=True)])
+    (first,), *nothing = write_staged([staged(tmp_path, "test_x", stored_run(1))])
+    assert (first.kind, nothing) == ("first", [[], []])
+    (added,), *_ = write_staged([staged(tmp_path, "test_x", stored_run(2), add=True)])
     assert (added.kind, added.facts()["runs"], added.facts()["came"]) == ("added", 2, 1)
-    (replaced,), _ = write_staged([staged(tmp_path, "test_x", stored_run(3, 0.6), why="slower")])
+    slower = staged(tmp_path, "test_x", stored_run(3, 0.6), why="slower")
+    (replaced,), *_ = write_staged([seen(slower)])
     assert (replaced.kind, replaced.facts()["why"]) == ("replaced", "slower")
     assert replaced.facts()["now"]["p50"] == pytest.approx(0.6, rel=0.01)
     noise = StoredNoise("2026-11-01T10:00:00+00:00", 5, 0.002, {})
     entry = stored(*content_of(first.staged.path)["test_x"].runs, noise=noise)
-    (calibrated,), _ = write_staged([staged(tmp_path, "test_x", entry=entry)])
+    (calibrated,), *_ = write_staged([seen(staged(tmp_path, "test_x", entry=entry))])
     assert calibrated.kind == "calibrated"
 
 
@@ -58,8 +66,32 @@ def test_five_runs_are_kept(tmp_path: Path) -> None:
 def test_runs_of_another_engine_never_join(tmp_path: Path) -> None:
     write_staged([staged(tmp_path, "test_x", stored_run(1))])
     other = stored(stored_run(2), engine={"key": "another"})  # written by a run beside this one
-    (written,), _ = write_staged([staged(tmp_path, "test_x", entry=other, add=True)])
+    before = content_of(tmp_path / SLUG / "test_a.json")
+    unread = staged(tmp_path, "test_x", entry=other, add=True)
+    assert write_staged([unread]) == ([], [], [unread])
+    assert content_of(unread.path) == before
+    (written,), *_ = write_staged([seen(unread)])
     assert written.kind == "replaced"
+
+
+def test_first_run_of_two_is_kept_and_one_of_the_same_engine_joins_it(tmp_path: Path) -> None:
+    first = staged(tmp_path, "test_x", stored_run(1))
+    second = staged(tmp_path, "test_x", stored_run(2, 9.0))
+    write_staged([first])
+    (joined,), *_ = write_staged([second])  # it read the file before the first was written
+    assert (joined.kind, len(joined.new.runs)) == ("added", 2)
+    slower = replace(second, entry=stored(stored_run(3, 9.0), engine={"key": "another"}))
+    other = staged(tmp_path, "test_y", stored_run(3))
+    written, errors, overtaken = write_staged([slower, other])
+    assert ([one.staged for one in written], errors, overtaken) == ([other], [], [slower])
+    assert len(content_of(first.path)["test_x"].runs) == 2
+
+
+def test_what_was_held_against_another_baseline_replaces_none(tmp_path: Path) -> None:
+    write_staged([staged(tmp_path, "test_x", stored_run(1))])
+    update = seen(staged(tmp_path, "test_x", stored_run(2, 0.6), why="slower"))
+    write_staged([seen(staged(tmp_path, "test_x", stored_run(3, 0.7), why="slower still"))])
+    assert write_staged([update]).overtaken == [update]
 
 
 def test_file_that_cannot_be_read_keeps_no_other_from_being_written(tmp_path: Path) -> None:
@@ -67,7 +99,7 @@ def test_file_that_cannot_be_read_keeps_no_other_from_being_written(tmp_path: Pa
     broken.parent.mkdir()
     broken.write_text("{")
     both = [staged(tmp_path, "test_x"), staged(tmp_path, "test_y", module="test_b")]
-    (written,), (error,) = write_staged(both)
+    (written,), (error,), _ = write_staged(both)
     assert written.staged.test == "test_y"
     assert str(broken) in error.message
     assert broken.read_text() == "{"
@@ -88,7 +120,7 @@ path, name = Path(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(int(sys.argv[3])):
-    _, errors = write_staged([Staged(path, path.name, TARGET, f"{name}_{number}", stored())])
+    _, errors, _ = write_staged([Staged(path, path.name, TARGET, f"{name}_{number}", stored())])
     assert not errors
 """
 
@@ -129,5 +161,5 @@ def test_process_that_is_killed_leaves_a_whole_file_and_no_lock(tmp_path: Path) 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert "test_x" in content_of(path)
-    (written,), errors = write_staged([staged(tmp_path, "test_z")])
-    assert (written.kind, errors) == ("first", [])
+    (written,), *nothing = write_staged([staged(tmp_path, "test_z")])
+    assert (written.kind, nothing) == ("first", [[], []])

@@ -582,3 +582,37 @@ def test_update_with_more_time_tells_what_the_baseline_could_not(speed) -> None:
     (entry,) = speed.stored()["tests"].values()
     assert [run["calls"] for run in entry["runs"]] == [70]
     speed.run().stdout.no_fnmatch_line("note *not tested*")
+
+
+def test_baseline_of_another_machine_in_this_ones_folder_is_an_error(recorded) -> None:
+    path = recorded.files[0]
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "target": {"arch": "sm90", "gpu": "NVIDIA H200"}}))
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_it.json was recorded on sm90, NVIDIA H200, and this is cpu, *: it was renamed *",
+            "*restore it (`git checkout*",
+        ]
+    )
+
+
+def test_run_that_was_overtaken_by_another_replaces_nothing(speed) -> None:
+    """Another run records the baseline while this one measures a slower engine."""
+    speed.run().assert_outcomes(passed=1)
+    other, path = speed.files[0].read_text(), speed.files[0]
+    path.unlink()
+    speed.slow_down()
+    speed.write(
+        body=f"""
+        trt_benchmark({{"image": images}})
+        from pathlib import Path
+        Path({str(path)!r}).write_text({other!r})
+        """
+    )
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    told = "not recorded: *::test_speed: another run has written its baseline in * meanwhile"
+    result.stdout.fnmatch_lines([told])
+    assert path.read_text() == other

@@ -117,13 +117,19 @@ def _write(able: Sequence[Staged], reason: str) -> None:
         replace(one, entry=replace(one.entry, runs=_with_reason(one, reason.strip())))
         for one in able
     ]
-    written, errors = write_staged(given)
+    written, errors, overtaken = write_staged(given)
     for one in written:
         click.echo(f"{one.staged.test}: {update_text(**one.facts())}")
     for shown in dict.fromkeys(one.staged.shown for one in written):
         click.echo(f"wrote {shown}")
     if errors:
         raise errors[0]
+    if overtaken:
+        raise BaselineError(
+            f"another run has written the baseline of {overtaken[0].test} in {overtaken[0].shown} "
+            "meanwhile, and it was kept.",
+            fix="run the test again.",
+        )
 
 
 def _with_reason(staged: Staged, reason: str) -> tuple[StoredRun, ...]:
