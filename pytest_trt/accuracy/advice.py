@@ -74,9 +74,9 @@ def advice(
     if reference is None:
         return instruction
     return (
-        f"the reference is another model, {reference}: run once without reference=, which compares "
-        "the engine with its own model; if that passes, the two models differ, and no option of "
-        f"the engine mends it. If it fails: {instruction}"
+        "tell first whether the engine or the model is to blame: take reference= out of the test's "
+        f"marker and run it again. If it passes, the model is not {reference} any more: bring it "
+        f"back, or make it the new reference. If it fails, the engine is to blame: {instruction}"
     )
 
 

@@ -76,9 +76,12 @@ def refusal(name: str, text: str, otherwise: str) -> str:
     if not names_unknown_operator(text):
         return otherwise
     operator, node = (_first_group(form.search(text)) for form in (_OPERATOR_NAME, _NODE_NAME))
-    which = f": {operator}{f' (node {node!r})' if node else ''}" if operator else ""
     said = without_path(text).strip().partition("\n")[0]
-    return f"{name} has an operator that ONNX Runtime does not know{which}\n  {said}"
+    if not operator:
+        return f"{name} has an operator that ONNX Runtime does not know\n  {said}"
+    # Its name first: short summaries are cut.
+    where = f"{name}, node {node!r}" if node else name
+    return f"{operator} is no operator that ONNX Runtime knows ({where})\n  {said}"
 
 
 def _first_group(found: re.Match[str] | None) -> str:

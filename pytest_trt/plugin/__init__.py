@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_trt.errors import PytestTrtError
+from pytest_trt.plugin.collector import ResultCollector
 from pytest_trt.plugin.fixtures import (
     _trt_subject,
     trt_arch,
@@ -42,9 +41,6 @@ from pytest_trt.plugin.state import (
     settings_of,
 )
 
-if TYPE_CHECKING:
-    from pytest_trt.report.record import TestResult
-
 # Fixtures are found by being names of the plugin's module.
 __all__ = [
     "_trt_subject",
@@ -66,7 +62,7 @@ _CHECKS = ("trt_consistency", "trt_benchmark")
 #: How lines of the summary begin that are sentences, and no row of a table.
 _PROSE = ("note ", "built ", "skipped ", "facts ", "noise ", "  smallest ", "  not testable")
 
-_COLLECTOR_KEY = pytest.StashKey["_ResultCollector"]()
+_COLLECTOR_KEY = pytest.StashKey[ResultCollector]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, resolve the options, and refuse at once what cannot be tested."""
     for line in MARKER_LINES.values():
         config.addinivalue_line("markers", line)
-    config.stash[_COLLECTOR_KEY] = _ResultCollector(config)
+    config.stash[_COLLECTOR_KEY] = ResultCollector(config)
     config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
     if hasattr(config.option, "benchmark_disable"):  # pytest-benchmark is there
         from pytest_trt.plugin.pytest_benchmark import BesidePytestBenchmark
@@ -210,59 +206,6 @@ def pytest_runtest_makereport(
     return report
 
 
-class _ResultCollector:
-    """Keeps the records that reports bring, from this process or from xdist workers.
-
-    Args:
-        config: The run's configuration.
-
-    Attributes:
-        results: What was recorded of the tests.
-        failed: Phases that failed, by test.
-        written: What was done to baseline files, for people.
-        not_written: Why baseline files could not be written.
-    """
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self.results: list[TestResult] = []
-        self.failed: defaultdict[str, set[str]] = defaultdict(set)
-        self.written: list[str] = []
-        self.not_written = ""
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep a report's record."""
-        if report.failed:
-            self.failed[report.nodeid].add(report.when or "")
-        self._fit(report)
-        data = getattr(report, "trt", None)
-        if data is not None:
-            from pytest_trt.report.record import TestRecord, TestResult
-
-            record = TestRecord.from_dict(data)
-            # A check that never asked for an engine leaves nothing to sum up.
-            if not (record.engines or record.speeds or record.skipped):
-                return
-            self.results.append(TestResult(report.nodeid, _outcome(report), record))
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Have what is wrong with markers fit into the terminal."""
-        self._fit(report)
-
-    def _fit(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        if hasattr(report, "trt_told"):
-            from pytest_trt.plugin.wrapping import wrap_on_terminal
-
-            wrap_on_terminal(report, self._config)
-
-
-def _outcome(report: pytest.TestReport) -> str:
-    """What became of a test, with the words that pytest's own last line has for it."""
-    if hasattr(report, "wasxfail"):
-        return "xfailed" if report.skipped else "xpassed"
-    return report.outcome
-
-
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write new baselines, once, in the one process that has all results."""
     config = session.config
@@ -279,7 +222,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if report_log is not None:
         report_log.take(outcome.results)
     if outcome.candidates:
-        collector.written += keep_last_run(config, outcome)
+        collector.accept = keep_last_run(config, outcome)
     if outcome.errors:
         why = "\n".join(map(str, outcome.errors))
         collector.not_written = f"not all baselines were written: {why}"

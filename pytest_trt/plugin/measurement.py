@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from random import Random
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,6 @@ from pytest_trt.backends.arch import CPU
 from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
-from pytest_trt.baseline.git import last_commit
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.engine import Engine, Session, layer_rows
 from pytest_trt.measure import (
@@ -32,25 +30,17 @@ from pytest_trt.performance import (
     Kept,
     Limits,
     Mode,
-    Samplers,
     Unavailable,
     combined,
-    decide,
-    doubted,
-    excused,
-    explained,
     resolve_limits,
     testable,
 )
 from pytest_trt.plugin.absolute_gate import AbsoluteGate
-from pytest_trt.plugin.baselines import Place, differences, engine_facts, stored_rounds
-from pytest_trt.plugin.calibration import noise_of
+from pytest_trt.plugin.baselines import Place, differences, engine_facts
 from pytest_trt.plugin.conditions import (
     conditions_of,
-    is_same,
     load_conditions,
     steadied,
-    unlike,
 )
 from pytest_trt.plugin.disturbance import disturbed, listen
 from pytest_trt.plugin.engine_gate import (
@@ -61,6 +51,7 @@ from pytest_trt.plugin.fresh_runs import FreshRuns
 from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.recording import Recorder
 from pytest_trt.plugin.refusal import refusal
+from pytest_trt.plugin.relative_gate import RelativeGate
 from pytest_trt.plugin.sampling import Sampling, batch_of
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import state_of
@@ -166,7 +157,7 @@ class Measurement:
                     )
                     listen(self._run, watch, self._say, anew=True)
                     return done
-                decision, kept = self._measured(sampling, comparable, fresh, watch)
+                decision, kept = self._measured(sampling, comparable, fresh, watch, file.path)
                 self._check_update(sampling, mode)
                 if self._is_recorded(entry) or not _is_passed(decision, kept):
                     listen(self._run, watch, self._say, anew=True)
@@ -264,11 +255,17 @@ class Measurement:
         )
 
     def _measured(
-        self, sampling: Sampling, entry: Entry | None, fresh: FreshRuns, watch: DeviceWatch | None
+        self,
+        sampling: Sampling,
+        entry: Entry | None,
+        fresh: FreshRuns,
+        watch: DeviceWatch | None,
+        path: Path,
     ) -> tuple[Decision | None, list[Kept]]:
         decision = None
         if entry is not None and self._limits.relative:
-            decision = self._decided(sampling, entry, fresh, conditions_of(watch))
+            gate = RelativeGate(self._run, self._engine, self._limits, self._checks, path)
+            decision = gate.decided(sampling, entry, fresh, conditions_of(watch))
         if decision is None:
             sampling.screen(FIRST_ROUNDS)
         return decision, self._absolute.kept(sampling)
@@ -295,72 +292,6 @@ class Measurement:
             why = why_left_out(missing, sampling.calls, call_s)
             state_of(self._item).remark(f"{record.subject}: {why}")
         return all_tested(record, self._limits, told, mend)
-
-    def _decided(
-        self, sampling: Sampling, entry: Entry, fresh: FreshRuns, conditions: Mapping[str, str]
-    ) -> Decision:
-        mode = fresh.mode
-        # Rounds of another length cannot be joined with the newest.
-        runs = [run for run in entry.runs if run.calls == sampling.calls]
-        left = left_out(self._limits, testable(sampling.calls))
-        limits = {m: limit for m, limit in self._limits.relative.items() if m not in left}
-        alike = [run for run in runs if unlike(run.environment, conditions) is None]
-        same = entry.engine.get("key") == self._engine.key.digest
-        changed = not is_same(entry.runs[-1].environment, self._place.environment)
-        # What is only the machine's by the host's clock, other processes cannot mend.
-        futile = self._settings.update or (same and not changed and mode == "end_to_end")
-        with (
-            self._baseline_engine(entry, same=same) as baseline,
-            sampling.against(baseline, Random(0)) as turns,
-        ):
-            decision = decide(
-                limits,
-                [stored_rounds(run) for run in alike or runs],
-                Samplers(sampling.screen, turns, None if futile else fresh.rounds),
-                checks=self._checks,
-                mode=mode,
-                # By the host's clock, rounds of another hour say less than turns that can be had.
-                stored_comparable=bool(alike) and (turns is None or mode != "end_to_end"),
-                noise=noise_of(entry.noise),
-            )
-            gone = turns is None and not same and not self._settings.update
-        if not alike and turns is None:
-            decision = explained(decision, unlike(runs[-1].environment, conditions) or "")
-        if mode == "end_to_end":
-            busy = sampling.meter.load.busy
-            decision = doubted(decision, same_engine=same, same_environment=not changed, busy=busy)
-        elif not changed and entry.engine.get("plan") == engine_facts(self._engine)["plan"]:
-            decision = excused(decision)
-        if gone and decision.outcome == "inconclusive":
-            return explained(decision, self._no_turns(entry))
-        return decision
-
-    def _no_turns(self, entry: Entry) -> str:
-        """Return why the baseline engine takes no turns, and how it could."""
-        then, now = entry.runs[-1].toolchain, str(self._engine.toolchain)
-        if then != now:
-            return f"the baseline engine is of {then} and cannot take turns with one of {now}"
-        file = Place.of(self._item, self._settings.baseline_dir, self._place.target)
-        commit = last_commit(file.path)
-        return (
-            "the baseline engine is not in the engine cache to take turns with; to have it there, "
-            f"check out the commit of the baseline{f' ({commit})' if commit else ''}, run `pytest "
-            "--trt-build-only` with the same cache, and come back"
-        )
-
-    @contextmanager
-    def _baseline_engine(self, entry: Entry, *, same: bool) -> Iterator[Session | None]:
-        """Lend the baseline engine, where it is another one and still in the cache."""
-        # An update only asks whether the new rounds agree with the stored ones.
-        if same or self._settings.update:
-            yield None
-            return
-        lent = self._run.opened(str(entry.engine.get("key", "")), self._engine)
-        try:
-            yield lent
-        finally:
-            if lent is not None:
-                self._run.lost_device.release(lent)
 
     def _is_recorded(self, entry: Entry | None) -> bool:
         settings = self._settings

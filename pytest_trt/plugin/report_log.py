@@ -52,6 +52,7 @@ class ReportLog:
         self._collection_errors: dict[str, str] = {}
         self._sent = False
         self._lines: list[tuple[str, list[str], bool]] = []
+        self._uncovered = ""
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep why files could not be collected."""
@@ -153,6 +154,7 @@ class ReportLog:
             self._lines.append(("trt coverage", lines, True))
             if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+                self._uncovered = ",".join(settings.require_arch)
         # The exit status above is part of what is written.
         document["runs"][0]["exit_status"] = int(session.exitstatus)
         self._write(session, document, settings.report)
@@ -201,6 +203,15 @@ class ReportLog:
             if red or self._config.get_verbosity() >= 0:
                 for line in lines:
                     write_prose(terminalreporter, line)
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Have the last word where pytest's own says that all is well."""
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if self._uncovered and reporter is not None:
+            required = f"verdicts on {self._uncovered} are required"
+            reporter.write_line(
+                f"trt: the run failed all the same: {required}, see trt coverage above", red=True
+            )
 
 
 def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:

@@ -119,8 +119,10 @@ def _lines(written: Iterable[Written]) -> Iterable[str]:
             yield f"  {one.staged.test}: {update_text(**one.facts())}"
 
 
-def keep_last_run(config: pytest.Config, outcome: Outcome) -> list[str]:
+def keep_last_run(config: pytest.Config, outcome: Outcome) -> str:
     """Keep what a run measured for `pytest-trt baseline accept`; return how that is called.
+
+    Empty where nothing failed by its speed, or nothing could be kept.
 
     Args:
         config: The run's configuration.
@@ -132,14 +134,10 @@ def keep_last_run(config: pytest.Config, outcome: Outcome) -> list[str]:
         run = LastRun(config.rootpath, finished, outcome.candidates)
         write_last_run(cache.last_runs, run)
     except OSError:  # a cache that can only be read keeps nothing of a run
-        return []
+        return ""
     failed = [one.test for one in outcome.candidates if one.failed and not one.refused]
     if not failed:
-        return []
-    one = len(failed) == 1
-    which = shlex.join(failed) if one else "--failed"
+        return ""
+    which = shlex.join(failed) if len(failed) == 1 else "--failed"
     there = f" --cache-dir={shlex.quote(str(cache.root))}" * (cache.root != default_cache_dir())
-    return [
-        f"accept what {'this run' if one else f'the {len(failed)} failed tests'} measured, without "
-        f'measuring again: pytest-trt baseline{there} accept {which} --reason "..."'
-    ]
+    return f'pytest-trt baseline{there} accept {which} --reason "..."'

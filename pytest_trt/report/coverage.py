@@ -92,14 +92,19 @@ def missing_fix(coverage: Mapping[str, Any]) -> str:
     archs = [arch for arch in coverage["required"] if arch in lacking]
     each = archs[0] if len(archs) == 1 else "ARCH"
     left_out = any(one["why"].startswith("deselected") for one in missing)
-    where = f"each of {_listed(archs)}" if len(archs) > 1 else each
     whole = ", without -k, -m and --deselect" if left_out else ""
     return (
-        f"on a machine for {where}{whole}: "
-        f"`pytest --trt-arch={each} --trt-report={each}.json`; then join all reports: "
-        f"pytest-trt report merge {each}.json OTHER.json "
-        f"--require-arch={','.join(coverage['required'])}"
+        f"on a machine with {_gpu(archs)}{whole}, run `pytest --trt-arch={each} "
+        f"--trt-report={each}.json` (engines that are only built there give no verdict), and join "
+        "the reports of all machines: "
+        f"pytest-trt report merge *.json --require-arch={','.join(coverage['required'])}"
     )
+
+
+def _gpu(archs: Sequence[str]) -> str:
+    if archs == ["cpu"]:
+        return "an ordinary CPU"
+    return f"a GPU of {archs[0]}" if len(archs) == 1 else f"a GPU of each of {_listed(archs)}"
 
 
 def _listed(archs: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from pytest_trt import __version__
+from pytest_trt.report.causes import causes_of
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.planned import PlannedTest, without_arch
 from pytest_trt.report.result import engine_facts, results_of
@@ -70,6 +71,7 @@ def make_document(
         "tests": tests,
     }
     document["coverage"] = coverage_of(document, required)
+    document["causes"] = [cause.to_dict() for cause in causes_of(tests)]
     plain: Document = as_json(document)
     return plain
 

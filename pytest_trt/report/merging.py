@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_trt import __version__
 from pytest_trt.errors import ReportError
+from pytest_trt.report.causes import causes_of
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.document import REPORT_SCHEMA, Document
 from pytest_trt.report.status import VERDICTS, Status
@@ -62,6 +63,7 @@ def merge_documents(
             kept[key] = _more_telling(kept[key], new) if key in kept else new
     merged["tests"] = [test for _, test in kept.values()]
     merged["coverage"] = coverage_of(merged, required)
+    merged["causes"] = [cause.to_dict() for cause in causes_of(merged["tests"])]
     return merged
 
 

@@ -20,7 +20,9 @@ from pytest_trt.report.speed_text import (
     figure,
     gravest_change,
     gravest_limit,
+    layers_told,
     limit_of,
+    what_changed,
 )
 from pytest_trt.report.structure_text import (
     leading_structure,
@@ -182,10 +184,8 @@ def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecor
     if limit is not None and limit.outcome == "regressed":
         return "make the engine quicker, or allow more on the marker (trt_benchmark)."
     if change is None or change.outcome == "regressed":
-        return (
-            "look at what changed in the model, its options or the toolchain; if it is to be this "
-            f"slow, accept it: {update_command(record.test)}"
-        )
+        mend = what_changed(record.differences, layers_told(record.layer_changes))
+        return f"{mend}; if it is to be this slow, accept it: {update_command(record.test)}"
     return f"{noise_advice(record, change)}; or let it pass: --trt-inconclusive=warn."
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from pytest_trt.report import units
 from pytest_trt.report.benchmark_record import (
     BenchmarkRecord,
@@ -63,3 +66,43 @@ def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:
 def gravest_limit(record: BenchmarkRecord) -> LimitRecord | None:
     """Return the absolute limit that a reader must hear of first."""
     return min(record.limits, key=lambda one: GRAVITY.index(one.outcome), default=None)
+
+
+#: Lines of changed layers that are told where there is room for one sentence.
+_LAYERS_TOLD = 2
+
+
+def layers_told(lines: Sequence[str]) -> str:
+    """Return in a few words which layers changed; empty where none did, or none are known.
+
+    Args:
+        lines: See `BenchmarkRecord.layer_changes`.
+    """
+    if not lines:
+        return ""
+    counted = re.fullmatch(r"and ([\d,]+) more", lines[-1])
+    named = lines[:-1] if counted else lines
+    # What is new costs time; layers that are gone or of another kind mostly do not.
+    added = [line.removeprefix("added: ") for line in named if line.startswith("added: ")]
+    first = added[:_LAYERS_TOLD] or list(named[:1])
+    more = len(named) - len(first) + (int(counted[1].replace(",", "")) if counted else 0)
+    what = "added layers " if added else "layers: "
+    return f"{what}{', '.join(first)}{f' and {more} more changes' if more else ''}"
+
+
+def what_changed(differences: Sequence[str], layers: str) -> str:
+    """Return what to do about an engine that is slower than its baseline's.
+
+    Args:
+        differences: See `BenchmarkRecord.differences`.
+        layers: Which layers changed, if any did.
+    """
+    told = " ".join(differences)
+    named = f", or take out what was added ({layers})" if layers.startswith("added") else ""
+    if "its model changed" in told:
+        return f"go back to the model of the baseline{named}"
+    if "its options or its builder changed" in told:
+        return f"go back to the options and the builder of the baseline{named}"
+    if differences:
+        return f"go back to how it was measured then ({differences[0]})"
+    return "look at what changed in the model, its options or the toolchain"

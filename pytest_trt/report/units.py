@@ -73,3 +73,11 @@ def change(value: float | None) -> str:
 def percent(value: float) -> str:
     """Return a share as percent, as short as it can be: "10%", "2.5%"."""
     return f"{value * 100:.3g}%"
+
+
+def at_least(value: float) -> str:
+    """Return a number of two digits that is not smaller: "0.12" for 0.1174."""
+    if value <= 0 or not math.isfinite(value):
+        return f"{value:g}"
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / step - 1e-9) * step:.2g}"

@@ -102,7 +102,8 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
             "* -> *) is beyond the limit of *%: --trt-update accepts that only with a reason*",
             "*baseline *now*",
             "Fix: *--trt-update --trt-update-reason*",
-            "accept what this run measured*: pytest-trt baseline * accept *_speed --reason*",
+            "*= trt: what to do =*",
+            "  Fix: *say why it may be slower: pytest-trt baseline * accept *_speed --reason*",
         ]
     )
     result.stdout.no_fnmatch_line("wrote *")
@@ -291,7 +292,7 @@ def test_slower_speed_of_the_last_run_is_accepted_without_measuring_again(record
     recorded.run().assert_outcomes(passed=1)
 
 
-def test_line_below_several_failed_tests_accepts_all_of_them(speed) -> None:
+def test_what_is_told_below_several_failed_tests_accepts_all_of_them(speed) -> None:
     test = speed.project.path / "test_it.py"
     body = test.read_text().partition("@pytest")
     other = "".join(body[1:]).replace("def test_speed", "def test_other")
@@ -300,9 +301,9 @@ def test_line_below_several_failed_tests_accepts_all_of_them(speed) -> None:
     speed.slow_down()
     told = speed.run()
     told.assert_outcomes(failed=2)
-    (line,) = [line for line in told.outlines if line.startswith("accept what ")]
-    assert line.startswith("accept what the 2 failed tests measured, without measuring again: ")
-    command = shlex.split(line.partition(": ")[2].replace("...", "more classes"))
+    (line,) = [line for line in told.outlines if line.startswith("  Fix: ")]
+    assert line.startswith("  Fix: go back to the model of the baseline")
+    command = shlex.split(line.partition("accept it: ")[2].replace("...", "more classes"))
     assert command[:2] == ["pytest-trt", "baseline"]
     accepted = CliRunner().invoke(commands, command[1:])
     assert accepted.exit_code == 0, accepted.output

@@ -71,6 +71,8 @@ SLOWER = speed(
     differences=("driver 570.1 -> 575.2", "the engine is another one"),
 )
 
+FULL_NEW = told(speeds=(speed(update="first", changes=(), verdict="not measured"),))
+
 FULL = document(
     {
         "test_fine": told(checks=(check(),), speeds=(speed(),)),
@@ -102,8 +104,9 @@ def test_every_test_is_there_gravest_first(show) -> None:
 def test_top_says_what_stands_out_and_what_is_missing(show) -> None:
     top = show(FULL).text("#overview")
     for told_there in (
-        "Wrong outputs",
+        "One test failed",
         "logits is off",
+        "Beyond a limit of speed or size",
         "P99 +30%, limit +10%",
         "New baselines",
         "driver 570.1 -> 575.2",
@@ -254,8 +257,8 @@ def test_address_names_a_test_and_opens_it(show) -> None:
 def test_command_is_copied(show) -> None:
     page = show(FULL, permissions=["clipboard-read", "clipboard-write"])
     page.open("test_slow")
-    page.page.click("button.copy")
-    page.page.wait_for_selector("button.copy:text('Copied')")
+    page.page.click("tr.detail-row button.copy")
+    page.page.wait_for_selector("tr.detail-row button.copy:text('Copied')")
     assert page.page.evaluate("navigator.clipboard.readText()") == "pytest test_it.py::test_slow"
 
 
@@ -404,3 +407,34 @@ def test_gpu_is_named_with_its_driver(show) -> None:
     page = show(document({"test_a": told()}, targets=[target]))
     assert "TensorRT 10.16.1 · driver 570.1 · 80 GB" in page.text(".run")
     assert "NVIDIA H100" in page.text(".run h2")
+
+
+def test_reasons_stand_once_at_the_top_with_what_to_do_and_a_command_to_copy(show) -> None:
+    fix = 'record it: pytest "test_it.py" --trt-update-new'
+    tests = {f"test_{n}": told("failed", f"no baseline\nFix: {fix}") for n in range(5)}
+    page = show(document(tests))
+    (card,) = page.page.query_selector_all(".card.cause")
+    text = card.inner_text()
+    assert " ".join(text.split()).startswith(
+        "5 tests failed for one reason no baseline Fix: record it:"
+    )
+    assert card.query_selector("pre.command").inner_text() == 'pytest "test_it.py" --trt-update-new'
+    assert len(card.query_selector_all(":scope > ul > li")) == 3
+    assert "2 more" in text
+    assert page.page.query_selector_all(".news .card:not(.cause)") == []
+
+
+def test_missing_verdicts_stand_above_what_the_tests_came_to(show) -> None:
+    page = show(FULL)
+    ledger, news = (page.page.query_selector(name) for name in (".ledger", ".news"))
+    assert ledger.bounding_box()["y"] < news.bounding_box()["y"]
+    covered = show(
+        document({"test_a": told(checks=(check(),), speeds=(SLOWER,))}, required=("sm86",))
+    )
+    ledger, news = (covered.page.query_selector(name) for name in (".ledger", ".news"))
+    assert ledger.bounding_box()["y"] > news.bounding_box()["y"]
+
+
+def test_test_whose_figures_became_its_baseline_is_called_as_on_the_terminal(show) -> None:
+    page = show(document({"test_new": FULL_NEW}))
+    assert page.page.query_selector("tr.test .chip").inner_text().strip("+\n ") == "recorded"

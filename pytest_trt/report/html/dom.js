@@ -45,8 +45,11 @@ function list(lines, attributes = {}) {
 }
 
 /** What to do. */
+/** What to do; a command that it ends with stands by itself, to be copied. */
 function fixLine(text) {
-  return el("p", { class: "fix" }, el("strong", {}, "Fix: "), text);
+  const found = /^(.*?[:;]) (pytest(?:-trt)? .*)$/s.exec(text);
+  const told = el("p", { class: "fix" }, el("strong", {}, "Fix: "), found ? found[1] : text);
+  return found ? [told, command(found[2])] : told;
 }
 
 function folded(title, ...children) {

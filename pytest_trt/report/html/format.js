@@ -6,6 +6,7 @@ const STATUSES = {
   error: "!",
   inconclusive: "?",
   "not measured": "\u2013",
+  recorded: "+",
   "not run": "\u2026",
   skipped: "\u21b7",
   deselected: "\u25cb",

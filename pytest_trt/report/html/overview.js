@@ -27,8 +27,10 @@ function overview(documents, entries, open, filter) {
   return [
     documents.runs.map((run) => banner(run)),
     el("div", { class: "runs" }, documents.runs.map((run, at) => runCard(run, at, documents.runs.length))),
+    // What is missing fails the run: it stands above what tests came to.
+    documents.coverage?.missing.length ? ledger(documents.coverage, open) : null,
     news(documents, entries, open, filter),
-    ledger(documents.coverage, open),
+    documents.coverage?.missing.length ? null : ledger(documents.coverage, open),
   ].flat(Infinity).filter(Boolean);
 }
 
@@ -79,14 +81,18 @@ const NAMED = 8;
 
 function news(documents, entries, open, filter) {
   const speeds = entries.flatMap((entry) => entry.test.results.filter((result) => result.speed).map((result) => ({ entry, speed: result.speed })));
-  const wrong = entries.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "regressed"));
-  const slower = [...new Set(speeds.filter(({ speed }) => speed.verdict === "regressed").map(({ entry }) => entry))];
+  const causes = documents.causes ?? [];
+  const told = new Set(causes.flatMap((cause) => cause.tests.map((place) => entries[place])));
+  const untold = entries.filter((entry) => !told.has(entry));
+  const wrong = untold.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "regressed"));
+  const slower = [...new Set(speeds.filter(({ speed }) => speed.verdict === "regressed").map(({ entry }) => entry))].filter((entry) => !told.has(entry));
   const first = [...new Set(speeds.filter(({ speed }) => ["first", "replaced"].includes(speed.baseline_update)).map(({ entry }) => entry))];
-  const unmeasured = entries.filter((entry) => entry.test.outcome === "failed" && entry.test.status === "not measured");
+  const unmeasured = untold.filter((entry) => entry.test.outcome === "failed" && entry.test.status === "not measured");
   const explained = new Set([...wrong, ...slower]);
-  const other = entries.filter((entry) => GRAVE.includes(entry.test.status) && !explained.has(entry));
+  const other = untold.filter((entry) => GRAVE.includes(entry.test.status) && !explained.has(entry));
   const doubtful = entries.filter((entry) => entry.test.status === "inconclusive");
   const parts = [
+    ...causes.map((cause) => causeCard(cause, entries, open)),
     named("Wrong outputs", "failed", wrong, (entry) => firstLine(entry.test.reason) || `${share(entry.used)} of the tolerance`, open, filter),
     named("Beyond a limit of speed or size", "failed", slower, (entry) => (entry.change?.outcome === "regressed" ? entry.beyond : firstLine(entry.test.reason) || entry.beyond), open, filter),
     named("Failed otherwise", "error", other, (entry) => firstLine(entry.test.reason), open, filter),
@@ -97,6 +103,25 @@ function news(documents, entries, open, filter) {
   ].filter(Boolean);
   if (!parts.length) return null;
   return el("section", { class: "news" }, el("h2", {}, "What stands out"), el("div", { class: "cards" }, parts));
+}
+
+/** The most tests that a reason names at once. */
+const NAMED_OF_CAUSE = 3;
+
+/** A reason for which tests failed: what it is, what to do, whom it touches. */
+function causeCard(cause, entries, open) {
+  const of = cause.tests.map((place) => entries[place]);
+  const links = of.map((entry, at) => [cause.worst && at === 0 ? `${cause.worst}: ` : null, link(entry, open)]);
+  const more = links.slice(NAMED_OF_CAUSE);
+  return el(
+    "div",
+    { class: "card cause", "data-status": "failed" },
+    el("h3", {}, of.length === 1 ? "One test failed" : `${count(of.length)} tests failed for one reason`),
+    el("p", { class: "fact" }, cause.fact),
+    fixLine(cause.fix),
+    list(links.slice(0, NAMED_OF_CAUSE)),
+    more.length ? folded(`${count(more.length)} more`, list(more)) : null,
+  );
 }
 
 function firstLine(text) {

@@ -1,0 +1,189 @@
+"""Why tests failed, each reason once: what it is, whom it touches, and what to do about it.
+
+One wrong model fails all of its tests, in every precision and shape, and each says the same at
+length. Whoever has to act needs it once, as the test says it that is furthest off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any
+
+from pytest_trt.report import units
+from pytest_trt.report.speed_text import NAMES, layers_told, what_changed
+
+
+class _Kind(IntEnum):
+    """What sort of reason it is, what must be mended before others at first."""
+
+    OTHER = 0
+    ACCURACY = 1
+    SPEED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A reason for which tests failed.
+
+    Attributes:
+        fact: What is wrong, in a line.
+        fix: What to do about it.
+        tests: Where they stand among the tests of the report, the one that says it best first.
+        worst: Of several, why that one is the first; empty where all say the same.
+    """
+
+    fact: str
+    fix: str
+    tests: tuple[int, ...]
+    worst: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-simple data."""
+        return {**asdict(self), "tests": list(self.tests)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    place: int
+    test: str
+    fact: str
+    fix: str
+    kind: _Kind
+    model: str
+    used: float
+    results: Sequence[Mapping[str, Any]]
+
+
+def causes_of(tests: Sequence[Mapping[str, Any]], *, accept: str = "") -> list[Cause]:
+    """Return the reasons for which tests failed, as far as they told what to do.
+
+    Args:
+        tests: The tests of a report.
+        accept: The command that accepts speeds which were measured, where there is one.
+    """
+    groups: dict[tuple[object, ...], list[_Failure]] = {}
+    for place, test in enumerate(tests):
+        failure = _failure(place, test)
+        if failure is not None:
+            groups.setdefault(_key(failure), []).append(failure)
+    ordered = sorted(groups.values(), key=lambda group: group[0].kind)
+    return [_cause(group, accept) for group in ordered]
+
+
+def _failure(place: int, test: Mapping[str, Any]) -> _Failure | None:
+    found = re.search(r"^Fix: (.*?)(?=\n\n|\Z)", test["failure"], re.MULTILINE | re.DOTALL)
+    if found is None:
+        return None
+    # xdist's worker stands above it.
+    lines = (line for line in test["failure"].splitlines() if line and not line.startswith("[gw"))
+    fact, fix = next(lines), " ".join(found[1].split())
+    kind, used = _Kind.OTHER, 0.0
+    of_speed = [r for r in test["results"] if r["speed"] and r["speed"]["verdict"] == "regressed"]
+    wrong = [r for r in test["results"] if r["accuracy"] and r["accuracy"]["verdict"] != "passed"]
+    results: Sequence[Mapping[str, Any]] = ()
+    if wrong:
+        kind, results = _Kind.ACCURACY, wrong
+        used = max(float(r["accuracy"]["used"] or "inf") for r in wrong)
+    elif of_speed:
+        kind, results = _Kind.SPEED, of_speed
+        used = max(_beyond(r["speed"]) for r in of_speed)
+    model = (results[0] if results else test)["model"]
+    return _Failure(place, test["id"], fact, fix, kind, model, used, results)
+
+
+def _beyond(speed: Mapping[str, Any]) -> float:
+    changes = [one for one in speed["changes"] if one["outcome"] == "regressed"]
+    return max((abs(one["change"] or 0.0) for one in changes), default=0.0)
+
+
+def _key(failure: _Failure) -> tuple[object, ...]:
+    if failure.kind is _Kind.OTHER:
+        # The same instruction mends all of them, whatever each of them is.
+        return (failure.kind, re.sub(r" \([^()]*\)\.?$", "", failure.fact), failure.model)
+    return (failure.kind, failure.model)
+
+
+def _cause(group: Sequence[_Failure], accept: str) -> Cause:
+    # What came first of those that are equally far off.
+    worst = max(group, key=lambda one: one.used)
+    places = (worst.place, *(one.place for one in group if one is not worst))
+    if worst.kind is _Kind.SPEED:
+        return _slower(group, worst, places, accept)
+    why = ""
+    fix = worst.fix
+    if worst.kind is _Kind.ACCURACY and len(group) > 1:
+        why = "furthest off"
+        fix += _for_all(group, worst)
+    return Cause(worst.fact, fix, places, why)
+
+
+def _for_all(group: Sequence[_Failure], worst: _Failure) -> str:
+    """Return the tolerance by which all of a group pass, where its worst is offered one."""
+    if "allow it: " not in worst.fix:
+        return ""
+    needed: dict[tuple[str, str], float] = {}
+    for result in (result for one in group for result in one.results):
+        for output in result["accuracy"]["outputs"]:
+            if output["findings"]:
+                key = (result["precision"], output["name"])
+                needed[key] = max(needed.get(key, 0.0), float(output["needed_atol"]))
+    listed = ", ".join(
+        f"atol={units.at_least(atol)} for {name!r} in {precision}"
+        for (precision, name), atol in needed.items()
+    )
+    return f" All {len(group)} tests pass with {listed}, rtol as it is."
+
+
+def _slower(
+    group: Sequence[_Failure], worst: _Failure, places: tuple[int, ...], accept: str
+) -> Cause:
+    """Return the reason of tests that are slower: what changed, and accepting that at last."""
+    told = [
+        f"{result['precision']} {NAMES[change['metric']]} {units.change(change['change'])}"
+        for one in group
+        for result in one.results
+        for change in [_gravest(result["speed"])]
+        if change is not None
+    ]
+    if len(group) == 1 or not told:
+        return Cause(worst.fact, _with_accept(worst.fix, accept), places)
+    speed = worst.results[0]["speed"]
+    fact = f"{worst.model} is beyond its limits of speed: {', '.join(dict.fromkeys(told))}"
+    fix = what_changed(speed["differences"], layers_told(speed["layer_changes"]))
+    if not accept:
+        ids = " ".join(f'"{one.test}"' for one in group)
+        accept = f'pytest {ids} --trt-update --trt-update-reason "..."'
+    return Cause(fact, f"{fix}; if it is to be this slow, accept it: {accept}", places)
+
+
+def _gravest(speed: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    changes = [one for one in speed["changes"] if one["outcome"] == "regressed"]
+    return max(changes, key=lambda one: abs(one["change"] or 0.0), default=None)
+
+
+def _with_accept(fix: str, accept: str) -> str:
+    # What the fix says measures again.
+    return re.sub(r'pytest "[^"]*" --trt-update .*', lambda _: accept, fix) if accept else fix
+
+
+def cause_lines(
+    causes: Iterable[Cause], tests: Sequence[Mapping[str, Any]], most: int = 2
+) -> Iterable[str]:
+    """Yield lines that tell causes: how many tests, what is wrong, what to do.
+
+    Args:
+        causes: What `causes_of` returned of these tests.
+        tests: The tests.
+        most: The most tests to name of one.
+    """
+    for cause in causes:
+        names = [str(tests[place]["id"]) for place in cause.tests]
+        several = f"{len(names)} tests failed for one reason: " if len(names) > 1 else ""
+        yield f"{several}{cause.fact}"
+        shown = names[: 1 if cause.worst else most]
+        rest = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+        yield f"  {cause.worst and f'{cause.worst}: '}{', '.join(shown)}{rest}"
+        yield f"  Fix: {cause.fix}"
