@@ -108,7 +108,7 @@ class Sampling:
         self._how = how or warmth_of(session)
         self.guard: Guard = undisturbed
         self.say: Callable[[str], None] = lambda message: None
-        self._step = ""
+        self._step, self._most = "", 0
         self._tried_again = False
         self.calls = 0
         self.round_s = 0.0
@@ -180,8 +180,11 @@ class Sampling:
                 self.say("warming up the baseline engine")
                 warm_up(stretch, self._how.soon_after(0.0))
                 warm = True
-            look = f"look {len(self.turns) + 1} of {len(LOOKS)}"
-            self._step = f"turns with the baseline engine, {look}"
+            had = sum(len(candidate) for _, candidate in self.turns)
+            if not had:  # what the first look takes is a part of what the last one may
+                self._most = rounds * LOOKS[-1] // LOOKS[0]
+            told = f"rounds {had + 1} to {had + rounds} of at most {self._most}"
+            self._step = f"turns with the baseline engine, {told}"
             pair = self._undisturbed(
                 lambda: take_turns(
                     stretch,

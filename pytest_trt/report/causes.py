@@ -145,7 +145,7 @@ def _slower(
         f"{result['precision']} {NAMES[change['metric']]} {units.change(change['change'])}"
         for one in group
         for result in one.results
-        for change in [_gravest(result["speed"])]
+        for change in [_heading(result["speed"])]
         if change is not None
     ]
     if len(group) == 1 or not told:
@@ -159,9 +159,12 @@ def _slower(
     return Cause(fact, f"{fix}; if it is to be this slow, accept it: {accept}", places)
 
 
-def _gravest(speed: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _heading(speed: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the change that its failure is headed with; older reports do not name it."""
     changes = [one for one in speed["changes"] if one["outcome"] == "regressed"]
-    return max(changes, key=lambda one: abs(one["change"] or 0.0), default=None)
+    return next((one for one in changes if one["metric"] == speed.get("gravest")), None) or max(
+        changes, key=lambda one: abs(one["change"] or 0.0), default=None
+    )
 
 
 def _with_accept(fix: str, accept: str) -> str:

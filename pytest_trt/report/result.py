@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
+from pytest_trt.report.speed_text import gravest_change
 from pytest_trt.report.status import Status, checks_status
 
 #: Significant digits of figures of single rounds: replayed graphs repeat themselves within 0.05%.
@@ -111,6 +112,7 @@ def _texts(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def _speed(speed: BenchmarkRecord) -> dict[str, Any]:
+    gravest = gravest_change(speed)
     return {
         "verdict": speed.verdict,
         "mode": speed.mode,
@@ -122,6 +124,7 @@ def _speed(speed: BenchmarkRecord) -> dict[str, Any]:
         "candidate_rounds": {name: _each(v) for name, v in speed.candidate_rounds.items()},
         "baseline_rounds": {name: _each(v) for name, v in speed.baseline_rounds.items()},
         "changes": [_shorter(asdict(change)) for change in speed.changes],
+        "gravest": None if gravest is None else gravest.metric,
         "unlimited": [_shorter(asdict(change)) for change in speed.unlimited],
         "limits": [_shorter(asdict(limit)) for limit in speed.limits],
         "structure": [_shorter(asdict(one)) for one in speed.structure],

@@ -118,7 +118,7 @@ def _fact(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitReco
 
 
 def _table(record: BenchmarkRecord) -> Iterator[str]:
-    rows = [("", "baseline", "now", "change (sure within)", "limit", "")]
+    rows = [("", "baseline", "now", "change (bounds)", "limit", "")]
     by_metric = {change.metric: change for change in record.changes}
     unlimited = {one.metric: one for one in record.unlimited}
     for metric, name in FIGURE_OF.items():
@@ -166,7 +166,8 @@ def plot_lines(metric: str, baseline: Sequence[float], now: Sequence[float]) -> 
     """
     low, high = min(*baseline, *now), max(*baseline, *now)
     ends = f"from {figure(metric, low)} to {figure(metric, high)}"
-    yield f"  {NAMES[metric]} of each round, {ends}; the darker the more:"
+    few, most = _PLOT_MARKS[1], _PLOT_MARKS[-1]
+    yield f"  {NAMES[metric]} of each round, {ends} ({few} for few, {most} for most):"
     for name, values in (("baseline", baseline), ("now", now)):
         yield f"    {name:8} |{_marks(values, low, high)}|"
 

@@ -35,12 +35,14 @@ def size(value_bytes: float) -> str:
 
 
 def share(value: float | None) -> str:
-    """Return a share as percent, three digits at most: "0.4%", "38%", ">999%"."""
+    """Return a share as percent, above all of it in multiples: "0.4%", "38%", "8.85x", ">999x"."""
     if value is None or math.isnan(value):
         return "-"
+    if value > 999:
+        return ">999x"
+    if value > 1:
+        return f"{value:.2f}x" if value < 9.95 else f"{value:.0f}x"
     percent = value * 100
-    if percent > 999:
-        return ">999%"
     if 0 < percent < 0.1:
         return "<0.1%"
     return f"{percent:.1f}%" if 0 < percent < 9.95 else f"{percent:.0f}%"

@@ -117,7 +117,7 @@ def test_slower_engine_fails_in_turns_with_the_cached_baseline_engine(recorded) 
         [
             "*%, limit *% (linear.onnx in fp32 on cpu)",
             "*rounds of 70 calls in turns with the baseline engine; end_to_end, batch 4, ONNX*",
-            "*baseline *now *change (sure within) *limit*",
+            "*baseline *now *change (bounds) *limit*",
             "*P50 *regressed",
             "*since the baseline of 20*: the engine is another one*plan * -> *",
             "*baseline |*|",

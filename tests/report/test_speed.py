@@ -94,7 +94,7 @@ def test_failure_begins_with_the_fact_and_ends_with_what_to_type() -> None:
     assert text[1].startswith("  20 rounds of 70 calls in turns with the baseline engine; ")
     assert any(line.split() == ["P50", "0.190", "ms", "0.310", "ms"] for line in text)
     (row,) = [line for line in text if line.startswith("  P99  ")]
-    assert "+62% (+58% to +66%)   +10%   regressed" in row
+    assert "+62% (+58% to +66%)  +10%   regressed" in row
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_what_could_not_be_compared_is_a_fact_and_a_fix() -> None:
 
 def test_plot_has_both_sides_on_one_scale() -> None:
     head, then, now = plot_lines("p99", (1.0, 1.0, 1.01), (2.0, 1.99, 2.0))
-    assert head == "  P99 of each round, from 1.00 ms to 2.00 ms; the darker the more:"
+    assert head == "  P99 of each round, from 1.00 ms to 2.00 ms (. for few, @ for most):"
     assert len(then) == len(now)
     assert then.rstrip(" |").endswith("@") or "@" in then.split("|")[1][:3]
     assert now.split("|")[1].endswith("@")

@@ -66,12 +66,12 @@ def test_worst_check_of_all_tests_is_shown() -> None:
         result(checks=(check(),)),
         result("failed", checks=(check(verdict="regressed", used=2.5, worst_output="probs"),)),
     )
-    assert "██████████  250% probs" in shown
+    assert "██████████ 2.50x probs" in shown
     assert "1 failed, 1 passed" in shown
 
 
 def test_infinite_use_fits_into_its_column() -> None:
-    assert ">999%" in row(result(checks=(check(used=float("inf"), verdict="regressed"),)))
+    assert ">999x" in row(result(checks=(check(used=float("inf"), verdict="regressed"),)))
 
 
 def test_engine_that_was_built_says_how_long_and_why() -> None:

@@ -1,4 +1,4 @@
-// Outputs against the FP32 reference.
+// Outputs against their reference.
 
 /** How much of the tolerance is used, as a bar. */
 function meter(value) {
@@ -15,7 +15,7 @@ function meter(value) {
 
 function accuracySection(accuracy) {
   if (!accuracy) return null;
-  const told = `${counted(accuracy.runs, "run")} compared with the FP32 reference`;
+  const told = `${counted(accuracy.runs, "run")} compared with the reference`;
   return el(
     "section",
     { class: "part" },

@@ -10,7 +10,8 @@ function entryOf(test) {
     test,
     short: test.test.includes("::") ? test.test.slice(test.test.indexOf("::") + 2) : test.test,
     used: used.length ? used.reduce((most, one) => (Number.isNaN(one) || one > most ? one : most), -1) : null,
-    change: changes.reduce((most, one) => (most && ratio(most) >= ratio(one) ? most : one), null),
+    // The metric that the terminal heads the test with; older reports do not name it.
+    change: changes.find((one) => one.metric === speed?.gravest) ?? changes.reduce((most, one) => (most && ratio(most) >= ratio(one) ? most : one), null),
     speed,
     get beyond() {
       const limits = test.results.flatMap((result) => (result.speed ? [...result.speed.limits, ...result.speed.structure] : []));
