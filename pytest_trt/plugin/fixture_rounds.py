@@ -1,9 +1,9 @@
 """Tests that use pytest-benchmark's fixture under our marker: gated on the rounds that it took.
 
 It times a function by the host's clock, once, in one process. No more rounds can be had of it, and
-no turns with what the function was before. So relative limits pass and fail only beyond what one
-process by that clock may differ, and never fail on a busy host. That the engine is the baseline's
-own says nothing here: the function is the test's. Absolute limits are judged as ever.
+no turns with what the function was before. So relative limits may pass on its rounds, and fail only
+beyond what two processes by that clock may differ, and never on a busy host. That the engine is the
+baseline's own excuses nothing: the function is the test's. Absolute limits are judged as ever.
 """
 
 from __future__ import annotations
@@ -273,8 +273,12 @@ class _FixtureMeasurement:
         )
         if other_clocks is not None:
             decision = explained(decision, other_clocks)
-        # What it times is whatever the test calls, so the engine says nothing of it.
-        return doubted(decision, same_engine=False, same_environment=True, busy=self._load.busy)
+        # What it times is whatever the test calls: that the engine is the baseline's own excuses
+        # nothing of it, so it is taken as under another environment.
+        then = entry.engine.get("key")
+        same = self._engine is None or then == self._engine.key.digest
+        busy = self._load.busy
+        return doubted(decision, same_engine=same, same_environment=False, busy=busy)
 
     def _kept(self, taken: FixtureRounds, name: Absolute, limit: float) -> Kept:
         latencies_ms, walls_s = taken.latencies()

@@ -140,8 +140,8 @@ OPTIONS = (
     ),
     Option(
         "benchmark_time",
-        "seconds for 20 rounds of one test; slow engines get shorter rounds, which tell fewer "
-        "percentiles",
+        "seconds for 20 rounds of one test; slow engines get shorter rounds, and limits that are "
+        "named up to six times as long",
         "10",
         read.budget,
         "SECONDS",

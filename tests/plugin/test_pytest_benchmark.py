@@ -146,6 +146,12 @@ def test_function_that_is_slower_by_a_multiple_fails_but_on_a_busy_host(
     result.stdout.fnmatch_lines(["note *the host was busy meanwhile*: others had the cores*"])
 
 
+def test_function_that_is_as_quick_passes_on_its_rounds(project, run) -> None:
+    run(sum_test(marker='p50="50%"'))
+    rewrite(project, 1.3)
+    run(sum_test(marker='p50="50%"')).stdout.fnmatch_lines(["speed * passed"])
+
+
 def test_engine_of_the_baseline_does_not_excuse_the_function(project, run) -> None:
     run(ENGINE)
     rewrite(project, 0.05)
