@@ -53,7 +53,7 @@ class ResultCollector:
             from pytest_trt.report.record import TestResult
 
             # A check that never asked for an engine leaves nothing to sum up.
-            if not (record.engines or record.speeds or record.skipped):
+            if not (record.engines or record.unbuilt or record.speeds or record.skipped):
                 return
             self.results.append(TestResult(report.nodeid, _outcome(report), record))
 
@@ -80,4 +80,6 @@ def _outcome(report: pytest.TestReport) -> str:
     """What became of a test, with the words that pytest's own last line has for it."""
     if hasattr(report, "wasxfail"):
         return "xfailed" if report.skipped else "xpassed"
+    if report.failed and report.when == "setup":
+        return "error"
     return report.outcome

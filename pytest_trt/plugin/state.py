@@ -30,6 +30,7 @@ class TestState:
 
     Attributes:
         engines: Engines that it asked for.
+        unbuilt: Model, architecture and precision of those that it did not get.
         check: Its consistency check, once there is one.
         speed: Its benchmark, once there is one.
         remarks: What whoever reads its result should know of how it ran.
@@ -42,6 +43,7 @@ class TestState:
 
     def __init__(self) -> None:
         self.engines: list[Engine] = []
+        self.unbuilt: list[tuple[str, str, str]] = []
         self.check: ConsistencyCheck | None = None
         self.speed: SpeedCheck | None = None
         self.remarks: list[str] = []

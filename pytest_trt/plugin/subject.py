@@ -14,7 +14,7 @@ import pytest
 
 from pytest_trt.backends.arch import CPU
 from pytest_trt.engine import Engine, EngineSpec, Session, shared_options
-from pytest_trt.errors import ConfigurationError
+from pytest_trt.errors import ConfigurationError, PytestTrtError
 from pytest_trt.model import (
     OnnxModel,
     Point,
@@ -112,14 +112,18 @@ class Subject:
             profiles=self._profiles(overrides.get("profiles", marker.profiles)),
             builder_options=dict(overrides.get("builder_options", self._options(precision))),
         )
-        with self._task(f"{marker.model.name} {precision}") as say:
-            engine = self.run.engine(
-                self.model,
-                spec,
-                arch,
-                calibration=self._calibration,
-                progress=say,
-            )
+        try:
+            with self._task(f"{marker.model.name} {precision}") as say:
+                engine = self.run.engine(
+                    self.model,
+                    spec,
+                    arch,
+                    calibration=self._calibration,
+                    progress=say,
+                )
+        except PytestTrtError:
+            state.unbuilt.append((marker.model.name, arch, precision))
+            raise
         state.engines.append(engine)
         self._remark_on(engine)
         state.check = state.check or self._consistency_check()

@@ -93,7 +93,7 @@ def _refused(result: TestResult, speed: BenchmarkRecord, failed: set[str]) -> st
     if result.outcome == "skipped":
         return "the test was skipped"
     of_speed = record.failed_by_checks and speed.fails
-    if result.outcome in ("failed", "xfailed") and not of_speed:
+    if result.outcome in ("failed", "error", "xfailed") and not of_speed:
         return "the test failed for another reason than its speed"
     return speed.why if speed.staged is None else ""
 

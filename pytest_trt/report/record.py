@@ -140,6 +140,7 @@ class TestRecord:
 
     Attributes:
         engines: Engines that it asked for.
+        unbuilt: Model, architecture and precision of those that it did not get.
         checks: Consistency checks that it made.
         speeds: Benchmarks that it made.
         skipped: Why the plugin skipped it, if it did.
@@ -157,10 +158,12 @@ class TestRecord:
     remarks: tuple[str, ...] = ()
     failed_by_checks: bool = False
     proofs: tuple[dict[str, Any], ...] = ()
+    unbuilt: tuple[tuple[str, str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
         return {
+            "unbuilt": [list(one) for one in self.unbuilt],
             "engines": [engine.to_dict() for engine in self.engines],
             "checks": [check.to_dict() for check in self.checks],
             "speeds": [speed.to_dict() for speed in self.speeds],
@@ -181,6 +184,7 @@ class TestRecord:
             remarks=tuple(data["remarks"]),
             failed_by_checks=data["failed_by_checks"],
             proofs=tuple(data["proofs"]),
+            unbuilt=tuple((str(m), str(a), str(p)) for m, a, p in data["unbuilt"]),
         )
 
 
@@ -190,7 +194,7 @@ class TestResult:
 
     Attributes:
         nodeid: The test.
-        outcome: "passed", "failed", "skipped", "xfailed" or "xpassed", as pytest says.
+        outcome: "passed", "failed", "error", "skipped", "xfailed" or "xpassed", as pytest says.
         record: What the plugin found.
     """
 

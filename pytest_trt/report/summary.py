@@ -74,6 +74,9 @@ def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], Row]:
             key = (engine.model, engine.arch, engine.precision)
             rows.setdefault(key, Row()).engines.append(engine)
             mentioned.add(key)
+        for key in result.record.unbuilt:
+            rows.setdefault(key, Row()).unbuilt = True
+            mentioned.add(key)
         for check in result.record.checks:
             key = (check.model, check.arch, check.precision)
             rows.setdefault(key, Row()).checks.append(check)

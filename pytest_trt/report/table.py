@@ -23,6 +23,7 @@ _BAR_CELLS = 10
 #: What becomes of tests, in the order in which it is told, and its colour.
 _OUTCOMES = {
     "failed": "red",
+    "error": "red",
     "passed": "green",
     "skipped": "yellow",
     "xfailed": "yellow",
@@ -50,11 +51,13 @@ class Row:
         engines: The engines that they asked for, one entry per test.
         checks: Their consistency checks.
         outcomes: How many tests passed, failed, were skipped, and so on, in pytest's words.
+        unbuilt: Whether a test did not get the engine that it asked for.
     """
 
     engines: list[EngineRecord] = field(default_factory=list)
     checks: list[ConsistencyRecord] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
+    unbuilt: bool = False
 
     @property
     def worst(self) -> ConsistencyRecord | None:
@@ -143,7 +146,7 @@ def _fitted(lines: Sequence[_Line], width: int) -> Fit:
 
     fixed = (
         longest("for", *(line.use for line in lines))
-        + longest("engine", *(line.engine for line in lines))
+        + longest("engine", *(Text.from_markup(line.engine).plain for line in lines))
         + longest("tests", *(Text.from_markup(line.tests).plain for line in lines))
     )
     output = longest(*(line.output for line in lines))
@@ -162,6 +165,8 @@ def _used_title(shape: Fit) -> str:
 
 
 def _engine(row: Row, *, wide: bool) -> str:
+    if not row.engines:
+        return "[red]not built[/]"
     built = [engine for engine in row.engines if not engine.cached]
     engine = (built or row.engines)[0]
     how = f"built {units.seconds(engine.build_s)}" if built else "cached"
@@ -170,7 +175,7 @@ def _engine(row: Row, *, wide: bool) -> str:
 
 def _not_checked(row: Row) -> str:
     """What stands in place of the share where no check was made."""
-    if row.checks:
+    if row.checks or not row.engines:
         return ""
     can_run = all(engine.runs_here for engine in row.engines)
     return "not compared" if can_run else "not run here"

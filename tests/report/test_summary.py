@@ -281,3 +281,13 @@ def test_precision_that_is_hidden_is_called_unknown() -> None:
 def test_record_of_an_engine_survives_json() -> None:
     record = engine(**FACTS, load_s=0.25)
     assert EngineRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+def test_model_that_was_not_built_has_a_row_too() -> None:
+    key = ("encoder.onnx", "cpu", "fp16")
+    shown = lines(
+        TestResult("test_a", "error", TestRecord(unbuilt=(key,))),
+        TestResult("test_b", "error", TestRecord(unbuilt=(key,))),
+    )
+    (row,) = [line for line in shown if line.startswith("encoder.onnx")]
+    assert row.split() == ["encoder.onnx", "cpu", "fp16", "not", "built", "2", "error"]
