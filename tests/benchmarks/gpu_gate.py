@@ -7,6 +7,8 @@ each process with as many tests as `--tests` says, every test a decision of its 
 - rebuilt: the same network with other weights, so another engine that is as fast (no failure);
 - slower: the chain is longer by 10%, with the baseline engine in the cache and the two taking
   turns (target: at least 95% fail), and without it, by fresh processes of the candidate;
+- tail: another engine that is as fast, but for 8% of its calls, which take 25% longer (at least 95%
+  fail, by P95 or P99);
 - contended: unchanged, while another process keeps the device busy (no failure).
 
 The real slowdown is measured and shown with the figures, as its limit is 5% of throughput.
@@ -59,7 +61,7 @@ import pytest
 
 pytestmark = pytest.mark.trt_model("chain.onnx", precision="{precision}")
 
-@pytest.mark.trt_benchmark(p99="10%", throughput="5%")
+@pytest.mark.trt_benchmark(p95="10%", p99="10%", throughput="5%")
 @pytest.mark.parametrize("number", range({tests}))
 def test_speed(trt_benchmark, trt_inputs, number):
     trt_benchmark(trt_inputs)
@@ -72,6 +74,40 @@ def pytest_runtest_logreport(report):
     for record in getattr(report, "trt", {}).get("speeds", ()):
         with open(os.environ["RECORDS"], "a") as file:
             file.write(json.dumps({"outcome": report.outcome, **record}) + "\\n")
+"""
+
+#: Makes some calls of the engine under test, and none of the baseline's, take longer than they do.
+TAIL = """
+import time
+import numpy as np
+from pytest_trt.plugin.run import TrtRun
+
+RANDOM, loaded = np.random.default_rng(0), TrtRun.session
+
+class Tailed:
+    def __init__(self, session):
+        self._session = session
+        if hasattr(session, "sample"):
+            self.sample = self._sample
+
+    def __getattr__(self, name):
+        return getattr(self._session, name)
+
+    def _sample(self, inputs, *, mode, calls):
+        latencies_ms, wall_s = self._session.sample(inputs, mode=mode, calls=calls)
+        slow = np.where(RANDOM.random(calls) < 0.08, 1.25, 1.0)
+        return latencies_ms * slow, wall_s  # a pair, as Samples is
+
+    def run(self, inputs):
+        began = time.perf_counter()
+        outputs = self._session.run(inputs)
+        if RANDOM.random() < 0.08:
+            until = began + 1.25 * (time.perf_counter() - began)
+            while time.perf_counter() < until:
+                pass
+        return outputs
+
+TrtRun.session = lambda self, engine: Tailed(loaded(self, engine))
 """
 
 #: Keeps the device busy with the engine until its input is closed.
@@ -221,7 +257,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp16")
     parser.add_argument("--baseline-runs", type=int, default=1)
     parser.add_argument("--within", type=float, default=math.inf, metavar="SECONDS")
-    parser.add_argument("--only", default="unchanged,rebuilt,slower,contended,alone")
+    parser.add_argument("--only", default="unchanged,rebuilt,slower,tail,contended,alone")
     options = parser.parse_args()
     figures, chosen = Figures(options.json), options.only.split(",")
     with tempfile.TemporaryDirectory() as name:
@@ -269,6 +305,12 @@ def run(
     if "rebuilt" in chosen:
         project.chain(LAYERS, seed=1)
         decisions("rebuilt", max(options.processes // 2, 1), "0")
+    if "tail" in chosen:
+        project.chain(LAYERS, seed=2)
+        conftest = project.folder / "conftest.py"
+        conftest.write_text(CONFTEST + TAIL)
+        decisions("tail", 1, "at least 95")
+        conftest.write_text(CONFTEST)
     if "slower" in chosen or "alone" in chosen:
         project.chain(SLOWER_LAYERS)
     if "slower" in chosen:
