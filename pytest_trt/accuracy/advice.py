@@ -61,6 +61,7 @@ def advice(
     *,
     several: bool = False,
     reference: str | None = None,
+    agrees: bool | None = None,
 ) -> str:
     """Return the instruction that fits the gravest finding of a comparison that failed.
 
@@ -69,10 +70,18 @@ def advice(
         precision: The engine's precision, where known.
         several: Whether the test runs in other precisions too.
         reference: File name of the model that gave the reference, where that is another one.
+        agrees: Whether the engine agrees with its own model then, where that is known.
     """
     instruction = _advice(comparison, precision, several=several)
     if reference is None:
         return instruction
+    if agrees:
+        return (
+            "the engine agrees with its own model, so no option of the engine mends this: the "
+            f"model is not {reference} any more. Bring it back, or make this one the new reference."
+        )
+    if agrees is not None:
+        return f"the engine does not agree with its own model either: {instruction}"
     return (
         "tell first whether the engine or the model is to blame: take reference= out of the test's "
         f"marker and run it again. If it passes, the model is not {reference} any more: bring it "

@@ -23,6 +23,7 @@ def explain(
     precision: str | None = None,
     several: bool = False,
     reference: str | None = None,
+    agrees: bool | None = None,
 ) -> list[str]:
     """Return the failure text: the failing outputs in full, one line for each that passes, a fix.
 
@@ -32,6 +33,7 @@ def explain(
         precision: The engine's precision, where known: the fix depends on it.
         several: Whether the test runs in other precisions too: what is offered is for this one.
         reference: File name of the model that gave the reference, where that is another one.
+        agrees: Whether the engine agrees with its own model then, where that is known.
     """
     failed = [output for output in comparison.outputs if not output.passed]
     passed = [output for output in comparison.outputs if output.passed]
@@ -42,7 +44,8 @@ def explain(
     if any(output.size for output in comparison.outputs):
         lines += [f"  {_passing(output)}" for output in passed]
     if not comparison.passed:
-        lines.append(f"Fix: {advice(comparison, precision, several=several, reference=reference)}")
+        told = advice(comparison, precision, several=several, reference=reference, agrees=agrees)
+        lines.append(f"Fix: {told}")
     return lines
 
 

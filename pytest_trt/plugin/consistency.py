@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pytest_trt.accuracy import (
@@ -14,6 +15,7 @@ from pytest_trt.accuracy import (
     resolve_tolerances,
 )
 from pytest_trt.engine import Engine
+from pytest_trt.errors import PytestTrtError
 from pytest_trt.model import Tensors
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.markers import ConsistencyMarker
@@ -29,6 +31,7 @@ class _Run:
     shapes: str
     where: str
     comparison: Comparison
+    agrees: bool | None = None
 
     @property
     def used(self) -> float:
@@ -45,6 +48,8 @@ class ConsistencyCheck:
         several: Whether the test runs in several precisions.
         reference: Gives the reference outputs for inputs.
         reference_name: File name of the model that gives them, where that is another one.
+        own: Gives what the engine's own model computes then; a run that fails is compared with it
+            too, which tells whether the engine or the model is to blame.
         fail_at_once: Whether the first run that does not pass raises where it is called, for a
             debugger to stop there; otherwise all runs are judged together when the test is over.
         histogram: Whether to count how errors are spread, for a report.
@@ -58,6 +63,7 @@ class ConsistencyCheck:
         *,
         several: bool = False,
         reference_name: str | None = None,
+        own: Callable[[Tensors], Tensors] | None = None,
         fail_at_once: bool = False,
         histogram: bool = False,
     ) -> None:
@@ -65,7 +71,7 @@ class ConsistencyCheck:
         self._ini = ini
         self._reference = reference
         self._several = several
-        self._reference_name = reference_name
+        self._reference_name, self._own = reference_name, own
         self._fail_at_once = fail_at_once
         self._histogram = histogram
         self._runs: list[_Run] = []
@@ -102,9 +108,20 @@ class ConsistencyCheck:
         reference, tolerances = self.asked(engine, inputs)
         comparison = compare_outputs(outputs, reference, tolerances, histogram=self._histogram)
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
-        self._runs.append(_Run(engine, shapes, where, comparison))
+        agrees = None if comparison.passed else self._agrees(inputs, outputs, tolerances)
+        self._runs.append(_Run(engine, shapes, where, comparison, agrees))
         if self._fail_at_once and not comparison.passed:
             raise CheckFailure(self.failure() or "", pytrace=True)
+
+    def _agrees(
+        self, inputs: Tensors, outputs: Tensors, tolerances: Mapping[str, Tolerance]
+    ) -> bool | None:
+        """Return whether outputs are those of the engine's own model, where it was not asked."""
+        if self._own is None:
+            return None
+        with suppress(PytestTrtError):  # such as a model that only TensorRT can run
+            return compare_outputs(outputs, self._own(inputs), tolerances).passed
+        return None
 
     @property
     def has_failed(self) -> bool:
@@ -141,6 +158,7 @@ class ConsistencyCheck:
             precision=engine.spec.precision,
             several=self._several,
             reference=self._reference_name,
+            agrees=worst.agrees,
         )
         others = [self._in_short(run) for run in failed if run is not worst]
         passed = len(self._runs) - len(failed)

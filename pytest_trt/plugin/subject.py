@@ -205,12 +205,16 @@ class Subject:
         def reference(inputs: Tensors) -> Tensors:
             return self.run.reference_outputs(self.reference_model, inputs)
 
+        def own(inputs: Tensors) -> Tensors:
+            return self.run.reference_outputs(self.model, inputs)
+
         return ConsistencyCheck(
             marker,
             self.run.settings.tolerances,
             reference,
             several=len(self.marker.precision) > 1,
             reference_name=self.marker.reference.name if self.marker.reference else None,
+            own=own if self.marker.reference else None,
             fail_at_once=self.request.config.getoption("usepdb", False),
             histogram=bool(self.run.settings.report),
         )

@@ -282,6 +282,13 @@ def test_a_reference_from_another_model_is_named_before_any_other_advice():
     assert fix.startswith("Fix: tell first whether the engine or the model is to blame: take ref")
     assert "the model is not v1.onnx any more" in fix
     assert "allow it" in fix
+    known = {"precision": "fp16", "reference": "v1.onnx"}
+    fix = lines_for(actual, reference, **known, agrees=True)[-1]
+    assert fix.startswith("Fix: the engine agrees with its own model, so no option of the engine")
+    assert "allow it" not in fix
+    fix = lines_for(actual, reference, **known, agrees=False)[-1]
+    assert fix.startswith("Fix: the engine does not agree with its own model either: ")
+    assert "allow it" in fix
     assert "to blame" not in lines_for(actual, reference, precision="fp16")[-1]
 
 
