@@ -59,7 +59,7 @@ def doubted(
             found[metric] = _with_luck(one, one.bounds)
     rest = replace(decision, outcome=overall(found), found=found)
     if same_engine and same_environment:
-        return _unchanged(rest, _SAME_ENGINE)
+        return _unchanged(rest, f"{_SAME_ENGINE}: {busy}" if busy else _SAME_ENGINE)
     if busy:
         rest = unconfirmed(explained(rest, why := _BUSY.format(busy)), why)
     return rest

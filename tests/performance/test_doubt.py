@@ -46,6 +46,8 @@ def test_same_engine_that_is_slower_is_inconclusive_however_much() -> None:
     assert found.outcome == "inconclusive"
     assert "the machine was slower" in found.found["p50"].why
     assert found.found["p50"].detectable == math.inf
+    busy = doubted(decided(9.0), same_engine=True, same_environment=True, busy="others had them")
+    assert busy.found["p50"].why.endswith("not the engine: others had them")
 
 
 def test_same_engine_passes_where_it_is_slower_by_what_hosts_differ() -> None:
