@@ -117,9 +117,8 @@ def _for_arch(
         raise ConfigurationError(
             f"--trt-arch {arch}: this machine has neither an {arch} GPU ({probe.reason}) nor "
             "TensorRT-RTX to cross-build with.",
-            fix=f"run on a machine with an {arch} GPU{_example(arch)}; `pytest-trt doctor` says "
-            "why none is found here. Or build engines for it here, without running them: "
-            f"{_INSTALL['tensorrt_rtx']}",
+            fix=f"run on a machine with an {arch} GPU{_example(arch)}. Engines for it can be built "
+            f"here, but not run, so that no test gets a verdict: {_INSTALL['tensorrt_rtx']}",
         )
     if not _serves("tensorrt_rtx", arch):
         raise _rtx_cannot(arch)

@@ -102,8 +102,13 @@ def _beyond(speed: Mapping[str, Any]) -> float:
 def _key(failure: _Failure) -> tuple[object, ...]:
     if failure.kind is _Kind.OTHER:
         # The same instruction mends all of them, whatever each of them is.
-        return (failure.kind, re.sub(r" \([^()]*\)\.?$", "", failure.fact), failure.model)
+        return (failure.kind, _without_subject(failure.fact), failure.model)
     return (failure.kind, failure.model)
+
+
+def _without_subject(fact: str) -> str:
+    """Return a fact without the "(digits.onnx in fp16 on cpu)" that it ends with."""
+    return re.sub(r" \([^()]* in [^()]* on [^()]*\)\.?$", "", fact)
 
 
 def _cause(group: Sequence[_Failure], accept: str) -> Cause:
@@ -112,12 +117,14 @@ def _cause(group: Sequence[_Failure], accept: str) -> Cause:
     places = (worst.place, *(one.place for one in group if one is not worst))
     if worst.kind is _Kind.SPEED:
         return _slower(group, worst, places, accept)
-    why = ""
-    fix = worst.fix
-    if worst.kind is _Kind.ACCURACY and len(group) > 1:
-        why = "furthest off"
-        fix += _for_all(group, worst)
-    return Cause(worst.fact, fix, places, why)
+    if len(group) == 1:
+        return Cause(worst.fact, worst.fix, places)
+    if worst.kind is _Kind.ACCURACY:
+        # How many of its outputs is true of that test alone.
+        fact = re.sub(r": \d+ of \d+ outputs? failed\.$", "", worst.fact)
+        return Cause(fact, worst.fix + _for_all(group, worst), places, "furthest off")
+    facts = {one.fact for one in group}
+    return Cause(worst.fact if len(facts) == 1 else _without_subject(worst.fact), worst.fix, places)
 
 
 def _for_all(group: Sequence[_Failure], worst: _Failure) -> str:

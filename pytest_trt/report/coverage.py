@@ -88,23 +88,26 @@ def missing_fix(coverage: Mapping[str, Any]) -> str:
     if not coverage["tests"]:
         return "collect the tests of a model: see that the run names their files."
     missing = coverage["missing"]
-    lacking = {one["arch"] for one in missing}
-    archs = [arch for arch in coverage["required"] if arch in lacking]
-    each = archs[0] if len(archs) == 1 else "ARCH"
     left_out = any(one["why"].startswith("deselected") for one in missing)
     whole = ", without -k, -m and --deselect" if left_out else ""
+    required = list(coverage["required"])
+    built = "engines that are only built there give no verdict"
+    if len(required) == 1:
+        (arch,) = required
+        return (
+            f"run the tests on a machine with {_device(arch)}{whole} ({built}): "
+            f"pytest --trt-arch={arch} --trt-require-arch={arch}"
+        )
+    files = " ".join(f"{arch}.json" for arch in required)
     return (
-        f"on a machine with {_gpu(archs)}{whole}, run `pytest --trt-arch={each} "
-        f"--trt-report={each}.json` (engines that are only built there give no verdict), and join "
-        "the reports of all machines: "
-        f"pytest-trt report merge *.json --require-arch={','.join(coverage['required'])}"
+        f"on a machine for each of {_listed(required)}{whole}, run `pytest --trt-arch=ARCH "
+        f"--trt-report=ARCH.json`, and none with --trt-require-arch ({built}); then join their "
+        f"reports: pytest-trt report merge {files} --require-arch={','.join(required)}"
     )
 
 
-def _gpu(archs: Sequence[str]) -> str:
-    if archs == ["cpu"]:
-        return "an ordinary CPU"
-    return f"a GPU of {archs[0]}" if len(archs) == 1 else f"a GPU of each of {_listed(archs)}"
+def _device(arch: str) -> str:
+    return "an ordinary CPU" if arch == "cpu" else f"a GPU of {arch}"
 
 
 def _listed(archs: Sequence[str]) -> str:

@@ -62,7 +62,7 @@ def test_missing_verdict_is_named_and_is_the_exit_status(saved) -> None:
     assert "sm89: no verdict for 1 of 1 tests" in result.output
     assert "test_it.py::test_a: skipped: no GPU" in result.output
     assert "sm120: no verdict for 1 of 1 tests" in result.output
-    assert "Fix: on a machine with a GPU of each of sm89 and sm120, run `pytest" in result.output
+    assert "Fix: on a machine for each of " in result.output
 
 
 @pytest.mark.parametrize("of", [{"exit_status": 1}, {"interrupted": True}])

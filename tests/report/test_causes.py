@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,11 @@ def test_what_one_slow_test_says_is_told_with_the_command_that_measures_nothing_
     ("first", "second", "count"),
     [
         ("Swirl is no operator (m.onnx)\nFix: export", "Swirl is no operator (m.onnx)\nFix: it", 1),
-        ("no baseline: f (a in fp32).\nFix: record", "no baseline: f (a in fp16).\nFix: record", 1),
+        (
+            "no baseline (a in int8 on cpu).\nFix: record",
+            "no baseline (a in fp8 on cpu)\nFix: x",
+            1,
+        ),
         ("Swirl is no operator (m.onnx)\nFix: export", "no baseline\nFix: record", 2),
     ],
 )
@@ -105,6 +110,21 @@ def test_the_same_fact_is_one_cause(first: str, second: str, count: int) -> None
     found = causes(document({"test_a": unbuilt(first), "test_b": unbuilt(second)}))
     assert len(found) == count
     assert found[0].fix in ("export", "record")
+
+
+def test_what_is_true_of_one_test_alone_is_left_out_where_there_are_several() -> None:
+    fix = "\nFix: record"
+    one = unbuilt(f"no baseline: f (a.onnx in fp32 on cpu).{fix}")
+    other = unbuilt(f"no baseline: f (a.onnx in fp16 on cpu).{fix}")
+    assert causes(document({"test_a": one}))[0].fact == "no baseline: f (a.onnx in fp32 on cpu)."
+    (cause,) = causes(document({"test_a": one, "test_b": other}))
+    assert cause.fact == "no baseline: f"
+    text = "logits at 9x its tolerance (a.onnx in fp32 on cpu): 2 of 2 outputs failed.\nFix: look"
+    tests = {name: wrong(9.0) for name in ("test_a", "test_b")}
+    for told_ in tests.values():
+        told_.phases["call"] = replace(told_.phases["call"], text=text)
+    (cause,) = causes(document(tests))
+    assert cause.fact == "logits at 9x its tolerance (a.onnx in fp32 on cpu)"
 
 
 def test_line_of_a_worker_is_no_fact() -> None:

@@ -37,8 +37,13 @@ def test_incomplete_one_of_three_is_missing_by_name_and_with_its_reason() -> Non
 def test_architecture_that_nothing_was_run_for_is_one_line_and_not_a_list() -> None:
     coverage = merge_documents(runs(sm86=two()), ("sm86", "sm120"))["coverage"]
     assert list(missing_lines(coverage)) == ["sm120: no verdict for any of 2 tests: not tested"]
-    assert "pytest --trt-arch=sm120 --trt-report=sm120.json" in missing_fix(coverage)
+    assert missing_fix(coverage).endswith(
+        "pytest-trt report merge sm86.json sm120.json --require-arch=sm86,sm120"
+    )
     assert "--deselect" not in missing_fix(coverage)
+    alone = merge_documents(runs(sm86=two()), ("sm120",))["coverage"]
+    assert missing_fix(alone).startswith("run the tests on a machine with a GPU of sm120 (engines ")
+    assert missing_fix(alone).endswith(": pytest --trt-arch=sm120 --trt-require-arch=sm120")
 
 
 def test_test_that_only_one_runner_collected_is_missing_on_the_other() -> None:

@@ -24,13 +24,17 @@ function headline(documents, entries) {
 }
 
 function overview(documents, entries, open, filter) {
+  const runs = el("div", { class: "runs" }, documents.runs.map((run, at) => runCard(run, at, documents.runs.length)));
+  // Whoever has to act wants the reason first, and what it ran on later.
+  const failed = entries.some(fails) || Boolean(documents.coverage?.missing.length);
   return [
     documents.runs.map((run) => banner(run)),
-    el("div", { class: "runs" }, documents.runs.map((run, at) => runCard(run, at, documents.runs.length))),
+    failed ? null : runs,
     // What is missing fails the run: it stands above what tests came to.
     documents.coverage?.missing.length ? ledger(documents.coverage, open) : null,
     news(documents, entries, open, filter),
     documents.coverage?.missing.length ? null : ledger(documents.coverage, open),
+    failed ? runs : null,
   ].flat(Infinity).filter(Boolean);
 }
 
@@ -87,9 +91,9 @@ function news(documents, entries, open, filter) {
   const wrong = untold.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "regressed"));
   const slower = [...new Set(speeds.filter(({ speed }) => speed.verdict === "regressed").map(({ entry }) => entry))].filter((entry) => !told.has(entry));
   const first = [...new Set(speeds.filter(({ speed }) => ["first", "replaced"].includes(speed.baseline_update)).map(({ entry }) => entry))];
-  const unmeasured = untold.filter((entry) => entry.test.outcome === "failed" && entry.test.status === "not measured");
+  const unmeasured = untold.filter((entry) => entry.test.unmeasured);
   const explained = new Set([...wrong, ...slower]);
-  const other = untold.filter((entry) => GRAVE.includes(entry.test.status) && !explained.has(entry));
+  const other = untold.filter((entry) => GRAVE.includes(entry.test.status) && !entry.test.unmeasured && !explained.has(entry));
   const doubtful = entries.filter((entry) => entry.test.status === "inconclusive");
   const parts = [
     ...causes.map((cause) => causeCard(cause, entries, open)),

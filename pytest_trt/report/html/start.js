@@ -19,7 +19,7 @@ async function start() {
     unreadable(error);
     return;
   }
-  documents.tests.forEach(callRecorded);
+  documents.tests.forEach(callAsTold);
   const entries = documents.tests.map((test) => entryOf(test));
   const ids = new Map();
   for (const { test } of entries) ids.set(test.id, (ids.get(test.id) ?? 0) + 1);
@@ -46,8 +46,10 @@ async function start() {
   document.documentElement.dataset.readyMs = performance.now().toFixed(0);
 }
 
-/** Call a test whose figures became its baseline what the terminal calls it. */
-function callRecorded(test) {
+/** Call a test what the terminal calls it: failed, or recorded where its figures became its baseline. */
+function callAsTold(test) {
+  test.unmeasured = test.status === "not measured" && test.outcome === "failed";
+  if (test.unmeasured) test.status = "failed";
   const recorded = test.results.filter((result) => result.status === "not measured" && RECORDED.includes(result.speed?.baseline_update));
   if (test.status !== "not measured" || test.outcome !== "passed" || !recorded.length) return;
   for (const one of [test, ...recorded]) one.status = "recorded";
