@@ -98,13 +98,13 @@ def build_fix(text: str, precision: str = "fp32") -> str:
     lowered = text.lower()
     if names_unknown_operator(text):
         fix = (
-            "export the model with standard operators or another opset, as nothing else computes "
-            "it on the CPU; if TensorRT has this operator, or a plugin of yours is it, test on a "
-            "GPU with --trt-backend tensorrt."
+            "export the model with operators of the ONNX standard (by an older opset, if this one "
+            "is new), as ONNX Runtime cannot run it otherwise. If a TensorRT plugin of yours is the "
+            "operator, test on a GPU with --trt-backend tensorrt."
         )
         if precision == "int8":
             fix += (
-                " There int8 needs a model that is quantised already (Q/DQ nodes): ONNX Runtime "
+                " On a GPU int8 needs a model that is quantised already (Q/DQ nodes): ONNX Runtime "
                 "would have to run this one to calibrate it."
             )
         return fix

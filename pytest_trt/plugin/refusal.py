@@ -69,7 +69,10 @@ def _missing(item: pytest.Item, settings: Settings, file: str) -> tuple[str, str
         for_others = f", but one for {', '.join(there)}" if there else ""
         why = f"there is no baseline of speed for this device: {file}{for_others}"
         tests = item.nodeid.partition("::")[0]
-    fix = f'record it on {device} and commit the file: pytest "{tests}" --trt-update-new'
+    fix = (
+        f"record it on {device} and commit the file (from a CI runner, let a job keep the file): "
+        f'pytest "{tests}" --trt-update-new'
+    )
     return f"{why}; {_who_asks(settings)}", fix
 
 
