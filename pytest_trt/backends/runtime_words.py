@@ -99,8 +99,8 @@ def build_fix(text: str, precision: str = "fp32") -> str:
     if names_unknown_operator(text):
         fix = (
             "export the model with operators of the ONNX standard (by an older opset, if this one "
-            "is new), as ONNX Runtime cannot run it otherwise. If a TensorRT plugin of yours is the "
-            "operator, test on a GPU with --trt-backend tensorrt."
+            "is new), as ONNX Runtime cannot run it otherwise. If a TensorRT plugin of yours is "
+            "the operator, test on a GPU with --trt-backend tensorrt."
         )
         if precision == "int8":
             fix += (
