@@ -1,5 +1,6 @@
 """Outputs against references: tolerances, the comparison, and the text that explains it."""
 
+from pytest_trt.accuracy.advice import OtherModel
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.element import Element, NonFinite
 from pytest_trt.accuracy.explain import explain
@@ -28,6 +29,7 @@ __all__ = [
     "Finding",
     "NanPolicy",
     "NonFinite",
+    "OtherModel",
     "OutputComparison",
     "ReferenceStore",
     "RowSpread",

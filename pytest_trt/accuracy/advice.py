@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pytest_trt.accuracy.findings import Comparison, OutputComparison
 from pytest_trt.accuracy.gravity import gravest, is_exact, with_finding
 from pytest_trt.accuracy.numbers import quoted, rounded_up
 from pytest_trt.accuracy.offer import beyond_all, paste
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class OtherModel:
+    """A reference that is another model than the one under test.
+
+    Attributes:
+        path: The reference's file, as it is shown.
+        model: The file of the model under test, as it is shown.
+        agrees: Whether the engine agrees with its own model, where that is known.
+        differs: What differs between the two models; empty where that is not known.
+        converted: Whether the one was made from the other to compute in less.
+    """
+
+    path: str
+    model: str
+    agrees: bool | None = None
+    differs: str = ""
+    converted: bool = False
+
 
 #: Up to this many times the tolerance, a difference looks like rounding rather than a defect.
 _SLIGHTLY_ABOVE = 4.0
@@ -60,8 +82,7 @@ def advice(
     precision: str | None,
     *,
     several: bool = False,
-    reference: str | None = None,
-    agrees: bool | None = None,
+    other: OtherModel | None = None,
 ) -> str:
     """Return the instruction that fits the gravest finding of a comparison that failed.
 
@@ -69,24 +90,34 @@ def advice(
         comparison: What was found.
         precision: The engine's precision, where known.
         several: Whether the test runs in other precisions too.
-        reference: File name of the model that gave the reference, where that is another one.
-        agrees: Whether the engine agrees with its own model then, where that is known.
+        other: The model that gave the reference, where that is another one.
     """
     instruction = _advice(comparison, precision, several=several)
-    if reference is None:
+    if other is None:
         return instruction
-    if agrees:
+    if other.agrees:
+        differs = f", and differs from it in {other.differs}" if other.differs else ""
         return (
-            "the engine agrees with its own model, so no option of the engine mends this: the "
-            f"model is not {reference} any more. Bring it back, or make this one the new reference."
+            "the engine agrees with its own model, so no option of the engine mends this: "
+            f"{other.model} itself is that far from its reference{differs}. {_mend_model(other)}"
         )
-    if agrees is not None:
+    if other.agrees is not None:
         return f"the engine does not agree with its own model either: {instruction}"
     return (
         "tell first whether the engine or the model is to blame: take reference= out of the test's "
-        f"marker and run it again. If it passes, the model is not {reference} any more: bring it "
-        f"back, or make it the new reference. If it fails, the engine is to blame: {instruction}"
+        f"marker and run it again. If it passes, {other.model} itself is that far from its "
+        f"reference: {_mend_model(other)} If it fails, the engine is to blame: {instruction}"
     )
+
+
+def _mend_model(other: OtherModel) -> str:
+    renew = f"if the change is meant, renew the reference: copy it over {other.path}."
+    if other.converted:
+        return (
+            "Convert it with more care: calibrate on more inputs from real use, or leave what "
+            "loses precision as it was."
+        )
+    return f"Bring back what it was (git log -- {other.model}); {renew}"
 
 
 def _advice(comparison: Comparison, precision: str | None, *, several: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_trt.accuracy.advice import advice
+from pytest_trt.accuracy.advice import OtherModel, advice
 from pytest_trt.accuracy.element import Element
 from pytest_trt.accuracy.findings import Comparison, OutputComparison
 from pytest_trt.accuracy.headline import headline
@@ -22,8 +22,7 @@ def explain(
     subject: str,
     precision: str | None = None,
     several: bool = False,
-    reference: str | None = None,
-    agrees: bool | None = None,
+    other: OtherModel | None = None,
 ) -> list[str]:
     """Return the failure text: the failing outputs in full, one line for each that passes, a fix.
 
@@ -32,24 +31,25 @@ def explain(
         subject: What was compared: "digits.onnx in fp16 on sm86". It follows the fact.
         precision: The engine's precision, where known: the fix depends on it.
         several: Whether the test runs in other precisions too: what is offered is for this one.
-        reference: File name of the model that gave the reference, where that is another one.
-        agrees: Whether the engine agrees with its own model then, where that is known.
+        other: The model that gave the reference, where that is another one.
     """
     failed = [output for output in comparison.outputs if not output.passed]
     passed = [output for output in comparison.outputs if output.passed]
     lines = [headline(comparison, subject)]
     lines += [f"  {finding.text}" for finding in comparison.findings]
+    # No tolerance is to be raised for an engine that computes what its model says.
+    offered = other is None or not other.agrees
     for output in failed:
-        lines += _failing(output)
+        lines += _failing(output, offered=offered)
     if any(output.size for output in comparison.outputs):
         lines += [f"  {_passing(output)}" for output in passed]
     if not comparison.passed:
-        told = advice(comparison, precision, several=several, reference=reference, agrees=agrees)
+        told = advice(comparison, precision, several=several, other=other)
         lines.append(f"Fix: {told}")
     return lines
 
 
-def _failing(output: OutputComparison) -> Iterator[str]:
+def _failing(output: OutputComparison, *, offered: bool) -> Iterator[str]:
     yield f"  {output.name}: {output.dtype}{list(output.shape)}"
     for finding in output.findings:
         yield f"    {finding.text}"
@@ -58,7 +58,8 @@ def _failing(output: OutputComparison) -> Iterator[str]:
     yield from _elements(output)
     if output.rows is not None and output.rows.total > 1:
         yield f"    {_rows(output)}"
-    yield from _needed(output)
+    if offered:
+        yield from _needed(output)
 
 
 def _elements(output: OutputComparison) -> Iterator[str]:
@@ -68,12 +69,14 @@ def _elements(output: OutputComparison) -> Iterator[str]:
         yield f"    first difference {_where(worst)}"
         return
     others = [e.index for e in (output.worst_abs, output.worst_rel) if e is not None]
-    if worst is not None and worst.index not in others and worst.value > 1.0:
-        yield f"    furthest beyond its tolerance, {figure(worst.value)} times it, {_where(worst)}"
+    furthest = worst.index if worst is not None and worst.value > 1.0 else None
+    if worst is not None and furthest is not None and furthest not in others:
+        yield f"    furthest beyond its tolerance, {worst.value:.3g} times it, {_where(worst)}"
     if output.worst_abs is not None:
-        yield _worst(output, "absolute", output.worst_abs)
+        yield _worst(output, "absolute", output.worst_abs, furthest)
     if output.worst_rel is not None:
-        yield _worst(output, "relative", output.worst_rel)
+        said = output.worst_abs is not None and output.worst_abs.index == furthest
+        yield _worst(output, "relative", output.worst_rel, None if said else furthest)
     elif output.worst_abs is not None:
         yield "    no relative difference: the reference is 0 wherever they differ"
 
@@ -87,7 +90,9 @@ def _allowed(tolerance: Tolerance) -> str:
     )
 
 
-def _worst(output: OutputComparison, which: str, element: Element) -> str:
+def _worst(
+    output: OutputComparison, which: str, element: Element, furthest: tuple[int, ...] | None
+) -> str:
     """The line of the worst absolute or relative difference, with what was allowed there."""
     tolerance = output.tolerance
     magnitude = abs(_number(element.reference))
@@ -96,9 +101,12 @@ def _worst(output: OutputComparison, which: str, element: Element) -> str:
         allowed = allowed / magnitude if magnitude else allowed
     # The largest difference need not be the one that fails.
     within = "within the " if element.value <= allowed else ""
+    # Which of the lines the headline's multiple is of.
+    is_furthest = allowed and element.index == furthest
+    times = f", {element.value / allowed:.3g} times that" if is_furthest else ""
     return (
         f"    worst {which} difference {figure(element.value)} {_where(element)}, "
-        f"{within}allowed {figure(allowed)}"
+        f"{within}allowed {figure(allowed)}{times}"
     )
 
 

@@ -222,7 +222,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if report_log is not None:
         report_log.take(outcome.results)
     if outcome.candidates:
-        collector.accept = keep_last_run(config, outcome)
+        keep_last_run(config, outcome)
     if outcome.errors:
         why = "\n".join(map(str, outcome.errors))
         collector.not_written = f"not all baselines were written: {why}"

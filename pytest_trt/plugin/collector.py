@@ -23,7 +23,6 @@ class ResultCollector:
         failed: Phases that failed, by test.
         written: What was done to baseline files, for people.
         not_written: Why baseline files could not be written.
-        accept: The command that accepts the speeds that failed, where there are any.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -31,7 +30,7 @@ class ResultCollector:
         self.results: list[TestResult] = []
         self.failed: defaultdict[str, set[str]] = defaultdict(set)
         self.written: list[str] = []
-        self.not_written = self.accept = ""
+        self.not_written = ""
         self._told: dict[str, ToldFailed] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -63,7 +62,7 @@ class ResultCollector:
         if self._told and terminalreporter.config.get_verbosity() >= -1:
             from pytest_trt.plugin.what_to_do import write_what_to_do
 
-            write_what_to_do(terminalreporter, self._told, self.accept)
+            write_what_to_do(terminalreporter, self._told)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Have what is wrong with markers fit into the terminal."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from pytest_trt.accuracy import (
@@ -15,10 +14,10 @@ from pytest_trt.accuracy import (
     resolve_tolerances,
 )
 from pytest_trt.engine import Engine
-from pytest_trt.errors import PytestTrtError
 from pytest_trt.model import Tensors
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.markers import ConsistencyMarker
+from pytest_trt.plugin.other_reference import OtherReference
 from pytest_trt.report.record import ConsistencyRecord, Verdict
 
 #: The most notes of a build that a failure repeats.
@@ -47,9 +46,8 @@ class ConsistencyCheck:
         ini: Tolerances by precision from the ini file.
         several: Whether the test runs in several precisions.
         reference: Gives the reference outputs for inputs.
-        reference_name: File name of the model that gives them, where that is another one.
-        own: Gives what the engine's own model computes then; a run that fails is compared with it
-            too, which tells whether the engine or the model is to blame.
+        other: The model that gives them, where that is another one: a run that fails is compared
+            with the engine's own model too, which tells which of the two is to blame.
         fail_at_once: Whether the first run that does not pass raises where it is called, for a
             debugger to stop there; otherwise all runs are judged together when the test is over.
         histogram: Whether to count how errors are spread, for a report.
@@ -62,8 +60,7 @@ class ConsistencyCheck:
         reference: Callable[[Tensors], Tensors],
         *,
         several: bool = False,
-        reference_name: str | None = None,
-        own: Callable[[Tensors], Tensors] | None = None,
+        other: OtherReference | None = None,
         fail_at_once: bool = False,
         histogram: bool = False,
     ) -> None:
@@ -71,7 +68,7 @@ class ConsistencyCheck:
         self._ini = ini
         self._reference = reference
         self._several = several
-        self._reference_name, self._own = reference_name, own
+        self._other = other
         self._fail_at_once = fail_at_once
         self._histogram = histogram
         self._runs: list[_Run] = []
@@ -108,20 +105,12 @@ class ConsistencyCheck:
         reference, tolerances = self.asked(engine, inputs)
         comparison = compare_outputs(outputs, reference, tolerances, histogram=self._histogram)
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
-        agrees = None if comparison.passed else self._agrees(inputs, outputs, tolerances)
+        agrees = None
+        if self._other is not None and not comparison.passed:
+            agrees = self._other.agrees(inputs, outputs, tolerances)
         self._runs.append(_Run(engine, shapes, where, comparison, agrees))
         if self._fail_at_once and not comparison.passed:
             raise CheckFailure(self.failure() or "", pytrace=True)
-
-    def _agrees(
-        self, inputs: Tensors, outputs: Tensors, tolerances: Mapping[str, Tolerance]
-    ) -> bool | None:
-        """Return whether outputs are those of the engine's own model, where it was not asked."""
-        if self._own is None:
-            return None
-        with suppress(PytestTrtError):  # such as a model that only TensorRT can run
-            return compare_outputs(outputs, self._own(inputs), tolerances).passed
-        return None
 
     @property
     def has_failed(self) -> bool:
@@ -151,14 +140,14 @@ class ConsistencyCheck:
             return None
         worst = max(failed, key=lambda run: run.used)
         engine = worst.engine
-        against = f", against {self._reference_name}" if self._reference_name else ""
+        other = self._other
+        against = f", against {other.name}" if other else ""
         headline, *body = explain(
             worst.comparison,
             subject=f"{_named(engine)}{against}",
             precision=engine.spec.precision,
             several=self._several,
-            reference=self._reference_name,
-            agrees=worst.agrees,
+            other=other.told(agrees=worst.agrees) if other else None,
         )
         others = [self._in_short(run) for run in failed if run is not worst]
         passed = len(self._runs) - len(failed)

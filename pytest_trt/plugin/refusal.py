@@ -13,7 +13,7 @@ from pytest_trt.plugin.settings import Settings
 from pytest_trt.plugin.state import state_of
 from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.record import Verdict
-from pytest_trt.report.speed_failure import update_command
+from pytest_trt.report.speed_text import update_command
 
 
 def refusal(
@@ -44,7 +44,7 @@ def refusal(
             record,
             verdict=Verdict.INCOMPARABLE.value,
             why=f"speed cannot be compared with its baseline: {different}, {record.file}",
-            fix=f"measure what was measured then, or accept this: {update_command(item.nodeid)}",
+            fix=f"measure what was measured then, or accept this: {update_command([item.nodeid])}",
         )
     if entry is not None or settings.calibrate:
         return None

@@ -30,6 +30,7 @@ from pytest_trt.model import (
 from pytest_trt.plugin.consistency import ConsistencyCheck
 from pytest_trt.plugin.failure import ToldFailure
 from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
+from pytest_trt.plugin.other_reference import OtherReference
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.sessions import EngineSession, Observer, ReferenceSession
 from pytest_trt.plugin.state import TestState, progress_of, run_of, state_of
@@ -205,19 +206,24 @@ class Subject:
         def reference(inputs: Tensors) -> Tensors:
             return self.run.reference_outputs(self.reference_model, inputs)
 
-        def own(inputs: Tensors) -> Tensors:
-            return self.run.reference_outputs(self.model, inputs)
-
         return ConsistencyCheck(
             marker,
             self.run.settings.tolerances,
             reference,
             several=len(self.marker.precision) > 1,
-            reference_name=self.marker.reference.name if self.marker.reference else None,
-            own=own if self.marker.reference else None,
+            other=self._other(),
             fail_at_once=self.request.config.getoption("usepdb", False),
             histogram=bool(self.run.settings.report),
         )
+
+    def _other(self) -> OtherReference | None:
+        if self.marker.reference is None:
+            return None
+
+        def own(inputs: Tensors) -> Tensors:
+            return self.run.reference_outputs(self.model, inputs)
+
+        return OtherReference(self.model, self.reference_model, own)
 
     def _profiles(self, raw: object) -> tuple[Profile, ...]:
         return parse_profiles(raw, self.model.inputs, where="trt_model")

@@ -22,8 +22,7 @@ from pytest_trt.report import units
 from pytest_trt.report.baseline_text import metric_change
 from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.speed_differences import HOST_BUSY
-from pytest_trt.report.speed_failure import update_command
-from pytest_trt.report.speed_text import NAMES
+from pytest_trt.report.speed_text import NAMES, update_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def with_update(
         return replace(
             record,
             why=f"{update.beyond}: --trt-update accepts that only with a reason",
-            fix=f"make it quicker; or say why it may be slower: {update_command(record.test)}",
+            fix=f"make it quicker; or say why it may be slower: {update_command([record.test])}",
         )
     return replace(record, update="added" if update.add else "replaced" if entry else "first")
 

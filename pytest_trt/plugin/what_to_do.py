@@ -26,17 +26,15 @@ class ToldFailed(NamedTuple):
     record: TestRecord | None
 
 
-def write_what_to_do(
-    reporter: pytest.TerminalReporter, failures: Mapping[str, ToldFailed], accept: str
-) -> None:
+def write_what_to_do(reporter: pytest.TerminalReporter, failures: Mapping[str, ToldFailed]) -> None:
     """Write the section, where failures above need it: several, or tables below them.
 
     Args:
         reporter: Where to.
         failures: By test.
-        accept: The command that accepts speeds that were measured; empty where there are none.
     """
-    if len(failures) < 2 and not accept:
+    timed = any(one.record is not None and one.record.speeds for one in failures.values())
+    if len(failures) < 2 and not timed:
         return
     tests = [
         {
@@ -47,7 +45,7 @@ def write_what_to_do(
         }
         for nodeid, one in failures.items()
     ]
-    causes = causes_of(tests, accept=accept)
+    causes = causes_of(tests)
     if not causes:
         return
     reporter.write_sep("=", "trt: what to do", red=True)

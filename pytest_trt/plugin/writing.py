@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -11,7 +11,6 @@ import pytest
 
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.staged import Staged, Written, write_staged
-from pytest_trt.engine import default_cache_dir
 from pytest_trt.errors import BaselineError
 from pytest_trt.plugin.state import run_of
 from pytest_trt.report.baseline_text import update_text
@@ -119,10 +118,8 @@ def _lines(written: Iterable[Written]) -> Iterable[str]:
             yield f"  {one.staged.test}: {update_text(**one.facts())}"
 
 
-def keep_last_run(config: pytest.Config, outcome: Outcome) -> str:
-    """Keep what a run measured for `pytest-trt baseline accept`; return how that is called.
-
-    Empty where nothing failed by its speed, or nothing could be kept.
+def keep_last_run(config: pytest.Config, outcome: Outcome) -> None:
+    """Keep what a run measured for `pytest-trt baseline accept`, where its cache can be written.
 
     Args:
         config: The run's configuration.
@@ -130,14 +127,6 @@ def keep_last_run(config: pytest.Config, outcome: Outcome) -> str:
     """
     cache = run_of(config).cache
     finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    try:
+    with suppress(OSError):  # a cache that can only be read keeps nothing of a run
         run = LastRun(config.rootpath, finished, outcome.candidates)
         write_last_run(cache.last_runs, run)
-    except OSError:  # a cache that can only be read keeps nothing of a run
-        return ""
-    failed = [one.test for one in outcome.candidates if one.failed and not one.refused]
-    if not failed:
-        return ""
-    which = shlex.join(failed) if len(failed) == 1 else "--failed"
-    there = f" --cache-dir={shlex.quote(str(cache.root))}" * (cache.root != default_cache_dir())
-    return f'pytest-trt baseline{there} accept {which} --reason "..."'

@@ -6,6 +6,7 @@ length. Whoever has to act needs it once, as the test says it that is furthest o
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from enum import IntEnum
 from typing import Any
 
 from pytest_trt.report import units
-from pytest_trt.report.speed_text import NAMES, layers_told, what_changed
+from pytest_trt.report.speed_text import NAMES, accepting, layers_told, what_changed
 
 
 class _Kind(IntEnum):
@@ -57,20 +58,15 @@ class _Failure:
     results: Sequence[Mapping[str, Any]]
 
 
-def causes_of(tests: Sequence[Mapping[str, Any]], *, accept: str = "") -> list[Cause]:
-    """Return the reasons for which tests failed, as far as they told what to do.
-
-    Args:
-        tests: The tests of a report.
-        accept: The command that accepts speeds which were measured, where there is one.
-    """
+def causes_of(tests: Sequence[Mapping[str, Any]]) -> list[Cause]:
+    """Return the reasons for which tests of a report failed, as far as they told what to do."""
     groups: dict[tuple[object, ...], list[_Failure]] = {}
     for place, test in enumerate(tests):
         failure = _failure(place, test)
         if failure is not None:
             groups.setdefault(_key(failure), []).append(failure)
     ordered = sorted(groups.values(), key=lambda group: group[0].kind)
-    return [_cause(group, accept) for group in ordered]
+    return [_cause(group) for group in ordered]
 
 
 def _failure(place: int, test: Mapping[str, Any]) -> _Failure | None:
@@ -111,20 +107,36 @@ def _without_subject(fact: str) -> str:
     return re.sub(r" \([^()]* in [^()]* on [^()]*\)\.?$", "", fact)
 
 
-def _cause(group: Sequence[_Failure], accept: str) -> Cause:
+def _cause(group: Sequence[_Failure]) -> Cause:
     # What came first of those that are equally far off.
     worst = max(group, key=lambda one: one.used)
     places = (worst.place, *(one.place for one in group if one is not worst))
-    if worst.kind is _Kind.SPEED:
-        return _slower(group, worst, places, accept)
     if len(group) == 1:
         return Cause(worst.fact, worst.fix, places)
+    if worst.kind is _Kind.SPEED:
+        return _slower(group, worst, places)
     if worst.kind is _Kind.ACCURACY:
-        # How many of its outputs is true of that test alone.
-        fact = re.sub(r": \d+ of \d+ outputs? failed\.$", "", worst.fact)
-        return Cause(fact, worst.fix + _for_all(group, worst), places, "furthest off")
+        return Cause(_off(group, worst), worst.fix + _for_all(group, worst), places, "furthest off")
     facts = {one.fact for one in group}
     return Cause(worst.fact if len(facts) == 1 else _without_subject(worst.fact), worst.fix, places)
+
+
+def _off(group: Sequence[_Failure], worst: _Failure) -> str:
+    """Return by how much a model is off, for each precision, as the furthest of its tests is."""
+    furthest: dict[str, tuple[float, str]] = {}
+    for result in (result for one in group for result in one.results):
+        accuracy = result["accuracy"]
+        used = float(accuracy["used"] or "inf")
+        told = f"{accuracy['worst_output']} {units.share(used)}"
+        precision = result["precision"]
+        furthest[precision] = max(furthest.get(precision, (0.0, "")), (used, told))
+    if any(not 1.0 < used < math.inf for used, _ in furthest.values()):
+        # No multiple says what is wrong. How many outputs are is true of that test alone.
+        return re.sub(r": \d+ of \d+ outputs? failed\.$", "", worst.fact)
+    found = re.search(r"\(.* in .* on .*, (against .*?)\)", worst.fact)
+    against = f" ({found[1]})" if found else ""
+    listed = ", ".join(f"{precision} {told}" for precision, (_, told) in furthest.items())
+    return f"{worst.model} is beyond its tolerances: {listed}{against}"
 
 
 def _for_all(group: Sequence[_Failure], worst: _Failure) -> str:
@@ -144,9 +156,7 @@ def _for_all(group: Sequence[_Failure], worst: _Failure) -> str:
     return f" All {len(group)} tests pass with {listed}, rtol as it is."
 
 
-def _slower(
-    group: Sequence[_Failure], worst: _Failure, places: tuple[int, ...], accept: str
-) -> Cause:
+def _slower(group: Sequence[_Failure], worst: _Failure, places: tuple[int, ...]) -> Cause:
     """Return the reason of tests that are slower: what changed, and accepting that at last."""
     told = [
         f"{result['precision']} {NAMES[change['metric']]} {units.change(change['change'])}"
@@ -155,15 +165,14 @@ def _slower(
         for change in [_heading(result["speed"])]
         if change is not None
     ]
-    if len(group) == 1 or not told:
-        return Cause(worst.fact, _with_accept(worst.fix, accept), places)
+    if not told:
+        return Cause(worst.fact, worst.fix, places)
     speed = worst.results[0]["speed"]
     fact = f"{worst.model} is beyond its limits of speed: {', '.join(dict.fromkeys(told))}"
-    fix = what_changed(speed["differences"], layers_told(speed["layer_changes"]))
-    if not accept:
-        ids = " ".join(f'"{one.test}"' for one in group)
-        accept = f'pytest {ids} --trt-update --trt-update-reason "..."'
-    return Cause(fact, f"{fix}; if it is to be this slow, accept it: {accept}", places)
+    mend = what_changed(speed["differences"], layers_told(speed["layer_changes"]))
+    files = dict.fromkeys(file for one in group for file in re.findall(r"commit (\S+): ", one.fix))
+    tests = [one.test for one in group]
+    return Cause(fact, f"{mend}; {accepting(tests, list(files))}", places)
 
 
 def _heading(speed: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -172,11 +181,6 @@ def _heading(speed: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((one for one in changes if one["metric"] == speed.get("gravest")), None) or max(
         changes, key=lambda one: abs(one["change"] or 0.0), default=None
     )
-
-
-def _with_accept(fix: str, accept: str) -> str:
-    # What the fix says measures again.
-    return re.sub(r'pytest "[^"]*" --trt-update .*', lambda _: accept, fix) if accept else fix
 
 
 def cause_lines(
@@ -191,7 +195,7 @@ def cause_lines(
     """
     for cause in causes:
         names = [str(tests[place]["id"]) for place in cause.tests]
-        several = f"{len(names)} tests failed for one reason: " if len(names) > 1 else ""
+        several = f"{len(names)} tests, one reason: " if len(names) > 1 else ""
         yield f"{several}{cause.fact}"
         shown = names[: 1 if cause.worst else most]
         rest = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""

@@ -16,12 +16,14 @@ from pytest_trt.report.speed_text import (
     FIGURE_OF,
     METRIC_OF,
     NAMES,
+    accepting,
     bounds_of,
     figure,
     gravest_change,
     gravest_limit,
     layers_told,
     limit_of,
+    update_command,
     what_changed,
 )
 from pytest_trt.report.structure_text import (
@@ -76,7 +78,7 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
             record.baseline_rounds[change.metric],
             record.candidate_rounds[change.metric],
         )
-    accept = update_command(record.test)
+    accept = update_command([record.test])
     yield f"Fix: {structure_fix(structure, accept) if structure else _fix(record, change, limit)}"
 
 
@@ -186,7 +188,7 @@ def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecor
         return "make the engine quicker, or allow more on the marker (trt_benchmark)."
     if change is None or change.outcome == "regressed":
         mend = what_changed(record.differences, layers_told(record.layer_changes))
-        return f"{mend}; if it is to be this slow, accept it: {update_command(record.test)}"
+        return f"{mend}; {accepting([record.test], [record.file])}"
     return f"{noise_advice(record, change)}; or let it pass: --trt-inconclusive=warn."
 
 
@@ -212,8 +214,3 @@ def seen_from(change: ChangeRecord) -> str:
 def _signed(change: ChangeRecord) -> float:
     worse = change.detectable or 0.0
     return -worse if change.metric == "throughput" else worse
-
-
-def update_command(test: str) -> str:
-    """Return what to type to accept the figures of a test."""
-    return f'pytest "{test}" --trt-update --trt-update-reason "..."'

@@ -106,3 +106,28 @@ def what_changed(differences: Sequence[str], layers: str) -> str:
     if differences:
         return f"go back to how it was measured then ({differences[0]})"
     return "look at what changed in the model, its options or the toolchain"
+
+
+#: Up to so many tests are named in a command; of more, their files are.
+_TESTS_TYPED = 4
+
+
+def update_command(tests: Sequence[str]) -> str:
+    """Return what to type to accept the figures of tests, given by their node ids."""
+    named = tests if len(tests) <= _TESTS_TYPED else [test.partition("::")[0] for test in tests]
+    listed = " ".join(f'"{name}"' for name in dict.fromkeys(named))
+    return f'pytest {listed} --trt-update --trt-update-reason "..."'
+
+
+def accepting(tests: Sequence[str], files: Sequence[str]) -> str:
+    """Return how the figures of tests become their baselines, once they are meant.
+
+    Args:
+        tests: Node ids.
+        files: The baseline files, as `BenchmarkRecord.file` has them.
+    """
+    them = files[0] if len(files) == 1 else "the files"
+    return (
+        "if it is to be this slow, accept it on the baseline's machine and commit "
+        f"{them}: {update_command(tests)}"
+    )

@@ -51,7 +51,7 @@ def structure_fix(one: StructureRecord, accept: str) -> str:
 
     Args:
         one: The limit.
-        accept: The command that accepts what is measured as the new baseline.
+        accept: How what is measured becomes the new baseline.
     """
     if one.outcome == "not testable":
         return f"switch {one.name} off for this engine, or let it pass: --trt-inconclusive=warn."

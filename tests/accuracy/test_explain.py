@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pytest_trt.accuracy import Tolerance, compare_outputs, explain
+from pytest_trt.accuracy import OtherModel, Tolerance, compare_outputs, explain
 from pytest_trt.accuracy.numbers import rounded_up, share
 
 LOOSE = Tolerance(rtol=1e-2, atol=1e-2, origin="marker")
@@ -38,7 +39,7 @@ def test_the_whole_text_of_a_mismatch(reference):
         "    1 of 20 elements (5%) mismatched.",
         "    allowed: |actual - reference| <= 0.01 + 0.01 * |reference|  (marker)",
         "    worst absolute difference 0.03 at [2, 3] (actual 0.8721, reference 0.8421), "
-        "allowed 0.01842",
+        "allowed 0.01842, 1.63 times that",
         "    worst relative difference 0.03563 at [2, 3] (actual 0.8721, reference 0.8421), "
         "allowed 0.02188",
         "    mismatches are in row 2 of 4 along axis 0; the others agree",
@@ -278,18 +279,39 @@ def test_a_policy_that_is_set_already_is_not_offered():
 
 def test_a_reference_from_another_model_is_named_before_any_other_advice():
     actual, reference = {"y": np.array([1.03, 1.0])}, {"y": np.ones(2)}
-    fix = lines_for(actual, reference, precision="fp16", reference="v1.onnx")[-1]
+
+    def told(**of):
+        other = OtherModel("v1.onnx", "models/v2.onnx", **of)
+        return lines_for(actual, reference, precision="fp16", other=other)
+
+    fix = told()[-1]
     assert fix.startswith("Fix: tell first whether the engine or the model is to blame: take ref")
-    assert "the model is not v1.onnx any more" in fix
+    assert "models/v2.onnx itself is that far from its reference: Bring back what it was" in fix
     assert "allow it" in fix
-    known = {"precision": "fp16", "reference": "v1.onnx"}
-    fix = lines_for(actual, reference, **known, agrees=True)[-1]
-    assert fix.startswith("Fix: the engine agrees with its own model, so no option of the engine")
-    assert "allow it" not in fix
-    fix = lines_for(actual, reference, **known, agrees=False)[-1]
+    fix = told(agrees=False)[-1]
     assert fix.startswith("Fix: the engine does not agree with its own model either: ")
     assert "allow it" in fix
     assert "to blame" not in lines_for(actual, reference, precision="fp16")[-1]
+
+
+def test_engine_that_agrees_with_its_own_model_is_not_offered_a_tolerance():
+    actual, reference = {"y": np.array([1.03, 1.0])}, {"y": np.ones(2)}
+    other = OtherModel("v1.onnx", "models/v2.onnx", agrees=True, differs="weight w of fc")
+    lines = lines_for(actual, reference, precision="fp16", other=other)
+    assert lines[-1] == (
+        "Fix: the engine agrees with its own model, so no option of the engine mends this: "
+        "models/v2.onnx itself is that far from its reference, and differs from it in weight w of "
+        "fc. Bring back what it was (git log -- models/v2.onnx); if the change is meant, renew the "
+        "reference: copy it over v1.onnx."
+    )
+    assert not [line for line in lines if "tolerance that would have passed" in line]
+    converted = lines_for(
+        actual, reference, precision="fp16", other=replace(other, differs="", converted=True)
+    )
+    assert converted[-1].endswith(
+        "itself is that far from its reference. Convert it with more care: calibrate on more "
+        "inputs from real use, or leave what loses precision as it was."
+    )
 
 
 def test_the_element_that_fails_comes_first_and_a_larger_difference_is_said_to_be_allowed():

@@ -103,7 +103,7 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
             "*baseline *now*",
             "Fix: *--trt-update --trt-update-reason*",
             "*= trt: what to do =*",
-            "  Fix: *say why it may be slower: pytest-trt baseline * accept *_speed --reason*",
+            "  Fix: *say why it may be slower: pytest *_speed* --trt-update --trt-update-reason *",
         ]
     )
     result.stdout.no_fnmatch_line("wrote *")
@@ -303,11 +303,13 @@ def test_what_is_told_below_several_failed_tests_accepts_all_of_them(speed) -> N
     told.assert_outcomes(failed=2)
     (line,) = [line for line in told.outlines if line.startswith("  Fix: ")]
     assert line.startswith("  Fix: go back to the model of the baseline")
-    command = shlex.split(line.partition("accept it: ")[2].replace("...", "more classes"))
-    assert command[:2] == ["pytest-trt", "baseline"]
-    accepted = CliRunner().invoke(commands, command[1:])
-    assert accepted.exit_code == 0, accepted.output
-    assert all(f"{name}: replaced, P99" in accepted.output for name in ("test_speed", "test_other"))
+    asked, _, command = line.partition(": pytest ")
+    (file,) = speed.files
+    assert asked.endswith(f"commit {file.relative_to(speed.project.path)}")
+    accepted = speed.run(*shlex.split(command.replace("...", "more classes")))
+    accepted.assert_outcomes(passed=2)
+    for name in ("test_speed", "test_other"):
+        accepted.stdout.fnmatch_lines([f"  {name}: replaced, P99 *"])
 
 
 def test_last_run_is_what_workers_measured(recorded) -> None:

@@ -23,8 +23,10 @@ def test_perturbed_weight_fails_and_every_output_is_reported(project, save) -> N
             "*of 16 elements*",
             "*probs*",
             # Two models differ, and the engine computes its own.
-            "Fix: the engine agrees with its own model, so no option of the engine mends this: the "
-            "model is not linear.onnx any more. Bring it back, or make this one the new reference.",
+            "Fix: the engine agrees with its own model, so no option of the engine mends this: "
+            "models/perturbed.onnx itself is that far from its reference, and differs from it in "
+            "weight * of *. Bring back what it was (git log -- models/perturbed.onnx); if the "
+            "change is meant, renew the reference: copy it over models/linear.onnx.",
         ]
     )
 

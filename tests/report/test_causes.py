@@ -29,7 +29,8 @@ def slow(p99: float, name: str, **of: Any) -> Any:
         ChangeRecord("p50", "passed", 0.05, 0.01, 0.0, 0.02, 0.05, "taking turns", 20),
     )
     record: BenchmarkRecord = speed(verdict="regressed", changes=changes, **of)
-    fix = f'look; accept it: pytest "test_it.py::{name}" --trt-update --trt-update-reason "..."'
+    update = f'pytest "test_it.py::{name}" --trt-update --trt-update-reason "..."'
+    fix = f"look; accept it on the machine and commit f.json: {update}"
     return told("failed", f"P99 {p99:+.0%}, limit +10%\nFix: {fix}", speeds=(record,))
 
 
@@ -50,9 +51,8 @@ def test_what_passed_or_says_nothing_of_what_to_do_has_no_cause() -> None:
 def test_one_wrong_model_is_one_cause_as_the_test_says_it_that_is_furthest_off() -> None:
     made = document({"test_a": wrong(3.0), "test_b": wrong(518.0, fix="compare\nthe inputs")})
     (cause,) = causes(made)
-    assert cause == Cause(
-        "logits at 518x its tolerance", "compare the inputs", (1, 0), "furthest off"
-    )
+    fact = "digits.onnx is beyond its tolerances: fp16 logits 518x"
+    assert cause == Cause(fact, "compare the inputs", (1, 0), "furthest off")
     assert made["causes"] == [cause.to_dict()]
 
 
@@ -80,18 +80,20 @@ def test_engines_of_one_model_that_are_slower_are_one_cause_that_names_what_was_
     assert cause.fact == "digits.onnx is beyond its limits of speed: fp16 P99 +30%, fp16 P99 +290%"
     assert cause.fix == (
         "go back to the model of the baseline, or take out what was added (added layers "
-        "/refine0/Conv (half) and 12 more changes); if it is to be this slow, accept it: pytest "
+        "/refine0/Conv (half) and 12 more changes); if it is to be this slow, accept it on the "
+        "baseline's machine and commit f.json: pytest "
         '"test_it.py::test_a" "test_it.py::test_b" --trt-update --trt-update-reason "..."'
     )
-    (accepted,) = causes_of(made["tests"], accept="pytest-trt baseline accept --failed")
-    assert accepted.fix.endswith("accept it: pytest-trt baseline accept --failed")
 
 
-def test_what_one_slow_test_says_is_told_with_the_command_that_measures_nothing_again() -> None:
-    made = document({"test_a": slow(0.3, "test_a")})
-    assert causes(made)[0].fix.endswith('--trt-update --trt-update-reason "..."')
-    (cause,) = causes_of(made["tests"], accept="pytest-trt baseline accept test_a")
-    assert cause.fix == "look; accept it: pytest-trt baseline accept test_a"
+def test_many_slow_tests_are_accepted_by_their_files_and_one_as_it_says_itself() -> None:
+    tests = {f"test_{n}": slow(0.3, f"test_{n}") for n in range(5)}
+    (cause,) = causes(document(tests))
+    assert cause.fix.endswith(
+        'and commit f.json: pytest "test_it.py" --trt-update --trt-update-reason "..."'
+    )
+    (cause,) = causes(document({"test_a": slow(0.3, "test_a")}))
+    assert cause.fix.startswith("look; accept it on the machine and commit f.json: pytest ")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,31 @@ def test_what_is_true_of_one_test_alone_is_left_out_where_there_are_several() ->
     for told_ in tests.values():
         told_.phases["call"] = replace(told_.phases["call"], text=text)
     (cause,) = causes(document(tests))
-    assert cause.fact == "logits at 9x its tolerance (a.onnx in fp32 on cpu)"
+    assert cause.fact == "digits.onnx is beyond its tolerances: fp16 logits 9.00x"
+
+
+def test_wrong_outputs_without_a_multiple_are_told_as_the_test_says_it() -> None:
+    text = "probs has nan (a.onnx in fp32 on cpu): 1 of 2 outputs failed.\nFix: look"
+    tests = {name: wrong(float("inf")) for name in ("test_a", "test_b")}
+    for told_ in tests.values():
+        told_.phases["call"] = replace(told_.phases["call"], text=text)
+    (cause,) = causes(document(tests))
+    assert cause.fact == "probs has nan (a.onnx in fp32 on cpu)"
+
+
+def test_precisions_of_a_model_and_its_reference_are_named() -> None:
+    text = "logits at 9x its tolerance (a.onnx in fp32 on cpu, against v1.onnx)\nFix: look"
+    tests = {name: wrong(9.0) for name in ("test_a", "test_b")}
+    for told_ in tests.values():
+        told_.phases["call"] = replace(told_.phases["call"], text=text)
+    made = document(tests)
+    made["tests"][1]["results"][0].update(precision="fp32")
+    made["tests"][1]["results"][0]["accuracy"].update(used=518.2)
+    (cause,) = causes(made)
+    assert cause.fact == (
+        "digits.onnx is beyond its tolerances: fp16 logits 9.00x, fp32 logits 518x "
+        "(against v1.onnx)"
+    )
 
 
 def test_line_of_a_worker_is_no_fact() -> None:
@@ -142,10 +168,10 @@ def test_lines_name_few_tests_and_count_the_rest() -> None:
     tests = {f"test_{n}": unbuilt("gone\nFix: bring") for n in range(4)}
     made = document({**tests, "test_w": wrong(3.0), "test_x": wrong(4.0)})
     assert list(cause_lines(causes(made), made["tests"])) == [
-        "4 tests failed for one reason: gone",
+        "4 tests, one reason: gone",
         "  test_it.py::test_0, test_it.py::test_1 and 2 more",
         "  Fix: bring",
-        "2 tests failed for one reason: logits at 4x its tolerance",
+        "2 tests, one reason: digits.onnx is beyond its tolerances: fp16 logits 4.00x",
         "  furthest off: test_it.py::test_x and 1 more",
         "  Fix: look",
     ]

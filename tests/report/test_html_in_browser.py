@@ -415,9 +415,7 @@ def test_reasons_stand_once_at_the_top_with_what_to_do_and_a_command_to_copy(sho
     page = show(document(tests))
     (card,) = page.page.query_selector_all(".card.cause")
     text = card.inner_text()
-    assert " ".join(text.split()).startswith(
-        "5 tests failed for one reason no baseline Fix: record it:"
-    )
+    assert " ".join(text.split()).startswith("5 tests, one reason no baseline Fix: record it:")
     assert card.query_selector("pre.command").inner_text() == 'pytest "test_it.py" --trt-update-new'
     assert len(card.query_selector_all(":scope > ul > li")) == 3
     assert "2 more" in text

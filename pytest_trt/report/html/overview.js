@@ -120,7 +120,7 @@ function causeCard(cause, entries, open) {
   return el(
     "div",
     { class: "card cause", "data-status": "failed" },
-    el("h3", {}, of.length === 1 ? "One test failed" : `${count(of.length)} tests failed for one reason`),
+    el("h3", {}, of.length === 1 ? "One test failed" : `${count(of.length)} tests, one reason`),
     el("p", { class: "fact" }, cause.fact),
     fixLine(cause.fix),
     list(links.slice(0, NAMED_OF_CAUSE)),
