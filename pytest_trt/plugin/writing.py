@@ -113,7 +113,7 @@ def _lines(written: Iterable[Written]) -> Iterable[str]:
         by_file.setdefault(one.staged.shown, []).append(one)
     for shown, entries in by_file.items():
         what = "baseline" if len(entries) == 1 else "baselines"
-        yield f"wrote {shown} ({len(entries)} {what})"
+        yield f"wrote {shown} ({len(entries)} {what}; commit the file)"
         for one in entries:
             yield f"  {one.staged.test}: {update_text(**one.facts())}"
 

@@ -71,7 +71,7 @@ def test_update_of_the_same_engine_adds_runs_and_says_how_many(recorded) -> None
         result.stdout.fnmatch_lines(
             [
                 "speed * run added",
-                "wrote trt_baselines/*test_it.json (1 baseline)",
+                "wrote trt_baselines/*test_it.json (1 baseline; commit the file)",
                 f"  test_speed: added run {number} of 5",
             ]
         )
@@ -243,7 +243,7 @@ def test_one_process_writes_all_files_of_a_run(speed, workers) -> None:
     result.assert_outcomes(passed=4)
     assert [file.name for file in speed.files] == ["test_it.json", "test_other.json"]
     for name in ("test_it", "test_other"):
-        result.stdout.fnmatch_lines([f"wrote trt_baselines/*/{name}.json (2 baselines)"])
+        result.stdout.fnmatch_lines([f"wrote trt_baselines/*/{name}.json (2 baselines; commit the file)"])
     for file in speed.files:
         assert sorted(json.loads(file.read_text())["tests"]) == [
             "test_speed[fp16]", "test_speed[fp32]",
