@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_trt.backends.arch import arch_of
+from pytest_trt.backends.driver_devices import asked_driver
 from pytest_trt.backends.driver_words import NO_DEVICE, cuda_version, start_error
 from pytest_trt.backends.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.nvml import list_gpus
@@ -20,10 +21,8 @@ from pytest_trt.errors import BackendUnavailableError
 
 __all__ = ["DeviceProbe", "Gpu", "probe_devices", "visible"]
 
-#: CUdevice_attribute values. Source: cuda.h of CUDA 12.
-_ATTRIBUTE_SM_COUNT = 16
-_ATTRIBUTE_MAJOR = 75
-_ATTRIBUTE_MINOR = 76
+#: What decides which GPUs CUDA shows, and in which order.
+_DECIDING = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
 
 def probe_devices(environ: Mapping[str, str] | None = None) -> DeviceProbe:
@@ -35,24 +34,21 @@ def probe_devices(environ: Mapping[str, str] | None = None) -> DeviceProbe:
     environment = os.environ if environ is None else environ
     mask = environment.get("CUDA_VISIBLE_DEVICES")
     try:
-        cuda = ctypes.CDLL("libcuda.so.1")
+        ctypes.CDLL("libcuda.so.1")
     except OSError:
         return DeviceProbe((), "no NVIDIA driver: libcuda.so.1 not found")
     listed, nvml_reason = _listed()
     gpus: Sequence[Gpu] | str | None = _known(listed, mask, environment)
     if gpus is None:
-        gpus = _from_driver(cuda)
+        ours = {k: v for k, v in os.environ.items() if k not in _DECIDING}
+        gpus = _from_driver(asked_driver({**ours, **environment}), listed)
     if not gpus and mask is not None:
         gpus = f"CUDA_VISIBLE_DEVICES={mask!r} hides every GPU"
     elif not gpus:
         gpus = "the NVIDIA driver is there, but it lists no GPU"
     if isinstance(gpus, str):
         return DeviceProbe((), "; ".join(filter(None, [gpus, nvml_reason])))
-    # The driver library knows CUDA's version only.
-    version = listed[0].driver_version if listed else ""
-    return DeviceProbe(
-        tuple(replace(gpu, driver_version=version or gpu.driver_version) for gpu in gpus), ""
-    )
+    return DeviceProbe(tuple(gpus), "")
 
 
 def _listed() -> tuple[list[Gpu], str]:
@@ -66,10 +62,11 @@ def _listed() -> tuple[list[Gpu], str]:
 def _known(listed: Sequence[Gpu], mask: str | None, environ: Mapping[str, str]) -> list[Gpu] | None:
     """Return CUDA's list where NVML's settles it, or None.
 
-    NVML numbers by PCI bus; CUDA by default puts the fastest first, and shows one slice of a GPU
-    that is cut into several. Only the driver settles the other cases, at the price of starting
-    CUDA in this process, which no longer works in processes forked from it.
+    NVML numbers by PCI bus. CUDA by default puts the fastest first, and those that are equally fast
+    in an order of its own: two H200s of one machine were seen the other way round. And it shows one
+    slice of a GPU that is cut into several. Only the driver settles these cases.
     """
+    by_uuid = mask is not None and not any(e.strip().isdecimal() for e in mask.split(","))
     if any(gpu.mig for gpu in listed):
         # CUDA takes a slice by its UUID, and no second one beside it.
         # Source: NVIDIA MIG User Guide, "CUDA Device Enumeration".
@@ -77,8 +74,8 @@ def _known(listed: Sequence[Gpu], mask: str | None, environ: Mapping[str, str]) 
         is_settled = len(settled) == 1
     else:
         settled = visible(listed, mask)
-        alike = len({gpu.name for gpu in listed}) == 1
-        is_settled = alike or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+        by_bus = environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+        is_settled = len(listed) == 1 or by_uuid or by_bus
     complete = all(gpu.sm_count and gpu.memory_bytes for gpu in settled)
     return settled if listed and is_settled and complete else None
 
@@ -104,58 +101,44 @@ def visible(gpus: Sequence[Gpu], mask: str | None) -> list[Gpu]:
     return visible(chosen, None)
 
 
-def _from_driver(cuda: Any) -> list[Gpu] | str:
-    """Return the GPUs that the driver shows to this process, or why it does not start."""
-    status = cuda.cuInit(0)
-    if status == NO_DEVICE:
+def _from_driver(answers: Mapping[str, Any], listed: Sequence[Gpu]) -> list[Gpu] | str:
+    """Return the GPUs that the driver shows, or why it does not.
+
+    Args:
+        answers: See `driver_answers`.
+        listed: What NVML lists, which tells more of those that it knows.
+    """
+    if "unasked" in answers:
+        return str(answers["unasked"])
+    status = int(answers["status"])
+    if status == NO_DEVICE and answers["failed"] == "cuInit":
         return []
-    if status != 0:
+    if status != 0 and answers["failed"] == "cuInit":
         what, fix = start_error(status)
         return f"the NVIDIA driver does not start (cuInit error {status}), {what}: {fix}"
-    version = ctypes.c_int()
-    cuda.cuDriverGetVersion(ctypes.byref(version))
-    driver = f"CUDA {cuda_version(version.value)}"
-    count = ctypes.c_int()
-    status = cuda.cuDeviceGetCount(ctypes.byref(count))
     if status != 0:
-        return f"the NVIDIA driver lists no GPU: cuDeviceGetCount failed with error {status}"
-    return [_driver_gpu(cuda, index, driver) for index in range(count.value)]
+        return f"the NVIDIA driver lists no GPU: {answers['failed']} failed with error {status}"
+    # The driver library knows CUDA's version only.
+    version = listed[0].driver_version if listed else ""
+    driver = version or f"CUDA {cuda_version(answers['version'])}"
+    known = {gpu.uuid: gpu for gpu in listed if gpu.sm_count and gpu.memory_bytes}
+    shown = [_driver_gpu(device, driver) for device in answers["devices"]]
+    return [replace(known.get(gpu.uuid, gpu), index=index) for index, gpu in enumerate(shown)]
 
 
-def _driver_gpu(cuda: Any, index: int, driver: str) -> Gpu:
-    device = ctypes.c_int()
-    cuda.cuDeviceGet(ctypes.byref(device), index)
-    name = ctypes.create_string_buffer(256)
-    cuda.cuDeviceGetName(name, len(name), device)
-    memory = ctypes.c_size_t()
-    cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-
-    def attribute(which: int) -> int:
-        value = ctypes.c_int()
-        cuda.cuDeviceGetAttribute(ctypes.byref(value), which, device)
-        return value.value
-
-    text = name.value.decode(errors="replace")
-    mig = " MIG " in text
+def _driver_gpu(device: Mapping[str, Any], driver: str) -> Gpu:
+    mig = " MIG " in device["name"]
     return Gpu(
-        name=text,
-        arch=arch_of(attribute(_ATTRIBUTE_MAJOR), attribute(_ATTRIBUTE_MINOR)),
-        uuid=_driver_uuid(cuda, device, mig=mig),
-        sm_count=attribute(_ATTRIBUTE_SM_COUNT),
-        memory_bytes=memory.value,
+        name=device["name"],
+        arch=arch_of(device["major"], device["minor"]),
+        uuid=_as_nvml_writes(device["uuid"], mig=mig),
+        sm_count=device["sm_count"],
+        memory_bytes=device["memory"],
         driver_version=driver,
         mig=mig,
-        index=index,
     )
 
 
-def _driver_uuid(cuda: Any, device: Any, *, mig: bool) -> str:
-    """Return a device's UUID as NVML writes it; drivers before CUDA 11.4 do not know a slice's."""
-    question = getattr(cuda, "cuDeviceGetUuid_v2", None)
-    if question is None and mig:
-        return ""
-    raw = (ctypes.c_ubyte * 16)()
-    (question or cuda.cuDeviceGetUuid)(ctypes.byref(raw), device)
-    text = bytes(raw).hex()
-    parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
-    return f"{'MIG' if mig else 'GPU'}-{'-'.join(parts)}"
+def _as_nvml_writes(uuid: str, *, mig: bool) -> str:
+    parts = (uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])
+    return f"{'MIG' if mig else 'GPU'}-{'-'.join(parts)}" if uuid else ""

@@ -115,9 +115,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_trt.plugin.loading import no_garbage
 
         with no_garbage():
+            run = run_of(metafunc.config)
             from pytest_trt.plugin.parametrize import parametrize
 
-        parametrize(metafunc, run_of(metafunc.config))
+        parametrize(metafunc, run)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -138,6 +138,7 @@ def trt_session(
     """
     # Before a build that nothing would run.
     _trt_subject.stop_if_lost(trt_arch)
+    _trt_subject.run.begin_context(trt_arch)
     session = trt_build()
     _trt_subject.skip_unless_runnable(session.engine)
     return session

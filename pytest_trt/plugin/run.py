@@ -77,6 +77,7 @@ class TrtRun:
 
     Args:
         settings: What the options say.
+        probe: Looks for GPUs; by default that happens when they are first asked for.
         clock: Nanoseconds since 1970, by which model files are told to have been left alone.
 
     Attributes:
@@ -86,8 +87,14 @@ class TrtRun:
         listened_s: When others were last known to leave the device alone, by the same clock.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        probe: Callable[[], DeviceProbe] | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.settings = settings
+        self._probe = probe or probe_devices
         self._clock = clock
         self._interfaces: dict[Path, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]] = {}
         self._models: dict[Path, tuple[tuple[object, ...], OnnxModel]] = {}
@@ -96,6 +103,7 @@ class TrtRun:
         self._references: dict[str, Session] = {}
         self._failed_builds: dict[str, EngineBuildError] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
+        self._context_begun = False
         self.lost_device = LostDevice()
         self.timed_until_s = self.listened_s = -math.inf
 
@@ -106,9 +114,9 @@ class TrtRun:
         Raises:
             ConfigurationError: --trt-device names none of them.
         """
-        if self.settings.backend == "onnxruntime" or self.settings.arch == (CPU,):
+        if not self.settings.looks_for_gpus:
             return DeviceProbe((), "not looked for, as only the CPU is tested")
-        found = probe_devices()
+        found = self._probe()
         return found.only(self.settings.device) if self.settings.device else found
 
     @cached_property
@@ -194,6 +202,15 @@ class TrtRun:
         )
         # Tests that share an engine share what was measured of it.
         return replace(engine, timings=self._timings[engine.key.digest])
+
+    def begin_context(self, arch: str) -> None:
+        """Begin what an engine on a GPU waits for, while its plan is found and checked. Once."""
+        gpu = None if arch == CPU or self._context_begun else self.probe.first(arch)
+        if gpu is not None and not self.settings.build_only:
+            from pytest_trt.backends.background import begin_context
+
+            self._context_begun = True
+            begin_context(gpu.index)
 
     def session(self, engine: Engine) -> Session:
         """Return a loaded engine; the last few stay loaded."""

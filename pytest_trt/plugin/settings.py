@@ -80,6 +80,11 @@ class Settings:
         return self.update and bool(self.update_reason)
 
     @property
+    def looks_for_gpus(self) -> bool:
+        """Whether it depends on the machine's GPUs what is tested."""
+        return self.backend != "onnxruntime" and self.arch != ("cpu",)
+
+    @property
     def wants_report(self) -> bool:
         """Whether anything asks for what only a report keeps: tests that never ran, too."""
         return bool(self.report or self.require_arch)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_trt.backends.background import Background
+    from pytest_trt.backends.gpu import DeviceProbe
     from pytest_trt.engine import Engine
     from pytest_trt.plugin.benchmark import SpeedCheck
     from pytest_trt.plugin.consistency import ConsistencyCheck
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_trt.selftest import Proof
 
 SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
+PROBE_KEY: pytest.StashKey[Background[DeviceProbe]] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
 PROGRESS_KEY: pytest.StashKey[TerminalProgress] = pytest.StashKey()
 CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()
@@ -80,10 +83,22 @@ def run_of(config: pytest.Config) -> TrtRun:
     """Return what the tests of this run share, made when it is first asked for."""
     run = config.stash.get(RUN_KEY, None)
     if run is None:
+        settings = settings_of(config)
+        begin_probe(config, settings)
         from pytest_trt.plugin.run import TrtRun
 
-        run = config.stash[RUN_KEY] = TrtRun(settings_of(config))
+        probe = config.stash.get(PROBE_KEY, None)
+        run = config.stash[RUN_KEY] = TrtRun(settings, probe.result if probe else None)
     return run
+
+
+def begin_probe(config: pytest.Config, settings: Settings) -> None:
+    """Begin to look for GPUs where that is needed: a driver takes as long as NumPy to load."""
+    if settings.looks_for_gpus and PROBE_KEY not in config.stash:
+        from pytest_trt.backends.background import Background
+        from pytest_trt.backends.device import probe_devices
+
+        config.stash[PROBE_KEY] = Background(probe_devices)
 
 
 def progress_of(config: pytest.Config) -> TerminalProgress:

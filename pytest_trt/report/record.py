@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_trt.report.benchmark_record import BenchmarkRecord
+if TYPE_CHECKING:
+    from pytest_trt.report.benchmark_record import BenchmarkRecord
 
 
 class Verdict(str, Enum):
@@ -179,7 +180,7 @@ class TestRecord:
         return cls(
             engines=_all(EngineRecord, data["engines"]),
             checks=_all(ConsistencyRecord, data["checks"]),
-            speeds=_all(BenchmarkRecord, data["speeds"]),
+            speeds=_speeds(data["speeds"]),
             skipped=data["skipped"],
             remarks=tuple(data["remarks"]),
             failed_by_checks=data["failed_by_checks"],
@@ -207,3 +208,12 @@ class TestResult:
 
 def _all(cls: Any, items: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
     return tuple(cls.from_dict(item) for item in items)
+
+
+def _speeds(items: Sequence[Mapping[str, Any]]) -> tuple[BenchmarkRecord, ...]:
+    if not items:
+        return ()
+    # Most tests time nothing, and the module takes as long to load as all others of this folder.
+    from pytest_trt.report.benchmark_record import BenchmarkRecord
+
+    return _all(BenchmarkRecord, items)

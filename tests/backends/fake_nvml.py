@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -151,15 +152,19 @@ class FakeNvml(ModuleType):
 
 
 class FakeDriver:
-    """What is used of libcuda.so.1: one GPU, or an error at its start.
+    """What is used of libcuda.so.1: GPUs of one name, or an error at its start.
 
     Attributes:
         inits: How often CUDA was started.
+        contexts: The numbers of the devices whose primary contexts were retained.
     """
 
-    def __init__(self, status: int = 0, name: str = "NVIDIA A10", uuid: bytes = bytes(16)) -> None:
-        self.status, self.name, self.uuid = status, name, uuid
+    def __init__(
+        self, status: int = 0, name: str = "NVIDIA A10", uuids: Sequence[bytes] = (bytes(16),)
+    ) -> None:
+        self.status, self.name, self.uuids = status, name, uuids
         self.inits = 0
+        self.contexts: list[int] = []
 
     def cuInit(self, flags: int) -> int:
         self.inits += 1
@@ -169,11 +174,16 @@ class FakeDriver:
         version._obj.value = 13000
 
     def cuDeviceGetCount(self, count: Any) -> int:
-        count._obj.value = 1
+        count._obj.value = len(self.uuids)
         return 0
 
-    def cuDeviceGet(self, device: Any, index: int) -> None:
+    def cuDeviceGet(self, device: Any, index: int) -> int:
         device._obj.value = index
+        return 0 if index < len(self.uuids) else 101  # CUDA_ERROR_INVALID_DEVICE
+
+    def cuDevicePrimaryCtxRetain(self, context: Any, device: Any) -> int:
+        self.contexts.append(device.value)
+        return 0
 
     def cuDeviceGetName(self, name: Any, size: int, device: Any) -> None:
         name.value = self.name.encode()
@@ -182,7 +192,7 @@ class FakeDriver:
         memory._obj.value = 24 << 30
 
     def cuDeviceGetUuid_v2(self, uuid: Any, device: Any) -> None:
-        ctypes.memmove(uuid, self.uuid, 16)
+        ctypes.memmove(uuid, self.uuids[device.value], 16)
 
     def cuDeviceGetAttribute(self, value: Any, which: int, device: Any) -> None:
         value._obj.value = {16: 72, 75: 8, 76: 6}[which]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,7 +12,9 @@ import pynvml
 import pytest
 from backends.fake_nvml import Device, FakeDriver, FakeNvml, h200_answers
 
+from pytest_trt.backends import device
 from pytest_trt.backends.device import Gpu, probe_devices, visible
+from pytest_trt.backends.driver_devices import asked_driver, driver_answers
 
 
 def gpu(uuid: str, name: str = "NVIDIA A10") -> Gpu:
@@ -89,6 +92,8 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(*devices, refusal=refusal))
         library = driver or FakeDriver()
         monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+        # In this process, as another one loads the real library.
+        monkeypatch.setattr(device, "asked_driver", lambda environ: driver_answers(library))
         return library
 
     return put
@@ -98,20 +103,58 @@ def other(uuid: str, name: str = "NVIDIA H200", **answers: object) -> Device:
     return Device(h200_answers() | {"nvmlDeviceGetUUID": uuid, "nvmlDeviceGetName": name} | answers)
 
 
+UUIDS = ("GPU-00000000-0000-0000-0000-00000000000a", "GPU-00000000-0000-0000-0000-00000000000b")
+
+
 @pytest.mark.parametrize(
-    ("environ", "uuids"),
+    ("environ", "order"),
     [
-        ({}, ["GPU-a", "GPU-b"]),
-        ({"CUDA_VISIBLE_DEVICES": "1"}, ["GPU-b"]),
-        ({"CUDA_VISIBLE_DEVICES": "GPU-b,GPU-a"}, ["GPU-b", "GPU-a"]),
+        ({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, [0, 1]),
+        ({"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}, [1]),
+        ({"CUDA_VISIBLE_DEVICES": ",".join(reversed(UUIDS))}, [1, 0]),
+        ({"CUDA_VISIBLE_DEVICES": UUIDS[1]}, [1]),
     ],
 )
-def test_equal_gpus_are_found_without_starting_cuda(machine, environ, uuids) -> None:
-    driver = machine(other("GPU-a"), other("GPU-b"))
+def test_equal_gpus_in_a_known_order_are_found_without_starting_cuda(
+    machine, environ, order
+) -> None:
+    driver = machine(*map(other, UUIDS))
     probe = probe_devices(environ)
-    assert [gpu.uuid for gpu in probe.gpus] == uuids
-    assert [gpu.index for gpu in probe.gpus] == list(range(len(uuids)))
+    assert [gpu.uuid for gpu in probe.gpus] == [UUIDS[number] for number in order]
+    assert [gpu.index for gpu in probe.gpus] == list(range(len(order)))
     assert driver.inits == 0
+
+
+@pytest.mark.parametrize("environ", [{}, {"CUDA_VISIBLE_DEVICES": "0,1"}])
+def test_equal_gpus_are_numbered_as_the_driver_says(machine, environ) -> None:
+    # As seen on a machine with two H200s: not in the order of the bus.
+    reverse = (bytes([*bytes(15), 11]), bytes([*bytes(15), 10]))
+    machine(*map(other, UUIDS), driver=FakeDriver(name="NVIDIA H200", uuids=reverse))
+    probe = probe_devices(environ)
+    assert [gpu.uuid for gpu in probe.gpus] == [UUIDS[1], UUIDS[0]]
+    assert [gpu.index for gpu in probe.gpus] == [0, 1]
+    # What NVML knows of them is kept.
+    assert {(gpu.sm_count, gpu.driver_version) for gpu in probe.gpus} == {(132, "580.159.04")}
+
+
+def test_driver_that_cannot_be_asked_is_a_reason(machine, monkeypatch) -> None:
+    machine(*map(other, UUIDS))
+    monkeypatch.setattr(device, "asked_driver", lambda environ: {"unasked": "it is asleep"})
+    probe = probe_devices({})
+    assert (probe.gpus, probe.reason) == ((), "it is asleep")
+
+
+@pytest.mark.skipif(has_driver(), reason="this machine has an NVIDIA driver")
+def test_driver_is_asked_in_another_process() -> None:
+    answers = asked_driver(os.environ)
+    assert answers["unasked"].startswith("libcuda.so.1 cannot be loaded: ")
+
+
+def test_process_that_cannot_ask_says_why(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert "/nowhere/python" in asked_driver(os.environ)["unasked"]
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    assert asked_driver(os.environ)["unasked"].endswith("could not be asked: status 1")
 
 
 def test_the_order_of_different_gpus_is_asked_of_the_driver(machine) -> None:
@@ -149,7 +192,7 @@ def test_a_slice_is_found_by_its_uuid_without_starting_cuda(machine) -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"CUDA_VISIBLE_DEVICES": "MIG-1,MIG-2"}])
 def test_which_slice_cuda_takes_by_itself_is_asked_of_the_driver(machine, environ) -> None:
-    driver = FakeDriver(name="NVIDIA H200 MIG 1g.18gb", uuid=bytes(range(16)))
+    driver = FakeDriver(name="NVIDIA H200 MIG 1g.18gb", uuids=(bytes(range(16)),))
     machine(mig_machine(), driver=driver)
     (found,) = probe_devices(environ).gpus
     assert found.uuid == "MIG-00010203-0405-0607-0809-0a0b0c0d0e0f"
@@ -201,6 +244,4 @@ def test_probing_works_in_a_forked_process_as_before() -> None:
         "assert os.waitpid(child, 0)[1] == 0\n"
         "assert probe_devices() == before\n"
     )
-    # In another order only the driver knows the numbers, and it does not survive a fork.
-    environ = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    subprocess.run([sys.executable, "-c", code], env=environ, check=True)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,9 @@ import pynvml
 import pytest
 from backends.fake_nvml import Device, FakeDriver, FakeNvml, h200_answers
 
+from pytest_trt.backends import device
 from pytest_trt.backends import machine_facts as machines
+from pytest_trt.backends.driver_devices import driver_answers
 from pytest_trt.backends.machine_facts import MachineFacts, machine_facts, machine_facts_json
 
 
@@ -30,6 +32,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def put(*devices: Device, refusal: Exception | None = None) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(*devices, refusal=refusal))
         monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
+        monkeypatch.setattr(device, "asked_driver", lambda environ: driver_answers(Driver()))
         monkeypatch.setattr(machines, "_PCI_DEVICES", tmp_path)
 
     return put

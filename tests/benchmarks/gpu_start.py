@@ -8,6 +8,7 @@
   an empty test takes says what is pytest's own.
 
 Run: PYTHONPATH=.:tests python tests/benchmarks/gpu_start.py [--json FILE] [--only warm]
+     [--keep DIR]
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from figures import Figures
@@ -69,10 +71,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", default="timing,warm")
+    parser.add_argument("--keep", type=Path, help="an empty folder for what is built, to be kept")
     options = parser.parse_args()
     figures, chosen = Figures(options.json), options.only.split(",")
-    with tempfile.TemporaryDirectory() as name:
+    with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
         if "timing" in chosen:
             timing_cache(figures, folder)
         if "warm" in chosen:

@@ -116,6 +116,22 @@ assert not active.value
 """
 
 
+#: Begins a context in the background, and asks the driver library whether it is there then.
+EARLY_CONTEXT = """
+import ctypes
+from pytest_trt.backends.background import begin_context
+from pytest_trt.backends.cuda import Cuda
+
+begin_context(0).result()
+cuda, flags, active = ctypes.CDLL("libcuda.so.1"), ctypes.c_uint(), ctypes.c_int()
+device = ctypes.c_int()
+assert cuda.cuDeviceGet(ctypes.byref(device), 0) == 0
+assert cuda.cuDevicePrimaryCtxGetState(device, ctypes.byref(flags), ctypes.byref(active)) == 0
+assert active.value
+Cuda(0).call("cudaDeviceSynchronize")
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A project with one test on a small model."""
@@ -176,17 +192,22 @@ def test_state_of_the_gpu_is_plausible(whole_gpu: Gpu) -> None:
 
 
 def test_probing_does_not_start_cuda_so_forked_processes_can(whole_gpu: Gpu) -> None:
-    # In another order of several GPUs only the driver knows their numbers.
-    environ = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     paths = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
         [sys.executable, "-c", NO_CONTEXT],
-        env={**environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_context_that_is_begun_in_the_background_is_the_one_that_cuda_uses(gpu: Gpu) -> None:
+    paths = os.pathsep.join(filter(None, sys.path))
+    subprocess.run(
+        [sys.executable, "-c", EARLY_CONTEXT], env={**os.environ, "PYTHONPATH": paths}, check=True
+    )
 
 
 def test_the_gpu_is_chosen_by_its_number_and_by_its_uuid(gpu: Gpu, folder, inner_pytest) -> None:

@@ -104,7 +104,7 @@ def test_engine_built_on_one_runs_on_the_other_of_the_same_product(
         done.assert_outcomes(passed=1)
         done.stdout.fnmatch_lines([f"*the current device is {gpu.index}*"])
         (test,) = json.loads(report.read_text())["tests"]
-        assert [engine["cached"] for engine in test["engines"]] == [cached]
+        assert [result["cached"] for result in test["results"]] == [cached]
 
 
 def test_one_gpu_is_timed_while_another_is_in_use(

@@ -21,7 +21,7 @@ from pytest_trt.plugin.run import TrtRun
 def read(path: Path, cache: Path, clock: Callable[[], int] = much_later) -> OnnxModel:
     """Read a model in a run of its own, by default a while after it was written."""
     chosen = settings(arch=("cpu",), cache_dir=cache)
-    return TrtRun(chosen, clock).model(path, lambda text: None)
+    return TrtRun(chosen, clock=clock).model(path, lambda text: None)
 
 
 def test_model_is_hashed_by_the_first_run_only(tmp_path: Path) -> None:
