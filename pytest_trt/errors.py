@@ -7,6 +7,7 @@ exception is the message followed by a ``Fix:`` line, so that whoever prints it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class PytestTrtError(Exception):
@@ -105,3 +106,15 @@ class BaselineError(PytestTrtError):
 
 class ReportError(PytestTrtError):
     """A report cannot be read or written, or reports do not belong together."""
+
+
+def as_typed(path: Path) -> str:
+    """Return a path as it is typed where the program was started: relative if it is below."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
+
+
+def undo(path: Path) -> str:
+    """Return how a file that changed is brought back: the commands, with the commit left open."""
+    name = as_typed(path)
+    return f"`git log -- {name}`, then `git checkout COMMIT -- {name}`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pytest_trt.backends.arch import RTX_ARCHS
+from pytest_trt.arch import RTX_ARCHS
 from pytest_trt.backends.device_state import ClockReason, DeviceState, clock_reasons
 from pytest_trt.backends.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.machine_facts import MachineFacts

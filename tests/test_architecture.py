@@ -16,21 +16,31 @@ ROOT = Path(__file__).parents[1] / "pytest_trt"
 #: What each room may import beside itself. `pytest_trt` itself holds the version and nothing else.
 MAY_IMPORT = {
     "errors": set(),
+    "arch": {"errors"},
     "model": {"errors"},
-    "engine": {"errors", "model"},
-    "backends": {"errors", "model", "engine"},
-    "accuracy": {"errors", "model"},
-    "performance": {"errors", "model"},
-    "baseline": {"errors", "model"},
-    "measure": {"errors", "model", "engine", "performance"},
-    "selftest": {"errors", "model", "accuracy", "performance"},
-    "fresh": {"errors", "model", "engine", "backends", "performance", "measure"},
-    "report": {"errors"},
-    "upgrade": {"errors", "engine", "performance", "report"},
-    "doctor": {"errors", "model", "engine", "backends", "baseline", "report"},
-    "cli": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
-    | {"report", "doctor", "upgrade"},
-    "plugin": {"errors", "model", "engine", "backends", "accuracy", "performance", "baseline"}
+    "engine": {"errors", "arch", "model"},
+    "backends": {"errors", "arch", "model", "engine"},
+    "accuracy": {"errors", "arch", "model"},
+    "performance": {"errors", "arch", "model"},
+    "baseline": {"errors", "arch", "model"},
+    "measure": {"errors", "arch", "model", "engine", "performance"},
+    "selftest": {"errors", "arch", "model", "accuracy", "performance"},
+    "fresh": {"errors", "arch", "model", "engine", "backends", "performance", "measure"},
+    "report": {"errors", "arch"},
+    "upgrade": {"errors", "arch", "engine", "performance", "report"},
+    "doctor": {"errors", "arch", "model", "engine", "backends", "baseline", "report"},
+    "cli": {"errors", "arch", "model", "engine", "backends", "accuracy", "performance"}
+    | {"baseline", "report", "doctor", "upgrade"},
+    "plugin": {
+        "errors",
+        "arch",
+        "model",
+        "engine",
+        "backends",
+        "accuracy",
+        "performance",
+        "baseline",
+    }
     | {"measure", "fresh", "selftest", "report"},
 }
 

@@ -16,8 +16,9 @@ class OtherModel:
     """A reference that is another model than the one under test.
 
     Attributes:
-        path: The reference's file, as it is shown.
-        model: The file of the model under test, as it is shown.
+        path: The reference's file, as it is typed.
+        model: The file of the model under test, as it is typed.
+        undo: How the model's file is brought back.
         agrees: Whether the engine agrees with its own model, where that is known.
         differs: What differs between the two models; empty where that is not known.
         converted: Whether the one was made from the other to compute in less.
@@ -25,6 +26,7 @@ class OtherModel:
 
     path: str
     model: str
+    undo: str
     agrees: bool | None = None
     differs: str = ""
     converted: bool = False
@@ -96,28 +98,30 @@ def advice(
     if other is None:
         return instruction
     if other.agrees:
-        differs = f", and differs from it in {other.differs}" if other.differs else ""
+        differs = f" in {other.differs}" if other.differs else ""
         return (
-            "the engine agrees with its own model, so no option of the engine mends this: "
-            f"{other.model} itself is that far from its reference{differs}. {_mend_model(other)}"
+            f"{other.model} differs from its reference{differs}, and the engine computes what "
+            f"{other.model} says, so that none of its options mends this. {_mend_model(other)}"
         )
     if other.agrees is not None:
         return f"the engine does not agree with its own model either: {instruction}"
     return (
         "tell first whether the engine or the model is to blame: take reference= out of the test's "
-        f"marker and run it again. If it passes, {other.model} itself is that far from its "
-        f"reference: {_mend_model(other)} If it fails, the engine is to blame: {instruction}"
+        f"marker and run it again. If it passes, {other.model} differs from its reference: "
+        f"{_mend_model(other)} If it fails, the engine is to blame: {instruction}"
     )
 
 
 def _mend_model(other: OtherModel) -> str:
-    renew = f"if the change is meant, renew the reference: copy it over {other.path}."
     if other.converted:
         return (
             "Convert it with more care: calibrate on more inputs from real use, or leave what "
             "loses precision as it was."
         )
-    return f"Bring back what it was (git log -- {other.model}); {renew}"
+    return (
+        f"Bring back what it was: {other.undo}. If the change is meant, make it the reference: "
+        f"`cp {other.model} {other.path}`."
+    )
 
 
 def _advice(comparison: Comparison, precision: str | None, *, several: bool) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pytest_trt.backends.arch import arch_of
+from pytest_trt.arch import arch_of
 from pytest_trt.backends.driver_devices import asked_driver
 from pytest_trt.backends.driver_words import NO_DEVICE, cuda_version, start_error
 from pytest_trt.backends.gpu import DeviceProbe, Gpu

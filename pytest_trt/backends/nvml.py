@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from pytest_trt.backends.arch import arch_of
+from pytest_trt.arch import arch_of
 from pytest_trt.backends.gpu import Gpu
 from pytest_trt.errors import BackendUnavailableError
 

@@ -146,7 +146,7 @@ class OnnxRuntimeBackend:
             )
             raise EngineBuildError(
                 refusal(request.model.path.name, str(error), refused),
-                fix=build_fix(str(error), request.spec.precision),
+                fix=build_fix(str(error), request.model.path, request.spec.precision),
             ) from error
 
     def cannot_run(self, target: Target) -> str | None:
@@ -192,7 +192,7 @@ class OnnxRuntimeBackend:
             raise ModelError(
                 f"{model.path} gives no FP32 reference to compare with: ONNX Runtime "
                 f"{ort.__version__} refused it:\n  {first_line(error)}",
-                fix=build_fix(str(error)),
+                fix=build_fix(str(error), model.path),
             ) from error
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 

@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_trt.backends.arch import RTX_ARCHS
+from pytest_trt.arch import RTX_ARCHS
 from pytest_trt.errors import EngineLoadError
 
 _COMMON = struct.Struct("<4sIQQ4B")

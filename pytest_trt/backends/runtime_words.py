@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_trt.errors import undo
 from pytest_trt.model import Tensors, TensorSpec
 from pytest_trt.model.value_ranges import example_values, may_hold_shape
 
@@ -88,31 +90,56 @@ def _first_group(found: re.Match[str] | None) -> str:
     return next(filter(None, found.groups()), "") if found else ""
 
 
-def build_fix(text: str, precision: str = "fp32") -> str:
+def build_fix(text: str, model: Path, precision: str = "fp32") -> str:
     """Return what to do about a model that ONNX Runtime refused.
 
     Args:
         text: What it said.
+        model: The model's file.
         precision: What the model was to be built for.
     """
     lowered = text.lower()
     if names_unknown_operator(text):
-        fix = (
-            "export the model with operators of the ONNX standard (by an older opset, if this one "
-            "is new), as ONNX Runtime cannot run it otherwise. If a TensorRT plugin of yours is "
-            "the operator, test on a GPU with --trt-backend tensorrt."
-        )
-        if precision == "int8":
-            fix += (
-                " On a GPU int8 needs a model that is quantised already (Q/DQ nodes): ONNX Runtime "
-                "would have to run this one to calibrate it."
-            )
-        return fix
+        return _operator_fix(_first_group(_OPERATOR_NAME.search(text)), model, precision)
     if "no space left" in lowered:
         return "free space on the cache's disk, or put the cache elsewhere with --trt-cache-dir."
     if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
         return "pip install --upgrade onnxruntime, or export the model with an older opset."
     return "check the file with `check-model`, which comes with onnx, and export it anew."
+
+
+def _operator_fix(operator: str, model: Path, precision: str) -> str:
+    since = _first_opset(operator)
+    if since is not None:
+        return (
+            f"ONNX has {operator} since opset {since}: export the model with that opset or another "
+            "one that has it, or pip install --upgrade onnxruntime, which computes it for more "
+            "opsets and types."
+        )
+    what = operator or "that operator"
+    quantised = ""
+    if precision == "int8":
+        quantised = (
+            "; there int8 needs a model that is quantised already (Q/DQ nodes), as ONNX Runtime "
+            "would have to run this one to calibrate it"
+        )
+    return (
+        f"no opset of ONNX has {what}: bring back the model that did without it ({undo(model)}), "
+        "or export it with operators of the standard. If it is a TensorRT plugin of yours, test "
+        f"on a GPU{quantised}: pytest --trt-backend tensorrt"
+    )
+
+
+def _first_opset(operator: str) -> int | None:
+    """Return the first opset that has an operator; None where the installed onnx knows none."""
+    import onnx.defs
+
+    versions = [
+        schema.since_version
+        for schema in onnx.defs.get_all_schemas_with_history()
+        if schema.name == operator and schema.domain == ""
+    ]
+    return min(versions, default=None)
 
 
 def run_fix(text: str, inputs: Tensors, names: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_trt.backends.arch import EXAMPLES, RTX_ARCHS
+from pytest_trt.arch import EXAMPLES, RTX_ARCHS
 from pytest_trt.backends.device import DeviceProbe, Gpu
 from pytest_trt.engine import Backend
 from pytest_trt.errors import BackendUnavailableError, ConfigurationError
@@ -117,8 +117,9 @@ def _for_arch(
         raise ConfigurationError(
             f"--trt-arch {arch}: this machine has neither an {arch} GPU ({probe.reason}) nor "
             "TensorRT-RTX to cross-build with.",
-            fix=f"run on a machine with an {arch} GPU{_example(arch)}. Engines for it can be built "
-            f"here, but not run, so that no test gets a verdict: {_INSTALL['tensorrt_rtx']}",
+            fix=f"run on a machine with an {arch} GPU{_example(arch)}, or leave --trt-arch out to "
+            "test on what is here. To see only whether engines for it build, which gives no "
+            f"verdict: {_INSTALL['tensorrt_rtx']}",
         )
     if not _serves("tensorrt_rtx", arch):
         raise _rtx_cannot(arch)

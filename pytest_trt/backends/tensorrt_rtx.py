@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.arch import RTX_ARCHS, described
 from pytest_trt.backends import trt_api
-from pytest_trt.backends.arch import RTX_ARCHS, described
 from pytest_trt.backends.device import DeviceProbe
 from pytest_trt.backends.plan_header import read_plan_header
 from pytest_trt.backends.trt_product import Product

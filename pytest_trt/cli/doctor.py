@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from pytest_trt.backends.arch import described
+from pytest_trt.arch import described
 from pytest_trt.doctor import Ability, Examination, Finding, Level, examine, parse_requirements
 from pytest_trt.doctor.document import schema_text, to_document
 from pytest_trt.doctor.finding import SECTIONS

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pytest_trt.backends.arch import parse_archs
+from pytest_trt.arch import parse_archs
 from pytest_trt.cli.compare import compare_reports
 from pytest_trt.report import units
 from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from pytest_trt.backends.arch import CPU, EXAMPLES, compute_capability
+from pytest_trt.arch import CPU, EXAMPLES, compute_capability
 from pytest_trt.backends.gpu import DeviceProbe
 from pytest_trt.backends.module_facts import ModuleFacts
 from pytest_trt.backends.selection import Selection, select

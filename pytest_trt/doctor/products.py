@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_trt.backends.arch import RTX_ARCHS
+from pytest_trt.arch import RTX_ARCHS
 from pytest_trt.backends.driver_words import cuda_version
 from pytest_trt.backends.machine_facts import MachineFacts
 from pytest_trt.backends.module_facts import ModuleFacts

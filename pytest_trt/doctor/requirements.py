@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_trt.backends.arch import parse_arch
+from pytest_trt.arch import parse_arch
 from pytest_trt.backends.machine_facts import MachineFacts
 from pytest_trt.doctor.abilities import Ability
 from pytest_trt.doctor.finding import Finding, Level

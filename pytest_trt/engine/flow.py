@@ -223,7 +223,7 @@ def _again(error: EngineBuildError) -> EngineBuildError:
     told = error.message.partition("\n")[0].removesuffix(":")
     return EngineBuildError(
         f"{told}\nThat was seen in an earlier test; it is not built again in this run.",
-        fix=error.fix,
+        fix="as the first of these tests says.",
         log_tail=error.log_tail,
     )
 

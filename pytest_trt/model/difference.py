@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from pytest_trt.model.graph import constants, load, walk_graphs
+
+#: Types whose values are numbers on a scale.
+_FLOATING = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 #: Names given of each kind; the others are counted.
 _NAMED = 2
@@ -33,7 +37,8 @@ def model_difference(ours: Path, theirs: Path) -> str:
         ModelError: A file or its external data cannot be read.
     """
     here, there = load(ours), load(theirs)
-    weights = _compared(_weights(here), _weights(there), _same_tensor)
+    our_weights, their_weights = _weights(here), _weights(there)
+    weights = _compared(our_weights, their_weights, _same_tensor)
     nodes, their_nodes = _nodes(here), _nodes(there)
     changed, new, missing = _compared(nodes, their_nodes, _same_node)
     if min(len(new), len(missing)) > len(nodes) // 2:
@@ -44,7 +49,13 @@ def model_difference(ours: Path, theirs: Path) -> str:
         weights = (weights[0], [], [])
     users = {name: key for key, node in nodes.items() for name in node.input}
     told = (
-        _listed("weight", [_of(name, users) for name in weights[0]]),
+        _listed(
+            "weight",
+            [
+                f"{_of(name, users)}{_by(our_weights[name], their_weights[name])}"
+                for name in weights[0]
+            ],
+        ),
         _listed("node", changed),
         _listed("new node", new),
         _listed("missing node", missing),
@@ -97,6 +108,18 @@ def _same_attributes(one: NodeProto, other: NodeProto) -> bool:
 
 def _of(name: str, users: Mapping[str, str]) -> str:
     return f"{name} of {users[name]}" if name in users else name
+
+
+def _by(one: TensorProto, other: TensorProto) -> str:
+    """Return by how much a weight differs at most, as a share of the largest value it had."""
+    if one.data_type not in _FLOATING or list(one.dims) != list(other.dims):
+        return ""
+    ours, theirs = (numpy_helper.to_array(tensor).astype(np.float64) for tensor in (one, other))
+    largest = np.abs(theirs).max(initial=0.0)
+    if not largest or not np.isfinite(ours).all() or not np.isfinite(largest):
+        return ""
+    share = 100.0 * np.abs(ours - theirs).max() / largest
+    return f" (by up to {share:.2g}% of its largest value)"
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_trt.backends.arch import CPU
+from pytest_trt.arch import CPU
 from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.measure import check_alone
 from pytest_trt.performance import combined

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.backends.arch import CPU
+from pytest_trt.arch import CPU
 from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry

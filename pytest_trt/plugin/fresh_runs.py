@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from pytest_trt.backends.arch import CPU
+from pytest_trt.arch import CPU
 from pytest_trt.engine import Engine
 from pytest_trt.fresh import FreshJob, FreshRun, hand_over, measure_fresh
 from pytest_trt.model import Tensors

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.backends.arch import CPU
+from pytest_trt.arch import CPU
 from pytest_trt.backends.device_watch import DeviceWatch
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.baseline import Entry
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.engine import Engine, Session, layer_rows
+from pytest_trt.errors import undo
 from pytest_trt.measure import (
     MOST_TIMES,
     Disturbed,
@@ -127,6 +128,7 @@ class Measurement:
             batch=batch,
             file=file.shown,
             key=engine.key.digest,
+            undo=undo(engine.model.path),
         )
         different = None
         if entry is not None:

@@ -18,7 +18,7 @@ def archs(text: str) -> tuple[str, ...]:
     """Architectures, separated by commas."""
     if not text:
         return ()
-    from pytest_trt.backends.arch import parse_archs
+    from pytest_trt.arch import parse_archs
 
     return parse_archs(text)
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pytest_trt.accuracy import OtherModel, Tolerance, compare_outputs
-from pytest_trt.errors import PytestTrtError
+from pytest_trt.errors import PytestTrtError, as_typed, undo
 from pytest_trt.model import OnnxModel, Tensors
 
 #: The most bytes of two models that are read once more for a line of advice.
@@ -51,8 +51,9 @@ class OtherReference:
         """
         quantised = self.model.is_quantized and not self.reference.is_quantized
         return OtherModel(
-            path=_shown(self.reference.path),
-            model=_shown(self.model.path),
+            path=as_typed(self.reference.path),
+            model=as_typed(self.model.path),
+            undo=undo(self.model.path),
             agrees=agrees,
             differs=self._difference() if agrees and not quantised else "",
             converted=quantised,
@@ -73,8 +74,3 @@ def _difference(model: Path, reference: Path, digests: tuple[str, str]) -> str:
     with suppress(PytestTrtError):
         return model_difference(model, reference)
     return ""
-
-
-def _shown(path: Path) -> str:
-    """Return a path as it is typed here."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

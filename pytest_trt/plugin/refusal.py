@@ -67,11 +67,11 @@ def _missing(item: pytest.Item, settings: Settings, file: str) -> tuple[str, str
         why, tests = f"there is no baseline of speed of this test in {file}", item.nodeid
     else:
         for_others = f", but one for {', '.join(there)}" if there else ""
-        why = f"there is no baseline of speed for this device: {file}{for_others}"
+        why = f"there is no baseline of speed for this machine ({device}): {file}{for_others}"
         tests = item.nodeid.partition("::")[0]
     fix = (
-        f"record it on {device} and commit the file (from a CI runner, let a job keep the file): "
-        f'pytest "{tests}" --trt-update-new'
+        "record it on such a machine and commit the file (where only CI runners are such, run this "
+        f'in a job that keeps the file as an artifact): pytest "{tests}" --trt-update-new'
     )
     return f"{why}; {_who_asks(settings)}", fix
 
@@ -80,5 +80,5 @@ def _who_asks(settings: Settings) -> str:
     if settings.selftest:
         return "--trt-selftest asks for one that exists"
     if missing_baseline("") == "fail":
-        return "where CI is set, no run records one by itself"
+        return "as CI is set, none is recorded by itself"
     return "--trt-missing-baseline=fail asks for one"

@@ -148,10 +148,10 @@ class ReportLog:
         covered = is_covered(document["coverage"])
         if not covered:
             required = f"--trt-require-arch={','.join(settings.require_arch)}"
-            fails = f"{required} fails the run, whatever its tests came to:"
+            fails = f"{required} fails this run, whatever its tests came to here:"
             lines = [fails, *missing_lines(document["coverage"], _NAMED)]
             lines.append(f"Fix: {missing_fix(document['coverage'])}")
-            self._lines.append(("trt coverage", lines, True))
+            self._lines.append(("trt: required verdicts are missing", lines, True))
             if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
                 self._uncovered = ",".join(settings.require_arch)
@@ -210,7 +210,7 @@ class ReportLog:
         if self._uncovered and reporter is not None:
             required = f"verdicts on {self._uncovered} are required"
             reporter.write_line(
-                f"trt: the run failed all the same: {required}, see trt coverage above", red=True
+                f"trt: the run failed all the same: {required}, see above", red=True
             )
 
 

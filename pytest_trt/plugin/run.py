@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.accuracy import ReferenceStore, reference_key
-from pytest_trt.backends.arch import CPU
+from pytest_trt.arch import CPU
 from pytest_trt.backends.device import DeviceProbe, probe_devices
 from pytest_trt.backends.kept_builder import kept_builder
 from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend

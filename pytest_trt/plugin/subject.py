@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytest_trt.backends.arch import CPU
+from pytest_trt.arch import CPU
 from pytest_trt.engine import Engine, EngineSpec, Session, shared_options
 from pytest_trt.errors import ConfigurationError, PytestTrtError
 from pytest_trt.model import (

@@ -140,6 +140,7 @@ class BenchmarkRecord:
         why: Why there is no comparison.
         fix: What to type, where there is no comparison.
         key: Digest of the engine's key.
+        undo: How the model's file is brought back, if that changed; empty where there is none.
     """
 
     test: str
@@ -172,6 +173,7 @@ class BenchmarkRecord:
     why: str = ""
     fix: str = ""
     key: str = ""
+    undo: str = ""
 
     @property
     def subject(self) -> str:

@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Any
 
 from pytest_trt.report import units
-from pytest_trt.report.speed_text import NAMES, accepting, layers_told, what_changed
+from pytest_trt.report.speed_text import NAMES, accepting
 
 
 class _Kind(IntEnum):
@@ -167,9 +167,9 @@ def _slower(group: Sequence[_Failure], worst: _Failure, places: tuple[int, ...])
     ]
     if not told:
         return Cause(worst.fact, worst.fix, places)
-    speed = worst.results[0]["speed"]
     fact = f"{worst.model} is beyond its limits of speed: {', '.join(dict.fromkeys(told))}"
-    mend = what_changed(speed["differences"], layers_told(speed["layer_changes"]))
+    # What accepting takes is another command for all of them.
+    mend = worst.fix.partition("; if it is to be this slow, ")[0]
     files = dict.fromkeys(file for one in group for file in re.findall(r"commit (\S+): ", one.fix))
     tests = [one.test for one in group]
     return Cause(fact, f"{mend}; {accepting(tests, list(files))}", places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pytest_trt.arch import CPU, EXAMPLES
 from pytest_trt.report.status import VERDICTS
 
 _VERDICTS = {status.value for status in VERDICTS}
@@ -74,7 +75,7 @@ def missing_lines(coverage: Mapping[str, Any], most: int | None = None) -> Itera
             continue
         reasons = {one["why"] for one in missing}
         if len(missing) == coverage["tests"] > 1 and len(reasons) == 1:
-            yield f"{arch}: no verdict for any of {len(missing)} tests: {reasons.pop()}"
+            yield f"{arch}: none of {len(missing)} tests has a verdict ({reasons.pop()})"
             continue
         yield f"{arch}: no verdict for {len(missing)} of {coverage['tests']} tests"
         for one in missing[:most]:
@@ -91,23 +92,28 @@ def missing_fix(coverage: Mapping[str, Any]) -> str:
     left_out = any(one["why"].startswith("deselected") for one in missing)
     whole = ", without -k, -m and --deselect" if left_out else ""
     required = list(coverage["required"])
-    built = "engines that are only built there give no verdict"
+    built = ""
+    if any("built" in one["why"] for one in missing):
+        built = " (engines that are built for it elsewhere give no verdict)"
     if len(required) == 1:
         (arch,) = required
         return (
-            f"run the tests on a machine with {_device(arch)}{whole} ({built}): "
+            f"do not require {arch} of a job that is to test something else; otherwise run the "
+            f"tests on a machine with {_device(arch)}{whole}{built}: "
             f"pytest --trt-arch={arch} --trt-require-arch={arch}"
         )
     files = " ".join(f"{arch}.json" for arch in required)
     return (
         f"on a machine for each of {_listed(required)}{whole}, run `pytest --trt-arch=ARCH "
-        f"--trt-report=ARCH.json`, and none with --trt-require-arch ({built}); then join their "
+        f"--trt-report=ARCH.json`, and none with --trt-require-arch{built}; then join their "
         f"reports: pytest-trt report merge {files} --require-arch={','.join(required)}"
     )
 
 
 def _device(arch: str) -> str:
-    return "an ordinary CPU" if arch == "cpu" else f"a GPU of {arch}"
+    if arch == CPU:
+        return "an ordinary CPU"
+    return f"an {arch} GPU ({EXAMPLES[arch]})" if arch in EXAMPLES else f"an {arch} GPU"
 
 
 def _listed(archs: Sequence[str]) -> str:

@@ -187,7 +187,7 @@ def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecor
     if limit is not None and limit.outcome == "regressed":
         return "make the engine quicker, or allow more on the marker (trt_benchmark)."
     if change is None or change.outcome == "regressed":
-        mend = what_changed(record.differences, layers_told(record.layer_changes))
+        mend = what_changed(record.differences, layers_told(record.layer_changes), record.undo)
         return f"{mend}; {accepting([record.test], [record.file])}"
     return f"{noise_advice(record, change)}; or let it pass: --trt-inconclusive=warn."
 

@@ -85,22 +85,26 @@ def layers_told(lines: Sequence[str]) -> str:
     # What is new costs time; layers that are gone or of another kind mostly do not.
     added = [line.removeprefix("added: ") for line in named if line.startswith("added: ")]
     first = added[:_LAYERS_TOLD] or list(named[:1])
+    # The precision of each tells nothing of what to take out.
+    first = [re.sub(r" \(\w+\)$", "", one) for one in first]
     more = len(named) - len(first) + (int(counted[1].replace(",", "")) if counted else 0)
     what = "added layers " if added else "layers: "
     return f"{what}{', '.join(first)}{f' and {more} more changes' if more else ''}"
 
 
-def what_changed(differences: Sequence[str], layers: str) -> str:
+def what_changed(differences: Sequence[str], layers: str, undo: str = "") -> str:
     """Return what to do about an engine that is slower than its baseline's.
 
     Args:
         differences: See `BenchmarkRecord.differences`.
         layers: Which layers changed, if any did.
+        undo: How the model's file is brought back.
     """
     told = " ".join(differences)
     named = f", or take out what was added ({layers})" if layers.startswith("added") else ""
     if "its model changed" in told:
-        return f"go back to the model of the baseline{named}"
+        how = f" ({undo})" if undo else ""
+        return f"bring back the model of the baseline{how}{named}"
     if "its options or its builder changed" in told:
         return f"go back to the options and the builder of the baseline{named}"
     if differences:

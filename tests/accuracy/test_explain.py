@@ -281,12 +281,12 @@ def test_a_reference_from_another_model_is_named_before_any_other_advice():
     actual, reference = {"y": np.array([1.03, 1.0])}, {"y": np.ones(2)}
 
     def told(**of):
-        other = OtherModel("v1.onnx", "models/v2.onnx", **of)
+        other = OtherModel("v1.onnx", "models/v2.onnx", "`git log`", **of)
         return lines_for(actual, reference, precision="fp16", other=other)
 
     fix = told()[-1]
     assert fix.startswith("Fix: tell first whether the engine or the model is to blame: take ref")
-    assert "models/v2.onnx itself is that far from its reference: Bring back what it was" in fix
+    assert "models/v2.onnx differs from its reference: Bring back what it was: `git log`." in fix
     assert "allow it" in fix
     fix = told(agrees=False)[-1]
     assert fix.startswith("Fix: the engine does not agree with its own model either: ")
@@ -296,20 +296,21 @@ def test_a_reference_from_another_model_is_named_before_any_other_advice():
 
 def test_engine_that_agrees_with_its_own_model_is_not_offered_a_tolerance():
     actual, reference = {"y": np.array([1.03, 1.0])}, {"y": np.ones(2)}
-    other = OtherModel("v1.onnx", "models/v2.onnx", agrees=True, differs="weight w of fc")
+    other = OtherModel(
+        "v1.onnx", "models/v2.onnx", "`git log`", agrees=True, differs="weight w of fc"
+    )
     lines = lines_for(actual, reference, precision="fp16", other=other)
     assert lines[-1] == (
-        "Fix: the engine agrees with its own model, so no option of the engine mends this: "
-        "models/v2.onnx itself is that far from its reference, and differs from it in weight w of "
-        "fc. Bring back what it was (git log -- models/v2.onnx); if the change is meant, renew the "
-        "reference: copy it over v1.onnx."
+        "Fix: models/v2.onnx differs from its reference in weight w of fc, and the engine computes "
+        "what models/v2.onnx says, so that none of its options mends this. Bring back what it was: "
+        "`git log`. If the change is meant, make it the reference: `cp models/v2.onnx v1.onnx`."
     )
     assert not [line for line in lines if "tolerance that would have passed" in line]
     converted = lines_for(
         actual, reference, precision="fp16", other=replace(other, differs="", converted=True)
     )
     assert converted[-1].endswith(
-        "itself is that far from its reference. Convert it with more care: calibrate on more "
+        "none of its options mends this. Convert it with more care: calibrate on more "
         "inputs from real use, or leave what loses precision as it was."
     )
 

@@ -184,7 +184,7 @@ def test_an_unknown_operator_gets_the_same_advice_in_every_precision(
     request = BuildRequest(model, EngineSpec(precision), Target("cpu"), folder, samples)
     with pytest.raises(EngineBuildError, match="Swirl") as caught:
         BACKEND.build(request)
-    assert "as ONNX Runtime cannot run it otherwise" in caught.value.fix
+    assert "no opset of ONNX has " in caught.value.fix
     name = f"{domain}:Swirl" if domain else "Swirl"
     fact = caught.value.message.partition("\n")[0]
     assert fact.startswith(f"{name} is no operator that ONNX Runtime knows (swirl.onnx")
@@ -192,3 +192,14 @@ def test_an_unknown_operator_gets_the_same_advice_in_every_precision(
     assert "swirl.onnx" in caught.value.message
     assert str(folder) not in str(caught.value)
     assert ("Q/DQ" in caught.value.fix) == (precision == "int8")
+
+
+def test_operator_of_another_opset_is_told_with_that_opset(tmp_path: Path) -> None:
+    proto = networks.model([node("Gelu", ["x"], ["y"])], [value("x", [4])], [value("y", [4])])
+    assert proto.opset_import[0].version < 20
+    model = networks.saved(proto, tmp_path / "gelu.onnx")
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    with pytest.raises(EngineBuildError, match="Gelu is no operator that ONNX Runtime") as caught:
+        BACKEND.build(BuildRequest(model, EngineSpec("fp32"), Target("cpu"), folder, ()))
+    assert caught.value.fix.startswith("ONNX has Gelu since opset 20: export the model with ")

@@ -65,7 +65,7 @@ def test_backend_follows_from_what_is_asked_and_at_hand(given, chosen) -> None:
         ),
         pytest.param(
             {"archs": ("sm86",)},
-            r"neither an sm86 GPU[\s\S]*\(A10, [\s\S]*no test gets a verdict[\s\S]*\[rtx\]",
+            r"neither an sm86 GPU[\s\S]*\(A10, [\s\S]*gives no verdict[\s\S]*\[rtx\]",
             id="neither GPU nor RTX",
         ),
         pytest.param(

@@ -213,7 +213,9 @@ def test_build_that_failed_is_not_tried_again_where_failures_are_kept(model, cac
     assert len(tried) == 1
     assert "it is not built again in this run" in caught.value.message
     assert caught.value.message.startswith("the builder failed\n")  # the log was told once
-    assert (caught.value.fix, caught.value.log_tail) == ("try another one.", ("[E] why",))
+    # What to do stands at that test alone: it fails as many as need the engine.
+    assert caught.value.fix == "as the first of these tests says."
+    assert caught.value.log_tail == ("[E] why",)
     # Another engine is another matter, and so is one that somebody else has built meanwhile.
     other = EngineSpec(precision="fp32", builder_options={"level": 3})
     with pytest.raises(EngineBuildError):

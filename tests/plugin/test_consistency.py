@@ -23,10 +23,12 @@ def test_perturbed_weight_fails_and_every_output_is_reported(project, save) -> N
             "*of 16 elements*",
             "*probs*",
             # Two models differ, and the engine computes its own.
-            "Fix: the engine agrees with its own model, so no option of the engine mends this: "
-            "models/perturbed.onnx itself is that far from its reference, and differs from it in "
-            "weight * of *. Bring back what it was (git log -- models/perturbed.onnx); if the "
-            "change is meant, renew the reference: copy it over models/linear.onnx.",
+            "Fix: models/perturbed.onnx differs from its reference in weight weight of product (by "
+            "up to *% of its largest value), and the engine computes what models/perturbed.onnx "
+            "says, so that none of its options mends this. Bring back what it was: `git log -- "
+            "models/perturbed.onnx`, then `git checkout COMMIT -- models/perturbed.onnx`. If the "
+            "change is meant, make it the reference: "
+            "`cp models/perturbed.onnx models/linear.onnx`.",
         ]
     )
 

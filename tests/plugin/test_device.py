@@ -38,7 +38,7 @@ class Backend(OnnxRuntimeBackend):
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with an A10 and an H200, as inner runs see it."""
     probe = DeviceProbe((A10, H200), "")
-    monkeypatch.setattr("pytest_trt.plugin.run.probe_devices", lambda: probe)
+    monkeypatch.setattr("pytest_trt.backends.device.probe_devices", lambda: probe)
     monkeypatch.setattr("pytest_trt.plugin.run.is_installed", lambda name: name == "tensorrt")
     monkeypatch.setattr(
         "pytest_trt.plugin.run.make_backend",

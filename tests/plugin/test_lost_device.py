@@ -74,7 +74,7 @@ class BreakableSession:
 def backend(monkeypatch: pytest.MonkeyPatch) -> Breakable:
     """Put the GPU into the machine that inner runs see."""
     backend, make = Breakable(), "pytest_trt.plugin.run.make_backend"
-    monkeypatch.setattr("pytest_trt.plugin.run.probe_devices", lambda: DeviceProbe((GPU,), ""))
+    monkeypatch.setattr("pytest_trt.backends.device.probe_devices", lambda: DeviceProbe((GPU,), ""))
     monkeypatch.setattr("pytest_trt.plugin.run.is_installed", lambda name: True)
     monkeypatch.setattr(make, lambda name, **_: backend if name == "tensorrt" else NotImplemented)
     return backend

@@ -32,7 +32,7 @@ def test_every_verdict_that_is_required_is_there(project, processes) -> None:
     project.test_file(CHECKED.format("a") + CHECKED.format("b"))
     result = project.run("--trt-require-arch=cpu", processes, subprocess=True)
     assert result.ret == 0
-    result.stdout.no_fnmatch_line("*trt coverage*")
+    result.stdout.no_fnmatch_line("*required verdicts*")
 
 
 @needs_xdist
@@ -43,8 +43,8 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
-            "*= trt coverage =*",
-            "--trt-require-arch=cpu,sm120 fails the run, whatever its tests came to:",
+            "*= trt: required verdicts are missing =*",
+            "--trt-require-arch=cpu,sm120 fails this run, whatever its tests came to here:",
             "sm120: no verdict for 1 of 1 tests",
             "  test_it.py::test_a: not tested",
             "Fix: on a machine for each of cpu and sm120, run `pytest --trt-arch=ARCH "

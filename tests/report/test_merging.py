@@ -36,13 +36,17 @@ def test_incomplete_one_of_three_is_missing_by_name_and_with_its_reason() -> Non
 
 def test_architecture_that_nothing_was_run_for_is_one_line_and_not_a_list() -> None:
     coverage = merge_documents(runs(sm86=two()), ("sm86", "sm120"))["coverage"]
-    assert list(missing_lines(coverage)) == ["sm120: no verdict for any of 2 tests: not tested"]
+    assert list(missing_lines(coverage)) == ["sm120: none of 2 tests has a verdict (not tested)"]
     assert missing_fix(coverage).endswith(
         "pytest-trt report merge sm86.json sm120.json --require-arch=sm86,sm120"
     )
     assert "--deselect" not in missing_fix(coverage)
     alone = merge_documents(runs(sm86=two()), ("sm120",))["coverage"]
-    assert missing_fix(alone).startswith("run the tests on a machine with a GPU of sm120 (engines ")
+    assert missing_fix(alone) == (
+        "do not require sm120 of a job that is to test something else; otherwise run the tests on "
+        "a machine with an sm120 GPU (RTX 50 series, RTX PRO Blackwell): "
+        "pytest --trt-arch=sm120 --trt-require-arch=sm120"
+    )
     assert missing_fix(alone).endswith(": pytest --trt-arch=sm120 --trt-require-arch=sm120")
 
 

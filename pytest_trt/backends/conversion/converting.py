@@ -115,7 +115,7 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
         failed = f"{model.path.name} could not be converted to {precision}: {without_path(reason)}"
         raise EngineBuildError(
             refusal(model.path.name, reason, failed),
-            fix=build_fix(reason, precision) if names_unknown_operator(reason) else fix,
+            fix=build_fix(reason, model.path, precision) if names_unknown_operator(reason) else fix,
         ) from exc
 
 

@@ -14,9 +14,10 @@ function headline(documents, entries) {
   const open = entries.filter((entry) => !fails(entry) && !["passed", "xfailed"].includes(entry.test.status)).length;
   const missing = documents.coverage?.missing.length ?? 0;
   if (!entries.length && !errors) return ["not run", "No tests with a model were collected"];
-  if (bad) return ["failed", `${count(bad)} of ${counted(entries.length, "test")} failed`];
+  const unset = bad && entries.filter(fails).every((entry) => entry.test.status === "error");
+  if (bad) return ["failed", `${count(bad)} of ${counted(entries.length, "test")} ${unset ? "could not be set up" : "failed"}`];
   if (errors) return ["failed", `${counted(errors, "file")} could not be collected`];
-  if (missing) return ["failed", `${counted(missing, "required verdict")} missing`];
+  if (missing) return ["failed", `Required verdicts on ${[...new Set(documents.coverage.missing.map((one) => one.arch))].join(", ")} are missing`];
   if (runs.some((run) => run.interrupted)) return ["inconclusive", "The run was interrupted"];
   if (runs.some((run) => run.exit_status)) return ["failed", "The run did not end well"];
   if (open) return ["inconclusive", `No test failed, ${count(open)} of ${count(entries.length)} without a verdict`];
@@ -176,7 +177,7 @@ function ledger(coverage, open) {
   return el(
     "section",
     { class: "ledger" },
-    el("h2", {}, "Coverage ", outcome(missing.length ? "failed" : "passed")),
+    el("h2", {}, "Required verdicts ", outcome(missing.length ? "failed" : "passed")),
     el("p", {}, `${counted(coverage.tests, "test")} must reach a verdict on ${coverage.required.join(", ")}: ${missing.length ? `${count(missing.length)} of ${count(coverage.tests * coverage.required.length)} did not` : "all did"}.`),
     coverage.fix ? fixLine(coverage.fix) : null,
     missing.length ? el("details", { open: missing.length <= 10 }, el("summary", {}, `${counted(missing.length, "verdict")} missing`), grid(["test", "architecture", "why"], rows)) : null,

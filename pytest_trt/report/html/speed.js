@@ -2,15 +2,17 @@
 
 function speedSection(speed) {
   if (!speed) return null;
+  const judged = speed.changes.find((one) => one.step === "taking turns" && one.rounds);
+  const rounds = judged?.rounds || speed.rounds;
   const how = [
-    speed.rounds && speed.calls ? `${counted(speed.rounds, "round")} of ${counted(speed.calls, "call")} in all` : "",
+    rounds && speed.calls ? `${counted(rounds, "round")} of ${counted(speed.calls, "call")}${judged ? " in turns with the baseline engine" : ""}` : "",
     speed.mode,
     `batch ${speed.batch}`,
   ].filter(Boolean).join(", ");
   return el(
     "section",
     { class: "part" },
-    el("h4", {}, "Speed ", outcome(speed.verdict), el("small", {}, how)),
+    el("h4", {}, "Speed ", outcome(speed.verdict === "not measured" && RECORDED.includes(speed.baseline_update) ? "recorded" : speed.verdict), el("small", {}, how)),
     speed.why ? el("p", {}, speed.why) : null,
     speed.fix ? fixLine(speed.fix) : null,
     changesTable(speed),

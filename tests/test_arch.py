@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.backends.arch import (
+from pytest_trt.arch import (
     EXAMPLES,
     arch_of,
     compute_capability,
