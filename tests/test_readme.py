@@ -152,7 +152,10 @@ def test_commands_of_the_reports_section_work(first_test) -> None:
     section = README.partition("\n## Reports\n")[2].partition("\n## ")[0]
     command, *others = blocks("sh", section)[0].splitlines()
     _, *args = shlex.split(command.replace("sm86", "cpu"))
-    assert "required verdicts are missing" not in run("-k", "fp16", *args[:2], cwd=folder, home=home).stdout
+    assert (
+        "required verdicts are missing"
+        not in run("-k", "fp16", *args[:2], cwd=folder, home=home).stdout
+    )
     done = run(*args, "-k", "fp16", cwd=folder, home=home)
     assert "cpu: no verdict for 1 of 2 tests" in done.stdout  # the one that -k left out
     (folder / "test_digits.py").write_text(

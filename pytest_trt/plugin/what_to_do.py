@@ -33,7 +33,11 @@ def write_what_to_do(reporter: pytest.TerminalReporter, failures: Mapping[str, T
         reporter: Where to.
         failures: By test.
     """
-    timed = any(one.record is not None and one.record.speeds for one in failures.values())
+    timed = any(
+        speed.calls
+        for one in failures.values()
+        for speed in (one.record.speeds if one.record else ())
+    )
     if len(failures) < 2 and not timed:
         return
     tests = [

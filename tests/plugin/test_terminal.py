@@ -165,7 +165,10 @@ def test_option_that_cannot_be_understood_is_told_in_lines_that_fit(project) -> 
 def test_coverage_facts_and_files_are_told_in_lines_that_fit(project) -> None:
     project.test_file(_TEST.replace("1e-9", "1e-2"))
     lines = shown(project, "-v", "--trt-require-arch=sm86", "--trt-report=report.json")
-    told = [*between(lines, " trt ", "required verdicts"), *between(lines, "required verdicts", " in ")]
+    told = [
+        *between(lines, " trt ", "required verdicts"),
+        *between(lines, "required verdicts", " in "),
+    ]
     assert any(line.startswith("facts ") for line in told)
     assert any(line.startswith("Fix: ") for line in told)
     assert "wrote report.json" in told
