@@ -302,7 +302,7 @@ def test_what_is_told_below_several_failed_tests_accepts_all_of_them(speed) -> N
     told = speed.run()
     told.assert_outcomes(failed=2)
     (line,) = [line for line in told.outlines if line.startswith("  Fix: ")]
-    assert line.startswith("  Fix: go back to the model of the baseline")
+    assert line.startswith("  Fix: bring back the model of the baseline (`git log -- ")
     asked, _, command = line.partition(": pytest ")
     (file,) = speed.files
     assert asked.endswith(f"commit {file.relative_to(speed.project.path)}")

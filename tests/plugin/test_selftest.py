@@ -32,8 +32,8 @@ def check(
     )
 
 
-def selftest(project, *args: str) -> tuple[pytest.RunResult, str]:
-    result = project.run("--trt-selftest", *args)
+def selftest(project, *args: str, **how: bool) -> tuple[pytest.RunResult, str]:
+    result = project.run("--trt-selftest", *args, **how)
     return result, result.stdout.str()
 
 
@@ -141,10 +141,11 @@ def benchmark(project, marker: str) -> None:
 
 def test_limits_of_speed_that_can_fail_pass(project) -> None:
     benchmark(project, 'p50="40%", throughput="30%", p99_ms=1000')
-    project.run().assert_outcomes(passed=1)
+    # In processes of their own: of several in this one, some were seen to time twice as long.
+    project.run(subprocess=True).assert_outcomes(passed=1)
     (file,) = project.path.glob("trt_baselines/*/*.json")
     before = file.read_bytes()
-    result, text = selftest(project)
+    result, text = selftest(project, subprocess=True)
     result.assert_outcomes(passed=1)
     assert "5 errors and slowdowns planted" in text
     assert file.read_bytes() == before
