@@ -119,7 +119,8 @@ def machine(project, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     monkeypatch.setattr(fresh_runs, "measure_fresh", fresh)
     plugin = "pytest_trt.plugin.run"
-    monkeypatch.setattr(f"{plugin}.probe_devices", lambda: DeviceProbe((H200,), ""))
+    devices = "pytest_trt.backends.device.probe_devices"
+    monkeypatch.setattr(devices, lambda: DeviceProbe((H200,), ""))
     monkeypatch.setattr(f"{plugin}.is_installed", lambda name: name == "tensorrt")
     monkeypatch.setattr(f"{plugin}.make_backend", lambda name, **_: Backend(threads=1))
     at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
