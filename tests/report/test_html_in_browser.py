@@ -410,7 +410,7 @@ def test_gpu_is_named_with_its_driver(show) -> None:
 
 
 def test_reasons_stand_once_at_the_top_with_what_to_do_and_a_command_to_copy(show) -> None:
-    fix = 'record it: pytest "test_it.py" --trt-update-new'
+    fix = 'look at `git log -- m.onnx`, or record it: pytest "test_it.py" --trt-update-new'
     tests = {f"test_{n}": told("failed", f"no baseline\nFix: {fix}") for n in range(5)}
     page = show(document(tests))
     (card,) = page.page.query_selector_all(".card.cause")

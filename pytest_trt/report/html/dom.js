@@ -48,8 +48,13 @@ function list(lines, attributes = {}) {
 /** What to do; a command that it ends with stands by itself, to be copied. */
 function fixLine(text) {
   const found = /^(.*?[:;]) (pytest(?:-trt)? .*)$/s.exec(text);
-  const told = el("p", { class: "fix" }, el("strong", {}, "Fix: "), found ? found[1] : text);
+  const told = el("p", { class: "fix" }, el("strong", {}, "Fix: "), withCode(found ? found[1] : text));
   return found ? [told, command(found[2])] : told;
+}
+
+/** Text with what stands between backticks as code. */
+function withCode(text) {
+  return text.split(/`([^`]+)`/).map((part, at) => (at % 2 ? el("code", { class: "inline" }, part) : part));
 }
 
 function folded(title, ...children) {
