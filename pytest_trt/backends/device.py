@@ -62,9 +62,9 @@ def _listed() -> tuple[list[Gpu], str]:
 def _known(listed: Sequence[Gpu], mask: str | None, environ: Mapping[str, str]) -> list[Gpu] | None:
     """Return CUDA's list where NVML's settles it, or None.
 
-    NVML numbers by PCI bus. CUDA by default puts the fastest first, and those that are equally fast
-    in an order of its own: two H200s of one machine were seen the other way round. And it shows one
-    slice of a GPU that is cut into several. Only the driver settles these cases.
+    NVML numbers by PCI bus. CUDA by default puts the fastest first, leaves the order of the others
+    open, and shows one slice of a GPU that is cut into several. Only the driver settles these cases.
+    Source: CUDA C++ Programming Guide, "CUDA Environment Variables", CUDA_DEVICE_ORDER.
     """
     by_uuid = mask is not None and not any(e.strip().isdecimal() for e in mask.split(","))
     if any(gpu.mig for gpu in listed):

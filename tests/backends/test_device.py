@@ -127,7 +127,7 @@ def test_equal_gpus_in_a_known_order_are_found_without_starting_cuda(
 
 @pytest.mark.parametrize("environ", [{}, {"CUDA_VISIBLE_DEVICES": "0,1"}])
 def test_equal_gpus_are_numbered_as_the_driver_says(machine, environ) -> None:
-    # As seen on a machine with two H200s: not in the order of the bus.
+    # CUDA's guide leaves it open: not the order of the bus.
     reverse = (bytes([*bytes(15), 11]), bytes([*bytes(15), 10]))
     machine(*map(other, UUIDS), driver=FakeDriver(name="NVIDIA H200", uuids=reverse))
     probe = probe_devices(environ)

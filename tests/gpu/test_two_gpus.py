@@ -40,8 +40,12 @@ import importlib, json
 runtime = importlib.import_module("cuda.bindings.runtime")
 status, count = runtime.cudaGetDeviceCount()
 assert status == runtime.cudaError_t.cudaSuccess, status
-found = [runtime.cudaGetDeviceProperties(index)[1].uuid for index in range(count)]
-print(json.dumps([bytes(uuid.bytes).hex() for uuid in found]))
+found = []
+for index in range(count):
+    status, properties = runtime.cudaGetDeviceProperties(index)
+    # While the properties are held: their parts refer to their memory.
+    found.append(bytes(properties.uuid.bytes).hex())
+print(json.dumps(found))
 """
 
 

@@ -410,12 +410,14 @@ def test_gpu_is_named_with_its_driver(show) -> None:
 
 
 def test_reasons_stand_once_at_the_top_with_what_to_do_and_a_command_to_copy(show) -> None:
-    fix = 'look at `git log -- m.onnx`, or record it: pytest "test_it.py" --trt-update-new'
+    fix = 'look at `git log -- m.onnx`; or record it: pytest "test_it.py" --trt-update-new'
     tests = {f"test_{n}": told("failed", f"no baseline\nFix: {fix}") for n in range(5)}
     page = show(document(tests))
     (card,) = page.page.query_selector_all(".card.cause")
     text = card.inner_text()
-    assert " ".join(text.split()).startswith("5 tests, one reason no baseline Fix: record it:")
+    told_first = "5 tests, one reason no baseline Fix: look at git log -- m.onnx; or record it:"
+    assert " ".join(text.split()).startswith(told_first)
+    assert card.query_selector(".fix code").inner_text() == "git log -- m.onnx"
     assert card.query_selector("pre.command").inner_text() == 'pytest "test_it.py" --trt-update-new'
     assert len(card.query_selector_all(":scope > ul > li")) == 3
     assert "2 more" in text
