@@ -231,6 +231,7 @@ def lay_out(case: Case, precision: str, files: Sequence[Path], folder: Path) -> 
     ]
     head = ["import numpy as np", "import pytest", *lines]
     if precision in case.options:
+        # Said before any model is named, it holds for all.
         options = case.options[precision]
         head.append(f"pytestmark = pytest.mark.trt_model(builder_options={options!r})")
     (folder / "test_it.py").write_text("\n".join(head) + "\n" + case.source)

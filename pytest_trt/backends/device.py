@@ -62,8 +62,8 @@ def _listed() -> tuple[list[Gpu], str]:
 def _known(listed: Sequence[Gpu], mask: str | None, environ: Mapping[str, str]) -> list[Gpu] | None:
     """Return CUDA's list where NVML's settles it, or None.
 
-    NVML numbers by PCI bus. CUDA by default puts the fastest first, leaves the order of the others
-    open, and shows one slice of a GPU that is cut into several. Only the driver settles these cases.
+    NVML numbers by PCI bus. CUDA by default puts the fastest first and leaves the order of the
+    others open, and it shows one slice of a GPU that is cut into several: the driver settles that.
     Source: CUDA C++ Programming Guide, "CUDA Environment Variables", CUDA_DEVICE_ORDER.
     """
     by_uuid = mask is not None and not any(e.strip().isdecimal() for e in mask.split(","))

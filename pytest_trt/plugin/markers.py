@@ -102,8 +102,9 @@ def read_model_marker(item: pytest.Item) -> ModelMarker | None:
 
     Markers of the test, its class and its module add up: the closest one that gives a keyword
     decides it, so a test can ask for another precision without naming the model again. One that
-    names a model starts anew: profiles and ranges of another model would not fit it. All is checked
-    that can be checked without reading the model.
+    names a model starts anew where another one was named, whose profiles and ranges would not fit
+    it; what was said before any model was named holds for all of them. All is checked that can be
+    checked without reading the model.
 
     Raises:
         ConfigurationError: Something in a marker is unknown, has the wrong type, or is not there.
@@ -113,9 +114,12 @@ def read_model_marker(item: pytest.Item) -> ModelMarker | None:
         return None
     known = [entry.name for entry in fields(ModelMarker)]
     given: dict[str, Any] = {}
+    for_all: dict[str, Any] = {}
     for mark in reversed(marks):
         keywords = _keywords(mark, known, positional="model")
-        given = keywords if "model" in keywords else {**given, **keywords}
+        given = {**(for_all if "model" in keywords else given), **keywords}
+        if "model" not in given:
+            for_all = given
     if "model" not in given:
         raise ConfigurationError(
             "trt_model names no model.", fix='trt_model("models/classifier.onnx", ...)'

@@ -224,6 +224,19 @@ def test_marker_that_names_a_model_starts_anew(project) -> None:
     project.run().assert_outcomes(passed=1)
 
 
+def test_marker_without_a_model_holds_for_all_models_of_its_module(project) -> None:
+    project.test_file(
+        'pytestmark = pytest.mark.trt_model(precision="fp16", seed=3)\n'
+        '@pytest.mark.trt_model(builder_options={"graph_optimization_level": "basic"})\n'
+        "class TestIt:\n"
+        '    @pytest.mark.trt_model("models/linear.onnx", seed=4)\n'
+        "    def test_it(self, trt_engine):\n"
+        "        assert trt_engine.spec.precision == 'fp16'\n"
+        "        assert trt_engine.spec.builder_options == {'graph_optimization_level': 'basic'}\n"
+    )
+    project.run().assert_outcomes(passed=1)
+
+
 def test_reference_with_other_inputs_is_a_collection_error(project, save) -> None:
     from builders import save_batch_dependent
 
