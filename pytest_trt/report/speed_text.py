@@ -101,7 +101,7 @@ def what_changed(differences: Sequence[str], layers: str, undo: str = "") -> str
         undo: How the model's file is brought back.
     """
     told = " ".join(differences)
-    named = f", or take out what was added ({layers})" if layers.startswith("added") else ""
+    named = f", or take out the {layers}" if layers.startswith("added") else ""
     if "its model changed" in told:
         how = f" ({undo})" if undo else ""
         return f"bring back the model of the baseline{how}{named}"
