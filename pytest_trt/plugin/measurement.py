@@ -130,6 +130,10 @@ class Measurement:
             key=engine.key.digest,
             undo=undo(engine.model.path),
         )
+        if self._marker.mode not in (None, mode):
+            state_of(self._item).remark(
+                f"{record.subject}: mode={self._marker.mode!r} needs a GPU, {mode} was measured."
+            )
         different = None
         if entry is not None:
             different = entry.differs(mode=mode, spec=spec) or too_short(entry, self._limits.asked)

@@ -530,6 +530,15 @@ def test_nothing_is_said_of_speed_when_quiet(speed) -> None:
 NO_TIME = "--trt-benchmark-time=1e-9"
 
 
+def test_mode_that_needs_a_gpu_is_said_to_be_another_one_here(speed) -> None:
+    speed.write('mode="graph"')
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note *: mode='graph' needs a GPU, end_to_end was measured."])
+    speed.write('mode="end_to_end"')
+    speed.run().stdout.no_fnmatch_line("*needs a GPU*")
+
+
 def test_defaults_that_do_not_fit_the_time_are_left_out_and_that_is_said(speed) -> None:
     for _ in range(2):
         # Each in a process of its own: a second one in this process was seen to take twice as long.
