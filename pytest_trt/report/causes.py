@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Any
 
 from pytest_trt.report import units
-from pytest_trt.report.speed_text import NAMES, accepting
+from pytest_trt.report.speed_text import NAMES, accepting, update_command
 
 
 class _Kind(IntEnum):
@@ -118,7 +118,10 @@ def _cause(group: Sequence[_Failure]) -> Cause:
     if worst.kind is _Kind.ACCURACY:
         return Cause(_off(group, worst), worst.fix + _for_all(group, worst), places, "furthest off")
     facts = {one.fact for one in group}
-    return Cause(worst.fact if len(facts) == 1 else _without_subject(worst.fact), worst.fix, places)
+    fact = worst.fact if len(facts) == 1 else _without_subject(worst.fact)
+    # What accepts the figures of one test accepts those of all.
+    alone, all_of_them = update_command([worst.test]), update_command([one.test for one in group])
+    return Cause(fact, worst.fix.replace(alone, all_of_them), places)
 
 
 def _off(group: Sequence[_Failure], worst: _Failure) -> str:

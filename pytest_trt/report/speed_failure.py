@@ -78,8 +78,11 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
             record.baseline_rounds[change.metric],
             record.candidate_rounds[change.metric],
         )
-    accept = update_command([record.test])
-    yield f"Fix: {structure_fix(structure, accept) if structure else _fix(record, change, limit)}"
+    if structure:
+        accept = update_command([record.test])
+        yield f"Fix: {structure_fix(structure, _mend(record), accept)}"
+    else:
+        yield f"Fix: {_fix(record, change, limit)}"
 
 
 def _speed_lines(record: BenchmarkRecord) -> Iterator[str]:
@@ -187,9 +190,12 @@ def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecor
     if limit is not None and limit.outcome == "regressed":
         return "make the engine quicker, or allow more on the marker (trt_benchmark)."
     if change is None or change.outcome == "regressed":
-        mend = what_changed(record.differences, layers_told(record.layer_changes), record.undo)
-        return f"{mend}; {accepting([record.test], [record.file])}"
+        return f"{_mend(record)}; {accepting([record.test], [record.file])}"
     return f"{noise_advice(record, change)}; or let it pass: --trt-inconclusive=warn."
+
+
+def _mend(record: BenchmarkRecord) -> str:
+    return what_changed(record.differences, layers_told(record.layer_changes), record.undo)
 
 
 def noise_advice(record: BenchmarkRecord, change: ChangeRecord) -> str:

@@ -46,21 +46,20 @@ def structure_fact(one: StructureRecord) -> str:
     )
 
 
-def structure_fix(one: StructureRecord, accept: str) -> str:
+def structure_fix(one: StructureRecord, mend: str, accept: str) -> str:
     """Return what to do about a limit that is not kept, or cannot be held against anything.
 
     Args:
         one: The limit.
+        mend: What to do about an engine that is not the baseline's.
         accept: How what is measured becomes the new baseline.
     """
     if one.outcome == "not testable":
         return f"switch {one.name} off for this engine, or let it pass: --trt-inconclusive=warn."
     if one.stored is None:
-        return f"make it smaller, or allow more on the marker: trt_benchmark({one.name}=...)."
-    return (
-        "look at what changed in the model, its options or the toolchain; if the engine is to be "
-        f"so, accept it: {accept}"
-    )
+        how = "quicker" if one.name.endswith("_s") else "smaller"
+        return f"make it {how}, or allow more on the marker: trt_benchmark({one.name}=...)."
+    return f"{mend}; if the engine is to be so, accept it: {accept}"
 
 
 def structure_lines(record: BenchmarkRecord) -> Iterator[str]:

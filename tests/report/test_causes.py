@@ -188,3 +188,15 @@ def test_engines_of_other_models_have_causes_of_their_own() -> None:
     made["tests"][1]["results"][0]["model"] = "other.onnx"
     assert len(causes(made)) == 2
     assert engine().model == "digits.onnx"
+
+
+def test_what_accepts_one_test_is_told_for_all_of_them() -> None:
+    def other_spec(name: str) -> Any:
+        fix = f'measure it as then: pytest "test_it.py::{name}" --trt-update --trt-update-reason'
+        return unbuilt(f'it has batch 1, this run has 4\nFix: {fix} "..."')
+
+    (cause,) = causes(document({name: other_spec(name) for name in ("test_a", "test_b")}))
+    assert cause.fix == (
+        'measure it as then: pytest "test_it.py::test_a" "test_it.py::test_b" --trt-update '
+        '--trt-update-reason "..."'
+    )
