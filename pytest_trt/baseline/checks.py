@@ -73,6 +73,8 @@ def checked_entry(data: object) -> dict[str, Any]:
     assert isinstance(data, dict)  # `field` has seen to it
     if "noise" in data:
         _check_noise(data["noise"], "noise.")
+    for metric, value in field(data, "accepted", dict, "").items() if "accepted" in data else ():
+        _check_number(value, f"accepted.{metric}")
     for number, row in enumerate(field(data, "layers", list, "") if "layers" in data else ()):
         if not isinstance(row, list) or not all(isinstance(word, str) for word in row):
             raise MalformedError(f"layers[{number}] is {_short(row)}, not a list of texts")

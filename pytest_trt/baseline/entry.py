@@ -118,6 +118,9 @@ class Entry:
         noise: How much they differ, where that was calibrated; otherwise it is assumed by mode.
         layers: A row for each layer of the engine: kind, precision, and the model's nodes in it;
             empty where they are not known, or too many to be reviewed.
+        accepted: Figures by metric from before the engines that took its place without a reason:
+            what several of them come to together is held against these. Empty where there was
+            none.
     """
 
     mode: str
@@ -126,6 +129,7 @@ class Entry:
     runs: tuple[StoredRun, ...]
     noise: StoredNoise | None = None
     layers: tuple[tuple[str, ...], ...] = ()
+    accepted: Mapping[str, float] = field(default_factory=dict)
 
     def with_runs(
         self,
@@ -161,11 +165,13 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as it is written."""
         noise = {} if self.noise is None else {"noise": self.noise.to_dict()}
+        accepted = {metric: rounded(value) for metric, value in self.accepted.items()}
         return {
             "mode": self.mode,
             "spec": dict(self.spec),
             "engine": dict(self.engine),
             **noise,
+            **({"accepted": accepted} if accepted else {}),
             "layers": [list(row) for row in self.layers],
             "runs": [run.to_dict() for run in self.runs],
         }
@@ -180,6 +186,7 @@ class Entry:
             runs=tuple(StoredRun.from_dict(run) for run in data["runs"]),
             noise=StoredNoise.from_dict(data["noise"]) if "noise" in data else None,
             layers=tuple(tuple(map(str, row)) for row in data.get("layers", ())),
+            accepted={str(k): float(v) for k, v in data.get("accepted", {}).items()},
         )
 
 

@@ -204,10 +204,14 @@ def as_text(baselines: BaselineFile) -> str:
     )
 
 
+#: Fields of an entry that have a line each.
+_ON_A_LINE = ("mode", "spec", "engine", "noise", "accepted")
+
+
 def _entry(entry: Entry) -> str:
     data = entry.to_dict()
     runs = ",\n".join(_run(run) for run in data["runs"])
-    labels = [label for label in ("mode", "spec", "engine", "noise") if label in data]
+    labels = [label for label in _ON_A_LINE if label in data]
     lines = [f'      "{label}": {_line(data[label])}' for label in labels]
     if data["layers"]:
         rows = ",\n".join(f"        {_line(row)}" for row in data["layers"])

@@ -2,7 +2,8 @@
 
 A run of the same engine under the same conditions joins those that are stored, unless it is surely
 of another speed. Whatever else replaces them; where it is slower than a limit of the test allows,
-only with a reason, so that nobody accepts a slower engine unawares.
+only with a reason, so that nobody accepts a slower engine unawares. Nor in small steps: what other
+engines come to that replaced each other without a reason is held against the limit as one.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ class Update:
         add: Whether they join those that are stored.
         why: Why they do not, where there are any.
         beyond: By which figure they are slower than a limit allows; empty where they are not.
+        drifted: The same, of all that was accepted without a reason together.
     """
 
     add: bool
     why: str = ""
     beyond: str = ""
+    drifted: str = ""
 
 
 def update_of(entry: Entry, new: Entry, limits: Mapping[Metric, float]) -> Update:
@@ -51,7 +54,13 @@ def update_of(entry: Entry, new: Entry, limits: Mapping[Metric, float]) -> Updat
     why = _another(entry, new) or _strayed(entry, new, limits)
     # What a busy host made of the baseline is no speed to fall short of.
     free = HOST_BUSY not in entry.runs[-1].environment
-    return Update(not why, why, _beyond(entry, new, limits) if why and free else "")
+    if not (why and free):
+        return Update(not why, why)
+    now = new.figures()
+    drifted = ""
+    if entry.engine.get("key") != new.engine.get("key"):  # not the same one on another machine
+        drifted = _beyond(entry.accepted, now, limits)
+    return Update(add=False, why=why, beyond=_beyond(entry.figures(), now, limits), drifted=drifted)
 
 
 def with_update(
@@ -81,14 +90,19 @@ def with_update(
     if entry is not None:
         different = entry.differs(mode=new.mode, spec=new.spec)
         update = Update(False, different) if different else update_of(entry, new, limits)
+        if not (different or update.add or settings.update_reason):
+            new = replace(new, accepted=entry.accepted or entry.figures())
     staged = place.staged(new, add=update.add, why=update.why, against=entry_digest(entry))
     record = replace(record, staged=staged.to_dict())
     if not recorded:
         return record
-    if update.beyond and not passed and not settings.update_reason:
+    beyond = update.beyond if not passed else ""
+    if not beyond and update.drifted:
+        beyond = f"since a reason was last given, {update.drifted}"
+    if beyond and not settings.update_reason:
         return replace(
             record,
-            why=f"{update.beyond}: --trt-update accepts that only with a reason",
+            why=f"{beyond}: --trt-update accepts that only with a reason",
             fix=f"make it quicker; or say why it may be slower: {update_command([record.test])}",
         )
     return replace(record, update="added" if update.add else "replaced" if entry else "first")
@@ -128,8 +142,9 @@ def _strayed(entry: Entry, new: Entry, limits: Mapping[Metric, float]) -> str:
     return f"the engine is the same, but {NAMES[metric]} {change} is more than its runs differ"
 
 
-def _beyond(entry: Entry, new: Entry, limits: Mapping[Metric, float]) -> str:
-    before, now = entry.figures(), new.figures()
+def _beyond(
+    before: Mapping[str, float], now: Mapping[str, float], limits: Mapping[Metric, float]
+) -> str:
     worst, told = 1.0, ""
     for metric, limit in limits.items():
         if metric not in before or metric not in now:

@@ -55,6 +55,8 @@ def run(change: Change) -> Change:
         (rounds(lambda r: r["p50"].__setitem__(0, float("nan"))), "rounds.p50[0] is nan, not a"),
         (rounds(lambda r: r["p50"].pop()), "rounds have different numbers of rounds: 19 of p50"),
         (rounds(lambda r: r.update(p999=[1.0])), "rounds.p999 is none of p50"),
+        (lambda e: e.update(accepted={"p50": 0}), "accepted.p50 is 0, not a positive number"),
+        (lambda e: e.update(accepted=[]), "accepted is [], not an object"),
         (run(lambda r: r.pop("rounds")), "runs[0].rounds is missing"),
         (run(lambda r: r.update(calls=0)), "runs[0].calls is 0, not 1 or more"),
         (run(lambda r: r.update(calls=True)), "runs[0].calls is True, not a whole number"),

@@ -123,6 +123,36 @@ def test_quicker_engine_needs_no_reason(speed) -> None:
     result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (-*%): the engine is another*"])
 
 
+def test_small_steps_need_a_reason_once_they_are_beyond_a_limit_together(recorded) -> None:
+    p50 = recorded.entry()["runs"][0]["rounds"]["p50"][0]
+    # The step itself is one to a quicker engine, whatever else this host does.
+    recorded.rewrite(lambda entry: (times(entry, 10), entry.update(accepted={"p50": p50 / 10})))
+    save_linear(recorded.project.path / "models" / "linear.onnx", seed=7)
+    result = recorded.run("--trt-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["since a reason was last given, * is beyond the limit of *: --trt-update accepts*"]
+    )
+    assert recorded.entry()["accepted"] == {"p50": p50 / 10}
+    recorded.run("--trt-update", "--trt-update-reason=seven").assert_outcomes(passed=1)
+    assert "accepted" not in recorded.entry()
+
+
+def test_what_another_engine_replaces_without_a_reason_is_kept_to_be_held_against(speed) -> None:
+    speed.slow_down()
+    speed.run().assert_outcomes(passed=1)
+    slow = speed.entry()["runs"][0]["rounds"]["p50"]
+    for seed in (0, 1):
+        save_linear(speed.project.path / "models" / "linear.onnx", seed=seed)
+        if seed:  # by the host's clock, one may be slower than the other: that asks for a reason
+            speed.rewrite(lambda entry: times(entry, 10))
+        speed.run("--trt-update").assert_outcomes(passed=1)
+        kept = speed.entry()["accepted"]
+        assert set(kept) == {"p50", "p95", "p99", "throughput"}
+        # Of the first of them, not of the one before.
+        assert min(slow) <= kept["p50"] <= max(slow)
+
+
 def test_note_on_another_engine_does_not_advise_to_replace_what_it_is_held_against(
     recorded,
 ) -> None:

@@ -76,6 +76,21 @@ def test_slower_engine_is_beyond_a_limit(p50, beyond) -> None:
     assert update_of(stored(), new, LIMITS).beyond == beyond
 
 
+@pytest.mark.parametrize(
+    ("accepted", "key", "drifted"),
+    [
+        (0.49, "cd", "P50 0.490 -> 0.520 ms (+6.1%) is beyond the limit of 5%"),
+        (0.5, "cd", ""),  # +4%
+        (0.49, "ab12", ""),  # the same engine, on a machine that became slower
+        (None, "cd", ""),
+    ],
+)
+def test_small_steps_are_held_against_the_limit_together(accepted, key, drifted) -> None:
+    entry = stored(stored_run(1, 0.505), accepted={} if accepted is None else {"p50": accepted})
+    update = update_of(entry, stored(stored_run(2, 0.52), engine={"key": key}), LIMITS)
+    assert (update.beyond, update.drifted) == ("", drifted)
+
+
 def test_limit_that_is_exceeded_most_is_told() -> None:
     lost = stored(stored_run(2, 0.6), engine={"key": "cd"})
     told = update_of(stored(), lost, {"p50": 0.5, "throughput": 0.05}).beyond

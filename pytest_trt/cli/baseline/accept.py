@@ -114,7 +114,7 @@ def _write(able: Sequence[Staged], reason: str) -> None:
             fix='say it: --reason "twice the classes".',
         )
     given = [
-        replace(one, entry=replace(one.entry, runs=_with_reason(one, reason.strip())))
+        replace(one, entry=replace(one.entry, runs=_with_reason(one, reason.strip()), accepted={}))
         for one in able
     ]
     written, errors, overtaken = write_staged(given)
