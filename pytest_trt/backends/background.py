@@ -15,20 +15,26 @@ class Background(Generic[_T]):
     """A call that runs in a thread of its own until its result is asked for.
 
     Args:
-        call: What to call; it must not raise.
+        call: What to call.
     """
 
     def __init__(self, call: Callable[[], _T]) -> None:
         self._call = call
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        self._result = self._call()
+        try:
+            self._result = self._call()
+        except Exception as error:
+            self._error = error
 
     def result(self) -> _T:
-        """Wait for the call, and return what it returned."""
+        """Wait for the call, and return what it returned, or raise what it raised."""
         self._thread.join()
+        if self._error is not None:
+            raise self._error
         return self._result
 
 

@@ -18,6 +18,16 @@ def test_call_runs_beside_whoever_began_it() -> None:
     assert begun.result() == begun.result()
 
 
+def test_what_the_call_raises_is_raised_where_its_result_is_asked_for() -> None:
+    def fail() -> None:
+        raise ValueError("out of luck")
+
+    begun = Background(fail)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="out of luck"):
+            begun.result()
+
+
 def test_context_is_created_on_the_device_that_is_asked_for(monkeypatch) -> None:
     driver = FakeDriver(uuids=[bytes(16), bytes(16)])
     monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
