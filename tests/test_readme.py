@@ -95,8 +95,13 @@ def test_speed_is_recorded_then_compared_and_accepted_as_shown(first_test) -> No
     (commands,) = blocks("sh", section)
     for command in commands.splitlines():
         _, *args = shlex.split(command)
-        done = run(*args, cwd=folder, home=home)
-        assert done.returncode == 0, done.stdout
+        for _ in range(5):
+            done = run(*args, cwd=folder, home=home)
+            assert done.returncode == 0, done.stdout
+            if "the host was busy" not in done.stdout:
+                break
+        else:  # nothing is recorded then, whatever the README shows
+            pytest.skip("this host is busy all the time")
     assert '"reason": "twice the classes"' in next(folder.glob("trt_baselines/*/*")).read_text()
 
 

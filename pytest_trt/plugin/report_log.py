@@ -150,6 +150,8 @@ class ReportLog:
             required = f"--trt-require-arch={','.join(settings.require_arch)}"
             fails = f"{required} fails this run, whatever its tests came to here:"
             lines = [fails, *missing_lines(document["coverage"], _NAMED)]
+            # Such as a driver that is not there, where there should have been a GPU.
+            lines += [f"tested here: {t['arch']}, {t['why']}" for t in self._targets.values()]
             lines.append(f"Fix: {missing_fix(document['coverage'])}")
             self._lines.append(("trt: required verdicts are missing", lines, True))
             if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):

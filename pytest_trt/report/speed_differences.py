@@ -61,5 +61,5 @@ def _what_changed(then: Mapping[str, int | str], now: Mapping[str, int | str]) -
     if old is None or new is None:  # baselines of before this was kept
         return "its model, its options or its builder changed"
     if old != new:
-        return f"its model changed (digest {str(old)[:8]} -> {str(new)[:8]})"
+        return f"its model changed (sha256 {str(old)[:8]} -> {str(new)[:8]})"
     return "of the same model, its options or its builder changed"

@@ -47,6 +47,7 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
             "--trt-require-arch=cpu,sm120 fails this run, whatever its tests came to here:",
             "sm120: no verdict for 1 of 1 tests",
             "  test_it.py::test_a: not tested",
+            "tested here: cpu, asked for with --trt-arch",
             "Fix: on a machine for each of cpu and sm120, run `pytest --trt-arch=ARCH "
             "--trt-report=ARCH.json`, and none with --trt-require-arch; then join their reports: "
             "pytest-trt report merge cpu.json sm120.json --require-arch=cpu,sm120",

@@ -19,7 +19,7 @@ def test_nothing_differs_where_all_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("fedcba9876543210", "its model changed (digest 01234567 -> fedcba98)"),
+        ("fedcba9876543210", "its model changed (sha256 01234567 -> fedcba98)"),
         (THEN["model"], "of the same model, its options or its builder changed"),
     ],
 )
