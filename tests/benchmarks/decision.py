@@ -160,7 +160,11 @@ def cost() -> None:
 #: By which factor recorded latencies are made slower, and against which limit; 0 for the usual.
 CASES = ((1.0, 0.0), (1.10, 0.0), (1.0, 0.02), (1.04, 0.02))
 
-#: Percent that are to be regressed, by mode, stored processes and factor.
+#: Percent that are to be regressed, by mode, stored processes and factor. Where calls are enqueued,
+#: fresh processes are to confirm it: one process alone has luck of a size with what is looked for.
+#: The rule that the 80% were set by (85%, looks at three and five processes) comes to 27% without
+#: them, as this one does; an error of 1% for a single check, the largest there is, would come to
+#: 73%, with two of sixty unchanged processes failing.
 LEAST = {("graph", 1, 1.10): 95, ("graph", 5, 1.04): 95, ("enqueue", 5, 1.10): 80}
 
 
@@ -198,6 +202,8 @@ def recorded(folder: Path, scale: float) -> None:
             )
             least = LEAST.get((mode, len(split.stored), factor))
             slower = f"0 passed, >= {least}% regressed" if least else "<= 5% passed"
+            if least and mode == "enqueue" and len(split.candidate) == 1:
+                slower += " once fresh processes confirm it"
             target = "0 regressed" if factor == 1 else slower
             groups.setdefault((label, target), Counter())[decision.outcome] += 1
     print("Recorded latencies, by device events and by the host's clock")
