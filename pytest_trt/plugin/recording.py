@@ -54,7 +54,9 @@ class Recorder:
         self, sampling: Sampling, fresh: FreshRuns, *, recorded: bool
     ) -> tuple[StoredRun, ...]:
         """Return the run of this process; where it is recorded, also those that are to join it."""
-        here = FreshRun(sampling.rounds(FIRST_ROUNDS), load=sampling.meter.load)
+        if recorded:
+            sampling.spread(FIRST_ROUNDS)
+        here = FreshRun(sampling.stored(FIRST_ROUNDS), load=sampling.meter.load)
         taken, wanted = [here], self._settings.baseline_runs
         try:
             while recorded and len(taken) < wanted:

@@ -19,6 +19,7 @@ from pytest_trt.measure import (
     LoadMeter,
     Stretch,
     WarmUp,
+    evenly,
     round_calls,
     stretches_of,
     summarised,
@@ -29,12 +30,18 @@ from pytest_trt.measure import (
     warmth_of,
 )
 from pytest_trt.model import Tensors, TensorSpec
-from pytest_trt.performance import FIRST_ROUNDS, LOOKS, Metric, Mode, Rounds
+from pytest_trt.performance import FIRST_ROUNDS, LOOKS, Metric, Mode, Rounds, join
 
 _T = TypeVar("_T")
 
 #: How often the device is looked at before the first round, over the calls of one round.
 _GLANCES = 5
+
+#: Seconds over which the rounds of a baseline are spread. A quick engine has one of several speeds
+#: for tenths of a second, by the core that the system gives each of its threads.
+#: Source: 90 us a call on ONNX Runtime, two threads on two cores of a virtual machine: windows of
+#: 0.1 s were 75 or 105 us, and 20 rounds of 70 calls in a row, 0.13 s, 62 to 113 us.
+_STORED_S = 1.0
 
 
 def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
@@ -159,9 +166,44 @@ class Sampling:
         self.taken += new
         return summarised(new, work=self.work)
 
-    def rounds(self, most: int | None = None) -> Rounds:
-        """Return the rounds of the candidate alone so far, or the first of them."""
-        return summarised(self.taken[:most], work=self.work)
+    def rounds(self) -> Rounds:
+        """Return the rounds of the candidate alone so far."""
+        return summarised(self.taken, work=self.work)
+
+    def stored(self, rounds: int) -> Rounds:
+        """Return rounds that are fit to be a baseline: the last ones that were spread over time.
+
+        Those in turns with the baseline engine, where there are any: they are what was judged.
+
+        Args:
+            rounds: How many.
+        """
+        if not self.turns:
+            return summarised(self.taken[-rounds:], work=self.work)
+        own = join([candidate for _, candidate in self.turns])
+        spread = list(evenly(range(len(own)), rounds))
+        return Rounds({metric: logs[spread] for metric, logs in own.logs.items()}, own.calls)
+
+    def spread(self, rounds: int) -> None:
+        """Take rounds of the candidate with others between them, where they were over in no time.
+
+        Raises:
+            Disturbed: Too many of them were, and again after a while.
+        """
+        between = math.ceil(_STORED_S / rounds / self.round_s) - 1
+        if self.turns or between < 1:
+            return
+
+        def last_of_several(calls: int) -> Stretch:
+            for _ in range(between):
+                self._stretch(calls)
+            return self._stretch(calls)
+
+        self._step = "taking the rounds of the baseline"
+        with self.meter.running():
+            self.taken += self._undisturbed(
+                lambda: take_stretches(last_of_several, rounds, self.calls, guard=self._between)
+            )
 
     @contextmanager
     def against(

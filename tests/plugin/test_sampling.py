@@ -32,11 +32,13 @@ class DeviceSession(HostSession):
         self.latency_ms = latency_ms
         self.refuses = refuses
         self.modes: set[str] = set()
+        self.sampled = 0
 
     def sample(self, inputs, *, mode: str, calls: int):
         if self.refuses:
             raise InputError("no such input.", fix="none.")
         self.modes.add(mode)
+        self.sampled += calls
         return Samples(np.full(calls, self.latency_ms), calls * self.latency_ms / 1e3)
 
 
@@ -63,7 +65,6 @@ def test_rounds_are_of_the_device_in_the_mode_that_was_chosen(mode) -> None:
     assert session.modes == {mode}
     assert found.median("p99") == pytest.approx(2.0)
     assert len(sampling.rounds()) == 5
-    assert len(sampling.rounds(3)) == 3
     assert sampling.latencies()[0].shape == (5, 70)
 
 
@@ -77,6 +78,47 @@ def test_turns_are_of_both_engines() -> None:
     assert baseline.median("p50") == pytest.approx(1.0)
     assert candidate.median("p50") == pytest.approx(2.0)
     assert sampling.turns == [(baseline, candidate)]
+
+
+def test_baseline_is_made_of_rounds_that_are_spread_over_time() -> None:
+    session = DeviceSession(1.0)
+    sampling = Sampling(session, INPUTS, "graph", 1)
+    sampling.calls, sampling.round_s = 14, 0.014
+    sampling.screen(4)
+    session.latency_ms = 2.0
+    before = session.sampled
+    sampling.spread(4)
+    assert sampling.stored(4).median("p50") == pytest.approx(2.0)
+    assert len(sampling.stored(4)) == 4
+    # A second in all, of which rounds are taken evenly.
+    assert (session.sampled - before) * 1e-3 == pytest.approx(1.0, abs=0.1)
+
+
+def test_baseline_of_a_slow_engine_takes_no_rounds_of_its_own() -> None:
+    session = DeviceSession(100.0)
+    sampling = Sampling(session, INPUTS, "graph", 1)
+    sampling.calls, sampling.round_s = 14, 1.4
+    sampling.screen(4)
+    before = session.sampled
+    sampling.spread(4)
+    assert session.sampled == before
+    assert len(sampling.stored(4)) == 4
+
+
+def test_what_was_judged_in_turns_is_what_may_become_the_baseline() -> None:
+    at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
+    candidate = DeviceSession(3.0)
+    sampling = Sampling(candidate, INPUTS, "graph", 1, how=at_once)
+    sampling.calls, sampling.round_s = 14, 0.014
+    sampling.screen(5)
+    candidate.latency_ms = 2.0
+    with sampling.against(DeviceSession(1.0), Random(0)) as turns:
+        assert turns is not None
+        turns(5)
+        turns(5)
+    sampling.spread(5)
+    assert len(sampling.stored(5)) == 5
+    assert sampling.stored(5).median("p50") == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("baseline", [None, DeviceSession(refuses=True)])
