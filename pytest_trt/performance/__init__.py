@@ -26,7 +26,14 @@ from pytest_trt.performance.decide import (
     decide,
 )
 from pytest_trt.performance.detectable import Detectable, by_processes, by_turns
-from pytest_trt.performance.doubt import HOST_LUCK, doubted, excused, explained, unconfirmed
+from pytest_trt.performance.doubt import (
+    HOST_LUCK,
+    doubted,
+    doubted_limits,
+    excused,
+    explained,
+    unconfirmed,
+)
 from pytest_trt.performance.limits import (
     ABSOLUTES,
     DEFAULT_LIMITS,
@@ -106,6 +113,7 @@ __all__ = [
     "combined",
     "decide",
     "doubted",
+    "doubted_limits",
     "excused",
     "explained",
     "fewest_calls",

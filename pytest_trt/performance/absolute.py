@@ -84,6 +84,8 @@ def judge_absolute(
         outcome = "not testable"
         what = "rounds" if calls == 1 and name == "min_throughput_qps" else "calls"
         why = f"{rounds * calls} {what} cannot show it, {needed} could"
+    elif verdict == "open":
+        why = "too near to its limit to tell; more calls would (--trt-benchmark-time)"
     return Kept(name, limit, measured, outcome, int(by_round.sum()), rounds * calls, why)
 
 

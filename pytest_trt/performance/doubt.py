@@ -9,8 +9,10 @@ tells them apart.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_trt.performance.absolute import Kept
 from pytest_trt.performance.bounds import Bounds
 from pytest_trt.performance.decide import Decision, Found, overall
 
@@ -63,6 +65,22 @@ def doubted(
     if busy:
         rest = unconfirmed(explained(rest, why := _BUSY.format(busy)), why)
     return rest
+
+
+def doubted_limits(kept: Sequence[Kept], busy: str) -> list[Kept]:
+    """Return absolute limits, what a busy host makes exceed them made inconclusive.
+
+    Args:
+        kept: What they came to by the host's clock. What is kept beside other work is kept.
+        busy: What kept the host busy while calls were timed; empty where nothing did.
+    """
+    why = _BUSY.format(busy)
+    return [
+        replace(one, outcome="inconclusive", why=why)
+        if busy and one.outcome == "regressed"
+        else one
+        for one in kept
+    ]
 
 
 def excused(decision: Decision) -> Decision:

@@ -33,6 +33,7 @@ from pytest_trt.performance import (
     Mode,
     Unavailable,
     combined,
+    doubted_limits,
     resolve_limits,
     testable,
 )
@@ -274,7 +275,10 @@ class Measurement:
             decision = gate.decided(sampling, entry, fresh, conditions_of(watch))
         if decision is None:
             sampling.screen(FIRST_ROUNDS)
-        return decision, self._absolute.kept(sampling)
+        kept = self._absolute.kept(sampling)
+        if fresh.mode == "end_to_end":
+            kept = doubted_limits(kept, sampling.meter.load.busy)
+        return decision, kept
 
     def _all_tested(self, record: BenchmarkRecord, sampling: Sampling) -> BenchmarkRecord:
         """Return a record that fails where a limit that somebody wrote can never do so."""

@@ -16,6 +16,7 @@ from pytest_trt.plugin.state import run_of
 from pytest_trt.report.baseline_text import update_text
 from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.record import TestResult, Verdict
+from pytest_trt.report.speed_differences import HOST_BUSY
 
 #: What `BenchmarkRecord.update` says of a baseline that was to be written and was not.
 NOT_RECORDED = "not recorded"
@@ -54,7 +55,7 @@ def write_baselines_of(
     for result in results:
         for speed in result.record.speeds:
             staged = None if speed.staged is None else Staged.from_dict(speed.staged)
-            refused = _refused(result, speed, failed.get(result.nodeid, set()))
+            refused = _refused(result, speed, staged, failed.get(result.nodeid, set()))
             if staged is not None or refused:
                 candidates[result.nodeid] = Candidate(result.nodeid, staged, refused, speed.fails)
             if staged is None or not speed.update:
@@ -82,7 +83,9 @@ def write_baselines_of(
     )
 
 
-def _refused(result: TestResult, speed: BenchmarkRecord, failed: set[str]) -> str:
+def _refused(
+    result: TestResult, speed: BenchmarkRecord, staged: Staged | None, failed: set[str]
+) -> str:
     """Return why nobody can make a baseline of what a test measured, or nothing."""
     record = result.record
     if any(check.verdict != Verdict.PASSED.value for check in record.checks):
@@ -94,7 +97,11 @@ def _refused(result: TestResult, speed: BenchmarkRecord, failed: set[str]) -> st
     of_speed = record.failed_by_checks and speed.fails
     if result.outcome in ("failed", "error", "xfailed") and not of_speed:
         return "the test failed for another reason than its speed"
-    return speed.why if speed.staged is None else ""
+    if staged is None:
+        return speed.why
+    busy = staged.entry.runs[-1].environment.get(HOST_BUSY)
+    # Where there is no baseline yet, one of a busy host is better than none, and says so itself.
+    return f"the host was busy: {busy}" if busy and staged.against else ""
 
 
 def _as_it_came(result: TestResult, untold: Mapping[str, str]) -> TestResult:

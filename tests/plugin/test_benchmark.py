@@ -196,6 +196,43 @@ def test_update_on_a_busy_host_is_refused(recorded, busy_host) -> None:
     assert recorded.stored() == before
 
 
+def may_be_accepted(project) -> tuple[bool, str]:
+    """Return whether the last run's figures may become a baseline, and why not."""
+    (file,) = project.cache.glob("*/last_runs/*.json")
+    (candidate,) = json.loads(file.read_text())["candidates"]
+    return not candidate["refused"], candidate["refused"]
+
+
+def test_what_a_busy_host_made_of_figures_replaces_no_baseline(recorded, busy_host) -> None:
+    recorded.slow_down()
+    recorded.run().assert_outcomes(failed=1)
+    assert may_be_accepted(recorded.project) == (True, "")
+    busy_host(BUSY)
+    recorded.run().assert_outcomes(failed=1)
+    assert may_be_accepted(recorded.project) == (False, f"the host was busy: {BUSY}")
+
+
+def test_absolute_limit_fails_on_a_free_host_alone(speed, busy_host) -> None:
+    speed.write("p50_ms=1e-6, p50='off', p95='off', p99='off', throughput='off'")
+    speed.run().assert_outcomes(failed=1)
+    busy_host(BUSY)
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"note *p50_ms is inconclusive: the host was busy*: {BUSY}*"])
+    speed.run("--trt-inconclusive=fail").assert_outcomes(failed=1)
+    speed.write("p50_ms=1e6, p50='off', p95='off', p99='off', throughput='off'")
+    result = speed.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*inconclusive*")
+
+
+def test_reason_that_is_kept_nowhere_is_told(recorded) -> None:
+    result = recorded.run("--trt-update-reason=x")
+    result.stdout.fnmatch_lines(["nothing was recorded, so --trt-update-reason is kept nowhere*"])
+    result = recorded.run("--trt-update", "--trt-update-reason=x")
+    result.stdout.no_fnmatch_line("nothing was recorded*")
+
+
 def multiply_times(entry: dict[str, Any]) -> None:
     """Make the machine of then a hundred times as busy."""
     for run in entry["runs"]:
