@@ -30,14 +30,19 @@ def text_at(revision: str, path: Path) -> str | None:
     return _git(top, "cat-file", "blob", f"{commit}:{name}")
 
 
-def last_commit(path: Path) -> str | None:
-    """Return the short name of the commit that last changed a file, or None where nobody knows.
+def commit_of(text: str, path: Path) -> str | None:
+    """Return the short name of the commit that brought a text into a file, or None if nobody knows.
 
     Of a shallow clone the oldest commit seems to have made everything that it holds.
+
+    Args:
+        text: The text; a file may have come to hold it more than once, then the last time counts.
+        path: The file.
     """
     with suppress(BaselineError, _GitError):
         if _git(path.parent, "rev-parse", "--is-shallow-repository").strip() == "false":
-            return _git(path.parent, "log", "-1", "--format=%h", "--", path.name).strip() or None
+            log = ("log", "-1", "--format=%h", f"-S{text}", "--", path.name)
+            return _git(path.parent, *log).strip() or None
     return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from pytest_trt.baseline import Entry
-from pytest_trt.baseline.git import last_commit
+from pytest_trt.baseline.git import commit_of
 from pytest_trt.engine import Engine, Session
 from pytest_trt.performance import (
     Decision,
@@ -99,7 +99,8 @@ class RelativeGate:
         then, now = entry.runs[-1].toolchain, str(self._engine.toolchain)
         if then != now:
             return f"the baseline engine is of {then} and cannot take turns with one of {now}"
-        commit = last_commit(self._file)
+        # The file's last commit may be that of another test's baseline.
+        commit = commit_of(str(entry.engine.get("key", "")), self._file)
         return (
             "the baseline engine is not in the engine cache to take turns with; to have it there, "
             f"check out the commit of the baseline{f' ({commit})' if commit else ''}, run `pytest "

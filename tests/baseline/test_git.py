@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.baseline.git import files_at, last_commit, text_at
+from pytest_trt.baseline.git import commit_of, files_at, text_at
 from pytest_trt.errors import BaselineError
 
 
@@ -43,21 +43,25 @@ def test_path_may_be_relative(repository: Path, monkeypatch) -> None:
     assert files_at("v1", Path()) == [Path("x.json")]
 
 
-def test_commit_that_last_changed_a_file_is_named(repository: Path) -> None:
+def test_commit_that_brought_a_text_into_a_file_is_named(repository: Path) -> None:
     path = repository / "a" / "x.json"
-    before = last_commit(path)
+    text = path.read_text()
+    before = commit_of(text, path)
     assert before
-    (repository / "other").write_text("")
+    path.write_text(f"{text} and more")
     git(repository, "add", ".")
-    git(repository, "commit", "-q", "-m", "of another file")
-    assert last_commit(path) == before
+    git(repository, "commit", "-q", "-m", "of another text")
+    assert commit_of(text, path) == before
+    assert commit_of("and more", path) not in (before, None)
+    path.write_text("not committed")
+    assert commit_of("not committed", path) is None
 
 
 def test_commit_of_a_file_is_none_where_nobody_knows(repository: Path, tmp_path: Path) -> None:
-    assert last_commit(repository / "a" / "y.json") is None
-    assert last_commit(Path("/") / "x.json") is None
+    assert commit_of("first", repository / "a" / "y.json") is None
+    assert commit_of("first", Path("/") / "x.json") is None
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
-    assert last_commit(tmp_path / "shallow" / "a" / "x.json") is None
+    assert commit_of("first", tmp_path / "shallow" / "a" / "x.json") is None
 
 
 def test_file_that_git_does_not_have_is_none(repository: Path) -> None:
