@@ -236,6 +236,13 @@ def test_diff_compares_with_git(root) -> None:
     assert f"{path} since HEAD~1" in shown("diff", "--git", "HEAD~1")
 
 
+def test_diff_of_nothing_is_an_error(root) -> None:
+    save_baselines(root, {FP16: stored()})
+    commit()
+    assert "there are no baselines in typo, neither here" in refused("--baseline-dir=typo", "diff")
+    shown("diff", "--exit-code")
+
+
 def test_diff_without_git_says_what_to_do(root, monkeypatch, tmp_path) -> None:
     path = save_baselines(root, {FP16: stored()})
     assert "is in no git repository" in refused("diff")

@@ -97,6 +97,11 @@ def _against_git(
     root: Path, files: tuple[Path, ...], revision: str
 ) -> Iterator[tuple[str, list[EntryChange]]]:
     paths = files or sorted({*baseline_files(root), *files_at(revision, root)})
+    if not paths:
+        raise BaselineError(
+            f"there are no baselines in {root}, neither here nor at {revision}.",
+            fix="run tests with trt_benchmark, or name the folder: --baseline-dir.",
+        )
     for path in paths:
         text, new = text_at(revision, path), read_baselines(path)
         name = f"{path} at {revision}"
