@@ -34,6 +34,7 @@ from pytest_trt.performance import (
     combined,
     decide,
     doubted,
+    doubted_limits,
     explained,
     judge_absolute,
     resolve_limits,
@@ -49,6 +50,7 @@ from pytest_trt.plugin.engine_gate import (
 from pytest_trt.plugin.markers import read_benchmark_marker
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
 from pytest_trt.plugin.refusal import refusal
+from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.plugin.speed_record import remark_on, with_figures
 from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
 from pytest_trt.plugin.taken_rounds import FixtureRounds
@@ -62,7 +64,10 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
 _AVERAGES = "pytest-benchmark averaged over {} calls at a time, which hides the slow ones"
-_MORE_TIME = "give it more: --benchmark-max-time, or rounds= of benchmark.pedantic"
+_MORE_TIME = (
+    "give it more: --benchmark-warmup=on where the first call is a slow one, --benchmark-max-time, "
+    "or rounds= of benchmark.pedantic"
+)
 
 
 @contextmanager
@@ -80,6 +85,9 @@ def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
     check = state_of(item).speed = SpeedCheck()
     try:
         with _alone(item) if fixture.enabled else nullcontext() as watch:
+            session = getattr(item, "funcargs", {}).get("trt_session")
+            if fixture.enabled and isinstance(session, EngineSession):
+                session.load()  # the first call tells pytest-benchmark how many there is time for
             meter = LoadMeter()
             try:
                 with meter.running():
@@ -171,7 +179,10 @@ class _FixtureMeasurement:
         decision = None
         if comparable is not None and self._limits.relative:
             decision = self._decided(taken, comparable)
-        kept = [self._kept(taken, name, limit) for name, limit in self._limits.absolute.items()]
+        kept = doubted_limits(
+            [self._kept(taken, name, limit) for name, limit in self._limits.absolute.items()],
+            self._load.busy,
+        )
         if self._settings.calibrate or self._settings.baseline_runs > 1:
             once = "pytest-benchmark times it once: it is recorded from one run, and not calibrated"
             state_of(self._item).remark(f"{record.subject}: {once}")

@@ -94,6 +94,15 @@ class EngineSession:
             raise _ending_at_the_caller(error) from None
         return outputs
 
+    def load(self) -> None:
+        """Load the engine now; otherwise the first run does.
+
+        Raises:
+            EngineLoadError: It cannot be loaded.
+        """
+        with self._loaded(self.engine):
+            pass
+
     def check(self, inputs: Tensors) -> None:
         """Refuse inputs that the model, or all of its profiles, exclude.
 
