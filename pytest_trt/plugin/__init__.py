@@ -219,6 +219,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     outcome = write_baselines_of(collector.results, collector.failed, stopped=stopped)
     collector.results, collector.written = outcome.results, outcome.lines
+    if settings_of(config).update_reason and not outcome.lines:
+        told = "nothing was recorded, so --trt-update-reason is kept nowhere: add --trt-update"
+        collector.written = [told]
     report_log = config.pluginmanager.get_plugin("trt-report")
     if report_log is not None:
         report_log.take(outcome.results)

@@ -139,7 +139,8 @@ def _strayed(entry: Entry, new: Entry, limits: Mapping[Metric, float]) -> str:
         return ""
     metric = next(iter(found))
     change = units.change(as_change(metric, found[metric].estimate))
-    return f"the engine is the same, but {NAMES[metric]} {change} is more than its runs differ"
+    differs = f"{NAMES[metric]} {change} is more than its runs differ"
+    return f"the engine is the same, but {differs}" if entry.engine.get("key") else differs
 
 
 def _beyond(

@@ -16,6 +16,9 @@ from typing import Any
 from pytest_trt.report import units
 from pytest_trt.report.speed_text import NAMES, accepting, update_command
 
+#: Facts of tests with one remedy that are told; of more, how many there are.
+_FACTS_TOLD = 3
+
 
 class _Kind(IntEnum):
     """What sort of reason it is, what must be mended before others at first."""
@@ -99,6 +102,13 @@ def _key(failure: _Failure) -> tuple[object, ...]:
     if failure.kind is _Kind.OTHER:
         # The same instruction mends all of them, whatever each of them is.
         return (failure.kind, _without_subject(failure.fact), failure.model)
+    if failure.kind is _Kind.SPEED and not _changes_told([failure]):
+        # Limits that are figures, and those of the engine itself: what mends one mends no other.
+        return (
+            failure.kind,
+            failure.model,
+            failure.fix.replace(update_command([failure.test]), ""),
+        )
     return (failure.kind, failure.model)
 
 
@@ -113,12 +123,16 @@ def _cause(group: Sequence[_Failure]) -> Cause:
     places = (worst.place, *(one.place for one in group if one is not worst))
     if len(group) == 1:
         return Cause(worst.fact, worst.fix, places)
-    if worst.kind is _Kind.SPEED:
+    if worst.kind is _Kind.SPEED and _changes_told(group):
         return _slower(group, worst, places)
     if worst.kind is _Kind.ACCURACY:
         return Cause(_off(group, worst), worst.fix + _for_all(group, worst), places, "furthest off")
-    facts = {one.fact for one in group}
-    fact = worst.fact if len(facts) == 1 else _without_subject(worst.fact)
+    facts = list(dict.fromkeys(_without_subject(one.fact) for one in (worst, *group)))
+    fact = "; ".join(facts[:_FACTS_TOLD])
+    if len(facts) > _FACTS_TOLD:
+        fact += f"; and {len(facts) - _FACTS_TOLD} more"
+    if len({one.fact for one in group}) == 1:
+        fact = worst.fact
     # What accepts the figures of one test accepts those of all.
     alone, all_of_them = update_command([worst.test]), update_command([one.test for one in group])
     return Cause(fact, worst.fix.replace(alone, all_of_them), places)
@@ -161,21 +175,24 @@ def _for_all(group: Sequence[_Failure], worst: _Failure) -> str:
 
 def _slower(group: Sequence[_Failure], worst: _Failure, places: tuple[int, ...]) -> Cause:
     """Return the reason of tests that are slower: what changed, and accepting that at last."""
-    told = [
+    told = ", ".join(dict.fromkeys(_changes_told(group)))
+    fact = f"{worst.model} is beyond its limits of speed: {told}"
+    # What accepting takes is another command for all of them.
+    mend = worst.fix.partition("; if it is to be this slow, ")[0]
+    files = dict.fromkeys(file for one in group for file in re.findall(r"commit (\S+): ", one.fix))
+    tests = [one.test for one in group]
+    return Cause(fact, f"{mend}; {accepting(tests, list(files))}", places)
+
+
+def _changes_told(group: Sequence[_Failure]) -> list[str]:
+    """Return by how much tests are slower than their baselines, for each that is."""
+    return [
         f"{result['precision']} {NAMES[change['metric']]} {units.change(change['change'])}"
         for one in group
         for result in one.results
         for change in [_heading(result["speed"])]
         if change is not None
     ]
-    if not told:
-        return Cause(worst.fact, worst.fix, places)
-    fact = f"{worst.model} is beyond its limits of speed: {', '.join(dict.fromkeys(told))}"
-    # What accepting takes is another command for all of them.
-    mend = worst.fix.partition("; if it is to be this slow, ")[0]
-    files = dict.fromkeys(file for one in group for file in re.findall(r"commit (\S+): ", one.fix))
-    tests = [one.test for one in group]
-    return Cause(fact, f"{mend}; {accepting(tests, list(files))}", places)
 
 
 def _heading(speed: Mapping[str, Any]) -> Mapping[str, Any] | None:

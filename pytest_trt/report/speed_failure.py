@@ -70,7 +70,8 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
     if record.why:
         yield f"  {record.why}"
     if record.recorded:
-        differ = "; ".join(record.differences) or "engine, toolchain and driver are the same"
+        same = "engine, toolchain and driver" if record.precision else "toolchain and machine"
+        differ = "; ".join(record.differences) or f"{same} are the same"
         yield f"  since the baseline of {record.recorded[:10]}: {differ}"
     if change and change.metric in record.baseline_rounds:
         yield from plot_lines(
@@ -188,13 +189,17 @@ def _marks(values: Sequence[float], low: float, high: float) -> str:
 
 def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
     if limit is not None and limit.outcome == "regressed":
-        return "make the engine quicker, or allow more on the marker (trt_benchmark)."
+        return (
+            "make the engine quicker, or allow more: on the trt_benchmark marker, or in trt_limits."
+        )
     if change is None or change.outcome == "regressed":
         return f"{_mend(record)}; {accepting([record.test], [record.file])}"
     return f"{noise_advice(record, change)}; or let it pass: --trt-inconclusive=warn."
 
 
 def _mend(record: BenchmarkRecord) -> str:
+    if not (record.precision or record.differences):
+        return "look at what changed in the function that is timed"
     return what_changed(record.differences, layers_told(record.layer_changes), record.undo)
 
 

@@ -58,7 +58,8 @@ def structure_fix(one: StructureRecord, mend: str, accept: str) -> str:
         return f"switch {one.name} off for this engine, or let it pass: --trt-inconclusive=warn."
     if one.stored is None:
         how = "quicker" if one.name.endswith("_s") else "smaller"
-        return f"make it {how}, or allow more on the marker: trt_benchmark({one.name}=...)."
+        where = f"{one.name}= of the trt_benchmark marker, or of trt_limits"
+        return f"make it {how}, or allow more: {where}."
     return f"{mend}; if the engine is to be so, accept it: {accept}"
 
 

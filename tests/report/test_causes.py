@@ -84,6 +84,33 @@ def test_engines_of_one_model_that_are_slower_are_one_cause_that_names_what_was_
     )
 
 
+def figure_of(name: str, fact: str, fix: str) -> Any:
+    own = f'pytest "test_it.py::{name}" --trt-update --trt-update-reason "..."'
+    record: BenchmarkRecord = speed(verdict="regressed", changes=())
+    return told("failed", f"{fact}\nFix: {fix.replace('OWN', own)}", speeds=(record,))
+
+
+def test_limits_that_are_figures_are_one_cause_where_the_same_mends_them() -> None:
+    quicker, smaller = "make the engine quicker.", "make it smaller."
+    tests = {
+        "test_a": figure_of("test_a", "P50 of all calls is above (m in fp16 on cpu)", quicker),
+        "test_b": figure_of("test_b", "plan size is above (m in fp16 on cpu)", smaller),
+        "test_c": figure_of("test_c", "throughput is below (m in fp16 on cpu)", quicker),
+    }
+    first, second = causes(document(tests))
+    assert first.tests == (0, 2)
+    assert first.fact == "P50 of all calls is above; throughput is below"
+    assert first.fix == quicker
+    assert second.fix == smaller
+
+
+def test_engines_that_grew_are_accepted_together() -> None:
+    grown = "go back; if the engine is to be so, accept it: OWN"
+    tests = {name: figure_of(name, "plan size +10%", grown) for name in ("test_a", "test_b")}
+    (cause,) = causes(document(tests))
+    assert 'pytest "test_it.py::test_a" "test_it.py::test_b" --trt-update' in cause.fix
+
+
 def test_many_slow_tests_are_accepted_by_their_files_and_one_as_it_says_itself() -> None:
     tests = {f"test_{n}": slow(0.3, f"test_{n}") for n in range(5)}
     (cause,) = causes(document(tests))
