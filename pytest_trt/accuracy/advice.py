@@ -99,9 +99,13 @@ def advice(
         return instruction
     if other.agrees:
         differs = f" in {other.differs}" if other.differs else ""
+        mend = _mend_model(other)
+        offer = _offer(comparison, precision, several=several) if other.converted else None
+        if offer is not None:
+            mend = f"{mend[:-1]}; or, if it is good enough on real data, allow it: {offer}."
         return (
             f"{other.model} differs from its reference{differs}, and the engine computes what "
-            f"{other.model} says, so that none of its options mends this. {_mend_model(other)}"
+            f"{other.model} says, so that none of its options mends this. {mend}"
         )
     if other.agrees is not None:
         return f"the engine does not agree with its own model either: {instruction}"
@@ -217,6 +221,14 @@ def _mismatch(
         f"this is more than rounding of the last digits: {mend}; or, if the model is still "
         f"good enough on real data, allow it: {offer}."
     )
+
+
+def _offer(comparison: Comparison, precision: str | None, *, several: bool) -> str | None:
+    """Return what lets a comparison pass in which nothing but single values differ, if anything."""
+    if any(f.kind != "mismatch" for output in comparison.outputs for f in output.findings):
+        return None
+    raisable = [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
+    return paste(raisable, precision, several=several) if raisable else None
 
 
 def _within(output: OutputComparison, usual: Tolerance) -> bool:

@@ -8,7 +8,7 @@ from pytest_trt.accuracy.advice import OtherModel, advice
 from pytest_trt.accuracy.element import Element
 from pytest_trt.accuracy.findings import Comparison, OutputComparison
 from pytest_trt.accuracy.headline import headline
-from pytest_trt.accuracy.numbers import figure, rounded_up, scalar, share
+from pytest_trt.accuracy.numbers import figure, multiple, rounded_up, scalar, share
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.model.wording import count
 
@@ -71,7 +71,8 @@ def _elements(output: OutputComparison) -> Iterator[str]:
     others = [e.index for e in (output.worst_abs, output.worst_rel) if e is not None]
     furthest = worst.index if worst is not None and worst.value > 1.0 else None
     if worst is not None and furthest is not None and furthest not in others:
-        yield f"    furthest beyond its tolerance, {worst.value:.3g} times it, {_where(worst)}"
+        times = multiple(worst.value)
+        yield f"    furthest beyond its tolerance, {times} times it, {_where(worst)}"
     if output.worst_abs is not None:
         yield _worst(output, "absolute", output.worst_abs, furthest)
     if output.worst_rel is not None:
@@ -103,7 +104,7 @@ def _worst(
     within = "within the " if element.value <= allowed else ""
     # Which of the lines the headline's multiple is of.
     is_furthest = allowed and element.index == furthest
-    times = f", {element.value / allowed:.3g} times that" if is_furthest else ""
+    times = f", {multiple(element.value / allowed)} times that" if is_furthest else ""
     return (
         f"    worst {which} difference {figure(element.value)} {_where(element)}, "
         f"{within}allowed {figure(allowed)}{times}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pytest_trt.accuracy.findings import Comparison, OutputComparison
 from pytest_trt.accuracy.gravity import gravest, is_exact, with_finding
+from pytest_trt.accuracy.numbers import multiple
 from pytest_trt.model.wording import count
 
 #: Characters for the names of outputs: about 45 of the line survive in a terminal of 80 columns,
@@ -89,7 +90,7 @@ def _mismatch(name: str, output: OutputComparison) -> str:
         return f"{name}: {share} differ"
     if output.tolerance.max_mismatch_pct or output.used == float("inf"):
         return f"{name}: {share} beyond its tolerance"
-    times = f"{output.used:.3g}"
+    times = multiple(output.used)
     return (
         f"{name} just above its tolerance" if times == "1" else f"{name} at {times}x its tolerance"
     )

@@ -20,6 +20,11 @@ def scalar(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def multiple(value: float) -> str:
+    """Return how many times something is: three digits, or all that it has before the point."""
+    return f"{value:,.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"
+
+
 def share(pct: float) -> str:
     """Return a percentage, never rounded to 0% or 100% when it is neither."""
     if 0.0 < pct < 0.01:

@@ -119,7 +119,8 @@ def _by(one: TensorProto, other: TensorProto) -> str:
     if not largest or not np.isfinite(ours).all() or not np.isfinite(largest):
         return ""
     share = 100.0 * np.abs(ours - theirs).max() / largest
-    return f" (by up to {share:.2g}% of its largest value)"
+    told = f"{share:.2g}" if share < 99.5 else f"{share:,.0f}"
+    return f" (by up to {told}% of its largest value)"
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

@@ -49,14 +49,14 @@ class OtherReference:
         Args:
             agrees: Whether the engine agrees with its own model, where that is known.
         """
-        quantised = self.model.is_quantized and not self.reference.is_quantized
+        converted = _computes_in_less(self.model) and not _computes_in_less(self.reference)
         return OtherModel(
             path=as_typed(self.reference.path),
             model=as_typed(self.model.path),
             undo=undo(self.model.path),
             agrees=agrees,
-            differs=self._difference() if agrees and not quantised else "",
-            converted=quantised,
+            differs=self._difference() if agrees and not converted else "",
+            converted=converted,
         )
 
     def _difference(self) -> str:
@@ -64,6 +64,19 @@ class OtherReference:
             return ""
         digests = (self.model.digest, self.reference.digest)
         return _difference(self.model.path, self.reference.path, digests)
+
+
+def _computes_in_less(model: OnnxModel) -> bool:
+    """Whether a model has weights in half precision, or operators on integers of few bits.
+
+    Source: the operators that onnxruntime.quantization writes, of its own domain too.
+    """
+    operators = [operator.rpartition("::")[2] for operator in model.op_types]
+    quantised = any(
+        "Quantize" in name or "Integer" in name or name.startswith(("QLinear", "MatMulNBits"))
+        for name in operators
+    )
+    return quantised or any(model.elements.get(kind) for kind in ("float16", "bfloat16"))
 
 
 @lru_cache(maxsize=16)

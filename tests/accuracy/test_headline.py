@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.accuracy import Tolerance, compare_outputs, explain
+from pytest_trt.accuracy.numbers import multiple
 
 ONES = np.ones((2, 4))
 LOOSE = Tolerance(0.01, 0.01)
@@ -58,6 +59,20 @@ def test_a_wrong_set_of_outputs_is_the_fact(actual, reference, fact):
         f"{fact} (digits.onnx in int8 on cpu): the set of outputs is wrong, the values of those "
         "that were compared pass."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (2.345, "2.35"),
+        (999.0, "999"),
+        (1250.0, "1,250"),
+        (999_999.4, "999,999"),
+        (2.5e7, "2.5e+07"),
+    ],
+)
+def test_multiples_have_their_digits(value: float, told: str) -> None:
+    assert multiple(value) == told
 
 
 def test_swapped_outputs_are_the_fact():

@@ -33,6 +33,20 @@ def test_perturbed_weight_fails_and_every_output_is_reported(project, save) -> N
     )
 
 
+def test_quantised_model_that_differs_is_offered_the_tolerance_it_would_need(project) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    path = project.path / "models" / "linear.onnx"
+    quantize_dynamic(path, path.with_name("small.onnx"))
+    result = project.check(model='"models/small.onnx", reference="models/linear.onnx"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "Fix: models/small.onnx differs *Convert it with more care*, allow it: outputs=*",
+        ]
+    )
+
+
 def test_swapped_outputs_fail(project, save) -> None:
     save(save_linear, "swapped.onnx", swapped=True)
     result = project.check(model='"models/swapped.onnx", reference="models/linear.onnx"')
