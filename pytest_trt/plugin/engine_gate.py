@@ -44,6 +44,22 @@ def structure_records(
     )
 
 
+def doubted_start(structure: tuple[StructureRecord, ...], busy: str) -> tuple[StructureRecord, ...]:
+    """Return limits of an engine itself, a cold start beside other work made inconclusive.
+
+    Args:
+        structure: What they came to.
+        busy: What kept the host busy; empty where nothing did.
+    """
+    why = f"the host was busy meanwhile: {busy}"
+    return tuple(
+        replace(one, outcome="inconclusive", why=why)
+        if busy and one.outcome == "regressed" and one.name == "cold_start_s"
+        else one
+        for one in structure
+    )
+
+
 def stored_figures(stored: Mapping[str, int | str] | None) -> dict[str, float] | None:
     """Return what of a baseline's facts are figures; None where there is no baseline."""
     if stored is None:

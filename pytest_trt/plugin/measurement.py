@@ -46,6 +46,7 @@ from pytest_trt.plugin.conditions import (
 )
 from pytest_trt.plugin.disturbance import disturbed, listen
 from pytest_trt.plugin.engine_gate import (
+    doubted_start,
     structure_records,
     with_layer_changes,
 )
@@ -165,6 +166,8 @@ class Measurement:
                     listen(self._run, watch, self._say, anew=True)
                     return done
                 decision, kept = self._measured(sampling, comparable, fresh, watch, file.path)
+                busy = sampling.meter.load.busy
+                record = replace(record, structure=doubted_start(record.structure, busy))
                 self._check_update(sampling, mode)
                 if self._is_recorded(entry) or not _is_passed(decision, kept):
                     listen(self._run, watch, self._say, anew=True)
