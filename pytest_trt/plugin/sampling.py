@@ -187,6 +187,8 @@ class Sampling:
     def spread(self, rounds: int) -> None:
         """Take rounds of the candidate with others between them, where they were over in no time.
 
+        They stand for the rounds so far, so that what is told of this run is what is stored.
+
         Raises:
             Disturbed: Too many of them were, and again after a while.
         """
@@ -201,7 +203,7 @@ class Sampling:
 
         self._step = "taking the rounds of the baseline"
         with self.meter.running():
-            self.taken += self._undisturbed(
+            self.taken = self._undisturbed(
                 lambda: take_stretches(last_of_several, rounds, self.calls, guard=self._between)
             )
 
