@@ -26,6 +26,13 @@ def images():
     return np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
 """
 
+#: What `quiet_host` does, for processes of their own.
+QUIET_HOST = """
+from pytest_trt.measure import HostLoad
+
+HostLoad.busy = ""
+"""
+
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
 
@@ -42,6 +49,7 @@ class Project:
         self.path = pytester.path
         self.cache = pytester.path / "cache"
         pytester.makeconftest(CONFTEST)
+        pytester.makepyfile(quiet_host=QUIET_HOST)
         save_linear(self.path / "models" / "linear.onnx")
 
     def test_file(self, source: str, **files: str) -> None:
@@ -62,10 +70,10 @@ class Project:
                 it to the plugin.
         """
         chosen = [] if arch is None else [f"--trt-arch={arch}"]
-        run = (
-            self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
-        )
-        return run(f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", *chosen, *args)
+        given = [f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", *chosen, *args]
+        if subprocess:
+            return self.pytester.runpytest_subprocess("-p", "quiet_host", *given)
+        return self.pytester.runpytest_inprocess(*given)
 
     def check(
         self,

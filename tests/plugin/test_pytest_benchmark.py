@@ -45,6 +45,14 @@ def test_sum(benchmark):
     benchmark.pedantic(sum, (range(100),), rounds=200, iterations=20)
 """
 
+#: A clock for pytest-benchmark by which every call takes as long as any other, whatever else runs.
+STEADY = """
+import itertools
+ticks = itertools.count()
+def clock():
+    return next(ticks) * 50e-6
+"""
+
 PLAIN = "\ndef test_plain():\n    pass\n"
 
 
@@ -62,6 +70,14 @@ def run(project):
         return project.run(*args, **options)
 
     return run
+
+
+@pytest.fixture
+def steady(project, monkeypatch) -> str:
+    """Return the option that times by a steady clock."""
+    (project.path / "steady.py").write_text(STEADY)
+    monkeypatch.syspath_prepend(str(project.path))
+    return "--benchmark-timer=steady.clock"
 
 
 def sum_test(size: int = 3000, marker: str = "") -> str:
@@ -121,35 +137,35 @@ def test_function_that_is_no_slower_passes_on_its_rounds(project, run) -> None:
     result.stdout.fnmatch_lines(["speed  test_sum cpu * passed"])
 
 
-def test_function_that_seems_slower_is_inconclusive_and_says_why(project, run) -> None:
-    run(sum_test(marker='p50="5%"'))
+def test_function_that_seems_slower_is_inconclusive_and_says_why(project, run, steady) -> None:
+    run(sum_test(marker='p50="5%"'), steady)
     rewrite(project, 0.8)
-    result = run(sum_test(marker='p50="5%"'))
+    result = run(sum_test(marker='p50="5%"'), steady)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         ["speed * inconclusive", "note *by the host's clock, processes * can differ as much*"]
     )
-    result = run(sum_test(marker='p50="5%"'), "--trt-inconclusive=fail")
+    result = run(sum_test(marker='p50="5%"'), steady, "--trt-inconclusive=fail")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["* is inconclusive against its limit of *test_sum on cpu*"])
 
 
 def test_function_that_is_slower_by_a_multiple_fails_but_on_a_busy_host(
-    project, run, monkeypatch
+    project, run, steady, monkeypatch
 ) -> None:
-    run(sum_test(marker='p50="5%"'))
+    run(sum_test(marker='p50="5%"'), steady)
     rewrite(project, 0.05)
-    run(sum_test(marker='p50="5%"')).assert_outcomes(failed=1)
+    run(sum_test(marker='p50="5%"'), steady).assert_outcomes(failed=1)
     monkeypatch.setattr(HostLoad, "busy", "others had the cores")
-    result = run(sum_test(marker='p50="5%"'))
+    result = run(sum_test(marker='p50="5%"'), steady)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["note *the host was busy meanwhile*: others had the cores*"])
 
 
-def test_function_that_is_as_quick_passes_on_its_rounds(project, run) -> None:
-    run(sum_test(marker='p50="50%"'))
+def test_function_that_is_as_quick_passes_on_its_rounds(project, run, steady) -> None:
+    run(sum_test(marker='p50="50%"'), steady)
     rewrite(project, 1.3)
-    run(sum_test(marker='p50="50%"')).stdout.fnmatch_lines(["speed * passed"])
+    run(sum_test(marker='p50="50%"'), steady).stdout.fnmatch_lines(["speed * passed"])
 
 
 def test_engine_of_the_baseline_does_not_excuse_the_function(project, run) -> None:
