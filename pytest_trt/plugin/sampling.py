@@ -41,7 +41,7 @@ _GLANCES = 5
 #: for tenths of a second, by the core that the system gives each of its threads.
 #: Source: 90 us a call on ONNX Runtime, two threads on two cores of a virtual machine: windows of
 #: 0.1 s were 75 or 105 us, and 20 rounds of 70 calls in a row, 0.13 s, 62 to 113 us.
-_STORED_S = 1.0
+STORED_S = 1.0
 
 
 def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
@@ -192,7 +192,7 @@ class Sampling:
         Raises:
             Disturbed: Too many of them were, and again after a while.
         """
-        between = math.ceil(_STORED_S / rounds / self.round_s) - 1
+        between = math.ceil(STORED_S / rounds / self.round_s) - 1
         if self.turns or between < 1:
             return
 

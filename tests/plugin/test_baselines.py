@@ -19,6 +19,7 @@ from plugin.test_benchmark import FAILING, MODEL, TIGHT, Speed
 from pytest_trt.baseline.last_run import read_last_run
 from pytest_trt.cli import commands
 from pytest_trt.engine import EngineCache
+from pytest_trt.plugin.sampling import Sampling
 
 
 @pytest.fixture(autouse=True)
@@ -340,6 +341,17 @@ def test_what_is_told_below_several_failed_tests_accepts_all_of_them(speed) -> N
     accepted.assert_outcomes(passed=2)
     for name in ("test_speed", "test_other"):
         accepted.stdout.fnmatch_lines([f"  {name}: replaced, P99 *"])
+
+
+def test_rounds_are_spread_over_time_where_they_are_stored_alone(speed, monkeypatch) -> None:
+    spread: list[int] = []
+    monkeypatch.setattr(Sampling, "spread", lambda _, rounds: spread.append(rounds))
+    speed.run().assert_outcomes(passed=1)
+    assert spread == [20]
+    speed.run()
+    assert spread == [20]
+    speed.run("--trt-update", "--trt-update-reason=tried").assert_outcomes(passed=1)
+    assert spread == [20, 20]
 
 
 def test_last_run_is_what_workers_measured(recorded) -> None:
