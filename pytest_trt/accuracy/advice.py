@@ -99,13 +99,13 @@ def advice(
         return instruction
     if other.agrees:
         differs = f" in {other.differs}" if other.differs else ""
-        mend = _mend_model(other)
-        offer = _offer(comparison, precision, several=several) if other.converted else None
-        if offer is not None:
-            mend = f"{mend[:-1]}; or, if it is good enough on real data, allow it: {offer}."
+        offer = None
+        if other.converted and _only_values_differ(comparison):
+            offer = _offer(comparison, precision, several=several)
         return (
             f"{other.model} differs from its reference{differs}, and the engine computes what "
-            f"{other.model} says, so that none of its options mends this. {mend}"
+            f"{other.model} says, so that none of its options mends this. "
+            f"{_mend_model(other, offer)}"
         )
     if other.agrees is not None:
         return f"the engine does not agree with its own model either: {instruction}"
@@ -116,11 +116,12 @@ def advice(
     )
 
 
-def _mend_model(other: OtherModel) -> str:
+def _mend_model(other: OtherModel, offer: str | None = None) -> str:
     if other.converted:
+        allow = f"; or, if it is good enough on real data, allow it: {offer}" if offer else ""
         return (
             "Convert it with more care: calibrate on more inputs from real use, or leave what "
-            "loses precision as it was."
+            f"loses precision as it was{allow}."
         )
     return (
         f"Bring back what it was: {other.undo}. If the change is meant, make it the reference: "
@@ -202,14 +203,14 @@ def _mismatch(
             "not only single values differ, the answer does, so raising rtol and atol would not "
             f"make it pass: {mend}."
         )
-    raisable = [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
-    offer = paste(raisable, precision, several=several)
+    offer = _offer(comparison, precision, several=several)
     usual = DEFAULT_TOLERANCES.get(precision or "")
     within_usual = usual is not None and _within(output, usual)
     if output.used >= _FAR_ABOVE and not within_usual:
         return f"a difference of this size is hardly rounding: {_SAME_INPUTS}."
     if offer is None:
-        return f"{beyond_all(raisable, precision)}. First {_SAME_INPUTS}; if they do, {mend}."
+        none = beyond_all(_raisable(comparison), precision)
+        return f"{none}. First {_SAME_INPUTS}; if they do, {mend}."
     if output.used <= _SLIGHTLY_ABOVE:
         return f"if this difference is acceptable for {output.name!r}, allow it: {offer}."
     if usual is not None and within_usual:
@@ -223,12 +224,20 @@ def _mismatch(
     )
 
 
+def _raisable(comparison: Comparison) -> list[OutputComparison]:
+    """Return the outputs that another tolerance may let pass."""
+    return [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
+
+
 def _offer(comparison: Comparison, precision: str | None, *, several: bool) -> str | None:
-    """Return what lets a comparison pass in which nothing but single values differ, if anything."""
-    if any(f.kind != "mismatch" for output in comparison.outputs for f in output.findings):
-        return None
-    raisable = [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
+    """Return the tolerances under which they pass, None where no sensible one lets them."""
+    raisable = _raisable(comparison)
     return paste(raisable, precision, several=several) if raisable else None
+
+
+def _only_values_differ(comparison: Comparison) -> bool:
+    """Whether tolerances are all that a comparison fails by."""
+    return all(f.kind == "mismatch" for output in comparison.outputs for f in output.findings)
 
 
 def _within(output: OutputComparison, usual: Tolerance) -> bool:

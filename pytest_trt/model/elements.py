@@ -46,6 +46,10 @@ _BY_NUMBER = MappingProxyType(
 )
 
 
+#: Numbers of fewer bits than float32, in which converters store weights.
+SMALL_TYPES = frozenset(name for name, bits in _BY_NUMBER.values() if 0 < bits < 32) - {"bool"}
+
+
 def element_name(number: int) -> str:
     """Return our name of an ONNX element type, e.g. "float32" for 1."""
     name, _ = _BY_NUMBER.get(number, (f"type{number}", 0))

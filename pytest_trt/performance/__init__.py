@@ -29,7 +29,7 @@ from pytest_trt.performance.detectable import Detectable, by_processes, by_turns
 from pytest_trt.performance.doubt import (
     HOST_LUCK,
     doubted,
-    doubted_limits,
+    doubted_limit,
     excused,
     explained,
     unconfirmed,
@@ -113,7 +113,7 @@ __all__ = [
     "combined",
     "decide",
     "doubted",
-    "doubted_limits",
+    "doubted_limit",
     "excused",
     "explained",
     "fewest_calls",

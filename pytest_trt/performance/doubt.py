@@ -9,12 +9,15 @@ tells them apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from pytest_trt.performance.absolute import Kept
 from pytest_trt.performance.bounds import Bounds
 from pytest_trt.performance.decide import Decision, Found, overall
+from pytest_trt.performance.structure import Judged
+
+_Limit = TypeVar("_Limit", Kept, Judged)
 
 #: How much of a change may be the host's by its clock, either way, where nothing but rounds of
 #: another process is there to compare with, as a natural logarithm of time: half as slow again.
@@ -67,20 +70,16 @@ def doubted(
     return rest
 
 
-def doubted_limits(kept: Sequence[Kept], busy: str) -> list[Kept]:
-    """Return absolute limits, what a busy host makes exceed them made inconclusive.
+def doubted_limit(one: _Limit, busy: str) -> _Limit:
+    """Return what a limit came to, inconclusive where a busy host may be why it is exceeded.
 
     Args:
-        kept: What they came to by the host's clock. What is kept beside other work is kept.
-        busy: What kept the host busy while calls were timed; empty where nothing did.
+        one: What it came to by the host's clock. What is kept beside other work is kept.
+        busy: What kept the host busy meanwhile; empty where nothing did.
     """
-    why = _BUSY.format(busy)
-    return [
-        replace(one, outcome="inconclusive", why=why)
-        if busy and one.outcome == "regressed"
-        else one
-        for one in kept
-    ]
+    if not busy or one.outcome != "regressed":
+        return one
+    return replace(one, outcome="inconclusive", why=_BUSY.format(busy))
 
 
 def excused(decision: Decision) -> Decision:

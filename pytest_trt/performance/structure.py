@@ -1,6 +1,7 @@
 """Limits of the engine itself: how large it is, how much memory it takes, how many layers it has.
 
-Nothing about them is a sample, so they are exact: one byte too many is a regression.
+Nothing about them is a sample, so they are exact: one byte too many is a regression. A cold start
+alone is of the hour, too, and `doubt` tells when that excuses it.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ class Judged:
     Attributes:
         name: Which one.
         limit: The share by which the figure may have grown, or the figure itself.
-        outcome: "passed", "regressed" or "not testable".
+        outcome: "passed", "regressed", "inconclusive" or "not testable".
         measured: The figure; None where the engine does not tell it.
         stored: The figure of the baseline, where it is held against one.
-        why: Why it is not testable.
+        why: Why it is inconclusive or not testable.
     """
 
     name: Structural

@@ -16,7 +16,7 @@ from pytest_trt.engine import (
     layers_of,
     shortened,
 )
-from pytest_trt.performance import Outcome, Structural, judge_structure
+from pytest_trt.performance import Outcome, Structural, doubted_limit, judge_structure
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.report.record import Verdict
 
@@ -28,6 +28,7 @@ def structure_records(
     limits: Mapping[Structural, float],
     engine: Engine | None,
     stored: Mapping[str, int | str] | None,
+    busy: str = "",
 ) -> tuple[StructureRecord, ...]:
     """Return what the limits of an engine itself came to.
 
@@ -36,27 +37,17 @@ def structure_records(
         engine: The engine; where it has not been loaded and run in this process, there is no cold
             start. None where it is not known which one is under test.
         stored: Facts of the baseline's engine; None where there is nothing to compare with.
+        busy: What kept the host busy while the engine was timed, and so at its start as well;
+            empty where nothing did.
     """
     figures = {} if engine is None else figures_of(engine.facts)
-    return tuple(
-        StructureRecord(one.name, one.limit, one.outcome, one.measured, one.stored, one.why)
+    judged = (
+        doubted_limit(one, busy) if one.name == "cold_start_s" else one
         for one in judge_structure(limits, figures, stored_figures(stored))
     )
-
-
-def doubted_start(structure: tuple[StructureRecord, ...], busy: str) -> tuple[StructureRecord, ...]:
-    """Return limits of an engine itself, a cold start beside other work made inconclusive.
-
-    Args:
-        structure: What they came to.
-        busy: What kept the host busy; empty where nothing did.
-    """
-    why = f"the host was busy meanwhile: {busy}"
     return tuple(
-        replace(one, outcome="inconclusive", why=why)
-        if busy and one.outcome == "regressed" and one.name == "cold_start_s"
-        else one
-        for one in structure
+        StructureRecord(one.name, one.limit, one.outcome, one.measured, one.stored, one.why)
+        for one in judged
     )
 
 

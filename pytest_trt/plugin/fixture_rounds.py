@@ -34,7 +34,7 @@ from pytest_trt.performance import (
     combined,
     decide,
     doubted,
-    doubted_limits,
+    doubted_limit,
     explained,
     judge_absolute,
     resolve_limits,
@@ -179,10 +179,10 @@ class _FixtureMeasurement:
         decision = None
         if comparable is not None and self._limits.relative:
             decision = self._decided(taken, comparable)
-        kept = doubted_limits(
-            [self._kept(taken, name, limit) for name, limit in self._limits.absolute.items()],
-            self._load.busy,
-        )
+        kept = [
+            doubted_limit(self._kept(taken, name, limit), self._load.busy)
+            for name, limit in self._limits.absolute.items()
+        ]
         if self._settings.calibrate or self._settings.baseline_runs > 1:
             once = "pytest-benchmark times it once: it is recorded from one run, and not calibrated"
             state_of(self._item).remark(f"{record.subject}: {once}")
@@ -316,7 +316,7 @@ class _FixtureMeasurement:
     def _structure(self, entry: Entry | None) -> tuple[StructureRecord, ...]:
         # What is accepted is not held against what it replaces.
         stored = None if entry is None or self._settings.accepts_slower else entry.engine
-        return structure_records(self._limits.structural, self._engine, stored)
+        return structure_records(self._limits.structural, self._engine, stored, self._load.busy)
 
     def _differences(self, entry: Entry) -> tuple[str, ...]:
         toolchain, now = self._record.toolchain, self._environment

@@ -33,7 +33,7 @@ from pytest_trt.performance import (
     Mode,
     Unavailable,
     combined,
-    doubted_limits,
+    doubted_limit,
     resolve_limits,
     testable,
 )
@@ -46,7 +46,6 @@ from pytest_trt.plugin.conditions import (
 )
 from pytest_trt.plugin.disturbance import disturbed, listen
 from pytest_trt.plugin.engine_gate import (
-    doubted_start,
     structure_records,
     with_layer_changes,
 )
@@ -152,7 +151,8 @@ class Measurement:
             ):
                 # What waits for another engine to build is another process on the device.
                 kept_builder.end()
-                record = replace(record, structure=self._structure(session, inputs, comparable))
+                self._start(session, inputs)
+                record = replace(record, structure=self._structure(comparable))
                 sampling.guard, sampling.say = watch or undisturbed, self._say
                 listen(self._run, watch, self._say)
                 self._warm(sampling, comparable)
@@ -167,7 +167,7 @@ class Measurement:
                     return done
                 decision, kept = self._measured(sampling, comparable, fresh, watch, file.path)
                 busy = sampling.meter.load.busy
-                record = replace(record, structure=doubted_start(record.structure, busy))
+                record = replace(record, structure=self._structure(comparable, busy))
                 self._check_update(sampling, mode)
                 if self._is_recorded(entry) or not _is_passed(decision, kept):
                     listen(self._run, watch, self._say, anew=True)
@@ -237,17 +237,18 @@ class Measurement:
             remark=lambda text: state_of(self._item).remark(f"{name}: {text}"),
         )
 
-    def _structure(
-        self, session: Session, inputs: Tensors, entry: Entry | None
-    ) -> tuple[StructureRecord, ...]:
-        """Return what the limits of the engine itself came to."""
+    def _start(self, session: Session, inputs: Tensors) -> None:
+        """Run the engine once, if nothing has: its first inference is part of its cold start."""
         if self._engine.facts.first_inference_s is None:
             started_s = time.perf_counter()
             session.run(inputs)
             self._engine.timings.ran(time.perf_counter() - started_s)
+
+    def _structure(self, entry: Entry | None, busy: str = "") -> tuple[StructureRecord, ...]:
+        """Return what the limits of the engine itself came to."""
         # What is accepted is not held against what it replaces.
         stored = None if entry is None or self._settings.accepts_slower else entry.engine
-        return structure_records(self._limits.structural, self._engine, stored)
+        return structure_records(self._limits.structural, self._engine, stored, busy)
 
     def _check_update(self, sampling: Sampling, mode: Mode) -> None:
         """Raise `Disturbed` where a baseline would be replaced by figures of a busy host."""
@@ -280,7 +281,7 @@ class Measurement:
             sampling.screen(FIRST_ROUNDS)
         kept = self._absolute.kept(sampling)
         if fresh.mode == "end_to_end":
-            kept = doubted_limits(kept, sampling.meter.load.busy)
+            kept = [doubted_limit(one, sampling.meter.load.busy) for one in kept]
         return decision, kept
 
     def _all_tested(self, record: BenchmarkRecord, sampling: Sampling) -> BenchmarkRecord:

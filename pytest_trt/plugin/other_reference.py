@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_trt.accuracy import OtherModel, Tolerance, compare_outputs
 from pytest_trt.errors import PytestTrtError, as_typed, undo
 from pytest_trt.model import OnnxModel, Tensors
+from pytest_trt.model.elements import SMALL_TYPES
 
 #: The most bytes of two models that are read once more for a line of advice.
 _COMPARED_BYTES = 2_000_000_000
@@ -49,7 +50,7 @@ class OtherReference:
         Args:
             agrees: Whether the engine agrees with its own model, where that is known.
         """
-        converted = _computes_in_less(self.model) and not _computes_in_less(self.reference)
+        converted = _is_converted(self.model, self.reference)
         return OtherModel(
             path=as_typed(self.reference.path),
             model=as_typed(self.model.path),
@@ -66,17 +67,14 @@ class OtherReference:
         return _difference(self.model.path, self.reference.path, digests)
 
 
-def _computes_in_less(model: OnnxModel) -> bool:
-    """Whether a model has weights in half precision, or operators on integers of few bits.
+def _is_converted(model: OnnxModel, reference: OnnxModel) -> bool:
+    """Whether a model was quantised, or cast to half precision, and its reference was not.
 
-    Source: the operators that onnxruntime.quantization writes, of its own domain too.
+    Told by the types that it stores: converters to operators of their own leave no other trace that
+    is common to all of them. What simulates quantisation stores float32.
     """
-    operators = [operator.rpartition("::")[2] for operator in model.op_types]
-    quantised = any(
-        "Quantize" in name or "Integer" in name or name.startswith(("QLinear", "MatMulNBits"))
-        for name in operators
-    )
-    return quantised or any(model.elements.get(kind) for kind in ("float16", "bfloat16"))
+    gained = SMALL_TYPES & (model.elements.keys() - reference.elements.keys())
+    return bool(gained) or (model.is_quantized and not reference.is_quantized)
 
 
 @lru_cache(maxsize=16)

@@ -90,10 +90,10 @@ class StructureRecord:
         name: "plan_size", "device_memory" or "layers" for one on growth against the baseline;
             "plan_size_bytes", "device_memory_bytes", "max_layers", "build_s" or "cold_start_s".
         limit: The share by which the figure may have grown, or the figure that is allowed.
-        outcome: "passed", "regressed" or "not testable".
+        outcome: "passed", "regressed", "inconclusive" or "not testable".
         measured: The figure; None where the engine does not tell it.
         stored: The figure of the baseline, where it is held against one.
-        why: Why it is not testable.
+        why: Why it is inconclusive or not testable.
     """
 
     name: str

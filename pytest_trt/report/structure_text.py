@@ -35,6 +35,8 @@ def structure_fact(one: StructureRecord) -> str:
     """Return what is wrong with a figure: "layers 74, +2.8% on the baseline's 72, limit +0%"."""
     if one.measured is None or one.outcome == "not testable":
         return f"{_NAMES[one.name]} cannot be held against its limit: {one.why}"
+    if one.outcome == "inconclusive":
+        return f"{_NAMES[one.name]} is inconclusive against its limit of {_limit(one)}"
     shown = f"{_NAMES[one.name]} {_figure(one.name, one.measured)}"
     if one.stored is None:
         return f"{shown} is above its limit of {_figure(one.name, one.limit)}"
@@ -57,8 +59,11 @@ def structure_fix(one: StructureRecord, mend: str, accept: str) -> str:
     if one.outcome == "not testable":
         return f"switch {one.name} off for this engine, or let it pass: --trt-inconclusive=warn."
     if one.stored is None:
-        how = "quicker" if one.name.endswith("_s") else "smaller"
         where = f"{one.name}= of the trt_benchmark marker, or of trt_limits"
+        if one.outcome == "inconclusive":
+            again = "run it again when nothing else runs beside it"
+            return f"{again}, or let it pass (--trt-inconclusive=warn), or allow more: {where}."
+        how = "quicker" if one.name.endswith("_s") else "smaller"
         return f"make it {how}, or allow more: {where}."
     return f"{mend}; if the engine is to be so, accept it: {accept}"
 

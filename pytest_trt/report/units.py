@@ -7,6 +7,8 @@ import math
 
 def seconds(value_s: float) -> str:
     """Return a duration with about two significant digits: "0.3 ms", "12 ms", "3 min 5 s"."""
+    if 0 < value_s < 0.000095:
+        return f"{value_s * 1000:.2g} ms"
     if 0 < value_s < 0.00995:
         return f"{value_s * 1000:.1f} ms"
     if value_s < 0.9995:

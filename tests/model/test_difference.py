@@ -101,6 +101,16 @@ def test_few_are_named_and_the_others_counted(tmp_path: Path) -> None:
     assert told == f"weights w0 of mul0 {by}, w1 of mul1 {by} and 3 more"
 
 
+def test_differences_beyond_the_largest_value_are_written_out(tmp_path: Path) -> None:
+    one = save_linear(tmp_path / "one.onnx")
+    model = onnx.load(one)
+    weight = model.graph.initializer[0]
+    scaled = numpy_helper.to_array(weight) * np.float32(13.5)
+    weight.CopyFrom(numpy_helper.from_array(scaled, weight.name))
+    onnx.save(model, tmp_path / "scaled.onnx")
+    assert "(by up to 1,250% of its" in model_difference(tmp_path / "scaled.onnx", one)
+
+
 def test_external_weights_are_compared_by_their_values(tmp_path: Path) -> None:
     reference = save_linear(tmp_path / "reference.onnx")
     beside = tmp_path / "beside" / "model.onnx"

@@ -215,6 +215,15 @@ def test_limit_of_the_engine_itself_is_exact(run, marker: str, outcome: str) -> 
     result.stdout.fnmatch_lines(["*speed is inconclusive: pytest-benchmark made 1 rounds*"])
 
 
+def test_cold_start_on_a_busy_host_is_inconclusive(run, monkeypatch) -> None:
+    limited = ENGINE.replace('trt_benchmark(p50="5%")', "trt_benchmark(cold_start_s=1e-9)")
+    run(limited).assert_outcomes(failed=1)
+    monkeypatch.setattr(HostLoad, "busy", "others had the cores")
+    result = run(limited)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["note *cold_start_s is inconclusive: *others had the cores*"])
+
+
 def test_limit_of_an_engine_needs_one(run) -> None:
     result = run(sum_test(marker="max_layers=50"))
     result.assert_outcomes(passed=1)

@@ -169,6 +169,14 @@ def test_metric_that_rounds_are_too_short_for_says_so() -> None:
     assert "--trt-benchmark-time" in text
 
 
+@pytest.mark.parametrize("outcome", ["regressed", "inconclusive"])
+def test_absolute_limit_is_not_mended_by_a_new_baseline(outcome: str) -> None:
+    limit = LimitRecord("p99_ms", 3.0, 3.2, outcome, 9, 500, "")
+    *_, fix = explain_speed(record(limits=(limit,))).splitlines()
+    assert ("--trt-benchmark-time" in fix) == (outcome == "inconclusive")
+    assert "--trt-update" not in fix
+
+
 def test_absolute_limit_tells_how_many_calls_were_beyond() -> None:
     beyond = LimitRecord("p99_ms", 0.4, 0.42, "regressed", 90, 1400)
     text = explain_speed(record(limits=(beyond,), recorded="", verdict="regressed"))

@@ -9,6 +9,8 @@ from pytest_trt.report import units
     ("value", "text"),
     [
         (0, "0 ms"),
+        (1e-6, "0.001 ms"),
+        (0.00009, "0.09 ms"),
         (0.0003, "0.3 ms"),
         (0.00994, "9.9 ms"),
         (0.00996, "10 ms"),
