@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pytest_trt.baseline import BaselineFile, Entry, StoredRun, write_baselines
+from pytest_trt.baseline.entry import Entry, StoredRun
+from pytest_trt.baseline.file import BaselineFile, write_baselines
 
 TARGET = {"arch": "sm90", "gpu": "NVIDIA H200", "sm_count": "132"}
 

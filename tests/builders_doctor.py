@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pytest_trt.arch import RTX_ARCHS
-from pytest_trt.backends.device_state import ClockReason, DeviceState, clock_reasons
-from pytest_trt.backends.gpu import DeviceProbe, Gpu
-from pytest_trt.backends.machine_facts import MachineFacts
-from pytest_trt.backends.module_facts import ModuleFacts
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.devices.state import ClockReason, DeviceState, clock_reasons
+from pytest_trt.doctor.machine_facts import MachineFacts
+from pytest_trt.doctor.module_facts import ModuleFacts
+from pytest_trt.terms import RTX_ARCHS
 
 IDLE = DeviceState(
     sm_clock_mhz=345,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_trt.engine import EngineFacts, Layer
+from pytest_trt.engine.facts import EngineFacts, Layer
 
 
 def made_of(*layers: tuple[str | None, dict[str, int]], **figures: int) -> EngineFacts:

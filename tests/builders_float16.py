@@ -13,7 +13,7 @@ from builders_networks import value
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion.fp16_rounding import round_to_float16
-from pytest_trt.model import graph as surgery
+from pytest_trt.onnx import graph as surgery
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL")

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.model import OnnxModel, load_model
+from pytest_trt.onnx.file import OnnxModel, load_model
 
 FLOAT = TensorProto.FLOAT
 INT64 = TensorProto.INT64

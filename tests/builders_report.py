@@ -13,7 +13,7 @@ from pytest_trt.report.document import Document, make_document
 from pytest_trt.report.planned import PlannedTest
 from pytest_trt.report.reading import schema_text
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
-from pytest_trt.report.status import Phase, Told
+from pytest_trt.report.status import Phase, PhaseOutcomes
 
 KEY = "k" * 64
 
@@ -89,13 +89,13 @@ def planned(name: str = "test_it", **overrides: Any) -> PlannedTest:
     return PlannedTest(**{**values, **overrides})
 
 
-def told(outcome: str = "passed", text: str = "", **record: Any) -> Told:
+def told(outcome: str = "passed", text: str = "", **record: Any) -> PhaseOutcomes:
     phases = {"setup": Phase("passed", 0.1), "call": Phase(outcome, 0.5, text, text)}
-    return Told(phases, TestRecord(**{"engines": (engine(),), **record}))
+    return PhaseOutcomes(phases, TestRecord(**{"engines": (engine(),), **record}))
 
 
-def skipped(reason: str) -> Told:
-    return Told({"setup": Phase("skipped", 0.1, reason, reason)}, None)
+def skipped(reason: str) -> PhaseOutcomes:
+    return PhaseOutcomes({"setup": Phase("skipped", 0.1, reason, reason)}, None)
 
 
 def run(**overrides: Any) -> dict[str, Any]:
@@ -118,7 +118,10 @@ def run(**overrides: Any) -> dict[str, Any]:
 
 
 def document(
-    tests: Mapping[str, Told | None], arch: str = "sm86", required: tuple[str, ...] = (), **of: Any
+    tests: Mapping[str, PhaseOutcomes | None],
+    arch: str = "sm86",
+    required: tuple[str, ...] = (),
+    **of: Any,
 ) -> Document:
     """Return the document of a run in which this was told of each test."""
     plans = {name: planned(name, arch=arch) for name in tests}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.accuracy import DEFAULT_TOLERANCES
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES
 from pytest_trt.plugin.options import OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent

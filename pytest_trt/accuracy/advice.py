@@ -26,7 +26,7 @@ class OtherModel:
 
     path: str
     model: str
-    undo: str
+    git_restore_hint: str
     agrees: bool | None = None
     differs: str = ""
     converted: bool = False
@@ -124,8 +124,8 @@ def _mend_model(other: OtherModel, offer: str | None = None) -> str:
             f"loses precision as it was{allow}."
         )
     return (
-        f"Bring back what it was: {other.undo}. If the change is meant, make it the reference: "
-        f"`cp {other.model} {other.path}`."
+        f"Bring back what it was: {other.git_restore_hint}. If the change is meant, make it the "
+        f"reference: `cp {other.model} {other.path}`."
     )
 
 

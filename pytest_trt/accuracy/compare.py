@@ -22,8 +22,8 @@ from pytest_trt.accuracy.ranking import topk_agreement
 from pytest_trt.accuracy.structure import holds_values_of, name_findings, shape_finding
 from pytest_trt.accuracy.text import count_different
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import Tensors
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.tensors.spec import Tensors
 
 
 def compare_outputs(

@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from pytest_trt.accuracy.encoding import (
-    decode_float,
-    decode_scalar,
-    encode_float,
-    encode_scalar,
-)
+from pytest_trt.accuracy.encoding import decode_float, decode_scalar, encode_float, encode_scalar
 
 #: One element as Python has it.
 Scalar: TypeAlias = bool | int | float | complex | str

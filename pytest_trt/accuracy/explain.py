@@ -10,7 +10,7 @@ from pytest_trt.accuracy.findings import Comparison, OutputComparison
 from pytest_trt.accuracy.headline import headline
 from pytest_trt.accuracy.numbers import figure, multiple, rounded_up, scalar, share
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.model.wording import count
+from pytest_trt.wording import count
 
 #: dtypes, by how their names begin, for which a tolerance above zero is an answer.
 _FLOATING = ("float", "bfloat", "complex")

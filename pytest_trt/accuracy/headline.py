@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pytest_trt.accuracy.findings import Comparison, OutputComparison
 from pytest_trt.accuracy.gravity import gravest, is_exact, with_finding
 from pytest_trt.accuracy.numbers import multiple
-from pytest_trt.model.wording import count
+from pytest_trt.wording import count
 
 #: Characters for the names of outputs: about 45 of the line survive in a terminal of 80 columns,
 #: and what is wrong with the outputs has to be among them.

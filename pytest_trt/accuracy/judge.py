@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_trt.accuracy.element import Element
 from pytest_trt.accuracy.findings import Finding, OutputComparison
 from pytest_trt.accuracy.numbers import scalar, share
-from pytest_trt.model.wording import count
+from pytest_trt.wording import count
 
 #: dtypes, by how their names begin, whose elements have no order or no length worth a similarity.
 _UNORDERED = ("bool", "complex", "str", "bytes", "object", "String")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.model import LabelledHash, Tensors
+from pytest_trt.hashing import LabelledHash
+from pytest_trt.tensors.spec import Tensors
 
 #: Part of every key. Raise the number when reference outputs are computed in another way.
 _SCHEMA = "pytest-trt reference 1"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, STEP_BY_DTYPE, Tolerance
-from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import TensorSpec
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.tensors.spec import TensorSpec
 
 #: What a marker, an entry of its `outputs`, or an ini line may say.
 TOLERANCE_FIELDS = tuple(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
-from pytest_trt.errors import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError
 
 #: What happens with NaN and infinities: `forbid` fails on any, `match` lets them be where the
 #: reference has the same kind, `ignore` leaves those positions out.

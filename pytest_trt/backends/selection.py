@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_trt.arch import EXAMPLES, RTX_ARCHS
-from pytest_trt.backends.device import DeviceProbe, Gpu
-from pytest_trt.engine import Backend
-from pytest_trt.errors import BackendUnavailableError, ConfigurationError
+from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
+from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError
+from pytest_trt.engine.protocols import Backend
+from pytest_trt.terms import EXAMPLES, RTX_ARCHS
 
 _INSTALL = {
     "tensorrt": "pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13)",
@@ -210,13 +210,13 @@ def make_backend(
         timing_folder: Where TensorRT's timing caches are kept; None keeps none.
     """
     if name == "onnxruntime":
-        from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+        from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(threads=threads)
     if name == "tensorrt":
-        from pytest_trt.backends.tensorrt import TensorRtBackend
+        from pytest_trt.backends.tensorrt.backend import TensorRtBackend
 
         return TensorRtBackend(probe, build_timeout_s=build_timeout_s, timing_folder=timing_folder)
-    from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
+    from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
 
     return TensorRtRtxBackend(probe, build_timeout_s=build_timeout_s)

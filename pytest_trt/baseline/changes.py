@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.baseline.file import BaselineFile
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
 
 #: What became of a test's baseline. "edited" is one whose runs stayed.
 Kind: TypeAlias = Literal["added", "removed", "runs added", "replaced", "incomparable", "edited"]

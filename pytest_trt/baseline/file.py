@@ -19,7 +19,7 @@ from typing import Any
 
 from pytest_trt.baseline.checks import MalformedError, checked_entry, field
 from pytest_trt.baseline.entry import Entry
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
 
 # History of the format:
 #   1  first version; "noise" stands only in entries that were calibrated

@@ -6,7 +6,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
 
 #: Seconds that git may take to read a file; it takes milliseconds unless its disk is gone.
 _TIMEOUT_S = 60

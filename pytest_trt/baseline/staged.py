@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
 
 #: What became of a baseline.
 Kind: TypeAlias = Literal["first", "added", "replaced", "calibrated"]

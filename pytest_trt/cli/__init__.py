@@ -12,7 +12,7 @@ from pytest_trt.cli.cache import cache
 from pytest_trt.cli.doctor import doctor
 from pytest_trt.cli.inspect import inspect
 from pytest_trt.cli.report import report
-from pytest_trt.errors import PytestTrtError
+from pytest_trt.diagnostics import PytestTrtError
 
 __all__ = ["main"]
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 
 from pytest_trt.cli.table import print_table
-from pytest_trt.engine import EngineCache, default_cache_dir
-from pytest_trt.engine.cache import Damaged, Entry
-from pytest_trt.engine.timing import TimingFileError, read_timings, timing_files
-from pytest_trt.model.wording import count
+from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, default_cache_dir
+from pytest_trt.engine.timing_cache import TimingFileError, read_timings, timing_files
 from pytest_trt.report import units
+from pytest_trt.wording import count
 
 
 @click.group()
@@ -49,7 +48,7 @@ def list_(root: Path) -> None:
     if rows:
         print_table(titles, rows, giving_way=(0, 3))
     for entry in entries:
-        if isinstance(entry, Damaged):
+        if isinstance(entry, CorruptEntry):
             click.echo(f"damaged: {entry.folder.name}: {entry.reason}")
     total = sum(entry.sidecar.size_bytes for entry in entries if isinstance(entry, Entry))
     click.echo(f"{count(len(entries), 'engine')}, {units.size(total)}, in {opened.folder}")
@@ -116,10 +115,10 @@ def verify(root: Path, remove: bool) -> None:
     damaged = []
     entries = opened.entries()
     for entry in entries:
-        checked: Entry | Damaged | None = entry
+        checked: Entry | CorruptEntry | None = entry
         if isinstance(entry, Entry):
             checked = opened.lookup(entry.folder.name, entry.sidecar.key_digest)
-        if isinstance(checked, Damaged):
+        if isinstance(checked, CorruptEntry):
             damaged.append(checked)
             click.echo(f"damaged: {checked.folder.name}: {checked.reason}")
             if remove:

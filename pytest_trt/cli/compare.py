@@ -11,17 +11,32 @@ import click
 from rich.console import Console
 
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.errors import PytestTrtError
+from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.report.comparison.compare import compare
+from pytest_trt.report.comparison.findings import Comparison, Direction
+from pytest_trt.report.comparison.markdown import markdown
+from pytest_trt.report.comparison.page import page
+from pytest_trt.report.comparison.words import (
+    TITLES,
+    cells,
+    lines,
+    shown,
+    summary,
+    title,
+    told,
+    why,
+)
 from pytest_trt.report.reading import read_document
 from pytest_trt.report.wrap import wrapped
-from pytest_trt.upgrade import Comparison, Turn, compare
-from pytest_trt.upgrade.markdown import markdown
-from pytest_trt.upgrade.page import page
-from pytest_trt.upgrade.words import TITLES, cells, lines, shown, summary, title, told, why
 
 _file = click.Path(path_type=Path, dir_okay=False)
 
-_STYLES = {Turn.WORSE: "red", Turn.BETTER: "green", Turn.CHANGED: "yellow", Turn.SAME: ""}
+_STYLES = {
+    Direction.WORSE: "red",
+    Direction.BETTER: "green",
+    Direction.CHANGED: "yellow",
+    Direction.SAME: "",
+}
 
 #: Tests that only one run has, named on a terminal.
 _NAMED = 10
@@ -98,7 +113,7 @@ def compare_reports(
         _print(found, everything=everything)
     for output in outputs:
         click.echo(f"wrote {output}", err=form == "markdown")
-    if exit_code and any(found.of(Turn.WORSE)):
+    if exit_code and any(found.of(Direction.WORSE)):
         raise SystemExit(1)
 
 

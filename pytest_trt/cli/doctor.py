@@ -13,13 +13,14 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from pytest_trt.arch import described
-from pytest_trt.doctor import Ability, Examination, Finding, Level, examine, parse_requirements
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.doctor.abilities import Ability
 from pytest_trt.doctor.document import schema_text, to_document
-from pytest_trt.doctor.finding import SECTIONS
+from pytest_trt.doctor.examine import examine
+from pytest_trt.doctor.finding import SECTIONS, Examination, Finding, Level
 from pytest_trt.doctor.products import MODULES
-from pytest_trt.doctor.requirements import WORDS
-from pytest_trt.errors import ConfigurationError
+from pytest_trt.doctor.requirements import WORDS, parse_requirements
+from pytest_trt.terms import described
 
 _STYLES = {Level.OK: "green", Level.NOTE: "dim", Level.WARN: "yellow", Level.ERROR: "bold red"}
 

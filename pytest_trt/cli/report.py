@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pytest_trt.arch import parse_archs
 from pytest_trt.cli.compare import compare_reports
 from pytest_trt.report import units
 from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
@@ -22,6 +21,7 @@ from pytest_trt.report.reading import read_document, schema_text
 from pytest_trt.report.status import VERDICTS, counted
 from pytest_trt.report.step_summary import speed_cell
 from pytest_trt.report.writing import check_suffix, write_report
+from pytest_trt.terms import parse_archs
 
 #: Above this many tests, those that passed everywhere are counted and not listed.
 _LISTED = 40

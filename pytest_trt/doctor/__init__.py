@@ -4,18 +4,3 @@ Facts are gathered in child processes with a time limit (`asking`), so that a li
 or hangs is a finding too; what they mean is decided by functions of values, which any machine can
 be put before in a test. `examine` joins the two.
 """
-
-from pytest_trt.doctor.abilities import Ability
-from pytest_trt.doctor.examine import examine
-from pytest_trt.doctor.finding import Examination, Finding, Level
-from pytest_trt.doctor.requirements import Requirement, parse_requirements
-
-__all__ = [
-    "Ability",
-    "Examination",
-    "Finding",
-    "Level",
-    "Requirement",
-    "examine",
-    "parse_requirements",
-]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from pytest_trt.arch import CPU, EXAMPLES, compute_capability
-from pytest_trt.backends.gpu import DeviceProbe
-from pytest_trt.backends.module_facts import ModuleFacts
+from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.selection import Selection, select
-from pytest_trt.errors import PytestTrtError
+from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.doctor.module_facts import ModuleFacts
+from pytest_trt.terms import CPU, EXAMPLES, compute_capability
 
 
 @dataclass(frozen=True, slots=True)

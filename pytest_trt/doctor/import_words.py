@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sysconfig
 
-from pytest_trt.backends.module_facts import ModuleFacts
-from pytest_trt.doctor.asking import NO_ANSWER
+from pytest_trt.doctor.module_facts import ModuleFacts
+from pytest_trt.workers.question import NO_ANSWER
 
 #: What is said where a library of CUDA is missing, and the distribution that brings it for CUDA 12.
 #: TensorRT 8.6 needs the first three; later ones bring what they need.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_trt.arch import compute_capability
+from pytest_trt.terms import compute_capability
 
 #: The first release that does not serve GPUs below a compute capability any more.
 #: Source: TensorRT release notes, 8.5.2 ("Maxwell ... will be dropped in TensorRT 9.0"), 10.5.0

@@ -13,12 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.baseline import read_baselines
-from pytest_trt.baseline.file import baseline_files
-from pytest_trt.engine import EngineCache
-from pytest_trt.engine.cache import LAYOUT, Damaged
+from pytest_trt.baseline.file import baseline_files, read_baselines
+from pytest_trt.diagnostics import BaselineError, CacheError
+from pytest_trt.engine.cache import LAYOUT, CorruptEntry, EngineCache
 from pytest_trt.engine.mounts import file_system
-from pytest_trt.errors import BaselineError, CacheError
 
 #: Written to see whether a folder takes it: more than fits beside what a file system keeps of a
 #: small file.
@@ -117,7 +115,7 @@ def look_at_cache(path: str) -> dict[str, Any]:
         return asdict(CacheFacts(path, folder, (error.message, error.fix)))
     damaged = {}
     for entry in found:
-        if isinstance(entry, Damaged):
+        if isinstance(entry, CorruptEntry):
             damaged[entry.folder.name] = entry.reason
             continue
         for name, file in entry.sidecar.files.items():

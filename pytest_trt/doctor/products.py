@@ -6,13 +6,13 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_trt.arch import RTX_ARCHS
-from pytest_trt.backends.driver_words import cuda_version
-from pytest_trt.backends.machine_facts import MachineFacts
-from pytest_trt.backends.module_facts import ModuleFacts
+from pytest_trt.backends.devices.driver_errors import cuda_version
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.doctor.import_words import import_fix
 from pytest_trt.doctor.installing import OLDEST, install_tensorrt, release, unserved
+from pytest_trt.doctor.machine_facts import MachineFacts
+from pytest_trt.doctor.module_facts import ModuleFacts
+from pytest_trt.terms import RTX_ARCHS
 
 #: What is asked of, and how people call it.
 MODULES = {

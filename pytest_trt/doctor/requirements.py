@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_trt.arch import parse_arch
-from pytest_trt.backends.machine_facts import MachineFacts
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.doctor.abilities import Ability
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.doctor.gpus import disturbance
+from pytest_trt.doctor.machine_facts import MachineFacts
 from pytest_trt.doctor.products import IF_WANTED, MODULES
-from pytest_trt.errors import ConfigurationError
+from pytest_trt.terms import parse_arch
 
 #: What can be asked for beside an architecture, and what that means.
 WORDS = {

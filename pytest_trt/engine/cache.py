@@ -14,7 +14,7 @@ Layout below the cache's root::
       locks/                one lock file per key
       references/           reference outputs, see `pytest_trt.accuracy`
       last_runs/            speeds that may be accepted, see `pytest_trt.baseline`
-      timing/               what builders measured, see `pytest_trt.engine.timing`
+      timing/               what builders measured, see `pytest_trt.engine.timing_cache`
       digests/              digests of models that were hashed before
 """
 
@@ -31,10 +31,10 @@ from pathlib import Path
 
 import platformdirs
 
+from pytest_trt.diagnostics import CacheError
 from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare
 from pytest_trt.engine.digest_records import DigestRecords
 from pytest_trt.engine.facts import EngineFacts
-from pytest_trt.engine.process_lock import process_lock
 from pytest_trt.engine.sidecar import (
     SIDECAR_NAME,
     OtherFormatError,
@@ -44,7 +44,7 @@ from pytest_trt.engine.sidecar import (
     read_sidecar,
     verify_files,
 )
-from pytest_trt.errors import CacheError
+from pytest_trt.files import process_lock
 
 #: Name of the folder that everything lies in. Another layout gets another name, so that two
 #: releases can share one root.
@@ -72,7 +72,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Damaged:
+class CorruptEntry:
     """An entry that is not whole, and why; or one whose format another version wrote."""
 
     folder: Path
@@ -122,7 +122,7 @@ class EngineCache:
         """Digests of models that were hashed before."""
         return DigestRecords(self.folder / "digests")
 
-    def lookup(self, name: str, key_digest: str) -> Entry | Damaged | None:
+    def lookup(self, name: str, key_digest: str) -> Entry | CorruptEntry | None:
         """Return the entry of a key after checking every byte of it, and mark it as used.
 
         Args:
@@ -141,7 +141,7 @@ class EngineCache:
         except FileNotFoundError:
             return None
         except SidecarError as error:
-            return Damaged(folder, str(error), isinstance(error, OtherFormatError))
+            return CorruptEntry(folder, str(error), isinstance(error, OtherFormatError))
         with contextlib.suppress(OSError):
             os.utime(folder)
         return entry
@@ -220,16 +220,16 @@ class EngineCache:
             folder.rename(trash / "entry")
         shutil.rmtree(trash, ignore_errors=True)
 
-    def entries(self) -> list[Entry | Damaged]:
+    def entries(self) -> list[Entry | CorruptEntry]:
         """Return every entry, the most recently used first. Plans are not read, see `lookup`."""
-        found: list[Entry | Damaged] = []
+        found: list[Entry | CorruptEntry] = []
         for folder in self._folders():
             try:
                 found.append(Entry(folder, read_sidecar(folder), read_facts(folder)))
             except FileNotFoundError:
                 continue
             except SidecarError as error:
-                found.append(Damaged(folder, str(error), isinstance(error, OtherFormatError)))
+                found.append(CorruptEntry(folder, str(error), isinstance(error, OtherFormatError)))
         return found
 
     def find(self, key_digest: str) -> Entry | None:

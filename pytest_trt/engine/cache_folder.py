@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_trt.errors import CacheError
+from pytest_trt.diagnostics import CacheError
 
 #: The folders in it.
 PARTS = ("engines", "building", "locks", "references", "timing", "digests", "last_runs")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pytest_trt import __version__
 from pytest_trt.engine.mounts import file_system
-from pytest_trt.model import MODEL_SCHEMA, FileStamp, Remembered
+from pytest_trt.onnx.digest import MODEL_SCHEMA
+from pytest_trt.onnx.digest_cache import CachedDigest, FileStamp
 
 # History of the format:
 #   1  first version
@@ -49,7 +50,7 @@ class DigestRecords:
         self.folder = folder
         self._kind_of = kind_of
 
-    def recall(self, model: FileStamp) -> Remembered | None:
+    def recall(self, model: FileStamp) -> CachedDigest | None:
         """Return what was remembered of a model whose own file has exactly this stamp."""
         try:
             with self._path(model).open("rb", buffering=0) as file:
@@ -63,9 +64,9 @@ class DigestRecords:
             return None
         if stamps[:1] != (model,):
             return None
-        return Remembered(stamps, content["digest"], content["contents"])
+        return CachedDigest(stamps, content["digest"], content["contents"])
 
-    def remember(self, found: Remembered) -> None:
+    def remember(self, found: CachedDigest) -> None:
         """Keep it, if the files lie where stamps can be trusted and the folder allows it."""
         if not {self._kind_of(stamp.path) for stamp in found.stamps} <= TRUSTED_FILE_SYSTEMS:
             return
@@ -92,7 +93,7 @@ class DigestRecords:
                 path.unlink(missing_ok=True)
 
 
-def _record(found: Remembered) -> bytes:
+def _record(found: CachedDigest) -> bytes:
     stamps = [asdict(stamp) for stamp in found.stamps]
     return _sealed(_HEAD + _lines(files=stamps, digest=found.digest, contents=found.contents))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pytest_trt.errors import UnknownFactError
+from pytest_trt.diagnostics import UnknownFactError
 
 #: The precision of layers and constants of integers and booleans.
 INTEGER = "integer"

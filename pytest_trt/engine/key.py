@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
-from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import LabelledHash, Profile, ShapeRange, ValueRange
+from pytest_trt.hashing import LabelledHash
+from pytest_trt.tensors.profiles import Profile, ShapeRange
+from pytest_trt.tensors.value_ranges import ValueRange
 
 #: Part of every key. Bump when a field changes its meaning or its spelling, or when the way plans
 #: are built changes in a manner that no version number shows: every engine is then built anew.
@@ -140,7 +142,7 @@ def _short(digest: str | None) -> str | None:
     return None if digest is None else digest[:12]
 
 
-def run_alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+def same_runtime(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Whether two engines differ in nothing but what was built: they run under one toolchain.
 
     Only then can they be timed against each other in one process. What an upgrade of the runtime

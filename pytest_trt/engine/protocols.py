@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
-from pytest_trt.model import OnnxModel, Tensors
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.tensors.spec import Tensors
 
 #: Told, in a few words, what a long step is doing now.
 Progress = Callable[[str], None]

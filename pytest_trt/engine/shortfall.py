@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.facts import LEAST_TOLD_PCT, EngineFacts
 from pytest_trt.engine.spec import BLOCK_LISTS, EngineSpec
-from pytest_trt.errors import EngineBuildError
-from pytest_trt.model import OnnxModel
+from pytest_trt.onnx.file import OnnxModel
 
 #: What a spec's precision is called in facts. An engine asked for in fp32 or tf32 falls short of
 #: nothing: what is narrower in it was so in the model.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import Profile
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.tensors.profiles import Profile
 
 #: The precisions a spec may ask for. `fp32` means FP32 everywhere: TF32 is a precision of its own.
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")

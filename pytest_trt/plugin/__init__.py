@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.errors import PytestTrtError
+from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.collector import ResultCollector
 from pytest_trt.plugin.fixtures import (
     _trt_subject,
@@ -173,7 +173,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if not any(name in item.keywords and item.get_closest_marker(name) for name in _CHECKS):
         return (yield)
     from pytest_trt.plugin.failure import CheckFailure
-    from pytest_trt.plugin.verdict import conclude, conclude_skipped, told_beside
+    from pytest_trt.plugin.verdict import add_check_sections, conclude, conclude_skipped
 
     try:
         result = yield
@@ -183,7 +183,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         conclude_skipped(item)
         raise
     except (Exception, pytest.fail.Exception):
-        told_beside(item)
+        add_check_sections(item)
         raise
     conclude(item)
     return result
@@ -200,9 +200,9 @@ def pytest_runtest_makereport(
 
         attach(item, report)
     if report.failed and call.excinfo is not None:
-        from pytest_trt.plugin.failure import ToldFailure, place_at_test
+        from pytest_trt.plugin.failure import PluginFailure, place_at_test
 
-        if isinstance(call.excinfo.value, ToldFailure) and not call.excinfo.value.pytrace:
+        if isinstance(call.excinfo.value, PluginFailure) and not call.excinfo.value.pytrace:
             place_at_test(item, report)
     return report
 
@@ -214,7 +214,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     measured = any(result.record.speeds for result in collector.results)
     if not measured or hasattr(config, "workerinput"):
         return
-    from pytest_trt.plugin.writing import keep_last_run, write_baselines_of
+    from pytest_trt.baseline.writing import keep_last_run, write_baselines_of
 
     stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     outcome = write_baselines_of(collector.results, collector.failed, stopped=stopped)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.baseline.gone import ANSWER_VARIABLE
+from pytest_trt.baseline.orphans import ANSWER_VARIABLE
 
 
 class _Collected:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_trt.plugin.what_to_do import ToldFailed
+    from pytest_trt.plugin.what_to_do import FailureSummary
     from pytest_trt.report.record import TestResult
 
 
@@ -31,7 +31,7 @@ class ResultCollector:
         self.failed: defaultdict[str, set[str]] = defaultdict(set)
         self.written: list[str] = []
         self.not_written = ""
-        self._told: dict[str, ToldFailed] = {}
+        self._told: dict[str, FailureSummary] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a report's record."""
@@ -45,9 +45,9 @@ class ResultCollector:
 
             record = TestRecord.from_dict(data)
         if report.failed and hasattr(report, "trt_told"):
-            from pytest_trt.plugin.what_to_do import ToldFailed
+            from pytest_trt.plugin.what_to_do import FailureSummary
 
-            self._told[report.nodeid] = ToldFailed(report.longreprtext, record)
+            self._told[report.nodeid] = FailureSummary(report.longreprtext, record)
         if record is not None:
             from pytest_trt.report.record import TestResult
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pytest_trt.errors import PytestTrtError
+from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.state import COMPLAINTS_KEY
 
 #: Of a module: the test with which a text was first told. Its classes share what the module says.

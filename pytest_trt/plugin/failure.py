@@ -7,7 +7,7 @@ import os
 import pytest
 
 
-class ToldFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
+class PluginFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
     """A failure that is shown by its text alone, as pytest.fail shows one.
 
     Args:
@@ -23,7 +23,7 @@ class ToldFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
         pytest.fail.Exception.__init__(self, text, pytrace)
 
 
-class CheckFailure(ToldFailure, AssertionError):
+class CheckFailure(PluginFailure, AssertionError):
     """A check that does not pass: an AssertionError to whoever asks.
 
     Such as `xfail(raises=AssertionError)`.

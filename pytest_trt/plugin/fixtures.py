@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.errors import ConfigurationError, PytestTrtError
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
 from pytest_trt.plugin.state import run_of, state_of
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_trt.engine import Engine
-    from pytest_trt.plugin.benchmark import BenchmarkCheck
+    from pytest_trt.benchmark.check import BenchmarkCheck
+    from pytest_trt.engine.build import Engine
     from pytest_trt.plugin.sessions import EngineSession, ReferenceSession
-    from pytest_trt.plugin.subject import Subject
+    from pytest_trt.plugin.subject import ModelUnderTest
 
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
 _SEEDED_CALIBRATION_SAMPLES = 8
@@ -36,18 +36,18 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except PytestTrtError as error:
-        from pytest_trt.plugin.failure import ToldFailure
+        from pytest_trt.plugin.failure import PluginFailure
 
-        raise ToldFailure(str(error)) from None
+        raise PluginFailure(str(error)) from None
 
 
 @pytest.fixture
-def _trt_subject(request: pytest.FixtureRequest) -> Subject:
+def _trt_subject(request: pytest.FixtureRequest) -> ModelUnderTest:
     """The model under test, which the other fixtures share."""
-    from pytest_trt.plugin.subject import Subject
+    from pytest_trt.plugin.subject import ModelUnderTest
 
     with _clear_errors():
-        return Subject.of(request)
+        return ModelUnderTest.of(request)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def trt_arch(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def trt_precision(_trt_subject: Subject) -> str:
+def trt_precision(_trt_subject: ModelUnderTest) -> str:
     """The precision under test, such as "fp16"; several run the test for each."""
     return _trt_subject.marker.precision[0]
 
@@ -73,7 +73,9 @@ def trt_shape() -> str:
 
 
 @pytest.fixture
-def trt_inputs(_trt_subject: Subject, trt_shape: str) -> Mapping[str, npt.NDArray[np.generic]]:
+def trt_inputs(
+    _trt_subject: ModelUnderTest, trt_shape: str
+) -> Mapping[str, npt.NDArray[np.generic]]:
     """Seeded inputs made from the model's own specs; override it to give real data.
 
     A test that uses it runs at the profile's min, opt and max. Floats are uniform in [0, 1),
@@ -86,7 +88,7 @@ def trt_inputs(_trt_subject: Subject, trt_shape: str) -> Mapping[str, npt.NDArra
 
 @pytest.fixture
 def trt_calibration(
-    request: pytest.FixtureRequest, _trt_subject: Subject
+    request: pytest.FixtureRequest, _trt_subject: ModelUnderTest
 ) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
     """Inputs that int8 engines are calibrated on; override it to give real data."""
     name = _trt_subject.marker.model.name
@@ -98,7 +100,7 @@ def trt_calibration(
 
 @pytest.fixture
 def trt_build(
-    _trt_subject: Subject, trt_arch: str, trt_precision: str
+    _trt_subject: ModelUnderTest, trt_arch: str, trt_precision: str
 ) -> Callable[..., EngineSession]:
     """A factory of engines, for tests that need several.
 
@@ -129,7 +131,7 @@ def trt_engine(trt_build: Callable[..., EngineSession]) -> Engine:
 
 @pytest.fixture
 def trt_session(
-    _trt_subject: Subject, trt_arch: str, trt_build: Callable[..., EngineSession]
+    _trt_subject: ModelUnderTest, trt_arch: str, trt_build: Callable[..., EngineSession]
 ) -> EngineSession:
     """The loaded engine: `trt_session.run(inputs)` returns its outputs by name.
 
@@ -146,14 +148,14 @@ def trt_session(
 
 @pytest.fixture
 def trt_benchmark(
-    request: pytest.FixtureRequest, _trt_subject: Subject, trt_session: EngineSession
+    request: pytest.FixtureRequest, _trt_subject: ModelUnderTest, trt_session: EngineSession
 ) -> BenchmarkCheck:
     """Measures the engine: call it once with the inputs, `trt_benchmark(inputs)`.
 
     What the trt_benchmark markers of the test limit is held against the stored baseline, and
     against absolute figures. Where the engine can be built but not run, the test is skipped.
     """
-    from pytest_trt.plugin.benchmark import BenchmarkCheck
+    from pytest_trt.benchmark.check import BenchmarkCheck
     from pytest_trt.plugin.markers import read_benchmark_marker
 
     with _clear_errors():
@@ -169,7 +171,7 @@ def trt_benchmark(
 
 
 @pytest.fixture
-def trt_reference(_trt_subject: Subject) -> ReferenceSession:
+def trt_reference(_trt_subject: ModelUnderTest) -> ReferenceSession:
     """The FP32 reference: ONNX Runtime on the CPU, graph optimisations off; `.run(inputs)`."""
     with _clear_errors():
         return _trt_subject.reference()

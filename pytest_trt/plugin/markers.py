@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from pytest_trt.errors import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.plugin.marker_lines import MARKER_LINES
 
 if TYPE_CHECKING:
-    from pytest_trt.performance import Mode
+    from pytest_trt.statistics.noise import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def read_consistency_marker(item: pytest.Item) -> ConsistencyMarker | None:
     mark = item.get_closest_marker(ConsistencyMarker.NAME)
     if mark is None:
         return None
-    from pytest_trt.accuracy import TOLERANCE_FIELDS
+    from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
 
     given = _keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision"])
     by_precision = given.pop("by_precision", {})
@@ -166,7 +166,7 @@ def read_consistency_marker(item: pytest.Item) -> ConsistencyMarker | None:
 
 def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:
     """Return what is said for all precisions, or for one, checked without knowing the model."""
-    from pytest_trt.accuracy import parse_tolerance_fields
+    from pytest_trt.accuracy.resolve import parse_tolerance_fields
 
     outputs = given.pop("outputs", {})
     _expect_mappings("outputs", outputs, "a mapping of output names to tolerances")
@@ -192,7 +192,8 @@ def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
     marks = list(item.iter_markers(BenchmarkMarker.NAME))
     if not marks:
         return None
-    from pytest_trt.performance import LIMIT_FIELDS, MODES, parse_limit_fields
+    from pytest_trt.statistics.limits import LIMIT_FIELDS, parse_limit_fields
+    from pytest_trt.statistics.noise import MODES
 
     given: dict[str, Any] = {}
     for mark in reversed(marks):
@@ -277,7 +278,7 @@ def _inside(folder: Path) -> str:
 
 
 def _precisions(value: Any, where: str = ModelMarker.NAME) -> tuple[str, ...]:
-    from pytest_trt.engine import PRECISIONS
+    from pytest_trt.engine.spec import PRECISIONS
 
     precisions = (value,) if isinstance(value, str) else value
     valid = isinstance(precisions, tuple | list) and precisions

@@ -18,7 +18,7 @@ def archs(text: str) -> tuple[str, ...]:
     """Architectures, separated by commas."""
     if not text:
         return ()
-    from pytest_trt.arch import parse_archs
+    from pytest_trt.terms import parse_archs
 
     return parse_archs(text)
 
@@ -94,7 +94,7 @@ def runs(text: str) -> int:
     """How many runs a baseline may hold."""
     if text == "1":  # the default, for which no run is to load the baselines
         return 1
-    from pytest_trt.baseline import RUNS_KEPT
+    from pytest_trt.baseline.entry import RUNS_KEPT
 
     if not text.isdecimal() or not 1 <= int(text) <= RUNS_KEPT:
         raise ValueError(f"a whole number from 1 to {RUNS_KEPT}, as many as a baseline keeps")
@@ -155,8 +155,8 @@ def limits(text: str) -> dict[str, dict[str, float | None]]:
     """Limits of speed by precision, one a line."""
     if not text:
         return {}
-    from pytest_trt.engine import PRECISIONS
-    from pytest_trt.performance import parse_limit_lines
+    from pytest_trt.engine.spec import PRECISIONS
+    from pytest_trt.statistics.limits import parse_limit_lines
 
     return parse_limit_lines(text.splitlines(), where="trt_limits", precisions=PRECISIONS)
 
@@ -165,6 +165,6 @@ def tolerances(text: str) -> dict[str, dict[str, object]]:
     """Tolerances by precision, one a line."""
     if not text:
         return {}
-    from pytest_trt.accuracy import parse_tolerance_lines
+    from pytest_trt.accuracy.resolve import parse_tolerance_lines
 
     return parse_tolerance_lines(text.splitlines(), where="trt_tolerances")

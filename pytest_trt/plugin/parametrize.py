@@ -6,18 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from pytest_trt.accuracy import resolve_tolerances
+from pytest_trt.accuracy.resolve import resolve_tolerances
 from pytest_trt.backends.selection import Selection
-from pytest_trt.errors import ConfigurationError, PytestTrtError
-from pytest_trt.model import (
-    Profile,
-    TensorSpec,
-    check_ranges,
-    distinct_points,
-    parse_profiles,
-    shapes_at,
-    values_at,
-)
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
 from pytest_trt.plugin.complaints import Complaints, complain
 from pytest_trt.plugin.markers import (
     BenchmarkMarker,
@@ -31,6 +22,10 @@ from pytest_trt.plugin.markers import (
 from pytest_trt.plugin.pytest_benchmark import uses_fixture
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.wrapping import usage_error
+from pytest_trt.tensors.profile_choice import distinct_points, shapes_at, values_at
+from pytest_trt.tensors.profiles import Profile, parse_profiles
+from pytest_trt.tensors.seeded import check_ranges
+from pytest_trt.tensors.spec import TensorSpec
 
 
 def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
@@ -166,7 +161,7 @@ def _check_outputs(consistency: ConsistencyMarker | None, marker: ModelMarker, r
 def _check_limits(benchmark: BenchmarkMarker | None, marker: ModelMarker, run: TrtRun) -> None:
     if benchmark is None:
         return
-    from pytest_trt.performance import resolve_limits
+    from pytest_trt.statistics.limits import resolve_limits
 
     for precision in marker.precision:
         resolve_limits(benchmark.limits, run.settings.limits.get(precision, {}))
@@ -179,7 +174,7 @@ def _check_without_model(
 ) -> None:
     """Refuse what needs a model; pytest-benchmark's fixture times anything."""
     if consistency is None and benchmark is not None and "benchmark" in metafunc.fixturenames:
-        from pytest_trt.performance import resolve_limits
+        from pytest_trt.statistics.limits import resolve_limits
 
         resolve_limits(benchmark.limits, {})
     elif consistency is not None or benchmark is not None:

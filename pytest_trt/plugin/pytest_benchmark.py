@@ -65,7 +65,7 @@ class BesidePytestBenchmark:
         fixture = getattr(item, "funcargs", {}).get("benchmark")
         if fixture is None or item.get_closest_marker("trt_benchmark") is None:
             return (yield)
-        from pytest_trt.plugin.fixture_rounds import gated
+        from pytest_trt.benchmark.fixture_rounds import gated
 
         with gated(item, fixture):
             return (yield)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.errors import ReportError
+from pytest_trt.diagnostics import ReportError
 from pytest_trt.plugin.state import RUN_KEY, run_of, settings_of
 from pytest_trt.plugin.wrapping import write_prose
 from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
 from pytest_trt.report.document import Document, make_document, planned_from
 from pytest_trt.report.planned import PlannedTest, without_arch
 from pytest_trt.report.record import TestRecord
-from pytest_trt.report.status import Phase, Told
+from pytest_trt.report.status import Phase, PhaseOutcomes
 from pytest_trt.report.writing import write_report
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ReportLog:
         self._worker = hasattr(config, "workerinput")
         self._started_s = time.time()
         self._planned: dict[str, PlannedTest] = {}
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, PhaseOutcomes] = {}
         self._targets: dict[str, dict[str, Any]] = {}
         self._collection_errors: dict[str, str] = {}
         self._sent = False
@@ -68,7 +68,7 @@ class ReportLog:
         """Keep the tests that are to run."""
         self._plan(session.items, selected=True)
         if self._planned:
-            from pytest_trt.plugin.run_facts import targets_of
+            from pytest_trt.report.run_facts import targets_of
 
             self._targets = {one["target"]: one for one in targets_of(run_of(self._config))}
 
@@ -112,8 +112,8 @@ class ReportLog:
         if report.nodeid not in self._planned and data is None:
             return
         if report.when == "setup":  # a plugin may run a test again: the last time counts
-            self._told[report.nodeid] = Told()
-        told = self._told.setdefault(report.nodeid, Told())
+            self._told[report.nodeid] = PhaseOutcomes()
+        told = self._told.setdefault(report.nodeid, PhaseOutcomes())
         # The report that xdist makes of a worker that crashed is of no phase.
         phase = "crash" if report.when not in ("setup", "call", "teardown") else report.when
         told.phases[phase] = _phase(report)
@@ -162,7 +162,7 @@ class ReportLog:
         self._write(session, document, settings.report)
 
     def _document(self, session: pytest.Session, required: Sequence[str]) -> Document:
-        from pytest_trt.plugin.run_facts import facts_at_start, repeat_command
+        from pytest_trt.report.run_facts import facts_at_start, repeat_command
 
         for nodeid, told in self._told.items():
             if nodeid not in self._planned:

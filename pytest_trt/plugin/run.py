@@ -20,38 +20,27 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.accuracy import ReferenceStore, reference_key
-from pytest_trt.arch import CPU
-from pytest_trt.backends.device import DeviceProbe, probe_devices
-from pytest_trt.backends.kept_builder import kept_builder
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.accuracy.reference import ReferenceStore, reference_key
+from pytest_trt.backends.devices.lost import LostDevice
+from pytest_trt.backends.devices.probe import DeviceProbe, probe_devices
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
-from pytest_trt.engine import (
-    Backend,
-    Engine,
-    EngineCache,
-    EngineSpec,
-    Progress,
-    Session,
-    Target,
-    Timings,
-    build_or_load,
-    run_alike,
-)
-from pytest_trt.errors import CacheError, EngineBuildError, EngineLoadError
-from pytest_trt.model import (
-    OnnxModel,
-    Tensors,
-    TensorSpec,
-    inputs_digest,
-    load_model,
-    read_interface,
-)
-from pytest_trt.plugin.lost_device import LostDevice
+from pytest_trt.diagnostics import CacheError, EngineBuildError, EngineLoadError
+from pytest_trt.engine.build import Engine, build_or_load
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.facts import Timings
+from pytest_trt.engine.key import same_runtime
+from pytest_trt.engine.protocols import Backend, Progress, Session
+from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.onnx.file import OnnxModel, load_model, read_interface
 from pytest_trt.plugin.settings import Settings
+from pytest_trt.tensors.seeded import inputs_digest
+from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.terms import CPU
+from pytest_trt.workers.warm_builder import warm_builder
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.device_watch import DeviceWatch
+    from pytest_trt.backends.devices.watch import DeviceWatch
 
 #: Loaded engines that are kept for the next test: enough for one model in every precision, few
 #: enough for a GPU's memory.
@@ -207,7 +196,7 @@ class TrtRun:
         """Begin what an engine on a GPU waits for, while its plan is found and checked. Once."""
         gpu = None if arch == CPU or self._context_begun else self.probe.first(arch)
         if gpu is not None and not self.settings.build_only:
-            from pytest_trt.backends.background import begin_context
+            from pytest_trt.backends.cuda.background import begin_context
 
             self._context_begun = True
             begin_context(gpu.index)
@@ -241,7 +230,7 @@ class TrtRun:
                 the same toolchain and device.
         """
         found = self.cache.find(key_digest)
-        if found is None or not run_alike(found.sidecar.key_fields, dict(beside.key.fields)):
+        if found is None or not same_runtime(found.sidecar.key_fields, dict(beside.key.fields)):
             return None
         backend = self.backend(beside.target.arch)
         with suppress(EngineLoadError):
@@ -250,7 +239,7 @@ class TrtRun:
 
     def place(self, target: Target) -> BenchmarkPlace:
         """Return where engines for a target are timed."""
-        from pytest_trt.measure import host_cpu
+        from pytest_trt.benchmark.host import host_cpu
 
         if target.arch == CPU:
             device = {"arch": target.arch, **target.device, **host_cpu()}
@@ -264,7 +253,7 @@ class TrtRun:
 
     def watched(self, target: Target) -> AbstractContextManager[DeviceWatch | None]:
         """Lend what says whether a target's device is disturbed; None where nothing tells."""
-        from pytest_trt.backends.device_watch import watched_device
+        from pytest_trt.backends.devices.watch import watched_device
 
         gpu = None if target.arch == CPU else self.probe.first(target.arch)
         return watched_device(gpu.uuid if gpu else "")
@@ -294,7 +283,7 @@ class TrtRun:
             reference.close()
         self._sessions.clear()
         self._references.clear()
-        kept_builder.end()
+        warm_builder.end()
 
     def environment(self) -> list[str]:
         """Return lines that say what is tested, with what, and why."""

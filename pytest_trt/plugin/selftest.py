@@ -11,25 +11,23 @@ from functools import partial
 
 import pytest
 
-from pytest_trt.baseline import Entry
-from pytest_trt.engine import Engine
-from pytest_trt.model import Tensors
-from pytest_trt.performance import Limits, Mode, check_error
-from pytest_trt.plugin.baselines import stored_rounds
-from pytest_trt.plugin.consistency import ConsistencyCheck
-from pytest_trt.plugin.engine_gate import figures_of, stored_figures
-from pytest_trt.plugin.sampling import Sampling
+from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.baseline.entry import Entry
+from pytest_trt.benchmark.baselines import stored_rounds
+from pytest_trt.benchmark.engine_gate import figures_of, stored_figures
+from pytest_trt.benchmark.sampling import Sampling
+from pytest_trt.engine.build import Engine
 from pytest_trt.plugin.sessions import Observer
 from pytest_trt.plugin.wrapping import write_prose
 from pytest_trt.report.record import TestRecord
-from pytest_trt.selftest import (
-    Proof,
-    dead,
-    planted,
-    prove_absolute,
-    prove_relative,
-    prove_structure,
-)
+from pytest_trt.selftest.outputs import planted
+from pytest_trt.selftest.proof import Proof, dead
+from pytest_trt.selftest.speed import prove_absolute, prove_relative
+from pytest_trt.selftest.structure import prove_structure
+from pytest_trt.statistics.decide import check_error
+from pytest_trt.statistics.limits import Limits
+from pytest_trt.statistics.noise import Mode
+from pytest_trt.tensors.spec import Tensors
 
 #: Proofs of one test that the terminal names.
 _NAMED = 5

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.engine import Engine, Session
-from pytest_trt.errors import PytestTrtError
-from pytest_trt.model import OnnxModel, Tensors, check_inputs, select_profile
+from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.engine.build import Engine
+from pytest_trt.engine.protocols import Session
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.tensors.checks import check_inputs
+from pytest_trt.tensors.profile_choice import select_profile
+from pytest_trt.tensors.spec import Tensors
 
 #: Told about every run: the engine, what went in, what came out, and the line that ran it.
 Observer = Callable[[Engine, Tensors, Tensors, str], None]

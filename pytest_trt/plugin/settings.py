@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.errors import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.plugin.misread_paths import refuse_misread_paths
 from pytest_trt.plugin.options import OPTIONS
 
 if TYPE_CHECKING:
-    from pytest_trt.engine import EngineCache
+    from pytest_trt.engine.cache import EngineCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Settings:
 
     def open_cache(self) -> EngineCache:
         """Open the engine cache that these settings name."""
-        from pytest_trt.engine import EngineCache, default_cache_dir
+        from pytest_trt.engine.cache import EngineCache, default_cache_dir
 
         return EngineCache(self.cache_dir or default_cache_dir(), max_bytes=self.cache_size)
 

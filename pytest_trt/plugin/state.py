@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.background import Background
-    from pytest_trt.backends.gpu import DeviceProbe
-    from pytest_trt.engine import Engine
-    from pytest_trt.plugin.benchmark import SpeedCheck
-    from pytest_trt.plugin.consistency import ConsistencyCheck
+    from pytest_trt.accuracy.check import ConsistencyCheck
+    from pytest_trt.backends.cuda.background import Background
+    from pytest_trt.backends.devices.gpu import DeviceProbe
+    from pytest_trt.benchmark.check import SpeedCheck
+    from pytest_trt.engine.build import Engine
     from pytest_trt.plugin.progress import TerminalProgress
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.settings import Settings
-    from pytest_trt.selftest import Proof
+    from pytest_trt.selftest.proof import Proof
 
 SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
 PROBE_KEY: pytest.StashKey[Background[DeviceProbe]] = pytest.StashKey()
@@ -95,8 +95,8 @@ def run_of(config: pytest.Config) -> TrtRun:
 def begin_probe(config: pytest.Config, settings: Settings) -> None:
     """Begin to look for GPUs where that is needed: a driver takes as long as NumPy to load."""
     if settings.looks_for_gpus and PROBE_KEY not in config.stash:
-        from pytest_trt.backends.background import Background
-        from pytest_trt.backends.device import probe_devices
+        from pytest_trt.backends.cuda.background import Background
+        from pytest_trt.backends.devices.probe import probe_devices
 
         config.stash[PROBE_KEY] = Background(probe_devices)
 

@@ -12,32 +12,29 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytest_trt.arch import CPU
-from pytest_trt.engine import Engine, EngineSpec, Session, shared_options
-from pytest_trt.errors import ConfigurationError, PytestTrtError
-from pytest_trt.model import (
-    OnnxModel,
-    Point,
-    Profile,
-    Tensors,
-    check_calibration,
-    needs_profile,
-    parse_profiles,
-    seeded_inputs,
-    shapes_at,
-    values_at,
-)
-from pytest_trt.plugin.consistency import ConsistencyCheck
-from pytest_trt.plugin.failure import ToldFailure
+from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
+from pytest_trt.engine.build import Engine
+from pytest_trt.engine.protocols import Session
+from pytest_trt.engine.spec import EngineSpec, shared_options
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.plugin.failure import PluginFailure
 from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
-from pytest_trt.plugin.other_reference import OtherReference
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.sessions import EngineSession, Observer, ReferenceSession
 from pytest_trt.plugin.state import TestState, progress_of, run_of, state_of
+from pytest_trt.tensors.checks import check_calibration
+from pytest_trt.tensors.points import Point
+from pytest_trt.tensors.profile_choice import shapes_at, values_at
+from pytest_trt.tensors.profiles import Profile, needs_profile, parse_profiles
+from pytest_trt.tensors.seeded import seeded_inputs
+from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import CPU
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUnderTest:
     """What a test's fixtures work on.
 
     Attributes:
@@ -51,7 +48,7 @@ class Subject:
     marker: ModelMarker
 
     @classmethod
-    def of(cls, request: pytest.FixtureRequest) -> Subject:
+    def of(cls, request: pytest.FixtureRequest) -> ModelUnderTest:
         """Return the subject of the test that makes this request.
 
         Raises:
@@ -193,7 +190,7 @@ class Subject:
         if loss.told and loss.test != self.request.node.nodeid:
             state.skipped = str(loss)
             pytest.skip(str(loss))
-        raise ToldFailure(
+        raise PluginFailure(
             f"{loss}\nFix: mend that test, or run it in a process of its own: after it, no test of "
             "the same process can use the GPU."
         )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.engine import Engine, layer_rows
-from pytest_trt.plugin.consistency import ConsistencyCheck
+from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.engine.build import Engine
+from pytest_trt.engine.layer_rows import layer_rows
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
@@ -16,7 +17,7 @@ from pytest_trt.report.properties import properties_of
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, Verdict
 
 if TYPE_CHECKING:
-    from pytest_trt.plugin.benchmark import SpeedCheck
+    from pytest_trt.benchmark.check import SpeedCheck
 
 _NEVER_RAN = (
     "trt_consistency compared nothing: the test asked for no engine, so it cannot fail.\n"
@@ -33,7 +34,7 @@ def conclude(item: pytest.Item) -> None:
     if item.get_closest_marker("trt_consistency"):
         failures.append(_NEVER_RAN if state.check is None else state.check.failure())
     if item.get_closest_marker("trt_benchmark"):
-        from pytest_trt.plugin.benchmark import NEVER_CALLED
+        from pytest_trt.benchmark.check import NEVER_CALLED
 
         failures.append(NEVER_CALLED if state.speed is None else state.speed.failure())
     if state.proofs and not any(failures):
@@ -54,7 +55,7 @@ def conclude_skipped(item: pytest.Item) -> None:
         conclude(item)
 
 
-def told_beside(item: pytest.Item) -> None:
+def add_check_sections(item: pytest.Item) -> None:
     """Add what the checks found to the report of a test that has failed for a reason of its own."""
     state = item.stash.get(TEST_KEY, None)
     for name, check in _made(state) if state is not None else ():

@@ -14,7 +14,7 @@ from pytest_trt.report.result import results_of
 from pytest_trt.report.status import Status
 
 
-class ToldFailed(NamedTuple):
+class FailureSummary(NamedTuple):
     """A failure that says what to do.
 
     Attributes:
@@ -26,7 +26,9 @@ class ToldFailed(NamedTuple):
     record: TestRecord | None
 
 
-def write_what_to_do(reporter: pytest.TerminalReporter, failures: Mapping[str, ToldFailed]) -> None:
+def write_what_to_do(
+    reporter: pytest.TerminalReporter, failures: Mapping[str, FailureSummary]
+) -> None:
     """Write the section, where failures above need it: several, or tables below them.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.errors import PytestTrtError
+from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.report.wrap import wrapped
 
 

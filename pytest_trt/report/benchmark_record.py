@@ -173,7 +173,7 @@ class BenchmarkRecord:
     why: str = ""
     fix: str = ""
     key: str = ""
-    undo: str = ""
+    git_restore_hint: str = ""
 
     @property
     def subject(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_trt.arch import CPU, EXAMPLES
 from pytest_trt.report.status import VERDICTS
+from pytest_trt.terms import CPU, EXAMPLES
 
 _VERDICTS = {status.value for status in VERDICTS}
 

@@ -15,7 +15,7 @@ from pytest_trt.report.causes import causes_of
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.planned import PlannedTest, without_arch
 from pytest_trt.report.result import engine_facts, results_of
-from pytest_trt.report.status import Phase, Status, Told, status_of
+from pytest_trt.report.status import Phase, PhaseOutcomes, Status, status_of
 
 # History of the format:
 #   1  first version
@@ -36,7 +36,7 @@ _FAILURE_CHARS_LEAST = 1000
 def make_document(
     run: Mapping[str, Any],
     planned: Mapping[str, PlannedTest],
-    told: Mapping[str, Told],
+    told: Mapping[str, PhaseOutcomes],
     repeat: Mapping[str, str],
     required: Sequence[str] = (),
 ) -> Document:
@@ -76,7 +76,7 @@ def make_document(
     return plain
 
 
-def _test(plan: PlannedTest, told: Told | None, most_chars: int) -> dict[str, Any]:
+def _test(plan: PlannedTest, told: PhaseOutcomes | None, most_chars: int) -> dict[str, Any]:
     status = status_of(told, selected=plan.selected)
     record = told.record if told else None
     phases = told.phases if told else {}
@@ -102,7 +102,7 @@ def _test(plan: PlannedTest, told: Told | None, most_chars: int) -> dict[str, An
     }
 
 
-def planned_from(nodeid: str, told: Told) -> PlannedTest:
+def planned_from(nodeid: str, told: PhaseOutcomes) -> PlannedTest:
     """Return a test that was not collected here as far as its record tells it."""
     engine = told.record.engines[0] if told.record and told.record.engines else None
     arch = engine.arch if engine else ""
@@ -117,7 +117,7 @@ def planned_from(nodeid: str, told: Told) -> PlannedTest:
     )
 
 
-def _reason(status: Status, told: Told | None) -> str:
+def _reason(status: Status, told: PhaseOutcomes | None) -> str:
     if status is Status.NOT_RUN:
         return "the run ended before it"
     if told is None:

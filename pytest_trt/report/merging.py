@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_trt import __version__
-from pytest_trt.errors import ReportError
+from pytest_trt.diagnostics import ReportError
 from pytest_trt.report.causes import causes_of
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.document import REPORT_SCHEMA, Document

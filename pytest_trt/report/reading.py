@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.errors import ReportError
+from pytest_trt.diagnostics import ReportError
 from pytest_trt.report.document import REPORT_SCHEMA, Document
 
 #: What every report has.

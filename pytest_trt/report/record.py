@@ -52,7 +52,7 @@ class EngineRecord:
         load_s: Seconds that loading it took, where it was loaded.
         first_inference_s: Seconds of its first inference, where it ran.
         model_digest: Digest of the model with its external data.
-        layer_rows: Its layers, see `pytest_trt.engine.layer_rows`; none unless reports are written.
+        layer_rows: Its layers, see `layer_rows`; none unless reports are written.
     """
 
     model: str
@@ -106,7 +106,7 @@ class ConsistencyRecord:
         used: The share of its tolerance that it used: 1.0 is all of it. None where nothing was
             compared by value.
         tolerance: The tolerance of that output, for people.
-        comparisons: Every comparison in full, see `pytest_trt.accuracy.Comparison.to_dict`.
+        comparisons: Every comparison in full, see `Comparison.to_dict`.
         key: Digest of the engine's key.
     """
 

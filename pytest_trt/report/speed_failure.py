@@ -211,7 +211,9 @@ def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecor
 def _mend(record: BenchmarkRecord) -> str:
     if not (record.precision or record.differences):
         return "look at what changed in the function that is timed"
-    return what_changed(record.differences, layers_told(record.layer_changes), record.undo)
+    return what_changed(
+        record.differences, layers_told(record.layer_changes), record.git_restore_hint
+    )
 
 
 def noise_advice(record: BenchmarkRecord, change: ChangeRecord) -> str:

@@ -92,18 +92,18 @@ def layers_told(lines: Sequence[str]) -> str:
     return f"{what}{', '.join(first)}{f' and {more} more changes' if more else ''}"
 
 
-def what_changed(differences: Sequence[str], layers: str, undo: str = "") -> str:
+def what_changed(differences: Sequence[str], layers: str, git_restore_hint: str = "") -> str:
     """Return what to do about an engine that is slower than its baseline's.
 
     Args:
         differences: See `BenchmarkRecord.differences`.
         layers: Which layers changed, if any did.
-        undo: How the model's file is brought back.
+        git_restore_hint: How the model's file is brought back.
     """
     told = " ".join(differences)
     named = f", or take out the {layers}" if layers.startswith("added") else ""
     if "its model changed" in told:
-        how = f" ({undo})" if undo else ""
+        how = f" ({git_restore_hint})" if git_restore_hint else ""
         return f"bring back the model of the baseline{how}{named}"
     if "its options or its builder changed" in told:
         return f"go back to the options and the builder of the baseline{named}"

@@ -70,7 +70,7 @@ class Phase:
 
 
 @dataclass(slots=True)
-class Told:
+class PhaseOutcomes:
     """All that was told of one test.
 
     Attributes:
@@ -91,7 +91,7 @@ class Told:
         return "passed" if "call" in self.phases else None
 
 
-def status_of(told: Told | None, *, selected: bool) -> Status:
+def status_of(told: PhaseOutcomes | None, *, selected: bool) -> Status:
     """Return what became of a test.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.errors import ReportError
+from pytest_trt.diagnostics import ReportError
 
 
 def json_text(document: Mapping[str, Any]) -> str:

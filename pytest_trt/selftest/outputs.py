@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.accuracy import Tolerance
-from pytest_trt.model import Tensors
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.tensors.spec import Tensors
 
 _Array: TypeAlias = npt.NDArray[Any]
 

@@ -8,18 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.performance import (
-    Absolute,
-    Metric,
-    Mode,
-    Noise,
-    Rounds,
-    Samplers,
-    as_change,
-    decide,
-    judge_absolute,
-)
 from pytest_trt.selftest.proof import Proof, dead
+from pytest_trt.statistics.absolute import judge_absolute
+from pytest_trt.statistics.decide import Samplers, decide
+from pytest_trt.statistics.limits import Absolute
+from pytest_trt.statistics.noise import Mode, Noise
+from pytest_trt.statistics.rounds import Metric, Rounds, as_change
 
 #: A relative limit that lets an engine take this many times as long guards nothing.
 _MOST = 2.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from pytest_trt.performance import FIGURE_OF, GROWTHS, Structural, judge_structure
 from pytest_trt.selftest.proof import Proof, dead
+from pytest_trt.statistics.structure import FIGURE_OF, GROWTHS, Structural, judge_structure
 
 #: A limit on growth that lets an engine become this many times as large guards nothing.
 _MOST = 2.0

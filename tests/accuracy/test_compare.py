@@ -6,8 +6,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_trt.accuracy import Comparison, Tolerance, compare_outputs
-from pytest_trt.errors import ConfigurationError
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.findings import Comparison
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.diagnostics import ConfigurationError
 
 TIGHT = Tolerance(rtol=1e-3, atol=1e-4)
 

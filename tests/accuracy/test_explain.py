@@ -6,8 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_trt.accuracy import OtherModel, Tolerance, compare_outputs, explain
+from pytest_trt.accuracy.advice import OtherModel
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.explain import explain
 from pytest_trt.accuracy.numbers import rounded_up, share
+from pytest_trt.accuracy.tolerance import Tolerance
 
 LOOSE = Tolerance(rtol=1e-2, atol=1e-2, origin="marker")
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.accuracy import Tolerance, compare_outputs, explain
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.explain import explain
 from pytest_trt.accuracy.numbers import multiple
+from pytest_trt.accuracy.tolerance import Tolerance
 
 ONES = np.ones((2, 4))
 LOOSE = Tolerance(0.01, 0.01)

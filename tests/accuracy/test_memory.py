@@ -7,7 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pytest_trt.accuracy import Tolerance, compare_outputs
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.tolerance import Tolerance
 
 ROWS, COLUMNS = 2_000, 1_000
 

@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pytest_trt.accuracy import Tolerance, compare_outputs
+from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.elementwise import measure
+from pytest_trt.accuracy.tolerance import Tolerance
 
 TOLERANCES = st.sampled_from([0.0, 1e-12, 1e-7, 1e-3, 0.1, 1.0, 3.0])
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 1e-3, 65504.0, 1e30, 5e-324, np.inf, -np.inf, np.nan]

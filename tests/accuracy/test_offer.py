@@ -5,7 +5,9 @@ import ast
 import numpy as np
 import pytest
 
-from pytest_trt.accuracy import Tolerance, compare_outputs, explain
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.explain import explain
+from pytest_trt.accuracy.tolerance import Tolerance
 
 LOOSE = Tolerance(0.01, 0.01, origin="marker")
 

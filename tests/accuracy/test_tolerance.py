@@ -4,16 +4,15 @@ import math
 
 import pytest
 
-from pytest_trt.accuracy import (
-    DEFAULT_TOLERANCES,
-    Tolerance,
+from pytest_trt.accuracy.resolve import (
     parse_tolerance_fields,
     parse_tolerance_lines,
     resolve_tolerances,
 )
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.spec import PRECISIONS
-from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import TensorSpec
+from pytest_trt.tensors.spec import TensorSpec
 
 PROBS = TensorSpec("probs", "float32", ("batch", 10))
 LABEL = TensorSpec("label", "int64", ("batch",))

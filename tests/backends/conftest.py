@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from backends.lifeline import Lifeline
 
-from pytest_trt.backends.build_job import BuildJob, BuildPlan
-from pytest_trt.backends.kept_builder import kept_builder
-from pytest_trt.backends.trt_product import Product
+from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
+from pytest_trt.backends.tensorrt.product import Product
+from pytest_trt.workers.warm_builder import warm_builder
 
 FAKE = Product("fake_vendor", "TensorRT", "install it")
 
@@ -37,7 +37,7 @@ def cudaSetDevice(device):
 @pytest.fixture(autouse=True)
 def _no_builder_stays() -> Iterator[None]:
     yield
-    kept_builder.end()
+    warm_builder.end()
 
 
 @pytest.fixture

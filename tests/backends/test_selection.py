@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_trt.backends.device import DeviceProbe, Gpu
+from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
 from pytest_trt.backends.selection import select
-from pytest_trt.errors import BackendUnavailableError, ConfigurationError
+from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError
 
 NO_GPU = DeviceProbe((), "no NVIDIA driver")
 

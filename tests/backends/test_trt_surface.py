@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import pytest_trt.backends
-from pytest_trt.backends import trt_options
+from pytest_trt.backends.tensorrt import options as trt_options
 
 _LISTED = json.loads(Path(__file__).with_name("trt_api_surface.json").read_text())
 VERSIONS: list[str] = _LISTED["versions"]

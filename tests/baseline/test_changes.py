@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from builders_baseline import TARGET, stored, stored_run
 
-from pytest_trt.baseline import BaselineFile, Entry, StoredNoise
 from pytest_trt.baseline.changes import EntryChange, entry_changes
-from pytest_trt.errors import BaselineError
+from pytest_trt.baseline.entry import Entry, StoredNoise
+from pytest_trt.baseline.file import BaselineFile
+from pytest_trt.diagnostics import BaselineError
 
 
 def file(**tests: Entry) -> BaselineFile:

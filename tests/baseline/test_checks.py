@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from builders_baseline import save_baselines, stored, stored_run
 
-from pytest_trt.baseline import StoredNoise, read_baselines
 from pytest_trt.baseline.checks import CALLS_OF_METRIC, MODES
-from pytest_trt.errors import BaselineError
-from pytest_trt.performance import METRICS
-from pytest_trt.performance import MODES as KNOWN_MODES
-from pytest_trt.performance.rounds import GROUP_CALLS
+from pytest_trt.baseline.entry import StoredNoise
+from pytest_trt.baseline.file import read_baselines
+from pytest_trt.diagnostics import BaselineError
+from pytest_trt.statistics.noise import MODES as KNOWN_MODES
+from pytest_trt.statistics.rounds import GROUP_CALLS, METRICS
 
 Change = Callable[[dict[str, Any]], object]
 

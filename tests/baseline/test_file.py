@@ -8,20 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.baseline import (
+from pytest_trt.baseline.entry import RUNS_KEPT, Entry, StoredNoise, StoredRun, rounded
+from pytest_trt.baseline.file import (
     BASELINE_SCHEMA,
-    RUNS_KEPT,
     BaselineFile,
-    Entry,
-    StoredNoise,
-    StoredRun,
+    baseline_files,
     baseline_path,
+    module_of,
     read_baselines,
     write_baselines,
 )
-from pytest_trt.baseline.entry import rounded
-from pytest_trt.baseline.file import baseline_files, module_of
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
 
 TARGET = {"arch": "sm90", "gpu": "NVIDIA H200", "sm_count": "132"}
 SPEC = {"model": "resnet50.onnx", "precision": "fp16", "shapes": "image [8, 3, 224, 224]"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pytest_trt.baseline.git import commit_of, files_at, text_at
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
 
 
 def git(folder: Path, *args: str) -> None:

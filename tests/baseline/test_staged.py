@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from builders_baseline import SLUG, TARGET, save_baselines, stored, stored_run
 
-from pytest_trt.baseline import Entry, StoredNoise, StoredRun, read_baselines
+from pytest_trt.baseline.entry import Entry, StoredNoise, StoredRun
+from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.staged import Staged, entry_digest, write_staged
 
 

@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
-from pytest_trt.model.digest_memory import REST_NS
+from pytest_trt.onnx.digest_cache import REST_NS
 
 _ROOT = Path(__file__).parents[2]
 _EXAMPLES = sorted((_ROOT / "example_project" / "models").glob("*.onnx"))
@@ -52,7 +52,7 @@ from pytest_trt.plugin.options import OPTIONS
 from pytest_trt.plugin.settings import Settings
 from pytest_trt.engine import EngineSpec
 from pytest_trt.model import seeded_inputs, shapes_at, load_model
-import pytest_trt.backends.onnxruntime
+import pytest_trt.backends.onnxruntime.backend
 model_path, cache, feeds_path = map(Path, sys.argv[1:4])
 values = {option.field: option.parse(option.default) for option in OPTIONS}
 settings = Settings(**{**values, "arch": ("cpu",), "cache_dir": cache})

@@ -24,7 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from pytest_trt.accuracy import Tolerance, compare_outputs
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.tolerance import Tolerance
 
 RTOL, ATOL = 1e-2, 1e-2
 

@@ -20,19 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from performance.processes import MACHINES, Change, Machine, rounds_of, samplers, stored_runs
+from simulated_processes import MACHINES, Change, Machine, rounds_of, samplers, stored_runs
 
-from pytest_trt.performance import (
-    Decision,
-    Mode,
-    Rounds,
-    Samplers,
-    Unavailable,
-    decide,
-    summarise,
-)
-from pytest_trt.performance.bounds import paired
-from pytest_trt.performance.decide import FRESH_LOOKS
+from pytest_trt.statistics.bounds import paired
+from pytest_trt.statistics.decide import FRESH_LOOKS, Decision, Samplers, Unavailable, decide
+from pytest_trt.statistics.noise import Mode
+from pytest_trt.statistics.rounds import Rounds, summarise
 
 LIMITS = {"p50": 0.05, "throughput": 0.05, "p95": 0.10, "p99": 0.10}
 CHECKS = 800
@@ -130,7 +123,7 @@ def size(scale: float) -> None:
         calls: Counter[str] = Counter()
         for trial in range(count):
             random = np.random.default_rng([40, trial])
-            turn = samplers(still, random, Change(), turns=True).take_turns
+            turn = samplers(still, random, Change(), turns=True).measure_interleaved
             assert turn is not None
             base, cand = turn(20)
             for metric in LIMITS:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from pytest_trt.model import load_model
+from pytest_trt.onnx.file import load_model
 
 _STEP_BYTES = 1 << 20
 _LAYER_BYTES = 4_000_000

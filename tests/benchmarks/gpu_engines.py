@@ -10,12 +10,15 @@ import builders_networks
 import onnx
 from networks import resnet50
 
-from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.backends.trt_session import TrtSession
-from pytest_trt.engine import Engine, EngineCache, EngineSpec, build_or_load
-from pytest_trt.model import load_model, parse_profiles
+from pytest_trt.backends.tensorrt.session import TrtSession
+from pytest_trt.engine.build import Engine, build_or_load
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import load_model
 from pytest_trt.plugin.sessions import EngineSession
+from pytest_trt.tensors.profiles import parse_profiles
 
 #: The shape of one image, by network.
 IMAGES = {"resnet50": (3, 224, 224), "small_cnn": (3, 16, 16)}

@@ -27,11 +27,14 @@ import onnxruntime
 from builders import save_linear
 from figures import Figures
 
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.benchmark.interleaved import measure_interleaved
+from pytest_trt.benchmark.rounds import take_rounds
+from pytest_trt.benchmark.sessions import stretches_of
+from pytest_trt.benchmark.warmup import ON_CPU, warm_up
 from pytest_trt.engine.spec import EngineSpec, Target
-from pytest_trt.measure import ON_CPU, stretches_of, take_rounds, take_turns, warm_up
-from pytest_trt.model import load_model
-from pytest_trt.performance import Metric, Rounds
+from pytest_trt.onnx.file import load_model
+from pytest_trt.statistics.rounds import Metric, Rounds
 
 #: Features and classes of a linear layer, and the batch; the first is too small for two threads.
 SIZES = {"small": (8, 4, 4), "medium": (8, 20_000, 4), "large": (1024, 2048, 16)}
@@ -61,7 +64,7 @@ def cycle(backend: OnnxRuntimeBackend, plan: Path, batch: int) -> Iterator[Round
 
     first = opened()
     yield take_rounds(first, ROUNDS, CALLS)
-    yield take_turns(first, opened(), ROUNDS, CALLS, random=Random(0))[0]
+    yield measure_interleaved(first, opened(), ROUNDS, CALLS, random=Random(0))[0]
 
 
 def main() -> None:

@@ -12,12 +12,13 @@ import pytest
 from builders_baseline import SLUG, TARGET, save_baselines, stored, stored_run
 from click.testing import CliRunner, Result
 
-from pytest_trt.baseline import Entry, StoredNoise, StoredRun, read_baselines
+from pytest_trt.baseline.entry import Entry, StoredNoise, StoredRun
+from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.staged import Staged, entry_digest
 from pytest_trt.cli import commands
-from pytest_trt.engine import EngineCache
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
+from pytest_trt.engine.cache import EngineCache
 
 FP16, FP32 = "test_speed[fp16]", "test_speed[fp32]"
 NODE = f"tests/test_speed.py::{FP16}"

@@ -9,11 +9,13 @@ import pytest
 from builders import save_linear
 from click.testing import CliRunner, Result
 
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.cli import commands
-from pytest_trt.engine import EngineCache, EngineSpec, build_or_load
-from pytest_trt.engine.timing import write_timings
-from pytest_trt.model import load_model
+from pytest_trt.engine.build import build_or_load
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.engine.timing_cache import write_timings
+from pytest_trt.onnx.file import load_model
 
 
 def call(root: Path, *args: str) -> Result:

@@ -5,7 +5,7 @@ import json
 import pytest
 from builders_report import document, told
 from click.testing import CliRunner, Result
-from upgrade.test_compare import timed
+from report.comparison.test_compare import timed
 
 from pytest_trt.cli import commands
 from pytest_trt.report.writing import write_report

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from builders_doctor import IDLE, NO_GPU, machine, state
 
-from pytest_trt.backends.device_state import clock_reasons
-from pytest_trt.backends.gpu import DeviceProbe
+from pytest_trt.backends.devices.gpu import DeviceProbe
+from pytest_trt.backends.devices.state import clock_reasons
 from pytest_trt.doctor.finding import Level
 from pytest_trt.doctor.gpus import disturbance, gpu_findings
 

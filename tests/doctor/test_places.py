@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from builders_baseline import stored
 
-from pytest_trt.baseline import BaselineFile, write_baselines
+from pytest_trt.baseline.file import BaselineFile, write_baselines
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.doctor.place_findings import baseline_findings, cache_findings, unknown_place
 from pytest_trt.doctor.places import (
@@ -21,7 +21,7 @@ from pytest_trt.doctor.places import (
     look_at_baselines,
     look_at_cache,
 )
-from pytest_trt.engine import EngineCache
+from pytest_trt.engine.cache import EngineCache
 
 ENTRY = stored()
 

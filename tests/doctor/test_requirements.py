@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 from builders_doctor import NO_GPU, machine, modules, state
 
-from pytest_trt.backends.device_state import clock_reasons
-from pytest_trt.backends.machine_facts import MachineFacts
+from pytest_trt.backends.devices.state import clock_reasons
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.doctor.abilities import abilities
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.doctor.gpus import gpu_findings
+from pytest_trt.doctor.machine_facts import MachineFacts
 from pytest_trt.doctor.products import product_findings
 from pytest_trt.doctor.requirements import parse_requirements, requirement_findings
-from pytest_trt.errors import ConfigurationError
 
 
 def judge(text: str, host: MachineFacts = NO_GPU, **installed) -> Finding:

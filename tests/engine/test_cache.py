@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.engine import EngineCache, EngineFacts
-from pytest_trt.engine.cache import Damaged, Entry, entry_name
+from pytest_trt.diagnostics import CacheError
+from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
+from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.file_digest import digest_file
 from pytest_trt.engine.sidecar import Sidecar
-from pytest_trt.errors import CacheError
 
 KEY = "k" * 64
 NAME = "model-fp16-sm86-kkkk"
@@ -160,7 +160,7 @@ def escaping_file(entry: Entry) -> None:
 def test_entry_that_is_not_whole_is_never_believed(cache: EngineCache, damage, said: str) -> None:
     damage(store(cache))
     found = cache.lookup(NAME, KEY)
-    assert isinstance(found, Damaged)
+    assert isinstance(found, CorruptEntry)
     assert said in found.reason
 
 
@@ -178,7 +178,7 @@ def test_damage_is_seen_also_after_the_entry_was_once_verified(cache: EngineCach
     assert isinstance(cache.lookup(NAME, KEY), Entry)
     os.utime(entry.plan, ns=(1, 1))
     flip_byte(entry)
-    assert isinstance(cache.lookup(NAME, KEY), Damaged)
+    assert isinstance(cache.lookup(NAME, KEY), CorruptEntry)
 
 
 def test_staged_entry_that_is_not_published_is_gone(cache: EngineCache) -> None:

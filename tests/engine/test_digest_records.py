@@ -17,10 +17,11 @@ from clocks import much_later
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_trt.engine import EngineCache
 from pytest_trt.engine import digest_records as module
+from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.digest_records import DigestRecords
-from pytest_trt.model import FileStamp, Remembered, Stamps, load_model
+from pytest_trt.onnx.digest_cache import CachedDigest, FileStamp, Stamps
+from pytest_trt.onnx.file import load_model
 
 CONTENTS = {"schema": 1, "inputs": [{"name": "é", "shape": [1, "n"]}], "op_types": {"Add": 2}}
 DIGEST = "0123456789abcdef" * 4
@@ -40,7 +41,7 @@ def records(tmp_path: Path) -> DigestRecords:
 
 
 def remember(records: DigestRecords, stamps: Stamps, digest: str) -> None:
-    records.remember(Remembered(stamps, digest, CONTENTS))
+    records.remember(CachedDigest(stamps, digest, CONTENTS))
 
 
 def recalled(records: DigestRecords, stamps: Stamps) -> str | None:
@@ -58,7 +59,7 @@ def test_what_was_remembered_is_recalled(records: DigestRecords) -> None:
     assert recalled(records, STAMPS) is None
     remember(records, STAMPS, DIGEST)
     found = DigestRecords(records.folder).recall(STAMPS[0])
-    assert found == Remembered(STAMPS, DIGEST, CONTENTS)
+    assert found == CachedDigest(STAMPS, DIGEST, CONTENTS)
 
 
 def test_a_record_is_private_and_can_be_read_by_people(records: DigestRecords) -> None:

@@ -7,9 +7,16 @@ from builders_facts import made_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.engine import EngineFacts, Layer, Timings
-from pytest_trt.engine.facts import CONVERSION, INTEGER, LEAST_TOLD_PCT, precision_of
-from pytest_trt.errors import UnknownFactError
+from pytest_trt.diagnostics import UnknownFactError
+from pytest_trt.engine.facts import (
+    CONVERSION,
+    INTEGER,
+    LEAST_TOLD_PCT,
+    EngineFacts,
+    Layer,
+    Timings,
+    precision_of,
+)
 
 PRECISIONS = ["half", "int8", "float", "bfloat16", INTEGER, CONVERSION]
 

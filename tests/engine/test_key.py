@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.engine import EngineSpec, Route, Target, Toolchain, engine_key, run_alike
-from pytest_trt.engine.key import differences, explain_miss
-from pytest_trt.errors import ConfigurationError
-from pytest_trt.model import ShapeRange, ValueRange
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.engine.key import differences, engine_key, explain_miss, same_runtime
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.tensors.profiles import ShapeRange
+from pytest_trt.tensors.value_ranges import ValueRange
 
 IMAGE = ShapeRange((1, 3), (4, 3), (8, 3))
 VALUES = ValueRange((1, 3), (4, 3), (8, 3))
@@ -217,5 +218,5 @@ def test_miss_is_not_explained_by_the_engine_of_another_model() -> None:
 )
 def test_engines_run_alike_that_differ_in_what_was_built(overrides, alike: bool) -> None:
     one, other = dict(make_key().fields), dict(make_key(**overrides).fields)
-    assert run_alike(one, other) is alike
-    assert run_alike(other, one) is alike
+    assert same_runtime(one, other) is alike
+    assert same_runtime(other, one) is alike

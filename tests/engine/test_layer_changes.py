@@ -10,10 +10,12 @@ from builders_networks import conv_net, saved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
-from pytest_trt.backends.trt_layers import inspected_layers
-from pytest_trt.engine import BuildRequest, Change, EngineSpec, Layer, layer_changes, shortened
-from pytest_trt.engine.facts import CONVERSION
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.backends.tensorrt.layers import inspected_layers
+from pytest_trt.engine.facts import CONVERSION, Layer
+from pytest_trt.engine.layer_changes import Change, layer_changes, shortened
+from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.spec import EngineSpec
 
 INSPECTIONS = Path(__file__).parents[1] / "backends" / "inspections"
 

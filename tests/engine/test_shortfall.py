@@ -6,10 +6,10 @@ import pytest
 from builders import save_linear
 from builders_facts import made_of
 
-from pytest_trt.engine import EngineFacts, EngineSpec
-from pytest_trt.engine.facts import CONVERSION, INTEGER
+from pytest_trt.engine.facts import CONVERSION, INTEGER, EngineFacts
 from pytest_trt.engine.shortfall import precision_doubt, precision_shortfall
-from pytest_trt.model import OnnxModel, load_model
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import OnnxModel, load_model
 
 FP16, INT8, MB = EngineSpec("fp16"), EngineSpec("int8"), 10**6
 

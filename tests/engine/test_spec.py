@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("value", ["ReduceSum,Mul", 1, 0.5, True])

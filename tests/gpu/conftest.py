@@ -19,7 +19,7 @@ import networks
 import pytest
 from filelock import FileLock
 
-from pytest_trt.backends.device import Gpu, probe_devices
+from pytest_trt.backends.devices.probe import Gpu, probe_devices
 
 ROOT = Path(__file__).resolve().parents[2]
 

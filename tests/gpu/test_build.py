@@ -17,12 +17,13 @@ import onnx
 import pytest
 from onnx import helper
 
-from pytest_trt.backends.device import Gpu, probe_devices
+from pytest_trt.backends.devices.probe import Gpu, probe_devices
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.engine import BuildRequest, BuildResult, EngineSpec
-from pytest_trt.engine.timing import read_timings, timing_files, write_timings
-from pytest_trt.errors import EngineBuildError
-from pytest_trt.model import parse_profiles
+from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.engine.protocols import BuildRequest, BuildResult
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.engine.timing_cache import read_timings, timing_files, write_timings
+from pytest_trt.tensors.profiles import parse_profiles
 
 pytestmark = pytest.mark.gpu
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from builders import save_linear
 
-from pytest_trt.backends.device import Gpu, probe_devices
-from pytest_trt.backends.device_state import device_state
+from pytest_trt.backends.devices.probe import Gpu, probe_devices
+from pytest_trt.backends.devices.state import device_state
 
 pytestmark = pytest.mark.gpu
 

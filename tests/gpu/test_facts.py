@@ -10,10 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_trt.backends.device import Gpu, probe_devices
+from pytest_trt.backends.devices.probe import Gpu, probe_devices
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.engine import EngineCache, EngineFacts, EngineSpec, build_or_load
-from pytest_trt.model import parse_profiles
+from pytest_trt.engine.build import build_or_load
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.facts import EngineFacts
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.tensors.profiles import parse_profiles
 
 pytestmark = pytest.mark.gpu
 

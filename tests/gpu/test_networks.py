@@ -13,11 +13,13 @@ import onnx
 import pytest
 from networks import NETWORKS, small
 
-from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.engine import Engine, EngineCache, EngineSpec, build_or_load
-from pytest_trt.errors import ConfigurationError, EngineBuildError
-from pytest_trt.model import load_model
+from pytest_trt.diagnostics import ConfigurationError, EngineBuildError
+from pytest_trt.engine.build import Engine, build_or_load
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import load_model
 
 pytestmark = pytest.mark.gpu
 

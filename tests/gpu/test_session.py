@@ -12,21 +12,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_trt.backends.device import Gpu, probe_devices
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.backends.devices.probe import Gpu, probe_devices
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.backends.trt_session import TrtSession
-from pytest_trt.engine import EngineCache, EngineSpec, build_or_load
-from pytest_trt.errors import EngineRunError, InputError
-from pytest_trt.model import (
-    OnnxModel,
-    Tensors,
-    load_model,
-    parse_profiles,
-    seeded_inputs,
-    shapes_at,
-    values_at,
-)
+from pytest_trt.backends.tensorrt.session import TrtSession
+from pytest_trt.diagnostics import EngineRunError, InputError
+from pytest_trt.engine.build import build_or_load
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import OnnxModel, load_model
+from pytest_trt.tensors.profile_choice import shapes_at, values_at
+from pytest_trt.tensors.profiles import parse_profiles
+from pytest_trt.tensors.seeded import seeded_inputs
+from pytest_trt.tensors.spec import Tensors
 
 pytestmark = pytest.mark.gpu
 

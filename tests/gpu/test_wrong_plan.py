@@ -21,14 +21,16 @@ import builders_networks as networks
 import pytest
 from builders import save_linear
 
-from pytest_trt.backends.device import DeviceProbe, probe_devices
-from pytest_trt.backends.plan_header import read_plan_header
+from pytest_trt.backends.devices.probe import DeviceProbe, probe_devices
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
-from pytest_trt.engine import BuildRequest, EngineCache, EngineSpec, Target, build_or_load
-from pytest_trt.engine.cache import Entry
-from pytest_trt.errors import EngineLoadError
-from pytest_trt.model import parse_profiles
+from pytest_trt.backends.tensorrt.plan_header import read_plan_header
+from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
+from pytest_trt.diagnostics import EngineLoadError
+from pytest_trt.engine.build import build_or_load
+from pytest_trt.engine.cache import EngineCache, Entry
+from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.tensors.profiles import parse_profiles
 
 pytestmark = pytest.mark.gpu
 

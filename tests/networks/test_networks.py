@@ -13,9 +13,9 @@ from onnx import ModelProto
 
 from networks import NETWORKS, bert_base, control_flow, resnet50, small, spot_detector
 from networks.detector import scene
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
-from pytest_trt.errors import PytestTrtError
-from pytest_trt.model import load_model
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.onnx.file import load_model
 
 Tensors = Mapping[str, np.ndarray]
 

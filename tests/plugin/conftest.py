@@ -12,8 +12,8 @@ from builders import save_linear
 
 import pytest_trt.plugin.run
 import pytest_trt.report.summary  # noqa: F401
-from pytest_trt.measure import HostLoad
-from pytest_trt.plugin import sampling
+from pytest_trt.benchmark import sampling
+from pytest_trt.benchmark.host_load import HostLoad
 
 # pytester takes back what an inner run imports, so that the next one would import it again. What
 # is imported out here stays.

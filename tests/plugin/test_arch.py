@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.devices.probe import probe_devices
 
 TEST = (
     '@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"),'

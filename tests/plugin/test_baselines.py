@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 from plugin.test_benchmark import FAILING, MODEL, TIGHT, Speed
 
 from pytest_trt.baseline.last_run import read_last_run
+from pytest_trt.benchmark.sampling import Sampling
 from pytest_trt.cli import commands
-from pytest_trt.engine import EngineCache
-from pytest_trt.plugin.sampling import Sampling
+from pytest_trt.engine.cache import EngineCache
 
 
 @pytest.fixture(autouse=True)

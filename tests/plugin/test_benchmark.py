@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from builders import save_linear
 
-from pytest_trt.measure import HostLoad
+from pytest_trt.benchmark.host_load import HostLoad
 
 MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.backends.gpu import DeviceProbe, Gpu
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.engine.spec import Target
 
 A10 = Gpu("NVIDIA A10", "sm86", "GPU-aaa1", 72, 24 << 30, "580.1", mig=False)
@@ -38,7 +38,7 @@ class Backend(OnnxRuntimeBackend):
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with an A10 and an H200, as inner runs see it."""
     probe = DeviceProbe((A10, H200), "")
-    monkeypatch.setattr("pytest_trt.backends.device.probe_devices", lambda: probe)
+    monkeypatch.setattr("pytest_trt.backends.devices.probe.probe_devices", lambda: probe)
     monkeypatch.setattr("pytest_trt.plugin.run.is_installed", lambda name: name == "tensorrt")
     monkeypatch.setattr(
         "pytest_trt.plugin.run.make_backend",

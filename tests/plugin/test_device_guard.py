@@ -21,14 +21,15 @@ import pytest
 from backends.fake_nvml import Device, FakeNvml, computing, h200_answers
 from builders import save_linear
 
-from pytest_trt.backends.device_watch import DeviceWatch
-from pytest_trt.backends.gpu import DeviceProbe, Gpu
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.devices.watch import DeviceWatch
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.benchmark import fresh_runs
+from pytest_trt.benchmark.fresh_job import FreshJob, FreshRun
+from pytest_trt.benchmark.rounds import TimedCalls, summarised
+from pytest_trt.benchmark.warmup import WarmUp
 from pytest_trt.engine.protocols import Samples
 from pytest_trt.engine.spec import Target
-from pytest_trt.fresh import FreshJob, FreshRun
-from pytest_trt.measure import Stretch, WarmUp, summarised
-from pytest_trt.plugin import fresh_runs
 
 UUID = h200_answers()["nvmlDeviceGetUUID"]
 H200 = Gpu("NVIDIA H200", "sm90", UUID, 132, 140 << 30, "580.1", mig=False)
@@ -114,18 +115,18 @@ def machine(project, monkeypatch: pytest.MonkeyPatch) -> Machine:
             return TimedSession(super().open(*args))
 
     def fresh(job: FreshJob, **_: object) -> FreshRun:  # this GPU is in no other process
-        one = Stretch(np.full(job.calls, found.latency_ms), job.calls * found.latency_ms / 1e3)
+        one = TimedCalls(np.full(job.calls, found.latency_ms), job.calls * found.latency_ms / 1e3)
         return FreshRun(summarised([one] * job.rounds, work=job.work))
 
     monkeypatch.setattr(fresh_runs, "measure_fresh", fresh)
     plugin = "pytest_trt.plugin.run"
-    devices = "pytest_trt.backends.device.probe_devices"
+    devices = "pytest_trt.backends.devices.probe.probe_devices"
     monkeypatch.setattr(devices, lambda: DeviceProbe((H200,), ""))
     monkeypatch.setattr(f"{plugin}.is_installed", lambda name: name == "tensorrt")
     monkeypatch.setattr(f"{plugin}.make_backend", lambda name, **_: Backend(threads=1))
     at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
-    monkeypatch.setattr("pytest_trt.measure.sessions.ON_GPU", at_once)
-    monkeypatch.setattr("pytest_trt.backends.device_watch.LISTEN_S", 0.0)
+    monkeypatch.setattr("pytest_trt.benchmark.sessions.ON_GPU", at_once)
+    monkeypatch.setattr("pytest_trt.backends.devices.watch.LISTEN_S", 0.0)
     return found
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.doctor.asking import ask
 from pytest_trt.doctor.project import ProjectFacts
+from pytest_trt.workers.question import ask
 
 
 @pytest.fixture

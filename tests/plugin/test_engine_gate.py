@@ -13,8 +13,9 @@ from builders_facts import made_of
 from builders_networks import conv_net, saved
 from onnx import ModelProto
 
-from pytest_trt.engine import Layer, layer_rows
-from pytest_trt.measure import HostLoad
+from pytest_trt.benchmark.host_load import HostLoad
+from pytest_trt.engine.facts import Layer
+from pytest_trt.engine.layer_rows import layer_rows
 
 
 @pytest.fixture(autouse=True)

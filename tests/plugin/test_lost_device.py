@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_trt.backends.gpu import DeviceProbe, Gpu
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.diagnostics import DeviceLostError
 from pytest_trt.engine.spec import Target
-from pytest_trt.errors import DeviceLostError
 
 GPU = Gpu("NVIDIA A10", "sm86", "GPU-1", 72, 24 << 30, "580.1", mig=False)
 REASON = "not run: the GPU was lost in test_it.py::test_a (cudaErrorIllegalAddress)"
@@ -74,7 +74,9 @@ class BreakableSession:
 def backend(monkeypatch: pytest.MonkeyPatch) -> Breakable:
     """Put the GPU into the machine that inner runs see."""
     backend, make = Breakable(), "pytest_trt.plugin.run.make_backend"
-    monkeypatch.setattr("pytest_trt.backends.device.probe_devices", lambda: DeviceProbe((GPU,), ""))
+    monkeypatch.setattr(
+        "pytest_trt.backends.devices.probe.probe_devices", lambda: DeviceProbe((GPU,), "")
+    )
     monkeypatch.setattr("pytest_trt.plugin.run.is_installed", lambda name: True)
     monkeypatch.setattr(make, lambda name, **_: backend if name == "tensorrt" else NotImplemented)
     return backend

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from builders import save_linear
 
-from pytest_trt.measure import HostLoad
+from pytest_trt.benchmark.host_load import HostLoad
 
 pytest.importorskip("pytest_benchmark")
 
@@ -405,7 +405,7 @@ def test_our_benchmarks_need_no_pytest_benchmark(project, run) -> None:
     project.test_file(
         "import sys\n" + OURS + "\ndef test_nothing_of_it_is_loaded():\n"
         "    assert 'pytest_benchmark' not in sys.modules\n"
-        "    assert 'pytest_trt.plugin.fixture_rounds' not in sys.modules\n"
+        "    assert 'pytest_trt.benchmark.fixture_rounds' not in sys.modules\n"
     )
     result = project.run("-p", "no:benchmark", subprocess=True)
     result.assert_outcomes(passed=2)

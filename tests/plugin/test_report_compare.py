@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from builders import save_linear
 
+from pytest_trt.report.comparison.compare import compare
+from pytest_trt.report.comparison.findings import Comparison, Direction, Kind
 from pytest_trt.report.reading import read_document
-from pytest_trt.upgrade import Comparison, Kind, Turn, compare
 
 SUITE = """
 pytestmark = pytest.mark.trt_model(
@@ -49,17 +50,17 @@ def test_same_model_answers_the_same(upgrade) -> None:
     found = upgrade()
     assert not found.differences
     answers, speed = sorted(found.tests, key=lambda one: one.test)
-    assert answers.turn is Turn.SAME
+    assert answers.turn is Direction.SAME
     assert {one.name for one in speed.findings} >= {"p50", "p99"}
-    assert all(one.turn is Turn.SAME for one in found.engines)
+    assert all(one.turn is Direction.SAME for one in found.engines)
 
 
 def test_weight_that_fp16_cannot_hold_is_worse_and_the_model_is_named(upgrade) -> None:
     found = upgrade(nudge=1000.0)
-    (worse,) = [one for one in found.of(Turn.WORSE) if one.test == "test_it.py::test_answers"]
+    (worse,) = [one for one in found.of(Direction.WORSE) if one.test == "test_it.py::test_answers"]
     assert (worse.was, worse.status) == ("passed", "failed")
     errors = {one.name: one for one in worse.findings if one.kind is Kind.ERROR}
-    assert errors["logits"].turn is Turn.WORSE
+    assert errors["logits"].turn is Direction.WORSE
     (line,) = found.differences
     assert line.startswith("model linear.onnx ")
 

@@ -14,7 +14,8 @@ from clocks import much_later, next_tick
 
 from pytest_trt.engine.digest_records import TRUSTED_FILE_SYSTEMS, DigestRecords
 from pytest_trt.engine.mounts import file_system
-from pytest_trt.model import FileStamp, OnnxModel
+from pytest_trt.onnx.digest_cache import FileStamp
+from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.run import TrtRun
 
 

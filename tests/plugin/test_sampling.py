@@ -7,11 +7,12 @@ from random import Random
 import numpy as np
 import pytest
 
+from pytest_trt.benchmark.sampling import Sampling, batch_of
+from pytest_trt.benchmark.sessions import mode_for
+from pytest_trt.benchmark.warmup import WarmUp
+from pytest_trt.diagnostics import InputError
 from pytest_trt.engine.protocols import Samples
-from pytest_trt.errors import InputError
-from pytest_trt.measure import WarmUp, mode_for
-from pytest_trt.model import TensorSpec
-from pytest_trt.plugin.sampling import Sampling, batch_of
+from pytest_trt.tensors.spec import TensorSpec
 
 INPUTS = {"image": np.zeros((4, 8), np.float32)}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from builders_baseline import stored, stored_run
 
-from pytest_trt.baseline import StoredNoise
-from pytest_trt.performance import Metric
-from pytest_trt.plugin.updating import update_of
+from pytest_trt.baseline.entry import StoredNoise
+from pytest_trt.benchmark.updating import update_of
+from pytest_trt.statistics.rounds import Metric
 
 LIMITS: dict[Metric, float] = {"p50": 0.05, "p99": 0.1, "throughput": 0.05}
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from builders_report import check, document, engine, speed, told
 
-from pytest_trt.accuracy import Tolerance, compare_outputs
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord
 from pytest_trt.report.causes import Cause, cause_lines, causes_of
 from pytest_trt.report.document import Document

@@ -17,7 +17,9 @@ from builders_report import (
 )
 from jsonschema import ValidationError
 
-from pytest_trt.accuracy import Comparison, Tolerance, compare_outputs
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.findings import Comparison
+from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.report.document import as_json, make_document
 from pytest_trt.report.writing import WRITERS, check_suffix, json_text, write_report
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from builders_report import check_schema, document, skipped, told
 
-from pytest_trt.errors import ReportError
+from pytest_trt.diagnostics import ReportError
 from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
 from pytest_trt.report.merging import merge_documents
 

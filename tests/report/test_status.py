@@ -4,10 +4,10 @@ import pytest
 from builders_report import check, engine, skipped, speed, told
 
 from pytest_trt.report.record import TestRecord
-from pytest_trt.report.status import Phase, Status, Told, status_of
+from pytest_trt.report.status import Phase, PhaseOutcomes, Status, status_of
 
 
-def of(found: Told | None, *, selected: bool = True) -> str:
+def of(found: PhaseOutcomes | None, *, selected: bool = True) -> str:
     return status_of(found, selected=selected).value
 
 
@@ -15,8 +15,8 @@ def test_passed_failed_skipped_and_error_are_pytest_s_own() -> None:
     assert of(told()) == "passed"
     assert of(told("failed")) == "failed"
     assert of(skipped("no GPU")) == "skipped"
-    assert of(Told({"setup": Phase("failed")})) == "error"
-    assert of(Told({"setup": Phase("passed"), "crash": Phase("failed")})) == "error"
+    assert of(PhaseOutcomes({"setup": Phase("failed")})) == "error"
+    assert of(PhaseOutcomes({"setup": Phase("passed"), "crash": Phase("failed")})) == "error"
 
 
 def test_failing_to_tear_down_what_passed_is_an_error() -> None:
@@ -28,7 +28,7 @@ def test_failing_to_tear_down_what_passed_is_an_error() -> None:
 def test_test_that_nothing_was_told_of_was_left_out_or_not_reached() -> None:
     assert of(None, selected=False) == "deselected"
     assert of(None) == "not run"
-    assert of(Told({"setup": Phase("passed")})) == "not run"
+    assert of(PhaseOutcomes({"setup": Phase("passed")})) == "not run"
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_passing_for_pytest_is_not_enough() -> None:
 
 
 def test_expected_failure_is_a_verdict_unless_it_was_not_run() -> None:
-    xfailed = Told({"setup": Phase("passed"), "call": Phase("skipped", xfail="known")})
+    xfailed = PhaseOutcomes({"setup": Phase("passed"), "call": Phase("skipped", xfail="known")})
     assert of(xfailed) == "xfailed"
-    assert of(Told({"setup": Phase("skipped", xfail="[NOTRUN] known")})) == "skipped"
+    assert of(PhaseOutcomes({"setup": Phase("skipped", xfail="[NOTRUN] known")})) == "skipped"
 
 
 def test_every_status_has_another_word() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pytest_trt.accuracy import Tolerance, compare_outputs
-from pytest_trt.selftest import Planted, planted
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.selftest.outputs import Planted, planted
 
 FLOATS = st.sampled_from([np.float16, np.float32, np.float64])
 

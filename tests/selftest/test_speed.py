@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.performance import MODES, Mode, Rounds, summarise
-from pytest_trt.selftest import Proof, prove_absolute, prove_relative
+from pytest_trt.selftest.proof import Proof
+from pytest_trt.selftest.speed import prove_absolute, prove_relative
+from pytest_trt.statistics.noise import MODES, Mode
+from pytest_trt.statistics.rounds import Rounds, summarise
 
 
 def rounds(spread: float, *, seed: int, calls: int = 70, ms: float = 1.0) -> Rounds:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.performance import Structural
-from pytest_trt.performance.structure import STRUCTURAL
-from pytest_trt.selftest import Proof, prove_structure
+from pytest_trt.selftest.proof import Proof
+from pytest_trt.selftest.structure import prove_structure
+from pytest_trt.statistics.structure import STRUCTURAL, Structural
 
 ENGINE = {
     "size_bytes": 1_000_003.0,

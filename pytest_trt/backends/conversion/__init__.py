@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.backends.ort_module import onnxruntime_version
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 
 if TYPE_CHECKING:
     from pytest_trt.backends.conversion.converting import Conversion

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from pytest_trt.backends.conversion.named import require_nodes, require_operators
-from pytest_trt.backends.runtime_words import (
+from pytest_trt.backends.conversion.ort_messages import (
     SEVERITY_DEFAULT,
     SEVERITY_FATAL,
     build_fix,
@@ -23,9 +23,10 @@ from pytest_trt.backends.runtime_words import (
     refusal,
     without_path,
 )
+from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, ModelError
 from pytest_trt.engine.spec import OptionValue
-from pytest_trt.errors import ConfigurationError, EngineBuildError, ModelError
-from pytest_trt.model import OnnxModel, graph
+from pytest_trt.onnx import graph
+from pytest_trt.onnx.file import OnnxModel
 
 
 @dataclass(frozen=True, slots=True)

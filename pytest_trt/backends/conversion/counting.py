@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.model import graph
+from pytest_trt.onnx import graph
 
 _INTEGERS = (TensorProto.INT32, TensorProto.INT64)
 

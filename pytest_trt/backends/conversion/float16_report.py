@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from pytest_trt.model import graph
+from pytest_trt.onnx import graph
 
 #: The largest finite float16, and the smallest that the converter lets stand (2**-24, rounded).
 MAX_FLOAT16 = 65504.0

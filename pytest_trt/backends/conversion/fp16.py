@@ -20,9 +20,10 @@ from pytest_trt.backends.conversion.counting import count_in_integers
 from pytest_trt.backends.conversion.float16_report import MAX_FLOAT16, Float16Watch
 from pytest_trt.backends.conversion.named import listed
 from pytest_trt.backends.conversion.round_trips import casts, remove_round_trips
+from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.spec import OptionValue
-from pytest_trt.errors import EngineBuildError
-from pytest_trt.model import OnnxModel, graph
+from pytest_trt.onnx import graph
+from pytest_trt.onnx.file import OnnxModel
 
 #: Options of the conversion, by what they mean.
 FP16_OPTIONS: Mapping[str, str] = {

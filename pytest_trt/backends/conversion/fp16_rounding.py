@@ -29,8 +29,8 @@ from onnx import (
 
 from pytest_trt.backends.conversion.fp16_widening import widen_attribute, widen_tensor, widen_type
 from pytest_trt.backends.conversion.tensor_types import element_type, is_standard, tensor_types
-from pytest_trt.errors import EngineBuildError
-from pytest_trt.model import graph as surgery
+from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.onnx import graph as surgery
 
 #: Operators that return values which they were given, or exact ones: rounding changes nothing. For
 #: operators that are not listed it may change nothing either, and only costs time.

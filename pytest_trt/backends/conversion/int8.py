@@ -26,9 +26,12 @@ from pytest_trt.backends.conversion.int8_preparation import (
 from pytest_trt.backends.conversion.kernel_shapes import state_kernel_shapes
 from pytest_trt.backends.conversion.named import listed
 from pytest_trt.backends.conversion.shared_weights import unshare_weights
+from pytest_trt.diagnostics import ConfigurationError, EngineBuildError
 from pytest_trt.engine.spec import OptionValue
-from pytest_trt.errors import ConfigurationError, EngineBuildError
-from pytest_trt.model import OnnxModel, Tensors, check_calibration, graph
+from pytest_trt.onnx import graph
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.tensors.checks import check_calibration
+from pytest_trt.tensors.spec import Tensors
 
 #: Options of the conversion, by what they mean.
 INT8_OPTIONS: Mapping[str, str] = {

@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 import onnx.version_converter
 
-from pytest_trt.model import graph
+from pytest_trt.onnx import graph
 
 #: Per-channel scales need the `axis` attribute of QuantizeLinear.
 _INT8_OPSET = 13

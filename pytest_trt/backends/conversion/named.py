@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.spec import OptionValue
-from pytest_trt.errors import ConfigurationError
-from pytest_trt.model.closest import known_names
+from pytest_trt.wording import known_names
 
 _OPERATOR_OPTIONS = ("op_block_list", "op_types")
 _NODE_OPTION = "node_block_list"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from pytest_trt.model import graph
+from pytest_trt.onnx import graph
 
 
 def casts(model: ModelProto) -> frozenset[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
-from pytest_trt.model import graph as surgery
+from pytest_trt.onnx import graph as surgery
 
 #: Operators with a body: how many of the body's first outputs do not leave the node.
 _OWN_BODY_OUTPUTS = {"If": 0, "Loop": 1, "Scan": 0, "SequenceMap": 0}

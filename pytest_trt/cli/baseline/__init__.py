@@ -11,7 +11,7 @@ from pytest_trt.cli.baseline.diff import diff
 from pytest_trt.cli.baseline.looking import list_, show
 from pytest_trt.cli.baseline.places import Places
 from pytest_trt.cli.baseline.prune import prune
-from pytest_trt.engine import default_cache_dir
+from pytest_trt.engine.cache import default_cache_dir
 
 __all__ = ["baseline"]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from pytest_trt.baseline import StoredRun, read_baselines
+from pytest_trt.baseline.entry import StoredRun
+from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
 from pytest_trt.baseline.staged import Staged, entry_digest, write_staged
 from pytest_trt.cli.baseline.places import Places, age
-from pytest_trt.engine import EngineCache
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
+from pytest_trt.engine.cache import EngineCache
 from pytest_trt.report.baseline_text import update_text
 
 

@@ -7,9 +7,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.baseline import BaselineFile, Entry, read_baselines
-from pytest_trt.baseline.file import baseline_files, module_of
-from pytest_trt.errors import BaselineError
+from pytest_trt.baseline.entry import Entry
+from pytest_trt.baseline.file import BaselineFile, baseline_files, module_of, read_baselines
+from pytest_trt.diagnostics import BaselineError
 from pytest_trt.report import units
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from pytest_trt.baseline import BaselineFile, write_baselines
-from pytest_trt.baseline.gone import ANSWER_VARIABLE, Collected, fate_of
+from pytest_trt.baseline.file import BaselineFile, write_baselines
+from pytest_trt.baseline.orphans import ANSWER_VARIABLE, Collected, fate_of
 from pytest_trt.cli.baseline.places import Places, Stored, target_text
-from pytest_trt.errors import BaselineError
+from pytest_trt.diagnostics import BaselineError
 
 #: Seconds that collecting may take: it imports what the tests import.
 _COLLECT_TIMEOUT_S = 600

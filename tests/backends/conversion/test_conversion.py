@@ -13,8 +13,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.errors import ConfigurationError, EngineBuildError, InputError
-from pytest_trt.model import Tensors, load_model
+from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, InputError
+from pytest_trt.onnx.file import load_model
+from pytest_trt.tensors.spec import Tensors
 
 node = helper.make_node
 value = networks.value

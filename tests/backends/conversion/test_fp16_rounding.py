@@ -26,8 +26,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.fp16_rounding import _EXACT, round_file, round_to_float16
-from pytest_trt.errors import EngineBuildError
-from pytest_trt.model import graph as surgery
+from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.onnx import graph as surgery
 
 INT64, BOOL = TensorProto.INT64, TensorProto.BOOL
 

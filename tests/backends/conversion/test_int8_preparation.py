@@ -13,7 +13,8 @@ from onnx import helper
 
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.int8_preparation import prepare
-from pytest_trt.model import graph, load_model
+from pytest_trt.onnx import graph
+from pytest_trt.onnx.file import load_model
 
 
 def images() -> dict[str, np.ndarray]:

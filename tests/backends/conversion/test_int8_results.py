@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from pytest_trt.backends.conversion import to_int8
-from pytest_trt.model import load_model
+from pytest_trt.backends.conversion.int8 import to_int8
+from pytest_trt.onnx.file import load_model
 
 #: The first column of the layer's result is this many times as large as the others.
 OUTLIER = 1000.0

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import AttributeProto, helper
 
-from pytest_trt.backends.conversion import to_int8
-from pytest_trt.model import load_model
+from pytest_trt.backends.conversion.int8 import to_int8
+from pytest_trt.onnx.file import load_model
 
 IMAGES = {"image": np.zeros((2, 3, 16, 16), np.float32)}
 

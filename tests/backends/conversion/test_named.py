@@ -11,12 +11,13 @@ from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.named import require_nodes
-from pytest_trt.backends.device import DeviceProbe
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
-from pytest_trt.backends.tensorrt_rtx import TensorRtRtxBackend
-from pytest_trt.engine import Backend, EngineSpec
-from pytest_trt.errors import ConfigurationError, EngineBuildError
-from pytest_trt.model import OnnxModel, load_model
+from pytest_trt.backends.devices.probe import DeviceProbe
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
+from pytest_trt.diagnostics import ConfigurationError, EngineBuildError
+from pytest_trt.engine.protocols import Backend
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import OnnxModel, load_model
 
 node = helper.make_node
 value = networks.value

@@ -9,9 +9,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion.shared_weights import unshare_weights
-from pytest_trt.backends.onnxruntime import OnnxRuntimeBackend
-from pytest_trt.engine import BuildRequest, EngineSpec
-from pytest_trt.model import load_model
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import load_model
 
 SHAPE = [2, 4, 8, 8]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.errors import InputError
+from pytest_trt.diagnostics import InputError
 
 # Not FP16: models as small as these are as fast in FP32, so nothing in their engines would be half.
 PRECISIONS = ("fp32", "tf32")

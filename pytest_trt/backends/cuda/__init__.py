@@ -1,0 +1,1 @@
+"""CUDA streams, memory and graphs, through cuda-bindings."""

@@ -1,0 +1,1 @@
+"""GPUs: which there are, their driver and clocks, and who else uses them."""

@@ -1,0 +1,197 @@
+"""How a GPU is doing right now: clocks, what slows it down, heat, and who else is on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pytest_trt.backends.devices.nvml import Nvml, nvml_started
+from pytest_trt.diagnostics import BackendUnavailableError
+
+
+class Severity(str, Enum):
+    """What a reason for other clocks means to a measurement.
+
+    `REFUSE`: the GPU is held back, so its times say nothing of the engine. `WARN`: they may be
+    longer than the GPU's own. `FINE`: they are as they should be.
+    """
+
+    REFUSE = "refuse"
+    WARN = "warn"
+    FINE = "fine"
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReason:
+    """Why a GPU runs at the clocks that it has.
+
+    Attributes:
+        name: What it is, in a few words.
+        severity: What it means to a measurement.
+    """
+
+    name: str
+    severity: Severity
+
+
+#: The reasons by their bit. Source: NVML API Reference, "NvmlClocksEventReasons"; the last two are
+#: in nvidia-ml-py's older nvmlClocksThrottleReason constants.
+_CLOCK_REASONS = {
+    0x1: ClockReason("idle", Severity.FINE),
+    0x2: ClockReason("clocks set by an application or locked", Severity.FINE),
+    0x4: ClockReason("software power cap", Severity.WARN),
+    0x8: ClockReason("hardware slowdown", Severity.REFUSE),
+    0x10: ClockReason("synchronised boost", Severity.WARN),
+    0x20: ClockReason("software thermal slowdown", Severity.REFUSE),
+    0x40: ClockReason("hardware thermal slowdown", Severity.REFUSE),
+    0x80: ClockReason("hardware power brake", Severity.REFUSE),
+    0x100: ClockReason("clocks of the display", Severity.WARN),
+    0x200: ClockReason("board limit", Severity.WARN),
+    0x400: ClockReason("reliability limit", Severity.WARN),
+}
+
+
+def clock_reasons(mask: int) -> tuple[ClockReason, ...]:
+    """Return the reasons in NVML's bitmask, lowest bit first; unknown bits are warnings."""
+    bits = (1 << position for position in range(mask.bit_length()) if mask >> position & 1)
+    return tuple(
+        _CLOCK_REASONS.get(bit, ClockReason(f"unknown reason {bit:#x}", Severity.WARN))
+        for bit in bits
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """A GPU at one moment. Each value is None where NVML does not tell it, here or to this user.
+
+    Of a MIG slice, the values that belong to the whole GPU are those of the whole GPU.
+
+    Attributes:
+        sm_clock_mhz: Clock of the multiprocessors.
+        memory_clock_mhz: Clock of the memory.
+        max_sm_clock_mhz: The highest that the GPU has.
+        max_memory_clock_mhz: The highest that the GPU has.
+        clock_reasons: Why the clocks are what they are; empty for no reason to be lower.
+        temperature_c: Temperature of the chip.
+        power_w: Power draw of the board.
+        power_limit_w: The cap on it that is in force.
+        utilization_pct: Share of the last sampling period in which kernels ran.
+        other_processes: PIDs of other processes that compute on it, as the host numbers them: in
+            a container they may be foreign numbers, or missing.
+        ecc: Whether memory errors are corrected.
+        persistence: Whether the driver stays loaded without a user.
+        mig: Whether the GPU is cut into slices.
+        performance_state: 0 for the fastest to 15 for the slowest.
+    """
+
+    sm_clock_mhz: int | None
+    memory_clock_mhz: int | None
+    max_sm_clock_mhz: int | None
+    max_memory_clock_mhz: int | None
+    clock_reasons: tuple[ClockReason, ...] | None
+    temperature_c: int | None
+    power_w: float | None
+    power_limit_w: float | None
+    utilization_pct: int | None
+    other_processes: tuple[int, ...] | None
+    ecc: bool | None
+    persistence: bool | None
+    mig: bool | None
+    performance_state: int | None
+
+
+def device_state(uuid: str) -> DeviceState:
+    """Return the state of a GPU.
+
+    Args:
+        uuid: Of the GPU or of a MIG slice, in full.
+
+    Raises:
+        BackendUnavailableError: NVML cannot be used, or knows no such GPU.
+    """
+    with nvml_started() as nvml:
+        return _state(nvml, *find_device(nvml, uuid))
+
+
+def find_device(nvml: Nvml, uuid: str) -> tuple[Any, Any]:
+    """Return NVML's handles of a GPU or a slice of one, and of the whole GPU.
+
+    Raises:
+        BackendUnavailableError: NVML knows no such GPU.
+    """
+    module = nvml.module
+    try:
+        handle = module.nvmlDeviceGetHandleByUUID(uuid)
+    except (module.NVMLError_NotFound, module.NVMLError_InvalidArgument) as error:
+        raise BackendUnavailableError(
+            f"NVML knows no GPU {uuid}.", fix="`nvidia-smi -L` lists the UUIDs there are."
+        ) from error
+    whole = handle
+    if uuid.startswith("MIG-"):
+        whole = nvml.ask("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle) or handle
+    return handle, whole
+
+
+def _state(nvml: Nvml, handle: Any, whole: Any) -> DeviceState:
+    module = nvml.module
+    utilization = nvml.ask("nvmlDeviceGetUtilizationRates", whole)
+    performance_state = nvml.ask("nvmlDeviceGetPerformanceState", whole)
+    unknown = performance_state == module.NVML_PSTATE_UNKNOWN
+    return DeviceState(
+        sm_clock_mhz=nvml.ask("nvmlDeviceGetClockInfo", whole, module.NVML_CLOCK_SM),
+        memory_clock_mhz=nvml.ask("nvmlDeviceGetClockInfo", whole, module.NVML_CLOCK_MEM),
+        max_sm_clock_mhz=nvml.ask("nvmlDeviceGetMaxClockInfo", whole, module.NVML_CLOCK_SM),
+        max_memory_clock_mhz=nvml.ask("nvmlDeviceGetMaxClockInfo", whole, module.NVML_CLOCK_MEM),
+        clock_reasons=asked_reasons(nvml, whole),
+        temperature_c=nvml.ask("nvmlDeviceGetTemperature", whole, module.NVML_TEMPERATURE_GPU),
+        power_w=_watts(nvml.ask("nvmlDeviceGetPowerUsage", whole)),
+        power_limit_w=_watts(nvml.ask("nvmlDeviceGetEnforcedPowerLimit", whole)),
+        utilization_pct=utilization.gpu if utilization else None,
+        other_processes=_others(nvml, handle),
+        ecc=_is_on(nvml.ask("nvmlDeviceGetEccMode", whole)),
+        persistence=_is_on(nvml.ask("nvmlDeviceGetPersistenceMode", whole)),
+        mig=_is_on(nvml.ask("nvmlDeviceGetMigMode", whole)),
+        performance_state=None if unknown else performance_state,
+    )
+
+
+def asked_reasons(nvml: Nvml, handle: Any) -> tuple[ClockReason, ...] | None:
+    """Return why a GPU runs at its clocks, or None where NVML does not tell."""
+    mask = nvml.ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
+    if mask is None:  # its older name
+        mask = nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+    return None if mask is None else clock_reasons(mask)
+
+
+def present_processes(
+    nvml: Nvml, handle: Any, lists: Sequence[str] = ("Compute", "MPSCompute", "Graphics")
+) -> frozenset[int] | None:
+    """Return the processes that are on a GPU, computing or not; None where NVML does not tell.
+
+    Args:
+        nvml: NVML, started.
+        handle: The GPU, or a slice of one.
+        lists: NVML's lists to look into; clients of MPS are in one of their own.
+    """
+    questions = [f"nvmlDeviceGet{name}RunningProcesses" for name in lists]
+    answers = [answer for q in questions if (answer := nvml.ask(q, handle)) is not None]
+    return frozenset(p.pid for answer in answers for p in answer) if answers else None
+
+
+def _others(nvml: Nvml, handle: Any) -> tuple[int, ...] | None:
+    present = present_processes(nvml, handle, ("Compute", "MPSCompute"))
+    return None if present is None else tuple(sorted(present - {os.getpid()}))
+
+
+def _watts(milliwatts: int | None) -> float | None:
+    return None if milliwatts is None else milliwatts / 1000
+
+
+def _is_on(answer: Any) -> bool | None:
+    """Return whether a mode is on; some are told as a pair, now and after the next reboot."""
+    if answer is None:
+        return None
+    return bool(answer[0] if isinstance(answer, list | tuple) else answer)

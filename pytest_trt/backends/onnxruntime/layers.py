@@ -1,0 +1,76 @@
+"""The layers of an engine that is an ONNX file: its nodes, what they compute in, their weights."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+from onnx import NodeProto
+
+from pytest_trt.backends.conversion.tensor_types import tensor_types
+from pytest_trt.engine.facts import CONVERSION, INTEGER, Layer, precision_of
+from pytest_trt.onnx import graph
+from pytest_trt.tensors.elements import element_name
+
+#: Operators that change types and compute nothing.
+_CONVERSIONS = frozenset(
+    {"Cast", "CastLike", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
+)
+
+
+def onnx_layers(path: Path, origins: frozenset[str]) -> tuple[Layer, ...]:
+    """Return the layers of an ONNX file, those of subgraphs behind those of the main graph.
+
+    Args:
+        path: The file; its external data is not read.
+        origins: Names of the nodes of the model that it was made from. Of nodes that ONNX Runtime
+            fused, only the one is told whose name the fused node has.
+    """
+    model = onnx.load(path, load_external_data=False)
+    precisions = {
+        name: precision_of(element_name(number))
+        for name, number in tensor_types(model).known.items()
+    }
+    sizes = {name: math.prod(tensor.dims) for name, tensor in graph.constants(model.graph)}
+    uncounted = dict(sizes)
+    layers = []
+    for scope in graph.walk_graphs(model.graph):
+        for node in scope.node:
+            if node.op_type == "Constant":
+                continue
+            weights: Counter[str] = Counter()
+            for name in node.input:
+                # A constant that several nodes read is stored once, and counted with the first.
+                weights[precisions.get(name) or INTEGER] += uncounted.pop(name, 0)
+            layers.append(
+                Layer(
+                    name=node.name or next(filter(None, node.output), node.op_type),
+                    kind=node.op_type,
+                    precision=_precision(node, precisions, sizes),
+                    origins=tuple({node.name, _kept(node.name)} & origins),
+                    weights=dict(+weights),
+                )
+            )
+    return tuple(layers)
+
+
+def _kept(name: str) -> str:
+    """Return the node's name that a fused one is called after: "x/Mul/LayerNormFusion/"."""
+    return name[:-1].rpartition("/")[0] if name.endswith("/") else name
+
+
+def _precision(
+    node: NodeProto, precisions: Mapping[str, str | None], sizes: Mapping[str, int]
+) -> str | None:
+    """Return what a node computes in: what it reads, rather than what it gives, decides that."""
+    if node.op_type in _CONVERSIONS:
+        return CONVERSION
+    if node.input and precisions.get(node.input[0]) == "int8":
+        return "int8"
+    weights = [name for name in node.input if name in sizes and precisions.get(name) != INTEGER]
+    if weights:
+        return precisions.get(max(weights, key=sizes.__getitem__))
+    return next((precisions.get(name) for name in node.output if name), None)

@@ -1,0 +1,211 @@
+"""What TensorRT and TensorRT-RTX share between spec and builder: precision, building, opening."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.named import require_operators
+from pytest_trt.backends.devices.probe import DeviceProbe
+from pytest_trt.backends.tensorrt.options import BUILDER_OPTIONS, require_known
+from pytest_trt.backends.tensorrt.plan_header import read_plan_header
+from pytest_trt.backends.tensorrt.plugins import register_plugins
+from pytest_trt.backends.tensorrt.product import Product
+from pytest_trt.backends.tensorrt.profiles import require_profiles
+from pytest_trt.backends.tensorrt.session import TrtSession
+from pytest_trt.diagnostics import EngineLoadError
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.spec import EngineSpec, Route, Target
+from pytest_trt.onnx.file import OnnxModel
+
+PLAN_NAME = "engine.plan"
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRoute:
+    """How a precision is reached.
+
+    Attributes:
+        route: What the engine key holds.
+        convert: To what the model is converted first, if at all.
+        flags: Members of BuilderFlag to set.
+    """
+
+    route: Route
+    convert: Literal["fp16", "int8"] | None = None
+    flags: tuple[str, ...] = ()
+
+
+def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> PrecisionRoute:
+    """Choose between builder flags and a converted model.
+
+    Args:
+        model: What is to be built.
+        precision: One of the spec's precisions.
+        weak_types: Whether builder flags choose the precision (TensorRT 8.6 to 10), or the types
+            in the model do (TensorRT 11, TensorRT-RTX).
+    """
+    quantised = ("INT8",) if weak_types and model.is_quantized else ()
+    if precision == "fp16" and weak_types:
+        return PrecisionRoute(Route("builder flags"), flags=("FP16", *quantised))
+    if precision == "fp16":
+        versions = conversion.converter_versions()
+        return PrecisionRoute(Route("converted model", versions), convert="fp16")
+    if precision == "int8" and not model.is_quantized:
+        versions = conversion.converter_versions()
+        flags = ("INT8",) if weak_types else ()
+        name = "converted model, builder flags" if weak_types else "converted model"
+        route = Route(name, versions, needs_calibration=True)
+        return PrecisionRoute(route, convert="int8", flags=flags)
+    return PrecisionRoute(
+        Route("builder flags" if quantised else "as the model is"), flags=quantised
+    )
+
+
+def check_spec(model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute) -> None:
+    """Refuse options and profiles that no build could serve.
+
+    Raises:
+        ConfigurationError: An unknown option or operator, or a dynamic input without shapes.
+    """
+    require_known(spec.builder_options, {**BUILDER_OPTIONS, **_conversion_options(chosen)})
+    require_operators(model.path.name, model.op_types, spec.builder_options)
+    require_profiles(model.inputs, spec.profiles)
+
+
+def build(
+    product: Product,
+    request: BuildRequest,
+    chosen: PrecisionRoute,
+    *,
+    device: int | None,
+    timeout_s: float,
+    compute_capabilities: tuple[str, ...] = (),
+    timing_cache: Path | None = None,
+) -> BuildResult:
+    """Convert the model where the route says so, and have a child process build it.
+
+    Args:
+        product: What builds.
+        request: What to build, and into which folder.
+        chosen: How the precision is reached.
+        device: CUDA's number of the GPU to build on; None for a cross-build.
+        timeout_s: Seconds after which the build is ended; 0 for no limit.
+        compute_capabilities: Members of ComputeCapability to cross-build for.
+        timing_cache: The file of timings to use and add to, unless an option disables that.
+    """
+    # Most runs find their engines in the cache.
+    from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
+    from pytest_trt.backends.tensorrt.build_process import build_in_child
+    from pytest_trt.backends.tensorrt.layers import take_inspection
+
+    spec, model_name = request.spec, request.model.path.name
+    check_spec(request.model, spec, chosen)
+    known = _conversion_options(chosen)
+    for_builder = {k: v for k, v in spec.builder_options.items() if k not in known}
+    converted = request.directory / "converted.onnx"
+    try:
+        source, notes = _source(request, chosen, converted)
+        plan = BuildPlan(
+            version=str(product.toolchain()),
+            model_name=model_name,
+            title=f"{model_name} {spec.precision} for {request.target.arch}",
+            source=source,
+            output=request.directory / PLAN_NAME,
+            profiles=spec.profiles,
+            flags=chosen.flags,
+            tf32=spec.precision == "tf32",
+            options=for_builder,
+            compute_capabilities=compute_capabilities,
+            control_flow=_control_flow(request.model),
+            opset=request.model.opset,
+            timing_cache=None if for_builder.get("disable_timing_cache") else timing_cache,
+        )
+        job = BuildJob(product, plan, device)
+        built = build_in_child(job, timeout_s=timeout_s, progress=request.progress)
+    finally:
+        for left_over in request.directory.glob(f"{converted.name}*"):
+            left_over.unlink()
+    # An option without effect would otherwise be believed to have had one.
+    ignored = tuple(line for line in built.log_tail if "is unsupported" in line)
+    inspection = take_inspection(request.directory, request.model)
+    return BuildResult(
+        plan_name=PLAN_NAME,
+        log_tail=built.log_tail,
+        notes=(*notes, *built.notes, *ignored),
+        layers=inspection.layers,
+        hidden_weights=inspection.hidden_weights,
+        device_memory_bytes=inspection.device_memory_bytes,
+    )
+
+
+def open_plan(
+    product: Product, plan: Path, model: OnnxModel, spec: EngineSpec, *, device: int
+) -> Session:
+    """Load a plan on a GPU, after its header was found to be this product's and version's.
+
+    Raises:
+        EngineLoadError: It was built by something else, or TensorRT refuses it.
+        BackendUnavailableError: CUDA cannot be used.
+    """
+    trt = product.load()
+    header = read_plan_header(plan)
+    portable = bool(spec.builder_options.get("version_compatible", False))
+    installed = str(trt.__version__)
+    if header.product != product.label or not (portable or _same(header.version, installed)):
+        raise EngineLoadError(
+            f"plan {plan} was built by {header.product} {header.version}; installed is "
+            f"{product.label} {installed}, and a plan runs on the version that built it.",
+            fix="run again with the cache that this installation builds, or install that version.",
+        )
+    register_plugins(trt)
+    return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=portable)
+
+
+def cannot_run(probe: DeviceProbe, target: Target) -> str | None:
+    """Return why no GPU here runs engines for a target, or None."""
+    if not probe.gpus:
+        return f"no NVIDIA GPU here: {probe.reason}"
+    if probe.first(target.arch) is None:
+        here = ", ".join(map(str, probe.gpus))
+        return f"engines for {target.arch} do not run on the GPU here, {here}"
+    return None
+
+
+def _source(
+    request: BuildRequest, chosen: PrecisionRoute, converted: Path
+) -> tuple[Path, tuple[str, ...]]:
+    if chosen.convert is None:
+        return request.model.path, ()
+    known = _conversion_options(chosen)
+    options = {k: v for k, v in request.spec.builder_options.items() if k in known}
+    request.progress(f"converting {request.model.path.name} to {chosen.convert}")
+    if chosen.convert == "fp16":
+        done = conversion.to_fp16(request.model, converted, options=options)
+    else:
+        done = conversion.to_int8(request.model, request.calibration, converted, options=options)
+    return converted, done.notes
+
+
+def _control_flow(model: OnnxModel) -> tuple[str, ...]:
+    present = (op for op in ("If", "Loop", "Scan") if op in model.op_types)
+    return tuple(f"{model.op_types[op]} {op}" for op in present)
+
+
+def _conversion_options(chosen: PrecisionRoute) -> dict[str, str]:
+    if chosen.convert is None:
+        return {}
+    tables = {"fp16": conversion.FP16_OPTIONS, "int8": conversion.INT8_OPTIONS}
+    return dict(tables[chosen.convert])
+
+
+def _same(header: str, installed: str) -> bool:
+    """Whether versions agree as far as both go: 8.6.0 calls itself so, its plans 8.6.0.12.
+
+    Early releases call themselves 10.0.0b6, and their plans 10.0.0.6.
+    """
+    ours, its = (re.findall(r"\d+", version) for version in (installed, header))
+    return all(a == b for a, b in zip(its, ours, strict=False))

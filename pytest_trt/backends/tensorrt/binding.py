@@ -1,0 +1,129 @@
+"""An execution context bound to one set of input shapes: every tensor has its memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.backends.cuda.graph import CudaGraph
+from pytest_trt.backends.cuda.memory import DeviceBuffer
+from pytest_trt.backends.cuda.runtime import Cuda
+from pytest_trt.backends.tensorrt.tensors import fits
+from pytest_trt.tensors.spec import Tensors
+
+#: What identifies a binding: shape by input, and the values of inputs that hold shapes.
+BindingKey = tuple[tuple[str, tuple[int, ...], bytes], ...]
+
+#: Bytes of one step when a large input is staged. While one step crosses the bus, the host copies
+#: the next into page-locked memory; smaller steps cost more calls than they save.
+STEP_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Staged:
+    """A tensor on the device, and the page-locked array that it is copied through.
+
+    Attributes:
+        host: The page-locked array.
+        host_address: Where it lies.
+        device_address: Where the tensor lies on the device.
+    """
+
+    host: npt.NDArray[np.generic]
+    host_address: int
+    device_address: int
+
+
+@dataclass(slots=True)
+class Binding:
+    """Memory for every tensor at one set of shapes.
+
+    Attributes:
+        key: What the shapes (and shape values) are.
+        inputs: Inputs on the device, by name.
+        outputs: Outputs on the device whose shapes are known, by name.
+        host_outputs: Outputs that TensorRT writes to host memory (shapes), by name.
+        open_outputs: Outputs whose shape only the run tells, by name.
+        held: Host arrays that TensorRT reads, which must live as long.
+        runs: How often it ran.
+        graph: The work, once it is captured.
+        graph_refusal: Why it cannot be captured, once that is known.
+    """
+
+    key: BindingKey
+    inputs: dict[str, Staged] = field(default_factory=dict)
+    outputs: dict[str, Staged] = field(default_factory=dict)
+    host_outputs: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    open_outputs: tuple[str, ...] = ()
+    held: list[npt.NDArray[np.generic]] = field(default_factory=list)
+    runs: int = 0
+    graph: CudaGraph | None = None
+    graph_refusal: str | None = None
+
+    def upload(self, cuda: Cuda, inputs: Tensors, stream: Any) -> None:
+        """Copy the inputs to the device, in stream order.
+
+        Raises:
+            InputError: A value is beyond the integers that the engine computes in.
+        """
+        for name, staged in self.inputs.items():
+            array, host = inputs[name], staged.host
+            fits(name, array, host.dtype)
+            if array.nbytes > STEP_BYTES and array.dtype == host.dtype and array.flags.c_contiguous:
+                _upload_in_steps(cuda, array, staged, stream)
+            else:
+                np.copyto(host, array, casting="unsafe")
+                cuda.upload(staged.device_address, staged.host_address, host.nbytes, stream)
+
+    def download(self, cuda: Cuda, stream: Any) -> None:
+        """Copy the outputs to their page-locked arrays, in stream order."""
+        for staged in self.outputs.values():
+            cuda.download(staged.host_address, staged.device_address, staged.host.nbytes, stream)
+
+    def drop_graph(self) -> None:
+        """Release the captured work."""
+        if self.graph is not None:
+            self.graph.close()
+            self.graph = None
+
+
+def _upload_in_steps(
+    cuda: Cuda, array: npt.NDArray[np.generic], staged: Staged, stream: Any
+) -> None:
+    source, target = array.reshape(-1).view(np.uint8), staged.host.reshape(-1).view(np.uint8)
+    for start in range(0, source.size, STEP_BYTES):
+        step = slice(start, min(start + STEP_BYTES, source.size))
+        target[step] = source[step]
+        size_bytes = step.stop - start
+        cuda.upload(staged.device_address + start, staged.host_address + start, size_bytes, stream)
+
+
+def output_allocator(trt: Any, buffer: DeviceBuffer) -> Any:
+    """Return an allocator for an output whose shape is known only after the run.
+
+    It has `shape`, which the run fills in, and `raised`, what went wrong in it.
+    """
+
+    class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+            self.shape: tuple[int, ...] | None = None
+            self.raised: BaseException | None = None
+
+        def reallocate_output(
+            self, tensor_name: str, memory: int, size: int, alignment: int
+        ) -> int:
+            # What is raised here would be printed, lost, and taken for a null pointer.
+            try:
+                return buffer.at_least(size)
+            except BaseException as exc:
+                self.raised = exc
+                return 0
+
+        def notify_shape(self, tensor_name: str, shape: Any) -> None:
+            self.shape = tuple(shape)
+
+    return Allocator()

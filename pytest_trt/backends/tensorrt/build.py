@@ -1,0 +1,122 @@
+"""ONNX to plan, the same for TensorRT 8.6 to 11 and TensorRT-RTX.
+
+The vendor module is an argument, and what differs between versions is asked for by attribute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pytest_trt.backends.tensorrt.build_job import BuildPlan, Built
+from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger, progress_monitor
+from pytest_trt.backends.tensorrt.options import apply_builder_options
+from pytest_trt.backends.tensorrt.parse import parsed
+from pytest_trt.backends.tensorrt.plugins import register_plugins
+from pytest_trt.backends.tensorrt.profiles import add_profiles
+from pytest_trt.backends.tensorrt.timing_cache import TimingCache
+from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.engine.protocols import Progress
+
+#: The source file of an assertion that TensorRT-RTX 1.7 stops at in models with many branches
+#: (seen with 12 and 25 If nodes); the text of the assertion means nothing outside NVIDIA.
+_CONTROL_FLOW_ASSERTION = "graphScope.cpp"
+
+#: What to do about what the builder logs when it gives up; the first that is found counts.
+#: Source: profiles as TensorRT-RTX 1.7 puts it; memory as in github.com/NVIDIA/TensorRT/issues/477
+#: and github.com/onnx/onnx-tensorrt/issues/758, misspelling included.
+_ADVICE = (
+    (
+        re.compile("no optimization profile has been defined|missing dimensions in profile"),
+        "give every dynamic input a range in profiles={...} of the trt_model marker, in every "
+        "profile; the log names the input.",
+    ),
+    (
+        re.compile("out ?of ?memory|insuff?icient memory", re.IGNORECASE),
+        "free memory of the GPU (nvidia-smi shows who uses it), leave workspace_bytes out or raise "
+        "it, or lower the max of the profiles.",
+    ),
+)
+_LAST_ADVICE = (
+    "act on the last error logged: another precision or architecture, a change in the model "
+    "(control flow and rare operators are the usual cause), fewer options."
+)
+
+
+def build_plan(
+    trt: Any,
+    plan: BuildPlan,
+    progress: Progress,
+    log: Callable[[str], None] = lambda line: None,
+) -> Built:
+    """Build a plan and write it.
+
+    Args:
+        trt: The vendor module.
+        plan: What to build.
+        progress: Told what is being done.
+        log: Told each line that the builder logs, as it does.
+
+    Raises:
+        ConfigurationError: An option or a profile is not for this builder or model.
+        EngineBuildError: The parser or the builder refused the model.
+    """
+    with log_tail(trt, log) as tail:
+        register_plugins(trt)
+        builder = trt.Builder(process_logger(trt))
+        network = builder.create_network(_network_flags(trt))
+        progress(f"parsing {plan.model_name}")
+        parser = parsed(trt, network, plan, tail)
+        config = builder.create_builder_config()
+        _configure(trt, config, plan)
+        add_profiles(builder, network, config, plan)
+        timings = TimingCache(config, plan.timing_cache)
+        monitor = progress_monitor(trt, progress, tail)
+        if monitor is not None:
+            config.progress_monitor = monitor
+        progress(f"building {plan.title}")
+        serialized = builder.build_serialized_network(network, config)
+        tail.raise_pending()
+        del parser  # the network refers to weights that it owns
+        if serialized is None:
+            raise _failed(plan, tail)
+        # By buffer: a memoryview of it has the wrong item format.
+        with plan.output.open("wb") as file:
+            file.write(serialized)
+        timings.keep()
+        return Built(tail.lines, tuple(timings.notes))
+
+
+def _failed(plan: BuildPlan, tail: LogTail) -> EngineBuildError:
+    log = "\n".join(tail.lines)
+    fix = next((advice for said, advice in _ADVICE if said.search(log)), _LAST_ADVICE)
+    if plan.control_flow and _CONTROL_FLOW_ASSERTION in log:
+        fix = (
+            f"export the model without control flow (it has {', '.join(plan.control_flow)} nodes): "
+            "where shapes and settings are fixed, onnxsim or the exporter can fold branches away."
+        )
+    return EngineBuildError(
+        f"{plan.version} could not build {plan.model_name}.", fix=fix, log_tail=tail.lines
+    )
+
+
+def _network_flags(trt: Any) -> int:
+    """8.6 needs explicit batch; 11 has no such member, and gave its bit another meaning."""
+    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
+    return 0 if explicit is None else 1 << int(explicit)
+
+
+def _configure(trt: Any, config: Any, plan: BuildPlan) -> None:
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if plan.tf32:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    for name in plan.flags:
+        config.set_flag(getattr(trt.BuilderFlag, name))
+    apply_builder_options(trt, config, plan.options or {}, version=plan.version)
+    if plan.compute_capabilities:
+        config.num_compute_capabilities = len(plan.compute_capabilities)
+        for index, name in enumerate(plan.compute_capabilities):
+            config.set_compute_capability(getattr(trt.ComputeCapability, name), index)

@@ -1,0 +1,75 @@
+"""The vendor's two products: what is imported, what they are called, which versions are here."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pytest_trt.diagnostics import BackendUnavailableError
+from pytest_trt.engine.spec import Toolchain
+
+#: Lines of CUDA whose wheels are looked for.
+_CUDA_LINES = tuple(f"cu{major}" for major in range(11, 30))
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A vendor's product.
+
+    Attributes:
+        module: The module to import.
+        label: What people call it.
+        install: What to type when it is missing.
+    """
+
+    module: str
+    label: str
+    install: str
+
+    def load(self) -> Any:
+        """Import the vendor module.
+
+        Raises:
+            BackendUnavailableError: It is not installed, or its libraries do not load.
+        """
+        try:
+            return importlib.import_module(self.module)
+        except (ImportError, OSError, RuntimeError) as exc:
+            raise BackendUnavailableError(
+                f"{self.label} cannot be imported: {type(exc).__name__}: {exc}.", fix=self.install
+            ) from exc
+
+    def toolchain(self) -> Toolchain:
+        """Return its full version, and the CUDA line of its wheels, which that leaves out."""
+        versions = {self.module: str(self.load().__version__)}
+        lines = cuda_lines(self.module)
+        if lines:
+            versions["cuda"] = ",".join(lines)
+        return Toolchain(self.label, versions)
+
+
+def has_weak_types(trt: Any) -> bool:
+    """Whether builder flags choose the precision; else the types in the model do."""
+    return hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
+
+
+@cache
+def cuda_lines(module: str) -> tuple[str, ...]:
+    """Return the CUDA lines ("cu12") of a product's installed distributions, sorted."""
+    return tuple(
+        line
+        for line in _CUDA_LINES
+        if any(_is_installed(f"{module}_{line}{part}") for part in ("", "_bindings", "_libs"))
+    )
+
+
+def _is_installed(distribution: str) -> bool:
+    # Asked by name: to go through all that is installed reads a file of each.
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.distribution(distribution)
+        return True
+    return False

@@ -1,0 +1,88 @@
+"""TensorRT's timing cache: read before a build, merged with what others measured after it.
+
+It saves time and nothing else, so whatever is wrong with it is a note and never an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from pytest_trt.engine.timing_cache import TimingFileError, read_timings, write_timings
+
+#: Seconds to wait for another process that merges its timings, which takes it milliseconds.
+_LOCK_TIMEOUT_S = 10.0
+
+
+class TimingCache:
+    """The timings of one build.
+
+    Args:
+        config: The vendor's builder configuration, which gets them.
+        path: Where they are kept; None leaves the configuration as it is.
+
+    Attributes:
+        notes: What went wrong with the file.
+    """
+
+    def __init__(self, config: Any, path: Path | None) -> None:
+        self.notes: list[str] = []
+        self._config = config
+        self._path = path
+        self._cache: Any = None  # what a configuration refers to, it does not own
+        if path is None:
+            return
+        timings = self._read(path)
+        if timings and not self._use(timings):
+            self._discard(path, "the builder refuses it")
+            timings = b""
+        if not timings:
+            self._use(timings)
+
+    def keep(self) -> None:
+        """Write what is known now, with what other processes wrote meanwhile."""
+        if self._path is None or self._cache is None:
+            return
+        try:
+            # Readers need no lock: a file is replaced at once.
+            with FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
+                before = self._read(self._path)
+                self._add(before)
+                serialized = self._cache.serialize()
+                if serialized is None:  # so vendors tell of want of memory
+                    raise OSError("the builder gives none")
+                timings = bytes(serialized)
+                if timings != before:
+                    write_timings(self._path, timings)
+        except (OSError, NotImplementedError) as error:  # the latter where files cannot be locked
+            self.notes.append(f"the timing cache {self._path} was not kept: {error}")
+
+    def _use(self, timings: bytes) -> bool:
+        config = self._config
+        cache = config.create_timing_cache(timings)
+        if cache is None or not config.set_timing_cache(cache, False):
+            return False
+        self._cache = cache
+        return True
+
+    def _add(self, timings: bytes) -> None:
+        others = self._config.create_timing_cache(timings) if timings else None
+        if others is not None:
+            self._cache.combine(others, False)
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return read_timings(path)
+        except TimingFileError as error:
+            self._discard(path, str(error))
+        except OSError as error:
+            self.notes.append(f"the timing cache cannot be read: {error}")
+        return b""
+
+    def _discard(self, path: Path, reason: str) -> None:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        self.notes.append(f"the timing cache {path} was deleted: {reason}; tactics are timed anew")

@@ -1,0 +1,1 @@
+"""An ONNX file as facts, without loading its weights: wire format, graph, external data, digest."""

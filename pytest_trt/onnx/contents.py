@@ -1,0 +1,79 @@
+"""What one walk over an ONNX file finds; it can be stored, so that the file is not walked again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pytest_trt.onnx.index_limits import index_limits
+from pytest_trt.onnx.proto import Graph, StoredModel, StoredTensor
+from pytest_trt.onnx.shape_inputs import shape_inputs
+from pytest_trt.tensors.elements import element_name
+from pytest_trt.tensors.spec import TensorSpec
+
+#: Raise this whenever the code that is behind `Contents.of` can find something else in a file: what
+#: was stored before is not read then.
+CONTENTS_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an ONNX file holds beside its weights.
+
+    Attributes:
+        opset, ir_version, inputs, outputs, op_types, index_limits, shape_inputs, elements: See
+            `OnnxModel`.
+        external: Tensors whose bytes are in other files.
+    """
+
+    opset: int
+    ir_version: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    op_types: Mapping[str, int]
+    index_limits: Mapping[str, int]
+    shape_inputs: tuple[str, ...]
+    elements: Mapping[str, int]
+    external: tuple[StoredTensor, ...]
+
+    @classmethod
+    def of(cls, stored: StoredModel, graph: Graph) -> Contents:
+        """Return what a walk has found."""
+        inputs = tuple(spec for spec in graph.inputs if spec.name not in graph.initializers)
+        return cls(
+            opset=stored.opset,
+            ir_version=stored.ir_version,
+            inputs=inputs,
+            outputs=graph.outputs,
+            op_types=dict(stored.op_types),
+            index_limits=index_limits(graph, inputs),
+            shape_inputs=shape_inputs(graph, inputs),
+            elements={element_name(number): count for number, count in stored.elements.items()},
+            external=tuple(stored.external),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-simple data."""
+        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("inputs", "outputs", "external"):
+            data[name] = [asdict(one) for one in data[name]]
+        return {"schema": CONTENTS_SCHEMA, **data}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Contents | None:
+        """Return what `to_dict` made the data of, or None if that of another release did."""
+        values = dict(data)
+        if values.pop("schema", None) != CONTENTS_SCHEMA:
+            return None
+        for side in ("inputs", "outputs"):
+            values[side] = tuple(_tensor(**one) for one in values[side])
+        values["external"] = tuple(
+            StoredTensor(**{**one, "dims": tuple(one["dims"])}) for one in values["external"]
+        )
+        values["shape_inputs"] = tuple(values["shape_inputs"])
+        return cls(**values)
+
+
+def _tensor(name: str, dtype: str, shape: list[int | str] | None) -> TensorSpec:
+    return TensorSpec(name, dtype, None if shape is None else tuple(shape))

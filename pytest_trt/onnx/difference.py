@@ -1,0 +1,130 @@
+"""What differs between two ONNX files that should say the same, in a line for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from pytest_trt.onnx.graph import constants, load, walk_graphs
+
+#: Types whose values are numbers on a scale.
+_FLOATING = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+
+#: Names given of each kind; the others are counted.
+_NAMED = 2
+
+_T = TypeVar("_T")
+
+
+def model_difference(ours: Path, theirs: Path) -> str:
+    """Return what one model has that another has not: "weight fc.weight of /fc/Gemm".
+
+    Weights and nodes are told apart by their names: of an export that names everything anew only
+    the numbers of nodes and weights are told.
+
+    Args:
+        ours: An ONNX file.
+        theirs: The one that it should be like.
+
+    Returns:
+        The difference; empty where both say the same, or differ in what computes nothing.
+
+    Raises:
+        ModelError: A file or its external data cannot be read.
+    """
+    here, there = load(ours), load(theirs)
+    our_weights, their_weights = _weights(here), _weights(there)
+    weights = _compared(our_weights, their_weights, _same_tensor)
+    nodes, their_nodes = _nodes(here), _nodes(there)
+    changed, new, missing = _compared(nodes, their_nodes, _same_node)
+    if min(len(new), len(missing)) > len(nodes) // 2:
+        return f"the names of its nodes ({len(nodes)}, the reference has {len(their_nodes)})"
+    if new or missing:
+        # What comes or goes takes its weights along, and its neighbours are connected anew.
+        changed, *_ = _compared(nodes, their_nodes, _same_attributes)
+        weights = (weights[0], [], [])
+    users = {name: key for key, node in nodes.items() for name in node.input}
+    told = (
+        _listed(
+            "weight",
+            [
+                f"{_of(name, users)}{_by(our_weights[name], their_weights[name])}"
+                for name in weights[0]
+            ],
+        ),
+        _listed("node", changed),
+        _listed("new node", new),
+        _listed("missing node", missing),
+        _listed("new weight", weights[1]),
+        _listed("missing weight", weights[2]),
+    )
+    return "; ".join(filter(None, told))
+
+
+def _weights(model: ModelProto) -> dict[str, TensorProto]:
+    return dict(constants(model.graph))
+
+
+def _nodes(model: ModelProto) -> dict[str, NodeProto]:
+    """Return nodes by name, or by what they compute where they have none; constants are weights."""
+    return {
+        node.name or f"{node.op_type} of {next(filter(None, node.output), '')}": node
+        for graph in walk_graphs(model.graph)
+        for node in graph.node
+        if node.op_type != "Constant"
+    }
+
+
+def _compared(
+    here: Mapping[str, _T], there: Mapping[str, _T], same: Callable[[_T, _T], bool]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the names of what is different, new, and missing."""
+    changed = [name for name in here if name in there and not same(here[name], there[name])]
+    new = [name for name in here if name not in there]
+    return changed, new, [name for name in there if name not in here]
+
+
+def _same_tensor(one: TensorProto, other: TensorProto) -> bool:
+    """Whether two weights hold the same, in whichever of the fields that ONNX has for it."""
+    if (one.data_type, list(one.dims)) != (other.data_type, list(other.dims)):
+        return False
+    if one.raw_data and other.raw_data:
+        return bool(one.raw_data == other.raw_data)
+    return bool(numpy_helper.to_array(one).tobytes() == numpy_helper.to_array(other).tobytes())
+
+
+def _same_node(one: NodeProto, other: NodeProto) -> bool:
+    return bool(one == other)
+
+
+def _same_attributes(one: NodeProto, other: NodeProto) -> bool:
+    """Whether two nodes compute the same, of whatever they are given."""
+    return one.op_type == other.op_type and list(one.attribute) == list(other.attribute)
+
+
+def _of(name: str, users: Mapping[str, str]) -> str:
+    return f"{name} of {users[name]}" if name in users else name
+
+
+def _by(one: TensorProto, other: TensorProto) -> str:
+    """Return by how much a weight differs at most, as a share of the largest value it had."""
+    if one.data_type not in _FLOATING or list(one.dims) != list(other.dims):
+        return ""
+    ours, theirs = (numpy_helper.to_array(tensor).astype(np.float64) for tensor in (one, other))
+    largest = np.abs(theirs).max(initial=0.0)
+    if not largest or not np.isfinite(ours).all() or not np.isfinite(largest):
+        return ""
+    share = 100.0 * np.abs(ours - theirs).max() / largest
+    told = f"{share:.2g}" if share < 99.5 else f"{share:,.0f}"
+    return f" (by up to {told}% of its largest value)"
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{what}{'s' * (len(names) > 1)} {', '.join(names[:_NAMED])}{rest}"

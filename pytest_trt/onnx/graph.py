@@ -1,0 +1,285 @@
+"""Surgery on ONNX graphs that converters need before and after they do their work.
+
+Everything here changes the given `ModelProto` in place and knows nothing of precisions: names are
+made unique, old spellings become today's, nodes are put where their inputs live and into an
+order in which they can run.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx.external_data_helper import load_external_data_for_model
+
+from pytest_trt.diagnostics import ModelError
+
+#: A protobuf message cannot be larger than 2 GiB - 1; the rest is room for names and nodes.
+INLINE_LIMIT_BYTES = 2**31 - 2**24
+
+#: IR version from which an initialiser need not be listed among the graph's inputs as well.
+_IR_FREE_INITIALISERS = 4
+
+
+def subgraphs(node: NodeProto) -> list[GraphProto]:
+    """Return the graphs that a node holds in its attributes: branches and loop bodies."""
+    found = []
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            found.append(attribute.g)
+        found.extend(attribute.graphs)
+    return found
+
+
+def walk_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield the graph itself, then every graph inside it, outer ones first."""
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from walk_graphs(inner)
+
+
+def constants(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
+    """Yield name and tensor of every initialiser and Constant node, subgraphs included."""
+    for scope in walk_graphs(graph):
+        for tensor in scope.initializer:
+            yield tensor.name, tensor
+        for node in scope.node:
+            if node.op_type == "Constant":
+                for attribute in node.attribute:
+                    if attribute.type == AttributeProto.TENSOR:
+                        yield node.output[0], attribute.t
+
+
+def load(path: Path) -> ModelProto:
+    """Load a model with its weights, local functions inlined and shapes inferred.
+
+    Shapes are inferred before external data come in, so the 2 GiB limit of the inference, which
+    serialises the model, holds for the file alone and not for its weights.
+
+    Raises:
+        ModelError: The file or its external data cannot be read.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        model = onnx.shape_inference.infer_shapes(model)
+        load_external_data_for_model(model, str(path.parent))
+    except (DecodeError, OSError, RuntimeError, ValueError, onnx.checker.ValidationError) as exc:
+        raise ModelError(
+            f"{path} cannot be loaded for conversion: {type(exc).__name__}: {exc}",
+            fix="export the model again, with its external data files beside it.",
+        ) from exc
+    return model
+
+
+def save(model: ModelProto, path: Path) -> None:
+    """Write a model; weights go to `<name>.data` beside it when one file cannot hold them.
+
+    The weights of `model` are moved out of it in that case: it is not usable afterwards.
+    """
+    weights_bytes = sum(len(tensor.raw_data) for _, tensor in constants(model.graph))
+    if weights_bytes <= INLINE_LIMIT_BYTES:
+        onnx.save(model, path)
+        return
+    beside = path.with_name(f"{path.name}.data")
+    beside.unlink(missing_ok=True)  # onnx appends to a file that is there already
+    onnx.save(
+        model,
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=beside.name,
+        convert_attribute=True,
+    )
+
+
+def modernise(model: ModelProto) -> None:
+    """Rewrite what converters overlook: initialisers as inputs, scalar Constants, reused names."""
+    _free_initialisers(model)
+    for graph in walk_graphs(model.graph):
+        for node in graph.node:
+            if node.op_type == "Constant":
+                _tensor_constant(node)
+    used = _defined(model.graph)
+    for node in model.graph.node:
+        for inner in subgraphs(node):
+            _rename(inner, {}, used)
+
+
+def name_nodes(model: ModelProto) -> dict[str, list[str]]:
+    """Give every node a name that no other one has, in subgraphs too.
+
+    Tools that call what they add after its node would otherwise call much of it the same.
+
+    Returns:
+        The names that nodes have now by the name that they had: several where several had one.
+    """
+    nodes = [node for graph in walk_graphs(model.graph) for node in graph.node]
+    used = {node.name for node in nodes}
+    seen: dict[str, list[str]] = {}
+    for index, node in enumerate(nodes):
+        old = node.name
+        if not old or old in seen:
+            name = f"{old or node.op_type}_{index}"
+            while name in used:
+                name += "_"
+            used.add(name)
+            node.name = name
+        seen.setdefault(old, []).append(node.name)
+    return seen
+
+
+def tidy(model: ModelProto) -> None:
+    """Put every node where its inputs live and in an order in which they can run.
+
+    Raises:
+        ModelError: The graph has a cycle.
+    """
+    _relocate(model.graph)
+    for graph in walk_graphs(model.graph):
+        sort_topologically(graph)
+
+
+def _free_initialisers(model: ModelProto) -> None:
+    """Remove inputs that are initialisers: a converter would take weights for inputs."""
+    initialisers = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in initialisers]
+    if len(kept) == len(model.graph.input):
+        return
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.ir_version = max(model.ir_version, _IR_FREE_INITIALISERS)
+
+
+def _tensor_constant(node: NodeProto) -> None:
+    """Spell a Constant's `value_float` or `value_floats` as a tensor."""
+    for attribute in node.attribute:
+        if attribute.name == "value_float":
+            tensor = helper.make_tensor("value", TensorProto.FLOAT, [], [attribute.f])
+        elif attribute.name == "value_floats":
+            values = list(attribute.floats)
+            tensor = helper.make_tensor("value", TensorProto.FLOAT, [len(values)], values)
+        else:
+            continue
+        attribute.CopyFrom(helper.make_attribute("value", tensor))
+
+
+def _defined(graph: GraphProto) -> set[str]:
+    """Return the names that a graph gives to values, subgraphs left out."""
+    names = {value.name for value in graph.input}
+    names.update(tensor.name for tensor in graph.initializer)
+    names.update(name for node in graph.node for name in node.output if name)
+    return names
+
+
+def _rename(graph: GraphProto, outer: dict[str, str], used: set[str]) -> None:
+    """Give values of a subgraph names that no other graph uses; adds them to `used`.
+
+    Sibling branches may legally share names; tools that keep one table per model mix them up.
+    """
+    renamed = dict(outer)
+    for name in sorted(_defined(graph)):
+        renamed.pop(name, None)
+        fresh, number = name, 0
+        while fresh in used:
+            number += 1
+            fresh = f"{name}_{number}"
+        used.add(fresh)
+        if fresh != name:
+            renamed[name] = fresh
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = renamed.get(value.name, value.name)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = renamed.get(name, name)
+        for inner in subgraphs(node):
+            _rename(inner, renamed, used)
+
+
+def _relocate(main: GraphProto) -> None:
+    """Move nodes of the main graph into the subgraph that makes their inputs.
+
+    Converters append the casts they insert to the main graph, where values of a branch or loop
+    body cannot be seen.
+    """
+    inner_home = {name: graph for graph in list(walk_graphs(main))[1:] for name in _defined(graph)}
+    if not inner_home:
+        return
+    outer = _defined(main) - inner_home.keys()
+    kept = []
+    for node in main.node:
+        homes = [
+            inner_home[name] for name in node.input if name in inner_home and name not in outer
+        ]
+        if homes:
+            homes[0].node.append(node)
+        else:
+            kept.append(node)
+    if len(kept) < len(main.node):
+        kept = [_copy(node) for node in kept]
+        del main.node[:]
+        main.node.extend(kept)
+
+
+def _copy(node: NodeProto) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    return copy
+
+
+def _needed(node: NodeProto) -> set[str]:
+    """Return what a node reads: its inputs, and what its subgraphs capture."""
+    names = {name for name in node.input if name}
+    for graph in subgraphs(node):
+        inside: set[str] = {value.name for value in graph.output}
+        for inner in graph.node:
+            inside |= _needed(inner)
+        names |= inside - _defined(graph)
+    return names
+
+
+def sort_topologically(graph: GraphProto) -> None:
+    """Order the nodes of one graph so that each follows what it reads; else keep their order.
+
+    Raises:
+        ModelError: The graph has a cycle.
+    """
+    producer = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    readers: list[list[int]] = [[] for _ in graph.node]
+    waiting = [0] * len(graph.node)
+    for index, node in enumerate(graph.node):
+        for source in {producer[name] for name in _needed(node) if name in producer}:
+            readers[source].append(index)
+            waiting[index] += 1
+    ready = [index for index, count in enumerate(waiting) if count == 0]
+    order: list[int] = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers[index]:
+            waiting[reader] -= 1
+            if waiting[reader] == 0:
+                heapq.heappush(ready, reader)
+    if len(order) < len(graph.node):
+        raise ModelError(
+            f"graph {graph.name!r} has a cycle through {_first_stuck(graph, order)}.",
+            fix="export the model again; a cycle is an error of the exporter or of graph surgery.",
+        )
+    if order != sorted(order):
+        nodes = [_copy(graph.node[index]) for index in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def _first_stuck(graph: GraphProto, order: Sequence[int]) -> str:
+    done = set(order)
+    node = next(node for index, node in enumerate(graph.node) if index not in done)
+    return f"{node.op_type} node {node.name or node.output[0]!r}"

@@ -1,0 +1,254 @@
+"""A ModelProto walked once: graphs, nodes and tensors, without their payloads.
+
+Every node is visited wherever it lives (subgraphs in attributes, model-local functions), because
+weights and operators may live there too. Only the main graph is kept node by node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_trt.onnx import fields as tags
+from pytest_trt.onnx.types import tensor_spec
+from pytest_trt.onnx.wire import Source, WireError, fields, packed, signed, text
+from pytest_trt.tensors.spec import TensorSpec
+
+#: A subgraph is three messages below its graph (node, attribute, graph) and protobuf's parsers give
+#: up at a hundred nested messages, so that no readable model nests deeper than this.
+_MAX_NESTED_GRAPHS = 33
+
+#: Attributes up to this many bytes are remembered: models repeat the same few thousands of times.
+_SMALL_ATTRIBUTE_BYTES = 128
+
+#: Both names of the default operator domain.
+_DEFAULT_DOMAINS = ("", "ai.onnx")
+
+_TENSOR_ATTRIBUTES = (tags.ATTRIBUTE_T, tags.ATTRIBUTE_TENSORS)
+_GRAPH_ATTRIBUTES = (tags.ATTRIBUTE_G, tags.ATTRIBUTE_GRAPHS)
+_SPARSE_TENSOR_ATTRIBUTES = (tags.ATTRIBUTE_SPARSE_TENSOR, tags.ATTRIBUTE_SPARSE_TENSORS)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A TensorProto without its payload; `external` is None for a payload inside the file."""
+
+    name: str
+    data_type: int
+    dims: tuple[int, ...]
+    external: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node; `axis` is the integer attribute of that name, 0 where there is none."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """One graph as it is stored. `inputs` still holds what an initialiser also provides."""
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    initializers: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(slots=True)
+class StoredModel:
+    """What one walk found. `graph` is None, and versions are 0, where the file holds none."""
+
+    ir_version: int = 0
+    opset: int = 0
+    graph: Graph | None = None
+    op_types: Counter[str] = field(default_factory=Counter)
+    #: Elements of all stored tensors by number of their type.
+    elements: Counter[int] = field(default_factory=Counter)
+    #: Names of all nodes that have one.
+    node_names: set[str] = field(default_factory=set)
+    external: list[StoredTensor] = field(default_factory=list)
+
+
+def read_model(source: Source) -> StoredModel:
+    """Return the facts of a serialised ModelProto.
+
+    Raises:
+        WireError: The bytes are no such message.
+    """
+    model = StoredModel()
+    walk = _Walk(source, model)
+    training = _Walk(source, StoredModel(external=model.external))
+    for tag, value, stop in fields(source, 0, source.size):
+        if tag == tags.MODEL_IR_VERSION:
+            model.ir_version = signed(value)
+        elif tag == tags.MODEL_OPSET_IMPORT:
+            domain, version = walk.operator_set(value, stop)
+            if domain in _DEFAULT_DOMAINS:
+                model.opset = version
+        elif tag == tags.MODEL_GRAPH:
+            model.graph = walk.graph(value, stop)
+        elif tag == tags.MODEL_FUNCTIONS:
+            walk.function(value, stop)
+        elif tag == tags.MODEL_TRAINING_INFO:
+            # Its weights belong to the model; its operators never run in inference.
+            training.training_info(value, stop)
+    return model
+
+
+class _Walk:
+    """The messages of one source, and what was found in them so far."""
+
+    def __init__(self, source: Source, found: StoredModel) -> None:
+        self._source = source
+        self._found = found
+        #: Name and integer by the bytes of attributes that hold neither tensor nor graph.
+        self._plain_attributes: dict[bytes, tuple[str, int]] = {}
+
+    def operator_set(self, start: int, end: int) -> tuple[str, int]:
+        domain, version = "", 0
+        for tag, value, stop in fields(self._source, start, end):
+            if tag == tags.OPERATORSETID_DOMAIN:
+                domain = text(self._source, value, stop)
+            elif tag == tags.OPERATORSETID_VERSION:
+                version = signed(value)
+        return domain, version
+
+    def function(self, start: int, end: int) -> None:
+        for tag, value, stop in fields(self._source, start, end):
+            if tag == tags.FUNCTION_NODE:
+                self._node(value, stop, 0)
+            elif tag == tags.FUNCTION_ATTRIBUTE_PROTO:
+                self._attribute(value, stop, 0)
+
+    def training_info(self, start: int, end: int) -> None:
+        for tag, value, stop in fields(self._source, start, end):
+            if tag in (tags.TRAININGINFO_INITIALIZATION, tags.TRAININGINFO_ALGORITHM):
+                self.graph(value, stop)
+
+    def graph(self, start: int, end: int, depth: int = 0) -> Graph:
+        if depth > _MAX_NESTED_GRAPHS:
+            raise WireError("graphs are nested too deeply", start)
+        nodes, inputs, outputs = [], [], []
+        initializers: dict[str, tuple[int, ...]] = {}
+        for tag, value, stop in fields(self._source, start, end):
+            if tag == tags.GRAPH_NODE:
+                node = self._node(value, stop, depth)
+                if depth == 0:
+                    nodes.append(node)
+            elif tag == tags.GRAPH_INITIALIZER:
+                tensor = self._tensor(value, stop)
+                initializers[tensor.name] = tensor.dims
+            elif tag == tags.GRAPH_SPARSE_INITIALIZER:
+                initializers[self._sparse_tensor(value, stop)] = ()
+            elif tag == tags.GRAPH_INPUT:
+                inputs.append(tensor_spec(self._source, value, stop))
+            elif tag == tags.GRAPH_OUTPUT:
+                outputs.append(tensor_spec(self._source, value, stop))
+        return Graph(tuple(nodes), tuple(inputs), tuple(outputs), initializers)
+
+    def _node(self, start: int, end: int, depth: int) -> Node:
+        source = self._source
+        inputs, outputs = [], []
+        op_type = domain = ""
+        axis = 0
+        for tag, value, stop in fields(source, start, end):
+            if tag == tags.NODE_INPUT:
+                inputs.append(text(source, value, stop))
+            elif tag == tags.NODE_OUTPUT:
+                outputs.append(text(source, value, stop))
+            elif tag == tags.NODE_OP_TYPE:
+                op_type = text(source, value, stop)
+            elif tag == tags.NODE_DOMAIN:
+                domain = text(source, value, stop)
+            elif tag == tags.NODE_NAME:
+                self._found.node_names.add(text(source, value, stop))
+            elif tag == tags.NODE_ATTRIBUTE:
+                name, number = self._attribute(value, stop, depth)
+                axis = number if name == "axis" else axis
+        operator = op_type if domain in _DEFAULT_DOMAINS else f"{domain}::{op_type}"
+        self._found.op_types[operator] += 1
+        return Node(operator, tuple(inputs), tuple(outputs), axis)
+
+    def _attribute(self, start: int, end: int, depth: int) -> tuple[str, int]:
+        """Return the attribute's name and its integer, 0 where it has none."""
+        if end - start > _SMALL_ATTRIBUTE_BYTES:
+            return self._read_attribute(start, end, depth)[:2]
+        key = self._source.read(start, end)
+        plain = self._plain_attributes.get(key)
+        if plain is None:
+            name, number, is_plain = self._read_attribute(start, end, depth)
+            plain = name, number
+            if is_plain:
+                self._plain_attributes[key] = plain
+        return plain
+
+    def _read_attribute(self, start: int, end: int, depth: int) -> tuple[str, int, bool]:
+        name, number, is_plain = "", 0, True
+        for tag, value, stop in fields(self._source, start, end):
+            if tag == tags.ATTRIBUTE_NAME:
+                name = text(self._source, value, stop)
+            elif tag == tags.ATTRIBUTE_I:
+                number = signed(value)
+            elif tag in _TENSOR_ATTRIBUTES:
+                is_plain = False
+                self._tensor(value, stop)
+            elif tag in _GRAPH_ATTRIBUTES:
+                is_plain = False
+                self.graph(value, stop, depth + 1)
+            elif tag in _SPARSE_TENSOR_ATTRIBUTES:
+                is_plain = False
+                self._sparse_tensor(value, stop)
+        return name, number, is_plain
+
+    def _sparse_tensor(self, start: int, end: int) -> str:
+        """Visit both tensors of a sparse one, and return its name, which its values carry."""
+        name = ""
+        for tag, value, stop in fields(self._source, start, end):
+            if tag == tags.SPARSETENSOR_VALUES:
+                name = self._tensor(value, stop).name
+            elif tag == tags.SPARSETENSOR_INDICES:
+                self._tensor(value, stop)
+        return name
+
+    def _tensor(self, start: int, end: int) -> StoredTensor:
+        source = self._source
+        name = ""
+        data_type = location = 0
+        dims: list[int] = []
+        entries: dict[str, str] = {}
+        for tag, value, stop in fields(source, start, end):
+            if tag == tags.TENSOR_DIMS:
+                dims.append(signed(value))
+            elif tag == tags.TENSOR_DIMS_PACKED:
+                dims.extend(packed(source, value, stop))
+            elif tag == tags.TENSOR_DATA_TYPE:
+                data_type = signed(value)
+            elif tag == tags.TENSOR_NAME:
+                name = text(source, value, stop)
+            elif tag == tags.TENSOR_EXTERNAL_DATA:
+                key, entry = self._string_entry(value, stop)
+                entries[key] = entry
+            elif tag == tags.TENSOR_DATA_LOCATION:
+                location = value
+        external = entries if location == tags.EXTERNAL else None
+        tensor = StoredTensor(name, data_type, tuple(dims), external)
+        self._found.elements[data_type] += math.prod(max(dim, 0) for dim in dims)
+        if external is not None:
+            self._found.external.append(tensor)
+        return tensor
+
+    def _string_entry(self, start: int, end: int) -> tuple[str, str]:
+        key = entry = ""
+        for tag, value, stop in fields(self._source, start, end):
+            if tag == tags.STRINGSTRINGENTRY_KEY:
+                key = text(self._source, value, stop)
+            elif tag == tags.STRINGSTRINGENTRY_VALUE:
+                entry = text(self._source, value, stop)
+        return key, entry

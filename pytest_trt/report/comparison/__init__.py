@@ -1,0 +1,1 @@
+"""Two reports compared: what another version, driver, device or commit changed."""

@@ -1,0 +1,93 @@
+"""A comparison as Markdown, for a comment on a pull request."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+
+from pytest_trt.report.comparison.findings import Comparison, Direction, EngineChange, TestChange
+from pytest_trt.report.comparison.words import (
+    TITLES,
+    cells,
+    lines,
+    shown,
+    summary,
+    title,
+    told,
+    why,
+)
+
+#: What a comment on GitHub may have.
+#: Source: GitHub refuses longer ones: "body is too long (maximum is 65536 characters)".
+COMMENT_CHARACTERS = 65_536
+
+_MARKS = {Direction.WORSE: "❌", Direction.BETTER: "✅", Direction.CHANGED: "⚠️", Direction.SAME: ""}
+
+#: Tests that are unfolded; the others fold behind their names.
+_OPEN = 10
+
+#: Names of tests that only one run has.
+_NAMED = 50
+
+_CUT = "\n*The rest was left out: a comment may have 65,536 characters.*\n"
+
+
+def markdown(
+    comparison: Comparison, *, everything: bool = False, limit: int = COMMENT_CHARACTERS
+) -> str:
+    """Return a comparison as Markdown.
+
+    Args:
+        comparison: The comparison.
+        everything: Also tell what did not change.
+        limit: The most characters that it may have; tests that changed least go first.
+    """
+    blocks: list[str] = []
+    room = limit - len(_CUT)
+    for block in _blocks(comparison, everything=everything):
+        room -= len(block)
+        if room < 0:
+            return "".join(blocks) + _CUT
+        blocks.append(block)
+    return "".join(blocks)
+
+
+def _blocks(comparison: Comparison, *, everything: bool) -> Iterator[str]:
+    names = f"`{_code(comparison.old)}` and `{_code(comparison.new)}`"
+    yield f"### pytest-trt: {summary(comparison)}\n\nBetween {names}:\n\n"
+    for line in comparison.differences or ("nothing that they were made with",):
+        yield f"- {_safe(line)}\n"
+    yield "\n"
+    for number, change in enumerate(shown(comparison, everything=everything)):
+        yield _test(change, everything=everything, is_open=number < _OPEN)
+    for names_of, what in ((comparison.gone, "Only before"), (comparison.added, "Only now")):
+        if names_of:
+            yield f"**{what}**\n\n" + "".join(f"- `{_code(n)}`\n" for n in names_of[:_NAMED])
+            more = len(names_of) - _NAMED
+            yield f"- and {more} more\n\n" if more > 0 else "\n"
+
+
+def _test(change: TestChange | EngineChange, *, everything: bool, is_open: bool) -> str:
+    rows = []
+    for finding in told(change, everything=everything):
+        row = [_safe(cell) for cell in cells(finding)]
+        row[-1] = _MARKS[finding.turn]
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
+        rows += [
+            f"| | {_safe(line).replace('|', chr(92) + '|')} | | | | |" for line in lines(finding)
+        ]
+    head = f"| {' | '.join(TITLES)} |\n|{'---|' * len(TITLES)}"
+    table = "\n".join([head, *rows]) if rows else ""
+    body = "\n\n".join(filter(None, [_safe(why(change)), table]))
+    mark = f"{_MARKS[change.turn]} ".lstrip()
+    name = f"{mark}{html.escape(title(change))}"
+    opened = " open" if is_open else ""
+    return f"<details{opened}><summary>{name}</summary>\n\n{body}\n\n</details>\n\n"
+
+
+def _safe(text: str) -> str:
+    return html.escape(text.replace("\n", " "), quote=False)
+
+
+def _code(text: str) -> str:
+    return text.replace("`", "'").replace("\n", " ")

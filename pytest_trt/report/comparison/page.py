@@ -1,0 +1,109 @@
+"""A comparison as one HTML page that needs no network and no script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib import resources
+
+from pytest_trt.report.comparison.findings import (
+    Comparison,
+    Direction,
+    EngineChange,
+    Finding,
+    TestChange,
+)
+from pytest_trt.report.comparison.words import (
+    TITLES,
+    cells,
+    lines,
+    shown,
+    summary,
+    title,
+    told,
+    why,
+)
+
+#: Colours and marks of what `page.css` calls statuses.
+_STATUSES = {
+    Direction.WORSE: ("failed", "✕"),
+    Direction.BETTER: ("passed", "✓"),
+    Direction.CHANGED: ("inconclusive", "≠"),
+    Direction.SAME: ("skipped", "="),
+}
+
+_STYLE = """
+details { border-top: 1px solid var(--line); padding: 0.5rem 0; overflow-wrap: anywhere; }
+summary { width: auto; color: var(--text); display: flex; gap: 0.8rem; align-items: baseline; }
+details > div { overflow-x: auto; padding: 0.4rem 0 0.4rem 1.2rem; }
+.grid td:nth-child(n+2):nth-child(-n+5) { text-align: right; }
+.grid th:nth-child(n+2):nth-child(-n+5) { text-align: right; }
+.line td { border: 0; color: var(--muted); white-space: normal; }
+"""
+
+
+def page(comparison: Comparison, *, everything: bool = False) -> str:
+    """Return a comparison as a page.
+
+    Args:
+        comparison: The comparison.
+        everything: Also tell what did not change.
+    """
+    style = resources.files("pytest_trt.report.html").joinpath("page.css").read_text("utf-8")
+    heading = escape(summary(comparison))
+    body = "\n".join(_body(comparison, everything=everything))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{heading} - pytest-trt</title>\n<style>\n{style}{_STYLE}</style>\n</head>\n"
+        f'<body>\n<header class="top"><p class="brand">pytest-trt report compare</p></header>\n'
+        f"<main>\n<h1>{heading}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _body(comparison: Comparison, *, everything: bool) -> Iterator[str]:
+    names = f"<code>{escape(comparison.old)}</code> and <code>{escape(comparison.new)}</code>"
+    yield f"<h2>Between {names}</h2>"
+    yield _list(comparison.differences or ("made with the same",))
+    for change in shown(comparison, everything=everything):
+        yield _change(change, everything=everything)
+    for tests, what in ((comparison.gone, "Only before"), (comparison.added, "Only now")):
+        if tests:
+            yield f"<h2>{what}</h2>{_list(tests)}"
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+
+
+def _change(change: TestChange | EngineChange, *, everything: bool) -> str:
+    opened = " open" if change.turn is Direction.WORSE else ""
+    reason = f"<p>{escape(why(change))}</p>" if why(change) else ""
+    rows = "".join(_row(found) for found in told(change, everything=everything))
+    head = "".join(f'<th scope="col">{name}</th>' for name in TITLES)
+    table = f'<table class="grid"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return (
+        f"<details{opened}><summary>{_chip(change.turn)}<span>{escape(title(change))}</span>"
+        f"</summary><div>{reason}{table if rows else ''}</div></details>"
+    )
+
+
+def _row(finding: Finding) -> str:
+    *texts, turn = cells(finding)
+    chip = _chip(finding.turn) if turn else ""
+    row = "".join(f"<td>{escape(text)}</td>" for text in texts)
+    more = "".join(
+        f'<tr class="line"><td colspan="{len(TITLES)}">{escape(line)}</td></tr>'
+        for line in lines(finding)
+    )
+    return f"<tr>{row}<td>{chip}</td></tr>{more}"
+
+
+def _chip(turn: Direction) -> str:
+    status, mark = _STATUSES[turn]
+    return (
+        f'<span class="chip" data-status="{status}"><span class="mark" aria-hidden="true">{mark}'
+        f"</span>{turn.value}</span>"
+    )

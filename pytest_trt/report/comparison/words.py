@@ -1,0 +1,106 @@
+"""A comparison in words: the same for a terminal, Markdown and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_trt.report import units
+from pytest_trt.report.comparison.findings import (
+    Comparison,
+    Direction,
+    EngineChange,
+    Finding,
+    Kind,
+    TestChange,
+)
+from pytest_trt.report.speed_text import NAMES, figure
+
+#: Titles of what `cells` returns.
+TITLES = ("", "before", "now", "change", "bounds", "")
+
+_COUNTED = {
+    Direction.WORSE: "worse",
+    Direction.BETTER: "better",
+    Direction.CHANGED: "changed otherwise",
+    Direction.SAME: "the same",
+}
+
+
+def shown(comparison: Comparison, *, everything: bool) -> list[TestChange | EngineChange]:
+    """Return the tests and engines that are worth telling, or all; tests first."""
+    both: list[TestChange | EngineChange] = [*comparison.tests, *comparison.engines]
+    return [one for one in both if everything or one.turn is not Direction.SAME]
+
+
+def summary(comparison: Comparison) -> str:
+    """Return how many tests turned out how: "2 worse, 30 the same; 1 is gone"."""
+    counts = {turn: sum(1 for _ in comparison.of(turn)) for turn in Direction}
+    told = ", ".join(f"{count} {_COUNTED[turn]}" for turn, count in counts.items() if count)
+    rest = [
+        f"{len(names)} {what}"
+        for names, what in ((comparison.gone, "only before"), (comparison.added, "only now"))
+        if names
+    ]
+    return "; ".join(filter(None, [f"{len(comparison.tests)} tests: {told}", ", ".join(rest)]))
+
+
+def title(change: TestChange | EngineChange) -> str:
+    """Return a test with what became of it: "test_x (digits.onnx fp16 sm86): passed -> failed"."""
+    if isinstance(change, EngineChange):
+        return f"engine {change.engine}"
+    status = change.status if change.was == change.status else f"{change.was} -> {change.status}"
+    return f"{change.test} ({change.where}): {status}"
+
+
+def why(change: TestChange | EngineChange) -> str:
+    """Return why a test has another status now; nothing of what else changed."""
+    return change.why if isinstance(change, TestChange) and change.was != change.status else ""
+
+
+def told(change: TestChange | EngineChange, *, everything: bool) -> list[Finding]:
+    """Return the findings that are worth telling, or all: also those behind another status."""
+    other = isinstance(change, TestChange) and change.was != change.status
+    return [one for one in change.findings if everything or other or one.turn is not Direction.SAME]
+
+
+def cells(finding: Finding) -> tuple[str, str, str, str, str, str]:
+    """Return a finding as the cells of a row, see `TITLES`."""
+    before, now = _figure(finding, finding.before), _figure(finding, finding.now)
+    change = "" if finding.change is None else units.change(finding.change)
+    bounds = ""
+    if finding.kind is Kind.SPEED:
+        ends = [
+            units.change(end) if end is not None else "?" for end in (finding.least, finding.most)
+        ]
+        bounds = " to ".join(ends)
+    turn = "" if finding.turn is Direction.SAME else finding.turn.value
+    return _label(finding), before, now, change, bounds, turn
+
+
+def lines(finding: Finding) -> Iterator[str]:
+    """Yield what else is to be said of a finding."""
+    yield from finding.lines
+
+
+def _label(finding: Finding) -> str:
+    labels = {
+        Kind.SPEED: NAMES.get(finding.name, finding.name),
+        Kind.ERROR: f"error of {finding.name}",
+        Kind.SIZE: "plan",
+        Kind.MEMORY: "device memory",
+        Kind.LAYERS: "layers",
+        Kind.NOTE: "note",
+    }
+    return labels[finding.kind]
+
+
+def _figure(finding: Finding, value: float | None) -> str:
+    if value is None:
+        return ""
+    if finding.kind is Kind.SPEED:
+        return figure(finding.name, value)
+    if finding.kind is Kind.ERROR:
+        return units.share(value)
+    if finding.kind is Kind.LAYERS:
+        return f"{value:,.0f}"
+    return units.size(value)

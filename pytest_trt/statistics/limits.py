@@ -1,0 +1,209 @@
+"""Limits: what a benchmark may at most cost, against its baseline and in absolute figures.
+
+A relative limit ("10%") is held against the stored baseline, an absolute one (12.0 ms) against
+the calls themselves and needs no baseline. Those of the engine itself are in `structure`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, cast
+
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.statistics.rounds import METRICS, Metric
+from pytest_trt.statistics.structure import GROWTHS, STRUCTURAL, Structural, parse_structural
+
+#: A limit that needs no baseline.
+Absolute: TypeAlias = Literal["p50_ms", "p95_ms", "p99_ms", "min_throughput_qps"]
+ABSOLUTES: tuple[Absolute, ...] = ("p50_ms", "p95_ms", "p99_ms", "min_throughput_qps")
+
+#: What a marker or an ini line may say.
+LIMIT_FIELDS: tuple[str, ...] = ("p50", "p95", "p99", "throughput", *ABSOLUTES, *STRUCTURAL)
+
+#: Where a test says nothing: tails vary more than medians do.
+DEFAULT_LIMITS: Mapping[Metric, float] = {"p50": 0.05, "throughput": 0.05, "p95": 0.10, "p99": 0.10}
+
+#: Below this, no number of rounds tells a change from where an engine happens to lie in memory.
+#: Source: `noise.ASSUMED_PLACEMENT` for two engines, at the certainty that is asked of a failure.
+LEAST_RELATIVE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one test.
+
+    Attributes:
+        relative: By metric the largest share by which it may be worse than the baseline: 0.1 for
+            "10%".
+        absolute: By name the figure itself: milliseconds, and units of work per second.
+        structural: Of the engine itself, by name: the share by which a figure may be larger than
+            with the baseline, or the figure that is allowed.
+        asked: The metrics whose relative limits somebody wrote, on a marker or in the ini file; the
+            others are defaults, which hold as far as the time for a test allows.
+    """
+
+    relative: Mapping[Metric, float] = field(default_factory=dict)
+    absolute: Mapping[Absolute, float] = field(default_factory=dict)
+    structural: Mapping[Structural, float] = field(default_factory=dict)
+    asked: frozenset[Metric] = frozenset()
+
+    @property
+    def measured(self) -> int:
+        """How many of them are judged by samples, each with a chance of error."""
+        return len(self.relative) + len(self.absolute)
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether one of them is held against a baseline."""
+        return bool(self.relative) or any(name in GROWTHS for name in self.structural)
+
+    @property
+    def has_standalone_limits(self) -> bool:
+        """Whether one of them tells something without a baseline."""
+        return bool(self.absolute) or any(name not in GROWTHS for name in self.structural)
+
+
+def parse_limit_fields(given: Mapping[str, object], where: str) -> dict[str, float | None]:
+    """Return the limits of one level by name; None where one is switched off.
+
+    Args:
+        given: What was written, by name.
+        where: What it was written on, for messages.
+
+    Raises:
+        ConfigurationError: A name is unknown, or a value is no limit.
+    """
+    for name in given:
+        if name not in LIMIT_FIELDS:
+            close = difflib.get_close_matches(name, LIMIT_FIELDS, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ConfigurationError(
+                f"{where}: {name!r} is no limit.", fix=f"{hint}known: {', '.join(LIMIT_FIELDS)}."
+            )
+    return {name: _parsed(name, value, where) for name, value in given.items()}
+
+
+def _parsed(name: str, value: object, where: str) -> float | None:
+    if value is None or value == "off":
+        return None
+    if name in STRUCTURAL:
+        return parse_structural(name, value, where)
+    parse = _relative if name in METRICS else _absolute
+    return parse(name, value, where)
+
+
+def _relative(name: str, value: object, where: str) -> float:
+    try:
+        if not isinstance(value, str) or not value.strip().endswith("%"):
+            raise ValueError(value)
+        share = float(value.strip()[:-1]) / 100
+        if not math.isfinite(share):
+            raise ValueError(value)
+    except ValueError:
+        raise ConfigurationError(
+            f"{where}: {name}={value!r} is no share of the baseline.",
+            fix=f'write it like {name}="10%", or "off"; {_absolute_twin(name)}',
+        ) from None
+    if share < LEAST_RELATIVE:
+        raise ConfigurationError(
+            f"{where}: {name}={value!r} is finer than can be measured: two loads of one engine "
+            f"differ by about {LEAST_RELATIVE:.0%} by where they lie in memory, so such a test "
+            "would be inconclusive whatever happens.",
+            fix=f'allow {name}="{LEAST_RELATIVE:.0%}" at least.',
+        )
+    if name == "throughput" and share >= 1:
+        raise ConfigurationError(
+            f"{where}: throughput={value!r} would allow an engine that does no work at all.",
+            fix='allow less than "100%".',
+        )
+    return share
+
+
+def _absolute_twin(name: str) -> str:
+    twin = "min_throughput_qps=100" if name == "throughput" else f"{name}_ms=12.5"
+    return f"an absolute limit is written {twin}."
+
+
+def _absolute(name: str, value: object, where: str) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < float(cast("float", value)) < math.inf:
+        what = "a number of milliseconds" if name.endswith("_ms") else "a number per second"
+        raise ConfigurationError(
+            f"{where}: {name}={value!r} is not {what}.", fix=f"write it like {name}=12.5."
+        )
+    return float(cast("float", value))
+
+
+def parse_limit_lines(
+    lines: Iterable[str], where: str, *, precisions: Sequence[str]
+) -> dict[str, dict[str, float | None]]:
+    """Return the ini table by precision, from lines such as ``fp16: p99=8% throughput=4%``.
+
+    Lines that are empty or start with # are skipped.
+
+    Raises:
+        ConfigurationError: A line without a known precision, or with something that is no limit.
+    """
+    table: dict[str, dict[str, float | None]] = {}
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        here = f"{where}, line {text!r}"
+        precision, _, rest = (part.strip() for part in text.partition(":"))
+        if precision not in precisions:
+            raise ConfigurationError(
+                f"{here}: {precision!r} is no known precision.",
+                fix=f"known: {', '.join(precisions)}.",
+            )
+        words = dict(_word(word, here) for word in rest.replace(",", " ").split())
+        table[precision] = parse_limit_fields(words, here)
+    return table
+
+
+def _word(word: str, where: str) -> tuple[str, object]:
+    name, equals, text = word.partition("=")
+    if not equals:
+        raise ConfigurationError(
+            f"{where}: {word!r} is not a limit and its value.",
+            fix="write it like p99=8% or p99_ms=12.5.",
+        )
+    if name in (*ABSOLUTES, *STRUCTURAL) and name not in GROWTHS and text != "off":
+        try:
+            return name, float(text)
+        except ValueError:
+            pass  # refused with the name and what to write, where all values are
+    return name, text
+
+
+def resolve_limits(marker: Mapping[str, float | None], ini: Mapping[str, float | None]) -> Limits:
+    """Return the limits of a test: the marker's, else the ini line's, else the defaults.
+
+    The defaults hold for a test whose marker names no limit at all; one that does is held to those
+    that it names, and to what the ini line adds.
+
+    Args:
+        marker: What the test's markers say, parsed.
+        ini: What the ini line of the engine's precision says, parsed.
+
+    Raises:
+        ConfigurationError: Nothing is left: such a test could not fail.
+    """
+    named = any(value is not None for value in marker.values())
+    defaults: Mapping[str, float] = {} if named else cast("Mapping[str, float]", DEFAULT_LIMITS)
+    values = {**defaults, **ini, **marker}
+    limits = Limits(
+        relative={m: share for m in METRICS if (share := values.get(m)) is not None},
+        absolute={a: figure for a in ABSOLUTES if (figure := values.get(a)) is not None},
+        structural={s: limit for s in STRUCTURAL if (limit := values.get(s)) is not None},
+        asked=frozenset(m for m in METRICS if {**ini, **marker}.get(m) is not None),
+    )
+    if not (limits.measured or limits.structural):
+        raise ConfigurationError(
+            "every limit of trt_benchmark is switched off, so the test cannot fail.",
+            fix='leave one on, such as p99="10%", or remove the marker.',
+        )
+    return limits

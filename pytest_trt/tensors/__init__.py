@@ -1,0 +1,1 @@
+"""Tensors as specs: shapes, dtypes, profiles, seeded inputs, and checks of what a user feeds."""

@@ -1,0 +1,158 @@
+"""Which profile serves given inputs, and which inputs a profile stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.diagnostics import ConfigurationError, InputError
+from pytest_trt.tensors.points import Point
+from pytest_trt.tensors.profiles import Profile, Shape, ShapeRange, example_profiles, needs_profile
+from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.tensors.value_ranges import ValueRange, Values
+from pytest_trt.wording import count
+
+
+def select_profile(
+    profiles: Sequence[Profile], specs: Sequence[TensorSpec], inputs: Tensors
+) -> int:
+    """Return the index of the first profile that holds all inputs; 0 where there is no profile.
+
+    Inputs with a range of values are held by their values, all others by their shapes.
+
+    Args:
+        profiles: The engine's profiles, in order.
+        specs: The model's inputs.
+        inputs: What is fed; `check_inputs` has passed it.
+
+    Raises:
+        InputError: None does. The message starts with the profile that comes closest.
+    """
+    misfits = []
+    for index, profile in enumerate(profiles):
+        broken = list(_broken_bounds(profile, specs, inputs))
+        if not broken:
+            return index
+        misfits.append((len(broken), sum(by for by, _ in broken), index, broken))
+    if not profiles:
+        return 0
+    misfits.sort(key=lambda misfit: misfit[:3])
+    lines = [
+        f"  profile {index}: {'; '.join(text for _, text in broken)}"
+        for _, _, index, broken in misfits
+    ]
+    has_values = any(
+        isinstance(one, ValueRange) for profile in profiles for one in profile.values()
+    )
+    what = "shapes and values" if has_values else "shapes"
+    raise InputError(
+        f"no profile of this engine holds the {what} given:\n" + "\n".join(lines),
+        fix=f"feed {what} inside one profile, or widen it in profiles={{...}} and build again.",
+    )
+
+
+def shapes_at(
+    inputs: Sequence[TensorSpec], profile: Profile | None, point: Point
+) -> dict[str, Shape]:
+    """Return the shape of every input at one point of a profile, fixed ones from the model.
+
+    Inputs without a shape at all (sequences, maps) are left out.
+
+    Raises:
+        ConfigurationError: An input's shape is not fixed and the profile does not give it.
+    """
+    shapes: dict[str, Shape] = {}
+    for spec in inputs:
+        bounds = profile.get(spec.name) if profile is not None else None
+        if isinstance(bounds, ValueRange):
+            shapes[spec.name] = () if spec.shape == () else (len(bounds.opt),)
+        elif bounds is not None:
+            shapes[spec.name] = _at(bounds, point)
+        elif needs_profile(spec):
+            raise ConfigurationError(
+                f"the shape of input {spec} is not fixed, and no profile says what to use.",
+                fix=f"add to the trt_model marker: {example_profiles(inputs)} (min, opt, max).",
+            )
+        elif spec.shape is not None:
+            shapes[spec.name] = tuple(dim for dim in spec.shape if isinstance(dim, int))
+    return shapes
+
+
+def values_at(profile: Profile | None, point: Point) -> dict[str, Values]:
+    """Return the values of the inputs whose values a profile gives, at one of its points."""
+    return {
+        name: _at(bounds, point)
+        for name, bounds in (profile or {}).items()
+        if isinstance(bounds, ValueRange)
+    }
+
+
+def distinct_points(profile: Profile | None) -> tuple[Point, ...]:
+    """Return the points that differ, so that equal ones run once: at least "opt"."""
+    ranges = tuple((profile or {}).values())
+    points: tuple[Point, ...] = ("opt",)
+    if any(bounds.min != bounds.opt for bounds in ranges):
+        points = ("min", *points)
+    if any(bounds.max != bounds.opt for bounds in ranges):
+        points = (*points, "max")
+    return points
+
+
+def _at(bounds: ShapeRange | ValueRange, point: Point) -> tuple[int, ...]:
+    numbers: tuple[int, ...] = getattr(bounds, point)
+    return numbers
+
+
+def _broken_bounds(
+    profile: Profile, specs: Sequence[TensorSpec], inputs: Tensors
+) -> Iterator[tuple[float, str]]:
+    """Yield, for every bound that is broken, by which part of itself, and in words."""
+    for name, bounds in profile.items():
+        if isinstance(bounds, ValueRange):
+            yield from _broken_values(name, bounds, inputs.get(name))
+        else:
+            symbols = next((spec.shape for spec in specs if spec.name == name), None)
+            # Sequences and maps come as lists and dicts.
+            shape = getattr(inputs.get(name), "shape", None)
+            yield from _broken_shape(name, bounds, shape, symbols)
+
+
+def _broken_shape(
+    name: str, bounds: ShapeRange, shape: Shape | None, symbols: Sequence[int | str] | None
+) -> Iterator[tuple[float, str]]:
+    if shape is None:
+        yield 1.0, f"{name} has no shape"
+    elif len(shape) != len(bounds.opt):
+        yield 1.0, f"{name} has {count(len(shape), 'dimension')}, the profile {len(bounds.opt)}"
+    else:
+        for at, size in enumerate(shape):
+            symbol = f" ({symbols[at]})" if symbols and _named(symbols[at]) else ""
+            what = f"{name} dimension {at}{symbol}"
+            yield from _broken(what, size, bounds.min[at], bounds.max[at])
+
+
+def _broken_values(
+    name: str, bounds: ValueRange, array: npt.NDArray[np.generic] | None
+) -> Iterator[tuple[float, str]]:
+    if array is None:
+        yield 1.0, f"{name} has no values"
+    elif array.size != len(bounds.opt):
+        yield 1.0, f"{name} has {count(array.size, 'value')}, the profile {len(bounds.opt)}"
+    else:
+        for at, value in enumerate(array.ravel().tolist()):
+            what = f"{name} value {at}" if array.ndim else f"{name}'s value"
+            yield from _broken(what, value, bounds.min[at], bounds.max[at])
+
+
+def _broken(what: str, given: int, low: int, high: int) -> Iterator[tuple[float, str]]:
+    if low <= given <= high:
+        return
+    bound, word, limit = ("min", "below", low) if given < low else ("max", "above", high)
+    part = abs(given - limit) / max(abs(limit), 1)
+    yield part, f"{what} is {given}, {word} its {bound} {limit}"
+
+
+def _named(dim: int | str) -> bool:
+    return isinstance(dim, str) and dim != "?"

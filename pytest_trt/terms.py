@@ -1,0 +1,90 @@
+"""GPU architectures by name: `sm86` is compute capability 8.6; `cpu` is no GPU at all."""
+
+from __future__ import annotations
+
+import re
+
+from pytest_trt.diagnostics import ConfigurationError
+
+CPU = "cpu"
+
+#: Cards that people know an architecture by.
+#: Source: NVIDIA, "CUDA GPU Compute Capability", https://developer.nvidia.com/cuda-gpus
+EXAMPLES = {
+    "sm70": "V100",
+    "sm72": "Jetson Xavier",
+    "sm75": "T4, RTX 20 series",
+    "sm80": "A100, A30",
+    "sm86": "A10, A40, RTX 30 series",
+    "sm87": "Jetson Orin",
+    "sm89": "L4, L40S, RTX 40 series",
+    "sm90": "H100, H200",
+    "sm100": "B200, GB200",
+    "sm103": "B300, GB300",
+    "sm110": "Jetson Thor",
+    "sm120": "RTX 50 series, RTX PRO Blackwell",
+    "sm121": "DGX Spark",
+}
+
+#: What TensorRT-RTX can build for, in the order of the bits in its plans' mask.
+#: Source: members of `tensorrt_rtx.ComputeCapability`, 1.4 to 1.7 (SM121 since 1.5).
+RTX_ARCHS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+
+_FORMS = re.compile(r"(?:(?:sm_?)?(?P<digits>\d{2,3})|(?P<major>\d{1,2})\.(?P<minor>\d))a?")
+
+
+def parse_arch(text: str) -> str:
+    """Return an architecture's one name: `sm86` for "sm86", "sm_86", "8.6" or "86"; or `cpu`.
+
+    Raises:
+        ConfigurationError: The text is none of these.
+    """
+    asked = text.strip().lower()
+    if asked == CPU:
+        return CPU
+    found = _FORMS.fullmatch(asked)
+    if found is None:
+        raise ConfigurationError(
+            f"{text!r} is no GPU architecture.",
+            fix="name it as sm86 (also 8.6 or 86), several as sm86,sm89, or say cpu.",
+        )
+    return "sm" + (found["digits"] or found["major"] + found["minor"])
+
+
+def parse_archs(text: str) -> tuple[str, ...]:
+    """Return the architectures of a comma-separated list, each once, in the order given.
+
+    Raises:
+        ConfigurationError: The list is empty, or one entry is no architecture.
+    """
+    names = [parse_arch(part) for part in text.split(",") if part.strip()]
+    if not names:
+        raise ConfigurationError(
+            f"{text!r} names no architecture.", fix="name at least one, such as sm86."
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def arch_of(major: int, minor: int) -> str:
+    """Return the name of a compute capability: `sm86` for (8, 6)."""
+    return f"sm{major}{minor}"
+
+
+def compute_capability(arch: str) -> tuple[int, int]:
+    """Return (major, minor) of an architecture: (8, 6) for `sm86`, (12, 0) for `sm120`.
+
+    Raises:
+        ConfigurationError: The architecture is `cpu` or malformed.
+    """
+    name = parse_arch(arch)
+    if name == CPU:
+        raise ConfigurationError(
+            "the CPU has no compute capability.", fix="name a GPU architecture such as sm86."
+        )
+    return int(name[2:-1]), int(name[-1])
+
+
+def described(arch: str) -> str:
+    """Return an architecture with cards that have it: "sm86 (A10, A40, RTX 30 series)"."""
+    examples = EXAMPLES.get(arch)
+    return f"{arch} ({examples})" if examples else arch

@@ -1,0 +1,1 @@
+"""Child processes with a time limit and structured events."""

@@ -1,0 +1,206 @@
+"""What users are told when ONNX Runtime fails, taken from its own failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders_networks as networks
+import builders_shapes as shapes
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.ort_messages import first_line, run_fix
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.diagnostics import EngineBuildError, EngineRunError
+from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.tensors.spec import Tensors
+
+node = helper.make_node
+value = networks.value
+BACKEND = OnnxRuntimeBackend(threads=1)
+TABLE = networks.constant("table", np.zeros((5, 2)))
+IDS = value("ids", ["n"], TensorProto.INT64)
+
+
+def embedding() -> onnx.ModelProto:
+    return networks.model(
+        [node("Gather", ["table", "ids"], ["y"])], [IDS], [value("y", None)], [TABLE]
+    )
+
+
+def calculated_index() -> onnx.ModelProto:
+    """Return a table looked up at an index that is made from floats."""
+    return networks.model(
+        [
+            node("Cast", ["x"], ["ids"], to=TensorProto.INT64),
+            node("Gather", ["table", "ids"], ["y"]),
+        ],
+        [value("x", ["n"])],
+        [value("y", None)],
+        [TABLE],
+    )
+
+
+def product() -> onnx.ModelProto:
+    return networks.model(
+        [node("MatMul", ["a", "b"], ["y"])],
+        [value("a", ["n", "k"]), value("b", ["l", "m"])],
+        [value("y", None)],
+    )
+
+
+def failure(proto: onnx.ModelProto, inputs: Tensors, folder: Path) -> EngineRunError:
+    model = networks.saved(proto, folder / "m.onnx")
+    with pytest.raises(EngineRunError) as caught:
+        BACKEND.reference(model).run(inputs)
+    return caught.value
+
+
+def test_an_index_out_of_range_points_to_the_integer_inputs(tmp_path: Path) -> None:
+    error = failure(embedding(), {"ids": np.array([1, 7])}, tmp_path)
+    assert "'ids' (1 to 7)" in error.fix
+    assert "input_ranges" in error.fix
+    assert BACKEND.reference(networks.saved(embedding(), tmp_path / "m.onnx")).run(
+        {"ids": np.array([1, 4])}
+    )
+
+
+def test_an_index_that_the_model_computes_asks_for_real_data(tmp_path: Path) -> None:
+    error = failure(calculated_index(), {"x": np.array([7], np.float32)}, tmp_path)
+    assert "real data" in error.fix
+    assert "input_ranges" not in error.fix
+
+
+@pytest.mark.parametrize("operator", ["GatherElements", "GatherND"])
+def test_other_lookups_say_it_in_other_words(operator: str, tmp_path: Path) -> None:
+    proto = networks.model(
+        [node(operator, ["table", "ids"], ["y"])],
+        [value("ids", ["n", 1], TensorProto.INT64)],
+        [value("y", None)],
+        [TABLE],
+    )
+    assert "'ids' (9)" in failure(proto, {"ids": np.array([[9]])}, tmp_path).fix
+
+
+def test_shapes_that_do_not_fit_each_other_point_to_shapes(tmp_path: Path) -> None:
+    inputs = {"a": np.zeros((2, 3), np.float32), "b": np.zeros((4, 2), np.float32)}
+    error = failure(product(), inputs, tmp_path)
+    assert error.fix.startswith("check the shapes")
+    assert "a (2, 3), b (4, 2)" in error.message
+    assert "profiles" not in error.fix
+
+
+@pytest.mark.parametrize("length", [2, 9])
+def test_values_that_may_be_a_shape_point_to_their_range(length: int, tmp_path: Path) -> None:
+    inputs = {"table": np.zeros((1, 8), np.float32), "size": np.full(length, 3)}
+    fix = failure(shapes.reshaper("rank"), inputs, tmp_path).fix
+    # No tensor has nine dimensions in TensorRT.
+    assert ('"size": {"values": ((8, 8), (16, 16), (32, 32))}' in fix) == (length == 2)
+
+
+def test_a_branch_that_does_not_fit_points_to_the_values_that_chose_it(tmp_path: Path) -> None:
+    result = [value("h", None)]
+    proto = networks.model(
+        [
+            node("Equal", ["rate", "known"], ["is_known"]),
+            node(
+                "If",
+                ["is_known"],
+                ["y"],
+                then_branch=networks.subgraph([node("Relu", ["a"], ["h"])], [], result),
+                else_branch=networks.subgraph([node("MatMul", ["a", "a"], ["h"])], [], result),
+            ),
+        ],
+        [value("a", ["n", "k"]), value("rate", [], TensorProto.INT64)],
+        [value("y", None)],
+        [networks.constant("known", 16000, "int64")],
+    )
+    wrong = {"a": np.zeros((2, 3), np.float32), "rate": np.array(1)}
+    error = failure(proto, wrong, tmp_path)
+    assert error.fix.startswith("the inputs led into a branch")
+    assert "'rate' (1)" in error.fix
+
+
+@pytest.mark.parametrize("inputs", [{}, {"idz": np.array([1])}], ids=["none", "another"])
+def test_missing_inputs_are_answered_with_names(inputs: Tensors, tmp_path: Path) -> None:
+    assert failure(embedding(), inputs, tmp_path).fix == "feed exactly the inputs 'ids'."
+
+
+def test_another_type_is_answered_with_types(tmp_path: Path) -> None:
+    error = failure(embedding(), {"ids": np.array([1], np.int32)}, tmp_path)
+    assert "astype" in error.fix
+
+
+def test_what_is_not_recognised_gets_advice_that_is_never_wrong() -> None:
+    fix = run_fix("Non-zero status code: no such thing", {}, ["x"])
+    assert fix.startswith("run the model on the same inputs as trt_reference")
+
+
+def test_an_error_without_text_is_called_by_its_type() -> None:
+    assert first_line(ValueError()) == "ValueError"
+
+
+def test_failures_leave_nothing_on_stderr(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failure(embedding(), {"ids": np.array([7])}, tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy"])
+def test_calibration_that_fails_leaves_nothing_on_stderr_and_logging_as_it_was(
+    method: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    proto = networks.model(
+        [node("Gather", ["table", "ids"], ["h"]), node("MatMul", ["h", "w"], ["y"])],
+        [IDS],
+        [value("y", None)],
+        [TABLE, networks.weights("w", 2, 3)],
+    )
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    options = {"calibration_method": method}
+    with pytest.raises(EngineBuildError, match="does not run on its calibration inputs"):
+        conversion.to_int8(model, [{"ids": np.array([7])}], tmp_path / "q.onnx", options=options)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("domain", ["mine", ""])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_an_unknown_operator_gets_the_same_advice_in_every_precision(
+    precision: str, domain: str, tmp_path: Path
+) -> None:
+    proto = networks.model(
+        [node("Swirl", ["x"], ["y"], domain=domain)], [value("x", [4])], [value("y", [4])]
+    )
+    if domain:
+        proto.opset_import.append(helper.make_opsetid(domain, 1))
+    model = networks.saved(proto, tmp_path / "swirl.onnx")
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    samples = ({"x": np.ones(4, np.float32)},)
+    request = BuildRequest(model, EngineSpec(precision), Target("cpu"), folder, samples)
+    with pytest.raises(EngineBuildError, match="Swirl") as caught:
+        BACKEND.build(request)
+    assert "no opset of ONNX has " in caught.value.fix
+    name = f"{domain}:Swirl" if domain else "Swirl"
+    fact = caught.value.message.partition("\n")[0]
+    assert fact.startswith(f"{name} is no operator that ONNX Runtime knows (swirl.onnx")
+    assert "block_list" not in caught.value.fix
+    assert "swirl.onnx" in caught.value.message
+    assert str(folder) not in str(caught.value)
+    assert ("Q/DQ" in caught.value.fix) == (precision == "int8")
+
+
+def test_operator_of_another_opset_is_told_with_that_opset(tmp_path: Path) -> None:
+    proto = networks.model([node("Gelu", ["x"], ["y"])], [value("x", [4])], [value("y", [4])])
+    assert proto.opset_import[0].version < 20
+    model = networks.saved(proto, tmp_path / "gelu.onnx")
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    with pytest.raises(EngineBuildError, match="Gelu is no operator that ONNX Runtime") as caught:
+        BACKEND.build(BuildRequest(model, EngineSpec("fp32"), Target("cpu"), folder, ()))
+    assert caught.value.fix.startswith("ONNX has Gelu since opset 20: export the model with ")

@@ -1,0 +1,114 @@
+"""How TensorRT's builder is asked: routes to precisions, targets, profiles, versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders_networks as networks
+import pytest
+
+from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
+from pytest_trt.backends.tensorrt import api as trt_api
+from pytest_trt.backends.tensorrt import backend as tensorrt
+from pytest_trt.backends.tensorrt import rtx as tensorrt_rtx
+from pytest_trt.backends.tensorrt.log import LogTail
+from pytest_trt.backends.tensorrt.product import Product
+from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
+from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.tensors.profiles import parse_profiles
+
+
+@pytest.fixture
+def model(tmp_path: Path):
+    return networks.saved(networks.conv_net(batch=1), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("precision", "weak_types", "name", "convert", "flags"),
+    [
+        ("fp32", True, "as the model is", None, ()),
+        ("fp32", False, "as the model is", None, ()),
+        ("tf32", True, "as the model is", None, ()),
+        ("fp16", True, "builder flags", None, ("FP16",)),
+        ("fp16", False, "converted model", "fp16", ()),
+        ("int8", True, "converted model, builder flags", "int8", ("INT8",)),
+        ("int8", False, "converted model", "int8", ()),
+    ],
+)
+def test_the_route_to_a_precision(
+    precision: str, weak_types: bool, name: str, convert: str | None, flags: tuple[str, ...], model
+) -> None:
+    chosen = trt_api.precision_route(model, precision, weak_types=weak_types)
+    assert (chosen.route.name, chosen.convert, chosen.flags) == (name, convert, flags)
+    assert chosen.route.needs_calibration == (convert == "int8")
+    assert bool(chosen.route.versions) == (convert is not None)
+
+
+def test_without_the_module_the_error_says_what_to_install() -> None:
+    product = Product("tensorrt_of_the_future", "TensorRT", "pip install it")
+    with pytest.raises(BackendUnavailableError, match="TensorRT cannot be imported") as caught:
+        product.load()
+    assert caught.value.fix == "pip install it"
+
+
+def test_tensorrt_without_a_gpu_neither_builds_nor_opens(model, tmp_path: Path) -> None:
+    backend = tensorrt.TensorRtBackend(DeviceProbe((), "no NVIDIA driver"))
+    request = BuildRequest(model, EngineSpec(), Target("sm86"), tmp_path)
+    with pytest.raises(BackendUnavailableError, match="no NVIDIA GPU here: no NVIDIA driver"):
+        backend.build(request)
+    with pytest.raises(EngineLoadError, match="is for sm86; no NVIDIA GPU here: no NVIDIA driver"):
+        backend.open(tmp_path / "engine.plan", model, EngineSpec(), Target("sm86"))
+
+
+def test_a_target_of_tensorrt_names_the_gpu() -> None:
+    gpu = Gpu("NVIDIA A10", "sm86", "GPU-1", 72, 24 << 30, "580", mig=False)
+    backend = tensorrt.TensorRtBackend(DeviceProbe((gpu,), ""))
+    assert backend.target("sm86") == Target("sm86", {"gpu": "NVIDIA A10", "sm_count": "72"})
+    assert backend.target("sm89") == Target("sm89")
+    assert tensorrt_rtx.TensorRtRtxBackend(DeviceProbe((gpu,), "")).target("sm86") == Target("sm86")
+
+
+@pytest.mark.parametrize(
+    ("header", "installed", "same"),
+    [
+        ("8.6.0.12", "8.6.0", True),
+        ("10.16.1.11", "10.16.1.11", True),
+        ("10.0.0.6", "10.0.0b6", True),
+        ("10.0.1.6", "10.0.0b6", False),
+        ("1.7.1.116", "1.6.1.120", False),
+        ("10.16.1.11", "10.16.1.12", False),
+    ],
+)
+def test_versions_agree_as_far_as_both_go(header: str, installed: str, same: bool) -> None:
+    assert trt_api._same(header, installed) == same
+
+
+def test_a_log_tail_keeps_the_last_lines_and_no_repeats() -> None:
+    tail = LogTail()
+    for line in ["same", "same", *map(str, range(50))]:
+        tail.add(line)
+    assert len(tail.lines) == 40
+    assert tail.lines[-1] == "49"
+    tail.raise_pending()
+    tail.raised = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        tail.raise_pending()
+
+
+def test_a_dynamic_model_without_profile_is_told_which_one_to_paste(tmp_path: Path) -> None:
+    model = networks.saved(networks.encoder(), tmp_path / "encoder.onnx")
+    chosen = trt_api.precision_route(model, "fp32", weak_types=True)
+    with pytest.raises(ConfigurationError) as caught:
+        trt_api.check_spec(model, EngineSpec(), chosen)
+    assert caught.value.message == (
+        "there is no range of shapes for ids: int64[batch, length]; mask: int64[batch, length], "
+        "and TensorRT builds for a range of shapes only."
+    )
+    pasted = caught.value.fix.partition("profiles=")[2].partition(" (min")[0]
+    profiles = parse_profiles(eval(pasted), model.inputs, where="the test")
+    trt_api.check_spec(model, EngineSpec(profiles=profiles), chosen)
+
+
+def test_a_fixed_model_needs_no_profile(model) -> None:
+    trt_api.check_spec(model, EngineSpec(), trt_api.precision_route(model, "fp32", weak_types=True))

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import images, save_linear
+
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.diagnostics import CacheError, ConfigurationError, EngineBuildError
+from pytest_trt.engine.build import build_or_load
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.facts import Layer
+from pytest_trt.engine.protocols import BuildRequest, BuildResult
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.onnx.file import load_model
+
+
+@dataclass
+class ScriptedBackend:
+    """A backend whose every answer a test can choose."""
+
+    name: str = "scripted"
+    version: str = "1.0"
+    needs_calibration: bool = False
+    write: Callable[[Path], None] = lambda folder: (folder / "engine.plan").write_bytes(b"plan")
+    layers: tuple[Layer, ...] | None = None
+    builds: list[BuildRequest] = field(default_factory=list)
+
+    def toolchain(self) -> Toolchain:
+        return Toolchain("Scripted", {"scripted": self.version})
+
+    def target(self, arch: str) -> Target:
+        return Target(arch)
+
+    def route(self, model, spec) -> Route:
+        return Route("as it is", needs_calibration=self.needs_calibration)
+
+    def build(self, request: BuildRequest) -> BuildResult:
+        self.builds.append(request)
+        self.write(request.directory)
+        return BuildResult(
+            "engine.plan",
+            log_tail=("last line",),
+            notes=("a note",),
+            layers=self.layers,
+            device_memory_bytes=4096,
+        )
+
+    def cannot_run(self, target: Target) -> str | None:
+        return None
+
+    def open(self, plan, model, spec, target):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def model(tmp_path: Path):
+    return load_model(save_linear(tmp_path / "linear.onnx"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "cache")
+
+
+def build(model, cache, backend=None, spec=None, **options):
+    backend = backend or ScriptedBackend()
+    return build_or_load(
+        model=model,
+        spec=spec or EngineSpec("fp32"),
+        target=backend.target("sm86"),
+        backend=backend,
+        cache=cache,
+        **options,
+    )
+
+
+def test_engine_is_built_once_and_found_ever_after(model, cache) -> None:
+    backend = ScriptedBackend()
+    first, second = build(model, cache, backend), build(model, cache, backend)
+    assert (first.cached, second.cached) == (False, True)
+    assert len(backend.builds) == 1
+    assert first.plan == second.plan
+    assert second.plan.read_bytes() == b"plan"
+
+
+def test_what_the_build_said_is_kept_with_the_engine(model, cache) -> None:
+    build(model, cache)
+    engine = build(model, cache)
+    assert (engine.notes, engine.log_tail) == (("a note",), ("last line",))
+    assert engine.reason == "first fp32 engine of linear.onnx for sm86"
+
+
+HALF = (Layer("product", "Gemm", "half", origins=("product",), weights={"half": 36}),)
+SINGLE = (Layer("product", "Gemm", "float", origins=("product",), weights={"float": 36}),)
+
+
+def test_facts_are_kept_with_the_engine(model, cache) -> None:
+    for cached in (False, True):
+        engine = build(model, cache, ScriptedBackend(layers=HALF), EngineSpec("fp16"))
+        assert engine.cached is cached
+        assert engine.facts.size_bytes == len(b"plan")
+        assert engine.facts.device_memory_bytes == 4096
+        assert engine.facts.layers == HALF
+        assert engine.facts.half_weights_pct == 100.0
+        assert engine.facts.fp32_weights_bytes == 4 * 36
+        assert engine.facts.build_s >= 0.0
+
+
+def test_facts_take_in_what_was_measured_since(model, cache) -> None:
+    engine = build(model, cache)
+    assert (engine.facts.load_s, engine.facts.first_inference_s) == (None, None)
+    engine.timings.loaded(0.5)
+    engine.timings.ran(0.25)
+    assert (engine.facts.load_s, engine.facts.first_inference_s) == (0.5, 0.25)
+
+
+def test_engine_that_is_fp32_throughout_is_an_error_each_time_it_is_asked_for(model, cache) -> None:
+    backend = ScriptedBackend(layers=SINGLE)
+    for _ in range(2):
+        with pytest.raises(EngineBuildError, match=r"asked for in fp16, but nothing .* is half"):
+            build(model, cache, backend, EngineSpec("fp16"))
+    assert len(backend.builds) == 1
+    assert build(model, cache, backend, EngineSpec("fp32")).facts.float_layers_pct == 100.0
+
+
+def test_new_version_of_the_toolchain_builds_anew_and_says_so(model, cache) -> None:
+    build(model, cache, ScriptedBackend(version="1.0"))
+    engine = build(model, cache, ScriptedBackend(version="2.0"))
+    assert not engine.cached
+    assert engine.reason == "Scripted 1.0 -> 2.0"
+
+
+def test_environment_that_changes_builders_is_part_of_the_key(model, cache, monkeypatch) -> None:
+    build(model, cache)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert build(model, cache).reason == "environment NVIDIA_TF32_OVERRIDE 0 (was not set)"
+
+
+def test_calibration_is_asked_for_only_where_the_route_needs_it(model, cache) -> None:
+    def never():
+        raise AssertionError("asked for calibration inputs")
+
+    build(model, cache, calibration=never)
+    samples = [{"image": images()}]
+    backend = ScriptedBackend(needs_calibration=True)
+    build(model, cache, backend, calibration=lambda: samples)
+    assert backend.builds[0].calibration == tuple(samples)
+
+
+def test_other_calibration_inputs_make_another_engine(model, cache) -> None:
+    backend = ScriptedBackend(needs_calibration=True)
+    for seed in (1, 2, 1):
+        build(model, cache, backend, calibration=lambda seed=seed: [{"image": images(seed=seed)}])
+    assert len(backend.builds) == 2
+
+
+def test_damaged_engine_is_built_anew_with_a_warning(model, cache) -> None:
+    build(model, cache).plan.write_bytes(b"plaN")
+    engine = build(model, cache)
+    assert not engine.cached
+    assert engine.warnings[0].startswith("the cached engine was damaged: engine.plan has digest")
+    assert engine.plan.read_bytes() == b"plan"
+
+
+def test_engine_that_another_version_kept_is_built_anew_and_not_called_damaged(
+    model, cache
+) -> None:
+    sidecar = build(model, cache).plan.with_name("engine.json")
+    content = {**json.loads(sidecar.read_text()), "schema": 3, "written_by": "pytest-trt 0.0.1"}
+    sidecar.write_text(json.dumps(content))
+    engine = build(model, cache)
+    assert not engine.cached
+    told = "the cached engine is of another version: its sidecar has format 3, written by pytest"
+    assert engine.warnings[0].startswith(told)
+
+
+def test_build_that_fails_leaves_nothing_in_the_cache(model, cache) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "engine.plan").write_bytes(b"half a plan")
+        raise EngineBuildError("the builder failed.", fix="try another one.")
+
+    with pytest.raises(EngineBuildError):
+        build(model, cache, ScriptedBackend(write=fail))
+    assert cache.entries() == []
+    assert list((cache.folder / "building").iterdir()) == []
+    assert not build(model, cache).cached
+
+
+def test_build_that_failed_is_not_tried_again_where_failures_are_kept(model, cache) -> None:
+    tried = []
+
+    def fail(folder: Path) -> None:
+        tried.append(folder)
+        raise EngineBuildError(
+            "the builder failed:\n  a log", fix="try another one.", log_tail=["[E] why"]
+        )
+
+    failures: dict[str, EngineBuildError] = {}
+    for _ in range(3):
+        with pytest.raises(EngineBuildError, match="the builder failed") as caught:
+            build(model, cache, ScriptedBackend(write=fail), failures=failures)
+    assert len(tried) == 1
+    assert "it is not built again in this run" in caught.value.message
+    assert caught.value.message.startswith("the builder failed\n")  # the log was told once
+    # What to do stands at that test alone: it fails as many as need the engine.
+    assert caught.value.fix == "as the first of these tests says."
+    assert caught.value.log_tail == ("[E] why",)
+    # Another engine is another matter, and so is one that somebody else has built meanwhile.
+    other = EngineSpec(precision="fp32", builder_options={"level": 3})
+    with pytest.raises(EngineBuildError):
+        build(model, cache, ScriptedBackend(write=fail), spec=other, failures=failures)
+    assert len(tried) == 2
+    build(model, cache)
+    assert build(model, cache, ScriptedBackend(write=fail), failures=failures).cached
+
+
+def test_builder_that_wrote_nothing_is_no_success(model, cache) -> None:
+    with pytest.raises(EngineBuildError, match=r"wrote no engine\.plan"):
+        build(model, cache, ScriptedBackend(write=lambda folder: None))
+    assert cache.entries() == []
+
+
+def test_interrupted_build_leaves_nothing_in_the_cache(model, cache) -> None:
+    def interrupt(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(model, cache, ScriptedBackend(write=interrupt))
+    assert list((cache.folder / "building").iterdir()) == []
+
+
+def test_full_disk_while_building_says_where_and_what_to_do(model, cache) -> None:
+    def fill(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CacheError, match=r"no space left for the engine cache[\s\S]*cache clear"):
+        build(model, cache, ScriptedBackend(write=fill))
+
+
+def test_steps_are_announced(model, cache) -> None:
+    said: list[str] = []
+    build(model, cache, progress=said.append)
+    assert said == ["building linear.onnx fp32 for sm86: first fp32 engine of linear.onnx for sm86"]
+
+
+def test_precision_the_backend_has_not_is_refused_before_anything_is_built(model, cache) -> None:
+    with pytest.raises(ConfigurationError, match="tf32"):
+        build(model, cache, OnnxRuntimeBackend(), EngineSpec("tf32"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_engine_of_the_embedded_backend_runs_out_of_the_cache(model, cache, precision) -> None:
+    backend, spec = OnnxRuntimeBackend(), EngineSpec(precision)
+    inputs = {"image": images(16)}
+    for cached in (False, True):
+        engine = build(model, cache, backend, spec, calibration=lambda: [inputs])
+        assert engine.cached is cached
+        outputs = backend.open(engine.plan, model, spec, engine.target).run(inputs)
+        reference = backend.reference(model).run(inputs)
+        np.testing.assert_allclose(outputs["logits"], reference["logits"], atol=0.2)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import builders_shapes as shapes
+import pytest
+from builders_networks import FLOAT, INT64, constant, model, saved, subgraph, value
+from onnx import ModelProto, NodeProto, TensorProto
+from onnx.helper import make_node as node
+
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.onnx.file import load_model
+from pytest_trt.onnx.shape_inputs import require_values
+from pytest_trt.tensors.profiles import parse_profiles
+from pytest_trt.tensors.spec import TensorSpec
+
+TABLE = value("x", [2, 8])
+SIZE = value("size", [2], INT64)
+
+
+def network(*nodes: NodeProto, size: Any = SIZE, **constants: Any) -> ModelProto:
+    stored = [
+        constant(name, held, "float32" if isinstance(held[0], float) else "int64")
+        for name, held in constants.items()
+    ]
+    return model(nodes, [TABLE, size], [value("y", None)], stored)
+
+
+def reshaped(*nodes: NodeProto, **constants: Any) -> ModelProto:
+    """Reshape by what nodes make of the size: they give `s`."""
+    return network(*nodes, node("Reshape", ["x", "s"], ["y"]), **constants)
+
+
+def scalar() -> Any:
+    return value("size", [], INT64)
+
+
+HOLDS_A_SHAPE = {
+    **{operator: network() for operator, (network, _) in shapes.WITH_PROFILES.items()},
+    "ConstantOfShape": network(node("ConstantOfShape", ["size"], ["y"])),
+    "Tile": network(node("Tile", ["x", "size"], ["y"])),
+    "TopK": network(node("TopK", ["x", "size"], ["y", "places"]), size=value("size", [1], INT64)),
+    "CumSum": network(node("CumSum", ["x", "size"], ["y"]), size=scalar()),
+    "Split": network(node("Split", ["x", "size"], ["y", "rest"], axis=1)),
+    "Slice steps": network(
+        node("Slice", ["x", "a", "b", "a", "size"], ["y"]),
+        size=value("size", [1], INT64),
+        a=[0],
+        b=[2],
+    ),
+    "INT32": network(
+        node("Cast", ["size"], ["s"], to=INT64),
+        node("Reshape", ["x", "s"], ["y"]),
+        size=value("size", [2], TensorProto.INT32),
+    ),
+    **{
+        operator: reshaped(node(operator, ["size", "c"], ["s"]), c=[1, 2])
+        for operator in ("Add", "Div", "Max", "Min", "Mod", "Mul", "Sub")
+    },
+    **{operator: reshaped(node(operator, ["size"], ["s"])) for operator in ("Abs", "Neg", "Sign")},
+    "Gather": reshaped(node("Gather", ["size", "c"], ["s"]), c=[1, 0]),
+    "Gather by the input": reshaped(node("Gather", ["c", "size"], ["s"]), c=[1, 2, 4, 8, 16]),
+    "Where": reshaped(
+        node("Greater", ["size", "c"], ["g"]), node("Where", ["g", "size", "c"], ["s"]), c=[1, 2]
+    ),
+    "a product": reshaped(
+        node("ReduceProd", ["size"], ["q"]), node("Concat", ["c", "q"], ["s"], axis=0), c=[-1]
+    ),
+    "by way of floats": reshaped(
+        node("Cast", ["size"], ["f"], to=FLOAT),
+        node("Mul", ["f", "c"], ["g"]),
+        node("Floor", ["g"], ["h"]),
+        node("Cast", ["h"], ["s"], to=INT64),
+        c=[2.0, 2.0],
+    ),
+}
+
+_BODY = subgraph(
+    [node("Identity", ["c"], ["c_out"]), node("Add", ["v", "v"], ["v_out"])],
+    [value("i", [], INT64), value("c", [], TensorProto.BOOL), value("v", [2, 8])],
+    [value("c_out", [], TensorProto.BOOL), value("v_out", [2, 8])],
+)
+
+HOLDS_NONE = {
+    "indices": network(node("Gather", ["x", "size"], ["y"])),
+    "numbers": network(node("Cast", ["size"], ["f"], to=FLOAT), node("Add", ["c", "f"], ["y"])),
+    "its own shape": reshaped(
+        node("Shape", ["size"], ["n"]), node("Concat", ["n", "c"], ["s"], axis=0), c=[-1]
+    ),
+    "nothing": network(node("Reshape", ["x", "c"], ["y"]), c=[16]),
+    "turns of a loop": model(
+        [node("Loop", ["size", "go", "x"], ["y"], body=_BODY)],
+        [TABLE, scalar()],
+        [value("y", None)],
+        [constant("go", True, "bool")],
+    ),
+}
+HOLDS_NONE["numbers"].graph.initializer.append(constant("c", [1.0, 2.0]))
+
+ALL = {**HOLDS_A_SHAPE, **HOLDS_NONE}
+
+
+@pytest.mark.parametrize("case", HOLDS_A_SHAPE)
+def test_values_that_decide_a_size_make_an_input_one_that_holds_a_shape(
+    case: str, tmp_path: Path
+) -> None:
+    found = saved(HOLDS_A_SHAPE[case], tmp_path / "m.onnx").shape_inputs
+    assert found in (("size",), ("count",), ("end",))
+
+
+@pytest.mark.parametrize("case", HOLDS_NONE)
+def test_values_that_decide_no_size_make_no_demand(case: str, tmp_path: Path) -> None:
+    assert saved(HOLDS_NONE[case], tmp_path / "m.onnx").shape_inputs == ()
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_the_parser_of_tensorrt_finds_the_same(case: str, tmp_path: Path) -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    network = trt.Builder(logger := trt.Logger(trt.Logger.ERROR)).create_network(0)
+    assert trt.OnnxParser(network, logger).parse(ALL[case].SerializeToString())
+    inputs = [network.get_input(place) for place in range(network.num_inputs)]
+    theirs = tuple(one.name for one in inputs if one.is_shape_tensor)
+    assert saved(ALL[case], tmp_path / "m.onnx").shape_inputs == theirs
+
+
+def test_inputs_of_two_dimensions_hold_no_shape(tmp_path: Path) -> None:
+    proto = network(
+        node("Squeeze", ["size", "c"], ["s"]),
+        node("Reshape", ["x", "s"], ["y"]),
+        size=value("size", [1, 2], INT64),
+        c=[0],
+    )
+    # A range of values is for one dimension at most: there would be nothing to write.
+    assert saved(proto, tmp_path / "m.onnx").shape_inputs == ()
+
+
+def test_a_circle_of_nodes_ends(tmp_path: Path) -> None:
+    proto = reshaped(node("Add", ["s", "size"], ["t"]), node("Add", ["t", "t"], ["s"]))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    assert load_model(path).shape_inputs == ("size",)
+
+
+SPECS = (TensorSpec("x", "float32", ("batch", 8)), TensorSpec("size", "int64", (2,)))
+
+
+def demanded(profiles: object) -> ConfigurationError:
+    parsed = parse_profiles(profiles, SPECS, where="test")
+    with pytest.raises(ConfigurationError) as caught:
+        require_values(SPECS[1:], parsed, "m.onnx", inputs=SPECS)
+    return caught.value
+
+
+def test_what_is_to_be_pasted_keeps_what_was_given() -> None:
+    error = demanded([{"x": ((1, 8), (2, 8), (3, 8)), "size": {"values": (1, 8)}}, {"x": (4, 8)}])
+    assert error.message.startswith("profile 1 has no range of values for 'size', whose values ")
+    assert '"x": ((4, 8), (4, 8), (4, 8)), "size": {"values": ((8, 8), (16, 16), (32, 32))}' in (
+        error.fix
+    )
+
+
+def test_where_nothing_was_given_all_is_there_to_be_pasted() -> None:
+    error = demanded(None)
+    assert error.message.startswith("there is no range of values for 'size'")
+    assert '"x": ((1, 8), (8, 8), (32, 8)), "size": {"values"' in error.fix
+
+
+def test_values_in_every_profile_meet_the_demand() -> None:
+    profile = {"x": (4, 8), "size": {"values": (2, 4)}}
+    require_values(SPECS[1:], parse_profiles([profile] * 2, SPECS, where="test"), "m.onnx")

@@ -1,0 +1,271 @@
+"""Two reports held against each other: what is called worse, and what is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from builders_report import KEY, check, document, engine, run, skipped, speed, told
+
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.diagnostics import ReportError
+from pytest_trt.report.comparison.compare import compare
+from pytest_trt.report.comparison.findings import Comparison, Direction, Finding, Kind, TestChange
+from pytest_trt.report.document import Document, make_document
+from pytest_trt.report.record import EngineRecord
+
+
+def rounds(ms: float, *, seed: int, spread: float = 0.001, count: int = 20) -> dict[str, Any]:
+    """Figures of the rounds of an engine that takes so long."""
+    jitter = np.exp(np.random.default_rng(seed).normal(scale=spread, size=count))
+    of = {"p50": ms * jitter, "p99": 1.1 * ms * jitter, "throughput": 8000 / (ms * jitter)}
+    return {name: tuple(map(float, values)) for name, values in of.items()}
+
+
+def timed(ms: float, *, seed: int = 0, mode: str = "graph", **of: Any):
+    figures = {"p50_ms": ms, "p99_ms": 1.1 * ms, "throughput_qps": 8000 / ms}
+    taken = rounds(ms, seed=seed)
+    return told(speeds=(speed(mode=mode, candidate=figures, candidate_rounds=taken, **of),))
+
+
+def off_by(error: float, *, atol: float = 0.01):
+    """A check that found an output off by so much everywhere."""
+    reference = np.linspace(-1, 1, 80).reshape(8, 10)
+    found = compare_outputs(
+        {"logits": reference + error}, {"logits": reference}, {"logits": Tolerance(0.0, atol)}
+    )
+    return told(checks=(check(used=error / atol, comparisons=(found.to_dict(),)),))
+
+
+def pair(old: Any, new: Any, **of: Any) -> Comparison:
+    return compare(document({"test_it": old}), document({"test_it": new}, id="2", **of))
+
+
+def only(found: Comparison, kind: Kind, name: str = "") -> Finding:
+    findings = [one for test in (*found.tests, *found.engines) for one in test.findings]
+    (finding,) = [one for one in findings if one.kind is kind and one.name == name]
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("ms", "turn"),
+    [
+        (1.1, Direction.WORSE),
+        (0.9, Direction.BETTER),
+        (1.0, Direction.SAME),
+        (1.004, Direction.SAME),
+    ],
+)
+def test_speed_turns_out_as_its_bounds_say(ms: float, turn: Direction) -> None:
+    found = pair(timed(1.0), timed(ms, seed=1))
+    p50 = only(found, Kind.SPEED, "p50")
+    assert p50.turn is turn
+    assert only(found, Kind.SPEED, "throughput").turn is turn
+    assert p50.change == pytest.approx(ms - 1, abs=0.002)
+    assert p50.least < p50.change < p50.most
+    assert found.tests[0].turn is turn
+
+
+def test_throughput_has_its_bounds_in_order() -> None:
+    found = only(pair(timed(1.0), timed(1.5, seed=1)), Kind.SPEED, "throughput")
+    assert found.least < found.change < found.most < 0
+
+
+def test_by_the_hosts_clock_a_tenth_is_no_change_and_twice_the_time_is() -> None:
+    def turn(ms: float) -> Direction:
+        old, new = (timed(m, seed=s, mode="end_to_end") for m, s in ((1.0, 0), (ms, 1)))
+        return only(pair(old, new), Kind.SPEED, "p50").turn
+
+    assert turn(1.1) is Direction.SAME
+    assert turn(2.0) is Direction.WORSE
+
+
+def test_unchanged_engines_are_never_called_in_a_large_report() -> None:
+    def made(seed: int, **of: Any) -> Document:
+        # Processes differ by a third of a percent besides what their rounds do.
+        luck = np.random.default_rng(seed).normal(scale=0.003, size=200)
+        return document(
+            {f"test_{n}": timed(float(np.exp(luck[n])), seed=seed + n) for n in range(200)}, **of
+        )
+
+    found = compare(made(0), made(1000, id="2"))
+    assert [one.turn for one in found.tests] == [Direction.SAME] * 200
+
+
+@pytest.mark.parametrize("other", [{"mode": "enqueue"}, {"batch": 1}, {"calls": 20}])
+def test_what_is_measured_otherwise_is_not_compared_and_said(other: dict[str, Any]) -> None:
+    found = pair(timed(1.0), timed(2.0, **other))
+    (name,) = other
+    assert only(found, Kind.NOTE).lines[0].startswith(f"speed is not compared: {name} ")
+    assert not [one for one in found.tests[0].findings if one.kind is Kind.SPEED]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "turn"),
+    [
+        (0.002, 0.004, Direction.WORSE),
+        (0.004, 0.002, Direction.BETTER),
+        (0.004, 0.005, Direction.SAME),
+        # Far inside of the tolerance other kernels round otherwise.
+        (0.0001, 0.0005, Direction.SAME),
+    ],
+)
+def test_errors_are_worse_that_use_half_as_much_again(
+    was: float, now: float, turn: Direction
+) -> None:
+    found = only(pair(off_by(was), off_by(now)), Kind.ERROR, "logits")
+    assert found.turn is turn
+    assert (found.before, found.now) == pytest.approx((was / 0.01, now / 0.01))
+    assert found.lines[0].startswith("largest absolute error ")
+
+
+def test_another_tolerance_makes_shares_incomparable() -> None:
+    found = only(pair(off_by(0.002), off_by(0.002, atol=0.004)), Kind.ERROR, "logits")
+    assert (found.turn, found.change) == (Direction.CHANGED, None)
+    assert found.lines == ("its tolerance is another one",)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "turn"),
+    [
+        ("passed", "failed", Direction.WORSE),
+        ("failed", "passed", Direction.BETTER),
+        ("failed", "failed", Direction.SAME),
+    ],
+)
+def test_status_counts_before_all_else(was: str, now: str, turn: Direction) -> None:
+    found = pair(told(was, "it is off"), told(now, "it is off"))
+    assert found.tests[0].turn is turn
+    assert found.tests[0].why == ("it is off" if now == "failed" else "")
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "turn"),
+    [
+        ("not measured", "failed", Direction.WORSE),
+        ("passed", "error", Direction.WORSE),
+        ("error", "passed", Direction.BETTER),
+        ("not measured", "passed", Direction.CHANGED),
+        ("passed", "inconclusive", Direction.CHANGED),
+        ("failed", "inconclusive", Direction.CHANGED),
+    ],
+)
+def test_what_leaves_the_question_open_is_neither_worse_nor_better(
+    was: str, now: str, turn: Direction
+) -> None:
+    assert TestChange("test_it", "cpu", was, now, ()).turn is turn
+
+
+def test_test_that_is_skipped_now_is_a_change() -> None:
+    (found,) = pair(told(), skipped("no GPU")).tests
+    assert (found.turn, found.was, found.status) == (Direction.CHANGED, "passed", "skipped")
+
+
+def with_engine(one: EngineRecord, **of: Any) -> Document:
+    made = document({"test_it": told()}, **of)
+    facts = {name: value for name, value in one.to_dict().items() if name in made["engines"][KEY]}
+    return {**made, "engines": {KEY: facts}}
+
+
+def engines(**now: Any) -> Comparison:
+    old = engine(
+        layers=2,
+        device_memory_bytes=1000,
+        layer_rows=(("Conv", "half", "conv1", "relu1"), ("Gemm", "half", "linear")),
+    )
+    return compare(with_engine(old), with_engine(replace(old, **now), id="2"))
+
+
+def test_engines_are_held_against_each_other_once() -> None:
+    rows = (("Conv", "half", "conv1"), ("Relu", "half", "relu1"), ("Gemm", "float", "linear"))
+    found = engines(size_bytes=68_000, device_memory_bytes=1000, layers=3, layer_rows=rows)
+    (one,) = found.engines
+    assert (one.engine, one.turn) == ("digits.onnx fp16 sm86", Direction.CHANGED)
+    assert only(found, Kind.SIZE).change == pytest.approx(1.0)
+    assert only(found, Kind.MEMORY).turn is Direction.SAME
+    layers = only(found, Kind.LAYERS)
+    assert (layers.before, layers.now) == (2, 3)
+    assert [line.partition(":")[0] for line in layers.lines] == ["split", "precision"]
+    assert found.tests[0].turn is Direction.SAME
+
+
+def test_engine_that_is_the_same_is_the_same() -> None:
+    (one,) = engines().engines
+    assert {finding.turn for finding in one.findings} == {Direction.SAME}
+
+
+def test_what_runs_were_made_with_is_told_where_it_differs() -> None:
+    def target(toolchain: str, driver: str) -> dict[str, Any]:
+        gpu = {"name": "A10", "driver": driver}
+        return {"target": "sm86 (A10)", "toolchain": toolchain, "gpu": gpu}
+
+    old = document({"test_it": told()}, targets=[target("TensorRT 10.16.1", "570.1")])
+    new = document(
+        {"test_it": told()},
+        id="2",
+        commit="d" * 40,
+        targets=[target("TensorRT 11.4.0", "580.2")],
+    )
+    assert compare(old, new).differences == (
+        "toolchain TensorRT 10.16.1 -> TensorRT 11.4.0",
+        "driver 570.1 -> 580.2",
+        f"commit {'c' * 12} -> {'d' * 12}",
+    )
+
+
+def test_tests_that_one_run_alone_has_are_named() -> None:
+    old = document({"test_a": told(), "test_b": told()})
+    new = document({"test_a": told(), "test_c": told()}, id="2")
+    found = compare(old, new)
+    assert found.gone == ("test_it.py::test_b on sm86",)
+    assert found.added == ("test_it.py::test_c on sm86",)
+    assert len(found.tests) == 1
+
+
+def test_runs_of_one_device_each_are_compared_and_that_is_said() -> None:
+    old, new = document({"test_it": timed(1.0)}), document({"test_it": timed(2.0)}, arch="sm120")
+    found = compare(old, new)
+    assert found.tests[0].where == "digits.onnx fp16 sm86 -> sm120"
+    assert any("of different devices" in line for line in found.differences)
+    assert only(found, Kind.SPEED, "p50").turn is Direction.WORSE
+
+
+def test_test_that_came_to_no_engine_is_not_lost() -> None:
+    refused = document({"test_it": None}, id="2")
+    (found,) = compare(document({"test_it": told()}), refused).tests
+    assert (found.was, found.status, found.turn) == ("passed", "not run", Direction.CHANGED)
+
+
+def merged(*names: str, ids: Sequence[str] = ("1",)) -> Document:
+    return document({name: told() for name in names}, id=ids[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (merged("test_a"), merged("test_a"), "hold the same run"),
+        (merged("test_a"), merged("test_b", ids=("2",)), "have no test in common"),
+        (merged(), merged("test_b", ids=("2",)), "none against test_it.py::test_b on sm86"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(old: Document, new: Document, said: str) -> None:
+    with pytest.raises(ReportError, match=said) as found:
+        compare(old, new)
+    assert found.value.fix
+
+
+def test_empty_run_has_no_test_in_common() -> None:
+    empty = make_document(run(id="3"), {}, {}, {}, ())
+    with pytest.raises(ReportError, match="no test in common"):
+        compare(empty, merged("test_a"))
+
+
+def test_comparison_is_json() -> None:
+    found = pair(timed(1.0), timed(1.5, seed=1)).to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["counts"]["worse"] == 1

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.statistics.limits import (
+    DEFAULT_LIMITS,
+    parse_limit_fields,
+    parse_limit_lines,
+    resolve_limits,
+)
+
+PRECISIONS = ("fp32", "fp16")
+
+
+def test_relative_limits_are_shares_and_absolute_ones_figures() -> None:
+    found = parse_limit_fields({"p99": "10%", "throughput": "2.5 %", "p99_ms": 12}, "here")
+    assert found == {"p99": pytest.approx(0.1), "throughput": pytest.approx(0.025), "p99_ms": 12.0}
+
+
+@pytest.mark.parametrize("off", [None, "off"])
+@pytest.mark.parametrize("name", ["p50", "p95_ms"])
+def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
+    assert parse_limit_fields({name: off}, "here") == {name: None}
+
+
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [
+        ({"p98": "10%"}, "'p98' is no limit"),
+        ({"p99": 0.1}, "no share of the baseline"),
+        ({"p99": "ten%"}, "no share of the baseline"),
+        ({"p99": "nan%"}, "no share of the baseline"),
+        ({"p99": "1.9%"}, "finer than can be measured"),
+        ({"p50": "-5%"}, "finer than can be measured"),
+        ({"throughput": "100%"}, "no work at all"),
+        ({"p99_ms": "12"}, "not a number of milliseconds"),
+        ({"p99_ms": 0}, "not a number of milliseconds"),
+        ({"p99_ms": True}, "not a number of milliseconds"),
+        ({"min_throughput_qps": float("inf")}, "not a number per second"),
+    ],
+)
+def test_what_is_no_limit_is_refused_with_what_to_write(given_, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as error:
+        parse_limit_fields(given_, "trt_benchmark")
+    assert str(error.value).startswith("trt_benchmark: ")
+    assert error.value.fix
+
+
+@given(st.floats(2, 10_000))
+def test_every_share_from_two_percent_on_is_a_limit_of_latency(percent: float) -> None:
+    assert parse_limit_fields({"p99": f"{percent}%"}, "here")["p99"] == percent / 100
+
+
+def test_lines_are_read_by_precision() -> None:
+    lines = ["", "# ours", "fp16: p99=8%, throughput=4%", "fp32: p99_ms=12.5 p50=off"]
+    assert parse_limit_lines(lines, "trt_limits", precisions=PRECISIONS) == {
+        "fp16": {"p99": 0.08, "throughput": 0.04},
+        "fp32": {"p99_ms": 12.5, "p50": None},
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("fp8: p99=8%", "'fp8' is no known precision"),
+        ("fp16: p99", "not a limit and its value"),
+        ("fp16: p99_ms=fast", "not a number of milliseconds"),
+        ("fp16: p99=8", "no share of the baseline"),
+    ],
+)
+def test_line_that_is_no_limit_is_quoted(line: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as error:
+        parse_limit_lines([line], "trt_limits", precisions=PRECISIONS)
+    assert line in str(error.value)
+
+
+def test_defaults_hold_where_the_marker_names_no_limit() -> None:
+    assert resolve_limits({}, {}).relative == DEFAULT_LIMITS
+    assert resolve_limits({"p99": None}, {}).relative.keys() == {"p50", "p95", "throughput"}
+    assert resolve_limits({}, {"p99": 0.08}).relative == {**DEFAULT_LIMITS, "p99": 0.08}
+
+
+def test_marker_that_names_limits_is_held_to_those() -> None:
+    assert resolve_limits({"p99": 0.2}, {}).relative == {"p99": 0.2}
+    only_absolute = resolve_limits({"p99_ms": 12.0}, {})
+    assert (only_absolute.relative, only_absolute.absolute) == ({}, {"p99_ms": 12.0})
+
+
+def test_marker_wins_over_the_ini_line_name_by_name() -> None:
+    found = resolve_limits({"p99": 0.2, "p50": None}, {"p99": 0.08, "p50": 0.03, "p95_ms": 9.0})
+    assert found.relative == {"p99": 0.2}
+    assert found.absolute == {"p95_ms": 9.0}
+    assert found.measured == 2
+
+
+def test_test_without_any_limit_left_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot fail"):
+        resolve_limits(dict.fromkeys(DEFAULT_LIMITS), {})
+
+
+def test_what_somebody_wrote_is_asked_for_and_defaults_are_not() -> None:
+    assert resolve_limits({}, {}).asked == frozenset()
+    assert resolve_limits({}, {"p99": 0.08}).asked == {"p99"}
+    assert resolve_limits({"p95": 0.2, "p99": None}, {"p99": 0.08}).asked == {"p95"}
+    assert resolve_limits({"p99_ms": 3.0}, {}).asked == frozenset()

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pytest_trt.statistics.noise import Noise, between_runs
+from pytest_trt.statistics.rounds import Rounds
+
+
+def run(p50: float, p99: float | None = None) -> Rounds:
+    logs = {"p50": np.full(20, p50), "p99": np.full(20, p50 if p99 is None else p99)}
+    return Rounds(logs, 70)
+
+
+def test_one_run_takes_the_assumption_of_its_mode() -> None:
+    found = {
+        mode: between_runs([run(0.0)], "p50", mode, Noise())
+        for mode in ("graph", "enqueue", "end_to_end")
+    }
+    assert found == {"graph": 0.003, "enqueue": 0.01, "end_to_end": 0.01}
+
+
+def test_tails_far_from_the_median_are_assumed_to_vary_more() -> None:
+    far = between_runs([run(0.0, 0.2)], "p99", "graph", Noise())
+    assert far == pytest.approx(math.hypot(0.003, 0.08))
+    assert between_runs([run(0.0, 0.2)], "p50", "graph", Noise()) == 0.003
+
+
+def test_runs_that_differ_more_than_assumed_count() -> None:
+    runs = [run(value) for value in (-0.05, 0.0, 0.05)]
+    found = between_runs(runs, "p50", "graph", Noise())
+    assert found == pytest.approx(math.sqrt((4 * 0.003**2 + 2 * 0.0025) / 6))
+
+
+def test_processes_of_the_candidate_tell_how_much_processes_differ() -> None:
+    candidates = [run(value) for value in (0.45, 0.5, 0.55)]
+    found = between_runs([run(0.0)], "p50", "graph", Noise(), candidates)
+    assert found == pytest.approx(math.sqrt((4 * 0.003**2 + 2 * 0.0025) / 6))
+    assert between_runs([run(0.0)], "p50", "graph", Noise(), candidates[:1]) == 0.003
+
+
+def test_runs_that_agree_by_luck_do_not_count_for_all() -> None:
+    alike = between_runs([run(0.0)] * 5, "p50", "enqueue", Noise())
+    assert alike == pytest.approx(math.sqrt(0.5) * 0.01)
+    assert between_runs([run(0.0)] * 500, "p50", "enqueue", Noise()) == pytest.approx(0.005)
+
+
+def test_what_calibration_measured_replaces_the_assumption() -> None:
+    noise = Noise({"p50": 0.0005, "p99": 0.002})
+    assert between_runs([run(0.0)], "p50", "enqueue", noise) == 0.0005
+    assert between_runs([run(0.0, 0.3)], "p99", "enqueue", noise) == 0.002
+
+
+def test_placement_of_a_quick_engine_is_as_coarse_as_the_clock_of_its_device() -> None:
+    slow, quick = run(math.log(2.0)), run(math.log(0.04))
+    assert Noise().placement_of(slow, "graph") == pytest.approx(0.003, rel=0.01)
+    assert Noise().placement_of(quick, "graph") == pytest.approx(math.hypot(0.003, 0.01))
+    assert Noise().placement_of(quick, "end_to_end") == 0.003  # the host's clock is a finer one
+
+
+def test_placement_that_was_measured_is_taken_as_it_is() -> None:
+    assert Noise(placement=0.001).placement_of(run(math.log(0.04)), "graph") == 0.001

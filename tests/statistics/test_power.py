@@ -1,0 +1,110 @@
+"""A change as large as is told is called about as often as is promised, by the decision itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from simulated_processes import MACHINES, Change, Machine, samplers
+
+from pytest_trt.statistics.calibrate import Calibrated, calibrated
+from pytest_trt.statistics.decide import decide
+from pytest_trt.statistics.power import by_processes, by_turns
+from pytest_trt.statistics.rounds import Metric, Rounds
+
+CHECKS = 40
+
+
+def calibration(
+    machine: Machine, random: np.random.Generator
+) -> tuple[list[Rounds], list[tuple[Rounds, Rounds]], Calibrated]:
+    """Return runs of six processes, turns of five of them, and what they make."""
+    runs, turns = [], []
+    for _ in range(6):
+        process = samplers(machine, random, Change(), turns=True)
+        runs.append(process.screen(20))
+        assert process.measure_interleaved is not None
+        turns.append(process.measure_interleaved(20))
+    return runs, turns[1:], calibrated(runs, turns[1:])
+
+
+def share_called(
+    name: str, metric: Metric, limit: float, *, turns: bool, part: float = 1.0
+) -> float:
+    """Return how often a change is called that is so far from the limit to the one that is told."""
+    machine, called, count = MACHINES[name], 0, 40
+    for trial in range(count):
+        random = np.random.default_rng([trial, turns])
+        runs, pairs, measured = calibration(machine, random)
+        if turns:
+            change = by_turns(metric, limit, pairs, measured, checks=CHECKS)[-1].change
+        else:
+            told = by_processes(
+                metric, limit, runs[-5:], runs, measured, checks=CHECKS, mode="graph"
+            )
+            assert told is not None
+            change = told.change
+        allowed = -math.log1p(-limit) if metric == "throughput" else math.log1p(limit)
+        factor = math.exp(allowed + part * (change - allowed))
+        found = decide(
+            {metric: limit},
+            runs[-5:],
+            samplers(machine, random, Change(factor), turns=turns),
+            checks=CHECKS,
+            mode="graph",
+            noise=measured.noise(),
+        )
+        called += found.outcome == "regressed"
+    return called / count
+
+
+@pytest.mark.parametrize("turns", [True, False])
+@pytest.mark.parametrize(("metric", "limit"), [("throughput", 0.05), ("p99", 0.1)])
+@pytest.mark.parametrize("name", ["quiet", "usual", "noisy"])
+def test_what_is_told_is_called_nine_times_in_ten(
+    name: str, metric: Metric, limit: float, turns: bool
+) -> None:
+    # Of 40 cases at 0.9, fewer than 31 are seen once in seventy times; tails promise a little more.
+    assert share_called(name, metric, limit, turns=turns) >= 0.775
+
+
+@pytest.mark.parametrize("metric", ["throughput", "p99"])
+def test_what_is_told_is_not_far_larger_than_what_is_called(metric: Metric) -> None:
+    assert share_called("usual", metric, 0.1, turns=True, part=0.5) <= 0.4
+
+
+def still(log: float = 0.0) -> Rounds:
+    return Rounds({"p50": np.full(20, log)}, 14)
+
+
+def test_engine_that_always_takes_the_same_time_detects_all_beyond_its_limit() -> None:
+    pairs, measured = [(still(), still())] * 2, Calibrated({"p50": 0.0}, 0.0, 3)
+    for one in by_turns("p50", 0.05, pairs, measured, checks=1):
+        assert one.change == pytest.approx(math.log1p(0.05))
+    told = by_processes(
+        "p50", 0.05, [still()], [still()] * 3, measured, checks=1, mode="end_to_end"
+    )
+    assert told is not None
+    assert told.change == pytest.approx(math.log1p(0.05) + math.log(1.25))
+
+
+def test_calls_are_those_of_both_engines() -> None:
+    pairs, measured = [(still(), still())] * 2, Calibrated({"p50": 0.0}, 0.0, 3)
+    found = by_turns("p50", 0.05, pairs, measured, checks=1)
+    assert [one.calls for one in found] == [2 * 14 * rounds for rounds in (20, 40, 80)]
+
+
+def test_more_checks_detect_less() -> None:
+    _, pairs, measured = calibration(MACHINES["usual"], np.random.default_rng(1))
+    few, many = (
+        by_turns("p50", 0.05, pairs, measured, checks=checks)[-1] for checks in (1, 10_000)
+    )
+    assert few.change < many.change
+
+
+def test_metric_that_rounds_are_too_short_for_is_not_testable() -> None:
+    pairs, measured = [(still(), still())] * 2, Calibrated({"p50": 0.0}, 0.0, 3)
+    assert by_turns("p99", 0.1, pairs, measured, checks=1) == ()
+    runs = [still()] * 3
+    assert by_processes("p99", 0.1, runs, runs, measured, checks=1, mode="graph") is None

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import builders_types as types
+import ml_dtypes
+import numpy as np
+import pytest
+
+from pytest_trt.diagnostics import InputError
+from pytest_trt.tensors.checks import check_calibration, check_inputs
+from pytest_trt.tensors.spec import TensorSpec
+
+_SPECS = (
+    TensorSpec("image", "float32", ("batch", 3)),
+    TensorSpec("ids", "int64", None),
+)
+_IMAGE = np.zeros((2, 3), np.float32)
+_IDS = np.zeros(5, np.int64)
+
+
+def _refused(match, specs=_SPECS, **tensors):
+    with pytest.raises(InputError, match=match) as caught:
+        check_inputs(specs, tensors)
+    return caught.value.fix
+
+
+def test_what_fits_passes():
+    check_inputs(_SPECS, {"ids": _IDS, "image": _IMAGE})
+
+
+def test_memory_layout_does_not_matter():
+    check_inputs(_SPECS, {"ids": _IDS[::-2], "image": np.zeros((3, 2), np.float32).T})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "array"),
+    [
+        ("bfloat16", np.zeros(3, ml_dtypes.bfloat16)),
+        ("float8e4m3fn", np.zeros(3, ml_dtypes.float8_e4m3fn)),
+        ("int4", np.zeros(3, ml_dtypes.int4)),
+        ("bool", np.zeros(3, bool)),
+        ("string", np.array(["a"])),
+        ("string", np.array(["a"], object)),
+    ],
+)
+def test_dtypes_that_numpy_names_otherwise_pass(dtype, array):
+    check_inputs([TensorSpec("x", dtype, None)], {"x": array})
+
+
+@pytest.mark.parametrize("dtype", types.TYPES)
+@pytest.mark.parametrize("shape", [(), (2,), (0, 3)], ids=["scalar", "vector", "empty"])
+def test_every_type_passes_as_itself_and_as_no_other(dtype, shape):
+    spec = [TensorSpec("x", dtype, shape)]
+    for other in types.TYPES:
+        array = np.zeros(shape, types.numpy_type(other))
+        if other == dtype:
+            check_inputs(spec, {"x": array})
+        else:
+            assert "astype" in _refused(f"{other}; the model takes {dtype}", spec, x=array)
+
+
+def test_empty_where_the_model_fixes_a_size_is_refused():
+    _refused("dimension 1 is 0, and the model fixes it at 3", image=_IMAGE[:, :0], ids=_IDS)
+
+
+def test_scalars_pass_as_arrays_only():
+    spec = [TensorSpec("x", "float32", ())]
+    check_inputs(spec, {"x": np.array(1, np.float32)})
+
+    assert "np.asarray" in _refused("float32, not a numpy array", spec, x=np.float32(1))
+
+
+def test_sequences_are_left_to_the_session():
+    check_inputs([TensorSpec("x", "sequence(float32)", None)], {"x": [_IMAGE]})
+
+
+def test_a_missing_input_is_named_with_its_spec():
+    assert '{"image": array}' in _refused(r"missing inputs: image: float32\[batch, 3\]", ids=_IDS)
+
+
+def test_an_unexpected_input_gets_the_closest_name():
+    assert "did you mean 'image'?" in _refused("no input 'imag'", imag=_IMAGE, ids=_IDS)
+
+
+def test_a_wrong_dtype_gives_both_and_the_conversion():
+    fix = _refused("dtype float64; the model takes float32", image=np.zeros((2, 3)), ids=_IDS)
+
+    assert 'image.astype("float32")' in fix
+
+
+def test_a_foreign_byte_order_is_a_wrong_dtype():
+    _refused("dtype >f4; the model takes float32", image=_IMAGE.astype(">f4"), ids=_IDS)
+
+
+def test_a_wrong_rank_gives_both():
+    _refused(r"shape \(3,\): 1 dimension instead of 2", image=_IMAGE[0], ids=_IDS)
+
+
+def test_a_wrong_fixed_dimension_gives_both():
+    _refused(
+        "dimension 1 is 4, and the model fixes it at 3", image=np.zeros((2, 4), "f4"), ids=_IDS
+    )
+
+
+def test_a_list_is_no_array():
+    _refused("given a list, not a numpy array", image=[[1.0, 2.0, 3.0]], ids=_IDS)
+
+
+class _Frame:
+    """Has columns and keys, as a DataFrame does, and is no mapping."""
+
+    def keys(self):
+        return ["image", "ids"]
+
+    def __getitem__(self, name):
+        return _IMAGE
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (_IMAGE, "numpy.ndarray"),
+        ([_IMAGE, _IDS], "list"),
+        (None, "NoneType"),
+        (_Frame(), f"{__name__}._Frame"),
+    ],
+    ids=["array", "list", "None", "frame"],
+)
+def test_what_is_no_mapping_is_refused_with_what_to_paste(given, kind):
+    with pytest.raises(InputError) as caught:
+        check_inputs(_SPECS, given)
+
+    assert caught.value.message == (f"run takes a mapping of input names to arrays; got a {kind}.")
+    assert '{"image": array, "ids": array}' in caught.value.fix
+
+
+def test_any_mapping_will_do():
+    check_inputs(_SPECS, MappingProxyType({"image": _IMAGE, "ids": _IDS}))
+
+
+_SAMPLE = {"image": _IMAGE, "ids": _IDS}
+
+
+@pytest.mark.parametrize("samples", [[_SAMPLE], (_SAMPLE, _SAMPLE)], ids=["list", "tuple"])
+def test_samples_that_fit_pass(samples):
+    check_calibration(_SPECS, samples)
+
+
+def test_samples_of_types_without_infinities_pass():
+    specs = [TensorSpec("t", "string", None), TensorSpec("s", "sequence(float32)", None)]
+    check_calibration(specs, [{"t": np.array(["nan"]), "s": [_IMAGE]}])
+
+
+def _uncalibrated(match, samples, specs=_SPECS):
+    with pytest.raises(InputError, match=match) as caught:
+        check_calibration(specs, samples)
+    return caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind"),
+    [
+        (_SAMPLE, "dict"),
+        (None, "NoneType"),
+        ((sample for sample in [_SAMPLE]), "generator"),
+        (_IMAGE, "numpy.ndarray"),
+        ("image", "str"),
+    ],
+    ids=["dict", "None", "generator", "array", "text"],
+)
+def test_what_is_no_list_of_samples_is_refused_with_what_to_paste(samples, kind):
+    fix = _uncalibrated(rf"a list of \{{input: array\}}; got a {kind}\.", samples)
+
+    assert '[{"image": array, "ids": array}, ...]' in fix
+
+
+def test_no_sample_is_refused():
+    _uncalibrated("returned no sample", [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (_IMAGE, "must be a mapping .* got a numpy.ndarray"),
+        ({**_SAMPLE, "image": np.zeros((2, 3))}, "input image: .* dtype float64; .* float32"),
+        ({"ids": _IDS}, "missing inputs: image"),
+        ({**_SAMPLE, "image": np.array([[1, np.nan, np.nan]], "f4")}, "'image' holds 2 NaN among"),
+        ({**_SAMPLE, "image": np.array([[-np.inf, 0, np.nan]], "f4")}, "1 NaN and 1 infinite"),
+    ],
+    ids=["array", "dtype", "missing", "NaN", "infinite"],
+)
+def test_a_wrong_sample_is_named_by_its_number(wrong, match):
+    fix = _uncalibrated(f"^calibration sample 1:? .*{match}", [_SAMPLE, wrong])
+
+    assert "trt_calibration" in fix or "[{" in fix
+
+
+def test_bfloat16_samples_must_be_finite_too():
+    specs = [TensorSpec("x", "bfloat16", (2,))]
+    check_calibration(specs, [{"x": np.zeros(2, ml_dtypes.bfloat16)}])
+
+    _uncalibrated("1 NaN", [{"x": np.array([np.nan, 0], ml_dtypes.bfloat16)}], specs)

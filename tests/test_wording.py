@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pytest_trt.wording import closest_names, known_names
+
+_MANY = [f"/encoder/layer.{index}/MatMul" for index in range(100)]
+
+
+def test_few_names_are_all_listed_the_closest_first():
+    said = known_names("operator", "softmax", ["Add", "Softmax"])
+
+    assert said == "did you mean 'Softmax'? The operators are 'Add', 'Softmax'."
+
+
+def test_a_name_like_no_other_is_answered_with_the_list_alone():
+    assert known_names("operator", "xyz", ["Add", "Mul"]) == "the operators are 'Add', 'Mul'."
+
+
+def test_where_there_is_no_name_nothing_is_guessed():
+    assert known_names("input", "x", []) == "leave it out: there is no input at all."
+
+
+def test_letter_case_does_not_hide_a_name():
+    assert closest_names("GELU", ["Erf", "Gelu"]) == ["Gelu"]
+
+
+def test_many_names_are_not_all_listed():
+    said = known_names("node", "/encoder/layer.42/Matmul", _MANY)
+
+    assert said.startswith("did you mean '/encoder/layer.42/MatMul'? The closest of 100 nodes are")
+    assert said.count("MatMul") == 6
+
+
+def test_many_names_of_which_none_is_close_show_what_names_look_like():
+    said = known_names("node", "?", _MANY)
+
+    assert said.startswith("none of the 100 nodes is close to it; the first are '/encoder/layer.0/")
