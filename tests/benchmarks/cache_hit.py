@@ -50,8 +50,10 @@ import blake3, numpy, onnxruntime
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.options import OPTIONS
 from pytest_trt.plugin.settings import Settings
-from pytest_trt.engine import EngineSpec
-from pytest_trt.model import seeded_inputs, shapes_at, load_model
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.tensors.seeded import seeded_inputs
+from pytest_trt.tensors.profile_choice import shapes_at
+from pytest_trt.onnx.file import load_model
 import pytest_trt.backends.onnxruntime.backend
 model_path, cache, feeds_path = map(Path, sys.argv[1:4])
 values = {option.field: option.parse(option.default) for option in OPTIONS}

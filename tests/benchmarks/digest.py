@@ -83,7 +83,7 @@ def _added_mb(path: Path) -> float:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from pytest_trt.model import load_model\n"
+        "from pytest_trt.onnx.file import load_model\n"
         "def kilobytes(key):\n"
         "    lines = Path('/proc/self/status').read_text().splitlines()\n"
         "    return next(int(line.split()[1]) for line in lines if line.startswith(key))\n"

@@ -114,10 +114,12 @@ TrtRun.session = lambda self, engine: Tailed(loaded(self, engine))
 BUSY = """
 import sys, threading
 from pathlib import Path
-from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.engine import EngineSpec, Target
-from pytest_trt.model import load_model, seeded_inputs, shapes_at
+from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.onnx.file import load_model
+from pytest_trt.tensors.seeded import seeded_inputs
+from pytest_trt.tensors.profile_choice import shapes_at
 plan, model_path, arch, precision = sys.argv[1:]
 model = load_model(Path(model_path))
 name = "onnxruntime" if arch == "cpu" else "tensorrt"

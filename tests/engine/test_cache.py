@@ -264,7 +264,8 @@ import os, sys
 import blake3, filelock
 sys.path[:0] = {[str(Path(__file__).parent)]!r}
 from pathlib import Path
-from pytest_trt.engine import EngineCache, EngineFacts
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.facts import EngineFacts
 from test_cache import store, store_locked, NAME, KEY
 root = Path(os.environ["ROOT"])
 """

@@ -192,9 +192,9 @@ import os, sys
 sys.path[:0] = {[str(Path(__file__).parents[1])]!r}
 from pathlib import Path
 from clocks import much_later
-from pytest_trt.engine import EngineCache
+from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.digest_records import DigestRecords
-from pytest_trt.model import load_model
+from pytest_trt.onnx.file import load_model
 root, model = map(Path, sys.argv[1:3])
 
 def load():

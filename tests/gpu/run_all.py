@@ -61,7 +61,7 @@ NOTHING_COLLECTED = 5
 ABOUT = """
 import dataclasses, json, platform
 from importlib import import_module, metadata
-from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.devices.probe import probe_devices
 probe = probe_devices()
 versions = {"python": platform.python_version(), "machine": platform.platform()}
 for name in ("tensorrt", "numpy", "onnx", "onnxruntime", "pytest", "polygraphy"):

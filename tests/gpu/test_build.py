@@ -99,10 +99,11 @@ def test_how_long_it_takes_is_told(build, record_property) -> None:
 PARENT = """
 import os, sys
 from pathlib import Path
-from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.engine import BuildRequest, EngineSpec
-from pytest_trt.model import load_model
+from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import load_model
 
 backend = make_backend("tensorrt", probe=probe_devices(), threads=0)
 arch = probe_devices().gpus[0].arch

@@ -92,8 +92,8 @@ def test_unrelated():
 #: Probes, and asks the driver library whether that started CUDA; a forked process can use it then.
 NO_CONTEXT = """
 import ctypes, os
-from pytest_trt.backends.cuda import Cuda
-from pytest_trt.backends.device import probe_devices
+from pytest_trt.backends.cuda.runtime import Cuda
+from pytest_trt.backends.devices.probe import probe_devices
 
 probe = probe_devices()
 assert probe.gpus, probe.reason
@@ -119,8 +119,8 @@ assert not active.value
 #: Begins a context in the background, and asks the driver library whether it is there then.
 EARLY_CONTEXT = """
 import ctypes
-from pytest_trt.backends.background import begin_context
-from pytest_trt.backends.cuda import Cuda
+from pytest_trt.backends.cuda.background import begin_context
+from pytest_trt.backends.cuda.runtime import Cuda
 
 begin_context(0).result()
 cuda, flags, active = ctypes.CDLL("libcuda.so.1"), ctypes.c_uint(), ctypes.c_int()

@@ -29,8 +29,8 @@ def images():
 
 #: What `quiet_host` and `at_once` do, for processes of their own.
 QUIET_HOST = """
-from pytest_trt.measure import HostLoad
-from pytest_trt.plugin import sampling
+from pytest_trt.benchmark.host_load import HostLoad
+from pytest_trt.benchmark import sampling
 
 HostLoad.busy = ""
 sampling.STORED_S = 0.0

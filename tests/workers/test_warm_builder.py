@@ -118,8 +118,8 @@ def test_one_that_is_given_no_job_ends_by_itself(process_of, lifeline: Lifeline)
 
 SCRIPT = """
 import os, signal, sys
-from pytest_trt.backends.build_job import BuildJob
-from pytest_trt.backends.build_process import build_in_child
+from pytest_trt.backends.tensorrt.build_job import BuildJob
+from pytest_trt.backends.tensorrt.build_process import build_in_child
 build_in_child(BuildJob.from_json(sys.argv[1]), timeout_s=0, progress=lambda text: None)
 os.kill(os.getpid(), signal.Signals[sys.argv[2]])
 """

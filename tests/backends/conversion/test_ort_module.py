@@ -12,7 +12,7 @@ from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 
 ASKED = """
 import sys
-from pytest_trt.backends.ort_module import onnxruntime_version
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 try:
     version = onnxruntime_version()
 except Exception as error:

@@ -150,8 +150,8 @@ def test_how_long_it_takes_is_told_where_nothing_else_is(job) -> None:
 
 SCRIPT = """
 import sys
-from pytest_trt.backends.build_job import BuildJob, BuildPlan
-from pytest_trt.backends.build_process import build_in_child
+from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
+from pytest_trt.backends.tensorrt.build_process import build_in_child
 try:
     build_in_child(BuildJob.from_json(sys.argv[1]), timeout_s=0, progress=lambda text: None)
 except KeyboardInterrupt:
