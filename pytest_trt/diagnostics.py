@@ -1,111 +1,255 @@
-"""The exception hierarchy. An error is something the user must act on; a failing check is not one.
+"""Diagnostics: what is wrong as data, and the exceptions that carry one.
 
-Every error carries a ``fix``: the sentence that says what to type or change. The text of the
-exception is the message followed by a ``Fix:`` line, so that whoever prints it prints both.
+A diagnostic has a stable code, facts as fields, and a remedy. Texts are made from it, never parsed:
+whatever groups, filters or counts diagnostics reads the code and the facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, Literal, TypeAlias
+
+#: What a fact may be: anything that JSON can hold.
+Fact: TypeAlias = "str | int | float | bool | Sequence[Fact] | Mapping[str, Fact] | None"
+
+#: "error" fails the test or the command, "warning" is shown as a Python warning, "note" is only
+#: shown.
+Severity: TypeAlias = Literal["error", "warning", "note"]
+
+_NO_FACTS: Mapping[str, Fact] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do about a diagnostic.
+
+    Attributes:
+        text: At most two short sentences.
+        commands: What to type, one command each; shown on lines of their own.
+        alternatives: Other ways out, one line each.
+    """
+
+    text: str = ""
+    commands: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.commands or self.alternatives)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing that is wrong, or that a reader of the results has to know.
+
+    Attributes:
+        code: A key of `pytest_trt.codes.CODES`, such as "TRT401".
+        message: The headline: what failed, by how much, and against what, in one line.
+        facts: The same as data, for grouping, reports and scripts.
+        details: Further lines below the headline, one idea each.
+        remedy: What to do; empty where there is nothing to do.
+        severity: Whether it fails something, warns, or only informs.
+    """
+
+    code: str
+    message: str
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    details: tuple[str, ...] = ()
+    remedy: Remedy = field(default_factory=Remedy)
+    severity: Severity = "error"
+
+    @property
+    def headline(self) -> str:
+        """The message with its code: "logits: 9.05x over tolerance [TRT401]"."""
+        return f"{self.message} [{self.code}]"
+
+    def lines(self) -> Iterator[str]:
+        """Yield the plain text: headline, indented details, then the remedy."""
+        yield self.headline
+        for detail in self.details:
+            yield f"  {detail}"
+        yield from remedy_lines(self.remedy)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def remedy_lines(remedy: Remedy) -> Iterator[str]:
+    """Yield a remedy: its text behind "Fix:", then each alternative and command on its own line."""
+    if not remedy:
+        return
+    yield f"Fix: {remedy.text}" if remedy.text else "Fix:"
+    for alternative in remedy.alternatives:
+        yield f"  - {alternative}"
+    for command in remedy.commands:
+        yield f"    {command}"
+
+
+class PytestTrtWarning(UserWarning):
+    """A note that matters: `-W error::pytest_trt.PytestTrtWarning` makes it fail the test."""
 
 
 class PytestTrtError(Exception):
-    """Base of every error this package raises on purpose.
+    """Base of every error that this package raises on purpose.
 
     Args:
         message: What happened, to which object, with the values involved.
-        fix: What to do about it, as an instruction.
+        fix: What to do about it.
+        code: The diagnostic's code; by default the general one of the class.
+        facts: The values involved, as data.
+        details: Further lines, such as the end of a log.
+
+    Attributes:
+        diagnostic: All of it as data.
     """
 
-    def __init__(self, message: str, *, fix: str) -> None:
-        super().__init__(message, fix)
-        self.message = message
-        self.fix = fix
+    CODE: ClassVar[str] = "TRT100"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fix: str | Remedy,
+        code: str = "",
+        facts: Mapping[str, Fact] = _NO_FACTS,
+        details: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.diagnostic = Diagnostic(
+            code or self.CODE,
+            message,
+            dict(facts),
+            tuple(details),
+            fix if isinstance(fix, Remedy) else Remedy(fix),
+        )
+
+    @property
+    def message(self) -> str:
+        """What happened, without code and remedy."""
+        return self.diagnostic.message
+
+    @property
+    def fix(self) -> str:
+        """The remedy's text."""
+        return self.diagnostic.remedy.text
 
     def __str__(self) -> str:
-        return f"{self.message}\nFix: {self.fix}"
+        return str(self.diagnostic)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling of exceptions, and errors
         # cross process boundaries.
-        return _rebuild, (type(self), self.message, self.fix, self.__dict__)
+        return _rebuild, (type(self), self.__dict__)
 
 
-def _rebuild(
-    cls: type[PytestTrtError], message: str, fix: str, state: dict[str, object]
-) -> PytestTrtError:
-    error = cls(message, fix=fix)
+def _rebuild(cls: type[PytestTrtError], state: dict[str, object]) -> PytestTrtError:
+    error = cls.__new__(cls)
     error.__dict__.update(state)
+    error.args = (error.message,)
     return error
 
 
 class ConfigurationError(PytestTrtError):
-    """An option, ini value, marker or profile says something that cannot be done."""
+    """An option, ini value, marker or profile asks for something that cannot be done."""
+
+    CODE = "TRT100"
 
 
 class BackendUnavailableError(PytestTrtError):
-    """A backend was asked for that this machine cannot use: not installed, no driver, no device."""
+    """This machine cannot use the requested backend: not installed, no driver, no device."""
+
+    CODE = "TRT710"
 
 
 class ModelError(PytestTrtError):
     """A model file cannot be read, or is not what it claims to be."""
 
+    CODE = "TRT200"
+
 
 class InputError(PytestTrtError):
     """Tensors given to a session do not fit the model or its profiles."""
 
+    CODE = "TRT220"
+
 
 class EngineBuildError(PytestTrtError):
-    """An engine could not be built from a model.
+    """An engine could not be built from a model. The end of the builder's log is in the details."""
 
-    Attributes:
-        log_tail: The last lines that the builder logged.
-    """
+    CODE = "TRT300"
 
-    def __init__(self, message: str, *, fix: str, log_tail: Sequence[str] = ()) -> None:
-        super().__init__(message, fix=fix)
+    def __init__(
+        self,
+        message: str,
+        *,
+        fix: str | Remedy,
+        log_tail: Sequence[str] = (),
+        code: str = "",
+        facts: Mapping[str, Fact] = _NO_FACTS,
+    ) -> None:
+        details = [f"| {line}" for line in log_tail]
+        super().__init__(message, fix=fix, code=code, facts=facts, details=details)
         self.log_tail = tuple(log_tail)
-
-    def __str__(self) -> str:
-        tail = "".join(f"\n  | {line}" for line in self.log_tail)
-        return f"{self.message}{tail}\nFix: {self.fix}"
 
 
 class EngineLoadError(PytestTrtError):
     """A plan exists but cannot be loaded here."""
 
+    CODE = "TRT320"
+
 
 class UnknownFactError(PytestTrtError):
-    """A fact is asked for that the engine does not tell."""
+    """The engine does not report the requested fact."""
+
+    CODE = "TRT330"
 
 
 class EngineRunError(PytestTrtError):
     """A loaded engine failed while running."""
 
+    CODE = "TRT340"
+
 
 class DeviceLostError(EngineRunError):
-    """An error after which this process can use CUDA no more, such as a kernel's wrong address.
+    """An error after which this process can no longer use CUDA, such as an illegal address.
 
     Attributes:
-        status: CUDA's name of the error, "cudaErrorIllegalAddress".
+        status: CUDA's name of the error, such as "cudaErrorIllegalAddress".
     """
 
-    def __init__(self, message: str, *, fix: str, status: str = "") -> None:
-        super().__init__(message, fix=fix)
+    CODE = "TRT720"
+
+    def __init__(self, message: str, *, fix: str | Remedy, status: str = "") -> None:
+        super().__init__(message, fix=fix, facts={"status": status})
         self.status = status
 
 
 class CacheError(PytestTrtError):
     """The engine cache cannot be used: its folder is not private, or cannot be written."""
 
+    CODE = "TRT800"
+
 
 class BaselineError(PytestTrtError):
-    """A baseline file cannot be read or written, or is not whole."""
+    """A baseline file cannot be read or written, or is damaged."""
+
+    CODE = "TRT600"
 
 
 class ReportError(PytestTrtError):
     """A report cannot be read or written, or reports do not belong together."""
+
+    CODE = "TRT900"
+
+
+def in_context(error: PytestTrtError, where: str) -> PytestTrtError:
+    """Return the same error with its place in front of the message: "trt_limits: ..."."""
+    copy = _rebuild(type(error), dict(error.__dict__))
+    copy.diagnostic = replace(error.diagnostic, message=f"{where}: {error.message}")
+    copy.args = (copy.message,)
+    return copy
 
 
 def as_typed(path: Path) -> str:

@@ -1,0 +1,109 @@
+"""The registry of diagnostic codes: what each means and what to do about it.
+
+`pytest-trt explain CODE` prints an entry, and the documentation lists them all. A code never
+changes its meaning and is never reused.
+
+1xx configuration, 2xx model and inputs, 3xx build and run, 4xx accuracy, 5xx speed, 6xx baseline,
+7xx device and host, 8xx cache, 9xx reports.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Code(NamedTuple):
+    """One kind of diagnostic.
+
+    Attributes:
+        title: What it is, in a few words.
+        meaning: When it occurs, and what it does and does not say; one or two sentences.
+        action: What to do about it; one or two sentences.
+        group_by: Facts by which diagnostics of this code are grouped in a summary: those that
+            agree in all of them have one reason and one remedy.
+    """
+
+    title: str
+    meaning: str
+    action: str
+    group_by: tuple[str, ...] = ()
+
+
+CODES: dict[str, Code] = {
+    # 1xx configuration
+    "TRT100": Code(
+        "invalid configuration",
+        "An option, ini value, marker or profile asks for something that cannot be done.",
+        "Change the value that the message names.",
+    ),
+    # 2xx model and inputs
+    "TRT200": Code(
+        "unreadable model",
+        "The model file is missing, damaged, or not an ONNX model.",
+        "Restore the file, or name another one on the trt_model marker.",
+        ("model",),
+    ),
+    "TRT220": Code(
+        "inputs do not fit the model",
+        "An input is missing or unknown, or has a dtype, shape or value that the model or all of "
+        "its profiles exclude.",
+        "Correct the input, or widen profiles= on the trt_model marker.",
+    ),
+    # 3xx build and run
+    "TRT300": Code(
+        "engine build failed",
+        "The backend could not build an engine from the model.",
+        "Follow the message; the end of the builder's log is below it.",
+        ("model", "precision"),
+    ),
+    "TRT320": Code(
+        "engine cannot be loaded",
+        "A plan exists, but this machine or this version of the backend cannot load it.",
+        "Rebuild the engine on this machine, or install the version that built it.",
+    ),
+    "TRT330": Code(
+        "fact not reported by this engine",
+        "A test asked for a fact that this backend does not report, such as device memory on the "
+        "CPU.",
+        "Test the fact only where it is reported: compare it with None first.",
+    ),
+    "TRT340": Code(
+        "engine run failed",
+        "A loaded engine failed while it was running.",
+        "Follow the message; run the test alone to rule out other tests.",
+        ("model", "precision"),
+    ),
+    # 4xx accuracy
+    # 5xx speed
+    # 6xx baseline
+    "TRT600": Code(
+        "unusable baseline file",
+        "A baseline file cannot be read or written, or its content is not valid.",
+        "Restore the file from git, or record the baseline again with --trt-update.",
+        ("file",),
+    ),
+    # 7xx device and host
+    "TRT710": Code(
+        "backend unavailable",
+        "The requested backend is not installed here, or there is no driver or device for it.",
+        "Install it or choose another one; `pytest-trt doctor` shows what works on this machine.",
+    ),
+    "TRT720": Code(
+        "GPU lost",
+        "A CUDA error after which this process can no longer use any GPU, such as an illegal "
+        "address.",
+        "Fix the test that lost the GPU, or run it in its own process.",
+    ),
+    # 8xx cache
+    "TRT800": Code(
+        "engine cache cannot be used",
+        "The cache folder is not private, not writable, or has no space left.",
+        "Repair the folder, or name another one with --trt-cache-dir.",
+    ),
+    # 9xx reports
+    "TRT900": Code(
+        "report cannot be read or written",
+        "A report file is missing, damaged, of another format, or cannot be written.",
+        "Check the path, or write the report again.",
+    ),
+}
