@@ -1,11 +1,44 @@
-"""GPU architectures by name: `sm86` is compute capability 8.6; `cpu` is no GPU at all."""
+"""The words that several rooms share: verdicts, metrics, measuring modes, GPU architectures."""
 
 from __future__ import annotations
 
 import re
+from enum import Enum
+from typing import Literal, TypeAlias
 
 from pytest_trt.diagnostics import ConfigurationError
 
+
+class Verdict(str, Enum):
+    """What a check concludes. Only `PASSED` is a pass."""
+
+    PASSED = "passed"
+    #: A limit or tolerance was exceeded.
+    FAILED = "failed"
+    #: Slower than the stored baseline by more than the limit; nothing else is called so.
+    REGRESSED = "regressed"
+    #: The data neither show a failure nor rule one out.
+    INCONCLUSIVE = "inconclusive"
+    #: There is a baseline, but of another target, mode or spec.
+    NOT_COMPARABLE = "not comparable"
+    #: Nothing was judged: no baseline, too few samples, a figure that is not reported.
+    NOT_MEASURED = "not measured"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+#: What is compared between runs. Throughput is handled as time per item, so that larger is slower
+#: for every metric.
+Metric: TypeAlias = Literal["p50", "throughput", "p95", "p99"]
+METRICS: tuple[Metric, ...] = ("p50", "throughput", "p95", "p99")
+
+#: How latencies are measured: by replaying a CUDA graph or enqueuing each call, both between CUDA
+#: events; or from NumPy arrays in to NumPy arrays out, by the host's clock.
+Mode: TypeAlias = Literal["graph", "enqueue", "end_to_end"]
+MODES: tuple[Mode, ...] = ("graph", "enqueue", "end_to_end")
+
+#: `sm86` is compute capability 8.6; `cpu` is the embedded backend.
 CPU = "cpu"
 
 #: Cards that people know an architecture by.

@@ -15,8 +15,9 @@ from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.engine.build import Engine
 from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.markers import ConsistencyMarker
-from pytest_trt.report.record import ConsistencyRecord, Verdict
+from pytest_trt.report.record import ConsistencyRecord
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import Verdict
 
 #: The most notes of a build that a failure repeats.
 _NOTES = 4

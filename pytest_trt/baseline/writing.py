@@ -15,8 +15,9 @@ from pytest_trt.diagnostics import BaselineError
 from pytest_trt.plugin.state import run_of
 from pytest_trt.report.baseline_text import update_text
 from pytest_trt.report.benchmark_record import BenchmarkRecord
-from pytest_trt.report.record import TestResult, Verdict
+from pytest_trt.report.record import TestResult
 from pytest_trt.report.speed_differences import HOST_BUSY
+from pytest_trt.terms import Verdict
 
 #: What `BenchmarkRecord.update` says of a baseline that was to be written and was not.
 NOT_RECORDED = "not recorded"

@@ -13,9 +13,10 @@ from pytest_trt.benchmark.fresh_runs import FreshRuns
 from pytest_trt.report.noise import NoiseRecord, NoiseRow
 from pytest_trt.statistics.calibrate import Calibrated, calibrated
 from pytest_trt.statistics.decide import FIRST_ROUNDS
-from pytest_trt.statistics.noise import Mode, Noise
+from pytest_trt.statistics.noise import Noise
 from pytest_trt.statistics.power import Detectable, by_processes, by_turns
-from pytest_trt.statistics.rounds import Metric, Rounds, as_change
+from pytest_trt.statistics.rounds import Rounds, as_change
+from pytest_trt.terms import Metric, Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.plugin.state import CHECKS_KEY, progress_of, settings_of, state_of
 from pytest_trt.plugin.subject import ModelUnderTest
 from pytest_trt.report.benchmark_record import BenchmarkRecord
-from pytest_trt.report.record import Verdict
 from pytest_trt.report.speed_failure import explain_speed
 from pytest_trt.statistics.limits import resolve_limits
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import Verdict
 
 NEVER_CALLED = (
     "trt_benchmark measured nothing: the test never called it, so it cannot fail.\n"

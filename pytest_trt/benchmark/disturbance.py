@@ -14,9 +14,8 @@ from pytest_trt.benchmark.rounds import check_alone
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import state_of
 from pytest_trt.report.benchmark_record import BenchmarkRecord
-from pytest_trt.report.record import Verdict
 from pytest_trt.statistics.absolute import combined
-from pytest_trt.terms import CPU
+from pytest_trt.terms import CPU, Verdict
 
 #: For so many seconds a device that others left alone is taken for one that they do: listening
 #: takes half a second, and lets the clocks fall. Who begins in them is mostly seen between rounds.

@@ -13,10 +13,10 @@ from pytest_trt.engine.facts import EngineFacts, Layer
 from pytest_trt.engine.layer_changes import layer_changes, shortened
 from pytest_trt.engine.layer_rows import layers_of
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
-from pytest_trt.report.record import Verdict
 from pytest_trt.statistics.decide import Outcome
 from pytest_trt.statistics.discount import discount_limit
 from pytest_trt.statistics.structure import Structural, judge_structure
+from pytest_trt.terms import Verdict
 
 #: Changes of layers that a failure lists.
 _CHANGES_TOLD = 6

@@ -53,13 +53,12 @@ from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
 from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
-from pytest_trt.report.record import Verdict
 from pytest_trt.report.speed_differences import HOST_BUSY
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined, judge_absolute
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Decision, Samplers, check_error, decide
 from pytest_trt.statistics.discount import discount_host_noise, discount_limit, explained
 from pytest_trt.statistics.limits import Absolute, resolve_limits
-from pytest_trt.terms import CPU
+from pytest_trt.terms import CPU, Verdict
 from pytest_trt.workers.warm_builder import warm_builder
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ import numpy as np
 from pytest_trt.benchmark.host_load import HostLoad
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel
-from pytest_trt.statistics.noise import Mode
-from pytest_trt.statistics.rounds import Metric, Rounds
+from pytest_trt.statistics.rounds import Rounds
 from pytest_trt.tensors.elements import numpy_dtype
 from pytest_trt.tensors.profiles import profile_from_json, profile_to_json
 from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.terms import Metric, Mode
 
 
 @dataclass(frozen=True, slots=True)

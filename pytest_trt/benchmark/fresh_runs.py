@@ -13,10 +13,9 @@ from pytest_trt.benchmark.sampling import Sampling
 from pytest_trt.engine.build import Engine
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.statistics.decide import FRESH_LOOKS, Unavailable
-from pytest_trt.statistics.noise import Mode
 from pytest_trt.statistics.rounds import Rounds
 from pytest_trt.tensors.spec import Tensors
-from pytest_trt.terms import CPU
+from pytest_trt.terms import CPU, Mode
 
 #: Seconds that a fresh process may take before its first round: to start CUDA and the vendor's
 #: libraries, to load the plan, to warm up. On an H200 TensorRT 8.6 takes ten of them.

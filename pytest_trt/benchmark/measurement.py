@@ -47,15 +47,13 @@ from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.state import state_of
 from pytest_trt.plugin.subject import ModelUnderTest
 from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
-from pytest_trt.report.record import Verdict
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Decision, Unavailable
 from pytest_trt.statistics.discount import discount_limit
 from pytest_trt.statistics.limits import Limits, resolve_limits
-from pytest_trt.statistics.noise import Mode
-from pytest_trt.statistics.rounds import METRICS, testable
+from pytest_trt.statistics.rounds import testable
 from pytest_trt.tensors.spec import Tensors
-from pytest_trt.terms import CPU
+from pytest_trt.terms import CPU, METRICS, Mode, Verdict
 from pytest_trt.workers.warm_builder import warm_builder
 
 

@@ -19,8 +19,7 @@ from pytest_trt.plugin.settings import Settings
 from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.speed_differences import HOST_BUSY
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
-from pytest_trt.statistics.noise import Mode
-from pytest_trt.statistics.rounds import Metric
+from pytest_trt.terms import Metric, Mode
 
 _RECORDED_BUSY = "its baseline was recorded on a busy host"
 _RECORD_AGAIN = "only turns can be compared with it; record it when the host is free: --trt-update"

@@ -11,9 +11,9 @@ from pytest_trt.plugin.option_values import missing_baseline
 from pytest_trt.plugin.settings import Settings
 from pytest_trt.plugin.state import state_of
 from pytest_trt.report.benchmark_record import BenchmarkRecord
-from pytest_trt.report.record import Verdict
 from pytest_trt.report.speed_text import update_command
 from pytest_trt.statistics.limits import Limits
+from pytest_trt.terms import Verdict
 
 
 def refusal(
@@ -42,7 +42,7 @@ def refusal(
     if different is not None:
         return replace(
             record,
-            verdict=Verdict.INCOMPARABLE.value,
+            verdict=Verdict.NOT_COMPARABLE.value,
             why=f"speed cannot be compared with its baseline: {different}, {record.file}",
             fix=f"measure what was measured then, or accept this: {update_command([item.nodeid])}",
         )

@@ -8,14 +8,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.statistics.rounds import (
-    FEWEST_CALLS,
-    GROUP_CALLS,
-    ROUND_CALLS,
-    Metric,
-    Rounds,
-    summarise,
-)
+from pytest_trt.statistics.rounds import FEWEST_CALLS, GROUP_CALLS, ROUND_CALLS, Rounds, summarise
+from pytest_trt.terms import Metric
 
 #: Share of rounds that may be redone because something disturbed them. Beyond it, what is left
 #: would be a selection rather than a measurement.

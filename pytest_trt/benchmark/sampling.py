@@ -28,9 +28,9 @@ from pytest_trt.benchmark.warmup import WarmUp, warm_up
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.engine.protocols import Session
 from pytest_trt.statistics.decide import FIRST_ROUNDS, LOOKS
-from pytest_trt.statistics.noise import Mode
-from pytest_trt.statistics.rounds import Metric, Rounds, join
+from pytest_trt.statistics.rounds import Rounds, join
 from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.terms import Metric, Mode
 
 _T = TypeVar("_T")
 

@@ -8,8 +8,8 @@ from pytest_trt.benchmark.rounds import Stretches, TimedCalls
 from pytest_trt.benchmark.timed_calls import end_to_end
 from pytest_trt.benchmark.warmup import ON_CPU, ON_GPU, WarmUp
 from pytest_trt.engine.protocols import DeviceSession, Session
-from pytest_trt.statistics.noise import Mode
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import Mode
 
 
 def keeps_time(session: Session) -> TypeGuard[DeviceSession]:

@@ -18,12 +18,12 @@ from pytest_trt.report.benchmark_record import (
     StructureRecord,
     UnlimitedRecord,
 )
-from pytest_trt.report.record import Verdict
 from pytest_trt.report.speed_failure import noise_advice, seen_from
 from pytest_trt.report.speed_text import FIGURE_OF, NAMES, bounds_of, gravest_change
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined
 from pytest_trt.statistics.decide import Decision, MetricResult
-from pytest_trt.statistics.rounds import METRICS, Metric, Rounds, as_change, as_figure, join
+from pytest_trt.statistics.rounds import Rounds, as_change, as_figure, join
+from pytest_trt.terms import METRICS, Metric, Verdict
 
 
 def with_figures(

@@ -16,7 +16,8 @@ from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.speed_text import NAMES
 from pytest_trt.statistics.decide import FIRST_ROUNDS
 from pytest_trt.statistics.limits import Limits
-from pytest_trt.statistics.rounds import GROUP_CALLS, METRICS, Metric
+from pytest_trt.statistics.rounds import GROUP_CALLS
+from pytest_trt.terms import METRICS, Metric
 
 
 def too_short(entry: Entry, asked: Collection[Metric]) -> str | None:

@@ -24,8 +24,8 @@ from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.speed_differences import HOST_BUSY
 from pytest_trt.report.speed_text import NAMES, update_command
 from pytest_trt.statistics.agreement import drifted_metrics
-from pytest_trt.statistics.noise import Mode
-from pytest_trt.statistics.rounds import METRICS, Metric, as_change
+from pytest_trt.statistics.rounds import as_change
+from pytest_trt.terms import METRICS, Metric, Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.plugin.marker_lines import MARKER_LINES
 
 if TYPE_CHECKING:
-    from pytest_trt.statistics.noise import Mode
+    from pytest_trt.terms import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
     if not marks:
         return None
     from pytest_trt.statistics.limits import LIMIT_FIELDS, parse_limit_fields
-    from pytest_trt.statistics.noise import MODES
+    from pytest_trt.terms import MODES
 
     given: dict[str, Any] = {}
     for mark in reversed(marks):

@@ -26,8 +26,8 @@ from pytest_trt.selftest.speed import prove_absolute, prove_relative
 from pytest_trt.selftest.structure import prove_structure
 from pytest_trt.statistics.decide import check_error
 from pytest_trt.statistics.limits import Limits
-from pytest_trt.statistics.noise import Mode
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import Mode
 
 #: Proofs of one test that the terminal names.
 _NAMED = 5

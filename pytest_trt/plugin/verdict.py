@@ -14,7 +14,8 @@ from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
 from pytest_trt.report.properties import properties_of
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, Verdict
+from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
+from pytest_trt.terms import Verdict
 
 if TYPE_CHECKING:
     from pytest_trt.benchmark.check import SpeedCheck

@@ -8,21 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_trt.report.benchmark_record import BenchmarkRecord
-
-
-class Verdict(str, Enum):
-    """What a check concludes. Only `PASSED` is a pass."""
-
-    PASSED = "passed"
-    REGRESSED = "regressed"
-    INCONCLUSIVE = "inconclusive"
-    INCOMPARABLE = "incomparable"
-    NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)

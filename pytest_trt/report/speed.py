@@ -19,7 +19,7 @@ from pytest_trt.report.speed_text import (
 )
 from pytest_trt.report.structure_text import leading_structure, structure_figures
 
-_STYLES = {"passed": "32", "regressed": "31", "incomparable": "31"}
+_STYLES = {"passed": "32", "failed": "31", "regressed": "31", "not comparable": "31"}
 _OTHER_STYLE = "33"
 
 #: What is told of a baseline that is new; what was not recorded is no verdict of its own.

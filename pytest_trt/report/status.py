@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pytest_trt.report.record import TestRecord, Verdict
+from pytest_trt.report.record import TestRecord
+from pytest_trt.terms import Verdict
 
 
 class Status(str, Enum):
@@ -40,9 +41,10 @@ VERDICTS = frozenset({Status.PASSED, Status.FAILED, Status.XFAILED})
 
 _OF_VERDICT = {
     Verdict.PASSED.value: Status.PASSED,
+    Verdict.FAILED.value: Status.FAILED,
     Verdict.REGRESSED.value: Status.FAILED,
     Verdict.INCONCLUSIVE.value: Status.INCONCLUSIVE,
-    Verdict.INCOMPARABLE.value: Status.NOT_MEASURED,
+    Verdict.NOT_COMPARABLE.value: Status.NOT_MEASURED,
     Verdict.NOT_MEASURED.value: Status.NOT_MEASURED,
 }
 

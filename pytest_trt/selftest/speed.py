@@ -12,8 +12,9 @@ from pytest_trt.selftest.proof import Proof, dead
 from pytest_trt.statistics.absolute import judge_absolute
 from pytest_trt.statistics.decide import Samplers, decide
 from pytest_trt.statistics.limits import Absolute
-from pytest_trt.statistics.noise import Mode, Noise
-from pytest_trt.statistics.rounds import Metric, Rounds, as_change
+from pytest_trt.statistics.noise import Noise
+from pytest_trt.statistics.rounds import Rounds, as_change
+from pytest_trt.terms import Metric, Mode
 
 #: A relative limit that lets an engine take this many times as long guards nothing.
 _MOST = 2.0

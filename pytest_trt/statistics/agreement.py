@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pytest_trt.statistics.bounds import Bounds, unpaired
 from pytest_trt.statistics.discount import HOST_CLOCK_ALLOWANCE_LOG
 from pytest_trt.statistics.limits import LEAST_RELATIVE
-from pytest_trt.statistics.noise import Mode, Noise, between_runs
-from pytest_trt.statistics.rounds import METRICS, Metric, Rounds, join
+from pytest_trt.statistics.noise import Noise, between_runs
+from pytest_trt.statistics.rounds import Rounds, join
+from pytest_trt.terms import METRICS, Metric, Mode
 
 #: Probability that a change lies outside its bounds, on each side: 95% lie within both.
 SIDE_ERROR = 0.025

@@ -11,7 +11,8 @@ import numpy as np
 
 from pytest_trt.statistics.bounds import paired
 from pytest_trt.statistics.noise import Noise
-from pytest_trt.statistics.rounds import METRICS, Metric, Rounds
+from pytest_trt.statistics.rounds import Rounds
+from pytest_trt.terms import METRICS, Metric
 
 #: A few processes can resemble each other by luck. What is believed of their spread is exceeded by
 #: the true one in so many of a hundred calibrations.

@@ -33,8 +33,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from pytest_trt.statistics.bounds import Bounds, fewest_pairs, paired, unpaired
-from pytest_trt.statistics.noise import Mode, Noise, between_runs
-from pytest_trt.statistics.rounds import METRICS, Metric, Rounds, join
+from pytest_trt.statistics.noise import Noise, between_runs
+from pytest_trt.statistics.rounds import Rounds, join
+from pytest_trt.terms import METRICS, Metric, Mode
 
 Outcome: TypeAlias = Literal["passed", "regressed", "inconclusive", "not testable"]
 Step: TypeAlias = Literal["screening", "taking turns", "fresh processes", "one process", "none"]

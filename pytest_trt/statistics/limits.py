@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.statistics.rounds import METRICS, Metric
 from pytest_trt.statistics.structure import GROWTHS, STRUCTURAL, Structural, parse_structural
+from pytest_trt.terms import METRICS, Metric
 
 #: A limit that needs no baseline.
 Absolute: TypeAlias = Literal["p50_ms", "p95_ms", "p99_ms", "min_throughput_qps"]

@@ -5,16 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pytest_trt.statistics.rounds import Metric, Rounds
-
-#: How latencies are measured: replaying a CUDA graph and enqueuing each call, both between CUDA
-#: events; numpy in to numpy out on the host's clock.
-Mode: TypeAlias = Literal["graph", "enqueue", "end_to_end"]
-MODES: tuple[Mode, ...] = ("graph", "enqueue", "end_to_end")
+from pytest_trt.statistics.rounds import Rounds
+from pytest_trt.terms import Metric, Mode
 
 #: Standard deviation of ln P50 between processes that is assumed where none was measured.
 #: Source: eight processes of one plan on an H200 (TensorRT 8.6, driver 580): 0.05 to 0.13% where

@@ -27,8 +27,8 @@ from pytest_trt.statistics.decide import (
     first_rounds,
 )
 from pytest_trt.statistics.discount import HOUR_LUCK
-from pytest_trt.statistics.noise import Mode
-from pytest_trt.statistics.rounds import Metric, Rounds, join
+from pytest_trt.statistics.rounds import Rounds, join
+from pytest_trt.terms import Metric, Mode
 
 #: In so many of ten cases a change as large as is told is called.
 POWER = 0.9

@@ -9,14 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-#: What is compared. `throughput` is held as time per unit of work, so that larger is worse in all.
-Metric: TypeAlias = Literal["p50", "throughput", "p95", "p99"]
-METRICS: tuple[Metric, ...] = ("p50", "throughput", "p95", "p99")
+from pytest_trt.terms import METRICS, Metric
 
 #: Calls of which the slowest lies above the percentile as often as below it: p**m = 1/2, so
 #: m = ln(1/2) / ln(p), rounded up. The slowest of a group estimates the percentile without sorting

@@ -14,8 +14,9 @@ from pytest_trt.baseline.checks import CALLS_OF_METRIC, MODES
 from pytest_trt.baseline.entry import StoredNoise
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.diagnostics import BaselineError
-from pytest_trt.statistics.noise import MODES as KNOWN_MODES
-from pytest_trt.statistics.rounds import GROUP_CALLS, METRICS
+from pytest_trt.statistics.rounds import GROUP_CALLS
+from pytest_trt.terms import METRICS
+from pytest_trt.terms import MODES as KNOWN_MODES
 
 Change = Callable[[dict[str, Any]], object]
 

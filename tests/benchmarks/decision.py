@@ -24,8 +24,8 @@ from simulated_processes import MACHINES, Change, Machine, rounds_of, samplers, 
 
 from pytest_trt.statistics.bounds import paired
 from pytest_trt.statistics.decide import FRESH_LOOKS, Decision, Samplers, Unavailable, decide
-from pytest_trt.statistics.noise import Mode
 from pytest_trt.statistics.rounds import Rounds, summarise
+from pytest_trt.terms import Mode
 
 LIMITS = {"p50": 0.05, "throughput": 0.05, "p95": 0.10, "p99": 0.10}
 CHECKS = 800

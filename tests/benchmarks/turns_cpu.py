@@ -34,7 +34,8 @@ from pytest_trt.benchmark.sessions import stretches_of
 from pytest_trt.benchmark.warmup import ON_CPU, warm_up
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import load_model
-from pytest_trt.statistics.rounds import Metric, Rounds
+from pytest_trt.statistics.rounds import Rounds
+from pytest_trt.terms import Metric
 
 #: Features and classes of a linear layer, and the batch; the first is too small for two threads.
 SIZES = {"small": (8, 4, 4), "medium": (8, 20_000, 4), "large": (1024, 2048, 16)}

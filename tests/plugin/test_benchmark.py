@@ -355,7 +355,7 @@ def test_other_shapes_are_not_compared(recorded) -> None:
         [
             "speed cannot be compared with its baseline: it has shapes image [[]4, 8], this run*",
             "Fix: *--trt-update --trt-update-reason*",
-            "speed *incomparable",
+            "speed *not comparable",
         ]
     )
     assert recorded.files[0].read_bytes() == before

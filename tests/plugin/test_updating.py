@@ -7,7 +7,7 @@ from builders_baseline import stored, stored_run
 
 from pytest_trt.baseline.entry import StoredNoise
 from pytest_trt.benchmark.updating import update_of
-from pytest_trt.statistics.rounds import Metric
+from pytest_trt.terms import Metric
 
 LIMITS: dict[Metric, float] = {"p50": 0.05, "p99": 0.1, "throughput": 0.05}
 

@@ -36,7 +36,7 @@ def test_test_that_nothing_was_told_of_was_left_out_or_not_reached() -> None:
     [
         ("regressed", "failed"),
         ("inconclusive", "inconclusive"),
-        ("incomparable", "not measured"),
+        ("not comparable", "not measured"),
         ("not measured", "not measured"),
     ],
 )

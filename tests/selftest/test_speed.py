@@ -7,8 +7,8 @@ import pytest
 
 from pytest_trt.selftest.proof import Proof
 from pytest_trt.selftest.speed import prove_absolute, prove_relative
-from pytest_trt.statistics.noise import MODES, Mode
 from pytest_trt.statistics.rounds import Rounds, summarise
+from pytest_trt.terms import MODES, Mode
 
 
 def rounds(spread: float, *, seed: int, calls: int = 70, ms: float = 1.0) -> Rounds:

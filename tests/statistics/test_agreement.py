@@ -7,7 +7,8 @@ import pytest
 
 from pytest_trt.statistics.agreement import changes_between, drifted_metrics
 from pytest_trt.statistics.noise import Noise
-from pytest_trt.statistics.rounds import METRICS, Rounds, as_figure
+from pytest_trt.statistics.rounds import Rounds, as_figure
+from pytest_trt.terms import METRICS
 
 
 def rounds(factor: float = 1.0, *, seed: int = 0, spread: float = 0.001, calls: int = 70) -> Rounds:

@@ -11,7 +11,8 @@ from simulated_processes import MACHINES, Change, Machine, samplers
 from pytest_trt.statistics.calibrate import Calibrated, calibrated
 from pytest_trt.statistics.decide import decide
 from pytest_trt.statistics.power import by_processes, by_turns
-from pytest_trt.statistics.rounds import Metric, Rounds
+from pytest_trt.statistics.rounds import Rounds
+from pytest_trt.terms import Metric
 
 CHECKS = 40
 

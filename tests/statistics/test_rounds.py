@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.statistics.rounds import METRICS, ROUND_CALLS, join, summarise
+from pytest_trt.statistics.rounds import ROUND_CALLS, join, summarise
 from pytest_trt.statistics.rounds import testable as metrics_told
+from pytest_trt.terms import METRICS
 
 
 def rounds(*latencies_ms, work=1.0):

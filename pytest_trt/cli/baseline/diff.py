@@ -23,8 +23,9 @@ from pytest_trt.report.speed_differences import Circumstances, differences
 from pytest_trt.report.speed_text import NAMES, figure
 from pytest_trt.statistics.agreement import SIDE_ERROR, changes_between
 from pytest_trt.statistics.bounds import Bounds
-from pytest_trt.statistics.noise import Mode, Noise
-from pytest_trt.statistics.rounds import Metric, Rounds, as_change
+from pytest_trt.statistics.noise import Noise
+from pytest_trt.statistics.rounds import Rounds, as_change
+from pytest_trt.terms import Metric, Mode
 
 #: How sure the bounds are that are shown.
 CONFIDENCE_PCT = round(100 * (1 - 2 * SIDE_ERROR))

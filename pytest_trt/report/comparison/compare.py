@@ -30,8 +30,8 @@ from pytest_trt.statistics.agreement import changes_between
 from pytest_trt.statistics.bounds import Bounds
 from pytest_trt.statistics.decide import ONE_PROCESS_ERROR, check_error
 from pytest_trt.statistics.discount import HOST_CLOCK_ALLOWANCE_LOG
-from pytest_trt.statistics.noise import Mode
-from pytest_trt.statistics.rounds import METRICS, Metric, Rounds, as_change
+from pytest_trt.statistics.rounds import Rounds, as_change
+from pytest_trt.terms import METRICS, Metric, Mode
 
 #: By how much the share of the tolerance must grow, and where it must come to, to be worse.
 _ERROR_GROWS, _ERROR_COUNTS = 1.5, 0.1
