@@ -1,7 +1,7 @@
-"""What each option's text means: parsers, which raise ValueError with what is expected.
+"""Parsers of option values: each takes text and raises ValueError naming what is expected.
 
-Every run of pytest loads this module with the table of options; what a parser needs beyond the
-standard library, it imports itself.
+Every run of pytest loads this module with the table of options. A parser that needs more than the
+standard library imports it itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-#: The backends by name; `auto` picks one by what is at hand.
+#: The backends by name; `auto` chooses one that fits this machine.
 BACKENDS = ("auto", "tensorrt", "tensorrt_rtx", "onnxruntime")
 
 
@@ -33,12 +33,12 @@ def backend(text: str) -> str:
 def device(text: str) -> str:
     """A GPU by number or UUID."""
     if text and not (text.isdecimal() or text.upper().startswith(("GPU-", "MIG-"))):
-        raise ValueError("CUDA's number of a GPU such as 0, or its UUID or the beginning of it")
+        raise ValueError("a CUDA index such as 0, a GPU's UUID, or the beginning of one")
     return text
 
 
 def cache_dir(text: str) -> Path | None:
-    """A folder, or nothing for the user's own."""
+    """A folder, or None for the user's cache folder."""
     return Path(text).expanduser().absolute() if text else None
 
 
@@ -48,7 +48,7 @@ def folder(text: str) -> Path:
 
 
 def reports(text: str) -> tuple[Path, ...]:
-    """Files with the ending of a report, one a line."""
+    """Report files by a suffix of a report format, one per line."""
     if not text:
         return ()
     from pytest_trt.report.writing import check_suffix
@@ -59,6 +59,9 @@ def reports(text: str) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(paths))
 
 
+#: No file system holds more, and beyond it floats have no byte precision left.
+_LARGEST_BYTES = 2.0**63
+
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
@@ -67,15 +70,18 @@ def size(text: str) -> int:
     number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = text[len(number) :].strip().lower()
     try:
-        return int(float(number) * _UNITS[unit])
+        bytes_ = float(number) * _UNITS[unit]
     except (ValueError, KeyError):
-        raise ValueError("a size such as 500MB or 20GB") from None
+        bytes_ = -1.0
+    if not 1 <= bytes_ < _LARGEST_BYTES:
+        raise ValueError("a size above 0 such as 500MB or 20GB")
+    return int(bytes_)
 
 
 def threads(text: str) -> int:
     """A number of threads."""
     if not text.isdigit():
-        raise ValueError("a whole number, 0 for ONNX Runtime's own choice")
+        raise ValueError("a whole number; 0 lets ONNX Runtime choose")
     return int(text)
 
 
@@ -86,30 +92,30 @@ def seconds(text: str) -> float:
     except ValueError:
         seconds = -1
     if not 0 <= seconds < float("inf"):
-        raise ValueError("a number of seconds, 0 for no limit")
+        raise ValueError("a number of seconds; 0 for no limit")
     return seconds
 
 
 def runs(text: str) -> int:
-    """How many runs a baseline may hold."""
-    if text == "1":  # the default, for which no run is to load the baselines
+    """The number of runs to record with a baseline."""
+    if text == "1":  # the default: avoids importing the baseline room in every run
         return 1
     from pytest_trt.baseline.entry import RUNS_KEPT
 
     if not text.isdecimal() or not 1 <= int(text) <= RUNS_KEPT:
-        raise ValueError(f"a whole number from 1 to {RUNS_KEPT}, as many as a baseline keeps")
+        raise ValueError(f"a whole number from 1 to {RUNS_KEPT}, the most that a baseline stores")
     return int(text)
 
 
 def calibrate_runs(text: str) -> int:
-    """How many runs tell a spread."""
+    """The number of runs that a calibration takes."""
     if not text.isdecimal() or not 2 <= int(text) <= 100:
         raise ValueError("a whole number from 2 to 100")
     return int(text)
 
 
 def switch(text: str) -> bool:
-    """True or false, in the words of ini files."""
+    """True or false, as ini files write it."""
     if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
         raise ValueError("true or false")
     return text.lower() in ("true", "1", "yes", "on")
@@ -127,7 +133,7 @@ def budget(text: str) -> float:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Make the parser of an option with a few words to choose from."""
+    """Return the parser of an option that takes one of a few words."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -138,21 +144,21 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def missing_baseline(text: str) -> str:
-    """What a test without a baseline does; CI decides where nothing is said."""
+    """The action for a test without a baseline; by default it depends on CI."""
     if not text:
         return "fail" if os.environ.get("CI", "").lower() not in ("", "0", "false") else "record"
     return one_of("fail", "record", "skip")(text)
 
 
 def reason(text: str) -> str:
-    """Why a speed is accepted; the dots of a command that was pasted as it stood are no reason."""
+    """The reason for an update; the "..." of a pasted command is not accepted as one."""
     if text and not any(map(str.isalnum, text)):
-        raise ValueError('words that say why, such as "twice the classes"')
+        raise ValueError('words that give the reason, such as "twice the classes"')
     return text
 
 
 def limits(text: str) -> dict[str, dict[str, float | None]]:
-    """Limits of speed by precision, one a line."""
+    """Speed limits by precision, one per line."""
     if not text:
         return {}
     from pytest_trt.engine.spec import PRECISIONS
@@ -162,7 +168,7 @@ def limits(text: str) -> dict[str, dict[str, float | None]]:
 
 
 def tolerances(text: str) -> dict[str, dict[str, object]]:
-    """Tolerances by precision, one a line."""
+    """Tolerances by precision, one per line."""
     if not text:
         return {}
     from pytest_trt.accuracy.resolve import parse_tolerance_lines

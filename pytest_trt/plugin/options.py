@@ -1,7 +1,7 @@
 """The plugin's options: one table, from which flags, ini values and `Settings` are made.
 
-Every run of pytest loads this module, so that it can register the options. What resolves them is
-in `settings`, which is loaded where it is needed.
+Every run of pytest loads this module to register the options. `settings` resolves them and is
+loaded only where it is needed.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from pytest_trt.plugin import option_values as read
 class Option(NamedTuple):
     """One row of the table.
 
-    A named tuple, because every run of pytest defines it: a dataclass takes four times as long.
+    A named tuple because every run of pytest defines it: a dataclass takes four times as long.
 
     Attributes:
         field: The field of `Settings` that it fills; the flag is `--trt-<field>`, the ini value
             `trt_<field>`.
         help: What it does, for `--help`; the default is added.
-        default: The value's text where neither flag nor ini file gives one.
-        parse: Text to value; raises ValueError with what is expected.
-        metavar: How the value is called in `--help`; None for a switch.
+        default: The value as text where neither flag nor ini file gives one.
+        parse: Text to value; raises ValueError naming what is expected.
+        metavar: The value's name in `--help`; None for a switch.
+        toml: Its type in `[tool.pytest]` beside a string: "bool", "int", "float" or "linelist".
+        separator: What joins the items of a list.
         ini_only: Whether there is no flag: the value is a table.
         is_path: Whether it is a path, which an ini file gives relative to itself.
-        repeated: Whether the flag may be given several times, and the ini value be several lines.
+        repeated: Whether the flag may be given several times.
     """
 
     field: str
@@ -36,6 +38,8 @@ class Option(NamedTuple):
     default: str
     parse: Callable[[str], object]
     metavar: str | None = None
+    toml: str = ""
+    separator: str = "\n"
     ini_only: bool = False
     is_path: bool = False
     repeated: bool = False
@@ -50,74 +54,96 @@ class Option(NamedTuple):
         """The option in the ini file."""
         return f"trt_{self.field}"
 
+    def text(self, value: object) -> str:
+        """Return a value of the ini file as the text that a flag would give."""
+        return self.separator.join(value) if isinstance(value, list) else str(value)
+
 
 OPTIONS = (
     Option(
         "arch",
-        "GPU architectures that must be tested, e.g. sm86 or sm86,sm89; cpu for the embedded "
-        "backend. Without it: the architecture of the GPU at hand, else cpu",
+        "GPU architectures to test, such as sm86 or sm86,sm89, or cpu for the embedded backend; "
+        "by default that of the local GPU, else cpu",
         "",
         read.archs,
         "ARCH[,ARCH]",
+        toml="linelist",
+        separator=",",
     ),
     Option(
         "backend",
-        f"what builds and runs engines: {', '.join(read.BACKENDS)}",
+        f"backend that builds and runs engines: {', '.join(read.BACKENDS)}",
         "auto",
         read.backend,
         "NAME",
     ),
     Option(
         "device",
-        "the GPU that tests run on: CUDA's number, or its UUID or the beginning of it. Without "
-        "it: the first one of the architecture",
+        "GPU to test on: its CUDA index, its UUID, or the beginning of its UUID; by default the "
+        "first GPU of the architecture",
         "",
         read.device,
         "GPU",
+        toml="int",
     ),
     Option(
         "cache_dir",
-        "where engines are cached (default: the user's cache folder)",
+        "folder of the engine cache (default: in the user's cache folder)",
         "",
         read.cache_dir,
         "DIR",
         is_path=True,
     ),
     Option(
-        "cache_size", "cap on the cache; least recently used goes first", "20GB", read.size, "SIZE"
+        "cache_size",
+        "size limit of the cache; the least recently used engines are removed first",
+        "20GB",
+        read.size,
+        "SIZE",
+        toml="int",
     ),
     Option(
         "threads",
-        "threads of one inference on the embedded backend; 0 leaves them to ONNX Runtime",
+        "threads per inference on the embedded backend; 0 lets ONNX Runtime choose",
         "0",
         read.threads,
         "N",
+        toml="int",
     ),
     Option(
         "build_timeout",
-        "seconds that one build of TensorRT may take; 0 for no limit",
+        "time limit of one TensorRT build in seconds; 0 for none",
         "3600",
         read.seconds,
         "SECONDS",
+        toml="float",
     ),
-    Option("build_only", "build and cache engines, skip what would run them", "false", read.switch),
+    Option(
+        "build_only",
+        "build and cache engines; skip tests that would run them",
+        "false",
+        read.switch,
+        toml="bool",
+    ),
     Option(
         "tolerances",
-        "tolerances by precision, a line each: `fp16: rtol=1e-2 atol=1e-2`",
+        "tolerances by precision, one line each: `fp16: rtol=1e-2 atol=1e-2`",
         "",
         read.tolerances,
+        toml="linelist",
         ini_only=True,
     ),
     Option(
         "limits",
-        "limits of speed by precision, a line each: `fp16: p99=8% throughput=4%`",
+        "speed limits by precision, one line each: `fp16: p99=8% throughput=4%`",
         "",
         read.limits,
+        toml="linelist",
         ini_only=True,
     ),
     Option(
         "baseline_dir",
-        "where baselines of speed are kept, to be committed",
+        "folder of the speed baselines, which belong in version control",
         "trt_baselines",
         read.folder,
         "DIR",
@@ -125,74 +151,89 @@ OPTIONS = (
     ),
     Option(
         "missing_baseline",
-        "what a test without a baseline does: fail, record, skip (default: record; fail where CI "
-        "is set)",
+        "action for a test without a baseline: fail, record, skip (default: record, or fail where "
+        "CI is set)",
         "",
         read.missing_baseline,
-        "WHAT",
+        "ACTION",
     ),
     Option(
         "inconclusive",
-        "what a speed that cannot be told from its baseline does: warn, fail",
+        "action when the data neither show a regression nor rule one out: warn, fail",
         "warn",
         read.one_of("warn", "fail"),
-        "WHAT",
+        "ACTION",
     ),
     Option(
         "benchmark_time",
-        "seconds for 20 rounds of one test; slow engines get shorter rounds, and limits that are "
-        "named up to six times as long",
+        "seconds for the 20 rounds of one test; slow engines get shorter rounds, and limits set on "
+        "a marker get up to six times as long",
         "10",
         read.budget,
         "SECONDS",
+        toml="float",
     ),
     Option(
         "update",
-        "accept the speed of every test that runs: runs of the same engine are added to its "
-        "baseline, five are kept; another speed or engine replaces it. One that is beyond a limit "
-        "of its test needs --trt-update-reason",
+        "accept the measured speed of every test that runs: runs of the same engine are added to "
+        "its baseline (the last five are stored), another speed or engine replaces it; a test "
+        "beyond one of its limits needs --trt-update-reason",
         "false",
         read.switch,
+        toml="bool",
     ),
-    Option("update_new", "record baselines that are missing, in CI too", "false", read.switch),
+    Option(
+        "update_new",
+        "record missing baselines, in CI too",
+        "false",
+        read.switch,
+        toml="bool",
+    ),
     Option(
         "calibrate",
-        "measure how much runs of each trt_benchmark test differ by themselves, in fresh "
-        "processes; keep that with its baseline, for later verdicts to rest on, and print the "
-        "smallest change that is called. Records a baseline where there is none; judges no speed",
+        "measure in fresh processes how much runs of each trt_benchmark test vary, store that with "
+        "the baseline for later verdicts, and print the smallest detectable change; records a "
+        "missing baseline, and judges no speed",
         "false",
         read.switch,
+        toml="bool",
     ),
     Option(
         "calibrate_runs",
-        "fresh processes of each test for --trt-calibrate",
+        "fresh processes per test for --trt-calibrate",
         "5",
         read.calibrate_runs,
         "N",
+        toml="int",
     ),
     Option(
         "baseline_runs",
-        "runs to record wherever a baseline is recorded or accepted: this process's and, for more "
-        "than one, those of fresh processes. Five tell how much runs differ",
+        "runs to record with each baseline: one in this process, further ones in fresh processes; "
+        "five show how much runs vary",
         "1",
         read.runs,
         "N",
+        toml="int",
     ),
-    Option("update_reason", "why, kept with the baseline", "", read.reason, "TEXT"),
+    Option(
+        "update_reason", "reason for an update, stored with the baseline", "", read.reason, "TEXT"
+    ),
     Option(
         "selftest",
         "plant errors just beyond every tolerance and slowdowns just beyond every limit, and fail "
-        "where a check does not; writes no baselines",
+        "each check that misses them; writes no baselines",
         "false",
         read.switch,
+        toml="bool",
     ),
     Option(
         "report",
-        "write a report of the run: .html to look at, .json with everything, .prom for dashboards; "
-        "may be given several times",
+        "write a report of the run: .html to read, .json with everything, .prom for dashboards; "
+        "repeatable",
         "",
         read.reports,
         "PATH",
+        toml="linelist",
         is_path=True,
         repeated=True,
     ),
@@ -202,6 +243,8 @@ OPTIONS = (
         "",
         read.archs,
         "ARCH[,ARCH]",
+        toml="linelist",
+        separator=",",
     ),
 )
 
@@ -210,9 +253,9 @@ def add_options(parser: pytest.Parser) -> None:
     """Register every option with pytest."""
     group = parser.getgroup("trt", "inference regression testing (pytest-trt)")
     for option in OPTIONS:
-        note = f" (default: {option.default})" if option.default else ""
+        text = option.help + (f" (default: {option.default})" if option.default else "")
         if not option.ini_only:
-            # None, not the default: only so can an ini value be told from an absent flag.
+            # None, not the default, so that an ini value can be told from an absent flag.
             shape: dict[str, Any] = (
                 {"metavar": option.metavar}
                 if option.metavar
@@ -220,14 +263,30 @@ def add_options(parser: pytest.Parser) -> None:
             )
             if option.repeated:
                 shape["action"] = "append"
-            group.addoption(
-                option.flag, dest=option.ini, default=None, help=option.help + note, **shape
-            )
-        parser.addini(option.ini, option.help + note, type=None, default=None)
+            group.addoption(option.flag, dest=option.ini, default=None, help=text, **shape)
+        _add_ini(parser, option, text)
+
+
+#: Types of `[tool.pytest]` by `Option.toml`, for a pytest that takes several types.
+_TOML_TYPES: dict[str, Any] = {
+    "": str,
+    "bool": bool | str,
+    "int": int | str,
+    "float": float | int | str,
+    "linelist": "linelist",
+}
+
+
+def _add_ini(parser: pytest.Parser, option: Option, text: str) -> None:
+    if pytest.version_tuple >= (9, 2):
+        kind = _TOML_TYPES[option.toml]
+    else:
+        kind = "linelist" if option.toml == "linelist" else None
+    parser.addini(option.ini, text, type=kind, default=None)
 
 
 def anything_given(config: pytest.Config) -> bool:
-    """Whether the command line or the ini file says anything of the plugin."""
+    """Whether the command line or the ini file sets any of the options."""
     return any(
         config.getini(option.ini)
         or (not option.ini_only and config.getoption(option.ini) is not None)

@@ -1,20 +1,22 @@
-"""What the options say, resolved in one place.
+"""The options, resolved and validated in one place: flag, else ini value, else default.
 
-A flag wins over its ini twin, and that over the default. A marker's own word wins over all three;
-that is decided where markers are read.
+Markers win over all three; `plan` applies them.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.plugin.misread_paths import refuse_misread_paths
-from pytest_trt.plugin.options import OPTIONS
+from pytest_trt.plugin.options import OPTIONS, Option
 
 if TYPE_CHECKING:
     from pytest_trt.engine.cache import EngineCache
@@ -22,31 +24,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the options say, after precedence and validation.
+    """The options of one run.
 
     Attributes:
-        arch: Architectures that must be tested; empty for the one at hand.
-        backend: One of `options.BACKENDS`.
-        device: The GPU that tests run on, by number or UUID; empty for the first that fits.
+        arch: Architectures that must be tested; empty for the local one.
+        backend: One of `option_values.BACKENDS`.
+        device: The GPU to test on, by CUDA index or UUID; empty for the first that fits.
         cache_dir: The engine cache's folder; None for the user's cache folder.
-        cache_size: Cap on the cache in bytes.
-        threads: Threads of one inference on the embedded backend; 0 leaves them to it.
-        build_timeout: Seconds that one build of TensorRT may take; 0 for no limit.
+        cache_size: Size limit of the cache in bytes.
+        threads: Threads per inference on the embedded backend; 0 for its own choice.
+        build_timeout: Time limit of one TensorRT build in seconds; 0 for none.
         build_only: Build engines and run nothing.
         tolerances: Tolerances by precision, from the ini file.
-        limits: Limits of speed by precision, from the ini file.
-        baseline_dir: Where baselines are kept.
+        limits: Speed limits by precision, from the ini file.
+        baseline_dir: Folder of the speed baselines.
         missing_baseline: "fail", "record" or "skip".
         inconclusive: "warn" or "fail".
-        benchmark_time: Seconds for the first rounds of one benchmark.
-        update: Accept every speed that is measured.
-        update_new: Record baselines that are missing.
-        calibrate: Measure how much runs differ by themselves.
-        calibrate_runs: In how many fresh processes of each test.
-        baseline_runs: How many runs are recorded with a baseline.
-        update_reason: Why.
+        benchmark_time: Seconds for the rounds of one benchmark.
+        update: Accept every measured speed.
+        update_new: Record missing baselines.
+        calibrate: Measure how much runs of one engine vary.
+        calibrate_runs: Fresh processes per test of a calibration.
+        baseline_runs: Runs to record with each baseline.
+        update_reason: Reason for an update.
         selftest: Prove that checks can fail.
-        report: Where reports of the run are written.
+        report: Report files to write.
         require_arch: Architectures on which every test of a model must reach a verdict.
     """
 
@@ -76,17 +78,17 @@ class Settings:
 
     @property
     def accepts_slower(self) -> bool:
-        """Whether what is beyond a limit becomes a baseline: only where somebody says why."""
+        """Whether a result beyond a limit may become the baseline: only with a reason."""
         return self.update and bool(self.update_reason)
 
     @property
     def looks_for_gpus(self) -> bool:
-        """Whether it depends on the machine's GPUs what is tested."""
+        """Whether the local GPUs decide what is tested."""
         return self.backend != "onnxruntime" and self.arch != ("cpu",)
 
     @property
     def wants_report(self) -> bool:
-        """Whether anything asks for what only a report keeps: tests that never ran, too."""
+        """Whether an option needs the data of a report, which covers tests that never ran."""
         return bool(self.report or self.require_arch)
 
     def open_cache(self) -> EngineCache:
@@ -100,39 +102,85 @@ def read_settings(config: pytest.Config) -> Settings:
     """Resolve every option: flag, else ini value, else default.
 
     Raises:
-        pytest.UsageError: A value cannot be understood, or was taken for something else.
+        pytest.UsageError: A value is invalid, two options contradict each other, or pytest took
+            a path of an option for a path of tests.
     """
     refuse_misread_paths(config)
-    values: dict[str, Any] = {}
-    for option in OPTIONS:
-        flag = None if option.ini_only else config.getoption(option.ini)
-        ini = config.getini(option.ini)
-        if option.repeated and flag is not None:
-            flag = "\n".join(flag)
-        text = flag if flag is not None else (ini or option.default)
-        source = option.flag if flag is not None else f"{option.ini} in the ini file"
-        if option.is_path and text and flag is None:
-            # As pytest's own paths in ini files: relative to the file, wherever pytest is started.
-            base = config.rootpath if config.inipath is None else config.inipath.parent
-            text = "\n".join(str(base / line.strip()) for line in text.strip().splitlines())
-        try:
-            values[option.field] = option.parse(str(text))
-        except ConfigurationError as error:
-            raise pytest.UsageError(f"{source}: {error}") from error
-        except ValueError as error:
-            raise pytest.UsageError(f"{source}: expected {error}, got {text!r}.") from error
-    if values["update"] and values["update_new"]:
-        raise pytest.UsageError(
-            "--trt-update records every baseline and --trt-update-new those that are missing: "
-            "give one of them."
-        )
+    values = {option.field: _value(config, option) for option in OPTIONS}
+    _check_combinations(values)
     if values["selftest"]:
-        if values["update"] or values["update_new"] or values["calibrate"]:
-            raise pytest.UsageError(
-                "--trt-selftest plants slowdowns and records no baselines: update them in a run "
-                "without it."
-            )
         values["missing_baseline"] = "fail"
     if values["update_new"]:
         values["missing_baseline"] = "record"
     return Settings(**values)
+
+
+def _value(config: pytest.Config, option: Option) -> Any:
+    flag = None if option.ini_only else config.getoption(option.ini)
+    if flag is not None:
+        source, text = option.flag, option.text(flag)
+    else:
+        source, text = f"{option.ini} in the ini file", _ini_text(config, option)
+    try:
+        return option.parse(text)
+    except ConfigurationError as error:
+        raise pytest.UsageError(f"{source}: {error}") from error
+    except ValueError as error:
+        raise pytest.UsageError(f"{source}: expected {error}, got {text!r}.") from error
+
+
+def _ini_text(config: pytest.Config, option: Option) -> str:
+    """Return an ini value as text, or the default; relative paths start at the ini file."""
+    given = config.getini(option.ini)
+    if given is None or given == "":
+        return option.default
+    text = option.text(given)
+    if not option.is_path:
+        return text
+    base = config.rootpath if config.inipath is None else config.inipath.parent
+    return "\n".join(str(base / line.strip()) for line in text.strip().splitlines())
+
+
+def _check_combinations(values: Mapping[str, Any]) -> None:
+    if values["update"] and values["update_new"]:
+        raise pytest.UsageError(
+            "--trt-update records every baseline, --trt-update-new only the missing ones: use one "
+            "of them."
+        )
+    if values["selftest"] and (values["update"] or values["update_new"] or values["calibrate"]):
+        raise pytest.UsageError(
+            "--trt-selftest plants slowdowns and writes no baselines: update them in a run "
+            "without it."
+        )
+
+
+def refuse_misread_paths(config: pytest.Config) -> None:
+    """Refuse a path of an option that pytest took for a path of tests.
+
+    pytest determines its root folder and ini file before plugins have added their options. To it,
+    a word after an option that it does not know yet is a path of tests, if it exists:
+    `--trt-cache-dir /cache` then makes `/cache` the root, the ini file is lost, and baselines are
+    recorded in another place.
+
+    Raises:
+        pytest.UsageError: That changed the project under test; the message shows how to write it.
+    """
+    given = config.known_args_namespace
+    # xdist workers receive the root that the controller found.
+    if given.inifilename or given.rootdir or hasattr(config, "workerinput"):
+        return
+    here = config.invocation_params.dir
+    words = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *config.invocation_params.args]
+    flags = {option.flag for option in OPTIONS if option.is_path}
+    for flag, value in pairwise(map(str, words)):
+        path = here / value
+        if flag not in flags or not path.exists() or path.resolve().is_relative_to(here.resolve()):
+            continue
+        ini = config.inipath
+        lost = config.rootpath != here if ini is None else not here.is_relative_to(ini.parent)
+        if lost:
+            raise pytest.UsageError(
+                f"{flag} {value}: pytest took the path after the space for a path of tests and "
+                f"{config.rootpath} for the project ({ini or 'no ini file'}).\n"
+                f"Fix: write {flag}={value}"
+            )

@@ -30,10 +30,13 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
     [
         (["--trt-arch=smxx"], "*--trt-arch: *smxx*"),
         (["--trt-backend=torch"], "*--trt-backend: expected one of auto, tensorrt,*'torch'*"),
-        (["--trt-cache-size=many"], "*expected a size such as 500MB or 20GB, got 'many'*"),
+        (["--trt-cache-size=many"], "*expected a size above 0 such as 500MB or 20GB, got 'many'*"),
+        (["--trt-cache-size=1e400"], "*expected a size above 0 such as 500MB*got '1e400'*"),
+        (["--trt-cache-size=-5GB"], "*expected a size above 0 such as 500MB*got '-5GB'*"),
+        (["--trt-cache-size=0"], "*expected a size above 0*"),
         (["--trt-threads=-1"], "*expected a whole number*"),
-        (["--trt-build-timeout=-1"], "*--trt-build-timeout: expected a number of seconds, 0 for*"),
-        (["--trt-build-timeout=inf"], "*--trt-build-timeout: expected a number of seconds, 0 for*"),
+        (["--trt-build-timeout=-1"], "*--trt-build-timeout: expected a number of seconds; 0 for*"),
+        (["--trt-build-timeout=inf"], "*--trt-build-timeout: expected a number of seconds; 0 for*"),
         (["-o", "trt_build_only=perhaps"], "*trt_build_only in the ini file: expected true or*"),
         (["-o", "trt_tolerances=fp17: rtol=1 atol=1"], "*trt_tolerances*fp17*"),
         (["-o", "trt_tolerances=fp16: rtol=1"], "*trt_tolerances*rtol*atol*"),
@@ -91,3 +94,38 @@ def test_tolerance_of_output_wins_over_marker_over_ini_over_default(
 def test_threads_reach_the_embedded_backend(project) -> None:
     project.test_file(TIGHT_TEST.format(""))
     project.run("--trt-threads=1").assert_outcomes(passed=1)
+
+
+TYPED = """
+[tool.pytest]
+trt_arch = ["cpu"]
+trt_threads = 1
+trt_cache_size = 1_000_000_000
+trt_build_timeout = 60
+trt_benchmark_time = 1.5
+trt_build_only = true
+trt_tolerances = ["fp16: rtol=1e-2 atol=1e-2"]
+trt_report = ["r.json", "r.html"]
+"""
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9, 2), reason="takes strings and lists only")
+def test_toml_values_have_their_own_types(project) -> None:
+    project.pytester.makepyprojecttoml(TYPED)
+    project.test_file(TIGHT_TEST.format(""))
+    project.run(arch=None).assert_outcomes(skipped=1)
+    assert (project.path / "r.json").exists()
+
+
+def test_toml_value_of_a_wrong_type_is_a_usage_error(project) -> None:
+    project.pytester.makepyprojecttoml("[tool.pytest]\ntrt_threads = [1]\n")
+    project.test_file(TIGHT_TEST.format(""))
+    assert project.run().ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_lists_of_the_older_toml_table_are_read(project) -> None:
+    lists = '[tool.pytest.ini_options]\ntrt_arch = ["cpu"]\ntrt_report = ["r.json", "r.html"]\n'
+    project.pytester.makepyprojecttoml(lists)
+    project.test_file(TIGHT_TEST.format(""))
+    project.run(arch=None).assert_outcomes(passed=1)
+    assert (project.path / "r.html").exists()
