@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord
+from pytest_trt.benchmark.result import BenchmarkResult, ChangeRecord
 from pytest_trt.report.document import Document, make_document
 from pytest_trt.report.planned import PlannedTest
 from pytest_trt.report.reading import schema_text
@@ -52,7 +52,7 @@ def check(**overrides: Any) -> ConsistencyRecord:
     return ConsistencyRecord(**{**values, **overrides})
 
 
-def speed(**overrides: Any) -> BenchmarkRecord:
+def speed(**overrides: Any) -> BenchmarkResult:
     values: dict[str, Any] = {
         "test": "test_it.py::test_it",
         "model": "digits.onnx",
@@ -72,7 +72,7 @@ def speed(**overrides: Any) -> BenchmarkRecord:
         "baseline_rounds": {"p99": (1.18, 1.18)},
         "key": KEY,
     }
-    return BenchmarkRecord(**{**values, **overrides})
+    return BenchmarkResult(**{**values, **overrides})
 
 
 def planned(name: str = "test_it", **overrides: Any) -> PlannedTest:

@@ -11,15 +11,15 @@ import pytest
 
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.staged import Staged, Written, write_staged
+from pytest_trt.benchmark.differences import HOST_BUSY
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import BaselineError
 from pytest_trt.plugin.state import run_of
 from pytest_trt.report.baseline_text import update_text
-from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.record import TestResult
-from pytest_trt.report.speed_differences import HOST_BUSY
 from pytest_trt.terms import Verdict
 
-#: What `BenchmarkRecord.update` says of a baseline that was to be written and was not.
+#: What `BenchmarkResult.update` says of a baseline that was to be written and was not.
 NOT_RECORDED = "not recorded"
 
 
@@ -85,7 +85,7 @@ def write_baselines_of(
 
 
 def _refused(
-    result: TestResult, speed: BenchmarkRecord, staged: Staged | None, failed: set[str]
+    result: TestResult, speed: BenchmarkResult, staged: Staged | None, failed: set[str]
 ) -> str:
     """Return why nobody can make a baseline of what a test measured, or nothing."""
     record = result.record

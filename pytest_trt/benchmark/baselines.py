@@ -12,10 +12,10 @@ import pytest
 from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.baseline.file import baseline_path, how_to_restore, read_baselines
 from pytest_trt.baseline.staged import Staged
+from pytest_trt.benchmark.differences import Circumstances
+from pytest_trt.benchmark.differences import differences as what_differs
 from pytest_trt.diagnostics import BaselineError
 from pytest_trt.engine.build import Engine
-from pytest_trt.report.speed_differences import Circumstances
-from pytest_trt.report.speed_differences import differences as what_differs
 from pytest_trt.statistics.rounds import Rounds
 
 

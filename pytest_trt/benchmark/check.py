@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_trt.benchmark.measurement import Measurement
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.sampling import batch_of
 from pytest_trt.benchmark.sessions import mode_for
 from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
@@ -13,7 +14,6 @@ from pytest_trt.plugin.pytest_benchmark import DISABLED, is_disabled
 from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.plugin.state import CHECKS_KEY, progress_of, settings_of, state_of
 from pytest_trt.plugin.subject import ModelUnderTest
-from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.speed_failure import explain_speed
 from pytest_trt.statistics.limits import resolve_limits
 from pytest_trt.tensors.spec import Tensors
@@ -34,7 +34,7 @@ class SpeedCheck:
     """
 
     def __init__(self) -> None:
-        self.record: BenchmarkRecord | None = None
+        self.record: BenchmarkResult | None = None
 
     @property
     def has_failed(self) -> bool:
@@ -100,13 +100,13 @@ class BenchmarkCheck(SpeedCheck):
         except PytestTrtError as error:
             raise error.with_traceback(None) from None
 
-    def _unmeasured(self, inputs: Tensors) -> BenchmarkRecord:
+    def _unmeasured(self, inputs: Tensors) -> BenchmarkResult:
         """Run the engine once, and return the record of a test whose speed nobody wants to know."""
         engine, item = self._session.engine, self._subject.request.node
         with self._subject.loaded(engine) as session:
             session.run(inputs)
             mode = mode_for(session, self._marker.mode)
-        record = BenchmarkRecord(
+        record = BenchmarkResult(
             test=item.nodeid,
             model=engine.model.path.name,
             precision=engine.spec.precision,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_trt.backends.devices.watch import DeviceWatch
+from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.host_load import HostLoad
-from pytest_trt.report.speed_differences import HOST_BUSY
 from pytest_trt.terms import Mode
 
 #: Median clock of the multiprocessors over the rounds of a run.

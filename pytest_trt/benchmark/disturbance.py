@@ -10,10 +10,10 @@ import pytest
 
 from pytest_trt.backends.devices.watch import DeviceWatch
 from pytest_trt.benchmark.engine_gate import structure_outcomes
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.rounds import check_alone
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import state_of
-from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.statistics.absolute import combined
 from pytest_trt.terms import CPU, Verdict
 
@@ -46,8 +46,8 @@ def listen(
 
 
 def disturbed(
-    item: pytest.Item, record: BenchmarkRecord, why: str, *, recorded: bool, strict: bool
-) -> BenchmarkRecord:
+    item: pytest.Item, record: BenchmarkResult, why: str, *, recorded: bool, strict: bool
+) -> BenchmarkResult:
     """Return the record of rounds that say nothing of the engine, nor make a baseline.
 
     Args:

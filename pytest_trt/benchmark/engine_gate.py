@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import cast
 
 from pytest_trt.baseline.entry import Entry
+from pytest_trt.benchmark.result import BenchmarkResult, StructureRecord
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import EngineFacts, Layer
 from pytest_trt.engine.layer_changes import layer_changes, shortened
 from pytest_trt.engine.layer_rows import layers_of
-from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.statistics.decide import Outcome
 from pytest_trt.statistics.discount import discount_limit
 from pytest_trt.statistics.structure import Structural, judge_structure
@@ -71,14 +71,14 @@ def figures_of(facts: EngineFacts) -> dict[str, float]:
     return {name: float(value) for name, value in known.items() if value is not None}
 
 
-def structure_outcomes(record: BenchmarkRecord) -> list[Outcome]:
+def structure_outcomes(record: BenchmarkResult) -> list[Outcome]:
     """Return what the limits of the engine itself came to."""
     return [cast("Outcome", one.outcome) for one in record.structure]
 
 
 def with_layer_changes(
-    record: BenchmarkRecord, engine: Engine | None, entry: Entry | None, cache: EngineCache
-) -> BenchmarkRecord:
+    record: BenchmarkResult, engine: Engine | None, entry: Entry | None, cache: EngineCache
+) -> BenchmarkResult:
     """Return the record of a regression with what became of the layers of the baseline's engine.
 
     They are known from the baseline, or from the cache while the engine is there.

@@ -33,6 +33,7 @@ from pytest_trt.benchmark.conditions import (
     load_conditions,
     without_insignificant_drift,
 )
+from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.engine_gate import (
     structure_outcomes,
     structure_records,
@@ -41,6 +42,7 @@ from pytest_trt.benchmark.engine_gate import (
 from pytest_trt.benchmark.host_load import HostLoad, LoadMeter
 from pytest_trt.benchmark.lock import device_lock
 from pytest_trt.benchmark.refusal import refusal
+from pytest_trt.benchmark.result import BenchmarkResult, StructureRecord
 from pytest_trt.benchmark.speed_record import remark_on, with_figures
 from pytest_trt.benchmark.taken_rounds import FixtureRounds
 from pytest_trt.benchmark.testability import all_tested, left_out, named
@@ -52,8 +54,6 @@ from pytest_trt.plugin.markers import read_benchmark_marker
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
 from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
-from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
-from pytest_trt.report.speed_differences import HOST_BUSY
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined, judge_absolute
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Decision, Samplers, check_error, decide
 from pytest_trt.statistics.discount import discount_host_noise, discount_limit, explained
@@ -138,7 +138,7 @@ class _FixtureMeasurement:
         precision = self._engine.spec.precision if self._engine else ""
         self._limits = resolve_limits(marker.limits, self._settings.limits.get(precision, {}))
         self._work = marker.batch or 1
-        self._record = BenchmarkRecord(
+        self._record = BenchmarkResult(
             test=item.nodeid,
             model=self._engine.model.path.name if self._engine else item.name,
             precision=precision,
@@ -150,7 +150,7 @@ class _FixtureMeasurement:
             batch=self._work,
         )
 
-    def of(self, fixture: BenchmarkFixture, watch: DeviceWatch | None) -> BenchmarkRecord | None:
+    def of(self, fixture: BenchmarkFixture, watch: DeviceWatch | None) -> BenchmarkResult | None:
         """Return what its rounds come to; None where there are none, as it was never called."""
         if not fixture.enabled:
             return self._disabled()
@@ -210,7 +210,7 @@ class _FixtureMeasurement:
         fixture.extra_info.update(extra_info(found.to_dict()))
         return found
 
-    def _all_tested(self, record: BenchmarkRecord, taken: FixtureRounds) -> BenchmarkRecord:
+    def _all_tested(self, record: BenchmarkResult, taken: FixtureRounds) -> BenchmarkResult:
         told = taken.rounds().logs.keys()
         missing = left_out(self._limits, told)
         if missing:
@@ -229,7 +229,7 @@ class _FixtureMeasurement:
             return _AVERAGES.format(taken.averaged)
         return f"rounds of {taken.calls} calls are too short"
 
-    def _disabled(self) -> BenchmarkRecord:
+    def _disabled(self) -> BenchmarkResult:
         if is_disabled(self._item.config):
             return self._unmeasured(self._record, DISABLED, fails=False)
         return self._unmeasured(
@@ -239,12 +239,12 @@ class _FixtureMeasurement:
             fix="run it without -n; or call trt_benchmark(inputs), which waits for its turn.",
         )
 
-    def _too_few(self, record: BenchmarkRecord, count: int, stored_calls: int) -> BenchmarkRecord:
+    def _too_few(self, record: BenchmarkResult, count: int, stored_calls: int) -> BenchmarkResult:
         needed = f"and a round of the baseline has {stored_calls}" if stored_calls else "too few"
         why = f"pytest-benchmark made {count} rounds, {needed}"
         return self._inconclusive(record, why, f"{_MORE_TIME}.")
 
-    def _inconclusive(self, record: BenchmarkRecord, why: str, fix: str) -> BenchmarkRecord:
+    def _inconclusive(self, record: BenchmarkResult, why: str, fix: str) -> BenchmarkResult:
         # What is exact needs no rounds.
         verdict = Verdict(combined([*structure_outcomes(record), "inconclusive"]))
         fails = verdict is Verdict.REGRESSED or self._settings.inconclusive == "fail"
@@ -252,8 +252,8 @@ class _FixtureMeasurement:
         return self._unmeasured(record, why, fails=fails, fix=fix)
 
     def _unmeasured(
-        self, record: BenchmarkRecord, why: str, *, fails: bool, fix: str = ""
-    ) -> BenchmarkRecord:
+        self, record: BenchmarkResult, why: str, *, fails: bool, fix: str = ""
+    ) -> BenchmarkResult:
         # A regression without rounds is one of the engine itself, not of its speed.
         regressed = record.verdict == Verdict.REGRESSED.value
         told = Verdict.INCONCLUSIVE.value if regressed else record.verdict

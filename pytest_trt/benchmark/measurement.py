@@ -26,6 +26,7 @@ from pytest_trt.benchmark.lock import device_lock
 from pytest_trt.benchmark.recording import Recorder
 from pytest_trt.benchmark.refusal import refusal
 from pytest_trt.benchmark.relative_gate import RelativeGate
+from pytest_trt.benchmark.result import BenchmarkResult, StructureRecord
 from pytest_trt.benchmark.rounds import MOST_TIMES, Disturbed, undisturbed
 from pytest_trt.benchmark.sampling import Sampling, batch_of
 from pytest_trt.benchmark.sessions import mode_for
@@ -46,7 +47,6 @@ from pytest_trt.engine.protocols import Session
 from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.state import state_of
 from pytest_trt.plugin.subject import ModelUnderTest
-from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Decision, Unavailable
 from pytest_trt.statistics.discount import discount_limit
@@ -85,7 +85,7 @@ class Measurement:
         budget_s = self._settings.benchmark_time
         self._absolute = AbsoluteGate(self._limits.absolute, checks, budget_s)
 
-    def of(self, session: Session, inputs: Tensors) -> BenchmarkRecord:
+    def of(self, session: Session, inputs: Tensors) -> BenchmarkResult:
         """Measure a loaded engine; return what was found, or why nothing was to be.
 
         Args:
@@ -103,7 +103,7 @@ class Measurement:
         spec = _spec(engine, inputs, batch, self._settings.threads)
         relative = self._limits.relative
         entry = file.read() if self._limits.needs_baseline else None
-        record = BenchmarkRecord(
+        record = BenchmarkResult(
             test=self._item.nodeid,
             model=engine.model.path.name,
             precision=engine.spec.precision,
@@ -270,7 +270,7 @@ class Measurement:
             kept = [discount_limit(one, sampling.meter.load.busy) for one in kept]
         return decision, kept
 
-    def _all_tested(self, record: BenchmarkRecord, sampling: Sampling) -> BenchmarkRecord:
+    def _all_tested(self, record: BenchmarkResult, sampling: Sampling) -> BenchmarkResult:
         """Return a record that fails where a limit that somebody wrote can never do so."""
         call_s, given_s = sampling.round_s / sampling.calls, self._settings.benchmark_time
 

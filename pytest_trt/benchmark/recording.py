@@ -9,15 +9,15 @@ from pytest_trt.baseline.entry import RUNS_KEPT, Entry, StoredNoise, StoredRun
 from pytest_trt.benchmark.baselines import BaselineLocation, engine_facts, new_run, stored_rounds
 from pytest_trt.benchmark.calibration import Calibration
 from pytest_trt.benchmark.conditions import load_conditions
+from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.fresh_job import FreshRun
 from pytest_trt.benchmark.fresh_runs import FreshRuns
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.sampling import Sampling
 from pytest_trt.benchmark.speed_record import with_figures
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_rows import layer_rows
 from pytest_trt.plugin.settings import Settings
-from pytest_trt.report.benchmark_record import BenchmarkRecord
-from pytest_trt.report.speed_differences import HOST_BUSY
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
 from pytest_trt.terms import Metric, Mode
 
@@ -82,7 +82,7 @@ class Recorder:
 
     def calibrate(
         self,
-        record: BenchmarkRecord,
+        record: BenchmarkResult,
         entry: Entry | None,
         spec: Mapping[str, str],
         sampling: Sampling,
@@ -90,7 +90,7 @@ class Recorder:
         place: BaselineLocation,
         *,
         against: str,
-    ) -> BenchmarkRecord:
+    ) -> BenchmarkResult:
         """Measure the engine against itself; return what was found, and what is to be written.
 
         Args:

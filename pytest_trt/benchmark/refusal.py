@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from pytest_trt.baseline.entry import Entry
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.plugin.option_values import missing_baseline
 from pytest_trt.plugin.settings import Settings
 from pytest_trt.plugin.state import state_of
-from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.speed_text import update_command
 from pytest_trt.statistics.limits import Limits
 from pytest_trt.terms import Verdict
@@ -20,10 +20,10 @@ def refusal(
     item: pytest.Item,
     settings: Settings,
     limits: Limits,
-    record: BenchmarkRecord,
+    record: BenchmarkResult,
     entry: Entry | None,
     different: str | None,
-) -> BenchmarkRecord | None:
+) -> BenchmarkResult | None:
     """Return the record of a test that has nothing to compare with, and is to have it; else None.
 
     Args:

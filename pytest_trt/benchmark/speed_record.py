@@ -9,15 +9,15 @@ from dataclasses import replace
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.benchmark.baselines import stored_rounds
 from pytest_trt.benchmark.engine_gate import structure_outcomes
-from pytest_trt.benchmark.sampling import Sampled
-from pytest_trt.plugin.state import TestState
-from pytest_trt.report.benchmark_record import (
-    BenchmarkRecord,
+from pytest_trt.benchmark.result import (
+    BenchmarkResult,
     ChangeRecord,
     LimitRecord,
     StructureRecord,
     UnlimitedRecord,
 )
+from pytest_trt.benchmark.sampling import Sampled
+from pytest_trt.plugin.state import TestState
 from pytest_trt.report.speed_failure import noise_advice, seen_from
 from pytest_trt.report.speed_text import FIGURE_OF, NAMES, bounds_of, gravest_change
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined
@@ -27,14 +27,14 @@ from pytest_trt.terms import METRICS, Metric, Verdict
 
 
 def with_figures(
-    record: BenchmarkRecord,
+    record: BenchmarkResult,
     sampling: Sampled,
     entry: Entry | None,
     decision: Decision | None,
     kept: Sequence[AbsoluteLimitResult],
     *,
     strict: bool,
-) -> BenchmarkRecord:
+) -> BenchmarkResult:
     """Return a record with all that was measured, and its verdict.
 
     Args:
@@ -83,7 +83,7 @@ def with_figures(
 
 
 def _verdict(
-    record: BenchmarkRecord, decision: Decision | None, kept: Sequence[AbsoluteLimitResult]
+    record: BenchmarkResult, decision: Decision | None, kept: Sequence[AbsoluteLimitResult]
 ) -> Verdict:
     absolute = combined([*(one.outcome for one in kept), *structure_outcomes(record)])
     relative = decision.outcome if decision else None
@@ -125,7 +125,7 @@ def _share(metric: Metric, log: float) -> float | None:
     return as_change(metric, log) if math.isfinite(log) else None
 
 
-def remark_on(record: BenchmarkRecord, state: TestState, entry: Entry | None) -> None:
+def remark_on(record: BenchmarkResult, state: TestState, entry: Entry | None) -> None:
     """Remark what does not fail a test, and has to be known all the same.
 
     Args:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from pytest_trt.baseline.entry import Entry
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.rounds import MOST_TIMES
-from pytest_trt.report.benchmark_record import BenchmarkRecord
 from pytest_trt.report.speed_text import NAMES
 from pytest_trt.statistics.decide import FIRST_ROUNDS
 from pytest_trt.statistics.limits import Limits
@@ -73,11 +73,11 @@ def time_for(needed_s: float) -> int:
 
 
 def all_tested(
-    record: BenchmarkRecord,
+    record: BenchmarkResult,
     limits: Limits,
     told: Collection[Metric],
     mend: Callable[[str], tuple[str, str]],
-) -> BenchmarkRecord:
+) -> BenchmarkResult:
     """Return a record that fails where a limit that somebody wrote could not be tested.
 
     Args:

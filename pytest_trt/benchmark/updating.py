@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
+from pytest_trt import units
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.benchmark.baselines import BaselineLocation, stored_rounds
 from pytest_trt.benchmark.calibration import noise_of
 from pytest_trt.benchmark.conditions import incomparable_reason, is_same
+from pytest_trt.benchmark.differences import HOST_BUSY
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.plugin.settings import Settings
-from pytest_trt.report import units
 from pytest_trt.report.baseline_text import metric_change
-from pytest_trt.report.benchmark_record import BenchmarkRecord
-from pytest_trt.report.speed_differences import HOST_BUSY
 from pytest_trt.report.speed_text import NAMES, update_command
 from pytest_trt.statistics.agreement import drifted_metrics
 from pytest_trt.statistics.rounds import as_change
@@ -66,7 +66,7 @@ def update_of(entry: Entry, new: Entry, limits: Mapping[Metric, float]) -> Updat
 
 
 def with_update(
-    record: BenchmarkRecord,
+    record: BenchmarkResult,
     place: BaselineLocation,
     entry: Entry | None,
     new: Entry,
@@ -75,7 +75,7 @@ def with_update(
     *,
     recorded: bool,
     passed: bool,
-) -> BenchmarkRecord:
+) -> BenchmarkResult:
     """Return a record with what is to become of the baseline, or could if somebody accepts it.
 
     Args:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from pytest_trt import units
 from pytest_trt.cli.table import print_table
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, default_cache_dir
 from pytest_trt.engine.timing_cache import TimingFileError, read_timings, timing_files
-from pytest_trt.report import units
 from pytest_trt.wording import count
 
 

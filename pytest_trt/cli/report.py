@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pytest_trt import units
 from pytest_trt.cli.compare import compare_reports
-from pytest_trt.report import units
 from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
 from pytest_trt.report.document import Document
 from pytest_trt.report.merging import merge_documents

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_trt import units
 from pytest_trt.backends.devices.driver_errors import cuda_version
 from pytest_trt.backends.devices.gpu import Gpu
 from pytest_trt.backends.devices.state import DeviceState, Severity
 from pytest_trt.backends.devices.watch import BUSY_PCT
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.doctor.machine_facts import MachineFacts
-from pytest_trt.report import units
 
 
 def gpu_findings(machine: MachineFacts) -> Iterator[Finding]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_trt import units
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.doctor.places import BaselineFacts, CacheFacts
-from pytest_trt.report import units
 
 #: File systems over a network: locks are slow or not kept, and models are hashed by every run.
 _NETWORKS = frozenset(

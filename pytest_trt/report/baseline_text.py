@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_trt.report import units
+from pytest_trt import units
 from pytest_trt.report.speed_text import NAMES, figure
 
 #: The metrics that a change is told by, the first one that both sides have.

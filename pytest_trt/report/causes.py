@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
-from pytest_trt.report import units
+from pytest_trt import units
 from pytest_trt.report.speed_text import NAMES, accepting, update_command
 
 #: Facts of tests with one remedy that are told; of more, how many there are.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pytest_trt.report import units
+from pytest_trt import units
 from pytest_trt.report.record import EngineRecord
 
 

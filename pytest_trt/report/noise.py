@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_trt.report import units
+from pytest_trt import units
 from pytest_trt.report.speed_text import NAMES, bound
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_trt.report.benchmark_record import BenchmarkRecord
+    from pytest_trt.benchmark.result import BenchmarkResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class TestRecord:
 
     engines: tuple[EngineRecord, ...] = ()
     checks: tuple[ConsistencyRecord, ...] = ()
-    speeds: tuple[BenchmarkRecord, ...] = ()
+    speeds: tuple[BenchmarkResult, ...] = ()
     skipped: str | None = None
     remarks: tuple[str, ...] = ()
     failed_by_checks: bool = False
@@ -199,10 +199,10 @@ def _all(cls: Any, items: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
     return tuple(cls.from_dict(item) for item in items)
 
 
-def _speeds(items: Sequence[Mapping[str, Any]]) -> tuple[BenchmarkRecord, ...]:
+def _speeds(items: Sequence[Mapping[str, Any]]) -> tuple[BenchmarkResult, ...]:
     if not items:
         return ()
     # Most tests time nothing, and the module takes as long to load as all others of this folder.
-    from pytest_trt.report.benchmark_record import BenchmarkRecord
+    from pytest_trt.benchmark.result import BenchmarkResult
 
-    return _all(BenchmarkRecord, items)
+    return _all(BenchmarkResult, items)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
 from pytest_trt.report.speed_text import gravest_change
 from pytest_trt.report.status import Status, checks_status
@@ -111,7 +111,7 @@ def _texts(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [{"kind": kind, "text": text} for kind, text in list(distinct)[:10]]
 
 
-def _speed(speed: BenchmarkRecord) -> dict[str, Any]:
+def _speed(speed: BenchmarkResult) -> dict[str, Any]:
     gravest = gravest_change(speed)
     return {
         "verdict": speed.verdict,

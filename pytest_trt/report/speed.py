@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
-from pytest_trt.report import units
-from pytest_trt.report.benchmark_record import BenchmarkRecord
+from pytest_trt import units
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.report.fit import shortened
 from pytest_trt.report.speed_text import (
     FIGURE_OF,
@@ -30,7 +30,7 @@ _SUBJECT_LEAST = 12
 
 
 def speed_lines(
-    records: Sequence[BenchmarkRecord], *, width: int, color: bool, ellipsis: str = "..."
+    records: Sequence[BenchmarkResult], *, width: int, color: bool, ellipsis: str = "..."
 ) -> Iterator[str]:
     """Yield a line for each record: what was measured, a figure, its change, the verdict.
 
@@ -64,11 +64,11 @@ def speed_lines(
         )
 
 
-def _subject(record: BenchmarkRecord) -> str:
+def _subject(record: BenchmarkResult) -> str:
     return " ".join(filter(None, (record.model, record.precision, record.arch)))
 
 
-def _figures(record: BenchmarkRecord) -> tuple[str, str]:
+def _figures(record: BenchmarkResult) -> tuple[str, str]:
     """The figure that says most, and how it stands to its limit."""
     structure = leading_structure(record)
     if structure is not None:
@@ -86,7 +86,7 @@ def _figures(record: BenchmarkRecord) -> tuple[str, str]:
     return shown, f"{units.change(change.change)} (limit {units.percent(change.limit)})"
 
 
-def _told(record: BenchmarkRecord) -> str:
+def _told(record: BenchmarkResult) -> str:
     if record.update and not record.fails:
         return _UPDATES.get(record.update, record.update)
     return record.verdict

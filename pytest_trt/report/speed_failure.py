@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from pytest_trt.report import units
-from pytest_trt.report.benchmark_record import (
-    BenchmarkRecord,
+from pytest_trt import units
+from pytest_trt.benchmark.result import (
+    BenchmarkResult,
     ChangeRecord,
     LimitRecord,
     UnlimitedRecord,
@@ -52,12 +52,12 @@ _LIMIT_ADVICE = (
 )
 
 
-def explain_speed(record: BenchmarkRecord) -> str:
+def explain_speed(record: BenchmarkResult) -> str:
     """Return the text of a failure: the fact, figures, what differs, a plot, and what to do."""
     return "\n".join(_lines(record))
 
 
-def _lines(record: BenchmarkRecord) -> Iterator[str]:
+def _lines(record: BenchmarkResult) -> Iterator[str]:
     structure = leading_structure(record)
     if not record.calls and (structure is None or structure.outcome != "regressed"):
         yield f"{record.why} ({record.subject})."
@@ -93,14 +93,14 @@ def _lines(record: BenchmarkRecord) -> Iterator[str]:
         yield f"Fix: {_fix(record, change, limit)}"
 
 
-def _speed_lines(record: BenchmarkRecord) -> Iterator[str]:
+def _speed_lines(record: BenchmarkResult) -> Iterator[str]:
     yield f"  {_measured(record)}; {record.mode}, batch {record.batch}, {record.toolchain}"
     yield from _table(record)
     for one in record.limits:
         yield f"  {_limit_line(one)}"
 
 
-def _measured(record: BenchmarkRecord) -> str:
+def _measured(record: BenchmarkResult) -> str:
     # One step judges all metrics, but for those that nothing could judge.
     judged = next((one for one in record.changes if one.step in _HOW), None)
     if judged is None:
@@ -109,7 +109,7 @@ def _measured(record: BenchmarkRecord) -> str:
     return f"{rounds} rounds of {record.calls} calls {_HOW[judged.step]}"
 
 
-def _fact(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
+def _fact(record: BenchmarkResult, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
     if limit is not None and limit.outcome == "regressed":
         metric = METRIC_OF[limit.name]
         name, allowed = NAMES[metric], figure(metric, limit.limit)
@@ -130,7 +130,7 @@ def _fact(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitReco
     return record.verdict
 
 
-def _table(record: BenchmarkRecord) -> Iterator[str]:
+def _table(record: BenchmarkResult) -> Iterator[str]:
     rows = [("", "baseline", "now", "change (bounds)", "limit", "")]
     by_metric = {change.metric: change for change in record.changes}
     unlimited = {one.metric: one for one in record.unlimited}
@@ -194,7 +194,7 @@ def _marks(values: Sequence[float], low: float, high: float) -> str:
     return "".join(_PLOT_MARKS[math.ceil(last * count / most)] for count in counts)
 
 
-def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
+def _fix(record: BenchmarkResult, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
     if limit is not None and limit.outcome == "regressed":
         return (
             "make the engine quicker, or allow more: on the trt_benchmark marker, or in trt_limits."
@@ -208,7 +208,7 @@ def _fix(record: BenchmarkRecord, change: ChangeRecord | None, limit: LimitRecor
     return f"{advice}; or let it pass: --trt-inconclusive=warn."
 
 
-def _mend(record: BenchmarkRecord) -> str:
+def _mend(record: BenchmarkResult) -> str:
     if not (record.precision or record.differences):
         return "look at what changed in the function that is timed"
     return what_changed(
@@ -216,7 +216,7 @@ def _mend(record: BenchmarkRecord) -> str:
     )
 
 
-def noise_advice(record: BenchmarkRecord, change: ChangeRecord) -> str:
+def noise_advice(record: BenchmarkResult, change: ChangeRecord) -> str:
     """Return what a test that is inconclusive could have told, and what makes it tell more."""
     if change.outcome == "not testable":
         return "give quicker calls or more time (--trt-benchmark-time), or switch the limit off"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pytest_trt.report import units
-from pytest_trt.report.benchmark_record import (
-    BenchmarkRecord,
+from pytest_trt import units
+from pytest_trt.benchmark.result import (
+    BenchmarkResult,
     ChangeRecord,
     LimitRecord,
     UnlimitedRecord,
@@ -19,7 +19,7 @@ NAMES = {"p50": "P50", "p95": "P95", "p99": "P99", "throughput": "throughput"}
 #: Which metric an absolute limit is about.
 METRIC_OF = {"p50_ms": "p50", "p95_ms": "p95", "p99_ms": "p99", "min_throughput_qps": "throughput"}
 
-#: The figure of each metric in `BenchmarkRecord.candidate`.
+#: The figure of each metric in `BenchmarkResult.candidate`.
 FIGURE_OF = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_qps"}
 
 
@@ -54,7 +54,7 @@ def bound(change: float | None) -> str:
     return _BEYOND if change is not None and change > 9.99 else units.change(change)
 
 
-def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:
+def gravest_change(record: BenchmarkResult) -> ChangeRecord | None:
     """Return the metric that a reader must hear of first."""
     failing = [one for one in record.changes if one.outcome != "passed"]
     if not failing:  # nothing is grave, and of all tests the same is told
@@ -63,7 +63,7 @@ def gravest_change(record: BenchmarkRecord) -> ChangeRecord | None:
     return min(failing, key=lambda one: (GRAVITY.index(one.outcome), one.change is None, -one.sure))
 
 
-def gravest_limit(record: BenchmarkRecord) -> LimitRecord | None:
+def gravest_limit(record: BenchmarkResult) -> LimitRecord | None:
     """Return the absolute limit that a reader must hear of first."""
     return min(record.limits, key=lambda one: GRAVITY.index(one.outcome), default=None)
 
@@ -76,7 +76,7 @@ def layers_told(lines: Sequence[str]) -> str:
     """Return in a few words which layers changed; empty where none did, or none are known.
 
     Args:
-        lines: See `BenchmarkRecord.layer_changes`.
+        lines: See `BenchmarkResult.layer_changes`.
     """
     if not lines:
         return ""
@@ -96,7 +96,7 @@ def what_changed(differences: Sequence[str], layers: str, git_restore_hint: str 
     """Return what to do about an engine that is slower than its baseline's.
 
     Args:
-        differences: See `BenchmarkRecord.differences`.
+        differences: See `BenchmarkResult.differences`.
         layers: Which layers changed, if any did.
         git_restore_hint: How the model's file is brought back.
     """
@@ -128,7 +128,7 @@ def accepting(tests: Sequence[str], files: Sequence[str]) -> str:
 
     Args:
         tests: Node ids.
-        files: The baseline files, as `BenchmarkRecord.file` has them.
+        files: The baseline files, as `BenchmarkResult.file` has them.
     """
     them = files[0] if len(files) == 1 else "the files"
     return (

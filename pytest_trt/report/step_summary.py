@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_trt.report import units
+from pytest_trt import units
 from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
 from pytest_trt.report.status import counted
 

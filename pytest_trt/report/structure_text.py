@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_trt.report import units
-from pytest_trt.report.benchmark_record import BenchmarkRecord, StructureRecord
+from pytest_trt import units
+from pytest_trt.benchmark.result import BenchmarkResult, StructureRecord
 from pytest_trt.report.speed_text import GRAVITY, gravest_change, gravest_limit
 
 #: How each figure is called.
@@ -21,7 +21,7 @@ _NAMES = {
 }
 
 
-def leading_structure(record: BenchmarkRecord) -> StructureRecord | None:
+def leading_structure(record: BenchmarkResult) -> StructureRecord | None:
     """Return the limit of the engine itself that a reader must hear of before those of speed."""
     gravest = min(record.structure, key=lambda one: GRAVITY.index(one.outcome), default=None)
     if gravest is None or gravest.outcome == "passed":
@@ -68,7 +68,7 @@ def structure_fix(one: StructureRecord, mend: str, accept: str) -> str:
     return f"{mend}; if the engine is to be so, accept it: {accept}"
 
 
-def structure_lines(record: BenchmarkRecord) -> Iterator[str]:
+def structure_lines(record: BenchmarkResult) -> Iterator[str]:
     """Yield a line for each limit of the engine itself, then what became of its layers."""
     for one in record.structure:
         figures = "" if one.measured is None else f", {_figure(one.name, one.measured)}"

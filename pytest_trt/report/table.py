@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pytest_trt.report import units
+from pytest_trt import units
 from pytest_trt.report.fit import Fit, fit, shortened
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord
 

@@ -9,7 +9,7 @@ from builders_report import check, document, engine, speed, told
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.report.benchmark_record import BenchmarkRecord, ChangeRecord
+from pytest_trt.benchmark.result import BenchmarkResult, ChangeRecord
 from pytest_trt.report.causes import Cause, cause_lines, causes_of
 from pytest_trt.report.document import Document
 from pytest_trt.report.merging import merge_documents
@@ -29,7 +29,7 @@ def slow(p99: float, name: str, **of: Any) -> Any:
         ChangeRecord("p99", "regressed", 0.1, p99, p99 - 0.1, p99 + 0.1, 0.05, "taking turns", 20),
         ChangeRecord("p50", "passed", 0.05, 0.01, 0.0, 0.02, 0.05, "taking turns", 20),
     )
-    record: BenchmarkRecord = speed(verdict="regressed", changes=changes, **of)
+    record: BenchmarkResult = speed(verdict="regressed", changes=changes, **of)
     update = f'pytest "test_it.py::{name}" --trt-update --trt-update-reason "..."'
     fix = f"look; if it is to be this slow, accept it and commit f.json: {update}"
     return told("failed", f"P99 {p99:+.0%}, limit +10%\nFix: {fix}", speeds=(record,))
@@ -87,7 +87,7 @@ def test_engines_of_one_model_that_are_slower_are_one_cause_that_names_what_was_
 
 def figure_of(name: str, fact: str, fix: str) -> Any:
     own = f'pytest "test_it.py::{name}" --trt-update --trt-update-reason "..."'
-    record: BenchmarkRecord = speed(verdict="regressed", changes=())
+    record: BenchmarkResult = speed(verdict="regressed", changes=())
     return told("failed", f"{fact}\nFix: {fix.replace('OWN', own)}", speeds=(record,))
 
 

@@ -11,7 +11,7 @@ from builders_report import check, document, skipped, speed, told
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.report.benchmark_record import ChangeRecord, LimitRecord, StructureRecord
+from pytest_trt.benchmark.result import ChangeRecord, LimitRecord, StructureRecord
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.report.writing import write_report
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.report.benchmark_record import (
-    BenchmarkRecord,
+from pytest_trt.benchmark.result import (
+    BenchmarkResult,
     ChangeRecord,
     LimitRecord,
     UnlimitedRecord,
@@ -28,7 +28,7 @@ UNTOLD = change(
 )
 
 
-def record(*changes: ChangeRecord, **values: Any) -> BenchmarkRecord:
+def record(*changes: ChangeRecord, **values: Any) -> BenchmarkResult:
     given: dict[str, Any] = {
         "test": "tests/test_speed.py::test_speed",
         "model": "digits.onnx",
@@ -48,10 +48,10 @@ def record(*changes: ChangeRecord, **values: Any) -> BenchmarkRecord:
         "baseline_rounds": {"p99": (0.25, 0.26, 0.26)},
         "recorded": "2026-11-20T10:00:00+00:00",
     }
-    return BenchmarkRecord(**{**given, **values})
+    return BenchmarkResult(**{**given, **values})
 
 
-def lines(*records: BenchmarkRecord, width: int = 80, color: bool = False) -> list[str]:
+def lines(*records: BenchmarkResult, width: int = 80, color: bool = False) -> list[str]:
     return list(speed_lines(records, width=width, color=color))
 
 
@@ -211,6 +211,6 @@ def test_plot_of_equal_figures_is_drawn_too() -> None:
         record(UNTOLD, staged={"file": "a"}),
     ],
 )
-def test_record_survives_json(one: BenchmarkRecord) -> None:
+def test_record_survives_json(one: BenchmarkResult) -> None:
     data = json.loads(json.dumps(one.to_dict(), allow_nan=False))
-    assert BenchmarkRecord.from_dict(data) == one
+    assert BenchmarkResult.from_dict(data) == one

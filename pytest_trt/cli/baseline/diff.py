@@ -10,16 +10,16 @@ from typing import Any, cast
 
 import click
 
+from pytest_trt import units
 from pytest_trt.baseline.changes import EntryChange, entry_changes
 from pytest_trt.baseline.checks import CALLS_OF_METRIC
 from pytest_trt.baseline.file import BaselineFile, baseline_files, parse_baselines, read_baselines
 from pytest_trt.baseline.git import files_at, text_at
+from pytest_trt.benchmark.differences import Circumstances, differences
 from pytest_trt.cli.baseline.looking import as_json
 from pytest_trt.cli.baseline.places import Places
 from pytest_trt.cli.table import Cell, Row, print_table
 from pytest_trt.diagnostics import BaselineError
-from pytest_trt.report import units
-from pytest_trt.report.speed_differences import Circumstances, differences
 from pytest_trt.report.speed_text import NAMES, figure
 from pytest_trt.statistics.agreement import SIDE_ERROR, changes_between
 from pytest_trt.statistics.bounds import Bounds

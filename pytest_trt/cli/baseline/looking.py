@@ -8,12 +8,12 @@ from statistics import median
 
 import click
 
+from pytest_trt import units
 from pytest_trt.baseline.checks import CALLS_OF_METRIC
 from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.cli.baseline.places import Places, Stored, age, target_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import BaselineError
-from pytest_trt.report import units
 from pytest_trt.report.speed_text import NAMES, figure
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

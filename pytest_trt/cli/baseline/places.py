@@ -7,10 +7,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pytest_trt import units
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, baseline_files, module_of, read_baselines
 from pytest_trt.diagnostics import BaselineError
-from pytest_trt.report import units
 
 
 @dataclass(frozen=True, slots=True)

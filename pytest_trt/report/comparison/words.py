@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_trt.report import units
+from pytest_trt import units
 from pytest_trt.report.comparison.findings import (
     Comparison,
     Direction,

@@ -105,7 +105,7 @@ class StructureRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class BenchmarkRecord:
+class BenchmarkResult:
     """What one test's benchmark found.
 
     Attributes:
@@ -192,7 +192,7 @@ class BenchmarkRecord:
         return data
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> BenchmarkRecord:
+    def from_dict(cls, data: Mapping[str, Any]) -> BenchmarkResult:
         """Return the record that `to_dict` made this data of."""
 
         def rounds(name: str) -> dict[str, tuple[float, ...]]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.report.speed_differences import Circumstances, differences
+from pytest_trt.benchmark.differences import Circumstances, differences
 
 THEN = {"key": "aa", "plan": "11", "model": "0123456789abcdef", "layers": 14}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_trt.report import units
+from pytest_trt import units
 
 #: What of the environment tells what kept the host busy; it is there only if something did.
 HOST_BUSY = "host_busy"

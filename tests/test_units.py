@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.report import units
+from pytest_trt import units
 
 
 @pytest.mark.parametrize(
