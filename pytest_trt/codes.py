@@ -36,6 +36,11 @@ CODES: dict[str, Code] = {
         "An option, ini value, marker or profile asks for something that cannot be done.",
         "Change the value that the message names.",
     ),
+    "TRT101": Code(
+        "unknown diagnostic code",
+        "The command was given a code that no version of pytest-trt reports.",
+        "Run `pytest-trt explain` without a code to list them all.",
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",

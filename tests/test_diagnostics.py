@@ -2,23 +2,64 @@ from __future__ import annotations
 
 import pickle
 
-from pytest_trt.diagnostics import EngineBuildError, ModelError
+import pytest
+
+from pytest_trt.diagnostics import (
+    DeviceLostError,
+    Diagnostic,
+    EngineBuildError,
+    ModelError,
+    PytestTrtError,
+    Remedy,
+    in_context,
+)
+
+REMEDY = Remedy("Restore it.", commands=("git lfs pull",), alternatives=("name another model",))
 
 
-def test_text_is_the_message_and_the_fix() -> None:
-    assert str(ModelError("m.onnx is empty.", fix="export it again.")) == (
-        "m.onnx is empty.\nFix: export it again."
-    )
+def test_text_is_headline_details_and_remedy() -> None:
+    found = Diagnostic("TRT200", "m.onnx is no model", details=("line 1",), remedy=REMEDY)
+    assert str(found).splitlines() == [
+        "m.onnx is no model [TRT200]",
+        "  line 1",
+        "Fix: Restore it.",
+        "  - name another model",
+        "    git lfs pull",
+    ]
 
 
-def test_build_error_shows_the_tail_of_the_log_between_them() -> None:
-    error = EngineBuildError("It failed.", fix="mend it.", log_tail=["one", "two"])
-    assert str(error) == "It failed.\n  | one\n  | two\nFix: mend it."
+def test_without_a_remedy_there_is_no_fix_line() -> None:
+    assert str(Diagnostic("TRT200", "m.onnx")) == "m.onnx [TRT200]"
 
 
-def test_errors_cross_process_boundaries_whole() -> None:
-    error = EngineBuildError("It failed.", fix="mend it.", log_tail=["one"])
+def test_error_shows_its_diagnostic() -> None:
+    error = ModelError("no model", fix=REMEDY, facts={"model": "m.onnx"})
+    assert str(error) == str(error.diagnostic)
+    assert error.diagnostic.code == ModelError.CODE
+    assert error.diagnostic.facts == {"model": "m.onnx"}
+    assert ModelError("no model", fix="x", code="TRT201").diagnostic.code == "TRT201"
+
+
+def test_build_error_shows_the_end_of_the_log() -> None:
+    error = EngineBuildError("it failed", fix="Fix it.", log_tail=["one", "two"])
+    assert str(error).splitlines()[1:3] == ["  | one", "  | two"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineBuildError("it failed", fix=REMEDY, log_tail=["one"]),
+        DeviceLostError("lost", fix="restart", status="cudaErrorIllegalAddress"),
+    ],
+)
+def test_error_survives_pickling(error: PytestTrtError) -> None:
     copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is EngineBuildError
+    assert (type(copy), copy.diagnostic) == (type(error), error.diagnostic)
     assert str(copy) == str(error)
-    assert copy.log_tail == ("one",)
+    assert copy.__dict__ == error.__dict__
+
+
+def test_context_stands_before_the_message() -> None:
+    error = in_context(ModelError("no model", fix="x"), "trt_model")
+    assert isinstance(error, ModelError)
+    assert error.message == "trt_model: no model"

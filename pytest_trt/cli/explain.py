@@ -1,0 +1,53 @@
+"""`pytest-trt explain`: what a diagnostic code means and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import textwrap
+
+import click
+
+from pytest_trt.codes import CODES
+from pytest_trt.diagnostics import ConfigurationError, Remedy
+
+
+@click.command()
+@click.argument("code", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(code: str | None, as_json: bool) -> None:
+    """Explain a diagnostic code, such as TRT401; without one, list them all."""
+    wanted = sorted(CODES) if code is None else [_known(code)]
+    if as_json:
+        entries = {name: CODES[name]._asdict() for name in wanted}
+        click.echo(json.dumps(entries, indent=2))
+    elif code is None:
+        for name in wanted:
+            click.echo(f"{name}  {CODES[name].title}")
+    else:
+        click.echo("\n".join(_text(wanted[0])))
+
+
+def _known(code: str) -> str:
+    name = code.upper()
+    if name in CODES:
+        return name
+    close = difflib.get_close_matches(name, CODES, n=3, cutoff=0.5)
+    raise ConfigurationError(
+        f"unknown diagnostic code {code!r}",
+        fix=Remedy(
+            f"Did you mean {' or '.join(close)}?" if close else "List the codes:",
+            commands=() if close else ("pytest-trt explain",),
+        ),
+        code="TRT101",
+        facts={"code": code},
+    )
+
+
+def _text(name: str) -> list[str]:
+    entry = CODES[name]
+    lines = [f"{name}: {entry.title}", ""]
+    for part in (entry.meaning, entry.action):
+        lines += textwrap.wrap(part, 80)
+        lines.append("")
+    return lines[:-1]
