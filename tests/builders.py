@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.plugin.options import OPTIONS
 from pytest_trt.plugin.settings import Settings
+
+
+@contextmanager
+def full_disk(free_bytes: int = 1000) -> Iterator[None]:
+    """Let no file grow beyond some bytes, here and in processes that are started."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def save_linear(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pytest_trt.files import PRIVATE, atomic_open
 from pytest_trt.hashing import LabelledHash
 from pytest_trt.tensors.spec import Tensors
 
@@ -79,12 +79,5 @@ def _write(path: Path, outputs: Tensors) -> None:
         return
     numbered = {str(i): array for i, array in enumerate(outputs.values())}
     # A full or read-only disk costs only the time to compute the outputs again.
-    with contextlib.suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **{_NAMES: np.array(list(outputs), dtype=str)}, **numbered)  # type: ignore[arg-type]
-            Path(temporary).replace(path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
+    with contextlib.suppress(OSError), atomic_open(path, mode=PRIVATE) as file:
+        np.savez(file, **{_NAMES: np.array(list(outputs), dtype=str)}, **numbered)  # type: ignore[arg-type]

@@ -7,10 +7,8 @@ change of one test is a change of a few lines.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as default
@@ -20,6 +18,7 @@ from typing import Any
 from pytest_trt.baseline.checks import MalformedError, checked_entry, field
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.diagnostics import BaselineError
+from pytest_trt.files import atomic_write
 
 # History of the format:
 #   1  first version; "noise" stands only in entries that were calibrated
@@ -148,44 +147,12 @@ def write_baselines(path: Path, baselines: BaselineFile) -> None:
         BaselineError: It cannot be written; the file that was there is as it was.
     """
     try:
-        # A baseline is as readable as the files beside it.
-        write_whole(path, as_text(baselines), mode=0o666 & ~_umask())
+        atomic_write(path, as_text(baselines))
     except OSError as error:
         raise BaselineError(
             f"the baseline file {path} cannot be written: {error.strerror}.",
             fix="free space or make the folder writable; or name another with --trt-baseline-dir.",
         ) from error
-
-
-def write_whole(path: Path, text: str, *, mode: int) -> None:
-    """Write a file and its folder, whole or not at all.
-
-    Args:
-        path: The file.
-        text: What it is to hold.
-        mode: Who may read it.
-
-    Raises:
-        OSError: It cannot be written; the file that was there is as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, mode)  # noqa: PTH101
-        os.replace(name, path)  # noqa: PTH105
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def as_text(baselines: BaselineFile) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.baseline.checks import MalformedError, checked_entry, field
-from pytest_trt.baseline.file import write_whole
 from pytest_trt.baseline.staged import Staged
+from pytest_trt.files import PRIVATE, atomic_write
 
 #: Format of the file; another one is as good as none.
 _SCHEMA = 1
@@ -81,7 +81,7 @@ def write_last_run(cache: Path, run: LastRun) -> None:
             for one in run.candidates
         ],
     }
-    write_whole(_path(cache, run.root), json.dumps(content), mode=0o600)
+    atomic_write(_path(cache, run.root), json.dumps(content), mode=PRIVATE)
     kept = sorted(cache.glob("*.json"), key=_age, reverse=True)
     for path in kept[_ROOTS_KEPT:]:
         path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
 from pytest_trt.diagnostics import BaselineError
+from pytest_trt.files import locked, user_lock
 
 #: What became of a baseline.
 Kind: TypeAlias = Literal["first", "added", "replaced", "calibrated"]
@@ -180,22 +181,12 @@ def _beside(old: Entry, new: Staged) -> Entry | None:
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing files of a folder, where the system can.
+    """Keep the user's other processes from writing files of a folder.
 
-    The folder itself is locked, so that nothing is left in it; the kernel lets go when the process
-    dies.
+    Without a lock where none can be had: some network file systems have none.
     """
-    try:
-        import fcntl
-
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):  # `write_baselines` tells what is wrong with the folder
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:20]
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):
+            held.enter_context(locked(user_lock(f"baselines-{name}")))
         yield
-        return
-    try:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

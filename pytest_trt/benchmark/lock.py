@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import platformdirs
-
-from pytest_trt.files import process_lock
+from pytest_trt.files import locked, user_lock
 
 
 def device_lock(
@@ -21,22 +16,10 @@ def device_lock(
     """Hold the right to measure on a device. The kernel releases it when the process dies.
 
     Args:
-        device: What tells the device from others of this machine: a GPU's UUID, the host's name.
+        device: Identifies the device on this machine: a GPU's UUID, or the host's name.
         waiting: Called with the seconds waited so far, about once a second.
-        folder: Where locks are; by default one of the user, whatever cache a run is given.
+        folder: Where the lock file lies; by default a folder of the user, whatever the cache is.
     """
-    folder = _made(folder or Path(platformdirs.user_state_dir("pytest-trt")))
-    return process_lock(folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', device)}.lock", waiting)
-
-
-def _made(folder: Path) -> Path:
-    """Make a folder; where the user's own cannot be written, one among temporary files."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    private = Path(tempfile.gettempdir()) / f"pytest-trt-{getpass.getuser()}"
-    private.mkdir(mode=0o700, exist_ok=True)
-    return private
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", device)
+    path = user_lock(name) if folder is None else folder / f"{name}.lock"
+    return locked(path, waiting=waiting)

@@ -44,7 +44,7 @@ from pytest_trt.engine.sidecar import (
     read_sidecar,
     verify_files,
 )
-from pytest_trt.files import process_lock
+from pytest_trt.files import locked
 
 #: Name of the folder that everything lies in. Another layout gets another name, so that two
 #: releases can share one root.
@@ -164,7 +164,7 @@ class EngineCache:
         if not self.writable:
             yield
             return
-        with process_lock(self.folder / "locks" / f"{key_digest[:32]}.lock", waiting):
+        with locked(self.folder / "locks" / f"{key_digest[:32]}.lock", waiting=waiting):
             yield
 
     @contextlib.contextmanager

@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from pytest_trt import __version__
 from pytest_trt.engine.mounts import file_system
+from pytest_trt.files import PRIVATE, atomic_open
 from pytest_trt.onnx.digest import MODEL_SCHEMA
 from pytest_trt.onnx.digest_cache import CachedDigest, FileStamp
 
@@ -71,13 +71,8 @@ class DigestRecords:
         if not {self._kind_of(stamp.path) for stamp in found.stamps} <= TRUSTED_FILE_SYSTEMS:
             return
         with contextlib.suppress(OSError):
-            handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(_record(found))
-                Path(temporary).replace(self._path(found.stamps[0]))
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with atomic_open(self._path(found.stamps[0]), mode=PRIVATE) as file:
+                file.write(_record(found))
             self._forget_oldest()
 
     def _path(self, model: FileStamp) -> Path:

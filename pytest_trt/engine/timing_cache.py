@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from pytest_trt.engine.spec import Target, Toolchain
+from pytest_trt.files import PRIVATE, atomic_write
 from pytest_trt.hashing import LabelledHash
 
 #: The first line of every file; the SHA-256 of the rest follows. Another format gets another line.
@@ -65,17 +66,9 @@ def read_timings(path: Path) -> bytes:
 
 
 def write_timings(path: Path, timings: bytes) -> None:
-    """Put timings in the place of what is there, at once for every reader.
-
-    To be used under a lock.
+    """Replace the timings of a file, at once for every reader.
 
     Raises:
-        OSError: It cannot be written; what was there is still there.
+        OSError: It cannot be written; the old file is unchanged.
     """
-    # Under the lock there is one writer, so the next one takes over what a killed one left.
-    draft = path.with_suffix(".draft")
-    try:
-        draft.write_bytes(_MAGIC + hashlib.sha256(timings).digest() + timings)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    atomic_write(path, _MAGIC + hashlib.sha256(timings).digest() + timings, mode=PRIVATE)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.diagnostics import ReportError
+from pytest_trt.files import atomic_write
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -68,28 +67,9 @@ def write_report(path: Path, document: Mapping[str, Any]) -> None:
     """
     text = WRITERS[path.suffix](document)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            # Half a surrogate, which a test may have printed, is written as JSON escapes it.
-            with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            # A temporary file is private; a report is as readable as the files beside it.
-            os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101
-            os.replace(name, path)  # noqa: PTH105
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        atomic_write(path, text)
     except OSError as error:
         raise ReportError(
             f"the report {path} cannot be written: {error.strerror}.",
             fix="name a file in a folder that can be written, and see that there is space.",
         ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

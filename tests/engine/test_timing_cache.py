@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from builders import full_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,9 +78,8 @@ def test_no_changed_byte_is_believed(tmp_path_factory, data: st.DataObject) -> N
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.timing"
     write_timings(path, b"old")
-    path.with_suffix(".draft").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space") as caught:
-        write_timings(path, b"new")
-    assert caught.value.errno == errno.ENOSPC
+    with full_disk(), pytest.raises(OSError, match="too large") as caught:
+        write_timings(path, bytes(10_000))
+    assert caught.value.errno == errno.EFBIG
     assert read_timings(path) == b"old"
     assert list(tmp_path.iterdir()) == [path]

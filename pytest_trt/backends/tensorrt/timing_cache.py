@@ -9,9 +9,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from pytest_trt.engine.timing_cache import TimingFileError, read_timings, write_timings
+from pytest_trt.files import locked
 
 #: Seconds to wait for another process that merges its timings, which takes it milliseconds.
 _LOCK_TIMEOUT_S = 10.0
@@ -48,7 +47,7 @@ class TimingCache:
             return
         try:
             # Readers need no lock: a file is replaced at once.
-            with FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
+            with locked(self._path.with_suffix(".lock"), timeout_s=_LOCK_TIMEOUT_S):
                 before = self._read(self._path)
                 self._add(before)
                 serialized = self._cache.serialize()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import builders_networks as networks
 import pytest
+from builders import full_disk
 
 from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
 from pytest_trt.backends.tensorrt import backend as tensorrt
@@ -79,10 +80,12 @@ def test_a_failed_build_leaves_the_timings_as_they_were(job, path: Path) -> None
 
 
 def test_a_full_disk_does_not_fail_the_build(job, path: Path) -> None:
-    path.with_suffix(".draft").symlink_to("/dev/full")
-    asked = job("conv", timing_cache=path)
-    (note,) = build(asked).notes
-    assert "was not kept: [Errno 28] No space left" in note
+    write_timings(path, bytes(10_000))
+    asked = job("impatient", timing_cache=path)
+    with full_disk():
+        (note,) = build(asked).notes
+    assert "was not kept: [Errno 27] File too large" in note
+    assert read_timings(path) == bytes(10_000)
     assert asked.plan.output.exists()
 
 

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import full_disk
+
+from pytest_trt.files import PRIVATE, atomic_open, atomic_write, locked, user_lock
+
+HOLDER = """
+import sys
+from pathlib import Path
+from pytest_trt.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def held_elsewhere(path: Path) -> subprocess.Popen[str]:
+    """Start a process that holds a lock until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_file_is_replaced_and_its_folder_created(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    atomic_write(path, "old")
+    atomic_write(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_text_is_utf_8_and_lone_surrogates_are_escaped(tmp_path: Path) -> None:
+    atomic_write(tmp_path / "a", "\u00e9\ud800")
+    assert (tmp_path / "a").read_bytes() == b"\xc3\xa9\\ud800"
+
+
+@pytest.mark.parametrize(
+    ("mode", "umask", "expected"), [(0o666, 0o027, 0o640), (PRIVATE, 0, 0o600)]
+)
+def test_permissions_follow_the_umask(tmp_path: Path, mode: int, umask: int, expected: int) -> None:
+    before = os.umask(umask)
+    try:
+        atomic_write(tmp_path / "a", "", mode=mode)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == expected
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    atomic_write(path, "old")
+    with full_disk(), pytest.raises(OSError, match="too large"):
+        atomic_write(path, bytes(10_000))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_exception_in_the_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    atomic_write(path, "old")
+
+    def interrupted() -> None:
+        with atomic_open(path) as file:
+            file.write(b"part")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
+    atomic_write(tmp_path / ("\u00e9" * 127), "")
+
+
+def test_a_process_waits_for_the_lock_and_reports_it(tmp_path: Path) -> None:
+    process = held_elsewhere(tmp_path / "lock")
+    reported = []
+
+    def waiting(seconds: float) -> None:
+        reported.append(seconds)
+        assert process.stdin is not None
+        process.stdin.close()  # the holder ends and releases the lock
+
+    with locked(tmp_path / "lock", waiting=waiting):
+        assert process.wait() == 0
+    assert process.stdout is not None
+    process.stdout.close()
+    assert reported
+
+
+def test_waiting_ends_at_the_time_limit(tmp_path: Path) -> None:
+    process = held_elsewhere(tmp_path / "lock")
+    with pytest.raises(TimeoutError), locked(tmp_path / "lock", timeout_s=0):
+        pass
+    process.communicate()
+    with locked(tmp_path / "lock", timeout_s=0):
+        pass
+
+
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    process = held_elsewhere(tmp_path / "lock")
+    process.kill()
+    process.communicate()
+    with locked(tmp_path / "lock", timeout_s=0):
+        pass
+
+
+@pytest.mark.parametrize("state", ["state", "file/state"])
+def test_a_user_lock_can_be_held_whatever_the_state_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    (tmp_path / "file").touch()  # no folder can be created below it
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / state))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    path = user_lock("name")
+    assert path.is_relative_to(tmp_path)
+    with locked(path):
+        pass
