@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 #: What a fact may be: anything that JSON can hold.
 Fact: TypeAlias = "str | int | float | bool | Sequence[Fact] | Mapping[str, Fact] | None"
@@ -74,6 +74,34 @@ class Diagnostic:
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the diagnostic as JSON-simple data."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "facts": dict(self.facts),
+            "details": list(self.details),
+            "remedy": {
+                "text": self.remedy.text,
+                "commands": list(self.remedy.commands),
+                "alternatives": list(self.remedy.alternatives),
+            },
+            "severity": self.severity,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Diagnostic:
+        """Return the diagnostic that `to_dict` encoded."""
+        remedy = data["remedy"]
+        return cls(
+            data["code"],
+            data["message"],
+            data["facts"],
+            tuple(data["details"]),
+            Remedy(remedy["text"], tuple(remedy["commands"]), tuple(remedy["alternatives"])),
+            data["severity"],
+        )
 
 
 def remedy_lines(remedy: Remedy) -> Iterator[str]:

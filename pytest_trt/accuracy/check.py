@@ -187,7 +187,7 @@ def _record(runs: list[_Run]) -> ConsistencyRecord:
         model=engine.model.path.name,
         precision=engine.spec.precision,
         arch=engine.target.arch,
-        verdict=(Verdict.PASSED if passed else Verdict.REGRESSED).value,
+        verdict=(Verdict.PASSED if passed else Verdict.FAILED).value,
         runs=len(runs),
         worst_output=worst.name if worst else None,
         used=worst.used if worst else None,

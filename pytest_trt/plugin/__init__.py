@@ -39,6 +39,7 @@ from pytest_trt.plugin.state import (
     progress_of,
     run_of,
     settings_of,
+    state_of,
 )
 
 # Fixtures are found by being names of the plugin's module.
@@ -195,6 +196,12 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let what was found ride on the report, as data that crosses process boundaries."""
     report = yield
+    if report.failed and call.excinfo is not None:
+        from pytest_trt.plugin.failure import diagnostics_of
+
+        found = diagnostics_of(call.excinfo.value)
+        if found:
+            state_of(item).diagnostics = found
     if TEST_KEY in item.stash:
         from pytest_trt.plugin.verdict import attach
 

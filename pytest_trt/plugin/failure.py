@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import pytest
+
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError
 
 
 class PluginFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
@@ -12,15 +15,19 @@ class PluginFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
 
     Args:
         text: What happened, and what to do.
-        pytrace: Whether pytest is to show how the test came to it as well.
+        pytrace: Whether pytest also shows the traceback.
+        diagnostics: The same as data, for reports.
     """
 
     # As pytest calls its own: a longer name would cost the short summary the fact behind it.
     __module__, __qualname__ = "builtins", "Failed"
 
-    def __init__(self, text: str, *, pytrace: bool = False) -> None:
+    def __init__(
+        self, text: str, *, pytrace: bool = False, diagnostics: Sequence[Diagnostic] = ()
+    ) -> None:
         # pytest declares its exceptions in a way that hides their parameters from type checkers.
         pytest.fail.Exception.__init__(self, text, pytrace)
+        self.diagnostics = tuple(diagnostics)
 
 
 class CheckFailure(PluginFailure, AssertionError):
@@ -30,6 +37,13 @@ class CheckFailure(PluginFailure, AssertionError):
     """
 
     __module__, __qualname__ = "builtins", "Failed"
+
+
+def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
+    """Return what an exception reports as data; nothing for those that are not the plugin's."""
+    if isinstance(error, PytestTrtError):
+        return (error.diagnostic,)
+    return error.diagnostics if isinstance(error, PluginFailure) else ()
 
 
 def place_at_test(item: pytest.Item, report: pytest.TestReport) -> None:

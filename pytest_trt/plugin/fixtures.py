@@ -38,7 +38,7 @@ def _clear_errors() -> Iterator[None]:
     except PytestTrtError as error:
         from pytest_trt.plugin.failure import PluginFailure
 
-        raise PluginFailure(str(error)) from None
+        raise PluginFailure(str(error), diagnostics=[error.diagnostic]) from None
 
 
 @pytest.fixture

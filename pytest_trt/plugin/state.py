@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
     from pytest_trt.benchmark.check import SpeedCheck
+    from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
     from pytest_trt.plugin.progress import TerminalProgress
     from pytest_trt.plugin.run import TrtRun
@@ -36,6 +37,8 @@ class TestState:
         unbuilt: Model, architecture and precision of those that it did not get.
         check: Its consistency check, once there is one.
         speed: Its benchmark, once there is one.
+        notes: What a reader of its result has to know.
+        diagnostics: Why it failed, where the plugin knows.
         remarks: What whoever reads its result should know of how it ran.
         skipped: Why the plugin skipped it.
         proofs: What its checks made of errors and slowdowns that were planted.
@@ -50,6 +53,8 @@ class TestState:
         self.check: ConsistencyCheck | None = None
         self.speed: SpeedCheck | None = None
         self.remarks: list[str] = []
+        self.notes: list[Diagnostic] = []
+        self.diagnostics: tuple[Diagnostic, ...] = ()
         self.skipped: str | None = None
         self.proofs: list[Proof] = []
         self.failed_by_checks = False
@@ -58,6 +63,11 @@ class TestState:
         """Add a remark, once."""
         if text not in self.remarks:
             self.remarks.append(text)
+
+    def note(self, note: Diagnostic) -> None:
+        """Add a note, once."""
+        if note not in self.notes:
+            self.notes.append(note)
 
 
 def settings_of(config: pytest.Config) -> Settings:

@@ -81,8 +81,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         # By itself pytest names the line of the plugin that skipped, for all tests the same.
         path, line, _ = item.reportinfo()
         report.longrepr = (os.fspath(path), (line or 0) + 1, f"Skipped: {state.skipped}")
-    found = state.engines or state.check or state.speed or state.skipped or state.failed_by_checks
-    if not ends_here or not (found or state.unbuilt):
+    made = state.engines or state.check or state.speed or state.skipped or state.failed_by_checks
+    if not ends_here or not (made or state.unbuilt or state.diagnostics):
         return
     record = TestRecord(
         engines=tuple(_engine_record(engine, run) for engine in _distinct(state)),
@@ -93,6 +93,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         failed_by_checks=state.failed_by_checks,
         proofs=tuple(proof.to_dict() for proof in state.proofs),
         unbuilt=tuple(dict.fromkeys(state.unbuilt)),
+        diagnostics=state.diagnostics,
+        notes=tuple(state.notes),
     )
     report.trt = record.to_dict()  # type: ignore[attr-defined]
     # The list that the reports of all phases share: junit reads it from the last one.

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from pytest_trt.diagnostics import Diagnostic
+
 if TYPE_CHECKING:
     from pytest_trt.benchmark.result import BenchmarkResult
 
@@ -131,10 +133,12 @@ class TestRecord:
     Attributes:
         engines: Engines that it asked for.
         unbuilt: Model, architecture and precision of those that it did not get.
+        diagnostics: Why it failed, where the plugin knows; the worst first.
+        notes: What else a reader of its result has to know.
         checks: Consistency checks that it made.
         speeds: Benchmarks that it made.
         skipped: Why the plugin skipped it, if it did.
-        remarks: What else a reader of the results has to know.
+        remarks: The notes that are still text.
         failed_by_checks: Whether it failed because a check did not pass, and for no other reason.
         proofs: What --trt-selftest planted, and what the checks made of it.
     """
@@ -149,6 +153,8 @@ class TestRecord:
     failed_by_checks: bool = False
     proofs: tuple[dict[str, Any], ...] = ()
     unbuilt: tuple[tuple[str, str, str], ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    notes: tuple[Diagnostic, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -161,6 +167,8 @@ class TestRecord:
             "remarks": list(self.remarks),
             "failed_by_checks": self.failed_by_checks,
             "proofs": list(self.proofs),
+            "diagnostics": [one.to_dict() for one in self.diagnostics],
+            "notes": [one.to_dict() for one in self.notes],
         }
 
     @classmethod
@@ -175,6 +183,8 @@ class TestRecord:
             failed_by_checks=data["failed_by_checks"],
             proofs=tuple(data["proofs"]),
             unbuilt=tuple((str(m), str(a), str(p)) for m, a, p in data["unbuilt"]),
+            diagnostics=_all(Diagnostic, data["diagnostics"]),
+            notes=_all(Diagnostic, data["notes"]),
         )
 
 
