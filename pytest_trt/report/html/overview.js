@@ -89,7 +89,7 @@ function news(documents, entries, open, filter) {
   const causes = documents.causes ?? [];
   const told = new Set(causes.flatMap((cause) => cause.tests.map((place) => entries[place])));
   const untold = entries.filter((entry) => !told.has(entry));
-  const wrong = untold.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "regressed"));
+  const wrong = untold.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "failed"));
   const slower = [...new Set(speeds.filter(({ speed }) => speed.verdict === "regressed").map(({ entry }) => entry))].filter((entry) => !told.has(entry));
   const first = [...new Set(speeds.filter(({ speed }) => ["first", "replaced"].includes(speed.baseline_update)).map(({ entry }) => entry))];
   const unmeasured = untold.filter((entry) => entry.test.unmeasured);
