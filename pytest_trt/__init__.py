@@ -1,8 +1,107 @@
 """Inference regression testing for pytest: build, cache and check optimised engines.
 
-The package is a pytest plugin (``pytest_trt.plugin``) and a command (``pytest-trt``). What a test
-suite uses are the markers, fixtures and options of the README; everything else in here is private
-and may change between releases.
+The package is a pytest plugin (`pytest_trt.plugin`) and a command (`pytest-trt`). What it exports
+here is its public API: the types of what fixtures return, the comparison for use in any script,
+errors and warnings. Every other module is private and may change between releases.
+
+Names are loaded when they are first used: importing `pytest_trt` alone loads nothing else.
 """
 
-__version__ = "0.1.0.dev0"
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.version import __version__
+
+if TYPE_CHECKING:
+    from pytest_trt.accuracy.compare import compare_outputs
+    from pytest_trt.accuracy.findings import Comparison
+    from pytest_trt.accuracy.tolerance import Tolerance
+    from pytest_trt.benchmark.result import BenchmarkResult
+    from pytest_trt.diagnostics import (
+        BackendUnavailableError,
+        BaselineError,
+        CacheError,
+        ConfigurationError,
+        DeviceLostError,
+        Diagnostic,
+        EngineBuildError,
+        EngineLoadError,
+        EngineRunError,
+        InputError,
+        ModelError,
+        PytestTrtError,
+        PytestTrtWarning,
+        Remedy,
+        ReportError,
+        UnknownFactError,
+    )
+    from pytest_trt.engine.build import Engine
+    from pytest_trt.engine.facts import EngineFacts, Layer
+
+#: Where each public name is defined, by module.
+_HOMES = {
+    "accuracy.compare": ("compare_outputs",),
+    "accuracy.findings": ("Comparison",),
+    "accuracy.tolerance": ("Tolerance",),
+    "benchmark.result": ("BenchmarkResult",),
+    "diagnostics": (
+        "BackendUnavailableError",
+        "BaselineError",
+        "CacheError",
+        "ConfigurationError",
+        "DeviceLostError",
+        "Diagnostic",
+        "EngineBuildError",
+        "EngineLoadError",
+        "EngineRunError",
+        "InputError",
+        "ModelError",
+        "PytestTrtError",
+        "PytestTrtWarning",
+        "Remedy",
+        "ReportError",
+        "UnknownFactError",
+    ),
+    "engine.build": ("Engine",),
+    "engine.facts": ("EngineFacts", "Layer"),
+}
+
+__all__ = [
+    "BackendUnavailableError",
+    "BaselineError",
+    "BenchmarkResult",
+    "CacheError",
+    "Comparison",
+    "ConfigurationError",
+    "DeviceLostError",
+    "Diagnostic",
+    "Engine",
+    "EngineBuildError",
+    "EngineFacts",
+    "EngineLoadError",
+    "EngineRunError",
+    "InputError",
+    "Layer",
+    "ModelError",
+    "PytestTrtError",
+    "PytestTrtWarning",
+    "Remedy",
+    "ReportError",
+    "Tolerance",
+    "UnknownFactError",
+    "__version__",
+    "compare_outputs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

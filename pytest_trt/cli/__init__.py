@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from pytest_trt import __version__
 from pytest_trt.cli.baseline import baseline
 from pytest_trt.cli.cache import cache
 from pytest_trt.cli.doctor import doctor
@@ -14,6 +13,7 @@ from pytest_trt.cli.explain import explain
 from pytest_trt.cli.inspect import inspect
 from pytest_trt.cli.report import report
 from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.version import __version__
 
 __all__ = ["main"]
 

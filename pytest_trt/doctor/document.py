@@ -6,8 +6,8 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
-from pytest_trt import __version__
 from pytest_trt.doctor.finding import Examination
+from pytest_trt.version import __version__
 
 # History of the format:
 #   1  first version

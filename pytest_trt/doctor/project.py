@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pytest_trt import __version__
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.selection import select
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.doctor.finding import Finding, Level
+from pytest_trt.version import __version__
 
 
 @dataclass(frozen=True, slots=True)

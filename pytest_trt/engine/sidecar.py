@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_trt import __version__
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.file_digest import FileDigest, digest_file
+from pytest_trt.version import __version__
 
 # History of the sidecar's format:
 #   1  first version

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from pytest_trt import __version__
 from pytest_trt.report.causes import causes_of
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.planned import PlannedTest, without_arch
 from pytest_trt.report.result import engine_facts, results_of
 from pytest_trt.report.status import Phase, PhaseOutcomes, Status, status_of
+from pytest_trt.version import __version__
 
 # History of the format:
 #   1  first version

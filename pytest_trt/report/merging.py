@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_trt import __version__
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.report.causes import causes_of
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.document import REPORT_SCHEMA, Document
 from pytest_trt.report.status import VERDICTS, Status
+from pytest_trt.version import __version__
 
 #: Where no run has a verdict, the result that says most is kept.
 _TELLING = (

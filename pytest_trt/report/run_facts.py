@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import __version__
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.options import OPTIONS
+from pytest_trt.version import __version__
 
 if TYPE_CHECKING:
     from pytest_trt.plugin.run import TrtRun
