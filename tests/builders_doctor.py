@@ -7,8 +7,8 @@ from typing import Any
 
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.devices.state import ClockReason, DeviceState, clock_reasons
-from pytest_trt.doctor.machine_facts import MachineFacts
-from pytest_trt.doctor.module_facts import ModuleFacts
+from pytest_trt.doctor.machine import MachineFacts
+from pytest_trt.doctor.modules import ModuleFacts
 from pytest_trt.terms import RTX_ARCHS
 
 IDLE = DeviceState(

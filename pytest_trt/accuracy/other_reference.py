@@ -13,8 +13,7 @@ from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import PytestTrtError, as_typed, git_restore_hint
 from pytest_trt.onnx.file import OnnxModel
-from pytest_trt.tensors.elements import SMALL_TYPES
-from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.spec import SMALL_TYPES, Tensors
 
 #: The most bytes of two models that are read once more for a line of advice.
 _COMPARED_BYTES = 2_000_000_000

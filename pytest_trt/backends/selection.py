@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError
 from pytest_trt.engine.protocols import Backend
 from pytest_trt.terms import EXAMPLES, RTX_ARCHS
@@ -217,6 +217,6 @@ def make_backend(
         from pytest_trt.backends.tensorrt.backend import TensorRtBackend
 
         return TensorRtBackend(probe, build_timeout_s=build_timeout_s, timing_folder=timing_folder)
-    from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
+    from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
 
     return TensorRtRtxBackend(probe, build_timeout_s=build_timeout_s)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from pytest_trt.backends.devices.probe import DeviceProbe, probe_devices
+from pytest_trt.backends.devices.gpu import DeviceProbe
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.devices.watch import watched_device
 from pytest_trt.backends.selection import make_backend
 from pytest_trt.backends.tensorrt.build_job import error_to_json

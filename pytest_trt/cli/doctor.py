@@ -15,9 +15,15 @@ from rich.text import Text
 
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.doctor.abilities import Ability
-from pytest_trt.doctor.document import schema_text, to_document
 from pytest_trt.doctor.examine import examine
-from pytest_trt.doctor.finding import SECTIONS, Examination, Finding, Level
+from pytest_trt.doctor.finding import (
+    SECTIONS,
+    Examination,
+    Finding,
+    Level,
+    schema_text,
+    to_document,
+)
 from pytest_trt.doctor.products import MODULES
 from pytest_trt.doctor.requirements import WORDS, parse_requirements
 from pytest_trt.terms import described

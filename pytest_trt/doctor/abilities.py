@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.selection import Selection, select
 from pytest_trt.diagnostics import PytestTrtError
-from pytest_trt.doctor.module_facts import ModuleFacts
+from pytest_trt.doctor.modules import ModuleFacts
 from pytest_trt.terms import CPU, EXAMPLES, compute_capability
 
 

@@ -9,15 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
-from pytest_trt.doctor import machine_facts as machines
-from pytest_trt.doctor import module_facts as modules
+from pytest_trt.doctor import machine as machines
+from pytest_trt.doctor import modules
 from pytest_trt.doctor.abilities import abilities
 from pytest_trt.doctor.finding import Examination, Finding, Level
-from pytest_trt.doctor.gpus import gpu_findings
-from pytest_trt.doctor.machine_facts import MachineFacts
-from pytest_trt.doctor.module_facts import ModuleFacts
-from pytest_trt.doctor.place_findings import baseline_findings, cache_findings, unknown_place
-from pytest_trt.doctor.places import baselines_from_json, cache_from_json
+from pytest_trt.doctor.machine import MachineFacts, gpu_findings
+from pytest_trt.doctor.modules import ModuleFacts
+from pytest_trt.doctor.places import (
+    baseline_findings,
+    baselines_from_json,
+    cache_findings,
+    cache_from_json,
+    unknown_place,
+)
 from pytest_trt.doctor.products import MODULES, product_findings
 from pytest_trt.doctor.project import ProjectFacts, project_findings, unknown_project
 from pytest_trt.doctor.requirements import Requirement, requirement_findings
@@ -29,8 +33,8 @@ _BASELINES = "trt_baselines"
 
 # Questions are named and not imported: each is answered by another process, and pytest itself,
 # which the project is asked of, is for that process to import.
-_MACHINE = "pytest_trt.doctor.machine_facts:machine_facts_json"
-_MODULE = "pytest_trt.doctor.module_facts:imported_facts"
+_MACHINE = "pytest_trt.doctor.machine:machine_facts_json"
+_MODULE = "pytest_trt.doctor.modules:imported_facts"
 _PROJECT = "pytest_trt.plugin.doctor_facts:project_facts"
 _CACHE = "pytest_trt.doctor.places:look_at_cache"
 _BASELINE = "pytest_trt.doctor.places:look_at_baselines"

@@ -1,11 +1,14 @@
-"""One thing that was looked at, and all of them together."""
+"""What doctor reports: findings, and all of them as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
+from importlib.resources import files
+from typing import Any
 
+from pytest_trt.version import __version__
 from pytest_trt.doctor.abilities import Ability
 
 
@@ -65,3 +68,28 @@ class Examination:
     def exit_status(self) -> int:
         """0, or 1 where something that is asked for cannot work."""
         return int(self.level is Level.ERROR)
+
+
+# History of the format:
+#   1  first version
+#: Number of the format. Fields may be added to one; it changes where a reader would go wrong.
+DOCTOR_SCHEMA = 1
+
+
+def to_document(examination: Examination) -> dict[str, Any]:
+    """Return an examination in the form that `schema_text` describes."""
+    return {
+        "schema": DOCTOR_SCHEMA,
+        "written_by": f"pytest-trt {__version__}",
+        "level": examination.level.value,
+        "exit_status": examination.exit_status,
+        "findings": [
+            {**asdict(finding), "level": finding.level.value} for finding in examination.findings
+        ],
+        "abilities": [asdict(ability) for ability in examination.abilities],
+    }
+
+
+def schema_text() -> str:
+    """Return the JSON schema of the document."""
+    return files(__package__).joinpath("doctor.schema.json").read_text(encoding="utf-8")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.doctor.abilities import Ability
 from pytest_trt.doctor.finding import Finding, Level
-from pytest_trt.doctor.gpus import disturbance
-from pytest_trt.doctor.machine_facts import MachineFacts
+from pytest_trt.doctor.machine import MachineFacts, disturbance
 from pytest_trt.doctor.products import IF_WANTED, MODULES
 from pytest_trt.terms import parse_arch
 

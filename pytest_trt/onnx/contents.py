@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pytest_trt.onnx.index_limits import index_limits
+from pytest_trt.onnx.input_roles import index_limits, shape_inputs
 from pytest_trt.onnx.proto import Graph, StoredModel, StoredTensor
-from pytest_trt.onnx.shape_inputs import shape_inputs
-from pytest_trt.tensors.elements import element_name
-from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.tensors.spec import TensorSpec, element_name
 
 #: Raise this whenever the code that is behind `Contents.of` can find something else in a file: what
 #: was stored before is not read then.

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.accuracy.reference import ReferenceStore, reference_key
+from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.devices.lost import LostDevice
-from pytest_trt.backends.devices.probe import DeviceProbe, probe_devices
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
 from pytest_trt.diagnostics import CacheError, EngineBuildError, EngineLoadError

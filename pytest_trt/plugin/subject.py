@@ -25,11 +25,11 @@ from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.sessions import EngineSession, Observer, ReferenceSession
 from pytest_trt.plugin.state import TestState, progress_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
-from pytest_trt.tensors.points import Point
 from pytest_trt.tensors.profile_choice import shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, needs_profile, parse_profiles
 from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.value_ranges import Point
 from pytest_trt.terms import CPU
 
 

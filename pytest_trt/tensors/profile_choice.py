@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.diagnostics import ConfigurationError, InputError
-from pytest_trt.tensors.points import Point
 from pytest_trt.tensors.profiles import Profile, Shape, ShapeRange, example_profiles, needs_profile
 from pytest_trt.tensors.spec import Tensors, TensorSpec
-from pytest_trt.tensors.value_ranges import ValueRange, Values
+from pytest_trt.tensors.value_ranges import Point, ValueRange, Values
 from pytest_trt.wording import count
 
 

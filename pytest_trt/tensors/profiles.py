@@ -11,14 +11,17 @@ from dataclasses import astuple, dataclass
 from typing import Any, TypeAlias
 
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.tensors.points import POINTS, is_listed, require_ascending, three_points
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import (
+    POINTS,
     ValueRange,
     example_values,
+    is_listed,
     is_value_range,
     may_hold_shape,
     parse_values,
+    require_ascending,
+    three_points,
 )
 from pytest_trt.wording import count, known_names
 

@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.hashing import LabelledHash
-from pytest_trt.tensors.elements import numpy_dtype
 from pytest_trt.tensors.profiles import Shape
-from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.tensors.spec import Tensors, TensorSpec, numpy_dtype
 from pytest_trt.tensors.value_ranges import Values
 from pytest_trt.wording import known_names
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.selection import select
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import pytest_trt.backends
+import pytest_trt.backends.tensorrt
 from pytest_trt.backends.tensorrt import options as trt_options
 
 _LISTED = json.loads(Path(__file__).with_name("trt_api_surface.json").read_text())
@@ -89,7 +89,7 @@ def has(version: str, name: str) -> bool:
 
 def adapters() -> Iterator[ast.Module]:
     """Return the modules of the backends that hold the vendor's objects in their hands."""
-    for path in sorted(Path(pytest_trt.backends.__path__[0]).glob("*.py")):
+    for path in sorted(Path(pytest_trt.backends.tensorrt.__path__[0]).glob("*.py")):
         tree = ast.parse(path.read_text())
         if any(is_vendor_module(node) or is_builders(node) for node in ast.walk(tree)):
             yield tree

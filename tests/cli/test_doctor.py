@@ -17,9 +17,15 @@ from jsonschema import Draft202012Validator
 from pytest_trt.cli import commands
 from pytest_trt.cli.doctor import lines
 from pytest_trt.doctor.abilities import abilities
-from pytest_trt.doctor.document import DOCTOR_SCHEMA, schema_text, to_document
-from pytest_trt.doctor.finding import Examination, Finding, Level
-from pytest_trt.doctor.gpus import gpu_findings
+from pytest_trt.doctor.finding import (
+    DOCTOR_SCHEMA,
+    Examination,
+    Finding,
+    Level,
+    schema_text,
+    to_document,
+)
+from pytest_trt.doctor.machine import gpu_findings
 from pytest_trt.doctor.products import product_findings
 from pytest_trt.doctor.requirements import WORDS
 

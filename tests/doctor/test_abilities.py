@@ -3,7 +3,7 @@ from __future__ import annotations
 from builders_doctor import NO_GPU, machine, module, modules
 
 from pytest_trt.doctor.abilities import Ability, abilities
-from pytest_trt.doctor.machine_facts import MachineFacts
+from pytest_trt.doctor.machine import MachineFacts
 
 
 def able(host: MachineFacts = NO_GPU, refused=(), **installed) -> dict[str, Ability]:

@@ -14,12 +14,14 @@ from builders_baseline import stored
 
 from pytest_trt.baseline.file import BaselineFile, write_baselines
 from pytest_trt.doctor.finding import Finding, Level
-from pytest_trt.doctor.place_findings import baseline_findings, cache_findings, unknown_place
 from pytest_trt.doctor.places import (
+    baseline_findings,
     baselines_from_json,
+    cache_findings,
     cache_from_json,
     look_at_baselines,
     look_at_cache,
+    unknown_place,
 )
 from pytest_trt.engine.cache import EngineCache
 

@@ -7,8 +7,7 @@ from pytest_trt.backends.devices.state import clock_reasons
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.doctor.abilities import abilities
 from pytest_trt.doctor.finding import Finding, Level
-from pytest_trt.doctor.gpus import gpu_findings
-from pytest_trt.doctor.machine_facts import MachineFacts
+from pytest_trt.doctor.machine import MachineFacts, gpu_findings
 from pytest_trt.doctor.products import product_findings
 from pytest_trt.doctor.requirements import parse_requirements, requirement_findings
 

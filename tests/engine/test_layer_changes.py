@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.backends.tensorrt.layers import inspected_layers
+from pytest_trt.backends.tensorrt.inspection import inspected_layers
 from pytest_trt.engine.facts import CONVERSION, Layer
 from pytest_trt.engine.layer_changes import Change, layer_changes, shortened
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
 
-INSPECTIONS = Path(__file__).parents[1] / "backends" / "inspections"
+INSPECTIONS = Path(__file__).parents[1] / "backends" / "tensorrt" / "inspections"
 
 
 def layer(*nodes: str, kind: str = "conv", precision: str | None = "half", name: str = "") -> Layer:

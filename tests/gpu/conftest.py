@@ -19,7 +19,8 @@ import networks
 import pytest
 from filelock import FileLock
 
-from pytest_trt.backends.devices.probe import Gpu, probe_devices
+from pytest_trt.backends.devices.gpu import Gpu
+from pytest_trt.backends.devices.probe import probe_devices
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,7 +17,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from pytest_trt.backends.devices.probe import Gpu, probe_devices
+from pytest_trt.backends.devices.gpu import Gpu
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.selection import make_backend
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.protocols import BuildRequest, BuildResult

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from builders import save_linear
 
-from pytest_trt.backends.devices.probe import Gpu, probe_devices
+from pytest_trt.backends.devices.gpu import Gpu
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.devices.state import device_state
 
 pytestmark = pytest.mark.gpu

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_trt.backends.devices.probe import Gpu, probe_devices
+from pytest_trt.backends.devices.gpu import Gpu
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.selection import make_backend
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache

@@ -12,7 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_trt.backends.devices.probe import Gpu, probe_devices
+from pytest_trt.backends.devices.gpu import Gpu
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.selection import make_backend
 from pytest_trt.backends.tensorrt.session import TrtSession

@@ -21,10 +21,11 @@ import builders_networks as networks
 import pytest
 from builders import save_linear
 
-from pytest_trt.backends.devices.probe import DeviceProbe, probe_devices
+from pytest_trt.backends.devices.gpu import DeviceProbe
+from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.selection import make_backend
+from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
-from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
 from pytest_trt.diagnostics import EngineLoadError
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache, Entry

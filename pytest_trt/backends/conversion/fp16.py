@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from onnx import ModelProto, NodeProto, TensorProto
+
 from pytest_trt.backends.conversion.converting import (
     Conversion,
     captured,
@@ -19,7 +21,6 @@ from pytest_trt.backends.conversion.converting import (
 from pytest_trt.backends.conversion.counting import count_in_integers
 from pytest_trt.backends.conversion.float16_report import MAX_FLOAT16, Float16Watch
 from pytest_trt.backends.conversion.named import listed
-from pytest_trt.backends.conversion.round_trips import casts, remove_round_trips
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
@@ -99,3 +100,36 @@ def to_fp16(
     del proto
     verify_types(model, output, "fp16")
     return Conversion((*notes, *said))
+
+
+def casts(model: ModelProto) -> frozenset[str]:
+    """Return the outputs of a model's Cast nodes, subgraphs included."""
+    return frozenset(node.output[0] for node in _nodes(model) if node.op_type == "Cast")
+
+
+def remove_round_trips(model: ModelProto, own: frozenset[str]) -> None:
+    """Let float32 values that were cast to float16 and back pass as they are, in place.
+
+    Args:
+        model: A converted model whose names are unique across subgraphs.
+        own: Outputs of the Cast nodes that it had before; they round on purpose and are kept.
+    """
+    added = {
+        node.output[0]: node
+        for node in _nodes(model)
+        if node.op_type == "Cast" and node.output[0] not in own
+    }
+    for node in added.values():
+        down = added.get(node.input[0])
+        if down is not None and (_to(down), _to(node)) == (TensorProto.FLOAT16, TensorProto.FLOAT):
+            # A cast of float32 to float32 is left, which every builder drops: the name that it
+            # defines may be an output of the graph.
+            node.input[0] = down.input[0]
+
+
+def _nodes(model: ModelProto) -> list[NodeProto]:
+    return [node for scope in graph.walk_graphs(model.graph) for node in scope.node]
+
+
+def _to(node: NodeProto) -> int:
+    return next(int(attribute.i) for attribute in node.attribute if attribute.name == "to")

@@ -22,10 +22,10 @@ from pytest_trt.backends.conversion.int8_preparation import (
     import_quantization,
     name_nodes,
     prepare,
+    state_kernel_shapes,
+    unshare_weights,
 )
-from pytest_trt.backends.conversion.kernel_shapes import state_kernel_shapes
 from pytest_trt.backends.conversion.named import listed
-from pytest_trt.backends.conversion.shared_weights import unshare_weights
 from pytest_trt.diagnostics import ConfigurationError, EngineBuildError
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import onnx.version_converter
+from onnx import GraphProto, TensorProto, helper
 
 from pytest_trt.onnx import graph
 
@@ -117,3 +118,65 @@ class Choice:
         while origin not in self.operators and "/" in origin:
             origin = origin.rpartition("/")[0]
         return origin if origin in self.operators else name
+
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+#: What stands between a convolution and its weights in a quantised model.
+_QUANTISING = ("QuantizeLinear", "DequantizeLinear")
+
+
+def state_kernel_shapes(graph: GraphProto) -> None:
+    """Give every convolution of quantised weights its `kernel_shape`, which ONNX lets a model omit.
+
+    TensorRT infers it from weights only where they are a constant of the convolution itself. Behind
+    a DequantizeLinear it takes the kernel for 1x1 and refuses the node: "The input tensor shape
+    misaligns with the input kernel shape" (seen with 8.6.0).
+    """
+    sizes = {weights.name: list(weights.dims) for weights in graph.initializer}
+    producers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type not in _CONVOLUTIONS or len(node.input) < 2:
+            continue
+        if any(attribute.name == "kernel_shape" for attribute in node.attribute):
+            continue
+        weights = node.input[1]
+        while weights in producers and producers[weights].op_type in _QUANTISING:
+            weights = producers[weights].input[0]
+        if weights in sizes:
+            # Output and input channels first, then the spatial dims.
+            node.attribute.append(helper.make_attribute("kernel_shape", sizes[weights][2:]))
+
+
+#: Operators whose second input is weights that quantisation stores as INT8.
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def unshare_weights(graph: GraphProto) -> None:
+    """Give every operator weights of its own.
+
+    Quantised weights that two convolutions share make ONNX Runtime stop when it fuses them both:
+    "AddInitializedOrtValue Attempt to replace the existing tensor" (seen with 1.32).
+    """
+    weights = {one.name: one for one in graph.initializer}
+    taken = set(weights).union(*(node.output for node in graph.node))
+    seen: set[str] = set()
+    for node in graph.node:
+        if node.op_type not in _WEIGHTED or len(node.input) < 2 or node.input[1] not in weights:
+            continue
+        name = node.input[1]
+        if name in seen:
+            own = TensorProto()
+            own.CopyFrom(weights[name])
+            own.name = _free(name, taken)
+            taken.add(own.name)
+            graph.initializer.append(own)
+            node.input[1] = own.name
+        seen.add(name)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number = 2
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"

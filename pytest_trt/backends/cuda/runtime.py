@@ -1,11 +1,16 @@
-"""The few calls of the CUDA runtime that sessions need, through cuda-bindings 12 or 13."""
+"""The few functions of the CUDA runtime that sessions need, and the memory that they allocate."""
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import math
 from typing import Any
 
-from pytest_trt.backends.devices.driver_errors import INSUFFICIENT_DRIVER, cuda_version, start_error
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.backends.devices.driver import INSUFFICIENT_DRIVER, cuda_version, start_error
 from pytest_trt.diagnostics import BackendUnavailableError, DeviceLostError, EngineRunError
 
 
@@ -119,3 +124,63 @@ class Cuda:
         if size_bytes:
             direction = getattr(self._runtime.cudaMemcpyKind, kind)
             self.call("cudaMemcpyAsync", target, source, size_bytes, direction, stream)
+
+
+class DeviceBuffer:
+    """Device memory that grows when more is asked for, and is kept between runs.
+
+    Attributes:
+        address: Where it lies on the device; 0 while there is none.
+    """
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._size_bytes = 0
+        self.address = 0
+
+    def at_least(self, size_bytes: int) -> int:
+        """Return the address of that much memory; at least one byte, as no tensor may be null."""
+        wanted = max(size_bytes, 1)
+        if wanted > self._size_bytes:
+            self.free()
+            self.address = int(self._cuda.call("cudaMalloc", wanted))
+            self._size_bytes = wanted
+        return self.address
+
+    def free(self) -> None:
+        """Give the memory back."""
+        if self._size_bytes:
+            address, self.address, self._size_bytes = self.address, 0, 0
+            self._cuda.call("cudaFree", address)
+
+
+class PinnedBuffer:
+    """Page-locked host memory that grows when more is asked for.
+
+    Copies between it and the device need no second copy in the driver, and run beside the host.
+    """
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda = cuda
+        self._size_bytes = 0
+        self._address = 0
+
+    def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+        """Return an array in this memory; it ends what was returned before."""
+        element = np.dtype(dtype)
+        size_bytes = math.prod(shape) * element.itemsize
+        if size_bytes == 0:
+            return np.empty(shape, element)
+        if size_bytes > self._size_bytes:
+            self.free()
+            # 0: cudaHostAllocDefault.
+            self._address = int(self._cuda.call("cudaHostAlloc", size_bytes, 0))
+            self._size_bytes = size_bytes
+        memory = (ctypes.c_ubyte * size_bytes).from_address(self._address)
+        return np.ctypeslib.as_array(memory).view(element).reshape(shape)
+
+    def free(self) -> None:
+        """Give the memory back; arrays in it must not be touched any more."""
+        if self._size_bytes:
+            address, self._address, self._size_bytes = self._address, 0, 0
+            self._cuda.call("cudaFreeHost", address)

@@ -12,14 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pytest_trt.backends.devices.driver_devices import asked_driver
-from pytest_trt.backends.devices.driver_errors import NO_DEVICE, cuda_version, start_error
+from pytest_trt.backends.devices.driver import NO_DEVICE, asked_driver, cuda_version, start_error
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.devices.nvml import list_gpus
 from pytest_trt.diagnostics import BackendUnavailableError
 from pytest_trt.terms import arch_of
-
-__all__ = ["DeviceProbe", "Gpu", "probe_devices", "visible"]
 
 #: What decides which GPUs CUDA shows, and in which order.
 _DECIDING = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")

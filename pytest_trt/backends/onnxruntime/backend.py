@@ -44,7 +44,7 @@ from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel, read_node_names
-from pytest_trt.onnx.shape_inputs import require_values
+from pytest_trt.onnx.input_roles import require_values
 from pytest_trt.tensors.spec import Tensors
 
 #: The builder option of this backend beside those of the conversions, and what it may be.

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.tensors.elements import bfloat16_dtype
-from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.spec import Tensors, bfloat16_dtype
 
 #: bfloat16's number in TensorProto.DataType (onnx.proto).
 _BFLOAT16 = 16

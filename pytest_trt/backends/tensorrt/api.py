@@ -9,11 +9,10 @@ from typing import Literal
 
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.named import require_operators
-from pytest_trt.backends.devices.probe import DeviceProbe
+from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.tensorrt.options import BUILDER_OPTIONS, require_known
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
-from pytest_trt.backends.tensorrt.plugins import register_plugins
-from pytest_trt.backends.tensorrt.product import Product
+from pytest_trt.backends.tensorrt.product import Product, register_plugins
 from pytest_trt.backends.tensorrt.profiles import require_profiles
 from pytest_trt.backends.tensorrt.session import TrtSession
 from pytest_trt.diagnostics import EngineLoadError
@@ -100,7 +99,7 @@ def build(
     # Most runs find their engines in the cache.
     from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
     from pytest_trt.backends.tensorrt.build_process import build_in_child
-    from pytest_trt.backends.tensorrt.layers import take_inspection
+    from pytest_trt.backends.tensorrt.inspection import take_inspection
 
     spec, model_name = request.spec, request.model.path.name
     check_spec(request.model, spec, chosen)

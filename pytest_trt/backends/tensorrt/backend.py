@@ -1,23 +1,20 @@
-"""The TensorRT backend, 8.6 to 11: builds on the GPU that the engine will run on."""
+"""The TensorRT backend, 8.6 to 11, and the TensorRT-RTX backend, which also cross-builds."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pytest_trt.backends.devices.probe import DeviceProbe
+from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.tensorrt import api as trt_api
-from pytest_trt.backends.tensorrt.product import Product, has_weak_types
-from pytest_trt.diagnostics import BackendUnavailableError, EngineLoadError
+from pytest_trt.backends.tensorrt.plan_header import read_plan_header
+from pytest_trt.backends.tensorrt.product import TENSORRT, TENSORRT_RTX, Product, has_weak_types
+from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.engine.timing_cache import timing_file
 from pytest_trt.onnx.file import OnnxModel
-
-PRODUCT = Product(
-    module="tensorrt",
-    label="TensorRT",
-    install="pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13).",
-)
+from pytest_trt.terms import RTX_ARCHS, described
 
 
 class TensorRtBackend:
@@ -26,21 +23,28 @@ class TensorRtBackend:
     Args:
         probe: The GPUs of this machine.
         build_timeout_s: Seconds that one build may take; 0 for no limit.
-        timing_folder: Where timing caches are kept; None keeps none.
+        timing_folder: Where timing caches are stored; None stores none.
+        product: TensorRT itself; a test passes a fake.
     """
 
     name = "tensorrt"
 
     def __init__(
-        self, probe: DeviceProbe, *, build_timeout_s: float = 0, timing_folder: Path | None = None
+        self,
+        probe: DeviceProbe,
+        *,
+        build_timeout_s: float = 0,
+        timing_folder: Path | None = None,
+        product: Product = TENSORRT,
     ) -> None:
+        self._product = product
         self._probe = probe
         self._build_timeout_s = build_timeout_s
         self._timing_folder = timing_folder
 
     def toolchain(self) -> Toolchain:
         """TensorRT's version and CUDA line."""
-        return PRODUCT.toolchain()
+        return self._product.toolchain()
 
     def target(self, arch: str) -> Target:
         """The architecture, and the GPU model: a plan is tuned for its multiprocessor count."""
@@ -67,7 +71,7 @@ class TensorRtBackend:
         chosen = self._chosen(request.model, request.spec)
         folder = self._timing_folder
         return trt_api.build(
-            PRODUCT,
+            self._product,
             request,
             chosen,
             device=device,
@@ -92,10 +96,10 @@ class TensorRtBackend:
                 f"plan {plan} is for {target}; {self.cannot_run(target)}.",
                 fix="run it on a machine with the GPU that it was built for.",
             )
-        return trt_api.open_plan(PRODUCT, plan, model, spec, device=gpu.index)
+        return trt_api.open_plan(self._product, plan, model, spec, device=gpu.index)
 
     def _chosen(self, model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
-        weak_types = has_weak_types(PRODUCT.load())
+        weak_types = has_weak_types(self._product.load())
         return trt_api.precision_route(model, spec.precision, weak_types=weak_types)
 
     def _device(self, target: Target) -> int:
@@ -107,3 +111,92 @@ class TensorRtBackend:
                 "--trt-backend tensorrt_rtx.",
             )
         return gpu.index
+
+
+class TensorRtRtxBackend:
+    """Builds engines with TensorRT-RTX, and runs them where there is an RTX GPU.
+
+    Args:
+        probe: The GPUs of this machine.
+        build_timeout_s: Seconds that one build may take; 0 for no limit.
+    """
+
+    name = "tensorrt_rtx"
+
+    def __init__(self, probe: DeviceProbe, *, build_timeout_s: float = 0) -> None:
+        self._probe = probe
+        self._build_timeout_s = build_timeout_s
+
+    def toolchain(self) -> Toolchain:
+        """TensorRT-RTX's version and CUDA line."""
+        return TENSORRT_RTX.toolchain()
+
+    def target(self, arch: str) -> Target:
+        """The architecture alone: kernels are compiled for the GPU model when the plan runs."""
+        return Target(arch)
+
+    def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
+        """The types in the model choose the precision, so it is converted."""
+        chosen = _chosen(model, spec)
+        trt_api.check_spec(model, spec, chosen)
+        return chosen.route
+
+    def build(self, request: BuildRequest) -> BuildResult:
+        """Build one plan, in a child process, for the target's architecture.
+
+        Raises:
+            ConfigurationError: TensorRT-RTX does not build for it.
+            EngineBuildError: The builder refused the model, failed, crashed or took too long.
+        """
+        member = compute_capability_member(
+            TENSORRT_RTX.load(), request.target.arch, version=str(self.toolchain())
+        )
+        return trt_api.build(
+            TENSORRT_RTX,
+            request,
+            _chosen(request.model, request.spec),
+            device=None,  # the target says what it builds for, wherever it builds
+            timeout_s=self._build_timeout_s,
+            compute_capabilities=(member,),
+        )
+
+    def cannot_run(self, target: Target) -> str | None:
+        """Why engines for this target do not run here."""
+        return trt_api.cannot_run(self._probe, target)
+
+    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
+        """Load a verified plan on the GPU of its target.
+
+        Raises:
+            EngineLoadError: That GPU is not here, or the plan was built for another one.
+            BackendUnavailableError: CUDA cannot be used.
+        """
+        gpu, archs = self._probe.first(target.arch), read_plan_header(plan).archs or RTX_ARCHS
+        if gpu is None or gpu.arch not in archs:
+            reason = self.cannot_run(target) or f"the GPU to run it on is {gpu}"
+            raise EngineLoadError(
+                f"plan {plan} is for {', '.join(archs)}; {reason}.",
+                fix="run it on a machine with such a GPU; here it can only be built.",
+            )
+        return trt_api.open_plan(TENSORRT_RTX, plan, model, spec, device=gpu.index)
+
+
+def compute_capability_member(trt: Any, arch: str, *, version: str) -> str:
+    """Return the member of ComputeCapability for an architecture: "SM86" for sm86.
+
+    Raises:
+        ConfigurationError: This version of TensorRT-RTX cannot build for it.
+    """
+    members = trt.ComputeCapability.__members__
+    possible = [name.lower() for name in members if name.startswith("SM")]
+    if arch not in possible:
+        raise ConfigurationError(
+            f"{version} does not build for {described(arch)}; it builds for {', '.join(possible)}.",
+            fix="use TensorRT for data-centre GPUs (--trt-backend tensorrt, on a machine with "
+            "one), or name one of these architectures with --trt-arch.",
+        )
+    return arch.upper()
+
+
+def _chosen(model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
+    return trt_api.precision_route(model, spec.precision, weak_types=False)

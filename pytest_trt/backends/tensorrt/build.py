@@ -13,7 +13,7 @@ from pytest_trt.backends.tensorrt.build_job import BuildPlan, Built
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger, progress_monitor
 from pytest_trt.backends.tensorrt.options import apply_builder_options
 from pytest_trt.backends.tensorrt.parse import parsed
-from pytest_trt.backends.tensorrt.plugins import register_plugins
+from pytest_trt.backends.tensorrt.product import register_plugins
 from pytest_trt.backends.tensorrt.profiles import add_profiles
 from pytest_trt.backends.tensorrt.timing_cache import TimingCache
 from pytest_trt.diagnostics import EngineBuildError

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pytest_trt.backends.cuda.runtime import Cuda
 from pytest_trt.backends.tensorrt.build import build_plan
 from pytest_trt.backends.tensorrt.build_job import BuildJob, Built, error_to_json
-from pytest_trt.backends.tensorrt.inspector import write_inspection
+from pytest_trt.backends.tensorrt.inspection import write_inspection
 from pytest_trt.backends.tensorrt.log import log_tail
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.workers.events import Events, die_first_for_memory, jobs_of_parent

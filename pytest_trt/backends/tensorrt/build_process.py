@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from pytest_trt.backends.tensorrt.build_job import BuildJob, Built, error_from_json
-from pytest_trt.backends.tensorrt.inspector import INSPECTOR_NAME
+from pytest_trt.backends.tensorrt.inspection import INSPECTOR_NAME
 from pytest_trt.backends.tensorrt.log import LogTail
 from pytest_trt.diagnostics import EngineBuildError, PytestTrtError
 from pytest_trt.engine.protocols import Progress

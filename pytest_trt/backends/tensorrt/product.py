@@ -1,4 +1,4 @@
-"""The vendor's two products: what is imported, what they are called, which versions are here."""
+"""NVIDIA's two products: their modules, installed versions and built-in plugins."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pytest_trt.backends.tensorrt.log import process_logger
 from pytest_trt.diagnostics import BackendUnavailableError
 from pytest_trt.engine.spec import Toolchain
 
@@ -52,6 +53,20 @@ class Product:
         return Toolchain(self.label, versions)
 
 
+TENSORRT = Product(
+    module="tensorrt",
+    label="TensorRT",
+    install="pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13).",
+)
+
+
+TENSORRT_RTX = Product(
+    module="tensorrt_rtx",
+    label="TensorRT-RTX",
+    install="pip install 'pytest-trt[rtx]'.",
+)
+
+
 def has_weak_types(trt: Any) -> bool:
     """Whether builder flags choose the precision; else the types in the model do."""
     return hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
@@ -73,3 +88,14 @@ def _is_installed(distribution: str) -> bool:
         importlib.metadata.distribution(distribution)
         return True
     return False
+
+
+@cache
+def register_plugins(trt: Any) -> None:
+    """Make the product's own plugins known, once per process.
+
+    Models are parsed, and plans loaded, only where the plugins in them are registered.
+    """
+    register = getattr(trt, "init_libnvinfer_plugins", None)
+    if register is not None:
+        register(process_logger(trt), "")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.onnx.shape_inputs import require_values
+from pytest_trt.onnx.input_roles import require_values
 from pytest_trt.tensors.profiles import Profile, ShapeRange, example_profiles, needs_profile, pasted
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import ValueRange

@@ -13,15 +13,18 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.backends.cuda.graph import CaptureError, CudaGraph
-from pytest_trt.backends.cuda.memory import DeviceBuffer, PinnedBuffer
-from pytest_trt.backends.cuda.runtime import Cuda
-from pytest_trt.backends.tensorrt.binding import Binding, BindingKey, Staged, output_allocator
+from pytest_trt.backends.cuda.launch import CaptureError, CudaGraph, sample_events
+from pytest_trt.backends.cuda.runtime import Cuda, DeviceBuffer, PinnedBuffer
+from pytest_trt.backends.tensorrt.binding import (
+    Binding,
+    BindingKey,
+    Staged,
+    fits,
+    numpy_dtype,
+    output_allocator,
+)
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger
-from pytest_trt.backends.tensorrt.refusals import refused_memory, refused_plan, refused_shape
-from pytest_trt.backends.tensorrt.sampling import sample_events
-from pytest_trt.backends.tensorrt.tensors import fits, numpy_dtype
-from pytest_trt.diagnostics import DeviceLostError, EngineRunError
+from pytest_trt.diagnostics import DeviceLostError, EngineLoadError, EngineRunError, InputError
 from pytest_trt.engine.protocols import Samples
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.checks import check_inputs
@@ -334,3 +337,40 @@ class TrtSession:
         """Undo what the parser did to types: TensorRT 8.6 computes INT64 in INT32."""
         dtype = self._model_dtypes.get(name, array.dtype.name)
         return array if array.dtype.name == dtype else array.astype(dtype)
+
+
+def refused_plan(plan: Path, log: Sequence[str], *, loaded: bool) -> EngineLoadError:
+    """Return the error for a plan; `loaded` if only its context could not be made."""
+    lines = "".join(f"\n  | {line}" for line in log)
+    if loaded:
+        return EngineLoadError(
+            f"plan {plan} was loaded, but cannot be made ready to run on this GPU."
+            f"{lines or ' TensorRT gives no reason.'}",
+            fix="free device memory (nvidia-smi shows who uses it), or lower the max of the "
+            "profiles: an execution context takes memory for the largest shapes.",
+        )
+    return EngineLoadError(
+        f"plan {plan} cannot be loaded on this GPU.{lines or ' TensorRT gives no reason.'}",
+        fix="it was made by another version or for another GPU: `pytest-trt cache clear`, then "
+        "run again to build it here.",
+    )
+
+
+def refused_shape(
+    model_name: str, tensor: str, shape: tuple[int, ...], log: Sequence[str]
+) -> InputError:
+    """Return the error for a shape that the engine does not take."""
+    return InputError(
+        f"the engine of {model_name} does not take shape {shape} for input {tensor!r}: "
+        f"{' '.join(log) or 'TensorRT gives no reason'}",
+        fix="feed shapes inside the profile that the engine was built with.",
+    )
+
+
+def refused_memory(model_name: str, tensor: str, log: Sequence[str]) -> EngineRunError:
+    """Return the error for a tensor whose memory the engine does not take."""
+    return EngineRunError(
+        f"the engine of {model_name} refuses memory for tensor {tensor!r}: "
+        f"{' '.join(log) or 'TensorRT gives no reason'}",
+        fix="try another version of TensorRT, and show NVIDIA the model.",
+    )

@@ -9,10 +9,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.conversion.int8_preparation import prepare
+from pytest_trt.backends.conversion.int8 import to_int8
+from pytest_trt.backends.conversion.int8_preparation import prepare, unshare_weights
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import load_model
 
@@ -85,3 +89,91 @@ def test_another_missing_module_is_told() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "onnxruntime.quantization.quantize" in done.stderr.splitlines()[-1]
+
+
+IMAGES = {"image": np.zeros((2, 3, 16, 16), np.float32)}
+
+
+def kernel_shapes(path: Path) -> dict[str, list[int]]:
+    return {
+        node.name: list(attribute.ints)
+        for node in onnx.load(path).graph.node
+        for attribute in node.attribute
+        if attribute.name == "kernel_shape" and attribute.type == AttributeProto.INTS
+    }
+
+
+@pytest.mark.parametrize("qdq_weights", [True, False])
+def test_kernel_shapes_that_a_model_leaves_out_are_stated(
+    qdq_weights: bool, tmp_path: Path
+) -> None:
+    model = networks.saved(networks.conv_net(), tmp_path / "model.onnx")
+    assert kernel_shapes(model.path) == {}
+    to_int8(model, [IMAGES], tmp_path / "q.onnx", qdq_weights=qdq_weights)
+    assert kernel_shapes(tmp_path / "q.onnx") == {"conv1": [3, 3], "conv2": [3, 3]}
+
+
+def test_kernel_shapes_that_a_model_states_stay(tmp_path: Path) -> None:
+    proto = networks.conv_net()
+    proto.graph.node[0].attribute.append(helper.make_attribute("kernel_shape", [3, 3]))
+    to_int8(networks.saved(proto, tmp_path / "model.onnx"), [IMAGES], tmp_path / "q.onnx")
+    assert kernel_shapes(tmp_path / "q.onnx")["conv1"] == [3, 3]
+
+
+def test_a_model_that_is_quantised_already_gets_them_too(tmp_path: Path) -> None:
+    model = networks.saved(networks.conv_net(), tmp_path / "model.onnx")
+    to_int8(model, [IMAGES], tmp_path / "q.onnx")
+    proto = onnx.load(tmp_path / "q.onnx")
+    for node in proto.graph.node:
+        for attribute in [a for a in node.attribute if a.name == "kernel_shape"]:
+            node.attribute.remove(attribute)
+    onnx.save(proto, tmp_path / "bare.onnx")
+    to_int8(load_model(tmp_path / "bare.onnx"), [], tmp_path / "again.onnx")
+    assert kernel_shapes(tmp_path / "again.onnx") == {"conv1": [3, 3], "conv2": [3, 3]}
+
+
+SHAPE = [2, 4, 8, 8]
+
+
+def shared(path: Path) -> Path:
+    """Write a model in which three convolutions share one kernel, and save it."""
+    rng = np.random.default_rng(0)
+    kernel = numpy_helper.from_array(rng.normal(size=(4, 4, 3, 3)).astype(np.float32) / 6, "w")
+    other = numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), "w_2")
+    nodes = [
+        helper.make_node("Conv", [f"x{n}", "w"], [f"x{n + 1}"], f"conv{n}", pads=[1] * 4)
+        for n in range(3)
+    ]
+    nodes.append(helper.make_node("Conv", ["x3", "w_2"], ["y"], "last"))
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in ("x0", "y")]
+    graph = helper.make_graph(nodes, "shared", values[:1], values[1:], [kernel, other])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(proto, path)
+    return path
+
+
+def test_every_operator_gets_weights_of_its_own(tmp_path: Path) -> None:
+    graph = onnx.load(shared(tmp_path / "m.onnx")).graph
+    unshare_weights(graph)
+    assert [node.input[1] for node in graph.node] == ["w", "w_3", "w_4", "w_2"]
+    values = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    assert np.array_equal(values["w"], values["w_3"])
+    before = [list(node.input) for node in graph.node]
+    unshare_weights(graph)
+    assert [list(node.input) for node in graph.node] == before
+
+
+def test_shared_weights_run_in_int8(tmp_path: Path) -> None:
+    model = load_model(shared(tmp_path / "m.onnx"))
+    inputs = {"x0": np.random.default_rng(1).random(SHAPE, np.float32)}
+    backend = OnnxRuntimeBackend(threads=1)
+    outputs = []
+    for precision in ("int8", "fp32"):
+        folder = tmp_path / precision
+        folder.mkdir()
+        spec, target = EngineSpec(precision), backend.target("cpu")
+        request = BuildRequest(model, spec, target, folder, calibration=[inputs])
+        plan = folder / backend.build(request).plan_name
+        outputs.append(backend.open(plan, model, spec, target).run(inputs)["y"])
+    found, expected = outputs
+    assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()

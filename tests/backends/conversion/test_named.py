@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.named import require_nodes
-from pytest_trt.backends.devices.probe import DeviceProbe
+from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
+from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
 from pytest_trt.diagnostics import ConfigurationError, EngineBuildError
 from pytest_trt.engine.protocols import Backend
 from pytest_trt.engine.spec import EngineSpec

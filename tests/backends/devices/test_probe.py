@@ -13,8 +13,9 @@ import pytest
 from backends.fake_nvml import Device, FakeDriver, FakeNvml, h200_answers
 
 from pytest_trt.backends.devices import probe as device
-from pytest_trt.backends.devices.driver_devices import asked_driver, driver_answers
-from pytest_trt.backends.devices.probe import Gpu, probe_devices, visible
+from pytest_trt.backends.devices.driver import asked_driver, driver_answers
+from pytest_trt.backends.devices.gpu import Gpu
+from pytest_trt.backends.devices.probe import probe_devices, visible
 
 
 def gpu(uuid: str, name: str = "NVIDIA A10") -> Gpu:

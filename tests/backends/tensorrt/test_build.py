@@ -7,10 +7,10 @@ from pathlib import Path
 import builders_networks as networks
 import pytest
 
-from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt import backend as tensorrt
-from pytest_trt.backends.tensorrt import rtx as tensorrt_rtx
+from pytest_trt.backends.tensorrt import backend as tensorrt_rtx
 from pytest_trt.backends.tensorrt.log import LogTail
 from pytest_trt.backends.tensorrt.product import Product
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError

@@ -7,9 +7,9 @@ from pathlib import Path
 import builders_networks as networks
 import pytest
 
-from pytest_trt.backends.devices.probe import DeviceProbe
+from pytest_trt.backends.devices.gpu import DeviceProbe
+from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
 from pytest_trt.backends.tensorrt.plan_header import PlanHeader, parse_plan_header, read_plan_header
-from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
 from pytest_trt.diagnostics import EngineLoadError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec, Target

@@ -12,11 +12,11 @@ import builders_shapes as shapes
 import pytest
 from onnx import TensorProto
 
-from pytest_trt.backends.devices.probe import DeviceProbe
+from pytest_trt.backends.devices.gpu import DeviceProbe
+from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
 from pytest_trt.backends.tensorrt.build_job import BuildPlan
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
 from pytest_trt.backends.tensorrt.profiles import add_profiles, require_profiles
-from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec, Target

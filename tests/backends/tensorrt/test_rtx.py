@@ -14,11 +14,11 @@ import onnx
 import pytest
 from onnx import helper
 
-from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
 from pytest_trt.backends.tensorrt.build import build_plan
 from pytest_trt.backends.tensorrt.build_job import BuildPlan
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
-from pytest_trt.backends.tensorrt.rtx import TensorRtRtxBackend
 from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, EngineLoadError
 from pytest_trt.engine.protocols import BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, Target

@@ -11,7 +11,7 @@ import builders_networks as networks
 import pytest
 from builders import full_disk
 
-from pytest_trt.backends.devices.probe import DeviceProbe, Gpu
+from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.tensorrt import backend as tensorrt
 from pytest_trt.backends.tensorrt.build_job import BuildJob, Built
 from pytest_trt.backends.tensorrt.build_process import build_in_child
@@ -104,15 +104,14 @@ def test_a_folder_that_cannot_be_written_does_not_fail_the_build(job) -> None:
 
 
 @pytest.fixture
-def backend(
-    tmp_path: Path, fake_product: Product, fake_cuda: None, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., list[Path]]:
+def backend(tmp_path: Path, fake_product: Product, fake_cuda: None) -> Callable[..., list[Path]]:
     """Build one engine with the TensorRT backend over the fake; return the timing caches."""
-    monkeypatch.setattr(tensorrt, "PRODUCT", fake_product)
     gpu = Gpu("NVIDIA H200", "sm90", "GPU-1", 132, 141 << 30, "580", mig=False)
     timing = tmp_path / "timing"
     timing.mkdir()
-    made = tensorrt.TensorRtBackend(DeviceProbe((gpu,), ""), timing_folder=timing)
+    made = tensorrt.TensorRtBackend(
+        DeviceProbe((gpu,), ""), timing_folder=timing, product=fake_product
+    )
     model = networks.saved(networks.conv_net(batch=1), tmp_path / "conv.onnx")
 
     def run(**options: bool) -> list[Path]:

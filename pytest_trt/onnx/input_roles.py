@@ -1,18 +1,58 @@
-"""Which inputs hold a shape: their values, and not their own shape alone, decide sizes of tensors.
-
-TensorRT demands a range of values for these (`value_ranges`). Which they are, its parser says; here
-the same is asked of the model, for backends that have no such parser.
-"""
+"""What a model uses the values of its integer inputs for: rows of a table, or a shape."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.onnx.proto import Graph
+from pytest_trt.onnx.proto import Graph, Node
 from pytest_trt.tensors.profiles import Profile, example_ranges, pasted
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import ValueRange, example_values, may_hold_shape
+
+#: Operators whose first output holds the same indices as their first input.
+_KEEPS_INDICES = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+
+#: Operators whose first output has the shape of their first input, as a stored table goes through.
+_KEEPS_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
+
+
+def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
+    """Return, for each integer input that indexes a table by Gather, the smallest table's rows.
+
+    Only tables that are initialisers of the main graph are known here, and only indices that come
+    from an input directly or through operators that rearrange them.
+    """
+    integers = {spec.name for spec in inputs if spec.dtype.lstrip("u").startswith("int")}
+    producers = {
+        node.outputs[0]: node
+        for node in graph.nodes
+        if node.outputs and node.operator in _KEEPS_INDICES | _KEEPS_SHAPE
+    }
+    limits: dict[str, int] = {}
+    for node in graph.nodes:
+        if node.operator != "Gather" or len(node.inputs) < 2:
+            continue
+        source = _origin(node.inputs[1], producers, _KEEPS_INDICES)
+        table = graph.initializers.get(_origin(node.inputs[0], producers, _KEEPS_SHAPE), ())
+        if source not in integers or not -len(table) <= node.axis < len(table):
+            continue
+        rows = table[node.axis]
+        if rows > 0:
+            limits[source] = min(rows, limits.get(source, rows))
+    return limits
+
+
+def _origin(name: str, producers: dict[str, Node], operators: frozenset[str]) -> str:
+    """Follow first inputs up through these operators; a damaged graph may hold a circle."""
+    seen = set()
+    while name in producers and producers[name].operator in operators and name not in seen:
+        seen.add(name)
+        if not producers[name].inputs:
+            break
+        name = producers[name].inputs[0]
+    return name
+
 
 #: Inputs of an operator, by their place, whose values are sizes, places or axes.
 #: Source for this table and the next: what the parser of TensorRT-RTX 1.7 makes a shape tensor.

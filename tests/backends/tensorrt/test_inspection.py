@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import save_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.backends.tensorrt.layers import inspected_layers, take_inspection
+from pytest_trt.backends.tensorrt.inspection import (
+    inspected_layers,
+    parse_tolerant,
+    take_inspection,
+)
 from pytest_trt.engine.facts import CONVERSION, INTEGER, EngineFacts, Layer
 from pytest_trt.engine.shortfall import precision_shortfall
 from pytest_trt.engine.spec import EngineSpec
@@ -255,3 +261,45 @@ def test_no_answer_is_so_odd_that_a_build_fails_of_it(entries) -> None:
 def test_plan_that_was_not_inspected_has_no_layers(tmp_path, model) -> None:
     told = take_inspection(tmp_path, model)
     assert (told.layers, told.hidden_weights, told.device_memory_bytes) == (None, 0, None)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+
+
+def without_non_numbers(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [without_non_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: without_non_numbers(item) for key, item in value.items()}
+    return value
+
+
+@given(VALUES)
+def test_everything_but_non_numbers_stays(value: Any) -> None:
+    for escaped in (True, False):
+        text = json.dumps(value, ensure_ascii=escaped)
+        assert parse_tolerant(text) == without_non_numbers(value)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["nan", "-nan", "NaN", "inf", "-inf", "Infinity", "-Infinity", "nan(ind)", "-nan(0x1)"],
+)
+def test_non_numbers_are_null_however_they_are_written(number: str) -> None:
+    text = f'{{"Scale": [{number}, 1.5], "nan": "-inf, nan"}}'
+    assert parse_tolerant(text) == {"Scale": [None, 1.5], "nan": "-inf, nan"}
+
+
+def test_names_may_hold_newlines() -> None:
+    assert parse_tolerant('{"Name": "a\nb"}') == {"Name": "a\nb"}
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"Layers": [}', "nano"])
+def test_what_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\d"):
+        parse_tolerant(text)

@@ -1,7 +1,9 @@
-"""The layers of a TensorRT plan, out of what its engine inspector tells.
+"""The layers of a TensorRT plan, from its engine inspector.
 
-The inspector writes JSON for people: fields come and go between versions, and a layer may be a bare
-name. Whatever is not there, or not as expected, is unknown; nothing in here fails a build.
+Only a loaded engine can be inspected, so the process that built a plan inspects it, on a GPU that
+can load it, and stores the result beside it. The inspector writes JSON for people: fields differ
+between versions, and a layer may be a bare name. Whatever is missing or unexpected is unknown;
+nothing in here fails a build.
 
 Sources: output of TensorRT 8.6.0 on a GPU; NVIDIA's TensorRT Engine Explorer, which comes with
 inspector output of 8.x and a table of its formats; NVIDIA's "Migrating from TensorRT 10.x to 11.x:
@@ -18,9 +20,75 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.tensorrt.inspector import INSPECTOR_NAME
+from pytest_trt.backends.tensorrt.log import process_logger
+from pytest_trt.backends.tensorrt.product import register_plugins
 from pytest_trt.engine.facts import CONVERSION, INTEGER, Layer, precision_of
 from pytest_trt.onnx.file import OnnxModel
+
+#: The file beside a plan: `{"device_memory_bytes": int, "engine": ...}`, the latter as the
+#: inspector gives it, its numbers that are none as null.
+INSPECTOR_NAME = "inspector.json"
+
+#: Strings, which stay as they are, and what C++ prints for numbers that JSON does not have.
+_STRING_OR_NO_NUMBER = re.compile(
+    r'"(?:[^"\\]|\\.)*"|-?\b(?:nan|inf|infinity)\b(?:\(\w*\))?', re.IGNORECASE | re.DOTALL
+)
+
+
+def write_inspection(trt: Any, plan: Path, *, host_code: bool) -> str | None:
+    """Load a plan on the current device, and write what the inspector tells beside it.
+
+    Args:
+        trt: The vendor module.
+        plan: The plan's file.
+        host_code: Whether the plan may bring its own runtime, as version-compatible ones do.
+
+    Returns:
+        Why nothing was written, or None.
+    """
+    try:
+        register_plugins(trt)
+        runtime = trt.Runtime(process_logger(trt))
+        if host_code:
+            runtime.engine_host_code_allowed = True
+        engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+        if engine is None:
+            return "the layers of the engine are not known: it could not be loaded after its build"
+        inspector = engine.create_engine_inspector()
+        if inspector is None:
+            return "the layers of the engine are not known: it has no inspector"
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        found = {
+            "device_memory_bytes": _device_memory_bytes(engine),
+            "engine": parse_tolerant(text),
+        }
+    except (MemoryError, RuntimeError, TypeError, ValueError) as error:
+        return f"the layers of the engine are not known: {type(error).__name__}: {error}"
+    plan.with_name(INSPECTOR_NAME).write_text(json.dumps(found) + "\n", encoding="utf-8")
+    return None
+
+
+def _device_memory_bytes(engine: Any) -> int:
+    """Return the activation memory that a context of this engine needs."""
+    size: Any = getattr(engine, "device_memory_size_v2", None)  # from 10.1 on
+    if size is None:
+        size = getattr(engine, "device_memory_size", None)  # up to 10
+    return int(size)
+
+
+def parse_tolerant(text: str) -> Any:
+    """Return a JSON value, with None for each NaN or infinity, however it is written.
+
+    Raises:
+        ValueError: It is not JSON otherwise either.
+    """
+
+    def keep_strings(match: re.Match[str]) -> str:
+        return match[0] if match[0].startswith('"') else "null"
+
+    # Not strict: names of layers may hold control characters.
+    return json.loads(_STRING_OR_NO_NUMBER.sub(keep_strings, text), strict=False)
+
 
 #: The one word in the name of a tensor's format or a weight's type that is an element type:
 #: "Channel major FP16 format where channel % 8 == 0", "Half".

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.doctor.module_facts import facts_from_json, imported_facts, installed_facts
+from pytest_trt.doctor.modules import facts_from_json, imported_facts, installed_facts
 
 BINDINGS = """
 def cudaRuntimeGetVersion():
