@@ -25,9 +25,8 @@ from pytest_trt.benchmark.host_load import HostLoad
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.statistics.rounds import Rounds
-from pytest_trt.tensors.elements import numpy_dtype
 from pytest_trt.tensors.profiles import profile_from_json, profile_to_json
-from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.tensors.spec import Tensors, TensorSpec, numpy_dtype
 from pytest_trt.terms import Metric, Mode
 
 

@@ -8,8 +8,8 @@ from enum import Enum
 from importlib.resources import files
 from typing import Any
 
-from pytest_trt.version import __version__
 from pytest_trt.doctor.abilities import Ability
+from pytest_trt.version import __version__
 
 
 class Level(str, Enum):

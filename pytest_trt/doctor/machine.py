@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_trt import units
 from pytest_trt.backends.devices.driver import cuda_version
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.devices.nvml import list_gpus, nvml_started
@@ -16,7 +17,6 @@ from pytest_trt.backends.devices.state import ClockReason, DeviceState, Severity
 from pytest_trt.backends.devices.watch import BUSY_PCT
 from pytest_trt.diagnostics import BackendUnavailableError
 from pytest_trt.doctor.finding import Finding, Level
-from pytest_trt import units
 
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
 

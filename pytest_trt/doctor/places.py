@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_trt import units
 from pytest_trt.baseline.file import baseline_files, read_baselines
 from pytest_trt.diagnostics import BaselineError, CacheError
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.engine.cache import LAYOUT, CorruptEntry, EngineCache
 from pytest_trt.engine.mounts import file_system
-from pytest_trt import units
 
 #: Written to see whether a folder takes it: more than fits beside what a file system keeps of a
 #: small file.

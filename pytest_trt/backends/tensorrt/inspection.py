@@ -172,13 +172,13 @@ def take_inspection(folder: Path, model: OnnxModel) -> Inspection:
     return Inspection(layers, max(0, weights - told), memory_bytes)
 
 
-def inspected_layers(engine: object) -> tuple[Layer, ...] | None:
+def inspected_layers(information: object) -> tuple[Layer, ...] | None:
     """Return the layers of an inspector's answer, or None where it holds none.
 
     Args:
-        engine: The parsed JSON of TensorRT 8.6 to 11.
+        information: The parsed JSON of TensorRT 8.6 to 11.
     """
-    entries = engine.get("Layers") if isinstance(engine, dict) else None
+    entries = information.get("Layers") if isinstance(information, dict) else None
     if not isinstance(entries, list) or not entries:
         return None
     return tuple(_layer(entry if isinstance(entry, dict) else {"Name": entry}) for entry in entries)
