@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from pytest_trt.benchmark.result import BenchmarkResult, ChangeRecord
+from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
 from pytest_trt.report.document import Document, make_document
 from pytest_trt.report.planned import PlannedTest
 from pytest_trt.report.reading import schema_text
@@ -65,7 +65,7 @@ def speed(**overrides: Any) -> BenchmarkResult:
         "batch": 8,
         "calls": 70,
         "rounds": 20,
-        "changes": (ChangeRecord("p99", "passed", 0.1, 0.045, 0.04, 0.05, 0.02, "screening", 20),),
+        "changes": (MetricChange("p99", "passed", 0.1, 0.045, 0.04, 0.05, 0.02, "screening", 20),),
         "candidate": {"p99_ms": 1.23456789, "throughput_qps": 6400.0},
         "baseline": {"p99_ms": 1.18},
         "candidate_rounds": {"p99": (1.23456789, 1.2)},

@@ -49,7 +49,14 @@ class AbsoluteGate:
                 sampling.screen(rounds - len(sampling.taken))
             latencies_ms, walls_s = sampling.latencies()
             kept = [
-                judge_absolute(name, limit, latencies_ms, walls_s, work=sampling.work, error=error)
+                judge_absolute(
+                    name,
+                    limit,
+                    latencies_ms,
+                    walls_s,
+                    items_per_call=sampling.items_per_call,
+                    error=error,
+                )
                 for name, limit in self._limits.items()
             ]
             if is_settled(kept):

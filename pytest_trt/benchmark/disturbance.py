@@ -66,7 +66,7 @@ def disturbed(
     return replace(
         record,
         verdict=verdict.value,
-        fails=verdict is Verdict.REGRESSED or strict,
+        fails=verdict in (Verdict.FAILED, Verdict.REGRESSED) or strict,
         why=f"speed is inconclusive: {why}",
         fix=f"{fix}, or let it pass: --trt-inconclusive=warn.",
     )

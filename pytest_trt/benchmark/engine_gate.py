@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
 
 from pytest_trt.baseline.entry import Entry
-from pytest_trt.benchmark.result import BenchmarkResult, StructureRecord
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import EngineFacts, Layer
@@ -15,7 +14,7 @@ from pytest_trt.engine.layer_changes import layer_changes, shortened
 from pytest_trt.engine.layer_rows import layers_of
 from pytest_trt.statistics.decide import Outcome
 from pytest_trt.statistics.discount import discount_limit
-from pytest_trt.statistics.structure import Structural, judge_structure
+from pytest_trt.statistics.structure import Structural, StructuralLimitResult, judge_structure
 from pytest_trt.terms import Verdict
 
 #: Changes of layers that a failure lists.
@@ -27,7 +26,7 @@ def structure_records(
     engine: Engine | None,
     stored: Mapping[str, int | str] | None,
     busy: str = "",
-) -> tuple[StructureRecord, ...]:
+) -> tuple[StructuralLimitResult, ...]:
     """Return what the limits of an engine itself came to.
 
     Args:
@@ -39,13 +38,9 @@ def structure_records(
             empty where nothing did.
     """
     figures = {} if engine is None else figures_of(engine.facts)
-    judged = (
+    return tuple(
         discount_limit(one, busy) if one.name == "cold_start_s" else one
         for one in judge_structure(limits, figures, stored_figures(stored))
-    )
-    return tuple(
-        StructureRecord(one.name, one.limit, one.outcome, one.measured, one.stored, one.why)
-        for one in judged
     )
 
 
@@ -73,7 +68,7 @@ def figures_of(facts: EngineFacts) -> dict[str, float]:
 
 def structure_outcomes(record: BenchmarkResult) -> list[Outcome]:
     """Return what the limits of the engine itself came to."""
-    return [cast("Outcome", one.outcome) for one in record.structure]
+    return [one.outcome for one in record.structure]
 
 
 def with_layer_changes(
@@ -89,7 +84,7 @@ def with_layer_changes(
         entry: The baseline, if it was compared with one.
         cache: Where engines are kept.
     """
-    if record.verdict != Verdict.REGRESSED.value or engine is None or entry is None:
+    if record.verdict not in (Verdict.FAILED, Verdict.REGRESSED) or engine is None or entry is None:
         return record
     return replace(record, layer_changes=_layer_lines(engine, entry, cache))
 

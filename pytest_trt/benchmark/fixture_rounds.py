@@ -42,7 +42,7 @@ from pytest_trt.benchmark.engine_gate import (
 from pytest_trt.benchmark.host_load import HostLoad, LoadMeter
 from pytest_trt.benchmark.lock import device_lock
 from pytest_trt.benchmark.refusal import refusal
-from pytest_trt.benchmark.result import BenchmarkResult, StructureRecord
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.speed_record import remark_on, with_figures
 from pytest_trt.benchmark.taken_rounds import FixtureRounds
 from pytest_trt.benchmark.testability import all_tested, left_out, named
@@ -58,6 +58,7 @@ from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined, judge_
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Decision, Samplers, check_error, decide
 from pytest_trt.statistics.discount import discount_host_noise, discount_limit, explained
 from pytest_trt.statistics.limits import Absolute, resolve_limits
+from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.terms import CPU, Verdict
 from pytest_trt.workers.warm_builder import warm_builder
 
@@ -247,7 +248,9 @@ class _FixtureMeasurement:
     def _inconclusive(self, record: BenchmarkResult, why: str, fix: str) -> BenchmarkResult:
         # What is exact needs no rounds.
         verdict = Verdict(combined([*structure_outcomes(record), "inconclusive"]))
-        fails = verdict is Verdict.REGRESSED or self._settings.inconclusive == "fail"
+        fails = (
+            verdict in (Verdict.FAILED, Verdict.REGRESSED) or self._settings.inconclusive == "fail"
+        )
         record = replace(record, verdict=verdict.value)
         return self._unmeasured(record, why, fails=fails, fix=fix)
 
@@ -255,7 +258,7 @@ class _FixtureMeasurement:
         self, record: BenchmarkResult, why: str, *, fails: bool, fix: str = ""
     ) -> BenchmarkResult:
         # A regression without rounds is one of the engine itself, not of its speed.
-        regressed = record.verdict == Verdict.REGRESSED.value
+        regressed = record.verdict in (Verdict.FAILED, Verdict.REGRESSED)
         told = Verdict.INCONCLUSIVE.value if regressed else record.verdict
         why = f"speed is {told}: {why}"
         state_of(self._item).remark(f"{record.subject}: {why}{f': {fix}' if fix else ''}")
@@ -295,8 +298,10 @@ class _FixtureMeasurement:
     def _kept(self, taken: FixtureRounds, name: Absolute, limit: float) -> AbsoluteLimitResult:
         latencies_ms, walls_s = taken.latencies()
         error = check_error(checks_of(self._item.session))
-        kept = judge_absolute(name, limit, latencies_ms, walls_s, work=taken.work, error=error)
-        if taken.averaged == 1 or name == "min_throughput_qps":
+        kept = judge_absolute(
+            name, limit, latencies_ms, walls_s, items_per_call=taken.items_per_call, error=error
+        )
+        if taken.averaged == 1 or name == "min_throughput":
             return kept
         return replace(kept, outcome="not testable", why=_AVERAGES.format(taken.averaged))
 
@@ -314,7 +319,7 @@ class _FixtureMeasurement:
         rows = layer_rows(self._engine.facts.layers if self._engine else None)
         return Entry(self._record.mode, spec, self._facts, (run,), layers=rows)
 
-    def _structure(self, entry: Entry | None) -> tuple[StructureRecord, ...]:
+    def _structure(self, entry: Entry | None) -> tuple[StructuralLimitResult, ...]:
         # What is accepted is not held against what it replaces.
         stored = None if entry is None or self._settings.accepts_slower else entry.engine
         return structure_records(self._limits.structural, self._engine, stored, self._load.busy)

@@ -74,7 +74,9 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
         guard = watch or undisturbed
         meter = LoadMeter()
         with meter.running():
-            rounds = take_rounds(stretch, job.rounds, job.calls, work=job.work, guard=guard)
+            rounds = take_rounds(
+                stretch, job.rounds, job.calls, items_per_call=job.items_per_call, guard=guard
+            )
         if not job.beside:
             return FreshRun(rounds, load=meter.load)
         progress("taking turns with itself")
@@ -82,7 +84,13 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
         beside = stretches_of(other, inputs, job.mode)
         warm_up(beside, how)
         turns = measure_interleaved(
-            beside, stretch, job.rounds, job.calls, random=Random(0), work=job.work, guard=guard
+            beside,
+            stretch,
+            job.rounds,
+            job.calls,
+            random=Random(0),
+            items_per_call=job.items_per_call,
+            guard=guard,
         )
         return FreshRun(rounds, turns, meter.load)
 

@@ -45,7 +45,7 @@ class FreshJob:
         target: What it was built for.
         inputs: The file of inputs that `hand_over` wrote.
         mode: How calls are timed.
-        work: Units of work of one call.
+        items_per_call: Batch items of one call.
         calls: Calls in each round.
         rounds: How many rounds.
         beside: Whether the engine then also takes as many turns with a second session of itself.
@@ -61,7 +61,7 @@ class FreshJob:
     target: Target
     inputs: Path
     mode: Mode
-    work: int
+    items_per_call: int
     calls: int
     rounds: int
     beside: bool = False

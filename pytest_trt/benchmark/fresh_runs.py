@@ -106,7 +106,7 @@ class FreshRuns(ExitStack):
             target=engine.target,
             inputs=self._handed,
             mode=self.mode,
-            work=self._sampling.work,
+            items_per_call=self._sampling.items_per_call,
             calls=self._sampling.calls,
             rounds=rounds,
             beside=beside,

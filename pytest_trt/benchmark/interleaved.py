@@ -25,7 +25,7 @@ def measure_interleaved(
     calls: int,
     *,
     random: Random,
-    work: float = 1.0,
+    items_per_call: float = 1.0,
     guard: Guard = undisturbed,
 ) -> tuple[Rounds, Rounds]:
     """Take so many rounds of each, in pairs whose order a coin decides.
@@ -36,7 +36,7 @@ def measure_interleaved(
         rounds: How many pairs of rounds.
         calls: Calls in each round.
         random: The coin.
-        work: Units of work of one call.
+        items_per_call: Batch items of one call.
         guard: Asked after every pair; both halves of a disturbed one are taken again.
 
     Raises:
@@ -59,4 +59,6 @@ def measure_interleaved(
             continue
         reasons.append(reason)
         check_redone(reasons, rounds)
-    return summarised(taken[0], work=work), summarised(taken[1], work=work)
+    return summarised(taken[0], items_per_call=items_per_call), summarised(
+        taken[1], items_per_call=items_per_call
+    )

@@ -26,7 +26,7 @@ from pytest_trt.benchmark.lock import device_lock
 from pytest_trt.benchmark.recording import Recorder
 from pytest_trt.benchmark.refusal import refusal
 from pytest_trt.benchmark.relative_gate import RelativeGate
-from pytest_trt.benchmark.result import BenchmarkResult, StructureRecord
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.rounds import MOST_TIMES, Disturbed, undisturbed
 from pytest_trt.benchmark.sampling import Sampling, batch_of
 from pytest_trt.benchmark.sessions import mode_for
@@ -52,6 +52,7 @@ from pytest_trt.statistics.decide import FIRST_ROUNDS, Decision, Unavailable
 from pytest_trt.statistics.discount import discount_limit
 from pytest_trt.statistics.limits import Limits, resolve_limits
 from pytest_trt.statistics.rounds import testable
+from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU, METRICS, Mode, Verdict
 from pytest_trt.workers.warm_builder import warm_builder
@@ -123,7 +124,9 @@ class Measurement:
             )
         different = None
         if entry is not None:
-            different = entry.differs(mode=mode, spec=spec) or too_short(entry, self._limits.asked)
+            different = entry.differs(mode=mode, spec=spec) or too_short(
+                entry, self._limits.explicit
+            )
         comparable = None if different else entry
         refused = refusal(self._item, self._settings, self._limits, record, entry, different)
         if refused is not None:
@@ -230,7 +233,7 @@ class Measurement:
             session.run(inputs)
             self._engine.timings.ran(time.perf_counter() - started_s)
 
-    def _structure(self, entry: Entry | None, busy: str = "") -> tuple[StructureRecord, ...]:
+    def _structure(self, entry: Entry | None, busy: str = "") -> tuple[StructuralLimitResult, ...]:
         """Return what the limits of the engine itself came to."""
         # What is accepted is not held against what it replaces.
         stored = None if entry is None or self._settings.accepts_slower else entry.engine
@@ -247,7 +250,7 @@ class Measurement:
             stored_calls=entry.runs[-1].calls if entry else None,
             budget_s=self._settings.benchmark_time,
             idle_s=time.monotonic() - self._run.timed_until_s,
-            asked=self._limits.asked,
+            explicit=self._limits.explicit,
             longer=self._settings.update and not self._limits.relative.keys() <= set(told),
         )
 

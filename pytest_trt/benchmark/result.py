@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.structure import StructuralLimitResult
+
 
 @dataclass(frozen=True, slots=True)
-class ChangeRecord:
+class MetricChange:
     """One metric against its baseline. Shares are of the metric: slower is more time, less work.
 
     Attributes:
         metric: "p50", "throughput", "p95" or "p99".
-        outcome: "passed", "regressed", "inconclusive" or "not testable".
-        limit: The share by which it may be worse.
+        outcome: "passed", "regressed", "inconclusive" or "not testable"; empty without a limit.
+        limit: The share by which it may be worse; 0 without a limit.
         change: By which share it changed; None where nothing could be compared.
         least: The bound of the change that is nearest to none; None where there is none.
         most: The bound on the other side.
@@ -25,8 +29,8 @@ class ChangeRecord:
     """
 
     metric: str
-    outcome: str
-    limit: float
+    outcome: str = ""
+    limit: float = 0.0
     change: float | None = None
     least: float | None = None
     most: float | None = None
@@ -36,72 +40,10 @@ class ChangeRecord:
     why: str = ""
 
     @property
-    def sure(self) -> float:
-        """The share of its limit by which it is surely worse: more than 1 is a regression."""
+    def certain_use(self) -> float:
+        """The share of its limit that it exceeds with confidence: more than 1 is a regression."""
         least = self.least or 0.0
-        return (-least if self.metric == "throughput" else least) / self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class UnlimitedRecord:
-    """How a metric without a limit changed, for whoever reads of those that have one.
-
-    Attributes:
-        metric: "p50", "throughput", "p95" or "p99".
-        change: By which share it changed.
-        least: The bound of the change that is nearest to none; None where there is none.
-        most: The bound on the other side.
-    """
-
-    metric: str
-    change: float
-    least: float | None
-    most: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LimitRecord:
-    """One absolute limit.
-
-    Attributes:
-        name: "p50_ms", "p95_ms", "p99_ms" or "min_throughput_qps".
-        limit: The figure that is allowed.
-        measured: The same figure, measured.
-        outcome: "passed", "regressed" (it is not kept), "inconclusive" or "not testable".
-        beyond: How many calls (for throughput: rounds) were beyond it.
-        of: Of how many.
-        why: Why it is not testable.
-    """
-
-    name: str
-    limit: float
-    measured: float
-    outcome: str
-    beyond: int
-    of: int
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StructureRecord:
-    """One limit of the engine itself.
-
-    Attributes:
-        name: "plan_size", "device_memory" or "layers" for one on growth against the baseline;
-            "plan_size_bytes", "device_memory_bytes", "max_layers", "build_s" or "cold_start_s".
-        limit: The share by which the figure may have grown, or the figure that is allowed.
-        outcome: "passed", "regressed", "inconclusive" or "not testable".
-        measured: The figure; None where the engine does not tell it.
-        stored: The figure of the baseline, where it is held against one.
-        why: Why it is inconclusive or not testable.
-    """
-
-    name: str
-    limit: float
-    outcome: str
-    measured: float | None
-    stored: float | None = None
-    why: str = ""
+        return (-least if self.metric == "throughput" else least) / (self.limit or math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +96,11 @@ class BenchmarkResult:
     batch: int
     calls: int = 0
     rounds: int = 0
-    changes: tuple[ChangeRecord, ...] = ()
-    limits: tuple[LimitRecord, ...] = ()
-    structure: tuple[StructureRecord, ...] = ()
+    changes: tuple[MetricChange, ...] = ()
+    limits: tuple[AbsoluteLimitResult, ...] = ()
+    structure: tuple[StructuralLimitResult, ...] = ()
     layer_changes: tuple[str, ...] = ()
-    unlimited: tuple[UnlimitedRecord, ...] = ()
+    unlimited: tuple[MetricChange, ...] = ()
     candidate: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
     candidate_rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -201,11 +143,11 @@ class BenchmarkResult:
         return cls(
             **{
                 **data,
-                "changes": tuple(ChangeRecord(**change) for change in data["changes"]),
-                "limits": tuple(LimitRecord(**limit) for limit in data["limits"]),
-                "structure": tuple(StructureRecord(**one) for one in data["structure"]),
+                "changes": tuple(MetricChange(**change) for change in data["changes"]),
+                "limits": tuple(AbsoluteLimitResult(**limit) for limit in data["limits"]),
+                "structure": tuple(StructuralLimitResult(**one) for one in data["structure"]),
                 "layer_changes": tuple(data["layer_changes"]),
-                "unlimited": tuple(UnlimitedRecord(**one) for one in data["unlimited"]),
+                "unlimited": tuple(MetricChange(**one) for one in data["unlimited"]),
                 "candidate_rounds": rounds("candidate_rounds"),
                 "baseline_rounds": rounds("baseline_rounds"),
                 "differences": tuple(data["differences"]),

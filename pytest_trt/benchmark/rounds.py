@@ -56,7 +56,7 @@ def undisturbed() -> None:
 
 
 def round_calls(
-    call_s: float, *, rounds: int, budget_s: float, asked: Iterable[Metric] = ()
+    call_s: float, *, rounds: int, budget_s: float, explicit: Iterable[Metric] = ()
 ) -> int:
     """Return how many calls a round may have, so that all rounds fit a time.
 
@@ -68,16 +68,21 @@ def round_calls(
         call_s: Seconds of one call.
         rounds: How many rounds there are to be.
         budget_s: Seconds for all of them.
-        asked: Metrics that the rounds have to tell.
+        explicit: Metrics that the rounds have to tell.
     """
     fitting = (length for length in LENGTHS if length * rounds * call_s <= budget_s)
     fits = next(fitting, FEWEST_CALLS)
-    needed = max((GROUP_CALLS.get(metric, FEWEST_CALLS) for metric in asked), default=fits)
+    needed = max((GROUP_CALLS.get(metric, FEWEST_CALLS) for metric in explicit), default=fits)
     return needed if fits < needed and needed * rounds * call_s <= MOST_TIMES * budget_s else fits
 
 
 def take_rounds(
-    stretch: Stretches, rounds: int, calls: int, *, work: float = 1.0, guard: Guard = undisturbed
+    stretch: Stretches,
+    rounds: int,
+    calls: int,
+    *,
+    items_per_call: float = 1.0,
+    guard: Guard = undisturbed,
 ) -> Rounds:
     """Take so many undisturbed rounds, and summarise them; see `take_stretches`.
 
@@ -85,10 +90,12 @@ def take_rounds(
         stretch: Makes the calls.
         rounds: How many rounds.
         calls: Calls in each.
-        work: Units of work of one call, such as the batch size.
+        items_per_call: Batch items of one call, such as the batch size.
         guard: Asked after every round; a disturbed one is taken again.
     """
-    return summarised(take_stretches(stretch, rounds, calls, guard=guard), work=work)
+    return summarised(
+        take_stretches(stretch, rounds, calls, guard=guard), items_per_call=items_per_call
+    )
 
 
 def take_stretches(
@@ -119,14 +126,18 @@ def take_stretches(
     return taken
 
 
-def summarised(taken: Sequence[TimedCalls], *, work: float) -> Rounds:
+def summarised(taken: Sequence[TimedCalls], *, items_per_call: float) -> Rounds:
     """Return stretches as rounds.
 
     Args:
         taken: Stretches of equal length.
-        work: Units of work of one call.
+        items_per_call: Batch items of one call.
     """
-    return summarise([one.latencies_ms for one in taken], [one.wall_s for one in taken], work=work)
+    return summarise(
+        [one.latencies_ms for one in taken],
+        [one.wall_s for one in taken],
+        items_per_call=items_per_call,
+    )
 
 
 def check_alone(listen: Guard) -> None:

@@ -85,13 +85,13 @@ class Sampling:
         session: The candidate, loaded.
         inputs: What every call computes on.
         mode: How calls are timed.
-        work: Units of work of one call.
+        items_per_call: Batch items of one call.
         how: When an engine is warm; by default what its device takes.
 
     Attributes:
         guard: Asked between rounds what disturbed the device; set before the first is taken.
         say: Told between rounds what is being done.
-        work: Units of work of one call.
+        items_per_call: Batch items of one call.
         calls: Calls in each round; set before the first is taken.
         round_s: Seconds that a round takes; set with it.
         taken: Every stretch of the candidate alone, in order.
@@ -106,12 +106,12 @@ class Sampling:
         session: Session,
         inputs: Tensors,
         mode: Mode,
-        work: int,
+        items_per_call: int,
         *,
         how: WarmUp | None = None,
     ) -> None:
         self._stretch = stretches_of(session, inputs, mode)
-        self._inputs, self._mode, self.work = inputs, mode, work
+        self._inputs, self._mode, self.items_per_call = inputs, mode, items_per_call
         self._how = how or warmth_of(session)
         self.guard: Guard = undisturbed
         self.say: Callable[[str], None] = lambda message: None
@@ -130,7 +130,7 @@ class Sampling:
         stored_calls: int | None,
         budget_s: float,
         idle_s: float = math.inf,
-        asked: Iterable[Metric] = (),
+        explicit: Iterable[Metric] = (),
         longer: bool = False,
     ) -> None:
         """Warm up, and choose how long rounds are: as those that are stored, or to fit a time.
@@ -139,12 +139,12 @@ class Sampling:
             stored_calls: Calls in the rounds that are stored, if any.
             budget_s: Seconds that the first rounds may take in all.
             idle_s: Seconds since the device was last seen to work.
-            asked: Metrics that the rounds have to tell.
+            explicit: Metrics that the rounds have to tell.
             longer: Whether they may be longer than those that are stored.
         """
         self.say("warming up")
         call_s = warm_up(self._stretch, self._how.soon_after(idle_s))
-        fits = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s, asked=asked)
+        fits = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s, explicit=explicit)
         self.calls = max(fits, stored_calls or 0) if longer else stored_calls or fits
         self.round_s = call_s * self.calls
         if self.guard is not undisturbed:  # it sees the clocks that are held under load
@@ -164,11 +164,11 @@ class Sampling:
                 lambda: take_stretches(self._stretch, rounds, self.calls, guard=self._between)
             )
         self.taken += new
-        return summarised(new, work=self.work)
+        return summarised(new, items_per_call=self.items_per_call)
 
     def rounds(self) -> Rounds:
         """Return the rounds of the candidate alone so far."""
-        return summarised(self.taken, work=self.work)
+        return summarised(self.taken, items_per_call=self.items_per_call)
 
     def stored(self, rounds: int) -> Rounds:
         """Return rounds that are fit to be a baseline: the last ones that were spread over time.
@@ -179,7 +179,7 @@ class Sampling:
             rounds: How many.
         """
         if not self.turns:
-            return summarised(self.taken[-rounds:], work=self.work)
+            return summarised(self.taken[-rounds:], items_per_call=self.items_per_call)
         own = join([candidate for _, candidate in self.turns])
         spread = list(subsample_evenly(range(len(own)), rounds))
         return Rounds({metric: logs[spread] for metric, logs in own.logs.items()}, own.calls)
@@ -236,7 +236,7 @@ class Sampling:
                     rounds,
                     self.calls,
                     random=random,
-                    work=self.work,
+                    items_per_call=self.items_per_call,
                     guard=self._between,
                 )
             )

@@ -9,13 +9,7 @@ from dataclasses import replace
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.benchmark.baselines import stored_rounds
 from pytest_trt.benchmark.engine_gate import structure_outcomes
-from pytest_trt.benchmark.result import (
-    BenchmarkResult,
-    ChangeRecord,
-    LimitRecord,
-    StructureRecord,
-    UnlimitedRecord,
-)
+from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
 from pytest_trt.benchmark.sampling import Sampled
 from pytest_trt.plugin.state import TestState
 from pytest_trt.report.speed_failure import noise_advice, seen_from
@@ -23,6 +17,7 @@ from pytest_trt.report.speed_text import FIGURE_OF, NAMES, bounds_of, gravest_ch
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined
 from pytest_trt.statistics.decide import Decision, MetricResult
 from pytest_trt.statistics.rounds import Rounds, as_change, as_figure, join
+from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.terms import METRICS, Metric, Verdict
 
 
@@ -59,19 +54,19 @@ def with_figures(
     return replace(
         record,
         verdict=verdict.value,
-        fails=verdict is Verdict.REGRESSED or (inconclusive and strict) or bool(record.fix),
+        fails=verdict in (Verdict.FAILED, Verdict.REGRESSED)
+        or (inconclusive and strict)
+        or bool(record.fix),
         calls=sampling.calls,
         rounds=decision.candidate_rounds if decision else len(sampling.taken),
         changes=tuple(map(_change, decision.found.values())) if decision else (),
-        limits=tuple(
-            LimitRecord(k.name, k.limit, k.measured, k.outcome, k.beyond, k.of, k.why) for k in kept
-        ),
+        limits=tuple(kept),
         unlimited=tuple(
-            UnlimitedRecord(
+            MetricChange(
                 metric,
-                as_change(metric, bounds.estimate),
-                _share(metric, bounds.low),
-                _share(metric, bounds.high),
+                change=as_change(metric, bounds.estimate),
+                least=_share(metric, bounds.low),
+                most=_share(metric, bounds.high),
             )
             for metric, bounds in (decision.unlimited if decision else {}).items()
         ),
@@ -103,9 +98,9 @@ def _figures(rounds: Rounds) -> Mapping[str, float]:
     }
 
 
-def _change(found: MetricResult) -> ChangeRecord:
+def _change(found: MetricResult) -> MetricChange:
     bounds, metric = found.bounds, found.metric
-    return ChangeRecord(
+    return MetricChange(
         metric=metric,
         outcome=found.outcome,
         limit=abs(as_change(metric, found.limit)),
@@ -141,7 +136,10 @@ def remark_on(record: BenchmarkResult, state: TestState, entry: Entry | None) ->
         return
     change = gravest_change(record)
     if change is None or change.outcome == "passed":
-        limits: list[LimitRecord | StructureRecord] = [*record.limits, *record.structure]
+        limits: list[AbsoluteLimitResult | StructuralLimitResult] = [
+            *record.limits,
+            *record.structure,
+        ]
         short = [
             f"{one.name} is {one.outcome}: {one.why}".rstrip(" :")
             for one in limits

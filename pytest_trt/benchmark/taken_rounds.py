@@ -13,7 +13,7 @@ class FixtureRounds:
     """What pytest-benchmark's fixture timed, as rounds of consecutive calls.
 
     Attributes:
-        work: Units of work of one call.
+        items_per_call: Batch items of one call.
         calls: Calls in each round; where several were averaged, averages.
         averaged: Over how many calls each of them is an average.
         taken: The rounds.
@@ -24,17 +24,19 @@ class FixtureRounds:
     turns = ()
     elsewhere = ()
 
-    def __init__(self, seconds: list[float], averaged: int, work: int, stored_calls: int) -> None:
+    def __init__(
+        self, seconds: list[float], averaged: int, items_per_call: int, stored_calls: int
+    ) -> None:
         fits = 0 < stored_calls <= len(seconds)
         self.calls = stored_calls if fits else recorded_calls(len(seconds))
-        self.work, self.averaged = work, averaged
+        self.items_per_call, self.averaged = items_per_call, averaged
         self.taken = recorded_stretches(seconds, self.calls)
 
     def rounds(self, most: int | None = None) -> Rounds:
         """Return the rounds, or so many of them, with the metrics that they can tell."""
         taken = subsample_evenly(self.taken, most or len(self.taken))
         calls, walls_s = [one.latencies_ms for one in taken], [one.wall_s for one in taken]
-        rounds = summarise(calls, walls_s, work=self.work)
+        rounds = summarise(calls, walls_s, items_per_call=self.items_per_call)
         if self.averaged == 1:
             return rounds
         return Rounds({"throughput": rounds.logs["throughput"]}, rounds.calls)

@@ -20,16 +20,16 @@ from pytest_trt.statistics.rounds import GROUP_CALLS
 from pytest_trt.terms import METRICS, Metric
 
 
-def too_short(entry: Entry, asked: Collection[Metric]) -> str | None:
+def too_short(entry: Entry, explicit: Collection[Metric]) -> str | None:
     """Return why a baseline's rounds cannot tell a metric that is asked for, or None.
 
     Args:
         entry: The baseline.
-        asked: Metrics with a limit that somebody wrote.
+        explicit: Metrics with a limit that somebody wrote.
     """
     newest = entry.runs[-1]
     for metric in METRICS:
-        if metric in asked and metric not in newest.rounds:
+        if metric in explicit and metric not in newest.rounds:
             needs = GROUP_CALLS.get(metric, 1)
             return f"its rounds have {newest.calls} calls, and {NAMES[metric]} takes {needs}"
     return None
@@ -37,7 +37,9 @@ def too_short(entry: Entry, asked: Collection[Metric]) -> str | None:
 
 def left_out(limits: Limits, told: Collection[Metric]) -> list[Metric]:
     """Return the metrics whose limits are defaults that rounds of this test do not tell."""
-    return [m for m in METRICS if m in limits.relative and m not in limits.asked and m not in told]
+    return [
+        m for m in METRICS if m in limits.relative and m not in limits.explicit and m not in told
+    ]
 
 
 def why_left_out(metrics: Collection[Metric], calls: int, call_s: float) -> str:
@@ -86,7 +88,7 @@ def all_tested(
         told: Metrics that its rounds tell.
         mend: Returns why one of them could not be, and what mends it.
     """
-    names: list[str] = [m for m in METRICS if m in limits.asked - set(told)]
+    names: list[str] = [m for m in METRICS if m in limits.explicit - set(told)]
     names += [one.name for one in record.limits if one.outcome == "not testable"]
     if not names or record.why or any(one.outcome == "regressed" for one in record.changes):
         return record

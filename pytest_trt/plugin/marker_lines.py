@@ -15,7 +15,7 @@ MARKER_LINES = {
     "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}): every "
     "trt_session.run of the test is compared with the FP32 reference.",
     "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "
-    "p95_ms=, p99_ms=, min_throughput_qps=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
+    "p95_ms=, p99_ms=, min_throughput=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
     "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, mode=, batch=): what "
     "trt_benchmark(inputs) measures, and the engine itself, are held against the stored baseline "
     "and against absolute limits; several of these add up.",

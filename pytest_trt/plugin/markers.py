@@ -192,12 +192,12 @@ def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
     marks = list(item.iter_markers(BenchmarkMarker.NAME))
     if not marks:
         return None
-    from pytest_trt.statistics.limits import LIMIT_FIELDS, parse_limit_fields
+    from pytest_trt.statistics.limits import LIMIT_FIELDS, RENAMED, parse_limit_fields
     from pytest_trt.terms import MODES
 
     given: dict[str, Any] = {}
     for mark in reversed(marks):
-        given.update(_keywords(mark, [*LIMIT_FIELDS, "mode", "batch"]))
+        given.update(_keywords(mark, [*LIMIT_FIELDS, *RENAMED, "mode", "batch"]))
     mode, batch = given.pop("mode", None), given.pop("batch", None)
     _expect(
         mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}"

@@ -115,7 +115,11 @@ def slowdowns_of(
         latencies_ms, walls_s = sampling.latencies()
         error = check_error(checks)
         proofs += prove_absolute(
-            limits.absolute, latencies_ms, walls_s, work=sampling.work, error=error
+            limits.absolute,
+            latencies_ms,
+            walls_s,
+            items_per_call=sampling.items_per_call,
+            error=error,
         )
     stored = stored_figures(entry.engine if entry else None)
     proofs += prove_structure(limits.structural, figures_of(engine.facts), stored)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pytest_trt.benchmark.result import BenchmarkResult
+from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
 from pytest_trt.report.speed_text import gravest_change
 from pytest_trt.report.status import Status, checks_status
@@ -125,7 +125,7 @@ def _speed(speed: BenchmarkResult) -> dict[str, Any]:
         "baseline_rounds": {name: _each(v) for name, v in speed.baseline_rounds.items()},
         "changes": [_shorter(asdict(change)) for change in speed.changes],
         "gravest": None if gravest is None else gravest.metric,
-        "unlimited": [_shorter(asdict(change)) for change in speed.unlimited],
+        "unlimited": [_shorter(_unlimited(change)) for change in speed.unlimited],
         "limits": [_shorter(asdict(limit)) for limit in speed.limits],
         "structure": [_shorter(asdict(one)) for one in speed.structure],
         "layer_changes": list(speed.layer_changes),
@@ -136,6 +136,10 @@ def _speed(speed: BenchmarkResult) -> dict[str, Any]:
         "why": speed.why,
         "fix": speed.fix,
     }
+
+
+def _unlimited(change: MetricChange) -> dict[str, Any]:
+    return {name: getattr(change, name) for name in ("metric", "change", "least", "most")}
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:

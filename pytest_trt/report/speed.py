@@ -74,7 +74,7 @@ def _figures(record: BenchmarkResult) -> tuple[str, str]:
     if structure is not None:
         return structure_figures(structure)
     limit, change = gravest_limit(record), gravest_change(record)
-    if limit is not None and (change is None or limit.outcome == "regressed"):
+    if limit is not None and (change is None or limit.outcome == "failed"):
         metric = METRIC_OF[limit.name]
         shown = f"{NAMES[metric].lower()} {figure(metric, limit.measured)}"
         return shown, f"(limit {figure(metric, limit.limit)})"

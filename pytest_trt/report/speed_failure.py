@@ -6,12 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from pytest_trt import units
-from pytest_trt.benchmark.result import (
-    BenchmarkResult,
-    ChangeRecord,
-    LimitRecord,
-    UnlimitedRecord,
-)
+from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
 from pytest_trt.report.speed_text import (
     FIGURE_OF,
     METRIC_OF,
@@ -32,6 +27,7 @@ from pytest_trt.report.structure_text import (
     structure_fix,
     structure_lines,
 )
+from pytest_trt.statistics.absolute import AbsoluteLimitResult
 
 #: Columns of the plot, and the marks for more and more rounds in one of them.
 _PLOT_COLUMNS = 48
@@ -59,7 +55,7 @@ def explain_speed(record: BenchmarkResult) -> str:
 
 def _lines(record: BenchmarkResult) -> Iterator[str]:
     structure = leading_structure(record)
-    if not record.calls and (structure is None or structure.outcome != "regressed"):
+    if not record.calls and (structure is None or structure.outcome != "failed"):
         yield f"{record.why} ({record.subject})."
         yield f"Fix: {record.fix}"
         return
@@ -109,8 +105,10 @@ def _measured(record: BenchmarkResult) -> str:
     return f"{rounds} rounds of {record.calls} calls {_HOW[judged.step]}"
 
 
-def _fact(record: BenchmarkResult, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
-    if limit is not None and limit.outcome == "regressed":
+def _fact(
+    record: BenchmarkResult, change: MetricChange | None, limit: AbsoluteLimitResult | None
+) -> str:
+    if limit is not None and limit.outcome == "failed":
         metric = METRIC_OF[limit.name]
         name, allowed = NAMES[metric], figure(metric, limit.limit)
         measured = figure(metric, limit.measured)
@@ -153,17 +151,17 @@ def _table(record: BenchmarkResult) -> Iterator[str]:
         yield f"  {', '.join(names)}: {reason}"
 
 
-def _bounded(change: ChangeRecord | UnlimitedRecord | None) -> str:
+def _bounded(change: MetricChange | MetricChange | None) -> str:
     if change is None or change.change is None:
         return ""
     return f"{units.change(change.change)} ({bounds_of(change)})"
 
 
-def _limit_line(one: LimitRecord) -> str:
+def _limit_line(one: AbsoluteLimitResult) -> str:
     metric = METRIC_OF[one.name]
     what = "rounds" if metric == "throughput" else "calls"
     side = "below" if metric == "throughput" else "above"
-    counted = f"{one.beyond:,} of {one.of:,} {what} {side} {figure(metric, one.limit)}"
+    counted = f"{one.violations:,} of {one.total:,} {what} {side} {figure(metric, one.limit)}"
     why = f", {one.why}" if one.why else ""
     apart = "" if metric == "throughput" else " (figures above are medians of rounds)"
     return f"{one.name}={one.limit:g}: {one.outcome}, {counted}{why}{apart}"
@@ -194,8 +192,10 @@ def _marks(values: Sequence[float], low: float, high: float) -> str:
     return "".join(_PLOT_MARKS[math.ceil(last * count / most)] for count in counts)
 
 
-def _fix(record: BenchmarkResult, change: ChangeRecord | None, limit: LimitRecord | None) -> str:
-    if limit is not None and limit.outcome == "regressed":
+def _fix(
+    record: BenchmarkResult, change: MetricChange | None, limit: AbsoluteLimitResult | None
+) -> str:
+    if limit is not None and limit.outcome == "failed":
         return (
             "make the engine quicker, or allow more: on the trt_benchmark marker, or in trt_limits."
         )
@@ -216,7 +216,7 @@ def _mend(record: BenchmarkResult) -> str:
     )
 
 
-def noise_advice(record: BenchmarkResult, change: ChangeRecord) -> str:
+def noise_advice(record: BenchmarkResult, change: MetricChange) -> str:
     """Return what a test that is inconclusive could have told, and what makes it tell more."""
     if change.outcome == "not testable":
         return "give quicker calls or more time (--trt-benchmark-time), or switch the limit off"
@@ -228,13 +228,13 @@ def noise_advice(record: BenchmarkResult, change: ChangeRecord) -> str:
     return f"{advice}, {more}, or record more runs of this engine (--trt-update)"
 
 
-def seen_from(change: ChangeRecord) -> str:
+def seen_from(change: MetricChange) -> str:
     """Return from which change on a regression would have been called."""
     if change.detectable is None:
         return "no change would have been called"
     return f"only a change of {units.change(_signed(change))} would have been called"
 
 
-def _signed(change: ChangeRecord) -> float:
+def _signed(change: MetricChange) -> float:
     worse = change.detectable or 0.0
     return -worse if change.metric == "throughput" else worse

@@ -6,25 +6,21 @@ import re
 from collections.abc import Sequence
 
 from pytest_trt import units
-from pytest_trt.benchmark.result import (
-    BenchmarkResult,
-    ChangeRecord,
-    LimitRecord,
-    UnlimitedRecord,
-)
+from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
+from pytest_trt.statistics.absolute import AbsoluteLimitResult
 
 #: How each metric is called.
 NAMES = {"p50": "P50", "p95": "P95", "p99": "P99", "throughput": "throughput"}
 
 #: Which metric an absolute limit is about.
-METRIC_OF = {"p50_ms": "p50", "p95_ms": "p95", "p99_ms": "p99", "min_throughput_qps": "throughput"}
+METRIC_OF = {"p50_ms": "p50", "p95_ms": "p95", "p99_ms": "p99", "min_throughput": "throughput"}
 
 #: The figure of each metric in `BenchmarkResult.candidate`.
 FIGURE_OF = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms", "throughput": "throughput_qps"}
 
 
 #: Outcomes, what a reader must hear of first at first.
-GRAVITY = ("regressed", "inconclusive", "not testable", "passed")
+GRAVITY = ("failed", "regressed", "inconclusive", "not testable", "passed")
 
 
 def figure(metric: str, value: float) -> str:
@@ -36,12 +32,12 @@ def figure(metric: str, value: float) -> str:
 _BEYOND = ">+999%"
 
 
-def limit_of(change: ChangeRecord) -> str:
+def limit_of(change: MetricChange) -> str:
     """Return a relative limit with its direction: "+10%", for throughput "-5%"."""
     return f"{'-' if change.metric == 'throughput' else '+'}{units.percent(change.limit)}"
 
 
-def bounds_of(change: ChangeRecord | UnlimitedRecord) -> str:
+def bounds_of(change: MetricChange | MetricChange) -> str:
     """Return the bounds of a change, the lower one first: "+58% to +66%"."""
     ends = [bound(change.least), bound(change.most)]
     if ends == [_BEYOND, _BEYOND]:
@@ -54,16 +50,18 @@ def bound(change: float | None) -> str:
     return _BEYOND if change is not None and change > 9.99 else units.change(change)
 
 
-def gravest_change(record: BenchmarkResult) -> ChangeRecord | None:
+def gravest_change(record: BenchmarkResult) -> MetricChange | None:
     """Return the metric that a reader must hear of first."""
     failing = [one for one in record.changes if one.outcome != "passed"]
     if not failing:  # nothing is grave, and of all tests the same is told
         order = ("p99", "p95", "p50", "throughput")
         return min(record.changes, key=lambda one: order.index(one.metric), default=None)
-    return min(failing, key=lambda one: (GRAVITY.index(one.outcome), one.change is None, -one.sure))
+    return min(
+        failing, key=lambda one: (GRAVITY.index(one.outcome), one.change is None, -one.certain_use)
+    )
 
 
-def gravest_limit(record: BenchmarkResult) -> LimitRecord | None:
+def gravest_limit(record: BenchmarkResult) -> AbsoluteLimitResult | None:
     """Return the absolute limit that a reader must hear of first."""
     return min(record.limits, key=lambda one: GRAVITY.index(one.outcome), default=None)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_trt import units
-from pytest_trt.benchmark.result import BenchmarkResult, StructureRecord
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.report.speed_text import GRAVITY, gravest_change, gravest_limit
+from pytest_trt.statistics.structure import StructuralLimitResult
 
 #: How each figure is called.
 _NAMES = {
@@ -21,7 +22,7 @@ _NAMES = {
 }
 
 
-def leading_structure(record: BenchmarkResult) -> StructureRecord | None:
+def leading_structure(record: BenchmarkResult) -> StructuralLimitResult | None:
     """Return the limit of the engine itself that a reader must hear of before those of speed."""
     gravest = min(record.structure, key=lambda one: GRAVITY.index(one.outcome), default=None)
     if gravest is None or gravest.outcome == "passed":
@@ -31,7 +32,7 @@ def leading_structure(record: BenchmarkResult) -> StructureRecord | None:
     return gravest if GRAVITY.index(gravest.outcome) < min(places, default=len(GRAVITY)) else None
 
 
-def structure_fact(one: StructureRecord) -> str:
+def structure_fact(one: StructuralLimitResult) -> str:
     """Return what is wrong with a figure: "layers 74, +2.8% on the baseline's 72, limit +0%"."""
     if one.measured is None or one.outcome == "not testable":
         return f"{_NAMES[one.name]} cannot be held against its limit: {one.why}"
@@ -48,7 +49,7 @@ def structure_fact(one: StructureRecord) -> str:
     )
 
 
-def structure_fix(one: StructureRecord, mend: str, accept: str) -> str:
+def structure_fix(one: StructuralLimitResult, mend: str, accept: str) -> str:
     """Return what to do about a limit that is not kept, or cannot be held against anything.
 
     Args:
@@ -80,7 +81,7 @@ def structure_lines(record: BenchmarkResult) -> Iterator[str]:
         yield from (f"  {change}" for change in record.layer_changes)
 
 
-def structure_figures(one: StructureRecord) -> tuple[str, str]:
+def structure_figures(one: StructuralLimitResult) -> tuple[str, str]:
     """Return a figure and its limit for the summary."""
     name, limit = _NAMES[one.name], _limit(one).lstrip("+")
     if one.measured is None:
@@ -91,7 +92,7 @@ def structure_figures(one: StructureRecord) -> tuple[str, str]:
     return f"{name} {shown}", f"{grown}(limit {limit})"
 
 
-def _limit(one: StructureRecord) -> str:
+def _limit(one: StructuralLimitResult) -> str:
     relative = one.name in ("plan_size", "device_memory", "layers")
     return f"+{units.percent(one.limit)}" if relative else _figure(one.name, one.limit)
 

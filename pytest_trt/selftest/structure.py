@@ -56,11 +56,11 @@ def _proved(
     if outcome == "not testable":
         yield dead(check, why)
         return
-    if grows and outcome != "regressed":
+    if grows and outcome != "failed":
         yield Proof(check, "twice as much", must_fail=True, failed=False)
         return
     allowed = then * (1 + limit) if grows else limit
     beyond = allowed * (1 + _BEYOND) if figure.endswith("_s") else math.floor(allowed) + 1.0
-    yield Proof(check, f"{beyond:,.10g}", must_fail=True, failed=judged(beyond)[0] == "regressed")
+    yield Proof(check, f"{beyond:,.10g}", must_fail=True, failed=judged(beyond)[0] == "failed")
     within = f"{allowed:,.10g}"
-    yield Proof(check, within, must_fail=False, failed=judged(allowed)[0] == "regressed")
+    yield Proof(check, within, must_fail=False, failed=judged(allowed)[0] == "failed")

@@ -37,7 +37,7 @@ from pytest_trt.statistics.noise import Noise, between_runs
 from pytest_trt.statistics.rounds import Rounds, join
 from pytest_trt.terms import METRICS, Metric, Mode
 
-Outcome: TypeAlias = Literal["passed", "regressed", "inconclusive", "not testable"]
+Outcome: TypeAlias = Literal["passed", "failed", "regressed", "inconclusive", "not testable"]
 Step: TypeAlias = Literal["screening", "taking turns", "fresh processes", "one process", "none"]
 
 #: Probability that a whole suite, with every engine exactly at its limit, has a false alarm.

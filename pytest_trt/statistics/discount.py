@@ -77,7 +77,7 @@ def discount_limit(one: _Limit, busy: str) -> _Limit:
         one: What it came to by the host's clock. What is kept beside other work is kept.
         busy: What kept the host busy meanwhile; empty where nothing did.
     """
-    if not busy or one.outcome != "regressed":
+    if not busy or one.outcome != "failed":
         return one
     return replace(one, outcome="inconclusive", why=_BUSY.format(busy))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
@@ -17,8 +18,11 @@ from pytest_trt.statistics.structure import GROWTHS, STRUCTURAL, Structural, par
 from pytest_trt.terms import METRICS, Metric
 
 #: A limit that needs no baseline.
-Absolute: TypeAlias = Literal["p50_ms", "p95_ms", "p99_ms", "min_throughput_qps"]
-ABSOLUTES: tuple[Absolute, ...] = ("p50_ms", "p95_ms", "p99_ms", "min_throughput_qps")
+Absolute: TypeAlias = Literal["p50_ms", "p95_ms", "p99_ms", "min_throughput"]
+ABSOLUTES: tuple[Absolute, ...] = ("p50_ms", "p95_ms", "p99_ms", "min_throughput")
+
+#: Old names that still work, with a warning.
+RENAMED: Mapping[str, Absolute] = {"min_throughput_qps": "min_throughput"}
 
 #: What a marker or an ini line may say.
 LIMIT_FIELDS: tuple[str, ...] = ("p50", "p95", "p99", "throughput", *ABSOLUTES, *STRUCTURAL)
@@ -38,17 +42,17 @@ class Limits:
     Attributes:
         relative: By metric the largest share by which it may be worse than the baseline: 0.1 for
             "10%".
-        absolute: By name the figure itself: milliseconds, and units of work per second.
+        absolute: By name the figure itself: milliseconds, and items per second.
         structural: Of the engine itself, by name: the share by which a figure may be larger than
             with the baseline, or the figure that is allowed.
-        asked: The metrics whose relative limits somebody wrote, on a marker or in the ini file; the
-            others are defaults, which hold as far as the time for a test allows.
+        explicit: The metrics whose relative limits are written on a marker or in the ini file; the
+            others are defaults, which are tested as far as the time for a test allows.
     """
 
     relative: Mapping[Metric, float] = field(default_factory=dict)
     absolute: Mapping[Absolute, float] = field(default_factory=dict)
     structural: Mapping[Structural, float] = field(default_factory=dict)
-    asked: frozenset[Metric] = frozenset()
+    explicit: frozenset[Metric] = frozenset()
 
     @property
     def measured(self) -> int:
@@ -76,6 +80,14 @@ def parse_limit_fields(given: Mapping[str, object], where: str) -> dict[str, flo
     Raises:
         ConfigurationError: A name is unknown, or a value is no limit.
     """
+    renamed = {name: RENAMED[name] for name in given if name in RENAMED}
+    for name, new in renamed.items():
+        warnings.warn(
+            f"{where}: {name} is now called {new}. It counts batch items per second, not queries.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    given = {renamed.get(name, name): value for name, value in given.items()}
     for name in given:
         if name not in LIMIT_FIELDS:
             close = difflib.get_close_matches(name, LIMIT_FIELDS, n=1)
@@ -123,14 +135,16 @@ def _relative(name: str, value: object, where: str) -> float:
 
 
 def _absolute_twin(name: str) -> str:
-    twin = "min_throughput_qps=100" if name == "throughput" else f"{name}_ms=12.5"
+    twin = "min_throughput=100" if name == "throughput" else f"{name}_ms=12.5"
     return f"an absolute limit is written {twin}."
 
 
 def _absolute(name: str, value: object, where: str) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 < float(cast("float", value)) < math.inf:
-        what = "a number of milliseconds" if name.endswith("_ms") else "a number per second"
+        what = (
+            "a number of milliseconds" if name.endswith("_ms") else "a number of items per second"
+        )
         raise ConfigurationError(
             f"{where}: {name}={value!r} is not {what}.", fix=f"write it like {name}=12.5."
         )
@@ -171,7 +185,7 @@ def _word(word: str, where: str) -> tuple[str, object]:
             f"{where}: {word!r} is not a limit and its value.",
             fix="write it like p99=8% or p99_ms=12.5.",
         )
-    if name in (*ABSOLUTES, *STRUCTURAL) and name not in GROWTHS and text != "off":
+    if name in (*ABSOLUTES, *RENAMED, *STRUCTURAL) and name not in GROWTHS and text != "off":
         try:
             return name, float(text)
         except ValueError:
@@ -199,7 +213,7 @@ def resolve_limits(marker: Mapping[str, float | None], ini: Mapping[str, float |
         relative={m: share for m in METRICS if (share := values.get(m)) is not None},
         absolute={a: figure for a in ABSOLUTES if (figure := values.get(a)) is not None},
         structural={s: limit for s in STRUCTURAL if (limit := values.get(s)) is not None},
-        asked=frozenset(m for m in METRICS if {**ini, **marker}.get(m) is not None),
+        explicit=frozenset(m for m in METRICS if {**ini, **marker}.get(m) is not None),
     )
     if not (limits.measured or limits.structural):
         raise ConfigurationError(

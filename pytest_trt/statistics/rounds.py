@@ -69,14 +69,14 @@ class Rounds:
         )
 
     def figures(self) -> dict[str, tuple[float, ...]]:
-        """Return the rounds as people read them: milliseconds, and units of work per second."""
+        """Return the rounds as people read them: milliseconds, and items per second."""
         return {
             metric: tuple(as_figure(metric, float(log)) for log in logs)
             for metric, logs in self.logs.items()
         }
 
     def median(self, metric: Metric) -> float:
-        """Return the metric itself: milliseconds, for throughput milliseconds per unit of work."""
+        """Return the metric itself: milliseconds, for throughput milliseconds per item."""
         return math.exp(float(np.median(self.logs[metric])))
 
 
@@ -84,14 +84,14 @@ def summarise(
     latencies_ms: Sequence[npt.NDArray[np.floating]],
     walls_s: Sequence[float],
     *,
-    work: float = 1.0,
+    items_per_call: float = 1.0,
 ) -> Rounds:
     """Return rounds out of raw latencies.
 
     Args:
         latencies_ms: The calls of each round, in order, all of the same number, in milliseconds.
         walls_s: How long each round took from its first call to the end of its last, in seconds.
-        work: Units of work of one call, such as the batch size.
+        items_per_call: Batch items of one call, such as the batch size.
 
     Raises:
         ValueError: Rounds differ in length, or hold something that is no positive time.
@@ -108,7 +108,7 @@ def summarise(
         if metric == "p50":
             logs[metric] = np.log(np.median(calls, axis=1))
         elif metric == "throughput":
-            logs[metric] = np.log(walls * 1e3 / (count * work))
+            logs[metric] = np.log(walls * 1e3 / (count * items_per_call))
         else:
             logs[metric] = _slowest(calls, GROUP_CALLS[metric])
     return Rounds(logs, count)
@@ -134,7 +134,7 @@ def _slowest(calls: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float6
 
 
 def as_figure(metric: Metric, log: float) -> float:
-    """Return a round's number as people read it: milliseconds, or units of work per second."""
+    """Return a round's number as people read it: milliseconds, or items per second."""
     return 1e3 * math.exp(-log) if metric == "throughput" else math.exp(log)
 
 

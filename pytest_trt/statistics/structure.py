@@ -58,7 +58,7 @@ class StructuralLimitResult:
     Attributes:
         name: Which one.
         limit: The share by which the figure may have grown, or the figure itself.
-        outcome: "passed", "regressed", "inconclusive" or "not testable".
+        outcome: "passed", "failed", "inconclusive" or "not testable".
         measured: The figure; None where the engine does not tell it.
         stored: The figure of the baseline, where it is held against one.
         why: Why it is inconclusive or not testable.
@@ -148,11 +148,11 @@ def _judged(
         )
     if name not in GROWTHS:
         return StructuralLimitResult(
-            name, limit, "passed" if measured <= limit else "regressed", measured
+            name, limit, "passed" if measured <= limit else "failed", measured
         )
     then = (stored or {}).get(FIGURE_OF[name])
     if then is None:
         why = "the baseline does not tell it; record it again with --trt-update"
         return StructuralLimitResult(name, limit, "not testable", measured, why=why)
     kept = measured <= then * (1 + limit)
-    return StructuralLimitResult(name, limit, "passed" if kept else "regressed", measured, then)
+    return StructuralLimitResult(name, limit, "passed" if kept else "failed", measured, then)

@@ -47,7 +47,7 @@ def job(tmp_path: Path) -> FreshJob:
         target=engine.target,
         inputs=hand_over({"image": IMAGES}, tmp_path),
         mode="end_to_end",
-        work=4,
+        items_per_call=4,
         calls=14,
         rounds=3,
     )

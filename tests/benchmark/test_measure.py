@@ -42,7 +42,7 @@ def test_every_call_is_timed_by_the_hosts_clock() -> None:
 
 def test_rounds_are_consecutive_calls() -> None:
     engine = Engine(lambda call: 1.0 + call // 70)
-    found = take_rounds(engine, 4, 70, work=2)
+    found = take_rounds(engine, 4, 70, items_per_call=2)
     np.testing.assert_allclose(np.exp(found.logs["p50"]), [1, 2, 3, 4])
     np.testing.assert_allclose(np.exp(found.logs["throughput"]), [0.5, 1, 1.5, 2])
     assert engine.stretches == [70] * 4
@@ -71,7 +71,7 @@ def test_slow_engines_get_shorter_rounds(call_s: float, calls: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "call_s", "calls"),
+    ("explicit", "call_s", "calls"),
     [
         ((), 0.1, 14),
         (("p50", "throughput"), 0.1, 14),  # nothing is shortened
@@ -83,8 +83,8 @@ def test_slow_engines_get_shorter_rounds(call_s: float, calls: int) -> None:
         (("p99",), 1e-6, 70),
     ],
 )
-def test_what_is_asked_for_gets_a_few_times_the_time(asked, call_s: float, calls: int) -> None:
-    assert round_calls(call_s, rounds=20, budget_s=30, asked=asked) == calls
+def test_what_is_asked_for_gets_a_few_times_the_time(explicit, call_s: float, calls: int) -> None:
+    assert round_calls(call_s, rounds=20, budget_s=30, explicit=explicit) == calls
 
 
 def test_turns_are_taken_in_random_order_and_kept_apart() -> None:

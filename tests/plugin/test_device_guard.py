@@ -116,7 +116,7 @@ def machine(project, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     def fresh(job: FreshJob, **_: object) -> FreshRun:  # this GPU is in no other process
         one = TimedCalls(np.full(job.calls, found.latency_ms), job.calls * found.latency_ms / 1e3)
-        return FreshRun(summarised([one] * job.rounds, work=job.work))
+        return FreshRun(summarised([one] * job.rounds, items_per_call=job.items_per_call))
 
     monkeypatch.setattr(fresh_runs, "measure_fresh", fresh)
     plugin = "pytest_trt.plugin.run"

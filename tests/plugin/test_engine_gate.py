@@ -84,7 +84,7 @@ def test_figure_needs_no_baseline(gate, monkeypatch, limit: str, outcome: str) -
             [
                 "* is above its limit of * (conv.onnx in fp32 on cpu)",
                 f"Fix: make it *er, or allow more: {name}= of the trt_benchmark marker, or *",
-                "speed * regressed",
+                "speed * failed",
             ]
         )
 
@@ -115,9 +115,9 @@ def test_growth_is_held_against_the_baseline(gate) -> None:
     result.stdout.fnmatch_lines(
         [
             "plan size * bytes, * bytes more than the baseline's * bytes (+*%), limit +5%*",
-            "*plan size: regressed, * bytes, baseline * bytes, limit +5%",
+            "*plan size: failed, * bytes, baseline * bytes, limit +5%",
             'Fix: *accept it: pytest "test_it.py::test_speed" --trt-update *',
-            "speed  conv.onnx fp32 cpu  plan size * kB  +*% (limit 5%)  regressed",
+            "speed  conv.onnx fp32 cpu  plan size * kB  +*% (limit 5%)  failed",
         ]
     )
     gate.run('plan_size="5%"', "--trt-update").assert_outcomes(failed=1)

@@ -11,9 +11,11 @@ from builders_report import check, document, skipped, speed, told
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.benchmark.result import ChangeRecord, LimitRecord, StructureRecord
+from pytest_trt.benchmark.result import MetricChange
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.report.writing import write_report
+from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.structure import StructuralLimitResult
 
 pytest.importorskip("playwright")
 if chromium() is None:
@@ -61,11 +63,11 @@ def wrong():
 SLOWER = speed(
     verdict="regressed",
     changes=(
-        ChangeRecord("p99", "regressed", 0.1, 0.3, 0.25, 0.36, 0.05, "taking turns", 20),
-        ChangeRecord("throughput", "inconclusive", 0.05, -0.06, -0.02, None, 0.07, "none", 20),
+        MetricChange("p99", "regressed", 0.1, 0.3, 0.25, 0.36, 0.05, "taking turns", 20),
+        MetricChange("throughput", "inconclusive", 0.05, -0.06, -0.02, None, 0.07, "none", 20),
     ),
-    limits=(LimitRecord("p99_ms", 1.0, 1.2, "regressed", 30, 1400),),
-    structure=(StructureRecord("plan_size", 0.1, "passed", 34000.0, 33000.0),),
+    limits=(AbsoluteLimitResult("p99_ms", 1.0, 1.2, "failed", 30, 1400),),
+    structure=(StructuralLimitResult("plan_size", 0.1, "passed", 34000.0, 33000.0),),
     candidate_rounds={"p99": tuple(1.2 + n % 7 / 50 for n in range(20))},
     baseline_rounds={"p99": tuple(1.0 + n % 5 / 50 for n in range(40))},
     layer_changes=("split: conv1+relu1", "int8 -> fp16: conv2"),
@@ -141,7 +143,7 @@ def test_failure_for_want_of_a_baseline_is_counted_and_told_what_to_do(show) -> 
     [(-0.05, -0.02, "faster"), (-0.05, 0.02, ""), (0.01, 0.05, "")],
 )
 def test_only_a_change_that_is_sure_is_coloured_as_faster(show, least, most, tone) -> None:
-    change = ChangeRecord("p99", "passed", 0.1, (least + most) / 2, least, most, 0.02, "screening")
+    change = MetricChange("p99", "passed", 0.1, (least + most) / 2, least, most, 0.02, "screening")
     page = show(document({"test_a": told(speeds=(speed(changes=(change,)),))}))
     assert page.page.locator("tr.test .speed").get_attribute("data-tone") == tone
 

@@ -5,19 +5,15 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.benchmark.result import (
-    BenchmarkResult,
-    ChangeRecord,
-    LimitRecord,
-    UnlimitedRecord,
-)
+from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
 from pytest_trt.report.speed import speed_lines
 from pytest_trt.report.speed_failure import explain_speed, plot_lines
+from pytest_trt.statistics.absolute import AbsoluteLimitResult
 
 
-def change(metric: str = "p99", outcome: str = "passed", **values: Any) -> ChangeRecord:
+def change(metric: str = "p99", outcome: str = "passed", **values: Any) -> MetricChange:
     given = {"limit": 0.1, "change": -0.012, "least": -0.03, "most": 0.02, "step": "screening"}
-    return ChangeRecord(metric, outcome, **{**given, **values})
+    return MetricChange(metric, outcome, **{**given, **values})
 
 
 REGRESSED = change(
@@ -28,7 +24,7 @@ UNTOLD = change(
 )
 
 
-def record(*changes: ChangeRecord, **values: Any) -> BenchmarkResult:
+def record(*changes: MetricChange, **values: Any) -> BenchmarkResult:
     given: dict[str, Any] = {
         "test": "tests/test_speed.py::test_speed",
         "model": "digits.onnx",
@@ -78,7 +74,7 @@ def test_tests_of_one_engine_are_told_by_their_names() -> None:
 
 
 def test_absolute_limit_that_is_not_kept_is_told_before_a_change() -> None:
-    beyond = LimitRecord("p99_ms", 0.4, 0.42, "regressed", 90, 1400)
+    beyond = AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400)
     (line,) = lines(record(change(), limits=(beyond,), verdict="regressed"))
     assert "p99 0.420 ms  (limit 0.400 ms)  regressed" in line
 
@@ -127,13 +123,13 @@ def test_lost_throughput_has_a_negative_limit() -> None:
 def test_all_that_is_shown_is_what_turns_told() -> None:
     """Neither the header nor a row speaks of another step than the one that judged."""
     within = change("throughput", limit=0.05, step="taking turns", rounds=20)
-    short = ChangeRecord("p95", "not testable", 0.1, why="rounds of 14 calls are too short for it")
+    short = MetricChange("p95", "not testable", 0.1, why="rounds of 14 calls are too short for it")
     text = explain_speed(
         record(
             short,
             within,
             REGRESSED,
-            unlimited=(UnlimitedRecord("p50", 0.6, 0.55, 0.7),),
+            unlimited=(MetricChange("p50", change=0.6, least=0.55, most=0.7),),
             verdict="regressed",
         )
     ).splitlines()
@@ -143,7 +139,7 @@ def test_all_that_is_shown_is_what_turns_told() -> None:
 
 
 def test_what_nothing_could_judge_was_measured_all_the_same() -> None:
-    short = ChangeRecord("p99", "not testable", 0.1, why="rounds of 14 calls are too short for it")
+    short = MetricChange("p99", "not testable", 0.1, why="rounds of 14 calls are too short for it")
     text = explain_speed(record(short, calls=14, verdict="inconclusive")).splitlines()
     assert text[1].startswith("  40 rounds of 14 calls; end_to_end")
 
@@ -162,28 +158,28 @@ def test_inconclusive_failure_says_what_could_have_been_told() -> None:
 
 
 def test_metric_that_rounds_are_too_short_for_says_so() -> None:
-    short = ChangeRecord("p99", "not testable", 0.1, why="rounds of 14 calls are too short for it")
+    short = MetricChange("p99", "not testable", 0.1, why="rounds of 14 calls are too short for it")
     text = explain_speed(record(short, verdict="inconclusive", fails=True))
     assert text.startswith("P99 is not testable against its limit of +10%")
     assert "P99: rounds of 14 calls are too short for it" in text
     assert "--trt-benchmark-time" in text
 
 
-@pytest.mark.parametrize("outcome", ["regressed", "inconclusive"])
+@pytest.mark.parametrize("outcome", ["failed", "inconclusive"])
 def test_absolute_limit_is_not_mended_by_a_new_baseline(outcome: str) -> None:
-    limit = LimitRecord("p99_ms", 3.0, 3.2, outcome, 9, 500, "")
+    limit = AbsoluteLimitResult("p99_ms", 3.0, 3.2, outcome, 9, 500, "")
     *_, fix = explain_speed(record(limits=(limit,))).splitlines()
     assert ("--trt-benchmark-time" in fix) == (outcome == "inconclusive")
     assert "--trt-update" not in fix
 
 
 def test_absolute_limit_tells_how_many_calls_were_beyond() -> None:
-    beyond = LimitRecord("p99_ms", 0.4, 0.42, "regressed", 90, 1400)
+    beyond = AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400)
     text = explain_speed(record(limits=(beyond,), recorded="", verdict="regressed"))
     assert text.startswith(
         "P99 of all calls, 0.420 ms, is above its limit of 0.400 ms (digits.onnx"
     )
-    assert "p99_ms=0.4: regressed, 90 of 1,400 calls above 0.400 ms" in text
+    assert "p99_ms=0.4: failed, 90 of 1,400 calls above 0.400 ms" in text
 
 
 def test_what_could_not_be_compared_is_a_fact_and_a_fix() -> None:
@@ -207,7 +203,7 @@ def test_plot_of_equal_figures_is_drawn_too() -> None:
 @pytest.mark.parametrize(
     "one",
     [
-        record(REGRESSED, unlimited=(UnlimitedRecord("p50", 0.6, 0.55, None),)),
+        record(REGRESSED, unlimited=(MetricChange("p50", change=0.6, least=0.55, most=None),)),
         record(UNTOLD, staged={"file": "a"}),
     ],
 )

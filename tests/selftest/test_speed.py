@@ -56,7 +56,7 @@ def test_a_metric_that_rounds_cannot_tell_is_dead() -> None:
     ("limits", "rounds", "holds"),
     [
         ({"p99_ms": 12.0}, 20, [True]),
-        ({"min_throughput_qps": 10.0, "p50_ms": 1.0}, 20, [True, True]),
+        ({"min_throughput": 10.0, "p50_ms": 1.0}, 20, [True, True]),
         ({"p50_ms": 12.0}, 2, [False]),
     ],
 )
@@ -64,5 +64,7 @@ def test_absolute_limits_fail_beyond_them_where_calls_suffice(
     limits: dict[str, float], rounds: int, holds: list[bool]
 ) -> None:
     latencies = np.exp(np.random.default_rng(0).normal(scale=0.02, size=(rounds, 1)))
-    found = prove_absolute(limits, latencies, latencies.sum(axis=1) / 1e3, work=1.0, error=1e-3)
+    found = prove_absolute(
+        limits, latencies, latencies.sum(axis=1) / 1e3, items_per_call=1.0, error=1e-3
+    )
     assert [proof.holds for proof in found] == holds

@@ -6,10 +6,10 @@ import pytest
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined, is_settled, judge_absolute
 
 
-def judged(name, limit, calls, *, rounds=20, work=1.0, error=1e-4) -> AbsoluteLimitResult:
+def judged(name, limit, calls, *, rounds=20, items_per_call=1.0, error=1e-4) -> AbsoluteLimitResult:
     latencies = np.asarray(calls, float).reshape(rounds, -1)
     walls = latencies.sum(axis=1) / 1e3
-    return judge_absolute(name, limit, latencies, walls, work=work, error=error)
+    return judge_absolute(name, limit, latencies, walls, items_per_call=items_per_call, error=error)
 
 
 QUICK = np.full(1400, 1.0)
@@ -28,23 +28,23 @@ def slow_calls(count: int, *, seed: int = 0) -> np.ndarray:
     [
         ("p99_ms", 2.0, 0, "passed"),
         ("p99_ms", 2.0, 14, "inconclusive"),
-        ("p99_ms", 2.0, 100, "regressed"),
+        ("p99_ms", 2.0, 100, "failed"),
         ("p95_ms", 2.0, 20, "passed"),
-        ("p95_ms", 2.0, 200, "regressed"),
+        ("p95_ms", 2.0, 200, "failed"),
         ("p50_ms", 2.0, 200, "passed"),
-        ("p50_ms", 2.0, 1200, "regressed"),
+        ("p50_ms", 2.0, 1200, "failed"),
     ],
 )
 def test_calls_beyond_the_limit_are_counted(name, limit, slow: int, outcome: str) -> None:
     found = judged(name, limit, slow_calls(slow))
-    assert (found.outcome, found.beyond, found.of) == (outcome, slow, 1400)
+    assert (found.outcome, found.violations, found.total) == (outcome, slow, 1400)
 
 
-@pytest.mark.parametrize(("limit", "outcome"), [(1500.0, "passed"), (2500.0, "regressed")])
+@pytest.mark.parametrize(("limit", "outcome"), [(1500.0, "passed"), (2500.0, "failed")])
 def test_throughput_is_judged_by_rounds(limit: float, outcome: str) -> None:
-    found = judged("min_throughput_qps", limit, QUICK, work=2)
+    found = judged("min_throughput", limit, QUICK, items_per_call=2)
     assert found.outcome == outcome
-    assert found.of == 20
+    assert found.total == 20
     assert found.measured == pytest.approx(2000)
 
 
@@ -60,5 +60,5 @@ def test_one_limit_that_is_exceeded_settles_all() -> None:
     assert is_settled([passed, beyond, open_])
     assert is_settled([passed])
     assert not is_settled([passed, open_])
-    assert combined([one.outcome for one in (passed, open_, beyond)]) == "regressed"
+    assert combined([one.outcome for one in (passed, open_, beyond)]) == "failed"
     assert combined([]) == "passed"

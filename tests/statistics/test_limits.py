@@ -39,7 +39,7 @@ def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
         ({"p99_ms": "12"}, "not a number of milliseconds"),
         ({"p99_ms": 0}, "not a number of milliseconds"),
         ({"p99_ms": True}, "not a number of milliseconds"),
-        ({"min_throughput_qps": float("inf")}, "not a number per second"),
+        ({"min_throughput": float("inf")}, "not a number of items per second"),
     ],
 )
 def test_what_is_no_limit_is_refused_with_what_to_write(given_, said: str) -> None:
@@ -102,7 +102,13 @@ def test_test_without_any_limit_left_is_refused() -> None:
 
 
 def test_what_somebody_wrote_is_asked_for_and_defaults_are_not() -> None:
-    assert resolve_limits({}, {}).asked == frozenset()
-    assert resolve_limits({}, {"p99": 0.08}).asked == {"p99"}
-    assert resolve_limits({"p95": 0.2, "p99": None}, {"p99": 0.08}).asked == {"p95"}
-    assert resolve_limits({"p99_ms": 3.0}, {}).asked == frozenset()
+    assert resolve_limits({}, {}).explicit == frozenset()
+    assert resolve_limits({}, {"p99": 0.08}).explicit == {"p99"}
+    assert resolve_limits({"p95": 0.2, "p99": None}, {"p99": 0.08}).explicit == {"p95"}
+    assert resolve_limits({"p99_ms": 3.0}, {}).explicit == frozenset()
+
+
+def test_old_name_of_a_limit_works_and_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="min_throughput_qps is now called min_throughput"):
+        found = parse_limit_fields({"min_throughput_qps": 100}, "trt_benchmark")
+    assert found == {"min_throughput": 100.0}

@@ -12,9 +12,11 @@ from pytest_trt.statistics.rounds import testable as metrics_told
 from pytest_trt.terms import METRICS
 
 
-def rounds(*latencies_ms, work=1.0):
+def rounds(*latencies_ms, items_per_call=1.0):
     calls = [np.asarray(one, float) for one in latencies_ms]
-    return summarise(calls, [float(one.sum()) / 1e3 for one in calls], work=work)
+    return summarise(
+        calls, [float(one.sum()) / 1e3 for one in calls], items_per_call=items_per_call
+    )
 
 
 def test_every_metric_of_a_constant_latency_is_that_latency() -> None:
@@ -26,7 +28,7 @@ def test_every_metric_of_a_constant_latency_is_that_latency() -> None:
 
 def test_throughput_is_wall_time_by_unit_of_work() -> None:
     # Ten calls in 50 ms, eight images each: 0.625 ms an image, whatever the calls themselves took.
-    found = summarise([np.full(10, 3.0)], [0.05], work=8)
+    found = summarise([np.full(10, 3.0)], [0.05], items_per_call=8)
     assert found.median("throughput") == pytest.approx(0.625)
     assert found.median("p50") == pytest.approx(3.0)
 

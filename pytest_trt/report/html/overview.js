@@ -90,7 +90,7 @@ function news(documents, entries, open, filter) {
   const told = new Set(causes.flatMap((cause) => cause.tests.map((place) => entries[place])));
   const untold = entries.filter((entry) => !told.has(entry));
   const wrong = untold.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "failed"));
-  const slower = [...new Set(speeds.filter(({ speed }) => speed.verdict === "regressed").map(({ entry }) => entry))].filter((entry) => !told.has(entry));
+  const slower = [...new Set(speeds.filter(({ speed }) => ["failed", "regressed"].includes(speed.verdict)).map(({ entry }) => entry))].filter((entry) => !told.has(entry));
   const first = [...new Set(speeds.filter(({ speed }) => ["first", "replaced"].includes(speed.baseline_update)).map(({ entry }) => entry))];
   const unmeasured = untold.filter((entry) => entry.test.unmeasured);
   const explained = new Set([...wrong, ...slower]);

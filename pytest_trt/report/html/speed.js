@@ -19,7 +19,7 @@ function speedSection(speed) {
     speed.changes.some((one) => one.change !== null) ? el("p", { class: "told" }, estimateText(speed)) : null,
     reasons(speed),
     limitsTable(speed),
-    speed.limits.length && speed.rounds > 1 ? el("p", { class: "told" }, `An absolute limit holds for ${counted(speed.limits[0].of, "call")} together; baseline and now above are medians of rounds.`) : null,
+    speed.limits.length && speed.rounds > 1 ? el("p", { class: "told" }, `An absolute limit holds for ${counted(speed.limits[0].total, "call")} together; baseline and now above are medians of rounds.`) : null,
     roundCharts(speed),
     sinceBaseline(speed),
   );
@@ -82,12 +82,12 @@ const STRUCTURE = {
 };
 
 function limitsTable(speed) {
-  const metric = (name) => (name === "min_throughput_qps" ? "throughput" : name.replace("_ms", ""));
+  const metric = (name) => (name === "min_throughput" ? "throughput" : name.replace("_ms", ""));
   const rows = speed.limits.map((one) => [
     METRICS[metric(one.name)],
     figure(metric(one.name), one.measured),
     `${one.name.startsWith("min") ? "at least" : "at most"} ${figure(metric(one.name), one.limit)}`,
-    one.why || `${count(one.beyond)} of ${count(one.of)} beyond`,
+    one.why || `${count(one.violations)} of ${count(one.total)} beyond`,
     outcome(one.outcome),
   ]);
   for (const one of speed.structure) {

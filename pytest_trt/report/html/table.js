@@ -15,7 +15,7 @@ function entryOf(test) {
     speed,
     get beyond() {
       const limits = test.results.flatMap((result) => (result.speed ? [...result.speed.limits, ...result.speed.structure] : []));
-      const first = limits.find((one) => one.outcome === "regressed");
+      const first = limits.find((one) => one.outcome === "failed");
       if (this.change?.outcome === "regressed") return `${METRICS[this.change.metric]} ${change(this.change.change)}, limit ${limitText(this.change)}`;
       return first ? `${first.name} ${digits(first.measured)}, limit ${digits(first.limit)}` : "";
     },
