@@ -1,0 +1,55 @@
+"""Write the pages that are generated from the code: `python docs/generate.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_trt.codes import CODES
+from pytest_trt.plugin.options import OPTIONS
+
+HERE = Path(__file__).parent
+
+
+def options_page() -> str:
+    """Return docs/options.md: every option with its default."""
+    lines = [
+        "# Options",
+        "",
+        "Each flag `--trt-x` has an ini twin `trt_x`, also as a TOML value in `[tool.pytest]`.",
+        "A marker wins over a flag, a flag over the ini file, the ini file over the default.",
+        "",
+        "Write paths after an equals sign, `--trt-cache-dir=/cache`: pytest takes a path after a",
+        "space for a path of tests, and looks for its ini file there. Where that changes the",
+        "project under test, the run is refused.",
+        "",
+        "| option | effect | default |",
+        "|---|---|---|",
+    ]
+    for option in OPTIONS:
+        if option.ini_only:
+            name = f"`{option.ini}` (ini only)"
+        else:
+            name = f"`{option.flag} {option.metavar}`" if option.metavar else f"`{option.flag}`"
+        lines.append(f"| {name} | {option.help} | {option.default or '-'} |")
+    return "\n".join(lines) + "\n"
+
+
+def diagnostics_page() -> str:
+    """Return docs/diagnostics.md: every code with its meaning and what to do."""
+    lines = [
+        "# Diagnostics",
+        "",
+        "Every error, failure, warning and note has a stable code.",
+        "`pytest-trt explain TRT401` prints its entry.",
+    ]
+    for code in sorted(CODES):
+        entry = CODES[code]
+        lines += ["", f"## {code}: {entry.title}", "", entry.meaning, "", entry.action]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"options.md": options_page, "diagnostics.md": diagnostics_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,237 @@
+"""What the README and docs/ show is run here, so that it cannot drift from what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+#: Makes every process see a host without other work, and records baselines without pauses.
+QUIET = ("-p", "quiet_host")
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def section(text: str, heading: str) -> str:
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def commands(text: str) -> list[list[str]]:
+    return [shlex.split(line)[1:] for block in blocks("sh", text) for line in block.splitlines()]
+
+
+def shape(text: str) -> list[str]:
+    """Return lines without what differs from machine to machine: figures, bars and spacing."""
+    bare = re.sub(r"[0-9][0-9.,e+-]*|[█░]+|\b(ms|s)\b", "", text)
+    return [" ".join(line.split()) for line in bare.splitlines() if line.strip()]
+
+
+class Folder:
+    """A project with the example's models and data, and a cache of its own."""
+
+    def __init__(self, path: Path, home: Path) -> None:
+        self.path, self.home = path, home
+        for part in ("models", "data"):
+            shutil.copytree(ROOT / "example_project" / part, path / part, dirs_exist_ok=True)
+
+    def run(self, *args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run pytest on the CPU."""
+        options = ("-p", "no:cacheprovider", "--trt-arch=cpu")
+        return self._call([sys.executable, "-m", "pytest", *QUIET, *options, *args], cwd)
+
+    def command(self, *args: str) -> str:
+        """Return what a `pytest-trt` command prints; it has to exit with 0."""
+        done = self._call([sys.executable, "-c", "from pytest_trt.cli import main; main()", *args])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _call(self, words: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        env = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(self.home),
+            "COLUMNS": "80",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        }
+        env.pop("CI", None)
+        return subprocess.run(
+            words, cwd=cwd or self.path, env=env, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def folder(tmp_path, home) -> Folder:
+    return Folder(tmp_path, home)
+
+
+@pytest.fixture
+def digits(folder) -> Folder:
+    """The README's first test."""
+    (folder.path / "test_digits.py").write_text(blocks("python", README)[0])
+    return folder
+
+
+@pytest.fixture
+def speed(folder) -> Folder:
+    """The test of docs/speed.md, with a baseline."""
+    (folder.path / "test_speed.py").write_text(blocks("python", page("speed.md"))[0])
+    recorded = folder.run("test_speed.py")
+    assert "2 passed" in recorded.stdout
+    assert "trt_baselines/" in recorded.stdout
+    return folder
+
+
+def test_front_page_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_links_lead_somewhere() -> None:
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_first_test_passes_in_fp16_and_fails_in_int8_as_shown(digits) -> None:
+    printed = digits.run().stdout
+    assert "1 failed, 1 passed" in printed
+    (shown,) = blocks("text", README)
+    assert [line for line in shape(shown) if line not in shape(printed)] == []
+    code = [line for line in blocks("python", README)[0].splitlines() if line.strip()]
+    assert len(code) <= 20
+
+
+@pytest.mark.parametrize(("precision", "outcome"), [("fp16", "passed"), ("fp32", "failed")])
+def test_facts_are_asserted_as_shown(folder, precision: str, outcome: str) -> None:
+    shown = blocks("python", page("markers.md"))[0]
+    (folder.path / "test_facts.py").write_text(shown.replace('"fp16"', f'"{precision}"'))
+    assert f"1 {outcome}" in folder.run("test_facts.py").stdout
+
+
+def test_ini_table_is_understood(digits) -> None:
+    (digits.path / "pytest.ini").write_text(blocks("ini", page("markers.md"))[0])
+    assert "1 failed, 1 passed" in digits.run().stdout
+
+
+def test_speed_is_compared_and_accepted_as_shown(speed) -> None:
+    assert "2 passed" in speed.run("test_speed.py").stdout
+    for args in commands(page("speed.md")):
+        done = speed.run(*args)
+        assert done.returncode == 0, done.stdout
+    assert '"reason": "twice the classes"' in next(speed.path.glob("trt_baselines/*/*")).read_text()
+
+
+def test_commands_of_the_baselines_page_work(speed) -> None:
+    assert "2 passed" in speed.run("test_speed.py").stdout
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    for args in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "baselines")):
+        subprocess.run(["git", *who, *args], cwd=speed.path, check=True)
+    for args in commands(page("baselines.md")):
+        assert speed.command(*args).strip()
+
+
+def test_commands_of_the_cache_section_work(digits) -> None:
+    digits.run("-k", "fp16")
+    shown = commands(section(page("backends.md"), "The engine cache"))
+    assert len(shown) == 5
+    for args in shown:
+        assert digits.command(*args).strip()
+
+
+def test_selftest_proves_the_checks_of_the_first_test(digits) -> None:
+    (args,) = commands(section(page("reports.md"), "Self-test: checks that can fail"))
+    printed = digits.run("-k", "fp16", *args).stdout
+    assert "1 effective, 0 ineffective" in printed
+
+
+def test_commands_of_the_reports_page_work(digits) -> None:
+    path = digits.path
+    first, *others = commands(page("reports.md").partition("\n## ")[0])
+    args = [word.replace("sm86", "cpu") for word in first]
+    done = digits.run(*args, "-k", "fp16")
+    assert "cpu: no verdict for 1 of 2 tests" in done.stdout  # the one that -k left out
+    fp16_alone = blocks("python", README)[0].replace('("fp16", "int8")', '"fp16"')
+    (path / "test_digits.py").write_text(fp16_alone)
+    assert digits.run(*args).returncode == 0
+    report = (path / "report.json").read_text()
+    for number, arch in enumerate(("sm86", "sm120")):  # as if it had run there
+        elsewhere = report.replace('"cpu"', f'"{arch}"').replace('"id":"', f'"id":"{number}')
+        (path / f"{arch}.json").write_text(elsewhere)
+    for number, name in enumerate(("before", "after")):
+        again = report.replace('"id":"', f'"id":"{number}')
+        (path / f"{name}.json").write_text(again)
+    for args in others:
+        assert digits.command(*args).strip()
+    assert "the same" in (path / "upgrade.md").read_text()
+
+
+def test_commands_of_the_doctor_section_work(folder) -> None:
+    shown = commands(section(page("backends.md"), "Doctor"))
+    assert len(shown) == 4
+    for args in shown:
+        here = [word.replace("tensorrt,sm86,speed", "onnxruntime,cpu") for word in args]
+        assert folder.command(*here).strip()
+
+
+def test_two_commands_install_and_run_what_they_say() -> None:
+    installs = [line for block in blocks("sh", README) for line in block.splitlines()]
+    assert [line.partition(" && ")[2] for line in installs] == [
+        "python -m pytest example_project",
+        "pytest",
+    ]
+
+
+def test_example_project_passes_as_the_first_command_runs_it(folder) -> None:
+    baselines = f"--trt-baseline-dir={folder.path / 'baselines'}"
+    done = folder.run("example_project", baselines, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "30 passed" in done.stdout
+
+
+def test_snippets_of_the_example_project_are_its_tests() -> None:
+    example = ROOT / "example_project"
+    tests = " ".join(
+        " ".join(path.read_text().split()) for path in sorted(example.glob("tests/*.py"))
+    )
+    snippets = blocks("python", (example / "README.md").read_text())
+    assert len(snippets) == 5
+    for snippet in snippets:
+        assert " ".join(re.sub(r"  #.*", "", snippet).split()) in tests
+
+
+@pytest.mark.parametrize("name", ["options.md", "diagnostics.md"])
+def test_generated_page_is_up_to_date(name: str) -> None:
+    pages = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
+    assert page(name) == pages[name](), "run `python docs/generate.py`"
+
+
+def test_table_of_default_tolerances_is_the_plugins() -> None:
+    lines = [
+        line for line in page("markers.md").splitlines() if re.match(r"\| \w+ \| [\d.]+ ", line)
+    ]
+    assert lines == [
+        f"| {precision} | {tolerance.rtol:g} | {tolerance.atol:g} |"
+        for precision, tolerance in DEFAULT_TOLERANCES.items()
+    ]
