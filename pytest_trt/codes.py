@@ -61,6 +61,33 @@ CODES: dict[str, Code] = {
         "Follow the message; the end of the builder's log is below it.",
         ("model", "precision"),
     ),
+    "TRT301": Code(
+        "engine build took too long",
+        "The builder was ended at --trt-build-timeout.",
+        "Raise --trt-build-timeout, or give the builder less to do: a lower "
+        "builder_optimization_level, fewer profiles, an idle GPU.",
+        ("model",),
+    ),
+    "TRT302": Code(
+        "engine builder was killed",
+        "Another process or the kernel ended the builder with SIGKILL, most often because memory "
+        "ran out.",
+        "Free memory, or build in fewer processes at once.",
+        ("product",),
+    ),
+    "TRT303": Code(
+        "engine builder crashed",
+        "The vendor's builder ended its process with a signal, such as SIGSEGV; pytest went on.",
+        "Run again; if it repeats, try another precision, fewer builder options or another version "
+        "of the product.",
+        ("product", "signal"),
+    ),
+    "TRT304": Code(
+        "engine builder ended without a plan",
+        "The process that builds ended by itself and reported neither a plan nor an error.",
+        "Act on the last lines of the log.",
+        ("product",),
+    ),
     "TRT320": Code(
         "engine cannot be loaded",
         "A plan exists, but this machine or this version of the backend cannot load it.",
@@ -92,6 +119,13 @@ CODES: dict[str, Code] = {
         "backend unavailable",
         "The requested backend is not installed here, or there is no driver or device for it.",
         "Install it or choose another one; `pytest-trt doctor` shows what works on this machine.",
+    ),
+    "TRT711": Code(
+        "child process cannot be started",
+        "Builds, fresh timings and the doctor run in child processes of this Python; one could not "
+        "be started, or ended before it reached pytest-trt's code.",
+        "Start pytest with a Python executable that can import pytest_trt.",
+        ("python",),
     ),
     "TRT720": Code(
         "GPU lost",

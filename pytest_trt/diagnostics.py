@@ -169,10 +169,11 @@ class PytestTrtError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling of exceptions, and errors
         # cross process boundaries.
-        return _rebuild, (type(self), self.__dict__)
+        return rebuild, (type(self), self.__dict__)
 
 
-def _rebuild(cls: type[PytestTrtError], state: dict[str, object]) -> PytestTrtError:
+def rebuild(cls: type[PytestTrtError], state: Mapping[str, object]) -> PytestTrtError:
+    """Return an error with these attributes, `diagnostic` among them."""
     error = cls.__new__(cls)
     error.__dict__.update(state)
     error.args = (error.message,)
@@ -274,7 +275,7 @@ class ReportError(PytestTrtError):
 
 def in_context(error: PytestTrtError, where: str) -> PytestTrtError:
     """Return the same error with its place in front of the message: "trt_limits: ..."."""
-    copy = _rebuild(type(error), dict(error.__dict__))
+    copy = rebuild(type(error), dict(error.__dict__))
     copy.diagnostic = replace(error.diagnostic, message=f"{where}: {error.message}")
     copy.args = (copy.message,)
     return copy

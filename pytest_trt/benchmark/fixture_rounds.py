@@ -60,7 +60,7 @@ from pytest_trt.statistics.discount import discount_host_noise, discount_limit, 
 from pytest_trt.statistics.limits import Absolute, resolve_limits
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.terms import CPU, Verdict
-from pytest_trt.workers.warm_builder import warm_builder
+from pytest_trt.workers.warm import warm_builder
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

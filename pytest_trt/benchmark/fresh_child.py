@@ -1,56 +1,40 @@
-"""The process that measures one engine and ends. `process` starts it.
+"""The process that measures one engine and ends. `fresh_process` starts it.
 
 It takes no lock: the process that started it holds the device for both, and is idle meanwhile.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.devices.watch import watched_device
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.backends.tensorrt.build_job import error_to_json
 from pytest_trt.benchmark.fresh_job import FreshJob, FreshRun, take_over
 from pytest_trt.benchmark.host_load import LoadMeter
 from pytest_trt.benchmark.interleaved import measure_interleaved
 from pytest_trt.benchmark.rounds import Disturbed, take_rounds, undisturbed
 from pytest_trt.benchmark.sessions import stretches_of, warmth_of
 from pytest_trt.benchmark.warmup import warm_up
-from pytest_trt.diagnostics import EngineLoadError, PytestTrtError
+from pytest_trt.diagnostics import EngineLoadError
 from pytest_trt.engine.sidecar import SidecarError, read_sidecar, verify_files
-from pytest_trt.workers.events import Events, die_first_for_memory, jobs_of_parent
+from pytest_trt.workers.child import Reporter, serve
 
 
 def main() -> None:
-    """Do the one job that standard input holds; never returns.
+    """Do one job, a `FreshJob`."""
+    serve(_run)
 
-    The process ends without unloading anything: what crashes then has been measured all the same.
-    """
-    events = Events.to_parent()
-    jobs = jobs_of_parent()
-    die_first_for_memory()
-    job = FreshJob.from_json(jobs.get())
-    events.send({"event": "started"})
+
+def _run(data: Mapping[str, Any], reporter: Reporter) -> Mapping[str, Any]:
     try:
-        run = measure(job, lambda text: events.send({"event": "progress", "text": text}))
+        return measure(FreshJob.from_data(data), reporter.progress).to_data()
     except Disturbed as error:
-        events.send({"event": "disturbed", "why": str(error)})
-    except (PytestTrtError, OSError) as error:
-        events.send(error_to_json(error))
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
-    else:
-        events.send(run.to_event())
-    os._exit(0)
+        return {"disturbed": str(error)}
 
 
 def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:

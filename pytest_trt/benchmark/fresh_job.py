@@ -1,21 +1,9 @@
-"""What crosses the border between pytest's process and the one that measures.
-
-Down goes one job: a line of JSON that names an engine of the cache and a file of inputs. Up come
-events, an object a line::
-
-    {"event": "started"}                      the child listens; vendor libraries come next
-    {"event": "progress", "text": ...}        what it does now
-    {"event": "done", "rounds": ..., "turns": ..., "load": ...}
-    {"event": "disturbed", "why": ...}        the device was, see `measure.Disturbed`
-    {"event": "error", "error": NAME, ...}    one of this package's errors
-    {"event": "os error", "errno": N, ...}    the operating system's
-"""
+"""What is sent to the process that measures one engine, and what it returns: JSON-simple data."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +12,7 @@ import numpy as np
 from pytest_trt.benchmark.host_load import HostLoad
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.records import from_data, to_data
 from pytest_trt.statistics.rounds import Rounds
 from pytest_trt.tensors.profiles import profile_from_json, profile_to_json
 from pytest_trt.tensors.spec import Tensors, TensorSpec, numpy_dtype
@@ -71,32 +60,19 @@ class FreshJob:
         """What is measured: "digits.onnx fp16 for sm90"."""
         return f"{self.model.path.name} {self.spec.precision} for {self.target.arch}"
 
-    def to_json(self) -> str:
-        """Return the job as one line."""
-        data = asdict(replace(self, spec=replace(self.spec, profiles=())))
+    def to_data(self) -> dict[str, Any]:
+        """Return the job as JSON-simple data."""
+        # Ranges of shapes and of values have the same fields, so profiles have their own form.
+        data: dict[str, Any] = to_data(replace(self, spec=replace(self.spec, profiles=())))
         data["spec"]["profiles"] = [profile_to_json(profile) for profile in self.spec.profiles]
-        return json.dumps(data, default=str)  # paths are all that JSON does not take
+        return data
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> FreshJob:
-        """Return the job that `to_json` wrote."""
-        data: dict[str, Any] = json.loads(text)
-        model, spec = data["model"], data["spec"]
-        for side in ("inputs", "outputs"):
-            model[side] = tuple(map(_tensor, model[side]))
-        model["shape_inputs"] = tuple(model["shape_inputs"])
-        model["path"] = Path(model["path"])
-        model["external_files"] = tuple(map(Path, model["external_files"]))
-        spec["profiles"] = tuple(map(profile_from_json, spec["profiles"]))
-        data["model"], data["spec"] = OnnxModel(**model), EngineSpec(**spec)
-        data["target"] = Target(**data["target"])
-        data["entry"], data["inputs"] = Path(data["entry"]), Path(data["inputs"])
-        return cls(**data)
-
-
-def _tensor(data: dict[str, Any]) -> TensorSpec:
-    shape = data["shape"]
-    return TensorSpec(data["name"], data["dtype"], None if shape is None else tuple(shape))
+    def from_data(cls, data: Mapping[str, Any]) -> FreshJob:
+        """Return the job that `to_data` encoded."""
+        job = from_data(cls, {**data, "spec": {**data["spec"], "profiles": []}})
+        profiles = tuple(map(profile_from_json, data["spec"]["profiles"]))
+        return replace(job, spec=replace(job.spec, profiles=profiles))
 
 
 def hand_over(inputs: Tensors, folder: Path) -> Path:
@@ -144,20 +120,19 @@ class FreshRun:
     turns: tuple[Rounds, Rounds] | None = None
     load: HostLoad = field(default_factory=HostLoad)
 
-    def to_event(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, Any]:
         """Return the run as JSON-simple data; floats survive that exactly."""
         turns = None if self.turns is None else list(map(_to_json, self.turns))
-        done = {"event": "done", "rounds": _to_json(self.rounds)}
-        return {**done, "turns": turns, "load": asdict(self.load)}
+        return {"rounds": _to_json(self.rounds), "turns": turns, "load": to_data(self.load)}
 
     @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> FreshRun:
-        """Return the run that `to_event` made this event of."""
-        turns = event["turns"]
+    def from_data(cls, data: Mapping[str, Any]) -> FreshRun:
+        """Return the run that `to_data` encoded."""
+        turns = data["turns"]
         return cls(
-            _from_json(event["rounds"]),
+            _from_json(data["rounds"]),
             None if turns is None else (_from_json(turns[0]), _from_json(turns[1])),
-            HostLoad(**event["load"]),
+            from_data(HostLoad, data["load"]),
         )
 
 

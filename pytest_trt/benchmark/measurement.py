@@ -55,7 +55,7 @@ from pytest_trt.statistics.rounds import testable
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU, METRICS, Mode, Verdict
-from pytest_trt.workers.warm_builder import warm_builder
+from pytest_trt.workers.warm import warm_builder
 
 
 class Measurement:

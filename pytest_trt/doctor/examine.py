@@ -110,7 +110,7 @@ def _machine(answer: Answer) -> MachineFacts:
 def _module(name: str, answer: Answer) -> ModuleFacts:
     if not answer.problem:
         return modules.facts_from_json(answer.value)
-    return modules.installed_facts(name, answer.problem)
+    return modules.installed_facts(name, answer.problem, timed_out=answer.timed_out)
 
 
 def _project(answer: Answer) -> ProjectFacts:

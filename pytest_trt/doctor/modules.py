@@ -14,7 +14,6 @@ from typing import Any
 
 from pytest_trt.backends.devices.driver import cuda_version
 from pytest_trt.backends.tensorrt.product import cuda_lines
-from pytest_trt.workers.question import NO_ANSWER
 
 #: What the distributions are called that a module may come from.
 _DISTRIBUTIONS = {
@@ -33,6 +32,7 @@ class ModuleFacts:
         module: Its name.
         found: Whether there is something to import.
         problem: Why it cannot be imported; empty where it can, or is not there.
+        timed_out: Whether that is that the import takes too long.
         version: What it says, else what its distribution says; empty where nothing does.
         location: The file that is imported.
         distributions: Versions of the installed distributions that it may come from.
@@ -44,6 +44,7 @@ class ModuleFacts:
     module: str
     found: bool
     problem: str = ""
+    timed_out: bool = False
     version: str = ""
     location: str = ""
     distributions: Mapping[str, str] = field(default_factory=dict)
@@ -57,12 +58,13 @@ class ModuleFacts:
         return self.found and not self.problem
 
 
-def installed_facts(module: str, problem: str = "") -> ModuleFacts:
+def installed_facts(module: str, problem: str = "", *, timed_out: bool = False) -> ModuleFacts:
     """Return what is known of a module without importing anything.
 
     Args:
         module: Its name.
         problem: Why it cannot be imported, where that is known by other means.
+        timed_out: Whether that is that the import takes too long.
     """
     # Looking for a module inside a package would import the package.
     spec = importlib.util.find_spec(module.partition(".")[0])
@@ -71,6 +73,7 @@ def installed_facts(module: str, problem: str = "") -> ModuleFacts:
         module=module,
         found=spec is not None and ("." not in module or bool(distributions)),
         problem=problem if spec else "",
+        timed_out=timed_out,
         version=next(iter(distributions.values()), ""),
         location=(spec.origin or "") if spec else "",
         distributions=distributions,
@@ -132,7 +135,7 @@ def import_fix(facts: ModuleFacts, install: str) -> str:
         install: What to type where it is not installed.
     """
     text = facts.problem
-    if NO_ANSWER in text:
+    if facts.timed_out:
         return (
             f"python -X faulthandler -c 'import {facts.module}', and Ctrl-C to see what it waits "
             "for; --timeout gives a slow disk longer."

@@ -38,7 +38,7 @@ from pytest_trt.plugin.settings import Settings
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.terms import CPU
-from pytest_trt.workers.warm_builder import warm_builder
+from pytest_trt.workers.warm import warm_builder
 
 if TYPE_CHECKING:
     from pytest_trt.backends.devices.watch import DeviceWatch

@@ -1,26 +1,22 @@
-"""Asks a question in a process of its own: the answer, or what became of the process.
+"""Calls a function in a worker: what it returns, or what happened to the process instead.
 
 Vendor libraries crash while they are imported, drivers hang, and so do file systems whose server
-is gone. None of that may happen to the one who asks.
+does not answer. None of that may happen to the caller.
 """
 
 from __future__ import annotations
 
-import json
+import faulthandler
+import importlib
 import re
 import sysconfig
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_trt.diagnostics import BackendUnavailableError
-from pytest_trt.workers.process import lines_of, send_line, signal_name, start_child
-from pytest_trt.workers.warm_builder import end_process
-
-_CHILD = "pytest_trt.workers.question_child"
-
-#: How the problem of a question begins that took too long.
-NO_ANSWER = "gives no answer within"
+from pytest_trt.workers.child import Reporter, serve
+from pytest_trt.workers.process import Reply, Worker
 
 #: Where a crash was, in what the standard library's faulthandler prints.
 _FRAME = re.compile(r'File "(?!<frozen)([^"]+)", line (\d+)')
@@ -28,67 +24,77 @@ _FRAME = re.compile(r'File "(?!<frozen)([^"]+)", line (\d+)')
 #: Where Python keeps the modules that vendors call before they crash, `ctypes` for one.
 _OWN_OF_PYTHON = tuple(f"{sysconfig.get_path('stdlib')}/{name}" for name in ("ctypes", "importlib"))
 
-#: Lines of standard error that are searched for it.
-_KEPT_LINES = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a question came to.
+    """What came of a question.
 
     Attributes:
-        value: What was answered; None where `problem` says why nothing was.
-        problem: What happened instead, in words: "crashes Python (SIGSEGV), in a.py, line 3".
+        value: What the function returned; None where there is a problem.
+        problem: What happened instead: "crashes Python (SIGSEGV), in a.py, line 3".
+        timed_out: Whether that is that it took too long.
     """
 
     value: Any = None
     problem: str = ""
+    timed_out: bool = False
 
 
-def ask(question: str, *, timeout_s: float, **arguments: object) -> Answer:
+def ask(
+    question: str,
+    *,
+    timeout_s: float,
+    environment: Mapping[str, str] | None = None,
+    **arguments: object,
+) -> Answer:
     """Call a function in a process of its own; never raises, and never waits for much longer.
 
     Args:
         question: The function, "package.module:function". What it returns is JSON-simple.
         timeout_s: Seconds after which the process is ended.
-        **arguments: What it is called with, JSON-simple.
+        environment: Environment variables of the process; by default those of this one.
+        **arguments: Its arguments, JSON-simple.
     """
     try:
-        process = start_child(_CHILD, does=f"asks {question}")
+        worker = Worker(__name__, task=f"asks {question}", environment=environment)
     except BackendUnavailableError as error:
-        return Answer(problem=f"cannot be asked: {error.message}")
-    began_s = time.monotonic()
-    said: list[str] = []
-    try:
-        send_line(process, json.dumps({"question": question, "arguments": arguments}))
-        for line in lines_of(process):
-            event = line.event if line is not None else {}
-            if event.get("event") == "answer":
-                return Answer(event["answer"])
-            if event.get("event") == "raised":
-                return Answer(problem=event["text"])
-            if line is not None:
-                said = [*said[-_KEPT_LINES:], line.text.decode(errors="replace").rstrip()]
-            if time.monotonic() - began_s > timeout_s:
-                return Answer(problem=f"{NO_ANSWER} {timeout_s:g} s")
-    finally:
-        end_process(process)
-    return Answer(problem=_ended(process.returncode, said))
+        return Answer(problem=error.message)
+    with worker:
+        reply = worker.run({"question": question, "arguments": arguments}, timeout_s=timeout_s)
+    if reply.is_done:
+        return Answer(**reply.result)
+    if reply.timed_out:
+        return Answer(problem=f"gives no answer within {timeout_s:g} s", timed_out=True)
+    return Answer(problem=_ended(reply))
 
 
-def _ended(status: int | None, said: list[str]) -> str:
-    words = f": {said[-1]}" if said else ""
-    if status is None or status >= 0:
-        return f"ends Python with status {status}{words}"
-    where = _crashed_in(said) or words
-    return f"crashes Python ({signal_name(-status)}){where}"
+def _ended(reply: Reply) -> str:
+    last = f": {reply.stderr[-1]}" if reply.stderr else ""
+    if not reply.signal_name:
+        return f"ends Python with status {reply.status}{last}"
+    where = _crashed_in(list(reply.stderr)) or last
+    return f"crashes Python ({reply.signal_name}){where}"
 
 
-def _crashed_in(said: list[str]) -> str:
-    """Return where the thread was that crashed: in the vendor's files rather than in Python's."""
-    start = next((n for n, line in enumerate(said) if line.startswith("Current thread")), len(said))
-    frames = [found.groups() for line in said[start:] if (found := _FRAME.search(line))]
-    if not frames:
+def _crashed_in(lines: Sequence[str]) -> str:
+    """Return where the crashed thread was: in the vendor's files rather than in Python's."""
+    start = next((n for n, line in enumerate(lines) if line.startswith("Current thread")), None)
+    frames = [found.groups() for line in lines[start:] if (found := _FRAME.search(line))]
+    if start is None or not frames:
         return ""
     file, number = next((one for one in frames if not one[0].startswith(_OWN_OF_PYTHON)), frames[0])
     return f", in {file}, line {number}"
+
+
+def main() -> None:
+    """Answer the question that comes in on standard input, and end."""
+    faulthandler.enable()  # shows where a library crashed
+    serve(_answer)
+
+
+def _answer(job: Mapping[str, Any], reporter: Reporter) -> Mapping[str, Any]:
+    module, _, function = job["question"].partition(":")
+    try:
+        return {"value": getattr(importlib.import_module(module), function)(**job["arguments"])}
+    except BaseException as error:  # a library may even try to exit
+        return {"problem": f"{type(error).__name__}: {error}"}

@@ -10,7 +10,7 @@ from backends.lifeline import Lifeline
 
 from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
 from pytest_trt.backends.tensorrt.product import Product
-from pytest_trt.workers.warm_builder import warm_builder
+from pytest_trt.workers.warm import warm_builder
 
 FAKE = Product("fake_vendor", "TensorRT", "install it")
 

@@ -164,7 +164,7 @@ def _obey(name: str, argument: str, logger: ILogger) -> None:
         case "process":
             logger.log(ILogger.Severity.ERROR, f"process {os.getpid()}")
         case "impatient":  # wait for no other job
-            sys.modules["pytest_trt.backends.tensorrt.build_child"].WAIT_S = 0.0  # type: ignore[attr-defined]
+            sys.modules["pytest_trt.workers.child"].WARM_S = 0.0  # type: ignore[attr-defined]
         case "environment":
             logger.log(ILogger.Severity.ERROR, f"{argument}={os.environ.get(argument)}")
         case "print":  # from Python, past Python, and from C

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def test_turns_with_a_second_session_come_back(job) -> None:
     assert run.turns is not None
     assert [len(side) for side in run.turns] == [3, 3]
     assert steps[0] == "loading"
-    assert steps[-1] == "taking turns with itself"
+    assert "taking turns with itself" in steps
 
 
 def reason(job: FreshJob, *, timeout_s: float = 60) -> str:
@@ -113,7 +114,7 @@ def test_crash_names_the_signal_the_step_and_the_last_words(job, broken_vendor) 
     )
     assert reason(job) == (
         "the fresh process that measures linear.onnx fp32 for cpu crashed (SIGSEGV), its last "
-        "step: loading; it said: free(): invalid pointer"
+        "step: loading; its output: free(): invalid pointer"
     )
 
 
@@ -147,8 +148,7 @@ def test_job_survives_the_journey(job) -> None:
     asked = replace(
         job, spec=EngineSpec("fp16", (profile, profile), {"flag": True, "level": 3}), device="GPU-1"
     )
-    assert FreshJob.from_json(asked.to_json()) == asked
-    assert "\n" not in asked.to_json()
+    assert FreshJob.from_data(json.loads(json.dumps(asked.to_data()))) == asked
 
 
 def test_inputs_of_any_name_and_type_survive_the_journey(tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
-"""What the driver library says of the GPUs that CUDA shows, asked in a process of its own.
+"""The GPUs that CUDA shows, as the driver library reports them in a process of its own.
 
-Asking starts CUDA, which then no longer works in processes forked from the one that asked; whoever
-collects tests must not do that. This file is run as a script by `asked_driver`: it imports next to
-nothing and prints one line of JSON.
+Asking starts CUDA, which then no longer works in processes forked from the one that asked; so
+whoever collects tests must not do that.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
-import sys
 from collections.abc import Mapping
 from typing import Any
+
+from pytest_trt.workers.question import ask
 
 #: CUdevice_attribute values. Source: cuda.h of CUDA 12.
 _ATTRIBUTE_SM_COUNT = 16
@@ -20,39 +19,29 @@ _ATTRIBUTE_MINOR = 76
 
 #: Seconds after which a driver that does not answer is given up: a machine with many GPUs whose
 #: driver keeps no state between processes takes several.
-_PATIENCE_S = 60
+_TIMEOUT_S = 60
 
 
 def asked_driver(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return what `driver_answers` says in another process.
+    """Return what `driver_answers` returns in another process, or "unasked" with the reason.
 
     Args:
         environ: The environment of that process; CUDA_VISIBLE_DEVICES decides what CUDA shows.
     """
-    import subprocess  # not by the script
-
-    # Without site-packages Python starts in a fifth of the time.
-    command = [sys.executable, "-S", __file__]
-    try:
-        done = subprocess.run(
-            command,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"unasked": f"the NVIDIA driver did not answer within {_PATIENCE_S} s"}
-    except OSError as exc:
-        return {"unasked": f"the NVIDIA driver could not be asked: {exc}"}
-    try:
-        answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        said = "; ".join(done.stderr.strip().splitlines()[-1:]) or f"status {done.returncode}"
-        return {"unasked": f"the NVIDIA driver could not be asked: {said}"}
+    answer = ask(f"{__name__}:answers_of_libcuda", timeout_s=_TIMEOUT_S, environment=environ)
+    if answer.problem:
+        return {"unasked": f"the NVIDIA driver could not be asked: {answer.problem}"}
+    answers: dict[str, Any] = answer.value
     return answers
+
+
+def answers_of_libcuda() -> dict[str, Any]:
+    """Load the driver library and return its `driver_answers`."""
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError as exc:
+        return {"unasked": f"libcuda.so.1 cannot be loaded: {exc}"}
+    return driver_answers(library)
 
 
 def driver_answers(cuda: Any) -> dict[str, Any]:
@@ -110,15 +99,6 @@ def _uuid(cuda: Any, device: Any, *, mig: bool) -> str:
     raw = (ctypes.c_ubyte * 16)()
     (question or cuda.cuDeviceGetUuid)(ctypes.byref(raw), device)
     return bytes(raw).hex()
-
-
-if __name__ == "__main__":
-    try:
-        library = ctypes.CDLL("libcuda.so.1")
-    except OSError as exc:
-        print(json.dumps({"unasked": f"libcuda.so.1 cannot be loaded: {exc}"}))
-    else:
-        print(json.dumps(driver_answers(library)))
 
 
 #: The driver shows no GPU to this process.

@@ -1,28 +1,15 @@
-"""What crosses the border between pytest's process and the one that builds: all of it JSON.
-
-Down goes one job. Up come events, an object a line::
-
-    {"event": "started"}                      the child listens; vendor libraries come next
-    {"event": "progress", "text": ...}        what it does now
-    {"event": "log", "line": ...}             a line of the builder's log that is worth keeping
-    {"event": "done", "notes": [...]}         the plan is written
-    {"event": "error", "error": NAME, ...}    one of this package's errors
-    {"event": "os error", "errno": N, ...}    the operating system's, such as a full disk
-"""
+"""What is sent to the worker that builds: which product builds which plan on which GPU."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_trt import diagnostics as errors
 from pytest_trt.backends.tensorrt.product import Product
-from pytest_trt.diagnostics import EngineBuildError, PytestTrtError
 from pytest_trt.engine.spec import OptionValue
+from pytest_trt.records import from_data, to_data
 from pytest_trt.tensors.profiles import Profile, profile_from_json, profile_to_json
 
 
@@ -88,56 +75,16 @@ class BuildJob:
     plan: BuildPlan
     device: int | None
 
-    def to_json(self) -> str:
-        """Return the job as one line."""
-        plan = {
-            field.name: getattr(self.plan, field.name) for field in dataclasses.fields(BuildPlan)
-        }
-        plan["source"], plan["output"] = str(self.plan.source), str(self.plan.output)
-        if self.plan.timing_cache is not None:
-            plan["timing_cache"] = str(self.plan.timing_cache)
-        plan["profiles"] = [profile_to_json(profile) for profile in self.plan.profiles]
-        product = dataclasses.asdict(self.product)
-        return json.dumps({"product": product, "plan": plan, "device": self.device})
+    def to_data(self) -> dict[str, Any]:
+        """Return the job as JSON-simple data."""
+        # Ranges of shapes and of values have the same fields, so profiles have their own form.
+        data: dict[str, Any] = to_data(replace(self, plan=replace(self.plan, profiles=())))
+        data["plan"]["profiles"] = [profile_to_json(profile) for profile in self.plan.profiles]
+        return data
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> BuildJob:
-        """Return the job that `to_json` wrote."""
-        content = json.loads(text)
-        plan = content["plan"]
-        plan["source"], plan["output"] = Path(plan["source"]), Path(plan["output"])
-        if plan["timing_cache"] is not None:
-            plan["timing_cache"] = Path(plan["timing_cache"])
-        plan["profiles"] = [profile_from_json(profile) for profile in plan["profiles"]]
-        return cls(Product(**content["product"]), BuildPlan(**plan), content["device"])
-
-
-def error_to_json(error: PytestTrtError | OSError) -> dict[str, Any]:
-    """Return the event that tells an error."""
-    if isinstance(error, OSError):
-        path = None if error.filename is None else str(error.filename)
-        return {
-            "event": "os error",
-            "errno": error.errno,
-            "text": error.strerror or str(error),
-            "path": path,
-        }
-    return {
-        "event": "error",
-        "error": type(error).__name__,
-        "message": error.message,
-        "fix": error.fix,
-        "log_tail": list(getattr(error, "log_tail", ())),
-    }
-
-
-def error_from_json(event: dict[str, Any]) -> PytestTrtError | OSError:
-    """Return the error that an event tells, of the class that it had in the other process."""
-    if event["event"] == "os error":
-        return OSError(event["errno"], event["text"], event["path"])
-    message, fix = event["message"], event["fix"]
-    kind = getattr(errors, event["error"])
-    if kind is EngineBuildError:
-        return EngineBuildError(message, fix=fix, log_tail=event["log_tail"])
-    error: PytestTrtError = kind(message, fix=fix)
-    return error
+    def from_data(cls, data: Mapping[str, Any]) -> BuildJob:
+        """Return the job that `to_data` encoded."""
+        job = from_data(cls, {**data, "plan": {**data["plan"], "profiles": []}})
+        profiles = tuple(map(profile_from_json, data["plan"]["profiles"]))
+        return replace(job, plan=replace(job.plan, profiles=profiles))

@@ -155,7 +155,9 @@ def test_process_that_cannot_ask_says_why(monkeypatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert "/nowhere/python" in asked_driver(os.environ)["unasked"]
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    assert asked_driver(os.environ)["unasked"].endswith("could not be asked: status 1")
+    assert asked_driver(os.environ)["unasked"].endswith(
+        "could not be asked: ends Python with status 1"
+    )
 
 
 def test_the_order_of_different_gpus_is_asked_of_the_driver(machine) -> None:

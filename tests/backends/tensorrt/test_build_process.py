@@ -16,15 +16,16 @@ from backends.lifeline import Lifeline
 from builders import save_linear
 
 from pytest_trt.backends.tensorrt import api as trt_api
-from pytest_trt.backends.tensorrt import build_process
-from pytest_trt.backends.tensorrt.build_job import BuildJob, Built, error_from_json, error_to_json
+from pytest_trt.backends.tensorrt.build_job import BuildJob, Built
 from pytest_trt.backends.tensorrt.build_process import build_in_child
 from pytest_trt.backends.tensorrt.product import Product
 from pytest_trt.diagnostics import (
     BackendUnavailableError,
     ConfigurationError,
+    DeviceLostError,
     EngineBuildError,
     PytestTrtError,
+    Remedy,
 )
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BuildRequest
@@ -32,7 +33,9 @@ from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import load_model
 from pytest_trt.tensors.profiles import ShapeRange
 from pytest_trt.tensors.value_ranges import ValueRange
-from pytest_trt.workers import warm_builder as warm_builder
+from pytest_trt.workers import process
+from pytest_trt.workers.child import error_to_data
+from pytest_trt.workers.process import error_from_data
 
 
 def build(job: BuildJob, *, timeout_s: float = 0) -> Built:
@@ -69,35 +72,37 @@ def test_the_environment_is_the_one_of_this_process(job, monkeypatch) -> None:
 def test_a_crash_names_the_signal_and_keeps_the_last_words(job) -> None:
     error = failure(job("log tactic 7", "complain free(): invalid pointer", "segfault"))
     assert error.message == (
-        "the TensorRT builder crashed: SIGSEGV, building digits.onnx fp16 for sm90; its last step: "
-        "building digits.onnx fp16 for sm90."
+        "building digits.onnx fp16 for sm90: TensorRT crashed (SIGSEGV); its last step: "
+        "building digits.onnx fp16 for sm90"
     )
+    assert (error.diagnostic.code, error.diagnostic.facts["signal"]) == ("TRT303", "SIGSEGV")
     assert error.log_tail == ("[ERROR] tactic 7", "free(): invalid pointer")
 
 
 def test_a_killed_builder_may_have_run_out_of_memory(job) -> None:
     error = failure(job("kill"))
-    assert "the TensorRT builder was killed: SIGKILL" in error.message
-    assert "memory may have run out" in error.message
+    assert "TensorRT was killed (SIGKILL): memory may have run out" in error.message
     assert "pytest -n" in error.fix
+    assert error.diagnostic.code == "TRT302"
 
 
 def test_an_end_without_a_plan_is_an_error(job) -> None:
-    assert "ended without a plan: exit status 0" in failure(job("exit 0")).message
+    error = failure(job("exit 0"))
+    assert "ended without a plan (exit status 0)" in error.message
+    assert error.diagnostic.code == "TRT304"
 
 
 def test_an_unexpected_exception_is_shown(job) -> None:
     error = failure(job("raise factory function returned nullptr"))
-    assert "ended without a plan: exit status 1" in error.message
+    assert "ended without a plan (exit status 1)" in error.message
     assert error.log_tail[-1] == "TypeError: factory function returned nullptr"
 
 
 def test_a_builder_that_hangs_is_ended(job) -> None:
     error = failure(job("hang"), timeout_s=0.3)
-    assert error.message.startswith(
-        "building digits.onnx fp16 for sm90 took longer than --trt-build-timeout 0.3 s and was "
-    )
-    assert "raise --trt-build-timeout (0 lifts the limit)" in error.fix
+    assert "TensorRT took longer than --trt-build-timeout=0.3;" in error.message
+    assert "Raise --trt-build-timeout (0 lifts the limit)" in error.fix
+    assert error.diagnostic.code == "TRT301"
 
 
 @pytest.mark.parametrize("stubborn", [(), ("ignore-termination",)])
@@ -106,8 +111,8 @@ def test_nothing_that_hangs_lives_on(
 ) -> None:
     of_its_child = Lifeline(tmp_path / "of its child")
     clock = SimpleNamespace(monotonic=lambda: 0.0)
-    monkeypatch.setattr(build_process, "time", clock)
-    monkeypatch.setattr(warm_builder, "_GRACE_S", 0.1)
+    monkeypatch.setattr(process, "time", clock)
+    monkeypatch.setattr(process, "_GRACE_S", 0.1)
 
     def progress(text: str) -> None:
         if text.startswith("building"):
@@ -118,7 +123,7 @@ def test_nothing_that_hangs_lives_on(
     commands = (*stubborn, f"hold {lifeline.path}", f"hold-in-a-child {of_its_child.path}", "hang")
     with pytest.raises(EngineBuildError) as caught:
         build_in_child(job(*commands), timeout_s=3600, progress=progress)
-    assert caught.value.message.endswith("its last step: building digits.onnx fp16 for sm90.")
+    assert caught.value.message.endswith("its last step: building digits.onnx fp16 for sm90")
     lifeline.wait_until_let_go()
     of_its_child.wait_until_let_go()
 
@@ -149,11 +154,13 @@ def test_how_long_it_takes_is_told_where_nothing_else_is(job) -> None:
 
 
 SCRIPT = """
-import sys
-from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
+import json, signal, sys
+from pytest_trt.backends.tensorrt.build_job import BuildJob
 from pytest_trt.backends.tensorrt.build_process import build_in_child
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 try:
-    build_in_child(BuildJob.from_json(sys.argv[1]), timeout_s=0, progress=lambda text: None)
+    job = BuildJob.from_data(json.loads(sys.argv[1]))
+    build_in_child(job, timeout_s=0, progress=lambda text: None)
 except KeyboardInterrupt:
     sys.exit(7)
 """
@@ -165,7 +172,7 @@ def test_the_builder_does_not_outlive_an_interrupt_or_its_parent(
 ) -> None:
     asked = job(f"hold {lifeline.path}", "hang")
     parent = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, asked.to_json()],
+        [sys.executable, "-c", SCRIPT, json.dumps(asked.to_data())],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     lifeline.wait_until_held()
@@ -197,7 +204,7 @@ def test_a_python_that_does_not_find_this_package_is_an_error(job, monkeypatch) 
     monkeypatch.setattr(sys, "path", [path for path in sys.path if "lib/python" in path][:1])
     with pytest.raises(BackendUnavailableError, match="before it began") as caught:
         build(job())
-    assert "Error: " in caught.value.message
+    assert any("Error: " in line for line in caught.value.diagnostic.details)
 
 
 def test_the_device_is_made_current_there_and_not_here(job, fake_cuda) -> None:
@@ -252,7 +259,7 @@ def test_a_plan_that_cannot_be_inspected_has_a_note(job, fake_cuda, command, sai
 
 def test_a_plan_that_crashes_when_loaded_crashes_there(job, fake_cuda) -> None:
     error = failure(job("crash when loaded", device=1))
-    assert error.message.endswith("its last step: inspecting digits.onnx fp16 for sm90.")
+    assert error.message.endswith("its last step: inspecting digits.onnx fp16 for sm90")
 
 
 def test_a_full_disk_is_an_error_of_the_operating_system(job) -> None:
@@ -276,30 +283,31 @@ def test_a_job_survives_the_journey(job) -> None:
         "size": ValueRange((1, 8), (2, 8), (4, 8)),
     }
     asked = job(
-        profiles=[profile, profile],
-        flags=["FP16"],
+        profiles=(profile, profile),
+        flags=("FP16",),
         tf32=True,
         options={"workspace_bytes": 1 << 30, "strict_nans": True, "tiling": "fast"},
-        compute_capabilities=["SM86"],
-        control_flow=["25 If"],
+        compute_capabilities=("SM86",),
+        control_flow=("25 If",),
         opset=17,
         device=1,
     )
-    assert BuildJob.from_json(asked.to_json()) == asked
-    assert "\n" not in asked.to_json()
+    assert BuildJob.from_data(json.loads(json.dumps(asked.to_data()))) == asked
 
 
 @pytest.mark.parametrize(
     "error",
     [
         EngineBuildError("what", fix="how", log_tail=["a", "b"]),
-        ConfigurationError("what", fix="how"),
+        ConfigurationError("what", fix=Remedy("how", ("run this",)), code="TRT199", facts={"a": 1}),
+        DeviceLostError("what", fix="how", status="cudaErrorIllegalAddress"),
         BackendUnavailableError("what", fix="how"),
         OSError(errno.ENOSPC, "No space left on device", "/cache/engine.plan"),
         OSError(errno.ENOSPC, "No space left on device"),
     ],
 )
 def test_an_error_survives_the_journey(error: PytestTrtError | OSError) -> None:
-    arrived = error_from_json(error_to_json(error))
+    arrived = error_from_data(json.loads(json.dumps(error_to_data(error))))
     assert type(arrived) is type(error)
     assert str(arrived) == str(error)
+    assert vars(arrived) == vars(error)

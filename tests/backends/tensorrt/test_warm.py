@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from backends.lifeline import Lifeline
 from pytest_trt.backends.tensorrt.build_job import BuildJob
 from pytest_trt.backends.tensorrt.build_process import build_in_child
 from pytest_trt.diagnostics import EngineBuildError
-from pytest_trt.workers.warm_builder import warm_builder
+from pytest_trt.workers.warm import warm_builder
 
 
 @pytest.fixture
@@ -117,10 +118,11 @@ def test_one_that_is_given_no_job_ends_by_itself(process_of, lifeline: Lifeline)
 
 
 SCRIPT = """
-import os, signal, sys
+import json, os, signal, sys
 from pytest_trt.backends.tensorrt.build_job import BuildJob
 from pytest_trt.backends.tensorrt.build_process import build_in_child
-build_in_child(BuildJob.from_json(sys.argv[1]), timeout_s=0, progress=lambda text: None)
+build_in_child(BuildJob.from_data(json.loads(sys.argv[1])), timeout_s=0, progress=lambda text: None)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 os.kill(os.getpid(), signal.Signals[sys.argv[2]])
 """
 
@@ -131,7 +133,7 @@ def test_one_that_waits_ends_with_the_process_that_started_it(
 ) -> None:
     lifeline.read_without_waiting()
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, job(f"hold {lifeline.path}").to_json(), end],
+        [sys.executable, "-c", SCRIPT, json.dumps(job(f"hold {lifeline.path}").to_data()), end],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         check=False,

@@ -1,0 +1,125 @@
+"""The child's side of a worker: jobs come in on standard input, events go out. See `process`."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pytest_trt.diagnostics import PytestTrtError
+
+#: Seconds that a worker waits for its next job before it ends: a test suite needs the next engine a
+#: few tests after the last one.
+WARM_S = 15.0
+
+#: PR_SET_PDEATHSIG. Source: linux/prctl.h.
+_SET_PARENT_DEATH_SIGNAL = 1
+
+#: Added to the badness by which the kernel chooses what to kill when memory runs out, 0 to 1000:
+#: this process rather than pytest. Source: proc(5), /proc/pid/oom_score_adj.
+_OOM_SCORE = "500"
+
+
+class Reporter:
+    """Sends events to the parent, one JSON object a line; threads may share it.
+
+    From now on, standard output is standard error: what native libraries print must not get
+    between the events.
+    """
+
+    def __init__(self) -> None:
+        self._stream = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+
+    def progress(self, text: str) -> None:
+        """Report the step that begins now."""
+        self.send("progress", text)
+
+    def log(self, line: str) -> None:
+        """Report a line of a log."""
+        self.send("log", line)
+
+    def send(self, event: str, content: object = None) -> None:
+        """Send one event. The process ends if nobody reads it."""
+        line = json.dumps({"event": event, "content": content}).encode() + b"\n"
+        try:
+            with self._lock:
+                self._stream.write(line)
+                self._stream.flush()
+        except OSError:
+            os._exit(1)
+
+
+def serve(job: Callable[[Any, Reporter], object], *, once: bool = True) -> NoReturn:
+    """Do jobs until one fails, and end without unloading anything: libraries may crash then.
+
+    Errors of this package and of the operating system are reported to the parent; any other
+    exception ends the process with status 1 and a traceback on standard error.
+
+    Args:
+        job: Does a job; JSON-simple data in and out.
+        once: Whether to end after one job; otherwise when none comes for `WARM_S`.
+    """
+    reporter = Reporter()
+    jobs = _jobs()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    line = jobs.get()  # the first job is on its way, however long it takes
+    with contextlib.suppress(queue.Empty):
+        while True:
+            reporter.send("started")
+            reporter.send("done", _do(job, json.loads(line), reporter))
+            if once:
+                break
+            line = jobs.get(timeout=WARM_S)
+    os._exit(0)
+
+
+def _do(job: Callable[[Any, Reporter], object], data: object, reporter: Reporter) -> object:
+    try:
+        return job(data, reporter)
+    except (PytestTrtError, OSError) as error:
+        reporter.send("error", error_to_data(error))
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _jobs() -> queue.SimpleQueue[bytes]:
+    """Return the jobs as they come. This process ends when its parent does."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        while line := sys.stdin.buffer.readline():
+            jobs.put(line)
+        # The parent holds the other end open for as long as it lives.
+        os._exit(1)
+
+    threading.Thread(target=read, daemon=True).start()
+    return jobs
+
+
+def error_to_data(error: PytestTrtError | OSError) -> Mapping[str, Any]:
+    """Return an error as JSON-simple data, which `process.error_from_data` turns back."""
+    if isinstance(error, OSError):
+        path = None if error.filename is None else str(error.filename)
+        return {"errno": error.errno, "text": error.strerror or str(error), "path": path}
+    return {
+        "class": type(error).__name__,
+        "diagnostic": error.diagnostic.to_dict(),
+        "attributes": {k: v for k, v in vars(error).items() if k != "diagnostic"},
+    }
