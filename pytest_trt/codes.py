@@ -41,6 +41,47 @@ CODES: dict[str, Code] = {
         "The command was given a code that no version of pytest-trt reports.",
         "Run `pytest-trt explain` without a code to list them all.",
     ),
+    # 16x and 17x: what the plugin finds out about a test
+    "TRT160": Code(
+        "check compared or measured nothing",
+        "A test has a trt_consistency or trt_benchmark marker, but never ran the engine through "
+        "the fixture that the marker checks. Such a check cannot fail, so the test does.",
+        "Call trt_session.run(inputs) or trt_benchmark(inputs) in the test, or remove the marker.",
+        ("check",),
+    ),
+    "TRT161": Code(
+        "run after the test",
+        "The engine ran after the checks of the test were judged: in a fixture's teardown, or in a "
+        "thread that outlived the test.",
+        "Run it in the test or in a fixture's setup, and join threads before the test ends.",
+        ("call",),
+    ),
+    "TRT162": Code(
+        "self-test failed",
+        "With --trt-selftest, a check passed on an error that it has to find, or failed on one "
+        "that it allows.",
+        "Give the check a tolerance or a limit that something can exceed, or remove it.",
+    ),
+    "TRT170": Code(
+        "calibrated on seeded inputs",
+        "An int8 engine was calibrated on generated inputs, which are not representative: its "
+        "accuracy on real data is unknown.",
+        "Override the trt_calibration fixture with real inputs.",
+        ("model",),
+    ),
+    "TRT171": Code(
+        "dynamic inputs without profiles",
+        "The model has dynamic inputs and the test gives no profiles. ONNX Runtime needs none, "
+        "TensorRT refuses to build such a model.",
+        "Give trt_model profiles= for the dynamic inputs.",
+        ("model",),
+    ),
+    "TRT172": Code(
+        "earlier attempts failed",
+        "A plugin ran the test several times, and an earlier attempt failed a check.",
+        "Look at the earlier attempts: a test that passes only when it is repeated may hide a "
+        "regression.",
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",
@@ -106,7 +147,19 @@ CODES: dict[str, Code] = {
         ("model", "precision"),
     ),
     # 4xx accuracy
+    "TRT400": Code(
+        "outputs differ from the reference",
+        "Outputs of the engine differ from the FP32 reference by more than the tolerance.",
+        "Follow the advice of the failure.",
+        ("model", "precision"),
+    ),
     # 5xx speed
+    "TRT500": Code(
+        "speed check failed",
+        "The engine exceeds a limit of speed, or could not be measured.",
+        "Follow the advice of the failure.",
+        ("model", "precision"),
+    ),
     # 6xx baseline
     "TRT600": Code(
         "unusable baseline file",
@@ -132,6 +185,12 @@ CODES: dict[str, Code] = {
         "A CUDA error after which this process can no longer use any GPU, such as an illegal "
         "address.",
         "Fix the test that lost the GPU, or run it in its own process.",
+    ),
+    "TRT721": Code(
+        "not run: the GPU was lost",
+        "Another test of this process lost the GPU, and no test has failed for it yet.",
+        "Fix the test that is named, or run it in its own process.",
+        ("test",),
     ),
     # 8xx cache
     "TRT800": Code(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_trt.accuracy.compare import compare_outputs
@@ -12,8 +12,8 @@ from pytest_trt.accuracy.headline import fact
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.resolve import resolve_tolerances
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.plugin.failure import CheckFailure
 from pytest_trt.plugin.markers import ConsistencyMarker
 from pytest_trt.report.record import ConsistencyRecord
 from pytest_trt.tensors.spec import Tensors
@@ -21,6 +21,20 @@ from pytest_trt.terms import Verdict
 
 #: The most notes of a build that a failure repeats.
 _NOTES = 4
+
+#: The most failing runs of which a failure has a line each.
+_RUNS = 10
+
+#: Why a test fails that never ran the engine.
+NOTHING_COMPARED = Diagnostic(
+    "TRT160",
+    "trt_consistency compared nothing: the test never called trt_session.run, so it cannot fail",
+    {"check": "trt_consistency"},
+    remedy=Remedy(
+        "run the engine through the trt_session fixture (`trt_session.run(inputs)`), or remove "
+        "the marker."
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +61,8 @@ class ConsistencyCheck:
         reference: Gives the reference outputs for inputs.
         other: The model that gives them, where that is another one: a run that fails is compared
             with the engine's own model too, which tells which of the two is to blame.
-        fail_at_once: Whether the first run that does not pass raises where it is called, for a
-            debugger to stop there; otherwise all runs are judged together when the test is over.
+        on_failure: Receives why a run fails, right after it was compared, such as to stop a
+            debugger at its line. All runs are judged together when the test is over, anyway.
         histogram: Whether to count how errors are spread, for a report.
     """
 
@@ -60,7 +74,7 @@ class ConsistencyCheck:
         *,
         several: bool = False,
         other: OtherReference | None = None,
-        fail_at_once: bool = False,
+        on_failure: Callable[[Sequence[Diagnostic]], None] | None = None,
         histogram: bool = False,
     ) -> None:
         self._marker = marker
@@ -68,7 +82,7 @@ class ConsistencyCheck:
         self._reference = reference
         self._several = several
         self._other = other
-        self._fail_at_once = fail_at_once
+        self._on_failure = on_failure
         self._histogram = histogram
         self._runs: list[_Run] = []
 
@@ -96,9 +110,6 @@ class ConsistencyCheck:
             inputs: What it was given.
             outputs: What it returned.
             where: The line that ran it.
-
-        Raises:
-            CheckFailure: It does not pass, and that is to be said at once.
         """
         __tracebackhide__ = True
         reference, tolerances = self.asked(engine, inputs)
@@ -108,8 +119,8 @@ class ConsistencyCheck:
         if self._other is not None and not comparison.passed:
             agrees = self._other.agrees(inputs, outputs, tolerances)
         self._runs.append(_Run(engine, shapes, where, comparison, agrees))
-        if self._fail_at_once and not comparison.passed:
-            raise CheckFailure(self.failure() or "", pytrace=True)
+        if self._on_failure is not None and not comparison.passed:
+            self._on_failure(self.diagnostics())
 
     @property
     def has_failed(self) -> bool:
@@ -123,43 +134,50 @@ class ConsistencyCheck:
             by_engine.setdefault(run.engine.key.digest, []).append(run)
         return [_record(runs) for runs in by_engine.values()]
 
-    def failure(self) -> str | None:
-        """Return why the test fails, or None when every run passed.
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return why the test fails; nothing when every run passed.
 
-        The run that is furthest off is told in full, the other ones that fail in a line each.
+        The worst run is explained in full, the other failing runs get a line each.
         """
         if not self._runs:
-            return (
-                "trt_consistency compared nothing: the test never called trt_session.run, so it "
-                "cannot fail.\nFix: run the engine through the trt_session fixture "
-                "(`trt_session.run(inputs)`), or remove the marker."
-            )
-        failed = [run for run in self._runs if not run.comparison.passed]
+            return (NOTHING_COMPARED,)
+        failed = sorted(
+            (run for run in self._runs if not run.comparison.passed),
+            key=lambda run: run.used,
+            reverse=True,
+        )
         if not failed:
-            return None
-        worst = max(failed, key=lambda run: run.used)
-        engine = worst.engine
-        other = self._other
-        against = f", against {other.name}" if other else ""
-        headline, *body = explain(
+            return ()
+        worst, *others = failed
+        engine, other = worst.engine, self._other
+        headline, *details = explain(
             worst.comparison,
-            subject=f"{_named(engine)}{against}",
+            subject=f"{_named(engine)}{f', against {other.name}' if other else ''}",
             precision=engine.spec.precision,
             several=self._several,
             other=other.told(agrees=worst.agrees) if other else None,
         )
-        others = [self._in_short(run) for run in failed if run is not worst]
-        passed = len(self._runs) - len(failed)
-        if others or passed:
-            others.append(f"  {passed} of {len(self._runs)} runs passed")
-        fix = [body.pop()] if body and body[-1].startswith("Fix: ") else []
-        notes = _build_notes(engine) if worst.comparison.has_nonfinite else []
-        return "\n".join(
-            [headline, f"  {self._circumstances(worst)}", *body, *others, *notes, *fix]
-        )
-
-    def _in_short(self, run: _Run) -> str:
-        return f"  fails too: {self._circumstances(run)}: {fact(run.comparison)}"
+        fix = details.pop().removeprefix("Fix: ")
+        details = [self._circumstances(worst), *(line[2:] for line in details)]
+        details += [
+            f"fails too: {self._circumstances(run)}: {fact(run.comparison)}"
+            for run in others[: _RUNS - 1]
+        ]
+        if len(failed) > _RUNS:
+            details.append(f"and {len(failed) - _RUNS} more runs fail by less")
+        if len(self._runs) > 1:
+            passed = len(self._runs) - len(failed)
+            details.append(f"{passed} of {len(self._runs)} runs passed")
+        if worst.comparison.has_nonfinite:
+            details += _build_notes(engine)
+        facts: dict[str, Fact] = {
+            "model": engine.model.path.name,
+            "precision": engine.spec.precision,
+            "arch": engine.target.arch,
+            "runs": len(self._runs),
+            "failed_runs": len(failed),
+        }
+        return (Diagnostic("TRT400", headline, facts, tuple(details), Remedy(fix)),)
 
     def _circumstances(self, run: _Run) -> str:
         number = self._runs.index(run) + 1
@@ -169,9 +187,9 @@ class ConsistencyCheck:
 
 def _build_notes(engine: Engine) -> list[str]:
     """What the build said of values that the precision cannot hold: where an overflow begins."""
-    told = [f"  when it was built: {note}" for note in engine.notes[:_NOTES]]
+    lines = [f"when it was built: {note}" for note in engine.notes[:_NOTES]]
     more = len(engine.notes) - _NOTES
-    return [*told, f"  and {more} more notes, in the report"] if more > 0 else told
+    return [*lines, f"and {more} more notes, in the report"] if more > 0 else lines
 
 
 def _named(engine: Engine) -> str:

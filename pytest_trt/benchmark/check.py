@@ -8,21 +8,25 @@ from pytest_trt.benchmark.measurement import Measurement
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.sampling import batch_of
 from pytest_trt.benchmark.sessions import mode_for
-from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.plugin.markers import BenchmarkMarker, read_benchmark_marker, read_model_marker
 from pytest_trt.plugin.pytest_benchmark import DISABLED, is_disabled
 from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.plugin.state import CHECKS_KEY, progress_of, settings_of, state_of
-from pytest_trt.plugin.subject import ModelUnderTest
+from pytest_trt.plugin.subject import ModelUnderTest, refuse_late_use
 from pytest_trt.report.speed_failure import explain_speed
 from pytest_trt.statistics.limits import resolve_limits
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Verdict
 
-NEVER_CALLED = (
-    "trt_benchmark measured nothing: the test never called it, so it cannot fail.\n"
-    "Fix: call the trt_benchmark fixture (`trt_benchmark(inputs)`) or that of pytest-benchmark "
-    "(`benchmark(function)`), or remove the marker."
+NOTHING_MEASURED = Diagnostic(
+    "TRT160",
+    "trt_benchmark measured nothing: the test never called it, so it cannot fail",
+    {"check": "trt_benchmark"},
+    remedy=Remedy(
+        "call the trt_benchmark fixture (`trt_benchmark(inputs)`) or pytest-benchmark's "
+        "(`benchmark(function)`), or remove the marker."
+    ),
 )
 
 
@@ -41,11 +45,17 @@ class SpeedCheck:
         """Whether something was measured that does not pass."""
         return self.record is not None and self.record.fails
 
-    def failure(self) -> str | None:
-        """Return why the test fails, or None."""
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return why the test fails; nothing when it passes."""
         if self.record is None:
-            return NEVER_CALLED
-        return explain_speed(self.record) if self.record.fails else None
+            return (NOTHING_MEASURED,)
+        if not self.record.fails:
+            return ()
+        headline, *details = explain_speed(self.record).split("\n")
+        fix = details.pop().removeprefix("Fix: ")
+        facts = {name: getattr(self.record, name) for name in ("model", "precision", "arch")}
+        lines = tuple(line[2:] for line in details)
+        return (Diagnostic("TRT500", headline, facts, lines, Remedy(fix)),)
 
 
 class BenchmarkCheck(SpeedCheck):
@@ -80,6 +90,7 @@ class BenchmarkCheck(SpeedCheck):
         """
         __tracebackhide__ = True
         try:
+            refuse_late_use(state_of(self._subject.request.node), "trt_benchmark")
             if self._called:
                 raise ConfigurationError(
                     "trt_benchmark was called twice in one test, and a test has one baseline.",

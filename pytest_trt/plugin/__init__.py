@@ -167,27 +167,36 @@ def pytest_report_collectionfinish(
         raise usage_error(error) from error
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin afresh where a plugin such as pytest-rerunfailures runs a test again."""
+    if TEST_KEY in item.stash:
+        from pytest_trt.plugin.verdict import begin_attempt
+
+        begin_attempt(item)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Give the test's checks their say: one failure, in the call phase, with every reason."""
+    """Judge the test's checks: one failure, in the call phase, with every reason."""
     # Markers are keywords too, and looking there first is quicker for the many without one.
     if not any(name in item.keywords and item.get_closest_marker(name) for name in _CHECKS):
         return (yield)
-    from pytest_trt.plugin.failure import CheckFailure
-    from pytest_trt.plugin.verdict import add_check_sections, conclude, conclude_skipped
+    from pytest_trt.plugin.verdict import judged
 
-    try:
-        result = yield
-    except CheckFailure:  # told already
-        raise
-    except pytest.skip.Exception:
-        conclude_skipped(item)
-        raise
-    except (Exception, pytest.fail.Exception):
-        add_check_sections(item)
-        raise
-    conclude(item)
-    return result
+    with judged(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Refuse runs that no check judges any more."""
+    if TEST_KEY not in item.stash:
+        return (yield)
+    from pytest_trt.plugin.verdict import refusing_late_runs
+
+    with refusing_late_runs(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

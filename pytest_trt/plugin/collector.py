@@ -48,7 +48,8 @@ class ResultCollector:
             from pytest_trt.plugin.what_to_do import FailureSummary
 
             self._told[report.nodeid] = FailureSummary(report.longreprtext, record)
-        if record is not None:
+        # A plugin repeats the test: what counts is its last attempt, which names those before it.
+        if record is not None and _outcome(report) != "rerun":
             from pytest_trt.report.record import TestResult
 
             # A check that never asked for an engine leaves nothing to sum up.

@@ -1,4 +1,4 @@
-"""The one way in which the plugin fails a test: by a text for whoever has to act on it."""
+"""The one way in which the plugin fails a test: an exception that carries diagnostics."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ class PluginFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
     """A failure that is shown by its text alone, as pytest.fail shows one.
 
     Args:
-        text: What happened, and what to do.
+        diagnostics: Why the test fails, the worst first.
+        notes: What else its reader has to know.
         pytrace: Whether pytest also shows the traceback.
-        diagnostics: The same as data, for reports.
     """
 
     # As pytest calls its own: a longer name would cost the short summary the fact behind it.
     __module__, __qualname__ = "builtins", "Failed"
 
     def __init__(
-        self, text: str, *, pytrace: bool = False, diagnostics: Sequence[Diagnostic] = ()
+        self,
+        *diagnostics: Diagnostic,
+        notes: Sequence[Diagnostic] = (),
+        pytrace: bool = False,
     ) -> None:
+        text = "\n\n".join(map(str, diagnostics))
+        text += "".join(f"\nnote: {note.message}" for note in notes)
         # pytest declares its exceptions in a way that hides their parameters from type checkers.
         pytest.fail.Exception.__init__(self, text, pytrace)
-        self.diagnostics = tuple(diagnostics)
+        self.diagnostics = diagnostics
 
 
 class CheckFailure(PluginFailure, AssertionError):

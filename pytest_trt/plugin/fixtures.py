@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.plugin.state import run_of, state_of
 
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
 _SEEDED_CALIBRATION_SAMPLES = 8
 
-_SEEDED_CALIBRATION_REMARK = (
-    "{} was calibrated for int8 on seeded inputs, which say nothing of real data: override the "
-    "trt_calibration fixture with some."
-)
-
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
@@ -38,7 +33,7 @@ def _clear_errors() -> Iterator[None]:
     except PytestTrtError as error:
         from pytest_trt.plugin.failure import PluginFailure
 
-        raise PluginFailure(str(error), diagnostics=[error.diagnostic]) from None
+        raise PluginFailure(error.diagnostic) from None
 
 
 @pytest.fixture
@@ -92,7 +87,15 @@ def trt_calibration(
 ) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
     """Inputs that int8 engines are calibrated on; override it to give real data."""
     name = _trt_subject.marker.model.name
-    state_of(request.node).remark(_SEEDED_CALIBRATION_REMARK.format(name))
+    state_of(request.node).note(
+        Diagnostic(
+            "TRT170",
+            f"{name} was calibrated for int8 on seeded inputs, which are not representative",
+            {"model": name},
+            remedy=Remedy("override the trt_calibration fixture with real inputs."),
+            severity="warning",
+        )
+    )
     with _clear_errors():
         samples = range(_SEEDED_CALIBRATION_SAMPLES)
         return [_trt_subject.seeded("opt", sample=sample) for sample in samples]

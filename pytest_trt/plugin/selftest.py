@@ -16,6 +16,7 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.benchmark.baselines import stored_rounds
 from pytest_trt.benchmark.engine_gate import figures_of, stored_figures
 from pytest_trt.benchmark.sampling import Sampling
+from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.plugin.sessions import Observer
 from pytest_trt.plugin.wrapping import write_prose
@@ -68,7 +69,7 @@ def _errors_in(
                 f"output {one.output!r}",
                 one.what,
                 must_fail=one.must_fail,
-                failed=twin.failure() is not None,
+                failed=bool(twin.diagnostics()),
                 why=wide if one.must_fail and not twin.has_failed else "",
             )
         )
@@ -126,21 +127,25 @@ def slowdowns_of(
     return proofs
 
 
-def failure_of(proofs: Sequence[Proof]) -> str | None:
-    """Return why a test fails whose checks cannot fail as they must, or None."""
+def diagnostics_of(proofs: Sequence[Proof]) -> tuple[Diagnostic, ...]:
+    """Return why a test fails whose checks cannot fail, or fail when they must not."""
     wrong = [proof for proof in proofs if not proof.holds]
     if not wrong:
-        return None
-    lines = [f"  {proof}" for proof in wrong[:_NAMED]]
+        return ()
+    details = [str(proof) for proof in wrong[:_NAMED]]
     if len(wrong) > _NAMED:
-        lines.append(f"  and {len(wrong) - _NAMED} more")
-    return "\n".join(
-        [
-            "trt selftest: a check of this test is not what it seems:",
-            *lines,
-            "Fix: give it a tolerance or a limit that something can exceed, compare outputs that "
-            "have values, or remove the check.",
-        ]
+        details.append(f"and {len(wrong) - _NAMED} more")
+    return (
+        Diagnostic(
+            "TRT162",
+            "trt selftest: a check of this test cannot fail, or fails when it must not",
+            {"checks": list(dict.fromkeys(proof.check for proof in wrong))},
+            tuple(details),
+            Remedy(
+                "give it a tolerance or a limit that something can exceed, compare outputs that "
+                "have values, or remove the check."
+            ),
+        ),
     )
 
 

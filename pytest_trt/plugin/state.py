@@ -28,7 +28,7 @@ TEST_KEY: pytest.StashKey[TestState] = pytest.StashKey()
 
 
 class TestState:
-    """What one test has done so far.
+    """What one attempt of one test has done so far: a plugin that reruns it gets a fresh state.
 
     No dataclass: every run of pytest defines this class, and most make none of it.
 
@@ -43,11 +43,16 @@ class TestState:
         skipped: Why the plugin skipped it.
         proofs: What its checks made of errors and slowdowns that were planted.
         failed_by_checks: Whether its checks have failed it.
+        attempt: 1, or more where a plugin reruns the test.
+        failed_attempts: The number of each earlier attempt that failed, with a reason.
+        properties: What it has added to the item's user properties.
+        over: Whether it has been judged; what runs afterwards would not be.
+        late_runs: Runs that were refused for that.
     """
 
     __test__ = False
 
-    def __init__(self) -> None:
+    def __init__(self, attempt: int = 1) -> None:
         self.engines: list[Engine] = []
         self.unbuilt: list[tuple[str, str, str]] = []
         self.check: ConsistencyCheck | None = None
@@ -58,6 +63,11 @@ class TestState:
         self.skipped: str | None = None
         self.proofs: list[Proof] = []
         self.failed_by_checks = False
+        self.attempt = attempt
+        self.failed_attempts: list[tuple[int, Diagnostic]] = []
+        self.properties: list[tuple[str, str]] = []
+        self.over = False
+        self.late_runs: list[Diagnostic] = []
 
     def remark(self, text: str) -> None:
         """Add a remark, once."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,12 @@ import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.other_reference import OtherReference
-from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import Session
 from pytest_trt.engine.spec import EngineSpec, shared_options
 from pytest_trt.onnx.file import OnnxModel
-from pytest_trt.plugin.failure import PluginFailure
+from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.sessions import EngineSession, Observer, ReferenceSession
@@ -123,7 +123,7 @@ class ModelUnderTest:
             state.unbuilt.append((marker.model.name, arch, precision))
             raise
         state.engines.append(engine)
-        self._remark_on(engine)
+        self._note_on(engine)
         state.check = state.check or self._consistency_check()
         return EngineSession(engine, self.loaded, self._observer(state))
 
@@ -133,19 +133,35 @@ class ModelUnderTest:
         return given if len(self.marker.precision) == 1 else shared_options(given, precision)
 
     def _observer(self, state: TestState) -> Observer | None:
-        if state.check is None or not self.run.settings.selftest:
-            return state.check.observe if state.check else None
-        from pytest_trt.plugin.selftest import observing
+        if state.check is None:
+            return None
+        observe: Observer = state.check.observe
+        if self.run.settings.selftest:
+            from pytest_trt.plugin.selftest import observing
 
-        return observing(state.check, state.proofs)
+            observe = observing(state.check, state.proofs)
 
-    def _remark_on(self, engine: Engine) -> None:
-        """Say what passes here and will not elsewhere."""
+        def observe_in_time(*seen: Any) -> None:
+            __tracebackhide__ = True
+            refuse_late_use(state, "trt_session.run")
+            observe(*seen)
+
+        return observe_in_time
+
+    def _note_on(self, engine: Engine) -> None:
+        """Note what passes here and fails elsewhere."""
         unbound = [spec.name for spec in engine.model.inputs if needs_profile(spec)]
         if unbound and not engine.spec.profiles:
-            state_of(self.request.node).remark(
-                f"{engine.model.path.name} has dynamic inputs ({', '.join(unbound)}) and no "
-                "profiles=: this backend needs none, TensorRT refuses such a model."
+            name = engine.model.path.name
+            state_of(self.request.node).note(
+                Diagnostic(
+                    "TRT171",
+                    f"{name} has dynamic inputs ({', '.join(unbound)}) and no profiles=: this "
+                    "backend needs none, TensorRT refuses such a model",
+                    {"model": name, "inputs": unbound},
+                    remedy=Remedy("give trt_model profiles= for these inputs."),
+                    severity="note",
+                )
             )
 
     def skip_unless_runnable(self, engine: Engine) -> None:
@@ -191,8 +207,15 @@ class ModelUnderTest:
             state.skipped = str(loss)
             pytest.skip(str(loss))
         raise PluginFailure(
-            f"{loss}\nFix: mend that test, or run it in a process of its own: after it, no test of "
-            "the same process can use the GPU."
+            Diagnostic(
+                "TRT721",
+                str(loss),
+                {"test": loss.test, "status": loss.status},
+                remedy=Remedy(
+                    "fix that test, or run it in its own process: after it, no test of the same "
+                    "process can use the GPU."
+                ),
+            )
         )
 
     def _consistency_check(self) -> ConsistencyCheck | None:
@@ -209,7 +232,7 @@ class ModelUnderTest:
             reference,
             several=len(self.marker.precision) > 1,
             other=self._other(),
-            fail_at_once=self.request.config.getoption("usepdb", False),
+            on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
             histogram=bool(self.run.settings.report),
         )
 
@@ -231,3 +254,28 @@ class ModelUnderTest:
 
     def _task(self, title: str) -> Any:
         return progress_of(self.request.config).task(title)
+
+
+def _fail_here(diagnostics: Sequence[Diagnostic]) -> NoReturn:
+    """Fail at the line that ran the engine, for a debugger to stop there."""
+    __tracebackhide__ = True
+    raise CheckFailure(*diagnostics, pytrace=True)
+
+
+def refuse_late_use(state: TestState, call: str) -> None:
+    """Refuse a call after the test was judged: nothing would judge what it finds.
+
+    Raises:
+        ConfigurationError: The test is over.
+    """
+    if not state.over:
+        return
+    error = ConfigurationError(
+        f"{call} was called after the test: in a fixture's teardown, or in a thread that the test "
+        "did not wait for. What it finds cannot fail the test",
+        code="TRT161",
+        facts={"call": call},
+        fix="call it in the test itself or in a fixture's setup, and join threads in the test.",
+    )
+    state.late_runs.append(error.diagnostic)
+    raise error

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.check import NOTHING_COMPARED, ConsistencyCheck
+from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_rows import layer_rows
-from pytest_trt.plugin.failure import CheckFailure
+from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
 from pytest_trt.report.properties import properties_of
@@ -20,53 +25,125 @@ from pytest_trt.terms import Verdict
 if TYPE_CHECKING:
     from pytest_trt.benchmark.check import SpeedCheck
 
-_NEVER_RAN = (
-    "trt_consistency compared nothing: the test asked for no engine, so it cannot fail.\n"
-    "Fix: run the engine through the trt_session fixture (`trt_session.run(inputs)`), or remove "
-    "the marker."
+
+_NO_ENGINE = replace(
+    NOTHING_COMPARED,
+    message="trt_consistency compared nothing: the test asked for no engine, so it cannot fail",
 )
 
 
-def conclude(item: pytest.Item) -> None:
-    """Fail the test if one of its checks does not pass. Every reason is in the one failure."""
+@contextmanager
+def judged(item: pytest.Item) -> Iterator[None]:
+    """Run a test, then fail it if one of its checks does not pass: once, with every reason."""
     __tracebackhide__ = True
     state = state_of(item)
-    failures = []
-    if item.get_closest_marker("trt_consistency"):
-        failures.append(_NEVER_RAN if state.check is None else state.check.failure())
-    if item.get_closest_marker("trt_benchmark"):
-        from pytest_trt.benchmark.check import NEVER_CALLED
+    try:
+        try:
+            yield
+        finally:
+            state.over = True
+    except CheckFailure:  # complete already
+        raise
+    except pytest.skip.Exception:
+        # It has been measured: skipping afterwards does not undo a failure.
+        if any(check.has_failed for _, check in _made(state)):
+            _conclude(item, state)
+        raise
+    except (Exception, pytest.fail.Exception):
+        _warn(item, state.notes)
+        for name, check in _made(state):
+            if check.has_failed:
+                state.diagnostics += check.diagnostics()
+                item.add_report_section("call", name, _text(check.diagnostics()))
+        raise
+    _conclude(item, state)
 
-        failures.append(NEVER_CALLED if state.speed is None else state.speed.failure())
-    if state.proofs and not any(failures):
-        from pytest_trt.plugin.selftest import failure_of
 
-        failures.append(failure_of(state.proofs))
-    told = [failure for failure in failures if failure is not None]
-    if told:
-        state.failed_by_checks = True
-        remarks = "".join(f"\nnote: {remark}" for remark in state.remarks)
-        raise CheckFailure("\n\n".join(told) + remarks)
-
-
-def conclude_skipped(item: pytest.Item) -> None:
-    """Fail a test that skips itself after a run that does not pass: it has been measured."""
+def _conclude(item: pytest.Item, state: TestState) -> None:
     __tracebackhide__ = True
-    if any(check.has_failed for _, check in _made(state_of(item))):
-        conclude(item)
+    failures = [*_judge(item, state), *_warn(item, state.notes)]
+    if failures:
+        state.failed_by_checks = True
+        raise CheckFailure(*failures, notes=state.notes)
 
 
-def add_check_sections(item: pytest.Item) -> None:
-    """Add what the checks found to the report of a test that has failed for a reason of its own."""
-    state = item.stash.get(TEST_KEY, None)
-    for name, check in _made(state) if state is not None else ():
-        if check.has_failed:
-            item.add_report_section("call", name, check.failure() or "")
+def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
+    """Return why the checks of a test fail it: every check that its markers ask for."""
+    found: list[Diagnostic] = []
+    if item.get_closest_marker("trt_consistency"):
+        found += (_NO_ENGINE,) if state.check is None else state.check.diagnostics()
+    if item.get_closest_marker("trt_benchmark"):
+        from pytest_trt.benchmark.check import NOTHING_MEASURED
+
+        found += (NOTHING_MEASURED,) if state.speed is None else state.speed.diagnostics()
+    if state.proofs and not found:
+        from pytest_trt.plugin.selftest import diagnostics_of
+
+        found += diagnostics_of(state.proofs)
+    return found
+
+
+def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Issue the notes that are warnings, at the test; return those that a filter makes errors."""
+    path, line, _ = item.reportinfo()
+    errors = []
+    for note in notes:
+        if note.severity == "warning":
+            try:
+                warnings.warn_explicit(
+                    PytestTrtWarning(str(note)), None, os.fspath(path), (line or 0) + 1
+                )
+            except PytestTrtWarning:  # as `-W error::pytest_trt.PytestTrtWarning` asks for
+                errors.append(replace(note, severity="error"))
+    return errors
+
+
+def _text(diagnostics: Iterable[Diagnostic]) -> str:
+    return "\n\n".join(map(str, diagnostics))
 
 
 def _made(state: TestState) -> list[tuple[str, ConsistencyCheck | SpeedCheck]]:
     named = [("trt consistency", state.check), ("trt benchmark", state.speed)]
     return [(name, check) for name, check in named if check is not None]
+
+
+@contextmanager
+def refusing_late_runs(item: pytest.Item) -> Iterator[None]:
+    """Fail a teardown during which the engine ran: no check judges that any more."""
+    __tracebackhide__ = True
+    state = item.stash[TEST_KEY]
+    state.over = True  # also where the test never began
+    yield
+    if state.late_runs:
+        raise PluginFailure(*state.late_runs)
+
+
+def begin_attempt(item: pytest.Item) -> None:
+    """Give a test that is run again a fresh state, with a note of how earlier attempts failed."""
+    last = item.stash[TEST_KEY]
+    for one in last.properties:
+        item.user_properties.remove(one)
+    state = item.stash[TEST_KEY] = TestState(last.attempt + 1)
+    failures = [(last.attempt, diagnostic) for diagnostic in last.diagnostics]
+    state.failed_attempts = failed = last.failed_attempts + failures
+    if failed:
+        attempt, first = failed[0]
+        state.note(
+            Diagnostic(
+                "TRT172",
+                f"attempt {state.attempt} of {item.nodeid}: attempt {attempt} failed: "
+                f"{first.headline}",
+                {
+                    "test": item.nodeid,
+                    "attempt": state.attempt,
+                    "failed": [
+                        {"attempt": number, "code": one.code, "message": one.message}
+                        for number, one in failed
+                    ],
+                },
+                severity="note",
+            )
+        )
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -98,7 +175,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     )
     report.trt = record.to_dict()  # type: ignore[attr-defined]
     # The list that the reports of all phases share: junit reads it from the last one.
-    item.user_properties += properties_of(record)
+    state.properties = properties_of(record)
+    item.user_properties += state.properties
 
 
 def _distinct(state: TestState) -> list[Engine]:

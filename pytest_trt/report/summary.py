@@ -86,8 +86,11 @@ def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], Row]:
 
 
 def _remarks(results: Iterable[TestResult]) -> Iterator[str]:
-    for text in dict.fromkeys(text for result in results for text in result.record.remarks):
-        yield f"note  {text}"
+    results = list(results)
+    texts = [text for result in results for text in result.record.remarks]
+    notes = [note for result in results for note in result.record.notes]
+    texts += [note.headline for note in notes if note.severity == "note"]
+    yield from (f"note  {text}" for text in dict.fromkeys(texts))
 
 
 def _noted(key: tuple[str, str, str], texts: Iterable[str]) -> Iterator[str]:
