@@ -199,7 +199,7 @@ def test_two_commands_install_and_run_what_they_say() -> None:
     installs = [line for block in blocks("sh", README) for line in block.splitlines()]
     assert [line.partition(" && ")[2] for line in installs] == [
         "python -m pytest example_project",
-        "pytest",
+        "pytest -n 2",
     ]
 
 
