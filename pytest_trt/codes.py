@@ -21,12 +21,15 @@ class Code(NamedTuple):
         action: What to do about it; one or two sentences.
         group_by: Facts by which diagnostics of this code are grouped in a summary: those that
             agree in all of them have one reason and one remedy.
+        rank_by: The fact, a number, that says which diagnostic of a group is the worst: the one
+            with the largest magnitude. Empty where they do not differ in degree.
     """
 
     title: str
     meaning: str
     action: str
     group_by: tuple[str, ...] = ()
+    rank_by: str = ""
 
 
 CODES: dict[str, Code] = {
@@ -203,5 +206,11 @@ CODES: dict[str, Code] = {
         "report cannot be read or written",
         "A report file is missing, damaged, of another format, or cannot be written.",
         "Check the path, or write the report again.",
+    ),
+    "TRT930": Code(
+        "required verdicts are missing",
+        "With --trt-require-arch, a test did not pass or fail on a required architecture: it was "
+        "skipped, deselected, inconclusive, or never collected there.",
+        "Run the tests on every required architecture, and merge the reports of several machines.",
     ),
 }

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 #: What a fact may be: anything that JSON can hold.
 Fact: TypeAlias = "str | int | float | bool | Sequence[Fact] | Mapping[str, Fact] | None"
@@ -65,54 +65,81 @@ class Diagnostic:
         """The message with its code: "logits: 9.05x over tolerance [TRT401]"."""
         return f"{self.message} [{self.code}]"
 
-    def lines(self) -> Iterator[str]:
-        """Yield the plain text: headline, indented details, then the remedy."""
-        yield self.headline
+    def lines(self, width: int | None = None) -> Iterator[str]:
+        """Yield the plain text: headline, indented details, then the remedy.
+
+        Args:
+            width: Columns to wrap at, between words; commands are never wrapped. None wraps
+                nothing.
+        """
+        yield from wrapped(self.headline, width)
         for detail in self.details:
-            yield f"  {detail}"
-        yield from remedy_lines(self.remedy)
+            yield from wrapped(detail, width, "  ")
+        yield from remedy_lines(self.remedy, width)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the diagnostic as JSON-simple data."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "facts": dict(self.facts),
-            "details": list(self.details),
-            "remedy": {
-                "text": self.remedy.text,
-                "commands": list(self.remedy.commands),
-                "alternatives": list(self.remedy.alternatives),
-            },
-            "severity": self.severity,
-        }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Diagnostic:
-        """Return the diagnostic that `to_dict` encoded."""
-        remedy = data["remedy"]
-        return cls(
-            data["code"],
-            data["message"],
-            data["facts"],
-            tuple(data["details"]),
-            Remedy(remedy["text"], tuple(remedy["commands"]), tuple(remedy["alternatives"])),
-            data["severity"],
-        )
+def remedy_lines(remedy: Remedy, width: int | None = None, indent: str = "") -> Iterator[str]:
+    """Yield a remedy: its text behind "Fix:", then each alternative and command on its own line.
 
-
-def remedy_lines(remedy: Remedy) -> Iterator[str]:
-    """Yield a remedy: its text behind "Fix:", then each alternative and command on its own line."""
+    Args:
+        remedy: What to do; nothing is yielded for an empty one.
+        width: Columns to wrap at, between words; commands are never wrapped.
+        indent: What every line begins with.
+    """
     if not remedy:
         return
-    yield f"Fix: {remedy.text}" if remedy.text else "Fix:"
+    yield from wrapped(f"Fix: {remedy.text}" if remedy.text else "Fix:", width, indent)
     for alternative in remedy.alternatives:
-        yield f"  - {alternative}"
+        yield from wrapped(f"- {alternative}", width, f"{indent}  ")
     for command in remedy.commands:
-        yield f"    {command}"
+        yield f"{indent}    {command}"
+
+
+def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
+    """Return a line of prose wrapped between words, continuation lines indented by two more.
+
+    Args:
+        text: One line.
+        width: Columns; None returns the line as it is.
+        indent: What every line begins with.
+    """
+    line = f"{indent}{text}"
+    if width is None or len(line) <= width:
+        return [line]
+    import textwrap
+
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+#: Diagnostics of one test that are shown in full.
+_SHOWN = 10
+
+
+def failure_lines(
+    diagnostics: Sequence[Diagnostic],
+    notes: Sequence[Diagnostic] = (),
+    width: int | None = None,
+    most: int = _SHOWN,
+) -> Iterator[str]:
+    """Yield why a test failed: each diagnostic, a blank line between them, then its notes."""
+    for number, one in enumerate(diagnostics[:most]):
+        yield from [""] * bool(number)
+        yield from one.lines(width)
+    if len(diagnostics) > most:
+        yield ""
+        yield f"and {len(diagnostics) - most} more failures, in the report"
+    for note in notes:
+        yield from wrapped(f"note: {note.headline}", width)
 
 
 class PytestTrtWarning(UserWarning):

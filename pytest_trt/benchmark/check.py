@@ -103,7 +103,7 @@ class BenchmarkCheck(SpeedCheck):
             if is_disabled(request.config):
                 self.record = self._unmeasured(inputs)
                 return
-            with progress_of(request.config).still(title) as say:
+            with progress_of(request.config).quiet_task(title) as say:
                 checks = checks_of(request.session)
                 measurement = Measurement(self._subject, engine, self._marker, checks, say)
                 with self._subject.loaded(engine) as session:

@@ -105,7 +105,7 @@ def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
 @contextmanager
 def _alone(item: pytest.Item) -> Iterator[DeviceWatch | None]:
     """Hold the device of a test, as any benchmark does, and lend what watches it."""
-    with progress_of(item.config).still(f"timing {item.name}") as say:
+    with progress_of(item.config).quiet_task(f"timing {item.name}") as say:
 
         def waiting(seconds: float) -> None:
             say(f"waiting for another process that times on this device ({seconds:.0f} s)")

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.diagnostics import PytestTrtError, wrapped
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction
 from pytest_trt.report.comparison.markdown import markdown
@@ -27,7 +27,6 @@ from pytest_trt.report.comparison.words import (
     why,
 )
 from pytest_trt.report.reading import read_document
-from pytest_trt.report.wrap import wrapped
 
 _file = click.Path(path_type=Path, dir_okay=False)
 
@@ -126,11 +125,11 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _fitting(line: str) -> str:
-    """Return a line as a terminal has room for it; a pipe, whose width nobody knows, gets all."""
+def _fitting(line: str) -> list[str]:
+    """Return a line wrapped at the terminal's width; a pipe gets it whole."""
     console = Console()
     fits = console.is_terminal or bool(os.environ.get("COLUMNS"))
-    return wrapped(line, console.width) if fits else line
+    return wrapped(line, console.width if fits else None, "  ")
 
 
 def _print(found: Comparison, *, everything: bool) -> None:
@@ -142,7 +141,7 @@ def _print(found: Comparison, *, everything: bool) -> None:
     for change in shown(found, everything=everything):
         rows.append(title(change))
         if why(change):
-            rows += _fitting(f"  {why(change)}").split("\n")
+            rows += _fitting(why(change))
         for finding in told(change, everything=everything):
             style = _STYLES[finding.turn]
             label, *middle, turn = cells(finding)

@@ -16,7 +16,7 @@ from pytest_trt.backends.tensorrt.plan_header import read_plan_header
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_facts, read_sidecar
 from pytest_trt.onnx.file import load_model
-from pytest_trt.report.engine_facts import shares
+from pytest_trt.report.summary import shares
 from pytest_trt.tensors.profiles import example_profiles, needs_profile
 
 #: How plans of the two products begin.

@@ -14,12 +14,12 @@ from rich.table import Table
 
 from pytest_trt import units
 from pytest_trt.cli.compare import compare_reports
-from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
+from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.document import Document
+from pytest_trt.report.markdown import speed_cell
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.report.reading import read_document, schema_text
 from pytest_trt.report.status import VERDICTS, counted
-from pytest_trt.report.step_summary import speed_cell
 from pytest_trt.report.writing import check_suffix, write_report
 from pytest_trt.terms import parse_archs
 
@@ -109,10 +109,7 @@ def _print(document: Document, *, list_all: bool) -> None:
         )
     _print_tests(console, document, list_all=list_all)
     if not is_covered(document["coverage"]):
-        click.echo("verdicts are missing:")
-        for line in missing_lines(document["coverage"]):
-            click.echo(f"  {line}")
-        click.echo(f"Fix: {missing_fix(document['coverage'])}")
+        click.echo(str(missing_verdicts(document["coverage"], most=len(document["tests"]))))
 
 
 def _print_tests(console: Console, document: Document, *, list_all: bool) -> None:

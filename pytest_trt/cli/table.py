@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from pytest_trt.report.fit import shortened
+from pytest_trt.report.table import shortened
 
 #: A cell: its text, alone or with how it is coloured.
 Cell: TypeAlias = "str | tuple[str, str]"

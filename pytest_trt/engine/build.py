@@ -44,7 +44,7 @@ class Engine:
         plan_digest: That digest: builders make different plans for one key.
         plan_facts: What is known of the plan itself; see `facts`.
         cached: Whether it came out of the cache.
-        reason: Why it was built: what had changed against the nearest cached engine.
+        reason: Why it was built: how the closest cached engine differs; empty for the first.
         notes: What the backend had to say of the build.
         log_tail: The last lines of the builder's log.
         warnings: What went wrong on the way and was mended, such as a damaged cache entry, or
@@ -167,7 +167,8 @@ def build_or_load(
             reason = explain_miss(key, model.path.name, _candidates(cache))
         if not cache.writable:
             warnings.append(f"the cache {cache.root} is read-only: the engine is not kept")
-        progress(f"building {model.path.name} {spec.precision} for {target.arch}: {reason}")
+        why = f": {reason}" if reason else ""
+        progress(f"building {model.path.name} {spec.precision} for {target.arch}{why}")
         with cache.staging(name) as folder:
             request = BuildRequest(
                 model=model,

@@ -164,7 +164,7 @@ def same_runtime(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 def explain_miss(
     key: EngineKey, model_name: str, candidates: Iterable[tuple[str, Mapping[str, str]]]
 ) -> str:
-    """Say why no cached engine fits, against the cached engine that comes closest.
+    """Return how the closest cached engine differs; empty where there is none of the same use.
 
     Args:
         key: What was looked for.
@@ -179,7 +179,7 @@ def explain_miss(
     ]
     same_use = [f for f in siblings if _use(f) == _use(wanted)]
     if not same_use:
-        return f"first {wanted['precision']} engine of {model_name} for {wanted['arch']}"
+        return ""
     nearest = min(same_use, key=lambda fields: len(differences(fields, wanted)))
     return ", ".join(differences(nearest, wanted)) or "the cached engine is gone"
 

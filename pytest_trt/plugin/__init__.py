@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from pytest_trt.diagnostics import PytestTrtError
-from pytest_trt.plugin.collector import ResultCollector
 from pytest_trt.plugin.fixtures import (
     _trt_subject,
     trt_arch,
@@ -31,6 +30,7 @@ from pytest_trt.plugin.fixtures import (
 )
 from pytest_trt.plugin.marker_lines import MARKER_LINES
 from pytest_trt.plugin.options import add_options, anything_given
+from pytest_trt.plugin.results import ResultCollector
 from pytest_trt.plugin.state import (
     COMPLAINTS_KEY,
     PROGRESS_KEY,
@@ -59,9 +59,6 @@ __all__ = [
 
 #: The markers that make checks.
 _CHECKS = ("trt_consistency", "trt_benchmark")
-
-#: How lines of the summary begin that are sentences, and no row of a table.
-_PROSE = ("note ", "built ", "skipped ", "facts ", "noise ", "  smallest ", "  not testable")
 
 _COLLECTOR_KEY = pytest.StashKey[ResultCollector]()
 
@@ -97,7 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
         try:
             _ = run_of(config).selections
         except PytestTrtError as error:
-            from pytest_trt.plugin.wrapping import usage_error
+            from pytest_trt.plugin.terminal import usage_error
 
             raise usage_error(error) from error
 
@@ -162,7 +159,7 @@ def pytest_report_collectionfinish(
     try:
         return config.stash[RUN_KEY].environment()
     except PytestTrtError as error:
-        from pytest_trt.plugin.wrapping import usage_error
+        from pytest_trt.plugin.terminal import usage_error
 
         raise usage_error(error) from error
 
@@ -254,34 +251,34 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
     collector, verbosity = config.stash[_COLLECTOR_KEY], config.get_verbosity()
     if collector.results and verbosity >= -1:
-        from pytest_trt.report.summary import noted_lines, summary_lines
+        from pytest_trt.plugin.terminal import width_of, write_prose
+        from pytest_trt.report.summary import Style, noted_lines, summary_lines
 
+        writer = config.get_terminal_writer()
+        style = Style(
+            width=writer.fullwidth,
+            color=writer.hasmarkup,
+            ascii=not _takes_blocks(),
+            wrap=width_of(config) is not None,
+        )
         if verbosity < 0:
-            lines = noted_lines(collector.results)
+            lines = noted_lines(collector.results, style)
         else:
             terminalreporter.write_sep("=", "trt")
-            writer = config.get_terminal_writer()
             lines = summary_lines(
                 collector.results,
-                width=writer.fullwidth,
-                color=writer.hasmarkup,
-                ascii=not _takes_blocks(),
-                # Where workers collected the tests, nothing was said above of what is tested.
+                style,
+                # Where workers collected the tests, nothing above says what is tested.
                 environment=config.pluginmanager.hasplugin("dsession"),
                 facts=verbosity > 0,
             )
-        from pytest_trt.plugin.wrapping import write_prose
-
         for line in lines:
-            if line.startswith(_PROSE):
-                write_prose(terminalreporter, line)
-            else:
-                terminalreporter.write_line(line)
+            terminalreporter.write_line(line)
         for line in collector.written:
             write_prose(terminalreporter, line)
 
     if collector.not_written:
-        from pytest_trt.plugin.wrapping import write_prose
+        from pytest_trt.plugin.terminal import write_prose
 
         terminalreporter.write_sep("=", "trt baselines", red=True)
         write_prose(terminalreporter, collector.not_written)

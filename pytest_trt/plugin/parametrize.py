@@ -21,7 +21,7 @@ from pytest_trt.plugin.markers import (
 )
 from pytest_trt.plugin.pytest_benchmark import uses_fixture
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.wrapping import usage_error
+from pytest_trt.plugin.terminal import usage_error
 from pytest_trt.tensors.profile_choice import distinct_points, shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, parse_profiles
 from pytest_trt.tensors.seeded import check_ranges
@@ -58,11 +58,11 @@ def parametrize(metafunc: pytest.Metafunc, run: TrtRun) -> None:
             _check_outputs(consistency, marker, run)
         with wrong.gathered():
             _check_limits(benchmark, marker, run)
-    elif not wrong.texts:
+    elif not wrong.found:
         with wrong.gathered():
             _check_without_model(consistency, benchmark, metafunc)
-    if wrong.texts:
-        complain(item, list(dict.fromkeys(wrong.texts)))
+    if wrong.found:
+        complain(item, wrong.found)
         return
     _multiply(metafunc, "trt_arch", [selection.arch for selection in _selections(run)])
     if marker is not None:

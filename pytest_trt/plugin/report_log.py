@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,11 @@ import pytest
 
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.plugin.state import RUN_KEY, run_of, settings_of
-from pytest_trt.plugin.wrapping import write_prose
-from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
+from pytest_trt.plugin.terminal import width_of, write_prose
+from pytest_trt.records import from_data, to_data
+from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.document import Document, make_document, planned_from
-from pytest_trt.report.planned import PlannedTest, without_arch
-from pytest_trt.report.record import TestRecord
+from pytest_trt.report.record import PlannedTest, TestRecord, without_arch
 from pytest_trt.report.status import Phase, PhaseOutcomes
 from pytest_trt.report.writing import write_report
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 #: Where GitHub Actions reads the summary of a step.
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-
-#: Missing verdicts that the terminal names of each architecture.
-_NAMED = 20
 
 
 class ReportLog:
@@ -91,14 +89,14 @@ class ReportLog:
 
     def _collected(self) -> dict[str, Any]:
         return {
-            "planned": [plan.to_dict() for plan in self._planned.values()],
+            "planned": to_data(self._planned.values()),
             "targets": list(self._targets.values()),
             "errors": self._collection_errors,
         }
 
     def _add_collected(self, collected: dict[str, Any]) -> None:
         for data in collected["planned"]:
-            plan = PlannedTest.from_dict(data)
+            plan = from_data(PlannedTest, data)
             self._planned.setdefault(plan.nodeid, plan)
         self._targets.update({one["target"]: one for one in collected["targets"]})
         self._collection_errors.update(collected["errors"])
@@ -118,7 +116,11 @@ class ReportLog:
         phase = "crash" if report.when not in ("setup", "call", "teardown") else report.when
         told.phases[phase] = _phase(report)
         if data is not None:
-            told.record = TestRecord.from_dict(data)
+            record = TestRecord.from_dict(data)
+            if told.record is not None:  # a teardown that failed as well
+                failures = (*told.record.diagnostics, *record.diagnostics)
+                record = replace(told.record, diagnostics=failures)
+            told.record = record
 
     def take(self, results: Iterable[TestResult]) -> None:
         """Take records in which something has come about since the test ended."""
@@ -147,12 +149,11 @@ class ReportLog:
         document = self._document(session, settings.require_arch)
         covered = is_covered(document["coverage"])
         if not covered:
-            required = f"--trt-require-arch={','.join(settings.require_arch)}"
-            fails = f"{required} fails this run, whatever its tests came to here:"
-            lines = [fails, *missing_lines(document["coverage"], _NAMED)]
-            # Such as a driver that is not there, where there should have been a GPU.
-            lines += [f"tested here: {t['arch']}, {t['why']}" for t in self._targets.values()]
-            lines.append(f"Fix: {missing_fix(document['coverage'])}")
+            missing = missing_verdicts(document["coverage"])
+            # Such as that there is no driver, where a GPU was expected.
+            here = [f"tested here: {t['arch']}, {t['why']}" for t in self._targets.values()]
+            missing = replace(missing, details=(*missing.details, *here))
+            lines = list(missing.lines(width_of(self._config)))
             self._lines.append(("trt: required verdicts are missing", lines, True))
             if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -233,7 +234,7 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
     file, line, _ = item.location
     return PlannedTest(
         nodeid=item.nodeid,
-        test=without_arch(item.nodeid, arch) if arch else item.nodeid,
+        test=without_arch(item.nodeid, callspec.id if callspec else "", arch or ""),
         file=file,
         line=0 if line is None else line + 1,
         model=(marker.model.relative_to(root) if within else marker.model).as_posix(),
@@ -272,7 +273,7 @@ def _reason(report: pytest.TestReport) -> str:
 
 
 def _append_step_summary(path: Path, document: Document) -> None:
-    from pytest_trt.report.step_summary import STEP_SUMMARY_BYTES, markdown
+    from pytest_trt.report.markdown import STEP_SUMMARY_BYTES, markdown
 
     try:
         used = path.stat().st_size if path.exists() else 0

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pytest_trt.benchmark.check import SpeedCheck
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
-    from pytest_trt.plugin.progress import TerminalProgress
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.settings import Settings
+    from pytest_trt.plugin.terminal import TerminalProgress
     from pytest_trt.selftest.proof import Proof
 
 SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
@@ -23,7 +23,7 @@ PROBE_KEY: pytest.StashKey[Background[DeviceProbe]] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
 PROGRESS_KEY: pytest.StashKey[TerminalProgress] = pytest.StashKey()
 CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()
-COMPLAINTS_KEY: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()
+COMPLAINTS_KEY: pytest.StashKey[dict[str, tuple[Diagnostic, list[str]]]] = pytest.StashKey()
 TEST_KEY: pytest.StashKey[TestState] = pytest.StashKey()
 
 
@@ -93,7 +93,7 @@ def settings_of(config: pytest.Config) -> Settings:
         try:
             settings = config.stash[SETTINGS_KEY] = read_settings(config)
         except pytest.UsageError as error:
-            from pytest_trt.plugin.wrapping import usage_error
+            from pytest_trt.plugin.terminal import usage_error
 
             raise usage_error(str(error)) from error
     return settings
@@ -128,7 +128,7 @@ def progress_of(config: pytest.Config) -> TerminalProgress:
     """
     progress = config.stash.get(PROGRESS_KEY, None)
     if progress is None:
-        from pytest_trt.plugin.progress import TerminalProgress
+        from pytest_trt.plugin.terminal import TerminalProgress
 
         progress = config.stash[PROGRESS_KEY] = TerminalProgress(config)
     return progress

@@ -18,7 +18,7 @@ from pytest_trt.engine.layer_rows import layer_rows
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
-from pytest_trt.report.properties import properties_of
+from pytest_trt.report.junit import properties_of
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
 from pytest_trt.terms import Verdict
 

@@ -1,11 +1,13 @@
-"""The coverage ledger: which tests reached a verdict on which architectures, and which did not."""
+"""Coverage: which tests reached a verdict on which required architectures, and which did not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_trt.report.status import VERDICTS
+from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.records import to_data
+from pytest_trt.report.status import VERDICTS, Status
 from pytest_trt.terms import CPU, EXAMPLES
 
 _VERDICTS = {status.value for status in VERDICTS}
@@ -31,13 +33,14 @@ def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[st
                 if arch not in by_arch or by_arch[arch]["status"] not in _VERDICTS:
                     by_arch[arch] = test
     missing = [
-        {"test": name, "arch": arch, "why": why}
+        {"test": name, "arch": arch, **_missing(by_arch.get(arch), document["engines"])}
         for name, by_arch in by_test.items()
         for arch in required
-        if (why := _why_missing(by_arch.get(arch)))
+        if arch not in by_arch or by_arch[arch]["status"] not in _VERDICTS
     ]
     coverage = {"required": list(required), "tests": len(by_test), "missing": missing}
-    return {**coverage, "fix": "" if is_covered(coverage) else missing_fix(coverage)}
+    diagnostic = None if is_covered(coverage) else to_data(missing_verdicts(coverage))
+    return {**coverage, "diagnostic": diagnostic}
 
 
 def _archs(test: Mapping[str, Any]) -> Sequence[str]:
@@ -45,12 +48,22 @@ def _archs(test: Mapping[str, Any]) -> Sequence[str]:
     return list(dict.fromkeys(result["arch"] for result in test["results"])) or [test["arch"]]
 
 
-def _why_missing(test: Mapping[str, Any] | None) -> str:
+def _missing(test: Mapping[str, Any] | None, engines: Mapping[str, Any]) -> dict[str, Any]:
+    """Return why a verdict is missing, and whether an engine was built that cannot run here."""
     if test is None:
+        return {"status": None, "reason": "", "built_only": False}
+    built = [engines[result["engine"]] for result in test["results"]]
+    return {
+        "status": test["status"],
+        "reason": test["reason"],
+        "built_only": any(not engine["runs_here"] for engine in built),
+    }
+
+
+def _why(one: Mapping[str, Any]) -> str:
+    if one["status"] is None:
         return "not tested"
-    if test["status"] in _VERDICTS:
-        return ""
-    return f"{test['status']}: {test['reason']}" if test["reason"] else str(test["status"])
+    return f"{one['status']}: {one['reason']}" if one["reason"] else str(one["status"])
 
 
 def is_covered(coverage: Mapping[str, Any] | None) -> bool:
@@ -58,55 +71,72 @@ def is_covered(coverage: Mapping[str, Any] | None) -> bool:
     return coverage is None or bool(coverage["tests"] and not coverage["missing"])
 
 
-def missing_lines(coverage: Mapping[str, Any], most: int | None = None) -> Iterator[str]:
-    """Yield lines that name what is missing: an architecture, then its tests.
+def missing_verdicts(coverage: Mapping[str, Any], most: int = 20) -> Diagnostic:
+    """Return what is missing as a diagnostic: a detail for each architecture, then its tests.
 
     Args:
         coverage: What `coverage_of` returned, with something missing.
-        most: The most tests to name of each architecture; None for all.
+        most: Tests that are named for each architecture.
     """
-    required = ", ".join(coverage["required"])
-    if not coverage["tests"]:
-        yield f"no test of a model was collected; required are verdicts on {required}."
-        return
-    for arch in coverage["required"]:
-        missing = [one for one in coverage["missing"] if one["arch"] == arch]
-        if not missing:
-            continue
-        reasons = {one["why"] for one in missing}
-        if len(missing) == coverage["tests"] > 1 and len(reasons) == 1:
-            yield f"{arch}: none of {len(missing)} tests has a verdict ({reasons.pop()})"
-            continue
-        yield f"{arch}: no verdict for {len(missing)} of {coverage['tests']} tests"
-        for one in missing[:most]:
-            yield f"  {one['test']}: {one['why']}"
-        if most is not None and len(missing) > most:
-            yield f"  and {len(missing) - most} more"
-
-
-def missing_fix(coverage: Mapping[str, Any]) -> str:
-    """Return what to type for the verdicts that are missing, or to join them with what is here."""
-    if not coverage["tests"]:
-        return "collect the tests of a model: see that the run names their files."
-    missing = coverage["missing"]
-    left_out = any(one["why"].startswith("deselected") for one in missing)
-    whole = ", without -k, -m and --deselect" if left_out else ""
     required = list(coverage["required"])
-    built = ""
-    if any("built" in one["why"] for one in missing):
-        built = " (engines that are built for it elsewhere give no verdict)"
+    facts = {"required": required, "tests": coverage["tests"], "missing": len(coverage["missing"])}
+    if not coverage["tests"]:
+        return Diagnostic(
+            "TRT930",
+            f"no test of a model was collected, and verdicts on {', '.join(required)} are required",
+            facts,
+            remedy=Remedy("Collect the tests of a model: the run must name their files."),
+        )
+    expected = coverage["tests"] * len(required)
+    return Diagnostic(
+        "TRT930",
+        f"{len(coverage['missing'])} of {expected} required verdicts are missing "
+        f"(--trt-require-arch={','.join(required)})",
+        facts,
+        tuple(line for arch in required for line in _of_arch(coverage, arch, most)),
+        _remedy(coverage, required),
+    )
+
+
+def _of_arch(coverage: Mapping[str, Any], arch: str, most: int) -> Iterator[str]:
+    missing = [one for one in coverage["missing"] if one["arch"] == arch]
+    if not missing:
+        return
+    reasons = {_why(one) for one in missing}
+    if len(missing) == coverage["tests"] > 1 and len(reasons) == 1:
+        yield f"{arch}: none of {len(missing)} tests has a verdict ({reasons.pop()})"
+        return
+    yield f"{arch}: no verdict for {len(missing)} of {coverage['tests']} tests"
+    for one in missing[:most]:
+        yield f"  {one['test']}: {_why(one)}"
+    if len(missing) > most:
+        yield f"  and {len(missing) - most} more"
+
+
+def _remedy(coverage: Mapping[str, Any], required: Sequence[str]) -> Remedy:
+    missing = coverage["missing"]
+    alternatives = []
+    if any(one["status"] == Status.DESELECTED.value for one in missing):
+        alternatives.append("Tests were deselected: run without -k, -m and --deselect.")
+    if any(one["built_only"] for one in missing):
+        alternatives.append("Engines that were built but not run give no verdict.")
     if len(required) == 1:
         (arch,) = required
-        return (
-            f"do not require {arch} of a job that is to test something else; otherwise run the "
-            f"tests on a machine with {_device(arch)}{whole}{built}: "
-            f"pytest --trt-arch={arch} --trt-require-arch={arch}"
+        return Remedy(
+            f"Run the tests on a machine with {_device(arch)}, or do not require {arch} in a job "
+            "that tests something else.",
+            (f"pytest --trt-arch={arch} --trt-require-arch={arch}",),
+            tuple(alternatives),
         )
     files = " ".join(f"{arch}.json" for arch in required)
-    return (
-        f"on a machine for each of {_listed(required)}{whole}, run `pytest --trt-arch=ARCH "
-        f"--trt-report=ARCH.json`, and none with --trt-require-arch{built}; then join their "
-        f"reports: pytest-trt report merge {files} --require-arch={','.join(required)}"
+    return Remedy(
+        "Run the tests on a machine for each architecture, without --trt-require-arch, then merge "
+        "their reports.",
+        (
+            "pytest --trt-arch=ARCH --trt-report=ARCH.json",
+            f"pytest-trt report merge {files} --require-arch={','.join(required)}",
+        ),
+        tuple(alternatives),
     )
 
 
@@ -114,7 +144,3 @@ def _device(arch: str) -> str:
     if arch == CPU:
         return "an ordinary CPU"
     return f"an {arch} GPU ({EXAMPLES[arch]})" if arch in EXAMPLES else f"an {arch} GPU"
-
-
-def _listed(archs: Sequence[str]) -> str:
-    return f"{', '.join(archs[:-1])} and {archs[-1]}"

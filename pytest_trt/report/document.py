@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from pytest_trt.report.causes import causes_of
+from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.records import from_data, to_data
 from pytest_trt.report.coverage import coverage_of
-from pytest_trt.report.planned import PlannedTest, without_arch
+from pytest_trt.report.groups import groups_of
+from pytest_trt.report.record import PlannedTest
 from pytest_trt.report.result import engine_facts, results_of
 from pytest_trt.report.status import Phase, PhaseOutcomes, Status, status_of
 from pytest_trt.version import __version__
@@ -71,9 +73,17 @@ def make_document(
         "tests": tests,
     }
     document["coverage"] = coverage_of(document, required)
-    document["causes"] = [cause.to_dict() for cause in causes_of(tests)]
+    document["groups"] = grouped(tests)
     plain: Document = as_json(document)
     return plain
+
+
+def grouped(tests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return why tests of a report failed, each reason once."""
+    found = [
+        (test["id"], [from_data(Diagnostic, one) for one in test["diagnostics"]]) for test in tests
+    ]
+    return [to_data(group) for group in groups_of(found)]
 
 
 def _test(plan: PlannedTest, told: PhaseOutcomes | None, most_chars: int) -> dict[str, Any]:
@@ -96,6 +106,8 @@ def _test(plan: PlannedTest, told: PhaseOutcomes | None, most_chars: int) -> dic
         "reason": _reason(status, told),
         "duration_s": round(sum(phase.duration_s for phase in phases.values()), 3),
         "failure": _failure(phases, most_chars),
+        "diagnostics": to_data(record.diagnostics) if record else [],
+        "notes": to_data(record.notes) if record else [],
         "remarks": list(record.remarks) if record else [],
         "selftest": list(record.proofs) if record else [],
         "results": results_of(record, status) if record else [],
@@ -108,7 +120,7 @@ def planned_from(nodeid: str, told: PhaseOutcomes) -> PlannedTest:
     arch = engine.arch if engine else ""
     return PlannedTest(
         nodeid=nodeid,
-        test=without_arch(nodeid, arch) if arch else nodeid,
+        test=nodeid,
         file=nodeid.partition("::")[0],
         line=0,
         model=engine.model if engine else "",
@@ -133,6 +145,8 @@ def _reason(status: Status, told: PhaseOutcomes | None) -> str:
     speeds = record.speeds if record else ()
     if status is Status.NOT_MEASURED and any(speed.update for speed in speeds):
         return "recorded as a baseline, compared with none"
+    if status is Status.INCONCLUSIVE and record is not None and record.notes:
+        return record.notes[-1].message
     if status is Status.INCONCLUSIVE and record is not None and record.remarks:
         return record.remarks[-1]
     return ""

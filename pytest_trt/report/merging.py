@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_trt.diagnostics import ReportError
-from pytest_trt.report.causes import causes_of
 from pytest_trt.report.coverage import coverage_of
-from pytest_trt.report.document import REPORT_SCHEMA, Document
+from pytest_trt.report.document import REPORT_SCHEMA, Document, grouped
 from pytest_trt.report.status import VERDICTS, Status
 from pytest_trt.version import __version__
 
@@ -63,7 +62,7 @@ def merge_documents(
             kept[key] = _more_telling(kept[key], new) if key in kept else new
     merged["tests"] = [test for _, test in kept.values()]
     merged["coverage"] = coverage_of(merged, required)
-    merged["causes"] = [cause.to_dict() for cause in causes_of(merged["tests"])]
+    merged["groups"] = grouped(merged["tests"])
     return merged
 
 

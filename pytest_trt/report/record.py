@@ -1,49 +1,55 @@
-"""Records: what one test found, as plain data that rides on pytest's reports.
+"""Records: what one test found, as data that is attached to pytest's reports.
 
-A record is made where the test ran (in an xdist worker, perhaps) and read where results are shown,
-so it holds nothing but what JSON can hold. Renderers know records and nothing else.
+A record is made where the test ran, perhaps in an xdist worker, and read where results are shown.
+It holds only what JSON can hold. Renderers read records and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.records import from_data, to_data
 
 if TYPE_CHECKING:
     from pytest_trt.benchmark.result import BenchmarkResult
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
-    """An engine that a test asked for. Its layers one by one are in the cache, under its key.
+    """An engine that a test asked for. Facts that the backend does not report are null.
 
     Attributes:
         model: File name of the model.
-        precision: The precision that was asked for.
-        arch: What it was built for.
-        target: The same with the device, for people.
-        toolchain: What built it, with its version.
-        route: How its precision was reached.
-        key: Digest of its key.
-        cached: Whether it came out of the cache.
-        build_s: Seconds that its build took, then or now.
+        precision: The requested precision.
+        arch: The architecture that it was built for.
+        target: The architecture with the device, such as "sm86 (NVIDIA A10)".
+        toolchain: The backend that built it, with its version.
+        route: How its precision was reached, such as "builder flags".
+        key: Digest of its key in the engine cache.
+        cached: Whether it came from the cache.
+        build_s: Seconds that its build took, in this run or when it was cached.
         size_bytes: Size of the plan.
-        reason: Why it was built.
-        runs_here: Whether this machine can run it.
-        notes: What the build had to say.
-        warnings: What went wrong and was mended.
-        threads: Threads of one inference; 0 leaves them to the backend.
+        reason: Why it was built: what differs from the closest cached engine; empty for the first
+            engine of a model, precision and architecture.
+        runs_here: Whether the machine that built it can run it.
+        notes: Notes of the build, such as values that were rounded.
+        warnings: Problems that were solved, such as a damaged cache entry.
+        threads: Threads of one inference on the embedded backend; 0 means its default.
         device_memory_bytes: Scratch memory of one execution context.
-        layers: How many layers it has.
-        layers_pct: Shares of its layers by precision ("half", "int8", "float").
-        weights_pct: Shares of its weights by precision.
+        layers: Number of layers.
+        layers_pct: Percentage of its layers by precision ("half", "int8", "float").
+        weights_pct: Percentage of its weights by precision.
         load_s: Seconds that loading it took, where it was loaded.
         first_inference_s: Seconds of its first inference, where it ran.
         model_digest: Digest of the model with its external data.
-        layer_rows: Its layers, see `layer_rows`; none unless reports are written.
+        layer_rows: Its layers, unless there are too many to review: kind, precision, and the
+            model's nodes in each. Only where a report is written.
+        path: The model's file, relative to pytest's root directory if it is below.
     """
 
     model: str
@@ -69,18 +75,7 @@ class EngineRecord:
     first_inference_s: float | None = None
     model_digest: str = ""
     layer_rows: tuple[tuple[str, ...], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-simple data."""
-        lists = ("notes", "warnings", "layer_rows")
-        return {**asdict(self), **{name: list(getattr(self, name)) for name in lists}}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> EngineRecord:
-        """Return the record that `to_dict` made this data of."""
-        tuples = {name: tuple(data[name]) for name in ("notes", "warnings")}
-        rows = tuple(tuple(row) for row in data["layer_rows"])
-        return cls(**{**data, **tuples, "layer_rows": rows})
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,38 +107,25 @@ class ConsistencyRecord:
     comparisons: tuple[dict[str, Any], ...] = ()
     key: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-simple data."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        # Infinity is no JSON.
-        used = "inf" if self.used == float("inf") else self.used
-        return {**data, "used": used, "comparisons": list(self.comparisons)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ConsistencyRecord:
-        """Return the record that `to_dict` made this data of."""
-        used = None if data["used"] is None else float(data["used"])
-        return cls(**{**data, "used": used, "comparisons": tuple(data["comparisons"])})
-
 
 @dataclass(frozen=True, slots=True)
 class TestRecord:
-    """All that one phase of one test found.
+    """Everything that one test found.
 
     Attributes:
         engines: Engines that it asked for.
-        unbuilt: Model, architecture and precision of those that it did not get.
+        unbuilt: Model, architecture and precision of engines that could not be built.
         diagnostics: Why it failed, where the plugin knows; the worst first.
         notes: What else a reader of its result has to know.
-        checks: Consistency checks that it made.
-        speeds: Benchmarks that it made.
+        checks: Results of its consistency checks.
+        speeds: Results of its benchmarks.
         skipped: Why the plugin skipped it, if it did.
         remarks: The notes that are still text.
-        failed_by_checks: Whether it failed because a check did not pass, and for no other reason.
-        proofs: What --trt-selftest planted, and what the checks made of it.
+        failed_by_checks: Whether it failed only because a check did not pass.
+        proofs: What --trt-selftest planted, and how the checks responded.
     """
 
-    __test__ = False  # the name is no test class
+    __test__ = False  # not a test class, whatever its name says
 
     engines: tuple[EngineRecord, ...] = ()
     checks: tuple[ConsistencyRecord, ...] = ()
@@ -158,43 +140,33 @@ class TestRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
-        return {
-            "unbuilt": [list(one) for one in self.unbuilt],
-            "engines": [engine.to_dict() for engine in self.engines],
-            "checks": [check.to_dict() for check in self.checks],
-            "speeds": [speed.to_dict() for speed in self.speeds],
-            "skipped": self.skipped,
-            "remarks": list(self.remarks),
-            "failed_by_checks": self.failed_by_checks,
-            "proofs": list(self.proofs),
-            "diagnostics": [one.to_dict() for one in self.diagnostics],
-            "notes": [one.to_dict() for one in self.notes],
-        }
+        data: dict[str, Any] = to_data(self)
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TestRecord:
-        """Return the record that `to_dict` made this data of."""
+        """Return the record that `to_dict` made this data from."""
         return cls(
             engines=_all(EngineRecord, data["engines"]),
             checks=_all(ConsistencyRecord, data["checks"]),
             speeds=_speeds(data["speeds"]),
+            diagnostics=_all(Diagnostic, data["diagnostics"]),
+            notes=_all(Diagnostic, data["notes"]),
             skipped=data["skipped"],
             remarks=tuple(data["remarks"]),
             failed_by_checks=data["failed_by_checks"],
             proofs=tuple(data["proofs"]),
-            unbuilt=tuple((str(m), str(a), str(p)) for m, a, p in data["unbuilt"]),
-            diagnostics=_all(Diagnostic, data["diagnostics"]),
-            notes=_all(Diagnostic, data["notes"]),
+            unbuilt=tuple((path, arch, precision) for path, arch, precision in data["unbuilt"]),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """A test's outcome beside what the plugin recorded of it.
+    """A test's outcome and its record.
 
     Attributes:
         nodeid: The test.
-        outcome: "passed", "failed", "error", "skipped", "xfailed" or "xpassed", as pytest says.
+        outcome: pytest's outcome: "passed", "failed", "error", "skipped", "xfailed", "xpassed".
         record: What the plugin found.
     """
 
@@ -205,8 +177,55 @@ class TestResult:
     record: TestRecord
 
 
-def _all(cls: Any, items: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
-    return tuple(cls.from_dict(item) for item in items)
+@dataclass(frozen=True, slots=True)
+class PlannedTest:
+    """A collected test with a model, whether or not it ran.
+
+    Attributes:
+        nodeid: The test's node id.
+        test: The node id without the architecture: the same on every machine.
+        file: Its file, relative to pytest's root directory.
+        line: Its first line, from 1; 0 where it is unknown.
+        model: The model's file, relative to pytest's root directory if it is below.
+        precision: The precision under test.
+        arch: The architecture under test.
+        checks: The checks that its markers ask for: "consistency", "benchmark".
+        on_engine: Whether it needs an engine: only then is a verdict on each architecture required.
+        selected: Whether it was not deselected (`-k`, `-m`, `--deselect`).
+    """
+
+    nodeid: str
+    test: str
+    file: str
+    line: int
+    model: str
+    precision: str
+    arch: str
+    checks: tuple[str, ...] = ()
+    on_engine: bool = True
+    selected: bool = True
+
+
+def without_arch(nodeid: str, parameters: str, arch: str) -> str:
+    """Return a node id without the parameter that is the architecture.
+
+    "test_it.py::test_a[sm86-fp16]" and "[fp16]" of a run for one architecture are the same test.
+
+    Args:
+        nodeid: The test's node id.
+        parameters: pytest's id of its parameters, such as "sm86-fp16"; empty without any.
+        arch: The architecture.
+    """
+    ids = parameters.split("-") if parameters else []
+    if arch not in ids:
+        return nodeid
+    ids.remove(arch)
+    base = nodeid[: -len(f"[{parameters}]")]
+    return f"{base}[{'-'.join(ids)}]" if ids else base
+
+
+def _all(cls: type[_T], items: Sequence[object]) -> tuple[_T, ...]:
+    return tuple(from_data(cls, item) for item in items)
 
 
 def _speeds(items: Sequence[Mapping[str, Any]]) -> tuple[BenchmarkResult, ...]:
@@ -215,4 +234,4 @@ def _speeds(items: Sequence[Mapping[str, Any]]) -> tuple[BenchmarkResult, ...]:
     # Most tests time nothing, and the module takes as long to load as all others of this folder.
     from pytest_trt.benchmark.result import BenchmarkResult
 
-    return _all(BenchmarkResult, items)
+    return tuple(BenchmarkResult.from_dict(item) for item in items)

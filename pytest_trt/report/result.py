@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
+from pytest_trt.records import to_data
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
 from pytest_trt.report.speed_text import gravest_change
 from pytest_trt.report.status import Status, checks_status
@@ -56,7 +57,7 @@ def _result(engine: EngineRecord, record: TestRecord, status: Status) -> dict[st
 def engine_facts(engine: EngineRecord) -> dict[str, Any]:
     """Return what a report tells of an engine once, however many tests use it."""
     left_out = ("key", "cached", "reason", "build_s")
-    return {name: value for name, value in engine.to_dict().items() if name not in left_out}
+    return {name: value for name, value in to_data(engine).items() if name not in left_out}
 
 
 def _accuracy(check: ConsistencyRecord) -> dict[str, Any]:

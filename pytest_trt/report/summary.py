@@ -1,63 +1,115 @@
-"""The summary section: one line for each model, precision and architecture, then what to know."""
+"""The summary section: one line for each engine, one for each benchmark, then notes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from pytest_trt.report.engine_facts import facts_lines
+from rich.cells import cell_len
+
+from pytest_trt import units
+from pytest_trt.benchmark.result import BenchmarkResult
+from pytest_trt.codes import CODES
+from pytest_trt.diagnostics import Diagnostic, wrapped
 from pytest_trt.report.noise import NoiseRecord, noise_lines
-from pytest_trt.report.record import TestResult
-from pytest_trt.report.speed import speed_lines
-from pytest_trt.report.table import Row, table_lines
+from pytest_trt.report.record import EngineRecord, TestResult
+from pytest_trt.report.speed_text import (
+    FIGURE_OF,
+    METRIC_OF,
+    NAMES,
+    figure,
+    gravest_change,
+    gravest_limit,
+)
+from pytest_trt.report.structure_text import leading_structure, structure_figures
+from pytest_trt.report.table import Row, shortened, table_lines
+from pytest_trt.wording import count
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How the summary is written.
+
+    Attributes:
+        width: Columns of the terminal.
+        color: Whether to use escape sequences.
+        ascii: Whether bars and ellipses are ASCII.
+        wrap: Whether to wrap sentences at the width; a file or a pipe gets long lines.
+    """
+
+    width: int
+    color: bool = False
+    ascii: bool = False
+    wrap: bool = False
+
+    def prose(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yield sentences, wrapped where that is asked for."""
+        for line in lines:
+            indent = " " * (len(line) - len(line.lstrip()))
+            yield from wrapped(line.lstrip(), self.width if self.wrap else None, indent)
 
 
 def summary_lines(
-    results: Sequence[TestResult],
-    *,
-    width: int,
-    color: bool,
-    ascii: bool = False,
-    environment: bool = False,
-    facts: bool = False,
+    results: Sequence[TestResult], style: Style, *, environment: bool = False, facts: bool = False
 ) -> Iterator[str]:
     """Yield the lines of the summary section.
 
     Args:
         results: Every test that left a record, in any order.
-        width: Columns of the terminal.
-        color: Whether escape sequences may be used.
-        ascii: Whether bars and ellipses have to do with ASCII.
-        environment: Whether to begin with what built the engines, for which devices.
-        facts: Whether to tell what the engines are made of.
+        style: How to write them.
+        environment: Whether to begin with the toolchains and their targets.
+        facts: Whether to add what the engines consist of.
     """
     rows = _rows(results)
     if environment:
         engines = [engine for row in rows.values() for engine in row.engines]
         yield from dict.fromkeys(f"{engine.toolchain} for {engine.target}" for engine in engines)
     if rows:
-        yield from table_lines(rows, width=width, color=color, ascii=ascii)
+        yield from table_lines(rows, width=style.width, color=style.color, ascii=style.ascii)
     speeds = [speed for result in results for speed in result.record.speeds]
-    yield from speed_lines(speeds, width=width, color=color, ellipsis="..." if ascii else "…")
-    yield from _noise(results)
+    ellipsis = "..." if style.ascii else "…"
+    yield from speed_lines(speeds, width=style.width, color=style.color, ellipsis=ellipsis)
+    yield from style.prose(_noise(results))
     if facts:
-        yield from (line for row in rows.values() for line in facts_lines(row.engines))
+        yield from style.prose(line for key, row in rows.items() for line in _facts(key, row))
     for key, row in rows.items():
-        yield from dict.fromkeys(_builds(row, _subject(key)))
-        yield from _noted(key, [*_notes(row), *_never_compared(row)])
-    yield from _remarks(results)
+        yield from style.prose(_rebuilt(key, row))
+        yield from style.prose(_noted(key, [*_build_notes(row), *_never_compared(row)]))
+    yield from style.prose(note_lines(results))
     skipped = Counter(r.record.skipped for r in results if r.record.skipped)
-    for reason, count in skipped.items():
-        yield f"skipped {count} test{'s' if count > 1 else ''}: {reason}"
+    yield from style.prose(f"skipped {count(n, 'test')}: {why}" for why, n in skipped.items())
 
 
-def noted_lines(results: Sequence[TestResult]) -> Iterator[str]:
-    """Yield what whoever wants no summary must know: noise asked for, what was mended, doubted."""
-    yield from _noise(results)
+def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:
+    """Yield what is shown even without the summary: requested noise, warnings and notes."""
+    yield from style.prose(_noise(results))
     for key, row in _rows(results).items():
-        yield from _noted(key, [warning for engine in row.engines for warning in engine.warnings])
-        yield from _noted(key, _never_compared(row))
-    yield from _remarks(results)
+        warnings = [warning for engine in row.engines for warning in engine.warnings]
+        yield from style.prose(_noted(key, [*warnings, *_never_compared(row)]))
+    yield from style.prose(note_lines(results))
+
+
+def note_lines(results: Iterable[TestResult]) -> Iterator[str]:
+    """Yield the notes of tests, those with the same code and facts once: "50 tests: ...".
+
+    Warnings are not repeated: pytest shows them in a section of their own.
+    """
+    groups: dict[tuple[object, ...], dict[str, Diagnostic]] = {}
+    for result in results:
+        for note in (one for one in result.record.notes if one.severity == "note"):
+            entry = CODES.get(note.code)
+            facts = tuple(repr(note.facts.get(name)) for name in entry.group_by) if entry else ()
+            # Without facts to group by, only the same sentence is the same note.
+            key = (note.code, *facts) if facts else (note.code, note.message)
+            groups.setdefault(key, {}).setdefault(result.nodeid, note)
+    for group in groups.values():
+        first = next(iter(group.values()))
+        many = f"{len(group)} tests: " if len(group) > 1 else ""
+        yield f"note  {many}{first.headline}"
+    for text in dict.fromkeys(text for result in results for text in result.record.remarks):
+        yield f"note  {text}"
 
 
 def _noise(results: Iterable[TestResult]) -> Iterator[str]:
@@ -66,64 +118,192 @@ def _noise(results: Iterable[TestResult]) -> Iterator[str]:
             yield from noise_lines(speed.test, NoiseRecord.from_dict(speed.noise))
 
 
-def _rows(results: Iterable[TestResult]) -> dict[tuple[str, str, str], Row]:
-    rows: dict[tuple[str, str, str], Row] = {}
+#: Model, architecture and precision of one row. The model is named by its path, or by the end of
+#: it that tells it from other models.
+_Key = tuple[str, str, str]
+
+
+def _rows(results: Iterable[TestResult]) -> dict[_Key, Row]:
+    rows: dict[_Key, Row] = {}
     for result in results:
-        mentioned = set()
-        for engine in result.record.engines:
-            key = (engine.model, engine.arch, engine.precision)
-            rows.setdefault(key, Row()).engines.append(engine)
-            mentioned.add(key)
-        for key in result.record.unbuilt:
+        record = result.record
+        of_engine = {e.key: (e.path or e.model, e.arch, e.precision) for e in record.engines}
+        for engine in record.engines:
+            rows.setdefault(of_engine[engine.key], Row()).engines.append(engine)
+        for key in record.unbuilt:
             rows.setdefault(key, Row()).unbuilt = True
-            mentioned.add(key)
-        for check in result.record.checks:
-            key = (check.model, check.arch, check.precision)
-            rows.setdefault(key, Row()).checks.append(check)
-        for key in mentioned:
+        for check in record.checks:
+            if check.key in of_engine:
+                rows[of_engine[check.key]].checks.append(check)
+        for key in {*of_engine.values(), *record.unbuilt}:
             rows[key].outcomes[result.outcome] += 1
-    return rows
+    names = short_names({path for path, _, _ in rows})
+    return {(names[path], arch, precision): row for (path, arch, precision), row in rows.items()}
 
 
-def _remarks(results: Iterable[TestResult]) -> Iterator[str]:
-    results = list(results)
-    texts = [text for result in results for text in result.record.remarks]
-    notes = [note for result in results for note in result.record.notes]
-    texts += [note.headline for note in notes if note.severity == "note"]
-    yield from (f"note  {text}" for text in dict.fromkeys(texts))
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Return the shortest end of each path, in whole names, that no other path has."""
+    parts = {path: PurePosixPath(path).parts for path in paths}
+    names = {}
+    for path, own in parts.items():
+        others = [other for name, other in parts.items() if name != path]
+        length = next(
+            (n for n in range(1, len(own)) if all(o[-n:] != own[-n:] for o in others)), len(own)
+        )
+        names[path] = str(PurePosixPath(*own[-length:]))
+    return names
 
 
-def _noted(key: tuple[str, str, str], texts: Iterable[str]) -> Iterator[str]:
+def _noted(key: _Key, texts: Iterable[str]) -> Iterator[str]:
     for text in dict.fromkeys(texts):
         yield f"note  {_subject(key)}: {text}"
 
 
-def _subject(key: tuple[str, str, str]) -> str:
+def _subject(key: _Key) -> str:
     model, arch, precision = key
     return f"{model} {precision} {arch}"
 
 
-def _builds(row: Row, subject: str) -> Iterator[str]:
-    """Why engines were built that might have been in the cache."""
-    for engine in row.engines:
-        first = engine.reason.startswith("first ")
-        # What went wrong is told as a warning, in more words.
-        warned = any(engine.reason in warning for warning in engine.warnings)
-        if not (engine.cached or first or warned):
-            yield f"built {subject}: {engine.reason}"
+def _rebuilt(key: _Key, row: Row) -> Iterator[str]:
+    """Yield why engines were built although an earlier one is cached."""
+    reasons = [e.reason for e in row.engines if e.reason and not (e.cached or e.warnings)]
+    for reason in dict.fromkeys(reasons):
+        yield f"built {_subject(key)}: {reason}"
 
 
-def _notes(row: Row) -> Iterator[str]:
+def _build_notes(row: Row) -> Iterator[str]:
     for engine in row.engines:
         yield from engine.warnings
-        # They are about the build; whoever finds the engine in the cache has been told.
+        # They are about the build: a run that finds the engine in the cache does not repeat them.
         yield from () if engine.cached else engine.notes
 
 
 def _never_compared(row: Row) -> Iterator[str]:
-    """Outputs that passed because they were empty, in every run of a check."""
+    """Yield outputs that passed because they were empty, in every run of a check."""
     for check in row.checks:
         outputs = [output for run in check.comparisons for output in run.get("outputs", ())]
         for name in dict.fromkeys(output["name"] for output in outputs):
             if not any(output["size"] for output in outputs if output["name"] == name):
-                yield f"output {name!r} was not compared, it had no elements in any run"
+                yield f"output {name!r} was not compared: it had no elements in any run"
+
+
+def _facts(key: _Key, row: Row) -> Iterator[str]:
+    """Yield what each engine consists of, with what the first test that ran it has measured."""
+    by_key: dict[str, list[EngineRecord]] = {}
+    for engine in row.engines:
+        by_key.setdefault(engine.key, []).append(engine)
+    for same in by_key.values():
+        load_s = _first(other.load_s for other in same)
+        first_inference_s = _first(other.first_inference_s for other in same)
+        parts = [*_content(same[0]), *_times(load_s, first_inference_s)]
+        yield f"facts {_subject(key)}: {'; '.join(parts)}"
+
+
+def _content(engine: EngineRecord) -> Iterator[str]:
+    if engine.layers is not None:
+        yield f"weights {shares(engine.weights_pct)}"
+        yield f"{engine.layers} layers, {shares(engine.layers_pct)}"
+    yield units.size(engine.size_bytes)
+    if engine.device_memory_bytes is not None:
+        yield f"{units.size(engine.device_memory_bytes)} on the device"
+
+
+def _times(load_s: float | None, first_inference_s: float | None) -> Iterator[str]:
+    if load_s is not None:
+        yield f"loaded in {units.seconds(load_s)}"
+    if first_inference_s is not None:
+        yield f"first inference {units.seconds(first_inference_s)}"
+
+
+def _first(values: Iterable[float | None]) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def shares(pct: Mapping[str, float] | None) -> str:
+    """Return shares by precision, the largest first: "98% half, 2.0% float"."""
+    if pct is None:
+        return "of unknown precision"
+    ranked = sorted(pct.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{units.share(value / 100)} {precision}" for precision, value in ranked)
+
+
+_STYLES = {"passed": "32", "failed": "31", "regressed": "31", "not comparable": "31"}
+_OTHER_STYLE = "33"
+
+#: What the last column says where a baseline is new; "not recorded" is not a verdict.
+_UPDATES = {"first": "recorded", "added": "run added"}
+
+#: Metrics, the one first that is shown of a baseline that was recorded.
+_LEADING = ("p99", "p95", "p50", "throughput")
+
+#: Columns for the name of what was measured, however narrow the terminal is.
+_SUBJECT_LEAST = 12
+
+
+def speed_lines(
+    records: Sequence[BenchmarkResult], *, width: int, color: bool, ellipsis: str = "..."
+) -> Iterator[str]:
+    """Yield a line for each record: what was measured, a figure, its change, the verdict.
+
+    Args:
+        records: Results of benchmarks.
+        width: Columns of the terminal.
+        color: Whether to use escape sequences.
+        ellipsis: Replaces the middle of names that are too long.
+    """
+    subjects = [_measured(record) for record in records]
+    if len(set(subjects)) < len(subjects):  # several tests measure one: say which test each is
+        subjects = [f"{record.test.rpartition('::')[2]} {record.arch}" for record in records]
+    rows = [
+        (subject, *_figures(record), _outcome_word(record))
+        for subject, record in zip(subjects, records, strict=True)
+    ]
+    if not rows:
+        return
+    fixed = sum(max(cell_len(row[column]) for row in rows) + 2 for column in (1, 2, 3))
+    room = max(width - fixed - len("speed  "), _SUBJECT_LEAST)
+    subject_width = min(room, max(cell_len(row[0]) for row in rows))
+    widths = [max(cell_len(row[column]) for row in rows) for column in (1, 2)]
+    for row, record in zip(rows, records, strict=True):
+        subject = shortened(row[0], subject_width, ellipsis)
+        verdict = row[3]
+        if color:
+            verdict = f"\x1b[{_STYLES.get(record.verdict, _OTHER_STYLE)}m{verdict}\x1b[0m"
+        yield (
+            f"speed  {subject.ljust(subject_width)}  {row[1].ljust(widths[0])}  "
+            f"{row[2].ljust(widths[1])}  {verdict}"
+        )
+
+
+def _measured(record: BenchmarkResult) -> str:
+    return " ".join(filter(None, (record.model, record.precision, record.arch)))
+
+
+def _figures(record: BenchmarkResult) -> tuple[str, str]:
+    """Return the most important figure, and how it relates to its limit."""
+    structure = leading_structure(record)
+    if structure is not None:
+        return structure_figures(structure)
+    limit, change = gravest_limit(record), gravest_change(record)
+    if limit is not None and (change is None or limit.outcome == "failed"):
+        metric = METRIC_OF[limit.name]
+        shown = f"{NAMES[metric].lower()} {figure(metric, limit.measured)}"
+        return shown, f"(limit {figure(metric, limit.limit)})"
+    metric = change.metric if change else "p99" if "p99_ms" in record.candidate else "p50"
+    if record.update and not record.fails:
+        # What was replaced is no limit any more; the line of the baseline file has the change.
+        change, metric = (
+            None,
+            next((m for m in _LEADING if FIGURE_OF[m] in record.candidate), metric),
+        )
+    value = record.candidate.get(FIGURE_OF[metric])
+    shown = f"{NAMES[metric].lower()} {figure(metric, value)}" if value is not None else ""
+    if change is None or change.change is None:
+        return shown, ""
+    return shown, f"{units.change(change.change)} (limit {units.percent(change.limit)})"
+
+
+def _outcome_word(record: BenchmarkResult) -> str:
+    if record.update and not record.fails:
+        return _UPDATES.get(record.update, record.update)
+    return record.verdict

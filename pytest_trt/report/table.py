@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from pytest_trt import units
-from pytest_trt.report.fit import Fit, fit, shortened
 from pytest_trt.report.record import ConsistencyRecord, EngineRecord
 
 #: Cells of the bar that shows how much of the tolerance was used.
@@ -207,3 +206,65 @@ def _outcomes(row: Row) -> str:
         for outcome, style in _OUTCOMES.items()
         if row.outcomes[outcome]
     )
+
+
+#: Columns that a name keeps as long as anything else can give way.
+_MODEL_LEAST = 12
+_OUTPUT_LEAST = 9
+
+#: Columns below which a model's name says nothing; a terminal that has not even these gets longer
+#: lines than it has columns.
+_MODEL_FLOOR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How much of a line's parts is shown.
+
+    Attributes:
+        model: Columns of the model's name.
+        output: Columns of the name of the output that used most of its tolerance; 0 leaves it out.
+        bar: Whether the bar is drawn.
+    """
+
+    model: int
+    output: int
+    bar: bool
+
+
+def fit(room: int, *, model: int, output: int, bar: int, least: int) -> Fit:
+    """Return how a line's parts share their columns: what says least gives way first.
+
+    Args:
+        room: Columns there are for all of them.
+        model: Columns of the longest model's name.
+        output: Columns of the longest output's name, with the blank before it.
+        bar: Columns of the bar and the share beside it.
+        least: Columns of what remains without the bar.
+    """
+    shortest = min(output, _OUTPUT_LEAST)
+    # The model in full, and as much of the output as that leaves.
+    shown = min(output, room - model - bar)
+    if shown >= shortest:
+        return Fit(model, shown, True)
+    least_model = min(model, _MODEL_LEAST)
+    for shown in (shortest, 0):
+        if room - bar - shown >= least_model:
+            return Fit(min(room - bar - shown, model), shown, True)
+    return Fit(max(min(room - least, model), _MODEL_FLOOR), 0, False)
+
+
+def shortened(text: str, columns: int, mark: str) -> str:
+    """Return a text of so many columns at most: both ends of it, and a mark between them.
+
+    Args:
+        text: What to shorten; versions and numbers are at the end of many names.
+        columns: How much of the terminal it may take.
+        mark: What stands for what is left out.
+    """
+    if cell_len(text) <= columns:
+        return text
+    kept = max(columns - cell_len(mark), 0)
+    tail = kept // 2
+    end = set_cell_size(text[::-1], tail)[::-1].strip()
+    return f"{set_cell_size(text, kept - tail).strip()}{mark}{end}"

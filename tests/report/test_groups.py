@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from builders_report import check, document, engine, speed, told
+from pytest_trt.report.causes import Cause, cause_lines, causes_of
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
-from pytest_trt.report.causes import Cause, cause_lines, causes_of
+from pytest_trt.benchmark.result import BenchmarkResult, ChangeRecord
 from pytest_trt.report.document import Document
 from pytest_trt.report.merging import merge_documents
 
@@ -26,8 +26,8 @@ def wrong(used: float, off: float = 0.1, fix: str = "look") -> Any:
 
 def slow(p99: float, name: str, **of: Any) -> Any:
     changes = (
-        MetricChange("p99", "regressed", 0.1, p99, p99 - 0.1, p99 + 0.1, 0.05, "taking turns", 20),
-        MetricChange("p50", "passed", 0.05, 0.01, 0.0, 0.02, 0.05, "taking turns", 20),
+        ChangeRecord("p99", "regressed", 0.1, p99, p99 - 0.1, p99 + 0.1, 0.05, "taking turns", 20),
+        ChangeRecord("p50", "passed", 0.05, 0.01, 0.0, 0.02, 0.05, "taking turns", 20),
     )
     record: BenchmarkResult = speed(verdict="regressed", changes=changes, **of)
     update = f'pytest "test_it.py::{name}" --trt-update --trt-update-reason "..."'

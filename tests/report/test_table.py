@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pytest_trt.report.fit import fit, shortened
+from pytest_trt.report.table import fit, shortened
 
 
 @given(st.integers(0, 120), st.integers(5, 60), st.integers(0, 40), st.integers(5, 12))

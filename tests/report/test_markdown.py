@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from builders_report import check, document, skipped, speed, told
 
-from pytest_trt.report.step_summary import markdown
+from pytest_trt.report.markdown import markdown
 
 
 def test_table_tells_status_tolerance_and_speed_and_failures_come_first() -> None:

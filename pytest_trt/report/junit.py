@@ -1,4 +1,4 @@
-"""What of a record goes into junit files, as properties of its test."""
+"""A record as properties of its test in junit files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ def properties_of(record: TestRecord) -> list[tuple[str, str]]:
     """Return a record's properties: names begin with `trt_` and end in units; values are text.
 
     A test of several engines has some names several times, in the order of the engines.
+    `trt_code` and `trt_note` are codes of diagnostics and notes, see `pytest-trt explain`.
     """
     return list(_properties(record))
 
 
 def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
+    for name, diagnostics in (("trt_code", record.diagnostics), ("trt_note", record.notes)):
+        yield from ((name, code) for code in dict.fromkeys(one.code for one in diagnostics))
     for engine in record.engines:
         yield "trt_engine", f"{engine.model} {engine.precision} {engine.arch}"
         yield "trt_target", engine.target

@@ -1,4 +1,4 @@
-"""A report as Markdown, for the summary of a step of GitHub Actions."""
+"""A report as Markdown, for the step summary of GitHub Actions."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_trt import units
-from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
+from pytest_trt.records import from_data
+from pytest_trt.report.coverage import is_covered, missing_verdicts
+from pytest_trt.report.groups import Group, group_lines
 from pytest_trt.report.status import counted
 
-#: A step's summary may have 1 MiB, and is dropped whole if it has more.
+#: A step summary may have 1 MiB; a larger one is not shown at all.
 #: Source: GitHub Docs, "Workflow commands for GitHub Actions", "Step isolation and limits".
 STEP_SUMMARY_BYTES = 1024 * 1024
 
 #: Rows of the table.
 _ROWS = 200
 
-#: What the table lists, in its order. Tests that were not to run are counted above it.
+#: Statuses that the table lists, in its order. Deselected tests are only counted above it.
 _LISTED = ("failed", "error", "inconclusive", "not measured", "xfailed", "skipped", "passed")
 
 _MARKS = {"passed": "✅", "xfailed": "✅", "failed": "❌", "error": "❌"}
 _OTHER_MARK = "⚠️"
 
-_CUT = (
-    "\n\n*The rest was left out: a step's summary may have 1 MiB. `--trt-report` writes it all.*\n"
-)
+_CUT = "\n\n*Truncated: a step summary may have 1 MiB. `--trt-report` writes everything.*\n"
 
 
 def markdown(document: Mapping[str, Any], limit_bytes: int = STEP_SUMMARY_BYTES) -> str:
-    """Return a document as Markdown: a table, and failures folded away behind their names.
+    """Return a document as Markdown: a table, and failures that unfold.
 
     Args:
         document: The report.
-        limit_bytes: The most bytes that it may take in UTF-8; details go before rows do.
+        limit_bytes: The most bytes in UTF-8; details are left out before rows.
     """
     blocks: list[str] = []
     room = limit_bytes - len(_CUT.encode())
@@ -46,14 +46,17 @@ def markdown(document: Mapping[str, Any], limit_bytes: int = STEP_SUMMARY_BYTES)
 
 
 def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield pieces that are Markdown by themselves, so that the text can end behind each."""
+    """Yield complete pieces of Markdown, so that the text can end after each."""
     for run in document["runs"]:
         targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
         yield f"### pytest-trt: {counted(run['counts']) or 'no tests'}\n\n{_safe(targets)}\n\n"
     if not is_covered(document["coverage"]):
-        fix = f"Fix: {missing_fix(document['coverage'])}"
-        lines = "\n".join([*missing_lines(document["coverage"], most=50), fix])
+        lines = str(missing_verdicts(document["coverage"], most=50))
         yield f"**Verdicts are missing**\n\n{_fenced(lines)}\n\n"
+    if document["groups"]:
+        groups = [from_data(Group, group) for group in document["groups"]]
+        lines = "\n".join(group_lines(groups, [test["id"] for test in document["tests"]]))
+        yield f"**What to do**\n\n{_fenced(lines)}\n\n"
     ran = [test for test in document["tests"] if test["status"] in _LISTED]
     tests = sorted(ran, key=lambda test: _LISTED.index(test["status"]))
     if tests:
@@ -77,14 +80,14 @@ def _row(test: Mapping[str, Any]) -> str:
         test["arch"],
         units.share(max(used)) if used else "",
         "; ".join(filter(None, map(speed_cell, speeds))),
-        "" if test["status"] == "passed" else _safe(_cell(_told(test))),
+        "" if test["status"] == "passed" else _safe(_cell(_status(test))),
     )
     return f"| {' | '.join(cells)} |\n"
 
 
-def _told(test: Mapping[str, Any]) -> str:
-    reason = test["reason"].partition("\n")[0]
-    return f"{test['status']}: {reason[:200]}" if reason else str(test["status"])
+def _status(test: Mapping[str, Any]) -> str:
+    reason = test["reason"][:200]
+    return f"{test['status']}: {reason}" if reason else str(test["status"])
 
 
 def speed_cell(speed: Mapping[str, Any]) -> str:
@@ -94,8 +97,8 @@ def speed_cell(speed: Mapping[str, Any]) -> str:
         value = speed["candidate"].get(f"{metric}_ms")
         if value is not None:
             change = changes.get(metric)
-            told = "" if change is None else f" ({units.change(change)})"
-            return f"{metric} {units.latency(value)}{told}"
+            shown = "" if change is None else f" ({units.change(change)})"
+            return f"{metric} {units.latency(value)}{shown}"
     return ""
 
 

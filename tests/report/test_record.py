@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from pytest_trt.report.planned import PlannedTest, without_arch
 
 

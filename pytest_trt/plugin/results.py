@@ -1,0 +1,110 @@
+"""What the tests of a run have recorded, in the one process that has it all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_trt.diagnostics import Diagnostic
+    from pytest_trt.report.record import TestResult
+
+
+class ResultCollector:
+    """Collects the records on reports, from this process or from xdist workers.
+
+    Args:
+        config: The run's configuration.
+
+    Attributes:
+        results: What was recorded of the tests.
+        failed: Phases that failed, by test.
+        written: What was done to baseline files, one line each.
+        not_written: Why baseline files could not be written.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.results: list[TestResult] = []
+        self.failed: defaultdict[str, set[str]] = defaultdict(set)
+        self.written: list[str] = []
+        self.not_written = ""
+        self._why: dict[str, Sequence[Diagnostic]] = {}
+        self._timed = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect a report's record."""
+        if report.failed:
+            self.failed[report.nodeid].add(report.when or "")
+        data = getattr(report, "trt", None)
+        if data is None:
+            return
+        from pytest_trt.report.record import TestRecord, TestResult
+
+        record = TestRecord.from_dict(data)
+        if report.failed and record.diagnostics:
+            self._why[report.nodeid] = record.diagnostics
+            self._timed |= any(speed.calls for speed in record.speeds)
+            if hasattr(report, "trt_told"):
+                _fit(report, self._config, record.diagnostics, record.notes)
+        outcome = _outcome(report)
+        # A check that never asked for an engine leaves nothing to summarise, and of a test that is
+        # repeated the last attempt counts.
+        found = record.engines or record.unbuilt or record.speeds or record.skipped
+        if found and outcome != "rerun":
+            self.results.append(TestResult(report.nodeid, outcome, record))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write what to do, below the tables of other plugins, where failures above need it.
+
+        They do where there are several, or tables of a benchmark below them.
+        """
+        if not self._why or terminalreporter.config.get_verbosity() < -1:
+            return
+        if len(self._why) < 2 and not self._timed:
+            return
+        from pytest_trt.plugin.terminal import width_of
+        from pytest_trt.report.groups import group_lines, groups_of
+
+        terminalreporter.write_sep("=", "trt: what to do", red=True)
+        width = width_of(self._config)
+        for line in group_lines(groups_of(self._why.items()), list(self._why), width):
+            terminalreporter.write_line(line)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Fit what is wrong with markers to the terminal."""
+        found = getattr(report, "trt_diagnostics", None)
+        if found is not None:
+            from pytest_trt.diagnostics import Diagnostic
+            from pytest_trt.records import from_data
+
+            diagnostics = [from_data(Diagnostic, one) for one in found]
+            _fit(report, self._config, diagnostics, most=len(found))
+
+
+def _fit(
+    report: pytest.TestReport | pytest.CollectReport,
+    config: pytest.Config,
+    diagnostics: Sequence[Diagnostic],
+    notes: Sequence[Diagnostic] = (),
+    most: int = 10,
+) -> None:
+    from pytest_trt.diagnostics import failure_lines
+    from pytest_trt.plugin.terminal import fit_to_terminal
+
+    fit_to_terminal(
+        report, config, lambda width: "\n".join(failure_lines(diagnostics, notes, width, most))
+    )
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    """Return what became of a test, in the words of pytest's own last line."""
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    if report.failed and report.when == "setup":
+        return "error"
+    return report.outcome

@@ -1,0 +1,131 @@
+"""Why tests failed, each reason once: diagnostics grouped by code and facts.
+
+One wrong model fails all of its tests, and each says the same at length. A group has the message
+and the remedy of its worst diagnostic, and names every test that it concerns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_trt.codes import CODES, Code
+from pytest_trt.diagnostics import Diagnostic, Remedy, remedy_lines, wrapped
+from pytest_trt.report.speed_text import update_command
+
+#: Groups of accuracy and of speed come last: what keeps tests from running is fixed first.
+_LAST = "45"
+
+#: Tests that a group names; further ones are counted.
+_NAMED = 2
+
+#: Lines of the section that the terminal shows.
+_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Failures with one reason and one remedy.
+
+    Attributes:
+        code: Code of the diagnostics, see `pytest-trt explain`.
+        title: What the code means, in a few words.
+        message: Message of the worst diagnostic.
+        remedy: What to do.
+        tests: Positions of the tests in the report, from 0; the worst first.
+    """
+
+    code: str
+    title: str
+    message: str
+    remedy: Remedy
+    tests: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    place: int
+    test: str
+    diagnostic: Diagnostic
+
+    @property
+    def badness(self) -> float:
+        """The fact that ranks diagnostics of one code; 0 where the code names none."""
+        rank_by = _entry(self.diagnostic.code).rank_by
+        value = self.diagnostic.facts.get(rank_by) if rank_by else None
+        return abs(float(value)) if isinstance(value, int | float | str) else 0.0
+
+
+def groups_of(tests: Iterable[tuple[str, Sequence[Diagnostic]]]) -> list[Group]:
+    """Return the reasons for which tests failed, in the order in which to fix them.
+
+    Args:
+        tests: The node id of each test and its diagnostics; only errors are grouped.
+    """
+    groups: dict[tuple[str, ...], list[_Failure]] = {}
+    for place, (test, diagnostics) in enumerate(tests):
+        for one in diagnostics:
+            if one.severity == "error":
+                groups.setdefault(_key(one), []).append(_Failure(place, test, one))
+    ordered = sorted(groups.items(), key=lambda group: _LAST.find(group[0][0][3]))
+    return [_group(failures) for _, failures in ordered]
+
+
+def _key(one: Diagnostic) -> tuple[str, ...]:
+    facts = (one.facts.get(name) for name in _entry(one.code).group_by)
+    return (one.code, *(json.dumps(fact, sort_keys=True) for fact in facts))
+
+
+def _group(failures: Sequence[_Failure]) -> Group:
+    worst = max(failures, key=lambda one: one.badness)  # the first of those that are equally bad
+    ordered = [worst, *(one for one in failures if one is not worst)]
+    tests = list(dict.fromkeys(one.test for one in ordered))
+    # One command updates the baselines of all tests.
+    alone, together = update_command([worst.test]), update_command(tests)
+    remedy = worst.diagnostic.remedy
+    commands = tuple(together if one == alone else one for one in remedy.commands)
+    return Group(
+        worst.diagnostic.code,
+        _entry(worst.diagnostic.code).title,
+        worst.diagnostic.message,
+        replace(remedy, commands=commands),
+        tuple(dict.fromkeys(one.place for one in ordered)),
+    )
+
+
+def group_lines(
+    groups: Sequence[Group], tests: Sequence[str], width: int | None = None, most: int = _LINES
+) -> Iterator[str]:
+    """Yield lines for a terminal: each group's message, its tests, what to do.
+
+    Args:
+        groups: What `groups_of` returned.
+        tests: Node ids, in the order in which the groups number them.
+        width: Columns to wrap at; commands are never wrapped.
+        most: Lines after which further groups are only counted.
+    """
+    written = 0
+    for number, group in enumerate(groups):
+        lines = list(_lines(group, tests, width))
+        written += len(lines)
+        if number and written > most:
+            yield f"and {len(groups) - number} more reasons, each with its test above"
+            return
+        yield from lines
+
+
+def _lines(group: Group, tests: Sequence[str], width: int | None) -> Iterator[str]:
+    names = [tests[place] for place in group.tests]
+    several = f"{len(names)} tests: " if len(names) > 1 else ""
+    yield from wrapped(f"{several}{group.message} [{group.code}]", width)
+    worst = "worst: " if len(names) > 1 and _entry(group.code).rank_by else ""
+    shown = names[: 1 if worst else _NAMED]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    yield from wrapped(f"{worst}{', '.join(shown)}{more}", width, "  ")
+    yield from remedy_lines(group.remedy, width, "  ")
+
+
+def _entry(code: str) -> Code:
+    """Return a code's entry; a report of another version may have codes that are unknown here."""
+    return CODES.get(code) or Code("", "", "")
