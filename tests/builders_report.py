@@ -9,10 +9,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
+from pytest_trt.records import to_data
 from pytest_trt.report.document import Document, make_document
-from pytest_trt.report.planned import PlannedTest
 from pytest_trt.report.reading import schema_text
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
+from pytest_trt.report.record import ConsistencyRecord, EngineRecord, PlannedTest, TestRecord
 from pytest_trt.report.status import Phase, PhaseOutcomes
 
 KEY = "k" * 64
@@ -30,7 +30,7 @@ def engine(**overrides: Any) -> EngineRecord:
         "cached": True,
         "build_s": 12.3,
         "size_bytes": 34_000,
-        "reason": "first build",
+        "reason": "",
         "runs_here": True,
         "model_digest": "m" * 64,
     }
@@ -131,9 +131,7 @@ def document(
     for one in by_id.values():
         if one.record is not None:
             engines = tuple(engine(arch=arch) for _ in one.record.engines)
-            one.record = TestRecord.from_dict(
-                {**one.record.to_dict(), "engines": [made.to_dict() for made in engines]}
-            )
+            one.record = TestRecord.from_dict({**one.record.to_dict(), "engines": to_data(engines)})
     return make_document(run(**{"id": arch, **of}), by_plan, by_id, repeat, required)
 
 

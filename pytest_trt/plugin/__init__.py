@@ -216,7 +216,7 @@ def pytest_runtest_makereport(
         from pytest_trt.plugin.failure import PluginFailure, place_at_test
 
         if isinstance(call.excinfo.value, PluginFailure) and not call.excinfo.value.pytrace:
-            place_at_test(item, report)
+            place_at_test(item, report, call.excinfo.value.diagnostics)
     return report
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from pytest_trt.diagnostics import Diagnostic, PytestTrtError
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError, failure_lines
 
 
 class PluginFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
@@ -28,8 +29,7 @@ class PluginFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
         notes: Sequence[Diagnostic] = (),
         pytrace: bool = False,
     ) -> None:
-        text = "\n\n".join(map(str, diagnostics))
-        text += "".join(f"\nnote: {note.message}" for note in notes)
+        text = "\n".join(failure_lines(diagnostics, notes))
         # pytest declares its exceptions in a way that hides their parameters from type checkers.
         pytest.fail.Exception.__init__(self, text, pytrace)
         self.diagnostics = diagnostics
@@ -51,17 +51,18 @@ def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
     return error.diagnostics if isinstance(error, PluginFailure) else ()
 
 
-def place_at_test(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Let a failure stand at its test, where editors and `--tb=line` send whoever reads it.
+def place_at_test(
+    item: pytest.Item, report: pytest.TestReport, diagnostics: Sequence[Diagnostic]
+) -> None:
+    """Place a failure at its test, where editors and `--tb=line` lead.
 
-    By itself pytest names the line of the plugin that raised it, for all tests the same. And where
-    it repeats all of a failure, as the short summary of CI does, the fact and what to do suffice:
-    the figures are indented below.
+    pytest itself names the line of the plugin that raised it, the same for all tests. Where it
+    repeats the failure, as in the short summary on CI, message and remedy suffice.
     """
     crash = getattr(report.longrepr, "reprcrash", None)
     path, line, _ = item.reportinfo()
     if crash is not None:
         crash.path, crash.lineno = os.fspath(path), (line or 0) + 1
-        told = crash.message.split("\n")
-        crash.message = "\n".join(line for line in told if line and not line.startswith(" "))
-    report.trt_told = True  # type: ignore[attr-defined]
+        short = [replace(one, details=()) for one in diagnostics]
+        crash.message = "\n".join(line for one in short for line in one.lines())
+    report.trt_text_only = True  # type: ignore[attr-defined]

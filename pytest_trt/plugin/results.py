@@ -48,7 +48,7 @@ class ResultCollector:
         if report.failed and record.diagnostics:
             self._why[report.nodeid] = record.diagnostics
             self._timed |= any(speed.calls for speed in record.speeds)
-            if hasattr(report, "trt_told"):
+            if hasattr(report, "trt_text_only"):
                 _fit(report, self._config, record.diagnostics, record.notes)
         outcome = _outcome(report)
         # A check that never asked for an engine leaves nothing to summarise, and of a test that is

@@ -135,7 +135,6 @@ def _speed(speed: BenchmarkResult) -> dict[str, Any]:
         "baseline_update": speed.update,
         "differences": list(speed.differences),
         "why": speed.why,
-        "fix": speed.fix,
     }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.records import to_data
 
 #: Seconds that a worker waits for its next job before it ends: a test suite needs the next engine a
 #: few tests after the last one.
@@ -120,6 +121,6 @@ def error_to_data(error: PytestTrtError | OSError) -> Mapping[str, Any]:
         return {"errno": error.errno, "text": error.strerror or str(error), "path": path}
     return {
         "class": type(error).__name__,
-        "diagnostic": error.diagnostic.to_dict(),
+        "diagnostic": to_data(error.diagnostic),
         "attributes": {k: v for k, v in vars(error).items() if k != "diagnostic"},
     }

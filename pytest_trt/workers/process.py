@@ -27,6 +27,7 @@ from typing import Any
 
 from pytest_trt import diagnostics
 from pytest_trt.diagnostics import BackendUnavailableError, Diagnostic, PytestTrtError, Remedy
+from pytest_trt.records import from_data
 
 #: Seconds between two checks of the time limit, and between two reports of elapsed time.
 TICK_S = 0.5
@@ -275,5 +276,5 @@ def error_from_data(data: Mapping[str, Any]) -> PytestTrtError | OSError:
     if "errno" in data:
         return OSError(data["errno"], data["text"], data["path"])
     attributes = {k: tuple(v) if isinstance(v, list) else v for k, v in data["attributes"].items()}
-    state = {**attributes, "diagnostic": Diagnostic.from_dict(data["diagnostic"])}
+    state = {**attributes, "diagnostic": from_data(Diagnostic, data["diagnostic"])}
     return diagnostics.rebuild(getattr(diagnostics, data["class"]), state)

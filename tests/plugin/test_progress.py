@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pytest_trt.plugin import progress
+from pytest_trt.plugin import terminal
 
 
 def read(descriptor: int) -> str:
@@ -38,11 +38,11 @@ def _no_ci(monkeypatch) -> None:
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr(progress, "_QUIET_S", {"terminal": 0.0, "plain": 0.0})
+    monkeypatch.setattr(terminal, "_QUIET_S", {"terminal": 0.0, "plain": 0.0})
 
 
-def shown_on(descriptor: int, column: int = 0) -> progress.TerminalProgress:
-    shown = progress.TerminalProgress.__new__(progress.TerminalProgress)
+def shown_on(descriptor: int, column: int = 0) -> terminal.TerminalProgress:
+    shown = terminal.TerminalProgress.__new__(terminal.TerminalProgress)
     shown._column = lambda: column
     shown._stream = open(descriptor, "w", encoding="utf-8")  # noqa: SIM115
     return shown
@@ -103,14 +103,14 @@ class Clock:
 
 
 @contextmanager
-def still_line(descriptor: int, clock: Clock, column: int = 0) -> Iterator[progress._StillLine]:
+def still_line(descriptor: int, clock: Clock, column: int = 0) -> Iterator[terminal.ProgressLine]:
     with open(descriptor, "w", encoding="utf-8") as stream:
-        line = progress._StillLine(stream, "timing digits.onnx", column, clock)
+        line = terminal.ProgressLine(stream, "timing digits.onnx", column, clock)
         yield line
         line.stop()
 
 
-def shown_by(line: progress._StillLine, reader: int) -> str:
+def shown_by(line: terminal.ProgressLine, reader: int) -> str:
     """Return all that a line has written to a terminal, which hands it over in pieces."""
     end = "<end>"
     line._stream.write(end)
@@ -118,7 +118,7 @@ def shown_by(line: progress._StillLine, reader: int) -> str:
     return read_until(reader, end).removesuffix(end)
 
 
-def said(line: progress._StillLine, clock: Clock, *at_s: float, step: str = "") -> None:
+def said(line: terminal.ProgressLine, clock: Clock, *at_s: float, step: str = "") -> None:
     for now_s in at_s:
         clock.now_s = now_s
         line.say(step or f"round at {now_s:g}")
@@ -214,7 +214,7 @@ def test_no_thread_writes_while_something_is_timed(at_once) -> None:
     reader, writer = pty.openpty()
     shown = shown_on(writer)
     before = threading.active_count()
-    with shown.still("timing") as say:
+    with shown.quiet_task("timing") as say:
         say("taking rounds")
         assert "timing: taking rounds" in read_until(reader, "taking rounds")
         assert threading.active_count() == before

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from builders_report import check_schema, document, skipped, told
+from builders_report import check_schema, document, engine, skipped, told
 
 from pytest_trt.diagnostics import ReportError
-from pytest_trt.report.coverage import is_covered, missing_fix, missing_lines
+from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.merging import merge_documents
 
 
@@ -28,32 +28,52 @@ def test_incomplete_one_of_three_is_missing_by_name_and_with_its_reason() -> Non
     half = {"test_a": told(), "test_b": skipped("out of memory")}
     merged = merge_documents(runs(sm86=two(), sm89=two(), sm120=half), ("sm86", "sm89", "sm120"))
     assert not is_covered(merged["coverage"])
-    assert list(missing_lines(merged["coverage"])) == [
+    missing = missing_verdicts(merged["coverage"])
+    assert missing.message.startswith("1 of 6 required verdicts are missing")
+    assert missing.details == (
         "sm120: no verdict for 1 of 2 tests",
         "  test_it.py::test_b: skipped: out of memory",
-    ]
+    )
 
 
 def test_architecture_that_nothing_was_run_for_is_one_line_and_not_a_list() -> None:
     coverage = merge_documents(runs(sm86=two()), ("sm86", "sm120"))["coverage"]
-    assert list(missing_lines(coverage)) == ["sm120: none of 2 tests has a verdict (not tested)"]
-    assert missing_fix(coverage).endswith(
-        "pytest-trt report merge sm86.json sm120.json --require-arch=sm86,sm120"
+    missing = missing_verdicts(coverage)
+    assert missing.details == ("sm120: none of 2 tests has a verdict (not tested)",)
+    assert missing.remedy.commands == (
+        "pytest --trt-arch=ARCH --trt-report=ARCH.json",
+        "pytest-trt report merge sm86.json sm120.json --require-arch=sm86,sm120",
     )
-    assert "--deselect" not in missing_fix(coverage)
-    alone = merge_documents(runs(sm86=two()), ("sm120",))["coverage"]
-    assert missing_fix(alone) == (
-        "do not require sm120 of a job that is to test something else; otherwise run the tests on "
-        "a machine with an sm120 GPU (RTX 50 series, RTX PRO Blackwell): "
-        "pytest --trt-arch=sm120 --trt-require-arch=sm120"
+    assert missing.remedy.alternatives == ()
+    alone = missing_verdicts(merge_documents(runs(sm86=two()), ("sm120",))["coverage"])
+    assert "a machine with an sm120 GPU (RTX 50 series, RTX PRO Blackwell)" in alone.remedy.text
+    assert alone.remedy.commands == ("pytest --trt-arch=sm120 --trt-require-arch=sm120",)
+
+
+def test_tests_that_were_deselected_or_only_built_are_explained() -> None:
+    tests = {"test_a": told(engines=(engine(runs_here=False),)), "test_b": told()}
+    made = document(tests, required=("sm86",))
+    made["tests"][0]["status"] = "skipped"
+    made["tests"][1]["status"] = "deselected"
+    for one in made["engines"].values():
+        one["runs_here"] = False
+    missing = missing_verdicts(merge_documents({"a": made}, ("sm86",))["coverage"])
+    assert missing.remedy.alternatives == (
+        "Tests were deselected: run without -k, -m and --deselect.",
+        "Engines that were built but not run give no verdict.",
     )
-    assert missing_fix(alone).endswith(": pytest --trt-arch=sm120 --trt-require-arch=sm120")
 
 
 def test_test_that_only_one_runner_collected_is_missing_on_the_other() -> None:
     merged = merge_documents(runs(sm86=two(), sm89=two(["test_a"])), ("sm86", "sm89"))
     assert merged["coverage"]["missing"] == [
-        {"test": "test_it.py::test_b", "arch": "sm89", "why": "not tested"}
+        {
+            "test": "test_it.py::test_b",
+            "arch": "sm89",
+            "status": None,
+            "reason": "",
+            "built_only": False,
+        }
     ]
 
 
@@ -93,8 +113,8 @@ def test_runs_of_different_things_are_refused_unless_it_is_meant(of, said) -> No
 
 def test_other_model_of_the_same_test_is_refused() -> None:
     made = {"a": document(two()), "b": document(two(), arch="sm89")}
-    for engine in made["b"]["engines"].values():
-        engine["model_digest"] = "other"
+    for one in made["b"]["engines"].values():
+        one["model_digest"] = "other"
     made["b"]["engines"] = {"o" * 64: next(iter(made["b"]["engines"].values()))}
     for test in made["b"]["tests"]:
         test["results"][0]["engine"] = "o" * 64
@@ -117,7 +137,7 @@ def test_merged_reports_merge_again() -> None:
 def test_nothing_collected_covers_nothing() -> None:
     merged = merge_documents({"a": document({})}, ("sm86",))
     assert not is_covered(merged["coverage"])
-    assert "no test of a model" in next(missing_lines(merged["coverage"]))
+    assert "no test of a model" in missing_verdicts(merged["coverage"]).message
 
 
 def test_inconclusive_and_not_measured_are_no_verdicts() -> None:
@@ -125,4 +145,5 @@ def test_inconclusive_and_not_measured_are_no_verdicts() -> None:
     made["tests"][0]["status"] = "inconclusive"
     made["tests"][1]["status"] = "not measured"
     merged = merge_documents({"a": made}, ("sm86",))
-    assert [one["why"] for one in merged["coverage"]["missing"]] == ["inconclusive", "not measured"]
+    missing = [one["status"] for one in merged["coverage"]["missing"]]
+    assert missing == ["inconclusive", "not measured"]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
-from pytest_trt.report.speed import speed_lines
 from pytest_trt.report.speed_failure import explain_speed, plot_lines
+from pytest_trt.report.summary import speed_lines
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 
 

@@ -1,4 +1,4 @@
-// One test, opened: what it came to on each architecture, then one of them in full.
+// One test, opened: its results on each architecture, then one of them in full.
 
 function detail(group, documents, arch) {
   const place = el("div", {});
@@ -20,6 +20,7 @@ function inFull(entry, documents) {
   return [
     test.failure ? el("pre", { class: "failure", tabindex: "0", "aria-label": "Failure" }, test.failure)
       : test.reason ? el("p", { class: "reason" }, test.reason) : null,
+    test.notes.length ? list(test.notes.map((note) => [codeOf(note), " ", note.message]), { class: "findings" }) : null,
     test.remarks.length ? list(test.remarks.filter((remark) => remark !== test.reason), { class: "findings" }) : null,
     test.repeat ? el("div", { class: "repeat" }, el("h4", {}, "Repeat just this"), command(test.repeat)) : null,
     test.results.map((result) => [

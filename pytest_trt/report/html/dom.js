@@ -44,17 +44,19 @@ function list(lines, attributes = {}) {
   return el("ul", attributes, lines.map((line) => el("li", {}, line)));
 }
 
-/** What to do. */
-/** What to do; a command that it ends with stands by itself, to be copied. */
-function fixLine(text) {
-  const found = /^(.*?[:;]) (pytest(?:-trt)? .*)$/s.exec(text);
-  const told = el("p", { class: "fix" }, el("strong", {}, "Fix: "), withCode(found ? found[1] : text));
-  return found ? [told, command(found[2])] : told;
+/** What to do: the text, alternatives as a list, and each command to be copied. */
+function remedy({ text, alternatives, commands }) {
+  if (!text && !alternatives.length && !commands.length) return null;
+  return [
+    el("p", { class: "fix" }, el("strong", {}, "Fix: "), text),
+    alternatives.length ? list(alternatives) : null,
+    commands.map(command),
+  ];
 }
 
-/** Text with what stands between backticks as code. */
-function withCode(text) {
-  return text.split(/`([^`]+)`/).map((part, at) => (at % 2 ? el("code", { class: "inline" }, part) : part));
+/** A code, with its meaning as a tooltip. */
+function codeOf({ code, title }) {
+  return el("code", { class: "code", title: title || null }, code);
 }
 
 function folded(title, ...children) {

@@ -1,4 +1,4 @@
-// The top of the page: what was tested, what it came to, what is new.
+// The top of the page: what was tested, the outcome, and what to do.
 
 const GRAVE = ["failed", "error"];
 
@@ -86,23 +86,17 @@ const NAMED = 8;
 
 function news(documents, entries, open, filter) {
   const speeds = entries.flatMap((entry) => entry.test.results.filter((result) => result.speed).map((result) => ({ entry, speed: result.speed })));
-  const causes = documents.causes ?? [];
-  const told = new Set(causes.flatMap((cause) => cause.tests.map((place) => entries[place])));
-  const untold = entries.filter((entry) => !told.has(entry));
-  const wrong = untold.filter((entry) => entry.test.results.some((result) => result.accuracy?.verdict === "failed"));
-  const slower = [...new Set(speeds.filter(({ speed }) => ["failed", "regressed"].includes(speed.verdict)).map(({ entry }) => entry))].filter((entry) => !told.has(entry));
+  const grouped = new Set(documents.groups.flatMap((group) => group.tests.map((place) => entries[place])));
+  const ungrouped = entries.filter((entry) => !grouped.has(entry));
   const first = [...new Set(speeds.filter(({ speed }) => ["first", "replaced"].includes(speed.baseline_update)).map(({ entry }) => entry))];
-  const unmeasured = untold.filter((entry) => entry.test.unmeasured);
-  const explained = new Set([...wrong, ...slower]);
-  const other = untold.filter((entry) => GRAVE.includes(entry.test.status) && !entry.test.unmeasured && !explained.has(entry));
-  const doubtful = entries.filter((entry) => entry.test.status === "inconclusive");
+  const unmeasured = ungrouped.filter((entry) => entry.test.unmeasured);
+  const other = ungrouped.filter((entry) => GRAVE.includes(entry.test.status) && !entry.test.unmeasured);
+  const inconclusive = entries.filter((entry) => entry.test.status === "inconclusive");
   const parts = [
-    ...causes.map((cause) => causeCard(cause, entries, open)),
-    named("Wrong outputs", "failed", wrong, (entry) => firstLine(entry.test.reason) || `${share(entry.used)} of the tolerance`, open, filter),
-    named("Beyond a limit of speed or size", "failed", slower, (entry) => (entry.change?.outcome === "regressed" ? entry.beyond : firstLine(entry.test.reason) || entry.beyond), open, filter),
-    named("Failed otherwise", "error", other, (entry) => firstLine(entry.test.reason), open, filter),
-    named("Failed without a measurement", "failed", unmeasured, (entry) => entry.speed?.why || firstLine(entry.test.reason), open, filter, fixesOf(unmeasured)),
-    named("Inconclusive", "inconclusive", doubtful, (entry) => entry.change ? `${METRICS[entry.change.metric]} ${change(entry.change.change)}` : "", open, filter),
+    ...documents.groups.map((group) => groupCard(group, entries, open)),
+    named("Failed otherwise", "error", other, (entry) => entry.test.reason, open, filter),
+    named("Failed without a measurement", "failed", unmeasured, (entry) => entry.speed?.why || entry.test.reason, open, filter),
+    named("Inconclusive", "inconclusive", inconclusive, (entry) => entry.change ? `${METRICS[entry.change.metric]} ${change(entry.change.change)}` : "", open, filter),
     named("New baselines", "not measured", first, () => "", open, filter),
     differences(speeds, open),
   ].filter(Boolean);
@@ -110,45 +104,33 @@ function news(documents, entries, open, filter) {
   return el("section", { class: "news" }, el("h2", {}, "What stands out"), el("div", { class: "cards" }, parts));
 }
 
-/** The most tests that a reason names at once. */
-const NAMED_OF_CAUSE = 3;
+/** The most tests that a group names at once. */
+const NAMED_OF_GROUP = 3;
 
-/** A reason for which tests failed: what it is, what to do, whom it touches. */
-function causeCard(cause, entries, open) {
-  const of = cause.tests.map((place) => entries[place]);
-  const links = of.map((entry, at) => [cause.worst && at === 0 ? `${cause.worst}: ` : null, link(entry, open)]);
-  const more = links.slice(NAMED_OF_CAUSE);
+/** Failures with one reason: what it is, what to do, and their tests, the worst first. */
+function groupCard(group, entries, open) {
+  const links = group.tests.map((place) => link(entries[place], open));
+  const more = links.slice(NAMED_OF_GROUP);
   return el(
     "div",
-    { class: "card cause", "data-status": "failed" },
-    el("h3", {}, of.length === 1 ? "One test failed" : `${count(of.length)} tests, one reason`),
-    el("p", { class: "fact" }, cause.fact),
-    fixLine(cause.fix),
-    list(links.slice(0, NAMED_OF_CAUSE)),
+    { class: "card group", "data-status": "failed" },
+    el("h3", {}, counted(links.length, "test"), " ", codeOf(group)),
+    el("p", { class: "fact" }, group.message),
+    remedy(group.remedy),
+    list(links.slice(0, NAMED_OF_GROUP)),
     more.length ? folded(`${count(more.length)} more`, list(more)) : null,
   );
 }
 
-function firstLine(text) {
-  return text.split("\n")[0];
-}
-
-/** What to do, once for all that ask for the same. */
-function fixesOf(entries) {
-  const fixes = new Set(entries.flatMap((entry) => entry.speed?.fix || []));
-  return [...fixes].slice(0, NAMED).map(fixLine);
-}
-
-function named(title, status, entries, told, open, filter, after = null) {
+function named(title, status, entries, reason, open, filter) {
   if (!entries.length) return null;
   const several = entries.length > NAMED;
-  const lines = entries.slice(0, NAMED).map((entry) => [link(entry, open), " ", el("span", { class: "told" }, told(entry))]);
+  const lines = entries.slice(0, NAMED).map((entry) => [link(entry, open), " ", el("span", { class: "told" }, reason(entry))]);
   return el(
     "div",
     { class: "card", "data-status": status },
     el("h3", {}, title, el("span", { class: "many" }, count(entries.length))),
     list(lines),
-    after,
     several ? el("button", { type: "button", class: "more", onclick: () => filter([...new Set(entries.map((entry) => entry.test.status))]) }, `All ${count(entries.length)} in the table`) : null,
   );
 }
@@ -173,13 +155,13 @@ function differences(speeds, open) {
 function ledger(coverage, open) {
   if (!coverage) return null;
   const missing = coverage.missing;
-  const rows = missing.map((one) => [el("code", {}, one.test), one.arch, one.why]);
+  const rows = missing.map((one) => [el("code", {}, one.test), one.arch, one.status ?? "not tested", one.reason]);
   return el(
     "section",
     { class: "ledger" },
     el("h2", {}, "Required verdicts ", outcome(missing.length ? "failed" : "passed")),
     el("p", {}, `${counted(coverage.tests, "test")} must reach a verdict on ${coverage.required.join(", ")}: ${missing.length ? `${count(missing.length)} of ${count(coverage.tests * coverage.required.length)} did not` : "all did"}.`),
-    coverage.fix ? fixLine(coverage.fix) : null,
-    missing.length ? el("details", { open: missing.length <= 10 }, el("summary", {}, `${counted(missing.length, "verdict")} missing`), grid(["test", "architecture", "why"], rows)) : null,
+    coverage.diagnostic ? remedy(coverage.diagnostic.remedy) : null,
+    missing.length ? el("details", { open: missing.length <= 10 }, el("summary", {}, `${counted(missing.length, "verdict")} missing`), grid(["test", "architecture", "status", "reason"], rows)) : null,
   );
 }

@@ -14,7 +14,6 @@ function speedSection(speed) {
     { class: "part" },
     el("h4", {}, "Speed ", outcome(speed.verdict === "not measured" && RECORDED.includes(speed.baseline_update) ? "recorded" : speed.verdict), el("small", {}, how)),
     speed.why ? el("p", {}, speed.why) : null,
-    speed.fix ? fixLine(speed.fix) : null,
     changesTable(speed),
     speed.changes.some((one) => one.change !== null) ? el("p", { class: "told" }, estimateText(speed)) : null,
     reasons(speed),
