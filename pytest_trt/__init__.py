@@ -16,7 +16,7 @@ from pytest_trt.version import __version__
 
 if TYPE_CHECKING:
     from pytest_trt.accuracy.compare import compare_outputs
-    from pytest_trt.accuracy.findings import Comparison
+    from pytest_trt.accuracy.result import AccuracyResult, Comparison, ComparisonError, OutputResult
     from pytest_trt.accuracy.tolerance import Tolerance
     from pytest_trt.benchmark.result import BenchmarkResult
     from pytest_trt.diagnostics import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 #: Where each public name is defined, by module.
 _HOMES = {
     "accuracy.compare": ("compare_outputs",),
-    "accuracy.findings": ("Comparison",),
+    "accuracy.result": ("AccuracyResult", "Comparison", "ComparisonError", "OutputResult"),
     "accuracy.tolerance": ("Tolerance",),
     "benchmark.result": ("BenchmarkResult",),
     "diagnostics": (
@@ -69,11 +69,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "AccuracyResult",
     "BackendUnavailableError",
     "BaselineError",
     "BenchmarkResult",
     "CacheError",
     "Comparison",
+    "ComparisonError",
     "ConfigurationError",
     "DeviceLostError",
     "Diagnostic",
@@ -85,6 +87,7 @@ __all__ = [
     "InputError",
     "Layer",
     "ModelError",
+    "OutputResult",
     "PytestTrtError",
     "PytestTrtWarning",
     "Remedy",

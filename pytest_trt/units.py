@@ -85,3 +85,29 @@ def at_least(value: float) -> str:
         return f"{value:g}"
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
     return f"{math.ceil(value / step - 1e-9) * step:.2g}"
+
+
+def percent_of(value_pct: float) -> str:
+    """Return a percentage, never rounded to 0% or 100% when it is neither."""
+    if 0.0 < value_pct < 0.01:
+        return "under 0.01%"
+    if 99.9 < value_pct < 100.0:
+        return "over 99.9%"
+    return f"{value_pct:.3g}%"
+
+
+def multiple(value: float) -> str:
+    """Return how many times something is: three digits, or all before the point: "1,250"."""
+    return f"{value:,.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"
+
+
+def rounded_up(value: float, digits: int = 2) -> float:
+    """Return the next number of so many significant digits that is not smaller."""
+    if value <= 0.0 or not math.isfinite(value):
+        return value
+    exponent = math.floor(math.log10(value)) - digits + 1
+    steps = math.floor(value / 10.0**exponent)
+    # Division rounds either way; the decimal text decides.
+    while (rounded := float(f"{steps}e{exponent}")) < value:
+        steps += 1
+    return rounded

@@ -8,12 +8,14 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
 from pytest_trt.records import to_data
 from pytest_trt.report.document import Document, make_document
 from pytest_trt.report.reading import schema_text
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord, PlannedTest, TestRecord
+from pytest_trt.report.record import EngineRecord, PlannedTest, TestRecord
 from pytest_trt.report.status import Phase, PhaseOutcomes
+from pytest_trt.terms import Verdict
 
 KEY = "k" * 64
 
@@ -37,19 +39,19 @@ def engine(**overrides: Any) -> EngineRecord:
     return EngineRecord(**{**values, **overrides})
 
 
-def check(**overrides: Any) -> ConsistencyRecord:
+def check(**overrides: Any) -> AccuracyResult:
     values: dict[str, Any] = {
         "model": "digits.onnx",
         "precision": "fp16",
         "arch": "sm86",
-        "verdict": "passed",
         "runs": 1,
         "worst_output": "logits",
         "used": 0.38,
-        "tolerance": "rtol=0.01",
         "key": KEY,
     }
-    return ConsistencyRecord(**{**values, **overrides})
+    return AccuracyResult(
+        **{**values, **overrides, "verdict": Verdict(overrides.get("verdict", "passed"))}
+    )
 
 
 def speed(**overrides: Any) -> BenchmarkResult:

@@ -1,54 +1,75 @@
-"""The consistency check of one test: every run compared, one verdict at the end."""
+"""The consistency check of one test: every run compared, one result for each engine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.explain import explain
-from pytest_trt.accuracy.findings import Comparison
-from pytest_trt.accuracy.headline import fact
+from pytest_trt.accuracy.explanation import explain, fact
 from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.remedy import Subject
 from pytest_trt.accuracy.resolve import resolve_tolerances
+from pytest_trt.accuracy.result import AccuracyResult, Comparison, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
+from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.build import Engine
 from pytest_trt.plugin.markers import ConsistencyMarker
-from pytest_trt.report.record import ConsistencyRecord
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Verdict
+from pytest_trt.wording import count
 
 #: The most notes of a build that a failure repeats.
 _NOTES = 4
 
-#: The most failing runs of which a failure has a line each.
-_RUNS = 10
+#: The most failing runs of an engine that are remembered one by one, the worst first.
+_WORST = 10
 
-#: Why a test fails that never ran the engine.
+#: Why a test fails that never ran an engine.
 NOTHING_COMPARED = Diagnostic(
     "TRT160",
     "trt_consistency compared nothing: the test never called trt_session.run, so it cannot fail",
     {"check": "trt_consistency"},
     remedy=Remedy(
-        "run the engine through the trt_session fixture (`trt_session.run(inputs)`), or remove "
+        "Run the engine through the trt_session fixture (`trt_session.run(inputs)`), or remove "
         "the marker."
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    engine: Engine
-    shapes: str
+class _FailedRun:
+    number: int
     where: str
+    shapes: str
     comparison: Comparison
-    agrees: bool | None = None
+    agrees: bool | None
 
     @property
-    def used(self) -> float:
-        """The largest share of a tolerance that any output used."""
-        return max((output.used or 0.0 for output in self.comparison.outputs), default=0.0)
+    def place(self) -> str:
+        return f"run {self.number} at {self.where}"
+
+
+@dataclass(slots=True)
+class _EngineRuns:
+    """All runs of one engine: the figures over all of them, and the worst that failed."""
+
+    engine: Engine
+    runs: int = 0
+    failed: int = 0
+    merged: Comparison = field(default_factory=lambda: Comparison(()))
+    worst: list[_FailedRun] = field(default_factory=list)
+
+    def add(self, comparison: Comparison) -> None:
+        self.runs += 1
+        self.failed += not comparison.passed
+        self.merged = merge_runs([self.merged, comparison])
+
+    def add_failed(self, run: _FailedRun) -> None:
+        # sort() leaves runs that are equally far off in the order of their numbers.
+        self.worst.append(run)
+        self.worst.sort(key=lambda one: -one.comparison.used)
+        del self.worst[_WORST:]
 
 
 class ConsistencyCheck:
@@ -57,10 +78,10 @@ class ConsistencyCheck:
     Args:
         marker: The test's tolerances.
         ini: Tolerances by precision from the ini file.
-        several: Whether the test runs in several precisions.
         reference: Gives the reference outputs for inputs.
-        other: The model that gives them, where that is another one: a run that fails is compared
-            with the engine's own model too, which tells which of the two is to blame.
+        several: Whether the test runs in several precisions.
+        other: The model that gives the reference, where it is not the model under test: a run that
+            fails is compared with the engine's own model too, which tells which of the two differs.
         on_failure: Receives why a run fails, right after it was compared, such as to stop a
             debugger at its line. All runs are judged together when the test is over, anyway.
         histogram: Whether to count how errors are spread, for a report.
@@ -84,13 +105,13 @@ class ConsistencyCheck:
         self._other = other
         self._on_failure = on_failure
         self._histogram = histogram
-        self._runs: list[_Run] = []
+        self._engines: dict[str, _EngineRuns] = {}
 
     def twin(self) -> ConsistencyCheck:
-        """Return a check that asks the same and has compared nothing."""
+        """Return a check with the same tolerances that has compared nothing."""
         return ConsistencyCheck(self._marker, self._ini, self._reference, several=self._several)
 
-    def asked(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
+    def expected(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
         """Return what outputs should be, and how far from it each may be."""
         marker = self._marker.at(engine.spec.precision)
         tolerances = resolve_tolerances(
@@ -112,104 +133,87 @@ class ConsistencyCheck:
             where: The line that ran it.
         """
         __tracebackhide__ = True
-        reference, tolerances = self.asked(engine, inputs)
+        reference, tolerances = self.expected(engine, inputs)
         comparison = compare_outputs(outputs, reference, tolerances, histogram=self._histogram)
+        runs = self._engines.setdefault(engine.key.digest, _EngineRuns(engine))
+        runs.add(comparison)
+        if comparison.passed:
+            return
+        agrees = None if self._other is None else self._other.agrees(inputs, outputs, tolerances)
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
-        agrees = None
-        if self._other is not None and not comparison.passed:
-            agrees = self._other.agrees(inputs, outputs, tolerances)
-        self._runs.append(_Run(engine, shapes, where, comparison, agrees))
-        if self._on_failure is not None and not comparison.passed:
+        runs.add_failed(_FailedRun(self._number, where, shapes, comparison, agrees))
+        if self._on_failure is not None:
             self._on_failure(self.diagnostics())
 
     @property
-    def has_failed(self) -> bool:
-        """Whether a run was compared that does not pass."""
-        return any(not run.comparison.passed for run in self._runs)
+    def _number(self) -> int:
+        return sum(one.runs for one in self._engines.values())
 
-    def records(self) -> list[ConsistencyRecord]:
-        """Return what was found, one record per engine that ran."""
-        by_engine: dict[str, list[_Run]] = {}
-        for run in self._runs:
-            by_engine.setdefault(run.engine.key.digest, []).append(run)
-        return [_record(runs) for runs in by_engine.values()]
+    @property
+    def has_failed(self) -> bool:
+        """Whether a run was compared that failed."""
+        return any(one.failed for one in self._engines.values())
+
+    def results(self) -> list[AccuracyResult]:
+        """Return what was found, one result per engine that ran."""
+        return [self._result(runs) for runs in self._engines.values()]
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Return why the test fails; nothing when every run passed.
-
-        The worst run is explained in full, the other failing runs get a line each.
-        """
-        if not self._runs:
+        """Return why the test fails: one diagnostic per engine that failed, the worst first."""
+        if not self._engines:
             return (NOTHING_COMPARED,)
-        failed = sorted(
-            (run for run in self._runs if not run.comparison.passed),
-            key=lambda run: run.used,
-            reverse=True,
-        )
-        if not failed:
-            return ()
-        worst, *others = failed
-        engine, other = worst.engine, self._other
-        headline, *details = explain(
-            worst.comparison,
-            subject=f"{_named(engine)}{f', against {other.name}' if other else ''}",
-            precision=engine.spec.precision,
-            several=self._several,
-            other=other.told(agrees=worst.agrees) if other else None,
-        )
-        fix = details.pop().removeprefix("Fix: ")
-        details = [self._circumstances(worst), *(line[2:] for line in details)]
-        details += [
-            f"fails too: {self._circumstances(run)}: {fact(run.comparison)}"
-            for run in others[: _RUNS - 1]
-        ]
-        if len(failed) > _RUNS:
-            details.append(f"and {len(failed) - _RUNS} more runs fail by less")
-        if len(self._runs) > 1:
-            passed = len(self._runs) - len(failed)
-            details.append(f"{passed} of {len(self._runs)} runs passed")
-        if worst.comparison.has_nonfinite:
-            details += _build_notes(engine)
-        facts: dict[str, Fact] = {
-            "model": engine.model.path.name,
-            "precision": engine.spec.precision,
-            "arch": engine.target.arch,
-            "runs": len(self._runs),
-            "failed_runs": len(failed),
-        }
-        return (Diagnostic("TRT400", headline, facts, tuple(details), Remedy(fix)),)
+        failed = [runs for runs in self._engines.values() if runs.failed]
+        failed.sort(key=lambda runs: -runs.merged.used)
+        return tuple(map(self._diagnostic, failed))
 
-    def _circumstances(self, run: _Run) -> str:
-        number = self._runs.index(run) + 1
-        which = f"run {number} of {len(self._runs)} at {run.where}"
-        return f"{which}, inputs {run.shapes}, {run.engine.toolchain}"
+    def _result(self, runs: _EngineRuns) -> AccuracyResult:
+        engine, merged = runs.engine, runs.merged
+        worst = max(merged.outputs, key=lambda output: output.used, default=None)
+        return AccuracyResult(
+            model=engine.model.path.name,
+            precision=engine.spec.precision,
+            arch=engine.target.arch,
+            verdict=Verdict.FAILED if runs.failed else Verdict.PASSED,
+            runs=runs.runs,
+            failed_runs=runs.failed,
+            worst_output=worst.name if worst else None,
+            used=worst.used if worst else None,
+            outputs=merged.outputs,
+            findings=merged.findings,
+            diagnostics=(self._diagnostic(runs),) if runs.failed else (),
+            key=engine.key.digest,
+        )
+
+    def _diagnostic(self, runs: _EngineRuns) -> Diagnostic:
+        """Explain the worst run in full, and give the next nine a line each."""
+        worst, *others = runs.worst
+        engine, total = runs.engine, self._number
+        context = [
+            f"run {worst.number} of {total} at {worst.where}, inputs {worst.shapes}, "
+            f"{engine.toolchain}",
+            *(f"{one.place}, inputs {one.shapes}: {fact(one.comparison)}" for one in others),
+        ]
+        if runs.failed > len(runs.worst):
+            context.append(f"and {count(runs.failed - len(runs.worst), 'more run')} failed by less")
+        if runs.runs > 1:
+            context.append(f"{runs.failed:,} of {count(runs.runs, 'run')} of this engine failed")
+        if "nonfinite" in worst.comparison.kinds:
+            context += _build_notes(engine)
+        subject = Subject(
+            model=engine.model.path.name,
+            path=as_typed(engine.model.path),
+            precision=engine.spec.precision,
+            arch=engine.target.arch,
+            several=self._several,
+            other=self._other.as_subject(agrees=worst.agrees) if self._other else None,
+        )
+        found = explain(worst.comparison, subject, runs=runs.merged, context=context)
+        facts = {**found.facts, "runs": runs.runs, "failed_runs": runs.failed}
+        return replace(found, facts=facts)
 
 
 def _build_notes(engine: Engine) -> list[str]:
-    """What the build said of values that the precision cannot hold: where an overflow begins."""
-    lines = [f"when it was built: {note}" for note in engine.notes[:_NOTES]]
+    """What the build noted about values that the precision cannot hold: where overflows begin."""
+    notes = [f"at build time: {note}" for note in engine.notes[:_NOTES]]
     more = len(engine.notes) - _NOTES
-    return [*lines, f"and {more} more notes, in the report"] if more > 0 else lines
-
-
-def _named(engine: Engine) -> str:
-    return f"{engine.model.path.name} in {engine.spec.precision} on {engine.target.arch}"
-
-
-def _record(runs: list[_Run]) -> ConsistencyRecord:
-    engine = runs[0].engine
-    outputs = [output for run in runs for output in run.comparison.outputs]
-    worst = max(outputs, key=lambda output: output.used or 0.0, default=None)
-    passed = all(run.comparison.passed for run in runs)
-    return ConsistencyRecord(
-        model=engine.model.path.name,
-        precision=engine.spec.precision,
-        arch=engine.target.arch,
-        verdict=(Verdict.PASSED if passed else Verdict.FAILED).value,
-        runs=len(runs),
-        worst_output=worst.name if worst else None,
-        used=worst.used if worst else None,
-        tolerance=str(worst.tolerance) if worst else "",
-        comparisons=tuple(run.comparison.to_dict() for run in runs),
-        key=engine.key.digest,
-    )
+    return [*notes, f"and {count(more, 'more note')}, in the report"] if more > 0 else notes

@@ -5,142 +5,263 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from pytest_trt.accuracy.cosine import least_cosine
-from pytest_trt.accuracy.element import Element, NonFinite
-from pytest_trt.accuracy.elementwise import measure
-from pytest_trt.accuracy.findings import Comparison, Finding, OutputComparison, RowSpread
-from pytest_trt.accuracy.flat import Array, index_of, scalar_at
-from pytest_trt.accuracy.histogram import error_histogram
+from pytest_trt.accuracy.agreement import least_cosine, topk_agreement
+from pytest_trt.accuracy.arrays import CHUNK, Array, index_of, is_number, is_text, scalar_at
+from pytest_trt.accuracy.elementwise import Deviation, Peak, error_histogram, measure
+from pytest_trt.accuracy.explanation import explain
 from pytest_trt.accuracy.judge import judge
-from pytest_trt.accuracy.loading import is_number, is_text
-from pytest_trt.accuracy.peaks import Deviation, Peak
-from pytest_trt.accuracy.ranking import topk_agreement
+from pytest_trt.accuracy.resolve import default_tolerance, is_exact_dtype
+from pytest_trt.accuracy.result import (
+    Comparison,
+    Element,
+    Finding,
+    NonFinite,
+    OutputResult,
+    RowSpread,
+)
 from pytest_trt.accuracy.structure import holds_values_of, name_findings, shape_finding
-from pytest_trt.accuracy.text import count_different
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.tensors.spec import Tensors
+
+#: One array, or outputs by name.
+Outputs: TypeAlias = "npt.ArrayLike | Mapping[str, npt.ArrayLike]"
+
+#: The name of an output that is given as an array alone.
+_ALONE = "output"
+
+_ALL_FINITE = NonFinite()
 
 
 def compare_outputs(
-    actual: Tensors,
-    reference: Tensors,
-    tolerances: Mapping[str, Tolerance],
+    actual: Outputs,
+    expected: Outputs,
+    tolerance: Tolerance | Mapping[str, Tolerance] | None = None,
     *,
+    precision: str = "fp32",
     histogram: bool = False,
 ) -> Comparison:
-    """Compare every output of a run with its reference.
+    """Compare outputs with the expected ones, in a test or in any script.
 
-    An element passes when |actual - reference| <= atol + rtol * |reference| in float64, numpy's
-    rule. NaN and infinities follow the tolerance's policy and are a finding of their own.
+        comparison = compare_outputs({"probs": actual}, {"probs": expected}, Tolerance(1e-2, 1e-2))
+        assert comparison
+        comparison.raise_if_failed()  # the same with the whole explanation
+
+    An element passes when ``|actual - expected| <= atol + rtol * |expected|`` in float64, numpy's
+    rule. NaN and infinities follow the tolerance's policy. Shapes and dtypes must be equal, and
+    every output must be on both sides; a comparison of no elements fails.
 
     Args:
-        actual: What the engine gave.
-        reference: What it should have given.
-        tolerances: What is allowed, for every output of the reference.
+        actual: One array, or outputs by name: any shape and memory layout; floats (float16,
+            bfloat16 and float8 of ml_dtypes included), integers, booleans, complex numbers or
+            strings. Arrays are read in place and never modified; calls may run in several threads.
+        expected: The same for what is right.
+        tolerance: What is allowed: by output name, or one for all outputs of floats. Integers,
+            booleans and strings are compared exactly, unless the mapping names them or the array
+            is the only one. By default those of `precision`.
+        precision: Whose default tolerances hold: "fp32", "tf32", "fp16" or "int8".
         histogram: Whether to count how the errors are spread, which takes another pass.
 
+    Returns:
+        The comparison; it is true if it passed.
+
     Raises:
-        ConfigurationError: An output that both sides have is without a tolerance.
+        ConfigurationError: A tolerance is missing for an output, or names an output that neither
+            side has; or an array is compared with a mapping.
     """
-    left = {name: np.asarray(array) for name, array in actual.items()}
-    right = {name: np.asarray(array) for name, array in reference.items()}
-    shared = [name for name in right if name in left]
-    for name in shared:
-        if name not in tolerances:
-            raise ConfigurationError(
-                f"no tolerance is given for output {name!r}; "
-                f"given: {', '.join(map(repr, tolerances)) or 'none'}.",
-                fix="resolve the tolerances from the same model that gave the outputs.",
-            )
+    left, right = _by_name(actual), _by_name(expected)
+    alone = not isinstance(expected, dict | Mapping)
+    if isinstance(actual, dict | Mapping) is alone:
+        raise ConfigurationError(
+            "outputs by name can only be compared with outputs by name",
+            code="TRT420",
+            facts={"actual": list(left), "expected": list(right)},
+            fix="Give two arrays, or two mappings with the same names.",
+        )
+    if isinstance(tolerance, dict | Mapping):
+        _check_names(tolerance, left, right)
     outputs = tuple(
-        compare_output(name, left[name], right[name], tolerances[name], histogram=histogram)
-        for name in shared
+        _compare_output(
+            name,
+            left[name],
+            array,
+            _tolerance_for(name, array, tolerance, precision, alone=alone),
+            histogram=histogram,
+        )
+        for name, array in right.items()
+        if name in left
     )
-    whole = (*name_findings(left, right), *_swapped(outputs, left, right), *_emptiness(outputs))
-    return Comparison(outputs, whole)
+    if outputs and left.keys() == right.keys() and all(o.size and o.passed for o in outputs):
+        return Comparison(outputs)
+    findings = (*name_findings(left, right), *_swapped(outputs, left, right), *_emptiness(outputs))
+    comparison = Comparison(outputs, findings)
+    return (
+        comparison if comparison.passed else Comparison(outputs, findings, (explain(comparison),))
+    )
 
 
-def _emptiness(outputs: tuple[OutputComparison, ...]) -> Iterator[Finding]:
+def _by_name(outputs: Outputs) -> dict[str, Array]:
+    if isinstance(outputs, dict | Mapping):  # dict first: an abstract class is slow to ask
+        return {name: np.asarray(array) for name, array in outputs.items()}
+    return {_ALONE: np.asarray(outputs)}
+
+
+def _check_names(
+    tolerances: Mapping[str, Tolerance], actual: Mapping[str, Array], expected: Mapping[str, Array]
+) -> None:
+    for name in tolerances:
+        if name not in expected and name not in actual:
+            raise ConfigurationError(
+                f"a tolerance is given for output {name!r}, which neither side has",
+                code="TRT420",
+                facts={"output": name, "outputs": list(expected)},
+                fix=f"Name one of the outputs: {', '.join(map(repr, expected)) or 'none'}.",
+            )
+
+
+def _tolerance_for(
+    name: str,
+    array: Array,
+    tolerance: Tolerance | Mapping[str, Tolerance] | None,
+    precision: str,
+    *,
+    alone: bool,
+) -> Tolerance:
+    if isinstance(tolerance, dict | Mapping):
+        if name in tolerance:
+            return tolerance[name]
+        raise ConfigurationError(
+            f"no tolerance is given for output {name!r}",
+            code="TRT420",
+            facts={"output": name, "tolerances": list(tolerance)},
+            fix="Give one for every output, or one Tolerance for all of them.",
+        )
+    dtype = _name_of(array.dtype)
+    if tolerance is None or (is_exact_dtype(dtype) and not alone):
+        return default_tolerance(precision, dtype)
+    return tolerance
+
+
+@lru_cache(maxsize=64)
+def _name_of(dtype: np.dtype[np.generic]) -> str:
+    # numpy builds the name each time, which takes as long as comparing ten elements.
+    return str(dtype.name)
+
+
+def _emptiness(outputs: tuple[OutputResult, ...]) -> Iterator[Finding]:
     """Find that no output had an element. One that is empty beside others may well be right."""
     if not outputs or any(output.size or output.findings for output in outputs):
         return
     shapes = ", ".join(f"{output.name!r} {list(output.shape)}" for output in outputs)
     which = "the only output has" if len(outputs) == 1 else f"all {len(outputs)} outputs have"
-    yield Finding("nothing compared", f"nothing was compared: {which} 0 elements ({shapes}).")
+    yield Finding("nothing compared", f"{which} 0 elements ({shapes})")
 
 
-def compare_output(
-    name: str, actual: Array, reference: Array, tolerance: Tolerance, *, histogram: bool = False
-) -> OutputComparison:
+def _compare_output(
+    name: str, actual: Array, reference: Array, tolerance: Tolerance, *, histogram: bool
+) -> OutputResult:
     """Compare one output with its reference: structure first, values where that allows it.
 
     Values are also compared where only the dtype differs, to tell a cast from a wrong result.
     """
-    blank = OutputComparison(
-        name=name,
-        dtype=actual.dtype.name,
-        shape=actual.shape,
-        size=actual.size,
-        tolerance=tolerance,
+    same_shape, same_type = (
+        actual.shape == reference.shape,
+        _same_type(actual.dtype, reference.dtype),
     )
+    if same_shape and same_type and is_number(actual.dtype):
+        return _judged(_measured(name, actual, reference, tolerance, histogram=histogram))
     findings = [found] if (found := shape_finding(actual.shape, reference.shape)) else []
     texts = is_text(actual.dtype) and is_text(reference.dtype)
-    if not texts and _native(actual) != _native(reference):
-        text = f"dtype {actual.dtype.name} where the reference has {reference.dtype.name}."
+    if not texts and not same_type:
+        text = f"dtype {actual.dtype.name}, reference {reference.dtype.name}"
         findings.append(Finding("dtype", text))
-    numbers = is_number(actual.dtype) and is_number(reference.dtype)
-    if actual.shape != reference.shape or not (texts or numbers):
-        if not findings:
-            text = f"elements of dtype {actual.dtype.name} cannot be compared."
-            findings.append(Finding("not applicable", text))
-        return dataclasses.replace(blank, findings=tuple(findings))
-    if texts:
-        measured = _measured_text(blank, actual, reference)
-    else:
-        measured = _with_agreement(_measured(blank, actual, reference), actual, reference)
-        if histogram and measured.size:
-            counts = error_histogram(actual, reference, rtol=tolerance.rtol, atol=tolerance.atol)
-            measured = dataclasses.replace(measured, histogram=counts)
-    findings += judge(measured)
-    return dataclasses.replace(measured, findings=tuple(findings)) if findings else measured
+    if same_shape and texts:
+        return _judged(_measured_text(name, actual, reference, tolerance))
+    if same_shape and is_number(actual.dtype) and is_number(reference.dtype):
+        measured = _measured(name, actual, reference, tolerance, histogram=histogram)
+        return _judged(measured, findings)
+    if not findings:
+        text = f"elements of dtype {actual.dtype.name} cannot be compared"
+        findings.append(Finding("not applicable", text))
+    return OutputResult(
+        name, _name_of(actual.dtype), actual.shape, actual.size, tolerance, findings=tuple(findings)
+    )
 
 
-def _native(array: Array) -> np.dtype[np.generic]:
+def _judged(measured: OutputResult, findings: Sequence[Finding] = ()) -> OutputResult:
+    found = (*findings, *judge(measured))
+    return dataclasses.replace(measured, findings=found) if found else measured
+
+
+def _same_type(one: np.dtype[np.generic], other: np.dtype[np.generic]) -> bool:
     # Byte order is a matter of storage; a file may hold the other one.
-    native: np.dtype[np.generic] = array.dtype.newbyteorder("=")
-    return native
+    return one == other or one.newbyteorder("=") == other.newbyteorder("=")
 
 
-def _measured_text(blank: OutputComparison, actual: Array, reference: Array) -> OutputComparison:
-    different, first = count_different(actual, reference)
-    worst = _element(Peak(math.inf, first), actual, reference)
-    return dataclasses.replace(blank, compared=blank.size, mismatched=different, worst_used=worst)
+def _measured_text(
+    name: str, actual: Array, reference: Array, tolerance: Tolerance
+) -> OutputResult:
+    different, first = _count_different(actual, reference)
+    return OutputResult(
+        name,
+        _name_of(actual.dtype),
+        actual.shape,
+        actual.size,
+        tolerance,
+        compared=actual.size,
+        mismatched=different,
+        worst_used=_element(Peak(math.inf, first), actual, reference),
+    )
 
 
-def _measured(blank: OutputComparison, actual: Array, reference: Array) -> OutputComparison:
-    tolerance = blank.tolerance
-    found = measure(actual, reference, rtol=tolerance.rtol, atol=tolerance.atol)
-    return OutputComparison(
-        name=blank.name,
-        dtype=blank.dtype,
-        shape=blank.shape,
-        size=blank.size,
-        tolerance=tolerance,
-        compared=found.compared,
-        mismatched=found.mismatched,
-        worst_abs=_element(found.worst_abs, actual, reference),
-        worst_rel=_element(found.worst_rel, actual, reference),
-        worst_used=_element(found.worst_used, actual, reference),
-        needed_atol=found.needed_atol,
-        needed_rtol=found.needed_rtol,
-        scale=found.scale,
-        nonfinite=_nonfinite(found, actual, reference),
-        rows=_rows(found),
+def _count_different(actual: Array, reference: Array) -> tuple[int, int]:
+    """Return how many strings differ, and the flat index of the first that does (or -1)."""
+    count, first = 0, -1
+    left, right = actual.flat, reference.flat
+    for start in range(0, actual.size, CHUNK):
+        chunks = (side[start : start + CHUNK].astype(object) for side in (left, right))
+        different = np.not_equal(*chunks).astype(np.bool_)
+        if first < 0 and different.any():
+            first = start + int(different.argmax())
+        count += int(np.count_nonzero(different))
+    return count, first
+
+
+def _measured(
+    name: str, actual: Array, reference: Array, tolerance: Tolerance, *, histogram: bool
+) -> OutputResult:
+    rtol, atol = tolerance.rtol, tolerance.atol
+    found = measure(actual, reference, rtol=rtol, atol=atol)
+    cosine, top1, topk = _agreement(actual, reference, tolerance)
+    counts = None
+    if histogram and actual.size:
+        counts = error_histogram(actual, reference, rtol=rtol, atol=atol)
+    return OutputResult(
+        name,
+        _name_of(actual.dtype),
+        actual.shape,
+        actual.size,
+        tolerance,
+        found.compared,
+        found.mismatched,
+        _element(found.worst_abs, actual, reference),
+        _element(found.worst_rel, actual, reference),
+        _element(found.worst_used, actual, reference),
+        found.needed_atol,
+        found.needed_rtol,
+        found.scale,
+        _nonfinite(found, actual, reference),
+        _rows(found) if found.mismatched else None,
+        cosine,
+        top1,
+        topk,
+        histogram=counts,
     )
 
 
@@ -148,33 +269,33 @@ def _element(peak: Peak, actual: Array, reference: Array) -> Element | None:
     if peak.index < 0:
         return None
     index = index_of(actual.shape, peak.index)
-    return Element(peak.value, index, scalar_at(actual, index), scalar_at(reference, index))
+    return Element(
+        peak.value, index, scalar_at(actual, peak.index), scalar_at(reference, peak.index)
+    )
 
 
-def _with_agreement(
-    measured: OutputComparison, actual: Array, reference: Array
-) -> OutputComparison:
-    """Add the whole-output measures that the tolerance asks for and that make sense here."""
-    tolerance = measured.tolerance
-    if (tolerance.cosine, tolerance.top1, tolerance.topk) == (None, None, None):
-        return measured
-    if not actual.ndim or not actual.size or {actual.dtype.kind, reference.dtype.kind} & {"b", "c"}:
-        return measured
+def _agreement(
+    actual: Array, reference: Array, tolerance: Tolerance
+) -> tuple[float | None, float | None, float | None]:
+    """Return cosine, top1 and topk, where the tolerance asks for them and they make sense."""
     cosine = top1 = topk = None
+    if tolerance.cosine is None and tolerance.top1 is None and tolerance.topk is None:
+        return cosine, top1, topk
+    if not actual.ndim or not actual.size or {actual.dtype.kind, reference.dtype.kind} & {"b", "c"}:
+        return cosine, top1, topk
     if tolerance.cosine is not None:
         cosine = least_cosine(actual, reference)
     if tolerance.top1 is not None:
         top1 = topk_agreement(actual, reference, 1, tolerance.nan)
     if tolerance.topk is not None and tolerance.topk[0] <= actual.shape[-1]:
         topk = topk_agreement(actual, reference, tolerance.topk[0], tolerance.nan)
-    return dataclasses.replace(measured, cosine=cosine, top1=top1, topk=topk)
+    return cosine, top1, topk
 
 
 def _nonfinite(found: Deviation, actual: Array, reference: Array) -> NonFinite:
     tally = found.nonfinite
     if not tally.positions:
-        return NonFinite()
-
+        return _ALL_FINITE
     return NonFinite(
         actual_nan=tally.actual[0],
         actual_pos_inf=tally.actual[1],
@@ -191,7 +312,7 @@ def _nonfinite(found: Deviation, actual: Array, reference: Array) -> NonFinite:
 
 def _rows(found: Deviation) -> RowSpread | None:
     mismatched = np.flatnonzero(found.mismatched_rows)
-    if not mismatched.size:
+    if not mismatched.size:  # no batch axis
         return None
     return RowSpread(
         total=found.mismatched_rows.size,
@@ -202,7 +323,7 @@ def _rows(found: Deviation) -> RowSpread | None:
 
 
 def _swapped(
-    outputs: tuple[OutputComparison, ...],
+    outputs: tuple[OutputResult, ...],
     actual: Mapping[str, Array],
     reference: Mapping[str, Array],
 ) -> Iterator[Finding]:
@@ -222,6 +343,6 @@ def _swapped(
             yield Finding(
                 "swapped",
                 f"outputs {one.name!r} and {other.name!r} hold each other's values: each is within "
-                "the tolerance of the other's reference.",
+                "the tolerance of the other's reference",
                 (one.name, other.name),
             )

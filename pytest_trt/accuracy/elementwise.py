@@ -6,14 +6,23 @@ runners share their cores.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.accuracy.flat import CHUNK, Array, FlatReader
-from pytest_trt.accuracy.loading import FloatArray, Load, load_for, same_bits
-from pytest_trt.accuracy.peaks import Deviation, Peak
+from pytest_trt.accuracy.arrays import (
+    CHUNK,
+    Array,
+    FlatReader,
+    FloatArray,
+    Load,
+    load_for,
+    load_real,
+    same_bits,
+)
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Positions: TypeAlias = npt.NDArray[np.intp]
@@ -25,8 +34,83 @@ _MOST_ROWS = 1 << 16
 #: slack, so that it lets too much through and never too little.
 _SLACK = 1.0 - 2.0**-50
 
+#: Up to this many elements are measured at once, in temporaries of their full size.
+_SMALL = 1 << 13
+
+_NO_ROWS: Flags = np.zeros(0, np.bool_)
+
 #: A figure that was rounded down would miss the element it was made for.
 _ROUND_UP = 1.0 + 2.0**-51
+
+#: Upper ends of the bins, as shares of the tolerance; each belongs to its bin, so that what is
+#: exactly at the limit is on the side that passes. Doublings: what matters is how far from 1.
+HISTOGRAM_EDGES = tuple(2.0**exponent for exponent in range(-10, 11))
+
+
+@dataclass(slots=True)
+class Peak:
+    """The largest value so far and the first flat index that has it; -1 while it is 0."""
+
+    value: float = 0.0
+    index: int = -1
+
+    def offer(self, value: float, index: int) -> None:
+        """Take a value from a later index if it is larger."""
+        if value > self.value:
+            self.value, self.index = value, index
+
+
+@dataclass(slots=True)
+class NonFiniteTally:
+    """Counts of NaN, +Inf and -Inf on either side, and where they begin."""
+
+    actual: list[int] = field(default_factory=lambda: [0, 0, 0])
+    reference: list[int] = field(default_factory=lambda: [0, 0, 0])
+    positions: int = 0
+    disagreeing: int = 0
+    first: int = -1
+    first_disagreeing: int = -1
+
+    def add(self, actual: Array, reference: Array, start: int) -> npt.NDArray[np.intp]:
+        """Count one chunk; return the positions in it that are finite on both sides."""
+        for counts, side in ((self.actual, actual), (self.reference, reference)):
+            infinite = np.isinf(side)
+            negative = infinite & (side.real < 0)
+            counts[0] += int(np.count_nonzero(np.isnan(side)))
+            counts[1] += int(np.count_nonzero(infinite & ~negative))
+            counts[2] += int(np.count_nonzero(negative))
+        finite = np.isfinite(actual) & np.isfinite(reference)
+        agreeing = finite | (actual == reference) | (np.isnan(actual) & np.isnan(reference))
+        self.positions += int(finite.size - np.count_nonzero(finite))
+        self.disagreeing += int(agreeing.size - np.count_nonzero(agreeing))
+        if self.first < 0 and not finite.all():
+            self.first = start + int(finite.argmin())
+        if self.first_disagreeing < 0 and not agreeing.all():
+            self.first_disagreeing = start + int(agreeing.argmin())
+        return np.flatnonzero(finite)
+
+
+@dataclass(slots=True)
+class Deviation:
+    """Everything that elementwise comparison measures, over the chunks seen so far.
+
+    Attributes:
+        row_length: Elements per row along axis 0, or 0 when rows are not told apart.
+        mismatched_rows: One flag per row.
+        scale: Largest |reference| among the elements that are finite on both sides.
+    """
+
+    row_length: int
+    mismatched_rows: npt.NDArray[np.bool_]
+    compared: int = 0
+    mismatched: int = 0
+    worst_abs: Peak = field(default_factory=Peak)
+    worst_rel: Peak = field(default_factory=Peak)
+    worst_used: Peak = field(default_factory=Peak)
+    needed_atol: float = 0.0
+    needed_rtol: float = 0.0
+    scale: float = 0.0
+    nonfinite: NonFiniteTally = field(default_factory=NonFiniteTally)
 
 
 def measure(
@@ -41,7 +125,57 @@ def measure(
         atol: See `Tolerance`.
         chunk: Elements measured at a time.
     """
+    load = load_for(actual.dtype, reference.dtype)
+    if 0 < actual.size <= min(_SMALL, chunk) and load is load_real:
+        with np.errstate(all="ignore"):
+            found = _measure_small(actual, reference, rtol, atol)
+        if found is not None:
+            return found
     return _Meter(actual, reference, rtol, atol, chunk).run(actual.size)
+
+
+def _measure_small(actual: Array, reference: Array, rtol: float, atol: float) -> Deviation | None:
+    """Measure a few elements at once, or return None unless all are finite and within tolerance.
+
+    The figures are those of `_Meter`, whose buffers and filters cost more than ten elements.
+    """
+    magnitude = reference.astype(np.float64).ravel()
+    difference = actual.astype(np.float64).ravel()
+    np.subtract(difference, magnitude, out=difference)
+    np.abs(difference, out=difference)
+    np.abs(magnitude, out=magnitude)
+    peak = _peak_of(difference)
+    if not peak.value < math.inf:
+        return None
+    found = Deviation(0, _NO_ROWS, difference.size, scale=_peak_of(magnitude).value)
+    if peak.value == 0.0:
+        return found
+    relative = np.multiply(magnitude, rtol)
+    limit = np.add(relative, atol)
+    used = _peak_of(np.divide(difference, limit))
+    if not used.value <= 1.0:
+        return None
+    found.worst_abs, found.worst_used = peak, used
+    worst_rel = _peak_of(np.divide(difference, magnitude))
+    if not worst_rel.value < math.inf:  # elements whose reference is 0 have none
+        shares = np.zeros_like(magnitude)
+        np.divide(difference, magnitude, out=shares, where=magnitude > 0.0)
+        worst_rel = _peak_of(shares)
+    if worst_rel.value > 0.0:
+        found.worst_rel = worst_rel
+    np.subtract(difference, relative, out=relative)
+    found.needed_atol = _round_up(_peak_of(relative).value)
+    if peak.value > atol:
+        beyond = difference > atol
+        needed = (difference[beyond] - atol) / magnitude[beyond]
+        found.needed_rtol = _round_up(_peak_of(needed).value)
+    return found
+
+
+def _peak_of(values: FloatArray) -> Peak:
+    """The largest value and its index; the first NaN, if there is one."""
+    index = int(values.argmax())
+    return Peak(values.item(index), index)
 
 
 class _Meter:
@@ -213,3 +347,38 @@ def _largest(values: FloatArray) -> float:
 
 def _round_up(value: float) -> float:
     return float(np.nextafter(value * _ROUND_UP, np.inf)) if value > 0.0 else 0.0
+
+
+def error_histogram(
+    actual: Array, reference: Array, *, rtol: float, atol: float, chunk: int = CHUNK
+) -> tuple[int, ...]:
+    """Return how many elements use which share of the tolerance.
+
+    The first count is of elements without any error, then one for each of `HISTOGRAM_EDGES`, and
+    the last is of those beyond. Elements that are not finite on both sides are left out.
+
+    Args:
+        actual: Numbers of any layout.
+        reference: The same shape.
+        rtol: See `Tolerance`.
+        atol: See `Tolerance`.
+        chunk: Elements counted at a time.
+    """
+    load = load_for(actual.dtype, reference.dtype)
+    readers = FlatReader(actual, chunk), FlatReader(reference, chunk)
+    buffers = np.empty((3, min(chunk, actual.size)))
+    edges = np.array((0.0, *HISTOGRAM_EDGES))
+    counts = np.zeros(edges.size + 1, np.int64)
+    with np.errstate(all="ignore"):
+        for start in range(0, actual.size, chunk):
+            stop = min(start + chunk, actual.size)
+            left, right = (reader.read(start, stop) for reader in readers)
+            difference, limit, shares = (buffer[: stop - start] for buffer in buffers)
+            load(left, right, difference, limit)
+            known = np.isfinite(left) & np.isfinite(right)
+            # Not multiplied by 0: of a magnitude that overflowed it would be NaN.
+            limit[:] = limit * rtol + atol if rtol else atol
+            shares_of(difference, limit, shares)
+            places = np.searchsorted(edges, shares[known], side="left")
+            counts += np.bincount(places, minlength=counts.size)
+    return tuple(int(count) for count in counts)

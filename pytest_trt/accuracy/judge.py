@@ -1,127 +1,159 @@
-"""What was measured against what is allowed: the findings of one output."""
+"""What was measured against what is allowed: the findings of one output, and the gravest of all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_trt.accuracy.element import Element
-from pytest_trt.accuracy.findings import Finding, OutputComparison
-from pytest_trt.accuracy.numbers import scalar, share
+from pytest_trt.accuracy.result import (
+    KINDS,
+    Comparison,
+    Element,
+    Finding,
+    Kind,
+    NonFinite,
+    OutputResult,
+    Scalar,
+)
+from pytest_trt.units import percent_of
 from pytest_trt.wording import count
 
 #: dtypes, by how their names begin, whose elements have no order or no length worth a similarity.
 _UNORDERED = ("bool", "complex", "str", "bytes", "object", "String")
 
 
-def judge(output: OutputComparison) -> Iterator[Finding]:
+def judge(output: OutputResult) -> Iterator[Finding]:
     """Yield why an output whose structure is right does not pass, the gravest reason first."""
-    yield from _judge_nonfinite(output)
-    yield from _judge_emptiness(output)
-    yield from _judge_elements(output)
+    if output.nonfinite.positions:
+        yield from _judge_nonfinite(output)
+        yield from _judge_emptiness(output)
+    if output.mismatched:
+        yield from _judge_elements(output)
     yield from _judge_agreement(output)
 
 
-def _judge_nonfinite(output: OutputComparison) -> Iterator[Finding]:
+def gravest(comparison: Comparison) -> tuple[Finding, OutputResult | None]:
+    """Return the finding of a failed comparison that explains the others, and its output.
+
+    The output is None where the finding concerns the set of outputs. Of several outputs with
+    findings of one kind, it is the one that exceeds its tolerance most.
+    """
+    whole = [(finding, None) for finding in comparison.findings]
+    single = [(finding, output) for output in comparison.outputs for finding in output.findings]
+    return min([*whole, *single], key=_rank)
+
+
+def _rank(found: tuple[Finding, OutputResult | None]) -> tuple[int, bool, float]:
+    finding, output = found
+    gravity = KINDS.index(finding.kind)
+    if output is None:
+        return gravity, False, 0.0
+    # A class or an index follows from the scores: where those fail too, they are the cause.
+    return gravity, is_exact(output), -output.used
+
+
+def with_finding(comparison: Comparison, kind: Kind) -> list[OutputResult]:
+    """Return the outputs that have a finding of a kind."""
+    return [o for o in comparison.outputs if any(f.kind == kind for f in o.findings)]
+
+
+def is_exact(output: OutputResult) -> bool:
+    """Whether only equality makes sense: a larger tolerance is no answer then."""
+    zero = output.tolerance.atol == output.tolerance.rtol == 0.0
+    return output.worst_abs is None or output.dtype == "bool" or (zero and "int" in output.dtype)
+
+
+def scalar(value: Scalar) -> str:
+    """Return one tensor element as text: floats with four digits, everything else in full."""
+    return f"{value:.4g}" if isinstance(value, float | complex) else repr(value)
+
+
+def _judge_nonfinite(output: OutputResult) -> Iterator[Finding]:
     nonfinite, policy = output.nonfinite, output.tolerance.nan
     if policy == "forbid" and nonfinite.positions:
-        whose = _whose(nonfinite.in_actual, nonfinite.in_reference)
-        yield Finding(
-            "nonfinite",
-            f"{whose}: {_counts(output)}; first at {_place(nonfinite.first)}.",
-        )
+        text = f"{_counts(output)}; first at {_place(nonfinite.first)}"
+        yield Finding("nonfinite", text)
     if policy == "match" and nonfinite.disagreeing:
+        where = count(nonfinite.disagreeing, "position")
         yield Finding(
             "nonfinite",
-            f"NaN or infinity on one side and not the same on the other, at "
-            f"{count(nonfinite.disagreeing, 'position')}: {_counts(output)}; first at "
-            f"{_place(nonfinite.first_disagreeing)}.",
+            f"NaN or infinity on one side only at {where}: {_counts(output)}; first at "
+            f"{_place(nonfinite.first_disagreeing)}",
         )
 
 
-def _whose(actual: int, reference: int) -> str:
-    if not reference:
-        return "not finite, while the reference is finite everywhere"
-    if not actual:
-        return "finite, but the reference itself is not finite"
-    return "not finite, and the reference itself is not finite either"
+def _counts(output: OutputResult) -> str:
+    found: NonFinite = output.nonfinite
+    actual = (found.actual_nan, found.actual_pos_inf, found.actual_neg_inf)
+    reference = (found.reference_nan, found.reference_pos_inf, found.reference_neg_inf)
+    of = count(output.size, "element")
+    return f"{_tally(actual)} in the output, {_tally(reference)} in the reference, of {of}"
 
 
-def _counts(output: OutputComparison) -> str:
-    nonfinite = output.nonfinite
-    sides = (
-        ("actual", nonfinite.actual_nan, nonfinite.actual_pos_inf, nonfinite.actual_neg_inf),
-        (
-            "reference",
-            nonfinite.reference_nan,
-            nonfinite.reference_pos_inf,
-            nonfinite.reference_neg_inf,
-        ),
-    )
-    texts = []
-    for side, *counts in sides:
-        named = zip(("NaN", "+Inf", "-Inf"), counts, strict=True)
-        parts = [f"{number:,} {kind}" for kind, number in named if number]
-        texts.append(f"{side} {' and '.join(parts) if parts else 'none'}")
-    return f"{', '.join(texts)}, of {count(output.size, 'element')}"
+def _tally(counts: tuple[int, ...]) -> str:
+    named = zip(("NaN", "+Inf", "-Inf"), counts, strict=True)
+    return " and ".join(f"{number:,} {kind}" for kind, number in named if number) or "none"
 
 
 def _place(element: Element | None) -> str:
     if element is None:
         return "?"
-    return (
-        f"{list(element.index)} (actual {scalar(element.actual)}, "
-        f"reference {scalar(element.reference)})"
-    )
+    return f"{list(element.index)}: {scalar(element.actual)}, reference {scalar(element.reference)}"
 
 
-def _judge_emptiness(output: OutputComparison) -> Iterator[Finding]:
+def _judge_emptiness(output: OutputResult) -> Iterator[Finding]:
     if output.size and not output.compared and output.tolerance.nan == "ignore":
         yield Finding(
             "nothing compared",
-            f"nothing was compared: of {count(output.size, 'element')} none is finite on both "
-            "sides, and nan='ignore' leaves out what is not.",
+            f"none of {count(output.size, 'element')} is finite on both sides, and nan='ignore' "
+            "leaves out the others",
         )
 
 
-def _judge_elements(output: OutputComparison) -> Iterator[Finding]:
+def _judge_elements(output: OutputResult) -> Iterator[Finding]:
     allowed = output.tolerance.max_mismatch_pct
     if 100.0 * output.mismatched <= allowed * output.compared:
         return
     text = (
         f"{output.mismatched:,} of {count(output.compared, 'element')} "
-        f"({share(output.mismatched_pct)}) mismatched"
+        f"({percent_of(output.mismatched_pct)})"
     )
-    yield Finding("mismatch", f"{text}; {allowed:g}% may be." if allowed else f"{text}.")
+    tolerance = output.tolerance
+    if is_exact(output) or tolerance.atol == tolerance.rtol == 0.0:
+        text += f" differ; equality is required ({tolerance.origin})"
+    else:
+        text += (
+            f" differ by more than {tolerance.atol:.4g} + {tolerance.rtol:.4g}*|reference| "
+            f"({tolerance.origin})"
+        )
+    yield Finding("mismatch", f"{text}; {allowed:g}% may differ" if allowed else text)
 
 
-def _judge_agreement(output: OutputComparison) -> Iterator[Finding]:
+def _judge_agreement(output: OutputResult) -> Iterator[Finding]:
     tolerance = output.tolerance
     k, least_topk = tolerance.topk or (0, None)
-    largest = "largest element" if k == 1 else f"{k} largest elements"
-    for kind, value, least, label in (
+    measures: tuple[tuple[Kind, float | None, float | None, str], ...] = (
         ("cosine", output.cosine, tolerance.cosine, "the smallest cosine similarity of a row"),
         ("top1", output.top1, tolerance.top1, "the share of rows with the same largest element"),
-        ("topk", output.topk, least_topk, f"the mean overlap of the {largest}"),
-    ):
+        ("topk", output.topk, least_topk, f"the mean overlap of the {k} largest elements"),
+    )
+    for kind, value, least, label in measures:
         if least is None or not output.size:
             continue
         if value is None:
             yield _not_measured(output, kind)
         elif value < least:
-            yield Finding(kind, f"{label} is {value:.4g}; at least {least:g} is asked for.")
+            yield Finding(kind, f"{label} is {value:.4g}, below the limit of {least:g}")
 
 
-def _not_measured(output: OutputComparison, kind: str) -> Finding:
-    """Why a measure that was asked for has no value: it must not pass for agreement."""
+def _not_measured(output: OutputResult, kind: Kind) -> Finding:
+    """Why a requested measure has no value: it must not pass for agreement."""
+    k, _ = output.tolerance.topk or (0, None)
     if output.dtype.startswith(_UNORDERED):
-        why = f"makes no sense on {output.dtype} elements"
+        why = f"does not apply to {output.dtype} elements"
     elif not output.shape:
         why = "needs at least one axis, and this output is a single number"
-    elif kind == "topk" and output.tolerance.topk and output.tolerance.topk[0] > output.shape[-1]:
-        why = (
-            f"asks for the {output.tolerance.topk[0]} largest of a last axis of length "
-            f"{output.shape[-1]}"
-        )
+    elif kind == "topk" and k > output.shape[-1]:
+        why = f"asks for the {k} largest of a last axis of length {output.shape[-1]}"
     else:
-        return Finding("nothing compared", f"{kind} found no finite row to compare.")
-    return Finding("not applicable", f"{kind} {why}: it was not checked.")
+        return Finding("nothing compared", f"{kind} found no finite row to compare")
+    return Finding("not applicable", f"{kind} {why}, so it was not checked")

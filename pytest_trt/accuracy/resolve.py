@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, STEP_BY_DTYPE, Tolerance
@@ -16,7 +17,8 @@ TOLERANCE_FIELDS = tuple(
     field.name for field in dataclasses.fields(Tolerance) if field.name != "origin"
 )
 
-_EXACT_DTYPES = ("int", "uint", "bool", "string")
+#: numpy's "str" and "object" are what arrays of ONNX's "string" are.
+_EXACT_DTYPES = ("int", "uint", "bool", "str", "object", "String")
 
 
 def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[str, object]:
@@ -112,16 +114,33 @@ def resolve_tolerances(
     for spec in outputs:
         where = f"output {spec.name!r} on the marker"
         own = (where, parse_tolerance_fields(per_output.get(spec.name, {}), where))
-        exact = spec.dtype.startswith(_EXACT_DTYPES)
-        default = _EXACT if exact else _default(precision, spec.dtype)
-        resolved[spec.name] = _layered([own] if exact else [own, *common], default)
+        levels = [own] if is_exact_dtype(spec.dtype) else [own, *common]
+        resolved[spec.name] = _layered(levels, default_tolerance(precision, spec.dtype))
     return resolved
 
 
 _EXACT = Tolerance(rtol=0.0, atol=0.0, origin="integers are exact")
 
 
-def _default(precision: str, dtype: str) -> Tolerance:
+def is_exact_dtype(dtype: str) -> bool:
+    """Whether outputs of this element type, by numpy's name, are compared exactly by default."""
+    return dtype.startswith(_EXACT_DTYPES)
+
+
+@lru_cache(maxsize=64)
+def default_tolerance(precision: str, dtype: str) -> Tolerance:
+    """Return what is allowed where nothing is given.
+
+    Args:
+        precision: A key of `DEFAULT_TOLERANCES`.
+        dtype: The output's element type, by numpy's name.
+
+    Raises:
+        ConfigurationError: The precision is unknown.
+    """
+    _check_precision(precision, "tolerances")
+    if is_exact_dtype(dtype):
+        return _EXACT
     default = DEFAULT_TOLERANCES[precision]
     step = STEP_BY_DTYPE.get(dtype, 0.0)
     if step <= default.rtol:

@@ -1,4 +1,4 @@
-"""The set of outputs and their shapes: what is checked before any value is looked at."""
+"""The set of outputs and their shapes, which are checked before any value."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pytest_trt.accuracy.findings import Finding
-from pytest_trt.accuracy.flat import Array
+from pytest_trt.accuracy.arrays import Array
+from pytest_trt.accuracy.result import Finding
 
-#: Elements looked at, evenly spread, to tell whether one output holds another's values.
+#: Elements sampled, evenly spread, to check whether one output holds another's values.
 _SAMPLE = 4096
 
 
@@ -30,8 +30,8 @@ def name_findings(
         findings.append(
             Finding(
                 "renamed",
-                f"output {name!r} of the reference is missing and the engine gives {new!r} with "
-                f"the same shape and dtype ({_describe(actual[new])}): probably renamed.",
+                f"output {name!r} is missing, and {new!r} has its shape and dtype "
+                f"({_describe(actual[new])}): probably renamed",
                 (name, new),
             )
         )
@@ -39,8 +39,7 @@ def name_findings(
     findings += [
         Finding(
             "missing",
-            f"output {name!r} ({_describe(reference[name])}) of the reference is "
-            f"missing; the engine gives {has}.",
+            f"output {name!r} ({_describe(reference[name])}) is missing; there is {has}",
             (name,),
         )
         for name in missing
@@ -50,13 +49,13 @@ def name_findings(
         Finding(
             "extra",
             f"output {name!r} ({_describe(actual[name])}) is not in the reference, "
-            f"which has {wants}.",
+            f"which has {wants}",
             (name,),
         )
         for name in extra
     ]
     if not any(name in actual for name in reference):
-        findings.append(Finding("nothing compared", "no output was compared with a reference."))
+        findings.append(Finding("nothing compared", "no output was compared with a reference"))
     return tuple(findings)
 
 
@@ -64,30 +63,30 @@ def _renamed_to(
     name: str, expected: Array, candidates: Sequence[str], actual: Mapping[str, Array]
 ) -> str | None:
     """The only extra output that looks like a missing one, or the closest name among several."""
-    alike = [
+    similar = [
         other
         for other in candidates
         if actual[other].shape == expected.shape and actual[other].dtype == expected.dtype
     ]
-    if len(alike) > 1:
-        alike = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)
-    return alike[0] if alike else None
+    if len(similar) > 1:
+        similar = difflib.get_close_matches(name, similar, n=1, cutoff=0.0)
+    return similar[0] if similar else None
 
 
 def shape_finding(actual: tuple[int, ...], reference: tuple[int, ...]) -> Finding | None:
     """Return how two shapes differ, or None when they are equal."""
     if actual == reference:
         return None
-    text = f"shape {list(actual)} where the reference has {list(reference)}"
+    text = f"shape {list(actual)}, reference {list(reference)}"
     if len(actual) == len(reference) and actual[1:] == reference[1:]:
-        text += f": only axis 0, the batch as a rule, differs ({actual[0]} and {reference[0]})"
+        text += ": only axis 0, usually the batch, differs"
     elif [dim for dim in actual if dim != 1] == [dim for dim in reference if dim != 1]:
-        text += ": they differ only in axes of length 1"
+        text += ": only axes of length 1 differ"
     elif sorted(actual) == sorted(reference):
-        text += ": the same lengths in another order, as a transposed layout (NHWC, NCHW) has"
+        text += ": the axes are permuted, as between NHWC and NCHW"
     elif np.prod(actual, dtype=object) == np.prod(reference, dtype=object):
-        text += ": as many elements, reshaped"
-    return Finding("shape", f"{text}.")
+        text += ": reshaped, the number of elements is the same"
+    return Finding("shape", text)
 
 
 def holds_values_of(actual: Array, reference: Array, rtol: float, atol: float) -> bool:

@@ -70,19 +70,6 @@ class Tolerance:
         """The two figures in the notation of the marker, e.g. ``atol=0.01, rtol=0.01``."""
         return f"atol={self.atol:g}, rtol={self.rtol:g}"
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the fields as JSON-simple data."""
-        return {
-            "rtol": self.rtol,
-            "atol": self.atol,
-            "nan": self.nan,
-            "max_mismatch_pct": self.max_mismatch_pct,
-            "cosine": self.cosine,
-            "top1": self.top1,
-            "topk": None if self.topk is None else list(self.topk),
-            "origin": self.origin,
-        }
-
 
 def _check_number(name: str, value: object, *, least: float, most: float = math.inf) -> None:
     wanted = (

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.accuracy.reference import ReferenceStore, reference_key
+from pytest_trt.accuracy.reference_store import ReferenceStore, reference_key
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.devices.lost import LostDevice
 from pytest_trt.backends.devices.probe import probe_devices

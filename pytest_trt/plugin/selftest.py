@@ -57,7 +57,7 @@ def observing(check: ConsistencyCheck, proofs: list[Proof]) -> Observer:
 def _errors_in(
     check: ConsistencyCheck, engine: Engine, inputs: Tensors, outputs: Tensors
 ) -> list[Proof]:
-    reference, tolerances = check.asked(engine, inputs)
+    reference, tolerances = check.expected(engine, inputs)
     found = []
     for one in planted(outputs, reference, tolerances):
         twin = check.twin()

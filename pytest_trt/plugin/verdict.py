@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_trt.accuracy.check import NOTHING_COMPARED, ConsistencyCheck
+from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_rows import layer_rows
@@ -19,7 +20,7 @@ from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
 from pytest_trt.report.junit import properties_of
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
+from pytest_trt.report.record import EngineRecord, TestRecord
 from pytest_trt.terms import Verdict
 
 if TYPE_CHECKING:
@@ -183,23 +184,19 @@ def _distinct(state: TestState) -> list[Engine]:
     return list({engine.key.digest: engine for engine in reversed(state.engines)}.values())[::-1]
 
 
-def _checks(state: TestState) -> list[ConsistencyRecord]:
+def _checks(state: TestState) -> list[AccuracyResult]:
     if state.check is None or state.skipped:
         return []
-    records = state.check.records()
+    records = state.check.results()
     if records or not state.engines:
         return records
     engine = state.engines[0]
     return [
-        ConsistencyRecord(
+        AccuracyResult(
             model=engine.model.path.name,
             precision=engine.spec.precision,
             arch=engine.target.arch,
-            verdict=Verdict.NOT_MEASURED.value,
-            runs=0,
-            worst_output=None,
-            used=None,
-            tolerance="",
+            verdict=Verdict.NOT_MEASURED,
             key=engine.key.digest,
         )
     ]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data, to_data
 
@@ -79,36 +80,6 @@ class EngineRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ConsistencyRecord:
-    """What one `trt_consistency` check found for one engine.
-
-    Attributes:
-        model: File name of the model.
-        precision: The engine's precision.
-        arch: What the engine was built for.
-        verdict: The verdict's text, see `Verdict`.
-        runs: Calls of `run` that were compared.
-        worst_output: The output that used most of its tolerance.
-        used: The share of its tolerance that it used: 1.0 is all of it. None where nothing was
-            compared by value.
-        tolerance: The tolerance of that output, for people.
-        comparisons: Every comparison in full, see `Comparison.to_dict`.
-        key: Digest of the engine's key.
-    """
-
-    model: str
-    precision: str
-    arch: str
-    verdict: str
-    runs: int
-    worst_output: str | None
-    used: float | None
-    tolerance: str
-    comparisons: tuple[dict[str, Any], ...] = ()
-    key: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class TestRecord:
     """Everything that one test found.
 
@@ -128,7 +99,7 @@ class TestRecord:
     __test__ = False  # not a test class, whatever its name says
 
     engines: tuple[EngineRecord, ...] = ()
-    checks: tuple[ConsistencyRecord, ...] = ()
+    checks: tuple[AccuracyResult, ...] = ()
     speeds: tuple[BenchmarkResult, ...] = ()
     skipped: str | None = None
     remarks: tuple[str, ...] = ()
@@ -148,7 +119,7 @@ class TestRecord:
         """Return the record that `to_dict` made this data from."""
         return cls(
             engines=_all(EngineRecord, data["engines"]),
-            checks=_all(ConsistencyRecord, data["checks"]),
+            checks=tuple(from_data(AccuracyResult, check) for check in data["checks"]),
             speeds=_speeds(data["speeds"]),
             diagnostics=_all(Diagnostic, data["diagnostics"]),
             notes=_all(Diagnostic, data["notes"]),

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pytest_trt.accuracy.result import AccuracyResult, Finding, OutputResult
 from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
 from pytest_trt.records import to_data
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord
+from pytest_trt.report.record import EngineRecord, TestRecord
 from pytest_trt.report.speed_text import gravest_change
 from pytest_trt.report.status import Status, checks_status
 
@@ -18,9 +19,22 @@ _ROUND_DIGITS = 5
 #: Significant digits of everything else: enough to tell any two FP32 numbers apart.
 _DIGITS = 9
 
-#: What of a comparison is told of each output, as the run that was furthest off has it.
-_OF_THE_WORST = ("dtype", "shape", "tolerance", "worst_abs", "worst_rel", "worst_used")
-_AGREEMENT = ("cosine", "top1", "topk")
+#: Fields of an output's result that a report has as they are.
+_OF_AN_OUTPUT = (
+    "name",
+    "dtype",
+    "shape",
+    "tolerance",
+    "worst_abs",
+    "worst_rel",
+    "worst_used",
+    "compared",
+    "mismatched",
+    "cosine",
+    "top1",
+    "topk",
+    "histogram",
+)
 
 
 def results_of(record: TestRecord, status: Status) -> list[dict[str, Any]]:
@@ -60,56 +74,32 @@ def engine_facts(engine: EngineRecord) -> dict[str, Any]:
     return {name: value for name, value in to_data(engine).items() if name not in left_out}
 
 
-def _accuracy(check: ConsistencyRecord) -> dict[str, Any]:
-    by_output: dict[str, list[Mapping[str, Any]]] = {}
-    for run in check.comparisons:
-        for output in run["outputs"]:
-            by_output.setdefault(output["name"], []).append(output)
-    findings = [finding for run in check.comparisons for finding in run["findings"]]
+def _accuracy(check: AccuracyResult) -> dict[str, Any]:
     return {
         "verdict": check.verdict,
         "runs": check.runs,
         "used": check.used,
         "worst_output": check.worst_output,
-        "outputs": [_shorter(_output(name, runs)) for name, runs in by_output.items()],
-        "findings": _texts(findings),
+        "outputs": [_shorter(_output(output)) for output in check.outputs],
+        "findings": _texts(check.findings),
     }
 
 
-def _output(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sum up one output over the runs of a test."""
-    worst = max(runs, key=lambda run: (_used(run), bool(run["findings"])))
+def _output(output: OutputResult) -> dict[str, Any]:
+    data = to_data(output)
     return {
-        "name": name,
-        **{label: worst[label] for label in _OF_THE_WORST},
-        "used": _used(worst),
-        "compared": sum(run["compared"] for run in runs),
-        "mismatched": sum(run["mismatched"] for run in runs),
-        "needed_atol": max(float(run["needed_atol"]) for run in runs),
-        "needed_rtol": max(float(run["needed_rtol"]) for run in runs),
-        **{
-            label: min((run[label] for run in runs if run[label] is not None), default=None)
-            for label in _AGREEMENT
-        },
-        "nonfinite": sum(run["nonfinite"]["positions"] for run in runs),
-        "nonfinite_disagreeing": sum(run["nonfinite"]["disagreeing"] for run in runs),
-        "histogram": _summed([run["histogram"] for run in runs if run["histogram"]]),
-        "findings": _texts(finding for run in runs for finding in run["findings"]),
+        **{name: data[name] for name in _OF_AN_OUTPUT},
+        "used": output.used,
+        "needed_atol": output.needed_atol,
+        "needed_rtol": output.needed_rtol,
+        "nonfinite": output.nonfinite.positions,
+        "nonfinite_disagreeing": output.nonfinite.disagreeing,
+        "findings": _texts(output.findings),
     }
 
 
-def _used(run: Mapping[str, Any]) -> float:
-    return float(run["used"])
-
-
-def _summed(histograms: Sequence[Sequence[int]]) -> list[int] | None:
-    return [sum(counts) for counts in zip(*histograms, strict=True)] or None
-
-
-def _texts(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    distinct = dict.fromkeys((finding["kind"], finding["text"]) for finding in findings)
-    # A test with a thousand runs may find the same a thousand times, with other figures each time.
-    return [{"kind": kind, "text": text} for kind, text in list(distinct)[:10]]
+def _texts(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    return [{"kind": finding.kind, "text": finding.text} for finding in findings]
 
 
 def _speed(speed: BenchmarkResult) -> dict[str, Any]:

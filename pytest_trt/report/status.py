@@ -125,7 +125,7 @@ def checks_status(record: TestRecord | None, key: str | None = None) -> Status |
     """
     if record is None:
         return None
-    made = [(check.key, check.verdict) for check in record.checks]
+    made = [(check.key, check.verdict.value) for check in record.checks]
     made += [(speed.key, speed.verdict) for speed in record.speeds]
     found = {_OF_VERDICT[verdict] for of, verdict in made if key in (None, of)}
     return min(found, key=_GRAVITY.index, default=None)

@@ -181,10 +181,9 @@ def _build_notes(row: Row) -> Iterator[str]:
 def _never_compared(row: Row) -> Iterator[str]:
     """Yield outputs that passed because they were empty, in every run of a check."""
     for check in row.checks:
-        outputs = [output for run in check.comparisons for output in run.get("outputs", ())]
-        for name in dict.fromkeys(output["name"] for output in outputs):
-            if not any(output["size"] for output in outputs if output["name"] == name):
-                yield f"output {name!r} was not compared: it had no elements in any run"
+        for output in check.outputs:
+            if not output.size:
+                yield f"output {output.name!r} was not compared: it had no elements in any run"
 
 
 def _facts(key: _Key, row: Row) -> Iterator[str]:

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_trt import units
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord
+from pytest_trt.accuracy.result import AccuracyResult
+from pytest_trt.report.record import EngineRecord
 
 #: Cells of the bar that shows how much of the tolerance was used.
 _BAR_CELLS = 10
@@ -54,12 +55,12 @@ class Row:
     """
 
     engines: list[EngineRecord] = field(default_factory=list)
-    checks: list[ConsistencyRecord] = field(default_factory=list)
+    checks: list[AccuracyResult] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     unbuilt: bool = False
 
     @property
-    def worst(self) -> ConsistencyRecord | None:
+    def worst(self) -> AccuracyResult | None:
         """The check that used most of its tolerance."""
         return max(self.checks, key=lambda check: check.used or 0.0, default=None)
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pytest_trt.accuracy.cosine import least_cosine
-from pytest_trt.accuracy.ranking import topk_agreement
+from pytest_trt.accuracy.agreement import least_cosine, topk_agreement
 
 FEW_VALUES = st.sampled_from([0.0, 1.0, 2.0, 3.0, -1.0, 2.5])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.findings import Comparison
+from pytest_trt.accuracy.result import Comparison
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ConfigurationError
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.explain import explain
-from pytest_trt.accuracy.numbers import multiple
+from pytest_trt.accuracy.explanation import explain
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.units import multiple
 
 ONES = np.ones((2, 4))
 LOOSE = Tolerance(0.01, 0.01)

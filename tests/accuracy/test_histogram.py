@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.accuracy.histogram import HISTOGRAM_EDGES, error_histogram
+from pytest_trt.accuracy.elementwise import HISTOGRAM_EDGES, error_histogram
 
 
 def bins(actual: object, reference: object, *, rtol=0.0, atol=1.0, **options) -> dict[str, int]:

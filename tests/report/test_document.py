@@ -18,14 +18,14 @@ from builders_report import (
 from jsonschema import ValidationError
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.findings import Comparison
+from pytest_trt.accuracy.result import Comparison, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.report.document import as_json, make_document
 from pytest_trt.report.writing import WRITERS, check_suffix, json_text, write_report
 
 FULL = {
     "test_a": told(checks=(check(),), speeds=(speed(),)),
-    "test_b": told("failed", "it is off\nby much", checks=(check(verdict="regressed"),)),
+    "test_b": told("failed", "it is off\nby much", checks=(check(verdict="failed"),)),
     "test_c": skipped("no sm86 GPU"),
     "test_d": None,
 }
@@ -53,13 +53,13 @@ def compared(scale: float = 1.0) -> Comparison:
 
 
 def test_runs_of_a_test_are_summed_up_by_output_with_the_furthest_off_in_full() -> None:
-    runs = tuple(compared(scale).to_dict() for scale in (1.0, 2.0, 1.5))
-    made = document({"test_a": told(checks=(check(runs=3, comparisons=runs),))})
+    runs = [compared(scale) for scale in (1.0, 2.0, 1.5)]
+    made = document({"test_a": told(checks=(check(runs=3, outputs=merge_runs(runs).outputs),))})
     check_schema(made)
     logits, _ = made["tests"][0]["results"][0]["accuracy"]["outputs"]
-    furthest = runs[1]["outputs"][0]["worst_used"]
-    assert logits["worst_used"]["index"] == furthest["index"]
-    assert logits["worst_used"]["value"] == pytest.approx(furthest["value"])
+    furthest = runs[1].outputs[0].worst_used
+    assert logits["worst_used"]["index"] == list(furthest.index)
+    assert logits["worst_used"]["value"] == pytest.approx(furthest.value)
     assert logits["used"] == logits["worst_used"]["value"]
     assert (logits["compared"], sum(logits["histogram"])) == (240, 240)
 
@@ -67,7 +67,7 @@ def test_runs_of_a_test_are_summed_up_by_output_with_the_furthest_off_in_full() 
 def test_output_that_nothing_was_measured_of_is_told_too() -> None:
     tolerance = {"x": Tolerance(rtol=0.0, atol=0.0)}
     wrong = compare_outputs({"x": np.zeros(3)}, {"x": np.full(4, np.inf)}, tolerance)
-    made = document({"test_a": told(checks=(check(comparisons=(wrong.to_dict(),)),))})
+    made = document({"test_a": told(checks=(check(outputs=wrong.outputs),))})
     check_schema(made)
     (output,) = made["tests"][0]["results"][0]["accuracy"]["outputs"]
     assert (output["histogram"], output["worst_used"]) == (None, None)
@@ -125,7 +125,7 @@ def test_thousand_tests_stay_below_ten_megabytes() -> None:
     metrics = ("p50", "p95", "p99", "throughput")
     stored, taken = dict.fromkeys(metrics, figures), dict.fromkeys(metrics, figures[:20])
     one = speed(candidate_rounds=taken, baseline_rounds=stored)
-    found = {"checks": (check(comparisons=(compared().to_dict(),)),)}
+    found = {"checks": (check(outputs=compared().outputs),)}
 
     def size(fail_every: int, **found) -> int:
         tests = {

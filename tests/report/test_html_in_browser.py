@@ -61,7 +61,7 @@ def wrong():
     outputs = {"logits": reference * 1.5, "probs": nan}
     references = {"logits": reference, "probs": reference}
     tolerances = dict.fromkeys(outputs, tolerance)
-    return compare_outputs(outputs, references, tolerances, histogram=True).to_dict()
+    return compare_outputs(outputs, references, tolerances, histogram=True)
 
 
 SLOWER = speed(
@@ -86,7 +86,7 @@ FULL = document(
         "test_wrong": told(
             "failed",
             "logits is off\nFix: look",
-            checks=(check(verdict="regressed", used=24.5, comparisons=(wrong(),)),),
+            checks=(check(verdict="failed", used=24.5, outputs=wrong().outputs),),
         ),
         "test_slow": told("failed", "p99 is slower", speeds=(SLOWER,), remarks=("it was hot",)),
         "test_new": told(speeds=(speed(update="first", changes=(), verdict="not measured"),)),
@@ -160,7 +160,7 @@ def test_output_without_an_element_to_compare_says_so(show) -> None:
         {"logits": Tolerance(rtol=0.01, atol=0.01)},
         histogram=True,
     )
-    off = check(verdict="regressed", comparisons=(found.to_dict(),))
+    off = check(verdict="failed", outputs=found.outputs)
     page = show(document({"test_a": told("failed", "NaN", checks=(off,))}))
     page.open("test_a")
     assert "no element could be compared" in page.text("tr.detail-row")

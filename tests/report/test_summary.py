@@ -3,10 +3,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pytest_trt.report.record import ConsistencyRecord, EngineRecord, TestRecord, TestResult
+from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.result import AccuracyResult, merge_runs
+from pytest_trt.report.record import EngineRecord, TestRecord, TestResult
 from pytest_trt.report.summary import noted_lines, summary_lines
+from pytest_trt.terms import Verdict
 
 
 def engine(**overrides: Any) -> EngineRecord:
@@ -27,18 +31,18 @@ def engine(**overrides: Any) -> EngineRecord:
     return EngineRecord(**{**values, **overrides})
 
 
-def check(**overrides: Any) -> ConsistencyRecord:
+def check(**overrides: Any) -> AccuracyResult:
     values: dict[str, Any] = {
         "model": "digits.onnx",
         "precision": "fp16",
         "arch": "sm86",
-        "verdict": "passed",
         "runs": 1,
         "worst_output": "logits",
         "used": 0.38,
-        "tolerance": "rtol=0.01",
     }
-    return ConsistencyRecord(**{**values, **overrides})
+    return AccuracyResult(
+        **{**values, **overrides, "verdict": Verdict(overrides.get("verdict", "passed"))}
+    )
 
 
 def result(outcome: str = "passed", **record: Any) -> TestResult:
@@ -64,7 +68,7 @@ def test_passed_check_shows_the_share_of_its_tolerance() -> None:
 def test_worst_check_of_all_tests_is_shown() -> None:
     shown = row(
         result(checks=(check(),)),
-        result("failed", checks=(check(verdict="regressed", used=2.5, worst_output="probs"),)),
+        result("failed", checks=(check(verdict="failed", used=2.5, worst_output="probs"),)),
     )
     assert "██████████ 2.50x probs" in shown
     assert "1 failed, 1 passed" in shown
@@ -132,8 +136,10 @@ def test_remarks_are_told_once() -> None:
 
 @pytest.mark.parametrize(("sizes", "told"), [((0, 0), True), ((0, 4), False), ((4, 4), False)])
 def test_output_that_was_empty_in_every_run_is_told(sizes: tuple[int, ...], told: bool) -> None:
-    runs = tuple({"outputs": [{"name": "boxes", "size": size}]} for size in sizes)
-    shown = lines(result(checks=(check(comparisons=runs),)))
+    runs = [
+        compare_outputs(*[{"boxes": np.zeros((size, 4)), "n": np.ones(1)}] * 2) for size in sizes
+    ]
+    shown = lines(result(checks=(check(outputs=merge_runs(runs).outputs),)))
     assert any("output 'boxes' was not compared" in line for line in shown) is told
 
 
@@ -231,7 +237,10 @@ def test_name_with_brackets_is_shown_as_it_is() -> None:
 def test_record_survives_json() -> None:
     record = TestRecord(
         engines=(engine(notes=("a",), threads=3),),
-        checks=(check(used=float("inf"), comparisons=({"outputs": []},)), check(used=None)),
+        checks=(
+            check(used=float("inf"), outputs=compare_outputs([1.0, np.nan], [1.0, 2.0]).outputs),
+            check(used=None),
+        ),
         skipped="why",
         remarks=("what",),
     )

@@ -39,7 +39,7 @@ def off_by(error: float, *, atol: float = 0.01):
     found = compare_outputs(
         {"logits": reference + error}, {"logits": reference}, {"logits": Tolerance(0.0, atol)}
     )
-    return told(checks=(check(used=error / atol, comparisons=(found.to_dict(),)),))
+    return told(checks=(check(used=error / atol, outputs=found.outputs),))
 
 
 def pair(old: Any, new: Any, **of: Any) -> Comparison:

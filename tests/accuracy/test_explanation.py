@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_trt.accuracy.advice import OtherModel
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.explain import explain
-from pytest_trt.accuracy.numbers import rounded_up, share
+from pytest_trt.accuracy.explanation import explain
+from pytest_trt.accuracy.remedy import OtherModel
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.units import rounded_up, share
 
 LOOSE = Tolerance(rtol=1e-2, atol=1e-2, origin="marker")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.explain import explain
+from pytest_trt.accuracy.explanation import explain
 from pytest_trt.accuracy.tolerance import Tolerance
 
 LOOSE = Tolerance(0.01, 0.01, origin="marker")

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_trt.accuracy.reference import ReferenceStore, reference_key
+from pytest_trt.accuracy.reference_store import ReferenceStore, reference_key
 
 KEY = "k" * 64
 

@@ -1,0 +1,313 @@
+"""A failed comparison as one diagnostic: what differs, by how much, where, and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from pytest_trt.accuracy.judge import gravest, is_exact, scalar, with_finding
+from pytest_trt.accuracy.remedy import Subject, remedy_for, tolerance_offer
+from pytest_trt.accuracy.result import Comparison, Finding, Kind, OutputResult
+from pytest_trt.diagnostics import Diagnostic, Fact
+from pytest_trt.units import multiple, percent_of, rounded_up
+from pytest_trt.wording import count
+
+#: Characters for the names of outputs: about 45 of the line survive in a terminal of 80 columns,
+#: and what is wrong with the outputs has to be among them.
+_NAMES_LENGTH = 24
+
+#: Further outputs that have a row each.
+_ROWS = 10
+
+_CODES: dict[Kind, str] = {
+    "nothing compared": "TRT400",
+    "mismatch": "TRT401",
+    "nonfinite": "TRT402",
+    "shape": "TRT404",
+    "dtype": "TRT405",
+    "missing": "TRT406",
+    "extra": "TRT406",
+    "renamed": "TRT406",
+    "swapped": "TRT407",
+    "top1": "TRT410",
+    "topk": "TRT410",
+    "cosine": "TRT411",
+    "not applicable": "TRT412",
+}
+
+
+def explain(
+    comparison: Comparison,
+    subject: Subject | None = None,
+    *,
+    runs: Comparison | None = None,
+    context: Sequence[str] = (),
+) -> Diagnostic:
+    """Return why a comparison failed.
+
+    Args:
+        comparison: The run that failed; of several the worst.
+        subject: What was compared.
+        runs: All runs as one, see `merge_runs`: a tolerance is offered only if all would pass.
+        context: Lines about this run and others, shown before the rows of further outputs.
+    """
+    subject = subject or Subject()
+    finding, output = gravest(comparison)
+    other = subject.other
+    agrees = other is not None and other.agrees
+    offer = tolerance_offer(runs or comparison, subject.precision)
+    if agrees and other is not None and not other.converted:
+        # No tolerance makes up for a model that has changed.
+        offer = None
+    against = f" against {other.path}" if other else ""
+    of = f" ({subject})" if str(subject) else ""
+    facts: dict[str, Fact] = {
+        "model": subject.model,
+        "precision": subject.precision,
+        "arch": subject.arch,
+        "reference": other.path if other else None,
+        "outputs": [one.name for one in comparison.outputs if not one.passed],
+        **_facts(finding, output),
+        "offer": offer,
+    }
+    details = [
+        *_primary(finding, output, comparison, shows_needed=offer is not None),
+        *context,
+        *_own_model(agrees=other.agrees if other else None),
+        *_rows(comparison, output),
+    ]
+    return Diagnostic(
+        _code(finding, output, agrees=bool(agrees)),
+        f"{fact(comparison)}{against}{of}",
+        facts,
+        tuple(details),
+        remedy_for(comparison, subject, offer),
+    )
+
+
+def fact(comparison: Comparison) -> str:
+    """Return what is wrong with a failed comparison, in a few words."""
+    finding, output = gravest(comparison)
+    if output is None:
+        return _of_the_set(finding, comparison)
+    alike = with_finding(comparison, finding.kind)
+    names = _named([other.name for other in alike])
+    match finding.kind:
+        case "nonfinite":
+            return _nonfinite(alike)
+        case "shape" | "dtype":
+            return f"{names}: wrong {finding.kind}"
+        case "mismatch":
+            return f"{_short(output.name)}: {_excess(output)}"
+        case "nothing compared":
+            return f"{names}: nothing compared"
+        case "not applicable":
+            return f"{_short(output.name)}: cannot be checked as requested"
+    return f"{_short(output.name)}: {_agreement(finding.kind, output)}"
+
+
+def _code(finding: Finding, output: OutputResult | None, *, agrees: bool) -> str:
+    if agrees and finding.kind not in ("nothing compared", "not applicable"):
+        return "TRT415"
+    if output is not None:
+        if finding.kind == "mismatch" and is_exact(output):
+            return "TRT413"
+        if finding.kind == "nonfinite" and not output.nonfinite.in_actual:
+            return "TRT403"
+    return _CODES[finding.kind]
+
+
+def _facts(finding: Finding, output: OutputResult | None) -> dict[str, Fact]:
+    """Return the figures of the gravest finding; infinite ones are left out, as JSON has none."""
+    facts: dict[str, Fact] = {"kind": finding.kind}
+    if output is None:
+        return facts
+    figures = {
+        "used": output.used,
+        "needed_atol": output.needed_atol,
+        "needed_rtol": output.needed_rtol,
+    }
+    facts |= {name: value for name, value in figures.items() if math.isfinite(value)}
+    facts |= {
+        "output": output.name,
+        "mismatched": output.mismatched,
+        "total": output.compared,
+        "rtol": output.tolerance.rtol,
+        "atol": output.tolerance.atol,
+    }
+    worst = output.worst_used
+    if worst is not None:
+        facts |= {
+            "worst_index": worst.index,
+            "worst_actual": worst.actual,
+            "worst_reference": worst.reference,
+        }
+    return facts
+
+
+def _of_the_set(finding: Finding, comparison: Comparison) -> str:
+    names = finding.outputs
+    match finding.kind:
+        case "swapped":
+            short = [_short(name, _NAMES_LENGTH // 2) for name in names]
+            return f"{' and '.join(short)} are swapped"
+        case "renamed":
+            return f"{_short(names[0])} is missing, {_short(names[1])} is new"
+        case "nothing compared":
+            return "nothing compared"
+    found = [one.outputs[0] for one in comparison.findings if one.kind == finding.kind]
+    verb = "is" if len(found) == 1 else "are"
+    what = "missing" if finding.kind == "missing" else "not in the reference"
+    return f"{_named(found)} {verb} {what}"
+
+
+def _nonfinite(outputs: Sequence[OutputResult]) -> str:
+    affected = [output for output in outputs if output.nonfinite.in_actual]
+    if not affected:
+        return f"{_named([output.name for output in outputs])}: the reference is not finite"
+    kinds = {
+        "NaN": any(o.nonfinite.actual_nan for o in affected),
+        "Inf": any(o.nonfinite.in_actual > o.nonfinite.actual_nan for o in affected),
+    }
+    what = " and ".join(kind for kind, there in kinds.items() if there)
+    return f"{_named([output.name for output in affected])}: {what} in the output"
+
+
+def _excess(output: OutputResult) -> str:
+    """Return by how much an output exceeds its tolerance: "9.05x over tolerance"."""
+    share = f"{output.mismatched:,} of {count(output.compared, 'element')}"
+    if is_exact(output) or output.tolerance.atol == output.tolerance.rtol == 0.0:
+        return f"{share} differ"
+    if output.tolerance.max_mismatch_pct or math.isinf(output.used):
+        return f"{share} over tolerance"
+    times = multiple(output.used)
+    return "just over tolerance" if times == "1" else f"{times}x over tolerance"
+
+
+def _agreement(kind: Kind, output: OutputResult) -> str:
+    tolerance = output.tolerance
+    k, least_topk = tolerance.topk or (0, None)
+    label, value, least = {
+        "cosine": ("cosine", output.cosine, tolerance.cosine),
+        "top1": ("top1", output.top1, tolerance.top1),
+        "topk": (f"top{k}", output.topk, least_topk),
+    }[kind]
+    return f"{label} {value:.4g} < {least:g}"
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return two names where they are short, else the first and how many others there are."""
+    first, *others = names
+    if not others:
+        return _short(first)
+    if len(others) == 1 and len(first) + len(others[0]) <= _NAMES_LENGTH:
+        return f"{first} and {others[0]}"
+    # Nine characters fewer, for what follows the name.
+    return f"{_short(first, _NAMES_LENGTH - 9)} and {count(len(others), 'other')}"
+
+
+def _short(name: str, length: int = _NAMES_LENGTH) -> str:
+    if len(name) <= length:
+        return name
+    # Both ends are shown: names that tools make differ in the last characters.
+    end = length // 2 - 1
+    return f"{name[:end]}..{name[-end:]}"
+
+
+def _primary(
+    finding: Finding, output: OutputResult | None, comparison: Comparison, *, shows_needed: bool
+) -> Iterator[str]:
+    """Yield the lines about the gravest finding, and others of the same output."""
+    if output is None:
+        yield from (one.text for one in comparison.findings)
+        return
+    if _short(output.name) != output.name:
+        yield output.name
+    yield from (one.text for one in sorted(output.findings, key=lambda one: one is not finding))
+    worst = output.worst_used
+    if worst is not None and output.mismatched:
+        actual, reference = scalar(worst.actual), scalar(worst.reference)
+        if actual == reference:
+            # Four digits hide a difference in the fifth.
+            actual, reference = repr(worst.actual), repr(worst.reference)
+        at = f" at {list(worst.index)}" if worst.index else ""
+        which = "first" if output.worst_abs is None else "worst"
+        yield f"{which}{at}: {actual}, reference {reference}"
+    if output.rows is not None and output.rows.total > 1:
+        yield _spread(output)
+    if shows_needed and output.mismatched:
+        yield _needed(output)
+    yield from (one.text for one in comparison.findings)
+
+
+def _spread(output: OutputResult) -> str:
+    rows = output.rows
+    assert rows is not None
+    if rows.mismatched == rows.total:
+        return f"all {rows.total:,} rows along axis 0 differ"
+    span = f"{rows.mismatched:,} rows from {rows.first} to {rows.last}"
+    if rows.mismatched == 1:
+        span = f"only row {rows.first}"
+    elif rows.last - rows.first + 1 == rows.mismatched:
+        span = f"rows {rows.first} to {rows.last}"
+    verb = "differs" if rows.mismatched == 1 else "differ"
+    return f"{span} of {rows.total:,} along axis 0 {verb}"
+
+
+def _needed(output: OutputResult) -> str:
+    tolerance = output.tolerance
+    atol, rtol = (f"{rounded_up(n, 4):.4g}" for n in (output.needed_atol, output.needed_rtol))
+    text = f"smallest tolerance that passes: atol={atol} at rtol={tolerance.rtol:.4g}"
+    if math.isfinite(output.needed_rtol):
+        text += f", or rtol={rtol} at atol={tolerance.atol:.4g}"
+    return text
+
+
+def _own_model(*, agrees: bool | None) -> Iterator[str]:
+    if agrees is False:
+        yield "the engine does not agree with its own model in FP32 either"
+
+
+def _rows(comparison: Comparison, primary: OutputResult | None) -> Iterator[str]:
+    """Yield a row for each further output, the worst first."""
+    rest = [output for output in comparison.outputs if output is not primary]
+    failed = sorted((o for o in rest if not o.passed), key=lambda o: -o.used)
+    passed = [output for output in rest if output.passed]
+    yield from (_failed_row(output) for output in failed[:_ROWS])
+    if len(failed) > _ROWS:
+        yield f"and {count(len(failed) - _ROWS, 'more output')} failed"
+    room = max(_ROWS - len(failed), 0)
+    yield from (_passed_row(output) for output in passed[:room])
+    if len(passed) > room:
+        yield f"and {count(len(passed) - room, 'more output')} passed"
+
+
+def _failed_row(output: OutputResult) -> str:
+    one = fact(Comparison((output,)))
+    if output.findings[0].kind == "mismatch" and not is_exact(output):
+        return f"{one} ({output.mismatched:,} of {count(output.compared, 'element')})"
+    return one
+
+
+def _passed_row(output: OutputResult) -> str:
+    if not output.size:
+        return f"{output.name}: passed, but it has no elements ({list(output.shape)})"
+    parts = [f"{percent_of(100.0 * output.used)} of the tolerance used"]
+    if output.worst_abs is None:
+        parts = ["equal in every element"]
+    if output.mismatched:
+        allowed = output.tolerance.max_mismatch_pct
+        parts = [f"{percent_of(output.mismatched_pct)} of the elements over it, {allowed:g}% may"]
+    parts += [
+        f"{name} {value:.4g}"
+        for name, value in (
+            ("cosine", output.cosine),
+            ("top1", output.top1),
+            (f"top{(output.tolerance.topk or (0,))[0]}", output.topk),
+        )
+        if value is not None
+    ]
+    if output.nonfinite.positions:
+        verb = "left out" if output.tolerance.nan == "ignore" else "the same on both sides"
+        parts.append(f"{count(output.nonfinite.positions, 'non-finite position')} {verb}")
+    return f"{output.name}: passed, {', '.join(parts)}"

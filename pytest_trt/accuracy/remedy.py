@@ -1,0 +1,453 @@
+"""What to do about a failed comparison: the remedy for its gravest finding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from pytest_trt.accuracy.judge import gravest, is_exact, with_finding
+from pytest_trt.accuracy.result import Comparison, Kind, OutputResult
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
+from pytest_trt.diagnostics import Fact, Remedy
+from pytest_trt.units import percent_of, rounded_up
+
+#: Fields of `Tolerance` under which every run would pass, by output.
+Offer: TypeAlias = Mapping[str, Mapping[str, Fact]]
+
+#: Up to this many times the tolerance, a difference looks like rounding rather than a defect.
+_SLIGHTLY_ABOVE = 4.0
+
+#: Without a known precision, no rounding explains a difference of this many times the tolerance.
+_FAR_ABOVE = 100.0
+
+#: Beyond this many times the default tolerance of a precision, rounding explains no difference.
+_BEYOND_DEFAULT = 10.0
+
+#: From this share of an output's largest value on, a tolerance tests little: it is not offered if
+#: it also exceeds what the precision is known for.
+_NEAR_SPREAD = 0.2
+
+#: From this share on, it is never offered: an engine that returns zeros would come half way.
+_MOST_OF_SPREAD = 0.5
+
+#: Kinds that judge an output as a whole.
+_AGREEMENT = ("cosine", "top1", "topk")
+
+#: Kinds that say nothing about which of two models is wrong.
+_NOT_OF_VALUES = ("nothing compared", "not applicable")
+
+
+@dataclass(frozen=True, slots=True)
+class OtherModel:
+    """The model that gave the reference, where it is not the model under test.
+
+    Attributes:
+        path: Its file, as it is typed.
+        model: The file of the model under test, as it is typed.
+        agrees: Whether the engine agrees with its own model in FP32; None where that could not be
+            computed.
+        differs: What differs between the two models; empty where that is not known.
+        converted: Whether the model under test was quantised or cast from the other one.
+    """
+
+    path: str
+    model: str
+    agrees: bool | None = None
+    differs: str = ""
+    converted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was compared, as far as it is known. Empty in a script that compares arrays.
+
+    Attributes:
+        model: File name of the model.
+        path: The model's file, as it is typed.
+        precision: The engine's precision.
+        arch: What the engine was built for.
+        several: Whether the test runs in other precisions too.
+        other: The model that gave the reference, where it is not the model under test.
+    """
+
+    model: str = ""
+    path: str = ""
+    precision: str = ""
+    arch: str = ""
+    several: bool = False
+    other: OtherModel | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(part for part in (self.model, self.precision, self.arch) if part)
+
+
+def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) -> Remedy:
+    """Return what to do about a comparison that failed.
+
+    Args:
+        comparison: The worst run.
+        subject: What was compared.
+        offer: What `tolerance_offer` returned for all runs.
+    """
+    finding, output = gravest(comparison)
+    other = subject.other
+    if other is None or other.agrees is False or finding.kind in _NOT_OF_VALUES:
+        return _engine_remedy(finding.kind, output, comparison, subject, offer)
+    if other.agrees:
+        return _other_model(other, subject, offer)
+    engine = _engine_remedy(finding.kind, output, comparison, subject, None)
+    return Remedy(
+        f"{other.model} could not run in FP32 here, so either it differs from {other.path}, or the "
+        "engine differs from it. Compare the two models first.",
+        engine.commands,
+        (f"if the models agree: {engine.text}", *engine.alternatives),
+    )
+
+
+def tolerance_offer(runs: Comparison, precision: str) -> Offer | None:
+    """Return tolerances under which all runs would pass, as fields to paste by output.
+
+    None where something else fails too (a ranking, NaN, a shape), or where an output would need a
+    tolerance that tests nothing any more.
+    """
+    failed = with_finding(runs, "mismatch")
+    if runs.kinds != {"mismatch"} or any(is_exact(output) for output in failed):
+        return None
+    entries = {output.name: _entry(output, precision) for output in failed}
+    return (
+        {name: entry for name, entry in entries.items() if entry} if all(entries.values()) else None
+    )
+
+
+def offer_text(offer: Offer, subject: Subject) -> str:
+    """Return an offer as it is typed: the marker's argument, or `compare_outputs`' in a script."""
+    if not subject.model:
+        entries = ", ".join(f'"{name}": Tolerance({_keywords(e)})' for name, e in offer.items())
+        return f"tolerance={{{entries}}}"
+    entries = ", ".join(f'"{name}": {_literal(entry)}' for name, entry in offer.items())
+    if subject.several:
+        return f'by_precision={{"{subject.precision}": {{"outputs": {{{entries}}}}}}}'
+    return f"outputs={{{entries}}}"
+
+
+def _literal(entry: Mapping[str, Fact]) -> str:
+    return f"{{{', '.join(f'{name!r}: {_value(v)}' for name, v in entry.items())}}}".replace(
+        "'", '"'
+    )
+
+
+def _keywords(entry: Mapping[str, Fact]) -> str:
+    return ", ".join(f"{name}={_value(value)}" for name, value in entry.items())
+
+
+def _value(value: Fact) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
+def _entry(output: OutputResult, precision: str) -> dict[str, Fact] | None:
+    tolerance, default = output.tolerance, _default(precision)
+    raised: list[tuple[float, float, float]] = []
+    if not _tests_nothing(output.needed_atol, default.atol, output.scale):
+        growth = _growth(output.needed_atol, tolerance.atol)
+        raised.append((growth, tolerance.rtol, rounded_up(output.needed_atol)))
+    if not _tests_nothing(output.needed_rtol, default.rtol, 1.0):
+        growth = _growth(output.needed_rtol, tolerance.rtol)
+        raised.append((growth, rounded_up(output.needed_rtol), tolerance.atol))
+    if not raised:
+        return None
+    # Raise the part that has to grow less; one that is 0 was set so on purpose, or is unfit.
+    _, rtol, atol = min(raised, key=lambda option: option[0])
+    return {"rtol": float(rtol), "atol": float(atol), **_other_fields(tolerance)}
+
+
+def _default(precision: str) -> Tolerance:
+    return DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
+
+
+def _tests_nothing(needed: float, default: float, spread: float) -> bool:
+    """Whether a tolerance allows as much as the values themselves are.
+
+    Args:
+        needed: The tolerance.
+        default: What the precision is known for.
+        spread: The largest |reference| for an atol, 1 for an rtol. 0: nothing to judge by.
+    """
+    beyond_default = needed > _BEYOND_DEFAULT * default
+    if not spread:
+        return beyond_default
+    return needed > _MOST_OF_SPREAD * spread or (beyond_default and needed > _NEAR_SPREAD * spread)
+
+
+def _growth(needed: float, given: float) -> float:
+    return needed / given if given else math.inf
+
+
+def _other_fields(tolerance: Tolerance) -> dict[str, Fact]:
+    """What a tolerance says beyond rtol and atol: a pasted entry must not lose it."""
+    fields: dict[str, Fact] = {
+        "max_mismatch_pct": tolerance.max_mismatch_pct or None,
+        "cosine": tolerance.cosine,
+        "top1": tolerance.top1,
+        "topk": tolerance.topk,
+        "nan": None if tolerance.nan == "forbid" else tolerance.nan,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Remedy:
+    """The engine computes what its model specifies, so the two models differ."""
+    differs = f" in {other.differs}" if other.differs else ""
+    reason = f"The engine agrees with {other.model}, which differs from {other.path}{differs}."
+    if other.converted:
+        allow: tuple[str, ...] = ()
+        if offer:
+            allow = (f"if it is accurate enough on real data: {offer_text(offer, subject)}",)
+        return Remedy(
+            f"{reason} Convert it again: calibrate on more representative inputs, or leave "
+            "sensitive layers unconverted.",
+            alternatives=allow,
+        )
+    return Remedy(
+        f"{reason} Restore it, or make it the new reference if the change is intended:",
+        (
+            f"git log -- {other.model}",
+            f"git checkout COMMIT -- {other.model}",
+            f"cp {other.model} {other.path}",
+        ),
+    )
+
+
+_BY_KIND: Mapping[Kind, Remedy] = {
+    "swapped": Remedy(
+        "Return the outputs under the model's names: somewhere they are bound by position."
+    ),
+    "renamed": Remedy(
+        "Export the model with its previous output names.",
+        alternatives=("if the new name is intended, update the reference",),
+    ),
+    "missing": Remedy(
+        "Mark the tensor as an output of the model again.",
+        alternatives=("if it was removed on purpose, update the reference",),
+    ),
+    "extra": Remedy(
+        "Remove the output from the model.",
+        alternatives=("if the new output is intended, update the reference",),
+    ),
+    "dtype": Remedy("Cast the output to the dtype of the reference."),
+    "not applicable": Remedy(
+        "Remove the measure from this output, or set it on one whose last axis is classes."
+    ),
+}
+
+
+def _engine_remedy(
+    kind: Kind,
+    output: OutputResult | None,
+    comparison: Comparison,
+    subject: Subject,
+    offer: Offer | None,
+) -> Remedy:
+    if kind == "nothing compared":
+        return _nothing_compared(output, comparison)
+    if kind == "shape":
+        first = "" if subject.model else "Check that both sides got the same inputs. "
+        return Remedy(f"{first}Check the layout and the dynamic axes of the exported model.")
+    if output is None or kind in _BY_KIND:
+        return _BY_KIND[kind]
+    if kind == "nonfinite":
+        return _nonfinite(with_finding(comparison, "nonfinite"), subject)
+    if kind == "mismatch":
+        return _mismatch(output, comparison, subject, offer)
+    what = "direction" if kind == "cosine" else "ranking"
+    return _with_reason(
+        f"Each element is within its tolerance, but the {what} of {output.name!r} changed.",
+        _precision_remedy(subject),
+        "random inputs give near ties: judge rankings on real inputs" if what == "ranking" else "",
+    )
+
+
+def _nothing_compared(output: OutputResult | None, comparison: Comparison) -> Remedy:
+    if output is not None:
+        return Remedy("Use inputs for which the outputs are finite, or remove nan='ignore'.")
+    if not comparison.outputs:
+        return Remedy("Compare at least one output that both sides have.")
+    return Remedy(
+        "Use inputs for which the model finds something: empty outputs agree whatever the engine "
+        "computes."
+    )
+
+
+def _nonfinite(outputs: Sequence[OutputResult], subject: Subject) -> Remedy:
+    # Under any policy but "forbid", what the reference has is allowed already.
+    of_reference = [o for o in outputs if o.nonfinite.in_reference and o.tolerance.nan == "forbid"]
+    of_engine = [output for output in outputs if output not in of_reference]
+    match: Offer = {output.name: {"nan": "match"} for output in of_reference}
+    allow = f"if NaN or infinity is intended there, such as a mask: {offer_text(match, subject)}"
+    if not of_engine:
+        return Remedy(
+            "The FP32 reference itself is not finite: check the inputs and the model first.",
+            alternatives=(allow,) if subject.model else (),
+        )
+    overflow = _overflow([output.name for output in of_engine], subject)
+    if not match:
+        return overflow
+    return replace(overflow, alternatives=(*overflow.alternatives, allow))
+
+
+def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
+    before = ", ".join(map(repr, names[:3])) + (" and others" if len(names) > 3 else "")
+    if subject.precision in ("fp32", "tf32"):
+        return Remedy(
+            "FP32's range rules out a plain overflow. Look for uninitialised memory, a wrong "
+            f"input shape or a division by zero before {before}."
+        )
+    if not subject.precision:
+        return Remedy(
+            "If the engine computes in FP16, values beyond 65504 overflow: keep the layers before "
+            f"{before} in FP32."
+        )
+    reason = (
+        "FP16 overflows beyond 65504, such as in the squares of a normalisation. Keep the layers "
+        f"before {before} in FP32, including those between them:"
+    )
+    return Remedy(reason, *_block_lists(subject))
+
+
+def _mismatch(
+    output: OutputResult, comparison: Comparison, subject: Subject, offer: Offer | None
+) -> Remedy:
+    if is_exact(output):
+        return _exact(output, subject)
+    if output.used > _SLIGHTLY_ABOVE and _only_later_rows(output) and _has_batch(comparison):
+        assert output.rows is not None
+        return Remedy(
+            f"Every row from {output.rows.first} on along axis 0 is wrong, every earlier one is "
+            "right: the engine or the test mishandles larger batches. Compare the same rows at "
+            "batch 1."
+        )
+    precise = _precision_remedy(subject)
+    if comparison.kinds.intersection(_AGREEMENT) and not _beyond_rounding(output, subject):
+        return _with_reason(
+            "A limit on ranking or direction fails too, so no rtol and atol would pass.", precise
+        )
+    if _beyond_rounding(output, subject):
+        precision = f" in {subject.precision}" if subject.precision else ""
+        return _with_reason(f"Rounding{precision} does not explain this difference.", precise)
+    if offer is None:
+        return _with_reason(_no_offer(comparison, subject), precise)
+    allow = offer_text(offer, subject)
+    if output.used <= _SLIGHTLY_ABOVE:
+        return Remedy(f"If this difference is acceptable for {output.name!r}, allow it:", (allow,))
+    usual = DEFAULT_TOLERANCES.get(subject.precision)
+    if usual is not None and _within(output, usual):
+        return Remedy(
+            f"{subject.precision} usually differs by this much ({usual.allowance}), so the "
+            "tolerance is too tight for the precision. To allow it:",
+            (allow,),
+        )
+    return _with_reason("", precise, f"if it is accurate enough on real data: {allow}")
+
+
+def _with_reason(reason: str, remedy: Remedy, alternative: str = "") -> Remedy:
+    """Put a reason in front of a remedy, and another way out behind it."""
+    return Remedy(
+        f"{reason} {remedy.text}".strip(),
+        remedy.commands,
+        (*remedy.alternatives, alternative) if alternative else remedy.alternatives,
+    )
+
+
+def _no_offer(comparison: Comparison, subject: Subject) -> str:
+    """Return why no tolerance is offered: the output that needs the most of its range."""
+    failed = [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
+    unfit = [o for o in failed if _entry(o, subject.precision) is None]
+    if not unfit:
+        return "No tolerance alone would pass, because more than values differ."
+    output = unfit[0]
+    needed = f"{rounded_up(output.needed_atol):.4g}"
+    return (
+        f"No tolerance that still tests anything would pass: {output.name!r} needs atol={needed}, "
+        f"and its reference is at most {output.scale:.4g}."
+    )
+
+
+def _precision_remedy(subject: Subject) -> Remedy:
+    """What brings lost precision back, by the engine's precision."""
+    match subject.precision:
+        case "fp32" if subject.arch == "cpu":
+            return Remedy(
+                "Check whether a graph optimisation causes it:",
+                ('trt_model(builder_options={"graph_optimization_level": "basic"})',),
+            )
+        case "fp32":
+            return Remedy("Look for layers that the backend fuses or computes differently.")
+        case "tf32":
+            return Remedy("Build the engine in fp32.")
+        case "fp16":
+            return Remedy("Keep the sensitive layers in FP32:", *_block_lists(subject))
+        case "int8":
+            return Remedy(
+                "Calibrate on more representative inputs (fixture trt_calibration), or keep the "
+                "sensitive layers in FP32:",
+                *_block_lists(subject),
+            )
+    if not subject.model:
+        return Remedy("Check that both sides got the same inputs and have the same weights.")
+    return Remedy("Keep the layers that lose precision in FP32.")
+
+
+def _block_lists(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the command that lists a model's operators, and the options that name them."""
+    if not subject.model:
+        return (), ()
+    return (f"pytest-trt inspect {subject.path or subject.model}",), (
+        'by operator: trt_model(builder_options={"op_block_list": "..."})',
+        'by node: trt_model(builder_options={"node_block_list": "..."})',
+    )
+
+
+def _beyond_rounding(output: OutputResult, subject: Subject) -> bool:
+    usual = DEFAULT_TOLERANCES.get(subject.precision)
+    if usual is None:
+        return output.used >= _FAR_ABOVE
+    most = replace(usual, rtol=_BEYOND_DEFAULT * usual.rtol, atol=_BEYOND_DEFAULT * usual.atol)
+    return output.used > _SLIGHTLY_ABOVE and not _within(output, most)
+
+
+def _within(output: OutputResult, usual: Tolerance) -> bool:
+    """Whether another tolerance would have let every value of the output pass."""
+    return output.needed_atol <= usual.atol or output.needed_rtol <= usual.rtol
+
+
+def _only_later_rows(output: OutputResult) -> bool:
+    """Whether the rows are right up to one and all wrong, two at least, from there on."""
+    rows = output.rows
+    return (
+        rows is not None
+        and rows.first > 0
+        and rows.mismatched > 1
+        and rows.mismatched == rows.total - rows.first
+    )
+
+
+def _has_batch(comparison: Comparison) -> bool:
+    """Whether axis 0 may well be the batch: as long in every output, and not followed by a 1.
+
+    Recurrent models give [time, batch, classes], where later rows are worse by nature.
+    """
+    shapes = [output.shape for output in comparison.outputs if output.shape]
+    return len({shape[0] for shape in shapes}) == 1 and not any(
+        len(shape) > 2 and shape[1] == 1 for shape in shapes
+    )
+
+
+def _exact(output: OutputResult, subject: Subject) -> Remedy:
+    pct = min(rounded_up(output.mismatched_pct), 100.0)
+    share: Offer = {output.name: {"max_mismatch_pct": pct}}
+    allow = f"if {percent_of(pct)} of them may differ: {offer_text(share, subject)}"
+    return Remedy(
+        "Near ties upstream can flip such outputs: check the scores that they come from.",
+        alternatives=(allow,) if subject.model and pct <= 50.0 else (),
+    )

@@ -1,0 +1,356 @@
+"""What a comparison found: data that travels as JSON, and from which texts are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError
+from pytest_trt.terms import Verdict
+from pytest_trt.wording import count
+
+#: What may be wrong, the kind that explains the others first. The first four concern the set of
+#: outputs, the others one output; "nothing compared" may be either.
+Kind: TypeAlias = Literal[
+    "swapped",
+    "renamed",
+    "missing",
+    "extra",
+    "nothing compared",
+    "shape",
+    "nonfinite",
+    "dtype",
+    "mismatch",
+    "not applicable",
+    "cosine",
+    "top1",
+    "topk",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: Findings about elements that have no difference to measure: none was within its tolerance.
+_WITHOUT_DIFFERENCE = ("nonfinite", "shape")
+
+
+#: One element as JSON can hold it; a complex number as text.
+Scalar: TypeAlias = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element that stands out.
+
+    Attributes:
+        value: The figure by which it stands out (a difference, a share).
+        index: Where it is, one entry per axis.
+        actual: The engine's value there.
+        reference: The reference's value there.
+    """
+
+    value: float
+    index: tuple[int, ...]
+    actual: Scalar
+    reference: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """NaN and infinities on both sides of one output.
+
+    Attributes:
+        actual_nan: How many elements of the actual output are NaN; the next five likewise.
+        actual_pos_inf: +Inf in the actual output.
+        actual_neg_inf: -Inf in the actual output.
+        reference_nan: NaN in the reference.
+        reference_pos_inf: +Inf in the reference.
+        reference_neg_inf: -Inf in the reference.
+        positions: Positions where either side is not finite.
+        disagreeing: Those of them where the two sides are not of the same kind.
+        first: The first of the positions.
+        first_disagreeing: The first of the disagreeing ones.
+    """
+
+    actual_nan: int = 0
+    actual_pos_inf: int = 0
+    actual_neg_inf: int = 0
+    reference_nan: int = 0
+    reference_pos_inf: int = 0
+    reference_neg_inf: int = 0
+    positions: int = 0
+    disagreeing: int = 0
+    first: Element | None = None
+    first_disagreeing: Element | None = None
+
+    @property
+    def in_actual(self) -> int:
+        """How many elements of the actual output are not finite."""
+        return self.actual_nan + self.actual_pos_inf + self.actual_neg_inf
+
+    @property
+    def in_reference(self) -> int:
+        """How many elements of the reference are not finite."""
+        return self.reference_nan + self.reference_pos_inf + self.reference_neg_inf
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason why a comparison does not pass.
+
+    Attributes:
+        kind: What is wrong.
+        text: The finding in one sentence, with both values.
+        outputs: Names of the outputs that a finding about the set of outputs concerns.
+    """
+
+    kind: Kind
+    text: str
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpread:
+    """Which rows along axis 0 (the batch, as a rule) hold the mismatches.
+
+    Attributes:
+        total: Rows of the output.
+        mismatched: Rows with at least one mismatch.
+        first: The first of them.
+        last: The last of them.
+    """
+
+    total: int
+    mismatched: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputResult:
+    """One output against its reference.
+
+    Attributes:
+        name: The output's name.
+        dtype: Element type of the actual output.
+        shape: Shape of the actual output.
+        size: Elements of the actual output.
+        tolerance: What was allowed.
+        compared: Elements whose difference was measured: finite on both sides. 0 when the shapes
+            differ.
+        mismatched: Elements among them that differ by more than allowed.
+        worst_abs: Largest |actual - reference|; None when no element differs.
+        worst_rel: Largest |actual - reference| / |reference|, over the elements whose reference is
+            not 0; None when none of those differs.
+        worst_used: Largest |actual - reference| / (atol + rtol * |reference|), i.e. the share of
+            the tolerance used; infinite where nothing is allowed and something differs. None when
+            no element differs.
+        needed_atol: Smallest atol under which every element passes at the given rtol.
+        needed_rtol: Smallest rtol under which every element passes at the given atol; infinite when
+            none does, because the reference is 0 there.
+        scale: Largest |reference| among the compared elements; 0 for strings.
+        nonfinite: NaN and infinities.
+        rows: Where the mismatches are along axis 0; None without mismatches or a batch axis.
+        cosine: Smallest cosine similarity of the rows along axis 0 (of the whole tensor below two
+            axes). None when the tolerance does not ask for it; so are the next two.
+        top1: Share of rows whose largest element is where the reference has its largest.
+        topk: Mean share of the k largest elements that are among the reference's k largest.
+        findings: Why this output fails; empty when it passes.
+        histogram: How many elements use which share of the tolerance, see `error_histogram`; None
+            unless it was asked for.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+    tolerance: Tolerance
+    compared: int = 0
+    mismatched: int = 0
+    worst_abs: Element | None = None
+    worst_rel: Element | None = None
+    worst_used: Element | None = None
+    needed_atol: float = 0.0
+    needed_rtol: float = 0.0
+    scale: float = 0.0
+    nonfinite: NonFinite = NonFinite()
+    rows: RowSpread | None = None
+    cosine: float | None = None
+    top1: float | None = None
+    topk: float | None = None
+    findings: tuple[Finding, ...] = ()
+    histogram: tuple[int, ...] | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def used(self) -> float:
+        """Share of the tolerance used by the worst element: 1.0 is exactly at the limit.
+
+        Infinite where elements fail that have no difference: a NaN, or an output of another shape.
+        """
+        if self.findings and any(one.kind in _WITHOUT_DIFFERENCE for one in self.findings):
+            return math.inf
+        return 0.0 if self.worst_used is None else self.worst_used.value
+
+    @property
+    def mismatched_pct(self) -> float:
+        """Mismatched elements as a percentage of the compared ones."""
+        return 100.0 * self.mismatched / self.compared if self.compared else 0.0
+
+
+class ComparisonError(PytestTrtError, AssertionError):
+    """Raised by `Comparison.raise_if_failed`; an AssertionError too."""
+
+    CODE = "TRT401"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison:
+    """All outputs of one run against their references.
+
+    `str(comparison)` is the explanation, and the comparison is true if it passed, so that
+    ``assert compare_outputs(actual, expected)`` reads well when it fails.
+
+    Attributes:
+        outputs: Every output that both sides have, in the reference's order.
+        findings: What is wrong with the set of outputs: missing, extra, renamed, swapped, or none
+            compared at all.
+        diagnostics: Why it failed and what to do; empty when it passed.
+    """
+
+    outputs: tuple[OutputResult, ...]
+    findings: tuple[Finding, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found, in the set of outputs or in any of them."""
+        return not self.findings and not any(output.findings for output in self.outputs)
+
+    @property
+    def used(self) -> float:
+        """Share of its tolerance that the worst output used; 1.0 is exactly at the limit."""
+        return max((output.used for output in self.outputs), default=0.0)
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds of everything that was found."""
+        whole = {finding.kind for finding in self.findings}
+        return frozenset(whole.union(f.kind for output in self.outputs for f in output.findings))
+
+    def raise_if_failed(self) -> None:
+        """Raise if the comparison failed.
+
+        Raises:
+            ComparisonError: With the diagnostic that explains it.
+        """
+        __tracebackhide__ = True
+        if not self.passed:
+            one = self.diagnostics[0]
+            raise ComparisonError(
+                one.message, fix=one.remedy, code=one.code, facts=one.facts, details=one.details
+            )
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __str__(self) -> str:
+        if self.diagnostics:
+            return "\n\n".join(map(str, self.diagnostics))
+        used = f"{100.0 * self.used:.3g}%"
+        return f"{count(len(self.outputs), 'output')} passed, using {used} of the tolerance"
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {self.diagnostics[0].headline if self.diagnostics else self}>"
+
+
+def merge_runs(comparisons: Iterable[Comparison]) -> Comparison:
+    """Return several runs of one engine as one: of each output the worst run, with sums over all.
+
+    Element counts are summed, needed tolerances and histograms cover all runs, and there is one
+    finding of each kind.
+    """
+    outputs: dict[str, OutputResult] = {}
+    findings: dict[Kind, Finding] = {}
+    for comparison in comparisons:
+        for output in comparison.outputs:
+            known = outputs.get(output.name)
+            outputs[output.name] = output if known is None else _merged(known, output)
+        for finding in comparison.findings:
+            findings.setdefault(finding.kind, finding)
+    return Comparison(tuple(outputs.values()), tuple(findings.values()))
+
+
+def _merged(one: OutputResult, other: OutputResult) -> OutputResult:
+    worst, rest = one, other
+    if (other.used, bool(other.findings)) > (one.used, bool(one.findings)):
+        worst, rest = other, one
+    kinds = {finding.kind for finding in worst.findings}
+    return replace(
+        worst,
+        size=max(one.size, other.size),
+        compared=one.compared + other.compared,
+        mismatched=one.mismatched + other.mismatched,
+        needed_atol=max(one.needed_atol, other.needed_atol),
+        needed_rtol=max(one.needed_rtol, other.needed_rtol),
+        scale=min(one.scale, other.scale) if one.compared and other.compared else worst.scale,
+        cosine=_least(one.cosine, other.cosine),
+        top1=_least(one.top1, other.top1),
+        topk=_least(one.topk, other.topk),
+        nonfinite=replace(
+            worst.nonfinite,
+            positions=one.nonfinite.positions + other.nonfinite.positions,
+            disagreeing=one.nonfinite.disagreeing + other.nonfinite.disagreeing,
+        ),
+        histogram=_summed(one.histogram, other.histogram),
+        findings=(*worst.findings, *(f for f in rest.findings if f.kind not in kinds)),
+    )
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((value for value in (one, other) if value is not None), default=None)
+
+
+def _summed(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if one is None or other is None:
+        return one or other
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyResult:
+    """What one `trt_consistency` check found for one engine, over all runs of the test.
+
+    Attributes:
+        model: File name of the model.
+        precision: The engine's precision.
+        arch: What the engine was built for.
+        verdict: Passed, failed, or not measured where the engine never ran.
+        runs: Calls of `run` that were compared.
+        failed_runs: Those of them that failed.
+        worst_output: The output that used most of its tolerance.
+        used: The share of its tolerance that it used: 1.0 is exactly at the limit, infinite where
+            elements fail that have no difference. None where nothing was compared by value.
+        outputs: Every output, see `merge_runs`.
+        findings: What is wrong with the set of outputs, one of each kind.
+        diagnostics: Why it failed and what to do, for the worst run; empty when it passed.
+        key: Digest of the engine's key.
+    """
+
+    model: str
+    precision: str
+    arch: str
+    verdict: Verdict
+    runs: int = 0
+    failed_runs: int = 0
+    worst_output: str | None = None
+    used: float | None = None
+    outputs: tuple[OutputResult, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    key: str = ""
