@@ -288,9 +288,35 @@ CODES: dict[str, Code] = {
     ),
     # 9xx reports
     "TRT900": Code(
-        "report cannot be read or written",
-        "A report file is missing, damaged, of another format, or cannot be written.",
-        "Check the path, or write the report again.",
+        "report cannot be read",
+        "A report file is missing or not readable.",
+        "Name a .json report that `pytest --trt-report=report.json` wrote.",
+    ),
+    "TRT901": Code(
+        "report cannot be written",
+        "A file that --trt-report, --output or the step summary names cannot be written.",
+        "Name a file in a writable folder, and check that there is space.",
+    ),
+    "TRT902": Code(
+        "not a report",
+        "A file is damaged, or is not a report that pytest-trt wrote.",
+        "Name a .json report that `pytest --trt-report=report.json` wrote.",
+    ),
+    "TRT903": Code(
+        "report of an unsupported format",
+        "A report was written by a version of pytest-trt with another format.",
+        "Use one version of pytest-trt for all reports.",
+    ),
+    "TRT910": Code(
+        "reports do not belong together",
+        "Reports of the same run, of different commits, versions or models, or with two verdicts "
+        "on the same test cannot be merged.",
+        "Merge one report for each architecture, all of the same commit and versions.",
+    ),
+    "TRT920": Code(
+        "reports cannot be compared",
+        "Two reports have nothing in common that can be compared.",
+        "Compare reports of the same tests.",
     ),
     "TRT930": Code(
         "required verdicts are missing",

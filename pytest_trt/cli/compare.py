@@ -26,7 +26,7 @@ from pytest_trt.report.comparison.words import (
     told,
     why,
 )
-from pytest_trt.report.reading import read_document
+from pytest_trt.report.files import read_document
 
 _file = click.Path(path_type=Path, dir_okay=False)
 

@@ -16,11 +16,10 @@ from pytest_trt import units
 from pytest_trt.cli.compare import compare_reports
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.document import Document
+from pytest_trt.report.files import check_suffix, read_document, schema_text, write_report
 from pytest_trt.report.markdown import speed_cell
 from pytest_trt.report.merging import merge_documents
-from pytest_trt.report.reading import read_document, schema_text
 from pytest_trt.report.status import VERDICTS, counted
-from pytest_trt.report.writing import check_suffix, write_report
 from pytest_trt.terms import parse_archs
 
 #: Above this many tests, those that passed everywhere are counted and not listed.

@@ -51,7 +51,7 @@ def reports(text: str) -> tuple[Path, ...]:
     """Report files by a suffix of a report format, one per line."""
     if not text:
         return ()
-    from pytest_trt.report.writing import check_suffix
+    from pytest_trt.report.files import check_suffix
 
     paths = [Path(line).expanduser().absolute() for line in text.splitlines()]
     for path in paths:

@@ -1,40 +1,61 @@
-"""Keeps what a report is made of while tests run, and writes it when they are over.
+"""Collects what a report consists of while tests run, and writes it when they are over.
 
-It is registered where a report, required architectures or a step's summary ask for it. Under xdist
-the workers collect and run; what they collected rides on the first report of each, so that a run
-that is stopped can name the tests that it did not come to.
+It is registered where a report, required architectures or a step summary ask for it. Under xdist
+the workers collect and run tests; what they collected is attached to the first report of each, so
+that a run that is stopped can name the tests that did not run.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+import shlex
 import time
-from collections.abc import Generator, Iterable, Sequence
+import uuid
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.diagnostics import ReportError
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
+from pytest_trt.plugin.options import OPTIONS
 from pytest_trt.plugin.state import RUN_KEY, run_of, settings_of
-from pytest_trt.plugin.terminal import width_of, write_prose
+from pytest_trt.plugin.terminal import width_of
 from pytest_trt.records import from_data, to_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.document import Document, make_document, planned_from
+from pytest_trt.report.files import write_report
 from pytest_trt.report.record import PlannedTest, TestRecord, without_arch
 from pytest_trt.report.status import Phase, PhaseOutcomes
-from pytest_trt.report.writing import write_report
+from pytest_trt.version import __version__
 
 if TYPE_CHECKING:
+    from pytest_trt.plugin.run import TrtRun
     from pytest_trt.report.record import TestResult
 
 #: Where GitHub Actions reads the summary of a step.
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
+#: Packages whose versions affect what engines compute or how they are measured.
+_PACKAGES = ("pytest", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx", "cuda-bindings")
+
+#: Options without which a test would not be repeated as it ran.
+_REPEATED = ("arch", "backend", "device", "threads", "baseline_dir", "inconclusive")
+
+#: Sections that the plugin adds to the report of a test that fails for a reason of its own.
+_SECTIONS = ("trt consistency", "trt benchmark")
+
+#: Seconds that git may take.
+_GIT_TIMEOUT_S = 5
+
 
 class ReportLog:
-    """What is known of a run: the tests that were collected, and what was told of them.
+    """The tests that were collected, and what was reported of them.
 
     Args:
         config: The run's configuration.
@@ -45,30 +66,29 @@ class ReportLog:
         self._worker = hasattr(config, "workerinput")
         self._started_s = time.time()
         self._planned: dict[str, PlannedTest] = {}
-        self._told: dict[str, PhaseOutcomes] = {}
+        self._outcomes: dict[str, PhaseOutcomes] = {}
         self._targets: dict[str, dict[str, Any]] = {}
         self._collection_errors: dict[str, str] = {}
         self._sent = False
-        self._lines: list[tuple[str, list[str], bool]] = []
+        self._failures: list[tuple[str, Diagnostic]] = []
+        self._written: list[str] = []
         self._uncovered = ""
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep why files could not be collected."""
+        """Record why files could not be collected."""
         if report.failed:
             self._collection_errors[report.nodeid] = report.longreprtext
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Keep tests that are left out: nobody else will name them."""
+        """Record deselected tests, which no other hook reports."""
         self._plan(items, selected=False)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Keep the tests that are to run."""
+        """Record the tests that are to run."""
         self._plan(session.items, selected=True)
         if self._planned:
-            from pytest_trt.report.run_facts import targets_of
-
-            self._targets = {one["target"]: one for one in targets_of(run_of(self._config))}
+            self._targets = {one["target"]: one for one in _targets(run_of(self._config))}
 
     def _plan(self, items: Sequence[pytest.Item], *, selected: bool) -> None:
         for item in items:
@@ -80,7 +100,7 @@ class ReportLog:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """In a worker, let the first report bring along what was collected."""
+        """In a worker, attach what was collected to the first report."""
         report = yield
         if self._worker and not self._sent:
             report.trt_collected = self._collected()  # type: ignore[attr-defined]
@@ -102,76 +122,71 @@ class ReportLog:
         self._collection_errors.update(collected["errors"])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what is told of a test."""
+        """Record the outcome of one phase of a test."""
         collected = getattr(report, "trt_collected", None)
         if collected is not None:
             self._add_collected(collected)
         data = getattr(report, "trt", None)
         if report.nodeid not in self._planned and data is None:
             return
-        if report.when == "setup":  # a plugin may run a test again: the last time counts
-            self._told[report.nodeid] = PhaseOutcomes()
-        told = self._told.setdefault(report.nodeid, PhaseOutcomes())
-        # The report that xdist makes of a worker that crashed is of no phase.
+        if report.when == "setup":  # a plugin may repeat a test: the last attempt counts
+            self._outcomes[report.nodeid] = PhaseOutcomes()
+        outcomes = self._outcomes.setdefault(report.nodeid, PhaseOutcomes())
+        # xdist's report of a worker that crashed has no phase.
         phase = "crash" if report.when not in ("setup", "call", "teardown") else report.when
-        told.phases[phase] = _phase(report)
+        outcomes.phases[phase] = _phase(report)
         if data is not None:
             record = TestRecord.from_dict(data)
-            if told.record is not None:  # a teardown that failed as well
-                failures = (*told.record.diagnostics, *record.diagnostics)
-                record = replace(told.record, diagnostics=failures)
-            told.record = record
+            if outcomes.record is not None:  # the teardown failed as well
+                failures = (*outcomes.record.diagnostics, *record.diagnostics)
+                record = replace(outcomes.record, diagnostics=failures)
+            outcomes.record = record
 
     def take(self, results: Iterable[TestResult]) -> None:
-        """Take records in which something has come about since the test ended."""
+        """Replace records that were changed since the test ended."""
         for result in results:
-            self._told[result.nodeid].record = result.record
+            self._outcomes[result.nodeid].record = result.record
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        """Take what a worker has collected from its last words, where no test of it reported."""
+        """Add what a worker has collected, where no test of it reported."""
         collected = getattr(node, "workeroutput", {}).get("trt_collected")
         if collected is not None:
             self._add_collected(collected)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Judge what is required, and write the reports; a worker hands over what it has."""
+        """Check the required verdicts and write the reports; a worker passes on what it has."""
         if self._worker:
             self._config.workeroutput["trt_collected"] = self._collected()  # type: ignore[attr-defined]
             return
         if self._config.option.collectonly:
             return
         settings = settings_of(self._config)
-        asked = settings.report or settings.require_arch
-        if not (asked or self._planned or self._told):  # a step's summary, and nothing to sum up
-            return
+        if not (settings.report or settings.require_arch or self._planned or self._outcomes):
+            return  # only a step summary is possible, and there is nothing to summarise
         document = self._document(session, settings.require_arch)
-        covered = is_covered(document["coverage"])
-        if not covered:
+        if not is_covered(document["coverage"]):
             missing = missing_verdicts(document["coverage"])
             # Such as that there is no driver, where a GPU was expected.
             here = [f"tested here: {t['arch']}, {t['why']}" for t in self._targets.values()]
             missing = replace(missing, details=(*missing.details, *here))
-            lines = list(missing.lines(width_of(self._config)))
-            self._lines.append(("trt: required verdicts are missing", lines, True))
+            self._failures.append(("trt: required verdicts are missing", missing))
             if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-                self._uncovered = ",".join(settings.require_arch)
+                self._uncovered = ", ".join(settings.require_arch)
         # The exit status above is part of what is written.
         document["runs"][0]["exit_status"] = int(session.exitstatus)
         self._write(session, document, settings.report)
 
     def _document(self, session: pytest.Session, required: Sequence[str]) -> Document:
-        from pytest_trt.report.run_facts import facts_at_start, repeat_command
-
-        for nodeid, told in self._told.items():
+        for nodeid, outcomes in self._outcomes.items():
             if nodeid not in self._planned:
-                self._planned[nodeid] = planned_from(nodeid, told)
+                self._planned[nodeid] = planned_from(nodeid, outcomes)
         stopped = session.shouldstop or session.shouldfail
         stops = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         run = {
-            **facts_at_start(self._config, self._started_s),
+            **_start_facts(self._config, self._started_s),
             "duration_s": round(time.time() - self._started_s, 3),
             "exit_status": int(session.exitstatus),
             "interrupted": bool(stopped) or session.exitstatus in stops,
@@ -179,41 +194,42 @@ class ReportLog:
             "targets": list(self._targets.values()),
             "collection_errors": self._collection_errors,
         }
-        repeat = {nodeid: repeat_command(self._config, nodeid) for nodeid in self._planned}
-        return make_document(run, self._planned, self._told, repeat, required)
+        repeat = {nodeid: _repeat_command(self._config, nodeid) for nodeid in self._planned}
+        return make_document(run, self._planned, self._outcomes, repeat, required)
 
     def _write(self, session: pytest.Session, document: Document, reports: Sequence[Path]) -> None:
-        written = []
         try:
             for path in reports:
                 write_report(path, document)
-                written.append(f"wrote {_shown(path, self._config)}")
+                start = self._config.invocation_params.dir
+                shown = path.relative_to(start) if path.is_relative_to(start) else path
+                self._written.append(f"wrote {shown}")
             if document["tests"] and os.environ.get(STEP_SUMMARY):
                 _append_step_summary(Path(os.environ[STEP_SUMMARY]), document)
         except ReportError as error:
-            self._lines.append(("trt report", [str(error)], True))
+            self._failures.append(("trt report", error.diagnostic))
             if session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if written:
-            self._lines.append(("", written, False))
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what is missing and what was written."""
-        for title, lines, red in self._lines:
-            if title:
-                terminalreporter.section(title, red=red)
-            if red or self._config.get_verbosity() >= 0:
-                for line in lines:
-                    write_prose(terminalreporter, line)
+        """Show what is missing and what was written."""
+        for title, diagnostic in self._failures:
+            terminalreporter.section(title, red=True)
+            for line in failure_lines([diagnostic], width=width_of(self._config)):
+                terminalreporter.write_line(line)
+        if self._config.get_verbosity() >= 0:
+            for line in self._written:
+                terminalreporter.write_line(line)
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Have the last word where pytest's own says that all is well."""
+        """End with the failure where pytest's own last line reports success."""
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if self._uncovered and reporter is not None:
-            required = f"verdicts on {self._uncovered} are required"
             reporter.write_line(
-                f"trt: the run failed all the same: {required}, see above", red=True
+                f"trt: the run failed: required verdicts on {self._uncovered} are missing, "
+                "see above",
+                red=True,
             )
 
 
@@ -249,7 +265,7 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
 def _phase(report: pytest.TestReport) -> Phase:
     text, reason = "", ""
     if report.outcome != "passed":
-        sections = [f"{title}\n{told}" for title, told in report.sections if title[:4] == "trt "]
+        sections = [f"{title}\n{text}" for title, text in report.sections if title in _SECTIONS]
         text = "\n\n".join([report.longreprtext, *sections])
         reason = _reason(report)
     return Phase(
@@ -262,14 +278,17 @@ def _phase(report: pytest.TestReport) -> Phase:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """Return why a test failed or was skipped, in a line."""
-    told = report.longrepr
-    if isinstance(told, tuple):  # a skip: file, line, "Skipped: reason"
-        return str(told[2]).removeprefix("Skipped: ")
-    crash = getattr(told, "reprcrash", None)
+    """Return why a test failed or was skipped, in one line."""
+    data = getattr(report, "trt", None)
+    if report.failed and data is not None and data["diagnostics"]:
+        return str(data["diagnostics"][0]["message"])
+    shown = report.longrepr
+    if isinstance(shown, tuple):  # a skip: file, line, pytest's "Skipped: reason"
+        return str(shown[2]).removeprefix("Skipped: ")
+    crash = getattr(shown, "reprcrash", None)
     text = str(crash.message if crash is not None else report.longreprtext)
     line = next((line for line in text.splitlines() if line.strip()), "")
-    return line.removeprefix("Failed: ")  # as pytest calls its own failures
+    return line.removeprefix("Failed: ")  # pytest's prefix of pytest.fail
 
 
 def _append_step_summary(path: Path, document: Document) -> None:
@@ -281,11 +300,109 @@ def _append_step_summary(path: Path, document: Document) -> None:
             file.write(markdown(document, STEP_SUMMARY_BYTES - used))
     except OSError as error:
         raise ReportError(
-            f"the step summary {path} cannot be written: {error.strerror}.",
-            fix=f"let {STEP_SUMMARY} name a file that can be written, or unset it.",
+            f"the step summary {path} cannot be written: {error.strerror}",
+            fix=f"Set {STEP_SUMMARY} to a writable file, or unset it.",
+            code="TRT901",
+            facts={"file": str(path), "error": error.strerror},
         ) from error
 
 
-def _shown(path: Path, config: pytest.Config) -> str:
-    start = config.invocation_params.dir
-    return str(path.relative_to(start) if path.is_relative_to(start) else path)
+def _start_facts(config: pytest.Config, started_s: float) -> dict[str, Any]:
+    """Return what is known of a run before its first test.
+
+    Args:
+        config: The run's configuration.
+        started_s: When it started, in seconds since 1970.
+    """
+    moment = datetime.fromtimestamp(started_s, timezone.utc)
+    return {
+        "id": uuid.uuid4().hex,
+        "started": moment.isoformat(timespec="seconds"),
+        "started_s": round(started_s, 3),
+        "commit": _commit(config.rootpath, os.environ),
+        "platform": platform.platform(),
+        "versions": _versions(),
+        "options": _given_options(config),
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"pytest-trt": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def _commit(folder: Path, environ: Mapping[str, str]) -> str | None:
+    """Return the commit that is checked out, or None where that is unknown.
+
+    Args:
+        folder: A folder of the working tree.
+        environ: Where CI systems name the commit: GITHUB_SHA, CI_COMMIT_SHA.
+    """
+    import subprocess
+
+    with suppress(OSError, subprocess.SubprocessError):
+        answer = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_TIMEOUT_S,
+            check=True,
+        )
+        return answer.stdout.strip()
+    return environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
+
+
+def _given_options(config: pytest.Config) -> dict[str, str]:
+    """Return the options that were given, as text, by their names in ini files."""
+    given: dict[str, str] = {}
+    for option in OPTIONS:
+        flag = None if option.ini_only else config.getoption(option.ini)
+        value = config.getini(option.ini) if flag is None else flag
+        if value:
+            given[option.ini] = ", ".join(value) if isinstance(value, list) else str(value)
+    return given
+
+
+def _repeat_command(config: pytest.Config, nodeid: str) -> str:
+    """Return the command that runs one test again as it ran, from pytest's root directory."""
+    flags = [
+        f"{option.flag}={config.getoption(option.ini)}"
+        for option in OPTIONS
+        if option.field in _REPEATED and config.getoption(option.ini) is not None
+    ]
+    return shlex.join(["pytest", nodeid, *flags])
+
+
+def _targets(run: TrtRun) -> list[dict[str, Any]]:
+    """Return what a process of the run tests, an entry for each architecture."""
+    try:
+        return [_target(run, selection.arch) for selection in run.selections]
+    except PytestTrtError:  # reported when the run started
+        return []
+
+
+def _target(run: TrtRun, arch: str) -> dict[str, Any]:
+    selection = next(one for one in run.selections if one.arch == arch)
+    backend = run.backend(arch)
+    target, toolchain, gpu = backend.target(arch), backend.toolchain(), run.probe.first(arch)
+    return {
+        "arch": arch,
+        "target": str(target),
+        "device": dict(target.device),
+        "backend": selection.backend,
+        "toolchain": str(toolchain),
+        "toolchain_versions": dict(toolchain.versions),
+        "why": selection.why,
+        "gpu": None
+        if gpu is None
+        else {
+            "name": gpu.name,
+            "driver": gpu.driver_version,
+            "sm_count": gpu.sm_count,
+            "memory_bytes": gpu.memory_bytes,
+            "mig": gpu.mig,
+        },
+    }

@@ -1,4 +1,4 @@
-"""Reports of several runs made one: what they must have in common, and which result counts."""
+"""Merging reports of several runs: what they must agree on, and which result counts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pytest_trt.report.document import REPORT_SCHEMA, Document, grouped
 from pytest_trt.report.status import VERDICTS, Status
 from pytest_trt.version import __version__
 
-#: Where no run has a verdict, the result that says most is kept.
-_TELLING = (
+#: Where no run has a verdict, the first of these is taken.
+_PRECEDENCE = (
     *VERDICTS,
     Status.ERROR,
     Status.INCONCLUSIVE,
@@ -28,17 +28,17 @@ def merge_documents(
 ) -> Document:
     """Return one document of several runs, with one result for each test and architecture.
 
-    A test that was skipped by one runner and run by another was run: results without a verdict
-    make way for those with one.
+    A test that was skipped on one machine and run on another was run: results with a verdict
+    replace those without.
 
     Args:
-        documents: Reports by the name that errors call them.
+        documents: Reports by their names in errors.
         required: Architectures on which every test must have reached a verdict.
-        mixed: Whether runs of several commits, models or versions may stand side by side.
+        mixed: Whether to allow runs of several commits, models or versions.
 
     Raises:
-        ReportError: A run is there twice, two runs disagree on what was tested, or both reached a
-            verdict on the same.
+        ReportError: The same run twice, two runs that disagree on what was tested, or two
+            verdicts on the same test and architecture.
     """
     _check_distinct(documents)
     if not mixed:
@@ -51,7 +51,7 @@ def merge_documents(
         "engines": {},
         "tests": [],
     }
-    kept: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    chosen: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
     for name, document in documents.items():
         offset = len(merged["runs"])
         merged["runs"] += document["runs"]
@@ -59,14 +59,14 @@ def merge_documents(
         for test in document["tests"]:
             key = (test["test"], test["arch"])
             new = (name, {**test, "run": test["run"] + offset})
-            kept[key] = _more_telling(kept[key], new) if key in kept else new
-    merged["tests"] = [test for _, test in kept.values()]
+            chosen[key] = _preferred(chosen[key], new) if key in chosen else new
+    merged["tests"] = [test for _, test in chosen.values()]
     merged["coverage"] = coverage_of(merged, required)
     merged["groups"] = grouped(merged["tests"])
     return merged
 
 
-def _more_telling(
+def _preferred(
     old: tuple[str, dict[str, Any]], new: tuple[str, dict[str, Any]]
 ) -> tuple[str, dict[str, Any]]:
     statuses = [Status(test["status"]) for _, test in (old, new)]
@@ -74,11 +74,13 @@ def _more_telling(
         (file, test), (other, _) = old, new
         raise ReportError(
             f"{test['test']} has a verdict on {test['arch']} in {file} ({statuses[0].value}) and "
-            f"in {other} ({statuses[1].value}).",
-            fix="leave out the run that does not count: a test is merged once per architecture.",
+            f"in {other} ({statuses[1].value})",
+            fix="Leave one of the two out: a test is merged once per architecture.",
+            code="TRT910",
+            facts={"test": test["test"], "arch": test["arch"], "files": [file, other]},
         )
-    first, second = map(_TELLING.index, statuses)
-    # Any verdict goes before none; the order among verdicts never decides.
+    first, second = map(_PRECEDENCE.index, statuses)
+    # Any verdict goes before none; the order among verdicts does not matter.
     return old if first <= second else new
 
 
@@ -88,8 +90,10 @@ def _check_distinct(documents: Mapping[str, Document]) -> None:
         for run in document["runs"]:
             if run["id"] in seen:
                 raise ReportError(
-                    f"{seen[run['id']]} and {name} hold the same run, of {run['started']}.",
-                    fix="name each run once.",
+                    f"{seen[run['id']]} and {name} hold the same run, of {run['started']}",
+                    fix="Name each run once.",
+                    code="TRT910",
+                    facts={"files": [seen[run["id"]], name]},
                 )
             seen[run["id"]] = name
 
@@ -113,7 +117,7 @@ def _models(document: Document) -> Iterator[tuple[str, str]]:
             yield f"model {result['model']} of {test['test']}", digest[:12]
 
 
-#: What runs that are merged have to agree on, and where it stands.
+#: What merged runs have to agree on, and where to find it.
 _MUST_AGREE: Mapping[str, Callable[[Document], Iterator[tuple[str, str]]]] = {
     "commit": _commits,
     "version": _versions,
@@ -132,7 +136,8 @@ def _check_agree(
             file, other = seen.setdefault(label, (name, value))
             if other != value:
                 raise ReportError(
-                    f"the {label} is {other} in {file} and {value} in {name}: they did not test "
-                    "the same.",
-                    fix=f"run all of them with one {what}; or say that it is meant: --mixed.",
+                    f"the {label} is {other} in {file} and {value} in {name}",
+                    fix=f"Merge runs of one {what}, or allow several with --mixed.",
+                    code="TRT910",
+                    facts={"differs": what, "files": [file, name], "values": [other, value]},
                 )

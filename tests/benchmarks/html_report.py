@@ -27,7 +27,7 @@ import numpy as np
 from builders_browser import Page, browser
 from figures import Figures
 
-from pytest_trt.report.writing import write_report
+from pytest_trt.report.files import write_report
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "example_project"
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from report.comparison.test_compare import timed
 
 from pytest_trt.cli import commands
-from pytest_trt.report.writing import write_report
+from pytest_trt.report.files import write_report
 
 
 @pytest.fixture(autouse=True)

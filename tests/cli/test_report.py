@@ -9,8 +9,7 @@ from builders_report import check, check_schema, document, skipped, speed, told
 from click.testing import CliRunner, Result
 
 from pytest_trt.cli import commands
-from pytest_trt.report.reading import schema_text
-from pytest_trt.report.writing import write_report
+from pytest_trt.report.files import schema_text, write_report
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from builders import save_linear
 
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction, Kind
-from pytest_trt.report.reading import read_document
+from pytest_trt.report.files import read_document
 
 SUITE = """
 pytestmark = pytest.mark.trt_model(

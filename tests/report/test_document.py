@@ -21,7 +21,7 @@ from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.result import Comparison, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.report.document import as_json, make_document
-from pytest_trt.report.writing import WRITERS, check_suffix, json_text, write_report
+from pytest_trt.report.files import WRITERS, check_suffix, json_text, write_report
 
 FULL = {
     "test_a": told(checks=(check(),), speeds=(speed(),)),

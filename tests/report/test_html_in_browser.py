@@ -16,8 +16,8 @@ from builders_report import check, document, skipped, speed, told
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.result import MetricChange
+from pytest_trt.report.files import write_report
 from pytest_trt.report.merging import merge_documents
-from pytest_trt.report.writing import write_report
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult
 

@@ -64,8 +64,10 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
     ids = [{run["id"] for run in one["runs"]} for one in (old, new)]
     if ids[0] & ids[1]:
         raise ReportError(
-            f"{names[0]} and {names[1]} hold the same run, of {new['runs'][0]['started']}.",
-            fix="name the reports of two runs.",
+            f"{names[0]} and {names[1]} hold the same run, of {new['runs'][0]['started']}",
+            fix="Name the reports of two runs.",
+            code="TRT920",
+            facts={"files": list(names)},
         )
     across = _archs(old) != _archs(new) and len(_archs(old)) == len(_archs(new)) == 1
     before, after = _by_test(old, across=across), _by_test(new, across=across)
@@ -73,8 +75,10 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
     if not pairs:
         raise ReportError(
             f"{names[0]} and {names[1]} have no test in common: "
-            f"{_listed(before)} against {_listed(after)}.",
-            fix="name two reports of one test suite, on one architecture or on one each.",
+            f"{_listed(before)} and {_listed(after)}",
+            fix="Name two reports of one test suite, each of one architecture.",
+            code="TRT920",
+            facts={"files": list(names)},
         )
     error = check_error(sum(2 * len(_rounds_of(new)) for _, new in pairs))
     tests = [_test_change(*pair, error, across=across) for pair in pairs]

@@ -1,0 +1,130 @@
+"""Reports as files: written by suffix, whole or not at all; read back with clear errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.diagnostics import Remedy, ReportError
+from pytest_trt.files import atomic_write
+from pytest_trt.report.document import REPORT_SCHEMA, Document
+
+#: Parts that every report has.
+_PARTS = {"schema", "written_by", "runs", "engines", "tests", "groups", "coverage"}
+
+_WRITE = Remedy("Name a report that pytest wrote.", ("pytest --trt-report=report.json",))
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON, a line for each run, engine and test."""
+
+    def line(value: object) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    def block(value: object) -> str:
+        if isinstance(value, dict):
+            lines = [f"  {line(name)}: {line(entry)}" for name, entry in value.items()]
+            return "{\n" + ",\n".join(lines) + "\n }"
+        if isinstance(value, list):
+            return "[\n" + ",\n".join(f"  {line(entry)}" for entry in value) + "\n ]"
+        return line(value)
+
+    parts = [f" {line(name)}: {block(value)}" for name, value in document.items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _openmetrics(document: Mapping[str, Any]) -> str:
+    from pytest_trt.report.openmetrics import openmetrics_text
+
+    return openmetrics_text(document)
+
+
+def _html(document: Mapping[str, Any]) -> str:
+    from pytest_trt.report.html.page import html_page
+
+    return html_page(document)
+
+
+#: Functions that make the text of a report, by the suffix of its file.
+WRITERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    ".json": json_text,
+    ".html": _html,
+    ".prom": _openmetrics,
+}
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file whose suffix no writer has.
+
+    Raises:
+        ValueError: No writer has it; the text names the suffixes that exist.
+    """
+    if path.suffix not in WRITERS:
+        raise ValueError(f"a file that ends in {' or '.join(WRITERS)}")
+
+
+def write_report(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a report in the format of its suffix, whole or not at all.
+
+    Raises:
+        ReportError: It cannot be written; an existing file is unchanged.
+    """
+    text = WRITERS[path.suffix](document)
+    try:
+        atomic_write(path, text)
+    except OSError as error:
+        raise ReportError(
+            f"the report {path} cannot be written: {error.strerror}",
+            fix="Name a file in a writable folder, and check that there is space.",
+            code="TRT901",
+            facts={"file": str(path), "error": error.strerror},
+        ) from error
+
+
+def schema_text() -> str:
+    """Return the JSON schema of reports, which documents every field."""
+    return (resources.files("pytest_trt.report") / "report.schema.json").read_text("utf-8")
+
+
+def read_document(path: Path) -> Document:
+    """Return the document in a `.json` report.
+
+    Raises:
+        ReportError: It cannot be read, is not a report, or has an unsupported format.
+    """
+    facts = {"file": str(path)}
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(
+            f"the report {path} cannot be read: {error.strerror}", fix=_WRITE, facts=facts
+        ) from error
+    except ValueError as error:
+        raise ReportError(
+            f"{path} is not valid JSON: {error}", fix=_WRITE, code="TRT902", facts=facts
+        ) from error
+    if not isinstance(content, dict) or "written_by" not in content:
+        raise ReportError(
+            f"{path} is not a report of pytest-trt", fix=_WRITE, code="TRT902", facts=facts
+        )
+    schema = content.get("schema")
+    if schema != REPORT_SCHEMA:
+        raise ReportError(
+            f"the report {path} has format {schema}, written by {content['written_by']}; this "
+            f"version of pytest-trt reads format {REPORT_SCHEMA}",
+            fix="Use one version of pytest-trt for all reports: update the older one.",
+            code="TRT903",
+            facts={**facts, "format": schema, "supported": REPORT_SCHEMA},
+        )
+    absent = sorted(_PARTS - content.keys())
+    if absent:
+        raise ReportError(
+            f"the report {path} lacks {', '.join(absent)}: it was changed after it was written",
+            fix=_WRITE,
+            code="TRT902",
+            facts={**facts, "absent": absent},
+        )
+    return content
