@@ -44,6 +44,48 @@ CODES: dict[str, Code] = {
         "The command was given a code that no version of pytest-trt reports.",
         "Run `pytest-trt explain` without a code to list them all.",
     ),
+    # 15x: markers
+    "TRT150": Code(
+        "invalid marker",
+        "A trt_ marker is unknown, has an unknown keyword, or a value that it cannot have.",
+        "Write the marker as the message says; `pytest --markers` lists what each takes.",
+    ),
+    "TRT151": Code(
+        "no model",
+        "A test checks or uses an engine, and no trt_model marker names its model.",
+        'Mark the test, its class or its module: @pytest.mark.trt_model("models/model.onnx").',
+    ),
+    "TRT152": Code(
+        "reference has other inputs",
+        "The model that trt_model(reference=...) names takes other inputs than the model under "
+        "test, so the two cannot be compared.",
+        "Name a reference that has the model's inputs.",
+        ("model", "reference"),
+    ),
+    "TRT153": Code(
+        "benchmark cannot check what it is asked for",
+        "The trt_benchmark marker and the fixtures of the test do not fit together.",
+        "Use one benchmark fixture with one trt_benchmark marker, in a mode that it can time.",
+    ),
+    "TRT154": Code(
+        "combination would not run",
+        "The markers ask for several architectures, precisions or shapes, but the test runs for "
+        "one of them only. Where pytest cannot multiply a test, the plugin refuses it.",
+        "Name one value, or put the marker on the function, its class, its module or a "
+        "pytest.param.",
+    ),
+    "TRT155": Code(
+        "marker added too late",
+        "A trt_ marker was added while the test ran, when its plan was made already, so it was not "
+        "followed.",
+        "Add the marker in the file, or in pytest_collection_modifyitems.",
+    ),
+    "TRT156": Code(
+        "model file not found",
+        "The path on the trt_model marker is not a file. Paths are relative to the test file.",
+        "Correct the path.",
+        ("model",),
+    ),
     # 16x and 17x: what the plugin finds out about a test
     "TRT160": Code(
         "check compared or measured nothing",

@@ -9,12 +9,10 @@ from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain, fact
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.remedy import Subject
-from pytest_trt.accuracy.resolve import resolve_tolerances
 from pytest_trt.accuracy.result import AccuracyResult, Comparison, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.build import Engine
-from pytest_trt.plugin.markers import ConsistencyMarker
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Verdict
 from pytest_trt.wording import count
@@ -76,8 +74,7 @@ class ConsistencyCheck:
     """Compares an engine's outputs with the reference, run by run.
 
     Args:
-        marker: The test's tolerances.
-        ini: Tolerances by precision from the ini file.
+        tolerances: Gives the tolerance of every output of an engine.
         reference: Gives the reference outputs for inputs.
         several: Whether the test runs in several precisions.
         other: The model that gives the reference, where it is not the model under test: a run that
@@ -89,8 +86,7 @@ class ConsistencyCheck:
 
     def __init__(
         self,
-        marker: ConsistencyMarker,
-        ini: Mapping[str, Mapping[str, object]],
+        tolerances: Callable[[Engine], Mapping[str, Tolerance]],
         reference: Callable[[Tensors], Tensors],
         *,
         several: bool = False,
@@ -98,8 +94,7 @@ class ConsistencyCheck:
         on_failure: Callable[[Sequence[Diagnostic]], None] | None = None,
         histogram: bool = False,
     ) -> None:
-        self._marker = marker
-        self._ini = ini
+        self._tolerances = tolerances
         self._reference = reference
         self._several = several
         self._other = other
@@ -109,19 +104,11 @@ class ConsistencyCheck:
 
     def twin(self) -> ConsistencyCheck:
         """Return a check with the same tolerances that has compared nothing."""
-        return ConsistencyCheck(self._marker, self._ini, self._reference, several=self._several)
+        return ConsistencyCheck(self._tolerances, self._reference, several=self._several)
 
     def expected(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
         """Return what outputs should be, and how far from it each may be."""
-        marker = self._marker.at(engine.spec.precision)
-        tolerances = resolve_tolerances(
-            engine.model.outputs,
-            precision=engine.spec.precision,
-            marker=marker.tolerance,
-            per_output=marker.outputs,
-            ini=self._ini,
-        )
-        return self._reference(inputs), tolerances
+        return self._reference(inputs), self._tolerances(engine)
 
     def observe(self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
         """Compare one run.

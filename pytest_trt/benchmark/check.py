@@ -9,13 +9,12 @@ from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.sampling import batch_of
 from pytest_trt.benchmark.sessions import mode_for
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
-from pytest_trt.plugin.markers import BenchmarkMarker, read_benchmark_marker, read_model_marker
+from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.pytest_benchmark import DISABLED, is_disabled
 from pytest_trt.plugin.sessions import EngineSession
-from pytest_trt.plugin.state import CHECKS_KEY, progress_of, settings_of, state_of
+from pytest_trt.plugin.state import CHECKS_KEY, plan_of, progress_of, state_of
 from pytest_trt.plugin.subject import ModelUnderTest, refuse_late_use
 from pytest_trt.report.speed_failure import explain_speed
-from pytest_trt.statistics.limits import resolve_limits
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Verdict
 
@@ -145,14 +144,7 @@ def checks_of(session: pytest.Session) -> int:
 
 
 def _limits_of(item: pytest.Item) -> int:
-    # Markers are keywords too, and looking there first is quicker for the many without one.
-    marker = read_benchmark_marker(item) if BenchmarkMarker.NAME in item.keywords else None
-    if marker is None:
+    plan = plan_of(item)
+    if plan is None or plan.benchmark is None:
         return 0
-    model = read_model_marker(item)
-    callspec = getattr(item, "callspec", None)
-    precision = callspec.params.get("trt_precision") if callspec else None
-    ini = settings_of(item.config).limits.get(
-        precision or (model.precision[0] if model else ""), {}
-    )
-    return resolve_limits(marker.limits, ini).measured
+    return plan.limits(plan.precision).measured

@@ -50,14 +50,13 @@ from pytest_trt.benchmark.updating import with_update
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_rows import layer_rows
-from pytest_trt.plugin.markers import read_benchmark_marker
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
 from pytest_trt.plugin.sessions import EngineSession
-from pytest_trt.plugin.state import progress_of, run_of, settings_of, state_of
+from pytest_trt.plugin.state import plan_of, progress_of, run_of, settings_of, state_of
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined, judge_absolute
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Decision, Samplers, check_error, decide
 from pytest_trt.statistics.discount import discount_host_noise, discount_limit, explained
-from pytest_trt.statistics.limits import Absolute, resolve_limits
+from pytest_trt.statistics.limits import Absolute
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.terms import CPU, Verdict
 from pytest_trt.workers.warm import warm_builder
@@ -126,8 +125,9 @@ class _FixtureMeasurement:
 
     def __init__(self, item: pytest.Item, load: HostLoad | None = None) -> None:
         self._load = load or HostLoad()
-        marker = read_benchmark_marker(item)
-        assert marker is not None  # whoever comes here has seen it
+        plan = plan_of(item)
+        assert plan is not None  # checked by the caller
+        assert plan.benchmark is not None
         self._item, self._settings = item, settings_of(item.config)
         engines = {engine.key.digest: engine for engine in state_of(item).engines}
         # With several engines nothing says which one is timed.
@@ -137,8 +137,8 @@ class _FixtureMeasurement:
         self.place = run.place(self.target)
         self._environment = self.place.environment
         precision = self._engine.spec.precision if self._engine else ""
-        self._limits = resolve_limits(marker.limits, self._settings.limits.get(precision, {}))
-        self._work = marker.batch or 1
+        self._limits = plan.limits(precision)
+        self._work = plan.benchmark.batch or 1
         self._record = BenchmarkResult(
             test=item.nodeid,
             model=self._engine.model.path.name if self._engine else item.name,

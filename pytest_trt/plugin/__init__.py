@@ -28,11 +28,10 @@ from pytest_trt.plugin.fixtures import (
     trt_session,
     trt_shape,
 )
-from pytest_trt.plugin.marker_lines import MARKER_LINES
 from pytest_trt.plugin.options import add_options, anything_given
 from pytest_trt.plugin.results import ResultCollector
 from pytest_trt.plugin.state import (
-    COMPLAINTS_KEY,
+    PLAN_KEY,
     PROGRESS_KEY,
     RUN_KEY,
     TEST_KEY,
@@ -40,6 +39,7 @@ from pytest_trt.plugin.state import (
     run_of,
     settings_of,
     state_of,
+    uses_plugin,
 )
 
 # Fixtures are found by being names of the plugin's module.
@@ -57,8 +57,21 @@ __all__ = [
     "trt_shape",
 ]
 
-#: The markers that make checks.
-_CHECKS = ("trt_consistency", "trt_benchmark")
+#: What each marker takes and does, for `pytest --markers`. Not in `markers`, which costs time to
+#: load that projects without a model need not pay.
+MARKER_LINES = {
+    "trt_model": "trt_model(model, precision='fp32', profiles=None, reference=None, "
+    "builder_options={}, input_ranges={}, seed=0): the ONNX model under test, relative to the test "
+    "file, and how its engines are built; several precisions run the test once for each.",
+    "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
+    "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}): compare "
+    "every trt_session.run of the test with the FP32 reference.",
+    "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "
+    "p95_ms=, p99_ms=, min_throughput=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
+    "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, mode=, batch=): compare what "
+    "trt_benchmark(inputs) measures, and the engine itself, with the stored baseline and with "
+    "absolute limits; several of these add up.",
+}
 
 _COLLECTOR_KEY = pytest.StashKey[ResultCollector]()
 
@@ -108,40 +121,42 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Check the markers of a test, and multiply it by architecture, precision and shape."""
-    if any(name.startswith("trt_") for name in metafunc.fixturenames) or _marked(metafunc):
+    """Multiply a test by architecture, precision and shape."""
+    if uses_plugin(metafunc.definition, metafunc.fixturenames):
         from pytest_trt.plugin.loading import no_garbage
 
         with no_garbage():
-            run = run_of(metafunc.config)
-            from pytest_trt.plugin.parametrize import parametrize
+            _ = run_of(metafunc.config)
+            from pytest_trt.plugin.collection import parametrize
 
-        parametrize(metafunc, run)
+        parametrize(metafunc)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Fail a class or module whose tests have wrong markers, with all that is wrong."""
+    """Plan the tests of a class or module; fail it where markers are wrong, with all of them."""
     report = yield
-    if COMPLAINTS_KEY in collector.stash:
-        from pytest_trt.plugin.complaints import fail
+    if report.passed and any(
+        isinstance(node, pytest.Function) and uses_plugin(node, node.fixturenames)
+        for node in report.result
+    ):
+        from pytest_trt.plugin.collection import plan_tests
 
-        fail(collector, report)
+        plan_tests(collector, report)
     return report
 
 
-def _marked(metafunc: pytest.Metafunc) -> bool:
-    """Whether a marker is the plugin's; misspelt ones count, so that they are complained of."""
-    # Not iter_markers: it takes three times as long, and every test of every project is asked.
-    node: pytest.Item | pytest.Collector | None = metafunc.definition
-    while node is not None:
-        for mark in node.own_markers:
-            if mark.name.startswith("trt_"):
-                return True
-        node = node.parent
-    return False
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Plan again what other hooks have given markers."""
+    if any(
+        isinstance(item, pytest.Function) and uses_plugin(item, item.fixturenames) for item in items
+    ):
+        from pytest_trt.plugin.collection import plan_changed_tests
+
+        plan_changed_tests(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -176,13 +191,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Judge the test's checks: one failure, in the call phase, with every reason."""
-    # Markers are keywords too, and looking there first is quicker for the many without one.
-    if not any(name in item.keywords and item.get_closest_marker(name) for name in _CHECKS):
+    if PLAN_KEY not in item.stash and not _marked_late(item):
         return (yield)
     from pytest_trt.plugin.verdict import judged
 
     with judged(item):
         return (yield)
+
+
+def _marked_late(item: pytest.Item) -> bool:
+    """Whether a test got its first marker after it was collected."""
+    return isinstance(item, pytest.Function) and any(
+        mark.name.startswith("trt_") for mark in item.own_markers
+    )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
-from pytest_trt.plugin.state import run_of, state_of
+from pytest_trt.plugin.state import plan_of, run_of, state_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,24 @@ def _clear_errors() -> Iterator[None]:
         raise PluginFailure(error.diagnostic) from None
 
 
+def _refuse_unmultiplied(request: pytest.FixtureRequest, fixture: str) -> None:
+    """Refuse a fixture that a test asks for by name while it runs: it runs once, for one value.
+
+    Raises:
+        ConfigurationError: The markers ask for several.
+    """
+    plan = plan_of(request.node)
+    values = plan.variants[fixture] if plan is not None else ()
+    if len(values) > 1:
+        raise ConfigurationError(
+            f"{fixture} was requested while the test ran, and its markers ask for "
+            f"{' and '.join(values)}: the test would run for the first of them only",
+            fix=f"name {fixture} as an argument of the test or of a fixture that it names.",
+            code="TRT154",
+            facts={"fixture": fixture, "values": list(values)},
+        )
+
+
 @pytest.fixture
 def _trt_subject(request: pytest.FixtureRequest) -> ModelUnderTest:
     """The model under test, which the other fixtures share."""
@@ -49,22 +67,27 @@ def _trt_subject(request: pytest.FixtureRequest) -> ModelUnderTest:
 def trt_arch(request: pytest.FixtureRequest) -> str:
     """The architecture under test, such as "sm86" or "cpu"; several run the test for each."""
     with _clear_errors():
+        _refuse_unmultiplied(request, "trt_arch")
         return run_of(request.config).selections[0].arch
 
 
 @pytest.fixture
-def trt_precision(_trt_subject: ModelUnderTest) -> str:
+def trt_precision(request: pytest.FixtureRequest, _trt_subject: ModelUnderTest) -> str:
     """The precision under test, such as "fp16"; several run the test for each."""
-    return _trt_subject.marker.precision[0]
+    with _clear_errors():
+        _refuse_unmultiplied(request, "trt_precision")
+        return _trt_subject.model_marker.precision[0]
 
 
 @pytest.fixture
-def trt_shape() -> str:
+def trt_shape(request: pytest.FixtureRequest) -> str:
     """The point of the profile under test: "min", "opt" or "max"; the test runs for each.
 
     With several profiles their number stands before it: "0-min", "1-max".
     """
-    return "opt"
+    with _clear_errors():
+        _refuse_unmultiplied(request, "trt_shape")
+        return "opt"
 
 
 @pytest.fixture
@@ -86,7 +109,7 @@ def trt_calibration(
     request: pytest.FixtureRequest, _trt_subject: ModelUnderTest
 ) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
     """Inputs that int8 engines are calibrated on; override it to give real data."""
-    name = _trt_subject.marker.model.name
+    name = _trt_subject.model_marker.model.name
     state_of(request.node).note(
         Diagnostic(
             "TRT170",
@@ -118,7 +141,7 @@ def trt_build(
             unknown = overrides.keys() - {"profiles", "builder_options"}
             if unknown:
                 raise ConfigurationError(
-                    f"trt_build does not know {', '.join(sorted(unknown))}.",
+                    f"trt_build does not know {', '.join(sorted(unknown))}",
                     fix="it takes precision, profiles and builder_options.",
                 )
             return _trt_subject.build(trt_arch, precision, overrides)
@@ -159,14 +182,14 @@ def trt_benchmark(
     against absolute figures. Where the engine can be built but not run, the test is skipped.
     """
     from pytest_trt.benchmark.check import BenchmarkCheck
-    from pytest_trt.plugin.markers import read_benchmark_marker
 
     with _clear_errors():
-        marker = read_benchmark_marker(request.node)
-        if marker is None:  # asked for by name while the test ran
+        marker = _trt_subject.plan.benchmark
+        if marker is None:  # requested by name while the test ran
             raise ConfigurationError(
-                "trt_benchmark has no trt_benchmark marker: nothing would be gated.",
+                "trt_benchmark has no trt_benchmark marker: nothing would be checked",
                 fix="mark the test: @pytest.mark.trt_benchmark.",
+                code="TRT153",
             )
         state = state_of(request.node)
         state.speed = BenchmarkCheck(_trt_subject, trt_session, marker)

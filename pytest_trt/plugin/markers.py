@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.plugin.marker_lines import MARKER_LINES
 
 if TYPE_CHECKING:
     from pytest_trt.terms import Mode
@@ -97,7 +96,7 @@ class BenchmarkMarker:
     batch: int | None = None
 
 
-def read_model_marker(item: pytest.Item) -> ModelMarker | None:
+def parse_model(marks: Sequence[pytest.Mark], test_file: Path) -> ModelMarker | None:
     """Return what the `trt_model` markers of a test say, or None when there are none.
 
     Markers of the test, its class and its module add up: the closest one that gives a keyword
@@ -109,7 +108,7 @@ def read_model_marker(item: pytest.Item) -> ModelMarker | None:
     Raises:
         ConfigurationError: Something in a marker is unknown, has the wrong type, or is not there.
     """
-    marks = list(item.iter_markers(ModelMarker.NAME))
+    marks = [mark for mark in marks if mark.name == ModelMarker.NAME]
     if not marks:
         return None
     known = [entry.name for entry in fields(ModelMarker)]
@@ -122,15 +121,19 @@ def read_model_marker(item: pytest.Item) -> ModelMarker | None:
             for_all = given
     if "model" not in given:
         raise ConfigurationError(
-            "trt_model names no model.", fix='trt_model("models/classifier.onnx", ...)'
+            "trt_model names no model",
+            fix='trt_model("models/classifier.onnx", ...)',
+            code="TRT151",
+            facts={"marker": ModelMarker.NAME},
         )
-    return _model_marker({name: value for name, value in given.items() if value is not None}, item)
+    values = {name: value for name, value in given.items() if value is not None}
+    return _model_marker(values, test_file)
 
 
-def _model_marker(values: dict[str, Any], item: pytest.Item) -> ModelMarker:
+def _model_marker(values: dict[str, Any], test_file: Path) -> ModelMarker:
     for name in ("model", "reference"):
         if name in values:
-            values[name] = _model_path(values[name], item.path)
+            values[name] = _model_path(values[name], test_file)
     values["precision"] = _precisions(values.get("precision", "fp32"))
     for name in ("builder_options", "input_ranges"):
         value = values.get(name, {})
@@ -140,13 +143,13 @@ def _model_marker(values: dict[str, Any], item: pytest.Item) -> ModelMarker:
     return ModelMarker(**values)
 
 
-def read_consistency_marker(item: pytest.Item) -> ConsistencyMarker | None:
+def parse_consistency(marks: Sequence[pytest.Mark]) -> ConsistencyMarker | None:
     """Return the closest `trt_consistency` marker of a test, or None; checked as far as it can be.
 
     Raises:
         ConfigurationError: Something in it is unknown or cannot be a tolerance.
     """
-    mark = item.get_closest_marker(ConsistencyMarker.NAME)
+    mark = next((mark for mark in marks if mark.name == ConsistencyMarker.NAME), None)
     if mark is None:
         return None
     from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
@@ -181,7 +184,7 @@ def _expect_mappings(name: str, value: object, expected: str) -> None:
     _expect(shaped, ConsistencyMarker.NAME, name, value, expected)
 
 
-def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
+def parse_benchmark(marks: Sequence[pytest.Mark]) -> BenchmarkMarker | None:
     """Return what the `trt_benchmark` markers of a test say, or None when there are none.
 
     They add up; the closest one that gives a keyword decides it.
@@ -189,7 +192,7 @@ def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
     Raises:
         ConfigurationError: Something in one of them is unknown or cannot be a limit.
     """
-    marks = list(item.iter_markers(BenchmarkMarker.NAME))
+    marks = [mark for mark in marks if mark.name == BenchmarkMarker.NAME]
     if not marks:
         return None
     from pytest_trt.statistics.limits import LIMIT_FIELDS, RENAMED, parse_limit_fields
@@ -207,33 +210,39 @@ def read_benchmark_marker(item: pytest.Item) -> BenchmarkMarker | None:
     return BenchmarkMarker(parse_limit_fields(given, where=BenchmarkMarker.NAME), mode, batch)
 
 
-def check_names(item: pytest.Item) -> None:
+def check_names(marks: Sequence[pytest.Mark]) -> None:
     """Refuse a marker that looks like one of these and is none: it would check nothing.
 
     Raises:
         ConfigurationError: A marker begins with `trt_` and is unknown.
     """
-    for mark in item.iter_markers():
-        if mark.name.startswith("trt_") and mark.name not in MARKER_LINES:
+    known = [ModelMarker.NAME, ConsistencyMarker.NAME, BenchmarkMarker.NAME]
+    for mark in marks:
+        if mark.name not in known:
             raise ConfigurationError(
-                f"there is no marker {mark.name!r}{_meant(mark.name, MARKER_LINES)}.",
-                fix=f"the markers are {', '.join(MARKER_LINES)}.",
+                f"there is no marker {mark.name!r}{_meant(mark.name, known)}",
+                fix=f"the markers are {', '.join(known)}.",
+                code="TRT150",
+                facts={"marker": mark.name},
             )
 
 
 def _keywords(mark: pytest.Mark, known: list[str], positional: str | None = None) -> dict[str, Any]:
     given = dict(mark.kwargs)
     if len(mark.args) > (1 if positional else 0):
-        raise ConfigurationError(
-            f"{mark.name} was given {len(mark.args)} positional arguments: {_listed(mark.args)}.",
-            fix=f"write them as keywords; {mark.name} knows {', '.join(known)}.",
+        raise _invalid(
+            mark.name,
+            f"{mark.name} was given {len(mark.args)} positional arguments: {_listed(mark.args)}",
+            f"write them as keywords; {mark.name} takes {', '.join(known)}.",
         )
     if mark.args and positional:
         given[positional] = mark.args[0]
     unknown = [f"{name!r}{_meant(name, known)}" for name in given if name not in known]
     if unknown:
-        raise ConfigurationError(
-            f"{mark.name} does not know {', '.join(unknown)}.", fix=f"use {', '.join(known)}."
+        raise _invalid(
+            mark.name,
+            f"{mark.name} has no keyword {', '.join(unknown)}",
+            f"use {', '.join(known)}.",
         )
     return given
 
@@ -249,25 +258,34 @@ def _listed(values: tuple[Any, ...]) -> str:
 
 def _expect(condition: bool, marker: str, name: str, value: object, expected: str) -> None:
     if not condition:
-        raise ConfigurationError(
-            f"{marker} was given {name}={value!r}.", fix=f"{name} is {expected}."
-        )
+        raise _invalid(marker, f"{marker} was given {name}={value!r}", f"{name} is {expected}.")
+
+
+def _invalid(marker: str, message: str, fix: str) -> ConfigurationError:
+    return ConfigurationError(message, fix=fix, code="TRT150", facts={"marker": marker})
 
 
 def _model_path(value: Any, test_file: Path) -> Path:
     if not isinstance(value, str | Path):
-        raise ConfigurationError(
-            f"trt_model was given {value!r} as a model.", fix="give the path of an ONNX file."
+        raise _invalid(
+            ModelMarker.NAME,
+            f"trt_model was given {value!r} as a model",
+            "give the path of an ONNX file.",
         )
     path = Path(os.path.normpath(test_file.parent / value))
     if path.is_dir():
         raise ConfigurationError(
-            f"{value} is a folder ({path}), not a model.", fix=f"name an ONNX file{_inside(path)}."
+            f"{value} is a folder ({path}), not a model",
+            fix=f"name an ONNX file{_inside(path)}.",
+            code="TRT156",
+            facts={"model": str(value)},
         )
     if not path.is_file():
         raise ConfigurationError(
-            f"there is no model {value} ({path}).",
+            f"there is no model {value} ({path})",
             fix=f"give its path relative to {test_file.parent}{_inside(path.parent)}.",
+            code="TRT156",
+            facts={"model": str(value)},
         )
     return path
 
@@ -284,13 +302,15 @@ def _precisions(value: Any, where: str = ModelMarker.NAME) -> tuple[str, ...]:
     valid = isinstance(precisions, tuple | list) and precisions
     unknown = [p for p in precisions if p not in PRECISIONS] if valid else [value]
     if unknown:
-        raise ConfigurationError(
-            f"{where} was given precision {_listed(tuple(unknown))}.",
-            fix=f"use one or several of {', '.join(PRECISIONS)}.",
+        raise _invalid(
+            ModelMarker.NAME,
+            f"{where} was given precision {_listed(tuple(unknown))}",
+            f"use one or several of {', '.join(PRECISIONS)}.",
         )
     if len(set(precisions)) != len(precisions):
-        raise ConfigurationError(
-            f"trt_model names a precision twice: {_listed(tuple(precisions))}.",
-            fix="name each precision once.",
+        raise _invalid(
+            ModelMarker.NAME,
+            f"trt_model names a precision twice: {_listed(tuple(precisions))}",
+            "name each precision once.",
         )
     return tuple(precisions)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from pytest_trt.plugin.state import plan_of
+
 #: Why nothing is measured under its option.
 DISABLED = "--benchmark-disable, so it ran once and was not timed"
 
@@ -30,11 +32,6 @@ def is_disabled(config: pytest.Config) -> bool:
     """
     option = config.option
     return is_there(config) and option.benchmark_disable and not option.benchmark_enable
-
-
-def uses_fixture(test: pytest.Metafunc) -> bool:
-    """Whether a test is timed by pytest-benchmark's fixture."""
-    return is_there(test.config) and "benchmark" in test.fixturenames
 
 
 class BesidePytestBenchmark:
@@ -63,7 +60,8 @@ class BesidePytestBenchmark:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Gate what its fixture times, where our marker asks for that."""
         fixture = getattr(item, "funcargs", {}).get("benchmark")
-        if fixture is None or item.get_closest_marker("trt_benchmark") is None:
+        plan = plan_of(item) if fixture is not None else None
+        if fixture is None or plan is None or plan.benchmark is None:
             return (yield)
         from pytest_trt.benchmark.fixture_rounds import gated
 

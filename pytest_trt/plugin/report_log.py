@@ -24,7 +24,7 @@ import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
 from pytest_trt.plugin.options import OPTIONS
-from pytest_trt.plugin.state import RUN_KEY, run_of, settings_of
+from pytest_trt.plugin.state import plan_of, run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
 from pytest_trt.records import from_data, to_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
@@ -92,11 +92,9 @@ class ReportLog:
 
     def _plan(self, items: Sequence[pytest.Item], *, selected: bool) -> None:
         for item in items:
-            # Markers are keywords too, and looking there first is quicker for those without one.
-            if "trt_model" in item.keywords and RUN_KEY in self._config.stash:
-                plan = planned(item, selected=selected)
-                if plan is not None:
-                    self._planned[plan.nodeid] = plan
+            plan = planned(item, selected=selected)
+            if plan is not None:
+                self._planned[plan.nodeid] = plan
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -235,29 +233,23 @@ class ReportLog:
 
 def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
     """Return a collected test as a report names it, or None where it has no model."""
-    from pytest_trt.plugin.markers import read_model_marker
-
-    marker = read_model_marker(item)
-    if marker is None:
+    plan = plan_of(item)
+    if plan is None or plan.model is None:
         return None
     callspec = getattr(item, "callspec", None)
-    parameters = callspec.params if callspec else {}
-    arch = parameters.get("trt_arch")
-    checks = ("consistency", "benchmark")
-    made = tuple(check for check in checks if item.get_closest_marker(f"trt_{check}"))
-    root = item.config.rootpath
-    within = marker.model.is_relative_to(root)
+    arch = callspec.params.get("trt_arch") if callspec else None
+    root, model = item.config.rootpath, plan.model.model
     file, line, _ = item.location
     return PlannedTest(
         nodeid=item.nodeid,
         test=without_arch(item.nodeid, callspec.id if callspec else "", arch or ""),
         file=file,
         line=0 if line is None else line + 1,
-        model=(marker.model.relative_to(root) if within else marker.model).as_posix(),
-        precision=parameters.get("trt_precision") or marker.precision[0],
-        arch=arch or run_of(item.config).selections[0].arch,
-        checks=made,
-        on_engine=bool(made) or "trt_arch" in getattr(item, "fixturenames", ()),
+        model=(model.relative_to(root) if model.is_relative_to(root) else model).as_posix(),
+        precision=plan.precision,
+        arch=plan.arch,
+        checks=plan.checks,
+        on_engine=bool(plan.checks) or "trt_arch" in getattr(item, "fixturenames", ()),
         selected=selected,
     )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_trt.diagnostics import PytestTrtError
 
 if TYPE_CHECKING:
     from pytest_trt.accuracy.check import ConsistencyCheck
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_trt.benchmark.check import SpeedCheck
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
+    from pytest_trt.plugin.plan import Planner, TestPlan
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.settings import Settings
     from pytest_trt.plugin.terminal import TerminalProgress
@@ -23,7 +27,8 @@ PROBE_KEY: pytest.StashKey[Background[DeviceProbe]] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
 PROGRESS_KEY: pytest.StashKey[TerminalProgress] = pytest.StashKey()
 CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()
-COMPLAINTS_KEY: pytest.StashKey[dict[str, tuple[Diagnostic, list[str]]]] = pytest.StashKey()
+PLANNER_KEY: pytest.StashKey[Planner] = pytest.StashKey()
+PLAN_KEY: pytest.StashKey[TestPlan] = pytest.StashKey()
 TEST_KEY: pytest.StashKey[TestState] = pytest.StashKey()
 
 
@@ -119,6 +124,46 @@ def begin_probe(config: pytest.Config, settings: Settings) -> None:
         from pytest_trt.backends.devices.probe import probe_devices
 
         config.stash[PROBE_KEY] = Background(probe_devices)
+
+
+def planner_of(config: pytest.Config) -> Planner:
+    """Return what makes the plans of the run's tests, made when it is first asked for.
+
+    Raises:
+        pytest.UsageError: What the options ask for cannot be tested on this machine.
+    """
+    planner = config.stash.get(PLANNER_KEY, None)
+    if planner is None:
+        from pytest_trt.plugin.plan import Planner
+
+        run = run_of(config)
+        try:
+            _ = run.selections
+        except PytestTrtError as error:
+            from pytest_trt.plugin.terminal import usage_error
+
+            raise usage_error(error) from error
+        planner = config.stash[PLANNER_KEY] = Planner(run)
+    return planner
+
+
+def uses_plugin(node: pytest.Item | pytest.Collector, fixturenames: Iterable[str]) -> bool:
+    """Whether a test has a fixture or marker of the plugin; misspelt markers count."""
+    if any(name.startswith("trt_") for name in fixturenames):
+        return True
+    # Not iter_markers: it takes three times as long, and every test of every project is asked.
+    each: pytest.Item | pytest.Collector | None = node
+    while each is not None:
+        for mark in each.own_markers:
+            if mark.name.startswith("trt_"):
+                return True
+        each = each.parent
+    return False
+
+
+def plan_of(item: pytest.Item) -> TestPlan | None:
+    """Return what a test checks; None where nothing of the plugin is on it."""
+    return item.stash.get(PLAN_KEY, None)
 
 
 def progress_of(config: pytest.Config) -> TerminalProgress:

@@ -14,16 +14,18 @@ import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import Session
 from pytest_trt.engine.spec import EngineSpec, shared_options
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
-from pytest_trt.plugin.markers import ModelMarker, read_consistency_marker, read_model_marker
+from pytest_trt.plugin.markers import ModelMarker
+from pytest_trt.plugin.plan import TestPlan
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.sessions import EngineSession, Observer, ReferenceSession
-from pytest_trt.plugin.state import TestState, progress_of, run_of, state_of
+from pytest_trt.plugin.state import TestState, plan_of, progress_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profile_choice import shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, needs_profile, parse_profiles
@@ -40,12 +42,14 @@ class ModelUnderTest:
     Attributes:
         request: The test's own request.
         run: What all tests of the run share.
-        marker: What the trt_model markers say.
+        plan: What the test checks.
+        model_marker: The model of the plan.
     """
 
     request: pytest.FixtureRequest
     run: TrtRun
-    marker: ModelMarker
+    plan: TestPlan
+    model_marker: ModelMarker
 
     @classmethod
     def of(cls, request: pytest.FixtureRequest) -> ModelUnderTest:
@@ -54,24 +58,26 @@ class ModelUnderTest:
         Raises:
             ConfigurationError: No marker names a model.
         """
-        marker = read_model_marker(request.node)
-        if marker is None:
+        plan = plan_of(request.node)
+        if plan is None or plan.model is None:
             raise ConfigurationError(
                 f"{request.node.nodeid} uses pytest-trt's fixtures, but no trt_model marker names "
-                "its model.",
+                "its model",
                 fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
+                code="TRT151",
+                facts={"marker": ModelMarker.NAME},
             )
-        return cls(request, run_of(request.config), marker)
+        return cls(request, run_of(request.config), plan, plan.model)
 
     @property
     def model(self) -> OnnxModel:
         """The model under test."""
-        return self._read(self.marker.model)
+        return self._read(self.model_marker.model)
 
     @property
     def reference_model(self) -> OnnxModel:
         """The model that gives the reference: itself, unless the marker says otherwise."""
-        return self._read(self.marker.reference or self.marker.model)
+        return self._read(self.model_marker.reference or self.model_marker.model)
 
     def reference(self) -> ReferenceSession:
         """Return the FP32 reference as a session."""
@@ -84,30 +90,31 @@ class ModelUnderTest:
             point: "min", "opt" or "max", with the profile's number before it if there are several.
             sample: Another number gives other values, but for those that the profile gives.
         """
-        profiles = self._profiles(self.marker.profiles)
+        profiles = self.plan.profiles
         index, _, name = point.rpartition("-")
         # Without a number it is the first profile's.
         if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
             numbered = ", with the profile's number before it, as 0-min" * (len(profiles) > 1)
             raise ConfigurationError(
-                f"trt_shape {point!r} is no point of the profile of {self.marker.model.name}.",
+                f"trt_shape {point!r} is not a point of the profile of "
+                f"{self.model_marker.model.name}",
                 fix=f"use min, opt or max{numbered}.",
             )
         profile = profiles[int(index or 0)] if profiles else None
         return seeded_inputs(
             self.model,
             shapes_at(self.model.inputs, profile, cast(Point, name)),
-            seed=self.marker.seed + sample,
-            ranges=self.marker.input_ranges,
+            seed=self.model_marker.seed + sample,
+            ranges=self.model_marker.input_ranges,
             values=values_at(profile, cast(Point, name)),
         )
 
     def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> EngineSession:
         """Build an engine, or take it from the cache, and return a session that loads it on use."""
-        marker, state = self.marker, state_of(self.request.node)
+        marker, state = self.model_marker, state_of(self.request.node)
         spec = EngineSpec(
             precision=precision,
-            profiles=self._profiles(overrides.get("profiles", marker.profiles)),
+            profiles=self._profiles(overrides),
             builder_options=dict(overrides.get("builder_options", self._options(precision))),
         )
         try:
@@ -129,8 +136,8 @@ class ModelUnderTest:
 
     def _options(self, precision: str) -> Mapping[str, Any]:
         """Return the marker's options for a precision: one for several names them once."""
-        given = self.marker.builder_options
-        return given if len(self.marker.precision) == 1 else shared_options(given, precision)
+        given = self.model_marker.builder_options
+        return given if len(self.model_marker.precision) == 1 else shared_options(given, precision)
 
     def _observer(self, state: TestState) -> Observer | None:
         if state.check is None:
@@ -219,25 +226,26 @@ class ModelUnderTest:
         )
 
     def _consistency_check(self) -> ConsistencyCheck | None:
-        marker = read_consistency_marker(self.request.node)
-        if marker is None:
+        if self.plan.consistency is None:
             return None
+
+        def tolerances(engine: Engine) -> Mapping[str, Tolerance]:
+            return self.plan.tolerances(engine.model.outputs, engine.spec.precision)
 
         def reference(inputs: Tensors) -> Tensors:
             return self.run.reference_outputs(self.reference_model, inputs)
 
         return ConsistencyCheck(
-            marker,
-            self.run.settings.tolerances,
+            tolerances,
             reference,
-            several=len(self.marker.precision) > 1,
+            several=len(self.model_marker.precision) > 1,
             other=self._other(),
             on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
             histogram=bool(self.run.settings.report),
         )
 
     def _other(self) -> OtherReference | None:
-        if self.marker.reference is None:
+        if self.model_marker.reference is None:
             return None
 
         def own(inputs: Tensors) -> Tensors:
@@ -245,8 +253,10 @@ class ModelUnderTest:
 
         return OtherReference(self.model, self.reference_model, own)
 
-    def _profiles(self, raw: object) -> tuple[Profile, ...]:
-        return parse_profiles(raw, self.model.inputs, where="trt_model")
+    def _profiles(self, overrides: Mapping[str, Any]) -> tuple[Profile, ...]:
+        if "profiles" not in overrides:
+            return self.plan.profiles
+        return parse_profiles(overrides["profiles"], self.model.inputs, where="trt_build")
 
     def _read(self, path: Path) -> OnnxModel:
         with self._task(f"reading {path.name}") as say:

@@ -13,12 +13,13 @@ import pytest
 
 from pytest_trt.accuracy.check import NOTHING_COMPARED, ConsistencyCheck
 from pytest_trt.accuracy.result import AccuracyResult
-from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning
+from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_rows import layer_rows
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
+from pytest_trt.plugin.plan import marks_of
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.state import TEST_KEY, TestState, run_of, state_of
+from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.report.junit import properties_of
 from pytest_trt.report.record import EngineRecord, TestRecord
 from pytest_trt.terms import Verdict
@@ -71,9 +72,14 @@ def _conclude(item: pytest.Item, state: TestState) -> None:
 def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     """Return why the checks of a test fail it: every check that its markers ask for."""
     found: list[Diagnostic] = []
-    if item.get_closest_marker("trt_consistency"):
+    plan = plan_of(item)
+    if marks_of(item) != (plan.marks if plan else ()):
+        found.append(_marked_late(item))
+    if plan is None:
+        return found
+    if plan.consistency is not None:
         found += (_NO_ENGINE,) if state.check is None else state.check.diagnostics()
-    if item.get_closest_marker("trt_benchmark"):
+    if plan.benchmark is not None:
         from pytest_trt.benchmark.check import NOTHING_MEASURED
 
         found += (NOTHING_MEASURED,) if state.speed is None else state.speed.diagnostics()
@@ -82,6 +88,15 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
 
         found += diagnostics_of(state.proofs)
     return found
+
+
+def _marked_late(item: pytest.Item) -> Diagnostic:
+    return Diagnostic(
+        "TRT155",
+        "a trt_ marker was added to the test after it was collected, and was not followed",
+        {"test": item.nodeid},
+        remedy=Remedy("add it in the file, or in pytest_collection_modifyitems."),
+    )
 
 
 def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:

@@ -9,7 +9,7 @@ import json
 import pytest
 from builders import save_linear
 
-from pytest_trt.plugin.marker_lines import MARKER_LINES
+from pytest_trt.plugin import MARKER_LINES
 from pytest_trt.plugin.markers import ModelMarker
 
 GPU_MODULES = {"tensorrt", "tensorrt_rtx", "cuda", "pynvml"}

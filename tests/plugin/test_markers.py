@@ -11,7 +11,7 @@ BODY = "def test_it(trt_session):\n    pass\n"
         pytest.param(
             'pytest.mark.trt_model("models/linear.onnx", precison="fp16")',
             [
-                "trt_model does not know 'precison' (did you mean*",
+                "trt_model has no keyword 'precison' (did you mean*",
                 "  in test_it.py::test_it",
                 "Fix: *",
             ],
@@ -96,7 +96,7 @@ BODY = "def test_it(trt_session):\n    pass\n"
         pytest.param(
             'pytest.mark.trt_model("models/linear.onnx"),'
             ' pytest.mark.trt_consistency(by_precision={"fp8": {"rtol": 1, "atol": 1}})',
-            ["*trt_consistency, by_precision was given precision 'fp8'.", "Fix: *fp32, tf32*"],
+            ["*trt_consistency, by_precision was given precision 'fp8' *", "Fix: *fp32, tf32*"],
             id="unknown precision of a tolerance",
         ),
         pytest.param(
@@ -108,7 +108,7 @@ BODY = "def test_it(trt_session):\n    pass\n"
         pytest.param(
             'pytest.mark.trt_model("models/linear.onnx"),'
             ' pytest.mark.trt_consistency(by_precision={"fp16": 0.1})',
-            ["*by_precision={'fp16': 0.1}.", "Fix: *a mapping of precisions to tolerances."],
+            ["*by_precision={'fp16': 0.1} *", "Fix: *a mapping of precisions to tolerances."],
             id="by_precision",
         ),
         pytest.param(
@@ -155,7 +155,7 @@ SPEED = "def test_it(trt_benchmark):\n    pass\n"
     ("marks", "body", "said"),
     [
         pytest.param(
-            'trt_benchmark(p98="10%")', SPEED, "*trt_benchmark does not know 'p98'*", id="unknown"
+            'trt_benchmark(p98="10%")', SPEED, "*trt_benchmark has no keyword 'p98'*", id="unknown"
         ),
         pytest.param('trt_benchmark(p99="1%")', SPEED, "*finer than can be*", id="too fine"),
         pytest.param('trt_benchmark(mode="wall")', SPEED, "*mode='wall'*", id="mode"),
@@ -182,7 +182,7 @@ def test_benchmark_without_a_model_is_a_collection_error(project) -> None:
     project.test_file("@pytest.mark.trt_benchmark\ndef test_it():\n    pass\n")
     result = project.run("--trt-arch=cpu")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*trt_benchmark has no model to check.", "Fix: *"])
+    result.stdout.fnmatch_lines(["*trt_benchmark has no model to check *", "Fix: *"])
 
 
 def test_markers_of_module_class_and_test_add_up(project) -> None:
@@ -208,7 +208,7 @@ def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(pr
     result = project.run("-W", "ignore")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*there is no marker 'trt_consistancy' (did you mean 'trt_consistency'?)."]
+        ["*there is no marker 'trt_consistancy' (did you mean 'trt_consistency'?) *"]
     )
 
 
@@ -312,7 +312,7 @@ def test_all_that_is_wrong_in_a_module_is_told_at_once(project, args: tuple[str,
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines_random(
         [
-            "trt_model does not know 'precison'*",
+            "trt_model has no keyword 'precison'*",
             "  in test_it.py::test_two_mistakes",
             "trt_consistency: rtol=1 is given without atol*",
             "  in test_it.py::test_two_mistakes",
@@ -393,7 +393,7 @@ def test_what_is_wrong_in_the_classes_of_a_wrong_module_is_told_with_it(project)
             "there is no model *",
             "  in test_it.py::test_it and 3 more tests",
             "Fix: *",
-            "trt_consistency does not know 'rtl' (did you mean 'rtol'?), 'atl' (did you mean *",
+            "trt_consistency has no keyword 'rtl' (did you mean 'rtol'?), 'atl' (did you mean *",
             "  in test_it.py::TestOne::TestInner::test_it",
             "Fix: *",
         ]

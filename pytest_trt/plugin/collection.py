@@ -1,0 +1,163 @@
+"""Collection: tests are multiplied, get their plans, and are refused where a marker is wrong.
+
+Everything that is wrong in a module is reported at once, so that it is fixed in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
+from pytest_trt.plugin.plan import MULTIPLIED_KEY, PlanError, Planner, marks_of
+from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
+from pytest_trt.records import to_data
+
+#: Of a module or class: what is wrong, by text, with the tests that it is wrong in.
+_Wrong = dict[str, tuple[Diagnostic, list[str]]]
+_WRONG_KEY = pytest.StashKey[_Wrong]()
+
+#: Of a module: the test with which a text was first reported. Its classes share its markers.
+_FIRST_KEY = pytest.StashKey[dict[str, str]]()
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each architecture, precision and shape that a parameter set asks for.
+
+    Tests that come about by the values of another parameter set are taken out again once they are
+    collected: only then is it known which marks each has.
+    """
+    definition = metafunc.definition
+    assert definition.parent is not None
+    own, planner = marks_of(definition), planner_of(metafunc.config)
+    sets = [(*marks, *own) for marks in _marks_of_sets(metafunc)]
+    for fixture, values in planner.variants(sets, definition.path).items():
+        # One value is no parameter: a test that is not multiplied keeps its plain name. And what a
+        # test parametrises itself is its own choice.
+        if fixture in metafunc.fixturenames and len(values) > 1 and not _chosen(metafunc, fixture):
+            metafunc.parametrize(fixture, values, ids=list(values))
+            by_plugin = definition.parent.stash.setdefault(MULTIPLIED_KEY, set())
+            by_plugin.add((definition.name, fixture))
+
+
+def _marks_of_sets(metafunc: pytest.Metafunc) -> Iterator[tuple[pytest.Mark, ...]]:
+    """Yield the plugin's marks of every combination of a test's parameter sets."""
+    argvalues = [
+        mark.args[1] if len(mark.args) > 1 else mark.kwargs.get("argvalues", ())
+        for mark in metafunc.definition.iter_markers("parametrize")
+    ]
+    fixtures = getattr(metafunc, "_arg2fixturedefs", {})
+    argvalues += [fixtures[name][-1].params or () for name in fixtures]
+    axes = [axis for values in argvalues if (axis := _distinct_marks(values)) != [()]]
+    for combination in product(*axes):
+        yield tuple(mark for marks in combination for mark in marks)
+
+
+def _distinct_marks(argvalues: Iterable[object]) -> Sequence[tuple[pytest.Mark, ...]]:
+    if not isinstance(argvalues, list | tuple):  # an iterator can be read once, and pytest does
+        return [()]
+    found: dict[tuple[int, ...], tuple[pytest.Mark, ...]] = {}
+    for value in argvalues:
+        marks = [getattr(mark, "mark", mark) for mark in getattr(value, "marks", ())]
+        ours = tuple(mark for mark in marks if getattr(mark, "name", "").startswith("trt_"))
+        found[tuple(map(id, ours))] = ours
+    return list(found.values()) or [()]
+
+
+def _chosen(metafunc: pytest.Metafunc, fixture: str) -> bool:
+    """Whether a parametrize marker of the test names the fixture."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        if fixture in (names.replace(",", " ").split() if isinstance(names, str) else names):
+            return True
+    return False
+
+
+def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> None:
+    """Give the collected tests of a module or class their plans, or make it fail to be collected.
+
+    Tests that only another parameter set of their function asks for are left out.
+    """
+    kept: list[pytest.Item | pytest.Collector] = []
+    wrong: _Wrong = {}
+    for node in report.result:
+        if isinstance(node, pytest.Function) and uses_plugin(node, node.fixturenames):
+            planner = planner_of(node.config)
+            if planner.is_surplus(node):
+                continue
+            _plan(node, planner, wrong)
+        kept.append(node)
+    report.result = kept
+    if wrong:
+        collector.stash[_WRONG_KEY] = wrong
+        _fail(collector, report)
+
+
+def plan_changed_tests(items: list[pytest.Item]) -> None:
+    """Plan the tests again that hooks have given other markers, and drop those that are wrong."""
+    wrong: dict[pytest.Collector, _Wrong] = {}
+    for item in list(items):
+        if not (isinstance(item, pytest.Function) and uses_plugin(item, item.fixturenames)):
+            continue
+        plan = item.stash.get(PLAN_KEY, None)
+        if plan is not None and plan.marks == marks_of(item):
+            continue
+        assert item.parent is not None
+        if not _plan(item, planner_of(item.config), wrong.setdefault(item.parent, {})):
+            items.remove(item)
+    for collector, found in wrong.items():
+        if found:
+            report = pytest.CollectReport(collector.nodeid, "failed", None, [])
+            _report(report, [_placed(one, ids, ids[0]) for one, ids in found.values()])
+            collector.ihook.pytest_collectreport(report=report)
+
+
+def _plan(item: pytest.Function, planner: Planner, wrong: _Wrong) -> bool:
+    try:
+        item.stash[PLAN_KEY] = planner.plan(item)
+    except PlanError as error:
+        for diagnostic in error.diagnostics:
+            _, nodeids = wrong.setdefault(str(diagnostic), (diagnostic, []))
+            if item.nodeid not in nodeids:
+                nodeids.append(item.nodeid)
+        return False
+    return True
+
+
+def _fail(collector: pytest.Collector, report: pytest.CollectReport) -> None:
+    """Make a collector's report one of a failure with everything that is wrong in it.
+
+    Pytest leaves out the classes of a module that fails. They are collected here, or their mistakes
+    would show only once the module is fixed.
+    """
+    wrong = collector.stash[_WRONG_KEY]
+    for node in report.result:
+        if isinstance(node, pytest.Collector):
+            node.ihook.pytest_make_collect_report(collector=node)
+            for text, (diagnostic, nodeids) in node.stash.get(_WRONG_KEY, {}).items():
+                wrong.setdefault(text, (diagnostic, []))[1].extend(nodeids)
+    report.outcome, report.result = "failed", []
+    module = collector.getparent(pytest.Module) or collector
+    first = module.stash.setdefault(_FIRST_KEY, {})
+    for text, (_, nodeids) in wrong.items():
+        if first.get(text) in (None, *nodeids):
+            first[text] = nodeids[0]
+    _report(report, [_placed(one, nodeids, first[text]) for text, (one, nodeids) in wrong.items()])
+
+
+def _report(report: pytest.CollectReport, found: Sequence[Diagnostic]) -> None:
+    report.longrepr = "\n".join(failure_lines(found, most=len(found)))
+    # As data: it crosses process boundaries, and is fitted to the terminal there.
+    report.trt_diagnostics = to_data(found)  # type: ignore[attr-defined]
+
+
+def _placed(one: Diagnostic, nodeids: Sequence[str], first: str) -> Diagnostic:
+    """Return a diagnostic with its tests; the remedy is shown only with the first of them."""
+    others = len(nodeids) - 1
+    more = f" and {others} more test{'s' * (others > 1)}" if others else ""
+    if first in nodeids:
+        return replace(one, details=(f"in {nodeids[0]}{more}", *one.details))
+    return replace(one, details=(f"in {nodeids[0]}{more}, as in {first}",), remedy=Remedy())

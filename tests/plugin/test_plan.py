@@ -1,0 +1,239 @@
+"""Which marker decides, wherever pytest lets one be written; and what is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+from builders import save_linear
+
+P = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+C, M = "pytest.mark.trt_consistency", "pytest.mark.trt_model"
+
+
+@pytest.fixture
+def zoo(project):
+    """A project with a second model, whose weights differ."""
+    save_linear(project.path / "models" / "other.onnx", nudge=0.5)
+    return project
+
+
+def collected(project) -> list[str]:
+    result = project.run("--collect-only", "-q")
+    return [line.partition("::")[2] for line in result.outlines if "::" in line]
+
+
+USES = "    trt_session.run({'image': images})\n"
+MODEL = "    assert trt_session.engine.model.path.name == 'other.onnx'\n"
+
+
+def test_tolerance_of_a_subclass_decides_over_that_of_its_base(zoo) -> None:
+    zoo.test_file(
+        f'@{M}("models/linear.onnx", precision="fp16")\n'
+        f"@{C}(rtol=1, atol=1e9)\n"
+        f"class TestBase:\n    def test_it(self, trt_session, images):\n    {USES}"
+        f"@{C}(rtol=0, atol=0)\n"
+        "class TestTight(TestBase):\n    pass\n"
+        f"@{C}(rtol=1, atol=1e9)\n"
+        "class TestWide(TestTight):\n    pass\n"
+    )
+    result = zoo.run("-v")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*TestTight::test_it FAILED*"])
+
+
+def test_model_and_precisions_of_a_subclass_decide_over_those_of_its_base(zoo) -> None:
+    zoo.test_file(
+        f'@{M}("models/linear.onnx", precision="fp16")\n'
+        f"class TestBase:\n    def test_it(self, trt_session, images):\n    {USES}"
+        f'@{M}("models/other.onnx", precision=("fp32", "fp16"))\n'
+        f"class TestOther(TestBase):\n    def test_it(self, trt_session, images):\n    {MODEL}"
+    )
+    assert collected(zoo) == [
+        "TestBase::test_it",
+        "TestOther::test_it[fp32]",
+        "TestOther::test_it[fp16]",
+    ]
+    zoo.run().assert_outcomes(passed=3)
+
+
+def test_mark_of_a_parameter_set_decides_over_that_of_the_function(zoo) -> None:
+    zoo.test_file(
+        f'@{M}("models/linear.onnx", precision="fp16")\n'
+        f"@{C}(rtol=1, atol=1e9)\n"
+        "@pytest.mark.parametrize('case', [\n"
+        f"    pytest.param('tight', marks={C}(rtol=0, atol=0)),\n"
+        f"    pytest.param('fp32', marks={M}(precision='fp32')),\n"
+        f"    pytest.param('other', marks={M}('models/other.onnx')),\n"
+        "    'plain'])\n"
+        "def test_it(trt_session, images, case):\n"
+        "    trt_session.run({'image': images})\n"
+        "    engine = trt_session.engine\n"
+        "    assert engine.spec.precision == ('fp32' if case in ('fp32', 'other') else 'fp16')\n"
+        "    assert engine.model.path.stem == ('other' if case == 'other' else 'linear')\n"
+    )
+    names = ["test_it[fp16-tight]", "test_it[fp16-plain]", "test_it[fp32-fp32]"]
+    assert sorted(collected(zoo)) == sorted([*names, "test_it[fp32-other]"])
+    result = zoo.run("-v")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*::test_it[[]fp16-tight[]] FAILED*"])
+
+
+def test_limit_of_a_parameter_set_decides_over_that_of_the_function(project) -> None:
+    project.test_file(
+        f'@{M}("models/linear.onnx")\n'
+        "@pytest.mark.trt_benchmark(p50_ms=1e6)\n"
+        "@pytest.mark.parametrize('case', [\n"
+        "    pytest.param('tight', marks=pytest.mark.trt_benchmark(p50_ms=1e-9)), 'plain'])\n"
+        "def test_it(trt_benchmark, images, case):\n    trt_benchmark({'image': images})\n"
+    )
+    result = project.run("-v")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*::test_it[[]tight[]] FAILED*"])
+
+
+def test_each_model_of_a_zoo_runs_in_every_precision_and_shape_of_its_own(zoo) -> None:
+    zoo.test_file(
+        "ZOO = [\n"
+        f"    pytest.param('linear', marks={M}('models/linear.onnx', "
+        f"precision=('fp32', 'fp16'), {P})),\n"
+        f"    pytest.param('other', marks={M}('models/other.onnx', precision='fp16', "
+        "profiles={'image': ((1, 8), (4, 8), (4, 8))})),\n"
+        "]\n"
+        "@pytest.mark.parametrize('model', ZOO)\n"
+        f"@{C}(rtol=1, atol=1)\n"
+        "def test_it(trt_session, trt_inputs, trt_precision, model):\n"
+        "    assert trt_session.engine.model.path.stem == model\n"
+        "    assert trt_session.engine.spec.precision == trt_precision\n"
+        "    trt_session.run(trt_inputs)\n"
+    )
+    assert sorted(collected(zoo)) == sorted(
+        [
+            *(
+                f"test_it[{precision}-{shape}-linear]"
+                for precision in ("fp32", "fp16")
+                for shape in ("min", "opt", "max")
+            ),
+            "test_it[fp16-min-other]",
+            "test_it[fp16-opt-other]",
+        ]
+    )
+    zoo.run().assert_outcomes(passed=8)
+
+
+def test_mistake_in_a_parameter_set_is_a_collection_error(project) -> None:
+    project.test_file(
+        f'@{M}("models/linear.onnx")\n'
+        f"@{C}()\n"
+        "@pytest.mark.parametrize('case', [\n"
+        f"    pytest.param(0, marks={C}(outputs={{'prob': {{'rtol': 0, 'atol': 0}}}}))])\n"
+        f"def test_it(trt_session, images, case):\n{USES}"
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*ERROR collecting*", "*'prob'*", "  in test_it.py::test_it*"])
+
+
+ADDS = """
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.trt_model("models/other.onnx", PRECISION))
+"""
+
+
+def hooked(zoo, precision: str) -> None:
+    conftest = zoo.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + ADDS.replace("PRECISION", f"precision={precision}"))
+    zoo.test_file(f"def test_it(trt_session, trt_precision, images):\n{MODEL}{USES}")
+
+
+def test_mark_that_a_hook_adds_is_followed(zoo) -> None:
+    hooked(zoo, '"fp16"')
+    zoo.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "in a worker"])
+def test_mark_that_a_hook_adds_for_several_precisions_is_refused(zoo, workers) -> None:
+    hooked(zoo, '("fp32", "fp16")')
+    result = zoo.run(*workers)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*ask for trt_precision fp32 and fp16*TRT154*", "*in test_it.py*"])
+    assert result.ret != pytest.ExitCode.OK
+
+
+def test_method_of_a_unittest_class_that_would_run_for_one_precision_is_refused(project) -> None:
+    project.test_file(
+        "import unittest\n"
+        f'@{M}("models/linear.onnx", precision=("fp32", "fp16"))\n'
+        f"@{C}()\n"
+        "class TestIt(unittest.TestCase):\n"
+        "    @pytest.fixture(autouse=True)\n"
+        "    def session(self, trt_session, trt_precision, images):\n"
+        "        trt_session.run({'image': images})\n"
+        "    def test_it(self):\n        pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*ask for trt_precision fp32 and fp16*", "  - *unittest*"])
+
+
+def test_method_of_a_unittest_class_with_one_precision_is_checked(project) -> None:
+    project.test_file(
+        "import unittest\n"
+        f'@{M}("models/linear.onnx", precision="fp16")\n'
+        f"@{C}(rtol=0, atol=0)\n"
+        "class TestIt(unittest.TestCase):\n"
+        "    @pytest.fixture(autouse=True)\n"
+        "    def session(self, trt_session, images):\n"
+        "        trt_session.run({'image': images})\n"
+        "    def test_it(self):\n        pass\n"
+    )
+    project.run().assert_outcomes(failed=1)
+
+
+def test_fixture_that_is_requested_while_the_test_runs_is_refused_for_several(project) -> None:
+    project.test_file(
+        f'@{M}("models/linear.onnx", precision=("fp32", "fp16"))\n'
+        "def test_it(request):\n    request.getfixturevalue('trt_session')\n"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*trt_precision was requested while the test ran*TRT154*"])
+
+
+def test_mark_that_is_added_while_the_test_runs_fails_it(project) -> None:
+    project.test_file(
+        "@pytest.fixture(autouse=True)\n"
+        f"def late(request):\n    request.node.add_marker({C}(rtol=0, atol=0))\n"
+        f'@{M}("models/linear.onnx", precision="fp16")\n'
+        f"def test_marked(trt_session, images):\n{USES}"
+        "def test_plain():\n    pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*added to the test after it was collected*TRT155*"])
+
+
+def test_doctest_under_the_markers_of_its_module_is_not_a_test_of_the_model(project) -> None:
+    project.pytester.makepyfile(
+        test_it=f'''
+        """
+        >>> 1 + 1
+        2
+        """
+        import pytest
+        pytestmark = [{M}("models/linear.onnx"), {C}]
+        def test_it(trt_session, images):
+            trt_session.run({{"image": images}})
+        '''
+    )
+    project.run("--doctest-modules").assert_outcomes(passed=2)
+
+
+def test_arch_that_the_run_does_not_test_is_refused(project) -> None:
+    project.test_file(
+        f'@{M}("models/linear.onnx")\n'
+        "@pytest.mark.parametrize('trt_arch', ['sm90'])\n"
+        f"def test_it(trt_session, images):\n{USES}"
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*trt_arch='sm90'*does not test*"])
