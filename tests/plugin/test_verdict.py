@@ -47,6 +47,7 @@ def test_rerun_judges_its_own_runs_alone(project) -> None:
     assert result.ret == pytest.ExitCode.OK
     for case in ET.parse(project.path / "junit.xml").iter("testcase"):
         properties = [one.get("name") for one in case.iter("property")]
+        properties = [name for name in properties if name != "trt_note"]
         assert len(properties) == len(set(properties)) > 0
 
 
