@@ -1,4 +1,4 @@
-"""`pytest-trt report`: reports of runs looked at, and those of several runners made one."""
+"""`pytest-trt report`: show, merge and compare reports of runs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pytest_trt import units
 from pytest_trt.cli.compare import compare_reports
+from pytest_trt.cli.table import Row, print_table
+from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.document import Document
-from pytest_trt.report.files import check_suffix, read_document, schema_text, write_report
+from pytest_trt.report.files import check_suffix, read_document, write_report
+from pytest_trt.report.groups import Group, group_lines
 from pytest_trt.report.markdown import speed_cell
 from pytest_trt.report.merging import merge_documents
+from pytest_trt.report.schema import schema_text
 from pytest_trt.report.status import VERDICTS, counted
 from pytest_trt.terms import parse_archs
 
@@ -27,20 +27,20 @@ _LISTED = 40
 
 _STYLES = {"passed": "green", "xfailed": "green", "failed": "red", "error": "red"}
 
-_all = click.option("--all", "list_all", is_flag=True, help="List the tests that passed, too.")
+_all = click.option("--all", "list_all", is_flag=True, help="List passed tests as well.")
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()
 def report() -> None:
-    """Reports that `pytest --trt-report=report.json` wrote."""
+    """Show, merge and compare reports that `pytest --trt-report=report.json` wrote."""
 
 
 @report.command()
 @click.argument("file", type=_file)
 @_all
 def show(file: Path, list_all: bool) -> None:
-    """Show a report: its runs, its tests by architecture, and what is missing."""
+    """Show a report: runs, tests by architecture, what to do, missing verdicts."""
     _print(read_document(file), list_all=list_all)
 
 
@@ -49,7 +49,7 @@ def show(file: Path, list_all: bool) -> None:
 @click.option(
     "--require-arch",
     metavar="ARCH[,ARCH]",
-    help="Fail unless every test reached a verdict on each of these.",
+    help="Fail unless every test has a verdict on each of these architectures.",
 )
 @click.option(
     "-o", "--output", "outputs", type=_file, multiple=True, help="Write the merged report."
@@ -63,9 +63,9 @@ def merge(
     mixed: bool,
     list_all: bool,
 ) -> None:
-    """Make one report of several runners' and show it, side by side per architecture.
+    """Merge reports of several machines into one and show it, one column per architecture.
 
-    Exit status 1 if a verdict is missing, a run did not end well, or a test failed.
+    Exit status 1 if a verdict is missing, a run did not succeed, or a test failed.
     """
     for output in outputs:
         try:
@@ -79,7 +79,7 @@ def merge(
     for output in outputs:
         write_report(output, merged)
         click.echo(f"wrote {output}")
-    if not (is_covered(merged["coverage"]) and _ended_well(merged)):
+    if not (is_covered(merged["coverage"]) and _succeeded(merged)):
         raise SystemExit(1)
 
 
@@ -88,49 +88,50 @@ report.add_command(compare_reports)
 
 @report.command()
 def schema() -> None:
-    """Print the JSON schema of reports: every field, and what it means."""
+    """Print the JSON schema of reports, with a description of every field."""
     click.echo(schema_text(), nl=False)
 
 
-def _ended_well(document: Document) -> bool:
+def _succeeded(document: Document) -> bool:
     return not any(run["exit_status"] or run["interrupted"] for run in document["runs"])
 
 
 def _print(document: Document, *, list_all: bool) -> None:
-    console = Console()
     for number, run in enumerate(document["runs"], 1):
         targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
         commit = f", commit {run['commit'][:12]}" if run["commit"] else ""
         click.echo(f"run {number} of {run['started']}{commit}: {targets or 'nothing tested'}")
-        how = "was interrupted, " if run["interrupted"] else ""
+        how = "interrupted, " if run["interrupted"] else ""
         click.echo(
             f"  {how}exit status {run['exit_status']}; {counted(run['counts']) or 'no tests'}"
         )
-    _print_tests(console, document, list_all=list_all)
+    _print_tests(document, list_all=list_all)
+    groups = [from_data(Group, group) for group in document["groups"]]
+    for line in group_lines(groups, [test["id"] for test in document["tests"]]):
+        click.echo(line)
     if not is_covered(document["coverage"]):
         click.echo(str(missing_verdicts(document["coverage"], most=len(document["tests"]))))
 
 
-def _print_tests(console: Console, document: Document, *, list_all: bool) -> None:
+def _print_tests(document: Document, *, list_all: bool) -> None:
     by_test: dict[str, dict[str, Mapping[str, Any]]] = {}
     for test in document["tests"]:
         by_test.setdefault(test["test"], {})[test["arch"]] = test
     archs = list(dict.fromkeys(test["arch"] for test in document["tests"]))
     if document["coverage"] is not None:
         archs = list(dict.fromkeys([*document["coverage"]["required"], *archs]))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("test", *archs):
-        table.add_column(escape(title), overflow="fold")
+    rows: list[Row] = []
     left_out = 0
     for name, tests in by_test.items():
-        told = [tests.get(arch) for arch in archs]
-        if len(by_test) > _LISTED and not list_all and all(map(_passed, told)):
+        entries = [tests.get(arch) for arch in archs]
+        if len(by_test) > _LISTED and not list_all and all(map(_passed, entries)):
             left_out += 1
             continue
-        table.add_row(escape(name), *map(_cell, told))
-    if table.row_count:
-        console.print(table)
-        click.echo("Behind the status: share of the tolerance used, latency and its change.")
+        rows.append((name, *map(_cell, entries)))
+    if rows:
+        titles = ("test", *archs)
+        print_table(titles, rows, giving_way=range(len(titles)))
+        click.echo("After the status: share of the tolerance used, latency and its change.")
     if left_out:
         click.echo(f"{left_out} tests passed on every architecture; --all lists them.")
 
@@ -139,13 +140,14 @@ def _passed(test: Mapping[str, Any] | None) -> bool:
     return test is not None and test["status"] == "passed"
 
 
-def _cell(test: Mapping[str, Any] | None) -> str:
+def _cell(test: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return a cell's text and its colour."""
     if test is None:
-        return "[yellow]not tested[/]"
+        return "not tested", "yellow"
     used = [float(r["accuracy"]["used"] or 0) for r in test["results"] if r["accuracy"]]
     figures = [units.share(max(used))] if used else []
     figures += [text for r in test["results"] if r["speed"] and (text := speed_cell(r["speed"]))]
-    style = _STYLES.get(test["status"], "yellow")
-    told = "" if test["status"] in {one.value for one in VERDICTS} else test["reason"]
-    details = "; ".join(filter(None, [*figures, told.partition("\n")[0]]))
-    return f"[{style}]{test['status']}[/]{': ' if details else ''}{escape(details)}"
+    reason = "" if test["status"] in {one.value for one in VERDICTS} else test["reason"]
+    details = "; ".join(filter(None, [*figures, reason]))
+    text = f"{test['status']}{': ' if details else ''}{details}"
+    return text, _STYLES.get(test["status"], "yellow")

@@ -1,4 +1,4 @@
-"""Tables that are never folded: names give way where the terminal is narrow, and nowhere else."""
+"""Tables that never wrap: on a narrow terminal names are shortened, in a pipe nothing is."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from rich.text import Text
 
 from pytest_trt.report.table import shortened
 
-#: A cell: its text, alone or with how it is coloured.
+#: A cell: its text, alone or with its colour.
 Cell: TypeAlias = "str | tuple[str, str]"
 
-#: A row: its cells, or a line that stands across all columns.
+#: A row: its cells, or a line across all columns.
 Row: TypeAlias = "str | Sequence[Cell]"
 
 _GAP = "  "
 
-#: Columns that a name keeps, however narrow the terminal is.
+#: Columns that a name has at least.
 _LEAST = 9
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Row], *, giving_way: Sequence[int]) -> None:
     """Print rows under their titles.
 
-    A pipe has no width, so nothing is shortened there unless COLUMNS says how wide it is to be.
+    A pipe has no width, so nothing is shortened there unless COLUMNS sets one.
 
     Args:
-        titles: What stands in each column.
+        titles: The title of each column.
         rows: The rows, and lines between them.
         giving_way: The columns that may be shortened.
     """
@@ -67,7 +67,7 @@ def _plain(cell: Cell) -> str:
 
 
 def _narrow(widths: list[int], room: int, giving_way: Sequence[int]) -> None:
-    """Take columns from what is longest among that which may give way, until it fits."""
+    """Narrow the widest of the columns that may be shortened, until the row fits."""
     while sum(widths) > room:
         longest = max(giving_way, key=lambda column: widths[column])
         if widths[longest] <= _LEAST:

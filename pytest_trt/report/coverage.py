@@ -7,7 +7,8 @@ from typing import Any
 
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.records import to_data
-from pytest_trt.report.status import VERDICTS, Status
+from pytest_trt.report.entries import Status
+from pytest_trt.report.status import VERDICTS
 from pytest_trt.terms import CPU, EXAMPLES
 
 _VERDICTS = {status.value for status in VERDICTS}

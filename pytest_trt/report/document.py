@@ -1,81 +1,85 @@
-"""The document that every report is written from: plain data in the shape of `report.schema.json`.
+"""Builds the document that every report is written from: `entries.Report` as plain data.
 
-Writers, the command line and whoever reads a `.json` report later work on this one shape.
+Writers, the command line and readers of `.json` reports work on this one shape.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
+from pytest_trt.accuracy.result import AccuracyResult, Finding, OutputResult
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data, to_data
+from pytest_trt.report import entries
 from pytest_trt.report.coverage import coverage_of
+from pytest_trt.report.entries import REPORT_SCHEMA, Status
 from pytest_trt.report.groups import groups_of
-from pytest_trt.report.record import PlannedTest
-from pytest_trt.report.result import engine_facts, results_of
-from pytest_trt.report.status import Phase, PhaseOutcomes, Status, status_of
+from pytest_trt.report.record import EngineRecord, PlannedTest, TestRecord
+from pytest_trt.report.speed_text import gravest_change
+from pytest_trt.report.status import Phase, PhaseOutcomes, checks_status, status_of
+from pytest_trt.selftest.proof import Proof
+from pytest_trt.terms import Metric, Verdict
 from pytest_trt.version import __version__
 
-# History of the format:
-#   1  first version
-#: Format of reports. Bump it when a reader of an older one would misread a newer one; a field that
-#: is added is no new format.
-REPORT_SCHEMA = 1
-
-#: A whole report as JSON-simple data.
+#: A whole report as JSON-simple data, in the shape of `entries.Report`.
 Document: TypeAlias = dict[str, Any]
 
-#: Characters of one failure that are kept, its beginning and its end; the fewer, the more tests
-#: fail, as far as the last figure: a thousand failing tests make a report that can be opened.
+#: Characters of one failure that are stored, its beginning and its end. The limit decreases with
+#: the number of failures down to the last figure: a thousand make a report that can be opened.
 _FAILURE_CHARS = 5000
 _ALL_FAILURES_CHARS = 2_000_000
 _FAILURE_CHARS_LEAST = 1000
+
+#: Significant digits of figures of single rounds: replayed graphs repeat within 0.05%.
+_ROUND_DIGITS = 5
+
+#: Significant digits of other figures: enough to tell any two FP32 numbers apart.
+_DIGITS = 9
 
 
 def make_document(
     run: Mapping[str, Any],
     planned: Mapping[str, PlannedTest],
-    told: Mapping[str, PhaseOutcomes],
+    outcomes: Mapping[str, PhaseOutcomes],
     repeat: Mapping[str, str],
     required: Sequence[str] = (),
 ) -> Document:
     """Return the document of one run.
 
     Args:
-        run: Facts of the run, see the schema.
+        run: Facts of the run: `entries.Run` without counts.
         planned: Every collected test with a model, by node id.
-        told: What was told of tests, by node id.
+        outcomes: Outcomes of tests, by node id.
         repeat: The command that repeats each test, by node id.
-        required: Architectures on which every test must have reached a verdict.
+        required: Architectures on which every test must have a verdict.
     """
-    failing = sum(found.outcome == "failed" for found in told.values())
+    failing = sum(found.outcome == "failed" for found in outcomes.values())
     most_chars = _ALL_FAILURES_CHARS // max(failing, 1)
     most_chars = min(_FAILURE_CHARS, max(most_chars, _FAILURE_CHARS_LEAST))
     tests = []
     engines: dict[str, dict[str, Any]] = {}
     for nodeid, plan in planned.items():
-        found = told.get(nodeid)
-        tests.append({**_test(plan, found, most_chars), "repeat": repeat.get(nodeid, "")})
+        found = outcomes.get(nodeid)
+        tests.append(to_data(_test(plan, found, repeat.get(nodeid, ""), most_chars)))
         for engine in found.record.engines if found and found.record else ():
-            facts = engines.setdefault(engine.key, engine_facts(engine))
-            for name in ("load_s", "first_inference_s"):  # whoever came first has not run it yet
+            facts = engines.setdefault(engine.key, to_data(engine))
+            for name in ("load_s", "first_inference_s"):  # the first test may not have run it
                 facts[name] = getattr(engine, name) if facts[name] is None else facts[name]
     counts = Counter(test["status"] for test in tests)
-    counts_in_order = {one.value: counts[one.value] for one in Status if counts[one.value]}
+    in_order = {one.value: counts[one.value] for one in Status if counts[one.value]}
     document: Document = {
         "schema": REPORT_SCHEMA,
         "written_by": f"pytest-trt {__version__}",
-        "runs": [{**run, "counts": counts_in_order}],
+        "runs": [to_data({**run, "counts": in_order})],
         "engines": engines,
         "tests": tests,
     }
     document["coverage"] = coverage_of(document, required)
     document["groups"] = grouped(tests)
-    plain: Document = as_json(document)
-    return plain
+    return document
 
 
 def grouped(tests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -86,38 +90,10 @@ def grouped(tests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [to_data(group) for group in groups_of(found)]
 
 
-def _test(plan: PlannedTest, told: PhaseOutcomes | None, most_chars: int) -> dict[str, Any]:
-    status = status_of(told, selected=plan.selected)
-    record = told.record if told else None
-    phases = told.phases if told else {}
-    return {
-        "id": plan.nodeid,
-        "test": plan.test,
-        "run": 0,
-        "file": plan.file,
-        "line": plan.line,
-        "model": plan.model,
-        "precision": plan.precision,
-        "arch": plan.arch,
-        "checks": list(plan.checks),
-        "on_engine": plan.on_engine or bool(record and record.engines),
-        "status": status.value,
-        "outcome": told.outcome if told else None,
-        "reason": _reason(status, told),
-        "duration_s": round(sum(phase.duration_s for phase in phases.values()), 3),
-        "failure": _failure(phases, most_chars),
-        "diagnostics": to_data(record.diagnostics) if record else [],
-        "notes": to_data(record.notes) if record else [],
-        "remarks": list(record.remarks) if record else [],
-        "selftest": list(record.proofs) if record else [],
-        "results": results_of(record, status) if record else [],
-    }
-
-
-def planned_from(nodeid: str, told: PhaseOutcomes) -> PlannedTest:
-    """Return a test that was not collected here as far as its record tells it."""
-    engine = told.record.engines[0] if told.record and told.record.engines else None
-    arch = engine.arch if engine else ""
+def planned_from(nodeid: str, outcomes: PhaseOutcomes) -> PlannedTest:
+    """Return a test that was not collected in this process, as far as its record shows it."""
+    engines = outcomes.record.engines if outcomes.record else ()
+    engine = engines[0] if engines else None
     return PlannedTest(
         nodeid=nodeid,
         test=nodeid,
@@ -125,31 +101,63 @@ def planned_from(nodeid: str, told: PhaseOutcomes) -> PlannedTest:
         line=0,
         model=engine.model if engine else "",
         precision=engine.precision if engine else "",
-        arch=arch,
+        arch=engine.arch if engine else "",
     )
 
 
-def _reason(status: Status, told: PhaseOutcomes | None) -> str:
+def _test(
+    plan: PlannedTest, outcomes: PhaseOutcomes | None, repeat: str, most_chars: int
+) -> entries.Test:
+    status = status_of(outcomes, selected=plan.selected)
+    phases = outcomes.phases if outcomes else {}
+    record = (outcomes.record if outcomes else None) or TestRecord()
+    return entries.Test(
+        id=plan.nodeid,
+        test=plan.test,
+        run=0,
+        file=plan.file,
+        line=plan.line,
+        model=plan.model,
+        precision=plan.precision,
+        arch=plan.arch,
+        checks=plan.checks,
+        on_engine=plan.on_engine or bool(record.engines),
+        status=status,
+        outcome=outcomes.outcome if outcomes else None,
+        reason=_reason(status, phases, record),
+        duration_s=round(sum(phase.duration_s for phase in phases.values()), 3),
+        failure=_failure(phases, most_chars),
+        diagnostics=record.diagnostics,
+        notes=_notes(record),
+        repeat=repeat,
+        selftest=tuple(from_data(Proof, proof) for proof in record.proofs),
+        results=tuple(_result(engine, record, status) for engine in record.engines),
+    )
+
+
+def _reason(status: Status, phases: Mapping[str, Phase], record: TestRecord) -> str:
     if status is Status.NOT_RUN:
         return "the run ended before it"
-    if told is None:
-        return "left out by -k, -m or --deselect" if status is Status.DESELECTED else ""
-    record = told.record
-    if record is not None and record.skipped:
+    if status is Status.DESELECTED:
+        return "deselected by -k, -m or --deselect"
+    if record.skipped:
         return record.skipped
-    for phase in told.phases.values():
+    for phase in phases.values():
         if phase.xfail is not None and phase.outcome == "skipped":
             return phase.xfail
         if phase.outcome != "passed":
             return phase.reason
-    speeds = record.speeds if record else ()
-    if status is Status.NOT_MEASURED and any(speed.update for speed in speeds):
+    if status is Status.NOT_MEASURED and any(speed.update for speed in record.speeds):
         return "recorded as a baseline, compared with none"
-    if status is Status.INCONCLUSIVE and record is not None and record.notes:
-        return record.notes[-1].message
-    if status is Status.INCONCLUSIVE and record is not None and record.remarks:
-        return record.remarks[-1]
+    notes = _notes(record)
+    if status is Status.INCONCLUSIVE and notes:
+        return notes[-1].message
     return ""
+
+
+def _notes(record: TestRecord) -> tuple[Diagnostic, ...]:
+    texts = (Diagnostic("", text, severity="note") for text in record.remarks)
+    return (*record.notes, *texts)
 
 
 def _failure(phases: Mapping[str, Phase], most_chars: int) -> str:
@@ -161,12 +169,101 @@ def _failure(phases: Mapping[str, Phase], most_chars: int) -> str:
     return f"{text[:half]}\n[... {left_out:,} characters left out ...]\n{text[-half:]}"
 
 
-def as_json(value: Any) -> Any:
-    """Return data with what JSON has no word for written out: "nan", "inf" and "-inf"."""
+def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries.Result:
+    check = next((one for one in record.checks if one.key == engine.key), None)
+    speed = next((one for one in record.speeds if one.key == engine.key), None)
+    own = checks_status(record, engine.key)
+    if own is None:
+        # Where other engines were checked and this one was not, the test's status is theirs.
+        own = Status.NOT_MEASURED if record.checks or record.speeds else status
+    return entries.Result(
+        engine=engine.key,
+        model=engine.model,
+        precision=engine.precision,
+        arch=engine.arch,
+        status=own,
+        cached=engine.cached,
+        build_s=engine.build_s,
+        why_built="" if engine.cached else engine.reason,
+        accuracy=None if check is None else _accuracy(check),
+        speed=None if speed is None else _speed(speed),
+    )
+
+
+def _accuracy(check: AccuracyResult) -> entries.Accuracy:
+    return entries.Accuracy(
+        verdict=check.verdict,
+        runs=check.runs,
+        failed_runs=check.failed_runs,
+        used=check.used,
+        worst_output=check.worst_output,
+        outputs=tuple(map(_output, check.outputs)),
+        findings=_findings(check.findings),
+    )
+
+
+def _output(output: OutputResult) -> entries.Output:
+    return entries.Output(
+        name=output.name,
+        dtype=output.dtype,
+        shape=output.shape,
+        tolerance=output.tolerance,
+        used=_short(output.used),
+        worst_abs=_short(output.worst_abs),
+        worst_rel=_short(output.worst_rel),
+        worst_used=_short(output.worst_used),
+        compared=output.compared,
+        mismatched=output.mismatched,
+        needed_atol=_short(output.needed_atol),
+        needed_rtol=_short(output.needed_rtol),
+        cosine=_short(output.cosine),
+        top1=_short(output.top1),
+        topk=_short(output.topk),
+        nonfinite=output.nonfinite.positions,
+        nonfinite_disagreeing=output.nonfinite.disagreeing,
+        histogram=output.histogram,
+        findings=_findings(output.findings),
+    )
+
+
+def _findings(findings: Iterable[Finding]) -> tuple[entries.OutputFinding, ...]:
+    return tuple(entries.OutputFinding(kind=one.kind, text=one.text) for one in findings)
+
+
+def _speed(speed: BenchmarkResult) -> entries.Speed:
+    leading = gravest_change(speed)
+    return entries.Speed(
+        verdict=Verdict(speed.verdict),
+        mode=speed.mode,
+        batch=speed.batch,
+        calls=speed.calls,
+        rounds=speed.rounds,
+        candidate=_short(speed.candidate, _ROUND_DIGITS),
+        baseline=_short(speed.baseline, _ROUND_DIGITS),
+        candidate_rounds=_short(speed.candidate_rounds, _ROUND_DIGITS),
+        baseline_rounds=_short(speed.baseline_rounds, _ROUND_DIGITS),
+        leading=None if leading is None else cast(Metric, leading.metric),
+        changes=_short(speed.changes),
+        unlimited=_short(speed.unlimited),
+        limits=_short(speed.limits),
+        structure=_short(speed.structure),
+        layer_changes=speed.layer_changes,
+        baseline_file=speed.file,
+        baseline_recorded=speed.recorded,
+        baseline_update=speed.update,
+        differences=speed.differences,
+        why=speed.why,
+    )
+
+
+def _short(value: Any, digits: int = _DIGITS) -> Any:
+    """Return a value, or its data, with shorter numbers: sums in float64 have excess digits."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {str(name): as_json(entry) for name, entry in value.items()}
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {name: _short(one, digits) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_json(entry) for entry in value]
-    return value
+        return [_short(one, digits) for one in value]
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return _short(to_data(value), digits)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.diagnostics import Remedy, ReportError
 from pytest_trt.files import atomic_write
-from pytest_trt.report.document import REPORT_SCHEMA, Document
+from pytest_trt.report.document import Document
+from pytest_trt.report.entries import REPORT_SCHEMA
 
 #: Parts that every report has.
 _PARTS = {"schema", "written_by", "runs", "engines", "tests", "groups", "coverage"}
@@ -82,11 +82,6 @@ def write_report(path: Path, document: Mapping[str, Any]) -> None:
             code="TRT901",
             facts={"file": str(path), "error": error.strerror},
         ) from error
-
-
-def schema_text() -> str:
-    """Return the JSON schema of reports, which documents every field."""
-    return (resources.files("pytest_trt.report") / "report.schema.json").read_text("utf-8")
 
 
 def read_document(path: Path) -> Document:

@@ -7,8 +7,9 @@ from typing import Any
 
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.report.coverage import coverage_of
-from pytest_trt.report.document import REPORT_SCHEMA, Document, grouped
-from pytest_trt.report.status import VERDICTS, Status
+from pytest_trt.report.document import Document, grouped
+from pytest_trt.report.entries import REPORT_SCHEMA, Status
+from pytest_trt.report.status import VERDICTS
 from pytest_trt.version import __version__
 
 #: Where no run has a verdict, the first of these is taken.

@@ -93,4 +93,4 @@ def test_damaged_report_is_said(tmp_path) -> None:
     (tmp_path / "cut.json").write_text((tmp_path / "old.json").read_text()[:100])
     result = call("old.json", "cut.json")
     assert result.exit_code == 2
-    assert "cut.json is no JSON" in result.output
+    assert "cut.json is not valid JSON" in result.output

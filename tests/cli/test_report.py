@@ -9,7 +9,9 @@ from builders_report import check, check_schema, document, skipped, speed, told
 from click.testing import CliRunner, Result
 
 from pytest_trt.cli import commands
-from pytest_trt.report.files import schema_text, write_report
+from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.report.files import write_report
+from pytest_trt.report.schema import schema_text
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +63,7 @@ def test_missing_verdict_is_named_and_is_the_exit_status(saved) -> None:
     assert "sm89: no verdict for 1 of 1 tests" in result.output
     assert "test_it.py::test_a: skipped: no GPU" in result.output
     assert "sm120: no verdict for 1 of 1 tests" in result.output
-    assert "Fix: on a machine for each of " in result.output
+    assert "    pytest-trt report merge sm86.json sm89.json sm120.json" in result.output
 
 
 @pytest.mark.parametrize("of", [{"exit_status": 1}, {"interrupted": True}])
@@ -104,11 +106,11 @@ def test_file_that_is_not_there_says_so() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "is no JSON"),
-        ("[]", "no report of pytest-trt"),
-        ('{"schema": 1, "written_by": "another"}', "no report of pytest-trt"),
+        ("{", "is not valid JSON"),
+        ("[]", "is not a report of pytest-trt"),
+        ('{"schema": 1, "written_by": "another"}', "is not a report of pytest-trt"),
         ('{"schema": 99, "written_by": "pytest-trt 9"}', "has format 99, written by pytest-trt 9"),
-        ('{"schema": 1, "written_by": "pytest-trt 1"}', "is without its coverage, engines"),
+        ('{"schema": 1, "written_by": "pytest-trt 1"}', "lacks coverage, engines"),
     ],
 )
 def test_foreign_file_is_refused_with_its_name(tmp_path, text, said) -> None:
@@ -116,3 +118,17 @@ def test_foreign_file_is_refused_with_its_name(tmp_path, text, said) -> None:
     told = error("show", "a.json")
     assert said in told
     assert "a.json" in told
+
+
+def test_names_are_whole_where_there_is_no_terminal(saved) -> None:
+    name = "test_with_" + "a_very_long_name_" * 12
+    result = call("show", saved("a.json", {name: told()}))
+    assert any(line.startswith(f"test_it.py::{name} ") for line in result.output.splitlines())
+
+
+def test_report_shows_what_to_do(saved) -> None:
+    failure = Diagnostic("TRT401", "logits: 9x over tolerance", remedy=Remedy("Look.", ("look",)))
+    tests = {"test_a": told("failed", diagnostics=(failure,))}
+    output = call("show", saved("a.json", tests)).output
+    assert "logits: 9x over tolerance [TRT401]\n  test_it.py::test_a\n  Fix: Look.\n" in output
+    assert "\n      look\n" in output

@@ -20,7 +20,8 @@ from jsonschema import ValidationError
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.result import Comparison, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.report.document import as_json, make_document
+from pytest_trt.records import to_data
+from pytest_trt.report.document import make_document
 from pytest_trt.report.files import WRITERS, check_suffix, json_text, write_report
 
 FULL = {
@@ -109,7 +110,7 @@ def test_engine_that_is_not_checked_beside_one_that_is_was_not_measured() -> Non
 
 
 def test_nan_and_infinities_are_valid_json() -> None:
-    found = as_json({"a": [float("nan"), float("inf"), -float("inf"), 1.5]})
+    found = to_data({"a": [float("nan"), float("inf"), -float("inf"), 1.5]})
     assert json.loads(json_text(found)) == {"a": ["nan", "inf", "-inf", 1.5]}
 
 

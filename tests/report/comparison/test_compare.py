@@ -14,6 +14,7 @@ from builders_report import KEY, check, document, engine, run, skipped, speed, t
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ReportError
+from pytest_trt.records import to_data
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction, Finding, Kind, TestChange
 from pytest_trt.report.document import Document, make_document
@@ -168,7 +169,7 @@ def test_test_that_is_skipped_now_is_a_change() -> None:
 
 def with_engine(one: EngineRecord, **of: Any) -> Document:
     made = document({"test_it": told()}, **of)
-    facts = {name: value for name, value in one.to_dict().items() if name in made["engines"][KEY]}
+    facts = {name: value for name, value in to_data(one).items() if name in made["engines"][KEY]}
     return {**made, "engines": {KEY: facts}}
 
 
@@ -250,7 +251,7 @@ def merged(*names: str, ids: Sequence[str] = ("1",)) -> Document:
     [
         (merged("test_a"), merged("test_a"), "hold the same run"),
         (merged("test_a"), merged("test_b", ids=("2",)), "have no test in common"),
-        (merged(), merged("test_b", ids=("2",)), "none against test_it.py::test_b on sm86"),
+        (merged(), merged("test_b", ids=("2",)), "none and test_it.py::test_b on sm86"),
     ],
 )
 def test_what_cannot_be_compared_is_an_error(old: Document, new: Document, said: str) -> None:

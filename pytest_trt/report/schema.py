@@ -1,0 +1,118 @@
+"""The JSON schema of reports, made from the types in `entries` and their docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, ForwardRef, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from pytest_trt.report.entries import REPORT_SCHEMA, Report
+
+_Schema: TypeAlias = dict[str, Any]
+
+_SCALARS = {str: "string", int: "integer", bool: "boolean", type(None): "null", Path: "string"}
+
+_NUMBER: _Schema = {
+    "description": "A figure; NaN and infinities are text.",
+    "anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}],
+}
+
+
+def report_schema() -> _Schema:
+    """Return the JSON schema of reports. Every field has a description."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Report of pytest-trt, format {REPORT_SCHEMA}",
+        **schema_of(Report),
+    }
+
+
+def schema_text() -> str:
+    """Return the JSON schema of reports as text."""
+    return json.dumps(report_schema(), indent=2) + "\n"
+
+
+def schema_of(cls: type) -> _Schema:
+    """Return the JSON schema of a dataclass, with the dataclasses that it refers to in `$defs`."""
+    definitions: dict[str, _Schema] = {"number": _NUMBER}
+    top = _object(cls, definitions)
+    return {**top, "$defs": definitions}
+
+
+def _object(cls: Any, definitions: dict[str, _Schema]) -> _Schema:
+    hints, described = get_type_hints(cls), attribute_docs(cls)
+    return {
+        "description": _summary(cls),
+        "type": "object",
+        "required": [field.name for field in fields(cls)],
+        "properties": {
+            field.name: {
+                "description": described[field.name],
+                **_of(hints[field.name], definitions),
+            }
+            for field in fields(cls)
+        },
+    }
+
+
+def _of(hint: Any, definitions: dict[str, _Schema]) -> _Schema:
+    """Return the schema of a field's type, as `records.to_data` encodes it."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint in _SCALARS:
+        return {"type": _SCALARS[hint]}
+    if hint is float:
+        return {"$ref": "#/$defs/number"}
+    if hint is Any or isinstance(hint, ForwardRef):
+        return {}
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin in (Union, types.UnionType):
+        return _union([_of(one, definitions) for one in args])
+    if origin is tuple and args[-1:] != (...,):
+        return {"type": "array", "prefixItems": [_of(one, definitions) for one in args]}
+    if origin in (tuple, list, Sequence):
+        return {"type": "array", "items": _of(args[0], definitions)}
+    if origin in (dict, Mapping):
+        return {"type": "object", "additionalProperties": _of(args[1], definitions)}
+    return _reference(hint, definitions)
+
+
+def _union(schemas: list[_Schema]) -> _Schema:
+    plain = [schema["type"] for schema in schemas if schema.keys() == {"type"}]
+    return {"type": plain} if len(plain) == len(schemas) else {"anyOf": schemas}
+
+
+def _reference(cls: Any, definitions: dict[str, _Schema]) -> _Schema:
+    name: str = cls.__name__
+    if name not in definitions:
+        definitions[name] = {}  # before its fields: they may refer to it
+        if issubclass(cls, Enum):
+            enum = [member.value for member in cls]
+            definitions[name] = {"description": _summary(cls), "enum": enum}
+        else:
+            definitions[name] = _object(cls, definitions)
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _summary(cls: type) -> str:
+    """Return a docstring up to its section of attributes, in one line."""
+    text = inspect.getdoc(cls) or ""
+    return " ".join(text.partition("\nAttributes:")[0].split())
+
+
+def attribute_docs(cls: type) -> dict[str, str]:
+    """Return what the docstring of a class has about each attribute, in one line each."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    section = (inspect.getdoc(cls) or "").partition("\nAttributes:\n")[2].partition("\n\n")[0]
+    for line in section.splitlines():
+        words = line.strip()
+        if not line[4:].startswith(" "):
+            name, _, words = words.partition(": ")
+        found.setdefault(name, []).append(words)
+    return {name: " ".join(lines) for name, lines in found.items()}
