@@ -101,14 +101,15 @@ def read_document(path: Path) -> Document:
         raise ReportError(
             f"{path} is not valid JSON: {error}", fix=_WRITE, code="TRT902", facts=facts
         ) from error
-    if not isinstance(content, dict) or "written_by" not in content:
+    written_by = str(content.get("written_by")) if isinstance(content, dict) else ""
+    if "pytest-trt" not in written_by.split():
         raise ReportError(
             f"{path} is not a report of pytest-trt", fix=_WRITE, code="TRT902", facts=facts
         )
     schema = content.get("schema")
     if schema != REPORT_SCHEMA:
         raise ReportError(
-            f"the report {path} has format {schema}, written by {content['written_by']}; this "
+            f"the report {path} has format {schema}, written by {written_by}; this "
             f"version of pytest-trt reads format {REPORT_SCHEMA}",
             fix="Use one version of pytest-trt for all reports: update the older one.",
             code="TRT903",
