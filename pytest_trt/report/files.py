@@ -123,4 +123,5 @@ def read_document(path: Path) -> Document:
             code="TRT902",
             facts={**facts, "absent": absent},
         )
-    return content
+    document: Document = content
+    return document
