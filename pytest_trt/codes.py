@@ -292,10 +292,98 @@ CODES: dict[str, Code] = {
     ),
     # 6xx baseline
     "TRT600": Code(
-        "unusable baseline file",
-        "A baseline file cannot be read or written, or its content is not valid.",
-        "Restore the file from git, or record the baseline again with --trt-update.",
+        "unusable baseline",
+        "A baseline cannot be read, written or compared.",
+        "Follow the message.",
         ("file",),
+    ),
+    "TRT601": Code(
+        "baseline file cannot be read",
+        "The operating system refuses to read a baseline file.",
+        "Make the file readable for this user.",
+        ("file",),
+    ),
+    "TRT602": Code(
+        "invalid baseline file",
+        "A baseline file is not JSON, contains merge conflict markers, or has a field that is "
+        "missing or invalid.",
+        "Restore the file from git, or move it away and record it again with --trt-update-new.",
+        ("file",),
+    ),
+    "TRT603": Code(
+        "baseline file of another format",
+        "A baseline file was written by another version of pytest-trt.",
+        "Use the version that wrote it, or record the baselines again with --trt-update-new.",
+        ("file",),
+    ),
+    "TRT604": Code(
+        "baseline file cannot be written",
+        "The operating system refuses to write or remove a baseline file.",
+        "Free space, make the folder writable, or name another one with --trt-baseline-dir.",
+        ("file",),
+    ),
+    "TRT605": Code(
+        "baseline file of another target",
+        "A baseline file holds figures of another device than its name says: it was renamed or "
+        "edited.",
+        "Restore the file from git, or move it away and record it again with --trt-update-new.",
+        ("file",),
+    ),
+    "TRT606": Code(
+        "baseline changed by another run",
+        "Another run has changed the test's baseline since the new figures were compared with it, "
+        "so it was not replaced.",
+        "Run the test again.",
+        ("file",),
+    ),
+    "TRT610": Code(
+        "second folder of baselines",
+        "A run has created a folder of baselines although there is one further up. Baselines in "
+        "the other folder are not compared with.",
+        "Remove the new folder and set trt_baseline_dir in the ini file, unless both are intended.",
+        ("folder",),
+    ),
+    "TRT620": Code(
+        "git cannot be used",
+        "git is not installed, does not answer, or the path is not in a git repository.",
+        "Compare two files instead: `pytest-trt baseline diff OLD NEW`.",
+    ),
+    "TRT621": Code(
+        "unknown git revision",
+        "The repository has no such commit, branch or tag.",
+        "Name one that exists; `git log --oneline` lists commits.",
+        ("revision",),
+    ),
+    "TRT630": Code(
+        "no such baseline",
+        "No baseline, or more than one, has the given name.",
+        "`pytest-trt baseline list` shows all of them.",
+    ),
+    "TRT632": Code(
+        "baselines of different targets",
+        "The two files were recorded on different devices, whose figures are never compared.",
+        "Name two files of the same target.",
+    ),
+    "TRT640": Code(
+        "nothing to accept",
+        "The last run has no result, or no result of the given test, that could become a baseline.",
+        "Run the tests first, with the same cache; without names, `pytest-trt baseline accept` "
+        "lists what can be accepted.",
+    ),
+    "TRT642": Code(
+        "new baseline without a reason",
+        "A baseline is only replaced for a reason, which is stored with it.",
+        "Add --reason and a few words.",
+    ),
+    "TRT650": Code(
+        "tests cannot be collected",
+        "pytest could not collect the tests, so it is unknown which baselines have none.",
+        "Fix what `pytest --collect-only` reports there.",
+    ),
+    "TRT651": Code(
+        "removal not confirmed",
+        "Baselines are only removed after a confirmation, and there is no terminal to ask for it.",
+        "Review them with --dry-run, then use --yes.",
     ),
     # 7xx device and host
     "TRT710": Code(

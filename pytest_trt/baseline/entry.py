@@ -1,17 +1,30 @@
-"""What is stored for one test: how it was measured, and the last processes that were accepted."""
+"""What is stored for one test: how it was measured, and the last processes that were accepted.
+
+People edit and merge these files, so everything is checked when it is read: a metric that is
+missing would take its limit with it, and no test would fail for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from statistics import median
-from typing import Any
 
-#: How many accepted processes are kept: enough to tell how much they differ, few enough to read.
-RUNS_KEPT = 5
+from pytest_trt.records import RecordError
+from pytest_trt.terms import METRICS, Mode
 
-#: Significant digits of a stored time. Replayed graphs repeat themselves within 0.05%.
-_DIGITS = 5
+#: How many accepted processes are stored: enough to show how much they differ, few enough to
+#: review.
+MAX_RUNS = 5
+
+#: The fewest calls per round by which a percentile is a metric of the round; those of
+#: `statistics.rounds.GROUP_CALLS`, without numpy.
+CALLS_NEEDED: Mapping[str, int] = {"p95": 14, "p99": 70}
+
+#: Facts of an engine that are counts.
+_COUNTS = ("size_bytes", "device_memory_bytes", "layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +33,12 @@ class StoredRun:
 
     Attributes:
         recorded: When, ISO 8601 in UTC.
-        reason: Why it was accepted, as `--trt-update-reason` gave it; empty for none.
         toolchain: What ran the engine: "TensorRT 8.6.0".
-        environment: What may change from run to run and explain a difference: driver, clocks.
         calls: Calls in each round.
-        rounds: By metric one number per round: milliseconds, for throughput units of work per
-            second.
+        rounds: By metric one number per round, to five significant digits: milliseconds, for
+            throughput items per second.
+        reason: Why it was accepted, as given with `--trt-update-reason`; empty for none.
+        environment: What may change from run to run and explain a difference: driver, clocks.
     """
 
     recorded: str
@@ -35,41 +48,32 @@ class StoredRun:
     reason: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the run as it is written, its numbers rounded."""
-        return {
-            "recorded": self.recorded,
-            "reason": self.reason,
-            "toolchain": self.toolchain,
-            "environment": dict(sorted(self.environment.items())),
-            "calls": self.calls,
-            "rounds": {
-                metric: [rounded(value) for value in values]
-                for metric, values in self.rounds.items()
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> StoredRun:
-        """Return the run that `to_dict` made this data of."""
-        return cls(
-            recorded=str(data["recorded"]),
-            reason=str(data["reason"]),
-            toolchain=str(data["toolchain"]),
-            environment={str(k): str(v) for k, v in data["environment"].items()},
-            calls=int(data["calls"]),
-            rounds={
-                str(metric): tuple(float(value) for value in values)
-                for metric, values in data["rounds"].items()
-            },
-        )
+    def __post_init__(self) -> None:
+        _check_time(self.recorded)
+        if self.calls < 1:
+            raise RecordError(f"expected 1 or more, found {self.calls}", "calls")
+        for metric, values in self.rounds.items():
+            if metric not in METRICS:
+                raise RecordError(f"expected one of {', '.join(METRICS)}", "rounds", metric)
+            if not values:
+                raise RecordError("empty", "rounds", metric)
+            for index, value in enumerate(values):
+                _check_number(value, "rounds", metric, index)
+        counts = {metric: len(values) for metric, values in self.rounds.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{count} of {metric}" for metric, count in counts.items())
+            raise RecordError(f"expected as many rounds of every metric, found {listed}", "rounds")
+        rounds = {metric: tuple(map(rounded, values)) for metric, values in self.rounds.items()}
+        object.__setattr__(self, "rounds", rounds)
+        object.__setattr__(self, "environment", dict(sorted(self.environment.items())))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredNoise:
-    """How much runs of the engine differ, as `--trt-calibrate` measured it.
+    """How much runs of the engine differ, as measured by `--trt-calibrate`.
 
-    All are standard deviations of natural logarithms: 0.01 is about 1%.
+    All are standard deviations of natural logarithms, to two significant digits, as a few
+    processes give no more: 0.01 is about 1%.
 
     Attributes:
         recorded: When, ISO 8601 in UTC.
@@ -83,26 +87,14 @@ class StoredNoise:
     placement: float
     between_runs: Mapping[str, float]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the noise as it is written, its numbers rounded."""
-        return {
-            "recorded": self.recorded,
-            "processes": self.processes,
-            "placement": _rounded_noise(self.placement),
-            "between_runs": {
-                metric: _rounded_noise(value) for metric, value in self.between_runs.items()
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> StoredNoise:
-        """Return the noise that `to_dict` made this data of."""
-        return cls(
-            recorded=str(data["recorded"]),
-            processes=int(data["processes"]),
-            placement=float(data["placement"]),
-            between_runs={str(k): float(v) for k, v in data["between_runs"].items()},
-        )
+    def __post_init__(self) -> None:
+        _check_time(self.recorded)
+        _check_number(self.placement, "placement", or_zero=True)
+        for metric, value in self.between_runs.items():
+            _check_number(value, "between_runs", metric, or_zero=True)
+        between = {metric: rounded(value, 2) for metric, value in self.between_runs.items()}
+        object.__setattr__(self, "between_runs", between)
+        object.__setattr__(self, "placement", rounded(self.placement, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +102,20 @@ class Entry:
     """What is stored for one test on one target.
 
     Attributes:
-        mode: How it is measured: "graph", "enqueue" or "end_to_end".
-        spec: What is measured, by label: model, precision, shapes, options. A baseline is compared
-            with nothing else.
+        mode: How it is measured.
+        spec: What is measured, by label: model, precision, shapes, options. A baseline is only
+            compared with measurements of the same spec.
         engine: Exact facts of the engine: size_bytes, device_memory_bytes, layers; and its key.
         runs: Accepted processes, oldest first.
         noise: How much they differ, where that was calibrated; otherwise it is assumed by mode.
         layers: A row for each layer of the engine: kind, precision, and the model's nodes in it;
-            empty where they are not known, or too many to be reviewed.
-        accepted: Figures by metric from before the engines that took its place without a reason:
-            what several of them come to together is held against these. Empty where there was
-            none.
+            empty where they are unknown, or too many to review.
+        accepted: Figures by metric of the last baseline that was accepted with a reason, where
+            engines have replaced it without one since: what several small changes add up to is
+            compared with these.
     """
 
-    mode: str
+    mode: Mode
     spec: Mapping[str, str]
     engine: Mapping[str, int | str]
     runs: tuple[StoredRun, ...]
@@ -131,18 +123,39 @@ class Entry:
     layers: tuple[tuple[str, ...], ...] = ()
     accepted: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, fact in self.engine.items():
+            if name in _COUNTS and (not isinstance(fact, int) or fact < 0):
+                raise RecordError(f"expected a count, found {fact!r}", "engine", name)
+        if not self.runs:
+            raise RecordError("empty", "runs")
+        for index, run in enumerate(self.runs):
+            for metric in self._needed(run):
+                if metric not in run.rounds:
+                    raise RecordError("missing", "runs", index, "rounds", metric)
+        for metric, value in self.accepted.items():
+            _check_number(value, "accepted", metric)
+        accepted = {metric: rounded(value) for metric, value in self.accepted.items()}
+        object.__setattr__(self, "accepted", accepted)
+
+    def _needed(self, run: StoredRun) -> Iterable[str]:
+        """Return the metrics that a run must have: all that rounds of its length can give."""
+        if "timer" in self.spec and run.rounds.keys() == {"throughput"}:
+            return ()  # averages over several calls, timed by pytest-benchmark
+        return (metric for metric in METRICS if run.calls >= CALLS_NEEDED.get(metric, 1))
+
     def with_runs(
         self,
         runs: Sequence[StoredRun],
         engine: Mapping[str, int | str],
         layers: tuple[tuple[str, ...], ...] = (),
     ) -> Entry:
-        """Return the entry with more accepted processes of the same engine; the oldest ones go."""
-        kept = (*self.runs, *runs)[-RUNS_KEPT:]
-        return replace(self, runs=kept, engine=engine, layers=layers or self.layers)
+        """Return the entry with more accepted processes of the same engine, without the oldest."""
+        newest = (*self.runs, *runs)[-MAX_RUNS:]
+        return replace(self, runs=newest, engine=engine, layers=layers or self.layers)
 
     def figure(self, metric: str) -> float | None:
-        """Return the median of a metric over all rounds of all runs; None where it is not told."""
+        """Return the median of a metric over all rounds of all runs; None where it has none."""
         values = [value for run in self.runs for value in run.rounds.get(metric, ())]
         return median(values) if values else None
 
@@ -155,46 +168,31 @@ class Entry:
     def differs(self, *, mode: str, spec: Mapping[str, str]) -> str | None:
         """Return why figures of this mode and spec cannot be compared with it, or None."""
         if mode != self.mode:
-            return f"it was measured in mode {self.mode}, this is {mode}"
+            return f"it was measured in mode {self.mode}, this run in mode {mode}"
         for label in dict.fromkeys([*self.spec, *spec]):
             stored, given = self.spec.get(label, "none"), spec.get(label, "none")
             if stored != given:
                 return f"it has {label} {stored}, this run has {given}"
         return None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entry as it is written."""
-        noise = {} if self.noise is None else {"noise": self.noise.to_dict()}
-        accepted = {metric: rounded(value) for metric, value in self.accepted.items()}
-        return {
-            "mode": self.mode,
-            "spec": dict(self.spec),
-            "engine": dict(self.engine),
-            **noise,
-            **({"accepted": accepted} if accepted else {}),
-            "layers": [list(row) for row in self.layers],
-            "runs": [run.to_dict() for run in self.runs],
-        }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Entry:
-        """Return the entry that `to_dict` made this data of."""
-        return cls(
-            mode=str(data["mode"]),
-            spec={str(k): str(v) for k, v in data["spec"].items()},
-            engine=dict(data["engine"]),
-            runs=tuple(StoredRun.from_dict(run) for run in data["runs"]),
-            noise=StoredNoise.from_dict(data["noise"]) if "noise" in data else None,
-            layers=tuple(tuple(map(str, row)) for row in data.get("layers", ())),
-            accepted={str(k): float(v) for k, v in data.get("accepted", {}).items()},
-        )
+def rounded(value: float, digits: int = 5) -> float:
+    """Return a number with so many significant digits.
+
+    Five are enough for times: replayed CUDA graphs repeat within 0.05%.
+    """
+    return float(f"{value:.{digits}g}")
 
 
-def _rounded_noise(value: float) -> float:
-    """Return a standard deviation as it is stored: a few processes tell no more than two digits."""
-    return float(f"{value:.2g}")
+def _check_time(text: str) -> None:
+    try:
+        aware = datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        aware = False
+    if not aware:
+        raise RecordError(f"expected a date and time with its zone, found {text!r}", "recorded")
 
 
-def rounded(value: float) -> float:
-    """Return a time as it is stored: five significant digits."""
-    return float(f"{value:.{_DIGITS}g}")
+def _check_number(value: float, *path: str | int, or_zero: bool = False) -> None:
+    if not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
+        raise RecordError(f"expected a positive number, found {value}", *path)

@@ -10,20 +10,21 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field as default
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_trt.baseline.checks import MalformedError, checked_entry, field
 from pytest_trt.baseline.entry import Entry
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.files import atomic_write
+from pytest_trt.records import RecordError, from_data, to_data
 
-# History of the format:
-#   1  first version; "noise" stands only in entries that were calibrated
-#: Format of baseline files. A newer one is refused; an older one is migrated when it is read.
+#: Format of baseline files; files of any other format are refused.
 BASELINE_SCHEMA = 1
+
+#: Stands for ".." in paths of baseline files: a test module outside the folder that modules are
+#: relative to.
+_UP = "__up__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +33,31 @@ class BaselineFile:
 
     Attributes:
         target: What they were measured on: arch, and the device by label.
-        tests: Entries by test, its name behind the module's path: "TestSpeed::test_p99[fp16]".
+        tests: Entries by test, its name after the module's path: "TestSpeed::test_p99[fp16]".
     """
 
     target: Mapping[str, str]
-    tests: Mapping[str, Entry] = default(default_factory=dict)
+    tests: Mapping[str, Entry]
 
 
-def baseline_path(root: Path, target: Mapping[str, str], module: str) -> Path:
-    """Return where the baselines of a test module are kept.
+@dataclass(frozen=True, slots=True)
+class _Content(BaselineFile):
+    """The content of a file of this format."""
+
+    schema: int
+
+
+def baseline_path(root: Path, target: Mapping[str, str], module: PurePosixPath) -> Path:
+    """Return where the baselines of a test module are stored.
 
     Args:
         root: The folder of all baselines.
         target: What they are measured on: "arch" first, then the device.
-        module: The test module's path below pytest's root, "tests/test_speed.py".
+        module: The test module, "tests/test_speed.py"; relative, also with "..".
     """
     slug = "-".join(_slug(value) for value in target.values() if value)
-    return root / slug / PurePosixPath(module).with_suffix(".json")
+    parts = [_UP if part == ".." else part for part in module.parts]
+    return root / slug / PurePosixPath(*parts).with_suffix(".json")
 
 
 def _slug(text: str) -> str:
@@ -57,7 +66,8 @@ def _slug(text: str) -> str:
 
 def module_of(root: Path, path: Path) -> str:
     """Return the test module that a file below the folder of all baselines belongs to."""
-    return PurePosixPath(*path.relative_to(root).parts[1:]).with_suffix(".py").as_posix()
+    parts = [".." if part == _UP else part for part in path.relative_to(root).parts[1:]]
+    return PurePosixPath(*parts).with_suffix(".py").as_posix()
 
 
 def baseline_files(root: Path) -> list[Path]:
@@ -66,10 +76,10 @@ def baseline_files(root: Path) -> list[Path]:
 
 
 def read_baselines(path: Path) -> BaselineFile | None:
-    """Return the baselines in a file, or None if there is none.
+    """Return the baselines in a file, or None if it does not exist.
 
     Raises:
-        BaselineError: It cannot be read, is no baseline file, or of a newer format.
+        BaselineError: It cannot be read, is invalid, or of another format.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -77,86 +87,88 @@ def read_baselines(path: Path) -> BaselineFile | None:
         return None
     except OSError as error:
         raise BaselineError(
-            f"the baseline file {path} cannot be read: {error.strerror}.",
-            fix="make it readable for this user.",
+            f"{as_typed(path)}: cannot be read: {error.strerror}",
+            fix="Make it readable for this user.",
+            code="TRT601",
+            facts={"file": str(path)},
         ) from error
     except UnicodeDecodeError as error:
-        raise _damaged(str(path), str(error), how_to_restore(path)) from error
-    return parse_baselines(text, str(path), fix=how_to_restore(path))
+        raise _invalid(as_typed(path), str(error), how_to_restore(path)) from error
+    return parse_baselines(text, as_typed(path), fix=how_to_restore(path))
 
 
-def parse_baselines(text: str, name: str, *, fix: str) -> BaselineFile:
+def parse_baselines(text: str, name: str, *, fix: Remedy) -> BaselineFile:
     """Return the baselines that a file's text holds.
 
     Args:
         text: The text.
-        name: What the file is called in errors.
-        fix: What to do where it is broken.
+        name: The file's name in errors.
+        fix: What to do if it is invalid.
 
     Raises:
-        BaselineError: It is no baseline file, not whole, or of a newer format.
+        BaselineError: It is not a valid baseline file, or of another format.
     """
     if re.search("^<<<<<<< ", text, flags=re.MULTILINE):
-        raise _damaged(name, "it holds the markers of a merge conflict", fix)
+        raise _invalid(name, "it contains merge conflict markers", fix)
     try:
-        content = json.loads(text)
+        data = json.loads(text)
     except ValueError as error:
-        raise _damaged(name, f"it is not JSON ({error})", fix) from error
+        raise _invalid(name, f"not JSON: {error}", fix) from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(schema, int) and schema != BASELINE_SCHEMA:
+        raise BaselineError(
+            f"{name}: has format {schema}; this version of pytest-trt reads format "
+            f"{BASELINE_SCHEMA}",
+            fix=replace(fix, text=f"Use the version of pytest-trt that wrote it. Or: {fix.text}"),
+            code="TRT603",
+            facts={"file": name, "schema": schema, "expected": BASELINE_SCHEMA},
+        )
     try:
-        schema = field(content, "schema", int, "")
-        if schema <= BASELINE_SCHEMA:
-            target = field(content, "target", dict, "")
-            tests = {
-                test: _entry_of(test, data)
-                for test, data in field(content, "tests", dict, "").items()
-            }
-            return BaselineFile({str(k): str(v) for k, v in target.items()}, tests)
-    except MalformedError as error:
-        raise _damaged(name, str(error), fix) from error
-    raise BaselineError(
-        f"the baseline file {name} has format {schema}; this version of pytest-trt reads up to "
-        f"{BASELINE_SCHEMA}.",
-        fix=f"update pytest-trt here; or {fix}",
+        content = from_data(_Content, data)
+    except RecordError as error:
+        raise _invalid(name, str(error), fix) from error
+    return BaselineFile(content.target, content.tests)
+
+
+def _invalid(name: str, problem: str, fix: Remedy) -> BaselineError:
+    return BaselineError(
+        f"{name}: {problem}", fix=fix, code="TRT602", facts={"file": name, "problem": problem}
     )
 
 
-def _entry_of(test: str, data: object) -> Entry:
-    try:
-        return Entry.from_dict(checked_entry(data))
-    except MalformedError as error:
-        raise MalformedError(f"of the test {test!r}, {error}") from error
-
-
-def _damaged(name: str, why: str, fix: str) -> BaselineError:
-    return BaselineError(f"{name} is no whole baseline file: {why}.", fix=fix)
-
-
-def how_to_restore(path: Path) -> str:
-    """Return what to type to have a baseline again where one cannot be read; nothing is lost."""
-    there, aside = shlex.quote(str(path)), shlex.quote(f"{path}.broken")
-    return (
-        f"restore it (`git checkout -- {there}`), or set it aside (`mv {there} {aside}`) and "
-        "record it again (`pytest --trt-update-new`)."
+def how_to_restore(path: Path) -> Remedy:
+    """Return how to get a usable file again without losing the one that cannot be used."""
+    file, aside = shlex.quote(as_typed(path)), shlex.quote(f"{as_typed(path)}.broken")
+    return Remedy(
+        "Restore the file from git; or move it away and record it again.",
+        (f"git checkout -- {file}", f"mv {file} {aside}", "pytest --trt-update-new"),
     )
 
 
 def write_baselines(path: Path, baselines: BaselineFile) -> None:
-    """Write a baseline file, whole or not at all.
+    """Write a baseline file atomically.
 
     Raises:
-        BaselineError: It cannot be written; the file that was there is as it was.
+        BaselineError: It cannot be written; the old file is unchanged.
     """
     try:
         atomic_write(path, as_text(baselines))
     except OSError as error:
-        raise BaselineError(
-            f"the baseline file {path} cannot be written: {error.strerror}.",
-            fix="free space or make the folder writable; or name another with --trt-baseline-dir.",
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> BaselineError:
+    """Return the error of a baseline file that can be neither written nor removed."""
+    return BaselineError(
+        f"{as_typed(path)}: cannot be written: {error.strerror}",
+        fix="Free space or make the folder writable, or name another with --trt-baseline-dir.",
+        code="TRT604",
+        facts={"file": str(path)},
+    )
 
 
 def as_text(baselines: BaselineFile) -> str:
-    """Return a baseline file's text: sorted, and a line for what belongs together."""
+    """Return a baseline file's text: sorted, with what belongs together on one line."""
     tests = ",\n".join(
         f"    {json.dumps(name)}: {_entry(baselines.tests[name])}"
         for name in sorted(baselines.tests)
@@ -174,11 +186,14 @@ def as_text(baselines: BaselineFile) -> str:
 #: Fields of an entry that have a line each.
 _ON_A_LINE = ("mode", "spec", "engine", "noise", "accepted")
 
+#: Those that are left out where there is nothing to say.
+_OPTIONAL = ("noise", "accepted")
+
 
 def _entry(entry: Entry) -> str:
-    data = entry.to_dict()
+    data = to_data(entry)
     runs = ",\n".join(_run(run) for run in data["runs"])
-    labels = [label for label in _ON_A_LINE if label in data]
+    labels = [label for label in _ON_A_LINE if data[label] or label not in _OPTIONAL]
     lines = [f'      "{label}": {_line(data[label])}' for label in labels]
     if data["layers"]:
         rows = ",\n".join(f"        {_line(row)}" for row in data["layers"])
@@ -186,9 +201,13 @@ def _entry(entry: Entry) -> str:
     return "{\n" + ",\n".join([*lines, f'      "runs": [\n{runs}\n      ]']) + "\n    }"
 
 
+#: Fields of a run that have a line each.
+_OF_RUN = ("recorded", "reason", "toolchain", "environment", "calls")
+
+
 def _run(run: dict[str, Any]) -> str:
-    rounds = run.pop("rounds")
-    lines = [f'          "{label}": {_line(value)}' for label, value in run.items()]
+    rounds = run["rounds"]
+    lines = [f'          "{label}": {_line(run[label])}' for label in _OF_RUN]
     listed = ",\n".join(f'            "{metric}": {_line(v)}' for metric, v in rounds.items())
     return (
         "        {\n" + ",\n".join([*lines, f'          "rounds": {{\n{listed}\n          }}'])

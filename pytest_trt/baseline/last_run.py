@@ -1,28 +1,26 @@
-"""What the last run measured, kept for `pytest-trt baseline accept`.
+"""What the last run measured, stored for `pytest-trt baseline accept`.
 
-It is the user's own and no part of the repository: a file in the engine cache for each folder that
-pytest calls its root.
+It belongs to the user, not to the repository: a file in the engine cache for each root folder of
+pytest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pytest_trt.baseline.checks import MalformedError, checked_entry, field
 from pytest_trt.baseline.staged import Staged
 from pytest_trt.files import PRIVATE, atomic_write
+from pytest_trt.records import from_data, to_data
 
-#: Format of the file; another one is as good as none.
+#: Format of the file; files of another one are ignored.
 _SCHEMA = 1
 
-#: Roots of which the last run is kept; runs of the others are the oldest.
-_ROOTS_KEPT = 50
+#: For so many root folders the last run is stored.
+_MAX_ROOTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +28,10 @@ class Candidate:
     """What one test of the run measured.
 
     Attributes:
-        test: The test as pytest names it.
-        staged: What would become its baseline; None where there is nothing.
-        refused: Why that cannot be accepted; empty where it can.
-        failed: Whether the test failed for its speed, or for the lack of a baseline.
+        test: The test's node id.
+        staged: Its possible new baseline; None if there is none.
+        refused: Why that cannot be accepted; empty if it can.
+        failed: Whether the test failed because of its speed, or for lack of a baseline.
     """
 
     test: str
@@ -50,15 +48,17 @@ class LastRun:
         root: pytest's root folder.
         finished: When it ended, ISO 8601 in UTC.
         candidates: What its tests measured.
+        schema: Format of the file.
     """
 
     root: Path
     finished: str
     candidates: Sequence[Candidate]
+    schema: int = _SCHEMA
 
 
 def write_last_run(cache: Path, run: LastRun) -> None:
-    """Keep a run in place of the one before.
+    """Store a run in place of the previous one of its root folder.
 
     Args:
         cache: The engine cache's folder for such runs, private to the user.
@@ -67,23 +67,9 @@ def write_last_run(cache: Path, run: LastRun) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    content = {
-        "schema": _SCHEMA,
-        "root": str(run.root),
-        "finished": run.finished,
-        "candidates": [
-            {
-                "test": one.test,
-                "staged": None if one.staged is None else one.staged.to_dict(),
-                "refused": one.refused,
-                "failed": one.failed,
-            }
-            for one in run.candidates
-        ],
-    }
-    atomic_write(_path(cache, run.root), json.dumps(content), mode=PRIVATE)
-    kept = sorted(cache.glob("*.json"), key=_age, reverse=True)
-    for path in kept[_ROOTS_KEPT:]:
+    atomic_write(_path(cache, run.root), json.dumps(to_data(run)), mode=PRIVATE)
+    newest_first = sorted(cache.glob("*.json"), key=_changed_at, reverse=True)
+    for path in newest_first[_MAX_ROOTS:]:
         path.unlink(missing_ok=True)
 
 
@@ -96,24 +82,13 @@ def read_last_run(cache: Path, folder: Path) -> LastRun | None:
     """
     for root in _upwards(folder.absolute()):
         try:
-            content = json.loads(_path(cache, root).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            text = _path(cache, root).read_text(encoding="utf-8")
+            run = from_data(LastRun, json.loads(text))
+        except (OSError, ValueError):  # among them RecordError
             continue
-        with suppress(KeyError, TypeError, AttributeError, MalformedError):
-            if content["schema"] == _SCHEMA:
-                return _run(content)
+        if run.schema == _SCHEMA:
+            return run
     return None
-
-
-def _run(content: Mapping[str, Any]) -> LastRun:
-    candidates = []
-    for one in content["candidates"]:
-        staged = one["staged"]
-        if staged is not None:
-            checked_entry(field(staged, "entry", dict, ""))
-            staged = Staged.from_dict(staged)
-        candidates.append(Candidate(one["test"], staged, one["refused"], one["failed"]))
-    return LastRun(Path(content["root"]), content["finished"], candidates)
 
 
 def _path(cache: Path, root: Path) -> Path:
@@ -125,7 +100,7 @@ def _upwards(folder: Path) -> Iterator[Path]:
         yield from (path, *path.parents)
 
 
-def _age(path: Path) -> float:
+def _changed_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""Which baselines are of tests that are gone. In doubt none is."""
+"""Which baselines belong to tests that no longer exist. In case of doubt, none does."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-#: What is known of a baseline's test. With other parameters it may be there on another machine.
-OrphanStatus: TypeAlias = Literal["there", "gone", "other parameters", "unsure"]
+#: What is known of a baseline's test. With "other parameters" it may exist on other machines.
+OrphanStatus: TypeAlias = Literal["exists", "missing", "other parameters", "unknown"]
 
-#: Names the file that `plugin.collected` writes its answer to.
+#: Environment variable that names the file to which `plugin.collected` writes its answer.
 ANSWER_VARIABLE = "PYTEST_TRT_COLLECTED"
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What pytest found.
+    """What pytest collected.
 
     Attributes:
         root: Its root folder.
         tests: Node ids of all tests, deselected ones too.
-        errors: Node ids of files and classes that could not be collected, or were skipped.
+        errors: Node ids of files and classes that were skipped or could not be collected.
     """
 
     root: Path
@@ -29,29 +29,30 @@ class Collected:
     errors: Collection[str]
 
 
-def fate_of(nodeid: str, collected: Collected) -> tuple[OrphanStatus, str]:
-    """Return whether a baseline's test is there, and why that is said.
+def orphan_status(nodeid: str, collected: Collected) -> tuple[OrphanStatus, str]:
+    """Return whether a baseline's test exists, and the reason for the answer.
 
     Args:
-        nodeid: The test as pytest names it.
-        collected: What pytest found.
+        nodeid: The test's node id.
+        collected: What pytest collected.
     """
     module, _, test = nodeid.partition("::")
     if nodeid in collected.tests:
-        return "there", ""
+        return "exists", ""
+    if ".." in Path(module).parts:
+        return "unknown", f"{module} is outside of {collected.root}"
     if not (collected.root / module).exists():
-        # The file of a test outside of pytest's root has lost its way there.
-        outside = any((folder / module).exists() for folder in collected.root.parents)
-        if outside:
-            return "unsure", f"{module} is outside of {collected.root}"
-        return "gone", f"{module} is gone"
+        # Started in a subfolder, which is pytest's root folder then.
+        if any((folder / module).exists() for folder in collected.root.parents):
+            return "unknown", f"{module} is outside of {collected.root}"
+        return "missing", f"{module} does not exist"
     for error in collected.errors:
         if nodeid.startswith(error) or not error:
-            return "unsure", f"{error or module} was not collected whole"
+            return "unknown", f"{error or module} could not be collected"
     functions = {one.partition("[")[0] for one in collected.tests}
     if not any(one.startswith(f"{module}::") for one in functions):
-        return "unsure", f"no test of {module} was collected"
+        return "unknown", f"no test of {module} was collected"
     function = test.partition("[")[0]
     if f"{module}::{function}" not in functions:
-        return "gone", f"{module} has no {function}"
-    return "other parameters", f"{function} is there, but not with these parameters"
+        return "missing", f"{module} has no {function}"
+    return "other parameters", f"{function} exists, but not with these parameters"

@@ -1,7 +1,6 @@
-"""New baselines on their way into files: gathered while tests run, written once when they are over.
+"""New baselines on their way into files: gathered while tests run, written once at the end.
 
-Whoever has all of them writes: one process, each file once and whole, and while no other run writes
-files of the same folder.
+The process that has all results writes them, each file once, while it holds the folder's lock.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
 from pytest_trt.diagnostics import BaselineError
 from pytest_trt.files import locked, user_lock
+from pytest_trt.records import to_data
 
-#: What became of a baseline.
+#: What happened to a baseline.
 Kind: TypeAlias = Literal["first", "added", "replaced", "calibrated"]
 
 
@@ -29,14 +29,15 @@ class Staged:
     """A new baseline of one test.
 
     Attributes:
-        path: The file that it goes to.
-        shown: The file as people are told of it.
+        path: The file to write.
+        shown: The file as messages name it.
         target: What was measured on.
         test: The test's name in the file.
         entry: The baseline, with its new runs.
-        add: Whether they join those that are stored.
-        why: Why they do not.
-        against: Digest of the entry that it was held against; see `entry_digest`.
+        add: Whether the runs are added to the stored ones.
+        why: Why they replace the stored ones.
+        against: Digest of the entry that it was compared with; see `entry_digest`.
+        above: An existing folder of baselines further up, where this file starts a second one.
     """
 
     path: Path
@@ -47,25 +48,7 @@ class Staged:
     add: bool = False
     why: str = ""
     against: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-simple data."""
-        return {
-            "path": str(self.path),
-            "shown": self.shown,
-            "target": dict(self.target),
-            "test": self.test,
-            "entry": self.entry.to_dict(),
-            "add": self.add,
-            "why": self.why,
-            "against": self.against,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Staged:
-        """Return what `to_dict` made this data of."""
-        read = {"path": Path(data["path"]), "entry": Entry.from_dict(data["entry"])}
-        return cls(**{**data, **read})
+    above: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +56,8 @@ class Written:
     """A baseline that was written.
 
     Attributes:
-        staged: What was to be written.
-        old: What was stored before; None where nothing was.
+        staged: The new baseline.
+        old: What was stored before; None if nothing was.
         new: What is stored now.
     """
 
@@ -84,7 +67,7 @@ class Written:
 
     @property
     def kind(self) -> Kind:
-        """What became of the baseline."""
+        """What happened to the baseline."""
         if self.old is None:
             return "first"
         if self.old.runs == self.new.runs:
@@ -92,7 +75,7 @@ class Written:
         return "added" if any(run in self.old.runs for run in self.new.runs) else "replaced"
 
     def facts(self) -> dict[str, Any]:
-        """Return what is told of it, see `report.baseline_text.update_text`."""
+        """Return the arguments of `report.baseline_text.update_text`."""
         stored = self.old.runs if self.old else ()
         return {
             "kind": self.kind,
@@ -105,20 +88,20 @@ class Written:
 
 
 def entry_digest(entry: Entry | None) -> str:
-    """Return what tells an entry from what was made of it since; empty for none."""
+    """Return a digest by which a later change of the entry is noticed; empty for none."""
     if entry is None:
         return ""
-    text = json.dumps(entry.to_dict(), sort_keys=True)
+    text = json.dumps(to_data(entry), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 class Writing(NamedTuple):
-    """What became of staged baselines.
+    """The result of writing baselines.
 
     Attributes:
         written: What was written.
-        errors: Why files were not.
-        overtaken: What was not, as another run has written a baseline of the test meanwhile.
+        errors: Files that could not be read or written.
+        overtaken: What was not written because another run has changed the test's baseline since.
     """
 
     written: list[Written]
@@ -129,9 +112,9 @@ class Writing(NamedTuple):
 def write_staged(staged: Sequence[Staged]) -> Writing:
     """Write baselines, each file once.
 
-    A file that cannot be read or written is as it was, and keeps none of the others from being
-    written. What another run has written since this one read the file is not replaced by what was
-    never held against it: runs of the same engine join it, and others are left out.
+    A file that cannot be read or written is left unchanged, and the others are written. An entry
+    that another run has changed since this one read it is never replaced, as nothing was compared
+    with it: runs of the same engine are added, others are dropped.
     """
     by_file: dict[Path, list[Staged]] = {}
     for one in staged:
@@ -147,17 +130,17 @@ def write_staged(staged: Sequence[Staged]) -> Writing:
             errors.append(error)
         else:
             written += done
-            stayed = [one.staged for one in done]
-            overtaken += [one for one in entries if one not in stayed]
+            done_entries = [one.staged for one in done]
+            overtaken += [one for one in entries if one not in done_entries]
     return Writing(written, errors, overtaken)
 
 
 def _write_file(path: Path, entries: Sequence[Staged]) -> list[Written]:
-    found = read_baselines(path) or BaselineFile(entries[0].target)
+    found = read_baselines(path) or BaselineFile(entries[0].target, {})
     tests, written = dict(found.tests), []
     for one in entries:
         old = tests.get(one.test)
-        entry = one.entry if old is None else _beside(old, one)
+        entry = one.entry if old is None else _merged(old, one)
         if entry is not None:
             tests[one.test] = entry
             written.append(Written(one, old, entry))
@@ -166,15 +149,15 @@ def _write_file(path: Path, entries: Sequence[Staged]) -> list[Written]:
     return written
 
 
-def _beside(old: Entry, new: Staged) -> Entry | None:
-    """Return what is stored once a baseline meets the one that is there; None for that one."""
+def _merged(old: Entry, new: Staged) -> Entry | None:
+    """Return what to store where a test has a baseline already; None to leave that one."""
     seen = entry_digest(old) == new.against
     entry = new.entry
-    alike = (
+    comparable = (
         old.engine.get("key") == entry.engine.get("key")
         and old.differs(mode=entry.mode, spec=entry.spec) is None
     )
-    if alike and (new.add or (not seen and not new.against)):
+    if comparable and (new.add or (not seen and not new.against)):
         return old.with_runs(entry.runs, entry.engine, entry.layers)
     return entry if seen else None
 
@@ -183,7 +166,7 @@ def _beside(old: Entry, new: Staged) -> Entry | None:
 def _only_writer(folder: Path) -> Iterator[None]:
     """Keep the user's other processes from writing files of a folder.
 
-    Without a lock where none can be had: some network file systems have none.
+    Some network file systems have no locks; then nothing is locked.
     """
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:20]
     with ExitStack() as held:

@@ -19,10 +19,11 @@ import pytest
 
 from pytest_trt.backends.devices.watch import DeviceWatch
 from pytest_trt.baseline.entry import Entry
+from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.benchmark.baselines import (
-    BaselineLocation,
     differences,
     engine_facts,
+    location_of,
     new_run,
     stored_rounds,
 )
@@ -161,13 +162,13 @@ class _FixtureMeasurement:
         mine = {"pytest-benchmark": version("pytest-benchmark"), **conditions_of(watch)}
         told = load_conditions("end_to_end", self._load)
         self._environment = {**self.place.environment, **mine, **told}
-        file = BaselineLocation.of(self._item, self._settings.baseline_dir, self.place.target)
+        file = location_of(self._item, self._settings.baseline_dir, self.place.target)
         entry = file.read() if self._limits.needs_baseline else None
-        spec = self._spec(fixture.stats.options["timer"])
+        spec = self._spec(fixture.stats.options["timer"], file)
         record = replace(self._record, file=file.shown)
         different = entry.differs(mode=record.mode, spec=spec) if entry else None
         comparable = None if different else entry
-        refused = refusal(self._item, self._settings, self._limits, record, entry, different)
+        refused = refusal(self._item, self._settings, self._limits, record, entry, different, file)
         if refused is not None:
             return refused
         record = replace(record, structure=self._structure(comparable))
@@ -264,13 +265,13 @@ class _FixtureMeasurement:
         state_of(self._item).remark(f"{record.subject}: {why}{f': {fix}' if fix else ''}")
         return replace(record, fails=fails, why=why, fix=fix)
 
-    def _spec(self, timer: Callable[[], float]) -> Mapping[str, str]:
+    def _spec(self, timer: Callable[[], float], file: BaselineLocation) -> Mapping[str, str]:
         clock = f"pytest-benchmark, {timer.__module__}.{timer.__qualname__}"
         spec = {"timer": clock, "batch": str(self._work)}
         if self._engine is None:
             return spec
-        named = {"model": self._engine.model.path.name, "precision": self._engine.spec.precision}
-        return {**named, **spec}
+        model = file.model_name(self._engine.model.path)
+        return {"model": model, "precision": self._engine.spec.precision, **spec}
 
     def _decided(self, taken: FixtureRounds, entry: Entry) -> Decision:
         runs = [run for run in entry.runs if run.calls == taken.calls]
@@ -317,7 +318,7 @@ class _FixtureMeasurement:
             reason=self._settings.update_reason,
         )
         rows = layer_rows(self._engine.facts.layers if self._engine else None)
-        return Entry(self._record.mode, spec, self._facts, (run,), layers=rows)
+        return Entry("end_to_end", spec, self._facts, (run,), layers=rows)
 
     def _structure(self, entry: Entry | None) -> tuple[StructuralLimitResult, ...]:
         # What is accepted is not held against what it replaces.

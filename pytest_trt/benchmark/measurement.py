@@ -13,7 +13,7 @@ from pytest_trt.backends.devices.watch import DeviceWatch
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.benchmark.absolute_gate import AbsoluteGate
-from pytest_trt.benchmark.baselines import BaselineLocation, differences, engine_facts
+from pytest_trt.benchmark.baselines import differences, engine_facts, location_of
 from pytest_trt.benchmark.conditions import (
     conditions_of,
     load_conditions,
@@ -100,8 +100,10 @@ class Measurement:
         engine = self._engine
         mode = mode_for(session, self._marker.mode)
         batch = self._marker.batch or batch_of(engine.model.inputs, inputs)
-        file = BaselineLocation.of(self._item, self._settings.baseline_dir, self._place.target)
-        spec = _spec(engine, inputs, batch, self._settings.threads)
+        file = location_of(self._item, self._settings.baseline_dir, self._place.target)
+        spec = _spec(
+            engine, inputs, batch, self._settings.threads, file.model_name(engine.model.path)
+        )
         relative = self._limits.relative
         entry = file.read() if self._limits.needs_baseline else None
         record = BenchmarkResult(
@@ -128,7 +130,7 @@ class Measurement:
                 entry, self._limits.explicit
             )
         comparable = None if different else entry
-        refused = refusal(self._item, self._settings, self._limits, record, entry, different)
+        refused = refusal(self._item, self._settings, self._limits, record, entry, different, file)
         if refused is not None:
             return refused
         sampling = Sampling(session, inputs, mode, batch)
@@ -315,11 +317,13 @@ def _is_passed(decision: Decision | None, kept: Sequence[AbsoluteLimitResult]) -
     return combined([*outcomes, decision.outcome if decision else "passed"]) == "passed"
 
 
-def _spec(engine: Engine, inputs: Tensors, batch: int, threads: int) -> Mapping[str, str]:
+def _spec(
+    engine: Engine, inputs: Tensors, batch: int, threads: int, model: str
+) -> Mapping[str, str]:
     """Return what is measured, by label; a baseline is compared with nothing else."""
     shapes = [f"{spec.name} {list(inputs[spec.name].shape)}" for spec in engine.model.inputs]
     spec = {
-        "model": engine.model.path.name,
+        "model": model,
         "precision": engine.spec.precision,
         "shapes": ", ".join(shapes),
         "batch": str(batch),

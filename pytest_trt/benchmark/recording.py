@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
-from pytest_trt.baseline.entry import RUNS_KEPT, Entry, StoredNoise, StoredRun
-from pytest_trt.benchmark.baselines import BaselineLocation, engine_facts, new_run, stored_rounds
+from pytest_trt.baseline.entry import MAX_RUNS, Entry, StoredNoise, StoredRun
+from pytest_trt.baseline.location import BaselineLocation
+from pytest_trt.benchmark.baselines import engine_facts, new_run, stored_rounds
 from pytest_trt.benchmark.calibration import Calibration
 from pytest_trt.benchmark.conditions import load_conditions
 from pytest_trt.benchmark.differences import HOST_BUSY
@@ -18,6 +19,7 @@ from pytest_trt.benchmark.speed_record import with_figures
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_rows import layer_rows
 from pytest_trt.plugin.settings import Settings
+from pytest_trt.records import to_data
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
 from pytest_trt.terms import Metric, Mode
 
@@ -112,7 +114,7 @@ class Recorder:
         if busy:
             self._remark(f"{_CALIBRATED_BUSY}: {busy[0]}: {_CALIBRATE_AGAIN}")
         if entry is None or self._settings.update:
-            runs = tuple(self._stored(one, fresh.mode) for one in done.runs[-RUNS_KEPT:])
+            runs = tuple(self._stored(one, fresh.mode) for one in done.runs[-MAX_RUNS:])
             rows = layer_rows(self._engine.facts.layers)
             entry = Entry(fresh.mode, spec, engine_facts(self._engine), runs, layers=rows)
         entry = replace(entry, noise=done.stored())
@@ -121,7 +123,7 @@ class Recorder:
         record = replace(
             record,
             update="calibrated",
-            staged=place.staged(entry, add=False, against=against).to_dict(),
+            staged=to_data(place.staged(entry, add=False, against=against)),
             noise=asdict(found),
         )
         return with_figures(record, sampling, None, None, (), strict=False)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_trt.baseline.entry import Entry
+from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.plugin.option_values import missing_baseline
 from pytest_trt.plugin.settings import Settings
@@ -23,6 +24,7 @@ def refusal(
     record: BenchmarkResult,
     entry: Entry | None,
     different: str | None,
+    location: BaselineLocation,
 ) -> BenchmarkResult | None:
     """Return the record of a test that has nothing to compare with, and is to have it; else None.
 
@@ -33,6 +35,7 @@ def refusal(
         record: What is known of it.
         entry: Its baseline, if there is one.
         different: Why figures cannot be compared with that one, if they cannot.
+        location: Where its baseline is stored.
 
     Raises:
         pytest.skip.Exception: There is no baseline, and such tests are to be skipped.
@@ -49,7 +52,7 @@ def refusal(
     if entry is not None or settings.calibrate:
         return None
     if settings.missing_baseline == "fail":
-        why, fix = _missing(item, settings, record.file)
+        why, fix = _missing(item, settings, location)
         return replace(record, why=why, fix=fix)
     if settings.missing_baseline == "skip" and not limits.has_standalone_limits:
         reason = f"no baseline in {record.file} (--trt-missing-baseline=skip)"
@@ -58,11 +61,9 @@ def refusal(
     return None
 
 
-def _missing(item: pytest.Item, settings: Settings, file: str) -> tuple[str, str]:
+def _missing(item: pytest.Item, settings: Settings, location: BaselineLocation) -> tuple[str, str]:
     """Return why a test without a baseline fails, and what to do."""
-    root = settings.baseline_dir
-    device, *module = (item.config.rootpath / file).relative_to(root).parts
-    there = sorted(path.name for path in root.glob("*") if path.joinpath(*module).is_file())
+    device, there, file = location.device, location.devices(), location.shown
     if device in there:
         why, tests = f"there is no baseline of speed of this test in {file}", item.nodeid
     else:

@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 
 from pytest_trt.baseline.entry import Entry
-from pytest_trt.baseline.git import commit_of
 from pytest_trt.benchmark.baselines import engine_facts, stored_rounds
 from pytest_trt.benchmark.calibration import noise_of
 from pytest_trt.benchmark.conditions import incomparable_reason, is_same
@@ -17,6 +16,7 @@ from pytest_trt.benchmark.sampling import Sampling
 from pytest_trt.benchmark.testability import left_out
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import Session
+from pytest_trt.git import commit_that_added
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.statistics.decide import Decision, Samplers, decide
 from pytest_trt.statistics.discount import discount_host_noise, exempt_identical_plan, explained
@@ -99,7 +99,7 @@ class RelativeGate:
         if then != now:
             return f"the baseline engine is of {then} and cannot take turns with one of {now}"
         # The file's last commit may be that of another test's baseline.
-        commit = commit_of(str(entry.engine.get("key", "")), self._file)
+        commit = commit_that_added(str(entry.engine.get("key", "")), self._file)
         return (
             "the baseline engine is not in the engine cache to take turns with; to have it there, "
             f"check out the commit of the baseline{f' ({commit})' if commit else ''}, run `pytest "

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 from pytest_trt import units
 from pytest_trt.baseline.entry import Entry
+from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import entry_digest
-from pytest_trt.benchmark.baselines import BaselineLocation, stored_rounds
+from pytest_trt.benchmark.baselines import stored_rounds
 from pytest_trt.benchmark.calibration import noise_of
 from pytest_trt.benchmark.conditions import incomparable_reason, is_same
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.plugin.settings import Settings
+from pytest_trt.records import to_data
 from pytest_trt.report.baseline_text import metric_change
 from pytest_trt.report.speed_text import NAMES, update_command
 from pytest_trt.statistics.agreement import drifted_metrics
 from pytest_trt.statistics.rounds import as_change
-from pytest_trt.terms import METRICS, Metric, Mode
+from pytest_trt.terms import METRICS, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def with_update(
         if not (different or update.add or settings.update_reason):
             new = replace(new, accepted=entry.accepted or entry.figures())
     staged = place.staged(new, add=update.add, why=update.why, against=entry_digest(entry))
-    record = replace(record, staged=staged.to_dict())
+    record = replace(record, staged=to_data(staged))
     if not recorded:
         return record
     beyond = update.beyond if not passed else ""
@@ -133,7 +134,7 @@ def _strayed(entry: Entry, new: Entry, limits: Mapping[Metric, float]) -> str:
     found = drifted_metrics(
         [stored_rounds(run) for run in entry.runs if run.calls == calls],
         [stored_rounds(run) for run in new.runs],
-        cast(Mode, new.mode),
+        new.mode,
         noise_of(entry.noise),
         metrics=tuple(limits) or METRICS,
     )

@@ -248,7 +248,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     measured = any(result.record.speeds for result in collector.results)
     if not measured or hasattr(config, "workerinput"):
         return
-    from pytest_trt.baseline.writing import keep_last_run, write_baselines_of
+    from pytest_trt.plugin.baselines import store_last_run, write_baselines_of
 
     stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     outcome = write_baselines_of(collector.results, collector.failed, stopped=stopped)
@@ -259,8 +259,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     report_log = config.pluginmanager.get_plugin("trt-report")
     if report_log is not None:
         report_log.take(outcome.results)
+    collector.written += [line for one in outcome.warnings for line in one.lines()]
     if outcome.candidates:
-        keep_last_run(config, outcome)
+        store_last_run(run_of(config).cache.last_runs, config.rootpath, outcome.candidates)
     if outcome.errors:
         why = "\n".join(map(str, outcome.errors))
         collector.not_written = f"not all baselines were written: {why}"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import pytest_trt.plugin
+from pytest_trt.baseline.location import find_folder
 from pytest_trt.plugin.settings import read_settings
 
 _NAME = "trt"
@@ -79,11 +80,17 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
         settings = read_settings(config)
     except pytest.UsageError as error:
         return {"settings_problem": str(error)}
+    folder = find_folder(
+        config.invocation_params.dir,
+        rootdir=config.rootpath,
+        has_ini=config.inipath is not None,
+        configured=settings.baseline_dir,
+    )
     return {
         "archs": settings.arch,
         "backend": settings.backend,
         "device": settings.device,
         "cache_dir": str(settings.cache_dir or ""),
         "cache_max_bytes": settings.cache_size,
-        "baseline_dir": str(settings.baseline_dir),
+        "baseline_dir": str(folder.path),
     }

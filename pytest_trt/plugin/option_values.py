@@ -37,14 +37,9 @@ def device(text: str) -> str:
     return text
 
 
-def cache_dir(text: str) -> Path | None:
-    """A folder, or None for the user's cache folder."""
+def folder(text: str) -> Path | None:
+    """A folder, or None for the default one."""
     return Path(text).expanduser().absolute() if text else None
-
-
-def folder(text: str) -> Path:
-    """A folder."""
-    return Path(text).expanduser().absolute()
 
 
 def reports(text: str) -> tuple[Path, ...]:
@@ -100,10 +95,10 @@ def runs(text: str) -> int:
     """The number of runs to record with a baseline."""
     if text == "1":  # the default: avoids importing the baseline room in every run
         return 1
-    from pytest_trt.baseline.entry import RUNS_KEPT
+    from pytest_trt.baseline.entry import MAX_RUNS
 
-    if not text.isdecimal() or not 1 <= int(text) <= RUNS_KEPT:
-        raise ValueError(f"a whole number from 1 to {RUNS_KEPT}, the most that a baseline stores")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_RUNS:
+        raise ValueError(f"a whole number from 1 to {MAX_RUNS}, the most that a baseline stores")
     return int(text)
 
 

@@ -90,7 +90,7 @@ OPTIONS = (
         "cache_dir",
         "folder of the engine cache (default: in the user's cache folder)",
         "",
-        read.cache_dir,
+        read.folder,
         "DIR",
         is_path=True,
     ),
@@ -143,8 +143,9 @@ OPTIONS = (
     ),
     Option(
         "baseline_dir",
-        "folder of the speed baselines, which belong in version control",
-        "trt_baselines",
+        "folder of the speed baselines, which belong in version control; by default trt_baselines "
+        "beside the ini file or, without one, the nearest above the tests",
+        "",
         read.folder,
         "DIR",
         is_path=True,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
+from pytest_trt.git import head_commit
 from pytest_trt.plugin.options import OPTIONS
 from pytest_trt.plugin.state import plan_of, run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
@@ -49,9 +50,6 @@ _REPEATED = ("arch", "backend", "device", "threads", "baseline_dir", "inconclusi
 
 #: Sections that the plugin adds to the report of a test that fails for a reason of its own.
 _SECTIONS = ("trt consistency", "trt benchmark")
-
-#: Seconds that git may take.
-_GIT_TIMEOUT_S = 5
 
 
 class ReportLog:
@@ -333,18 +331,7 @@ def _commit(folder: Path, environ: Mapping[str, str]) -> str | None:
         folder: A folder of the working tree.
         environ: Where CI systems name the commit: GITHUB_SHA, CI_COMMIT_SHA.
     """
-    import subprocess
-
-    with suppress(OSError, subprocess.SubprocessError):
-        answer = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=True,
-        )
-        return answer.stdout.strip()
-    return environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
+    return head_commit(folder) or environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
 
 
 def _given_options(config: pytest.Config) -> dict[str, str]:

@@ -37,7 +37,7 @@ class Settings:
         build_only: Build engines and run nothing.
         tolerances: Tolerances by precision, from the ini file.
         limits: Speed limits by precision, from the ini file.
-        baseline_dir: Folder of the speed baselines.
+        baseline_dir: Folder of the speed baselines; None for the default one.
         missing_baseline: "fail", "record" or "skip".
         inconclusive: "warn" or "fail".
         benchmark_time: Seconds for the rounds of one benchmark.
@@ -62,7 +62,7 @@ class Settings:
     build_only: bool
     tolerances: dict[str, dict[str, object]]
     limits: dict[str, dict[str, float | None]]
-    baseline_dir: Path
+    baseline_dir: Path | None
     missing_baseline: str
     inconclusive: str
     benchmark_time: float

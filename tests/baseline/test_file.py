@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.baseline.entry import RUNS_KEPT, Entry, StoredNoise, StoredRun, rounded
+from pytest_trt.baseline.entry import MAX_RUNS, Entry, StoredNoise, StoredRun, rounded
 from pytest_trt.baseline.file import (
     BASELINE_SCHEMA,
     BaselineFile,
@@ -110,7 +110,7 @@ def test_the_oldest_run_goes() -> None:
     kept = entry(run(1))
     for day in range(2, 9):
         kept = kept.with_runs([run(day)], {"key": f"k{day}"})
-    assert len(kept.runs) == RUNS_KEPT
+    assert len(kept.runs) == MAX_RUNS
     assert kept.runs[0].recorded.startswith("2026-11-04")
     assert kept.engine == {"key": "k8"}
 
@@ -124,7 +124,7 @@ def test_several_runs_join_at_once() -> None:
     ("mode", "spec", "why"),
     [
         ("graph", SPEC, None),
-        ("enqueue", SPEC, "it was measured in mode graph, this is enqueue"),
+        ("enqueue", SPEC, "it was measured in mode graph, this run in mode enqueue"),
         ("graph", {**SPEC, "precision": "fp32"}, "it has precision fp16, this run has fp32"),
         ("graph", {**SPEC, "options": "x"}, "it has options none, this run has x"),
     ],
@@ -136,12 +136,12 @@ def test_other_modes_and_specs_are_not_compared(mode, spec, why) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it is not JSON"),
-        ('{"schema": 1', "it is not JSON"),
-        ('{"schema": 1, "target": {}}', "tests is missing"),
-        ('{"schema": "1", "target": {}, "tests": {}}', "schema is '1', not a whole number"),
-        ("[]", "its content is not an object"),
-        ('<<<<<<< ours\n{"schema": 1}', "markers of a merge conflict"),
+        ("", "not JSON"),
+        ('{"schema": 1', "not JSON"),
+        ('{"schema": 1, "target": {}}', "tests: missing"),
+        ('{"schema": "1", "target": {}, "tests": {}}', "schema: expected int, found '1'"),
+        ("[]", "expected an object"),
+        ('<<<<<<< ours\n{"schema": 1}', "merge conflict markers"),
     ],
 )
 def test_damaged_files_are_named_and_left_alone(tmp_path: Path, text: str, why: str) -> None:
@@ -150,14 +150,14 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, text: str, why: 
     with pytest.raises(BaselineError, match=why) as caught:
         read_baselines(path)
     assert str(path) in str(caught.value)
-    assert "git checkout" in caught.value.fix
+    assert caught.value.diagnostic.remedy.commands[0] == f"git checkout -- {path}"
     assert path.read_text() == text
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"schema": BASELINE_SCHEMA + 1, "target": {}, "tests": {}}))
-    with pytest.raises(BaselineError, match="reads up to 1"):
+    with pytest.raises(BaselineError, match=r"has format 2; .* reads format 1 "):
         read_baselines(path)
 
 
@@ -170,11 +170,11 @@ def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
 
 
 def test_targets_and_modules_have_files_of_their_own(tmp_path: Path) -> None:
-    found = baseline_path(tmp_path, TARGET, "tests/perf/test_speed.py")
+    found = baseline_path(tmp_path, TARGET, PurePosixPath("tests/perf/test_speed.py"))
     assert found == tmp_path / "sm90-nvidia-h200-132" / "tests" / "perf" / "test_speed.json"
-    assert baseline_path(tmp_path, {"arch": "cpu", "machine": "x86_64"}, "test_a.py") == (
-        tmp_path / "cpu-x86-64" / "test_a.json"
-    )
+    assert baseline_path(
+        tmp_path, {"arch": "cpu", "machine": "x86_64"}, PurePosixPath("test_a.py")
+    ) == (tmp_path / "cpu-x86-64" / "test_a.json")
 
 
 def test_noise_is_kept_beside_the_runs_with_two_digits(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_entry_without_noise_says_nothing_of_it(tmp_path: Path) -> None:
 
 
 def test_file_tells_its_module_and_is_found(tmp_path: Path) -> None:
-    path = baseline_path(tmp_path, TARGET, "tests/perf/test_speed.py")
+    path = baseline_path(tmp_path, TARGET, PurePosixPath("tests/perf/test_speed.py"))
     write_baselines(path, BaselineFile(TARGET, {"test_a": entry()}))
     (path.parent / ".test_speed.json.tmp").touch()
     assert baseline_files(tmp_path) == [path]

@@ -169,9 +169,9 @@ def test_no_baselines_are_nothing_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why", "fix"),
     [
-        ("{", "is no whole baseline file", "git checkout"),
-        ("<<<<<<< HEAD\n{}", "merge conflict", "git checkout"),
-        ('{"schema": 99}', "has format 99", "update pytest-trt"),
+        ("{", "not JSON", "Restore the file from git"),
+        ("<<<<<<< HEAD\n{}", "merge conflict", "Restore the file from git"),
+        ('{"schema": 99}', "has format 99", "Use the version of pytest-trt that wrote it"),
     ],
 )
 def test_a_damaged_baseline_file_is_an_error(tmp_path: Path, text, why, fix) -> None:

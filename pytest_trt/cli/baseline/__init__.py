@@ -1,4 +1,4 @@
-"""`pytest-trt baseline`: stored speeds looked at, compared, accepted and tidied up."""
+"""`pytest-trt baseline`: list, compare, accept and prune stored speed baselines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import click
 
 from pytest_trt.cli.baseline.accept import accept
 from pytest_trt.cli.baseline.diff import diff
-from pytest_trt.cli.baseline.looking import list_, show
-from pytest_trt.cli.baseline.places import Places
+from pytest_trt.cli.baseline.listing import list_, show
 from pytest_trt.cli.baseline.prune import prune
-from pytest_trt.engine.cache import default_cache_dir
+from pytest_trt.cli.baseline.stored import Folders
+from pytest_trt.cli.ini import read_project
 
 __all__ = ["baseline"]
 
@@ -22,21 +22,20 @@ _folder = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--baseline-dir",
     type=_folder,
-    default=Path("trt_baselines"),
-    show_default=True,
-    help="The folder of all baselines, as --trt-baseline-dir names it.",
+    help="Folder of the baselines, as for --trt-baseline-dir.  [default: that of the ini file, "
+    "else trt_baselines]",
 )
 @click.option(
     "--cache-dir",
     type=_folder,
-    help="The engine cache, as --trt-cache-dir names it.  [default: the user's cache folder]",
+    help="Engine cache, as for --trt-cache-dir.  [default: that of the ini file, else the user's "
+    "cache folder]",
 )
 @click.pass_context
-def baseline(context: click.Context, baseline_dir: Path, cache_dir: Path | None) -> None:
-    """The baselines of speed."""
-    context.obj = Places(
-        baseline_dir.expanduser(), (cache_dir or default_cache_dir()).expanduser().absolute()
-    )
+def baseline(context: click.Context, baseline_dir: Path | None, cache_dir: Path | None) -> None:
+    """List, compare, accept and prune speed baselines."""
+    project = read_project()
+    context.obj = Folders(project.baselines(baseline_dir), project.cache(cache_dir))
 
 
 for command in (list_, show, diff, accept, prune):

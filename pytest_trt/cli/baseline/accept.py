@@ -1,4 +1,4 @@
-"""`pytest-trt baseline accept`: what the last run measured becomes the baseline."""
+"""`pytest-trt baseline accept`: make what the last run measured the baseline."""
 
 from __future__ import annotations
 
@@ -13,58 +13,66 @@ from pytest_trt.baseline.entry import StoredRun
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
 from pytest_trt.baseline.staged import Staged, entry_digest, write_staged
-from pytest_trt.cli.baseline.places import Places, age
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.cli.baseline.stored import Folders, age
+from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.report.baseline_text import update_text
 
 
-@click.command(short_help="Make figures of the last run baselines.")
+@click.command(short_help="Make results of the last run the new baselines.")
 @click.argument("tests", nargs=-1)
 @click.option("--all", "accept_all", is_flag=True, help="Accept every test of the last run.")
-@click.option("--failed", is_flag=True, help="Accept every test that failed for its speed.")
-@click.option("--reason", help="Why, kept with the baseline; asked for where it is not given.")
+@click.option("--failed", is_flag=True, help="Accept every test that failed because of its speed.")
+@click.option("--reason", help="Why; stored with the baseline. Prompted for if not given.")
 @click.pass_obj
 def accept(
-    places: Places, tests: tuple[str, ...], accept_all: bool, failed: bool, reason: str | None
+    folders: Folders, tests: tuple[str, ...], accept_all: bool, failed: bool, reason: str | None
 ) -> None:
     """Make what the last run measured the baselines of TESTS, without measuring again.
 
-    TESTS are names or node ids. What was measured while the device was disturbed, and tests whose
-    accuracy check failed, are refused; exit status 1 if one was.
+    TESTS are names or node ids. Tests whose accuracy check failed, or that were disturbed by other
+    work on the device, are refused.
+
+    Exit status 1 if a test was refused.
     """
-    run = _last_run(places)
+    run = _last_run(folders)
     if bool(tests) + accept_all + failed != 1:
         for candidate in run.candidates:
             state = candidate.refused or f"{'failed, ' * candidate.failed}may be accepted"
             click.echo(f"{candidate.test}: {state}")
-        raise click.UsageError("name the tests to accept, or give --failed or --all.")
+        raise click.UsageError("name the tests to accept, or use --failed or --all.")
     chosen = [one for one in run.candidates if accept_all or (failed and one.failed)]
     chosen += [_named(run, name) for name in tests]
     if not chosen:
         raise BaselineError(
-            f"no test failed for its speed in the last run, {age(run.finished)}.",
-            fix="name the tests to accept, or give --all.",
+            f"no test failed because of its speed in the last run, {age(run.finished)}",
+            fix="Name the tests to accept, or use --all.",
+            code="TRT640",
+            facts={"finished": run.finished},
         )
-    able, refused = _sorted_out(chosen)
-    if able:
-        _write(able, reason or _asked(age(run.finished)))
+    accepted, refused = _sorted_out(chosen)
+    if accepted:
+        _write(accepted, reason or _prompted(age(run.finished)))
     for candidate in refused:
-        click.echo(f"Error: {candidate.test} is not accepted: {candidate.refused}.", err=True)
+        click.echo(f"Error: {candidate.test} is not accepted: {candidate.refused}", err=True)
     if refused:
-        click.echo("Fix: mend that, and run the tests again.", err=True)
+        click.echo("Fix: remove the cause, and run the tests again.", err=True)
         raise SystemExit(1)
 
 
-def _last_run(places: Places) -> LastRun:
+def _last_run(folders: Folders) -> LastRun:
     found = None
-    if places.cache.is_dir():
-        found = read_last_run(EngineCache(places.cache).last_runs, Path.cwd())
+    if folders.cache.is_dir():
+        found = read_last_run(EngineCache(folders.cache).last_runs, Path.cwd())
     if found is None or not found.candidates:
         raise BaselineError(
-            f"no run of tests below {Path.cwd()} has left figures in the cache {places.cache}.",
-            fix="run them here; with --trt-cache-dir=DIR, type "
-            "`pytest-trt baseline --cache-dir=DIR accept`.",
+            f"the cache {folders.cache} has no results of a run in {Path.cwd()}",
+            fix=Remedy(
+                "Run the tests here first. If their cache is another one, name it:",
+                ("pytest-trt baseline --cache-dir=DIR accept",),
+            ),
+            code="TRT640",
+            facts={"cache": str(folders.cache), "folder": str(Path.cwd())},
         )
     return found
 
@@ -73,16 +81,19 @@ def _named(run: LastRun, name: str) -> Candidate:
     for candidate in run.candidates:
         if name in (candidate.test, candidate.test.partition("::")[2]):
             return candidate
-    listed = "\n  ".join(candidate.test for candidate in run.candidates)
+    tests = [candidate.test for candidate in run.candidates]
     raise BaselineError(
-        f"the last run, {age(run.finished)}, has left no figures of {name}. It has of:\n  {listed}",
-        fix="name one of these; what was recorded by the run itself needs no accepting.",
+        f"the last run, {age(run.finished)}, has no result of {name} to accept; it has these:",
+        fix="Name one of these; what the run itself has recorded need not be accepted.",
+        code="TRT640",
+        facts={"name": name, "tests": tests, "finished": run.finished},
+        details=tests,
     )
 
 
 def _sorted_out(chosen: Sequence[Candidate]) -> tuple[list[Staged], list[Candidate]]:
     """Return what can be accepted, and what cannot with the reason."""
-    able, refused = [], []
+    accepted, refused = [], []
     for candidate in {one.test: one for one in chosen}.values():
         if candidate.refused or candidate.staged is None:
             refused.append(candidate)
@@ -94,29 +105,31 @@ def _sorted_out(chosen: Sequence[Candidate]) -> tuple[list[Staged], list[Candida
             why = f"its baseline in {staged.shown} has changed since that run"
             refused.append(replace(candidate, refused=why))
         else:
-            able.append(staged)
-    return able, refused
+            accepted.append(staged)
+    return accepted, refused
 
 
-def _asked(when: str) -> str:
+def _prompted(when: str) -> str:
     if not sys.stdin.isatty():
-        raise BaselineError(
-            "a speed is accepted for a reason, and none was given.",
-            fix='say it: --reason "twice the classes".',
-        )
-    answer: str = click.prompt(f"Why are the figures of {when} accepted")
+        raise _no_reason()
+    answer: str = click.prompt(f"Why do you accept the results of {when}")
     return answer
 
 
-def _write(able: Sequence[Staged], reason: str) -> None:
+def _no_reason() -> BaselineError:
+    return BaselineError(
+        "a new baseline needs a reason",
+        fix=Remedy("Give one:", ('pytest-trt baseline accept ... --reason "twice the classes"',)),
+        code="TRT642",
+    )
+
+
+def _write(accepted: Sequence[Staged], reason: str) -> None:
     if not any(map(str.isalnum, reason)):
-        raise BaselineError(
-            f"the reason is empty of words: {reason!r}.",
-            fix='say it: --reason "twice the classes".',
-        )
+        raise _no_reason()
     given = [
         replace(one, entry=replace(one.entry, runs=_with_reason(one, reason.strip()), accepted={}))
-        for one in able
+        for one in accepted
     ]
     written, errors, overtaken = write_staged(given)
     for one in written:
@@ -127,9 +140,11 @@ def _write(able: Sequence[Staged], reason: str) -> None:
         raise errors[0]
     if overtaken:
         raise BaselineError(
-            f"another run has written the baseline of {overtaken[0].test} in {overtaken[0].shown} "
-            "meanwhile, and it was kept.",
-            fix="run the test again.",
+            f"{overtaken[0].shown}: another run has just changed the baseline of "
+            f"{overtaken[0].test}; it was not replaced",
+            fix="Run the test again.",
+            code="TRT606",
+            facts={"file": str(overtaken[0].path), "test": overtaken[0].test},
         )
 
 

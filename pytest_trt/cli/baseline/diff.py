@@ -1,4 +1,4 @@
-"""`pytest-trt baseline diff`: two versions of baselines, with how sure each change is."""
+"""`pytest-trt baseline diff`: compare two versions of baselines, with bounds on each change."""
 
 from __future__ import annotations
 
@@ -6,55 +6,54 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
 from pytest_trt import units
 from pytest_trt.baseline.changes import EntryChange, entry_changes
-from pytest_trt.baseline.checks import CALLS_OF_METRIC
 from pytest_trt.baseline.file import BaselineFile, baseline_files, parse_baselines, read_baselines
-from pytest_trt.baseline.git import files_at, text_at
 from pytest_trt.benchmark.differences import Circumstances, differences
-from pytest_trt.cli.baseline.looking import as_json
-from pytest_trt.cli.baseline.places import Places
+from pytest_trt.cli.baseline.listing import as_json
+from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.table import Cell, Row, print_table
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
+from pytest_trt.git import json_files_at, text_at
 from pytest_trt.report.speed_text import NAMES, figure
 from pytest_trt.statistics.agreement import SIDE_ERROR, changes_between
 from pytest_trt.statistics.bounds import Bounds
 from pytest_trt.statistics.noise import Noise
 from pytest_trt.statistics.rounds import Rounds, as_change
-from pytest_trt.terms import Metric, Mode
+from pytest_trt.terms import METRICS, Metric
 
-#: How sure the bounds are that are shown.
+#: Confidence of the bounds that are shown.
 CONFIDENCE_PCT = round(100 * (1 - 2 * SIDE_ERROR))
 
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command(short_help="Compare two files, or files with git.")
+@click.command(short_help="Compare two files, or files with a git revision.")
 @click.argument("files", type=_file, nargs=-1, metavar="[FILE | OLD NEW]")
 @click.option(
     "--git",
     "revision",
     metavar="REV",
-    help="Compare with this revision.  [default: HEAD]",
+    help="Git revision to compare with.  [default: HEAD]",
 )
 @click.option("--exit-code", is_flag=True, help="Exit status 1 if anything differs.")
 @as_json
 @click.pass_obj
 def diff(
-    places: Places,
+    folders: Folders,
     files: tuple[Path, ...],
     revision: str | None,
     exit_code: bool,
     as_json: bool,
 ) -> None:
-    """Compare two baseline files, or one or all of them with what git has.
+    """Compare two baseline files, or one or all of them with a git revision.
 
-    Changes have bounds that hold in 95 of 100 cases; how much runs differ by themselves is counted
-    in. What is not surely slower or quicker is not coloured.
+    Each change has 95% confidence bounds, which include the variance between runs of one engine.
+    Only changes whose bounds exclude zero are coloured.
 
     Exit status 2 if they cannot be compared.
     """
@@ -65,7 +64,7 @@ def diff(
         old, new = map(_read, files)
         found.append((f"{files[0]} -> {files[1]}", entry_changes(old, new)))
     else:
-        found += _against_git(places.baselines, files, revision or "HEAD")
+        found += _against_git(folders.baselines.path, files, revision or "HEAD")
     found = [(title, changes) for title, changes in found if changes]
     if as_json:
         listed = [_as_dict(title, change) for title, changes in found for change in changes]
@@ -81,31 +80,40 @@ def diff(
 def _read(path: Path) -> BaselineFile:
     content = read_baselines(path)
     if content is None:
-        raise BaselineError(
-            f"there is no baseline file {path}.", fix="`pytest-trt baseline list` names them."
-        )
+        raise _missing(path)
     return content
+
+
+def _missing(path: Path, revision: str = "") -> BaselineError:
+    at = f", neither in the working tree nor at {revision}" if revision else ""
+    return BaselineError(
+        f"there is no baseline file {as_typed(path)}{at}",
+        fix=Remedy("Name one of the files that exist:", ("pytest-trt baseline list",)),
+        code="TRT630",
+        facts={"file": str(path), "revision": revision},
+    )
 
 
 def _against_git(
     root: Path, files: tuple[Path, ...], revision: str
 ) -> Iterator[tuple[str, list[EntryChange]]]:
-    paths = files or sorted({*baseline_files(root), *files_at(revision, root)})
+    paths = files or sorted({*baseline_files(root), *json_files_at(revision, root)})
     if not paths:
         raise BaselineError(
-            f"there are no baselines in {root}, neither here nor at {revision}.",
-            fix="run tests with trt_benchmark, or name the folder: --baseline-dir.",
+            f"there are no baselines in {as_typed(root)}, neither in the working tree nor at "
+            f"{revision}",
+            fix="Run tests with trt_benchmark, or name the folder with --baseline-dir.",
+            code="TRT630",
+            facts={"folder": str(root), "revision": revision},
         )
     for path in paths:
         text, new = text_at(revision, path), read_baselines(path)
-        name = f"{path} at {revision}"
-        old = None if text is None else parse_baselines(text, name, fix="name another revision.")
+        name = as_typed(path)
+        other = Remedy("Name another revision with --git.")
+        old = None if text is None else parse_baselines(text, f"{name} at {revision}", fix=other)
         if old is None and new is None:
-            raise BaselineError(
-                f"there is no baseline file {path}, neither here nor at {revision}.",
-                fix="`pytest-trt baseline list` names them.",
-            )
-        yield f"{path} since {revision}", entry_changes(old, new)
+            raise _missing(path, revision)
+        yield f"{name} since {revision}", entry_changes(old, new)
 
 
 def _print(found: list[tuple[str, list[EntryChange]]]) -> None:
@@ -128,13 +136,13 @@ def _what(change: EntryChange) -> str:
         if before != now:
             return f"runs removed, {before} -> {now}"
         same = change.old.noise == change.new.noise
-        return f"the same figures, {'edited' if same else 'calibrated'}"
-    told = {
+        return f"same figures, {'edited' if same else 'calibrated'}"
+    texts = {
         "runs added": f"runs added, {before} -> {now}",
-        "incomparable": f"replaced, cannot be compared: {change.why}",
+        "not comparable": f"replaced, not comparable: {change.why}",
     }
     reason = change.new.runs[-1].reason
-    return f"{told.get(change.kind, change.kind)}{': ' if reason else ''}{reason}"
+    return f"{texts.get(change.kind, change.kind)}{': ' if reason else ''}{reason}"
 
 
 def _why(change: EntryChange) -> list[str]:
@@ -144,13 +152,13 @@ def _why(change: EntryChange) -> list[str]:
         Circumstances(one.runs[-1].toolchain, one.runs[-1].environment, one.engine)
         for one in (change.old, change.new)
     )
-    told = differences(then, now)
+    lines = differences(then, now)
     if change.compared is not None:
         if _is_one_engine(change):
-            told.append("the plan is the same, byte for byte: what differs is the machine")
+            lines.append("the plan is identical: the difference is due to the machine")
         elif change.new.mode == "end_to_end":
-            told.append("by the host's clock, a busier machine looks like a slower engine")
-    return told
+            lines.append("an overloaded host looks like a slower engine by the host's clock")
+    return lines
 
 
 def _is_one_engine(change: EntryChange) -> bool:
@@ -161,15 +169,15 @@ def _is_one_engine(change: EntryChange) -> bool:
 
 def _rows(change: EntryChange) -> Iterator[tuple[Cell, ...]]:
     bounds = _bounds(change)
-    for metric in CALLS_OF_METRIC:
+    for metric in METRICS:
         figures = [one.figure(metric) if one else None for one in (change.old, change.new)]
         if figures == [None, None] or change.kind == "edited":
             continue
         then, now = ("-" if v is None else figure(metric, v) for v in figures)
-        told: tuple[Cell, ...] = ("", "")
+        cells: tuple[Cell, ...] = ("", "")
         if metric in bounds:
-            told = _told(metric, bounds[metric], plain=_is_one_engine(change))
-        yield (f"  {NAMES[metric]}", then, now, *told)
+            cells = _cells(metric, bounds[metric], plain=_is_one_engine(change))
+        yield (f"  {NAMES[metric]}", then, now, *cells)
 
 
 def _bounds(change: EntryChange) -> dict[Metric, Bounds]:
@@ -178,15 +186,15 @@ def _bounds(change: EntryChange) -> dict[Metric, Bounds]:
     stored = change.new.noise or (change.old.noise if change.old else None)
     noise = Noise()
     if stored is not None:
-        between = {cast(Metric, metric): value for metric, value in stored.between_runs.items()}
+        between = {m: stored.between_runs[m] for m in METRICS if m in stored.between_runs}
         noise = Noise(between, stored.placement)
     old, new = (
         [Rounds.of_figures(run.rounds, run.calls) for run in runs] for runs in change.compared
     )
-    return changes_between(old, new, cast(Mode, change.new.mode), noise)
+    return changes_between(old, new, change.new.mode, noise)
 
 
-def _told(metric: Metric, bounds: Bounds, *, plain: bool) -> tuple[Cell, Cell]:
+def _cells(metric: Metric, bounds: Bounds, *, plain: bool) -> tuple[Cell, Cell]:
     least, most = sorted(as_change(metric, log) for log in (bounds.low, bounds.high))
     style = "" if plain else "red" if bounds.low > 0 else "green" if bounds.high < 0 else ""
     change = units.change(as_change(metric, bounds.estimate))
@@ -196,16 +204,16 @@ def _told(metric: Metric, bounds: Bounds, *, plain: bool) -> tuple[Cell, Cell]:
 def _as_dict(title: str, change: EntryChange) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     bounds = _bounds(change)
-    for metric in CALLS_OF_METRIC:
+    for metric in METRICS:
         old, new = (one.figure(metric) if one else None for one in (change.old, change.new))
         if old is None and new is None:
             continue
         found: dict[str, float | None] = {"before": old, "now": new}
-        known = bounds.get(cast(Metric, metric))
+        known = bounds.get(metric)
         if known is not None:
             logs = {"change": known.estimate, "low": known.low, "high": known.high}
             for name, log in logs.items():
-                share = as_change(cast(Metric, metric), log)
+                share = as_change(metric, log)
                 found[name] = round(share, 6) if math.isfinite(log) else None
         metrics[metric] = found
     return {

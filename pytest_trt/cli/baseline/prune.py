@@ -1,4 +1,4 @@
-"""`pytest-trt baseline prune`: baselines of tests that are gone."""
+"""`pytest-trt baseline prune`: remove baselines of tests that no longer exist."""
 
 from __future__ import annotations
 
@@ -12,84 +12,100 @@ from pathlib import Path
 
 import click
 
-from pytest_trt.baseline.file import BaselineFile, write_baselines
-from pytest_trt.baseline.orphans import ANSWER_VARIABLE, Collected, fate_of
-from pytest_trt.cli.baseline.places import Places, Stored, target_text
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.baseline.file import BaselineFile, cannot_write, write_baselines
+from pytest_trt.baseline.orphans import ANSWER_VARIABLE, Collected, orphan_status
+from pytest_trt.cli.baseline.stored import Folders, Stored, target_text
+from pytest_trt.diagnostics import BaselineError, Remedy
+from pytest_trt.wording import count
 
-#: Seconds that collecting may take: it imports what the tests import.
+#: Seconds that collection may take: it imports what the tests import.
 _COLLECT_TIMEOUT_S = 600
 
-#: Lines of pytest's own words that are told where it fails.
+#: Lines of pytest's output that are shown if it fails.
 _TAIL_LINES = 15
 
 
-@click.command(short_help="Remove baselines of tests that are gone.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go; exit status 1 if any would.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.command(short_help="Remove baselines of tests that no longer exist.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be removed; exit status 1 if any would."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
     "--parameters",
     is_flag=True,
-    help="Also those whose test is there, but not with their parameters; pytest here has to "
-    "collect what every machine does.",
+    help="Also remove those whose test exists, but not with these parameters. Use it only where "
+    "pytest collects the parameters of all machines.",
 )
 @click.pass_obj
-def prune(places: Places, dry_run: bool, yes: bool, parameters: bool) -> None:
-    """Remove baselines of tests that are gone, as pytest collects them here.
+def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
+    """Remove baselines of tests that pytest does not collect here any more.
 
-    A test that is merely deselected, skipped or in a file that cannot be imported stays.
+    Tests that are only deselected or skipped, or whose file cannot be imported, keep theirs.
 
-    Exit status 2 if it cannot be told which are gone, or what is gone cannot be removed.
+    Exit status 2 if the tests cannot be collected, or a file cannot be written.
     """
-    stored = places.stored()
+    stored = folders.stored()
     if not stored:
-        click.echo(f"There are no baselines in {places.baselines}.")
+        click.echo(f"There are no baselines in {folders.shown}.")
         return
-    collected = _collect({one.nodeid.partition("::")[0] for one in stored})
-    gone: list[Stored] = []
+    collected = _collect(folders.baselines.base, {one.nodeid.partition("::")[0] for one in stored})
+    orphans: list[Stored] = []
     for one in stored:
-        fate, why = fate_of(one.nodeid, collected)
-        goes = fate == "gone" or (fate == "other parameters" and parameters)
-        gone += [one] if goes else []
-        if fate != "there":
-            title = "gone" if goes else "kept"
+        status, why = orphan_status(one.nodeid, collected)
+        is_orphan = status == "missing" or (status == "other parameters" and parameters)
+        orphans += [one] if is_orphan else []
+        if status != "exists":
+            title = "no test" if is_orphan else "retained"
             click.echo(f"{title}: {one.nodeid} on {target_text(one.file)}: {why}")
-    if not gone:
-        click.echo(f"None of {len(stored)} baselines is of a test that is gone.")
+    total = count(len(stored), "baseline")
+    if not orphans:
+        click.echo(f"{total}: no test is missing.")
         return
     if dry_run:
-        click.echo(f"{len(gone)} of {len(stored)} baselines would be removed.")
+        click.echo(f"{total}: {len(orphans)} would be removed.")
         raise SystemExit(1)
-    _confirm(len(gone), yes=yes)
-    _remove(gone)
-    click.echo(f"Removed {len(gone)} of {len(stored)} baselines.")
+    _confirm(len(orphans), yes=yes)
+    _remove(orphans)
+    click.echo(f"{total}: {len(orphans)} removed.")
 
 
-def _confirm(count: int, *, yes: bool) -> None:
+def _confirm(orphans: int, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
         raise BaselineError(
-            f"{count} baselines are to be removed, and nobody is there to be asked.",
-            fix="look at them with --dry-run, then say --yes.",
+            f"removing {count(orphans, 'baseline')} needs a confirmation",
+            fix=Remedy(
+                "Review them, then confirm:",
+                ("pytest-trt baseline prune --dry-run", "pytest-trt baseline prune --yes"),
+            ),
+            code="TRT651",
+            facts={"orphans": orphans},
         )
-    click.confirm(f"Remove {count} baselines?", abort=True)
+    click.confirm(f"Remove {count(orphans, 'baseline')}?", abort=True)
 
 
-def _collect(modules: set[str]) -> Collected:
-    """Ask pytest, in a process of its own, which tests there are.
+def _collect(base: Path, modules: set[str]) -> Collected:
+    """Return which tests exist, as collected by pytest in its own process.
+
+    Args:
+        base: The folder that modules are named relative to.
+        modules: The test modules that have baselines.
 
     Raises:
-        BaselineError: It could not say.
+        BaselineError: They could not be collected.
     """
     with tempfile.TemporaryDirectory(prefix="pytest-trt-") as folder:
         answer = Path(folder) / "collected.json"
-        there = sorted(module for module in modules if Path(module).exists())
+        there = sorted(
+            module for module in modules if (base / module).exists() and ".." not in module
+        )
         options = ("--collect-only", "-qq", "--continue-on-collection-errors")
         plugin = ("-p", "pytest_trt.plugin.collected")
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", *options, *plugin, *there],
+                cwd=base,
                 env={**os.environ, ANSWER_VARIABLE: str(answer)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -99,41 +115,43 @@ def _collect(modules: set[str]) -> Collected:
             )
         except subprocess.TimeoutExpired as error:
             raise BaselineError(
-                f"collecting the tests took more than {_COLLECT_TIMEOUT_S} s.",
-                fix="see what `pytest --collect-only` waits for.",
+                f"the tests could not be collected within {_COLLECT_TIMEOUT_S} s",
+                fix=Remedy("Find out what collection waits for:", ("pytest --collect-only",)),
+                code="TRT650",
+                facts={"folder": str(base)},
             ) from error
         if not answer.exists():
             tail = done.stdout.decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
             raise BaselineError(
-                "pytest could not collect the tests, so nothing was removed:\n"
-                + "\n".join(f"  | {line}" for line in tail),
-                fix="mend what `pytest --collect-only` complains of, here.",
+                "pytest could not collect the tests; nothing was removed",
+                fix=Remedy("Fix what this reports:", ("pytest --collect-only",)),
+                code="TRT650",
+                facts={"folder": str(base)},
+                details=[f"| {line}" for line in tail],
             )
         content = json.loads(answer.read_text(encoding="utf-8"))
     collected = Collected(Path(content["root"]), set(content["tests"]), content["errors"])
     if not any((collected.root / module).exists() for module in modules):
         raise BaselineError(
-            f"none of the test modules that have baselines is below pytest's root "
-            f"{collected.root}, so nothing was removed.",
-            fix="run it where you run pytest; if all of them are gone, delete the files.",
+            f"no test module that has baselines is below {collected.root}; nothing was removed",
+            fix="Run it where you run pytest. If the modules were all deleted, delete the files.",
+            code="TRT650",
+            facts={"folder": str(collected.root)},
         )
     return collected
 
 
-def _remove(gone: Sequence[Stored]) -> None:
+def _remove(orphans: Sequence[Stored]) -> None:
     by_file: dict[Path, list[Stored]] = {}
-    for one in gone:
+    for one in orphans:
         by_file.setdefault(one.path, []).append(one)
     for path, entries in by_file.items():
         file, names = entries[0].file, {one.test for one in entries}
-        kept = {test: entry for test, entry in file.tests.items() if test not in names}
-        if kept:
-            write_baselines(path, BaselineFile(file.target, kept))
+        left = {test: entry for test, entry in file.tests.items() if test not in names}
+        if left:
+            write_baselines(path, BaselineFile(file.target, left))
             continue
         try:
             path.unlink()
         except OSError as error:
-            raise BaselineError(
-                f"the baseline file {path} cannot be removed: {error.strerror}.",
-                fix="make its folder writable for this user, and prune again.",
-            ) from error
+            raise cannot_write(path, error) from error

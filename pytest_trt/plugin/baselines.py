@@ -6,36 +6,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-
-import pytest
+from pathlib import Path
 
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
+from pytest_trt.baseline.location import DEFAULT_FOLDER
 from pytest_trt.baseline.staged import Staged, Written, write_staged
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.result import BenchmarkResult
-from pytest_trt.diagnostics import BaselineError
-from pytest_trt.plugin.state import run_of
+from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy, as_typed
+from pytest_trt.records import from_data
 from pytest_trt.report.baseline_text import update_text
 from pytest_trt.report.record import TestResult
 from pytest_trt.terms import Verdict
 
-#: What `BenchmarkResult.update` says of a baseline that was to be written and was not.
+#: `BenchmarkResult.update` of a baseline that was to be written and was not.
 NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the baselines of a run.
+    """What happened to the baselines of a run.
 
     Attributes:
-        results: The results, their updates as they came about.
-        lines: What was done and what was not, for people.
-        errors: Why files could not be written.
+        results: The results, with what happened to their baselines.
+        lines: What was written and what was not, as text.
+        warnings: What else to know about the files that were written.
+        errors: Files that could not be written.
         candidates: What may be accepted later, and what may not.
     """
 
     results: list[TestResult]
     lines: list[str]
+    warnings: list[Diagnostic]
     errors: list[BaselineError]
     candidates: list[Candidate]
 
@@ -43,19 +45,19 @@ class Outcome:
 def write_baselines_of(
     results: Sequence[TestResult], failed: Mapping[str, set[str]], *, stopped: bool
 ) -> Outcome:
-    """Write what the tests of a run have staged, each file once.
+    """Write the new baselines of a run's tests, each file once.
 
     Args:
-        results: What was recorded of the tests.
+        results: The results of the tests.
         failed: Phases that failed, by test.
-        stopped: Whether the run did not come to its end.
+        stopped: Whether the run was interrupted.
     """
     to_write: dict[str, Staged] = {}
     candidates: dict[str, Candidate] = {}
-    untold: dict[str, str] = {}
+    not_recorded: dict[str, str] = {}
     for result in results:
         for speed in result.record.speeds:
-            staged = None if speed.staged is None else Staged.from_dict(speed.staged)
+            staged = None if speed.staged is None else from_data(Staged, speed.staged)
             refused = _refused(result, speed, staged, failed.get(result.nodeid, set()))
             if staged is not None or refused:
                 candidates[result.nodeid] = Candidate(result.nodeid, staged, refused, speed.fails)
@@ -64,7 +66,7 @@ def write_baselines_of(
             passed = result.outcome in ("passed", "xpassed")
             why = refused or ("" if passed else "the test failed")
             if why or stopped:
-                untold[result.nodeid] = why or "the run was stopped"
+                not_recorded[result.nodeid] = why or "the run was interrupted"
             else:
                 to_write[result.nodeid] = staged
     written, errors, overtaken = write_staged(list(to_write.values()))
@@ -73,12 +75,13 @@ def write_baselines_of(
         if staged in done:
             del candidates[nodeid]
         elif staged in overtaken:
-            untold[nodeid] = f"another run has written its baseline in {staged.shown} meanwhile"
+            not_recorded[nodeid] = f"another run has changed its baseline in {staged.shown} since"
         else:
-            untold[nodeid] = f"{staged.shown} could not be written"
+            not_recorded[nodeid] = f"{staged.shown} could not be written"
     return Outcome(
-        results=[_as_it_came(result, untold) for result in results],
-        lines=[*_lines(written), *(f"not recorded: {n}: {why}" for n, why in untold.items())],
+        results=[_with_update(result, not_recorded) for result in results],
+        lines=[*_lines(written), *(f"not recorded: {n}: {why}" for n, why in not_recorded.items())],
+        warnings=list(_second_folders(written)),
         errors=errors,
         candidates=list(candidates.values()),
     )
@@ -87,7 +90,7 @@ def write_baselines_of(
 def _refused(
     result: TestResult, speed: BenchmarkResult, staged: Staged | None, failed: set[str]
 ) -> str:
-    """Return why nobody can make a baseline of what a test measured, or nothing."""
+    """Return why a measurement cannot become a baseline; empty if it can."""
     record = result.record
     if any(check.verdict != Verdict.PASSED.value for check in record.checks):
         return "its accuracy check failed"
@@ -101,12 +104,12 @@ def _refused(
     if staged is None:
         return speed.why
     busy = staged.entry.runs[-1].environment.get(HOST_BUSY)
-    # Where there is no baseline yet, one of a busy host is better than none, and says so itself.
-    return f"the host was busy: {busy}" if busy and staged.against else ""
+    # A first baseline from an overloaded host is better than none, and is marked as such.
+    return f"the host was overloaded: {busy}" if busy and staged.against else ""
 
 
-def _as_it_came(result: TestResult, untold: Mapping[str, str]) -> TestResult:
-    if result.nodeid not in untold:
+def _with_update(result: TestResult, not_recorded: Mapping[str, str]) -> TestResult:
+    if result.nodeid not in not_recorded:
         return result
     speeds = tuple(
         replace(speed, update=NOT_RECORDED) if speed.update else speed
@@ -126,15 +129,34 @@ def _lines(written: Iterable[Written]) -> Iterable[str]:
             yield f"  {one.staged.test}: {update_text(**one.facts())}"
 
 
-def keep_last_run(config: pytest.Config, outcome: Outcome) -> None:
-    """Keep what a run measured for `pytest-trt baseline accept`, where its cache can be written.
+def _second_folders(written: Iterable[Written]) -> Iterable[Diagnostic]:
+    """Yield a warning for each folder of baselines that was created below another one."""
+    folders = {
+        next(parent for parent in one.staged.path.parents if parent.name == DEFAULT_FOLDER): above
+        for one in written
+        if (above := one.staged.above) is not None
+    }
+    for folder, above in folders.items():
+        yield Diagnostic(
+            "TRT610",
+            f"created a second folder of baselines, {as_typed(folder)}; there is one in {above}",
+            {"folder": str(folder), "above": str(above)},
+            remedy=Remedy(
+                "If the tests belong to the other folder, remove the new one and set "
+                "trt_baseline_dir in the ini file."
+            ),
+            severity="warning",
+        )
+
+
+def store_last_run(last_runs: Path, rootdir: Path, candidates: Sequence[Candidate]) -> None:
+    """Store what a run measured for `pytest-trt baseline accept`, if the cache is writable.
 
     Args:
-        config: The run's configuration.
-        outcome: What became of its baselines.
+        last_runs: The engine cache's folder for it.
+        rootdir: pytest's root folder.
+        candidates: What may be accepted, and what may not.
     """
-    cache = run_of(config).cache
     finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    with suppress(OSError):  # a cache that can only be read keeps nothing of a run
-        run = LastRun(config.rootpath, finished, outcome.candidates)
-        write_last_run(cache.last_runs, run)
+    with suppress(OSError):
+        write_last_run(last_runs, LastRun(rootdir, finished, candidates))

@@ -3,49 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import median
 
 import click
 
 from pytest_trt import units
-from pytest_trt.baseline.checks import CALLS_OF_METRIC
 from pytest_trt.baseline.entry import Entry, StoredRun
-from pytest_trt.cli.baseline.places import Places, Stored, age, target_text
+from pytest_trt.cli.baseline.stored import Folders, Stored, age, target_text
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.diagnostics import BaselineError, Remedy
+from pytest_trt.records import to_data
 from pytest_trt.report.speed_text import NAMES, figure
+from pytest_trt.terms import METRICS
+from pytest_trt.wording import count
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.command("list", short_help="List every baseline.")
+@click.command("list", short_help="List all baselines.")
 @as_json
 @click.pass_obj
-def list_(places: Places, as_json: bool) -> None:
-    """List every baseline; exit status 1 if a file is broken."""
-    files, broken = places.files()
+def list_(folders: Folders, as_json: bool) -> None:
+    """List all baselines.
+
+    Exit status 1 if a file is not valid.
+    """
+    files, errors = folders.files()
     found = [stored for listed in files for stored in listed]
     if as_json:
         click.echo(json.dumps([one.to_dict() for one in found], indent=2))
     elif found:
-        titles = ("test", "mode", "P50 ms", "P99 ms", "per s", "runs", "age")
+        titles = ("test", "mode", "P50 ms", "P99 ms", "items/s", "runs", "age")
         print_table(titles, [row for listed in files for row in _rows(listed)], giving_way=(0,))
         targets = len({tuple(one.file.target.items()) for one in found})
-        click.echo(f"{_counted(len(found), 'baseline')} of {_counted(targets, 'target')}")
-    elif not broken:
-        click.echo(f"There are no baselines in {places.baselines}.")
-        click.echo("Fix: run tests with trt_benchmark, or name the folder: --baseline-dir.")
-    for error in broken:
+        click.echo(f"{count(len(found), 'baseline')} of {count(targets, 'target')}")
+    elif not errors:
+        click.echo(f"There are no baselines in {folders.shown}.")
+        click.echo("Fix: run tests with trt_benchmark, or name the folder with --baseline-dir.")
+    for error in errors:
         click.echo(f"Error: {error}", err=True)
-    if broken:
+    if errors:
         raise SystemExit(1)
 
 
 def _rows(listed: list[Stored]) -> Iterator[Row]:
     """Yield the rows of one file, the reason of each baseline below it."""
     if listed:
-        yield str(listed[0].path)
+        yield listed[0].to_dict()["file"]
         yield f"  {target_text(listed[0].file)}"
     for stored in listed:
         entry, newest = stored.entry, stored.entry.runs[-1]
@@ -58,23 +63,22 @@ def _rows(listed: list[Stored]) -> Iterator[Row]:
 def _figures(entry: Entry) -> Iterator[str]:
     for metric in ("p50", "p99", "throughput"):
         value = entry.figure(metric)
-        told = "-" if value is None else figure(metric, value)
-        yield told.removesuffix(" ms").removesuffix("/s")
+        text = "-" if value is None else figure(metric, value)
+        yield text.removesuffix(" ms").removesuffix("/s")
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-@click.command(short_help="Show all of one baseline.")
+@click.command(short_help="Show everything stored for one test.")
 @click.argument("test")
 @as_json
 @click.pass_obj
-def show(places: Places, test: str, as_json: bool) -> None:
-    """Show all that is stored of TEST, on every target: its name, or a part that only it has."""
-    found = list(named(places.stored(), test))
+def show(folders: Folders, test: str, as_json: bool) -> None:
+    """Show everything that is stored for TEST, on every target.
+
+    TEST is its name, its node id, or a part of it that no other test has.
+    """
+    found = named(folders.stored(), test)
     if as_json:
-        listed = [{**one.to_dict(), **one.entry.to_dict()} for one in found]
+        listed = [{**one.to_dict(), **to_data(one.entry)} for one in found]
         click.echo(json.dumps(listed, indent=2))
         return
     for number, stored in enumerate(found):
@@ -84,50 +88,58 @@ def show(places: Places, test: str, as_json: bool) -> None:
             click.echo(line)
 
 
-def named(stored: list[Stored], name: str) -> Iterator[Stored]:
-    """Yield the entries of the one test that a name means.
+def named(stored: list[Stored], name: str) -> list[Stored]:
+    """Return the entries of one test, one for each target.
 
     Args:
-        stored: All of them.
+        stored: The entries of all tests.
         name: A test's name or node id, or a part of one.
 
     Raises:
-        BaselineError: It means none, or several.
+        BaselineError: No test or several tests match.
     """
     exact = [one for one in stored if name in (one.test, one.nodeid)]
     found = exact or [one for one in stored if name in one.nodeid]
     tests = sorted({one.nodeid for one in found})
     if not tests:
         raise BaselineError(
-            f"no baseline is called {name}.", fix="`pytest-trt baseline list` names them."
+            f"there is no baseline of a test named {name}",
+            fix=Remedy("Name a test that has one:", ("pytest-trt baseline list",)),
+            code="TRT630",
+            facts={"name": name},
         )
     if len(tests) > 1:
         raise BaselineError(
-            f"{name} may be one of {len(tests)} tests:\n  " + "\n  ".join(tests),
-            fix=f'name one of them: pytest-trt baseline show "{tests[0]}"',
+            f"{name} matches {len(tests)} tests",
+            fix=Remedy("Name one of them:", (f'pytest-trt baseline show "{tests[0]}"',)),
+            code="TRT630",
+            facts={"name": name, "tests": tests},
+            details=tests,
         )
-    yield from found
+    return found
 
 
 def _lines(stored: Stored) -> Iterator[str]:
     entry = stored.entry
     yield stored.nodeid
-    yield f"  file    {stored.path}"
+    yield f"  file    {stored.to_dict()['file']}"
     yield f"  target  {target_text(stored.file)}"
     yield f"  mode    {entry.mode}"
     yield from _labelled("spec", entry.spec.items())
     yield from _labelled("engine", _engine(entry))
     if entry.noise is not None:
-        between = entry.noise.between_runs.items()
-        told = ", ".join(f"{NAMES.get(m, m)} {units.percent(value)}" for m, value in between)
-        yield f"  noise   between runs {told}, of {entry.noise.processes} processes"
+        between = ", ".join(
+            f"{NAMES.get(metric, metric)} {units.percent(value)}"
+            for metric, value in entry.noise.between_runs.items()
+        )
+        yield f"  noise   between runs {between}, of {entry.noise.processes} processes"
     for number, run in enumerate(entry.runs, 1):
         yield f"  run {number} of {len(entry.runs)}, {age(run.recorded)}, {run.recorded}"
         yield from _run_lines(run)
 
 
-def _labelled(title: str, fields: object) -> Iterator[str]:
-    for number, (label, value) in enumerate(fields):  # type: ignore[arg-type, var-annotated]
+def _labelled(title: str, fields: Iterable[tuple[str, object]]) -> Iterator[str]:
+    for number, (label, value) in enumerate(fields):
         yield f"  {title if number == 0 else '':6}  {label} {value}"
 
 
@@ -141,9 +153,9 @@ def _run_lines(run: StoredRun) -> Iterator[str]:
     yield f"    reason      {run.reason or '-'}"
     around = [run.toolchain, *(f"{label} {value}" for label, value in run.environment.items())]
     yield f"    with        {', '.join(around)}"
-    count = max(map(len, run.rounds.values()))
-    yield f"    rounds      {count} of {run.calls} calls"
-    for metric in CALLS_OF_METRIC:
+    rounds = max(map(len, run.rounds.values()))
+    yield f"    rounds      {rounds} of {run.calls} calls"
+    for metric in METRICS:
         if metric in run.rounds:
             values = run.rounds[metric]
             least, most = figure(metric, min(values)), figure(metric, max(values))

@@ -1,4 +1,4 @@
-"""Where the commands look, and what they find there."""
+"""The stored baselines that the commands work on."""
 
 from __future__ import annotations
 
@@ -10,39 +10,46 @@ from typing import Any
 from pytest_trt import units
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, baseline_files, module_of, read_baselines
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.baseline.location import BaselineFolder
+from pytest_trt.diagnostics import BaselineError, as_typed
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """The folders that the group's options name.
+class Folders:
+    """The folders that the commands work in.
 
     Attributes:
         baselines: The folder of all baselines.
         cache: The engine cache.
     """
 
-    baselines: Path
+    baselines: BaselineFolder
     cache: Path
 
+    @property
+    def shown(self) -> str:
+        """The folder of all baselines as messages name it."""
+        return as_typed(self.baselines.path)
+
     def files(self) -> tuple[list[list[Stored]], list[BaselineError]]:
-        """Return the entries of every file that can be read, and what is wrong with the others."""
-        files, broken = [], []
-        for path in baseline_files(self.baselines):
+        """Return the entries of every valid file, and the errors of the others."""
+        root = self.baselines.path
+        files, errors = [], []
+        for path in baseline_files(root):
             try:
                 content = read_baselines(path)
             except BaselineError as error:
-                broken.append(error)
+                errors.append(error)
                 continue
-            if content is not None:  # removed meanwhile
-                module = module_of(self.baselines, path)
+            if content is not None:  # else it was removed meanwhile
+                module = module_of(root, path)
                 files.append(
                     [
                         Stored(path, f"{module}::{test}", test, content, entry)
                         for test, entry in sorted(content.tests.items())
                     ]
                 )
-        return files, broken
+        return files, errors
 
     def stored(self) -> list[Stored]:
         """Return the entries of every file.
@@ -50,9 +57,9 @@ class Places:
         Raises:
             BaselineError: A file cannot be read.
         """
-        files, broken = self.files()
-        if broken:
-            raise broken[0]
+        files, errors = self.files()
+        if errors:
+            raise errors[0]
         return [stored for listed in files for stored in listed]
 
 
@@ -62,8 +69,8 @@ class Stored:
 
     Attributes:
         path: The file.
-        nodeid: The test as pytest names it.
-        test: The test as the file names it.
+        nodeid: The test's node id.
+        test: The test's name in the file.
         file: The whole file.
         entry: The entry.
     """
@@ -75,17 +82,17 @@ class Stored:
     entry: Entry
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is listed of the entry, for programs."""
+        """Return a summary of the entry as JSON-simple data."""
         newest = self.entry.runs[-1]
         return {
-            "file": str(self.path),
+            "file": as_typed(self.path),
             "test": self.nodeid,
             "target": dict(self.file.target),
             "mode": self.entry.mode,
             "p50_ms": self.entry.figure("p50"),
             "p95_ms": self.entry.figure("p95"),
             "p99_ms": self.entry.figure("p99"),
-            "throughput_qps": self.entry.figure("throughput"),
+            "items_per_s": self.entry.figure("throughput"),
             "runs": len(self.entry.runs),
             "recorded": newest.recorded,
             "reason": newest.reason,
@@ -95,9 +102,9 @@ class Stored:
 
 
 def target_text(file: BaselineFile) -> str:
-    """Return what a file's baselines were measured on, in words."""
-    told = [f"{k} {v}" if v.isdigit() else v for k, v in file.target.items() if v]
-    return ", ".join(told)
+    """Return what a file's baselines were measured on, as text."""
+    labelled = [f"{k} {v}" if v.isdigit() else v for k, v in file.target.items() if v]
+    return ", ".join(labelled)
 
 
 def age(recorded: str) -> str:

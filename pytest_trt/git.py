@@ -1,4 +1,4 @@
-"""Baseline files as git has them."""
+"""What git has stored: files at a revision, commits. The only place that runs git."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.diagnostics import BaselineError, Remedy
 
-#: Seconds that git may take to read a file; it takes milliseconds unless its disk is gone.
+#: Seconds that git may take; it takes milliseconds unless its disk does not answer.
 _TIMEOUT_S = 60
+
+
+def head_commit(folder: Path) -> str | None:
+    """Return the commit that is checked out in a folder, or None if that is unknown."""
+    with suppress(BaselineError, _Refused, OSError):
+        return _git(folder, "rev-parse", "HEAD").strip()
+    return None
 
 
 def text_at(revision: str, path: Path) -> str | None:
@@ -17,7 +24,7 @@ def text_at(revision: str, path: Path) -> str | None:
 
     Args:
         revision: A commit, branch or tag, as git understands it.
-        path: The file; it need not be there now, but its folder or one above it must.
+        path: The file; it need not exist now, but its folder or one above it must.
 
     Raises:
         BaselineError: There is no git, no repository, or no such revision.
@@ -30,23 +37,19 @@ def text_at(revision: str, path: Path) -> str | None:
     return _git(top, "cat-file", "blob", f"{commit}:{name}")
 
 
-def commit_of(text: str, path: Path) -> str | None:
-    """Return the short name of the commit that brought a text into a file, or None if nobody knows.
+def commit_that_added(text: str, path: Path) -> str | None:
+    """Return the short name of the last commit that added a text to a file, or None if unknown.
 
-    Of a shallow clone the oldest commit seems to have made everything that it holds.
-
-    Args:
-        text: The text; a file may have come to hold it more than once, then the last time counts.
-        path: The file.
+    A shallow clone does not know: its oldest commit seems to have added everything.
     """
-    with suppress(BaselineError, _GitError):
+    with suppress(BaselineError, _Refused):
         if _git(path.parent, "rev-parse", "--is-shallow-repository").strip() == "false":
             log = ("log", "-1", "--format=%h", f"-S{text}", "--", path.name)
             return _git(path.parent, *log).strip() or None
     return None
 
 
-def files_at(revision: str, folder: Path) -> list[Path]:
+def json_files_at(revision: str, folder: Path) -> list[Path]:
     """Return every JSON file below a folder at a revision, by the path that it has or had.
 
     Raises:
@@ -67,25 +70,29 @@ def _resolved(revision: str, path: Path) -> tuple[Path, str]:
         there = there.parent
     try:
         top = _git(there, "rev-parse", "--show-toplevel").strip()
-    except _GitError as error:
+    except _Refused as error:
         raise BaselineError(
-            f"{path} is in no git repository ({error}).",
-            fix="name two files to compare: `pytest-trt baseline diff OLD NEW`.",
+            f"{path}: not in a git repository ({error})",
+            fix=Remedy("Name two files to compare.", ("pytest-trt baseline diff OLD NEW",)),
+            code="TRT620",
+            facts={"path": str(path), "git": str(error)},
         ) from error
     try:
-        # What begins with a dash is an option for git, unless told that it is a revision.
+        # Without --end-of-options, git takes what begins with a dash for an option.
         wanted = ("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         commit = _git(there, "rev-parse", *wanted).strip()
-    except _GitError as error:
+    except _Refused as error:
         raise BaselineError(
-            f"{revision!r} is no revision of the git repository {top}.",
-            fix="name a commit, a branch or a tag: `--git main`; `git log` lists commits.",
+            f"{revision!r} is not a revision of the git repository {top}",
+            fix=Remedy("Name a commit, a branch or a tag.", ("git log --oneline",)),
+            code="TRT621",
+            facts={"revision": revision, "repository": top},
         ) from error
     return Path(top), commit
 
 
-class _GitError(Exception):
-    """git ended with an error; the text is what it said."""
+class _Refused(Exception):
+    """git ended with an error; the text is the first line that it printed."""
 
 
 def _git(folder: Path, *args: str) -> str:
@@ -95,15 +102,20 @@ def _git(folder: Path, *args: str) -> str:
         )
     except FileNotFoundError as error:
         raise BaselineError(
-            "git is not installed, or not on the PATH.",
-            fix="install it, or name two files to compare: `pytest-trt baseline diff OLD NEW`.",
+            "git is not installed, or not on the PATH",
+            fix=Remedy(
+                "Install git; or name two files to compare.", ("pytest-trt baseline diff OLD NEW",)
+            ),
+            code="TRT620",
         ) from error
     except subprocess.TimeoutExpired as error:
         raise BaselineError(
-            f"git gave no answer for {_TIMEOUT_S} s in {folder}.",
-            fix="see whether `git status` answers there.",
+            f"git did not answer within {_TIMEOUT_S} s in {folder}",
+            fix=Remedy("Check whether git answers there.", ("git status",)),
+            code="TRT620",
+            facts={"folder": str(folder)},
         ) from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise _GitError(said.partition("\n")[0] or f"git ended with exit status {done.returncode}")
+        printed = done.stderr.decode(errors="replace").strip()
+        raise _Refused(printed.partition("\n")[0] or f"git: exit status {done.returncode}")
     return done.stdout.decode("utf-8", errors="replace")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.baseline.git import commit_of, files_at, text_at
 from pytest_trt.diagnostics import BaselineError
+from pytest_trt.git import commit_that_added, head_commit, json_files_at, text_at
 
 
 def git(folder: Path, *args: str) -> None:
@@ -40,28 +40,28 @@ def test_text_is_that_of_the_revision(repository: Path) -> None:
 def test_path_may_be_relative(repository: Path, monkeypatch) -> None:
     monkeypatch.chdir(repository / "a")
     assert text_at("v1", Path("x.json")) == "first"
-    assert files_at("v1", Path()) == [Path("x.json")]
+    assert json_files_at("v1", Path()) == [Path("x.json")]
 
 
 def test_commit_that_brought_a_text_into_a_file_is_named(repository: Path) -> None:
     path = repository / "a" / "x.json"
     text = path.read_text()
-    before = commit_of(text, path)
+    before = commit_that_added(text, path)
     assert before
     path.write_text(f"{text} and more")
     git(repository, "add", ".")
     git(repository, "commit", "-q", "-m", "of another text")
-    assert commit_of(text, path) == before
-    assert commit_of("and more", path) not in (before, None)
+    assert commit_that_added(text, path) == before
+    assert commit_that_added("and more", path) not in (before, None)
     path.write_text("not committed")
-    assert commit_of("not committed", path) is None
+    assert commit_that_added("not committed", path) is None
 
 
 def test_commit_of_a_file_is_none_where_nobody_knows(repository: Path, tmp_path: Path) -> None:
-    assert commit_of("first", repository / "a" / "y.json") is None
-    assert commit_of("first", Path("/") / "x.json") is None
+    assert commit_that_added("first", repository / "a" / "y.json") is None
+    assert commit_that_added("first", Path("/") / "x.json") is None
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
-    assert commit_of("first", tmp_path / "shallow" / "a" / "x.json") is None
+    assert commit_that_added("first", tmp_path / "shallow" / "a" / "x.json") is None
 
 
 def test_file_that_git_does_not_have_is_none(repository: Path) -> None:
@@ -73,35 +73,44 @@ def test_file_that_is_gone_is_still_listed(repository: Path) -> None:
     path = repository / "a" / "x.json"
     path.unlink()
     path.parent.rmdir()
-    assert files_at("HEAD", repository / "a") == [path]
-    assert files_at("HEAD", repository) == [path]
-    assert files_at("HEAD", repository / "b") == []
+    assert json_files_at("HEAD", repository / "a") == [path]
+    assert json_files_at("HEAD", repository) == [path]
+    assert json_files_at("HEAD", repository / "b") == []
 
 
 @pytest.mark.parametrize("revision", ["nothing", "--help", "", "v1:a"])
 def test_unknown_revision_is_an_error(repository: Path, revision: str) -> None:
-    with pytest.raises(BaselineError, match="is no revision of the git repository") as caught:
+    with pytest.raises(BaselineError, match="is not a revision of the git repository") as caught:
         text_at(revision, repository / "a" / "x.json")
-    assert "--git main" in caught.value.fix
+    assert caught.value.diagnostic.code == "TRT621"
 
 
 def test_repository_without_a_commit_has_no_revision(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
-    with pytest.raises(BaselineError, match="'HEAD' is no revision"):
-        files_at("HEAD", tmp_path)
+    with pytest.raises(BaselineError, match="'HEAD' is not a revision"):
+        json_files_at("HEAD", tmp_path)
 
 
 def test_folder_without_a_repository_is_an_error(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     folder = tmp_path / "a"
     folder.mkdir()
-    with pytest.raises(BaselineError, match="is in no git repository") as caught:
+    with pytest.raises(BaselineError, match="not in a git repository") as caught:
         text_at("HEAD", folder / "x.json")
-    assert "diff OLD NEW" in caught.value.fix
+    assert caught.value.diagnostic.remedy.commands == ("pytest-trt baseline diff OLD NEW",)
 
 
 def test_machine_without_git_is_an_error(repository: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(repository))
     with pytest.raises(BaselineError, match="git is not installed") as caught:
         text_at("HEAD", repository / "a" / "x.json")
-    assert "diff OLD NEW" in caught.value.fix
+    assert caught.value.diagnostic.remedy.commands == ("pytest-trt baseline diff OLD NEW",)
+
+
+def test_checked_out_commit_is_known_in_a_repository_only(repository: Path, monkeypatch) -> None:
+    commit = head_commit(repository / "a")
+    assert commit
+    assert len(commit) == 40
+    assert head_commit(repository / "none") is None
+    monkeypatch.setenv("PATH", str(repository))
+    assert head_commit(repository) is None

@@ -1,0 +1,139 @@
+"""The plugin's folders as the project configures them: the ini file, read as pytest reads it.
+
+Without importing pytest. Of the command line that pytest would get, `addopts` and PYTEST_ADDOPTS
+count too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.baseline.location import BaselineFolder, find_folder
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.engine.cache import default_cache_dir
+
+#: Files of a folder that may configure pytest, in its order. Those without a section that must be
+#: there always do.
+#: Source: pytest, "Configuration", https://docs.pytest.org/en/stable/reference/customize.html
+_NAMES = (
+    "pytest.toml",
+    ".pytest.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """How pytest is configured in a folder.
+
+    Attributes:
+        rootdir: pytest's root folder.
+        ini: The file that configures it; None if there is none.
+        values: The values in it.
+    """
+
+    rootdir: Path
+    ini: Path | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def folder(self, name: str) -> Path | None:
+        """Return the folder that an option names, such as "baseline_dir"; None if none does."""
+        flag = f"--trt-{name.replace('_', '-')}"
+        added = self.values.get("addopts", [])
+        words = [
+            *(shlex.split(added) if isinstance(added, str) else added),
+            *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
+        ]
+        found = None
+        for word, following in pairwise([*words, ""]):
+            given, equals, value = word.partition("=")
+            if given == flag:
+                found = Path(value if equals else following).expanduser().absolute()
+        value = self.values.get(f"trt_{name}")
+        if found is None and isinstance(value, str) and value.strip():
+            found = self.rootdir / Path(value.strip()).expanduser()
+        return found
+
+    def baselines(self, given: Path | None = None) -> BaselineFolder:
+        """Return the folder of baselines: the given one, the configured one, or the default."""
+        chosen = given.expanduser().absolute() if given else self.folder("baseline_dir")
+        has_ini = self.ini is not None
+        return find_folder(Path.cwd(), rootdir=self.rootdir, has_ini=has_ini, configured=chosen)
+
+    def cache(self, given: Path | None = None) -> Path:
+        """Return the engine cache: the given folder, the configured one, or the user's."""
+        chosen = given or self.folder("cache_dir") or default_cache_dir()
+        return chosen.expanduser().absolute()
+
+
+def read_project(start: Path | None = None) -> Project:
+    """Return how pytest is configured in a folder, by default the current one.
+
+    Raises:
+        ConfigurationError: The ini file is not valid.
+    """
+    start = start or Path.cwd()
+    pyproject = None
+    for folder in (start, *start.parents):
+        for name in _NAMES:
+            path = folder / name
+            if not path.is_file():
+                continue
+            values = _values(path)
+            if values is not None:
+                return Project(folder, path, values)
+            if name == "pyproject.toml" and pyproject is None:
+                pyproject = path
+    # As pytest does: without any configuration, a pyproject.toml still marks the root folder.
+    return Project(pyproject.parent, pyproject) if pyproject else Project(start)
+
+
+def _values(path: Path) -> Mapping[str, Any] | None:
+    """Return what a file configures; None if it does not configure pytest."""
+    try:
+        if path.suffix == ".toml":
+            return _toml_values(path)
+        return _ini_values(path)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{path}: {error}", fix="Correct the file; pytest cannot read it either."
+        ) from error
+
+
+def _toml_values(path: Path) -> Mapping[str, Any] | None:
+    # On Python 3.10, pytest depends on tomli.
+    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    if path.name != "pyproject.toml":
+        found: Mapping[str, Any] = content.get("pytest", {})
+        return found
+    table = content.get("tool", {}).get("pytest")
+    if table is None:
+        return None
+    options: Mapping[str, Any] = table.get("ini_options", table)
+    return options
+
+
+def _ini_values(path: Path) -> Mapping[str, str] | None:
+    import iniconfig  # pytest depends on it
+
+    try:
+        content = iniconfig.IniConfig(str(path))
+    except iniconfig.ParseError as error:
+        raise ValueError(str(error)) from error
+    section = "tool:pytest" if path.name == "setup.cfg" else "pytest"
+    if section in content:
+        return dict(content[section].items())
+    return {} if path.name in ("pytest.ini", ".pytest.ini") else None
