@@ -103,7 +103,7 @@ class BaselineLocation:
             rootdir: pytest's root folder, which messages name files relative to.
         """
         path = baseline_path(folder.path, target, PurePosixPath(_relative(module, folder.base)))
-        close = path.is_relative_to(rootdir) or rootdir.is_relative_to(folder.base)
+        close = path.is_relative_to(rootdir) or rootdir.is_relative_to(folder.path.parent)
         return cls(folder, path, _relative(path, rootdir) if close else str(path), target, test)
 
     def model_name(self, model: Path) -> str:

@@ -20,6 +20,7 @@ from pytest_trt.baseline.last_run import read_last_run
 from pytest_trt.benchmark.sampling import Sampling
 from pytest_trt.cli import commands
 from pytest_trt.engine.cache import EngineCache
+from pytest_trt.records import to_data
 
 
 @pytest.fixture(autouse=True)
@@ -227,8 +228,9 @@ def test_what_is_said_of_a_broken_file_mends_it(recorded) -> None:
     file.write_text("{")
     result = recorded.run("--trt-update")
     result.assert_outcomes(failed=1)
-    (fix,) = {line.partition("Fix: ")[2] for line in result.outlines if "git checkout" in line}
-    move, record = (part for part in fix.split("`") if part.startswith(("mv ", "pytest ")))
+    lines = [line.removeprefix("E").strip() for line in result.outlines]
+    move, record = next(line for line in lines if line.startswith("mv ")), "pytest --trt-update-new"
+    assert record in lines
     subprocess.run(shlex.split(move), check=True, cwd=recorded.project.path)
     recorded.run(*shlex.split(record)[1:]).assert_outcomes(passed=1)
     assert len(recorded.entry()["runs"]) == 1
@@ -240,7 +242,7 @@ def test_metric_that_is_missing_is_an_error_and_no_limit_less(recorded) -> None:
     result = recorded.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*of the test 'test_speed', runs[[]0].rounds.throughput is empty*", "*Fix: *"]
+        ["*tests.test_speed.runs[[]0].rounds.throughput: empty*", "*Fix: *"]
     )
 
 
@@ -306,7 +308,7 @@ def test_interrupted_run_says_that_nothing_was_recorded(speed) -> None:
     test = speed.project.path / "test_it.py"
     test.write_text(f"{test.read_text()}\n\n{stop}")
     result = speed.run(subprocess=True)
-    result.stdout.fnmatch_lines(["not recorded: test_it.py::test_speed: the run was stopped"])
+    result.stdout.fnmatch_lines(["not recorded: test_it.py::test_speed: the run was interrupted"])
     assert speed.files == []
 
 
@@ -319,7 +321,7 @@ def test_slower_speed_of_the_last_run_is_accepted_without_measuring_again(record
     assert "test_speed: replaced, P99" in accepted.output
     (run,) = recorded.entry()["runs"]
     assert run["reason"] == "more classes"
-    assert run["rounds"] == candidate.staged.entry.runs[0].to_dict()["rounds"]
+    assert run["rounds"] == to_data(candidate.staged.entry.runs[0])["rounds"]
     recorded.run().assert_outcomes(passed=1)
 
 
@@ -374,3 +376,87 @@ def test_figures_of_a_test_whose_accuracy_failed_are_never_accepted(recorded) ->
 def test_what_a_run_has_recorded_is_not_accepted_again(recorded) -> None:
     assert recorded.last_run() is None
     assert recorded.accept("--all", "--reason", "x").exit_code != 0
+
+
+FOLDER_TEST = """
+import numpy as np
+import pytest
+
+@pytest.mark.trt_model({model!r}, profiles={{"image": ((1, 8), (4, 8), (16, 8))}})
+@pytest.mark.trt_benchmark(p50="900%")
+def test_speed(trt_benchmark):
+    trt_benchmark({{"image": np.ones((4, 8), np.float32)}})
+"""
+
+
+def place_test(folder: Path, model: Path) -> Path:
+    """Write a test of speed that needs no conftest; return its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "test_speed.py"
+    path.write_text(FOLDER_TEST.format(model=str(model)))
+    return path
+
+
+def stored_files(project: Path) -> list[str]:
+    found = project.rglob("trt_baselines/*/**/*.json")
+    return sorted(path.relative_to(project).as_posix() for path in found)
+
+
+def test_a_run_from_a_subfolder_compares_with_the_same_baseline(speed, monkeypatch) -> None:
+    """Without an ini file, pytest's root folder is wherever it is started."""
+    project = speed.project.path
+    model = project / "models" / "linear.onnx"
+    place_test(project / "inner" / "tests", model)
+    for start, nodeid in (("inner", "tests/test_speed.py"), ("inner/tests", "test_speed.py")):
+        monkeypatch.chdir(project / start)
+        args = ("--trt-missing-baseline=fail",) if start != "inner" else ()
+        result = speed.project.run(nodeid, "--import-mode=importlib", *args)
+        result.assert_outcomes(passed=1)
+    (file,) = stored_files(project)
+    assert file.startswith("inner/trt_baselines/")
+    assert file.endswith("/tests/test_speed.json")
+
+
+def test_a_second_folder_below_another_is_reported_with_both(speed, monkeypatch) -> None:
+    project = speed.project.path
+    place_test(project / "inner", project / "models" / "linear.onnx")
+    (project / "inner" / "pytest.ini").write_text("[pytest]\n")
+    (project / "trt_baselines").mkdir()
+    monkeypatch.chdir(project / "inner")
+    result = speed.project.run("--import-mode=importlib")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "created a second folder of baselines, trt_baselines; there is one in "
+            f"{project / 'trt_baselines'} [[]TRT610]",
+            "Fix: *trt_baseline_dir in the ini file*",
+        ]
+    )
+    assert "TRT610" not in speed.project.run("--import-mode=importlib").stdout.str()
+
+
+def test_tests_outside_of_the_root_folder_have_baselines_of_their_own(speed, monkeypatch) -> None:
+    project = speed.project.path
+    model = project / "models" / "linear.onnx"
+    place_test(project / "tests", model)
+    place_test(project / "inner" / "tests", model)
+    (project / "inner" / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(project / "inner")
+    tests = ("tests/test_speed.py", "../tests/test_speed.py")
+    given = ("--import-mode=importlib", f"--rootdir={project / 'inner'}")
+    speed.project.run(*tests, *given).assert_outcomes(passed=2)
+    assert len(stored_files(project)) == 2
+    required = speed.project.run(*tests, *given, "--trt-missing-baseline=fail")
+    required.assert_outcomes(passed=2)
+
+
+def test_models_with_one_file_name_are_told_apart_in_baselines(speed) -> None:
+    project = speed.project.path
+    for team in ("team_a", "team_b"):
+        save_linear(project / team / "model.onnx")
+    path = place_test(project, project / "team_a" / "model.onnx")
+    speed.project.run(path.name).assert_outcomes(passed=1)
+    place_test(project, project / "team_b" / "model.onnx")
+    result = speed.project.run(path.name)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*model team_a/model.onnx, this run has team_b/model.onnx*"])

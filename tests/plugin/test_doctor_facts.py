@@ -54,7 +54,7 @@ def test_autoload_that_is_off_is_told(look, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_options_that_are_not_understood_are_told(look) -> None:
-    assert "expected a size such as" in look("trt_cache_size = lots").settings_problem
+    assert "expected a size above 0 such as" in look("trt_cache_size = lots").settings_problem
 
 
 def test_a_pytest_that_does_not_start_is_told_with_what_it_says(look, tmp_path: Path) -> None:
