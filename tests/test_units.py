@@ -64,3 +64,31 @@ def test_size(value: float, text: str) -> None:
 )
 def test_share(value: float | None, text: str) -> None:
     assert units.share(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0231, 0.024), (0.02, 0.02), (1e-7, 1e-7), (99.1, 100.0), (0.0, 0.0)]
+)
+def test_rounding_up_never_goes_below(value: float, expected: float) -> None:
+    assert units.rounded_up(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("pct", "text"), [(0.0, "0%"), (1e-5, "under 0.01%"), (99.99, "over 99.9%"), (100.0, "100%")]
+)
+def test_percentages_are_never_rounded_to_nothing_or_everything(pct: float, text: str) -> None:
+    assert units.percent_of(pct) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.345, "2.35"),
+        (999.0, "999"),
+        (1250.0, "1,250"),
+        (999_999.4, "999,999"),
+        (2.5e7, "2.5e+07"),
+    ],
+)
+def test_multiples_have_their_digits(value: float, text: str) -> None:
+    assert units.multiple(value) == text

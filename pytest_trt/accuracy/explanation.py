@@ -55,8 +55,8 @@ def explain(
     finding, output = gravest(comparison)
     other = subject.other
     agrees = other is not None and other.agrees
-    offer = tolerance_offer(runs or comparison, subject.precision)
-    if agrees and other is not None and not other.converted:
+    offer = tolerance_offer(comparison if runs is None else runs, subject.precision)
+    if other is not None and other.agrees is not False and not (agrees and other.converted):
         # No tolerance makes up for a model that has changed.
         offer = None
     against = f" against {other.path}" if other else ""
@@ -231,7 +231,7 @@ def _primary(
             # Four digits hide a difference in the fifth.
             actual, reference = repr(worst.actual), repr(worst.reference)
         at = f" at {list(worst.index)}" if worst.index else ""
-        which = "first" if output.worst_abs is None else "worst"
+        which = "first" if math.isinf(worst.value) else "worst"
         yield f"{which}{at}: {actual}, reference {reference}"
     if output.rows is not None and output.rows.total > 1:
         yield _spread(output)

@@ -76,7 +76,7 @@ def _judge_nonfinite(output: OutputResult) -> Iterator[Finding]:
         where = count(nonfinite.disagreeing, "position")
         yield Finding(
             "nonfinite",
-            f"NaN or infinity on one side only at {where}: {_counts(output)}; first at "
+            f"NaN and infinities do not match at {where}: {_counts(output)}; first at "
             f"{_place(nonfinite.first_disagreeing)}",
         )
 

@@ -210,12 +210,9 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
             alternatives=allow,
         )
     return Remedy(
-        f"{reason} Restore it, or make it the new reference if the change is intended:",
-        (
-            f"git log -- {other.model}",
-            f"git checkout COMMIT -- {other.model}",
-            f"cp {other.model} {other.path}",
-        ),
+        f"{reason} Restore the model, unless the change is intended:",
+        (f"git log -- {other.model}", f"git checkout COMMIT -- {other.model}"),
+        (f"if it is intended, make it the reference: `cp {other.model} {other.path}`",),
     )
 
 
@@ -297,7 +294,8 @@ def _nonfinite(outputs: Sequence[OutputResult], subject: Subject) -> Remedy:
 
 
 def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
-    before = ", ".join(map(repr, names[:3])) + (" and others" if len(names) > 3 else "")
+    *first, last = [repr(name) for name in names[:3]] + ["others"] * (len(names) > 3)
+    before = f"{', '.join(first)} and {last}" if first else last
     if subject.precision in ("fp32", "tf32"):
         return Remedy(
             "FP32's range rules out a plain overflow. Look for uninitialised memory, a wrong "
@@ -363,8 +361,8 @@ def _no_offer(comparison: Comparison, subject: Subject) -> str:
     """Return why no tolerance is offered: the output that needs the most of its range."""
     failed = [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
     unfit = [o for o in failed if _entry(o, subject.precision) is None]
-    if not unfit:
-        return "No tolerance alone would pass, because more than values differ."
+    if not unfit:  # something else fails too
+        return ""
     output = unfit[0]
     needed = f"{rounded_up(output.needed_atol):.4g}"
     return (

@@ -39,7 +39,7 @@ def name_findings(
     findings += [
         Finding(
             "missing",
-            f"output {name!r} ({_describe(reference[name])}) is missing; there is {has}",
+            f"output {name!r} ({_describe(reference[name])}) is missing; returned: {has}",
             (name,),
         )
         for name in missing
