@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 
 from pytest_trt.accuracy.judge import gravest, is_exact, scalar, with_finding
 from pytest_trt.accuracy.remedy import Subject, remedy_for, tolerance_offer
@@ -59,7 +60,7 @@ def explain(
     if other is not None and other.agrees is not False and not (agrees and other.converted):
         # No tolerance makes up for a model that has changed.
         offer = None
-    against = f" against {other.path}" if other else ""
+    against = f" against {PurePath(other.path).name}" if other else ""
     of = f" ({subject})" if str(subject) else ""
     facts: dict[str, Fact] = {
         "model": subject.model,

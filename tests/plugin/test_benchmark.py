@@ -456,7 +456,7 @@ def test_consistency_and_speed_fail_in_one_failure(speed) -> None:
     result = speed.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*its tolerance (linear.onnx in fp16 on cpu)*", "*%, limit *", "*now *|*|"]
+        ["*over tolerance (linear.onnx, fp16, cpu)*", "*%, limit *", "*now *|*|"]
     )
 
 

@@ -130,7 +130,7 @@ def test_failure_tells_its_text_its_worst_element_and_what_repeats_it(report) ->
     report.project.test_file(SUITE)
     report.run("-k", "test_failed")
     (test,) = [one for one in report.read()["tests"] if one["status"] == "failed"]
-    assert "its tolerance" in test["failure"]
+    assert "over tolerance" in test["failure"]
     assert "\x1b" not in test["failure"]
     assert test["reason"] == test["failure"].splitlines()[0]
     assert test["repeat"] == "pytest test_it.py::test_failed --trt-arch=cpu"
