@@ -1,4 +1,4 @@
-"""The repo's own data: held-out inputs with labels, and samples of the training set."""
+"""The repository's data: held-out inputs with labels, and samples of the training set."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 @pytest.fixture(scope="session")
 def digits() -> dict[str, np.ndarray]:
-    """256 held-out images float32 [256, 1, 16, 16] with labels, and 128 to calibrate with."""
+    """256 held-out images float32 [256, 1, 16, 16] with labels, and 128 for calibration."""
     return dict(np.load(DATA / "digits.npz"))
 
 
 @pytest.fixture(scope="session")
 def lines() -> dict[str, np.ndarray]:
-    """384 held-out lines of text as int64 [384, 64] with labels, and 128 to calibrate with."""
+    """384 held-out lines of text as int64 [384, 64] with labels, and 128 for calibration."""
     return dict(np.load(DATA / "encoder.npz"))

@@ -1,4 +1,4 @@
-"""Does the digit classifier answer as it did, in every precision that we ship?"""
+"""The digit classifier: same answers and accuracy in every precision that we ship."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.trt_model(
     profiles={"image": ((1, 1, 16, 16), (8, 1, 16, 16), (64, 1, 16, 16))},
 )
 
-# What a test's own marker says takes the place of that part of the module's.
+# A test's own marker overrides these keywords of the module's.
 floating_point = pytest.mark.trt_model(precision=("fp32", "fp16"))
 int8 = pytest.mark.trt_model(precision="int8")
 
@@ -35,7 +35,7 @@ def test_same_answers(trt_session, images):
 
 
 # INT8 rounds every activation to 1/127 of its range. Measured: logits differ by up to 0.15 with a
-# least cosine of 0.9994, probs by up to 0.026, and no answer changes. About twice that is allowed.
+# minimum cosine of 0.9994, probs by up to 0.026, and no answer changes. About twice that is allowed.
 @int8
 @pytest.mark.trt_consistency(
     outputs={
@@ -47,7 +47,7 @@ def test_same_answers_in_int8(trt_session, images):
     trt_session.run({"image": images})
 
 
-# Seeded noise at the profile's min, opt and max: no digits, but every shape that is served.
+# Seeded noise at the profile's min, opt and max: not digits, but every shape that is served.
 @floating_point
 @pytest.mark.trt_consistency
 def test_same_answers_at_every_shape(trt_session, trt_inputs):
@@ -61,7 +61,7 @@ def test_accuracy(trt_session, digits):
     assert np.mean(probs.argmax(axis=-1) == digits["labels"]) >= 0.98
 
 
-def test_an_image_alone_is_answered_as_in_a_batch(trt_session, images):
+def test_an_image_gets_the_same_answer_alone_as_in_a_batch(trt_session, images):
     together = trt_session.run({"image": images[:8]})["probs"]
     alone = [trt_session.run({"image": images[i : i + 1]})["probs"][0] for i in range(8)]
     np.testing.assert_allclose(np.stack(alone), together, rtol=0, atol=0.02)

@@ -1,4 +1,4 @@
-"""Does the line encoder give the same embeddings and labels, at every length that we serve?"""
+"""The line encoder: same embeddings and labels at every length that we serve."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ pytestmark = pytest.mark.trt_model(
     profiles={name: tuple(SHAPES.values()) for name in ("input_ids", "attention_mask")},
 )
 
-# What a test's own marker says takes the place of that part of the module's.
+# A test's own marker overrides these keywords of the module's.
 floating_point = pytest.mark.trt_model(precision=("fp32", "fp16"))
 int8 = pytest.mark.trt_model(precision="int8")
 
 
 def feed(ids, mask):
-    """Return the model's inputs, with the padding that no line of the batch needs cut off."""
+    """Return the model's inputs, without the padding that no line of the batch needs."""
     longest = int(mask.sum(axis=1).max())
     return {"input_ids": ids[:, :longest], "attention_mask": mask[:, :longest]}
 
 
 @pytest.fixture
 def batches(lines):
-    """All 384 lines, 16 of like length at a time, each batch as (inputs, labels)."""
+    """All 384 lines, 16 of similar length at a time, each batch as (inputs, labels)."""
     by_length = np.argsort(lines["attention_mask"].sum(axis=1), kind="stable")
     return [
         (feed(lines["input_ids"][rows], lines["attention_mask"][rows]), lines["labels"][rows])
@@ -36,7 +36,7 @@ def batches(lines):
 
 @pytest.fixture
 def trt_inputs(lines, trt_shape):
-    """Real lines at the profile's min, opt and max, in place of seeded token ids."""
+    """Real lines at the profile's min, opt and max, instead of seeded token ids."""
     batch, sequence = SHAPES[trt_shape]
     names = ("input_ids", "attention_mask")
     return {name: lines[name][:batch, :sequence] for name in names}
