@@ -35,7 +35,7 @@ def test_same_answers(trt_session, images):
 
 
 # INT8 rounds every activation to 1/127 of its range. Measured: logits differ by up to 0.15 with a
-# minimum cosine of 0.9994, probs by up to 0.026, and no answer changes. About twice that is allowed.
+# minimum cosine of 0.9994, probs by up to 0.026, no answer changes. About twice that is allowed.
 @int8
 @pytest.mark.trt_consistency(
     outputs={

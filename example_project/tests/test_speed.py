@@ -11,8 +11,8 @@ pytestmark = pytest.mark.trt_model(
 )
 
 
-# The first run records a baseline in trt_baselines/. Commit yours; here .gitignore excludes it, since
-# it would belong to whichever machine ran last. Accept a new speed with --trt-update.
+# The first run records a baseline in trt_baselines/. Commit yours; here .gitignore excludes it,
+# since it would belong to whichever machine ran last. Accept a new speed with --trt-update.
 @pytest.mark.trt_benchmark(p99="10%", throughput="5%")
 def test_speed(trt_benchmark, digits):
     trt_benchmark({"image": digits["images"][:8]})
