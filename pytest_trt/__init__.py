@@ -16,6 +16,7 @@ from pytest_trt.version import __version__
 
 if TYPE_CHECKING:
     from pytest_trt.accuracy.compare import compare_outputs
+    from pytest_trt.accuracy.reference import ReferenceSession
     from pytest_trt.accuracy.result import AccuracyResult, Comparison, ComparisonError, OutputResult
     from pytest_trt.accuracy.tolerance import Tolerance
     from pytest_trt.benchmark.result import BenchmarkResult
@@ -39,10 +40,12 @@ if TYPE_CHECKING:
     )
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.facts import EngineFacts, Layer
+    from pytest_trt.engine.session import EngineFactory, Session
 
 #: Where each public name is defined, by module.
 _HOMES = {
     "accuracy.compare": ("compare_outputs",),
+    "accuracy.reference": ("ReferenceSession",),
     "accuracy.result": ("AccuracyResult", "Comparison", "ComparisonError", "OutputResult"),
     "accuracy.tolerance": ("Tolerance",),
     "benchmark.result": ("BenchmarkResult",),
@@ -66,6 +69,7 @@ _HOMES = {
     ),
     "engine.build": ("Engine",),
     "engine.facts": ("EngineFacts", "Layer"),
+    "engine.session": ("EngineFactory", "Session"),
 }
 
 __all__ = [
@@ -81,6 +85,7 @@ __all__ = [
     "Diagnostic",
     "Engine",
     "EngineBuildError",
+    "EngineFactory",
     "EngineFacts",
     "EngineLoadError",
     "EngineRunError",
@@ -90,8 +95,10 @@ __all__ = [
     "OutputResult",
     "PytestTrtError",
     "PytestTrtWarning",
+    "ReferenceSession",
     "Remedy",
     "ReportError",
+    "Session",
     "Tolerance",
     "UnknownFactError",
     "__version__",

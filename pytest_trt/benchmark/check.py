@@ -9,9 +9,9 @@ from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.sampling import batch_of
 from pytest_trt.benchmark.sessions import mode_for
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
+from pytest_trt.engine.session import Session
 from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.pytest_benchmark import DISABLED, is_disabled
-from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.plugin.state import CHECKS_KEY, plan_of, progress_of, state_of
 from pytest_trt.plugin.subject import ModelUnderTest, refuse_late_use
 from pytest_trt.report.speed_failure import explain_speed
@@ -66,9 +66,7 @@ class BenchmarkCheck(SpeedCheck):
         marker: What the test's markers say.
     """
 
-    def __init__(
-        self, subject: ModelUnderTest, session: EngineSession, marker: BenchmarkMarker
-    ) -> None:
+    def __init__(self, subject: ModelUnderTest, session: Session, marker: BenchmarkMarker) -> None:
         super().__init__()
         self._subject, self._session, self._marker = subject, session, marker
         self._called = False

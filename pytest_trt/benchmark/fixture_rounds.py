@@ -51,8 +51,8 @@ from pytest_trt.benchmark.updating import with_update
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_rows import layer_rows
+from pytest_trt.engine.session import Session
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
-from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.plugin.state import plan_of, progress_of, run_of, settings_of, state_of
 from pytest_trt.statistics.absolute import AbsoluteLimitResult, combined, judge_absolute
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Decision, Samplers, check_error, decide
@@ -88,7 +88,7 @@ def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
     try:
         with _alone(item) if fixture.enabled else nullcontext() as watch:
             session = getattr(item, "funcargs", {}).get("trt_session")
-            if fixture.enabled and isinstance(session, EngineSession):
+            if fixture.enabled and isinstance(session, Session):
                 session.load()  # the first call tells pytest-benchmark how many there is time for
             meter = LoadMeter()
             try:

@@ -43,7 +43,7 @@ from pytest_trt.benchmark.updating import with_update
 from pytest_trt.diagnostics import git_restore_hint
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_rows import layer_rows
-from pytest_trt.engine.protocols import Session
+from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.state import state_of
 from pytest_trt.plugin.subject import ModelUnderTest
@@ -86,7 +86,7 @@ class Measurement:
         budget_s = self._settings.benchmark_time
         self._absolute = AbsoluteGate(self._limits.absolute, checks, budget_s)
 
-    def of(self, session: Session, inputs: Tensors) -> BenchmarkResult:
+    def of(self, session: BackendSession, inputs: Tensors) -> BenchmarkResult:
         """Measure a loaded engine; return what was found, or why nothing was to be.
 
         Args:
@@ -228,7 +228,7 @@ class Measurement:
             remark=lambda text: state_of(self._item).remark(f"{name}: {text}"),
         )
 
-    def _start(self, session: Session, inputs: Tensors) -> None:
+    def _start(self, session: BackendSession, inputs: Tensors) -> None:
         """Run the engine once, if nothing has: its first inference is part of its cold start."""
         if self._engine.facts.first_inference_s is None:
             started_s = time.perf_counter()

@@ -15,7 +15,7 @@ from pytest_trt.benchmark.fresh_runs import FreshRuns
 from pytest_trt.benchmark.sampling import Sampling
 from pytest_trt.benchmark.testability import left_out
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.protocols import Session
+from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.git import commit_that_added
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.statistics.decide import Decision, Samplers, decide
@@ -107,7 +107,7 @@ class RelativeGate:
         )
 
     @contextmanager
-    def _baseline_engine(self, entry: Entry, *, same: bool) -> Iterator[Session | None]:
+    def _baseline_engine(self, entry: Entry, *, same: bool) -> Iterator[BackendSession | None]:
         """Lend the baseline engine, where it is another one and still in the cache."""
         # An update only asks whether the new rounds agree with the stored ones.
         if same or self._settings.update:

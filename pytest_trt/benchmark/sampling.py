@@ -26,7 +26,7 @@ from pytest_trt.benchmark.rounds import (
 from pytest_trt.benchmark.sessions import stretches_of, warmth_of
 from pytest_trt.benchmark.warmup import WarmUp, warm_up
 from pytest_trt.diagnostics import PytestTrtError
-from pytest_trt.engine.protocols import Session
+from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.statistics.decide import FIRST_ROUNDS, LOOKS
 from pytest_trt.statistics.rounds import Rounds, join
 from pytest_trt.tensors.spec import Tensors, TensorSpec
@@ -103,7 +103,7 @@ class Sampling:
 
     def __init__(
         self,
-        session: Session,
+        session: BackendSession,
         inputs: Tensors,
         mode: Mode,
         items_per_call: int,
@@ -209,7 +209,7 @@ class Sampling:
 
     @contextmanager
     def against(
-        self, baseline: Session | None, random: Random
+        self, baseline: BackendSession | None, random: Random
     ) -> Iterator[Callable[[int], tuple[Rounds, Rounds]] | None]:
         """Give what takes turns with the baseline engine; None where it is gone or does not run."""
         if baseline is None:

@@ -64,7 +64,7 @@ class BuildResult:
     device_memory_bytes: int | None = None
 
 
-class Session(Protocol):
+class BackendSession(Protocol):
     """A loaded engine that runs."""
 
     @property
@@ -93,7 +93,7 @@ class Samples(NamedTuple):
     wall_s: float
 
 
-class DeviceSession(Session, Protocol):
+class DeviceSession(BackendSession, Protocol):
     """A session whose device keeps the time itself."""
 
     def sample(self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int) -> Samples:
@@ -137,7 +137,9 @@ class Backend(Protocol):
         """Why engines for this target do not run on this machine, or None when they do."""
         ...
 
-    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
+    def open(
+        self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
+    ) -> BackendSession:
         """Load a verified plan on the device that it was built for.
 
         Raises:

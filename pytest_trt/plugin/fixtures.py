@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pytest_trt.accuracy.reference import ReferenceSession
     from pytest_trt.benchmark.check import BenchmarkCheck
     from pytest_trt.engine.build import Engine
-    from pytest_trt.plugin.sessions import EngineSession, ReferenceSession
+    from pytest_trt.engine.session import EngineFactory, Session
     from pytest_trt.plugin.subject import ModelUnderTest
 
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
@@ -125,9 +126,7 @@ def trt_calibration(
 
 
 @pytest.fixture
-def trt_build(
-    _trt_subject: ModelUnderTest, trt_arch: str, trt_precision: str
-) -> Callable[..., EngineSession]:
+def trt_build(_trt_subject: ModelUnderTest, trt_arch: str, trt_precision: str) -> EngineFactory:
     """A factory of engines, for tests that need several.
 
     `trt_build(precision="int8")` returns a session whose `.engine` has the facts and whose
@@ -135,7 +134,7 @@ def trt_build(
     builder_options.
     """
 
-    def build(precision: str = trt_precision, **overrides: Any) -> EngineSession:
+    def build(precision: str = trt_precision, **overrides: Any) -> Session:
         __tracebackhide__ = True
         with _clear_errors():
             unknown = overrides.keys() - {"profiles", "builder_options"}
@@ -150,15 +149,13 @@ def trt_build(
 
 
 @pytest.fixture
-def trt_engine(trt_build: Callable[..., EngineSession]) -> Engine:
+def trt_engine(trt_build: EngineFactory) -> Engine:
     """The built engine: its spec, key, plan path, facts, and whether it came out of the cache."""
     return trt_build().engine
 
 
 @pytest.fixture
-def trt_session(
-    _trt_subject: ModelUnderTest, trt_arch: str, trt_build: Callable[..., EngineSession]
-) -> EngineSession:
+def trt_session(_trt_subject: ModelUnderTest, trt_arch: str, trt_build: EngineFactory) -> Session:
     """The loaded engine: `trt_session.run(inputs)` returns its outputs by name.
 
     Under a trt_consistency marker every run is compared with the FP32 reference. Where the engine
@@ -174,7 +171,7 @@ def trt_session(
 
 @pytest.fixture
 def trt_benchmark(
-    request: pytest.FixtureRequest, _trt_subject: ModelUnderTest, trt_session: EngineSession
+    request: pytest.FixtureRequest, _trt_subject: ModelUnderTest, trt_session: Session
 ) -> BenchmarkCheck:
     """Measures the engine: call it once with the inputs, `trt_benchmark(inputs)`.
 

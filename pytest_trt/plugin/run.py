@@ -31,7 +31,7 @@ from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Timings
 from pytest_trt.engine.key import same_runtime
-from pytest_trt.engine.protocols import Backend, Progress, Session
+from pytest_trt.engine.protocols import Backend, BackendSession, Progress
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model, read_interface
 from pytest_trt.plugin.settings import Settings
@@ -89,8 +89,8 @@ class TrtRun:
         self._interfaces: dict[Path, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]] = {}
         self._models: dict[Path, tuple[tuple[object, ...], OnnxModel]] = {}
         self._backends: dict[str, Backend] = {}
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._references: dict[str, Session] = {}
+        self._sessions: OrderedDict[str, BackendSession] = OrderedDict()
+        self._references: dict[str, BackendSession] = {}
         self._failed_builds: dict[str, EngineBuildError] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self._context_begun = False
@@ -202,13 +202,15 @@ class TrtRun:
             self._context_begun = True
             begin_context(gpu.index)
 
-    def session(self, engine: Engine) -> Session:
+    def session(self, engine: Engine) -> BackendSession:
         """Return a loaded engine; the last few stay loaded."""
         key = engine.key.digest
         if key not in self._sessions:
             backend = self.backend(engine.target.arch)
             while len(self._sessions) >= _LOADED_ENGINES:
-                self._sessions.popitem(last=False)[1].close()
+                self.lost_device.release(self._sessions.popitem(last=False)[1])
+            if engine.target.arch != CPU:
+                self.lost_device.refuse_if_lost()
             started_s = time.perf_counter()
             self._sessions[key] = backend.open(
                 engine.plan, engine.model, engine.spec, engine.target
@@ -222,7 +224,7 @@ class TrtRun:
         for key in [key for key in self._sessions if key != engine.key.digest]:
             self.lost_device.release(self._sessions.pop(key))
 
-    def opened(self, key_digest: str, beside: Engine) -> Session | None:
+    def opened(self, key_digest: str, beside: Engine) -> BackendSession | None:
         """Load an engine of the cache beside another one, or None where that tells nothing.
 
         Args:

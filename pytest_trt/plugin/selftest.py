@@ -18,7 +18,7 @@ from pytest_trt.benchmark.engine_gate import figures_of, stored_figures
 from pytest_trt.benchmark.sampling import Sampling
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.plugin.sessions import Observer
+from pytest_trt.engine.session import Observer
 from pytest_trt.plugin.terminal import write_prose
 from pytest_trt.report.record import TestRecord
 from pytest_trt.selftest.outputs import planted

@@ -14,17 +14,18 @@ import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.reference import ReferenceSession
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.protocols import Session
+from pytest_trt.engine.protocols import BackendSession
+from pytest_trt.engine.session import Observer, Session
 from pytest_trt.engine.spec import EngineSpec, shared_options
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.markers import ModelMarker
 from pytest_trt.plugin.plan import TestPlan
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.sessions import EngineSession, Observer, ReferenceSession
 from pytest_trt.plugin.state import TestState, plan_of, progress_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profile_choice import shapes_at, values_at
@@ -109,7 +110,7 @@ class ModelUnderTest:
             values=values_at(profile, cast(Point, name)),
         )
 
-    def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> EngineSession:
+    def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> Session:
         """Build an engine, or take it from the cache, and return a session that loads it on use."""
         marker, state = self.model_marker, state_of(self.request.node)
         spec = EngineSpec(
@@ -132,7 +133,7 @@ class ModelUnderTest:
         state.engines.append(engine)
         self._note_on(engine)
         state.check = state.check or self._consistency_check()
-        return EngineSession(engine, self.loaded, self._observer(state))
+        return Session(engine, self.loaded, self._observer(state))
 
     def _options(self, precision: str) -> Mapping[str, Any]:
         """Return the marker's options for a precision: one for several names them once."""
@@ -186,7 +187,7 @@ class ModelUnderTest:
         pytest.skip(reason)
 
     @contextmanager
-    def loaded(self, engine: Engine) -> Iterator[Session]:
+    def loaded(self, engine: Engine) -> Iterator[BackendSession]:
         """Lend a loaded engine; a GPU that is lost meanwhile is remembered with this test."""
         __tracebackhide__ = True
         self.skip_unless_runnable(engine)
@@ -210,7 +211,7 @@ class ModelUnderTest:
         if loss is None or arch == CPU:
             return
         state = state_of(self.request.node)
-        if loss.told and loss.test != self.request.node.nodeid:
+        if loss.reported and loss.test != self.request.node.nodeid:
             state.skipped = str(loss)
             pytest.skip(str(loss))
         raise PluginFailure(

@@ -167,7 +167,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     run = run_of(item.config)
     loss = run.lost_device.loss
     if loss is not None and report.failed:
-        loss.told = True
+        loss.reported = True
     ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
     state = item.stash[TEST_KEY]
     if report.skipped and state.skipped and not hasattr(report, "wasxfail"):

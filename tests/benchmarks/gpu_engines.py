@@ -15,9 +15,9 @@ from pytest_trt.backends.selection import make_backend
 from pytest_trt.backends.tensorrt.session import TrtSession
 from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import load_model
-from pytest_trt.plugin.sessions import EngineSession
 from pytest_trt.tensors.profiles import parse_profiles
 
 #: The shape of one image, by network.
@@ -30,7 +30,7 @@ class Built:
 
     engine: Engine
     session: TrtSession
-    public: EngineSession
+    public: Session
     input: str
     image: tuple[int, ...]
 
@@ -67,5 +67,5 @@ def built(name: str, precision: str, folder: Path, *, seed: int = 0) -> Built:
     )
     session = backend.open(engine.plan, model, engine.spec, engine.target)
     assert isinstance(session, TrtSession)
-    public = EngineSession(engine, lambda _: nullcontext(session), None)
+    public = Session(engine, lambda _: nullcontext(session), None)
     return Built(engine, session, public, spec.name, image)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import save_linear
 
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
@@ -167,6 +168,33 @@ def test_what_is_tested_on_the_cpu_goes_on(project, backend, monkeypatch) -> Non
             "*::test_b[[]cpu[]] PASSED*",
         ]
     )
+
+
+@pytest.mark.parametrize("arch", ["cpu", "sm86"])
+def test_loss_that_shows_when_an_engine_is_unloaded_touches_the_gpu_no_more(
+    project, backend, monkeypatch, arch: str
+) -> None:
+    cpu = OnnxRuntimeBackend(threads=1)
+    monkeypatch.setattr(
+        "pytest_trt.plugin.run.make_backend",
+        lambda name, **_: backend if name == "tensorrt" else cpu,
+    )
+    # As many engines as stay loaded, and one more.
+    for number in range(5):
+        save_linear(project.path / "models" / f"{number}.onnx", nudge=0.1 * number)
+    lose = "import pytest_trt.plugin.run as run; run.make_backend('tensorrt').lost = True"
+    marks = [
+        f"@pytest.mark.trt_model('models/{number}.onnx')\n"
+        f"@pytest.mark.parametrize('trt_arch', [{(arch if number else 'sm86')!r}])\n"
+        f"def test_{number}(trt_session, images):\n    {RUNS}"
+        for number in range(5)
+    ]
+    marks[3 if arch == "sm86" else 0] += f"    {lose}\n"
+    project.test_file("".join(marks))
+    result = project.run(arch="sm86,cpu")
+    outcomes = {"passed": 5} if arch == "cpu" else {"passed": 4, "failed": 1}
+    result.assert_outcomes(**outcomes)
+    assert backend.touched == ["close"]
 
 
 def test_loss_that_shows_only_at_the_end_does_not_break_the_run(project, backend) -> None:

@@ -41,7 +41,7 @@ from pytest_trt.diagnostics import (
     PytestTrtError,
 )
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel, read_node_names
 from pytest_trt.onnx.input_roles import require_values
@@ -156,7 +156,9 @@ class OnnxRuntimeBackend:
             return None
         return f"ONNX Runtime runs on the CPU, not on {target.arch}"
 
-    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
+    def open(
+        self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
+    ) -> BackendSession:
         """Load a serialised engine."""
         ort = load_onnxruntime()
         try:
@@ -174,7 +176,7 @@ class OnnxRuntimeBackend:
         subject = f"the {spec.precision} engine of {model.path.name}"
         return OnnxRuntimeSession(session, subject=subject)
 
-    def reference(self, model: OnnxModel) -> Session:
+    def reference(self, model: OnnxModel) -> BackendSession:
         """Load the model itself as the FP32 reference: graph optimisations off.
 
         With the optimiser off, no rewrite of it is ever compared with itself.

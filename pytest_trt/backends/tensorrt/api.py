@@ -16,7 +16,7 @@ from pytest_trt.backends.tensorrt.product import Product, register_plugins
 from pytest_trt.backends.tensorrt.profiles import require_profiles
 from pytest_trt.backends.tensorrt.session import TrtSession
 from pytest_trt.diagnostics import EngineLoadError
-from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, Route, Target
 from pytest_trt.onnx.file import OnnxModel
 
@@ -143,7 +143,7 @@ def build(
 
 def open_plan(
     product: Product, plan: Path, model: OnnxModel, spec: EngineSpec, *, device: int
-) -> Session:
+) -> BackendSession:
     """Load a plan on a GPU, after its header was found to be this product's and version's.
 
     Raises:

@@ -10,7 +10,7 @@ from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
 from pytest_trt.backends.tensorrt.product import TENSORRT, TENSORRT_RTX, Product, has_weak_types
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
-from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.engine.timing_cache import timing_file
 from pytest_trt.onnx.file import OnnxModel
@@ -83,7 +83,9 @@ class TensorRtBackend:
         """Why engines for this target do not run here."""
         return trt_api.cannot_run(self._probe, target)
 
-    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
+    def open(
+        self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
+    ) -> BackendSession:
         """Load a verified plan on the GPU of its target.
 
         Raises:
@@ -164,7 +166,9 @@ class TensorRtRtxBackend:
         """Why engines for this target do not run here."""
         return trt_api.cannot_run(self._probe, target)
 
-    def open(self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target) -> Session:
+    def open(
+        self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
+    ) -> BackendSession:
         """Load a verified plan on the GPU of its target.
 
         Raises:

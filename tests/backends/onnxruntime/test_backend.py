@@ -21,7 +21,7 @@ from pytest_trt.diagnostics import (
     InputError,
     ModelError,
 )
-from pytest_trt.engine.protocols import BuildRequest, BuildResult, Session
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, OptionValue, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors.spec import Tensors
@@ -77,7 +77,7 @@ class Builder:
         precision: str,
         calibration: tuple[Tensors, ...] = (),
         **options: OptionValue,
-    ) -> Session:
+    ) -> BackendSession:
         plan, _ = self.build(model, precision, calibration, **options)
         return self.backend.open(plan, model, EngineSpec(precision, builder_options=options), CPU)
 

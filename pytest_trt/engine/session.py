@@ -1,55 +1,47 @@
-"""What tests hold in their hands: engines and references that check what goes in and comes out."""
+"""The session that a test runs: an engine that checks what goes in and reports what comes out."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.protocols import Session
-from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.engine.protocols import BackendSession
+from pytest_trt.engine.spec import OptionValue
 from pytest_trt.tensors.checks import check_inputs
 from pytest_trt.tensors.profile_choice import select_profile
 from pytest_trt.tensors.spec import Tensors
 
-#: Told about every run: the engine, what went in, what came out, and the line that ran it.
+#: Receives every run: the engine, what went in, what came out, and the line that ran it.
 Observer = Callable[[Engine, Tensors, Tensors, str], None]
 
 
-def _calling_line() -> str:
-    """Return the line that called `run`, as "test_digits.py:12"."""
-    frame = sys._getframe(2)
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-
-
-def _ending_at_the_caller(error: PytestTrtError) -> PytestTrtError:
-    """Cut the package's own frames from a package error: the line to mend is the test's."""
-    return error.with_traceback(None)
-
-
-class EngineSession:
+class Session:
     """An engine that runs: `outputs = trt_session.run({"image": images})`.
+
+    The engine is loaded on first use. A session is not thread-safe: one run at a time.
 
     Args:
         engine: The engine.
-        loaded: Lends the loaded engine for a run; it may be unloaded between two of them.
-        observer: Told about every run, or None.
+        loaded: Gives the loaded engine for one run; it may be unloaded between two runs.
+        observer: Receives every run, or None.
 
     Attributes:
-        engine: The engine that runs.
+        engine: The engine that runs, with its facts.
     """
 
     def __init__(
         self,
         engine: Engine,
-        loaded: Callable[[Engine], AbstractContextManager[Session]],
+        loaded: Callable[[Engine], AbstractContextManager[BackendSession]],
         observer: Observer | None,
     ) -> None:
         self.engine = engine
@@ -62,28 +54,33 @@ class EngineSession:
 
     @property
     def graph_refusal(self) -> str | None:
-        """Why the last shapes are not replayed as a CUDA graph; None where they are, or may be yet.
+        """Why runs of the last shapes are not replayed as a CUDA graph; None where they may be.
 
-        Runs with the same shapes are replayed from the third on, where the engine can be captured.
-        Backends without graphs refuse nothing.
+        Runs with the same shapes are replayed from the third on, if the engine can be captured. On
+        the CPU it is always None.
         """
         with self._loaded(self.engine) as session:
             return session.graph_refusal
 
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
-        """Return every output of the model for these inputs.
+        """Return every output of the model for these inputs, by name.
 
         Under a `trt_consistency` marker the outputs are compared with the FP32 reference.
 
         Args:
-            inputs: Every input of the model by name, as numpy arrays in the model's dtypes.
+            inputs: Every input of the model by name, as NumPy arrays in the model's dtypes. They
+                are read, never changed.
+
+        Returns:
+            New arrays in the model's dtypes, which the caller owns.
 
         Raises:
             InputError: An input is missing, unknown, has the wrong dtype, or has a shape (or
                 values, where it holds a shape) that the model or all of its profiles exclude. The
                 same on every backend.
             EngineRunError: The engine failed.
-            DeviceLostError: It failed so that this process can use the GPU no more.
+            DeviceLostError: It failed so that this process can no longer use the GPU.
+            ConfigurationError: The test is over, so that its checks would not judge the run.
         """
         __tracebackhide__ = True
         try:
@@ -95,11 +92,12 @@ class EngineSession:
             if self._observer is not None:
                 self._observer(self.engine, inputs, outputs, _calling_line())
         except PytestTrtError as error:
-            raise _ending_at_the_caller(error) from None
+            # Without the package's own frames: the line to fix is the test's.
+            raise error.with_traceback(None) from None
         return outputs
 
     def load(self) -> None:
-        """Load the engine now; otherwise the first run does.
+        """Load the engine now instead of in the first run.
 
         Raises:
             EngineLoadError: It cannot be loaded.
@@ -119,34 +117,34 @@ class EngineSession:
             select_profile(spec.profiles, model.inputs, inputs)
 
 
-class ReferenceSession:
-    """The FP32 reference: the model itself on ONNX Runtime, graph optimisations off.
+class EngineFactory(Protocol):
+    """What the `trt_build` fixture is: `trt_build(precision="int8").run(inputs)`.
 
-    Args:
-        model: The model.
-        outputs_of: Computes its outputs, or finds them in the cache.
-
-    Attributes:
-        model: The model that runs.
+    What is not given comes from the trt_model marker.
     """
 
-    def __init__(
+    def __call__(
         self,
-        model: OnnxModel,
-        outputs_of: Callable[[OnnxModel, Tensors], dict[str, npt.NDArray[np.generic]]],
-    ) -> None:
-        self.model = model
-        self._outputs_of = outputs_of
+        precision: str = ...,
+        *,
+        profiles: Any = ...,
+        builder_options: Mapping[str, OptionValue] = ...,
+    ) -> Session:
+        """Build an engine, or take it from the cache, and return a session that runs it.
 
-    def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
-        """Return every output of the model for these inputs; cached across runs.
+        Args:
+            precision: "fp32", "tf32", "fp16" or "int8".
+            profiles: Ranges of the dynamic inputs, as on the trt_model marker.
+            builder_options: Options of the backend's builder by name.
 
         Raises:
-            InputError: The inputs do not fit the model.
+            ConfigurationError: Something given is invalid.
+            EngineBuildError: The engine cannot be built.
         """
-        __tracebackhide__ = True
-        try:
-            check_inputs(self.model.inputs, inputs)
-            return self._outputs_of(self.model, inputs)
-        except PytestTrtError as error:
-            raise _ending_at_the_caller(error) from None
+        ...
+
+
+def _calling_line() -> str:
+    """Return the line that called `run`, as "test_digits.py:12"."""
+    frame = sys._getframe(2)
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
