@@ -174,6 +174,19 @@ CODES: dict[str, Code] = {
         "Act on the last lines of the log.",
         ("product",),
     ),
+    "TRT305": Code(
+        "engine does not have the requested precision",
+        "An engine was requested in fp16 or int8, and none of its layers and weights is that.",
+        "Use a converted model, or request fp32.",
+        ("model", "precision"),
+    ),
+    "TRT306": Code(
+        "precision of the engine is uncertain",
+        "The engine reports the precision of too few of its weights, and its plan is as large as "
+        "one with FP32 weights.",
+        "Inspect the engine, or assert facts of it that your test needs.",
+        ("model", "precision"),
+    ),
     "TRT320": Code(
         "engine cannot be loaded",
         "A plan exists, but this machine or this version of the backend cannot load it.",
@@ -415,6 +428,43 @@ CODES: dict[str, Code] = {
         "engine cache cannot be used",
         "The cache folder is not private, not writable, or has no space left.",
         "Repair the folder, or name another one with --trt-cache-dir.",
+    ),
+    "TRT801": Code(
+        "engine cache is not private",
+        "The cache folder belongs to another user, or others can write to it. Plans are native "
+        "code, so nothing is loaded from it.",
+        "Make the folder private (chmod 700), or name another one with --trt-cache-dir.",
+        ("folder",),
+    ),
+    "TRT802": Code(
+        "engine cache cannot be created or written",
+        "The cache folder cannot be created, or is read-only where it has to be changed.",
+        "Name a folder that you can write to with --trt-cache-dir.",
+        ("folder",),
+    ),
+    "TRT803": Code(
+        "no space left for the engine cache",
+        "The disk is full or the quota is exhausted.",
+        "Free space, run `pytest-trt cache clear`, or move the cache with --trt-cache-dir.",
+        ("folder",),
+    ),
+    "TRT804": Code(
+        "invalid size of the engine cache",
+        "The cap on the size of the cache is zero, negative or not finite.",
+        "Set --trt-cache-size to a positive size, such as 20GB.",
+    ),
+    "TRT810": Code(
+        "cached engine was rebuilt",
+        "An entry of the engine cache was damaged or written by another version of pytest-trt. It "
+        "was replaced.",
+        "Nothing, if it happens once; otherwise check the disk of the cache.",
+        ("entry",),
+    ),
+    "TRT811": Code(
+        "engine is not stored",
+        "The engine cache is read-only, so the engine is built again by the next run.",
+        "Make the folder writable, or name another one with --trt-cache-dir.",
+        ("folder",),
     ),
     # 9xx reports
     "TRT900": Code(

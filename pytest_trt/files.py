@@ -1,9 +1,10 @@
-"""Files that several processes share: written whole or not at all, and locks."""
+"""Files that several processes share: atomic writes, locks, and the file system they lie on."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import BinaryIO
 #: How often a process that waits for a lock reports it, in seconds.
 _REPORT_S = 1.0
 
-#: Files that only the user may read.
+#: The mounts of this process. Source: proc(5), /proc/pid/mountinfo.
+MOUNTS = Path("/proc/self/mountinfo")
+
+#: Permission bits of files that only the user may read.
 PRIVATE = 0o600
 
 
@@ -114,3 +118,31 @@ def user_lock(name: str) -> Path:
         folder = Path(tempfile.gettempdir()) / f"pytest-trt-{getpass.getuser()}"
         folder.mkdir(mode=0o700, exist_ok=True)
     return folder / f"{name}.lock"
+
+
+def file_system(path: str, mounts: Path = MOUNTS) -> str:
+    """Return the type of the file system that holds a file, such as "ext4"; empty if unknown.
+
+    Asked by path: the device number that a file shows is not the mount's on btrfs and overlays.
+
+    Args:
+        path: Absolute, links resolved.
+        mounts: A list in the form of `MOUNTS`.
+    """
+    try:
+        text = mounts.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+    holder, kind = "", ""
+    for line in text.splitlines():
+        mount, _, source = line.partition(" - ")
+        # The last of several mounts on one point is the one that shows.
+        point = _unescaped(mount.split(" ")[4])
+        if len(point) >= len(holder) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
+            holder, kind = point, source.split(" ")[0]
+    return kind
+
+
+def _unescaped(point: str) -> str:
+    # Blanks and backslashes are written as three octal digits.
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)

@@ -65,7 +65,7 @@ def engine_facts(engine: Engine) -> dict[str, int | str]:
         "plan": engine.plan_digest[:_DIGITS],
         "model": engine.model.digest[:_DIGITS],
         "size_bytes": facts.size_bytes,
-        "device_memory_bytes": facts.device_memory_bytes,
+        "device_memory_bytes": facts.memory_bytes,
         "layers": None if facts.layers is None else len(facts.layers),
     }
     return {label: value for label, value in known.items() if value is not None}

@@ -10,8 +10,7 @@ from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import EngineFacts, Layer
-from pytest_trt.engine.layer_changes import layer_changes, shortened
-from pytest_trt.engine.layer_rows import layers_of
+from pytest_trt.engine.layer_changes import layer_changes, layers_of, shortened
 from pytest_trt.statistics.decide import Outcome
 from pytest_trt.statistics.discount import discount_limit
 from pytest_trt.statistics.structure import Structural, StructuralLimitResult, judge_structure
@@ -54,11 +53,12 @@ def stored_figures(stored: Mapping[str, int | str] | None) -> dict[str, float] |
 def figures_of(facts: EngineFacts) -> dict[str, float]:
     """Return an engine's figures by the names that limits know them by."""
     cold_start_s = None
-    if facts.load_s is not None and facts.first_inference_s is not None:
-        cold_start_s = facts.load_s + facts.first_inference_s
+    timings = facts.timings
+    if timings.load_s is not None and timings.first_inference_s is not None:
+        cold_start_s = timings.load_s + timings.first_inference_s
     known = {
         "size_bytes": facts.size_bytes,
-        "device_memory_bytes": facts.device_memory_bytes,
+        "device_memory_bytes": facts.memory_bytes,
         "layers": None if facts.layers is None else len(facts.layers),
         "build_s": facts.build_s,
         "cold_start_s": cold_start_s,

@@ -50,7 +50,7 @@ from pytest_trt.benchmark.testability import all_tested, left_out, named
 from pytest_trt.benchmark.updating import with_update
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.layer_rows import layer_rows
+from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.session import Session
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
 from pytest_trt.plugin.state import plan_of, progress_of, run_of, settings_of, state_of

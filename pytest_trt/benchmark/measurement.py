@@ -42,7 +42,7 @@ from pytest_trt.benchmark.testability import (
 from pytest_trt.benchmark.updating import with_update
 from pytest_trt.diagnostics import git_restore_hint
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.layer_rows import layer_rows
+from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.state import state_of
@@ -230,7 +230,7 @@ class Measurement:
 
     def _start(self, session: BackendSession, inputs: Tensors) -> None:
         """Run the engine once, if nothing has: its first inference is part of its cold start."""
-        if self._engine.facts.first_inference_s is None:
+        if self._engine.timings.first_inference_s is None:
             started_s = time.perf_counter()
             session.run(inputs)
             self._engine.timings.ran(time.perf_counter() - started_s)

@@ -17,7 +17,7 @@ from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.sampling import Sampling
 from pytest_trt.benchmark.speed_record import with_figures
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.layer_rows import layer_rows
+from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.plugin.settings import Settings
 from pytest_trt.records import to_data
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable

@@ -105,8 +105,8 @@ def _plan_lines(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> Itera
 
 
 def _cached_lines(sidecar: Sidecar, facts: EngineFacts) -> Iterator[str]:
-    if facts.device_memory_bytes is not None:
-        yield f"  memory    {units.size(facts.device_memory_bytes)} on the device, while it runs"
+    if facts.memory_bytes is not None:
+        yield f"  memory    {units.size(facts.memory_bytes)} on the device, while it runs"
     if facts.layers is not None:
         yield f"  weights   {shares(facts.weights_pct)}"
         yield f"  layers    {len(facts.layers)}, {shares(facts.layers_pct)}"

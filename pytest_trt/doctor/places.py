@@ -15,7 +15,7 @@ from pytest_trt.baseline.file import baseline_files, read_baselines
 from pytest_trt.diagnostics import BaselineError, CacheError
 from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.engine.cache import LAYOUT, CorruptEntry, EngineCache
-from pytest_trt.engine.mounts import file_system
+from pytest_trt.files import file_system
 
 #: Written to see whether a folder takes it: more than fits beside what a file system keeps of a
 #: small file.

@@ -1,26 +1,27 @@
-"""The engine cache: a private folder of entries that prove themselves whole before they are used.
+"""The engine cache: a private folder of entries that are verified before they are used.
 
-An entry is a folder with the plan, any file that belongs to it, and a JSON sidecar. It is put
-together elsewhere in the cache and renamed into place, so an entry is there completely or not at
-all; and its files are checked against their digests before every load, so whatever did go wrong
-(a full disk, a lost cache line of the file system, somebody's editor) makes a miss and not a
-wrong engine. Everything in here can be deleted at any time.
+An entry is a folder with the plan, any file that belongs to it, and a JSON sidecar. It is assembled
+elsewhere in the cache and renamed into place, so it exists completely or not at all. Its files are
+checked against their digests before every load, so that damage of any kind (a full disk, a fault of
+the file system, an editor) makes a miss and not a wrong engine. Everything in the cache can be
+deleted at any time.
 
 Layout below the cache's root::
 
     v1/                     private to the user (0700): plans are native code
       engines/NAME-KEY/     engine.json and the files that it lists
-      building/             entries being put together; left over ones are never read
+      building/             entries being assembled; leftovers are never read
       locks/                one lock file per key
       references/           reference outputs, see `pytest_trt.accuracy`
       last_runs/            speeds that may be accepted, see `pytest_trt.baseline`
-      timing/               what builders measured, see `pytest_trt.engine.timing_cache`
-      digests/              digests of models that were hashed before
+      timing/               timings of builders, see `pytest_trt.engine.timing_cache`
+      digests/              digests of models, see `pytest_trt.engine.digest_records`
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -46,20 +47,23 @@ from pytest_trt.engine.sidecar import (
 )
 from pytest_trt.files import locked
 
-#: Name of the folder that everything lies in. Another layout gets another name, so that two
-#: releases can share one root.
+#: Name of the folder that holds everything. Another layout gets another name, so that two releases
+#: can share one root.
 LAYOUT = "v1"
 
-#: Cap on the size of the cache unless told otherwise; least recently used entries go first.
+#: Default cap on the size of the cache; least recently used entries are evicted first.
 DEFAULT_MAX_BYTES = 20 * 10**9
 
-#: What is left out of the names of entries.
+#: Characters that are replaced in names of entries.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]+")
+
+#: How much of a key is in the name of its entry.
+_KEY_CHARACTERS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One whole engine in the cache."""
+    """One complete engine in the cache."""
 
     folder: Path
     sidecar: Sidecar
@@ -73,7 +77,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class CorruptEntry:
-    """An entry that is not whole, and why; or one whose format another version wrote."""
+    """An entry that is damaged, and why; or one that another version wrote."""
 
     folder: Path
     reason: str
@@ -84,42 +88,51 @@ class EngineCache:
     """Engines on disk by key, shared by all processes of one user.
 
     Args:
-        root: The cache's folder; it is made when it is missing.
-        max_bytes: Cap on what is kept.
+        root: The cache's folder; it is created when it is missing.
+        max_bytes: Cap on the size of engines and reference outputs.
 
     Raises:
-        CacheError: The folder cannot be used: it belongs to somebody else, others may write to
-            it, or something else is in its place.
+        CacheError: The cap is not positive and finite; or the folder cannot be used: it belongs to
+            another user, others may write to it, or something else is in its place.
     """
 
     def __init__(self, root: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        if not 0 < max_bytes < math.inf:
+            raise CacheError(
+                f"the engine cache cannot be limited to {max_bytes} bytes",
+                code="TRT804",
+                facts={"max_bytes": str(max_bytes)},
+                fix="Set --trt-cache-size to a positive size, such as 20GB.",
+            )
         self.root = root
         self.folder = root / LAYOUT
         self.max_bytes = max_bytes
         self.writable = prepare(self.folder)
-        # Where a cache that cannot be written stages: removed with this object.
+        # Where entries of a read-only cache are assembled: removed with this object.
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        # Entries that this process has verified, with what their files looked like then.
+        # Entries that this process has verified, with the stamps of their files at that time.
         self._verified: dict[str, tuple[object, ...]] = {}
+        # Ends of the names of entries that this process does not evict.
+        self._pinned: set[str] = set()
 
     @property
     def references(self) -> Path:
-        """Where reference outputs are kept."""
+        """The folder of reference outputs."""
         return self.folder / "references"
 
     @property
     def timing(self) -> Path:
-        """Where timing caches of builders are kept."""
+        """The folder of timing caches of builders."""
         return self.folder / "timing"
 
     @property
     def last_runs(self) -> Path:
-        """Where it is kept what the last run of each project measured."""
+        """The folder of what the last run of each project measured."""
         return self.folder / "last_runs"
 
     @property
     def digests(self) -> DigestRecords:
-        """Digests of models that were hashed before."""
+        """The digests of models that were hashed before."""
         return DigestRecords(self.folder / "digests")
 
     def lookup(self, name: str, key_digest: str) -> Entry | CorruptEntry | None:
@@ -153,12 +166,23 @@ class EngineCache:
             verify_files(folder, sidecar)
             self._verified[folder.name] = stamps or ()
 
+    def pin(self, key_digest: str) -> None:
+        """Exempt an engine from eviction by this process, and mark it as used for others.
+
+        For an engine that will be needed together with one that is still to be built.
+        """
+        name = key_digest[:_KEY_CHARACTERS]
+        self._pinned.add(name)
+        for folder in (self.folder / "engines").glob(f"*-{name}"):
+            with contextlib.suppress(OSError):
+                os.utime(folder)
+
     @contextlib.contextmanager
     def lock(self, key_digest: str, waiting: Callable[[float], None]) -> Iterator[None]:
         """Hold the right to build one key. The kernel releases it when the process dies.
 
         Args:
-            key_digest: The key to be built.
+            key_digest: The key to build.
             waiting: Called with the seconds waited so far, about once a second.
         """
         if not self.writable:
@@ -169,7 +193,7 @@ class EngineCache:
 
     @contextlib.contextmanager
     def staging(self, name: str) -> Iterator[Path]:
-        """Give a private, empty folder to put an entry together in; `publish` it or lose it.
+        """Yield a private, empty folder to assemble an entry in; `publish` it or it is deleted.
 
         To be used under the key's `lock`.
 
@@ -181,10 +205,10 @@ class EngineCache:
             yield Path(tempfile.mkdtemp(prefix=f"{name}.", dir=self._scratch.name))
             return
         building = self.folder / "building"
-        # The caller holds the key's lock: what else is staged under its name was left by a
+        # The caller holds the key's lock: what else is staged under its name is the leftover of a
         # process that died.
-        for left_over in (*building.glob(f"{name}.*"), *building.glob("trash.*")):
-            shutil.rmtree(left_over, ignore_errors=True)
+        for leftover in (*building.glob(f"{name}.*"), *building.glob("trash.*")):
+            shutil.rmtree(leftover, ignore_errors=True)
         with out_of_space_explained(self.root):
             folder = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=building))
             try:
@@ -193,9 +217,9 @@ class EngineCache:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, staged: Path, name: str, sidecar: Sidecar) -> Entry:
-        """Make a staged entry the entry of its key, in place of any that is there.
+        """Make a staged entry the entry of its key, in place of any existing one.
 
-        In a cache that cannot be written the entry stays where it was staged.
+        In a read-only cache the entry stays where it was staged.
 
         Raises:
             CacheError: The disk is full.
@@ -221,7 +245,7 @@ class EngineCache:
         shutil.rmtree(trash, ignore_errors=True)
 
     def entries(self) -> list[Entry | CorruptEntry]:
-        """Return every entry, the most recently used first. Plans are not read, see `lookup`."""
+        """Return every entry, the most recently used first. Plans are not verified: `lookup`."""
         found: list[Entry | CorruptEntry] = []
         for folder in self._folders():
             try:
@@ -233,7 +257,7 @@ class EngineCache:
         return found
 
     def find(self, key_digest: str) -> Entry | None:
-        """Return the entry of a key by the key alone, every byte of it checked, or None."""
+        """Return the entry of a key, every byte verified, or None."""
         for entry in self.entries():
             if isinstance(entry, Entry) and entry.sidecar.key_digest == key_digest:
                 found = self.lookup(entry.folder.name, key_digest)
@@ -241,15 +265,17 @@ class EngineCache:
         return None
 
     def clear(self) -> int:
-        """Delete everything in the cache and return how many engines that were.
+        """Delete everything in the cache and return the number of engines deleted.
 
         Raises:
             CacheError: The cache cannot be written.
         """
         if not self.writable:
             raise CacheError(
-                f"the engine cache {self.folder} is read-only.",
-                fix="run the command as the user who owns it.",
+                f"the engine cache {self.folder} is read-only",
+                code="TRT802",
+                facts={"folder": str(self.folder)},
+                fix="Run the command as the user who owns it.",
             )
         engines = len(list(self._folders()))
         for part in PARTS:
@@ -267,7 +293,7 @@ class EngineCache:
         return sorted((self.folder / "engines").glob("*"), key=last_used, reverse=True)
 
     def _evict(self, keep: Path) -> None:
-        """Delete least recently used engines and reference outputs until the cap holds."""
+        """Delete least recently used engines and reference outputs until the cap is met."""
         sized = []
         for path in [*self._folders(), *self.references.glob("*")]:
             with contextlib.suppress(OSError):
@@ -276,25 +302,25 @@ class EngineCache:
         for _, path, size in sorted(sized):
             if excess <= 0:
                 return
-            if path == keep:
+            if path == keep or path.name[-_KEY_CHARACTERS:] in self._pinned:
                 continue
             self.discard(path)
             excess -= size
 
 
 def default_cache_dir() -> Path:
-    """Return the cache's root where nothing else is said: in the user's cache folder."""
+    """Return the default root: in the user's cache folder."""
     return Path(platformdirs.user_cache_dir("pytest-trt"))
 
 
 def entry_name(model_name: str, precision: str, arch: str, key_digest: str) -> str:
-    """Return an entry's folder name: readable first, then enough of the key to be its own."""
+    """Return an entry's folder name: a readable part, then enough of the key to be unique."""
     stem = _UNUSUAL.sub("_", Path(model_name).stem)[:60]
-    return f"{stem}-{precision}-{arch}-{key_digest[:20]}"
+    return f"{stem}-{precision}-{arch}-{key_digest[:_KEY_CHARACTERS]}"
 
 
 def _stamps(folder: Path, sidecar: Sidecar) -> tuple[object, ...] | None:
-    """What tells an untouched file from a changed one: a write moves its change time."""
+    """Return what changes with every write of a file, its change time included."""
     try:
         stats = [(name, (folder / name).stat()) for name in sidecar.files]
     except OSError:

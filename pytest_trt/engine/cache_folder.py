@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_trt.diagnostics import CacheError
+from pytest_trt.diagnostics import CacheError, Remedy
 
 #: The folders in it.
 PARTS = ("engines", "building", "locks", "references", "timing", "digests", "last_runs")
 
 #: Files that tell people, backup programs and git what the folder is.
 _LABELS = {
-    "README": "Engines built by pytest-trt. Everything here is made anew when it is missing:\n"
+    "README": "Engines built by pytest-trt. Everything here is rebuilt when it is missing:\n"
     "delete what you like, or run `pytest-trt cache clear`.\n",
     "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# Written by pytest-trt.\n",
     ".gitignore": "*\n",
@@ -24,10 +25,10 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def prepare(folder: Path) -> bool:
-    """Make the cache's folders, private to the user, and return whether they can be written.
+    """Create the cache's folders, private to the user, and return whether they can be written.
 
     Raises:
-        CacheError: It cannot be made, belongs to somebody else, or others can write to it.
+        CacheError: It cannot be created, belongs to another user, or others can write to it.
     """
     try:
         if not folder.is_dir():
@@ -43,8 +44,10 @@ def prepare(folder: Path) -> bool:
             with out_of_space_explained(folder.parent):
                 raise
         raise CacheError(
-            f"the engine cache {folder} cannot be made: {error.strerror} ({error.filename}).",
-            fix="name a folder that you can write with --trt-cache-dir.",
+            f"the engine cache {folder} cannot be created: {error.strerror} ({error.filename})",
+            code="TRT802",
+            facts={"folder": str(folder), "errno": error.errno},
+            fix="Name a folder that you can write to with --trt-cache-dir.",
         ) from error
     return True
 
@@ -74,20 +77,24 @@ def _check_private(folder: Path) -> None:
     if status.st_uid not in (os.geteuid(), 0):
         raise CacheError(
             f"the engine cache {folder} belongs to user {status.st_uid}, not to you "
-            f"({os.geteuid()}); engines are native code, so only your own are loaded.",
-            fix="name a folder of your own with --trt-cache-dir.",
+            f"({os.geteuid()}): engines are native code, so only your own are loaded",
+            code="TRT801",
+            facts={"folder": str(folder), "owner": status.st_uid},
+            fix="Name a folder of your own with --trt-cache-dir.",
         )
     if status.st_mode & 0o022:
         raise CacheError(
-            f"the engine cache {folder} can be written by others (mode "
-            f"{status.st_mode & 0o777:o}); engines are native code, so that is refused.",
-            fix=f"chmod 700 {folder}",
+            f"other users can write to the engine cache {folder} (mode "
+            f"{status.st_mode & 0o777:o}): engines are native code, so it is not used",
+            code="TRT801",
+            facts={"folder": str(folder), "mode": f"{status.st_mode & 0o777:o}"},
+            fix=Remedy("Make it private:", (f"chmod 700 {shlex.quote(str(folder))}",)),
         )
 
 
 @contextlib.contextmanager
 def out_of_space_explained(root: Path) -> Iterator[None]:
-    """Turn "no space left" into an error that says where, and what to do.
+    """Turn "no space left" into an error that names the place and what to do.
 
     Raises:
         CacheError: In place of an `OSError` for a full disk or an exhausted quota.
@@ -98,7 +105,11 @@ def out_of_space_explained(root: Path) -> Iterator[None]:
         if error.errno not in _NO_SPACE:
             raise
         raise CacheError(
-            f"no space left for the engine cache {root} ({error.strerror}).",
-            fix="free space there, run `pytest-trt cache clear`, or put the cache elsewhere with "
-            "--trt-cache-dir.",
+            f"no space left for the engine cache {root} ({error.strerror})",
+            code="TRT803",
+            facts={"folder": str(root), "errno": error.errno},
+            fix=Remedy(
+                "Free space there, or move the cache with --trt-cache-dir. To empty it:",
+                ("pytest-trt cache clear",),
+            ),
         ) from error

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from pytest_trt.engine.mounts import file_system
-from pytest_trt.files import PRIVATE, atomic_open
+from pytest_trt.files import PRIVATE, atomic_open, file_system
 from pytest_trt.onnx.digest import MODEL_SCHEMA
 from pytest_trt.onnx.digest_cache import CachedDigest, FileStamp
 from pytest_trt.version import __version__

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from pytest_trt.diagnostics import UnknownFactError
+from pytest_trt.diagnostics import Remedy, UnknownFactError
+from pytest_trt.records import from_data, to_data
 
 #: The precision of layers and constants of integers and booleans.
 INTEGER = "integer"
@@ -16,8 +17,8 @@ INTEGER = "integer"
 #: The precision of layers that compute nothing: casts, copies, changes of format, Q/DQ.
 CONVERSION = "conversion"
 
-#: What no share is about: neither computes in a precision that could be asked for.
-_APART = frozenset({INTEGER, CONVERSION})
+#: Excluded from shares: neither computes in a precision that could be requested.
+_EXCLUDED = frozenset({INTEGER, CONVERSION})
 
 #: Element types that stand for a precision under another name; see `precision_of`.
 _PRECISIONS: Mapping[str, str] = {
@@ -33,10 +34,10 @@ _PRECISIONS: Mapping[str, str] = {
     "uint4": "int4",
 }
 
-#: Shares are given where at least this much of an engine is told. All of it is not asked for: a
-#: batch normalisation that TensorRT folds into its convolution takes weights of the model with it,
-#: a tenth of those of a 3x3 convolution from 3 to 32 channels and less of larger ones.
-LEAST_TOLD_PCT = 80.0
+#: Shares are reported where the precision of at least this much of an engine is known. Not all of
+#: it: a batch normalisation that TensorRT folds into its convolution takes weights of the model
+#: with it, a tenth of those of a 3x3 convolution from 3 to 32 channels and less of larger ones.
+LEAST_REPORTED_PCT = 80.0
 
 
 def precision_of(element: str) -> str | None:
@@ -61,11 +62,11 @@ class Layer:
 
     Attributes:
         name: Its name in the engine.
-        kind: What its product calls such layers: "CaskConvolution", "QLinearConv".
+        kind: The product's name of such layers: "CaskConvolution", "QLinearConv".
         precision: What it computes in: "half", "int8", "float", another name such as "bfloat16",
-            `INTEGER` or `CONVERSION`. None where the engine does not tell.
-        origins: Names of the model's nodes that were fused into it, as far as the engine tells.
-        weights: Elements of its constants by their precision.
+            `INTEGER` or `CONVERSION`; None where the engine does not report it.
+        origins: Names of the model's nodes that were fused into it, as far as reported.
+        weights: Number of elements of its constants by their precision.
     """
 
     name: str
@@ -74,31 +75,10 @@ class Layer:
     origins: tuple[str, ...] = ()
     weights: Mapping[str, int] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the layer as JSON-simple data."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "precision": self.precision,
-            "origins": list(self.origins),
-            "weights": dict(self.weights),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Layer:
-        """Return the layer that `to_dict` made this data of."""
-        return cls(
-            name=data["name"],
-            kind=data["kind"],
-            precision=data["precision"],
-            origins=tuple(data["origins"]),
-            weights=data["weights"],
-        )
-
 
 @dataclass(slots=True)
 class Timings:
-    """What one process measured of an engine. The first measurement stays.
+    """What one process measured of an engine; only the first measurement of each counts.
 
     Attributes:
         load_s: Seconds that loading it took.
@@ -109,7 +89,7 @@ class Timings:
     first_inference_s: float | None = None
 
     def loaded(self, seconds: float) -> None:
-        """Note how long a loading took."""
+        """Note how long a load took."""
         if self.load_s is None:
             self.load_s = seconds
 
@@ -121,33 +101,64 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What a built engine is. A figure is None where the engine does not tell it.
+    """What a built engine is.
 
-    Shares are percentages of what the engine tells, and None where that is less than
-    `LEAST_TOLD_PCT` of it: TensorRT makes one opaque layer of much of a transformer. Integers and
-    layers that only convert are in no share. The share of one precision, `half_weights_pct` and its
-    like, is there to be asserted: where it is None, asking for it raises `UnknownFactError`.
+    A fact that the engine does not report is never 0. Facts to compare with a limit
+    (`device_memory_bytes`, `load_s`, `first_inference_s`, `half_weights_pct` and its like) raise
+    `UnknownFactError` then; `get` returns None instead. All others are None then.
+
+    Shares are percentages of what the engine reports, and not reported where that is less than
+    `LEAST_REPORTED_PCT` of it: TensorRT makes one opaque layer of much of a transformer. Integers
+    and layers that only convert are in no share.
 
     Attributes:
         size_bytes: Size of the plan and of the files that belong to it.
-        build_s: Seconds that the build took, whoever made it.
-        device_memory_bytes: Scratch memory that one execution context needs on the GPU.
-        layers: The layers in the order of the engine.
+        build_s: Seconds that the build took, in this process or the one that cached it.
+        memory_bytes: `device_memory_bytes`, or None.
+        layers: The layers in the order of the engine, or None.
         hidden_weights: About how many weights the layers do not account for.
         fp32_weights_bytes: What the model's floating-point weights take in FP32.
-        load_s: Seconds that loading the engine took, the first time in this process; None until
-            then.
-        first_inference_s: Seconds of the first inference in this process; None until then.
+        timings: What this process measured.
     """
 
     size_bytes: int
     build_s: float
-    device_memory_bytes: int | None = None
+    memory_bytes: int | None = None
     layers: tuple[Layer, ...] | None = None
     hidden_weights: int = 0
     fp32_weights_bytes: int = 0
-    load_s: float | None = None
-    first_inference_s: float | None = None
+    timings: Timings = field(default_factory=Timings)
+
+    def get(self, name: str) -> Any:
+        """Return a fact by name, or None where it is not reported."""
+        try:
+            return getattr(self, name)
+        except UnknownFactError:
+            return None
+
+    @property
+    def device_memory_bytes(self) -> int:
+        """Scratch memory that one execution context needs on the GPU."""
+        __tracebackhide__ = True
+        if self.memory_bytes is None:
+            raise _unknown("device_memory_bytes", "this engine does not report it")
+        return self.memory_bytes
+
+    @property
+    def load_s(self) -> float:
+        """Seconds that loading the engine took, the first time in this process."""
+        __tracebackhide__ = True
+        if self.timings.load_s is None:
+            raise _unknown("load_s", "this process has not loaded the engine yet")
+        return self.timings.load_s
+
+    @property
+    def first_inference_s(self) -> float:
+        """Seconds of the first inference in this process."""
+        __tracebackhide__ = True
+        if self.timings.first_inference_s is None:
+            raise _unknown("first_inference_s", "this process has not run the engine yet")
+        return self.timings.first_inference_s
 
     @property
     def layers_pct(self) -> dict[str, float] | None:
@@ -171,7 +182,7 @@ class EngineFacts:
 
     @property
     def unknown_layers_pct(self) -> float | None:
-        """Share of the layers whose precision the engine does not tell."""
+        """Share of the layers whose precision is not reported."""
         return None if self.layers is None else _part(self.unknown_layers, self.layer_counts)
 
     @property
@@ -196,7 +207,7 @@ class EngineFacts:
 
     @property
     def unknown_weights_pct(self) -> float | None:
-        """Share of all weights whose precision the engine does not tell."""
+        """Share of all weights whose precision is not reported."""
         return None if self.layers is None else _part(self.hidden_weights, self.weight_counts)
 
     @property
@@ -212,85 +223,81 @@ class EngineFacts:
 
     @property
     def unknown_layers(self) -> int:
-        """How many layers do not tell what they compute in."""
+        """Number of layers whose precision is not reported."""
         return sum(layer.precision is None for layer in self.layers or ())
 
     @property
     def layer_counts(self) -> Counter[str]:
-        """How many layers compute in each precision; empty where nothing is known of them."""
+        """Number of layers by precision; empty where nothing is reported."""
         return _computing(
             (layer.precision, 1) for layer in self.layers or () if layer.precision is not None
         )
 
     @property
     def weight_counts(self) -> Counter[str]:
-        """How many weights are held in each precision; empty where nothing is known of them."""
+        """Number of weights by precision; empty where nothing is reported."""
         return _computing(entry for layer in self.layers or () for entry in layer.weights.items())
 
     def _share(self, kind: Literal["layers", "weights"], precision: str) -> float:
         __tracebackhide__ = True
         shares = self.layers_pct if kind == "layers" else self.weights_pct
         if shares is None:
-            raise self._unknown(kind, f"{precision}_{kind}_pct")
+            raise _unknown(f"{precision}_{kind}_pct", self._why_unknown(kind))
         return shares.get(precision, 0.0)
 
-    def _unknown(self, kind: Literal["layers", "weights"], name: str) -> UnknownFactError:
+    def _why_unknown(self, kind: Literal["layers", "weights"]) -> str:
         hidden = self.unknown_layers_pct if kind == "layers" else self.unknown_weights_pct
         if self.layers is None:
-            why = "does not tell its layers; none does that TensorRT-RTX built for another GPU"
-        elif hidden is None:
-            why = f"has no {kind} with a precision"
-        else:
-            why = f"does not tell the precision of {hidden:.0f}% of its {kind}"
-        return UnknownFactError(
-            f"{name} is not known: this engine {why}.",
-            fix=f"assert it of engines that tell it, and pass over others with `if "
-            f"trt_engine.facts.{kind}_pct is None: pytest.skip(...)`.",
-        )
+            return "this engine does not report its layers, like all cross-built TensorRT-RTX plans"
+        if hidden is None:
+            return f"this engine has no {kind} with a precision"
+        return f"this engine does not report the precision of {hidden:.0f}% of its {kind}"
 
     def to_json(self) -> str:
-        """Return all but what this process measured as the text of a file, a line per layer."""
-        plain = {
-            "size_bytes": self.size_bytes,
-            "build_s": round(self.build_s, 3),
-            "device_memory_bytes": self.device_memory_bytes,
-            "hidden_weights": self.hidden_weights,
-            "fp32_weights_bytes": self.fp32_weights_bytes,
-        }
+        """Return all but the timings as the text of a file, a line per layer."""
+        plain = to_data(replace(self, layers=None))
+        del plain["timings"], plain["layers"]
         head = json.dumps(plain, indent=2).removesuffix("\n}")
         if self.layers is None:
             return f'{head},\n  "layers": null\n}}\n'
-        rows = ",\n".join(f"    {json.dumps(layer.to_dict())}" for layer in self.layers)
+        rows = ",\n".join(f"    {json.dumps(to_data(layer))}" for layer in self.layers)
         return f'{head},\n  "layers": [\n{rows}\n  ]\n}}\n'
 
     @classmethod
     def from_json(cls, text: str | bytes) -> EngineFacts:
-        """Return the facts that `to_json` made this text of.
+        """Return the facts that `to_json` encoded.
 
         Raises:
-            ValueError, TypeError, KeyError: It is another text.
+            ValueError: It is another text; a `RecordError` names the field.
         """
-        data = json.loads(text)
-        layers = data["layers"]
-        if layers is not None:
-            layers = tuple(Layer.from_dict(layer) for layer in layers)
-        return cls(**{**data, "layers": layers})
+        return from_data(cls, json.loads(text))
+
+
+def _unknown(name: str, why: str) -> UnknownFactError:
+    return UnknownFactError(
+        f"{name} is not known: {why}",
+        facts={"fact": name, "why": why},
+        fix=Remedy(
+            "Skip the test where the fact is not reported:",
+            (f'if trt_engine.facts.get("{name}") is None: pytest.skip("not reported")',),
+        ),
+    )
 
 
 def _computing(entries: Iterable[tuple[str, int]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for precision, count in entries:
-        if precision not in _APART:
+        if precision not in _EXCLUDED:
             counts[precision] += count
     return counts
 
 
-def _part(unknown: int, told: Counter[str]) -> float | None:
-    everything = unknown + told.total()
+def _part(unknown: int, known: Counter[str]) -> float | None:
+    everything = unknown + known.total()
     return 100.0 * unknown / everything if everything else None
 
 
-def _shares(told: Counter[str], unknown_pct: float | None) -> dict[str, float] | None:
-    if unknown_pct is None or 100.0 - unknown_pct < LEAST_TOLD_PCT:
+def _shares(known: Counter[str], unknown_pct: float | None) -> dict[str, float] | None:
+    if unknown_pct is None or 100.0 - unknown_pct < LEAST_REPORTED_PCT:
         return None
-    return {precision: 100.0 * count / told.total() for precision, count in told.most_common()}
+    return {precision: 100.0 * count / known.total() for precision, count in known.most_common()}

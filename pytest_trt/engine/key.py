@@ -1,14 +1,14 @@
 """The engine key: what must be equal for one plan to stand in for another.
 
-The key is a pure function of values. It knows no file, no clock and no environment: whoever calls
-it looks those up and passes them in, so that two processes, and two machines with one toolchain,
-get one key.
+The key is a pure function of values. It reads no file, clock or environment: the caller passes
+their content, so that two processes, and two machines with one toolchain, get one key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
@@ -16,8 +16,8 @@ from pytest_trt.hashing import LabelledHash
 from pytest_trt.tensors.profiles import Profile, ShapeRange
 from pytest_trt.tensors.value_ranges import ValueRange
 
-#: Part of every key. Bump when a field changes its meaning or its spelling, or when the way plans
-#: are built changes in a manner that no version number shows: every engine is then built anew.
+#: Part of every key. Bump when a field changes its meaning or its spelling, or when plans are built
+#: differently and no version number shows it: every engine is then rebuilt.
 KEY_SCHEMA = 1
 
 
@@ -27,8 +27,8 @@ class EngineKey:
 
     Attributes:
         digest: Hex SHA-256 over the fields.
-        fields: What went into it, as labels and texts that people can read, in order. Kept beside
-            the plan, so that a miss can be explained field by field.
+        fields: What went into it, as readable labels and texts, in order. Stored beside the plan,
+            so that a miss can be explained field by field.
     """
 
     digest: str
@@ -52,7 +52,7 @@ def engine_key(
     Args:
         model_digest: Digest of the model with all its external data.
         backend: The backend's name.
-        spec: What was asked: precision, profiles (their order counts), builder options by name.
+        spec: The request: precision, profiles (their order counts), builder options by name.
         target: What the engine is bound to.
         toolchain: What builds it, every version that it names.
         route: How the precision is reached, and with which versions of which converters.
@@ -61,14 +61,14 @@ def engine_key(
         environment: Environment variables that change what the builder does, those that are set.
 
     Raises:
-        ConfigurationError: The route calibrates, but what it calibrates on was not given: such an
-            engine would be taken for another one that was calibrated on other data.
+        ConfigurationError: The route calibrates, but no digest was given: engines that were
+            calibrated on different data would have one key.
     """
     if route.needs_calibration and calibration_digest is None:
         raise ConfigurationError(
-            f"an {spec.precision} engine on the route {route.name!r} depends on its calibration "
-            "inputs, and the key was given none.",
-            fix="pass the digest of the calibration inputs.",
+            f"the key of an {spec.precision} engine on the route {route.name!r} needs the digest "
+            "of its calibration inputs",
+            fix="Pass the digest of the calibration inputs.",
         )
     fields = [
         ("model digest", model_digest),
@@ -95,7 +95,7 @@ def _version_label(toolchain: Toolchain, component: str) -> str:
 
 
 def _labelled(label: str, values: Mapping[str, str]) -> list[tuple[str, str]]:
-    # Sorted: a mapping written in another order asks for the same engine.
+    # Sorted: a mapping written in another order requests the same engine.
     return [(f"{label} {name}", values[name]) for name in sorted(values)]
 
 
@@ -143,14 +143,14 @@ def _short(digest: str | None) -> str | None:
 
 
 def same_runtime(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether two engines differ in nothing but what was built: they run under one toolchain.
+    """Whether two engines run under one toolchain, and differ only in what was built.
 
-    Only then can they be timed against each other in one process. What an upgrade of the runtime
-    has changed, two engines that both run on the new one cannot tell.
+    Only then can they be timed against each other in one process: two engines that both run on an
+    upgraded runtime do not show what the upgrade changed.
 
     Args:
-        one: The fields of an engine's key.
-        other: Those of another one.
+        one: The fields of one engine's key.
+        other: The fields of the other engine's key.
     """
     return all(
         one.get(label) == other.get(label)
@@ -162,28 +162,29 @@ def same_runtime(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 def explain_miss(
-    key: EngineKey, model_name: str, candidates: Iterable[tuple[str, Mapping[str, str]]]
+    key: EngineKey, model: Path, candidates: Iterable[tuple[Path, Mapping[str, str]]]
 ) -> str:
     """Return how the closest cached engine differs; empty where there is none of the same use.
 
     Args:
-        key: What was looked for.
-        model_name: File name of the model.
-        candidates: Model file name and key fields of every cached engine.
+        key: The key that has no entry.
+        model: The model's file. A model of another path is only related if its bytes are equal:
+            many projects have a `model.onnx`.
+        candidates: Model file and key fields of every cached engine.
     """
     wanted = dict(key.fields)
     siblings = [
         fields
-        for name, fields in candidates
-        if name == model_name or fields.get("model digest") == wanted["model digest"]
+        for path, fields in candidates
+        if path == model or fields.get("model digest") == wanted["model digest"]
     ]
     same_use = [f for f in siblings if _use(f) == _use(wanted)]
     if not same_use:
         return ""
     nearest = min(same_use, key=lambda fields: len(differences(fields, wanted)))
-    return ", ".join(differences(nearest, wanted)) or "the cached engine is gone"
+    return ", ".join(differences(nearest, wanted)) or "the cached engine was removed"
 
 
 def _use(fields: Mapping[str, str]) -> tuple[str | None, ...]:
-    # Another precision, architecture or backend is another engine, not a changed one.
+    # Of another precision, architecture or backend it is a different engine, not a changed one.
     return tuple(fields.get(label) for label in ("backend", "precision", "arch"))

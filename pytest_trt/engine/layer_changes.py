@@ -13,8 +13,11 @@ from enum import Enum
 
 from pytest_trt.engine.facts import CONVERSION, Layer
 
-#: Nodes that a layer is called by; a transformer's opaque layer has hundreds.
-_NODES_TOLD = 4
+#: Limits of what is stored: larger engines nobody reviews layer by layer.
+_MAX_ROWS, _MAX_NODES = 200, 1000
+
+#: Nodes that a layer is named by; a transformer's opaque layer has hundreds.
+_NODES_SHOWN = 4
 
 
 class Change(str, Enum):
@@ -182,7 +185,7 @@ def _apart(precision: str | None) -> str:
 
 
 def _called(layer: Layer) -> str:
-    nodes, more = layer.origins[:_NODES_TOLD], len(layer.origins) - _NODES_TOLD
+    nodes, more = layer.origins[:_NODES_SHOWN], len(layer.origins) - _NODES_SHOWN
     return " + ".join(nodes) + (f" + {more} more" if more > 0 else "") or layer.kind or layer.name
 
 
@@ -191,3 +194,22 @@ def shortened(changes: Sequence[LayerChange], most: int) -> tuple[str, ...]:
     lines = tuple(map(str, changes[:most]))
     more = len(changes) - len(lines)
     return (*lines, f"and {more} more") if more else lines
+
+
+def layer_rows(layers: Sequence[Layer] | None) -> tuple[tuple[str, ...], ...]:
+    """Return layers as they are stored; none of an engine with too many to be reviewed.
+
+    A row is the layer's kind, its precision, and the model's nodes in it. The layer's own name is
+    the builder's and may be another after every build, so it is left out.
+    """
+    rows = tuple((one.kind, one.precision or "", *one.origins) for one in layers or ())
+    reviewable = len(rows) <= _MAX_ROWS and sum(map(len, rows)) - 2 * len(rows) <= _MAX_NODES
+    return rows if reviewable else ()
+
+
+def layers_of(rows: Sequence[Sequence[str]]) -> tuple[Layer, ...]:
+    """Return the layers that `layer_rows` made these rows of, called by the nodes in them."""
+    return tuple(
+        Layer(" + ".join(nodes) or kind, kind, precision or None, tuple(nodes))
+        for kind, precision, *nodes in rows
+    )

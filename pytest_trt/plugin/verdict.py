@@ -15,7 +15,7 @@ from pytest_trt.accuracy.check import NOTHING_COMPARED, ConsistencyCheck
 from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.layer_rows import layer_rows
+from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.plan import marks_of
 from pytest_trt.plugin.run import TrtRun
@@ -233,14 +233,14 @@ def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
         reason=engine.reason,
         runs_here=run.backend(engine.target.arch).cannot_run(engine.target) is None,
         notes=engine.notes,
-        warnings=engine.warnings,
+        warnings=tuple(one.message for one in engine.warnings),
         threads=run.settings.threads,
-        device_memory_bytes=facts.device_memory_bytes,
+        device_memory_bytes=facts.memory_bytes,
         layers=None if facts.layers is None else len(facts.layers),
         layers_pct=facts.layers_pct,
         weights_pct=facts.weights_pct,
-        load_s=facts.load_s,
-        first_inference_s=facts.first_inference_s,
+        load_s=engine.timings.load_s,
+        first_inference_s=engine.timings.first_inference_s,
         model_digest=engine.model.digest,
         layer_rows=layer_rows(facts.layers) if run.settings.report else (),
     )

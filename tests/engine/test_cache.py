@@ -16,8 +16,8 @@ import pytest
 from pytest_trt.diagnostics import CacheError
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
 from pytest_trt.engine.facts import EngineFacts
-from pytest_trt.engine.file_digest import digest_file
 from pytest_trt.engine.sidecar import Sidecar
+from pytest_trt.hashing import digest_file
 
 KEY = "k" * 64
 NAME = "model-fp16-sm86-kkkk"
@@ -36,6 +36,7 @@ def store_locked(cache: EngineCache, name: str, key: str, plan: bytes = b"plan")
             key_digest=key,
             key_fields={"precision": "fp16"},
             model_name="model.onnx",
+            model_path="/models/model.onnx",
             plan_name="engine.plan",
             files={name: digest_file(folder / name) for name in ("engine.plan", "facts.json")},
             built_at="2026-01-01T00:00:00+00:00",
@@ -122,7 +123,7 @@ def other_facts(entry: Entry) -> None:
     (entry.folder / "facts.json").write_text('{"size_bytes": 4}')
     files = json.loads((entry.folder / "engine.json").read_text())["files"]
     digest = digest_file(entry.folder / "facts.json")
-    files["facts.json"] = {"digest": digest.digest, "bytes": digest.size_bytes}
+    files["facts.json"] = {"digest": digest.digest, "size_bytes": digest.size_bytes}
     edit_sidecar(entry, files=files)
 
 
@@ -132,11 +133,11 @@ def flipped_facts(entry: Entry) -> None:
 
 
 def foreign_key(entry: Entry) -> None:
-    edit_sidecar(entry, key={"digest": "f" * 64, "fields": {}})
+    edit_sidecar(entry, key_digest="f" * 64)
 
 
 def escaping_file(entry: Entry) -> None:
-    edit_sidecar(entry, plan="../x", files={"../x": {"digest": "0" * 64, "bytes": 1}})
+    edit_sidecar(entry, plan_name="../x", files={"../x": {"digest": "0" * 64, "size_bytes": 1}})
 
 
 @pytest.mark.parametrize(

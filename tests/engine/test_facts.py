@@ -11,7 +11,7 @@ from pytest_trt.diagnostics import UnknownFactError
 from pytest_trt.engine.facts import (
     CONVERSION,
     INTEGER,
-    LEAST_TOLD_PCT,
+    LEAST_REPORTED_PCT,
     EngineFacts,
     Layer,
     Timings,
@@ -33,7 +33,7 @@ facts = st.builds(
     EngineFacts,
     size_bytes=st.integers(0, 10**12),
     build_s=st.integers(0, 10**6).map(lambda ms: ms / 1000),
-    device_memory_bytes=st.none() | st.integers(0, 10**12),
+    memory_bytes=st.none() | st.integers(0, 10**12),
     layers=st.none() | st.lists(layer, max_size=6).map(tuple),
     hidden_weights=st.integers(0, 10**12),
     fp32_weights_bytes=st.integers(0, 10**12),
@@ -57,7 +57,7 @@ def test_shares_add_to_100_or_are_not_given(engine: EngineFacts) -> None:
     ):
         assert unknown is None or 0.0 <= unknown <= 100.0
         if shares is None:
-            assert unknown is None or unknown > 100.0 - LEAST_TOLD_PCT
+            assert unknown is None or unknown > 100.0 - LEAST_REPORTED_PCT
         else:
             assert sum(shares.values()) == pytest.approx(100.0)
             assert not {INTEGER, CONVERSION} & shares.keys()
@@ -75,7 +75,7 @@ def test_stored_layers_take_a_line_each() -> None:
 
 
 def test_measurements_of_one_process_are_not_stored() -> None:
-    measured = EngineFacts(size_bytes=1, build_s=1.0, load_s=0.5, first_inference_s=0.1)
+    measured = EngineFacts(size_bytes=1, build_s=1.0, timings=Timings(0.5, 0.1))
     assert EngineFacts.from_json(measured.to_json()) == EngineFacts(size_bytes=1, build_s=1.0)
 
 
@@ -96,16 +96,16 @@ def test_opaque_layer_of_a_transformer_hides_the_shares() -> None:
 
 
 UNKNOWN = {
-    "no layers": (EngineFacts(1000, 1.0), "half_layers_pct", "does not tell its layers"),
+    "no layers": (EngineFacts(1000, 1.0), "half_layers_pct", "does not report its layers"),
     "hidden weights": (
         made_of((None, {}), ("float", {"float": 64}), hidden_weights=1_000_000),
         "float_weights_pct",
-        "does not tell the precision of 100% of its weights",
+        "does not report the precision of 100% of its weights",
     ),
     "hidden layers": (
         made_of((None, {}), ("int8", {})),
         "int8_layers_pct",
-        "does not tell the precision of 50% of its layers",
+        "does not report the precision of 50% of its layers",
     ),
     "no weights": (made_of(("half", {})), "half_weights_pct", "has no weights with a precision"),
 }
@@ -117,8 +117,31 @@ def test_share_that_is_not_known_cannot_be_asserted(case: str) -> None:
     with pytest.raises(UnknownFactError) as caught:
         getattr(engine, name)
     assert caught.value.message.startswith(f"{name} is not known: this engine {why}")
-    told = "layers_pct" if "layers" in name else "weights_pct"
-    assert f"`if trt_engine.facts.{told} is None: pytest.skip(...)`" in caught.value.fix
+    (command,) = caught.value.diagnostic.remedy.commands
+    assert command.startswith(f'if trt_engine.facts.get("{name}") is None: pytest.skip(')
+    assert engine.get(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("device_memory_bytes", "this engine does not report it"),
+        ("load_s", "this process has not loaded the engine yet"),
+        ("first_inference_s", "this process has not run the engine yet"),
+    ],
+)
+def test_a_fact_that_is_not_reported_explains_itself(name: str, why: str) -> None:
+    with pytest.raises(UnknownFactError) as caught:
+        _ = getattr(EngineFacts(1000, 1.0), name) < 1e9
+    assert caught.value.message == f"{name} is not known: {why}"
+    assert caught.value.diagnostic.code == "TRT330"
+    assert EngineFacts(1000, 1.0).get(name) is None
+
+
+def test_a_fact_that_is_reported_is_a_number() -> None:
+    engine = EngineFacts(1000, 1.0, memory_bytes=0, timings=Timings(0.5, 0.25))
+    assert (engine.device_memory_bytes, engine.load_s, engine.first_inference_s) == (0, 0.5, 0.25)
+    assert engine.get("device_memory_bytes") == 0
 
 
 def test_weights_that_were_folded_away_do_not_hide_the_shares() -> None:

@@ -7,7 +7,7 @@ from builders import save_linear
 from builders_facts import made_of
 
 from pytest_trt.engine.facts import CONVERSION, INTEGER, EngineFacts
-from pytest_trt.engine.shortfall import precision_doubt, precision_shortfall
+from pytest_trt.engine.shortfall import precision_uncertain, precision_shortfall
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel, load_model
 
@@ -40,10 +40,11 @@ UNTOLD_SHAPES = made_of(("float", {"float": 864}), (None, {}), (None, {}))
 def test_engine_without_anything_of_the_precision_is_an_error(model, spec, facts, said) -> None:
     error = precision_shortfall(spec, model, facts, PLAN)
     assert error is not None
-    assert f"linear.onnx was asked for in {spec.precision}, but" in error.message
+    assert f"linear.onnx was requested in {spec.precision}, but" in error.message
     assert said in error.message
-    assert error.fix.endswith("pytest-trt inspect --layers '/my cache/engine.plan'")
-    assert 'precision="fp32"' in error.fix
+    remedy = error.diagnostic.remedy
+    assert remedy.commands == ("pytest-trt inspect --layers '/my cache/engine.plan'",)
+    assert 'precision="fp32"' in remedy.alternatives[-1]
 
 
 @pytest.mark.parametrize(
@@ -109,10 +110,11 @@ def opaque(size_mb: int, weights_mb: int = 440) -> EngineFacts:
     )
 
 
-def test_opaque_engine_as_large_as_its_weights_in_fp32_is_doubted() -> None:
-    said = precision_doubt(FP16, opaque(445))
+def test_opaque_engine_as_large_as_its_weights_in_fp32_is_uncertain(model) -> None:
+    said = precision_uncertain(FP16, model, opaque(445))
     assert said is not None
-    assert "its plan is 101% as large as the model's weights in FP32, and of 100% of these" in said
+    assert (said.code, said.severity) == ("TRT306", "warning")
+    assert "its plan is 101% as large as the model's weights in FP32, and the engine" in said.message
 
 
 @pytest.mark.parametrize(
@@ -126,5 +128,5 @@ def test_opaque_engine_as_large_as_its_weights_in_fp32_is_doubted() -> None:
     ],
     ids=["half the size", "small", "fp32", "cross-built", "told"],
 )
-def test_other_engines_are_not_doubted(spec, facts) -> None:
-    assert precision_doubt(spec, facts) is None
+def test_other_engines_are_not_uncertain(model, spec, facts) -> None:
+    assert precision_uncertain(spec, model, facts) is None

@@ -15,7 +15,7 @@ from onnx import ModelProto
 
 from pytest_trt.benchmark.host_load import HostLoad
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.layer_rows import layer_rows
+from pytest_trt.engine.layer_changes import layer_rows
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from builders import save_linear, settings
 from clocks import much_later, next_tick
 
 from pytest_trt.engine.digest_records import TRUSTED_FILE_SYSTEMS, DigestRecords
-from pytest_trt.engine.mounts import file_system
+from pytest_trt.files import file_system
 from pytest_trt.onnx.digest_cache import FileStamp
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.run import TrtRun

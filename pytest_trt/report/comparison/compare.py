@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from pytest_trt.diagnostics import ReportError
-from pytest_trt.engine.layer_changes import layer_changes, shortened
-from pytest_trt.engine.layer_rows import layers_of
+from pytest_trt.engine.layer_changes import layer_changes, layers_of, shortened
 from pytest_trt.report.comparison.findings import (
     Comparison,
     Direction,

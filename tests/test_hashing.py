@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_trt.engine import file_digest as module
-from pytest_trt.engine.file_digest import FileDigest, digest_file
+from pytest_trt import hashing as module
+from pytest_trt.hashing import FileDigest, digest_file
 
 FEW_EXAMPLES = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
