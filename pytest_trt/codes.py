@@ -453,6 +453,11 @@ CODES: dict[str, Code] = {
         "The cap on the size of the cache is zero, negative or not finite.",
         "Set --trt-cache-size to a positive size, such as 20GB.",
     ),
+    "TRT805": Code(
+        "no such cached engine",
+        "No engine in the cache has the given model name or key, or the plan is not in a cache.",
+        "Run `pytest-trt cache list` to see what is cached.",
+    ),
     "TRT810": Code(
         "cached engine was rebuilt",
         "An entry of the engine cache was damaged or written by another version of pytest-trt. It "

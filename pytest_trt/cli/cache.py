@@ -1,8 +1,9 @@
-"""`pytest-trt cache`: what is in the engine cache, why it is there, and whether it is whole."""
+"""`pytest-trt cache`: lists, explains, verifies and clears the engine cache."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -10,25 +11,29 @@ import click
 
 from pytest_trt import units
 from pytest_trt.cli.table import print_table
+from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, default_cache_dir
 from pytest_trt.engine.timing_cache import TimingFileError, read_timings, timing_files
 from pytest_trt.wording import count
+
+#: Names of products by the backend in an engine's key.
+_PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX", "onnxruntime": "ONNX Runtime"}
 
 
 @click.group()
 @click.option(
     "--cache-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The cache's folder, as --trt-cache-dir names it.  [default: the user's cache folder]",
+    help="The cache folder.  [default: trt_cache_dir of the project, else the user's cache folder]",
 )
 @click.pass_context
 def cache(context: click.Context, cache_dir: Path | None) -> None:
-    """The engine cache."""
+    """List, explain, verify and clear the engine cache."""
     context.obj = (cache_dir or default_cache_dir()).expanduser().absolute()
 
 
 def _open(root: Path) -> EngineCache | None:
-    """Open a cache that is there; looking at one shall not make one."""
+    """Open an existing cache; inspecting one must not create it."""
     if not root.is_dir():
         click.echo(f"There is no engine cache at {root}.")
         return None
@@ -38,19 +43,19 @@ def _open(root: Path) -> EngineCache | None:
 @cache.command("list")
 @click.pass_obj
 def list_(root: Path) -> None:
-    """List every engine, the most recently used first."""
+    """List all engines, the most recently used first."""
     opened = _open(root)
     if opened is None:
         return
     entries = opened.entries()
-    rows = [_row(entry) for entry in entries if isinstance(entry, Entry)]
+    engines = [entry for entry in entries if isinstance(entry, Entry)]
     titles = ("model", "for", "key", "built with", "size", "built", "used")
-    if rows:
-        print_table(titles, rows, giving_way=(0, 3))
+    if engines:
+        print_table(titles, [_row(entry) for entry in engines], giving_way=(0, 3))
     for entry in entries:
         if isinstance(entry, CorruptEntry):
             click.echo(f"damaged: {entry.folder.name}: {entry.reason}")
-    total = sum(entry.sidecar.size_bytes for entry in entries if isinstance(entry, Entry))
+    total = sum(entry.sidecar.size_bytes for entry in engines)
     click.echo(f"{count(len(entries), 'engine')}, {units.size(total)}, in {opened.folder}")
     timings = timing_files(opened.timing)
     if timings:
@@ -76,91 +81,101 @@ def _row(entry: Entry) -> tuple[str, ...]:
 @click.argument("name", required=False)
 @click.pass_obj
 def explain(root: Path, name: str | None) -> None:
-    """Say why engines were built: what had changed against the nearest one that was cached.
+    """Show why each engine was built: how the closest cached engine differed.
 
-    With NAME, a model's file name or the start of a key, show all that the key is made of.
+    NAME is a model's file name or the beginning of a key; with it, the fields of the key are shown
+    too.
     """
     opened = _open(root)
     if opened is None:
         return
     found = [entry for entry in opened.entries() if isinstance(entry, Entry)]
     if name is not None:
-        found = [
-            entry
-            for entry in found
-            if name == entry.sidecar.model_name
-            or entry.folder.name.startswith(name)
-            or entry.sidecar.key_digest.startswith(name)
-        ]
+        found = [entry for entry in found if _matches(entry, name)]
         if not found:
-            raise click.ClickException(
-                f"no engine is called {name}.\nFix: `pytest-trt cache list` names them."
+            raise CacheError(
+                f"no cached engine matches {name!r}",
+                code="TRT805",
+                facts={"name": name, "folder": str(opened.folder)},
+                fix=Remedy("This lists the engines:", (_command(root, "list"),)),
             )
     for entry in found:
         sidecar = entry.sidecar
-        click.echo(f"{entry.folder.name}\n  built {sidecar.built_at}: {sidecar.reason}")
+        reason = sidecar.reason or "the first engine of this model, precision and architecture"
+        click.echo(f"{entry.folder.name}\n  built {sidecar.built_at}: {reason}")
         if name is not None:
             for label, value in sidecar.key_fields.items():
                 click.echo(f"    {label}: {value}")
 
 
+def _matches(entry: Entry, name: str) -> bool:
+    starts = (entry.folder.name, entry.sidecar.key_digest)
+    return name == entry.sidecar.model_name or any(text.startswith(name) for text in starts)
+
+
 @cache.command()
-@click.option("--remove", is_flag=True, help="Remove what is not whole.")
+@click.option("--remove", is_flag=True, help="Remove damaged engines and timing caches.")
 @click.pass_obj
 def verify(root: Path, remove: bool) -> None:
-    """Check every byte of every engine and timing cache; exit status 1 if one is not whole."""
+    """Verify the digests of all engines and timing caches; exit status 1 if one is damaged."""
     opened = _open(root)
     if opened is None:
         return
-    damaged = []
     entries = opened.entries()
+    engines = list(_damaged_engines(opened, entries))
+    timings = list(_damaged_timings(opened))
+    for path, reason in (*engines, *timings):
+        click.echo(f"damaged: {path.name}: {reason}")
+        if remove:
+            if path.is_dir():
+                opened.discard(path)
+            else:
+                path.unlink(missing_ok=True)
+            click.echo(f"removed: {path.name}")
+    click.echo(f"{len(entries) - len(engines)} of {len(entries)} engines are intact.")
+    if (engines or timings) and not remove:
+        click.echo("Fix: remove what is damaged; it is rebuilt when needed.")
+        click.echo(f"    {_command(root, 'verify --remove')}")
+        raise SystemExit(1)
+
+
+def _damaged_engines(
+    opened: EngineCache, entries: list[Entry | CorruptEntry]
+) -> Iterator[tuple[Path, str]]:
     for entry in entries:
         checked: Entry | CorruptEntry | None = entry
         if isinstance(entry, Entry):
             checked = opened.lookup(entry.folder.name, entry.sidecar.key_digest)
         if isinstance(checked, CorruptEntry):
-            damaged.append(checked)
-            click.echo(f"damaged: {checked.folder.name}: {checked.reason}")
-            if remove:
-                opened.discard(checked.folder)
-                click.echo(f"removed: {checked.folder.name}")
-    click.echo(f"{len(entries) - len(damaged)} of {len(entries)} engines are whole.")
-    if (_damaged_timings(opened, remove=remove) or damaged) and not remove:
-        there = "" if root == default_cache_dir() else f" --cache-dir={shlex.quote(str(root))}"
-        again = f"pytest-trt cache{there} verify --remove"
-        click.echo(f"Fix: `{again}`; it is made again when needed.")
-        raise SystemExit(1)
+            yield checked.folder, checked.reason
+
+
+def _damaged_timings(opened: EngineCache) -> Iterator[tuple[Path, str]]:
+    for path in timing_files(opened.timing):
+        try:
+            read_timings(path)
+        except (TimingFileError, OSError) as error:
+            yield path, str(error)
 
 
 @cache.command()
 @click.pass_obj
 def clear(root: Path) -> None:
-    """Delete engines, reference outputs, timing caches and digests; they are made again."""
+    """Delete all engines, reference outputs, timing caches and digests."""
     opened = _open(root)
     if opened is not None:
-        click.echo(f"Removed {opened.clear()} engines from {opened.folder}.")
+        click.echo(f"Removed {count(opened.clear(), 'engine')} from {opened.folder}.")
 
 
-def _damaged_timings(opened: EngineCache, *, remove: bool) -> int:
-    """Tell of timing caches that are not whole, and return how many there are."""
-    damaged = 0
-    for path in timing_files(opened.timing):
-        try:
-            read_timings(path)
-        except (TimingFileError, OSError) as error:
-            damaged += 1
-            click.echo(f"damaged: {path.name}: {error}")
-            if remove:
-                path.unlink(missing_ok=True)
-                click.echo(f"removed: {path.name}")
-    return damaged
+def _command(root: Path, words: str) -> str:
+    folder = "" if root == default_cache_dir() else f" --cache-dir={shlex.quote(str(root))}"
+    return f"pytest-trt cache{folder} {words}"
 
 
 def _product(entry: Entry) -> str:
     fields = entry.sidecar.key_fields
     backend = fields.get("backend", "?")
-    names = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX", "onnxruntime": "ONNX Runtime"}
-    product = names.get(backend, backend)
+    product = _PRODUCTS.get(backend, backend)
     return f"{product} {fields.get(product, '')}".strip()
 
 

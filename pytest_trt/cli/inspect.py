@@ -1,4 +1,4 @@
-"""`pytest-trt inspect`: what a model or a plan says of itself."""
+"""`pytest-trt inspect`: shows what a model or plan file holds."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from rich.table import Table
 
 from pytest_trt import units
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
+from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_facts, read_sidecar
 from pytest_trt.onnx.file import load_model
 from pytest_trt.report.summary import shares
 from pytest_trt.tensors.profiles import example_profiles, needs_profile
 
-#: How plans of the two products begin.
+#: The first bytes of plans of the two products.
 _PLAN_MAGIC = (b"ftrt", b"vtrt")
 
-#: Operators listed of a model; there are seldom many more.
+#: How many operators of a model are listed; there are seldom more.
 _LISTED_OPERATORS = 12
 
 
@@ -30,16 +31,18 @@ _LISTED_OPERATORS = 12
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--layers", is_flag=True, help="List the layers of a cached plan.")
 def inspect(file: Path, layers: bool) -> None:
-    """Show what FILE is.
+    """Show the contents of FILE, an ONNX model or a plan.
 
-    Of an ONNX model its inputs, outputs and digest; of a plan its header, and of one in the engine
-    cache also what it was built from, its size and its precisions.
+    For a model: inputs, outputs, operators and digest. For a plan: its header; and for one in the
+    engine cache also its key, size and precisions.
     """
     cached = _cached(file)
     if cached is None and layers:
-        raise click.ClickException(
-            f"{file} is no plan in an engine cache, and only there its layers are known.\n"
-            "Fix: `pytest-trt cache list` tells what is cached and where."
+        raise CacheError(
+            f"{file} is not a plan in an engine cache, so its layers are not known",
+            code="TRT805",
+            facts={"file": str(file)},
+            fix=Remedy("This lists the cached engines:", ("pytest-trt cache list",)),
         )
     for line in _plan_lines(file, cached) if cached or _is_plan(file) else _model_lines(file):
         click.echo(line)
@@ -48,7 +51,7 @@ def inspect(file: Path, layers: bool) -> None:
 
 
 def _cached(file: Path) -> tuple[Sidecar, EngineFacts] | None:
-    """Return what the cache knows of a plan, if it is one of its own."""
+    """Return the sidecar and facts of a plan in the cache; None for other files."""
     try:
         sidecar = read_sidecar(file.parent)
         return (sidecar, read_facts(file.parent)) if file.name == sidecar.plan_name else None
@@ -63,7 +66,7 @@ def _is_plan(file: Path) -> bool:
         with file.open("rb") as stream:
             return stream.read(4) in _PLAN_MAGIC
     except OSError:
-        return False  # the model reader says what is wrong
+        return False  # reading it as a model reports what is wrong
 
 
 def _model_lines(file: Path) -> Iterator[str]:
@@ -96,7 +99,7 @@ def _plan_lines(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> Itera
         if header.archs is not None:
             yield f"  archs     {', '.join(header.archs)}"
         elif cached is None:
-            yield "  archs     not in the header, and no engine.json lies beside the plan"
+            yield "  archs     not in the header, and there is no engine.json beside the plan"
     elif cached is not None:
         yield f"{file}: ONNX Runtime engine"
         yield f"  size      {units.size(cached[1].size_bytes)}"
@@ -106,26 +109,27 @@ def _plan_lines(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> Itera
 
 def _cached_lines(sidecar: Sidecar, facts: EngineFacts) -> Iterator[str]:
     if facts.memory_bytes is not None:
-        yield f"  memory    {units.size(facts.memory_bytes)} on the device, while it runs"
+        yield f"  memory    {units.size(facts.memory_bytes)} of device memory for each execution"
     if facts.layers is not None:
         yield f"  weights   {shares(facts.weights_pct)}"
         yield f"  layers    {len(facts.layers)}, {shares(facts.layers_pct)}"
     yield f"  model     {sidecar.model_name}"
-    yield f"  built     {sidecar.built_at}, {units.seconds(facts.build_s)}: {sidecar.reason}"
+    reason = f": {sidecar.reason}" if sidecar.reason else ""
+    yield f"  built     {sidecar.built_at}, {units.seconds(facts.build_s)}{reason}"
     for label, value in sidecar.key_fields.items():
         yield f"  {label}: {value}"
 
 
 def _print_layers(facts: EngineFacts) -> None:
     if facts.layers is None:
-        click.echo("  layers    not told by the product that built this plan")
+        click.echo("  layers    not reported by the product that built this plan")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("layer", "kind", "precision", "weights", "from the model's nodes"):
         table.add_column(title, overflow="fold")
     for layer in facts.layers:
         weights = ", ".join(f"{count:,} {precision}" for precision, count in layer.weights.items())
-        # A layer that is one node has its name; saying it twice would fold the table.
+        # A layer that is one node has its name; repeating it would fold the table.
         origins = "" if layer.origins == (layer.name,) else ", ".join(layer.origins)
         cells = (layer.name, layer.kind, layer.precision or "?", weights, origins)
         table.add_row(*map(escape, cells))

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.cli import commands
+from pytest_trt.diagnostics import CacheError
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.spec import EngineSpec
@@ -40,7 +41,7 @@ def test_plan_is_shown_by_its_header(tmp_path: Path) -> None:
     plan.write_bytes(header + (40).to_bytes(8, "little") + bytes([8, 6, 1, 6]) + bytes(12))
     output = call(plan)
     assert "TensorRT 8.6.1.6 plan" in output
-    assert "no engine.json lies beside the plan" in output
+    assert "there is no engine.json beside the plan" in output
 
 
 def cached(tmp_path: Path, precision: str) -> Path:
@@ -75,8 +76,8 @@ def test_layers_are_listed_only_when_they_are_asked_for(tmp_path: Path) -> None:
 def test_layers_of_a_plan_that_is_not_cached_are_an_error(tmp_path: Path) -> None:
     file = save_linear(tmp_path / "linear.onnx")
     result = CliRunner().invoke(commands, ["inspect", str(file), "--layers"])
-    assert result.exit_code == 1
-    assert "Fix: `pytest-trt cache list`" in result.output
+    assert isinstance(result.exception, CacheError)
+    assert result.exception.diagnostic.remedy.commands == ("pytest-trt cache list",)
 
 
 @pytest.mark.parametrize(

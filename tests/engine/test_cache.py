@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import stat
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from builders import full_disk
 
 from pytest_trt.diagnostics import CacheError
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
@@ -150,11 +152,11 @@ def escaping_file(entry: Entry) -> None:
         (truncate_sidecar, "its sidecar is damaged"),
         (list_in_sidecar, "its sidecar is damaged"),
         (remove_sidecar, "its sidecar is missing"),
-        (older_format, "format 3, written by pytest-trt 0.0.1; this version uses 4"),
-        (newer_format, "format 99, written by pytest-trt 9.9; this version uses 4"),
+        (older_format, "format 3, written by pytest-trt 0.0.1; this version uses 5"),
+        (newer_format, "format 99, written by pytest-trt 9.9; this version uses 5"),
         (foreign_key, "built for key ffffffffffff, not kkkkkkkkkkkk"),
         (escaping_file, "does not list its files"),
-        (other_facts, "its facts.json is damaged (KeyError: 'layers')"),
+        (other_facts, "its facts.json is damaged (RecordError: build_s: "),
         (flipped_facts, "facts.json has digest"),
     ],
 )
@@ -202,6 +204,35 @@ def test_least_recently_used_engines_go_first(tmp_path: Path) -> None:
     assert left == {"a", "c"}
 
 
+def test_a_pinned_engine_is_not_evicted(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / "cache", max_bytes=10)
+    baseline = entry_name("model.onnx", "fp16", "sm86", "b" * 64)
+    store(cache, name=baseline, key="b" * 64)
+    cache.pin("b" * 64)
+    store(cache, name="candidate", key="c" * 64)
+    assert {entry.folder.name for entry in cache.entries()} == {baseline, "candidate"}
+    store(EngineCache(tmp_path / "cache", max_bytes=10), name="other", key="d" * 64)
+    assert {entry.folder.name for entry in cache.entries()} == {"other"}
+
+
+def test_pinning_marks_an_engine_as_used_for_other_processes(cache: EngineCache) -> None:
+    baseline = entry_name("model.onnx", "fp16", "sm86", "b" * 64)
+    folder = store(cache, name=baseline, key="b" * 64).folder
+    os.utime(folder, (0, 0))
+    cache.pin("b" * 64)
+    assert folder.stat().st_mtime > 0
+
+
+@pytest.mark.parametrize("max_bytes", [0, -5 * 10**9, math.inf, math.nan])
+def test_a_cap_that_would_empty_the_cache_or_never_apply_is_refused(
+    tmp_path: Path, max_bytes: float
+) -> None:
+    with pytest.raises(CacheError, match="cannot be limited to") as caught:
+        EngineCache(tmp_path / "cache", max_bytes=max_bytes)  # type: ignore[arg-type]
+    assert caught.value.diagnostic.code == "TRT804"
+    assert not (tmp_path / "cache").exists()
+
+
 def test_engine_larger_than_the_cap_is_kept_for_as_long_as_it_is_the_newest(
     tmp_path: Path,
 ) -> None:
@@ -221,7 +252,7 @@ def test_clear_removes_every_engine_and_leaves_a_usable_cache(cache: EngineCache
 def test_cache_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
     cache = EngineCache(tmp_path / "cache")
     cache.folder.chmod(mode)
-    with pytest.raises(CacheError, match=r"written by others \(mode .*\n*Fix: chmod 700"):
+    with pytest.raises(CacheError, match=r"other users can write to .* \(mode [\s\S]*chmod 700"):
         EngineCache(tmp_path / "cache")
 
 
@@ -303,31 +334,13 @@ def test_read_only_cache_of_a_version_with_fewer_folders_serves_hits(reachable_p
     assert done.stdout.split() == ["Entry"], done.stderr
 
 
-def test_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_full_disk_is_a_clear_error_and_leaves_nothing_behind(cache: EngineCache) -> None:
     # A limit on the size of files is met with the same class of error as a full disk.
-    program = IMPORTS + textwrap.dedent(
-        """
-        import resource
-        cache = EngineCache(root)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-        try:
-            store(cache, plan=bytes(5000))
-        except Exception as error:
-            print(type(error).__name__, error)
-        print(cache.lookup(NAME, KEY), list((cache.folder / "building").iterdir()))
-        """
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": ":".join(sys.path), "ROOT": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    first, fix, last = done.stdout.splitlines()
-    assert first.startswith("CacheError no space left for the engine cache")
-    assert "--trt-cache-dir" in fix
-    assert last == "None []"
+    with full_disk(), pytest.raises(CacheError, match="no space left for the engine") as caught:
+        store(cache, plan=bytes(5000))
+    assert "--trt-cache-dir" in caught.value.fix
+    assert cache.lookup(NAME, KEY) is None
+    assert list((cache.folder / "building").iterdir()) == []
 
 
 BUILDER = """

@@ -123,7 +123,8 @@ def test_key_keeps_the_order_of_profiles() -> None:
 
 def test_key_is_the_same_in_another_process_with_another_hash_seed() -> None:
     program = (
-        "from pytest_trt.engine import *\n"
+        "from pytest_trt.engine.key import engine_key\n"
+        "from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain\n"
         "print(engine_key(platform='p', route=Route('r', {'y': '1', 'x': '2'}),"
         "toolchain=Toolchain('T', {'t': '1'}), target=Target('sm86', {'n': 'A10', 'm': 'x'}),"
         "spec=EngineSpec('fp16', (), {'b': 1, 'a': 2}), backend='tensorrt',"

@@ -7,7 +7,7 @@ from builders import save_linear
 from builders_facts import made_of
 
 from pytest_trt.engine.facts import CONVERSION, INTEGER, EngineFacts
-from pytest_trt.engine.shortfall import precision_uncertain, precision_shortfall
+from pytest_trt.engine.shortfall import precision_shortfall, precision_uncertain
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel, load_model
 
@@ -96,7 +96,7 @@ def test_block_lists_that_keep_everything_in_fp32_are_named(model) -> None:
     spec = EngineSpec("fp16", builder_options={"op_block_list": "MatMul,Add"})
     error = precision_shortfall(spec, model, SILENT_FP32, PLAN)
     assert error is not None
-    assert error.fix.startswith("leave something to convert out of op_block_list='MatMul,Add'")
+    assert error.diagnostic.remedy.alternatives[0] == "shorten op_block_list='MatMul,Add'"
 
 
 def opaque(size_mb: int, weights_mb: int = 440) -> EngineFacts:
@@ -114,7 +114,9 @@ def test_opaque_engine_as_large_as_its_weights_in_fp32_is_uncertain(model) -> No
     said = precision_uncertain(FP16, model, opaque(445))
     assert said is not None
     assert (said.code, said.severity) == ("TRT306", "warning")
-    assert "its plan is 101% as large as the model's weights in FP32, and the engine" in said.message
+    assert (
+        "its plan is 101% as large as the model's weights in FP32, and the engine" in said.message
+    )
 
 
 @pytest.mark.parametrize(

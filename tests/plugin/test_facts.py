@@ -31,8 +31,8 @@ def test_loading_and_first_inference_are_measured_when_they_happen(project) -> N
 
         def test_before(trt_session):
             facts = trt_session.engine.facts
-            assert facts.load_s is None
-            assert facts.first_inference_s is None
+            assert facts.get("load_s") is None
+            assert facts.get("first_inference_s") is None
 
         def test_during(trt_session, images):
             trt_session.run({"image": images})
@@ -49,6 +49,19 @@ def test_loading_and_first_inference_are_measured_when_they_happen(project) -> N
     project.run().assert_outcomes(passed=3)
 
 
+def test_a_fact_that_is_not_reported_explains_itself_in_a_test(project) -> None:
+    project.test_file(
+        """
+        @pytest.mark.trt_model("models/linear.onnx")
+        def test_it(trt_engine):
+            assert trt_engine.facts.device_memory_bytes < 1e9
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*device_memory_bytes is not known: this engine does not*TRT330*"])
+
+
 def test_fp16_engine_that_is_fp32_throughout_fails_by_itself(project) -> None:
     project.test_file(
         """
@@ -63,8 +76,8 @@ def test_fp16_engine_that_is_fp32_throughout_fails_by_itself(project) -> None:
         result.assert_outcomes(errors=1)
         result.stdout.fnmatch_lines(
             [
-                "linear.onnx was asked for in fp16, but nothing in its engine is half: 3 of its*",
-                "Fix: leave something to convert out of op_block_list='MatMul,Add,Softmax', or *",
+                "linear.onnx was requested in fp16, but nothing in its engine is half: 3 of its*",
+                "*- shorten op_block_list='MatMul,Add,Softmax'",
             ]
         )
 
