@@ -113,6 +113,7 @@ def run(**overrides: Any) -> dict[str, Any]:
         "platform": "Linux",
         "versions": {"pytest-trt": "1.0", "python": "3.11.7"},
         "options": {},
+        "machine_facts": {},
         "targets": [],
         "collection_errors": {},
     }

@@ -81,6 +81,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer the plugin's own hooks."""
+    from pytest_trt.plugin import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, resolve the options, and refuse at once what cannot be tested."""
     for line in MARKER_LINES.values():

@@ -313,7 +313,16 @@ def _start_facts(config: pytest.Config, started_s: float) -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": _versions(),
         "options": _given_options(config),
+        "machine_facts": _machine_facts(config),
     }
+
+
+def _machine_facts(config: pytest.Config) -> dict[str, str]:
+    """Return what plugins and conftest.py files add to a report."""
+    facts: dict[str, str] = {}
+    for each in reversed(config.hook.pytest_trt_machine_facts(config=config)):
+        facts.update({str(name): str(value) for name, value in each.items()})
+    return facts
 
 
 def _versions() -> dict[str, str]:

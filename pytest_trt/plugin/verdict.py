@@ -26,6 +26,7 @@ from pytest_trt.terms import Verdict
 
 if TYPE_CHECKING:
     from pytest_trt.benchmark.check import SpeedCheck
+    from pytest_trt.benchmark.result import BenchmarkResult
 
 
 _NO_ENGINE = replace(
@@ -44,6 +45,8 @@ def judged(item: pytest.Item) -> Iterator[None]:
             yield
         finally:
             state.over = True
+            for result in (*_checks(state), *_speeds(state)):
+                item.ihook.pytest_trt_result(item=item, result=result)
     except CheckFailure:  # complete already
         raise
     except pytest.skip.Exception:
@@ -180,7 +183,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     record = TestRecord(
         engines=tuple(_engine_record(engine, run) for engine in _distinct(state)),
         checks=tuple(_checks(state)),
-        speeds=(state.speed.record,) if state.speed and state.speed.record else (),
+        speeds=_speeds(state),
         skipped=state.skipped,
         remarks=tuple(state.remarks),
         failed_by_checks=state.failed_by_checks,
@@ -193,6 +196,10 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     # The list that the reports of all phases share: junit reads it from the last one.
     state.properties = properties_of(record)
     item.user_properties += state.properties
+
+
+def _speeds(state: TestState) -> tuple[BenchmarkResult, ...]:
+    return (state.speed.record,) if state.speed and state.speed.record else ()
 
 
 def _distinct(state: TestState) -> list[Engine]:

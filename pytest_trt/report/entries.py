@@ -114,6 +114,7 @@ class Run:
         platform: The operating system.
         versions: Versions of the plugin, Python and relevant packages.
         options: The plugin's options that were given, by their names in ini files.
+        machine_facts: What hooks added, see `pytest_trt_machine_facts`.
         targets: What was tested, and with what.
         collection_errors: Files that could not be collected, and why: no report has their tests.
         counts: Number of tests by status.
@@ -130,6 +131,7 @@ class Run:
     platform: str
     versions: Mapping[str, str]
     options: Mapping[str, str]
+    machine_facts: Mapping[str, str]
     targets: tuple[Target, ...]
     collection_errors: Mapping[str, str]
     counts: Mapping[str, int]

@@ -74,6 +74,7 @@ function runCard(run, at, many) {
     ]),
     folded("Versions, options, machine", facts([
       ...Object.entries(versions),
+      ...Object.entries(run.machine_facts),
       ...run.targets.flatMap((target) => [...Object.entries(target.toolchain_versions), ["this target", target.why]]),
       ["platform", run.platform],
       ...Object.entries(run.options).map(([name, value]) => [name, el("code", {}, value)]),

@@ -1,0 +1,66 @@
+"""Hooks that a project's conftest.py implements."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from builders import save_linear
+
+FACTS = """
+def pytest_trt_machine_facts(config):
+    return {"rack": "7", "power_limit_w": 700}
+"""
+
+RESULTS = """
+def pytest_trt_result(item, result):
+    with open("results.txt", "a") as file:
+        file.write(f"{item.name} {type(result).__name__} {result.verdict}\\n")
+"""
+
+
+def add_hooks(project, source: str) -> None:
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + "\n" + source)
+
+
+def test_facts_of_the_machine_are_in_the_report(project) -> None:
+    add_hooks(project, FACTS)
+    project.check(args=("--trt-report=report.json",)).assert_outcomes(passed=1)
+    (run,) = json.loads((project.path / "report.json").read_text())["runs"]
+    assert run["machine_facts"] == {"rack": "7", "power_limit_w": "700"}
+
+
+def test_report_without_the_hook_has_no_facts_of_the_machine(project) -> None:
+    project.check(args=("--trt-report=report.json",)).assert_outcomes(passed=1)
+    (run,) = json.loads((project.path / "report.json").read_text())["runs"]
+    assert run["machine_facts"] == {}
+
+
+@pytest.mark.parametrize(("nudge", "verdict"), [(0.0, "passed"), (0.5, "failed")])
+def test_result_of_a_check_is_passed_to_the_hook_as_it_is_judged(project, nudge, verdict) -> None:
+    save_linear(project.path / "models" / "reference.onnx", nudge=nudge)
+    add_hooks(project, RESULTS)
+    model = '"models/linear.onnx", reference="models/reference.onnx"'
+    project.check(model=model).assert_outcomes(**{verdict: 1})
+    lines = (project.path / "results.txt").read_text().splitlines()
+    assert lines == [f"test_it AccuracyResult {verdict}"]
+
+
+def test_result_of_a_benchmark_is_passed_to_the_hook(project) -> None:
+    add_hooks(project, RESULTS)
+    project.test_file(
+        "@pytest.mark.trt_model('models/linear.onnx')\n"
+        "@pytest.mark.trt_benchmark(p50_ms=1e6)\n"
+        "def test_it(trt_benchmark, images):\n    trt_benchmark({'image': images})\n"
+    )
+    project.run().assert_outcomes(passed=1)
+    lines = (project.path / "results.txt").read_text().splitlines()
+    assert lines == ["test_it BenchmarkResult passed"]
+
+
+def test_hook_that_raises_fails_the_test(project) -> None:
+    add_hooks(project, "def pytest_trt_result(item, result):\n    raise ValueError('refused')\n")
+    result = project.check()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ValueError: refused*"])
