@@ -10,9 +10,10 @@ from jsonschema import Draft202012Validator
 
 from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
+from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import to_data
 from pytest_trt.report.document import Document, make_document
-from pytest_trt.report.record import EngineRecord, PlannedTest, TestRecord
+from pytest_trt.report.record import PlannedTest, TestRecord
 from pytest_trt.report.schema import schema_text
 from pytest_trt.report.status import Phase, PhaseOutcomes
 from pytest_trt.terms import Verdict

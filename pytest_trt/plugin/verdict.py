@@ -16,12 +16,13 @@ from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
+from pytest_trt.engine.record import EngineRecord
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.plan import marks_of
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.report.junit import properties_of
-from pytest_trt.report.record import EngineRecord, TestRecord
+from pytest_trt.report.record import TestRecord
 from pytest_trt.terms import Verdict
 
 if TYPE_CHECKING:

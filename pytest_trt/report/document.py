@@ -12,12 +12,13 @@ from typing import Any, TypeAlias, cast
 from pytest_trt.accuracy.result import AccuracyResult, Finding, OutputResult
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import from_data, to_data
 from pytest_trt.report import entries
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.entries import REPORT_SCHEMA, Status
 from pytest_trt.report.groups import groups_of
-from pytest_trt.report.record import EngineRecord, PlannedTest, TestRecord
+from pytest_trt.report.record import PlannedTest, TestRecord
 from pytest_trt.report.speed_text import gravest_change
 from pytest_trt.report.status import Phase, PhaseOutcomes, checks_status, status_of
 from pytest_trt.selftest.proof import Proof

@@ -14,8 +14,8 @@ from pytest_trt.accuracy.result import Element, Kind
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.result import MetricChange
 from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.engine.record import EngineRecord
 from pytest_trt.report.groups import Group
-from pytest_trt.report.record import EngineRecord
 from pytest_trt.selftest.proof import Proof
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult

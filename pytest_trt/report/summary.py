@@ -13,8 +13,9 @@ from pytest_trt import units
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.codes import CODES
 from pytest_trt.diagnostics import Diagnostic, wrapped
+from pytest_trt.engine.record import EngineRecord
 from pytest_trt.report.noise import NoiseRecord, noise_lines
-from pytest_trt.report.record import EngineRecord, TestResult
+from pytest_trt.report.record import TestResult
 from pytest_trt.report.speed_text import (
     FIGURE_OF,
     METRIC_OF,

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from pytest_trt import units
 from pytest_trt.accuracy.result import AccuracyResult
-from pytest_trt.report.record import EngineRecord
+from pytest_trt.engine.record import EngineRecord
 
 #: Cells of the bar that shows how much of the tolerance was used.
 _BAR_CELLS = 10

@@ -8,7 +8,8 @@ import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.result import AccuracyResult, merge_runs
-from pytest_trt.report.record import EngineRecord, TestRecord, TestResult
+from pytest_trt.engine.record import EngineRecord
+from pytest_trt.report.record import TestRecord, TestResult
 from pytest_trt.report.summary import noted_lines, summary_lines
 from pytest_trt.terms import Verdict
 

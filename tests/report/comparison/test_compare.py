@@ -14,11 +14,11 @@ from builders_report import KEY, check, document, engine, run, skipped, speed, t
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ReportError
+from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import to_data
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction, Finding, Kind, TestChange
 from pytest_trt.report.document import Document, make_document
-from pytest_trt.report.record import EngineRecord
 
 
 def rounds(ms: float, *, seed: int, spread: float = 0.001, count: int = 20) -> dict[str, Any]:
