@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import math
 
+#: The name of each metric.
+METRIC_NAMES = {"p50": "P50", "p95": "P95", "p99": "P99", "throughput": "throughput"}
+
+#: A bound beyond ten times as much: more digits would not fit a row and say nothing more.
+BEYOND = ">+999%"
+
 
 def seconds(value_s: float) -> str:
     """Return a duration with about two significant digits: "0.3 ms", "12 ms", "3 min 5 s"."""
@@ -111,3 +117,26 @@ def rounded_up(value: float, digits: int = 2) -> float:
     while (rounded := float(f"{steps}e{exponent}")) < value:
         steps += 1
     return rounded
+
+
+def figure(metric: str, value: float) -> str:
+    """Return a metric's value with its unit: "1.31 ms", for throughput "12,345/s"."""
+    return rate(value) if metric == "throughput" else latency(value)
+
+
+def bound(change_: float | None) -> str:
+    """Return one bound of a change: "+58%"."""
+    return BEYOND if change_ is not None and change_ > 9.99 else change(change_)
+
+
+def metric_change(metric: str, before: float, now: float) -> str:
+    """Return how a metric has changed: "P99 1.02 -> 1.31 ms (+28%)".
+
+    Args:
+        metric: "p50", "p95", "p99" or "throughput".
+        before: Milliseconds, or batch items per second.
+        now: The same of now.
+    """
+    unit = "/s" if metric == "throughput" else " ms"
+    then = figure(metric, before)[: -len(unit)]
+    return f"{METRIC_NAMES[metric]} {then} -> {figure(metric, now)} ({change(now / before - 1)})"

@@ -1,18 +1,16 @@
-"""`--trt-calibrate`: one engine against itself, and what that makes of its limits."""
+"""`--trt-calibrate`: how much runs of one engine vary, and what that means for its limits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import cast
 
 from pytest_trt.baseline.entry import StoredNoise
 from pytest_trt.benchmark.fresh_job import FreshRun
-from pytest_trt.benchmark.fresh_runs import FreshRuns
-from pytest_trt.report.noise import NoiseRecord, NoiseRow
+from pytest_trt.benchmark.result import CalibratedMetric, CalibrationResult
 from pytest_trt.statistics.calibrate import Calibrated, calibrated
-from pytest_trt.statistics.decide import FIRST_ROUNDS
 from pytest_trt.statistics.noise import Noise
 from pytest_trt.statistics.power import Detectable, by_processes, by_turns
 from pytest_trt.statistics.rounds import Rounds, as_change
@@ -25,8 +23,8 @@ class Calibration:
 
     Attributes:
         runs: Runs of this process and of the fresh ones.
-        turns: From each fresh process, rounds of two sessions of the engine in turns.
-        measured: How much they differ.
+        turns: From each fresh process, interleaved rounds of two sessions of the engine.
+        measured: How much they vary.
     """
 
     runs: tuple[FreshRun, ...]
@@ -34,30 +32,25 @@ class Calibration:
     measured: Calibrated
 
     @classmethod
-    def of(cls, here: FreshRun, fresh: FreshRuns, processes: int) -> Calibration:
+    def of(cls, here: FreshRun, take: Callable[[str], FreshRun], processes: int) -> Calibration:
         """Measure.
 
         Args:
             here: What this process measured.
-            fresh: Takes those of the others.
+            take: Takes a run of another process, which it is given the title of.
             processes: How many others.
 
         Raises:
-            Unavailable: A process could not measure; the text says why.
+            Unavailable: A process could not measure.
             Disturbed: The device was.
         """
-        runs, turns = [here], []
-        for number in range(1, processes + 1):
-            title = f"calibrating, process {number} of {processes}"
-            one = fresh.take(FIRST_ROUNDS, beside=True, title=title)
-            runs.append(one)
-            if one.turns is not None:
-                turns.append(one.turns)
-        rounds = [one.rounds for one in runs]
-        return cls(tuple(runs), tuple(turns), calibrated(rounds, turns))
+        titles = (f"calibrating, process {n} of {processes}" for n in range(1, processes + 1))
+        runs = (here, *map(take, titles))
+        turns = tuple(one.turns for one in runs if one.turns is not None)
+        return cls(runs, turns, calibrated([one.rounds for one in runs], turns))
 
     def stored(self) -> StoredNoise:
-        """Return the noise as it is kept with the baseline."""
+        """Return the noise as it is stored with the baseline."""
         return StoredNoise(
             recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             processes=self.measured.processes,
@@ -65,10 +58,10 @@ class Calibration:
             between_runs={str(k): v for k, v in self.measured.between_runs.items()},
         )
 
-    def record(
+    def result(
         self, limits: Mapping[Metric, float], stored: Sequence[Rounds], *, checks: int, mode: Mode
-    ) -> NoiseRecord:
-        """Return what is told of the test.
+    ) -> CalibrationResult:
+        """Return what is reported of the test.
 
         Args:
             limits: Its relative limits.
@@ -82,23 +75,23 @@ class Calibration:
             turns = by_turns(metric, limit, self.turns, measured, checks=checks)
             alone = by_processes(metric, limit, stored, runs, measured, checks=checks, mode=mode)
             rows.append(
-                NoiseRow(
+                CalibratedMetric(
                     metric=metric,
                     between_runs=measured.between_runs.get(metric),
                     limit=limit,
-                    turns=tuple(_told(metric, one) for one in turns),
-                    processes=None if alone is None else _told(metric, alone),
+                    turns=tuple(_detectable(metric, one) for one in turns),
+                    processes=None if alone is None else _detectable(metric, alone),
                 )
             )
-        return NoiseRecord(measured.processes, measured.placement, checks, tuple(rows))
+        return CalibrationResult(measured.processes, measured.placement, checks, tuple(rows))
 
 
-def _told(metric: Metric, one: Detectable) -> tuple[float, int]:
+def _detectable(metric: Metric, one: Detectable) -> tuple[float, int]:
     return as_change(metric, one.change), one.calls
 
 
 def noise_of(stored: StoredNoise | None) -> Noise | None:
-    """Return stored noise as verdicts reckon with it."""
+    """Return stored noise as decisions take it into account."""
     if stored is None:
         return None
     spread = {cast(Metric, metric): value for metric, value in stored.between_runs.items()}

@@ -1,33 +1,94 @@
-"""What the speed of a GPU hangs on besides the engine: kept with a baseline, and compared.
+"""What a speed depends on besides the engine: the device's clock and power, the host's load.
 
-Rounds at another clock say nothing of an engine: they cannot be compared with those of now, while
-both engines that take turns run at the same.
+Rounds at another clock say nothing about an engine and cannot be compared, while two interleaved
+engines run at the same clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
 
 from pytest_trt.backends.devices.watch import DeviceWatch
 from pytest_trt.benchmark.differences import HOST_BUSY
-from pytest_trt.benchmark.host_load import HostLoad
+from pytest_trt.benchmark.host import HostLoad
+from pytest_trt.benchmark.rounds import check_alone
+from pytest_trt.files import locked, user_lock
 from pytest_trt.terms import Mode
 
 #: Median clock of the multiprocessors over the rounds of a run.
 CLOCK = "sm_clock_mhz"
 
-#: The cap on power, which decides what clocks are held under load.
+#: The power cap, which decides the clocks under load.
 POWER_LIMIT = "power_limit_w"
 
-#: Share by which clocks may differ and rounds be compared. The steps of clocks are below 1%.
+#: Share by which clocks may differ in comparable rounds. The steps of clocks are below 1%.
 MOST_CLOCK_CHANGE = 0.02
 
 _DEVICE = (CLOCK, POWER_LIMIT)
 _LABELS = (*_DEVICE, HOST_BUSY)
 
+#: A device that was free so many seconds ago is taken to be free: listening takes half a second
+#: and lets the clocks fall. Whoever begins in between is mostly seen between rounds.
+_FREE_FOR_S = 10.0
+
+
+class BenchmarkPlace(NamedTuple):
+    """Where engines are timed.
+
+    Attributes:
+        target: What a baseline belongs to, by label: "arch" first, then the device.
+        device: Identifies the device on this machine.
+        environment: What may change from run to run and explain a difference.
+    """
+
+    target: Mapping[str, str]
+    device: str
+    environment: Mapping[str, str]
+
+
+def device_lock(
+    device: str, waiting: Callable[[float], None], *, folder: Path | None = None
+) -> AbstractContextManager[None]:
+    """Hold the right to measure on a device. The kernel releases it when the process dies.
+
+    Args:
+        device: Identifies the device on this machine: a GPU's UUID, or the host's name.
+        waiting: Called with the seconds waited so far, about once a second.
+        folder: Where the lock file lies; by default a folder of the user, whatever the cache is.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", device)
+    path = user_lock(name) if folder is None else folder / f"{name}.lock"
+    return locked(path, waiting=waiting)
+
+
+def free_since(
+    watch: DeviceWatch | None, free_at_s: float, say: Callable[[str], None], *, again: bool = False
+) -> float:
+    """Return when the device was last known to be free; listen where that is too long ago.
+
+    Args:
+        watch: What watches the device; None where nothing can.
+        free_at_s: When it was last known, by the monotonic clock.
+        say: Told what takes a while.
+        again: Whether to listen in any case: before something fails or is recorded.
+
+    Raises:
+        Disturbed: Other processes use the device.
+    """
+    if watch is None or not (again or free_at_s < time.monotonic() - _FREE_FOR_S):
+        return free_at_s
+    say("listening for other processes on the device")
+    check_alone(watch.listen)
+    return time.monotonic()
+
 
 def conditions_of(watch: DeviceWatch | None) -> dict[str, str]:
-    """Return the conditions that a watch has seen, by label; what NVML does not tell is left out.
+    """Return the conditions that a watch has seen, by label; what NVML does not report is left out.
 
     Args:
         watch: What watched the rounds; None where nothing could.
@@ -53,14 +114,14 @@ def incomparable_reason(then: Mapping[str, str], now: Mapping[str, str]) -> str 
         then: The environment of a stored run.
         now: The conditions of this one.
     """
-    told = {CLOCK: ("the GPU's clock", "MHz"), POWER_LIMIT: ("the GPU's power limit", "W")}
-    for label, (name, unit) in told.items():
+    names = {CLOCK: ("the GPU's clock", "MHz"), POWER_LIMIT: ("the GPU's power limit", "W")}
+    for label, (name, unit) in names.items():
         old, new = then.get(label), now.get(label)
         if old and new and abs(float(new) / float(old) - 1) > _allowed(label):
             return f"{name} is {new} {unit}, it was {old} {unit} with the baseline"
-    for environment, when in ((then, "when the baseline was recorded"), (now, "this time")):
+    for environment, when in ((then, "when the baseline was recorded"), (now, "now")):
         if environment.get(HOST_BUSY):
-            return f"the host was busy {when}: {environment[HOST_BUSY]}"
+            return f"the host was overloaded {when} ({environment[HOST_BUSY]})"
     return None
 
 
@@ -69,29 +130,22 @@ def _allowed(label: str) -> float:
 
 
 def without_insignificant_drift(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of now without what differs from then only as it always does.
+    """Return the environment of now without differences that are as small as they always are.
 
     Args:
         then: The environment of a stored run.
-        now: The environment of this one, conditions and all.
+        now: The environment of this one, conditions included.
     """
-    rest = {label: value for label, value in now.items() if label not in _LABELS}
-    known = {label: now[label] for label in _LABELS if label in now and label in then}
-    busy = {HOST_BUSY: now[HOST_BUSY]} if HOST_BUSY in now else {}
-    return (
-        rest
-        | busy
-        | {
-            label: value
-            if incomparable_reason({label: then[label]}, {label: value})
-            else then[label]
-            for label, value in known.items()
-        }
-    )
+    steady = {label: value for label, value in now.items() if label not in _DEVICE}
+    for label in _DEVICE:
+        if label in now and label in then:
+            drifted = incomparable_reason({label: then[label]}, {label: now[label]})
+            steady[label] = now[label] if drifted else then[label]
+    return steady
 
 
 def is_same(then: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether two environments are one, but for the conditions of the moment."""
+    """Whether two environments are the same, the conditions of the moment left out."""
     return all(
         then.get(label) == now.get(label)
         for label in then.keys() | now.keys()

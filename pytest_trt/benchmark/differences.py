@@ -1,19 +1,77 @@
-"""What besides the figures differs between two measurements: engine, toolchain, machine."""
+"""What differs between two measurements besides their figures: engine, toolchain, machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from pytest_trt import units
 
-#: What of the environment tells what kept the host busy; it is there only if something did.
+#: Label of the environment that says how the host was overloaded; absent where it was not.
 HOST_BUSY = "host_busy"
+
+#: What differs. "engine" is the key where the baseline does not say whether model or options
+#: changed; "plan" is another build of one key; "environment" is a driver, clock or power limit.
+Kind: TypeAlias = Literal[
+    "toolchain",
+    "environment",
+    "host load",
+    "model",
+    "options",
+    "engine",
+    "plan",
+    "layers",
+    "device memory",
+    "plan size",
+]
+
+#: Kinds that say where an engine comes from, not what it is: what to look at first.
+CAUSES: tuple[Kind, ...] = ("model", "options", "engine", "toolchain", "plan", "environment")
+
+#: Digits of a digest that are shown.
+_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference.
+
+    Attributes:
+        kind: What differs.
+        then: What it was; empty where nothing can be said.
+        now: What it is.
+        label: For "environment" which one, such as "driver".
+    """
+
+    kind: Kind
+    then: str = ""
+    now: str = ""
+    label: str = ""
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "model":
+                return f"the model changed (sha256 {self.then} -> {self.now})"
+            case "options":
+                return "the builder or its options changed (same model)"
+            case "engine":
+                return "the model, its options or the builder changed"
+            case "plan":
+                return "the engine was rebuilt from the same key, and its plan differs"
+            case "host load":
+                when = "now" if self.now else "when the baseline was recorded"
+                return f"the host was overloaded {when}: {self.now or self.then}"
+            case "toolchain":
+                return f"{self.then} -> {self.now}"
+            case "environment":
+                return f"{self.label} {self.then} -> {self.now}"
+        return f"{self.kind} {self.then} -> {self.now}"
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What one measurement was made of and with.
+    """What was measured, and on what.
 
     Attributes:
         toolchain: What ran the engine: "TensorRT 8.6.0".
@@ -27,39 +85,54 @@ class Circumstances:
     engine: Mapping[str, int | str]
 
 
-def differences(then: Circumstances, now: Circumstances) -> list[str]:
-    """Return what differs between two measurements, a line each."""
-    found = []
+def differences(then: Circumstances, now: Circumstances) -> tuple[Difference, ...]:
+    """Return what differs between two measurements."""
+    found = [*_of_machine(then, now), *_of_origin(then.engine, now.engine)]
+    return (*found, *_of_figures(then.engine, now.engine))
+
+
+def _of_machine(then: Circumstances, now: Circumstances) -> Iterator[Difference]:
     if then.toolchain != now.toolchain:
-        found.append(f"{then.toolchain} -> {now.toolchain}")
+        yield Difference("toolchain", then.toolchain, now.toolchain)
     for label in dict.fromkeys([*then.environment, *now.environment]):
-        old, new = then.environment.get(label, "unknown"), now.environment.get(label, "unknown")
+        old, new = then.environment.get(label, ""), now.environment.get(label, "")
         if label == HOST_BUSY:
-            found += [
-                f"the host was busy {when}: {told}"
-                for when, told in (("then", old), ("this time", new))
-                if told != "unknown"
-            ]
+            yield from (Difference("host load", then=old) for _ in [old] if old)
+            yield from (Difference("host load", now=new) for _ in [new] if new)
         elif old != new:
-            found.append(f"{label} {old} -> {new}")
-    if then.engine.get("key") != now.engine.get("key"):
-        found.append(f"the engine is another one: {_what_changed(then.engine, now.engine)}")
-    elif then.engine.get("plan") != now.engine.get("plan"):
-        found.append("the engine was built anew, and its plan is another one")
-    for label, name in (("layers", "layers"), ("device_memory_bytes", "device memory")):
-        old_count, new_count = then.engine.get(label), now.engine.get(label)
-        if old_count is not None and new_count is not None and old_count != new_count:
-            found.append(f"{name} {old_count:,} -> {new_count:,}")
-    old_size, new_size = then.engine.get("size_bytes"), now.engine.get("size_bytes")
-    if isinstance(old_size, int) and isinstance(new_size, int) and old_size != new_size:
-        found.append(f"plan {units.size(old_size)} -> {units.size(new_size)}")
-    return found
+            yield Difference("environment", old or "unknown", new or "unknown", label)
 
 
-def _what_changed(then: Mapping[str, int | str], now: Mapping[str, int | str]) -> str:
-    old, new = then.get("model"), now.get("model")
-    if old is None or new is None:  # baselines of before this was kept
-        return "its model, its options or its builder changed"
-    if old != new:
-        return f"its model changed (sha256 {str(old)[:8]} -> {str(new)[:8]})"
-    return "of the same model, its options or its builder changed"
+def _of_origin(
+    then: Mapping[str, int | str], now: Mapping[str, int | str]
+) -> Iterator[Difference]:
+    if then.get("key") == now.get("key"):
+        if then.get("plan") != now.get("plan"):
+            yield Difference("plan")
+        return
+    old, new = str(then.get("model", "")), str(now.get("model", ""))
+    if not old or not new:  # baselines of version 1 do not name the model
+        yield Difference("engine")
+    elif old != new:
+        yield Difference("model", old[:_DIGITS], new[:_DIGITS])
+    else:
+        yield Difference("options")
+
+
+def _of_figures(
+    then: Mapping[str, int | str], now: Mapping[str, int | str]
+) -> Iterator[Difference]:
+    kinds: tuple[tuple[Kind, str], ...] = (
+        ("layers", "layers"),
+        ("device memory", "device_memory_bytes"),
+        ("plan size", "size_bytes"),
+    )
+    for kind, label in kinds:
+        old, new = then.get(label), now.get(label)
+        if isinstance(old, int) and isinstance(new, int) and old != new:
+            shown = units.size if kind == "plan size" else _counted
+            yield Difference(kind, shown(old), shown(new))
+
+
+def _counted(value: int) -> str:
+    return f"{value:,}"

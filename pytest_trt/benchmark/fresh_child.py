@@ -15,10 +15,15 @@ from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.devices.watch import watched_device
 from pytest_trt.backends.selection import make_backend
 from pytest_trt.benchmark.fresh_job import FreshJob, FreshRun, take_over
-from pytest_trt.benchmark.host_load import LoadMeter
-from pytest_trt.benchmark.interleaved import measure_interleaved
-from pytest_trt.benchmark.rounds import Disturbed, take_rounds, undisturbed
-from pytest_trt.benchmark.sessions import stretches_of, warmth_of
+from pytest_trt.benchmark.host import LoadMeter
+from pytest_trt.benchmark.rounds import (
+    Disturbed,
+    measure_interleaved,
+    summarised,
+    take_rounds,
+    undisturbed,
+)
+from pytest_trt.benchmark.sampling import timer_of, warm_up_of
 from pytest_trt.benchmark.warmup import warm_up
 from pytest_trt.diagnostics import EngineLoadError
 from pytest_trt.engine.sidecar import SidecarError, read_sidecar, verify_files
@@ -42,7 +47,7 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
 
     Raises:
         Disturbed: Too many rounds would have to be taken again.
-        EngineLoadError: The engine is gone or not whole, or cannot be loaded.
+        EngineLoadError: The engine is missing or damaged, or cannot be loaded.
         EngineRunError: It failed.
     """
     progress("loading")
@@ -50,33 +55,33 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
     inputs = take_over(job.inputs, job.model.inputs)
     backend = make_backend(job.backend, probe=_probe(job.device), threads=job.threads)
     session = backend.open(plan, job.model, job.spec, job.target)
-    stretch, how = stretches_of(session, inputs, job.mode), warmth_of(session)
+    timer, how, items = timer_of(session, inputs, job.mode), warm_up_of(session), job.items_per_call
     progress("warming up")
-    warm_up(stretch, how)
+    warm_up(timer, how)
     progress("taking rounds")
     with watched_device(job.device) as watch:
         guard = watch or undisturbed
-        meter = LoadMeter()
+        meter = LoadMeter(job.proc)
         with meter.running():
-            rounds = take_rounds(
-                stretch, job.rounds, job.calls, items_per_call=job.items_per_call, guard=guard
-            )
+            taken = take_rounds(timer, job.rounds, job.calls, guard=guard)
+        rounds = summarised(taken, items_per_call=items)
         if not job.beside:
             return FreshRun(rounds, load=meter.load)
-        progress("taking turns with itself")
-        other = backend.open(plan, job.model, job.spec, job.target)
-        beside = stretches_of(other, inputs, job.mode)
-        warm_up(beside, how)
-        turns = measure_interleaved(
-            beside,
-            stretch,
+        progress("interleaving it with itself")
+        other = timer_of(
+            backend.open(plan, job.model, job.spec, job.target), inputs, job.mode
+        )
+        warm_up(other, how)
+        pair = measure_interleaved(
+            other,
+            timer,
             job.rounds,
             job.calls,
             random=Random(0),
-            items_per_call=job.items_per_call,
+            items_per_call=items,
             guard=guard,
         )
-        return FreshRun(rounds, turns, meter.load)
+        return FreshRun(rounds, pair, meter.load)
 
 
 def _probe(device: str) -> DeviceProbe:
@@ -91,7 +96,7 @@ def _verified_plan(job: FreshJob) -> Path:
         verify_files(job.entry, sidecar)
     except (SidecarError, FileNotFoundError) as error:
         raise EngineLoadError(
-            f"the engine {job.entry} with key {job.key[:12]} is gone or not whole: {error}.",
-            fix="run again: it is built anew.",
+            f"the engine {job.entry} with key {job.key[:12]} is missing or damaged: {error}",
+            fix="Run again: it is rebuilt.",
         ) from error
     return job.entry / sidecar.plan_name

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pytest_trt.benchmark.host_load import HostLoad
+from pytest_trt.benchmark.host import HostLoad
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.records import from_data, to_data
@@ -37,7 +37,8 @@ class FreshJob:
         items_per_call: Batch items of one call.
         calls: Calls in each round.
         rounds: How many rounds.
-        beside: Whether the engine then also takes as many turns with a second session of itself.
+        proc: Where Linux reports the host's load.
+        beside: Whether the engine is then also interleaved with a second session of itself.
     """
 
     backend: str
@@ -53,6 +54,7 @@ class FreshJob:
     items_per_call: int
     calls: int
     rounds: int
+    proc: Path = Path("/proc")
     beside: bool = False
 
     @property
@@ -111,8 +113,7 @@ class FreshRun:
 
     Attributes:
         rounds: Rounds of the engine alone.
-        turns: Rounds of the engine and of a second session of itself, in turns; None where these
-            were not asked for.
+        turns: Rounds of the engine and of a second session of itself, interleaved, if requested.
         load: What the host did for others while the engine alone was timed.
     """
 

@@ -1,9 +1,14 @@
-"""Rounds of consecutive calls, with a look at the device between them and never inside one."""
+"""Rounds of consecutive calls: how long they are, how they are timed, which are taken again.
+
+The device is checked between rounds and never within one.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from random import Random
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +16,24 @@ import numpy.typing as npt
 from pytest_trt.statistics.rounds import FEWEST_CALLS, GROUP_CALLS, ROUND_CALLS, Rounds, summarise
 from pytest_trt.terms import Metric
 
-#: Share of rounds that may be redone because something disturbed them. Beyond it, what is left
+_T = TypeVar("_T")
+
+#: Share of rounds that may be taken again because something disturbed them. Beyond it, what is left
 #: would be a selection rather than a measurement.
 MOST_REDONE = 0.2
 
-
-#: How often others are listened for before they are taken to stay.
+#: How often the device is listened to before other processes on it are taken to stay.
 _LISTENED = 3
+
+#: An explicit limit gets up to so many times the time of a test rather than never being tested: 20
+#: rounds of a P99 fit ten seconds at up to 7 ms a call, and a minute at up to 43 ms.
+MOST_TIMES = 6
+
+#: Calls that a round may have, from a percentile's to a median's.
+LENGTHS = (ROUND_CALLS, GROUP_CALLS["p95"], FEWEST_CALLS)
+
+#: Calls after a switch of engines that are dropped: they find the other engine's caches.
+DROPPED_CALLS = 5
 
 
 class TimedCalls(NamedTuple):
@@ -32,43 +48,51 @@ class TimedCalls(NamedTuple):
     wall_s: float
 
 
-#: A limit that somebody wrote gets up to so many times the time of a test, rather than never to be
-#: tested: 20 rounds of a P99 fit ten seconds at up to 7 ms a call, and a minute at up to 43.
-MOST_TIMES = 6
+#: Makes so many consecutive calls and times each.
+CallTimer: TypeAlias = Callable[[int], TimedCalls]
 
-#: Calls that a round may have, from a percentile's to a median's.
-LENGTHS = (ROUND_CALLS, GROUP_CALLS["p95"], FEWEST_CALLS)
-
-#: Makes so many consecutive calls.
-Stretches: TypeAlias = Callable[[int], TimedCalls]
-
-#: Says what disturbed the device since it was last asked, or None. Asking takes a while and may
-#: wake the device up, so it is asked between rounds only.
+#: Returns what disturbed the device since the last call, or None. It takes a while and may wake the
+#: device up, so it is called between rounds only.
 Guard: TypeAlias = Callable[[], str | None]
 
 
 class Disturbed(Exception):
-    """Too many rounds were disturbed to tell anything; the text says by what."""
+    """Too many rounds were disturbed; the text says by what."""
 
 
 def undisturbed() -> None:
-    """Be the guard of a device that nothing can be asked of."""
+    """Be the guard of a device that cannot be checked."""
+
+
+def end_to_end(run: Callable[[], object]) -> CallTimer:
+    """Time every call of a function by the host's clock."""
+    clock = time.perf_counter_ns
+
+    def timed(calls: int) -> TimedCalls:
+        stamps = np.empty(calls + 1, np.int64)
+        stamps[0] = clock()
+        for call in range(1, calls + 1):
+            run()
+            stamps[call] = clock()
+        return TimedCalls(np.diff(stamps) / 1e6, (stamps[-1] - stamps[0]) / 1e9)
+
+    return timed
 
 
 def round_calls(
     call_s: float, *, rounds: int, budget_s: float, explicit: Iterable[Metric] = ()
 ) -> int:
-    """Return how many calls a round may have, so that all rounds fit a time.
+    """Return how many calls a round may have for all rounds to fit a time.
 
-    Slow engines get shorter rounds rather than fewer: those tell fewer percentiles, but no fewer
-    comparisons. Below the shortest, the time is exceeded; and so it is for what was asked for, up
+    Slow engines get shorter rounds rather than fewer: those show fewer percentiles, but allow as
+    many comparisons. Below the shortest, the time is exceeded; and so it is for explicit limits, up
     to `MOST_TIMES` of it.
 
     Args:
         call_s: Seconds of one call.
-        rounds: How many rounds there are to be.
+        rounds: How many rounds there will be.
         budget_s: Seconds for all of them.
-        explicit: Metrics that the rounds have to tell.
+        explicit: Metrics that the rounds have to show.
     """
     fitting = (length for length in LENGTHS if length * rounds * call_s <= budget_s)
     fits = next(fitting, FEWEST_CALLS)
@@ -77,75 +101,110 @@ def round_calls(
 
 
 def take_rounds(
-    stretch: Stretches,
-    rounds: int,
-    calls: int,
-    *,
-    items_per_call: float = 1.0,
-    guard: Guard = undisturbed,
-) -> Rounds:
-    """Take so many undisturbed rounds, and summarise them; see `take_stretches`.
-
-    Args:
-        stretch: Makes the calls.
-        rounds: How many rounds.
-        calls: Calls in each.
-        items_per_call: Batch items of one call, such as the batch size.
-        guard: Asked after every round; a disturbed one is taken again.
-    """
-    return summarised(
-        take_stretches(stretch, rounds, calls, guard=guard), items_per_call=items_per_call
-    )
-
-
-def take_stretches(
-    stretch: Stretches, rounds: int, calls: int, *, guard: Guard = undisturbed
+    timer: CallTimer, rounds: int, calls: int, *, guard: Guard = undisturbed
 ) -> list[TimedCalls]:
-    """Take so many undisturbed rounds, every call of them kept.
+    """Take so many undisturbed rounds.
 
     Args:
-        stretch: Makes the calls.
+        timer: Makes the calls.
         rounds: How many rounds.
         calls: Calls in each.
-        guard: Asked after every round; a disturbed one is taken again.
+        guard: Called after every round; a disturbed one is taken again.
 
     Raises:
         Disturbed: More than `MOST_REDONE` of the rounds would have to be taken again.
     """
     taken: list[TimedCalls] = []
     reasons: list[str] = []
-    guard()  # what was before is not of these rounds
+    guard()  # what was before does not concern these rounds
     while len(taken) < rounds:
-        one = stretch(calls)
+        one = timer(calls)
         reason = guard()
         if reason is None:
             taken.append(one)
-            continue
-        reasons.append(reason)
-        check_redone(reasons, rounds)
+        else:
+            reasons.append(reason)
+            _check_redone(reasons, rounds)
     return taken
 
 
-def summarised(taken: Sequence[TimedCalls], *, items_per_call: float) -> Rounds:
-    """Return stretches as rounds.
+def measure_interleaved(
+    baseline: CallTimer,
+    candidate: CallTimer,
+    rounds: int,
+    calls: int,
+    *,
+    random: Random,
+    items_per_call: float = 1.0,
+    guard: Guard = undisturbed,
+) -> tuple[Rounds, Rounds]:
+    """Take so many rounds of each engine, in pairs of random order.
+
+    What disturbs the machine disturbs both.
 
     Args:
-        taken: Stretches of equal length.
+        baseline: Makes calls of the baseline engine.
+        candidate: Makes calls of the candidate.
+        rounds: How many pairs of rounds.
+        calls: Calls in each round.
+        random: Decides the order of each pair.
+        items_per_call: Batch items of one call.
+        guard: Called after every pair; both halves of a disturbed one are taken again.
+
+    Raises:
+        Disturbed: Too many pairs would have to be taken again.
+    """
+    taken: tuple[list[TimedCalls], list[TimedCalls]] = ([], [])
+    reasons: list[str] = []
+    guard()
+    while len(taken[0]) < rounds:
+        sides = [baseline, candidate]
+        order = [0, 1] if random.random() < 0.5 else [1, 0]
+        pair: dict[int, TimedCalls] = {}
+        for side in order:
+            sides[side](DROPPED_CALLS)
+            pair[side] = sides[side](calls)
+        reason = guard()
+        if reason is None:
+            taken[0].append(pair[0])
+            taken[1].append(pair[1])
+            continue
+        reasons.append(reason)
+        _check_redone(reasons, rounds)
+    before, after = (summarised(side, items_per_call=items_per_call) for side in taken)
+    return before, after
+
+
+def summarised(taken: Sequence[TimedCalls], *, items_per_call: float) -> Rounds:
+    """Return timed calls as rounds.
+
+    Args:
+        taken: Timed calls, as many in each.
         items_per_call: Batch items of one call.
     """
-    return summarise(
-        [one.latencies_ms for one in taken],
-        [one.wall_s for one in taken],
-        items_per_call=items_per_call,
-    )
+    latencies = [one.latencies_ms for one in taken]
+    return summarise(latencies, [one.wall_s for one in taken], items_per_call=items_per_call)
+
+
+def arrays_of(
+    taken: Sequence[TimedCalls],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return calls in ms, shape (rounds, calls), and rounds in s, shape (rounds,)."""
+    return np.stack([one.latencies_ms for one in taken]), np.array([one.wall_s for one in taken])
+
+
+def subsample_evenly(values: Sequence[_T], most: int) -> list[_T]:
+    """Return at most so many of the values, spread evenly over all of them."""
+    count = min(len(values), most)
+    return [values[index * len(values) // count] for index in range(count)]
 
 
 def check_alone(listen: Guard) -> None:
-    """Raise `Disturbed` where others use the device while it is left alone.
+    """Raise `Disturbed` where others use the device while this process does not.
 
     Args:
-        listen: Leaves the device alone for a moment, and says who did not. What is heard may just
-            be ending, so it is asked again before it is believed.
+        listen: Leaves the device alone for a moment, and returns who did not. What it hears may
+            just be ending, so it is called again before it is believed.
     """
     for _ in range(_LISTENED):
         heard = listen()
@@ -154,8 +213,7 @@ def check_alone(listen: Guard) -> None:
     raise Disturbed(heard or "")
 
 
-def check_redone(reasons: list[str], rounds: int) -> None:
-    """Raise `Disturbed` when so many of the rounds were disturbed that the rest means nothing."""
+def _check_redone(reasons: Sequence[str], rounds: int) -> None:
     if len(reasons) > MOST_REDONE * rounds:
         listed = ", ".join(dict.fromkeys(reasons))
         raise Disturbed(f"{len(reasons)} rounds of {rounds} were disturbed: {listed}")

@@ -1,4 +1,4 @@
-"""From a loaded engine to samples: how it is timed, what one call works off, whose turn it is."""
+"""From a loaded engine to rounds: who keeps the time, what one call processes, which is next."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
-from typing import Protocol, TypeVar
+from typing import TypeGuard, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from pytest_trt.benchmark.host_load import LoadMeter
-from pytest_trt.benchmark.interleaved import measure_interleaved
-from pytest_trt.benchmark.recorded import subsample_evenly
+from pytest_trt.benchmark.host import LoadMeter
 from pytest_trt.benchmark.rounds import (
+    CallTimer,
     Disturbed,
     Guard,
     TimedCalls,
+    end_to_end,
+    measure_interleaved,
     round_calls,
+    subsample_evenly,
     summarised,
-    take_stretches,
+    take_rounds,
     undisturbed,
 )
-from pytest_trt.benchmark.sessions import stretches_of, warmth_of
-from pytest_trt.benchmark.warmup import WarmUp, warm_up
+from pytest_trt.benchmark.warmup import ON_CPU, ON_GPU, WarmUp, warm_up
 from pytest_trt.diagnostics import PytestTrtError
-from pytest_trt.engine.protocols import BackendSession
+from pytest_trt.engine.protocols import DeviceSession, Session
 from pytest_trt.statistics.decide import FIRST_ROUNDS, LOOKS
 from pytest_trt.statistics.rounds import Rounds, join
 from pytest_trt.tensors.spec import Tensors, TensorSpec
@@ -34,7 +32,7 @@ from pytest_trt.terms import Metric, Mode
 
 _T = TypeVar("_T")
 
-#: How often the device is looked at before the first round, over the calls of one round.
+#: How often the device is checked before the first round, over the calls of one round.
 _GLANCES = 5
 
 #: Seconds over which the rounds of a baseline are spread. A quick engine has one of several speeds
@@ -45,13 +43,13 @@ STORED_S = 1.0
 
 
 def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
-    """Return how many units of work one call is: the first dimension of the first input.
+    """Return the batch items of one call: the first dimension of the first input.
 
     An input whose first dimension is dynamic goes before one in which it is fixed.
 
     Args:
         specs: The model's inputs, in order.
-        inputs: What is fed.
+        inputs: The arrays by name.
     """
     leading = [spec for spec in specs if inputs[spec.name].ndim]
     dynamic = [spec for spec in leading if spec.shape and isinstance(spec.shape[0], str)]
@@ -60,22 +58,31 @@ def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
     return 1
 
 
-class Sampled(Protocol):
-    """Rounds that were taken; see `Sampling`."""
+def keeps_time(session: Session) -> TypeGuard[DeviceSession]:
+    """Whether a session's device keeps the time itself.
 
-    calls: int
-    taken: list[TimedCalls]
+    Only the method that is used counts: with the whole protocol, a session that lacks another
+    member would silently be timed by the host's clock.
+    """
+    return hasattr(session, "sample")
 
-    @property
-    def turns(self) -> Sequence[tuple[Rounds, Rounds]]:
-        """Rounds of baseline and candidate in turns."""
 
-    @property
-    def elsewhere(self) -> Sequence[Rounds]:
-        """Rounds of the candidate in other processes."""
+def mode_for(session: Session, explicit: Mode | None) -> Mode:
+    """Return how a session is timed: without a device of its own, by the host's clock."""
+    return (explicit or "graph") if keeps_time(session) else "end_to_end"
 
-    def rounds(self) -> Rounds:
-        """Return the rounds of the candidate alone."""
+
+def timer_of(session: Session, inputs: Tensors, mode: Mode) -> CallTimer:
+    """Return what makes consecutive calls of a session and times each."""
+    if mode == "end_to_end" or not keeps_time(session):
+        return end_to_end(lambda: session.run(inputs))
+    timed, by = session, mode
+    return lambda calls: TimedCalls(*timed.sample(inputs, mode=by, calls=calls))
+
+
+def warm_up_of(session: Session) -> WarmUp:
+    """Return when a session is warm, by its device."""
+    return ON_GPU if keeps_time(session) else ON_CPU
 
 
 class Sampling:
@@ -86,33 +93,34 @@ class Sampling:
         inputs: What every call computes on.
         mode: How calls are timed.
         items_per_call: Batch items of one call.
-        how: When an engine is warm; by default what its device takes.
+        how: When an engine is warm; by default as its device needs.
+        meter: Measures the host's load while the candidate alone is timed.
 
     Attributes:
-        guard: Asked between rounds what disturbed the device; set before the first is taken.
+        guard: Called between rounds; set before the first is taken.
         say: Told between rounds what is being done.
         items_per_call: Batch items of one call.
         calls: Calls in each round; set before the first is taken.
         round_s: Seconds that a round takes; set with it.
-        taken: Every stretch of the candidate alone, in order.
-        turns: Rounds of baseline and candidate in turns, by look.
+        taken: Every round of the candidate alone, in order.
+        interleaved: Rounds of baseline and candidate, interleaved, by look.
         elsewhere: Rounds of the candidate in other processes.
-        meter: What the host did for others while the candidate alone was timed, here and in other
-            processes.
+        meter: The host's load while the candidate alone was timed, here and in other processes.
     """
 
     def __init__(
         self,
-        session: BackendSession,
+        session: Session,
         inputs: Tensors,
         mode: Mode,
         items_per_call: int,
         *,
         how: WarmUp | None = None,
+        meter: LoadMeter | None = None,
     ) -> None:
-        self._stretch = stretches_of(session, inputs, mode)
+        self._timer = timer_of(session, inputs, mode)
         self._inputs, self._mode, self.items_per_call = inputs, mode, items_per_call
-        self._how = how or warmth_of(session)
+        self._how = how or warm_up_of(session)
         self.guard: Guard = undisturbed
         self.say: Callable[[str], None] = lambda message: None
         self._step, self._most = "", 0
@@ -120,9 +128,9 @@ class Sampling:
         self.calls = 0
         self.round_s = 0.0
         self.taken: list[TimedCalls] = []
-        self.turns: list[tuple[Rounds, Rounds]] = []
+        self.interleaved: list[tuple[Rounds, Rounds]] = []
         self.elsewhere: list[Rounds] = []
-        self.meter = LoadMeter()
+        self.meter = meter or LoadMeter()
 
     def warm(
         self,
@@ -138,18 +146,18 @@ class Sampling:
         Args:
             stored_calls: Calls in the rounds that are stored, if any.
             budget_s: Seconds that the first rounds may take in all.
-            idle_s: Seconds since the device was last seen to work.
-            explicit: Metrics that the rounds have to tell.
+            idle_s: Seconds since the device was last used.
+            explicit: Metrics that the rounds have to show.
             longer: Whether they may be longer than those that are stored.
         """
         self.say("warming up")
-        call_s = warm_up(self._stretch, self._how.soon_after(idle_s))
+        call_s = warm_up(self._timer, self._how.soon_after(idle_s))
         fits = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s, explicit=explicit)
         self.calls = max(fits, stored_calls or 0) if longer else stored_calls or fits
         self.round_s = call_s * self.calls
-        if self.guard is not undisturbed:  # it sees the clocks that are held under load
+        if self.guard is not undisturbed:  # it sees the clocks under load
             for _ in range(_GLANCES):
-                self._stretch(max(1, self.calls // _GLANCES))
+                self._timer(max(1, self.calls // _GLANCES))
                 self.guard()
 
     def screen(self, rounds: int) -> Rounds:
@@ -161,78 +169,79 @@ class Sampling:
         self._step = "taking rounds"
         with self.meter.running():
             new = self._undisturbed(
-                lambda: take_stretches(self._stretch, rounds, self.calls, guard=self._between)
+                lambda: take_rounds(self._timer, rounds, self.calls, guard=self._between)
             )
         self.taken += new
         return summarised(new, items_per_call=self.items_per_call)
 
-    def rounds(self) -> Rounds:
-        """Return the rounds of the candidate alone so far."""
-        return summarised(self.taken, items_per_call=self.items_per_call)
+    def rounds(self, most: int | None = None) -> Rounds:
+        """Return the rounds of the candidate alone so far, or so many of them."""
+        taken = subsample_evenly(self.taken, most or len(self.taken))
+        return summarised(taken, items_per_call=self.items_per_call)
 
     def stored(self, rounds: int) -> Rounds:
         """Return rounds that are fit to be a baseline: the last ones that were spread over time.
 
-        Those in turns with the baseline engine, where there are any: they are what was judged.
+        Interleaved ones where there are any: they are what was judged.
 
         Args:
             rounds: How many.
         """
-        if not self.turns:
+        if not self.interleaved:
             return summarised(self.taken[-rounds:], items_per_call=self.items_per_call)
-        own = join([candidate for _, candidate in self.turns])
+        own = join([candidate for _, candidate in self.interleaved])
         spread = list(subsample_evenly(range(len(own)), rounds))
         return Rounds({metric: logs[spread] for metric, logs in own.logs.items()}, own.calls)
 
     def spread(self, rounds: int) -> None:
-        """Take rounds of the candidate with others between them, where they were over in no time.
+        """Take the rounds again, spread over time, where they were over too quickly.
 
-        They stand for the rounds so far, so that what is told of this run is what is stored.
+        They replace the rounds so far, so that what is reported of this run is what is stored.
 
         Raises:
             Disturbed: Too many of them were, and again after a while.
         """
         between = math.ceil(STORED_S / rounds / self.round_s) - 1
-        if self.turns or between < 1:
+        if self.interleaved or between < 1:
             return
 
         def last_of_several(calls: int) -> TimedCalls:
             for _ in range(between):
-                self._stretch(calls)
-            return self._stretch(calls)
+                self._timer(calls)
+            return self._timer(calls)
 
         self._step = "taking the rounds of the baseline"
         with self.meter.running():
             self.taken = self._undisturbed(
-                lambda: take_stretches(last_of_several, rounds, self.calls, guard=self._between)
+                lambda: take_rounds(last_of_several, rounds, self.calls, guard=self._between)
             )
 
     @contextmanager
     def against(
-        self, baseline: BackendSession | None, random: Random
+        self, baseline: Session | None, random: Random
     ) -> Iterator[Callable[[int], tuple[Rounds, Rounds]] | None]:
-        """Give what takes turns with the baseline engine; None where it is gone or does not run."""
+        """Yield what interleaves the candidate with the baseline engine; None if it cannot run."""
         if baseline is None:
             yield None
             return
-        stretch = stretches_of(baseline, self._inputs, self._mode)
+        timer = timer_of(baseline, self._inputs, self._mode)
         warm = False
 
-        def turns(rounds: int) -> tuple[Rounds, Rounds]:
+        def interleave(rounds: int) -> tuple[Rounds, Rounds]:
             nonlocal warm
             if not warm:
                 self.say("warming up the baseline engine")
-                warm_up(stretch, self._how.soon_after(0.0))
+                warm_up(timer, self._how.soon_after(0.0))
                 warm = True
-            had = sum(len(candidate) for _, candidate in self.turns)
+            had = sum(len(candidate) for _, candidate in self.interleaved)
             if not had:  # what the first look takes is a part of what the last one may
                 self._most = rounds * LOOKS[-1] // LOOKS[0]
-            told = f"rounds {had + 1} to {had + rounds} of at most {self._most}"
-            self._step = f"turns with the baseline engine, {told}"
+            counted = f"rounds {had + 1} to {had + rounds} of at most {self._most}"
+            self._step = f"interleaved with the baseline engine, {counted}"
             pair = self._undisturbed(
                 lambda: measure_interleaved(
-                    stretch,
-                    self._stretch,
+                    timer,
+                    self._timer,
                     rounds,
                     self.calls,
                     random=random,
@@ -240,15 +249,15 @@ class Sampling:
                     guard=self._between,
                 )
             )
-            self.turns.append(pair)
+            self.interleaved.append(pair)
             return pair
 
         try:
-            stretch(1)
-        except PytestTrtError:  # its inputs are others, or it cannot be timed in this mode
+            timer(1)
+        except PytestTrtError:  # its inputs differ, or it cannot be timed in this mode
             yield None
         else:
-            yield turns
+            yield interleave
 
     def _between(self) -> str | None:
         self.say(self._step)
@@ -265,10 +274,5 @@ class Sampling:
             if self._tried_again:
                 raise
         self._tried_again = True
-        warm_up(self._stretch, self._how)
+        warm_up(self._timer, self._how)
         return take()
-
-    def latencies(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the calls of the candidate alone, (rounds, calls) in ms, and (rounds,) in s."""
-        calls = np.stack([one.latencies_ms for one in self.taken])
-        return calls, np.array([one.wall_s for one in self.taken])

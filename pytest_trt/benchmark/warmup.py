@@ -1,4 +1,4 @@
-"""Calls before the first that counts: clocks rise, caches fill, kernels are loaded."""
+"""Calls before the first one that counts: clocks rise, caches fill, kernels are loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_trt.benchmark.rounds import Stretches
+from pytest_trt.benchmark.rounds import CallTimer
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +16,11 @@ class WarmUp:
     """When an engine is warm.
 
     Attributes:
-        least_s: Not before so many seconds.
-        least_calls: Nor before so many calls.
-        window_s: Seconds of one window; two in a row must agree.
+        least_s: Seconds that it takes at least.
+        least_calls: Calls that it takes at least.
+        window_s: Seconds of one window; two consecutive ones must agree.
         within: By this share of their median latency.
-        most_s: After so many seconds it is as warm as it gets.
+        most_s: Seconds after which it is taken to be warm.
     """
 
     least_s: float = 0.2
@@ -30,13 +30,13 @@ class WarmUp:
     most_s: float = 5.0
 
     def soon_after(self, idle_s: float) -> WarmUp:
-        """Return when an engine is warm on a device that worked until so many seconds ago."""
+        """Return when an engine is warm on a device that has been idle for so many seconds."""
         if idle_s > _CLOCKS_HELD_S:
             return self
         return replace(self, least_s=min(self.least_s, _LEAST_BUSY_S))
 
 
-#: Clocks do not fall at once: a device that worked so many seconds ago still has those of load.
+#: Seconds for which a device keeps the clocks of load when it becomes idle.
 #: Source: GPUs keep them for seconds; an H200 with a context kept them for as long as one was seen.
 _CLOCKS_HELD_S = 0.5
 
@@ -51,12 +51,12 @@ ON_CPU = WarmUp(least_s=0.2, window_s=0.1, within=0.02, most_s=2.0)
 
 
 def warm_up(
-    stretch: Stretches, how: WarmUp, *, clock: Callable[[], float] = time.perf_counter
+    timer: CallTimer, how: WarmUp, *, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Make calls until the engine is warm; return the seconds of one call, as the host sees it.
+    """Make calls until the engine is warm; return the seconds of one call, by the host's clock.
 
     Args:
-        stretch: Makes calls.
+        timer: Makes calls.
         how: When it is warm.
         clock: Seconds.
     """
@@ -69,10 +69,10 @@ def warm_up(
         latencies = []
         windowed = 0
         while not windowed or clock() - began < how.window_s:
-            one = stretch(step)
+            one = timer(step)
             latencies.append(one.latencies_ms)
             windowed += step
-            # So many calls at once that the clock is asked ten times in a window.
+            # So many calls at once that the clock is read ten times in a window.
             step = max(1, round(how.window_s / 10 / max(one.wall_s / step, 1e-9)))
         calls += windowed
         ended = clock()
