@@ -127,6 +127,11 @@ CODES: dict[str, Code] = {
         "Look at the earlier attempts: a test that passes only when it is repeated may hide a "
         "regression.",
     ),
+    "TRT163": Code(
+        "benchmark called twice",
+        "trt_benchmark was called twice in one test, and a test has one baseline.",
+        "Write a test for each call, or parametrise this one.",
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",
@@ -297,11 +302,109 @@ CODES: dict[str, Code] = {
         "Give both sides the same names, and one tolerance for each or for all.",
     ),
     # 5xx speed
-    "TRT500": Code(
-        "speed check failed",
-        "The engine exceeds a limit of speed, or could not be measured.",
-        "Follow the advice of the failure.",
-        ("model", "precision"),
+    "TRT501": Code(
+        "slower than the baseline",
+        "A metric is worse than the stored baseline by more than its limit: even the lower "
+        "bound of the change exceeds it.",
+        "Restore what changed since the baseline. If the slower speed is intended, accept it "
+        "with --trt-update and a reason.",
+        ("model",),
+        rank_by="beyond_limit",
+    ),
+    "TRT502": Code(
+        "absolute speed limit exceeded",
+        "A latency or throughput does not keep the figure that the test allows; no baseline "
+        "is involved.",
+        "Make the engine faster, or allow more.",
+        ("model", "precision", "name"),
+    ),
+    "TRT503": Code(
+        "engine grew beyond its limit",
+        "Plan size, device memory or the number of layers grew by more than the test allows "
+        "over the baseline's engine.",
+        "Restore what changed since the baseline, or accept the engine with --trt-update and "
+        "a reason.",
+        ("model", "name"),
+    ),
+    "TRT504": Code(
+        "limit of the engine exceeded",
+        "Plan size, device memory, layers, build time or cold start exceed the figure that "
+        "the test allows.",
+        "Make the engine smaller or faster, or allow more.",
+        ("model", "precision", "name"),
+    ),
+    "TRT505": Code(
+        "speed is inconclusive",
+        "The data neither show a regression nor rule one out, or the rounds are too short for "
+        "the metric.",
+        "Measure on a quieter machine or for longer, or allow more.",
+        ("model", "metric", "reason"),
+    ),
+    "TRT506": Code(
+        "absolute speed limit is inconclusive",
+        "The measured calls neither keep the limit with confidence nor exceed it.",
+        "Measure on a quieter machine or for longer, or allow more.",
+        ("model", "name", "reason"),
+    ),
+    "TRT507": Code(
+        "limit of the engine is inconclusive",
+        "The engine does not report the figure, or an overloaded host may have slowed its start.",
+        "Run again on a quieter host, or switch the limit off for this engine.",
+        ("model", "name", "reason"),
+    ),
+    "TRT508": Code(
+        "limit cannot be tested",
+        "A limit that is written on a marker or in the ini file could never fail with the "
+        "calls that were made.",
+        "Give the test more time, or limit another metric.",
+        ("name",),
+    ),
+    "TRT509": Code(
+        "default limit not tested",
+        "Rounds that fit the time of the test are too short for some of the default limits.",
+        "Name the limit on the marker: it then gets the time that it needs.",
+        ("metrics", "reason"),
+    ),
+    "TRT510": Code(
+        "passed beyond its limit",
+        "A metric changed by more than its limit and passed all the same, for the reason in "
+        "the message.",
+        "Nothing, unless the reason is wrong.",
+    ),
+    "TRT511": Code(
+        "speed not measured",
+        "Timing is switched off, or pytest-benchmark does not time under xdist.",
+        "Run without the option that the message names.",
+        ("reason",),
+    ),
+    "TRT512": Code(
+        "too few calls to judge",
+        "pytest-benchmark made too few calls for rounds that can be judged or compared with "
+        "the baseline.",
+        "Give pytest-benchmark more time or rounds.",
+    ),
+    "TRT513": Code(
+        "not calibrated",
+        "With --trt-calibrate, a fresh process could not measure.",
+        "Fix what the message names, and calibrate again.",
+    ),
+    "TRT514": Code(
+        "measuring mode not available",
+        "The marker asks for a mode that needs a GPU; another one was measured.",
+        "Run on a GPU, or change mode= of the marker.",
+        ("wanted",),
+    ),
+    "TRT515": Code(
+        "compared across toolchains",
+        "The baseline was recorded with another version of the toolchain.",
+        "Nothing: a regression may come from the update.",
+        ("then", "now"),
+    ),
+    "TRT516": Code(
+        "recorded from one run",
+        "pytest-benchmark times a function once, so --trt-baseline-runs and --trt-calibrate "
+        "do not apply.",
+        "Use trt_benchmark(inputs) for several runs or calibration.",
     ),
     # 6xx baseline
     "TRT600": Code(
@@ -398,6 +501,53 @@ CODES: dict[str, Code] = {
         "Baselines are only removed after a confirmation, and there is no terminal to ask for it.",
         "Review them with --dry-run, then use --yes.",
     ),
+    "TRT660": Code(
+        "no baseline",
+        "The test compares with a baseline, none is stored for it on this device, and a "
+        "missing one is an error here.",
+        "Record it with --trt-update-new on such a machine, and commit the file.",
+        ("file",),
+    ),
+    "TRT661": Code(
+        "not comparable with the baseline",
+        "The baseline was measured in another mode, with other shapes or options, or with "
+        "rounds too short for a limit.",
+        "Measure what the baseline measured, or replace it with --trt-update and a reason.",
+        ("reason",),
+    ),
+    "TRT662": Code(
+        "update needs a reason",
+        "--trt-update would accept a speed beyond a limit of the test, and no reason was given.",
+        "Make it faster, or give --trt-update-reason.",
+        ("model",),
+    ),
+    "TRT663": Code(
+        "baseline not updated",
+        "An update was requested, and the measurement was disturbed: the baseline is unchanged.",
+        "Run again on a quiet machine; --trt-update-anyway stores figures of an overloaded host.",
+        ("reason",),
+    ),
+    "TRT664": Code(
+        "baseline of an overloaded host",
+        "The first baseline was recorded while the host was overloaded. Only interleaved runs "
+        "can be compared with it.",
+        "Record it again when the host is free.",
+    ),
+    "TRT665": Code(
+        "fewer runs recorded",
+        "A fresh process could not measure, so fewer runs than requested were recorded.",
+        "Fix what the message names, and add runs with --trt-update.",
+    ),
+    "TRT666": Code(
+        "calibration dropped",
+        "The baseline of a new engine does not inherit the calibration of the previous one.",
+        "Run --trt-calibrate.",
+    ),
+    "TRT667": Code(
+        "calibrated on an overloaded host",
+        "Part of the measured noise is the host's, so later verdicts are less sensitive.",
+        "Calibrate again when the host is free.",
+    ),
     # 7xx device and host
     "TRT710": Code(
         "backend unavailable",
@@ -422,6 +572,13 @@ CODES: dict[str, Code] = {
         "Another test of this process lost the GPU, and no test has failed for it yet.",
         "Fix the test that is named, or run it in its own process.",
         ("test",),
+    ),
+    "TRT730": Code(
+        "measurement disturbed",
+        "Other processes used the device, or it was throttled: the rounds say nothing about "
+        "the engine.",
+        "Run again when the device is free.",
+        ("reason",),
     ),
     # 8xx cache
     "TRT800": Code(

@@ -318,3 +318,9 @@ def git_restore_hint(path: Path) -> str:
     """Return how a file that changed is brought back: the commands, with the commit left open."""
     name = as_typed(path)
     return f"`git log -- {name}`, then `git checkout COMMIT -- {name}`"
+
+
+def git_restore_commands(path: Path) -> tuple[str, str]:
+    """Return the commands that restore a file that changed, the commit left open."""
+    name = as_typed(path)
+    return f"git log -- {name}", f"git checkout COMMIT -- {name}"

@@ -63,7 +63,6 @@ def speed(**overrides: Any) -> BenchmarkResult:
         "arch": "sm86",
         "toolchain": "TensorRT 10.16.1",
         "verdict": "passed",
-        "fails": False,
         "mode": "graph",
         "batch": 8,
         "calls": 70,

@@ -1,10 +1,62 @@
-"""A plugin for runs in processes of their own: a host without other work, and no pauses.
+"""A plugin for pytest runs of tests: a host that is as busy as the test says, by default idle.
 
-What else this machine does decides no test: those of an overloaded host inject their load.
+In other processes it is loaded as `-p quiet_host`.
 """
 
-from pytest_trt.benchmark import sampling
-from pytest_trt.benchmark.host_load import HostLoad
+from __future__ import annotations
 
-HostLoad.busy = ""
-sampling.STORED_S = 0.0
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.benchmark import sampling
+from pytest_trt.benchmark.host import HostLoad, HostMonitor, LoadMeter
+from pytest_trt.plugin.state import HOST_KEY
+
+#: Where Linux would report load, if there was anything.
+NOWHERE = Path("/nonexistent")
+
+#: A host on which threads waited, and what is reported of it.
+OVERLOADED = HostLoad(elapsed_s=1.0, waited_s=0.45)
+BUSY = "threads waited 0.45x their run time for a CPU core"
+
+
+class FixedMeter(LoadMeter):
+    """Reports one load, whatever happens."""
+
+    def __init__(self, load: HostLoad) -> None:
+        super().__init__(NOWHERE)
+        self.load = load
+
+    def add(self, load: HostLoad) -> None:
+        """Leave it at that."""
+
+
+class FixedHost(HostMonitor):
+    """A host of one load; to be given to a run as a plugin.
+
+    Attributes:
+        load: What it does for others.
+    """
+
+    proc = NOWHERE
+
+    def __init__(self) -> None:
+        self.load = HostLoad()
+
+    def meter(self) -> LoadMeter:
+        return FixedMeter(self.load)
+
+    def believed(self, load: HostLoad) -> HostLoad:
+        return self.load
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[HOST_KEY] = self
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Be idle, and spread the rounds of no baseline over a second."""
+    sampling.STORED_S = 0.0
+    config.stash[HOST_KEY] = FixedHost()

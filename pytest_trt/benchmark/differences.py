@@ -103,9 +103,7 @@ def _of_machine(then: Circumstances, now: Circumstances) -> Iterator[Difference]
             yield Difference("environment", old or "unknown", new or "unknown", label)
 
 
-def _of_origin(
-    then: Mapping[str, int | str], now: Mapping[str, int | str]
-) -> Iterator[Difference]:
+def _of_origin(then: Mapping[str, int | str], now: Mapping[str, int | str]) -> Iterator[Difference]:
     if then.get("key") == now.get("key"):
         if then.get("plan") != now.get("plan"):
             yield Difference("plan")

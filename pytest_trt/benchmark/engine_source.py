@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.backends.devices.watch import DeviceWatch
-from pytest_trt.baseline.entry import RUNS_KEPT, Entry, StoredRun
+from pytest_trt.baseline.entry import MAX_RUNS, Entry, StoredRun
 from pytest_trt.benchmark import messages
 from pytest_trt.benchmark.baselines import engine_facts, new_run, stored_rounds
 from pytest_trt.benchmark.calibration import Calibration
@@ -35,9 +35,9 @@ from pytest_trt.benchmark.sampling import Sampling, mode_for
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.layer_rows import layer_rows, layers_of
-from pytest_trt.engine.protocols import Session
-from pytest_trt.git import commit_of
+from pytest_trt.engine.layer_changes import layer_rows, layers_of
+from pytest_trt.engine.protocols import BackendSession
+from pytest_trt.git import commit_that_added
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
 from pytest_trt.statistics.limits import Limits
 from pytest_trt.statistics.rounds import GROUP_CALLS, Rounds, testable
@@ -67,7 +67,7 @@ class EngineSource:
         self,
         machine: Machine,
         engine: Engine,
-        session: Session,
+        session: BackendSession,
         inputs: Tensors,
         subject: Subject,
         settings: BenchmarkSettings,
@@ -125,7 +125,7 @@ class EngineSource:
 
     def prepare(self, entry: Entry | None, limits: Limits) -> Entry | None:
         """Run the engine for the first time, listen to the device, and warm up."""
-        if self._engine.facts.first_inference_s is None:  # a part of its cold start
+        if self._engine.timings.first_inference_s is None:  # a part of its cold start
             started_s = time.perf_counter()
             self._session.run(self._inputs)
             self._engine.timings.ran(time.perf_counter() - started_s)
@@ -179,7 +179,7 @@ class EngineSource:
         if then != now:
             return f"engines of {then} and {now} cannot be interleaved in one process"
         # The file's last commit may be that of another test's baseline.
-        commit = commit_of(str(entry.engine.get("key", "")), self._file)
+        commit = commit_that_added(str(entry.engine.get("key", "")), self._file)
         of = f" ({commit})" if commit else ""
         return (
             "the baseline engine is not in the engine cache, so it could not be interleaved; to "
@@ -248,7 +248,7 @@ class EngineSource:
         busy = [one.load.busy for one in done.runs if load_conditions(mode, one.load)]
         notes = [messages.calibrated_on_busy_host(self.subject.result(), busy[0])] if busy else []
         if entry is None or settings.update:
-            runs = tuple(map(self._stored, done.runs[-RUNS_KEPT:]))
+            runs = tuple(map(self._stored, done.runs[-MAX_RUNS:]))
             rows = layer_rows(self._engine.facts.layers)
             facts = engine_facts(self._engine)
             entry = Entry(mode, self.subject.spec, facts, runs, layers=rows)
@@ -266,7 +266,7 @@ class EngineSource:
     def needed_s(self, name: str, limits: Limits) -> float:
         """Return the seconds of calls that testing a limit takes."""
         if name in METRICS:
-            calls = dict(GROUP_CALLS).get(name, 1)  # type: ignore[call-overload]
+            calls = dict(GROUP_CALLS).get(name, 1)
             return float(FIRST_ROUNDS * calls * self.sampling.round_s / self.calls)
         return seconds_needed(self, limits, self._settings)
 
@@ -295,7 +295,7 @@ class EngineSource:
 
 def subject_of(
     engine: Engine,
-    session: Session,
+    session: BackendSession,
     inputs: Tensors,
     *,
     test: str,
@@ -303,6 +303,7 @@ def subject_of(
     batch: int,
     threads: int,
     restore: tuple[str, ...] = (),
+    model_name: str = "",
 ) -> Subject:
     """Return what is timed where an engine is.
 
@@ -315,10 +316,11 @@ def subject_of(
         batch: Batch items of one call.
         threads: Threads of one inference on the CPU; 0 leaves them to the backend.
         restore: Commands that restore the model's file.
+        model_name: The model's name in baselines.
     """
     shapes = [f"{spec.name} {list(inputs[spec.name].shape)}" for spec in engine.model.inputs]
     spec = {
-        "model": engine.model.path.name,
+        "model": model_name,
         "precision": engine.spec.precision,
         "shapes": ", ".join(shapes),
         "batch": str(batch),

@@ -20,7 +20,7 @@ from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.protocols import Session
+from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.engine.spec import Target
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.decide import Decision
@@ -143,12 +143,14 @@ class Machine(Protocol):
     Attributes:
         timed_until_s: When rounds of an engine were last taken, by the monotonic clock.
         free_at_s: When the device was last known to be free of others, by the same clock.
-        host: Makes meters of the host's load.
     """
 
     timed_until_s: float
     free_at_s: float
-    host: HostMonitor
+
+    @property
+    def host(self) -> HostMonitor:
+        """Makes meters of the host's load."""
 
     @property
     def cache(self) -> EngineCache:
@@ -162,7 +164,7 @@ class Machine(Protocol):
 
     def opened(
         self, key_digest: str, beside: Engine
-    ) -> AbstractContextManager[Session | None]:
+    ) -> AbstractContextManager[BackendSession | None]:
         """Load an engine of the cache beside another one; None where that shows nothing."""
 
     def unload_others(self, engine: Engine) -> None:

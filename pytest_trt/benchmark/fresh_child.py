@@ -68,9 +68,7 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
         if not job.beside:
             return FreshRun(rounds, load=meter.load)
         progress("interleaving it with itself")
-        other = timer_of(
-            backend.open(plan, job.model, job.spec, job.target), inputs, job.mode
-        )
+        other = timer_of(backend.open(plan, job.model, job.spec, job.target), inputs, job.mode)
         warm_up(other, how)
         pair = measure_interleaved(
             other,

@@ -91,14 +91,11 @@ def relative_decision(
             checks=settings.checks,
             mode=mode,
             # By the host's clock, rounds of another hour say less than an interleaved run.
-            stored_comparable=bool(comparable)
-            and (interleave is None or mode != "end_to_end"),
+            stored_comparable=bool(comparable) and (interleave is None or mode != "end_to_end"),
             noise=noise_of(entry.noise),
         )
     if not comparable and interleave is None:
-        decision = explained(
-            decision, incomparable_reason(runs[-1].environment, conditions) or ""
-        )
+        decision = explained(decision, incomparable_reason(runs[-1].environment, conditions) or "")
     if mode == "end_to_end":
         decision = discount_host_noise(
             decision, same_engine=same, same_environment=not changed, busy=source.load.busy
@@ -196,11 +193,12 @@ def stored_figures(entry: Entry) -> dict[str, float]:
 def figures_of(facts: EngineFacts) -> dict[str, float]:
     """Return an engine's figures by the names that `statistics.structure.FIGURE_OF` has."""
     cold_start_s = None
-    if facts.load_s is not None and facts.first_inference_s is not None:
-        cold_start_s = facts.load_s + facts.first_inference_s
+    timings = facts.timings
+    if timings.load_s is not None and timings.first_inference_s is not None:
+        cold_start_s = timings.load_s + timings.first_inference_s
     known = {
         "size_bytes": facts.size_bytes,
-        "device_memory_bytes": facts.device_memory_bytes,
+        "device_memory_bytes": facts.memory_bytes,
         "layers": None if facts.layers is None else len(facts.layers),
         "build_s": facts.build_s,
         "cold_start_s": cold_start_s,

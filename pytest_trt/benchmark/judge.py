@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pytest_trt.baseline.entry import Entry
+from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import entry_digest
-from pytest_trt.benchmark.baselines import BaselineLocation, engine_facts, stored_rounds
+from pytest_trt.benchmark.baselines import engine_facts, stored_rounds
 from pytest_trt.benchmark.conditions import without_insignificant_drift
 from pytest_trt.benchmark.differences import Circumstances, Difference, differences
 from pytest_trt.benchmark.evidence import BenchmarkSettings, Evidence, RoundSource
@@ -16,7 +17,7 @@ from pytest_trt.benchmark.gates import engine_results, outcomes
 from pytest_trt.benchmark.messages import update_needs_reason
 from pytest_trt.benchmark.result import FIGURE_OF, BenchmarkResult, MetricChange
 from pytest_trt.benchmark.updating import BaselineUpdate, update_of
-from pytest_trt.engine.layer_rows import layer_rows
+from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.statistics.absolute import combined
 from pytest_trt.statistics.bounds import Bounds
 from pytest_trt.statistics.decide import MetricResult
@@ -132,7 +133,7 @@ def _with_update(
         if not (different or update.add or settings.update_reason):
             new = replace(new, accepted=stored.accepted or stored.figures())
     staged = location.staged(new, add=update.add, why=update.why, against=entry_digest(stored))
-    result = replace(result, staged=staged.to_dict())
+    result = replace(result, staged=staged)
     if not recorded:
         return result
     passed = evidence.decision is not None and evidence.decision.outcome == "passed"
@@ -145,7 +146,7 @@ def _with_update(
 
 def _verdict(result: BenchmarkResult, evidence: Evidence) -> Verdict:
     absolute = combined(
-        [one.outcome for one in (*evidence.absolute, *result.structure)]
+        [*(one.outcome for one in evidence.absolute), *(one.outcome for one in result.structure)]
     )
     relative = evidence.decision.outcome if evidence.decision else None
     if result.update and relative != "passed":
@@ -159,9 +160,7 @@ def has_passed(evidence: Evidence) -> bool:
     return set(outcomes(evidence.decision, evidence.absolute)) <= {"passed"}
 
 
-def _differences(
-    entry: Entry, evidence: Evidence, source: RoundSource
-) -> tuple[Difference, ...]:
+def _differences(entry: Entry, evidence: Evidence, source: RoundSource) -> tuple[Difference, ...]:
     then = entry.runs[-1]
     now = without_insignificant_drift(then.environment, evidence.environment)
     subject = source.subject

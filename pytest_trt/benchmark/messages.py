@@ -126,9 +126,7 @@ def _exceeded(result: BenchmarkResult, limit: AbsoluteLimitResult) -> Diagnostic
         "TRT502",
         f"{METRIC_NAMES[metric]}{of_all} {units.figure(metric, limit.measured)} {verb} the limit "
         f"of {units.figure(metric, limit.limit)} ({result.subject})",
-        _facts(
-            result, {"name": limit.name, "limit": limit.limit, "measured": limit.measured}
-        ),
+        _facts(result, {"name": limit.name, "limit": limit.limit, "measured": limit.measured}),
         tuple(_speed_details(result, None)),
         Remedy(f"Make the engine faster, or allow more: {limit.name}= of {_WHERE}."),
     )
@@ -195,9 +193,7 @@ def _restoring(result: BenchmarkResult, kinds: set[Kind]) -> tuple[str, tuple[st
 # --- inconclusive
 
 
-def _inconclusive(
-    result: BenchmarkResult, change: MetricChange, severity: Severity
-) -> Diagnostic:
+def _inconclusive(result: BenchmarkResult, change: MetricChange, severity: Severity) -> Diagnostic:
     name, allowed = METRIC_NAMES[change.metric], limit_text(change)
     measured = ""
     if change.change is not None:
@@ -230,9 +226,7 @@ def _detectable_text(change: MetricChange) -> str:
     return f"smallest change that could have been detected: {units.change(worse)}"
 
 
-def _more_certainty(
-    result: BenchmarkResult, change: MetricChange, severity: Severity
-) -> Remedy:
+def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Severity) -> Remedy:
     if change.outcome == "not testable":
         text = "Give faster calls or more time (--trt-benchmark-time), or switch the limit off."
         return Remedy(text, alternatives=_let_pass(severity))
@@ -462,7 +456,7 @@ def no_baseline(
     if others and not of_module:
         details.insert(0, f"there are baselines for {', '.join(others)}")
     return Diagnostic(
-        "TRT610",
+        "TRT660",
         f"{headline} ({result.subject})",
         _facts(result, {"device": device, "other_devices": list(others)}),
         tuple(details),
@@ -477,7 +471,7 @@ def no_baseline(
 def not_comparable(result: BenchmarkResult, why: str) -> Diagnostic:
     """Return the failure of a test that measures something other than its baseline."""
     return Diagnostic(
-        "TRT611",
+        "TRT661",
         f"not comparable with the baseline: {why} ({result.subject})",
         _facts(result, {"reason": why}),
         (f"baseline: {result.file}",),
@@ -496,7 +490,7 @@ def update_needs_reason(result: BenchmarkResult, excess: Excess) -> Diagnostic:
         "accumulated": excess.accumulated,
     }
     return Diagnostic(
-        "TRT612",
+        "TRT662",
         f"not updated: {excess} ({result.subject})",
         _facts(result, facts),
         remedy=Remedy(
@@ -521,7 +515,7 @@ def not_updated(result: BenchmarkResult, why: str, *, host: bool) -> Diagnostic:
             (f"{update_command([result.test])} --trt-update-anyway",),
         )
     return Diagnostic(
-        "TRT613",
+        "TRT663",
         f"baseline not updated: {why} ({result.subject})",
         _facts(result, {"reason": why}),
         remedy=remedy,
@@ -531,7 +525,7 @@ def not_updated(result: BenchmarkResult, why: str, *, host: bool) -> Diagnostic:
 def recorded_on_busy_host(result: BenchmarkResult, busy: str) -> Diagnostic:
     """Return the warning on a baseline that an overloaded host recorded."""
     return Diagnostic(
-        "TRT614",
+        "TRT664",
         f"the baseline was recorded on an overloaded host ({result.subject})",
         _facts(result, {"reason": busy}),
         (busy,),
@@ -546,7 +540,7 @@ def recorded_on_busy_host(result: BenchmarkResult, busy: str) -> Diagnostic:
 def fewer_runs(result: BenchmarkResult, recorded: int, wanted: int, why: str) -> Diagnostic:
     """Return the warning on fewer recorded runs than --trt-baseline-runs."""
     return Diagnostic(
-        "TRT615",
+        "TRT665",
         f"recorded {recorded} of {wanted} runs: {why} ({result.subject})",
         _facts(result, {"recorded": recorded, "wanted": wanted, "reason": why}),
         severity="warning",
@@ -556,12 +550,10 @@ def fewer_runs(result: BenchmarkResult, recorded: int, wanted: int, why: str) ->
 def noise_dropped(result: BenchmarkResult) -> Diagnostic:
     """Return the note that a new engine's baseline does not inherit the old one's calibration."""
     return Diagnostic(
-        "TRT616",
+        "TRT666",
         f"the calibration of the previous engine was dropped ({result.subject})",
         _facts(result, {}),
-        remedy=Remedy(
-            "Calibrate the new engine:", (f'pytest "{result.test}" --trt-calibrate',)
-        ),
+        remedy=Remedy("Calibrate the new engine:", (f'pytest "{result.test}" --trt-calibrate',)),
         severity="note",
     )
 
@@ -569,7 +561,7 @@ def noise_dropped(result: BenchmarkResult) -> Diagnostic:
 def calibrated_on_busy_host(result: BenchmarkResult, busy: str) -> Diagnostic:
     """Return the warning on a calibration by an overloaded host."""
     return Diagnostic(
-        "TRT617",
+        "TRT667",
         f"calibrated on an overloaded host: part of the noise is the host's ({result.subject})",
         _facts(result, {"reason": busy}),
         (busy,),
@@ -663,9 +655,7 @@ def _limit_line(one: AbsoluteLimitResult) -> str:
     metric = METRIC_OF[one.name]
     what = "rounds" if metric == "throughput" else "calls"
     side = "below" if metric == "throughput" else "above"
-    counted = (
-        f"{one.violations:,} of {one.total:,} {what} {side} {units.figure(metric, one.limit)}"
-    )
+    counted = f"{one.violations:,} of {one.total:,} {what} {side} {units.figure(metric, one.limit)}"
     why = f", {one.why}" if one.why else ""
     apart = "" if metric == "throughput" else " (figures above are medians of rounds)"
     return f"{one.name}={one.limit:g}: {one.outcome}, {counted}{why}{apart}"

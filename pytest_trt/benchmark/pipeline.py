@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_trt.baseline.entry import Entry
+from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.benchmark import messages
-from pytest_trt.benchmark.baselines import BaselineLocation
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.evidence import BenchmarkSettings, Evidence, RoundSource
 from pytest_trt.benchmark.gates import (
@@ -23,7 +23,7 @@ from pytest_trt.benchmark.judge import has_passed, judge, with_figures
 from pytest_trt.benchmark.recorded_source import MORE_TIME, TooFewRounds
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.rounds import MOST_TIMES, Disturbed
-from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.diagnostics import Diagnostic, Remedy, Severity
 from pytest_trt.engine.layer_changes import Change, layer_changes, shortened
 from pytest_trt.statistics.absolute import combined
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
@@ -189,7 +189,7 @@ class Pipeline:
             with_figures(self._with_engine(self._result), source, None),
             kind="recorded",
             update="calibrated",
-            staged=staged.to_dict(),
+            staged=staged,
             calibration=found,
         )
         exact = messages.verdict_diagnostics(result, strict=self._settings.strict)
@@ -205,7 +205,7 @@ class Pipeline:
             return self._not_updated(why, host=False)
         if settings.records(self._limits, self._stored) or settings.calibrate:
             why += "; no baseline was recorded"
-        severity = "error" if settings.strict else "warning"
+        severity: Severity = "error" if settings.strict else "warning"
         result = self._with_engine(self._result)
         return self._inconclusive(messages.disturbed(result, why, severity))
 
@@ -217,9 +217,7 @@ class Pipeline:
         result = replace(self._with_engine(self._result), kind="disturbed")
         exact = messages.verdict_diagnostics(result, strict=self._settings.strict)
         outcomes = [one.outcome for one in result.structure]
-        return self._with(
-            result, [*exact, found], Verdict(combined([*outcomes, "inconclusive"]))
-        )
+        return self._with(result, [*exact, found], Verdict(combined([*outcomes, "inconclusive"])))
 
     def _with_engine(self, result: BenchmarkResult) -> BenchmarkResult:
         """Return a result with what the limits of the engine itself came to."""

@@ -33,7 +33,7 @@ from pytest_trt.benchmark.rounds import (
 )
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.layer_rows import layers_of
+from pytest_trt.engine.layer_changes import layers_of
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
 from pytest_trt.statistics.limits import ABSOLUTES, Limits
 from pytest_trt.statistics.rounds import Rounds, testable

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from pytest_trt.baseline.staged import Staged
 from pytest_trt.benchmark.differences import Difference
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data, to_data
@@ -196,7 +197,7 @@ class BenchmarkResult:
     file: str = ""
     calibration: CalibrationResult | None = None
     update: Update = ""
-    staged: Mapping[str, Any] | None = None
+    staged: Staged | None = None
     key: str = ""
     restore: tuple[str, ...] = ()
     checks: int = 0

@@ -24,7 +24,7 @@ from pytest_trt.benchmark.rounds import (
 )
 from pytest_trt.benchmark.warmup import ON_CPU, ON_GPU, WarmUp, warm_up
 from pytest_trt.diagnostics import PytestTrtError
-from pytest_trt.engine.protocols import DeviceSession, Session
+from pytest_trt.engine.protocols import BackendSession, DeviceSession
 from pytest_trt.statistics.decide import FIRST_ROUNDS, LOOKS
 from pytest_trt.statistics.rounds import Rounds, join
 from pytest_trt.tensors.spec import Tensors, TensorSpec
@@ -58,7 +58,7 @@ def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
     return 1
 
 
-def keeps_time(session: Session) -> TypeGuard[DeviceSession]:
+def keeps_time(session: BackendSession) -> TypeGuard[DeviceSession]:
     """Whether a session's device keeps the time itself.
 
     Only the method that is used counts: with the whole protocol, a session that lacks another
@@ -67,12 +67,12 @@ def keeps_time(session: Session) -> TypeGuard[DeviceSession]:
     return hasattr(session, "sample")
 
 
-def mode_for(session: Session, explicit: Mode | None) -> Mode:
+def mode_for(session: BackendSession, explicit: Mode | None) -> Mode:
     """Return how a session is timed: without a device of its own, by the host's clock."""
     return (explicit or "graph") if keeps_time(session) else "end_to_end"
 
 
-def timer_of(session: Session, inputs: Tensors, mode: Mode) -> CallTimer:
+def timer_of(session: BackendSession, inputs: Tensors, mode: Mode) -> CallTimer:
     """Return what makes consecutive calls of a session and times each."""
     if mode == "end_to_end" or not keeps_time(session):
         return end_to_end(lambda: session.run(inputs))
@@ -80,7 +80,7 @@ def timer_of(session: Session, inputs: Tensors, mode: Mode) -> CallTimer:
     return lambda calls: TimedCalls(*timed.sample(inputs, mode=by, calls=calls))
 
 
-def warm_up_of(session: Session) -> WarmUp:
+def warm_up_of(session: BackendSession) -> WarmUp:
     """Return when a session is warm, by its device."""
     return ON_GPU if keeps_time(session) else ON_CPU
 
@@ -110,7 +110,7 @@ class Sampling:
 
     def __init__(
         self,
-        session: Session,
+        session: BackendSession,
         inputs: Tensors,
         mode: Mode,
         items_per_call: int,
@@ -218,7 +218,7 @@ class Sampling:
 
     @contextmanager
     def against(
-        self, baseline: Session | None, random: Random
+        self, baseline: BackendSession | None, random: Random
     ) -> Iterator[Callable[[int], tuple[Rounds, Rounds]] | None]:
         """Yield what interleaves the candidate with the baseline engine; None if it cannot run."""
         if baseline is None:

@@ -94,7 +94,9 @@ def _other_circumstances(entry: Entry, new: Entry) -> str:
         return f"rounds have {now.calls} calls, they had {then.calls}"
     if not is_same(then.environment, now.environment):
         labels = dict.fromkeys([*then.environment, *now.environment])
-        pairs = {label: (then.environment.get(label), now.environment.get(label)) for label in labels}
+        pairs = {
+            label: (then.environment.get(label), now.environment.get(label)) for label in labels
+        }
         return ", ".join(f"{label} {a} -> {b}" for label, (a, b) in pairs.items() if a != b)
     return incomparable_reason(then.environment, now.environment) or ""
 

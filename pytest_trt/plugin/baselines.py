@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Final
 
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.location import DEFAULT_FOLDER
@@ -14,13 +15,12 @@ from pytest_trt.baseline.staged import Staged, Written, write_staged
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy, as_typed
-from pytest_trt.records import from_data
 from pytest_trt.report.baseline_text import update_text
 from pytest_trt.report.record import TestResult
 from pytest_trt.terms import Verdict
 
 #: `BenchmarkResult.update` of a baseline that was to be written and was not.
-NOT_RECORDED = "not recorded"
+NOT_RECORDED: Final = "not recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ def write_baselines_of(
     not_recorded: dict[str, str] = {}
     for result in results:
         for speed in result.record.speeds:
-            staged = None if speed.staged is None else from_data(Staged, speed.staged)
+            staged = speed.staged
             refused = _refused(result, speed, staged, failed.get(result.nodeid, set()))
             if staged is not None or refused:
-                candidates[result.nodeid] = Candidate(result.nodeid, staged, refused, speed.fails)
+                candidates[result.nodeid] = Candidate(result.nodeid, staged, refused, speed.failed)
             if staged is None or not speed.update:
                 continue
             passed = result.outcome in ("passed", "xpassed")
@@ -98,14 +98,15 @@ def _refused(
         return "its setup or teardown failed"
     if result.outcome == "skipped":
         return "the test was skipped"
-    of_speed = record.failed_by_checks and speed.fails
+    of_speed = record.failed_by_checks and speed.failed
     if result.outcome in ("failed", "error", "xfailed") and not of_speed:
         return "the test failed for another reason than its speed"
     if staged is None:
-        return speed.why
+        return speed.reason.message if speed.reason else ""
     busy = staged.entry.runs[-1].environment.get(HOST_BUSY)
-    # A first baseline from an overloaded host is better than none, and is marked as such.
-    return f"the host was overloaded: {busy}" if busy and staged.against else ""
+    # Of an overloaded host, only a first baseline is stored, or one that the user insisted on.
+    refused = busy and staged.against and not speed.update
+    return f"the host was overloaded ({busy})" if refused else ""
 
 
 def _with_update(result: TestResult, not_recorded: Mapping[str, str]) -> TestResult:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_trt.accuracy.reference import ReferenceSession
-    from pytest_trt.benchmark.check import BenchmarkCheck
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.session import EngineFactory, Session
+    from pytest_trt.plugin.benchmark import BenchmarkCheck
     from pytest_trt.plugin.subject import ModelUnderTest
 
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
@@ -178,7 +178,7 @@ def trt_benchmark(
     What the trt_benchmark markers of the test limit is held against the stored baseline, and
     against absolute figures. Where the engine can be built but not run, the test is skipped.
     """
-    from pytest_trt.benchmark.check import BenchmarkCheck
+    from pytest_trt.plugin.benchmark import BenchmarkCheck
 
     with _clear_errors():
         marker = _trt_subject.plan.benchmark

@@ -80,6 +80,13 @@ def threads(text: str) -> int:
     return int(text)
 
 
+def checks(text: str) -> int:
+    """A number of limits."""
+    if not text.isdigit():
+        raise ValueError("a whole number; 0 counts those of the collected tests")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """Seconds, 0 for no limit."""
     try:

@@ -184,6 +184,13 @@ OPTIONS = (
         toml="bool",
     ),
     Option(
+        "update_anyway",
+        "with --trt-update, also store figures of an overloaded host; they are marked as such",
+        "false",
+        read.switch,
+        toml="bool",
+    ),
+    Option(
         "update_new",
         "record missing baselines, in CI too",
         "false",
@@ -226,6 +233,15 @@ OPTIONS = (
         "false",
         read.switch,
         toml="bool",
+    ),
+    Option(
+        "checks",
+        "limits of the whole run, which share the error budget, to repeat one of its tests alone; "
+        "0 counts those of the collected tests",
+        "0",
+        read.checks,
+        "N",
+        toml="int",
     ),
     Option(
         "report",

@@ -1,7 +1,7 @@
 """Beside pytest-benchmark: its options hold for our tests, and our results stand in its table.
 
 Loaded wherever pytest-benchmark is, and light for that. What gates the rounds of its own fixture is
-in `fixture_rounds`.
+in `plugin.benchmark`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class BesidePytestBenchmark:
         plan = plan_of(item) if fixture is not None else None
         if fixture is None or plan is None or plan.benchmark is None:
             return (yield)
-        from pytest_trt.benchmark.fixture_rounds import gated
+        from pytest_trt.plugin.benchmark import gated
 
         with gated(item, fixture):
             return (yield)

@@ -190,8 +190,17 @@ class ReportLog:
             "targets": list(self._targets.values()),
             "collection_errors": self._collection_errors,
         }
-        repeat = {nodeid: _repeat_command(self._config, nodeid) for nodeid in self._planned}
+        repeat = {
+            nodeid: _repeat_command(self._config, nodeid, self._checks(nodeid))
+            for nodeid in self._planned
+        }
         return make_document(run, self._planned, self._outcomes, repeat, required)
+
+    def _checks(self, nodeid: str) -> int:
+        """Return how many limits shared the error budget of a benchmark; 0 for other tests."""
+        told = self._outcomes.get(nodeid)
+        speeds = told.record.speeds if told and told.record else ()
+        return max((one.checks for one in speeds), default=0)
 
     def _write(self, session: pytest.Session, document: Document, reports: Sequence[Path]) -> None:
         try:
@@ -354,14 +363,21 @@ def _given_options(config: pytest.Config) -> dict[str, str]:
     return given
 
 
-def _repeat_command(config: pytest.Config, nodeid: str) -> str:
-    """Return the command that runs one test again as it ran, from pytest's root directory."""
+def _repeat_command(config: pytest.Config, nodeid: str, checks: int) -> str:
+    """Return the command that runs one test again as it ran, from pytest's root directory.
+
+    Args:
+        config: The run's configuration.
+        nodeid: The test.
+        checks: How many limits shared the run's error budget, if the test was benchmarked.
+    """
     flags = [
         f"{option.flag}={config.getoption(option.ini)}"
         for option in OPTIONS
         if option.field in _REPEATED and config.getoption(option.ini) is not None
     ]
-    return shlex.join(["pytest", nodeid, *flags])
+    counted = [f"--trt-checks={checks}"] if checks else []
+    return shlex.join(["pytest", nodeid, *flags, *counted])
 
 
 def _targets(run: TrtRun) -> list[dict[str, Any]]:

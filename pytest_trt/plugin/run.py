@@ -10,12 +10,12 @@ import math
 import platform
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -42,24 +42,13 @@ from pytest_trt.workers.warm import warm_builder
 
 if TYPE_CHECKING:
     from pytest_trt.backends.devices.watch import DeviceWatch
+    from pytest_trt.benchmark.conditions import BenchmarkPlace
+    from pytest_trt.benchmark.evidence import FreshEngine
+    from pytest_trt.benchmark.host import HostMonitor
 
 #: Loaded engines that are kept for the next test: enough for one model in every precision, few
 #: enough for a GPU's memory.
 _LOADED_ENGINES = 4
-
-
-class BenchmarkPlace(NamedTuple):
-    """Where engines are timed.
-
-    Attributes:
-        target: What a baseline belongs to, by label: "arch" first, then the device.
-        device: What tells the device from others of this machine.
-        environment: What may change from run to run and explain a difference.
-    """
-
-    target: Mapping[str, str]
-    device: str
-    environment: Mapping[str, str]
 
 
 class TrtRun:
@@ -69,12 +58,13 @@ class TrtRun:
         settings: What the options say.
         probe: Looks for GPUs; by default that happens when they are first asked for.
         clock: Nanoseconds since 1970, by which model files are told to have been left alone.
+        host: Measures the host's load; by default what Linux reports.
 
     Attributes:
         settings: What the options say.
         lost_device: Whether a test has lost the GPU.
         timed_until_s: When the last rounds of an engine ended, by the monotonic clock.
-        listened_s: When others were last known to leave the device alone, by the same clock.
+        free_at_s: When the device was last known to be free of others, by the same clock.
     """
 
     def __init__(
@@ -82,10 +72,11 @@ class TrtRun:
         settings: Settings,
         probe: Callable[[], DeviceProbe] | None = None,
         clock: Callable[[], int] = time.time_ns,
+        host: HostMonitor | None = None,
     ) -> None:
         self.settings = settings
         self._probe = probe or probe_devices
-        self._clock = clock
+        self._clock, self._host = clock, host
         self._interfaces: dict[Path, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]] = {}
         self._models: dict[Path, tuple[tuple[object, ...], OnnxModel]] = {}
         self._backends: dict[str, Backend] = {}
@@ -95,7 +86,7 @@ class TrtRun:
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self._context_begun = False
         self.lost_device = LostDevice()
-        self.timed_until_s = self.listened_s = -math.inf
+        self.timed_until_s = self.free_at_s = -math.inf
 
     @cached_property
     def probe(self) -> DeviceProbe:
@@ -224,24 +215,45 @@ class TrtRun:
         for key in [key for key in self._sessions if key != engine.key.digest]:
             self.lost_device.release(self._sessions.pop(key))
 
-    def opened(self, key_digest: str, beside: Engine) -> BackendSession | None:
-        """Load an engine of the cache beside another one, or None where that tells nothing.
+    @contextmanager
+    def opened(self, key_digest: str, beside: Engine) -> Iterator[BackendSession | None]:
+        """Load an engine of the cache beside another one; None where that shows nothing.
 
         Args:
             key_digest: The engine's key.
-            beside: The engine that it is to be compared with, in one process: both must run on
-                the same toolchain and device.
+            beside: The engine that it is compared with, in one process: both must run on the same
+                toolchain and device.
         """
-        found = self.cache.find(key_digest)
-        if found is None or not same_runtime(found.sidecar.key_fields, dict(beside.key.fields)):
-            return None
-        backend = self.backend(beside.target.arch)
-        with suppress(EngineLoadError):
-            return backend.open(found.plan, beside.model, beside.spec, beside.target)
-        return None
+        session, found = None, self.cache.find(key_digest)
+        if found and same_runtime(found.sidecar.key_fields, dict(beside.key.fields)):
+            backend = self.backend(beside.target.arch)
+            with suppress(EngineLoadError):
+                session = backend.open(found.plan, beside.model, beside.spec, beside.target)
+        try:
+            yield session
+        finally:
+            if session is not None:
+                self.lost_device.release(session)
+
+    @cached_property
+    def host(self) -> HostMonitor:
+        """Measures the load of the host."""
+        from pytest_trt.benchmark.host import HostMonitor
+
+        return self._host or HostMonitor()
+
+    def fresh_job(self, engine: Engine) -> FreshEngine:
+        """Return how another process opens an engine."""
+        from pytest_trt.benchmark.evidence import FreshEngine
+
+        arch = engine.target.arch
+        gpu = None if arch == CPU else self.probe.first(arch)
+        device = "" if gpu is None else gpu.uuid or str(gpu.index)
+        return FreshEngine(self.backend(arch).name, device, self.settings.threads)
 
     def place(self, target: Target) -> BenchmarkPlace:
         """Return where engines for a target are timed."""
+        from pytest_trt.benchmark.conditions import BenchmarkPlace
         from pytest_trt.benchmark.host import host_cpu
 
         if target.arch == CPU:

@@ -14,8 +14,8 @@ import pytest
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.benchmark.baselines import stored_rounds
-from pytest_trt.benchmark.engine_gate import figures_of, stored_figures
-from pytest_trt.benchmark.sampling import Sampling
+from pytest_trt.benchmark.evidence import RoundSource
+from pytest_trt.benchmark.gates import figures_of, stored_figures
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Observer
@@ -28,7 +28,6 @@ from pytest_trt.selftest.structure import prove_structure
 from pytest_trt.statistics.decide import check_error
 from pytest_trt.statistics.limits import Limits
 from pytest_trt.tensors.spec import Tensors
-from pytest_trt.terms import Mode
 
 #: Proofs of one test that the terminal names.
 _NAMED = 5
@@ -82,48 +81,42 @@ def _errors_in(
 
 
 def slowdowns_of(
-    limits: Limits,
-    engine: Engine,
-    sampling: Sampling,
-    entry: Entry | None,
-    mode: Mode,
-    checks: int,
+    limits: Limits, source: RoundSource, entry: Entry | None, checks: int
 ) -> list[Proof]:
     """Return what the limits of a test make of slower samples, and of a larger engine.
 
     Args:
         limits: The test's limits.
-        engine: The engine under test.
-        sampling: What was sampled.
+        source: Where the rounds of the engine came from.
         entry: The baseline; None where none is comparable.
-        mode: How it was measured.
         checks: Limits over all tests of the run.
     """
     proofs: list[Proof] = []
     if limits.relative:
-        alike = [run for run in entry.runs if run.calls == sampling.calls] if entry else []
+        alike = [run for run in entry.runs if run.calls == source.calls] if entry else []
         if not alike:
             proofs.append(dead("its limits of speed", "there is no baseline to compare with"))
         else:
             proofs += prove_relative(
                 limits.relative,
                 [stored_rounds(run) for run in alike],
-                sampling.rounds(),
+                source.rounds(),
                 checks=checks,
-                mode=mode,
+                mode=source.subject.mode,
             )
     if limits.absolute:
-        latencies_ms, walls_s = sampling.latencies()
+        latencies_ms, walls_s = source.latencies()
         error = check_error(checks)
         proofs += prove_absolute(
             limits.absolute,
             latencies_ms,
             walls_s,
-            items_per_call=sampling.items_per_call,
+            items_per_call=source.subject.batch,
             error=error,
         )
-    stored = stored_figures(entry.engine if entry else None)
-    proofs += prove_structure(limits.structural, figures_of(engine.facts), stored)
+    engine, stored = source.subject.engine, stored_figures(entry) if entry else None
+    figures = figures_of(engine.facts) if engine else {}
+    proofs += prove_structure(limits.structural, figures, stored)
     return proofs
 
 

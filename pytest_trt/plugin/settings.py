@@ -42,12 +42,14 @@ class Settings:
         inconclusive: "warn" or "fail".
         benchmark_time: Seconds for the rounds of one benchmark.
         update: Accept every measured speed.
+        update_anyway: Also store figures of an overloaded host.
         update_new: Record missing baselines.
         calibrate: Measure how much runs of one engine vary.
         calibrate_runs: Fresh processes per test of a calibration.
         baseline_runs: Runs to record with each baseline.
         update_reason: Reason for an update.
         selftest: Prove that checks can fail.
+        checks: How many limits the whole run has; 0 to count them.
         report: Report files to write.
         require_arch: Architectures on which every test of a model must reach a verdict.
     """
@@ -67,12 +69,14 @@ class Settings:
     inconclusive: str
     benchmark_time: float
     update: bool
+    update_anyway: bool
     update_new: bool
     calibrate: bool
     calibrate_runs: int
     baseline_runs: int
     update_reason: str
     selftest: bool
+    checks: int
     report: tuple[Path, ...]
     require_arch: tuple[str, ...]
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from pytest_trt.accuracy.check import ConsistencyCheck
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
-    from pytest_trt.benchmark.check import SpeedCheck
+    from pytest_trt.benchmark.host import HostMonitor
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
+    from pytest_trt.plugin.benchmark import SpeedCheck
     from pytest_trt.plugin.plan import Planner, TestPlan
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.settings import Settings
@@ -26,6 +27,8 @@ SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
 PROBE_KEY: pytest.StashKey[Background[DeviceProbe]] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
 PROGRESS_KEY: pytest.StashKey[TerminalProgress] = pytest.StashKey()
+#: Replaces how the load of the host is measured, in tests.
+HOST_KEY: pytest.StashKey[HostMonitor] = pytest.StashKey()
 CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()
 PLANNER_KEY: pytest.StashKey[Planner] = pytest.StashKey()
 PLAN_KEY: pytest.StashKey[TestPlan] = pytest.StashKey()
@@ -113,7 +116,9 @@ def run_of(config: pytest.Config) -> TrtRun:
         from pytest_trt.plugin.run import TrtRun
 
         probe = config.stash.get(PROBE_KEY, None)
-        run = config.stash[RUN_KEY] = TrtRun(settings, probe.result if probe else None)
+        run = config.stash[RUN_KEY] = TrtRun(
+            settings, probe.result if probe else None, host=config.stash.get(HOST_KEY, None)
+        )
     return run
 
 

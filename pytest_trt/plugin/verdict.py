@@ -26,8 +26,8 @@ from pytest_trt.report.record import TestRecord
 from pytest_trt.terms import Verdict
 
 if TYPE_CHECKING:
-    from pytest_trt.benchmark.check import SpeedCheck
     from pytest_trt.benchmark.result import BenchmarkResult
+    from pytest_trt.plugin.benchmark import SpeedCheck
 
 
 _NO_ENGINE = replace(
@@ -84,7 +84,7 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     if plan.consistency is not None:
         found += (_NO_ENGINE,) if state.check is None else state.check.diagnostics()
     if plan.benchmark is not None:
-        from pytest_trt.benchmark.check import NOTHING_MEASURED
+        from pytest_trt.plugin.benchmark import NOTHING_MEASURED
 
         found += (NOTHING_MEASURED,) if state.speed is None else state.speed.diagnostics()
     if state.proofs and not found:
@@ -200,7 +200,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def _speeds(state: TestState) -> tuple[BenchmarkResult, ...]:
-    return (state.speed.record,) if state.speed and state.speed.record else ()
+    return (state.speed.result,) if state.speed and state.speed.result else ()
 
 
 def _distinct(state: TestState) -> list[Engine]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_trt import units
-from pytest_trt.report.speed_text import NAMES, figure
 
 #: The metrics that a change is told by, the first one that both sides have.
 _TOLD_BY = ("p99", "p95", "p50", "throughput")
@@ -43,16 +42,4 @@ def update_text(
 def change_text(before: Mapping[str, float], now: Mapping[str, float]) -> str:
     """Return how the figure that says most has changed: "P99 1.02 -> 1.31 ms (+28%)"."""
     metric = next((one for one in _TOLD_BY if one in before and one in now), None)
-    return "" if metric is None else metric_change(metric, before[metric], now[metric])
-
-
-def metric_change(metric: str, before: float, now: float) -> str:
-    """Return how a figure has changed: "P99 1.02 -> 1.31 ms (+28%)".
-
-    Args:
-        metric: "p50", "p95", "p99" or "throughput".
-        before: Milliseconds, or units of work per second.
-        now: The same of now.
-    """
-    then = figure(metric, before).removesuffix(" ms").removesuffix("/s")
-    return f"{NAMES[metric]} {then} -> {figure(metric, now)} ({units.change(now / before - 1)})"
+    return "" if metric is None else units.metric_change(metric, before[metric], now[metric])

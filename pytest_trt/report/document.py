@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from pytest_trt.accuracy.result import AccuracyResult, Finding, OutputResult
 from pytest_trt.benchmark.result import BenchmarkResult
@@ -19,10 +19,8 @@ from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.entries import REPORT_SCHEMA, Status
 from pytest_trt.report.groups import groups_of
 from pytest_trt.report.record import PlannedTest, TestRecord
-from pytest_trt.report.speed_text import gravest_change
 from pytest_trt.report.status import Phase, PhaseOutcomes, checks_status, status_of
 from pytest_trt.selftest.proof import Proof
-from pytest_trt.terms import Metric, Verdict
 from pytest_trt.version import __version__
 
 #: A whole report as JSON-simple data, in the shape of `entries.Report`.
@@ -232,9 +230,9 @@ def _findings(findings: Iterable[Finding]) -> tuple[entries.OutputFinding, ...]:
 
 
 def _speed(speed: BenchmarkResult) -> entries.Speed:
-    leading = gravest_change(speed)
+    leading, reason = speed.leading_change, speed.reason
     return entries.Speed(
-        verdict=Verdict(speed.verdict),
+        verdict=speed.verdict,
         mode=speed.mode,
         batch=speed.batch,
         calls=speed.calls,
@@ -243,7 +241,7 @@ def _speed(speed: BenchmarkResult) -> entries.Speed:
         baseline=_short(speed.baseline, _ROUND_DIGITS),
         candidate_rounds=_short(speed.candidate_rounds, _ROUND_DIGITS),
         baseline_rounds=_short(speed.baseline_rounds, _ROUND_DIGITS),
-        leading=None if leading is None else cast(Metric, leading.metric),
+        leading=None if leading is None else leading.metric,
         changes=_short(speed.changes),
         unlimited=_short(speed.unlimited),
         limits=_short(speed.limits),
@@ -252,8 +250,8 @@ def _speed(speed: BenchmarkResult) -> entries.Speed:
         baseline_file=speed.file,
         baseline_recorded=speed.recorded,
         baseline_update=speed.update,
-        differences=speed.differences,
-        why=speed.why,
+        differences=tuple(map(str, speed.differences)),
+        why=reason.message if reason and speed.kind != "compared" else "",
     )
 
 

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pytest_trt.benchmark.messages import update_command
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Remedy, remedy_lines, wrapped
-from pytest_trt.report.speed_text import update_command
 
 #: Groups of accuracy and of speed come last: what keeps tests from running is fixed first.
 _LAST = "45"

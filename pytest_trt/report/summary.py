@@ -10,22 +10,16 @@ from pathlib import PurePosixPath
 from rich.cells import cell_len
 
 from pytest_trt import units
-from pytest_trt.benchmark.result import BenchmarkResult
+from pytest_trt.benchmark.messages import ENGINE_NAMES, engine_figure, engine_limit
+from pytest_trt.benchmark.result import FIGURE_OF, METRIC_OF, BenchmarkResult
 from pytest_trt.codes import CODES
 from pytest_trt.diagnostics import Diagnostic, wrapped
 from pytest_trt.engine.record import EngineRecord
-from pytest_trt.report.noise import NoiseRecord, noise_lines
+from pytest_trt.report.noise import noise_lines
 from pytest_trt.report.record import TestResult
-from pytest_trt.report.speed_text import (
-    FIGURE_OF,
-    METRIC_OF,
-    NAMES,
-    figure,
-    gravest_change,
-    gravest_limit,
-)
-from pytest_trt.report.structure_text import leading_structure, structure_figures
 from pytest_trt.report.table import Row, shortened, table_lines
+from pytest_trt.statistics.structure import StructuralLimitResult
+from pytest_trt.terms import Metric
 from pytest_trt.wording import count
 
 
@@ -115,8 +109,8 @@ def note_lines(results: Iterable[TestResult]) -> Iterator[str]:
 
 def _noise(results: Iterable[TestResult]) -> Iterator[str]:
     for speed in (speed for result in results for speed in result.record.speeds):
-        if speed.noise:
-            yield from noise_lines(speed.test, NoiseRecord.from_dict(speed.noise))
+        if speed.calibration:
+            yield from noise_lines(speed.test, speed.calibration)
 
 
 #: Model, architecture and precision of one row. The model is named by its path, or by the end of
@@ -234,7 +228,7 @@ _OTHER_STYLE = "33"
 _UPDATES = {"first": "recorded", "added": "run added"}
 
 #: Metrics, the one first that is shown of a baseline that was recorded.
-_LEADING = ("p99", "p95", "p50", "throughput")
+_LEADING: tuple[Metric, ...] = ("p99", "p95", "p50", "throughput")
 
 #: Columns for the name of what was measured, however narrow the terminal is.
 _SUBJECT_LEAST = 12
@@ -281,29 +275,43 @@ def _measured(record: BenchmarkResult) -> str:
 
 def _figures(record: BenchmarkResult) -> tuple[str, str]:
     """Return the most important figure, and how it relates to its limit."""
-    structure = leading_structure(record)
+    structure = record.leading_engine_limit
     if structure is not None:
-        return structure_figures(structure)
-    limit, change = gravest_limit(record), gravest_change(record)
+        return _engine_figures(structure)
+    limit, change = record.leading_limit, record.leading_change
     if limit is not None and (change is None or limit.outcome == "failed"):
         metric = METRIC_OF[limit.name]
-        shown = f"{NAMES[metric].lower()} {figure(metric, limit.measured)}"
-        return shown, f"(limit {figure(metric, limit.limit)})"
+        shown = f"{units.METRIC_NAMES[metric].lower()} {units.figure(metric, limit.measured)}"
+        return shown, f"(limit {units.figure(metric, limit.limit)})"
     metric = change.metric if change else "p99" if "p99_ms" in record.candidate else "p50"
-    if record.update and not record.fails:
+    if record.update and not record.failed:
         # What was replaced is no limit any more; the line of the baseline file has the change.
         change, metric = (
             None,
             next((m for m in _LEADING if FIGURE_OF[m] in record.candidate), metric),
         )
     value = record.candidate.get(FIGURE_OF[metric])
-    shown = f"{NAMES[metric].lower()} {figure(metric, value)}" if value is not None else ""
+    shown = (
+        f"{units.METRIC_NAMES[metric].lower()} {units.figure(metric, value)}"
+        if value is not None
+        else ""
+    )
     if change is None or change.change is None:
         return shown, ""
     return shown, f"{units.change(change.change)} (limit {units.percent(change.limit)})"
 
 
+def _engine_figures(one: StructuralLimitResult) -> tuple[str, str]:
+    name, limit = ENGINE_NAMES[one.name], engine_limit(one).removeprefix("+")
+    if one.measured is None:
+        return name, f"(limit {limit})"
+    in_bytes = name in ("plan size", "device memory")
+    shown = units.size(one.measured) if in_bytes else engine_figure(one.name, one.measured)
+    grown = f"{units.change(one.measured / one.stored - 1)} " if one.stored else ""
+    return f"{name} {shown}", f"{grown}(limit {limit})"
+
+
 def _outcome_word(record: BenchmarkResult) -> str:
-    if record.update and not record.fails:
+    if record.update and not record.failed:
         return _UPDATES.get(record.update, record.update)
     return record.verdict

@@ -30,15 +30,15 @@ HOST_CLOCK_ALLOWANCE_LOG = math.log(1.5)
 HOUR_LUCK = math.log(1.25)
 
 _SAME_ENGINE = (
-    "the engine, its runtime and its driver are those of the baseline, so the machine was slower "
-    "this time, not the engine"
+    "engine, runtime and driver are those of the baseline, so the machine was slower, not the "
+    "engine"
 )
 _SAME_PLAN = (
-    "the plan is the baseline's, byte for byte, and so are its runtime and its driver: the machine "
-    "was slower this time, not the engine"
+    "the plan is the baseline's, byte for byte, and so are runtime and driver: the machine was "
+    "slower, not the engine"
 )
-_OWN = "its rounds leave it open, and it is the baseline's own engine"
-_BUSY = "the host was busy meanwhile, which makes any engine slower: {}"
+_OWN = "its rounds are inconclusive, and the engine is the baseline's"
+_BUSY = "the host was overloaded meanwhile, which slows any engine: {}"
 _HOST_LUCK = "by the host's clock, processes of one engine can differ as much"
 
 

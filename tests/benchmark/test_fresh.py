@@ -81,8 +81,8 @@ def test_turns_with_a_second_session_come_back(job) -> None:
     run = measure_fresh(replace(job, beside=True), timeout_s=60, progress=steps.append)
     assert run.turns is not None
     assert [len(side) for side in run.turns] == [3, 3]
-    assert steps[0] == "loading"
-    assert "taking turns with itself" in steps
+    assert "loading" in steps
+    assert "interleaving it with itself" in steps
 
 
 def reason(job: FreshJob, *, timeout_s: float = 60) -> str:
@@ -94,7 +94,7 @@ def reason(job: FreshJob, *, timeout_s: float = 60) -> str:
 def test_engine_that_was_changed_since_is_not_loaded(job) -> None:
     plan = next(job.entry.glob("engine.onnx"))
     plan.write_bytes(plan.read_bytes()[:-1] + b"\0")
-    assert "is gone or not whole: engine.onnx has digest" in reason(job)
+    assert "is missing or damaged: engine.onnx has digest" in reason(job)
 
 
 def test_engine_of_another_key_is_not_loaded(job) -> None:
@@ -103,7 +103,7 @@ def test_engine_of_another_key_is_not_loaded(job) -> None:
 
 def test_engine_that_is_gone_says_so(job) -> None:
     shutil.rmtree(job.entry)
-    assert "is gone or not whole" in reason(job)
+    assert "is missing or damaged" in reason(job)
 
 
 def test_crash_names_the_signal_the_step_and_the_last_words(job, broken_vendor) -> None:

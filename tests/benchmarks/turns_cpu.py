@@ -26,11 +26,11 @@ import numpy as np
 import onnxruntime
 from builders import save_linear
 from figures import Figures
+from pytest_trt.benchmark.interleaved import measure_interleaved
+from pytest_trt.benchmark.sessions import stretches_of
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.benchmark.interleaved import measure_interleaved
 from pytest_trt.benchmark.rounds import take_rounds
-from pytest_trt.benchmark.sessions import stretches_of
 from pytest_trt.benchmark.warmup import ON_CPU, warm_up
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import load_model

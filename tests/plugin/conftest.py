@@ -8,12 +8,12 @@ from textwrap import dedent
 
 import hypothesis  # noqa: F401 - see below
 import pytest
+import quiet_host
 from builders import save_linear
 
 import pytest_trt.plugin.run
 import pytest_trt.report.summary  # noqa: F401
 from pytest_trt.benchmark import sampling
-from pytest_trt.benchmark.host_load import HostLoad
 
 # pytester takes back what an inner run imports, so that the next one would import it again. What
 # is imported out here stays.
@@ -27,14 +27,8 @@ def images():
     return np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
 """
 
-#: What `quiet_host` and `at_once` do, for processes of their own.
-QUIET_HOST = """
-from pytest_trt.benchmark.host_load import HostLoad
-from pytest_trt.benchmark import sampling
-
-HostLoad.busy = ""
-sampling.STORED_S = 0.0
-"""
+#: The plugin that processes of their own load.
+QUIET_HOST = Path(quiet_host.__file__).read_text(encoding="utf-8")
 
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
@@ -45,12 +39,14 @@ class Project:
     Attributes:
         pytester: pytest's own helper, for what is not offered here.
         cache: The engine cache of every run.
+        host: The host of runs in this process, and how busy it is.
     """
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester
         self.path = pytester.path
         self.cache = pytester.path / "cache"
+        self.host = quiet_host.FixedHost()
         pytester.makeconftest(CONFTEST)
         pytester.makepyfile(quiet_host=QUIET_HOST)
         save_linear(self.path / "models" / "linear.onnx")
@@ -78,7 +74,7 @@ class Project:
         given = [f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", warn, *chosen, *args]
         if subprocess:
             return self.pytester.runpytest_subprocess("-p", "quiet_host", *given)
-        return self.pytester.runpytest_inprocess(*given)
+        return self.pytester.runpytest_inprocess(*given, plugins=[self.host])
 
     def check(
         self,
@@ -99,12 +95,6 @@ class Project:
     def plans(self) -> list[Path]:
         """Return the plans in the cache."""
         return sorted(self.cache.glob("v1/engines/*/engine.*x"))
-
-
-@pytest.fixture(autouse=True)
-def quiet_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no verdict hang on what else this machine does; tests of that say what it does."""
-    monkeypatch.setattr(HostLoad, "busy", "")
 
 
 @pytest.fixture

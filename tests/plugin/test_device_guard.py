@@ -24,7 +24,7 @@ from builders import save_linear
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.devices.watch import DeviceWatch
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.benchmark import fresh_runs
+from pytest_trt.benchmark import fresh_runs, sampling
 from pytest_trt.benchmark.fresh_job import FreshJob, FreshRun
 from pytest_trt.benchmark.rounds import TimedCalls, summarised
 from pytest_trt.benchmark.warmup import WarmUp
@@ -125,7 +125,7 @@ def machine(project, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(f"{plugin}.is_installed", lambda name: name == "tensorrt")
     monkeypatch.setattr(f"{plugin}.make_backend", lambda name, **_: Backend(threads=1))
     at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
-    monkeypatch.setattr("pytest_trt.benchmark.sessions.ON_GPU", at_once)
+    monkeypatch.setattr(sampling, "ON_GPU", at_once)
     monkeypatch.setattr("pytest_trt.backends.devices.watch.LISTEN_S", 0.0)
     return found
 
@@ -172,8 +172,9 @@ def test_slower_engine_on_a_disturbed_gpu_is_inconclusive(recorded, how: str) ->
     result = recorded.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["speed * inconclusive"])
-    note = f"*speed is inconclusive: 5 rounds of 20 were disturbed: {said}: run again when the *"
-    result.stdout.fnmatch_lines([f"note {note}"])
+    result.stdout.fnmatch_lines(
+        [f"*speed is inconclusive: 5 rounds of 20 were disturbed: {said} *TRT730*", "*Run again *"]
+    )
 
 
 @pytest.mark.parametrize("how", DISTURBED)
@@ -182,14 +183,24 @@ def test_disturbed_gpu_fails_where_what_is_inconclusive_does(recorded, how: str)
     result = recorded.run("--trt-inconclusive=fail")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["speed is inconclusive: 5 rounds of 20 were disturbed: *", "Fix: run again when *"]
+        ["speed is inconclusive: 5 rounds of 20 were disturbed: *", "Fix: Run again when *"]
     )
 
 
-@pytest.mark.parametrize("args", [["--trt-update"], ["--trt-update-new"], []])
+@pytest.mark.parametrize("args", [["--trt-update-new"], []])
 def test_nothing_is_recorded_where_another_process_is_heard(machine, args: list[str]) -> None:
     machine.answers(**UNNAMED)
-    machine.run(*args).stdout.fnmatch_lines([f"note *{HEARD}; nothing was recorded as its *"])
+    result = machine.run(*args)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"*{HEARD}; no baseline was recorded *"])
+    assert machine.files == []
+
+
+def test_update_that_another_process_prevents_is_a_failure(machine) -> None:
+    machine.answers(**UNNAMED)
+    result = machine.run("--trt-update")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"baseline not updated: {HEARD} *TRT663]", "Fix: Run again *"])
     assert machine.files == []
 
 
@@ -203,7 +214,7 @@ def test_slower_engine_is_inconclusive_where_another_process_is_heard_at_the_end
     recorded.latency_ms = 3.0
     result = recorded.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed * inconclusive", f"note *speed is inconclusive: {HEARD}*"])
+    result.stdout.fnmatch_lines(["speed * inconclusive", f"*speed is inconclusive: {HEARD}*"])
     assert next(heard, "nobody asked again") == "nobody asked again"
 
 
@@ -226,11 +237,11 @@ def test_what_passes_is_listened_to_once(recorded, monkeypatch) -> None:
 def test_nothing_is_recorded_on_a_disturbed_gpu(machine, how: str, args: list[str]) -> None:
     machine.answers(**DISTURBED[how][0])
     result = machine.run(*args)
-    result.assert_outcomes(passed=1)
+    updated = "--trt-update" in args
+    result.assert_outcomes(**{"failed" if updated else "passed": 1})
     assert machine.files == []
-    result.stdout.fnmatch_lines(
-        ["note *; nothing was recorded as its baseline: run again when the device is free*"]
-    )
+    told = "baseline not updated: *" if updated else "*; no baseline was recorded *"
+    result.stdout.fnmatch_lines([told, "*Run again when the GPU is free*"])
 
 
 @pytest.mark.parametrize("how", DISTURBED)
@@ -250,9 +261,9 @@ def test_what_is_exact_fails_on_a_disturbed_gpu_too(machine, how: str) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "plan size * bytes is above its limit of 10 bytes *",
-            "  speed is inconclusive: *",
+            "plan size * bytes exceeds the limit of 10 bytes *",
             "Fix: *",
+            "speed is inconclusive: *",
         ]
     )
 
@@ -268,7 +279,7 @@ def test_the_very_plan_of_the_baseline_is_no_slower_than_itself(recorded) -> Non
     recorded.latency_ms = 3.0
     result = recorded.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed * inconclusive", "note *byte for byte*the machine was *"])
+    result.stdout.fnmatch_lines(["speed * inconclusive", "*byte for byte*the machine was *"])
     recorded.run("--trt-inconclusive=fail").assert_outcomes(failed=1)
 
 
@@ -279,7 +290,7 @@ def test_a_plan_that_was_built_anew_may_be_slower(recorded) -> None:
     recorded.latency_ms = 3.0
     result = recorded.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*the engine was built anew, and its plan is another one*"])
+    result.stdout.fnmatch_lines(["*engine was rebuilt from the same key, and its plan differs*"])
 
 
 def test_what_is_over_after_a_moment_costs_rounds_and_no_verdict(recorded) -> None:
@@ -325,7 +336,7 @@ def test_stored_rounds_under_other_conditions_are_not_compared(recorded, what: s
     recorded.latency_ms = 1.3
     result = recorded.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed * inconclusive", f"note *{said}*"])
+    result.stdout.fnmatch_lines(["speed * inconclusive", f"*{said}*"])
 
 
 def test_clock_that_differs_by_a_step_is_compared_and_not_told(recorded) -> None:

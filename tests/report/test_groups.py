@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 from builders_report import document, told
+from pytest_trt.report.speed_text import update_command
 
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.report import groups
 from pytest_trt.report.groups import Group, group_lines, groups_of
 from pytest_trt.report.merging import merge_documents
-from pytest_trt.report.speed_text import update_command
 
 #: Codes of these tests, so that none depends on how the registry groups its own.
 REGISTRY = {

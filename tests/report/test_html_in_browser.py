@@ -15,6 +15,7 @@ from builders_report import check, document, skipped, speed, told
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.benchmark.differences import Difference
 from pytest_trt.benchmark.result import MetricChange
 from pytest_trt.report.files import write_report
 from pytest_trt.report.merging import merge_documents
@@ -75,7 +76,10 @@ SLOWER = speed(
     candidate_rounds={"p99": tuple(1.2 + n % 7 / 50 for n in range(20))},
     baseline_rounds={"p99": tuple(1.0 + n % 5 / 50 for n in range(40))},
     layer_changes=("split: conv1+relu1", "int8 -> fp16: conv2"),
-    differences=("driver 570.1 -> 575.2", "the engine is another one"),
+    differences=(
+        Difference("environment", "570.1", "575.2", "driver"),
+        Difference("options"),
+    ),
 )
 
 FULL_NEW = told(speeds=(speed(update="first", changes=(), verdict="not measured"),))
@@ -124,9 +128,7 @@ def test_top_says_what_stands_out_and_what_is_missing(show) -> None:
 
 
 def test_failure_for_want_of_a_baseline_is_counted_and_told_what_to_do(show) -> None:
-    wanting = speed(
-        verdict="not measured", fails=True, changes=(), calls=0, why="no baseline", fix="record it"
-    )
+    wanting = speed(verdict="not measured", kind="not measured", changes=(), calls=0)
     made = document(
         {
             "test_a": told("failed", "no baseline", speeds=(wanting,), failed_by_checks=True),
@@ -273,7 +275,9 @@ def test_command_is_copied(show) -> None:
     "text", [HOSTILE, "{{script}}", "x" * 3000], ids=["markup", "mark", "long"]
 )
 def test_hostile_text_is_read_as_it_is(show, text) -> None:
-    hostile = speed(differences=(text,), layer_changes=(text,), why=text, fix=text)
+    hostile = speed(
+        differences=(Difference("environment", text, text, text),), layer_changes=(text,)
+    )
     made = document(
         {f"test_{text}": told("failed", text, speeds=(hostile,), remarks=(text,))},
         platform=text,

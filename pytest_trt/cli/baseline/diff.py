@@ -19,7 +19,6 @@ from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.table import Cell, Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.git import json_files_at, text_at
-from pytest_trt.report.speed_text import NAMES, figure
 from pytest_trt.statistics.agreement import SIDE_ERROR, changes_between
 from pytest_trt.statistics.bounds import Bounds
 from pytest_trt.statistics.noise import Noise
@@ -152,7 +151,7 @@ def _why(change: EntryChange) -> list[str]:
         Circumstances(one.runs[-1].toolchain, one.runs[-1].environment, one.engine)
         for one in (change.old, change.new)
     )
-    lines = differences(then, now)
+    lines = [str(one) for one in differences(then, now)]
     if change.compared is not None:
         if _is_one_engine(change):
             lines.append("the plan is identical: the difference is due to the machine")
@@ -173,11 +172,11 @@ def _rows(change: EntryChange) -> Iterator[tuple[Cell, ...]]:
         figures = [one.figure(metric) if one else None for one in (change.old, change.new)]
         if figures == [None, None] or change.kind == "edited":
             continue
-        then, now = ("-" if v is None else figure(metric, v) for v in figures)
+        then, now = ("-" if v is None else units.figure(metric, v) for v in figures)
         cells: tuple[Cell, ...] = ("", "")
         if metric in bounds:
             cells = _cells(metric, bounds[metric], plain=_is_one_engine(change))
-        yield (f"  {NAMES[metric]}", then, now, *cells)
+        yield (f"  {units.METRIC_NAMES[metric]}", then, now, *cells)
 
 
 def _bounds(change: EntryChange) -> dict[Metric, Bounds]:

@@ -14,7 +14,6 @@ from pytest_trt.cli.baseline.stored import Folders, Stored, age, target_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.records import to_data
-from pytest_trt.report.speed_text import NAMES, figure
 from pytest_trt.terms import METRICS
 from pytest_trt.wording import count
 
@@ -63,7 +62,7 @@ def _rows(listed: list[Stored]) -> Iterator[Row]:
 def _figures(entry: Entry) -> Iterator[str]:
     for metric in ("p50", "p99", "throughput"):
         value = entry.figure(metric)
-        text = "-" if value is None else figure(metric, value)
+        text = "-" if value is None else units.figure(metric, value)
         yield text.removesuffix(" ms").removesuffix("/s")
 
 
@@ -129,7 +128,7 @@ def _lines(stored: Stored) -> Iterator[str]:
     yield from _labelled("engine", _engine(entry))
     if entry.noise is not None:
         between = ", ".join(
-            f"{NAMES.get(metric, metric)} {units.percent(value)}"
+            f"{units.METRIC_NAMES.get(metric, metric)} {units.percent(value)}"
             for metric, value in entry.noise.between_runs.items()
         )
         yield f"  noise   between runs {between}, of {entry.noise.processes} processes"
@@ -158,6 +157,6 @@ def _run_lines(run: StoredRun) -> Iterator[str]:
     for metric in METRICS:
         if metric in run.rounds:
             values = run.rounds[metric]
-            least, most = figure(metric, min(values)), figure(metric, max(values))
-            middle = figure(metric, median(values))
-            yield f"    {NAMES[metric]:10}  {middle}, rounds from {least} to {most}"
+            least, most = units.figure(metric, min(values)), units.figure(metric, max(values))
+            middle = units.figure(metric, median(values))
+            yield f"    {units.METRIC_NAMES[metric]:10}  {middle}, rounds from {least} to {most}"

@@ -13,7 +13,6 @@ from pytest_trt.report.comparison.findings import (
     Kind,
     TestChange,
 )
-from pytest_trt.report.speed_text import NAMES, figure
 
 #: Titles of what `cells` returns.
 TITLES = ("", "before", "now", "change", "bounds", "")
@@ -84,7 +83,7 @@ def lines(finding: Finding) -> Iterator[str]:
 
 def _label(finding: Finding) -> str:
     labels = {
-        Kind.SPEED: NAMES.get(finding.name, finding.name),
+        Kind.SPEED: units.METRIC_NAMES.get(finding.name, finding.name),
         Kind.ERROR: f"error of {finding.name}",
         Kind.SIZE: "plan",
         Kind.MEMORY: "device memory",
@@ -98,7 +97,7 @@ def _figure(finding: Finding, value: float | None) -> str:
     if value is None:
         return ""
     if finding.kind is Kind.SPEED:
-        return figure(finding.name, value)
+        return units.figure(finding.name, value)
     if finding.kind is Kind.ERROR:
         return units.share(value)
     if finding.kind is Kind.LAYERS:

@@ -5,9 +5,15 @@ from random import Random
 import numpy as np
 import pytest
 
-from pytest_trt.benchmark.interleaved import measure_interleaved
-from pytest_trt.benchmark.rounds import Disturbed, TimedCalls, round_calls, take_rounds
-from pytest_trt.benchmark.timed_calls import end_to_end
+from pytest_trt.benchmark.rounds import (
+    Disturbed,
+    TimedCalls,
+    end_to_end,
+    measure_interleaved,
+    round_calls,
+    summarised,
+    take_rounds,
+)
 from pytest_trt.benchmark.warmup import ON_CPU, ON_GPU, WarmUp, warm_up
 
 
@@ -42,7 +48,7 @@ def test_every_call_is_timed_by_the_hosts_clock() -> None:
 
 def test_rounds_are_consecutive_calls() -> None:
     engine = Engine(lambda call: 1.0 + call // 70)
-    found = take_rounds(engine, 4, 70, items_per_call=2)
+    found = summarised(take_rounds(engine, 4, 70), items_per_call=2)
     np.testing.assert_allclose(np.exp(found.logs["p50"]), [1, 2, 3, 4])
     np.testing.assert_allclose(np.exp(found.logs["throughput"]), [0.5, 1, 1.5, 2])
     assert engine.stretches == [70] * 4
@@ -52,7 +58,7 @@ def test_disturbed_rounds_are_taken_again() -> None:
     # The guard's first answer is about what was before.
     answers = iter(["clocks", None, "thermal slowdown", None, None, None, None])
     engine = Engine(lambda call: 9.0 if call // 70 == 1 else 1.0)
-    found = take_rounds(engine, 5, 70, guard=lambda: next(answers))
+    found = summarised(take_rounds(engine, 5, 70, guard=lambda: next(answers)), items_per_call=1)
     assert len(found) == 5
     assert found.median("p99") == pytest.approx(1.0)
     assert len(engine.stretches) == 6

@@ -4,13 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pytest_trt.benchmark.conditions import device_lock
 from pytest_trt.benchmark.host import host_cpu
-from pytest_trt.benchmark.lock import device_lock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pytest_trt.benchmark.lock import device_lock
+from pytest_trt.benchmark.conditions import device_lock
 with device_lock(sys.argv[1], lambda s: None, folder=Path(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_trt.benchmark.recorded import recorded_calls, recorded_stretches, subsample_evenly
+from pytest_trt.benchmark.recorded_source import recorded_calls, recorded_rounds
+from pytest_trt.benchmark.rounds import subsample_evenly
 from pytest_trt.statistics.rounds import summarise
 
 
@@ -20,7 +21,7 @@ def test_rounds_are_as_long_as_ten_of_them_allow(count: int, calls: int) -> None
 
 def test_rounds_hold_consecutive_calls_from_the_first_to_the_last_part() -> None:
     seconds = [0.001 * (call + 1) for call in range(70 * 200)]
-    rounds = recorded_stretches(seconds, 70)
+    rounds = recorded_rounds(seconds, 70)
     assert len(rounds) == 80
     for one in rounds:
         assert np.allclose(np.diff(one.latencies_ms), 1.0)
@@ -32,11 +33,11 @@ def test_rounds_hold_consecutive_calls_from_the_first_to_the_last_part() -> None
 
 
 def test_calls_that_make_no_whole_round_make_none() -> None:
-    assert recorded_stretches([0.001] * 4, 5) == []
+    assert recorded_rounds([0.001] * 4, 5) == []
 
 
 def test_rounds_are_summarised_as_any() -> None:
-    taken = recorded_stretches([0.002] * 1400, 70)
+    taken = recorded_rounds([0.002] * 1400, 70)
     rounds = summarise([one.latencies_ms for one in taken], [one.wall_s for one in taken])
     assert rounds.median("p99") == pytest.approx(2.0)
     assert rounds.median("throughput") == pytest.approx(2.0)

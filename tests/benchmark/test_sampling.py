@@ -7,8 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from pytest_trt.benchmark.sampling import Sampling, batch_of
-from pytest_trt.benchmark.sessions import mode_for
+from pytest_trt.benchmark.rounds import arrays_of
+from pytest_trt.benchmark.sampling import Sampling, batch_of, mode_for
 from pytest_trt.benchmark.warmup import WarmUp
 from pytest_trt.diagnostics import InputError
 from pytest_trt.engine.protocols import Samples
@@ -66,7 +66,7 @@ def test_rounds_are_of_the_device_in_the_mode_that_was_chosen(mode) -> None:
     assert session.modes == {mode}
     assert found.median("p99") == pytest.approx(2.0)
     assert len(sampling.rounds()) == 5
-    assert sampling.latencies()[0].shape == (5, 70)
+    assert arrays_of(sampling.taken)[0].shape == (5, 70)
 
 
 def test_turns_are_of_both_engines() -> None:
@@ -78,7 +78,7 @@ def test_turns_are_of_both_engines() -> None:
         baseline, candidate = turns(5)
     assert baseline.median("p50") == pytest.approx(1.0)
     assert candidate.median("p50") == pytest.approx(2.0)
-    assert sampling.turns == [(baseline, candidate)]
+    assert sampling.interleaved == [(baseline, candidate)]
 
 
 def test_baseline_is_made_of_rounds_that_are_spread_over_time() -> None:

@@ -1,0 +1,409 @@
+"""The benchmark of one test: `trt_benchmark(inputs)`, or pytest-benchmark's fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from platform import python_version
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_trt.backends.devices.watch import DeviceWatch
+from pytest_trt.baseline.location import BaselineLocation, find_folder
+from pytest_trt.benchmark import messages
+from pytest_trt.benchmark.conditions import conditions_of, device_lock
+from pytest_trt.benchmark.engine_source import EngineSource, subject_of
+from pytest_trt.benchmark.evidence import BenchmarkSettings, Subject
+from pytest_trt.benchmark.host import HostLoad
+from pytest_trt.benchmark.pipeline import Pipeline
+from pytest_trt.benchmark.recorded_source import RecordedSource
+from pytest_trt.benchmark.result import BenchmarkResult
+from pytest_trt.benchmark.sampling import batch_of
+from pytest_trt.diagnostics import (
+    ConfigurationError,
+    Diagnostic,
+    PytestTrtError,
+    Remedy,
+    git_restore_commands,
+)
+from pytest_trt.engine.build import Engine
+from pytest_trt.engine.session import Session
+from pytest_trt.plugin.markers import BenchmarkMarker
+from pytest_trt.plugin.plan import TestPlan
+from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
+from pytest_trt.plugin.state import (
+    CHECKS_KEY,
+    plan_of,
+    progress_of,
+    run_of,
+    settings_of,
+    state_of,
+)
+from pytest_trt.plugin.subject import ModelUnderTest, refuse_late_use
+from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import CPU
+from pytest_trt.workers.warm import warm_builder
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+NOTHING_MEASURED = Diagnostic(
+    "TRT160",
+    "trt_benchmark measured nothing: the test never called it, so it cannot fail",
+    {"check": "trt_benchmark"},
+    remedy=Remedy(
+        "Call the trt_benchmark fixture (`trt_benchmark(inputs)`) or pytest-benchmark's "
+        "(`benchmark(function)`), or remove the marker."
+    ),
+)
+
+
+class SpeedCheck:
+    """The benchmark of a test.
+
+    Attributes:
+        result: What it found; None where nothing was measured.
+    """
+
+    def __init__(self) -> None:
+        self.result: BenchmarkResult | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something was measured that fails the test."""
+        return self.result is not None and self.result.failed
+
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return why the test fails; nothing when it passes."""
+        if self.result is None:
+            return (NOTHING_MEASURED,)
+        return tuple(one for one in self.result.diagnostics if one.severity == "error")
+
+    def take(self, item: pytest.Item, result: BenchmarkResult) -> BenchmarkResult:
+        """Store the result of a test, and note what does not fail it.
+
+        Raises:
+            pytest.skip.Exception: The result says that the test is to be skipped.
+        """
+        state = state_of(item)
+        if result.skipped:
+            state.skipped = result.skipped
+            pytest.skip(result.skipped)
+        self.result = result
+        for one in result.diagnostics:
+            if one.severity != "error":
+                state.note(one)
+        return result
+
+
+class BenchmarkCheck(SpeedCheck):
+    """The `trt_benchmark` fixture: call it once with the inputs.
+
+    Args:
+        subject: The model under test.
+        session: Its engine.
+        marker: The test's markers.
+    """
+
+    def __init__(self, subject: ModelUnderTest, session: Session, marker: BenchmarkMarker) -> None:
+        super().__init__()
+        self._subject, self._session, self._marker = subject, session, marker
+        self._called = False
+
+    def __call__(self, inputs: Tensors) -> BenchmarkResult:
+        """Measure the engine on these inputs, and judge it by the limits of the test's markers.
+
+        A test whose limits are exceeded fails at its end, so nothing has to be asserted.
+
+        Args:
+            inputs: Every input of the model by name, as NumPy arrays in the model's dtypes.
+
+        Returns:
+            Figures in milliseconds and batch items per second, and what each limit came to.
+
+        Raises:
+            ConfigurationError: It was called before in this test, or after the test.
+            InputError: The inputs do not fit the model or its profiles.
+            EngineRunError: The engine failed.
+            BaselineError: The baseline file cannot be read.
+        """
+        __tracebackhide__ = True
+        try:
+            item = self._subject.request.node
+            refuse_late_use(state_of(item), "trt_benchmark")
+            if self._called:
+                raise ConfigurationError(
+                    "trt_benchmark was called twice in one test, and a test has one baseline",
+                    fix="Write a test for each call, or parametrise this one.",
+                    code="TRT163",
+                )
+            self._called = True
+            self._session.check(inputs)
+            if is_disabled(item.config):
+                return self.take(item, self._untimed(inputs))
+            with progress_of(item.config).quiet_task(f"timing {item.name}") as self._say:
+                return self.take(item, self._measured(item, inputs))
+        except PytestTrtError as error:
+            raise error.with_traceback(None) from None
+
+    def _measured(self, item: pytest.Item, inputs: Tensors) -> BenchmarkResult:
+        engine, run, marker = self._session.engine, self._subject.run, self._marker
+        limits = self._subject.plan.limits(engine.spec.precision)
+        settings = benchmark_settings(item.session)
+        location = _location(item, run.place(engine.target).target)
+        with self._subject.loaded(engine) as session:
+            subject = subject_of(
+                engine,
+                session,
+                inputs,
+                test=item.nodeid,
+                mode=marker.mode,
+                batch=marker.batch or batch_of(engine.model.inputs, inputs),
+                threads=run.settings.threads,
+                restore=git_restore_commands(engine.model.path),
+                model_name=location.model_name(engine.model.path),
+            )
+            source = EngineSource(
+                run,
+                engine,
+                session,
+                inputs,
+                subject,
+                settings,
+                wanted_mode=marker.mode,
+                file=location.path,
+                say=self._say,
+            )
+            pipeline = Pipeline(source, limits, settings, location)
+            result = pipeline.run()
+        if run.settings.selftest and result.calls:
+            from pytest_trt.plugin.selftest import slowdowns_of
+
+            state_of(item).proofs += slowdowns_of(limits, source, pipeline.entry, settings.checks)
+        return result
+
+    def _untimed(self, inputs: Tensors) -> BenchmarkResult:
+        """Run the engine once, and return the result of a test that is not to be timed."""
+        engine, item = self._session.engine, self._subject.request.node
+        with self._subject.loaded(engine) as session:
+            session.run(inputs)
+            subject = subject_of(
+                engine,
+                session,
+                inputs,
+                test=item.nodeid,
+                mode=self._marker.mode,
+                batch=self._marker.batch or batch_of(engine.model.inputs, inputs),
+                threads=0,
+            )
+        return _not_timed(subject)
+
+
+def _not_timed(subject: Subject) -> BenchmarkResult:
+    result = subject.result()
+    return _with(result, messages.not_timed(result, DISABLED, "note", Remedy()))
+
+
+def _with(result: BenchmarkResult, found: Diagnostic) -> BenchmarkResult:
+    return replace(result, diagnostics=(found,))
+
+
+def _location(item: pytest.Item, target: Mapping[str, str]) -> BaselineLocation:
+    """Return where a test's baseline is stored."""
+    config = item.config
+    folder = find_folder(
+        item.path.parent,
+        rootdir=config.rootpath,
+        has_ini=config.inipath is not None,
+        configured=settings_of(config).baseline_dir,
+    )
+    test = item.nodeid.partition("::")[2]
+    return BaselineLocation.of(folder, item.path, test, target, rootdir=config.rootpath)
+
+
+def benchmark_settings(session: pytest.Session) -> BenchmarkSettings:
+    """Return the options that decide how tests are measured and judged."""
+    settings = settings_of(session.config)
+    return BenchmarkSettings(
+        checks=checks_of(session),
+        time_s=settings.benchmark_time,
+        strict=settings.inconclusive == "fail",
+        missing_baseline=settings.missing_baseline,
+        missing_reason=_why_required(session.config),
+        update=settings.update,
+        update_reason=settings.update_reason,
+        update_anyway=settings.update_anyway,
+        calibrate=settings.calibrate,
+        calibrate_runs=settings.calibrate_runs,
+        baseline_runs=settings.baseline_runs,
+    )
+
+
+def _why_required(config: pytest.Config) -> str:
+    from pytest_trt.plugin.option_values import missing_baseline
+
+    if settings_of(config).selftest:
+        return "--trt-selftest compares with stored baselines"
+    if missing_baseline("") == "fail":
+        return "none is recorded where CI is set"
+    return "required by --trt-missing-baseline=fail"
+
+
+def checks_of(session: pytest.Session) -> int:
+    """Return how many limits the tests of a run have in all; counted once.
+
+    They share the error budget, so a test that is run alone takes the count of the whole run from
+    `--trt-checks`. Under xdist every worker collects all tests, so all of them count the same.
+    """
+    known = session.config.stash.get(CHECKS_KEY, None)
+    if known is None:
+        given = settings_of(session.config).checks
+        known = session.config.stash[CHECKS_KEY] = given or sum(map(_count, session.items))
+    return known
+
+
+def _count(item: pytest.Item) -> int:
+    plan = plan_of(item)
+    if plan is None or plan.benchmark is None:
+        return 0
+    return plan.limits(plan.precision).measured
+
+
+# --- pytest-benchmark's fixture
+
+
+@contextmanager
+def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
+    """Run a test alone on its device, then judge what pytest-benchmark timed.
+
+    Args:
+        item: The test.
+        fixture: Its `benchmark` fixture.
+
+    Raises:
+        BaselineError: The baseline file cannot be read.
+    """
+    __tracebackhide__ = True
+    check = state_of(item).speed = SpeedCheck()
+    try:
+        with _alone(item) if fixture.enabled else nullcontext() as watch:
+            session = getattr(item, "funcargs", {}).get("trt_session")
+            if fixture.enabled and isinstance(session, Session):
+                session.load()  # the first call tells pytest-benchmark how many there is time for
+            meter = run_of(item.config).host.meter()
+            try:
+                with meter.running():
+                    yield
+            except pytest.skip.Exception:  # it has been timed all the same
+                _judge_recorded(item, fixture, check, meter.load, watch)
+                raise
+            _judge_recorded(item, fixture, check, meter.load, watch)
+    except PytestTrtError as error:
+        raise error.with_traceback(None) from None
+
+
+@contextmanager
+def _alone(item: pytest.Item) -> Iterator[DeviceWatch | None]:
+    """Hold the device of a test, as any benchmark does, and watch it."""
+    run = run_of(item.config)
+    with progress_of(item.config).quiet_task(f"timing {item.name}") as say:
+
+        def waiting(seconds: float) -> None:
+            say(f"waiting for another process that times on this device ({seconds:.0f} s)")
+
+        engine = _engine_of(item)
+        target = engine.target if engine else run.embedded.target(CPU)
+        with device_lock(run.place(target).device, waiting), run.watched(target) as watch:
+            warm_builder.end()
+            yield watch
+
+
+def _judge_recorded(
+    item: pytest.Item,
+    fixture: BenchmarkFixture,
+    check: SpeedCheck,
+    load: HostLoad,
+    watch: DeviceWatch | None,
+) -> None:
+    """Judge the rounds of a fixture; nothing where it was never called."""
+    plan, run, engine = plan_of(item), run_of(item.config), _engine_of(item)
+    assert plan is not None  # checked by the caller
+    target = engine.target if engine else run.embedded.target(CPU)
+    place = run.place(target)
+    location = _location(item, place.target)
+    subject = _recorded_subject(item, fixture, plan, engine, location)
+    settings = benchmark_settings(item.session)
+    if not fixture.enabled:
+        check.take(item, _disabled(item.config, subject, settings))
+        return
+    if fixture.has_error or not fixture.stats:
+        return
+    disturbed_by = watch() if watch else None
+    source = RecordedSource(
+        run,
+        subject,
+        settings,
+        seconds=fixture.stats.stats.data,
+        averaged=fixture.stats.iterations,
+        load=load,
+        conditions=conditions_of(watch),
+        environment=place.environment,
+        disturbed_by=disturbed_by,
+    )
+    limits = plan.limits(subject.precision)
+    result = Pipeline(source, limits, settings, location).run()
+    check.take(item, result)
+    if result.calls:
+        fixture.extra_info.update(extra_info(result.to_dict()))
+
+
+def _engine_of(item: pytest.Item) -> Engine | None:
+    """Return the one engine of a test; with several, nothing says which one is timed."""
+    engines = {engine.key.digest: engine for engine in state_of(item).engines}
+    return next(iter(engines.values())) if len(engines) == 1 else None
+
+
+def _recorded_subject(
+    item: pytest.Item,
+    fixture: BenchmarkFixture,
+    plan: TestPlan,
+    engine: Engine | None,
+    location: BaselineLocation,
+) -> Subject:
+    batch = (plan.benchmark and plan.benchmark.batch) or 1
+    spec = {"batch": str(batch)}
+    if fixture.enabled and fixture.stats:
+        timer = fixture.stats.options["timer"]
+        clock = f"pytest-benchmark, {timer.__module__}.{timer.__qualname__}"
+        spec = {"timer": clock, **spec}
+    if engine is not None:
+        model = location.model_name(engine.model.path)
+        spec = {"model": model, "precision": engine.spec.precision, **spec}
+    return Subject(
+        test=item.nodeid,
+        name=engine.model.path.name if engine else item.name,
+        arch=engine.target.arch if engine else CPU,
+        toolchain=str(engine.toolchain) if engine else f"Python {python_version()}",
+        mode="end_to_end",
+        batch=batch,
+        spec=spec,
+        engine=engine,
+        restore=git_restore_commands(engine.model.path) if engine else (),
+    )
+
+
+def _disabled(
+    config: pytest.Config, subject: Subject, settings: BenchmarkSettings
+) -> BenchmarkResult:
+    if is_disabled(config):
+        return _not_timed(subject)
+    result = subject.result()
+    found = messages.not_timed(
+        result,
+        "pytest-benchmark times nothing under xdist",
+        "error" if settings.strict else "warning",
+        Remedy("Run it without -n, or call trt_benchmark(inputs), which waits for the device."),
+    )
+    return _with(result, found)

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from builders_benchmark import INCONCLUSIVE, REGRESSED, benchmark_result, change
+
+from pytest_trt.benchmark.differences import Difference
+from pytest_trt.benchmark.messages import (
+    not_comparable,
+    passed_in_spite,
+    plot_lines,
+    update_command,
+    verdict_diagnostics,
+)
+from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
+from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.structure import StructuralLimitResult
+
+TEST = "tests/test_speed.py::test_speed"
+
+SHORT = change(
+    "p99", "not testable", change=None, step="none", why="rounds of 14 calls are too short for it"
+)
+
+
+def diagnostic(*changes: MetricChange, strict: bool = True, **values: Any) -> Diagnostic:
+    (found,) = verdict_diagnostics(benchmark_result(*changes, **values), strict=strict)
+    return found
+
+
+def test_result_that_passes_has_nothing_to_report() -> None:
+    assert verdict_diagnostics(benchmark_result(change()), strict=True) == []
+
+
+def test_regression_names_metric_change_limit_and_what_it_is_of() -> None:
+    found = diagnostic(REGRESSED)
+    assert found.code == "TRT501"
+    assert found.message == "P99 +62% over the baseline, limit 10% (digits.onnx, fp16, cpu)"
+    assert found.facts["metric"] == "p99"
+    assert found.facts["change"] == 0.62
+    assert found.details[0].startswith(
+        "20 rounds of 70 calls interleaved with the baseline engine; "
+    )
+    assert any(line.split() == ["P50", "0.190", "ms", "0.310", "ms"] for line in found.details)
+    (row,) = [line for line in found.details if line.startswith("P99  ")]
+    assert "+62% (+58% to +66%)  +10%   regressed" in row
+    same = "since the baseline of 2026-11-20: engine, toolchain and driver are the same"
+    assert same in found.details
+    assert found.remedy.commands[-1] == update_command([TEST])
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "shown"),
+    [(9.1, 11.8, "+1,050% (+910% to >+999%)"), (10.1, 11.8, "+1,050% (>+999%)")],
+)
+def test_bounds_beyond_ten_times_as_much_take_no_room(least, most, shown) -> None:
+    found = diagnostic(change(outcome="regressed", change=10.5, least=least, most=most))
+    assert any(shown in line for line in found.details)
+
+
+@pytest.mark.parametrize(
+    ("differences", "text", "commands"),
+    [
+        ((Difference("model", "aa", "bb"),), "Restore the model of the baseline", ("git log",)),
+        ((Difference("options"),), "Restore the builder and its options", ()),
+        (
+            (Difference("environment", "570", "580", "driver"),),
+            "Restore what the baseline was measured with (driver 570 -> 580)",
+            (),
+        ),
+        ((), "Look at what changed on this machine", ()),
+    ],
+)
+def test_remedy_follows_from_what_differs(differences, text, commands) -> None:
+    found = diagnostic(REGRESSED, differences=differences, restore=("git log",))
+    assert found.remedy.text.startswith(text)
+    assert found.remedy.commands == (*commands, update_command([TEST]))
+    assert found.facts["causes"] == [one.kind for one in differences]
+    assert any(str(one) in line for one in differences for line in found.details) or not differences
+
+
+def test_added_layers_are_named_in_the_remedy() -> None:
+    found = diagnostic(REGRESSED, differences=(Difference("model"),), added_layers=("a + b",))
+    assert "or remove the added layers a + b" in found.remedy.text
+
+
+def test_lost_throughput_has_a_negative_limit() -> None:
+    lost = change("throughput", "regressed", limit=0.05, change=-0.38, least=-0.36, most=-0.4)
+    found = diagnostic(lost)
+    assert found.message.startswith("throughput -38% under the baseline, limit 5% ")
+    assert any("-38% (-40% to -36%)  -5%" in line for line in found.details)
+
+
+def test_all_rows_are_of_the_step_that_judged() -> None:
+    within = change("throughput", limit=0.05, step="taking turns", rounds=20)
+    short = MetricChange("p95", "not testable", 0.1, why="rounds of 14 calls are too short for it")
+    unlimited = MetricChange("p50", change=0.6, least=0.55, most=0.7)
+    found = diagnostic(short, within, REGRESSED, unlimited=(unlimited,))
+    assert found.details[0].startswith("20 rounds of 70 calls interleaved")
+    (row,) = [line for line in found.details if line.startswith("P50 ")]
+    assert row.split("  ")[-1] == "+60% (+55% to +70%)"
+
+
+def test_most_certain_regression_comes_first() -> None:
+    wide = change(outcome="regressed", change=1.9, least=0.13, most=2.3)
+    certain = change("p50", "regressed", limit=0.05, change=0.68, least=0.66, most=0.69)
+    assert diagnostic(wide, certain).message.startswith("P50 +68% over the baseline, limit 5%")
+
+
+@pytest.mark.parametrize(("strict", "severity"), [(True, "error"), (False, "warning")])
+def test_inconclusive_result_fails_where_that_is_strict(strict: bool, severity: str) -> None:
+    found = diagnostic(INCONCLUSIVE, strict=strict)
+    assert (found.code, found.severity) == ("TRT505", severity)
+    assert found.message == (
+        "P99 is inconclusive: +4.0% (-10% to +20%), limit +10% (digits.onnx, fp16, cpu)"
+    )
+    assert "smallest change that could have been detected: +31%" in found.details
+    lets_pass = "Let inconclusive tests pass: --trt-inconclusive=warn"
+    assert (lets_pass in found.remedy.alternatives) == strict
+
+
+def test_metric_that_rounds_are_too_short_for_says_so() -> None:
+    found = diagnostic(SHORT, calls=14)
+    assert found.message.startswith("P99 is not testable: limit +10%")
+    assert "P99: rounds of 14 calls are too short for it" in found.details
+    assert "40 rounds of 14 calls; end_to_end, batch 8, ONNX Runtime 1.23.0" in found.details
+    assert "--trt-benchmark-time" in found.remedy.text
+
+
+@pytest.mark.parametrize("outcome", ["failed", "inconclusive"])
+def test_absolute_limit_is_not_fixed_by_a_new_baseline(outcome: Any) -> None:
+    found = diagnostic(limits=(AbsoluteLimitResult("p99_ms", 3.0, 3.2, outcome, 9, 500, ""),))
+    assert found.code == ("TRT502" if outcome == "failed" else "TRT506")
+    assert ("--trt-benchmark-time" in found.remedy.text) == (outcome == "inconclusive")
+    assert not found.remedy.commands
+
+
+def test_absolute_limit_counts_the_calls_beyond_it() -> None:
+    found = diagnostic(limits=(AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400),))
+    assert found.message.startswith(
+        "P99 of all calls 0.420 ms exceeds the limit of 0.400 ms (digits.onnx"
+    )
+    counted = "p99_ms=0.4: failed, 90 of 1,400 calls above 0.400 ms"
+    assert any(line.startswith(counted) for line in found.details)
+
+
+def test_every_kind_of_limit_that_fails_has_its_own_diagnostic() -> None:
+    result = benchmark_result(
+        REGRESSED,
+        limits=(AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400),),
+        structure=(StructuralLimitResult("layers", 0.0, "failed", 74, 72),),
+    )
+    found = verdict_diagnostics(result, strict=False)
+    assert [one.code for one in found] == ["TRT501", "TRT502", "TRT503"]
+    assert found[2].message == "layers +2.8% over the baseline, limit 0% (digits.onnx, fp16, cpu)"
+
+
+def test_metric_that_passes_beyond_its_limit_says_why() -> None:
+    exempt = change(change=1.47, why="the plan is the baseline's")
+    (found,) = passed_in_spite(benchmark_result(exempt, change("p50")))
+    assert found.severity == "note"
+    assert found.message == (
+        "P99 +147% exceeds its limit of 10% and passed: the plan is the baseline's "
+        "(digits.onnx, fp16, cpu)"
+    )
+    assert passed_in_spite(benchmark_result(REGRESSED)) == []
+
+
+def test_what_cannot_be_compared_is_a_fact_and_a_command() -> None:
+    found = not_comparable(benchmark_result(calls=0), "it has batch 4, this run has 8")
+    assert found.message.startswith("not comparable with the baseline: it has batch 4, this run")
+    assert found.remedy.commands == (update_command([TEST]),)
+
+
+def test_plot_has_both_sides_on_one_scale() -> None:
+    head, then, now = plot_lines("p99", (1.0, 1.0, 1.01), (2.0, 1.99, 2.0))
+    assert head == "P99 of each round, from 1.00 ms to 2.00 ms (. for few, @ for most):"
+    assert len(then) == len(now)
+    assert "@" in then.split("|")[1][:3]
+    assert now.split("|")[1].endswith("@")
+    assert now.split("|")[1].strip() != now.split("|")[1]
+
+
+def test_plot_of_equal_figures_is_drawn_too() -> None:
+    assert len(list(plot_lines("p50", (1.0,), (1.0,)))) == 3
+
+
+def test_result_survives_json() -> None:
+    result = benchmark_result(
+        REGRESSED,
+        INCONCLUSIVE,
+        differences=(Difference("model", "a", "b"),),
+        limits=(AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400),),
+        staged={"file": "a"},
+        diagnostics=(diagnostic(INCONCLUSIVE),),
+    )
+    data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert BenchmarkResult.from_dict(data) == result
+    assert result.failed
+    assert result.p99_ms == 0.42
+    assert result.throughput == 23456.7

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from builders_benchmark import REGRESSED, benchmark_result, change
+
+from pytest_trt.benchmark.result import BenchmarkResult
+from pytest_trt.report.summary import speed_lines
+from pytest_trt.statistics.absolute import AbsoluteLimitResult
+
+
+def lines(*results: BenchmarkResult, width: int = 80, color: bool = False) -> list[str]:
+    return list(speed_lines(results, width=width, color=color))
+
+
+def test_line_tells_figure_change_limit_and_verdict() -> None:
+    assert lines(benchmark_result(change())) == [
+        "speed  digits.onnx fp16 cpu  p99 0.420 ms  -1.2% (limit 10%)  passed"
+    ]
+
+
+def test_lines_are_aligned_and_fit_the_terminal() -> None:
+    long = benchmark_result(change(), model="a-model-with-quite-a-long-name-indeed-v2-final.onnx")
+    shown = lines(
+        long, benchmark_result(REGRESSED, verdict="regressed"), benchmark_result(update="first")
+    )
+    assert all(len(line) <= 80 for line in shown)
+    assert shown[0].index("p99") == shown[1].index("p99") == shown[2].index("p99")
+    assert shown[0].endswith("passed")
+    assert shown[1].endswith("+62% (limit 10%)   regressed")
+    assert shown[2].endswith("recorded")
+
+
+def test_tests_of_one_engine_are_told_by_their_names() -> None:
+    shown = lines(
+        benchmark_result(change()),
+        benchmark_result(change(), test="tests/test_speed.py::test_batch[8]"),
+    )
+    assert shown[0].startswith("speed  test_speed cpu")
+    assert shown[1].startswith("speed  test_batch[8] cpu")
+
+
+def test_absolute_limit_that_is_not_kept_is_told_before_a_change() -> None:
+    beyond = AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400)
+    (line,) = lines(benchmark_result(change(), limits=(beyond,), verdict="regressed"))
+    assert "p99 0.420 ms  (limit 0.400 ms)  regressed" in line
+
+
+def test_color_is_for_the_verdict_alone() -> None:
+    (line,) = lines(benchmark_result(change()), color=True)
+    assert line.endswith("\x1b[32mpassed\x1b[0m")
