@@ -30,7 +30,12 @@ from pytest_trt.benchmark.interleaved import measure_interleaved
 from pytest_trt.benchmark.sessions import stretches_of
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+<<<<<<< HEAD
 from pytest_trt.benchmark.rounds import take_rounds
+=======
+from pytest_trt.benchmark.rounds import measure_interleaved, summarised, take_rounds
+from pytest_trt.benchmark.sampling import timer_of
+>>>>>>> bef49f0 (Measure in one pipeline: rounds of any source, evidence, one judge, one result with diagnostics)
 from pytest_trt.benchmark.warmup import ON_CPU, warm_up
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import load_model
@@ -59,12 +64,12 @@ def cycle(backend: OnnxRuntimeBackend, plan: Path, batch: int) -> Iterator[Round
 
     def opened() -> Any:
         session = backend.open(plan, model, EngineSpec("fp32"), Target("cpu", {}))
-        stretch = stretches_of(session, inputs, "end_to_end")
+        stretch = timer_of(session, inputs, "end_to_end")
         warm_up(stretch, ON_CPU)
         return stretch
 
     first = opened()
-    yield take_rounds(first, ROUNDS, CALLS)
+    yield summarised(take_rounds(first, ROUNDS, CALLS), items_per_call=1)
     yield measure_interleaved(first, opened(), ROUNDS, CALLS, random=Random(0))[0]
 
 

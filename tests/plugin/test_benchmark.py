@@ -301,7 +301,7 @@ def test_slower_machine_is_no_slower_engine(recorded) -> None:
     recorded.rewrite(halve_times)
     result = recorded.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed * inconclusive", "*the machine was slower*"])
+    result.stdout.fnmatch_lines_random(["speed * inconclusive", "*the machine was slower*"])
 
 
 def test_inconclusive_speed_fails_where_that_is_asked_for(recorded) -> None:
@@ -351,7 +351,7 @@ def test_missing_baseline_beside_those_of_other_tests_is_recorded_by_its_own_nam
 def test_dots_are_no_reason(recorded) -> None:
     result = recorded.run("--trt-update", "--trt-update-reason=...")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--trt-update-reason*words that say why*'...'*"])
+    result.stderr.fnmatch_lines(["*--trt-update-reason*words that give the reason*'...'*"])
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_consistency_and_speed_fail_in_one_failure(speed) -> None:
     result = speed.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*over tolerance (linear.onnx, fp16, cpu)*", "*%, limit *", "*now *|*|"]
+        ["*over tolerance (linear.onnx, fp16, cpu)*", "* the baseline, limit *", "*now *|*|"]
     )
 
 
