@@ -30,12 +30,8 @@ from pytest_trt.benchmark.interleaved import measure_interleaved
 from pytest_trt.benchmark.sessions import stretches_of
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-<<<<<<< HEAD
-from pytest_trt.benchmark.rounds import take_rounds
-=======
 from pytest_trt.benchmark.rounds import measure_interleaved, summarised, take_rounds
 from pytest_trt.benchmark.sampling import timer_of
->>>>>>> bef49f0 (Measure in one pipeline: rounds of any source, evidence, one judge, one result with diagnostics)
 from pytest_trt.benchmark.warmup import ON_CPU, warm_up
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import load_model

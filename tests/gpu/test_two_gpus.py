@@ -14,10 +14,7 @@ from pytest_trt.benchmark.lock import device_lock
 
 from pytest_trt.backends.devices.gpu import Gpu
 from pytest_trt.backends.devices.probe import probe_devices
-<<<<<<< HEAD
-=======
 from pytest_trt.benchmark.conditions import device_lock
->>>>>>> bef49f0 (Measure in one pipeline: rounds of any source, evidence, one judge, one result with diagnostics)
 
 pytestmark = pytest.mark.gpu
 
