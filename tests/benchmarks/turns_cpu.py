@@ -26,8 +26,6 @@ import numpy as np
 import onnxruntime
 from builders import save_linear
 from figures import Figures
-from pytest_trt.benchmark.interleaved import measure_interleaved
-from pytest_trt.benchmark.sessions import stretches_of
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.benchmark.rounds import measure_interleaved, summarised, take_rounds

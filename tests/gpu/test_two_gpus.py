@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from builders import save_linear
-from pytest_trt.benchmark.lock import device_lock
 
 from pytest_trt.backends.devices.gpu import Gpu
 from pytest_trt.backends.devices.probe import probe_devices

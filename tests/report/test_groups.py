@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from builders_report import document, told
-from pytest_trt.benchmark.messages import update_command
 
+from pytest_trt.benchmark.messages import update_command
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.report import groups
