@@ -44,6 +44,13 @@ CODES: dict[str, Code] = {
         "The command was given a code that no version of pytest-trt reports.",
         "Run `pytest-trt explain` without a code to list them all.",
     ),
+    "TRT140": Code(
+        "invalid tolerance",
+        "A field of a tolerance is unknown, out of range, or given without its counterpart, or an "
+        "output or precision is unknown.",
+        "Correct the value that the message names.",
+        ("field",),
+    ),
     # 15x: markers
     "TRT150": Code(
         "invalid marker",
@@ -221,79 +228,82 @@ CODES: dict[str, Code] = {
         "Elements differ from the reference by more than atol + rtol * |reference|.",
         "Restore the lost precision as the message suggests, or allow the difference if the model "
         "is accurate enough on real data.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
+        "used",
     ),
     "TRT402": Code(
         "NaN or infinity in an output",
         "The engine returns NaN or infinity where the reference is finite; in FP16 usually an "
         "overflow beyond 65504.",
         "Keep the layers that overflow in FP32.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
     ),
     "TRT403": Code(
         "NaN or infinity in the reference",
         "The FP32 reference itself is not finite, so nothing can be compared there.",
         'Check inputs and model; if it is intended, set nan="match" for the output.',
-        ("model", "reference"),
+        ("path", "precision", "reference"),
     ),
     "TRT404": Code(
         "output has the wrong shape",
         "The engine's output and the reference have different shapes.",
         "Check the layout and the dynamic axes of the exported model.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
     ),
     "TRT405": Code(
         "output has the wrong dtype",
         "The engine's output and the reference have different element types. Values are compared "
         "all the same.",
         "Cast the output to the dtype of the reference.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
     ),
     "TRT406": Code(
         "outputs missing, unexpected or renamed",
         "The engine and the reference do not have the same set of outputs.",
         "Export the model with its previous outputs, or update the reference.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
     ),
     "TRT407": Code(
         "outputs swapped",
         "Two outputs hold each other's values.",
         "Return the outputs under the model's names: somewhere they are bound by position.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
     ),
     "TRT410": Code(
         "ranking below its limit",
         "Fewer rows than top1= or topk= asks for have the reference's largest elements. No rtol "
         "and atol would change that.",
         "Restore the lost precision; judge rankings on real inputs, as random ones give near ties.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
     ),
     "TRT411": Code(
         "cosine similarity below its limit",
         "A row of the output points in another direction than the reference's, by more than "
         "cosine= allows.",
         "Restore the lost precision as the message suggests.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
     ),
     "TRT412": Code(
         "measure cannot be checked",
         "top1=, topk= or cosine= does not apply to this output: it has no axis, too few classes, "
         "or elements without an order.",
         "Remove the measure from this output, or set it on one whose last axis is classes.",
-        ("model", "output"),
+        ("path", "output"),
     ),
     "TRT413": Code(
         "exact outputs differ",
         "Integers, booleans or strings differ; they are compared exactly.",
         "Check the scores that they come from; near ties upstream can flip them.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
+        "mismatched",
     ),
     "TRT415": Code(
         "model differs from its reference model",
         "The engine agrees with its own model in FP32, so the model differs from the one that "
         "reference= names.",
         "Restore the model, convert it again, or make it the new reference.",
-        ("model", "reference"),
+        ("path", "precision", "reference"),
+        "used",
     ),
     "TRT420": Code(
         "outputs and tolerances do not match",

@@ -112,6 +112,8 @@ def rounded_up(value: float, digits: int = 2) -> float:
     if value <= 0.0 or not math.isfinite(value):
         return value
     exponent = math.floor(math.log10(value)) - digits + 1
+    if exponent < -300:  # a power of ten that is no normal number
+        return value
     steps = math.floor(value / 10.0**exponent)
     # Division rounds either way; the decimal text decides.
     while (rounded := float(f"{steps}e{exponent}")) < value:

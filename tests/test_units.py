@@ -67,7 +67,8 @@ def test_share(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(0.0231, 0.024), (0.02, 0.02), (1e-7, 1e-7), (99.1, 100.0), (0.0, 0.0)]
+    ("value", "expected"),
+    [(0.0231, 0.024), (0.02, 0.02), (1e-7, 1e-7), (99.1, 100.0), (0.0, 0.0), (5e-324, 5e-324)],
 )
 def test_rounding_up_never_goes_below(value: float, expected: float) -> None:
     assert units.rounded_up(value) == expected

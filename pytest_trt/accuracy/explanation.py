@@ -64,6 +64,7 @@ def explain(
     of = f" ({subject})" if str(subject) else ""
     facts: dict[str, Fact] = {
         "model": subject.model,
+        "path": subject.path,
         "precision": subject.precision,
         "arch": subject.arch,
         "reference": other.path if other else None,
@@ -119,7 +120,7 @@ def _code(finding: Finding, output: OutputResult | None, *, agrees: bool) -> str
 
 
 def _facts(finding: Finding, output: OutputResult | None) -> dict[str, Fact]:
-    """Return the figures of the gravest finding; infinite ones are left out, as JSON has none."""
+    """Return the figures of the gravest finding; infinite ones as text, as JSON has none."""
     facts: dict[str, Fact] = {"kind": finding.kind}
     if output is None:
         return facts
@@ -128,7 +129,7 @@ def _facts(finding: Finding, output: OutputResult | None) -> dict[str, Fact]:
         "needed_atol": output.needed_atol,
         "needed_rtol": output.needed_rtol,
     }
-    facts |= {name: value for name, value in figures.items() if math.isfinite(value)}
+    facts |= {name: v if math.isfinite(v) else str(v) for name, v in figures.items()}
     facts |= {
         "output": output.name,
         "mismatched": output.mismatched,
@@ -139,7 +140,7 @@ def _facts(finding: Finding, output: OutputResult | None) -> dict[str, Fact]:
     worst = output.worst_used
     if worst is not None:
         facts |= {
-            "worst_index": worst.index,
+            "worst_index": list(worst.index),
             "worst_actual": worst.actual,
             "worst_reference": worst.reference,
         }

@@ -1,4 +1,4 @@
-"""Which tolerance holds for which output: its own > the marker's > the ini table's > a default."""
+"""Which tolerance applies to an output: its own > the marker's > the ini table's > a default."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import cast
 
-from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, STEP_BY_DTYPE, Tolerance
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.accuracy.tolerance import (
+    DEFAULT_TOLERANCES,
+    STEP_BY_DTYPE,
+    Tolerance,
+    invalid_tolerance,
+)
+from pytest_trt.diagnostics import ConfigurationError, in_context
 from pytest_trt.tensors.spec import TensorSpec
 
-#: What a marker, an entry of its `outputs`, or an ini line may say.
+#: Fields that a marker, an entry of its `outputs`, or an ini line may set.
 TOLERANCE_FIELDS = tuple(
     field.name for field in dataclasses.fields(Tolerance) if field.name != "origin"
 )
@@ -22,11 +27,11 @@ _EXACT_DTYPES = ("int", "uint", "bool", "str", "object", "String")
 
 
 def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[str, object]:
-    """Return the fields of one level, checked without knowing the model's outputs.
+    """Return the validated fields of one level; the model's outputs need not be known.
 
     Args:
         mapping: Fields of `Tolerance` by name; a list for `topk` becomes a tuple.
-        where: What the user wrote it on, for messages: "marker trt_consistency on test_x".
+        where: Where it is written, for messages: "marker trt_consistency on test_x".
 
     Raises:
         ConfigurationError: An unknown field, a value out of range, or one of rtol and atol alone.
@@ -34,9 +39,10 @@ def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[st
     fields = dict(mapping)
     for name in fields:
         if name not in TOLERANCE_FIELDS:
-            raise ConfigurationError(
-                f"{where}: {name!r} is no field of a tolerance.",
-                fix=_choices(name, TOLERANCE_FIELDS),
+            raise invalid_tolerance(
+                f"{where}: unknown field {name!r} of a tolerance",
+                _choices(name, TOLERANCE_FIELDS),
+                field=name,
             )
     _check_pair(fields, where)
     if isinstance(fields.get("topk"), list):
@@ -44,7 +50,7 @@ def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[st
     try:
         _build({"rtol": 0.0, "atol": 0.0, **fields})
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error.message}", fix=error.fix) from error
+        raise in_context(error, where) from error
     return fields
 
 
@@ -81,7 +87,7 @@ def resolve_tolerances(
 
     Each field comes from the first level that gives it: the output's own entry, the marker, the ini
     table's row for this precision, the default. rtol and atol count as one field. Outputs of
-    integers, booleans and strings are compared exactly and take only what their own entry says.
+    integers, booleans and strings are compared exactly unless their own entry says otherwise.
 
     Args:
         outputs: The model's outputs.
@@ -97,9 +103,10 @@ def resolve_tolerances(
     names = [spec.name for spec in outputs]
     for name in per_output:
         if name not in names:
-            raise ConfigurationError(
-                f"a tolerance is given for output {name!r}, which the model does not have.",
-                fix=_choices(name, names),
+            raise invalid_tolerance(
+                f"a tolerance is given for output {name!r}, which the model does not have",
+                _choices(name, names),
+                field=name,
             )
     for row in ini:
         _check_precision(row, "ini trt_tolerances")
@@ -175,18 +182,20 @@ def _check_pair(fields: Mapping[str, object], where: str) -> None:
         return
     (name,) = given
     other = "atol" if name == "rtol" else "rtol"
-    raise ConfigurationError(
-        f"{where}: {name}={fields[name]!r} is given without {other}. The two are added, so {name} "
-        f"alone would silently be mixed with a default {other} that nobody chose.",
-        fix=f"give both; {other}=0 switches that part off.",
+    raise invalid_tolerance(
+        f"{where}: {name}={fields[name]!r} is given without {other}; the two are added, so the "
+        f"default {other} would silently apply",
+        f"Give both; {other}=0 switches that part off.",
+        field=name,
     )
 
 
 def _check_precision(precision: str, where: str) -> None:
     if precision not in DEFAULT_TOLERANCES:
-        raise ConfigurationError(
-            f"{where}: {precision!r} is no known precision.",
-            fix=_choices(precision, DEFAULT_TOLERANCES),
+        raise invalid_tolerance(
+            f"{where}: unknown precision {precision!r}",
+            _choices(precision, DEFAULT_TOLERANCES),
+            field=precision,
         )
 
 
@@ -202,14 +211,15 @@ def _parse_word(word: str, where: str) -> tuple[str, object]:
             return name, (int(k), float(share))
         return name, float(text)
     except ValueError:
-        raise ConfigurationError(
-            f"{where}: {word!r} is not a field and its value.",
-            fix="write it like rtol=1e-2, nan=match or topk=5:0.9.",
+        raise invalid_tolerance(
+            f"{where}: {word!r} is not a field and its value",
+            "Write it as rtol=1e-2, nan=match or topk=5:0.9.",
+            field=name,
         ) from None
 
 
 def _choices(given: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(given, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}known: {', '.join(names) or 'none'}."
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}."

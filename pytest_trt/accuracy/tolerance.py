@@ -1,4 +1,4 @@
-"""How far an output may be from its reference: the value, and the defaults by precision."""
+"""How far an output may be from its reference: the type, and the defaults by precision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAN_POLICIES: tuple[NanPolicy, ...] = get_args(NanPolicy)
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far one output may be from its reference.
+    """How far one output may be from its reference. Immutable.
 
     An element passes when ``|actual - reference| <= atol + rtol * |reference|`` in float64: numpy's
     rule (`numpy.isclose`), asymmetric, with the reference on the right.
@@ -30,11 +30,11 @@ class Tolerance:
         nan: What happens with NaN and infinities, one of `NAN_POLICIES`.
         max_mismatch_pct: Percentage of the compared elements that may exceed rtol and atol.
         cosine: Least cosine similarity, of every row along axis 0. None: not checked.
-        top1: Least share of rows (last axis) whose largest element is where the reference has its
-            largest. None: not checked.
+        top1: Least share of rows (last axis) whose largest element is at the same index as the
+            reference's. None: not checked.
         topk: k, and the least mean share of the k largest elements of a row (last axis) that are
             among the reference's k largest. None: not checked.
-        origin: Where rtol and atol come from, for the reader of a report.
+        origin: Where rtol and atol come from, as failures and reports show it.
 
     Raises:
         ConfigurationError: A value is not a number, not finite, or outside its range.
@@ -60,9 +60,10 @@ class Tolerance:
         if self.topk is not None:
             _check_topk(self.topk)
         if self.nan not in NAN_POLICIES:
-            raise ConfigurationError(
-                f"nan={self.nan!r} is not a policy for NaN and infinities.",
-                fix=f"use one of {', '.join(map(repr, NAN_POLICIES))}.",
+            raise invalid_tolerance(
+                f"nan={self.nan!r} is not a policy for NaN and infinities",
+                f"Use one of {', '.join(map(repr, NAN_POLICIES))}.",
+                field="nan",
             )
 
     @property
@@ -83,25 +84,40 @@ def _check_number(name: str, value: object, *, least: float, most: float = math.
         or not math.isfinite(value)
         or not least <= value <= most
     ):
-        raise ConfigurationError(f"{name}={value!r} is not {wanted}.", fix=f"give {name} {wanted}.")
+        raise invalid_tolerance(
+            f"{name}={value!r} is not {wanted}", f"Give {name} {wanted}.", field=name
+        )
 
 
 def _check_topk(topk: object) -> None:
     if not isinstance(topk, tuple) or len(topk) != 2:
-        raise ConfigurationError(
-            f"topk={topk!r} is not a pair of k and the least share.",
-            fix="write topk=(5, 0.9): 90% of the five largest elements must agree.",
+        raise invalid_tolerance(
+            f"topk={topk!r} is not a pair of k and the least share",
+            "Write topk=(5, 0.9): 90% of the five largest elements must agree.",
+            field="topk",
         )
     k, share = topk
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ConfigurationError(
-            f"topk={topk!r}: k={k!r} is not a whole number of at least 1.",
-            fix="write topk=(5, 0.9): k first, then the least share.",
+        raise invalid_tolerance(
+            f"topk={topk!r}: k={k!r} is not an integer of at least 1",
+            "Write topk=(5, 0.9): k first, then the least share.",
+            field="topk",
         )
     _check_number("the share in topk", share, least=0.0, most=1.0)
 
 
-#: rtol and atol for floating-point outputs by the engine's precision, where nobody said anything.
+def invalid_tolerance(message: str, fix: str, *, field: str) -> ConfigurationError:
+    """Return the error of a tolerance that cannot be used.
+
+    Args:
+        message: What is wrong.
+        fix: What to write instead.
+        field: The field, output or precision that the message is about.
+    """
+    return ConfigurationError(message, code="TRT140", facts={"field": field}, fix=fix)
+
+
+#: rtol and atol for floating-point outputs by the engine's precision, where none are given.
 #: A default is a starting point: it catches engines that are wrong, not every loss of quality.
 DEFAULT_TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
     {

@@ -22,7 +22,7 @@ from pytest_trt.engine.session import Observer
 from pytest_trt.plugin.terminal import write_prose
 from pytest_trt.report.record import TestRecord
 from pytest_trt.selftest.outputs import planted
-from pytest_trt.selftest.proof import Proof, dead
+from pytest_trt.selftest.proof import Proof, cannot_fail
 from pytest_trt.selftest.speed import prove_absolute, prove_relative
 from pytest_trt.selftest.structure import prove_structure
 from pytest_trt.statistics.decide import check_error
@@ -74,7 +74,7 @@ def _errors_in(
         )
     tried = {one.check for one in found}
     return found + [
-        dead(f"output {name!r}", "it has no elements for these inputs")
+        cannot_fail(f"output {name!r}", "it has no elements for these inputs")
         for name in reference
         if f"output {name!r}" not in tried
     ]
@@ -95,7 +95,9 @@ def slowdowns_of(
     if limits.relative:
         alike = [run for run in entry.runs if run.calls == source.calls] if entry else []
         if not alike:
-            proofs.append(dead("its limits of speed", "there is no baseline to compare with"))
+            proofs.append(
+                cannot_fail("its limits of speed", "there is no baseline to compare with")
+            )
         else:
             proofs += prove_relative(
                 limits.relative,
@@ -147,8 +149,8 @@ class SelfTestLog:
 
     def __init__(self) -> None:
         self._proofs = 0
-        self._proved: set[str] = set()
-        self._dead: dict[str, str] = {}
+        self._effective: set[str] = set()
+        self._ineffective: dict[str, str] = {}
         self._untried: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -163,9 +165,9 @@ class SelfTestLog:
         if hasattr(report, "wasxfail") and (record.checks or record.speeds):
             wrong = "the test is marked xfail, so that nothing its checks find fails the run"
         if wrong is not None:
-            self._dead[report.nodeid] = wrong
+            self._ineffective[report.nodeid] = wrong
         elif proofs:
-            self._proved.add(report.nodeid)
+            self._effective.add(report.nodeid)
         elif report.skipped:
             self._untried[report.nodeid] = record.skipped or "skipped"
         elif report.failed:
@@ -174,21 +176,21 @@ class SelfTestLog:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail the run for checks that cannot, also where the test itself is not failed by them."""
-        if self._dead and session.exitstatus == pytest.ExitCode.OK:
+        if self._ineffective and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was proved."""
-        terminalreporter.section("trt selftest", red=bool(self._dead))
+        terminalreporter.section("trt selftest", red=bool(self._ineffective))
         write = partial(write_prose, terminalreporter)
-        for nodeid, why in self._dead.items():
+        for nodeid, why in self._ineffective.items():
             write(f"{nodeid}: {why}")
         for why in dict.fromkeys(self._untried.values()):
             tests = [nodeid for nodeid, reason in self._untried.items() if reason == why]
             named = ", ".join(tests[:_NAMED]) + (", ..." if len(tests) > _NAMED else "")
             write(f"not tried: {named}: {why}")
         write(
-            f"{self._proofs} errors and slowdowns planted; the checks of {len(self._proved)} tests "
-            f"fail and pass as they must, those of {len(self._dead)} do not, and those of "
-            f"{len(self._untried)} were not tried"
+            f"{self._proofs} errors and slowdowns planted; tests whose checks are effective: "
+            f"{len(self._effective)}, ineffective: {len(self._ineffective)}, not tried: "
+            f"{len(self._untried)}"
         )

@@ -21,6 +21,7 @@ from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.plan import marks_of
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
+from pytest_trt.records import to_data
 from pytest_trt.report.junit import properties_of
 from pytest_trt.report.record import TestRecord
 from pytest_trt.terms import Verdict
@@ -188,7 +189,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         skipped=state.skipped,
         remarks=tuple(state.remarks),
         failed_by_checks=state.failed_by_checks,
-        proofs=tuple(proof.to_dict() for proof in state.proofs),
+        proofs=tuple(to_data(proof) for proof in state.proofs),
         unbuilt=tuple(dict.fromkeys(state.unbuilt)),
         diagnostics=state.diagnostics,
         notes=tuple(state.notes),

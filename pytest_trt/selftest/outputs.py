@@ -1,6 +1,6 @@
-"""Errors planted into outputs: just beyond what is allowed, just within, and gross ones.
+"""Errors planted into outputs: just over the tolerance, just within it, and gross ones.
 
-Each output is altered alone, as one of many may be without a check that can fail.
+Only one output is altered at a time: one of many may be the one whose check cannot fail.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pytest_trt.tensors.spec import Tensors
 
 _Array: TypeAlias = npt.NDArray[Any]
 
-#: Shares of its tolerance by which an element is off; the first that its type can tell from the
-#: tolerance itself.
+#: Multiples of the tolerance by which an element is off; the first that its type can represent on
+#: the right side of the limit is used.
 _BEYOND, _WITHIN = (1.1, 1.5, 3.0), (0.9, 0.5, 0.0)
 
 
@@ -27,8 +27,8 @@ class Planted(NamedTuple):
 
     Attributes:
         output: The output that was altered.
-        what: What was planted, for people.
-        must_fail: Whether a check has to fail on it; else it has to pass.
+        what: What was planted, in words.
+        must_fail: Whether a check must fail on it; otherwise it must pass.
         outputs: All outputs.
     """
 
@@ -43,14 +43,14 @@ def planted(
 ) -> Iterator[Planted]:
     """Yield outputs with planted errors, each altered in one output.
 
-    - The whole range of the output: every element at the other end of what occurs.
+    - Errors as large as the range of the output, in every element.
     - NaN everywhere, in outputs that can hold it.
-    - Just beyond the tolerance, in one element more than may be off, and just within it in all of
-      them, where the tolerance is about elements.
+    - Just over the tolerance, in one element more than max_mismatch_pct allows, and just within it
+      in all of them, unless ranking or direction is limited too.
 
     Args:
-        outputs: What the engine gave.
-        reference: What it should have given.
+        outputs: What the engine returned.
+        reference: What is right.
         tolerances: What is allowed, for every output.
     """
     for name, right in reference.items():
@@ -66,7 +66,7 @@ def planted(
 def _altered(
     actual: _Array, reference: _Array, tolerance: Tolerance
 ) -> Iterator[tuple[str, bool, _Array]]:
-    yield "errors of its whole range", True, _opposite(reference, actual.dtype)
+    yield "errors as large as its range", True, _opposite(reference, actual.dtype)
     if actual.dtype.kind != "f":
         return
     if not np.isnan(reference).all():
@@ -75,7 +75,7 @@ def _altered(
     may_be_off = math.floor(finite.size * tolerance.max_mismatch_pct / 100)
     if may_be_off < finite.size:
         yield from _errors(actual, reference, finite[: may_be_off + 1], tolerance, beyond=True)
-    # What ranks elements, or compares their direction, may rightly fail on errors within.
+    # Limits on ranking and direction may rightly fail on errors within the tolerance.
     if finite.size and (tolerance.cosine, tolerance.top1, tolerance.topk) == (None, None, None):
         yield from _errors(actual, reference, finite, tolerance, beyond=False)
 
@@ -83,12 +83,12 @@ def _altered(
 def _errors(
     actual: _Array, reference: _Array, where: _Array, tolerance: Tolerance, *, beyond: bool
 ) -> Iterator[tuple[str, bool, _Array]]:
-    """Yield an output that is off in places by some share of the tolerance, and exact elsewhere."""
+    """Yield an output that is off by a multiple of the tolerance in places, and exact elsewhere."""
     wide = reference.reshape(-1).astype(np.result_type(reference.dtype, np.float64))
     allowed = tolerance.atol + tolerance.rtol * np.abs(wide[where])
     for share in _BEYOND if beyond else _WITHIN:
         by = share * allowed
-        if beyond:  # where nothing is allowed, the smallest step is too much
+        if beyond:  # at least one step: the tolerance may be zero
             step = np.spacing(np.abs(wide[where]).astype(actual.dtype))
             by = np.maximum(by, step.astype(wide.dtype))
         changed = wide.copy()
@@ -103,7 +103,7 @@ def _errors(
 
 
 def _opposite(reference: _Array, dtype: np.dtype[Any]) -> _Array:
-    """Return an output in which every element is about as wrong as elements of it can be."""
+    """Return an output in which every element is about as wrong as it can be."""
     if dtype.kind in "USOT":
         changed = [f"not {text}" for text in reference.reshape(-1).astype(str)]
         return np.array(changed, dtype=object).reshape(reference.shape)

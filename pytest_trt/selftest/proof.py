@@ -1,9 +1,8 @@
-"""What a check made of one thing that was planted."""
+"""How a check responded to one planted error or slowdown."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,11 +10,11 @@ class Proof:
     """One planted error or slowdown.
 
     Attributes:
-        check: What was tried: an output of `trt_consistency`, a limit of `trt_benchmark`.
-        planted: What was planted, for people: "an error of 1.1x its tolerance".
-        must_fail: Whether the check has to fail on it; else it has to pass.
-        failed: Whether it did.
-        why: Why the check is as it is, where it is not as it should be.
+        check: An output of `trt_consistency`, or a limit of `trt_benchmark`.
+        planted: What was planted, in words: "an error of 1.1x its tolerance".
+        must_fail: Whether the check must fail on it; otherwise it must pass.
+        failed: Whether it failed.
+        why: Why the check responds wrongly, where that is known.
     """
 
     check: str
@@ -26,24 +25,20 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether the check did what it has to."""
+        """Whether the check responded as it must."""
         return self.must_fail == self.failed
 
     def __str__(self) -> str:
         did, should = ("fails", "must pass") if self.failed else ("passes", "must fail")
         because = f": {self.why}" if self.why else ""
-        return f"{self.check} {did} with {self.planted}, and {should}{because}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the proof as JSON-simple data."""
-        return asdict(self)
+        return f"{self.check} {did} with {self.planted} but {should}{because}"
 
 
-def dead(check: str, why: str) -> Proof:
-    """Return the proof that a check cannot fail whatever is planted.
+def cannot_fail(check: str, why: str) -> Proof:
+    """Return the proof that a check cannot fail, whatever is planted.
 
     Args:
         check: Which check.
         why: Why nothing can be planted.
     """
-    return Proof(check, "anything at all", must_fail=True, failed=False, why=why)
+    return Proof(check, "any error", must_fail=True, failed=False, why=why)

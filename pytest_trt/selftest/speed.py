@@ -1,4 +1,4 @@
-"""Slowdowns planted into samples: what was measured, times a factor, through the same decision."""
+"""Slowdowns planted into samples: measured times multiplied, then judged by the same rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.selftest.proof import Proof, dead
+from pytest_trt.selftest.proof import Proof, cannot_fail
 from pytest_trt.statistics.absolute import judge_absolute
 from pytest_trt.statistics.decide import Samplers, decide
 from pytest_trt.statistics.limits import Absolute
@@ -16,11 +16,11 @@ from pytest_trt.statistics.noise import Noise
 from pytest_trt.statistics.rounds import Rounds, as_change
 from pytest_trt.terms import Metric, Mode
 
-#: A relative limit that lets an engine take this many times as long guards nothing.
+#: A relative limit under which an engine may take this many times as long tests nothing.
 _MOST = 2.0
 
-#: By how much more than is needed samples are slowed down, and what is within a limit falls short
-#: of it: logarithms of them are added, and rounding must not decide.
+#: Margin, in logarithms of time, by which a planted slowdown exceeds what is needed or stays below
+#: the limit: rounding must not decide.
 _MARGIN = 1e-3
 
 #: How far beyond an absolute limit the median call is put.
@@ -45,8 +45,8 @@ def prove_relative(
 ) -> Iterator[Proof]:
     """Slow rounds down until each limit has to fail, and to just within it.
 
-    The slowdown that fails is the limit plus what the spread of the rounds hides: it is told, since
-    a limit of 5% that fails from 40% on guards little.
+    The slowdown that fails is the limit plus what the spread of the rounds hides. It is reported,
+    since a limit of 5% that fails from 40% on tests little.
 
     Args:
         limits: By metric the largest slowdown that is allowed, as a share.
@@ -81,14 +81,14 @@ def prove_relative(
         check = f"{_NAMES[metric]} within {100 * limits[metric]:.3g}%"
         _, why, to_fail, to_limit = decided(metric, 0.0)
         if math.isfinite(to_limit):
-            # What screening passes never comes to the step that may fail, and that one is stricter:
-            # only rounds at the limit tell what it asks for.
+            # Screening can only pass; the step that can fail is stricter, and only rounds at the
+            # limit show by how much.
             to_fail = to_limit + decided(metric, to_limit)[2]
         if math.isinf(to_fail):
-            yield dead(check, why or "no slowdown would be called")
+            yield cannot_fail(check, why or "no slowdown would be detected")
             continue
-        told = abs(as_change(metric, to_fail + _MARGIN))
-        slower = f"{100 * told:.3g}% {'less' if metric == 'throughput' else 'more time'}"
+        needed = abs(as_change(metric, to_fail + _MARGIN))
+        slower = f"{100 * needed:.3g}% {'less' if metric == 'throughput' else 'more time'}"
         if to_fail > math.log(_MOST):
             why = f"only a change by {slower} would fail"
             yield Proof(check, "twice the time", must_fail=True, failed=False, why=why)
@@ -122,7 +122,7 @@ def prove_absolute(
             factor = _BEYOND_ABSOLUTE * figure / limit
         else:
             factor = _BEYOND_ABSOLUTE * limit / float(np.median(latencies_ms))
-        kept = judge_absolute(
+        judged = judge_absolute(
             name,
             limit,
             latencies_ms * factor,
@@ -134,6 +134,6 @@ def prove_absolute(
             f"{name}={limit:g}",
             f"{factor:.3g}x the time",
             must_fail=True,
-            failed=kept.outcome == "failed",
-            why=kept.why,
+            failed=judged.outcome == "failed",
+            why=judged.why,
         )

@@ -1,17 +1,17 @@
-"""Engines that are larger than allowed: figures put just beyond each limit, and just within."""
+"""Engines larger than allowed: figures just over each limit, and just within it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 
-from pytest_trt.selftest.proof import Proof, dead
+from pytest_trt.selftest.proof import Proof, cannot_fail
 from pytest_trt.statistics.structure import FIGURE_OF, GROWTHS, Structural, judge_structure
 
-#: A limit on growth that lets an engine become this many times as large guards nothing.
+#: A limit on growth under which an engine may become this many times as large tests nothing.
 _MOST = 2.0
 
-#: Seconds have no next value, so they are put beyond a limit by this share.
+#: Seconds have no next value, so they exceed a limit by this share.
 _BEYOND = 1e-3
 
 
@@ -20,12 +20,12 @@ def prove_structure(
     figures: Mapping[str, float],
     stored: Mapping[str, float] | None,
 ) -> Iterator[Proof]:
-    """Put each figure just beyond its limit, and just within.
+    """Put each figure just over its limit, and just within it.
 
     Args:
-        limits: By name the share by which a figure may have grown, or the figure itself.
-        figures: What is known of the engine, by `FIGURE_OF`.
-        stored: The same of the baseline; None where there is none.
+        limits: By name the share by which a figure may have grown, or the largest figure.
+        figures: Figures of the engine, by `FIGURE_OF`.
+        stored: Those of the baseline; None without one.
     """
     for name, limit in limits.items():
         yield from _proved(name, limit, figures, stored)
@@ -41,10 +41,10 @@ def _proved(
     grows = name in GROWTHS
     check = f"{name} within {100 * limit:.3g}%" if grows else f"{name}={limit:g}"
     if figure not in figures:
-        yield dead(check, "this engine does not tell it")
+        yield cannot_fail(check, "not reported by this engine")
         return
     if grows and stored is None:
-        yield dead(check, "there is no baseline to compare with")
+        yield cannot_fail(check, "there is no baseline to compare with")
         return
 
     def judged(value: float) -> tuple[str, str]:
@@ -54,7 +54,7 @@ def _proved(
     then = (stored or {}).get(figure, figures[figure])
     outcome, why = judged(_MOST * max(then, 1.0))
     if outcome == "not testable":
-        yield dead(check, why)
+        yield cannot_fail(check, why)
         return
     if grows and outcome != "failed":
         yield Proof(check, "twice as much", must_fail=True, failed=False)

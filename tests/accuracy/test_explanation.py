@@ -68,6 +68,7 @@ def test_facts_have_everything_that_the_text_says():
     assert facts.pop("used") == pytest.approx(1.629, rel=1e-3)
     assert facts == {
         "model": "digits.onnx",
+        "path": "models/digits.onnx",
         "precision": "int8",
         "arch": "cpu",
         "reference": None,
@@ -177,6 +178,12 @@ def test_each_further_output_has_one_row_the_worst_first():
     assert [row.partition(":")[0] for row in rows] == [f"y{i}" for i in range(18, 8, -1)]
     assert rows[0] == "y18: 27x over tolerance (8 of 8 elements)"
     assert (failed, passed) == ("and 8 more outputs failed", "and 1 more output passed")
+
+
+def test_infinite_figures_are_text_as_json_has_none():
+    facts = explained({"y": ONES * np.nan}, {"y": ONES}).facts
+    assert facts["used"] == "inf"
+    json.dumps(facts, allow_nan=False)
 
 
 def test_integers_are_compared_exactly_and_no_tolerance_is_shown():

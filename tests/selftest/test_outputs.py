@@ -59,14 +59,14 @@ def test_checks_that_can_fail_do_as_they_must(
 )
 def test_errors_of_the_whole_range_are_found_in_every_type(reference: np.ndarray) -> None:
     found = outcomes(reference, Tolerance(1e-3, 1e-3, nan="match"))
-    (gross,) = [failed for one, failed in found if one.what == "errors of its whole range"]
+    (gross,) = [failed for one, failed in found if one.what == "errors as large as its range"]
     assert gross
 
 
 def test_a_tolerance_that_allows_anything_is_seen_by_no_gross_error() -> None:
     found = outcomes(np.linspace(-1, 1, 9, dtype=np.float32), Tolerance(0.0, 1e9))
     assert [one.what for one, failed in found if one.must_fail != failed] == [
-        "errors of its whole range"
+        "errors as large as its range"
     ]
 
 
