@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pytest_trt.diagnostics import Diagnostic
+
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
@@ -52,7 +54,7 @@ class EngineRecord:
     reason: str
     runs_here: bool
     notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
     threads: int = 0
     device_memory_bytes: int | None = None
     layers: int | None = None

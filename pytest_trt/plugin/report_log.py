@@ -31,7 +31,7 @@ from pytest_trt.records import from_data, to_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.document import Document, make_document, planned_from
 from pytest_trt.report.files import write_report
-from pytest_trt.report.record import PlannedTest, TestRecord, without_arch
+from pytest_trt.report.record import PlannedTest, TestRecord, below, without_arch
 from pytest_trt.report.status import Phase, PhaseOutcomes
 from pytest_trt.version import __version__
 
@@ -252,7 +252,7 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
         test=without_arch(item.nodeid, callspec.id if callspec else "", arch or ""),
         file=file,
         line=0 if line is None else line + 1,
-        model=(model.relative_to(root) if model.is_relative_to(root) else model).as_posix(),
+        model=below(model, root),
         precision=plan.precision,
         arch=plan.arch,
         checks=plan.checks,

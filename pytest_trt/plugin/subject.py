@@ -27,6 +27,7 @@ from pytest_trt.plugin.markers import ModelMarker
 from pytest_trt.plugin.plan import TestPlan
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TestState, plan_of, progress_of, run_of, state_of
+from pytest_trt.report.record import below
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profile_choice import shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, needs_profile, parse_profiles
@@ -128,7 +129,8 @@ class ModelUnderTest:
                     progress=say,
                 )
         except PytestTrtError:
-            state.unbuilt.append((marker.model.name, arch, precision))
+            path = below(marker.model, self.request.config.rootpath)
+            state.unbuilt.append((path, arch, precision))
             raise
         state.engines.append(engine)
         self._note_on(engine)

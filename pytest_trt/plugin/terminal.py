@@ -85,7 +85,7 @@ def usage_error(error: PytestTrtError | str) -> pytest.UsageError:
     """Return the error with which pytest ends before any test, fitted to standard error."""
     width = None
     if sys.stderr is not None and sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
+        width = shutil.get_terminal_size().columns - len("ERROR: ")  # pytest's prefix
     if isinstance(error, str):
         return pytest.UsageError("\n".join(wrapped(error, width)))
     return pytest.UsageError("\n".join(failure_lines([error.diagnostic], width=width)))

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,7 @@ from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.records import to_data
 from pytest_trt.report.junit import properties_of
-from pytest_trt.report.record import TestRecord
+from pytest_trt.report.record import TestRecord, below
 from pytest_trt.terms import Verdict
 
 if TYPE_CHECKING:
@@ -183,7 +184,9 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     if not ends_here or not (made or state.unbuilt or state.diagnostics):
         return
     record = TestRecord(
-        engines=tuple(_engine_record(engine, run) for engine in _distinct(state)),
+        engines=tuple(
+            _engine_record(engine, run, item.config.rootpath) for engine in _distinct(state)
+        ),
         checks=tuple(_checks(state)),
         speeds=_speeds(state),
         skipped=state.skipped,
@@ -226,7 +229,7 @@ def _checks(state: TestState) -> list[AccuracyResult]:
     ]
 
 
-def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
+def _engine_record(engine: Engine, run: TrtRun, root: Path) -> EngineRecord:
     facts = engine.facts
     return EngineRecord(
         model=engine.model.path.name,
@@ -242,7 +245,7 @@ def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
         reason=engine.reason,
         runs_here=run.backend(engine.target.arch).cannot_run(engine.target) is None,
         notes=engine.notes,
-        warnings=tuple(one.message for one in engine.warnings),
+        warnings=engine.warnings,
         threads=run.settings.threads,
         device_memory_bytes=facts.memory_bytes,
         layers=None if facts.layers is None else len(facts.layers),
@@ -252,4 +255,5 @@ def _engine_record(engine: Engine, run: TrtRun) -> EngineRecord:
         first_inference_s=engine.timings.first_inference_s,
         model_digest=engine.model.digest,
         layer_rows=layer_rows(facts.layers) if run.settings.report else (),
+        path=below(engine.model.path, root),
     )

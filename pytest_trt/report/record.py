@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_trt.accuracy.result import AccuracyResult
@@ -27,7 +28,7 @@ class TestRecord:
 
     Attributes:
         engines: Engines that it asked for.
-        unbuilt: Model, architecture and precision of engines that could not be built.
+        unbuilt: Path of the model, architecture and precision of engines that could not be built.
         diagnostics: Why it failed, where the plugin knows; the worst first.
         notes: What else a reader of its result has to know.
         checks: Results of its consistency checks.
@@ -117,6 +118,11 @@ class PlannedTest:
     checks: tuple[str, ...] = ()
     on_engine: bool = True
     selected: bool = True
+
+
+def below(path: Path, root: Path) -> str:
+    """Return a path relative to a folder if it is below, else the whole path."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def without_arch(nodeid: str, parameters: str, arch: str) -> str:

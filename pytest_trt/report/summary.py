@@ -81,7 +81,7 @@ def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:
     """Yield what is shown even without the summary: requested noise, warnings and notes."""
     yield from style.prose(_noise(results))
     for key, row in _rows(results).items():
-        warnings = [warning for engine in row.engines for warning in engine.warnings]
+        warnings = [one.headline for engine in row.engines for one in engine.warnings]
         yield from style.prose(_noted(key, [*warnings, *_never_compared(row)]))
     yield from style.prose(note_lines(results))
 
@@ -123,14 +123,17 @@ def _rows(results: Iterable[TestResult]) -> dict[_Key, Row]:
     for result in results:
         record = result.record
         of_engine = {e.key: (e.path or e.model, e.arch, e.precision) for e in record.engines}
+        mentioned = set(record.unbuilt)
         for engine in record.engines:
-            rows.setdefault(of_engine[engine.key], Row()).engines.append(engine)
+            key = (engine.path or engine.model, engine.arch, engine.precision)
+            rows.setdefault(key, Row()).engines.append(engine)
+            mentioned.add(key)
         for key in record.unbuilt:
             rows.setdefault(key, Row()).unbuilt = True
         for check in record.checks:
             if check.key in of_engine:
                 rows[of_engine[check.key]].checks.append(check)
-        for key in {*of_engine.values(), *record.unbuilt}:
+        for key in mentioned:
             rows[key].outcomes[result.outcome] += 1
     names = short_names({path for path, _, _ in rows})
     return {(names[path], arch, precision): row for (path, arch, precision), row in rows.items()}
@@ -168,7 +171,7 @@ def _rebuilt(key: _Key, row: Row) -> Iterator[str]:
 
 def _build_notes(row: Row) -> Iterator[str]:
     for engine in row.engines:
-        yield from engine.warnings
+        yield from (one.headline for one in engine.warnings)
         # They are about the build: a run that finds the engine in the cache does not repeat them.
         yield from () if engine.cached else engine.notes
 

@@ -285,5 +285,5 @@ def test_junit_gets_properties(report, processes) -> None:
         for one in ET.parse(report.project.path / "j.xml").iter("property")
     }
     assert properties["trt_engine"] == "linear.onnx fp16 cpu"
-    assert properties["trt_consistency"] == "regressed"
+    assert properties["trt_consistency"] == "failed"
     assert float(properties["trt_tolerance_used_pct"]) > 100

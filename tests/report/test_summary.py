@@ -1,49 +1,18 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
+from builders_report import check, engine
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.result import AccuracyResult, merge_runs
+from pytest_trt.accuracy.result import merge_runs
+from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.engine.record import EngineRecord
+from pytest_trt.report import summary
 from pytest_trt.report.record import TestRecord, TestResult
-from pytest_trt.report.summary import noted_lines, summary_lines
-from pytest_trt.terms import Verdict
-
-
-def engine(**overrides: Any) -> EngineRecord:
-    values: dict[str, Any] = {
-        "model": "digits.onnx",
-        "precision": "fp16",
-        "arch": "sm86",
-        "target": "sm86 (NVIDIA A10)",
-        "toolchain": "TensorRT 10.16.1",
-        "route": "builder flags",
-        "key": "k" * 64,
-        "cached": True,
-        "build_s": 12.3,
-        "size_bytes": 34_000,
-        "reason": "first build",
-        "runs_here": True,
-    }
-    return EngineRecord(**{**values, **overrides})
-
-
-def check(**overrides: Any) -> AccuracyResult:
-    values: dict[str, Any] = {
-        "model": "digits.onnx",
-        "precision": "fp16",
-        "arch": "sm86",
-        "runs": 1,
-        "worst_output": "logits",
-        "used": 0.38,
-    }
-    return AccuracyResult(
-        **{**values, **overrides, "verdict": Verdict(overrides.get("verdict", "passed"))}
-    )
+from pytest_trt.report.summary import Style, noted_lines, short_names, summary_lines
 
 
 def result(outcome: str = "passed", **record: Any) -> TestResult:
@@ -51,8 +20,15 @@ def result(outcome: str = "passed", **record: Any) -> TestResult:
     return TestResult("test_it.py::test_it", outcome, TestRecord(**record))
 
 
-def lines(*results: TestResult, width: int = 80, color: bool = False, **options: bool) -> list[str]:
-    return list(summary_lines(results, width=width, color=color, **options))
+def lines(
+    *results: TestResult,
+    width: int = 80,
+    color: bool = False,
+    ascii: bool = False,
+    wrap: bool = False,
+    **options: bool,
+) -> list[str]:
+    return list(summary_lines(results, Style(width, color, ascii, wrap), **options))
 
 
 def row(*results: TestResult, **options: Any) -> str:
@@ -98,7 +74,7 @@ def test_test_without_a_check_is_shown_as_not_compared() -> None:
 
 
 def test_first_engine_is_no_news() -> None:
-    first = engine(cached=False, reason="first fp16 engine of digits.onnx for sm86")
+    first = engine(cached=False, reason="")
     shown = lines(result(engines=(first,)))
     assert any("built 12.3 s" in line for line in shown)
     assert not any(line.startswith("built") for line in shown)
@@ -109,12 +85,12 @@ def test_reason_that_two_tests_report_is_told_once() -> None:
     assert lines(built, built).count("built digits.onnx fp16 sm86: seed 1 -> 2") == 1
 
 
-def test_damaged_engine_is_told_once() -> None:
-    reason = "the cached engine was damaged: model.plan is 3 bytes short"
-    mended = engine(cached=False, reason=reason, warnings=(f"{reason}; it was built anew",))
-    shown = lines(result(engines=(mended,)))
+def test_damaged_engine_is_reported_once() -> None:
+    warning = Diagnostic("TRT300", "the cached engine was damaged; it was rebuilt")
+    rebuilt = engine(cached=False, reason="the cached engine was damaged", warnings=(warning,))
+    shown = lines(result(engines=(rebuilt,)))
     assert [line for line in shown if "damaged" in line] == [
-        f"note  digits.onnx fp16 sm86: {reason}; it was built anew"
+        "note  digits.onnx fp16 sm86: the cached engine was damaged; it was rebuilt [TRT300]"
     ]
 
 
@@ -126,13 +102,41 @@ def test_notes_of_a_build_are_told_once_where_it_was_built_and_not_from_the_cach
 
 
 def test_warnings_are_told_once_from_the_cache_too() -> None:
-    warned = result(engines=(engine(warnings=("the cache is full",)),))
-    assert lines(warned, warned).count("note  digits.onnx fp16 sm86: the cache is full") == 1
+    warned = result(engines=(engine(warnings=(Diagnostic("TRT300", "the cache is full"),)),))
+    text = "note  digits.onnx fp16 sm86: the cache is full [TRT300]"
+    assert lines(warned, warned).count(text) == 1
 
 
-def test_remarks_are_told_once() -> None:
-    remarked = result(remarks=("int8 was calibrated on seeded inputs",))
-    assert lines(remarked, remarked).count("note  int8 was calibrated on seeded inputs") == 1
+def noted(nodeid: str, *notes: Diagnostic) -> TestResult:
+    return TestResult(nodeid, "passed", TestRecord(engines=(engine(),), notes=notes))
+
+
+def note(message: str, code: str = "TRT170", **facts: str) -> Diagnostic:
+    return Diagnostic(code, message, facts, severity="note")
+
+
+def test_notes_that_agree_in_code_and_facts_are_one_line_that_counts_tests() -> None:
+    tests = [noted(f"test_{n}", note("it is seeded", model="a.onnx")) for n in range(50)]
+    other = noted("test_other", note("it is seeded too", model="b.onnx"))
+    shown = [line for line in lines(*tests, other) if line.startswith("note")]
+    assert shown == ["note  50 tests: it is seeded [TRT170]", "note  it is seeded too [TRT170]"]
+
+
+def test_notes_of_a_code_without_facts_are_told_apart_by_their_message() -> None:
+    shown = list(
+        summary.note_lines([noted("a", note("x", "TRT172")), noted("b", note("y", "TRT172"))])
+    )
+    assert shown == ["note  x [TRT172]", "note  y [TRT172]"]
+
+
+def test_warnings_are_left_to_pytest() -> None:
+    warning = Diagnostic("TRT170", "it is seeded", severity="warning")
+    assert not any("seeded" in line for line in lines(noted("test_a", warning)))
+
+
+def test_notes_are_wrapped_on_a_terminal() -> None:
+    shown = lines(noted("test_a", note("word " * 30)), wrap=True, width=60)
+    assert all(len(line) <= 60 for line in shown)
 
 
 @pytest.mark.parametrize(("sizes", "told"), [((0, 0), True), ((0, 4), False), ((4, 4), False)])
@@ -154,14 +158,34 @@ def test_environment_is_told_once_for_each_device_where_it_is_asked_for() -> Non
     assert not any("NVIDIA" in line for line in lines(result(engines=engines)))
 
 
-def test_noted_are_remarks_and_warnings_but_neither_builds_nor_their_notes() -> None:
-    built = engine(cached=False, reason="seed 1 -> 2", notes=("clamped",), warnings=("damaged",))
-    remark = "digits.onnx fp16 sm86: P99 is inconclusive"
-    assert list(noted_lines([result(engines=(built,), checks=(check(),), remarks=(remark,))])) == [
-        "note  digits.onnx fp16 sm86: damaged",
-        f"note  {remark}",
+def test_quiet_summary_has_notes_and_warnings_but_neither_builds_nor_their_notes() -> None:
+    warning = Diagnostic("TRT300", "damaged")
+    built = engine(cached=False, reason="seed 1 -> 2", notes=("clamped",), warnings=(warning,))
+    found = result(engines=(built,), checks=(check(),), notes=(note("P99 is inconclusive"),))
+    assert list(noted_lines([found], Style(80))) == [
+        "note  digits.onnx fp16 sm86: damaged [TRT300]",
+        "note  P99 is inconclusive [TRT170]",
     ]
-    assert list(noted_lines([result(checks=(check(),))])) == []
+    assert list(noted_lines([result(checks=(check(),))], Style(80))) == []
+
+
+def test_models_of_one_name_have_a_row_each() -> None:
+    paths = ("a/models/digits.onnx", "b/models/digits.onnx")
+    shown = lines(*(result(engines=(engine(path=path, key=path),)) for path in paths))
+    assert [line.split()[0] for line in shown[1:3]] == list(paths)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["models/a.onnx"], ["a.onnx"]),
+        (["models/a.onnx", "models/b.onnx"], ["a.onnx", "b.onnx"]),
+        (["x/a.onnx", "y/a.onnx", "y/b.onnx"], ["x/a.onnx", "y/a.onnx", "b.onnx"]),
+        (["a.onnx", "y/a.onnx"], ["a.onnx", "y/a.onnx"]),
+    ],
+)
+def test_models_are_named_by_the_shortest_end_of_their_path(paths, names) -> None:
+    assert short_names(paths) == dict(zip(paths, names, strict=True))
 
 
 LONG = "a-model-with-a-very-long-name-that-somebody-gave-it-v2.onnx"
@@ -235,20 +259,6 @@ def test_name_with_brackets_is_shown_as_it_is() -> None:
     assert any("m[bold].onnx" in line and "o[0]" in line for line in shown)
 
 
-def test_record_survives_json() -> None:
-    record = TestRecord(
-        engines=(engine(notes=("a",), threads=3),),
-        checks=(
-            check(used=float("inf"), outputs=compare_outputs([1.0, np.nan], [1.0, 2.0]).outputs),
-            check(used=None),
-        ),
-        skipped="why",
-        remarks=("what",),
-    )
-    data = json.loads(json.dumps(record.to_dict(), allow_nan=False))
-    assert TestRecord.from_dict(data) == record
-
-
 FACTS = {
     "layers": 120,
     "layers_pct": {"half": 92.0, "float": 8.0},
@@ -286,11 +296,6 @@ def test_engine_that_tells_nothing_is_described_by_its_size() -> None:
 def test_precision_that_is_hidden_is_called_unknown() -> None:
     (line,) = facts(engine(layers=3))
     assert "weights of unknown precision; 3 layers, of unknown precision" in line
-
-
-def test_record_of_an_engine_survives_json() -> None:
-    record = engine(**FACTS, load_s=0.25)
-    assert EngineRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
 
 
 def test_model_that_was_not_built_has_a_row_too() -> None:

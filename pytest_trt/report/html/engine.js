@@ -30,7 +30,7 @@ function engineSection(result, engine) {
       ["model digest", known.model_digest ? el("code", {}, known.model_digest.slice(0, 12)) : null],
       ["engine key", el("code", {}, result.engine.slice(0, 12))],
     ]),
-    known.warnings?.length ? list(known.warnings, { class: "findings" }) : null,
+    known.warnings?.length ? list(known.warnings.map((one) => [codeOf(one), " ", one.message]), { class: "findings" }) : null,
     known.notes?.length ? folded(counted(known.notes.length, "note of the build", "notes of the build"), list(known.notes)) : null,
   );
 }
