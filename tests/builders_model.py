@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from pytest_trt.diagnostics import PytestTrtError
+
 
 def value(name, shape=("batch", 4), dtype=TensorProto.FLOAT):
     return helper.make_tensor_value_info(name, dtype, shape)
@@ -49,3 +51,9 @@ def external_model(folder: Path, location="w.bin", weights=bytes(range(64)), **r
     data.write_bytes(weights)
     proto = model_proto(initializers=[external_tensor("w", location, **region)])
     return save(proto, folder / "model.onnx")
+
+
+def remedy(error: PytestTrtError) -> str:
+    """Return all that an error offers as a remedy, one line each."""
+    offered = error.diagnostic.remedy
+    return "\n".join(filter(None, (offered.text, *offered.alternatives, *offered.commands)))

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 #: Raise the number when the fields of `model_digest`, their order or their framing change.
 MODEL_SCHEMA = "pytest-trt model 1"
 
-#: Large enough that the calls cost next to nothing. A larger buffer would come in fresh pages, and
-#: those cost as much as hashing a small model.
+#: Large enough that the calls cost next to nothing. The fresh pages of a larger buffer would cost
+#: as much as hashing a small model.
 STEP_BYTES = 1 << 16
 
-#: A person follows a few lines in a second; more would only slow the hashing down.
+#: Seconds between progress messages.
 _PROGRESS_INTERVAL_S = 0.3
 
 _BYTES_PER_GB = 1_000_000_000
@@ -29,7 +29,7 @@ _BYTES_PER_MB = 1_000_000
 
 
 class ByteProgress:
-    """Says how far a long reading is, a few times a second; a short one ends before it speaks."""
+    """Reports the progress of hashing a few times a second; a short hash reports nothing."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class ByteProgress:
         self._next_s = clock() + _PROGRESS_INTERVAL_S
 
     def advance(self, count: int) -> None:
-        """Note that `count` more bytes are done."""
+        """Add `count` bytes to those done."""
         self._done_bytes += count
         now_s = self._clock()
         if now_s < self._next_s:
@@ -70,17 +70,16 @@ def model_digest(
 ) -> str:
     """Return the hex digest of a model: its file, then every external region.
 
-    The file's bytes are taken whole. A canonical form of the graph would call more models equal,
-    but protobuf has none, and a wrong "equal" is the one answer that must never come out.
+    The file is hashed byte by byte: protobuf has no canonical form, and two different models must
+    never have the same digest.
 
-    Regions come with their location as the model spells it, relative to its folder, so that a copy
-    elsewhere has the same digest. They are merged (see `external_regions`), so that weights which
-    tensors share are read once, and sorted by location and offset. Which tensor uses which part of
-    a region is written in the model file, which is hashed already. Bytes of a data file that no
-    tensor refers to are left out: they cannot change an answer.
+    Locations of regions are relative to the model's folder, so that a copy elsewhere has the same
+    digest. Regions are merged (see `external_regions`), so that shared weights are read once, and
+    sorted by location and offset. The tensors' parts of a region are written in the model file,
+    which is hashed already. Bytes that no tensor refers to are left out.
 
     Raises:
-        ModelError: A file became shorter, or unreadable, since it was looked at.
+        ModelError: A file became shorter or unreadable meanwhile.
     """
     digest = LabelledHash(MODEL_SCHEMA)
     digest.begin("model", size_bytes)
@@ -94,9 +93,11 @@ def model_digest(
                 _hash_range(digest, region.path, data_file, region.offset, region.length, progress)
         except OSError as error:
             raise ModelError(
-                f"external data file {region.path} cannot be read: {error.strerror}.",
-                fix="make the file readable for this user, then run again.",
-            ) from error
+    f"external data file {region.path} of {path} cannot be read: {error.strerror}",
+    fix="make the file readable for this user, then run again.",
+    code="TRT202",
+    facts={"model": str(path), "location": region.location},
+) from error
     return digest.hexdigest()
 
 
@@ -110,9 +111,11 @@ def _hash_range(
         count = file.readinto(buffer[: min(left, len(buffer))])
         if not count:
             raise ModelError(
-                f"{path} ended {left:,} bytes early: it was changed while it was being read.",
-                fix="run again once whatever writes the file has finished.",
-            )
+    f"{path} ended {left:,} bytes early: it was changed while it was being read",
+    fix="run again once the process that writes the file has finished.",
+    code="TRT207",
+    facts={"model": str(path), "missing_bytes": left},
+)
         digest.update(buffer[:count])
         left -= count
         progress.advance(count)

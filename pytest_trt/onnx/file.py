@@ -1,4 +1,4 @@
-"""An ONNX file as a value: what it takes, what it gives, a digest of every byte that matters."""
+"""An ONNX file as facts: inputs, outputs, operators, and a digest of every relevant byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-from pytest_trt.diagnostics import ModelError
+from pytest_trt.diagnostics import Fact, ModelError, Remedy
 from pytest_trt.onnx.contents import Contents
 from pytest_trt.onnx.digest import ByteProgress, model_digest
 from pytest_trt.onnx.digest_cache import CachedDigest, DigestCache, recall, recall_or_hash
@@ -23,19 +23,19 @@ from pytest_trt.tensors.spec import TensorSpec
 #: How many bytes of a file `file_kind` needs.
 HEAD_BYTES = 4096
 
-_EXPORT = "give the ONNX file that it was made from, or export the model to ONNX."
+_EXPORT = Remedy("name the ONNX file that it was made from, or export the model to ONNX.")
 
-#: First bytes, what such a file is, and what to do.
+#: First bytes of other kinds of files, the kind, and the remedy.
 _BY_PREFIX = (
-    (b"ftrt", "a TensorRT plan", "give the ONNX model that the plan was built from."),
-    (b"vtrt", "a TensorRT-RTX plan", "give the ONNX model that the plan was built from."),
+    (b"ftrt", "a TensorRT plan", Remedy("name the ONNX model that the plan was built from.")),
+    (b"vtrt", "a TensorRT-RTX plan", Remedy("name the ONNX model that the plan was built from.")),
     (
         b"version https://git-lfs",
-        "a Git LFS pointer, not the model itself",
-        "run `git lfs pull` in the model's repository.",
+        "a Git LFS pointer",
+        Remedy("download the model in its repository:", commands=("git lfs pull",)),
     ),
     (b"PK\x03\x04", "a zip archive (as PyTorch's .pt and .npz files are)", _EXPORT),
-    (b"\x1f\x8b", "a gzip archive", "unpack it first."),
+    (b"\x1f\x8b", "a gzip archive", Remedy("unpack it first.")),
     (b"\x89PNG", "a PNG image", _EXPORT),
     (b"\xff\xd8\xff", "a JPEG image", _EXPORT),
     (b"\x89HDF", "an HDF5 file (as Keras writes)", _EXPORT),
@@ -46,17 +46,21 @@ _BY_PREFIX = (
     (b"\x7fELF", "a compiled library", _EXPORT),
 )
 
-#: The same, for formats (flatbuffers) whose mark stands at byte 4.
+#: The same for flatbuffers, whose mark is at byte 4.
 _BY_MARK = (
-    (b"ORTM", "an ONNX Runtime model (.ort)", "give the .onnx file that it was converted from."),
+    (
+        b"ORTM",
+        "an ONNX Runtime model (.ort)",
+        Remedy("name the .onnx file that it was converted from."),
+    ),
     (b"TFL3", "a TensorFlow Lite model", _EXPORT),
 )
 
 _SAFETENSORS_HEADER_LIMIT = 100_000_000
 
 
-def file_kind(head: bytes) -> tuple[str, str] | None:
-    """Return what a file is and what to do about it, or None for one that shows no known mark."""
+def file_kind(head: bytes) -> tuple[str, Remedy] | None:
+    """Return the kind of a file and a remedy, or None for an unknown kind."""
     for prefix, kind, fix in _BY_PREFIX:
         if head.startswith(prefix):
             return kind, fix
@@ -67,7 +71,7 @@ def file_kind(head: bytes) -> tuple[str, str] | None:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _SAFETENSORS_HEADER_LIMIT:
         return "a safetensors file: weights without a graph", _EXPORT
     if head and _is_text(head):
-        return "a text file", "give the binary .onnx file; check that the download was complete."
+        return "a text file", Remedy("name the binary .onnx file; check that the download is complete.")
     return None
 
 
@@ -82,23 +86,23 @@ def _is_text(head: bytes) -> bool:
     return all(character.isprintable() or character in "\t\r\n" for character in decoded)
 
 
-#: What protobuf can read: sizes are signed 32-bit numbers in its parsers.
+#: The limit of protobuf, whose parsers store sizes as signed 32-bit numbers.
 MAX_FILE_BYTES = (1 << 31) - 1
 
-#: Operators that say that a graph is quantised already, in any domain (com.microsoft has its own).
+#: Operators of quantised graphs, in any domain (com.microsoft has its own).
 _QUANTIZERS = frozenset({"DequantizeLinear", "QuantizeLinear"})
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
-    """Facts of one ONNX file. Nothing of its weights is held in memory.
+    """Facts of one ONNX file. Its weights are not held in memory.
 
     Attributes:
         path: The file, absolute.
         digest: Hex SHA-256 over the file and every external-data region that it refers to. Equal
-            for a copy of the model in another folder; another for any changed weight byte.
-        inputs: What must be fed (initialisers that old models also list as inputs are left out).
-        outputs: What comes back, in the graph's order.
+            for a copy of the model in another folder; different for any changed weight byte.
+        inputs: The inputs, without initialisers that old models also list as inputs.
+        outputs: The outputs, in the graph's order.
         opset: Version of the default operator set.
         ir_version: ONNX IR version.
         size_bytes: The file plus its external-data regions.
@@ -106,10 +110,10 @@ class OnnxModel:
         is_quantized: Whether the graph holds QuantizeLinear or DequantizeLinear nodes.
         op_types: How many nodes there are of each operator, subgraphs included; operators outside
             the default domain as "domain::Operator".
-        index_limits: For integer inputs that index a constant table (a Gather, as an embedding
-            does): how many rows the table has, so that valid indices are known.
-        shape_inputs: Names of the inputs whose values are a shape, as far as the main graph tells.
-        elements: How many elements its stored tensors (weights and constants) have, by type.
+        index_limits: The number of rows of the constant table that an integer input indexes
+            (by Gather, as for an embedding), by input name.
+        shape_inputs: Names of inputs whose values are used as a shape in the main graph.
+        elements: The number of elements of stored tensors (weights and constants), by type.
     """
 
     path: Path
@@ -134,21 +138,19 @@ def load_model(
     digests: DigestCache | None = None,
     clock: Callable[[], int] = time.time_ns,
 ) -> OnnxModel:
-    """Return the facts of an ONNX file, after reading every byte that its digest covers.
+    """Return the facts of an ONNX file, after hashing every byte that its digest covers.
 
-    Only the descriptions in the file are parsed, weights are stepped over, and all bytes are hashed
-    in small steps: memory does not grow with weights.
+    Weights are skipped while parsing and hashed in small steps, so memory does not grow with them.
 
     Args:
-        path: The ONNX file. External data is looked for in its folder.
-        progress: Told how far the hashing of a large model is, a few times a second.
-        digests: What was found out of files before: those that are unchanged, see
-            `digest_memory`, are not read again.
-        clock: Nanoseconds since 1970, by which files are told to have been left alone.
+        path: The ONNX file, with external data in its folder.
+        progress: Called with the state of hashing a large model, a few times a second.
+        digests: The digest cache: files that it proves unchanged are not read again.
+        clock: Nanoseconds since 1970, compared with modification times.
 
     Raises:
-        ModelError: The file is missing, unreadable, no complete ONNX model, too large for protobuf,
-            or its external data is missing, too short or outside the model's folder.
+        ModelError: The file is missing, unreadable, not a complete ONNX model, or too large for
+            protobuf, or its external data is missing, too short or outside its folder.
     """
     path = Path(path).absolute()
     started_ns = clock()
@@ -197,11 +199,11 @@ def read_interface(
 
     Args:
         path: The ONNX file.
-        digests: What `load_model` has remembered of files.
+        digests: The digest cache.
         clock: Nanoseconds since 1970.
 
     Raises:
-        ModelError: As `load_model`, but for external data, which is not looked at.
+        ModelError: As `load_model`, except for external data, which is not read.
     """
     path = Path(path).absolute()
     started_ns = clock()
@@ -222,11 +224,19 @@ def read_node_names(path: str | Path) -> frozenset[str]:
         return frozenset(_read(path, file, size_bytes)[0].node_names)
 
 
+def _refused(
+    path: Path, problem: str, fix: str | Remedy, *, code: str = "TRT200", **facts: Fact
+) -> ModelError:
+    return ModelError(
+        f"{path} {problem}", fix=fix, code=code, facts={"model": str(path), **facts}
+    )
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[FileIO, int]]:
-    """Open a model; what the file system says against it becomes a ModelError."""
+    """Open a model; an OSError becomes a ModelError."""
     try:
-        # Before it is opened: opening a pipe that nobody writes to would wait for ever.
+        # Before opening, as opening a pipe without a writer would block forever.
         _require_regular(path)
         with path.open("rb", buffering=0) as file:
             yield file, os.fstat(file.fileno()).st_size
@@ -238,15 +248,13 @@ def _require_regular(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except ValueError as error:
-        raise ModelError(
-            f"{str(path)!r} cannot be read: {error}.", fix="give the path of an ONNX file."
-        ) from error
+        raise _refused(path, f"cannot be read: {error}", "name an ONNX file.") from error
     if not stat.S_ISREG(mode):
-        raise ModelError(
-            f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not an ONNX "
-            "file.",
-            fix="give the path of the .onnx file itself.",
-        )
+        raise _refused(
+    path,
+    f"is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not an ONNX file",
+    "name the .onnx file itself.",
+)
 
 
 def _contents(known: CachedDigest | None, path: Path, file: FileIO, size_bytes: int) -> Contents:
@@ -257,17 +265,20 @@ def _contents(known: CachedDigest | None, path: Path, file: FileIO, size_bytes: 
 def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph]:
     head = file.read(HEAD_BYTES)
     if not head:
-        raise ModelError(
-            f"{path} is empty.", fix="export or copy the model again; the last attempt failed."
-        )
+        raise _refused(path, "is empty", "export or copy the model again; the last attempt failed.")
     kind = file_kind(head)
     if size_bytes > MAX_FILE_BYTES and not kind:
-        raise ModelError(
-            f"{path} has {size_bytes:,} bytes; protobuf, and with it every ONNX reader, ends at "
-            f"{MAX_FILE_BYTES:,}.",
-            fix="keep the weights in external data: onnx.save(model, path, "
-            "save_as_external_data=True).",
-        )
+        raise _refused(
+    path,
+    f"has {size_bytes:,} bytes, more than protobuf and so any ONNX reader can load "
+    f"({MAX_FILE_BYTES:,})",
+    Remedy(
+        "store the weights as external data:",
+        commands=("onnx.save(model, path, save_as_external_data=True)",),
+    ),
+    code="TRT204",
+    size_bytes=size_bytes,
+)
     try:
         stored = read_model(Source.of_file(file.fileno(), size_bytes))
     except WireError as error:
@@ -275,48 +286,58 @@ def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph
     if stored.graph is None:
         raise _not_onnx(path, kind, size_bytes)
     if not stored.graph.outputs:
-        raise ModelError(
-            f"{path} has a graph without outputs: nothing of it could be compared.",
-            fix="export the model again with its outputs, or declare them in graph.output.",
-        )
+        raise _refused(
+    path,
+    "has no graph outputs, so there is nothing to compare",
+    "export the model again with its outputs, or declare them in graph.output.",
+    code="TRT205",
+)
     return stored, stored.graph
 
 
 def _cannot_open(path: Path, error: OSError) -> ModelError:
     if isinstance(error, FileNotFoundError):
-        return ModelError(
-            f"{path} does not exist.",
-            fix="check the path; in markers it is relative to the test file.",
-        )
+        return _refused(
+    path, "does not exist", "check the path; in markers it is relative to the test file."
+)
     if isinstance(error, PermissionError):
-        return ModelError(
-            f"{path} cannot be read: permission denied.",
-            fix=f"make it and its folders readable for this user: chmod u+r {path}",
-        )
-    return ModelError(
-        f"{path} cannot be read: {error.strerror}.", fix="give the path of an ONNX file."
-    )
+        return _refused(
+    path,
+    "cannot be read: permission denied",
+    Remedy(
+        "make it and its folders readable for this user:", commands=(f"chmod u+r {path}",)
+    ),
+)
+    return _refused(path, f"cannot be read: {error.strerror}", "name an ONNX file.")
 
 
 def _not_onnx(
-    path: Path, kind: tuple[str, str] | None, size_bytes: int, error: WireError | None = None
+    path: Path, kind: tuple[str, Remedy] | None, size_bytes: int, error: WireError | None = None
 ) -> ModelError:
     if kind:
         what, fix = kind
-        return ModelError(f"{path} is {what}, not an ONNX model.", fix=fix)
+        return _refused(path, f"is {what}, not an ONNX model", fix, code="TRT201", kind=what)
     if error is None:
-        return ModelError(
-            f"{path} holds no ONNX graph in its {size_bytes:,} bytes.",
-            fix="give an ONNX model; `onnx.checker.check_model` must accept it.",
-        )
+        return _refused(
+    path,
+    f"contains no ONNX graph in its {size_bytes:,} bytes",
+    "name an ONNX model that `onnx.checker.check_model` accepts.",
+    code="TRT201",
+)
     if error.overrun:
-        return ModelError(
-            f"{path} is cut short, or no ONNX file: at byte {error.position:,} of {size_bytes:,}, "
-            f"{error}.",
-            fix="download, copy or export the model again.",
-        )
-    return ModelError(
-        f"{path} is not an ONNX file, or damaged: at byte {error.position:,} of {size_bytes:,}, "
-        f"{error}.",
-        fix="give an ONNX model, or download, copy or export it again.",
-    )
+        return _refused(
+    path,
+    f"is truncated or not an ONNX file: at byte {error.position:,} of {size_bytes:,}, {error}",
+    "download, copy or export the model again.",
+    code="TRT201",
+    position=error.position,
+    size_bytes=size_bytes,
+)
+    return _refused(
+    path,
+    f"is not an ONNX file or is damaged: at byte {error.position:,} of {size_bytes:,}, {error}",
+    "name an ONNX model, or download, copy or export it again.",
+    code="TRT201",
+    position=error.position,
+    size_bytes=size_bytes,
+)

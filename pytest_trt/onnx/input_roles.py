@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.onnx.proto import Graph, Node
 from pytest_trt.tensors.profiles import Profile, example_ranges, pasted
 from pytest_trt.tensors.spec import TensorSpec
@@ -134,8 +134,12 @@ def require_values(
             where = f"profile {number} has" if profiles else "there is"
             given: Mapping[str, object] = ranges or example_ranges(inputs)
             raise ConfigurationError(
-                f"{where} no range of values for {', '.join(map(repr, missing))}, whose values "
-                f"{model_name} uses as a shape, and TensorRT builds for a range of values only.",
-                fix=f"write in the trt_model marker: profiles={pasted({**given, **missing})} "
-                "(min, opt, max).",
-            )
+    f"{where} no range of values for {', '.join(map(repr, missing))}, whose values "
+    f"{model_name} uses as a shape; TensorRT builds only for a range of values",
+    fix=Remedy(
+        "write on the trt_model marker (min, opt, max):",
+        commands=(f"profiles={pasted({**given, **missing})}",),
+    ),
+    code="TRT212",
+    facts={"model": model_name, "tensors": list(missing), "profile": number},
+)

@@ -1,4 +1,4 @@
-"""Which profile serves given inputs, and which inputs a profile stands for."""
+"""Which profile covers given inputs, and the shapes and values of a profile's points."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.diagnostics import ConfigurationError, InputError
+from pytest_trt.diagnostics import ConfigurationError, InputError, Remedy
 from pytest_trt.tensors.profiles import Profile, Shape, ShapeRange, example_profiles, needs_profile
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.value_ranges import Point, ValueRange, Values
@@ -17,17 +17,17 @@ from pytest_trt.wording import count
 def select_profile(
     profiles: Sequence[Profile], specs: Sequence[TensorSpec], inputs: Tensors
 ) -> int:
-    """Return the index of the first profile that holds all inputs; 0 where there is no profile.
+    """Return the index of the first profile that covers all inputs; 0 if there is no profile.
 
-    Inputs with a range of values are held by their values, all others by their shapes.
+    Inputs with a range of values are compared by their values, all others by their shapes.
 
     Args:
         profiles: The engine's profiles, in order.
         specs: The model's inputs.
-        inputs: What is fed; `check_inputs` has passed it.
+        inputs: The tensors to run, already checked by `check_inputs`.
 
     Raises:
-        InputError: None does. The message starts with the profile that comes closest.
+        InputError: None does. The details list the profiles, the closest first.
     """
     misfits = []
     for index, profile in enumerate(profiles):
@@ -39,16 +39,19 @@ def select_profile(
         return 0
     misfits.sort(key=lambda misfit: misfit[:3])
     lines = [
-        f"  profile {index}: {'; '.join(text for _, text in broken)}"
+        f"profile {index}: {'; '.join(text for _, text in broken)}"
         for _, _, index, broken in misfits
     ]
     has_values = any(
         isinstance(one, ValueRange) for profile in profiles for one in profile.values()
     )
-    what = "shapes and values" if has_values else "shapes"
+    what = "shapes or values" if has_values else "shapes"
     raise InputError(
-        f"no profile of this engine holds the {what} given:\n" + "\n".join(lines),
-        fix=f"feed {what} inside one profile, or widen it in profiles={{...}} and build again.",
+        f"the {what} given are outside every profile of this engine",
+        fix="feed inputs inside one profile, or widen profiles={...} on the trt_model marker.",
+        code="TRT224",
+        facts={"shapes": {name: list(np.shape(array)) for name, array in inputs.items()}},
+        details=lines,
     )
 
 
@@ -60,7 +63,7 @@ def shapes_at(
     Inputs without a shape at all (sequences, maps) are left out.
 
     Raises:
-        ConfigurationError: An input's shape is not fixed and the profile does not give it.
+        ConfigurationError: An input's shape is dynamic and the profile has no range for it.
     """
     shapes: dict[str, Shape] = {}
     for spec in inputs:
@@ -71,8 +74,13 @@ def shapes_at(
             shapes[spec.name] = _at(bounds, point)
         elif needs_profile(spec):
             raise ConfigurationError(
-                f"the shape of input {spec} is not fixed, and no profile says what to use.",
-                fix=f"add to the trt_model marker: {example_profiles(inputs)} (min, opt, max).",
+                f"input {spec} is dynamic, and no profile has a range of shapes for it",
+                fix=Remedy(
+                    "add a range (min, opt, max) to the trt_model marker:",
+                    commands=(example_profiles(inputs),),
+                ),
+                code="TRT211",
+                facts=spec.facts,
             )
         elif spec.shape is not None:
             shapes[spec.name] = tuple(dim for dim in spec.shape if isinstance(dim, int))
@@ -80,7 +88,7 @@ def shapes_at(
 
 
 def values_at(profile: Profile | None, point: Point) -> dict[str, Values]:
-    """Return the values of the inputs whose values a profile gives, at one of its points."""
+    """Return the values of inputs that have a range of values, at one point of a profile."""
     return {
         name: _at(bounds, point)
         for name, bounds in (profile or {}).items()
@@ -89,7 +97,7 @@ def values_at(profile: Profile | None, point: Point) -> dict[str, Values]:
 
 
 def distinct_points(profile: Profile | None) -> tuple[Point, ...]:
-    """Return the points that differ, so that equal ones run once: at least "opt"."""
+    """Return "opt" and those of "min" and "max" that differ from it."""
     ranges = tuple((profile or {}).values())
     points: tuple[Point, ...] = ("opt",)
     if any(bounds.min != bounds.opt for bounds in ranges):
@@ -107,13 +115,13 @@ def _at(bounds: ShapeRange | ValueRange, point: Point) -> tuple[int, ...]:
 def _broken_bounds(
     profile: Profile, specs: Sequence[TensorSpec], inputs: Tensors
 ) -> Iterator[tuple[float, str]]:
-    """Yield, for every bound that is broken, by which part of itself, and in words."""
+    """Yield, for every bound that is exceeded, the relative excess and a description."""
     for name, bounds in profile.items():
         if isinstance(bounds, ValueRange):
             yield from _broken_values(name, bounds, inputs.get(name))
         else:
             symbols = next((spec.shape for spec in specs if spec.name == name), None)
-            # Sequences and maps come as lists and dicts.
+            # Sequences and maps are lists and dicts.
             shape = getattr(inputs.get(name), "shape", None)
             yield from _broken_shape(name, bounds, shape, symbols)
 
@@ -124,7 +132,7 @@ def _broken_shape(
     if shape is None:
         yield 1.0, f"{name} has no shape"
     elif len(shape) != len(bounds.opt):
-        yield 1.0, f"{name} has {count(len(shape), 'dimension')}, the profile {len(bounds.opt)}"
+        yield 1.0, f"{name} has {count(len(shape), 'dimension')}, the profile has {len(bounds.opt)}"
     else:
         for at, size in enumerate(shape):
             symbol = f" ({symbols[at]})" if symbols and _named(symbols[at]) else ""
@@ -138,7 +146,7 @@ def _broken_values(
     if array is None:
         yield 1.0, f"{name} has no values"
     elif array.size != len(bounds.opt):
-        yield 1.0, f"{name} has {count(array.size, 'value')}, the profile {len(bounds.opt)}"
+        yield 1.0, f"{name} has {count(array.size, 'value')}, the profile has {len(bounds.opt)}"
     else:
         for at, value in enumerate(array.ravel().tolist()):
             what = f"{name} value {at}" if array.ndim else f"{name}'s value"

@@ -1,6 +1,6 @@
-"""Optimisation profiles: the ranges of shapes and values that one engine serves, validated by us.
+"""Optimisation profiles: the ranges of shapes and values that one engine covers.
 
-The vendor's `set_shape` accepts unknown names and min > max without a word, so every rule is here.
+TensorRT's `set_shape` silently accepts unknown names and min > max, so profiles are validated here.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, TypeAlias
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import (
     POINTS,
     ValueRange,
     example_values,
+    invalid_profile,
     is_listed,
     is_value_range,
     may_hold_shape,
@@ -30,22 +31,22 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ShapeRange:
-    """The shapes that one input may take: min and max bound it, tactics are tuned for opt."""
+    """The shapes of one input: min and max are the bounds, tactics are tuned for opt."""
 
     min: Shape
     opt: Shape
     max: Shape
 
     def __str__(self) -> str:
-        """Return it as the marker takes it."""
+        """Return the range as the marker takes it."""
         return f"({self.min}, {self.opt}, {self.max})"
 
 
-#: One optimisation profile, by input: the shapes of every dynamic one, the values of those that
-#: hold a shape.
+#: One optimisation profile by input name: shapes of every dynamic input, values of those that hold
+#: a shape.
 Profile: TypeAlias = Mapping[str, ShapeRange | ValueRange]
 
-#: What the fix of a message suggests: (min, opt, max) of the batch, and of any other dimension.
+#: (min, opt, max) in examples: of the batch, and of any other dimension.
 _EXAMPLE_BATCH = (1, 8, 32)
 _EXAMPLE_OTHER = (32, 128, 256)
 
@@ -59,11 +60,11 @@ def parse_profiles(raw: object, inputs: Sequence[TensorSpec], *, where: str) -> 
             with these keys, or one shape, which is then all three. A range of values, for an input
             that holds a shape, is {"values": range}, see `parse_values`.
         inputs: The model's inputs.
-        where: What messages call the place that the profiles come from.
+        where: The origin of the profiles, as messages name it.
 
     Raises:
-        ConfigurationError: A name, rank, size, value or order is wrong, or a dynamic input is
-            missing.
+        ConfigurationError: A name, rank, size, value or order is not valid, or a dynamic input
+            has no range.
     """
     if raw is None:
         return ()
@@ -81,12 +82,12 @@ def parse_profiles(raw: object, inputs: Sequence[TensorSpec], *, where: str) -> 
 
 
 def needs_profile(spec: TensorSpec) -> bool:
-    """Whether the shape of this input is open; sequences and maps have no shape to choose."""
+    """Whether this input is a tensor of dynamic shape."""
     return spec.is_dynamic and "(" not in spec.dtype
 
 
 def profile_to_json(profile: Profile) -> dict[str, Any]:
-    """Return a profile as JSON-simple data, in the form in which users write it."""
+    """Return a profile as JSON-simple data, in the form that users write."""
     return {
         name: {"values": astuple(bounds)} if isinstance(bounds, ValueRange) else astuple(bounds)
         for name, bounds in profile.items()
@@ -104,16 +105,15 @@ def profile_from_json(content: Mapping[str, Any]) -> Profile:
 
 
 def example_profiles(inputs: Sequence[TensorSpec]) -> str:
-    """Return a `profiles={...}` for these inputs that can be pasted and then adjusted."""
+    """Return an example `profiles={...}` for these inputs, to paste and adjust."""
     return f"profiles={pasted(example_ranges(inputs))}"
 
 
 def example_ranges(inputs: Sequence[TensorSpec]) -> dict[str, tuple[Shape, ...]]:
     """Return (min, opt, max) for every dynamic input.
 
-    A symbol has the same value wherever it stands, as the model demands. The first open dimension
-    of all inputs is taken for the batch, which it is nearly always; one without a name only if it
-    is the first of its own input.
+    A symbol gets the same value everywhere. The first dynamic dimension of all inputs is assumed to
+    be the batch; a dimension without a name only if it is the first of its input.
     """
     dynamic = [spec for spec in inputs if needs_profile(spec)]
     open_dims = (dim for spec in dynamic for dim in spec.shape or () if isinstance(dim, str))
@@ -122,7 +122,7 @@ def example_ranges(inputs: Sequence[TensorSpec]) -> dict[str, tuple[Shape, ...]]
 
 
 def pasted(ranges: Mapping[str, object]) -> str:
-    """Return one profile as it is written in the marker."""
+    """Return one profile as the marker takes it."""
     return "{" + ", ".join(f'"{name}": {bounds}' for name, bounds in ranges.items()) + "}"
 
 
@@ -142,15 +142,21 @@ def _profile(raw: Mapping[object, object], inputs: Sequence[TensorSpec], where: 
     specs = {spec.name: spec for spec in inputs}
     for name in raw:
         if name not in specs:
-            raise ConfigurationError(
-                f"{where}: the model has no input {name!r}.",
-                fix=known_names("input", name, specs),
+            raise invalid_profile(
+                f"{where}: the model has no input {name!r}",
+                known_names("input", name, specs),
+                tensor=str(name),
+                inputs=list(specs),
             )
     missing = [spec.name for spec in inputs if needs_profile(spec) and spec.name not in raw]
     if missing:
         raise ConfigurationError(
-            f"{where}: no shapes for {', '.join(map(repr, missing))}, whose shape is not fixed.",
-            fix=f"add them, for example {example_profiles(inputs)} (min, opt, max).",
+            f"{where}: no range of shapes for dynamic inputs {', '.join(map(repr, missing))}",
+            fix=Remedy(
+                "add one (min, opt, max), for example:", commands=(example_profiles(inputs),)
+            ),
+            code="TRT211",
+            facts={"missing": missing},
         )
     return {
         spec.name: _range(raw[spec.name], spec, f"{where}, input {spec.name!r}")
@@ -167,9 +173,10 @@ def _range(raw: object, spec: TensorSpec, where: str) -> ShapeRange | ValueRange
         for point, shape in zip(POINTS, _points(raw, spec, where), strict=True)
     )
     if not len(low) == len(opt) == len(high):
-        raise ConfigurationError(
-            f"{where}: min {low}, opt {opt}, max {high} differ in their number of dimensions.",
-            fix="give all three the same number of ints.",
+        raise invalid_profile(
+            f"{where}: min {low}, opt {opt} and max {high} differ in their number of dimensions",
+            "give all three the same number of ints.",
+            **spec.facts,
         )
     require_ascending(
         (low, opt, high),
@@ -185,11 +192,12 @@ def _points(raw: object, spec: TensorSpec, where: str) -> tuple[object, object, 
         return raw.min, raw.opt, raw.max
     points = three_points(raw, is_one=_is_one_shape)
     if points is None:
-        raise ConfigurationError(
-            f"{where}: {raw!r} is neither one shape nor the three shapes (min, opt, max).",
-            fix=f"write it as in {example_profiles([spec])}."
+        raise invalid_profile(
+            f"{where}: {raw!r} is neither one shape nor three shapes (min, opt, max)",
+            Remedy("write it as in:", commands=(example_profiles([spec]),))
             if needs_profile(spec)
-            else f"give one shape, or three: (min, opt, max).{_values_hint(spec)}",
+            else _with_values_hint("give one shape, or three: (min, opt, max).", spec),
+            **spec.facts,
         )
     return points
 
@@ -198,56 +206,60 @@ def _is_one_shape(raw: object) -> bool:
     return is_listed(raw) and not any(isinstance(part, Sequence) for part in raw)
 
 
-def _values_hint(spec: TensorSpec) -> str:
-    """Say how values are given: those of an input that holds a shape look like a shape."""
+def _with_values_hint(text: str, spec: TensorSpec) -> Remedy:
+    """Add how to give values: those of an input that holds a shape look like a shape."""
     if not may_hold_shape(spec):
-        return ""
-    return f' For the values that it may take: "{spec.name}": {example_values(spec)}.'
+        return Remedy(text)
+    values = f'"{spec.name}": {example_values(spec)}'
+    return Remedy(text, alternatives=(f"if the values are meant, write them as in {values}",))
 
 
 def _shape(raw: object, spec: TensorSpec, where: str) -> Shape:
     if not is_listed(raw):
-        raise ConfigurationError(
-            f"{where}: {raw!r} is not a shape.",
-            fix=f"give a tuple, ({raw},) if there is one dimension."
+        raise invalid_profile(
+            f"{where}: {raw!r} is not a shape",
+            f"give a tuple: ({raw},) for one dimension."
             if isinstance(raw, int)
             else "give a tuple of ints.",
+            **spec.facts,
         )
     shape = tuple(_dimension(part, f"{where}, dimension {at}") for at, part in enumerate(raw))
     if spec.shape is None:
         return shape
     if len(shape) != len(spec.shape):
-        raise ConfigurationError(
-            f"{where}: {shape} has {count(len(shape), 'dimension')}; the model's {spec} has "
-            f"{len(spec.shape)}.",
-            fix=f"give {count(len(spec.shape), 'int')}.{_values_hint(spec)}",
+        raise invalid_profile(
+            f"{where}: {shape} has {count(len(shape), 'dimension')}; {spec} has {len(spec.shape)}",
+            _with_values_hint(f"give {count(len(spec.shape), 'int')}.", spec),
+            **spec.facts,
         )
     for dimension, (given, fixed) in enumerate(zip(shape, spec.shape, strict=True)):
         if isinstance(fixed, int) and given != fixed:
-            raise ConfigurationError(
+            raise invalid_profile(
                 f"{where}: dimension {dimension} is {given}, but the model ({spec}) fixes it at "
-                f"{fixed}.",
-                fix=f"write {fixed} there, or export the model with that dimension dynamic."
-                f"{_values_hint(spec)}",
+                f"{fixed}",
+                _with_values_hint(
+                    f"write {fixed} there, or export the model with that dimension dynamic.", spec
+                ),
+                **spec.facts,
             )
     return shape
 
 
 def _dimension(raw: object, where: str) -> int:
     try:
-        # numpy integers count; True would too, and is no size.
+        # numpy integers are fine; bool has an index too, but is not a size.
         value = -1 if isinstance(raw, bool) else operator.index(raw)  # type: ignore[arg-type]
     except TypeError:
         value = -1
     if value < 0:
-        raise ConfigurationError(
-            f"{where}: {raw!r} is not a size.", fix="give a whole number, 0 or larger."
+        raise invalid_profile(
+            f"{where}: {raw!r} is not a size", "give a whole number, 0 or larger."
         )
     return value
 
 
 def _shape_of_profiles(where: str, raw: object, inputs: Sequence[TensorSpec]) -> ConfigurationError:
-    return ConfigurationError(
-        f"{where}: {raw!r} is not a mapping from input names to ranges.",
-        fix=f"write it as in {example_profiles(inputs)}.",
+    return invalid_profile(
+        f"{where}: {raw!r} is not a mapping from input names to ranges",
+        Remedy("write it as in:", commands=(example_profiles(inputs),)),
     )

@@ -1,4 +1,4 @@
-"""Inputs for a model that nobody gave data for, and the digest of any inputs."""
+"""Seeded inputs for a model, and the digest of any inputs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Fact
 from pytest_trt.hashing import LabelledHash
 from pytest_trt.tensors.profiles import Shape
 from pytest_trt.tensors.spec import Tensors, TensorSpec, numpy_dtype
 from pytest_trt.tensors.value_ranges import Values
 from pytest_trt.wording import known_names
 
-#: Raise the number when a seed should give other numbers than before.
+#: Raise the number when a seed shall produce different numbers.
 _SEED_SCHEMA = "pytest-trt seeded input 1"
 
 #: Raise the number when the fields of `inputs_digest` or their form change.
@@ -27,11 +27,11 @@ _INPUTS_SCHEMA = "pytest-trt inputs 1"
 #: Bits of a float64's significand: the finest uniform numbers that it can hold.
 _FLOAT64_BITS = 53
 
-_GIVE_DATA = "give real data: override the `trt_inputs` fixture with one that returns it."
+_GIVE_DATA = "override the `trt_inputs` fixture to return real data."
 
 
 class ModelInputs(Protocol):
-    """What seeded inputs need to know of a model."""
+    """The facts of a model that seeded inputs depend on."""
 
     @property
     def inputs(self) -> Sequence[TensorSpec]:
@@ -50,22 +50,22 @@ def seeded_inputs(
     ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     values: Mapping[str, Values] = MappingProxyType({}),
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Return one tensor for every input of a model, the same ones for the same seed anywhere.
+    """Return one tensor for every input of a model; a seed gives the same ones on every machine.
 
-    Each comes from its own generator, keyed by seed and name, so that it depends on no other input.
-    Floats are uniform in [0, 1), integers are 0 or 1, as Polygraphy's DataLoader has it; where an
-    integer input indexes a table (`index_limits`), 0 to rows - 1; bools are random.
+    Each input has its own generator, keyed by seed and name, and so depends on no other input.
+    Floats are uniform in [0, 1) and integers are 0 or 1, as in Polygraphy's DataLoader; an integer
+    input that indexes a table (`index_limits`) gets 0 to rows - 1; bools are random.
 
     Args:
-        model: Whose inputs to make.
+        model: The model.
         shapes: Their shapes by name, as `shapes_at` returns them.
         seed: Any int.
-        ranges: Other bounds (low, high) by input name; inclusive for integers.
-        values: The values themselves, for inputs that hold a shape, as `values_at` returns them.
+        ranges: Bounds (low, high) by input name; inclusive for integers.
+        values: Values of inputs that hold a shape, as `values_at` returns them.
 
     Raises:
-        ConfigurationError: An element type that random data makes no sense for, a missing shape, or
-            a range for an unknown input, out of order, or outside its type.
+        ConfigurationError: An element type without sensible random data, a missing shape, or a
+            range that `check_ranges` refuses.
     """
     check_ranges(model.inputs, ranges, given=values)
     limits = model.index_limits
@@ -86,30 +86,31 @@ def check_ranges(
     *,
     given: Collection[str] = (),
 ) -> None:
-    """Check ranges of values for inputs, as `seeded_inputs` takes them.
+    """Check the `ranges` of `seeded_inputs`.
 
     Args:
         specs: The model's inputs.
         ranges: Bounds (low, high) by input name.
-        given: Inputs whose values a profile gives, which leaves nothing to draw.
+        given: Inputs whose values the profile gives.
 
     Raises:
-        ConfigurationError: A range is for an unknown input or one that holds no numbers, is not two
-            finite numbers in order, does not fit the input's type, is not whole where that is, or
-            would have no effect.
+        ConfigurationError: A range is for an unknown input or one without numbers, is not two
+            finite numbers in order, does not fit the input's type, or would have no effect.
     """
     by_name = {spec.name: spec for spec in specs}
     for name, bounds in ranges.items():
         if name not in by_name:
-            raise ConfigurationError(
-                f"there is a range of values for {name!r}, which is no input of the model.",
-                fix=known_names("input", name, by_name),
+            raise _invalid_range(
+                f"input_ranges names {name!r}, which is not an input of the model",
+                known_names("input", name, by_name),
+                tensor=name,
+                inputs=list(by_name),
             )
         if name in given:
-            raise ConfigurationError(
-                f"input {name!r} has a range of values in input_ranges, {bounds}, and its values "
-                "from the profile.",
-                fix="leave it out of input_ranges.",
+            raise _invalid_range(
+                f"input_ranges has {bounds} for input {name!r}, whose values come from the profile",
+                "leave it out of input_ranges.",
+                tensor=name,
             )
         _check_range(by_name[name], bounds)
 
@@ -117,10 +118,10 @@ def check_ranges(
 def inputs_digest(inputs: Tensors) -> str:
     """Return a hex SHA-256 over names, dtypes, shapes and values; memory layout does not matter.
 
-    Values count as their bytes: 0.0 and -0.0 differ, because an engine may tell them apart.
+    Values are hashed as bytes: 0.0 and -0.0 differ, as an engine may distinguish them.
 
     Raises:
-        ConfigurationError: An array of objects other than text.
+        ConfigurationError: An array holds objects other than text.
     """
     digest = LabelledHash(_INPUTS_SCHEMA)
     for name in sorted(inputs):
@@ -139,12 +140,21 @@ def inputs_digest(inputs: Tensors) -> str:
     return digest.hexdigest()
 
 
+def _invalid_range(message: str, fix: str, **facts: Fact) -> ConfigurationError:
+    return ConfigurationError(message, fix=fix, code="TRT227", facts=facts)
+
+
+def _cannot_seed(message: str, spec: TensorSpec) -> ConfigurationError:
+    return ConfigurationError(message, fix=_GIVE_DATA, code="TRT226", facts=spec.facts)
+
+
 def _text(name: str, value: object) -> str | bytes:
     if not isinstance(value, str | bytes):
         raise ConfigurationError(
-            f"input {name!r} holds a {type(value).__name__}; only numbers, bools and text have a "
-            "digest.",
+            f"input {name!r} holds a {type(value).__name__}, not numbers, bools or text",
             fix="convert the array to a numeric dtype, or to str for a string input.",
+            code="TRT222",
+            facts={"tensor": name, "type": type(value).__name__},
         )
     return value
 
@@ -153,45 +163,49 @@ def _shape(spec: TensorSpec, shapes: Mapping[str, Shape]) -> Shape:
     if spec.name in shapes:
         return tuple(shapes[spec.name])
     if spec.shape is None or spec.is_dynamic:
-        raise ConfigurationError(f"no shape is known for input {spec}.", fix=_GIVE_DATA)
+        raise _cannot_seed(f"no shape is known for input {spec}", spec)
     return tuple(dim for dim in spec.shape if isinstance(dim, int))
 
 
 def _check_range(spec: TensorSpec, bounds: object) -> None:
-    """Check low and high against each other and the input's type."""
+    """Check that low <= high, and that both fit the input's type."""
     low, high = _two_numbers(spec, bounds)
     if not math.isfinite(low) or not math.isfinite(high) or low > high:
-        raise ConfigurationError(
-            f"the range of input {spec.name!r} is ({low}, {high}).",
-            fix="give two finite numbers, the smaller one first.",
+        raise _invalid_range(
+            f"input_ranges has ({low}, {high}) for input {spec.name!r}",
+            "give two finite numbers, the smaller one first.",
+            **spec.facts,
         )
     dtype = numpy_dtype(spec.dtype)
     if dtype is None or dtype.kind == "c":
-        raise ConfigurationError(
-            f"there is a range of values for input {spec}, which random data cannot be made for.",
-            fix=f"leave it out, and {_GIVE_DATA}",
+        raise _invalid_range(
+            f"input_ranges names input {spec}, whose type cannot be filled with random data",
+            f"leave it out, and {_GIVE_DATA}",
+            **spec.facts,
         )
     limits = _limits(dtype)
     if not limits[0] <= low <= high <= limits[1]:
-        raise ConfigurationError(
-            f"the range ({low}, {high}) of input {spec.name!r} does not fit its type {spec.dtype}, "
-            f"which holds {limits[0]} to {limits[1]}.",
-            fix="give bounds inside the type.",
+        raise _invalid_range(
+            f"input_ranges has ({low}, {high}) for input {spec.name!r}, but {spec.dtype} holds "
+            f"{limits[0]} to {limits[1]}",
+            "give bounds inside the type.",
+            **spec.facts,
         )
     if dtype.kind in "iub" and not (low == int(low) and high == int(high)):
-        raise ConfigurationError(
-            f"the range ({low}, {high}) of input {spec.name!r} is not whole, but its type is "
-            f"{spec.dtype}.",
-            fix="give whole numbers.",
+        raise _invalid_range(
+            f"input_ranges has ({low}, {high}) for input {spec.name!r} of {spec.dtype}",
+            "give whole numbers.",
+            **spec.facts,
         )
 
 
 def _two_numbers(spec: TensorSpec, bounds: object) -> tuple[float, float]:
     pair = tuple(bounds) if isinstance(bounds, Sequence) and not isinstance(bounds, str) else ()
     if len(pair) != 2 or not all(isinstance(bound, Real) for bound in pair):
-        raise ConfigurationError(
-            f"the range of input {spec.name!r} is {bounds!r}, not two numbers.",
-            fix=f'write it as {{"{spec.name}": (low, high)}}.',
+        raise _invalid_range(
+            f"input_ranges has {bounds!r} for input {spec.name!r}, not two numbers",
+            f'write it as {{"{spec.name}": (low, high)}}.',
+            **spec.facts,
         )
     return pair
 
@@ -218,9 +232,7 @@ def _seeded(
 ) -> npt.NDArray[np.generic]:
     dtype = numpy_dtype(spec.dtype)
     if dtype is None or dtype.kind == "c":
-        raise ConfigurationError(
-            f"input {spec} has a type that random data cannot be made for.", fix=_GIVE_DATA
-        )
+        raise _cannot_seed(f"input {spec} has a type that cannot be filled with random data", spec)
     bits = _random_bits(spec.name, seed, math.prod(shape))
     make = _integers if dtype.kind in "iub" else _floats
     return make(bits, dtype, *bounds).reshape(shape)
@@ -230,7 +242,7 @@ def _integers(
     bits: npt.NDArray[np.uint64], dtype: np.dtype[Any], low: float, high: float
 ) -> npt.NDArray[np.generic]:
     span = int(high) - int(low) + 1
-    # The remainder's bias is below span / 2**64; of a full 64-bit span there is nothing to cut.
+    # The remainder's bias is below span / 2**64; a full 64-bit span needs no remainder.
     offsets = bits if span > 0xFFFFFFFFFFFFFFFF else bits % np.uint64(span)
     # Two's complement wraps around to the right value for negative bounds.
     whole = offsets + np.uint64(int(low) & 0xFFFFFFFFFFFFFFFF)
@@ -241,7 +253,7 @@ def _integers(
 def _floats(
     bits: npt.NDArray[np.uint64], dtype: np.dtype[Any], low: float, high: float
 ) -> npt.NDArray[np.generic]:
-    # As many bits as the type's significand holds: no number is rounded up to 1.
+    # As many bits as the significand holds, so that no number is rounded up to 1.
     precision = min(int(_finfo(dtype).nmant) + 1, _FLOAT64_BITS)
     unit = (bits >> np.uint64(64 - precision)).astype(np.float64) * 2.0**-precision
     if (low, high) != (0, 1):
@@ -254,8 +266,8 @@ def _floats(
 def _random_bits(name: str, seed: int, count: int) -> npt.NDArray[np.uint64]:
     """Return 64 random bits for each element.
 
-    From the bit generator itself: numpy keeps its stream for all time, but may change how the
-    methods of `Generator` turn it into numbers (NEP 19).
+    The bit generator is used directly: numpy guarantees its stream, but may change how the methods
+    of `Generator` turn it into numbers (NEP 19).
     """
     key = LabelledHash(_SEED_SCHEMA)
     key.add("seed", int(seed))

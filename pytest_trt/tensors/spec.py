@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy
 
 #: Tensors by name, as sessions take them and return them.
 Tensors: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
@@ -22,8 +22,8 @@ class TensorSpec:
 
     Attributes:
         name: The tensor's name in the graph.
-        dtype: numpy's name of the element type ("float32", "int64", "bool"), or "bfloat16",
-            "float8e4m3fn", "int4", "string", which numpy has no own type for.
+        dtype: numpy's name of the element type ("float32", "int64", "bool"), or a name of a type
+            that numpy lacks: "bfloat16", "float8e4m3fn", "int4", "string".
         shape: One entry per dimension: an int where it is fixed, the dimension's name where it is
             symbolic, "?" where it is neither. None when even the rank is unknown.
     """
@@ -36,6 +36,12 @@ class TensorSpec:
     def is_dynamic(self) -> bool:
         """Whether any dimension, or the rank, is only known when tensors arrive."""
         return self.shape is None or any(isinstance(dim, str) for dim in self.shape)
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """Return the spec as facts of a diagnostic: "tensor", "dtype" and "shape"."""
+        shape = None if self.shape is None else list(self.shape)
+        return {"tensor": self.name, "dtype": self.dtype, "shape": shape}
 
     def __str__(self) -> str:
         shape = "..." if self.shape is None else ", ".join(map(str, self.shape))
@@ -84,7 +90,7 @@ SMALL_TYPES = frozenset(name for name, bits in _BY_NUMBER.values() if 0 < bits <
 
 
 def element_name(number: int) -> str:
-    """Return our name of an ONNX element type, e.g. "float32" for 1."""
+    """Return the name used here for an ONNX element type, e.g. "float32" for 1."""
     name, _ = _BY_NUMBER.get(number, (f"type{number}", 0))
     return name
 
@@ -104,10 +110,10 @@ def stored_bytes(number: int, dims: tuple[int, ...]) -> int | None:
 
 
 def numpy_dtype(name: str) -> np.dtype[Any] | None:
-    """Return numpy's dtype for one of our element names, or None where there is no usable one.
+    """Return numpy's dtype for an element name, or None if numpy has none that fits.
 
     Raises:
-        ConfigurationError: The type is bfloat16 and the package ml_dtypes, which has it, is absent.
+        ConfigurationError: The type is bfloat16 and ml_dtypes is not installed.
     """
     if name == "bfloat16":
         return bfloat16_dtype()
@@ -127,14 +133,16 @@ def bfloat16_dtype() -> np.dtype[Any]:
     """Return the dtype of bfloat16, which numpy itself lacks.
 
     Raises:
-        ConfigurationError: The package ml_dtypes, which has it, is absent.
+        ConfigurationError: ml_dtypes, which provides it, is not installed.
     """
     try:
         import ml_dtypes
     except ImportError as error:
         raise ConfigurationError(
-            "bfloat16 tensors need the package ml_dtypes, which is not installed.",
-            fix="pip install ml_dtypes",
+            "bfloat16 tensors need ml_dtypes, which is not installed",
+            fix=Remedy(commands=("pip install ml_dtypes",)),
+            code="TRT209",
+            facts={"dtype": "bfloat16"},
         ) from error
     dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
     return dtype

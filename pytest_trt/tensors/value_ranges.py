@@ -1,7 +1,7 @@
-"""Ranges of values: what a profile gives for an input that holds a shape.
+"""Ranges of values: the profile entry of an input whose values are a shape.
 
-TensorRT takes the size of a Reshape, Expand, Resize or Slice from an input as well. Such an input
-has a shape that is fixed and values that are not, so its range is one of values.
+The size of a Reshape, Expand, Resize or Slice may come from an input. The shape of such an input is
+fixed and its values vary, so a profile gives a range of values for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeGuard
 
 import numpy as np
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy
 from pytest_trt.tensors.spec import TensorSpec
 
 #: One of the three points of a range.
@@ -25,11 +25,11 @@ POINTS: tuple[Point, ...] = ("min", "opt", "max")
 def three_points(
     raw: object, *, is_one: Callable[[object], bool]
 ) -> tuple[object, object, object] | None:
-    """Return min, opt and max of a range as users write one, or None where it is no range.
+    """Return min, opt and max of a range as users write it, or None if it is not a range.
 
     Args:
         raw: A mapping with these keys, a sequence of the three, or one point for all three.
-        is_one: Whether something is meant as one point.
+        is_one: Whether a value is a single point.
     """
     if isinstance(raw, Mapping):
         return (raw["min"], raw["opt"], raw["max"]) if set(raw) == set(POINTS) else None
@@ -41,36 +41,43 @@ def three_points(
 
 
 def is_listed(raw: object) -> TypeGuard[Sequence[object]]:
-    """Whether something is a sequence of several values, which text is not."""
+    """Whether a value is a sequence other than text."""
     return isinstance(raw, Sequence) and not isinstance(raw, str | bytes)
 
 
+def invalid_profile(message: str, fix: str | Remedy, **facts: Fact) -> ConfigurationError:
+    """Return the error for an entry of `profiles=` that is not valid."""
+    return ConfigurationError(message, fix=fix, code="TRT210", facts=facts)
+
+
 def require_ascending(points: Sequence[Sequence[int]], *, where: str, part: str, fix: str) -> None:
-    """Check that min <= opt <= max in every part; all three are equally long.
+    """Check that min <= opt <= max, element by element.
 
     Args:
-        points: The three, in this order.
-        where: What messages call the range.
-        part: What messages call one part of a point: "dimension".
-        fix: What the message suggests.
+        points: min, opt and max, of equal length.
+        where: The range, as messages name it.
+        part: One element of a point, as messages name it: "dimension".
+        fix: The remedy of the error.
 
     Raises:
-        ConfigurationError: A part of opt is below min's, or of max below opt's.
+        ConfigurationError: An element of opt is below min, or of max below opt.
     """
     for at in (1, 2):
         for index, (below, above) in enumerate(zip(points[at - 1], points[at], strict=True)):
             if below > above:
-                raise ConfigurationError(
-                    f"{where}: {POINTS[at]} is {above} in {part} {index}, below "
-                    f"{POINTS[at - 1]}, which is {below}.",
-                    fix=fix,
+                raise invalid_profile(
+                    f"{where}: {POINTS[at]} is {above} in {part} {index}, below {POINTS[at - 1]} "
+                    f"({below})",
+                    fix,
+                    part=part,
+                    index=index,
                 )
 
 
-#: The values of one input, a single one for a scalar.
+#: The values of one input; one value for a scalar.
 Values: TypeAlias = tuple[int, ...]
 
-#: How a range of values is marked in a profile: {"size": {"values": (min, opt, max)}}.
+#: The key of a range of values in a profile: {"size": {"values": (min, opt, max)}}.
 _KEY = "values"
 
 #: Element types that can hold a shape.
@@ -89,39 +96,40 @@ class ValueRange:
     max: Values
 
     def __str__(self) -> str:
-        """Return it as the marker takes it."""
+        """Return the range as the marker takes it."""
         return f'{{"{_KEY}": ({self.min}, {self.opt}, {self.max})}}'
 
 
 def is_value_range(raw: object) -> bool:
-    """Whether an entry of a profile is meant as a range of values, not of shapes."""
+    """Whether an entry of a profile is a range of values rather than of shapes."""
     return isinstance(raw, ValueRange) or (isinstance(raw, Mapping) and _KEY in raw)
 
 
 def parse_values(raw: object, spec: TensorSpec, *, where: str) -> ValueRange:
-    """Return a range of values in its one form.
+    """Return a range of values in canonical form.
 
     Args:
         raw: A `ValueRange`, or {"values": range}, where the range is (min, opt, max), a mapping
-            with these keys, or the values of all three. A point is one int for each element; of an
-            input with one element, the int itself will do.
+            with these keys, or one point for all three. A point has one int for each element; an
+            int is enough for one element.
         spec: The input.
-        where: What messages call the place that the range comes from.
+        where: The origin of the range, as messages name it.
 
     Raises:
-        ConfigurationError: The input cannot hold a shape, or a value, their number or order is
-            wrong.
+        ConfigurationError: The input cannot hold a shape, or values, their number or their order
+            are not valid.
     """
     _require_holder(spec, where)
-    written = f'write it as in "{spec.name}": {example_values(spec)}.'
+    written = Remedy("write it as in:", commands=(f'"{spec.name}": {example_values(spec)}',))
     low, opt, high = (
         _values(point, spec, f"{where}, {name}", written)
         for name, point in zip(POINTS, _points(raw, spec, where, written), strict=True)
     )
     if not len(low) == len(opt) == len(high):
-        raise ConfigurationError(
-            f"{where}: min {low}, opt {opt}, max {high} differ in their number of values.",
-            fix="give all three the same number of ints.",
+        raise invalid_profile(
+            f"{where}: min {low}, opt {opt} and max {high} differ in their number of values",
+            "give all three the same number of ints.",
+            **spec.facts,
         )
     require_ascending(
         (low, opt, high),
@@ -133,7 +141,7 @@ def parse_values(raw: object, spec: TensorSpec, *, where: str) -> ValueRange:
 
 
 def example_values(spec: TensorSpec) -> str:
-    """Return a range of values for an input that can be pasted and then adjusted."""
+    """Return an example range of values for an input, to paste and adjust."""
     count = _count(spec)
     repeats = count if isinstance(count, int) else 2
     points = _EXAMPLES if repeats == 1 else tuple((value,) * repeats for value in _EXAMPLES)
@@ -141,28 +149,30 @@ def example_values(spec: TensorSpec) -> str:
 
 
 def may_hold_shape(spec: TensorSpec) -> bool:
-    """Whether an input's values can be a shape: integers in at most one dimension."""
+    """Whether an input's values can be a shape: integers with at most one dimension."""
     return spec.dtype in _TYPES and spec.shape is not None and len(spec.shape) <= 1
 
 
 def _require_holder(spec: TensorSpec, where: str) -> None:
     if spec.dtype not in _TYPES:
-        raise ConfigurationError(
-            f"{where}: a range of values is for inputs that hold a shape, which are "
-            f"{' or '.join(_TYPES)}; the model has {spec}.",
-            fix="give a range of shapes, or nothing where the shape is fixed; trt_model takes "
-            "input_ranges for the values of seeded inputs.",
+        raise invalid_profile(
+            f"{where}: a range of values needs an input of {' or '.join(_TYPES)} that holds a "
+            f"shape; the model has {spec}",
+            "give a range of shapes, or leave it out if the shape is fixed. For values of seeded "
+            "inputs use input_ranges= on the trt_model marker.",
+            **spec.facts,
         )
     if not may_hold_shape(spec):
-        raise ConfigurationError(
-            f"{where}: a range of values is for inputs that hold a shape, which have at most one "
-            f"dimension; the model has {spec}.",
-            fix="give a range of shapes, or nothing where the shape is fixed.",
+        raise invalid_profile(
+            f"{where}: a range of values needs an input that holds a shape, which has at most one "
+            f"dimension; the model has {spec}",
+            "give a range of shapes, or leave it out if the shape is fixed.",
+            **spec.facts,
         )
 
 
 def _points(
-    raw: object, spec: TensorSpec, where: str, written: str
+    raw: object, spec: TensorSpec, where: str, written: Remedy
 ) -> tuple[object, object, object]:
     if isinstance(raw, ValueRange):
         return raw.min, raw.opt, raw.max
@@ -170,8 +180,8 @@ def _points(
     if isinstance(raw, Mapping) and set(raw) == {_KEY}:
         points = three_points(raw[_KEY], is_one=lambda one: _is_one(one, spec))
     if points is None:
-        raise ConfigurationError(
-            f"{where}: {raw!r} does not give the three points of a range of values.", fix=written
+        raise invalid_profile(
+            f"{where}: {raw!r} is not a range of values (min, opt, max)", written, **spec.facts
         )
     return points
 
@@ -179,48 +189,52 @@ def _points(
 def _is_one(raw: object, spec: TensorSpec) -> bool:
     if not is_listed(raw):
         return True
-    # Of one element, three ints are its three points.
+    # For a single element, three ints are its three points.
     if _count(spec) == 1 and len(raw) == 3:
         return False
     return not any(is_listed(part) for part in raw)
 
 
 def _count(spec: TensorSpec) -> int | str:
-    """Return how many values an input has: 1 if it is a scalar, a name where it is open."""
+    """Return the number of values: 1 for a scalar, the dimension's name if it is dynamic."""
     return spec.shape[0] if spec.shape else 1
 
 
-def _values(raw: object, spec: TensorSpec, where: str, written: str) -> Values:
+def _values(raw: object, spec: TensorSpec, where: str, written: Remedy) -> Values:
     count = _count(spec)
     if not is_listed(raw):
         if count != 1:
-            raise ConfigurationError(
-                f"{where}: {raw!r} is not a sequence of values; the model's {spec} takes {count}.",
-                fix=written,
+            raise invalid_profile(
+                f"{where}: {raw!r} is not a sequence of values; {spec} takes {count}",
+                written,
+                **spec.facts,
             )
         raw = (raw,)
     values = tuple(_value(part, spec, f"{where}, value {at}") for at, part in enumerate(raw))
     if isinstance(count, int) and len(values) != count:
-        raise ConfigurationError(
-            f"{where}: {values} has length {len(values)}; the model's {spec} takes {count}.",
-            fix=written,
+        raise invalid_profile(
+            f"{where}: {values} has length {len(values)}; {spec} takes {count}",
+            written,
+            **spec.facts,
         )
     return values
 
 
 def _value(raw: object, spec: TensorSpec, where: str) -> int:
     try:
-        # numpy integers count; True would too, and is no size.
+        # numpy integers are fine; bool has an index too, but is not a size.
         value = None if isinstance(raw, bool) else operator.index(raw)  # type: ignore[arg-type]
     except TypeError:
         value = None
     if value is None:
-        raise ConfigurationError(f"{where}: {raw!r} is not an integer.", fix="give a whole number.")
+        raise invalid_profile(
+            f"{where}: {raw!r} is not an integer", "give a whole number.", **spec.facts
+        )
     limits = np.iinfo(spec.dtype)
     if not limits.min <= value <= limits.max:
-        raise ConfigurationError(
-            f"{where}: {value} does not fit the input's type {spec.dtype}, which holds "
-            f"{limits.min} to {limits.max}.",
-            fix="give values inside the type.",
+        raise invalid_profile(
+            f"{where}: {value} does not fit {spec.dtype} ({limits.min} to {limits.max})",
+            "give values inside the type.",
+            **spec.facts,
         )
     return value

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders_model import external_model, external_tensor, model_proto, save, value
+from builders_model import external_model, external_tensor, model_proto, remedy, save, value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import SparseTensorProto, TensorProto, helper
@@ -25,7 +25,7 @@ _WEIGHTS = bytes(range(64))
 def _refused(path, match):
     with pytest.raises(ModelError, match=match) as caught:
         load_model(path)
-    assert caught.value.fix
+    assert remedy(caught.value)
     return str(caught.value)
 
 

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from builders_model import remedy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,11 +56,11 @@ def test_a_broken_bound_is_given_with_both_values_closest_profile_first():
     with pytest.raises(InputError) as caught:
         _select(33, 3, 32)
 
-    assert caught.value.message.splitlines()[1:] == [
-        "  profile 1: image dimension 0 (batch) is 33, above its max 32",
-        "  profile 0: image dimension 0 (batch) is 33, above its max 8",
+    assert list(caught.value.diagnostic.details) == [
+        "profile 1: image dimension 0 (batch) is 33, above its max 32",
+        "profile 0: image dimension 0 (batch) is 33, above its max 8",
     ]
-    assert "widen it" in caught.value.fix
+    assert "widen profiles={...}" in remedy(caught.value)
 
 
 def test_every_broken_bound_is_given():
@@ -68,7 +69,7 @@ def test_every_broken_bound_is_given():
 
 
 def test_another_rank_and_a_missing_shape_are_given():
-    with pytest.raises(InputError, match="image has 2 dimensions, the profile 3"):
+    with pytest.raises(InputError, match="image has 2 dimensions, the profile has 3"):
         _select(1, 3)
     with pytest.raises(InputError, match="image has no shape"):
         select_profile((_SMALL,), _INPUTS, {})
@@ -99,12 +100,12 @@ def test_a_broken_bound_of_values_is_given_with_both_values_closest_profile_firs
     with pytest.raises(InputError) as caught:
         _select_values(65, 20)
 
-    assert caught.value.message.splitlines() == [
-        "no profile of this engine holds the shapes and values given:",
-        "  profile 1: size value 0 is 65, above its max 64",
-        "  profile 0: size value 0 is 65, above its max 16; size value 1 is 20, above its max 16",
+    assert [caught.value.message, *caught.value.diagnostic.details] == [
+        "the shapes or values given are outside every profile of this engine",
+        "profile 1: size value 0 is 65, above its max 64",
+        "profile 0: size value 0 is 65, above its max 16; size value 1 is 20, above its max 16",
     ]
-    assert "feed shapes and values inside one profile" in caught.value.fix
+    assert "feed inputs inside one profile" in remedy(caught.value)
 
 
 def test_shapes_and_values_are_broken_side_by_side():
@@ -116,7 +117,7 @@ def test_shapes_and_values_are_broken_side_by_side():
 
 
 def test_another_number_of_values_and_missing_ones_are_given():
-    with pytest.raises(InputError, match="size has 3 values, the profile 2"):
+    with pytest.raises(InputError, match="size has 3 values, the profile has 2"):
         _select_values(1, 2, 3)
     with pytest.raises(InputError, match="size has no values"):
         select_profile((_LOW,), _SIZED, {"image": np.zeros((1, 3))})
@@ -168,7 +169,7 @@ def test_a_dynamic_input_without_a_profile_gets_one_to_paste(profile):
     with pytest.raises(ConfigurationError, match=r"image: float32\[batch, 3, \?\]") as caught:
         shapes_at(_INPUTS, profile, "opt")
 
-    pasted = eval(re.search(r"profiles=(\{.*\}) \(min", caught.value.fix)[1])
+    pasted = eval(re.search(r"profiles=(\{.*\})", remedy(caught.value))[1])
     (parsed,) = parse_profiles(pasted, _INPUTS, where="pasted")
     assert shapes_at(_INPUTS, parsed, "opt")["image"][1] == 3
 

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from builders_model import remedy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ def _refused(raw, match, *inputs):
     with pytest.raises(ConfigurationError, match=match) as caught:
         _parse(raw, *inputs)
     assert caught.value.message.startswith("the marker")
-    return caught.value.fix
+    return remedy(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -107,32 +108,35 @@ def test_an_unknown_name_lists_the_known_and_the_closest():
 
 
 def test_a_missing_dynamic_input_is_named_and_the_example_can_be_pasted():
-    fix = _refused({"image": _RANGE}, "no shapes for 'ids'", _IMAGE, _IDS, _FIXED)
+    fix = _refused({"image": _RANGE}, "no range of shapes .* 'ids'", _IMAGE, _IDS, _FIXED)
 
-    pasted = re.search(r"profiles=(\{.*\}) \(min", fix)
+    pasted = re.search(r"profiles=(\{.*\})", fix)
     (profile,) = _parse(eval(pasted[1]), _IMAGE, _IDS, _FIXED)
     assert list(profile) == ["image", "ids"]
 
 
 def test_a_missing_input_of_one_of_several_profiles_says_which():
-    _refused([{"image": _RANGE}, {}], "the marker, profile 1: no shapes for 'image'")
+    _refused(
+        [{"image": _RANGE}, {}],
+        "the marker, profile 1: no range of shapes .* 'image'",
+    )
 
 
 @pytest.mark.parametrize(
     ("shapes", "match"),
     [
-        ([(9, 3, 32), (8, 3, 64), (32, 3, 128)], "opt is 8 in dimension 0, below min, which is 9"),
-        ([(1, 3, 32), (8, 3, 64), (32, 3, 63)], "max is 63 in dimension 2, below opt, which is 64"),
+        ([(9, 3, 32), (8, 3, 64), (32, 3, 128)], "opt is 8 in dimension 0, below min \\(9\\)"),
+        ([(1, 3, 32), (8, 3, 64), (32, 3, 63)], "max is 63 in dimension 2, below opt \\(64\\)"),
         ([(1, 3), (8, 3, 64), (32, 3, 128)], r"min: \(1, 3\) has 2 dimensions; .* has 3"),
         ([(1, 3, 32), (8, 1, 64), (32, 3, 128)], "opt: dimension 1 is 1, but .* fixes it at 3"),
         ([(-1, 3, 32), (8, 3, 64), (32, 3, 128)], "min, dimension 0: -1 is not a size"),
         ([(True, 3, 32), (8, 3, 64), (32, 3, 128)], "True is not a size"),
         ([(1.0, 3, 32), (8, 3, 64), (32, 3, 128)], "1.0 is not a size"),
         ([1, (8, 3, 64), (32, 3, 128)], "min: 1 is not a shape"),
-        ([(1, 3, 32), (8, 3, 64)], "neither one shape nor the three"),
-        ("batch", "neither one shape nor the three"),
-        ({"min": (1, 3, 32)}, "neither one shape nor the three"),
-        (7, "neither one shape nor the three"),
+        ([(1, 3, 32), (8, 3, 64)], "neither one shape nor three"),
+        ("batch", "neither one shape nor three"),
+        ({"min": (1, 3, 32)}, "neither one shape nor three"),
+        (7, "neither one shape nor three"),
     ],
 )
 def test_wrong_ranges_are_refused_with_the_values(shapes, match):

@@ -8,6 +8,7 @@ import builders_types as types
 import ml_dtypes
 import numpy as np
 import pytest
+from builders_model import remedy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def _one(dtype="float32", shape=(1000, 4), limits=None, **options):
 def _refused(match, call):
     with pytest.raises(ConfigurationError, match=match) as caught:
         call()
-    return caught.value.fix
+    return remedy(caught.value)
 
 
 @pytest.mark.parametrize("dtype", _FLOATS)
@@ -178,14 +179,14 @@ def test_a_range_for_values_that_a_profile_gives_is_refused():
 @pytest.mark.parametrize(
     ("dtype", "bounds", "match"),
     [
-        ("float32", (1, 0), r"is \(1, 0\)"),
+        ("float32", (1, 0), r"has \(1, 0\)"),
         ("float32", (0, float("nan")), "nan"),
         ("float32", (0, float("inf")), "inf"),
-        ("float16", (0, 1e6), "does not fit its type float16"),
-        ("uint8", (-1, 3), "which holds 0 to 255"),
-        ("int8", (0, 128), "which holds -128 to 127"),
-        ("bool", (0, 2), "which holds 0 to 1"),
-        ("int32", (0, 1.5), "is not whole"),
+        ("float16", (0, 1e6), "but float16 holds"),
+        ("uint8", (-1, 3), "uint8 holds 0 to 255"),
+        ("int8", (0, 128), "int8 holds -128 to 127"),
+        ("bool", (0, 2), "bool holds 0 to 1"),
+        ("int32", (0, 1.5), "of int32"),
     ],
 )
 def test_ranges_that_cannot_be_are_refused(dtype, bounds, match):
@@ -208,12 +209,12 @@ def test_a_range_that_is_not_two_numbers_is_refused_with_its_form(bounds):
 @pytest.mark.parametrize("dtype", ["string", "complex64", "sequence(float32)"])
 def test_a_range_for_what_random_data_cannot_fill_points_to_the_fixture(dtype):
     assert "trt_inputs" in _refused(
-        "cannot be made for", lambda: check_ranges([_spec(dtype)], {"x": (0, 1)})
+        "cannot be filled", lambda: check_ranges([_spec(dtype)], {"x": (0, 1)})
     )
 
 
 def test_a_range_for_an_unknown_input_lists_the_known():
-    fix = _refused("for 'y'", lambda: _one(ranges={"y": (0, 1)}))
+    fix = _refused("names 'y'", lambda: _one(ranges={"y": (0, 1)}))
 
     assert "'x'" in fix
 

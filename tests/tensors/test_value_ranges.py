@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from builders_model import remedy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ def _refused(raw, match, spec=_SIZE):
     with pytest.raises(ConfigurationError, match=match) as caught:
         parse_profiles({spec.name: raw}, (spec,), where="the marker")
     assert caught.value.message.startswith(f"the marker, input {spec.name!r}")
-    return caught.value.fix
+    return remedy(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -99,17 +100,17 @@ def test_an_input_without_a_fixed_length_takes_any_number_but_one_for_all_points
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        (((9, 8), (8, 8), (9, 9)), "opt is 8 in value 0, below min, which is 9"),
-        (((8, 8), (8, 9), (8, 8)), "max is 8 in value 1, below opt, which is 9"),
-        (((8,), (8, 8), (8, 8)), r"min: \(8,\) has length 1; .* size: int64\[2\] takes 2"),
+        (((9, 8), (8, 8), (9, 9)), "opt is 8 in value 0, below min \\(9\\)"),
+        (((8, 8), (8, 9), (8, 8)), "max is 8 in value 1, below opt \\(9\\)"),
+        (((8,), (8, 8), (8, 8)), r"min: \(8,\) has length 1; size: int64\[2\] takes 2"),
         (((8, 8, 8), (8, 8), (8, 8)), r"min: \(8, 8, 8\) has length 3; .* takes 2"),
         ((8, 16, 32), r"min: \(8, 16, 32\) has length 3; .* takes 2"),
         ((8, (8, 8), (8, 8)), "min: 8 is not a sequence of values"),
-        (((8, 8), (8, 8)), "does not give the three points"),
-        ({"min": (8, 8)}, "does not give the three points"),
+        (((8, 8), (8, 8)), "is not a range of values"),
+        ({"min": (8, 8)}, "is not a range of values"),
         (((8.0, 8), (8, 8), (8, 8)), r"min, value 0: 8\.0 is not an integer"),
         (((True, 8), (8, 8), (8, 8)), "min, value 0: True is not an integer"),
-        (((8, 8), (8, 8), (8, 1 << 63)), "max, value 1: 9223372036854775808 does not fit .* int64"),
+        (((8, 8), (8, 8), (8, 1 << 63)), "max, value 1: 9223372036854775808 does not fit int64"),
         ("8, 8", "'8, 8' is not a sequence of values"),
         (None, "None is not a sequence of values"),
     ],
@@ -121,18 +122,18 @@ def test_wrong_ranges_are_refused_with_the_values(values, match):
 def test_an_int32_input_takes_no_larger_values_and_an_int64_input_does():
     values = ((1, 1), (1, 1), (1, 1 << 31))
 
-    _refused({"values": values}, "2147483648 does not fit .* int32", _INT32)
+    _refused({"values": values}, "2147483648 does not fit int32", _INT32)
     assert _parse(values)[0]["size"].max == (1, 1 << 31)
 
 
 def test_other_keys_beside_the_values_are_refused():
-    _refused({"values": _RANGE, "shape": (2,)}, "does not give the three points")
+    _refused({"values": _RANGE, "shape": (2,)}, "is not a range of values")
 
 
 @pytest.mark.parametrize(
     ("spec", "match"),
     [
-        (TensorSpec("x", "float32", (2,)), r"int32 or int64; the model has x: float32\[2\]"),
+        (TensorSpec("x", "float32", (2,)), r"int32 or int64 .* the model has x: float32\[2\]"),
         (TensorSpec("x", "uint8", (2,)), "int32 or int64"),
         (TensorSpec("x", "bool", (2,)), "int32 or int64"),
         (TensorSpec("x", "int64", (2, 2)), r"at most one dimension; .* x: int64\[2, 2\]"),
@@ -147,7 +148,7 @@ def test_inputs_that_hold_no_shape_are_refused(spec, match):
 def test_values_written_like_shapes_are_refused_with_how_to_write_them(raw):
     fix = _refused(raw, "dimensions|neither|fixes it")
 
-    assert fix.endswith('"size": {"values": ((8, 8), (16, 16), (32, 32))}.')
+    assert fix.endswith('"size": {"values": ((8, 8), (16, 16), (32, 32))}')
 
 
 @pytest.mark.parametrize("spec", [_SIZE, _ONE, _SCALAR, _OPEN, _INT32])
@@ -161,7 +162,7 @@ def test_an_example_can_be_pasted(spec):
 def test_the_fix_of_a_wrong_range_can_be_pasted():
     fix = _refused({"values": (8, 8, 8)}, "has length 3")
 
-    pasted = re.search(r'"size": (\{.*\})\.', fix)
+    pasted = re.search(r'"size": (\{.*\})', fix)
     assert _parse(eval(pasted[1])["values"])
 
 

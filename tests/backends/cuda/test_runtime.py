@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from backends.fake_gpu import Error, FakeRuntime, fake_runtime
+from builders_model import remedy
 
 from pytest_trt.backends.cuda.runtime import Cuda
 from pytest_trt.diagnostics import BackendUnavailableError, DeviceLostError, EngineRunError
@@ -22,7 +23,7 @@ def test_refused_call_is_an_error_that_leaves_the_device(fake_runtime, monkeypat
     with pytest.raises(EngineRunError, match=r"cudaMalloc failed: \w+ \(2\)") as caught:
         cuda.call("cudaMalloc", 1 << 60)
     assert not isinstance(caught.value, DeviceLostError)
-    assert "free device memory" in caught.value.fix
+    assert "free device memory" in remedy(caught.value)
 
 
 def test_error_that_stays_is_a_lost_device(fake_runtime) -> None:
@@ -69,7 +70,7 @@ def test_driver_that_cannot_serve_the_libraries_is_found_at_the_start(
     with pytest.raises(BackendUnavailableError, match=said) as caught:
         Cuda(0)
     assert "(cudaErrorInsufficientDriver, 35)" in caught.value.message
-    assert caught.value.fix.startswith("update the driver" if driver else "install one")
+    assert remedy(caught.value).startswith("update the driver" if driver else "install one")
 
 
 def test_device_that_is_not_there_is_an_error(fake_runtime, monkeypatch) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 from backends.fake_nvml import Device, FakeNvml, h200_answers
+from builders_model import remedy
 
 from pytest_trt.backends.devices.gpu import Gpu
 from pytest_trt.backends.devices.nvml import list_gpus, nvml_started
@@ -101,7 +102,7 @@ def test_refusal_to_start_says_what_to_do(install, refusal, said: str, fix: str)
     with pytest.raises(BackendUnavailableError, match=said) as caught:
         list_gpus()
     assert type(refusal).__name__ in caught.value.message
-    assert fix in caught.value.fix
+    assert fix in remedy(caught.value)
 
 
 def test_gpu_that_is_lost_on_the_way_says_so_and_nvml_is_stopped(install) -> None:
@@ -136,7 +137,7 @@ def test_without_the_package_the_error_names_it(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(BackendUnavailableError, match="nvidia-ml-py cannot be") as caught:
         list_gpus()
-    assert caught.value.fix == "pip install nvidia-ml-py."
+    assert remedy(caught.value) == "pip install nvidia-ml-py."
 
 
 def test_superseded_package_that_warns_is_used_without_its_warning(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from builders import images, save_linear, save_overflowing
+from builders_model import remedy
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion import ROUNDING_VERSION
@@ -240,8 +241,8 @@ def test_unknown_operator_is_refused_with_what_to_do(
     model = networks.saved(proto, tmp_path / "swirl.onnx")
     with pytest.raises(EngineBuildError, match="mine:Swirl is no operator") as caught:
         builder.build(model, "fp32")
-    assert caught.value.fix.startswith("no opset of ONNX has mine:Swirl: bring back the model")
-    assert f"git log -- {model.path}" in caught.value.fix
+    assert remedy(caught.value).startswith("no opset of ONNX has mine:Swirl: bring back the model")
+    assert f"git log -- {model.path}" in remedy(caught.value)
     with pytest.raises(ModelError, match="no FP32 reference"):
         backend.reference(model)
 
@@ -326,7 +327,7 @@ def test_bfloat16_with_an_old_runtime_says_to_upgrade(
     rows = np.zeros((2, 2), ml_dtypes.bfloat16)
     with pytest.raises(ConfigurationError, match="cannot be fed bfloat16") as caught:
         session.run({"rows": rows, "ids": np.arange(2)})
-    assert caught.value.fix == "pip install --upgrade onnxruntime"
+    assert remedy(caught.value) == "pip install --upgrade onnxruntime"
 
 
 def test_what_the_runtime_refuses_in_bfloat16_is_told(builder: Builder, tmp_path: Path) -> None:

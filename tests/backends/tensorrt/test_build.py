@@ -6,6 +6,7 @@ from pathlib import Path
 
 import builders_networks as networks
 import pytest
+from builders_model import remedy
 
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.tensorrt import api as trt_api
@@ -49,7 +50,7 @@ def test_without_the_module_the_error_says_what_to_install() -> None:
     product = Product("tensorrt_of_the_future", "TensorRT", "pip install it")
     with pytest.raises(BackendUnavailableError, match="TensorRT cannot be imported") as caught:
         product.load()
-    assert caught.value.fix == "pip install it"
+    assert remedy(caught.value) == "pip install it"
 
 
 def test_tensorrt_without_a_gpu_neither_builds_nor_opens(model, tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_dynamic_model_without_profile_is_told_which_one_to_paste(tmp_path: Pa
         "there is no range of shapes for ids: int64[batch, length]; mask: int64[batch, length], "
         "and TensorRT builds for a range of shapes only."
     )
-    pasted = caught.value.fix.partition("profiles=")[2].partition(" (min")[0]
+    pasted = remedy(caught.value).partition("profiles=")[2].partition(" (min")[0]
     profiles = parse_profiles(eval(pasted), model.inputs, where="the test")
     trt_api.check_spec(model, EngineSpec(profiles=profiles), chosen)
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from backends.lifeline import Lifeline
 from builders import save_linear
+from builders_model import remedy
 
 from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt.build_job import BuildJob, Built
@@ -184,14 +185,14 @@ def test_the_builder_does_not_outlive_an_interrupt_or_its_parent(
 def test_errors_keep_their_class(job) -> None:
     with pytest.raises(ConfigurationError, match="unknown builder option speed") as caught:
         build(job(options={"speed": "high"}))
-    assert "workspace_bytes" in caught.value.fix
+    assert "workspace_bytes" in remedy(caught.value)
 
 
 def test_a_missing_product_is_told_as_in_this_process(job) -> None:
     missing = Product("tensorrt_of_the_future", "TensorRT", "install it")
     with pytest.raises(BackendUnavailableError, match="cannot be imported") as caught:
         build(job(product=missing))
-    assert caught.value.fix == "install it"
+    assert remedy(caught.value) == "install it"
 
 
 def test_a_python_that_cannot_be_started_is_an_error(job, monkeypatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import builders_networks as networks
 import builders_shapes as shapes
 import pytest
+from builders_model import remedy
 from onnx import TensorProto
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
@@ -147,7 +148,7 @@ def test_a_shape_input_of_open_length_is_refused_with_the_length_to_fix(
     parsed = parse_profiles({**profile, "size": {"values": (4, 8)}}, model.inputs, where="test")
     with pytest.raises(ConfigurationError, match=r"size: int64\[rank\] has a range of val") as got:
         require_profiles(model.inputs, parsed)
-    assert got.value.fix == "export the model with that length fixed, at 2."
+    assert remedy(got.value) == "export the model with that length fixed, at 2."
 
 
 class Profile32:
@@ -195,7 +196,7 @@ def test_values_beyond_the_builders_integers_are_refused() -> None:
         add(2**31)
     assert "2147483648" in got.value.message
     assert "\n" not in got.value.message
-    assert got.value.fix.startswith("give values up to 2147483647")
+    assert remedy(got.value).startswith("give values up to 2147483647")
 
 
 def pasted(fix: str) -> object:

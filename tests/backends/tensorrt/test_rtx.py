@@ -12,6 +12,7 @@ import builders_networks as networks
 import numpy as np
 import onnx
 import pytest
+from builders_model import remedy
 from onnx import helper
 
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
@@ -191,8 +192,8 @@ def test_a_dynamic_input_without_profile_gets_one_to_paste(
     with pytest.raises(ConfigurationError) as caught:
         BACKEND.route(models["conv"], EngineSpec())
     assert "image: float32[batch, 3, 16, 16]" in caught.value.message
-    assert 'the trt_model marker: profiles={"image": ((1, 3, 16, 16), ' in caught.value.fix
-    pasted = eval(caught.value.fix.partition("profiles=")[2].partition(" (min")[0])
+    assert 'the trt_model marker: profiles={"image": ((1, 3, 16, 16), ' in remedy(caught.value)
+    pasted = eval(remedy(caught.value).partition("profiles=")[2].partition(" (min")[0])
     profiles = parse_profiles(pasted, models["conv"].inputs, where="the test")
     BACKEND.route(models["conv"], EngineSpec(profiles=profiles))
 
@@ -248,8 +249,10 @@ def test_an_operator_of_nobody_takes_a_plugin(opset: int, tmp_path: Path) -> Non
         f"{BACKEND.toolchain()} cannot parse m.onnx: node 'odd' (Frobnicate): no such operator, "
         "and no such plugin"
     )
-    assert caught.value.fix.startswith("Frobnicate is no operator of ONNX, so it takes a plugin")
-    assert "LD_PRELOAD=" in caught.value.fix
+    assert remedy(caught.value).startswith(
+        "Frobnicate is no operator of ONNX, so it takes a plugin"
+    )
+    assert "LD_PRELOAD=" in remedy(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +266,7 @@ def test_an_operator_that_is_not_built_in_is_named(opset: int, advice: str, tmp_
     model = one_node("Det", tmp_path, opset=opset)
     with pytest.raises(EngineBuildError, match=r"node 'odd' \(Det\): not supported") as caught:
         build(model, tmp_path, EngineSpec())
-    assert caught.value.fix.startswith(advice)
+    assert remedy(caught.value).startswith(advice)
 
 
 def test_a_model_that_is_empty_by_now_is_told_from_one_that_fails(tmp_path: Path) -> None:
@@ -271,7 +274,7 @@ def test_a_model_that_is_empty_by_now_is_told_from_one_that_fails(tmp_path: Path
     model.path.write_bytes(b"")  # the parser takes that for a model
     with pytest.raises(EngineBuildError, match=r"network is empty: 0 layers, 0 outputs") as caught:
         build(model, tmp_path, EngineSpec())
-    assert "pytest-trt inspect" in caught.value.fix
+    assert "pytest-trt inspect" in remedy(caught.value)
 
 
 def test_a_range_that_is_missing_in_the_network_is_asked_for(
@@ -288,7 +291,7 @@ def test_a_range_that_is_missing_in_the_network_is_asked_for(
     )
     with pytest.raises(EngineBuildError, match="no optimization profile") as caught:
         build_plan(trt, plan, lambda text: None)
-    assert caught.value.fix.startswith("give every dynamic input a range in profiles={...}")
+    assert remedy(caught.value).startswith("give every dynamic input a range in profiles={...}")
 
 
 def test_a_model_without_outputs_is_refused(tmp_path: Path) -> None:
@@ -317,7 +320,7 @@ def test_what_it_cannot_target_is_refused_with_what_it_can(
     spec = EngineSpec(profiles=(IMAGES,))
     with pytest.raises(ConfigurationError, match=r"sm75, sm80, sm86, sm89, sm120") as caught:
         build(models["conv"], tmp_path, spec, arch)
-    assert "TensorRT for data-centre GPUs" in caught.value.fix
+    assert "TensorRT for data-centre GPUs" in remedy(caught.value)
 
 
 def test_an_interrupt_in_a_callback_ends_the_build(
