@@ -1,30 +1,98 @@
-"""Which backend tests which architecture: a decision over facts that are passed in.
+"""The choice of a backend for each architecture, from facts that are passed in.
 
-`select` is pure, so that every machine there is (no GPU, another GPU, TensorRT-RTX only) can be
-put before it in a test. `make_backend` turns the names that it returns into backends.
+`select` is pure, so that tests can present any machine to it. `make_backend` turns the names that
+it returns into backends. Plugins add backends of their own with `register_backend`; such a backend
+is used only if `--trt-backend` names it.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
-from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError
+from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, Fact, Remedy
 from pytest_trt.engine.protocols import Backend
 from pytest_trt.terms import EXAMPLES, RTX_ARCHS
 
+#: Values of `--trt-backend` that need no registration.
+BUILT_IN = ("auto", "tensorrt", "tensorrt_rtx", "onnxruntime")
+
 _INSTALL = {
-    "tensorrt": "pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13)",
+    "tensorrt": "pip install 'pytest-trt[tensorrt-cu12]'  # or tensorrt-cu13",
     "tensorrt_rtx": "pip install 'pytest-trt[rtx]'",
 }
 
 
+class BackendSettings(NamedTuple):
+    """What the factory of a backend gets.
+
+    Attributes:
+        probe: The GPUs of this machine, as `--trt-device` restricts them.
+        threads: Threads of one inference on the CPU; 0 for the backend's default.
+        build_timeout_s: Time limit of one build in seconds; 0 for no limit.
+        timing_folder: The folder of TensorRT's timing caches; None for no timing cache.
+    """
+
+    probe: DeviceProbe
+    threads: int = 0
+    build_timeout_s: float = 0
+    timing_folder: Path | None = None
+
+
+class AdditionalBackend(NamedTuple):
+    """A backend that a plugin registered.
+
+    Attributes:
+        factory: Returns the backend; import vendor modules in it, not before.
+        probe: Returns the architectures ("sm86", "cpu") that the backend can test on this machine,
+            the default one first; empty if it cannot be used.
+    """
+
+    factory: Callable[[BackendSettings], Backend]
+    probe: Callable[[DeviceProbe], tuple[str, ...]]
+
+
+#: Additional backends by the name that `--trt-backend` takes.
+Registry = Mapping[str, AdditionalBackend]
+
+_NO_ADDITIONAL: Registry = MappingProxyType({})
+
+
+def register_backend(
+    registry: dict[str, AdditionalBackend],
+    name: str,
+    factory: Callable[[BackendSettings], Backend],
+    probe: Callable[[DeviceProbe], tuple[str, ...]],
+) -> None:
+    """Add a backend to a registry.
+
+    Args:
+        registry: The backends registered so far.
+        name: The name for `--trt-backend`, an identifier; the backend's own `name` must equal it.
+        factory: See `AdditionalBackend`.
+        probe: See `AdditionalBackend`.
+
+    Raises:
+        ConfigurationError: The name is not an identifier or already taken.
+    """
+    if not name.isidentifier() or name in BUILT_IN or name in registry:
+        raise ConfigurationError(
+            f"backend name {name!r} is not an identifier, or already registered",
+            fix="register the backend once, under another name.",
+            code="TRT704",
+            facts={"backend": name, "registered": [*BUILT_IN, *registry]},
+        )
+    registry[name] = AdditionalBackend(factory, probe)
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """An architecture to test, the backend for it, and why that one."""
+    """An architecture to test, the backend for it, and the reason for the choice."""
 
     arch: str
     backend: str
@@ -42,44 +110,76 @@ def select(
     backend: str,
     probe: DeviceProbe,
     installed: Callable[[str], bool],
+    additional: Registry = _NO_ADDITIONAL,
 ) -> tuple[Selection, ...]:
-    """Choose a backend for every architecture that is to be tested.
+    """Choose a backend for every architecture to test.
 
     Args:
-        archs: What was asked for; empty for what is at hand.
-        backend: What was asked for, or "auto".
+        archs: The requested architectures; empty for what this machine has.
+        backend: The requested backend, or "auto".
         probe: The GPUs of this machine.
         installed: Whether a vendor module is installed, by its name.
+        additional: Backends that plugins registered.
 
     Raises:
-        ConfigurationError: What was asked for cannot be tested on this machine.
-        BackendUnavailableError: The backend that was asked for is not installed.
+        ConfigurationError: The request cannot be tested on this machine.
+        BackendUnavailableError: The requested backend is not installed.
     """
+    if backend in additional:
+        return _additional(archs, backend, additional[backend].probe(probe))
     if backend not in ("auto", "onnxruntime") and not installed(backend):
         raise BackendUnavailableError(
-            f"--trt-backend {backend}: the module {backend} is not installed.",
-            fix=f"{_INSTALL[backend]}, or drop --trt-backend.",
+            f"--trt-backend {backend}: the module {backend} is not installed",
+            fix=Remedy("drop --trt-backend, or install it:", commands=(_INSTALL[backend],)),
+            code="TRT714",
+            facts={"module": backend, "backend": backend},
         )
     if archs:
         return tuple(_for_arch(arch, backend, probe, installed) for arch in archs)
-    return (_at_hand(backend, probe, installed),)
+    return (_default(backend, probe, installed),)
 
 
-def _at_hand(backend: str, probe: DeviceProbe, installed: Callable[[str], bool]) -> Selection:
+def _additional(
+    archs: tuple[str, ...], backend: str, served: tuple[str, ...]
+) -> tuple[Selection, ...]:
+    if not served:
+        raise BackendUnavailableError(
+            f"--trt-backend {backend}: its plugin reports that it cannot be used on this machine",
+            fix="follow the documentation of the plugin, or drop --trt-backend.",
+            facts={"backend": backend},
+        )
+    for arch in archs:
+        if arch not in served:
+            raise _unsupported(
+                f"--trt-arch {arch}: {backend} supports {', '.join(served)} on this machine",
+                arch,
+                backend,
+                "name one of these architectures, or drop --trt-backend.",
+            )
+    reason = "requested with --trt-backend"
+    return tuple(Selection(arch, backend, reason) for arch in archs or served[:1])
+
+
+def _default(backend: str, probe: DeviceProbe, installed: Callable[[str], bool]) -> Selection:
     if backend == "onnxruntime":
-        return Selection("cpu", "onnxruntime", "asked for with --trt-backend")
+        return Selection("cpu", "onnxruntime", "requested with --trt-backend")
     if not probe.gpus:
         if backend == "auto":
             return Selection("cpu", "onnxruntime", f"no NVIDIA GPU: {probe.reason}")
         fix = "run on a machine with an NVIDIA GPU, or drop --trt-backend to test on the CPU."
         if backend == "tensorrt_rtx":
-            fix = "name what to cross-build for, e.g. --trt-arch sm86, or drop --trt-backend."
+            fix = (
+                "name an architecture to cross-build for (--trt-arch sm86), or drop --trt-backend."
+            )
         raise ConfigurationError(
-            f"--trt-backend {backend}: no NVIDIA GPU: {probe.reason}.", fix=fix
+            f"--trt-backend {backend}: no NVIDIA GPU: {probe.reason}",
+            fix=fix,
+            code="TRT750",
+            facts={"backend": backend, "reason": probe.reason},
         )
     gpu = probe.gpus[0]
-    if backend == "auto" and not probe.asked and _on_gpu_by(gpu, backend, installed) is None:
-        why = f"{gpu} is at hand, but TensorRT is not: {_INSTALL['tensorrt']}"
+    if backend == "auto" and not probe.chosen and _on_gpu_by(gpu, backend, installed) is None:
+        why = f"found {gpu}, but TensorRT is not installed: {_INSTALL['tensorrt']}"
         return Selection("cpu", "onnxruntime", why)
     return _on_gpu(gpu, backend, probe, installed)
 
@@ -89,39 +189,47 @@ def _for_arch(
 ) -> Selection:
     if arch == "cpu":
         if backend in ("auto", "onnxruntime"):
-            return Selection("cpu", "onnxruntime", "asked for with --trt-arch")
-        raise ConfigurationError(
-            f"--trt-arch cpu: {backend} has no CPU engines.",
-            fix="drop --trt-backend, or use --trt-backend onnxruntime.",
+            return Selection("cpu", "onnxruntime", "requested with --trt-arch")
+        raise _unsupported(
+            f"--trt-arch cpu: {backend} has no CPU engines",
+            arch,
+            backend,
+            "drop --trt-backend, or use --trt-backend onnxruntime.",
         )
     if backend == "onnxruntime":
-        raise ConfigurationError(
-            f"--trt-arch {arch}: ONNX Runtime is the CPU backend.",
-            fix="drop --trt-backend, or use --trt-arch cpu.",
+        raise _unsupported(
+            f"--trt-arch {arch}: ONNX Runtime is the CPU backend",
+            arch,
+            backend,
+            "drop --trt-backend, or use --trt-arch cpu.",
         )
     gpu = probe.first(arch)
     if gpu is not None:
         return _on_gpu(gpu, backend, probe, installed)
-    if probe.asked:
-        raise _another_device(arch, probe)
+    if probe.chosen:
+        raise _other_device(arch, probe)
     if probe.gpus and backend == "auto":
-        raise _another_gpu(arch, probe.gpus)
+        raise _other_gpu(arch, probe.gpus)
     if backend == "tensorrt":
-        raise ConfigurationError(
-            f"--trt-arch {arch}: TensorRT builds for the GPU at hand only, and here "
-            f"{_hardware(probe)}.",
-            fix=f"run on a machine with an {arch} GPU{_example(arch)}, or cross-build with "
+        raise _not_here(
+            f"--trt-arch {arch}: TensorRT builds only for a GPU of this machine, and "
+            f"{_hardware(probe)}",
+            arch,
+            f"run on a machine with an {arch} GPU{_example(arch)}, or cross-build with "
             "--trt-backend tensorrt_rtx.",
         )
     if not installed("tensorrt_rtx"):
-        raise ConfigurationError(
+        raise _not_here(
             f"--trt-arch {arch}: this machine has neither an {arch} GPU ({probe.reason}) nor "
-            "TensorRT-RTX to cross-build with.",
-            fix=f"run on a machine with an {arch} GPU{_example(arch)}, or leave --trt-arch out to "
-            "test on what is here. To see only whether engines for it build, which gives no "
-            f"verdict: {_INSTALL['tensorrt_rtx']}",
+            "TensorRT-RTX to cross-build with",
+            arch,
+            Remedy(
+                f"run on a machine with an {arch} GPU{_example(arch)}, or drop --trt-arch. "
+                "To check only that engines build, without a verdict:",
+                commands=(_INSTALL["tensorrt_rtx"],),
+            ),
         )
-    if not _serves("tensorrt_rtx", arch):
+    if arch not in RTX_ARCHS:
         raise _rtx_cannot(arch)
     return Selection(arch, "tensorrt_rtx", f"cross-building, {_hardware(probe)}")
 
@@ -132,12 +240,15 @@ def _on_gpu(
     name = _on_gpu_by(gpu, backend, installed)
     if name is not None:
         number = f" as GPU {gpu.index}" if len(probe.gpus) + len(probe.left_out) > 1 else ""
-        asked = ", asked for with --trt-device" if probe.asked else ""
-        return Selection(gpu.arch, name, f"{gpu.name} is at hand{number}{asked}")
+        chosen = ", chosen with --trt-device" if probe.chosen else ""
+        return Selection(gpu.arch, name, f"found {gpu.name}{number}{chosen}")
     if backend == "tensorrt_rtx":
         raise _rtx_cannot(gpu.arch)
     raise ConfigurationError(
-        f"{gpu} is to be tested, but TensorRT is not installed.", fix=f"{_INSTALL['tensorrt']}."
+        f"{gpu} is to be tested, but TensorRT is not installed",
+        fix=Remedy(commands=(_INSTALL["tensorrt"],)),
+        code="TRT714",
+        facts={"module": "tensorrt", "arch": gpu.arch},
     )
 
 
@@ -150,33 +261,53 @@ def _serves(backend: str, arch: str) -> bool:
     return backend == "tensorrt" or arch in RTX_ARCHS
 
 
-def _another_gpu(arch: str, gpus: tuple[Gpu, ...]) -> ConfigurationError:
-    at_hand = ", ".join(map(str, gpus))
-    return ConfigurationError(
-        f"--trt-arch {arch}, but the GPU of this machine is {at_hand}.",
-        fix=f"run on a machine with an {arch} GPU{_example(arch)}, say --trt-arch {gpus[0].arch}, "
-        "or build without running through --trt-backend tensorrt_rtx.",
+def _not_here(message: str, arch: str, fix: str | Remedy, **facts: Fact) -> ConfigurationError:
+    return ConfigurationError(message, fix=fix, code="TRT701", facts={"arch": arch, **facts})
+
+
+def _unsupported(message: str, arch: str, backend: str, fix: str) -> ConfigurationError:
+    facts: dict[str, Fact] = {"arch": arch, "backend": backend}
+    return ConfigurationError(message, fix=fix, code="TRT703", facts=facts)
+
+
+def _other_gpu(arch: str, gpus: tuple[Gpu, ...]) -> ConfigurationError:
+    found = ", ".join(map(str, gpus))
+    return _not_here(
+        f"--trt-arch {arch}, but the GPU of this machine is {found}",
+        arch,
+        Remedy(
+            f"run on a machine with an {arch} GPU{_example(arch)}.",
+            alternatives=(
+                f"test the GPU of this machine: --trt-arch {gpus[0].arch}",
+                "build without running: --trt-backend tensorrt_rtx",
+            ),
+        ),
+        found=[gpu.arch for gpu in gpus],
     )
 
 
-def _another_device(arch: str, probe: DeviceProbe) -> ConfigurationError:
+def _other_device(arch: str, probe: DeviceProbe) -> ConfigurationError:
     chosen = probe.gpus[0]
     fitting = next((gpu for gpu in probe.left_out if gpu.arch == arch), None)
     other = (
-        f"--trt-device {fitting.index} is {fitting}"
+        f"use --trt-device {fitting.index}, which is {fitting}"
         if fitting
         else f"run on a machine with an {arch} GPU{_example(arch)}"
     )
-    return ConfigurationError(
-        f"--trt-arch {arch}, but --trt-device {probe.asked} is {chosen}.",
-        fix=f"{other}; or say --trt-arch {chosen.arch}, or drop one of the two options.",
+    return _not_here(
+        f"--trt-arch {arch}, but --trt-device {probe.chosen} is {chosen}",
+        arch,
+        f"{other}. Or use --trt-arch {chosen.arch}, or drop one of the two options.",
+        found=[chosen.arch],
     )
 
 
 def _rtx_cannot(arch: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"TensorRT-RTX does not build for {arch}; it builds for {', '.join(RTX_ARCHS)}.",
-        fix=f"run TensorRT on a machine with an {arch} GPU{_example(arch)}.",
+    return _unsupported(
+        f"TensorRT-RTX does not build for {arch}; it builds for {', '.join(RTX_ARCHS)}",
+        arch,
+        "tensorrt_rtx",
+        f"run TensorRT on a machine with an {arch} GPU{_example(arch)}.",
     )
 
 
@@ -189,7 +320,7 @@ def _hardware(probe: DeviceProbe) -> str:
 def _example(arch: str) -> str:
     if arch in EXAMPLES:
         return f" ({EXAMPLES[arch]})"
-    return f" (if there is such a thing: known are {', '.join(EXAMPLES)})"
+    return f" (unknown; known architectures: {', '.join(EXAMPLES)})"
 
 
 def make_backend(
@@ -199,16 +330,21 @@ def make_backend(
     threads: int,
     build_timeout_s: float = 0,
     timing_folder: Path | None = None,
+    additional: Registry = _NO_ADDITIONAL,
 ) -> Backend:
     """Return a backend by name; its vendor module is imported when it is first used.
 
     Args:
         name: One of the names that `select` returns.
         probe: The GPUs of this machine.
-        threads: Threads of one inference on the CPU; 0 leaves them to ONNX Runtime.
-        build_timeout_s: Seconds that one build of TensorRT may take; 0 for no limit.
-        timing_folder: Where TensorRT's timing caches are kept; None keeps none.
+        threads: Threads of one inference on the CPU; 0 for the default of ONNX Runtime.
+        build_timeout_s: Time limit of one TensorRT build in seconds; 0 for no limit.
+        timing_folder: The folder of TensorRT's timing caches; None for no timing cache.
+        additional: Backends that plugins registered.
     """
+    if name in additional:
+        settings = BackendSettings(probe, threads, build_timeout_s, timing_folder)
+        return additional[name].factory(settings)
     if name == "onnxruntime":
         from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 

@@ -93,11 +93,11 @@ def model_digest(
                 _hash_range(digest, region.path, data_file, region.offset, region.length, progress)
         except OSError as error:
             raise ModelError(
-    f"external data file {region.path} of {path} cannot be read: {error.strerror}",
-    fix="make the file readable for this user, then run again.",
-    code="TRT202",
-    facts={"model": str(path), "location": region.location},
-) from error
+                f"external data file {region.path} of {path} cannot be read: {error.strerror}",
+                fix="make the file readable for this user, then run again.",
+                code="TRT202",
+                facts={"model": str(path), "location": region.location},
+            ) from error
     return digest.hexdigest()
 
 
@@ -111,11 +111,11 @@ def _hash_range(
         count = file.readinto(buffer[: min(left, len(buffer))])
         if not count:
             raise ModelError(
-    f"{path} ended {left:,} bytes early: it was changed while it was being read",
-    fix="run again once the process that writes the file has finished.",
-    code="TRT207",
-    facts={"model": str(path), "missing_bytes": left},
-)
+                f"{path} ended {left:,} bytes early: it was changed while it was being read",
+                fix="run again once the process that writes the file has finished.",
+                code="TRT207",
+                facts={"model": str(path), "missing_bytes": left},
+            )
         digest.update(buffer[:count])
         left -= count
         progress.advance(count)

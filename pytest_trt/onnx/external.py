@@ -88,12 +88,12 @@ def _location(model_path: Path, tensor: StoredTensor) -> str:
     parts = re.split(r"[/\\]", location)
     if not location or "\0" in location or set(parts) <= {"", "."}:
         raise _refused(
-    model_path,
-    tensor,
-    f"has external data at {location!r}, which is not a file name",
-    _EXPORT_FIX,
-    location=location,
-)
+            model_path,
+            tensor,
+            f"has external data at {location!r}, which is not a file name",
+            _EXPORT_FIX,
+            location=location,
+        )
     if ".." in parts or location[0] in "/\\" or re.match("[A-Za-z]:", location):
         raise _outside(model_path, tensor, location)
     return str(PurePosixPath(location))
@@ -111,28 +111,28 @@ def _data_file(model_path: Path, tensor: StoredTensor, location: str) -> _DataFi
         status = path.stat()
     except FileNotFoundError as error:
         raise _refused(
-    model_path,
-    tensor,
-    f"has its data in {path}, which does not exist",
-    f"put {location} next to the model, where the export wrote it.",
-    location=location,
-) from error
+            model_path,
+            tensor,
+            f"has its data in {path}, which does not exist",
+            f"put {location} next to the model, where the export wrote it.",
+            location=location,
+        ) from error
     except OSError as error:
         raise _refused(
-    model_path,
-    tensor,
-    f"has its data in {path}, which cannot be read: {error.strerror}",
-    f"make the file readable for this user, or {_COPY_FIX}",
-    location=location,
-) from error
+            model_path,
+            tensor,
+            f"has its data in {path}, which cannot be read: {error.strerror}",
+            f"make the file readable for this user, or {_COPY_FIX}",
+            location=location,
+        ) from error
     if not stat.S_ISREG(status.st_mode):
         raise _refused(
-    model_path,
-    tensor,
-    f"has its data in {path}, which is not a regular file",
-    _COPY_FIX,
-    location=location,
-)
+            model_path,
+            tensor,
+            f"has its data in {path}, which is not a regular file",
+            _COPY_FIX,
+            location=location,
+        )
     return _DataFile(location, path, status.st_size)
 
 
@@ -147,15 +147,15 @@ def _span(model_path: Path, tensor: StoredTensor, file: _DataFile) -> tuple[int,
     needed = length or stored_bytes(tensor.data_type, tensor.dims) or 0
     if offset + needed > file.size_bytes:
         raise _refused(
-    model_path,
-    tensor,
-    f"is bytes {offset:,} to {offset + needed:,} of {file.path}, which has "
-    f"{file.size_bytes:,}",
-    f"{file.location} is truncated or belongs to another export: {_COPY_FIX}",
-    location=file.location,
-    needed_bytes=offset + needed,
-    size_bytes=file.size_bytes,
-)
+            model_path,
+            tensor,
+            f"is bytes {offset:,} to {offset + needed:,} of {file.path}, which has "
+            f"{file.size_bytes:,}",
+            f"{file.location} is truncated or belongs to another export: {_COPY_FIX}",
+            location=file.location,
+            needed_bytes=offset + needed,
+            size_bytes=file.size_bytes,
+        )
     return offset, offset + length if length else file.size_bytes
 
 
@@ -164,11 +164,11 @@ def _count(model_path: Path, tensor: StoredTensor, key: str) -> int:
     # A 64-bit offset has at most 19 digits.
     if not re.fullmatch("[0-9]{1,19}", written):
         raise _refused(
-    model_path,
-    tensor,
-    f"has external data with {key} {written[:40]!r}, which is not a number of bytes",
-    _EXPORT_FIX,
-)
+            model_path,
+            tensor,
+            f"has external data with {key} {written[:40]!r}, which is not a number of bytes",
+            _EXPORT_FIX,
+        )
     return int(written)
 
 
@@ -177,14 +177,14 @@ def _outside(
 ) -> ModelError:
     target = f", a link to {real}" if real else ""
     return _refused(
-    model_path,
-    tensor,
-    f"has external data at {location!r}{target}, outside the model's own folder",
-    "move the data file next to the model and save the model with that name. Do not use the "
-    "model if you do not trust its origin.",
-    code="TRT203",
-    location=location,
-)
+        model_path,
+        tensor,
+        f"has external data at {location!r}{target}, outside the model's own folder",
+        "move the data file next to the model and save the model with that name. Do not use the "
+        "model if you do not trust its origin.",
+        code="TRT203",
+        location=location,
+    )
 
 
 def _refused(

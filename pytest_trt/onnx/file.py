@@ -71,7 +71,9 @@ def file_kind(head: bytes) -> tuple[str, Remedy] | None:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _SAFETENSORS_HEADER_LIMIT:
         return "a safetensors file: weights without a graph", _EXPORT
     if head and _is_text(head):
-        return "a text file", Remedy("name the binary .onnx file; check that the download is complete.")
+        return "a text file", Remedy(
+            "name the binary .onnx file; check that the download is complete."
+        )
     return None
 
 
@@ -227,9 +229,7 @@ def read_node_names(path: str | Path) -> frozenset[str]:
 def _refused(
     path: Path, problem: str, fix: str | Remedy, *, code: str = "TRT200", **facts: Fact
 ) -> ModelError:
-    return ModelError(
-        f"{path} {problem}", fix=fix, code=code, facts={"model": str(path), **facts}
-    )
+    return ModelError(f"{path} {problem}", fix=fix, code=code, facts={"model": str(path), **facts})
 
 
 @contextmanager
@@ -251,10 +251,10 @@ def _require_regular(path: Path) -> None:
         raise _refused(path, f"cannot be read: {error}", "name an ONNX file.") from error
     if not stat.S_ISREG(mode):
         raise _refused(
-    path,
-    f"is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not an ONNX file",
-    "name the .onnx file itself.",
-)
+            path,
+            f"is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not an ONNX file",
+            "name the .onnx file itself.",
+        )
 
 
 def _contents(known: CachedDigest | None, path: Path, file: FileIO, size_bytes: int) -> Contents:
@@ -269,16 +269,16 @@ def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph
     kind = file_kind(head)
     if size_bytes > MAX_FILE_BYTES and not kind:
         raise _refused(
-    path,
-    f"has {size_bytes:,} bytes, more than protobuf and so any ONNX reader can load "
-    f"({MAX_FILE_BYTES:,})",
-    Remedy(
-        "store the weights as external data:",
-        commands=("onnx.save(model, path, save_as_external_data=True)",),
-    ),
-    code="TRT204",
-    size_bytes=size_bytes,
-)
+            path,
+            f"has {size_bytes:,} bytes, more than protobuf and so any ONNX reader can load "
+            f"({MAX_FILE_BYTES:,})",
+            Remedy(
+                "store the weights as external data:",
+                commands=("onnx.save(model, path, save_as_external_data=True)",),
+            ),
+            code="TRT204",
+            size_bytes=size_bytes,
+        )
     try:
         stored = read_model(Source.of_file(file.fileno(), size_bytes))
     except WireError as error:
@@ -287,27 +287,27 @@ def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph
         raise _not_onnx(path, kind, size_bytes)
     if not stored.graph.outputs:
         raise _refused(
-    path,
-    "has no graph outputs, so there is nothing to compare",
-    "export the model again with its outputs, or declare them in graph.output.",
-    code="TRT205",
-)
+            path,
+            "has no graph outputs, so there is nothing to compare",
+            "export the model again with its outputs, or declare them in graph.output.",
+            code="TRT205",
+        )
     return stored, stored.graph
 
 
 def _cannot_open(path: Path, error: OSError) -> ModelError:
     if isinstance(error, FileNotFoundError):
         return _refused(
-    path, "does not exist", "check the path; in markers it is relative to the test file."
-)
+            path, "does not exist", "check the path; in markers it is relative to the test file."
+        )
     if isinstance(error, PermissionError):
         return _refused(
-    path,
-    "cannot be read: permission denied",
-    Remedy(
-        "make it and its folders readable for this user:", commands=(f"chmod u+r {path}",)
-    ),
-)
+            path,
+            "cannot be read: permission denied",
+            Remedy(
+                "make it and its folders readable for this user:", commands=(f"chmod u+r {path}",)
+            ),
+        )
     return _refused(path, f"cannot be read: {error.strerror}", "name an ONNX file.")
 
 
@@ -319,25 +319,26 @@ def _not_onnx(
         return _refused(path, f"is {what}, not an ONNX model", fix, code="TRT201", kind=what)
     if error is None:
         return _refused(
-    path,
-    f"contains no ONNX graph in its {size_bytes:,} bytes",
-    "name an ONNX model that `onnx.checker.check_model` accepts.",
-    code="TRT201",
-)
+            path,
+            f"contains no ONNX graph in its {size_bytes:,} bytes",
+            "name an ONNX model that `onnx.checker.check_model` accepts.",
+            code="TRT201",
+        )
     if error.overrun:
         return _refused(
-    path,
-    f"is truncated or not an ONNX file: at byte {error.position:,} of {size_bytes:,}, {error}",
-    "download, copy or export the model again.",
-    code="TRT201",
-    position=error.position,
-    size_bytes=size_bytes,
-)
+            path,
+            f"is truncated or not an ONNX file: at byte {error.position:,} of {size_bytes:,}, "
+            f"{error}",
+            "download, copy or export the model again.",
+            code="TRT201",
+            position=error.position,
+            size_bytes=size_bytes,
+        )
     return _refused(
-    path,
-    f"is not an ONNX file or is damaged: at byte {error.position:,} of {size_bytes:,}, {error}",
-    "name an ONNX model, or download, copy or export it again.",
-    code="TRT201",
-    position=error.position,
-    size_bytes=size_bytes,
-)
+        path,
+        f"is not an ONNX file or is damaged: at byte {error.position:,} of {size_bytes:,}, {error}",
+        "name an ONNX model, or download, copy or export it again.",
+        code="TRT201",
+        position=error.position,
+        size_bytes=size_bytes,
+    )

@@ -74,7 +74,9 @@ def load(path: Path) -> ModelProto:
     except (DecodeError, OSError, RuntimeError, ValueError, onnx.checker.ValidationError) as exc:
         raise ModelError(
             f"{path} cannot be loaded for conversion: {type(exc).__name__}: {exc}",
-            fix="export the model again, with its external data files beside it.",
+            fix="export the model again, with its external data files next to it.",
+            code="TRT208",
+            facts={"model": str(path)},
         ) from exc
     return model
 
@@ -270,8 +272,10 @@ def sort_topologically(graph: GraphProto) -> None:
                 heapq.heappush(ready, reader)
     if len(order) < len(graph.node):
         raise ModelError(
-            f"graph {graph.name!r} has a cycle through {_first_stuck(graph, order)}.",
-            fix="export the model again; a cycle is an error of the exporter or of graph surgery.",
+            f"graph {graph.name!r} has a cycle through {_first_stuck(graph, order)}",
+            fix="export the model again: the exporter or a change of the graph made a cycle.",
+            code="TRT208",
+            facts={"graph": graph.name},
         )
     if order != sorted(order):
         nodes = [_copy(graph.node[index]) for index in order]

@@ -134,12 +134,12 @@ def require_values(
             where = f"profile {number} has" if profiles else "there is"
             given: Mapping[str, object] = ranges or example_ranges(inputs)
             raise ConfigurationError(
-    f"{where} no range of values for {', '.join(map(repr, missing))}, whose values "
-    f"{model_name} uses as a shape; TensorRT builds only for a range of values",
-    fix=Remedy(
-        "write on the trt_model marker (min, opt, max):",
-        commands=(f"profiles={pasted({**given, **missing})}",),
-    ),
-    code="TRT212",
-    facts={"model": model_name, "tensors": list(missing), "profile": number},
-)
+                f"{where} no range of values for {', '.join(map(repr, missing))}, whose values "
+                f"{model_name} uses as a shape; TensorRT builds only for a range of values",
+                fix=Remedy(
+                    "write on the trt_model marker (min, opt, max):",
+                    commands=(f"profiles={pasted({**given, **missing})}",),
+                ),
+                code="TRT212",
+                facts={"model": model_name, "tensors": list(missing), "profile": number},
+            )

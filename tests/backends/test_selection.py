@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
-from pytest_trt.backends.selection import select
+from pytest_trt.backends.selection import (
+    AdditionalBackend,
+    make_backend,
+    register_backend,
+    select,
+)
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError
 
 NO_GPU = DeviceProbe((), "no NVIDIA driver")
@@ -65,12 +70,12 @@ def test_backend_follows_from_what_is_asked_and_at_hand(given, chosen) -> None:
         ),
         pytest.param(
             {"archs": ("sm86",)},
-            r"neither an sm86 GPU[\s\S]*\(A10, [\s\S]*gives no verdict[\s\S]*\[rtx\]",
+            r"neither an sm86 GPU[\s\S]*\(A10, [\s\S]*without a verdict[\s\S]*\[rtx\]",
             id="neither GPU nor RTX",
         ),
         pytest.param(
             {"archs": ("sm68",)},
-            r"an sm68 GPU \(if there is such a thing: known are sm70, ",
+            r"an sm68 GPU \(unknown; known architectures: sm70, ",
             id="mistyped architecture",
         ),
         pytest.param(
@@ -80,7 +85,7 @@ def test_backend_follows_from_what_is_asked_and_at_hand(given, chosen) -> None:
         ),
         pytest.param(
             {"installed": BOTH, "archs": ("sm86",), "backend": "tensorrt"},
-            "TensorRT builds for the GPU at hand only",
+            "TensorRT builds only for a GPU of this machine",
             id="TensorRT without the GPU",
         ),
         pytest.param(
@@ -107,23 +112,23 @@ def test_what_cannot_be_tested_is_an_error_with_a_way_out(given, said) -> None:
 @pytest.mark.parametrize(
     ("given", "chosen", "why"),
     [
-        ({"probe": TWO}, "sm86", "NVIDIA A10 is at hand as GPU 0"),
-        ({"probe": TWO, "archs": ("sm90",)}, "sm90", "NVIDIA H200 is at hand as GPU 1"),
+        ({"probe": TWO}, "sm86", "found NVIDIA A10 as GPU 0"),
+        ({"probe": TWO, "archs": ("sm90",)}, "sm90", "found NVIDIA H200 as GPU 1"),
         (
             {"probe": TWO.only("1")},
             "sm90",
-            "NVIDIA H200 is at hand as GPU 1, asked for with --trt-device",
+            "found NVIDIA H200 as GPU 1, chosen with --trt-device",
         ),
         (
             {"probe": TWO.only("GPU-sm9"), "archs": ("sm90",)},
             "sm90",
-            "NVIDIA H200 is at hand as GPU 1, asked for with --trt-device",
+            "found NVIDIA H200 as GPU 1, chosen with --trt-device",
         ),
-        ({"probe": H200}, "sm90", "NVIDIA H200 is at hand"),
+        ({"probe": H200}, "sm90", "found NVIDIA H200"),
         (
             {"probe": H200.only("0")},
             "sm90",
-            "NVIDIA H200 is at hand, asked for with --trt-device",
+            "found NVIDIA H200, chosen with --trt-device",
         ),
     ],
 )
@@ -143,7 +148,7 @@ def test_one_of_several_gpus_is_tested_and_the_reason_numbers_it(given, chosen, 
         pytest.param(
             {"probe": TWO.only("1"), "archs": ("sm86",)},
             r"--trt-arch sm86, but --trt-device 1 is NVIDIA H200 \(sm90\)"
-            r"[\s\S]*--trt-device 0 is NVIDIA A10 \(sm86\)[\s\S]*--trt-arch sm90",
+            r"[\s\S]*--trt-device 0, which is NVIDIA A10 \(sm86\)[\s\S]*--trt-arch sm90",
             id="another GPU has it",
         ),
         pytest.param(
@@ -171,3 +176,52 @@ def test_chosen_gpu_that_cannot_be_tested_is_an_error(given, said) -> None:
 def test_backend_that_is_not_installed_is_named_with_its_package() -> None:
     with pytest.raises(BackendUnavailableError, match=r"pip install 'pytest-trt\[rtx\]'"):
         choose(backend="tensorrt_rtx")
+
+
+class Remote:
+    """A backend of a plugin."""
+
+    def __init__(self, settings) -> None:
+        self.settings = settings
+
+
+def registered(*archs: str) -> dict[str, AdditionalBackend]:
+    registry: dict[str, AdditionalBackend] = {}
+    register_backend(registry, "remote", Remote, lambda probe: archs)
+    return registry
+
+
+def choose_remote(registry, archs=(), backend="remote"):
+    chosen = select(
+        archs=archs, backend=backend, probe=A10, installed=lambda name: True, additional=registry
+    )
+    return [(selection.arch, selection.backend) for selection in chosen]
+
+
+def test_additional_backend_is_used_only_if_it_is_requested() -> None:
+    registry = registered("sm87", "cpu")
+    assert choose_remote(registry) == [("sm87", "remote")]
+    assert choose_remote(registry, archs=("cpu", "sm87")) == [("cpu", "remote"), ("sm87", "remote")]
+    assert choose_remote(registry, backend="auto") == [("sm86", "tensorrt")]
+
+
+def test_additional_backend_gets_the_settings() -> None:
+    backend = make_backend("remote", probe=A10, threads=3, additional=registered("cpu"))
+    assert isinstance(backend, Remote)
+    assert (backend.settings.probe, backend.settings.threads) == (A10, 3)
+
+
+def test_architecture_that_an_additional_backend_lacks_is_refused_with_those_that_it_has() -> None:
+    with pytest.raises(ConfigurationError, match="remote supports sm87 on this machine"):
+        choose_remote(registered("sm87"), archs=("sm86",))
+
+
+def test_additional_backend_that_cannot_be_used_is_an_error() -> None:
+    with pytest.raises(BackendUnavailableError, match="cannot be used on this machine"):
+        choose_remote(registered())
+
+
+@pytest.mark.parametrize("name", ["auto", "tensorrt", "remote", "two words", ""])
+def test_a_name_that_is_taken_or_no_identifier_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="already registered"):
+        register_backend(registered("cpu"), name, Remote, lambda probe: ("cpu",))

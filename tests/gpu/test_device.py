@@ -215,7 +215,7 @@ def test_the_gpu_is_chosen_by_its_number_and_by_its_uuid(gpu: Gpu, folder, inner
     for device in ("0", gpu.uuid, gpu.uuid[:12]):
         result = inner_pytest(folder, f"--trt-device={device}")
         result.assert_outcomes(passed=1)
-        header = f"*for {gpu.arch} ({gpu.name}* - {gpu.name} is at hand*, asked for with *"
+        header = f"*for {gpu.arch} ({gpu.name}* - found {gpu.name}*, chosen with *"
         result.stdout.fnmatch_lines([header])
 
 

@@ -7,7 +7,7 @@ import builders_shapes as shapes
 import numpy as np
 import onnxruntime
 import pytest
-from builders_model import model_proto, save
+from builders_model import model_proto, remedy, save
 from builders_networks import FLOAT, INT64, constant, model, saved, subgraph, value
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.helper import make_node as node
@@ -160,14 +160,14 @@ def test_what_is_to_be_pasted_keeps_what_was_given() -> None:
     error = demanded([{"x": ((1, 8), (2, 8), (3, 8)), "size": {"values": (1, 8)}}, {"x": (4, 8)}])
     assert error.message.startswith("profile 1 has no range of values for 'size', whose values ")
     assert '"x": ((4, 8), (4, 8), (4, 8)), "size": {"values": ((8, 8), (16, 16), (32, 32))}' in (
-        error.fix
+        remedy(error)
     )
 
 
 def test_where_nothing_was_given_all_is_there_to_be_pasted() -> None:
     error = demanded(None)
     assert error.message.startswith("there is no range of values for 'size'")
-    assert '"x": ((1, 8), (8, 8), (32, 8)), "size": {"values"' in error.fix
+    assert '"x": ((1, 8), (8, 8), (32, 8)), "size": {"values"' in remedy(error)
 
 
 def test_values_in_every_profile_meet_the_demand() -> None:

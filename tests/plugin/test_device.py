@@ -51,10 +51,10 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("device", "header"),
     [
-        (None, "for sm86 (NVIDIA A10) - NVIDIA A10 is at hand as GPU 0"),
-        ("0", "for sm86 (NVIDIA A10) - NVIDIA A10 is at hand as GPU 0, asked for with *"),
-        ("1", "for sm90 (NVIDIA H200) - NVIDIA H200 is at hand as GPU 1, asked for with *"),
-        ("GPU-b", "for sm90 (NVIDIA H200) - NVIDIA H200 is at hand as GPU 1, asked for with *"),
+        (None, "for sm86 (NVIDIA A10) - found NVIDIA A10 as GPU 0"),
+        ("0", "for sm86 (NVIDIA A10) - found NVIDIA A10 as GPU 0, chosen with *"),
+        ("1", "for sm90 (NVIDIA H200) - found NVIDIA H200 as GPU 1, chosen with *"),
+        ("GPU-b", "for sm90 (NVIDIA H200) - found NVIDIA H200 as GPU 1, chosen with *"),
     ],
 )
 def test_the_chosen_gpu_is_tested_and_the_header_names_it(

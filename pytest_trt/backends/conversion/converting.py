@@ -1,4 +1,4 @@
-"""What all conversions of models share: result, options, errors, silence, and a check of types."""
+"""Shared by all conversions: result, options, errors, captured output, and a check of types."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ from pytest_trt.backends.conversion.named import require_nodes, require_operator
 from pytest_trt.backends.conversion.ort_messages import (
     SEVERITY_DEFAULT,
     SEVERITY_FATAL,
-    build_fix,
     first_line,
-    names_unknown_operator,
+    is_about_operator,
     refusal,
     without_path,
 )
-from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, ModelError
+from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, PytestTrtError, Remedy
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel
 
+#: Lines of a converter's message that are shown.
+_SHOWN_LINES = 4
+
+_EXCLUDE = Remedy(
+    "exclude the operator or node that it names from the conversion (builder option op_block_list "
+    "or node_block_list), or use a model converted by other means."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a conversion did.
+    """The result of a conversion.
 
     Attributes:
-        notes: What a reader of the report should know, such as constants that had to be clamped.
+        notes: Notes for the report, such as constants that had to be clamped.
     """
 
     notes: tuple[str, ...]
@@ -43,16 +50,21 @@ class Conversion:
 def known_options(
     options: Mapping[str, OptionValue], known: Mapping[str, str]
 ) -> Mapping[str, OptionValue]:
-    """Return the options if all of them are known.
+    """Return the options.
 
     Raises:
-        ConfigurationError: One is not.
+        ConfigurationError: An option is unknown.
     """
     unknown = sorted(options.keys() - known.keys())
     if unknown:
-        listed = "; ".join(f"{name}: {meaning}" for name, meaning in known.items())
         raise ConfigurationError(
-            f"unknown conversion option {', '.join(unknown)}.", fix=f"known options: {listed}."
+            f"unknown conversion option {', '.join(unknown)}",
+            fix=Remedy(
+                "use one of these options:",
+                alternatives=tuple(f"{name}: {meaning}" for name, meaning in known.items()),
+            ),
+            code="TRT356",
+            facts={"option": unknown[0], "known": list(known)},
         )
     return options
 
@@ -60,17 +72,17 @@ def known_options(
 def require_named(
     model: OnnxModel, proto: onnx.ModelProto, options: Mapping[str, OptionValue]
 ) -> None:
-    """Refuse options that name operators or nodes which the model, once loaded, does not have.
+    """Refuse options that name operators or nodes that the loaded model does not have.
 
     Raises:
-        ConfigurationError: Gives the closest names that there are.
+        ConfigurationError: An operator or node is not in the model.
     """
     nodes = [node for scope in graph.walk_graphs(proto.graph) for node in scope.node]
     require_operators(model.path.name, (node.op_type for node in nodes), options)
     require_nodes(model.path.name, (node.name for node in nodes), options)
 
 
-#: Operators of models that are quantised while they run.
+#: Operators of dynamically quantised models.
 #: Source: ONNX operator reference; ONNX Runtime, ContribOperators.md.
 DYNAMIC_QUANTIZERS = (
     "ConvInteger",
@@ -83,7 +95,7 @@ DYNAMIC_QUANTIZERS = (
 
 
 def refuse_dynamically_quantised(model: OnnxModel, precision: str) -> None:
-    """Refuse a model whose INT32 sums float16 cannot hold, and whose INT8 scales are its own.
+    """Refuse a dynamically quantised model: float16 cannot hold its INT32 sums.
 
     Raises:
         EngineBuildError: The model is quantised dynamically.
@@ -92,46 +104,52 @@ def refuse_dynamically_quantised(model: OnnxModel, precision: str) -> None:
     found = [f"{counts[name]} {name}" for name in DYNAMIC_QUANTIZERS if name in counts]
     if found:
         raise EngineBuildError(
-            f"{model.path.name} is quantised dynamically already ({', '.join(found)} nodes), so it "
-            f"cannot be converted to {precision}.",
-            fix="give the float32 model that it was made from, or test this one as it is with "
+            f"{model.path.name} is dynamically quantised ({', '.join(found)} nodes) and cannot be "
+            f"converted to {precision}",
+            fix="name the float32 model that it was made from, or test this one as it is with "
             'precision="fp32" on the onnxruntime backend.',
+            code="TRT354",
+            facts={"model": str(model.path), "precision": precision, "operators": found},
         )
 
 
 @contextlib.contextmanager
 def explained(model: OnnxModel, precision: str) -> Iterator[None]:
-    """Turn whatever a converter trips over into an error that says what was being done."""
+    """Turn any exception of a converter into an error of this package."""
     try:
         yield
     except (EngineBuildError, ConfigurationError, MemoryError, OSError):
         raise
     except Exception as exc:
         # The converters raise bare ValueError, AssertionError, IndexError, onnx and ORT errors.
-        reason = exc.message if isinstance(exc, ModelError) else f"{type(exc).__name__}: {exc}"
-        fix = (
-            "keep the operator or node that it names out of the conversion (builder option "
-            "op_block_list or node_block_list), or give a model converted by other means."
+        reason = exc.message if isinstance(exc, PytestTrtError) else f"{type(exc).__name__}: {exc}"
+        refused = refusal(
+            reason,
+            model.path,
+            failed=f"{model.path.name} could not be converted to {precision}",
+            code="TRT354",
+            precision=precision,
         )
-        failed = f"{model.path.name} could not be converted to {precision}: {without_path(reason)}"
         raise EngineBuildError(
-            refusal(model.path.name, reason, failed),
-            fix=build_fix(reason, model.path, precision) if names_unknown_operator(reason) else fix,
+            refused.message,
+            fix=refused.remedy if is_about_operator(reason) else _EXCLUDE,
+            code=refused.code,
+            facts=refused.facts,
+            log_tail=without_path(reason).splitlines()[:_SHOWN_LINES],
         ) from exc
 
 
 @contextlib.contextmanager
 def captured() -> Iterator[list[str]]:
-    """Collect what converters print, warn and log, instead of letting it reach the test run.
+    """Collect what converters print, warn and log, so that it does not reach the test run.
 
-    Their `logging.warning` would also install a handler on the root logger for good if none
-    were there. The sessions that they make themselves log at ONNX Runtime's default severity,
-    straight to stderr: it is raised, and set back to what ONNX Runtime starts with, as the
-    severity at hand cannot be asked for.
+    Their `logging.warning` would also install a permanent handler on a root logger without one.
+    Their own sessions log at ONNX Runtime's default severity, straight to stderr: it is raised, and
+    then reset to ONNX Runtime's initial value, as the current one cannot be queried.
     """
     runtime: Any = importlib.import_module("onnxruntime")
-    said: list[str] = []
-    handler = _Collector(said)
+    logged: list[str] = []
+    handler = _Collector(logged)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers[:] = [handler]
@@ -139,7 +157,7 @@ def captured() -> Iterator[list[str]]:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(None):
             warnings.simplefilter("ignore")
-            yield said
+            yield logged
     finally:
         runtime.set_default_logger_severity(SEVERITY_DEFAULT)
         root.handlers[:] = handlers
@@ -147,20 +165,20 @@ def captured() -> Iterator[list[str]]:
 
 
 class _Collector(logging.Handler):
-    """Keeps warnings of converters, each once, without advice that was followed already."""
+    """Collects warnings of converters, each once, without advice that was followed already."""
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, logged: list[str]) -> None:
         super().__init__(logging.WARNING)
-        self._said = said
+        self._logged = logged
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if "pre-processing before quantization" not in message and message not in self._said:
-            self._said.append(message)
+        if "pre-processing before quantization" not in message and message not in self._logged:
+            self._logged.append(message)
 
 
 def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
-    """Have the written model checked: by onnx for structure, by ONNX Runtime for types."""
+    """Check the written model: its structure with onnx, its types with ONNX Runtime."""
     with explained(model, precision):
         onnx.checker.check_model(str(output))
     runtime: Any = importlib.import_module("onnxruntime")
@@ -170,13 +188,15 @@ def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
     try:
         runtime.InferenceSession(str(output), session_options, providers=["CPUExecutionProvider"])
     except Exception as exc:
-        # Anything but a type error is between the model and one runtime: a custom operator or a
-        # missing CPU kernel says nothing about other backends, and this one says so itself.
+        # Other errors concern one runtime only: a custom operator or a missing CPU kernel means
+        # nothing to other backends, and the onnxruntime backend reports it by itself.
         if "Type Error" not in str(exc) and "Type parameter" not in str(exc):
             return
         raise EngineBuildError(
-            f"{model.path.name} mixes float32 and float16 after its conversion to {precision}: "
-            f"{first_line(exc)}",
+            f"{model.path.name} mixes float32 and float16 after its conversion to {precision}",
             fix="keep what it names in float32: builder option op_block_list='<operator>' or "
             "node_block_list='<node name>', comma-separated.",
+            code="TRT354",
+            facts={"model": str(model.path), "precision": precision},
+            log_tail=[first_line(exc)],
         ) from exc

@@ -74,9 +74,11 @@ def to_fp16(
         return Conversion((watch.already_note(),))
     if not watch.has_float32:
         raise EngineBuildError(
-            f"{model.path.name} has no float32 values, so there is nothing to convert to fp16 "
-            f"(its types: {watch.types()}).",
-            fix='ask for precision="fp32", which runs the model as it is.',
+            f"{model.path.name} has no float32 values to convert to fp16 (its types: "
+            f"{watch.types()})",
+            fix='use precision="fp32", which runs the model as it is.',
+            code="TRT355",
+            facts={"model": str(model.path), "precision": "fp16", "dtypes": watch.types()},
         )
     float16: Any = importlib.import_module("onnxruntime.transformers.float16")
     blocked = {*float16.DEFAULT_OP_BLOCK_LIST, *listed(options.get("op_block_list"))}

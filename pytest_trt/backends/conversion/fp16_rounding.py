@@ -213,9 +213,10 @@ def _float16_values(values: Iterable[ValueInfoProto]) -> Iterator[ValueInfoProto
             continue
         if not value.type.HasField("tensor_type"):
             raise EngineBuildError(
-                f"{value.name!r} goes in or out of the model as a sequence of float16 tensors, "
-                "which ONNX cannot cast to float32.",
+                f"{value.name!r} is a sequence of float16 tensors, which ONNX cannot cast",
                 fix="export the model with single tensors as inputs and outputs.",
+                code="TRT354",
+                facts={"tensor": value.name, "precision": "fp16"},
             )
         yield value
 

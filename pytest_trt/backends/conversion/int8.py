@@ -26,6 +26,7 @@ from pytest_trt.backends.conversion.int8_preparation import (
     unshare_weights,
 )
 from pytest_trt.backends.conversion.named import listed
+from pytest_trt.backends.conversion.ort_messages import first_line
 from pytest_trt.diagnostics import ConfigurationError, EngineBuildError
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
@@ -42,19 +43,16 @@ INT8_OPTIONS: Mapping[str, str] = {
     "calibration_method": "minmax (default), entropy or percentile",
 }
 
-#: Operators that gain from INT8 arithmetic; quantising others costs accuracy and buys nothing.
+#: Operators that gain from INT8 arithmetic; quantising others costs accuracy for nothing.
 _INT8_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
-#: Operators whose results stay float32: what takes a result quantises it again only if it computes
-#: in INT8. One range for all columns of a transformer's results costs it most of its accuracy
-#: (measured on all-MiniLM-L6-v2: least cosine of an embedding 0.72 with it, 0.93 without). A
-#: convolution's result is quantised, as ONNX Runtime has INT8 convolutions with INT8 results only.
+#: Operators whose results stay float32: a reader quantises a result again only if it computes in
+#: INT8. One range for all columns of a transformer's results costs most of its accuracy (measured
+#: on all-MiniLM-L6-v2: lowest cosine of an embedding 0.72 with it, 0.93 without). The result of a
+#: convolution is quantised, as ONNX Runtime has INT8 convolutions with INT8 results only.
 _FLOAT_RESULTS = ("Gemm", "MatMul")
 
-_CALIBRATION_FIX = (
-    "give representative inputs that the model takes: override the trt_calibration fixture with "
-    "real data."
-)
+_CALIBRATION_FIX = "override the trt_calibration fixture with representative inputs."
 
 
 def to_int8(
@@ -68,16 +66,16 @@ def to_int8(
     """Quantise a float32 model to INT8 with Q/DQ nodes, symmetric, biases left in float32.
 
     Args:
-        model: What to quantise. A model that holds Q/DQ nodes already keeps them.
+        model: The model. One that has Q/DQ nodes already keeps them.
         calibration: Representative inputs; the ranges of activations come from them.
         output: Where to write.
         options: Any of `INT8_OPTIONS`.
-        qdq_weights: Keep weights as float32 behind a Q/DQ pair, which every TensorRT accepts; else
-            store them as INT8 behind a DequantizeLinear, which is a quarter of the size.
+        qdq_weights: Store weights as float32 behind a Q/DQ pair, which every TensorRT accepts;
+            otherwise as INT8 behind a DequantizeLinear, at a quarter of the size.
 
     Raises:
-        ConfigurationError: An option is unknown, has a value that it cannot have, or names an
-            operator or node that is not there.
+        ConfigurationError: An option is unknown, has an invalid value, or names an operator or
+            node that the model does not have.
         InputError: There is no calibration data, or it does not fit the model.
         EngineBuildError: The model is quantised dynamically, or nothing in it could be quantised.
     """
@@ -86,7 +84,7 @@ def to_int8(
         proto = graph.load(model.path)
         state_kernel_shapes(proto.graph)
         graph.save(proto, output)
-        return Conversion(("the model is already quantised; its own Q/DQ nodes are kept",))
+        return Conversion(("the model is already quantised; its own Q/DQ nodes are used",))
     refuse_dynamically_quantised(model, "int8")
     check_calibration(model.inputs, calibration)
     proto = graph.load(model.path)
@@ -94,7 +92,7 @@ def to_int8(
     graph.modernise(proto)
     with (
         tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder,
-        captured() as said,
+        captured() as logged,
         explained(model, "int8"),
     ):
         choice = Choice(
@@ -118,7 +116,7 @@ def to_int8(
     graph.save(quantised, output)
     del quantised
     verify_types(model, output, "int8")
-    return Conversion(tuple(said))
+    return Conversion(tuple(logged))
 
 
 def _quantise(
@@ -143,13 +141,13 @@ def _quantise(
         nodes_to_exclude=excluded,
         calibrate_method=_method(quantization, options),
         use_external_data_format=(source.parent / f"{source.name}.data").exists(),
-        # TensorRT takes symmetric INT8 only, and no INT32 bias behind a DequantizeLinear.
+        # TensorRT supports symmetric INT8 only, and no INT32 bias behind a DequantizeLinear.
         extra_options={
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
             "QuantizeBias": False,
-            # Widening weight scales until an INT32 bias fits is for biases that are quantised; it
-            # also fails on the row biases [1, n] that MatMul and Add are fused into.
+            # Widening weight scales until an INT32 bias fits is for quantised biases only; it also
+            # fails on the row biases [1, n] that MatMul and Add are fused into.
             "QDQDisableWeightAdjustForInt32Bias": True,
             "DedicatedQDQPair": True,
             "OpTypesToExcludeOutputQuantization": list(_FLOAT_RESULTS),
@@ -162,14 +160,18 @@ def _quantise(
 
 @contextlib.contextmanager
 def _calibrating(model: OnnxModel) -> Iterator[None]:
-    """Tell calibration inputs that the model does not take from operators that fail."""
+    """Distinguish calibration inputs that do not fit the model from operators that fail."""
     try:
         yield
-    except Exception as exc:  # ONNX Runtime's exceptions share no base class but this
+    except Exception as exc:  # ONNX Runtime's exceptions have no other common base class
         if "while running" not in str(exc):
             raise
         raise EngineBuildError(
-            f"{model.path.name} does not run on its calibration inputs: {exc}", fix=_CALIBRATION_FIX
+            f"{model.path.name} fails on its calibration inputs",
+            fix=_CALIBRATION_FIX,
+            code="TRT225",
+            facts={"model": str(model.path), "precision": "int8"},
+            log_tail=[first_line(exc)],
         ) from exc
 
 
@@ -179,12 +181,15 @@ def _method(quantization: Any, options: Mapping[str, OptionValue]) -> Any:
         "entropy": quantization.CalibrationMethod.Entropy,
         "percentile": quantization.CalibrationMethod.Percentile,
     }
-    asked = str(options.get("calibration_method", "minmax"))
-    if asked not in methods:
+    method = str(options.get("calibration_method", "minmax"))
+    if method not in methods:
         raise ConfigurationError(
-            f"calibration_method={asked!r} is unknown.", fix=f"use one of {', '.join(methods)}."
+            f"builder option calibration_method={method!r} is unknown",
+            fix=f"use one of {', '.join(methods)}.",
+            code="TRT357",
+            facts={"option": "calibration_method", "value": method, "known": list(methods)},
         )
-    return methods[asked]
+    return methods[method]
 
 
 def _reader(calibration: Sequence[Tensors]) -> Any:
@@ -217,9 +222,12 @@ def _require_quantised(
         for node in scope.node
     ):
         return
-    asked = ", ".join(listed(options.get("op_types")) or _INT8_OPS)
+    operators = listed(options.get("op_types")) or list(_INT8_OPS)
     raise EngineBuildError(
-        f"nothing in {model.path.name} could be quantised: none of {asked} outside control flow "
-        "and block lists has float32 inputs of known type.",
-        fix="name the operators to quantise with op_types=..., or leave int8 out for this model.",
+        f"nothing in {model.path.name} could be quantised: none of {', '.join(operators)} outside "
+        "control flow and block lists has float32 inputs of known type",
+        fix="name the operators to quantise with the builder option op_types, or drop int8 for "
+        "this model.",
+        code="TRT355",
+        facts={"model": str(model.path), "precision": "int8", "operators": operators},
     )

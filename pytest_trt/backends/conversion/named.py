@@ -1,7 +1,6 @@
-"""Operators and nodes that options name, which the model must have.
+"""Checks that the model has the operators and nodes that builder options name.
 
-A misspelt name would be an option without effect: the engine is built all the same, and nobody
-knows that what was to stay float32 did not.
+A misspelt name would be an option without effect, and the engine would be built as if it were fine.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ _NODE_OPTION = "node_block_list"
 
 
 def listed(value: OptionValue | None) -> list[str]:
-    """Return the entries of a comma-separated option; none where it is not given."""
+    """Return the entries of a comma-separated option; none if it is not given."""
     return [name.strip() for name in str(value or "").split(",") if name.strip()]
 
 
 def require_operators(
     model_name: str, operators: Iterable[str], options: Mapping[str, OptionValue]
 ) -> None:
-    """Refuse options that name operators which a model does not have.
+    """Refuse options that name operators that a model does not have.
 
     Args:
         model_name: The model's file name, for messages.
-        operators: Its operators; a domain before "::" does not count, as converters ignore it.
-        options: Builder options; those that name no operators are not looked at.
+        operators: Its operators; a domain before "::" is ignored, as converters do.
+        options: Builder options.
 
     Raises:
-        ConfigurationError: Gives the model's own operators, the closest one first.
+        ConfigurationError: An operator is not in the model.
     """
     known = sorted({operator.rpartition("::")[2] for operator in operators})
     for option in _OPERATOR_OPTIONS:
@@ -42,15 +41,15 @@ def require_operators(
 def require_nodes(
     model_name: str, nodes: Iterable[str], options: Mapping[str, OptionValue]
 ) -> None:
-    """Refuse options that name nodes which a model does not have.
+    """Refuse options that name nodes that a model does not have.
 
     Args:
         model_name: The model's file name, for messages.
         nodes: The names of its nodes, subgraphs included; "" for one without a name.
-        options: Builder options; those that name no nodes are not looked at.
+        options: Builder options.
 
     Raises:
-        ConfigurationError: Gives the names of the closest nodes.
+        ConfigurationError: A node is not in the model.
     """
     wanted = listed(options.get(_NODE_OPTION))
     if wanted:
@@ -66,8 +65,10 @@ def _require(
         return
     fix = known_names(kind, unknown[0], known)
     if not known and kind == "node":
-        fix = "the nodes of this model have no names: name operators with op_block_list instead."
+        fix = "the nodes of this model have no names: use op_block_list with operators instead."
     raise ConfigurationError(
-        f"{option} names {', '.join(map(repr, unknown))}, but {model_name} has no such {kind}.",
+        f"{option} names {', '.join(map(repr, unknown))}, but {model_name} has no such {kind}",
         fix=fix,
+        code="TRT358",
+        facts={"model": model_name, "option": option, "unknown": unknown},
     )

@@ -1,7 +1,7 @@
-"""What ONNX Runtime says when it fails, in a line that a user can read, and what to do about it.
+"""Messages of ONNX Runtime and onnx: the facts in them, and remedies.
 
-Its exceptions carry a code and a text, and all failures while running share few codes, so the
-texts decide. Those matched here are those of ONNX Runtime 1.32; others get neutral advice.
+ONNX Runtime's exceptions carry a code and a text, and all failures at run time share a few codes,
+so the texts decide. The patterns match ONNX Runtime 1.32; other texts get neutral advice.
 """
 
 from __future__ import annotations
@@ -9,32 +9,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.diagnostics import git_restore_hint
-from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
+from pytest_trt.diagnostics import Fact, Remedy, git_restore_hint
+from pytest_trt.tensors.spec import Tensors, TensorSpec, element_name
 from pytest_trt.tensors.value_ranges import example_values, may_hold_shape
 
-#: ONNX Runtime's log level "fatal". What it logs as errors it raises as well, and its log goes
-#: past Python to stderr, in colour.
+#: ONNX Runtime's log level "fatal". Whatever it logs as an error it also raises, and its log goes
+#: straight to stderr, in colour.
 SEVERITY_FATAL = 4
 
-#: What ONNX Runtime logs unless told otherwise: warnings.
+#: ONNX Runtime's default log level, warnings.
 #: Source: ONNX Runtime API documentation, `set_default_logger_severity`.
 SEVERITY_DEFAULT = 2
 
-#: The file that it loads is a conversion in a temporary folder more often than the user's own.
+#: The loaded file is usually a conversion in a temporary folder rather than the user's model.
 _LOADED_FILE = re.compile(r"Load model from .*? failed:\s*", re.DOTALL)
 
-_UNKNOWN_OPERATOR = ("not a registered", "no op registered", "not_implemented")
-
-#: Where those texts have the operator's name, and the node's.
-_OPERATOR_NAME = re.compile(
-    r"No Op registered for (\S+)|(\S+?)\(-?\d+\) is not a registered|implementation for (\S+?)\("
+#: An operator that is unknown, and its name.
+_UNKNOWN_OPERATOR = re.compile(
+    r"No Op registered for (\S+)|(?:Fatal error: )?(\S+?)\(-?\d+\) is not a registered"
 )
-_NODE_NAME = re.compile(r"In Node, \(\"([^\"]+)\"|node with name '([^']+)'|Name: (\S+) OpType:")
+
+#: An operator without a kernel: its name and the version of the operator.
+_NO_KERNEL = re.compile(
+    r"Could not find an implementation for (\S+?)\((\d+)\)"
+    r"|Failed to find kernel for (\S+?)\((\d+)\)"
+)
+_NODE_NAME = re.compile(
+    r"In Node, \(\"([^\"]+)\"|node with name '([^']+)'|\(node:'([^']+)'|Name: (\S+) OpType:"
+)
 
 _INDICES = (
     "out of data bounds",
@@ -50,10 +58,31 @@ _MOST_DIMENSIONS = 8
 _SHAPES = ("dimension", "shape", "rank for input", "broadcast")
 
 
+class Refusal(NamedTuple):
+    """Why ONNX Runtime or onnx refused a model, as the parts of a diagnostic.
+
+    Attributes:
+        message: The headline, with product and version.
+        code: The code of the diagnostic.
+        remedy: The remedy.
+        facts: The model and the version, and where known operator, opset, node and dtypes.
+        said: The vendor's own first line.
+    """
+
+    message: str
+    code: str
+    remedy: Remedy
+    facts: dict[str, Fact]
+    said: str
+
+
 def first_line(error: BaseException) -> str:
-    """Return what went wrong without the path of the file that was being loaded."""
-    lines = without_path(str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """Return the first line of a message, without the path of the file that was being loaded."""
+    return _first_line(str(error)) or type(error).__name__
+
+
+def _first_line(text: str) -> str:
+    return without_path(text).strip().partition("\n")[0]
 
 
 def without_path(text: str) -> str:
@@ -61,78 +90,130 @@ def without_path(text: str) -> str:
     return _LOADED_FILE.sub("", text)
 
 
-def names_unknown_operator(text: str) -> bool:
-    """Whether ONNX Runtime, or onnx, refused a model because of an operator."""
-    lowered = text.lower()
-    return any(words in lowered for words in _UNKNOWN_OPERATOR)
+def is_about_operator(text: str) -> bool:
+    """Whether a model was refused because of an operator: unknown, or without a kernel."""
+    return bool(_UNKNOWN_OPERATOR.search(text) or _NO_KERNEL.search(text))
 
 
-def refusal(name: str, text: str, otherwise: str) -> str:
-    """Return why a model is refused, the fact first; an operator that is not known goes by name.
+def refusal(
+    text: str, model: Path, *, failed: str, code: str = "TRT300", precision: str = "fp32"
+) -> Refusal:
+    """Return why a model was refused.
 
     Args:
-        name: The model's file name.
-        text: What ONNX Runtime, or onnx, said.
-        otherwise: What to say where the cause is another one.
+        text: The message of ONNX Runtime or onnx.
+        model: The model's file.
+        failed: The headline unless the message is about an operator.
+        code: The code unless the message is about an operator.
+        precision: The precision of the engine.
     """
-    if not names_unknown_operator(text):
-        return otherwise
-    operator, node = (_first_group(form.search(text)) for form in (_OPERATOR_NAME, _NODE_NAME))
-    said = without_path(text).strip().partition("\n")[0]
-    if not operator:
-        return f"{name} has an operator that ONNX Runtime does not know\n  {said}"
-    # Its name first: short summaries are cut.
-    where = f"{name}, node {node!r}" if node else name
-    return f"{operator} is no operator that ONNX Runtime knows ({where})\n  {said}"
+    version = onnxruntime_version()
+    node = _first_group(_NODE_NAME.search(text))
+    facts: dict[str, Fact] = {
+        "model": str(model),
+        "precision": precision,
+        "backend": "onnxruntime",
+        "version": version,
+    }
+    where = f"{model.name}, node {node!r}" if node else model.name
+    if found := _UNKNOWN_OPERATOR.search(text):
+        operator = _first_group(found)
+        return Refusal(
+            # The operator first: short summaries are truncated.
+            f"operator {operator} is unknown to ONNX Runtime {version} ({where})",
+            "TRT350",
+            _unknown_remedy(operator, model, precision),
+            {**facts, "operator": operator, "node": node},
+            _first_line(text),
+        )
+    if found := _NO_KERNEL.search(text):
+        operator, opset = (group for group in found.groups() if group)
+        dtypes = _input_dtypes(model, operator, node)
+        typed = f" for {', '.join(dtypes)}" if dtypes else ""
+        return Refusal(
+            f"operator {operator} (opset {opset}) has no CPU kernel{typed} in ONNX Runtime "
+            f"{version} ({where})",
+            "TRT351",
+            _kernel_remedy(dtypes),
+            {**facts, "operator": operator, "opset": int(opset), "node": node, "dtypes": dtypes},
+            _first_line(text),
+        )
+    return Refusal(failed, code, _load_remedy(text), facts, _first_line(text))
 
 
 def _first_group(found: re.Match[str] | None) -> str:
     return next(filter(None, found.groups()), "") if found else ""
 
 
-def build_fix(text: str, model: Path, precision: str = "fp32") -> str:
-    """Return what to do about a model that ONNX Runtime refused.
+def _input_dtypes(path: Path, operator: str, node_name: str) -> list[str]:
+    """Return the element types that a node reads, as far as the model states them."""
+    import onnx
 
-    Args:
-        text: What it said.
-        model: The model's file.
-        precision: What the model was to be built for.
-    """
+    from pytest_trt.backends.conversion.tensor_types import tensor_types
+    from pytest_trt.onnx.graph import walk_graphs
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+        known = tensor_types(model).known
+    except Exception:  # a guess for a message must not hide what it explains
+        return []
+    for graph in walk_graphs(model.graph):
+        for node in graph.node:
+            if node.op_type == operator and node_name in ("", node.name):
+                return list(
+                    dict.fromkeys(
+                        element_name(known[name]) for name in node.input if known.get(name)
+                    )
+                )
+    return []
+
+
+def _load_remedy(text: str) -> Remedy:
     lowered = text.lower()
-    if names_unknown_operator(text):
-        return _operator_fix(_first_group(_OPERATOR_NAME.search(text)), model, precision)
     if "no space left" in lowered:
-        return "free space on the cache's disk, or put the cache elsewhere with --trt-cache-dir."
+        return Remedy(
+            "free space on the disk of the cache, or move the cache with --trt-cache-dir."
+        )
     if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
-        return "pip install --upgrade onnxruntime, or export the model with an older opset."
-    return "check the file with `check-model`, which comes with onnx, and export it anew."
+        return Remedy(
+            "export the model with an older opset, or upgrade ONNX Runtime:",
+            commands=("pip install --upgrade onnxruntime",),
+        )
+    return Remedy("check the file with `check-model`, which comes with onnx, and export it again.")
 
 
-def _operator_fix(operator: str, model: Path, precision: str) -> str:
+def _kernel_remedy(dtypes: list[str]) -> Remedy:
+    upgrade = "upgrade ONNX Runtime: pip install --upgrade onnxruntime"
+    if {"float32"}.issuperset(dtypes) and dtypes:
+        return Remedy("export the model with a newer opset.", alternatives=(upgrade,))
+    return Remedy(
+        "export the model with float32 or another opset around this operator.",
+        alternatives=(upgrade, "test on a GPU: pytest --trt-backend tensorrt"),
+    )
+
+
+def _unknown_remedy(operator: str, model: Path, precision: str) -> Remedy:
     since = _first_opset(operator)
     if since is not None:
-        return (
-            f"ONNX has {operator} since opset {since}: export the model with that opset or another "
-            "one that has it, or pip install --upgrade onnxruntime, which computes it for more "
-            "opsets and types."
+        return Remedy(
+            f"ONNX has {operator} since opset {since}: export the model with that opset or newer.",
+            alternatives=("upgrade ONNX Runtime: pip install --upgrade onnxruntime",),
         )
-    what = operator or "that operator"
     quantised = ""
     if precision == "int8":
-        quantised = (
-            "; there int8 needs a model that is quantised already (Q/DQ nodes), as ONNX Runtime "
-            "would have to run this one to calibrate it"
-        )
-    return (
-        f"no opset of ONNX has {what}: bring back the model that did without it "
-        f"({git_restore_hint(model)}), or export it with operators of the standard. "
-        "If it is a TensorRT plugin of yours, test "
-        f"on a GPU{quantised}: pytest --trt-backend tensorrt"
+        quantised = ", with a model that is quantised already (Q/DQ nodes)"
+    return Remedy(
+        f"no opset of ONNX has {operator}.",
+        alternatives=(
+            f"restore the model without it: {git_restore_hint(model)}",
+            "export the model with operators of the ONNX standard",
+            "if it is a TensorRT plugin, test on a GPU: pytest --trt-backend tensorrt" + quantised,
+        ),
     )
 
 
 def _first_opset(operator: str) -> int | None:
-    """Return the first opset that has an operator; None where the installed onnx knows none."""
+    """Return the first opset with an operator, or None if the installed onnx has none."""
     import onnx.defs
 
     versions = [
@@ -143,54 +224,60 @@ def _first_opset(operator: str) -> int | None:
     return min(versions, default=None)
 
 
-def run_fix(text: str, inputs: Tensors, names: Iterable[str]) -> str:
-    """Return what to do about a run that failed.
+def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, Remedy]:
+    """Return the code and the remedy for a failed run.
 
     Args:
-        text: What ONNX Runtime said.
-        inputs: What it was fed.
-        names: The inputs that it has.
+        text: The message of ONNX Runtime.
+        inputs: The tensors of the run.
+        names: The inputs of the model.
     """
     lowered = text.lower()
     if any(words in lowered for words in _INDICES):
-        return _by_value("an index lies outside the table that it looks up", inputs)
+        return "TRT229", _value_remedy("an index is outside the table that it looks up", inputs)
     if "required inputs" in lowered or "input name" in lowered:
-        return f"feed exactly the inputs {', '.join(map(repr, names))}."
+        return "TRT221", Remedy(f"feed exactly the inputs {', '.join(map(repr, names))}.")
     if "input data type" in lowered:
-        return "feed arrays of the types that the model takes: array.astype(...)."
+        return "TRT222", Remedy("feed arrays of the model's dtypes: array.astype(...).")
     if "allocate memory" in lowered or "bad_alloc" in lowered:
-        return "feed a smaller batch, or free memory on this machine."
+        return "TRT342", Remedy("feed a smaller batch, or free memory on this machine.")
     if "running if node" in lowered:
-        return _by_value("the inputs led into a branch of the model that does not fit them", inputs)
-    if any(words in lowered for words in _SHAPES):
-        return (
-            "check the shapes of the inputs against each other and against what the model was "
-            "exported for: the operator named cannot combine what it gets from them."
-            f"{_by_profile(inputs)}"
+        return "TRT229", _value_remedy(
+            "the inputs led into a branch of the model that does not fit them", inputs
         )
-    return (
-        "run the model on the same inputs as trt_reference: if that fails too, the model does not "
-        "take them; else the engine's precision or optimisation is the cause."
+    if any(words in lowered for words in _SHAPES):
+        return "TRT229", Remedy(
+            "check the shapes of the inputs against each other: the named operator cannot combine "
+            "its inputs.",
+            alternatives=_profile_hint(inputs),
+        )
+    return "TRT340", Remedy(
+        "run the model on the same inputs as trt_reference. If that fails too, the inputs do not "
+        "fit the model; otherwise the engine's precision or optimisation is the cause."
     )
 
 
-def _by_value(cause: str, inputs: Tensors) -> str:
-    """Return what to do about values, of which integers are the ones that choose something."""
+def _value_remedy(cause: str, inputs: Tensors) -> Remedy:
+    """Return the remedy for invalid values; integers are those that choose something."""
     held = [
         f"{name!r} ({_extent(array)})"
         for name, array in inputs.items()
         if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.size
     ]
     if not held:
-        return f"{cause}: feed real data, whose values the model was made for."
-    return (
-        f"{cause}. Look at the values of {', '.join(held)}: for seeded inputs give the valid ones "
-        'with trt_model(input_ranges={"<input>": (low, high)}), or feed real data.'
+        return Remedy(f"{cause}: feed real data.")
+    return Remedy(
+        f"{cause}. Check the values of {', '.join(held)}.",
+        alternatives=(
+            'for seeded inputs give the valid range: input_ranges={"<input>": (low, high)} on the '
+            "trt_model marker",
+            "feed real data",
+        ),
     )
 
 
-def _by_profile(inputs: Tensors) -> str:
-    """Return what to do if values are a shape: without a range of them, seeded ones are 0 and 1."""
+def _profile_hint(inputs: Tensors) -> tuple[str, ...]:
+    """Return how to give values that are a shape: seeded ones are otherwise 0 and 1."""
     specs = [
         TensorSpec(name, array.dtype.name, array.shape)
         for name, array in inputs.items()
@@ -198,8 +285,8 @@ def _by_profile(inputs: Tensors) -> str:
     ]
     ranges = [f'"{spec.name}": {example_values(spec)}' for spec in specs if may_hold_shape(spec)]
     if not ranges:
-        return ""
-    return f" Where values are a shape, give their range: profiles={{..., {', '.join(ranges)}}}."
+        return ()
+    return (f"if values are a shape, give their range: profiles={{..., {', '.join(ranges)}}}",)
 
 
 def _extent(array: npt.NDArray[np.generic]) -> str:

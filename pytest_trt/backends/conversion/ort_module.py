@@ -1,4 +1,4 @@
-"""ONNX Runtime's module: imported, or only asked for its version."""
+"""ONNX Runtime's module and its version."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.diagnostics import BackendUnavailableError
+from pytest_trt.diagnostics import BackendUnavailableError, Remedy
 
-#: The line of its `__init__.py`. Packages by several names bring the module: onnxruntime-gpu,
-#: onnxruntime-directml.
+#: The version in its `__init__.py`. Distributions of several names contain the module:
+#: onnxruntime-gpu, onnxruntime-directml.
 _VERSION = re.compile(rb"""^__version__\s*=\s*["']([^"'\s]+)["']\s*$""", re.MULTILINE)
 
 
@@ -25,19 +25,22 @@ def load_onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise BackendUnavailableError(
-            f"ONNX Runtime cannot be imported: {error}.", fix="pip install onnxruntime"
+            f"ONNX Runtime cannot be imported: {error}",
+            fix=Remedy(commands=("pip install onnxruntime",)),
+            code="TRT714",
+            facts={"module": "onnxruntime"},
         ) from error
     return onnxruntime
 
 
 def onnxruntime_version() -> str:
-    """Return the version of the module that would be imported, which is not, where that will do.
+    """Return the version of the module, without importing it if possible.
 
-    The version is part of every key, of references too. A run that finds all of these in the cache
-    and its engines on the GPU needs nothing else of ONNX Runtime.
+    The version is part of every engine and reference key. A run that finds all of them in the cache
+    needs nothing else of ONNX Runtime.
 
     Raises:
-        BackendUnavailableError: There is none, or one that does not tell and cannot be imported.
+        BackendUnavailableError: The module is missing or cannot be imported.
     """
     if "onnxruntime" not in sys.modules:
         spec = importlib.util.find_spec("onnxruntime")

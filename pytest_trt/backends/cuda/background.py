@@ -1,4 +1,4 @@
-"""What a driver takes long for and Python has no part in, done beside the loading of modules."""
+"""Slow driver calls that need no Python, made in a thread while modules are imported."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _T = TypeVar("_T")
 
 
 class Background(Generic[_T]):
-    """A call that runs in a thread of its own until its result is asked for.
+    """A call that runs in its own thread.
 
     Args:
-        call: What to call.
+        call: The function to call.
     """
 
     def __init__(self, call: Callable[[], _T]) -> None:
@@ -31,7 +31,7 @@ class Background(Generic[_T]):
             self._error = error
 
     def result(self) -> _T:
-        """Wait for the call, and return what it returned, or raise what it raised."""
+        """Wait for the call; return its result, or raise its exception."""
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -39,11 +39,11 @@ class Background(Generic[_T]):
 
 
 def begin_context(device: int) -> Background[None]:
-    """Begin to create a device's primary CUDA context, the one that sessions use.
+    """Start creating a device's primary CUDA context, which sessions use.
 
-    It takes 0.15 s on an H200, as long as TensorRT's import and the check of a plan together. Only
-    the driver library is asked: importing cuda-bindings would hold up other imports. Whatever goes
-    wrong is left to `Cuda`, which meets it again and says what to do.
+    It takes 0.15 s on an H200, as long as importing TensorRT and verifying a plan together. It uses
+    the driver library only: importing cuda-bindings would block other imports. Errors are ignored
+    here; `Cuda` meets them again and reports them.
 
     Args:
         device: CUDA's number of the device.
@@ -54,7 +54,7 @@ def begin_context(device: int) -> Background[None]:
             cuda = ctypes.CDLL("libcuda.so.1")
             number, context = ctypes.c_int(), ctypes.c_void_p()
             if cuda.cuInit(0) == 0 and cuda.cuDeviceGet(ctypes.byref(number), device) == 0:
-                # Never released: it lasts as long as the process, as the runtime's own does.
+                # Never released: like the runtime's own, it lives as long as the process.
                 cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), number)
 
     return Background(retain)

@@ -1,7 +1,7 @@
 """Work on a CUDA stream: captured once and replayed as a graph, and timed by events.
 
-An engine of a hundred kernels costs the host a hundred launches per run, which small engines wait
-for. As a graph it costs one.
+An engine of a hundred kernels costs the host a hundred launches per run, which dominate the time of
+small engines. A graph costs one launch.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pytest_trt.engine.protocols import Samples
 
 
 class CaptureError(Exception):
-    """The work cannot be captured; the text says why."""
+    """The work cannot be captured; the message is the reason."""
 
 
 class CudaGraph:
-    """The work that a function puts on a stream, captured.
+    """The captured work of a function on a stream.
 
-    It holds the addresses and shapes of its time: whoever changes either has to capture anew.
+    It holds the addresses and shapes of the capture: changing either requires a new capture.
 
     Args:
         cuda: The CUDA runtime.
-        stream: The stream that the function works on; not the default one.
-        enqueue: Puts the work on the stream, and returns whether it could.
+        stream: The stream of the work; not the default stream.
+        enqueue: Enqueues the work on the stream, and returns whether that succeeded.
 
     Raises:
         CaptureError: Part of the work waits for the host, or cannot be captured for another reason.
@@ -39,16 +39,16 @@ class CudaGraph:
     def __init__(self, cuda: Cuda, stream: Any, enqueue: Callable[[], bool]) -> None:
         self._cuda, self._stream = cuda, stream
         runtime = cuda.runtime
-        # Thread-local: what another thread does meanwhile is its own.
+        # Thread-local: calls of other threads are allowed meanwhile.
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         cuda.call("cudaStreamBeginCapture", stream, mode)
         done, graph = False, None
         try:
             done = enqueue()
         finally:
-            # Capturing ends whatever happened, or the stream would stay unusable.
+            # Always end the capture, or the stream would stay unusable.
             status, graph = runtime.cudaStreamEndCapture(stream)
-            # What a refused capture leaves behind would be taken for the next call's error.
+            # Otherwise the error of a refused capture would be that of the next call.
             runtime.cudaGetLastError()
         if status != runtime.cudaError_t.cudaSuccess:
             raise CaptureError(f"capturing ended with {status.name}")
@@ -69,36 +69,36 @@ class CudaGraph:
 
     @property
     def bare_launch(self) -> Callable[[], bool]:
-        """The same without an error's text, for loops in which every microsecond counts."""
+        """Like `launch`, but returns whether it succeeded, for the timed loop."""
         runtime = self._cuda.runtime
         launch, success = runtime.cudaGraphLaunch, runtime.cudaError_t.cudaSuccess
         executable, stream = self._executable, self._stream
         return lambda: launch(executable, stream)[0] == success
 
     def close(self) -> None:
-        """Release the graph."""
+        """Destroy the graph."""
         with contextlib.suppress(EngineRunError):
             self._cuda.call("cudaGraphExecDestroy", self._executable)
 
 
 def sample_events(cuda: Cuda, stream: Any, launch: Callable[[], bool], calls: int) -> Samples:
-    """Time consecutive calls, those of each by two events and all of them by the host's clock.
+    """Time consecutive calls, each by two events, and all of them by the host's clock.
 
-    Every call is an event, the work, another event, and waiting for it: what one request after
-    another costs. Events resolve about half a microsecond.
+    Every call is an event, the work, an event, and a wait for that: sequential requests. The
+    resolution of events is about half a microsecond.
     Source: CUDA Runtime API, cudaEventElapsedTime.
 
     Args:
         cuda: The CUDA runtime.
-        stream: The stream that the work is put on.
-        launch: Puts the work on the stream; false when it could not.
+        stream: The stream of the work.
+        launch: Enqueues the work, and returns whether that succeeded.
         calls: How many calls to time.
 
     Raises:
         EngineRunError: A call failed.
     """
-    # Bound once, and unchecked in the loop: what the host does between the first event and the
-    # launch is in the time of an engine that the GPU finishes before the host comes back.
+    # Bound once, and unchecked in the loop: the host's time between the first event and the launch
+    # is part of the measured time of a small engine.
     runtime = cuda.runtime
     record, wait, elapsed = (
         runtime.cudaEventRecord,
@@ -106,7 +106,7 @@ def sample_events(cuda: Cuda, stream: Any, launch: Callable[[], bool], calls: in
         runtime.cudaEventElapsedTime,
     )
     before, after = cuda.call("cudaEventCreate"), cuda.call("cudaEventCreate")
-    # What was put on the stream before is not of these calls.
+    # Earlier work on the stream is not part of these calls.
     cuda.call("cudaStreamSynchronize", stream)
     success = runtime.cudaError_t.cudaSuccess
     samples_ms = np.empty(calls, np.float64)
@@ -121,8 +121,10 @@ def sample_events(cuda: Cuda, stream: Any, launch: Callable[[], bool], calls: in
             status, time_ms = elapsed(before, after)
             if status != success or not launched:
                 raise cuda.error(
-                    f"call {call} of {calls} failed while it was timed ({status.name}).",
-                    fix="run the engine without timing it first: that tells what is wrong.",
+                    f"call {call} of {calls} failed while it was timed ({status.name})",
+                    fix="run the engine without timing it, to see the error itself.",
+                    code="TRT341",
+                    facts={"status": status.name, "call": call},
                 )
             samples_ms[call] = time_ms
         wall_s = time.perf_counter() - started_s

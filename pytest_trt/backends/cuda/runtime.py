@@ -1,17 +1,25 @@
-"""The few functions of the CUDA runtime that sessions need, and the memory that they allocate."""
+"""The functions of the CUDA runtime that sessions need, through cuda-bindings 12 or 13; memory."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.backends.devices.driver import INSUFFICIENT_DRIVER, cuda_version, start_error
-from pytest_trt.diagnostics import BackendUnavailableError, DeviceLostError, EngineRunError
+from pytest_trt.diagnostics import (
+    BackendUnavailableError,
+    DeviceLostError,
+    EngineRunError,
+    Fact,
+    Remedy,
+)
 
 
 class Cuda:
@@ -29,18 +37,25 @@ class Cuda:
             self._runtime: Any = importlib.import_module("cuda.bindings.runtime")
         except ImportError as exc:
             raise BackendUnavailableError(
-                f"running engines needs cuda-bindings, which cannot be imported: {exc}.",
-                fix="pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13); the number must "
-                "not be above the driver's CUDA version.",
+                f"running engines needs cuda-bindings, which cannot be imported: {exc}",
+                fix=Remedy(
+                    "install the extra for the driver's CUDA version, or an older one:",
+                    commands=("pip install 'pytest-trt[tensorrt-cu12]'  # or tensorrt-cu13",),
+                ),
+                code="TRT714",
+                facts={"module": "cuda.bindings.runtime", "reason": str(exc)},
             ) from exc
         self._device = device
         try:
             status, *_ = self._runtime.cudaGetDeviceCount()
             if status == self._runtime.cudaError_t.cudaSuccess:
                 (status,) = self._runtime.cudaSetDevice(device)
-        except RuntimeError as exc:  # the bindings find no driver
+        except RuntimeError as exc:  # raised by the bindings without a driver
             raise BackendUnavailableError(
-                f"GPU {device} cannot be used: {exc}.", fix="run `nvidia-smi`."
+                f"GPU {device} cannot be used: {exc}",
+                fix=Remedy("check the driver:", commands=("nvidia-smi",)),
+                code="TRT712",
+                facts={"device": device, "reason": str(exc)},
             ) from exc
         if status != self._runtime.cudaError_t.cudaSuccess:
             raise self._unusable(status)
@@ -58,58 +73,72 @@ class Cuda:
         """Call a runtime function and return its results without the status.
 
         Raises:
-            DeviceLostError: The status is not success, and CUDA can be used no more.
-            EngineRunError: The status is not success.
+            DeviceLostError: The call failed, and this process can no longer use CUDA.
+            EngineRunError: The call failed.
         """
         status, *results = getattr(self._runtime, name)(*arguments)
         if status != self._runtime.cudaError_t.cudaSuccess:
+            out_of_memory = status == self._runtime.cudaError_t.cudaErrorMemoryAllocation
             raise self.error(
-                f"{name} failed: {status.name} ({int(status)}).",
-                fix="feed smaller shapes or free device memory (nvidia-smi)."
-                if status == self._runtime.cudaError_t.cudaErrorMemoryAllocation
+                f"{name} failed: {status.name} ({int(status)})",
+                fix="feed smaller shapes, or free device memory (nvidia-smi)."
+                if out_of_memory
                 else "run the test alone, under compute-sanitizer if it repeats.",
+                code="TRT342" if out_of_memory else "TRT341",
+                facts={"function": name, "status": status.name},
             )
         return results[0] if len(results) == 1 else tuple(results)
 
-    def error(self, message: str, *, fix: str) -> EngineRunError:
-        """Return the error for work that failed: another one if CUDA is lost by it.
+    def error(
+        self,
+        message: str,
+        *,
+        fix: str,
+        code: str = "TRT340",
+        facts: Mapping[str, Fact] = MappingProxyType({}),
+    ) -> EngineRunError:
+        """Return the error for failed work: a `DeviceLostError` if CUDA is lost to this process.
 
-        A lost context fails again after its error was cleared; a call that was merely refused does
-        not. Source: CUDA Runtime API, cudaErrorIllegalAddress and its like: "the process must be
+        A lost context fails again after its error was cleared; after a refused call it does not.
+        Source: CUDA Runtime API, cudaErrorIllegalAddress and similar: "the process must be
         terminated and relaunched".
         """
         self._runtime.cudaGetLastError()
         (status,) = self._runtime.cudaDeviceSynchronize()
-        # Waiting is refused while a stream is captured, and that is no loss.
+        # Waiting is refused while a stream is captured, which is not a loss.
         capturing = status.name.startswith("cudaErrorStreamCapture")
         if status == self._runtime.cudaError_t.cudaSuccess or capturing:
-            return EngineRunError(message, fix=fix)
+            return EngineRunError(message, fix=fix, code=code, facts=facts)
         return DeviceLostError(
-            f"{message} The GPU is lost to this process ({status.name}): every later CUDA call "
-            "fails.",
+            f"{message}; the GPU is lost to this process ({status.name}), and every later CUDA "
+            "call fails",
             fix="run this test alone under compute-sanitizer, which names the kernel and its "
-            "address; a plugin of your own is the first to suspect.",
+            "address. Suspect your own plugins first.",
             status=status.name,
         )
 
     def _unusable(self, status: Any) -> BackendUnavailableError:
-        """Return the error for a device that cannot be started, before anything relied on it."""
-        what, fix = start_error(int(status))
+        """Return the error for a device that cannot be started."""
+        what, remedy = start_error(int(status))
         driver = self._runtime.cudaDriverGetVersion()[1]
         if int(status) == INSUFFICIENT_DRIVER and driver:
             libraries = self._runtime.cudaRuntimeGetVersion()[1]
             what = (
-                f"the NVIDIA driver serves CUDA {cuda_version(driver)}, and the installed "
-                f"libraries are of CUDA {cuda_version(libraries)}"
+                f"the NVIDIA driver supports CUDA {cuda_version(driver)}, and the installed "
+                f"libraries need CUDA {cuda_version(libraries)}"
             )
-            fix = "update the driver, or install the extra for its version ([tensorrt-cu12])"
+            remedy = Remedy(
+                "update the driver, or install the extra for its version: [tensorrt-cu12]."
+            )
         return BackendUnavailableError(
-            f"GPU {self._device} cannot be used: {what} ({status.name}, {int(status)}).",
-            fix=f"{fix}.",
+            f"GPU {self._device} cannot be used: {what} ({status.name}, {int(status)})",
+            fix=remedy,
+            code="TRT712",
+            facts={"device": self._device, "status": status.name},
         )
 
     def stream(self) -> Any:
-        """Return a new stream that does not wait for the default one."""
+        """Return a new stream that does not synchronise with the default stream."""
         return self.call("cudaStreamCreateWithFlags", self._runtime.cudaStreamNonBlocking)
 
     def upload(self, device: int, host: int, size_bytes: int, stream: Any) -> None:
@@ -127,10 +156,10 @@ class Cuda:
 
 
 class DeviceBuffer:
-    """Device memory that grows when more is asked for, and is kept between runs.
+    """Device memory that grows on demand and is reused between runs.
 
     Attributes:
-        address: Where it lies on the device; 0 while there is none.
+        address: The device address; 0 while nothing is allocated.
     """
 
     def __init__(self, cuda: Cuda) -> None:
@@ -139,7 +168,7 @@ class DeviceBuffer:
         self.address = 0
 
     def at_least(self, size_bytes: int) -> int:
-        """Return the address of that much memory; at least one byte, as no tensor may be null."""
+        """Return the address of that much memory, at least one byte: no tensor may be null."""
         wanted = max(size_bytes, 1)
         if wanted > self._size_bytes:
             self.free()
@@ -148,16 +177,16 @@ class DeviceBuffer:
         return self.address
 
     def free(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         if self._size_bytes:
             address, self.address, self._size_bytes = self.address, 0, 0
             self._cuda.call("cudaFree", address)
 
 
 class PinnedBuffer:
-    """Page-locked host memory that grows when more is asked for.
+    """Page-locked host memory that grows on demand.
 
-    Copies between it and the device need no second copy in the driver, and run beside the host.
+    Copies between it and the device need no second copy in the driver, and run asynchronously.
     """
 
     def __init__(self, cuda: Cuda) -> None:
@@ -166,7 +195,7 @@ class PinnedBuffer:
         self._address = 0
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-        """Return an array in this memory; it ends what was returned before."""
+        """Return an array in this memory; it invalidates earlier ones."""
         element = np.dtype(dtype)
         size_bytes = math.prod(shape) * element.itemsize
         if size_bytes == 0:
@@ -180,7 +209,7 @@ class PinnedBuffer:
         return np.ctypeslib.as_array(memory).view(element).reshape(shape)
 
     def free(self) -> None:
-        """Give the memory back; arrays in it must not be touched any more."""
+        """Free the memory; arrays in it must not be used afterwards."""
         if self._size_bytes:
             address, self._address, self._size_bytes = self._address, 0, 0
             self._cuda.call("cudaFreeHost", address)

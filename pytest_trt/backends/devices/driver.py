@@ -1,7 +1,7 @@
-"""The GPUs that CUDA shows, as the driver library reports them in a process of its own.
+"""The GPUs that CUDA shows, as the driver library reports them in a child process.
 
-Asking starts CUDA, which then no longer works in processes forked from the one that asked; so
-whoever collects tests must not do that.
+A query starts CUDA, which then no longer works in forked processes, so the process that collects
+tests must not do it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_trt.diagnostics import Remedy
 from pytest_trt.workers.question import ask
 
 #: CUdevice_attribute values. Source: cuda.h of CUDA 12.
@@ -17,8 +18,7 @@ _ATTRIBUTE_SM_COUNT = 16
 _ATTRIBUTE_MAJOR = 75
 _ATTRIBUTE_MINOR = 76
 
-#: Seconds after which a driver that does not answer is given up: a machine with many GPUs whose
-#: driver keeps no state between processes takes several.
+#: Time limit of a query in seconds: many GPUs without persistence mode take several.
 _TIMEOUT_S = 60
 
 
@@ -53,7 +53,7 @@ def driver_answers(cuda: Any) -> dict[str, Any]:
     Returns:
         "status" and "failed" (the function that returned it); where that is 0, "version" (of CUDA,
         as 12040) and "devices", each with "name", "memory" (bytes), "major", "minor", "sm_count"
-        and "uuid" (hex, empty where old drivers do not know a slice's).
+        and "uuid" (hex, empty for a slice with an old driver).
     """
     status = cuda.cuInit(0)
     if status != 0:
@@ -92,7 +92,7 @@ def _device(cuda: Any, index: int) -> dict[str, Any]:
 
 
 def _uuid(cuda: Any, device: Any, *, mig: bool) -> str:
-    """Return a device's UUID; drivers before CUDA 11.4 do not know a slice's."""
+    """Return a device's UUID; drivers before CUDA 11.4 have none for slices."""
     question = getattr(cuda, "cuDeviceGetUuid_v2", None)
     if question is None and mig:
         return ""
@@ -104,60 +104,68 @@ def _uuid(cuda: Any, device: Any, *, mig: bool) -> str:
 #: The driver shows no GPU to this process.
 NO_DEVICE = 100
 
-#: The runtime says it of a driver that is too old, and of none at all.
+#: The runtime returns it for a driver that is too old, and for none at all.
 INSUFFICIENT_DRIVER = 35
 
-#: What an error says of the machine, and what to do. The driver's cuInit and the runtime's calls
-#: share these numbers.
+#: Meaning of an error, and remedy. The driver's cuInit and the runtime's calls share these
+#: numbers.
 #: Source: CUDA Driver API, CUresult; CUDA Runtime API, cudaError.
 _START_ERRORS = {
-    2: ("it has no memory left", "free some; `nvidia-smi` shows which processes hold it"),
+    2: ("the GPU is out of memory", Remedy("free device memory; `nvidia-smi` shows its users.")),
     34: (
-        "the CUDA library found is a stub that programs are linked with",
-        "take the CUDA toolkit's folder `stubs` out of LD_LIBRARY_PATH",
+        "the loaded CUDA library is a stub for linking",
+        Remedy("remove the CUDA toolkit's folder `stubs` from LD_LIBRARY_PATH."),
     ),
-    INSUFFICIENT_DRIVER: ("there is no NVIDIA driver", "install one"),
+    INSUFFICIENT_DRIVER: ("there is no NVIDIA driver", Remedy("install the NVIDIA driver.")),
     46: (
-        "another process has the GPU to itself",
-        "end it, or set the compute mode back: `sudo nvidia-smi -c DEFAULT`",
+        "another process uses the GPU exclusively",
+        Remedy("end it, or reset the compute mode:", commands=("sudo nvidia-smi -c DEFAULT",)),
     ),
     NO_DEVICE: (
         "the driver shows no GPU to this process",
-        "check CUDA_VISIBLE_DEVICES, and that the container was started with --gpus",
+        Remedy("check CUDA_VISIBLE_DEVICES, and that the container was started with --gpus."),
     ),
     101: (
-        "CUDA shows this process no GPU of that number",
-        "check CUDA_VISIBLE_DEVICES, or name another one with --trt-device",
+        "CUDA has no GPU of that number in this process",
+        Remedy("check CUDA_VISIBLE_DEVICES, or name another GPU with --trt-device."),
     ),
     304: (
-        "the operating system refused what the driver asked of it",
-        "check that this user may read and write /dev/nvidia*",
+        "the operating system refused a call of the driver",
+        Remedy("check that this user may read and write /dev/nvidia*."),
     ),
     802: (
-        "the links between the GPUs are not set up",
-        "start the service nvidia-fabricmanager, of the driver's version",
+        "the links between the GPUs are not initialised",
+        Remedy("start the service nvidia-fabricmanager, in the version of the driver."),
     ),
     803: (
-        "the loaded driver and its libraries are of different versions",
-        "reboot, or restart the container, as after every driver update",
+        "the loaded driver and its libraries have different versions",
+        Remedy("reboot, or restart the container, as after every driver update."),
     ),
     804: (
         "the CUDA compatibility libraries do not support this GPU",
-        "take their folder `compat` out of LD_LIBRARY_PATH, or update the driver",
+        Remedy("remove their folder `compat` from LD_LIBRARY_PATH, or update the driver."),
     ),
-    805: ("the CUDA MPS server does not answer", "restart MPS, or unset CUDA_MPS_PIPE_DIRECTORY"),
+    805: (
+        "the CUDA MPS server does not answer",
+        Remedy("restart MPS, or unset CUDA_MPS_PIPE_DIRECTORY."),
+    ),
     999: (
-        "the driver does not say why",
-        "load its module with `sudo modprobe nvidia-uvm`, and look at `nvidia-smi` and `dmesg`",
+        "the driver gives no reason",
+        Remedy(
+            "load its module, and check `nvidia-smi` and `dmesg`:",
+            commands=("sudo modprobe nvidia-uvm",),
+        ),
     ),
 }
 
 
-def start_error(number: int) -> tuple[str, str]:
-    """Return what an error at CUDA's start says of the machine, and what to do about it."""
-    return _START_ERRORS.get(number, ("CUDA does not start", "look at `nvidia-smi` and `dmesg`"))
+def start_error(number: int) -> tuple[str, Remedy]:
+    """Return the meaning of an error at CUDA's start, and a remedy."""
+    return _START_ERRORS.get(
+        number, ("CUDA does not start", Remedy("check `nvidia-smi` and `dmesg`."))
+    )
 
 
 def cuda_version(number: int) -> str:
-    """Return a CUDA version as people write it: "12.9" for 12090."""
+    """Return a CUDA version as text: "12.9" for 12090."""
     return f"{number // 1000}.{number % 1000 // 10}"

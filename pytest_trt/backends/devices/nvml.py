@@ -1,7 +1,7 @@
-"""NVML, the driver's own library: what is known of GPUs without starting CUDA.
+"""NVML, the management library of the driver: facts of GPUs without starting CUDA.
 
-It answers before `fork`, beside running tests and without a context. What it does not answer here
-(old drivers, Jetson, virtual GPUs, no permission) is None, never a guess.
+It works before `fork`, while tests run, and without a context. Values that it does not report here
+(old drivers, Jetson, virtual GPUs, no permission) are None, never a guess.
 """
 
 from __future__ import annotations
@@ -13,44 +13,47 @@ from collections.abc import Iterator
 from typing import Any
 
 from pytest_trt.backends.devices.gpu import Gpu
-from pytest_trt.diagnostics import BackendUnavailableError
+from pytest_trt.diagnostics import BackendUnavailableError, Remedy
 from pytest_trt.terms import arch_of
 
 #: FP32 cores per multiprocessor where it is not 128; NVML counts cores.
 #: Source: CUDA C++ Programming Guide, "Compute Capabilities", arithmetic throughput.
 _CORES_PER_SM = {(7, 0): 64, (7, 2): 64, (7, 5): 64, (8, 0): 64}
 
-#: What NVML's refusals to start mean, and what to do, by the exception's name.
+#: Meaning of an exception at NVML's start, and remedy, by its name.
 #: Source: NVML API Reference, nvmlReturn_t and nvmlInit_v2.
 _REFUSALS = {
     "NVMLError_LibraryNotFound": (
-        "the driver's library libnvidia-ml.so.1 is not there",
-        "install the driver's utilities, or give the container NVIDIA_DRIVER_CAPABILITIES=utility",
+        "the driver's library libnvidia-ml.so.1 is missing",
+        Remedy(
+            "install the driver's utilities, or start the container with "
+            "NVIDIA_DRIVER_CAPABILITIES=utility."
+        ),
     ),
     "NVMLError_DriverNotLoaded": (
         "the NVIDIA driver is not loaded",
-        "load it with `sudo modprobe nvidia`, or reboot after installing it",
+        Remedy("reboot, or load it:", commands=("sudo modprobe nvidia",)),
     ),
     "NVMLError_LibRmVersionMismatch": (
-        "the loaded NVIDIA driver and its libraries are of different versions",
-        "reboot, or restart the container, as after every driver update",
+        "the loaded NVIDIA driver and its libraries have different versions",
+        Remedy("reboot, or restart the container, as after every driver update."),
     ),
     "NVMLError_NoPermission": (
         "this user may not use the NVIDIA driver",
-        "give the user access to /dev/nvidia*, or start the container with --gpus",
+        Remedy("give the user access to /dev/nvidia*, or start the container with --gpus."),
     ),
     "NVMLError_FunctionNotFound": (
         "the NVIDIA driver is too old for the installed nvidia-ml-py",
-        "update the driver",
+        Remedy("update the driver."),
     ),
     "NVMLError_GpuIsLost": (
         "a GPU has fallen off the bus",
-        "reset it with `nvidia-smi --gpu-reset`, or reboot",
+        Remedy("reboot, or reset it:", commands=("nvidia-smi --gpu-reset",)),
     ),
 }
 
-#: What NVML raises where it has no answer to a question: not on this GPU, not for this user, not
-#: by this driver, not of a MIG slice.
+#: Exceptions for values that are not available: on this GPU, for this user, with this driver, or
+#: for a MIG slice.
 _NO_ANSWER = (
     "NVMLError_NotSupported",
     "NVMLError_NoPermission",
@@ -62,7 +65,7 @@ _NO_ANSWER = (
 
 
 class Nvml:
-    """NVML, started; `nvml_started` gives one.
+    """NVML after its start, see `nvml_started`.
 
     Attributes:
         module: The module `pynvml`.
@@ -73,9 +76,9 @@ class Nvml:
         self._no_answer = tuple(getattr(module, n) for n in _NO_ANSWER if hasattr(module, n))
 
     def ask(self, question: str, *arguments: Any) -> Any:
-        """Return what a function of NVML answers, or None where it has no answer here."""
+        """Return the result of a function of NVML, or None if it is not available here."""
         function = getattr(self.module, question, None)
-        if function is None:  # an older pynvml
+        if function is None:  # older pynvml
             return None
         try:
             return function(*arguments)
@@ -83,20 +86,20 @@ class Nvml:
             return None
 
     def text(self, question: str, *arguments: Any) -> str:
-        """Return a text that NVML answers; empty where it has no answer here."""
+        """Return a text from NVML; empty if it is not available here."""
         answer = self.ask(question, *arguments)
-        # Older pynvml answers with bytes.
+        # Older pynvml returns bytes.
         return answer.decode() if isinstance(answer, bytes) else answer or ""
 
 
 @contextlib.contextmanager
 def nvml_started() -> Iterator[Nvml]:
-    """Start NVML, and stop it afterwards: what is open when a process forks serves only one side.
+    """Start NVML, and stop it afterwards, as it must not be open across a fork.
 
-    NVML counts starts, so one inside another costs next to nothing.
+    NVML counts starts, so a nested one costs next to nothing.
 
     Raises:
-        BackendUnavailableError: It cannot be used; the message says why and the fix what to do.
+        BackendUnavailableError: NVML cannot be used.
     """
     module = _load()
     try:
@@ -108,24 +111,31 @@ def nvml_started() -> Iterator[Nvml]:
                 module.nvmlShutdown()
     except module.NVMLError as error:
         name = type(error).__name__
-        what, fix = _REFUSALS.get(name, (f"NVML fails: {error}", "run `nvidia-smi`"))
-        raise BackendUnavailableError(f"{what} ({name}).", fix=f"{fix}.") from error
+        what, remedy = _REFUSALS.get(
+            name, (f"NVML failed: {error}", Remedy("check the driver:", commands=("nvidia-smi",)))
+        )
+        raise BackendUnavailableError(
+            f"{what} ({name})", fix=remedy, code="TRT713", facts={"status": name}
+        ) from error
 
 
 def _load() -> Any:
     try:
         with warnings.catch_warnings():
-            # The superseded distribution `pynvml` says so on import, and serves as well.
+            # The superseded distribution `pynvml` warns on import, but works.
             warnings.simplefilter("ignore")
             return importlib.import_module("pynvml")
     except ImportError as exc:
         raise BackendUnavailableError(
-            f"nvidia-ml-py cannot be imported: {exc}.", fix="pip install nvidia-ml-py."
+            f"nvidia-ml-py cannot be imported: {exc}",
+            fix=Remedy(commands=("pip install nvidia-ml-py",)),
+            code="TRT714",
+            facts={"module": "pynvml", "reason": str(exc)},
         ) from exc
 
 
 def list_gpus() -> list[Gpu]:
-    """Return every GPU of the machine in PCI order; the slices of one cut by MIG come after it.
+    """Return every GPU of the machine in PCI order; its MIG slices follow a GPU.
 
     Raises:
         BackendUnavailableError: NVML cannot be used.
@@ -141,7 +151,7 @@ def list_gpus() -> list[Gpu]:
 
 
 def _gpu(nvml: Nvml, handle: Any, driver: str, index: int) -> Gpu:
-    # Without it nothing can be chosen for the GPU, so this one has to answer.
+    # Required: without it nothing can be chosen for the GPU.
     major, minor = nvml.module.nvmlDeviceGetCudaComputeCapability(handle)
     mig = nvml.ask("nvmlDeviceGetMigMode", handle)
     memory = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
@@ -159,7 +169,7 @@ def _gpu(nvml: Nvml, handle: Any, driver: str, index: int) -> Gpu:
 
 
 def _slices(nvml: Nvml, handle: Any, whole: Gpu) -> Iterator[Gpu]:
-    """Yield the MIG slices of a GPU. Numbers of slices have gaps where none was made."""
+    """Yield the MIG slices of a GPU; their numbers may have gaps."""
     for number in range(nvml.ask("nvmlDeviceGetMaxMigDeviceCount", handle) or 0):
         try:
             part = nvml.ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, number)

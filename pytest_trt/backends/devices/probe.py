@@ -1,7 +1,7 @@
 """Which GPUs this process could use, found without creating a CUDA context.
 
-A context costs memory and time, breaks after `fork`, and pins the process to a GPU; collecting
-tests must do none of that. NVML tells the most; what it leaves open the driver library is asked.
+A context costs memory and time, breaks after `fork`, and binds the process to a GPU, which
+collecting tests must not do. NVML has most facts; the driver library is queried for the rest.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_trt.backends.devices.driver import NO_DEVICE, asked_driver, cuda_version, start_error
-from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
+from pytest_trt.backends.devices.gpu import NO_REMEDY, DeviceProbe, Gpu
 from pytest_trt.backends.devices.nvml import list_gpus
-from pytest_trt.diagnostics import BackendUnavailableError
+from pytest_trt.diagnostics import BackendUnavailableError, Remedy
 from pytest_trt.terms import arch_of
 
-#: What decides which GPUs CUDA shows, and in which order.
+#: Variables that decide which GPUs CUDA shows, and in which order.
 _DECIDING = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
 
@@ -26,7 +26,7 @@ def probe_devices(environ: Mapping[str, str] | None = None) -> DeviceProbe:
     """Look for GPUs; never raises and creates no CUDA context.
 
     Args:
-        environ: Where CUDA_VISIBLE_DEVICES is read; the process's environment by default.
+        environ: The environment with CUDA_VISIBLE_DEVICES; by default that of the process.
     """
     environment = os.environ if environ is None else environ
     mask = environment.get("CUDA_VISIBLE_DEVICES")
@@ -34,38 +34,57 @@ def probe_devices(environ: Mapping[str, str] | None = None) -> DeviceProbe:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
         return DeviceProbe((), "no NVIDIA driver: libcuda.so.1 not found")
-    listed, nvml_reason = _listed()
-    gpus: Sequence[Gpu] | str | None = _known(listed, mask, environment)
-    if gpus is None:
+    listed, nvml = _listed()
+    found: Sequence[Gpu] | _NoGpu | None = _known(listed, mask, environment)
+    if found is None:
         ours = {k: v for k, v in os.environ.items() if k not in _DECIDING}
-        gpus = _from_driver(asked_driver({**ours, **environment}), listed)
-    if not gpus and mask is not None:
-        gpus = f"CUDA_VISIBLE_DEVICES={mask!r} hides every GPU"
-    elif not gpus:
-        gpus = "the NVIDIA driver is there, but it lists no GPU"
-    if isinstance(gpus, str):
-        return DeviceProbe((), "; ".join(filter(None, [gpus, nvml_reason])))
-    return DeviceProbe(tuple(gpus), "")
+        found = _from_driver(asked_driver({**ours, **environment}), listed)
+    if not found and mask is not None:
+        hint = Remedy(
+            "unset CUDA_VISIBLE_DEVICES, or name a GPU of this list in it:",
+            commands=("nvidia-smi -L",),
+        )
+        reason = f"CUDA_VISIBLE_DEVICES={mask!r} hides every GPU"
+        return DeviceProbe((), _joined(reason, nvml), hint, is_masked=True)
+    if not found:
+        found = _NoGpu(
+            "the NVIDIA driver lists no GPU",
+            nvml.remedy or Remedy("check the driver:", commands=("nvidia-smi",)),
+        )
+    if isinstance(found, _NoGpu):
+        return DeviceProbe((), _joined(found.reason, nvml), nvml.remedy or found.remedy)
+    return DeviceProbe(tuple(found), "")
 
 
-def _listed() -> tuple[list[Gpu], str]:
-    """Return the GPUs that NVML lists, or why it does not."""
+class _NoGpu(NamedTuple):
+    """Why something lists no GPU, and what to do about it."""
+
+    reason: str
+    remedy: Remedy = NO_REMEDY
+
+
+def _joined(reason: str, nvml: _NoGpu) -> str:
+    return "; ".join(filter(None, [reason, nvml.reason]))
+
+
+def _listed() -> tuple[list[Gpu], _NoGpu]:
+    """Return the GPUs that NVML lists, or why it lists none."""
     try:
-        return list_gpus(), ""
+        return list_gpus(), _NoGpu("")
     except BackendUnavailableError as error:
-        return [], f"{error.message.rstrip('.')}: {error.fix.rstrip('.')}"
+        return [], _NoGpu(error.message, error.diagnostic.remedy)
 
 
 def _known(listed: Sequence[Gpu], mask: str | None, environ: Mapping[str, str]) -> list[Gpu] | None:
-    """Return CUDA's list where NVML's settles it, or None.
+    """Return CUDA's list if NVML's determines it, or None.
 
-    NVML numbers by PCI bus. CUDA by default puts the fastest first and leaves the order of the
-    others open, and it shows one slice of a GPU that is cut into several: the driver settles that.
+    NVML numbers by PCI bus. CUDA by default puts the fastest GPU first, leaves the order of the
+    others open, and shows only one slice of a GPU with MIG: the driver has to be queried.
     Source: CUDA C++ Programming Guide, "CUDA Environment Variables", CUDA_DEVICE_ORDER.
     """
     by_uuid = mask is not None and not any(e.strip().isdecimal() for e in mask.split(","))
     if any(gpu.mig for gpu in listed):
-        # CUDA takes a slice by its UUID, and no second one beside it.
+        # CUDA takes one slice by its UUID, and no second.
         # Source: NVIDIA MIG User Guide, "CUDA Device Enumeration".
         settled = visible(listed, mask) if mask and mask.startswith("MIG-") else []
         is_settled = len(settled) == 1
@@ -78,9 +97,9 @@ def _known(listed: Sequence[Gpu], mask: str | None, environ: Mapping[str, str]) 
 
 
 def visible(gpus: Sequence[Gpu], mask: str | None) -> list[Gpu]:
-    """Return the GPUs that a CUDA_VISIBLE_DEVICES value leaves, in its order and so numbered.
+    """Return the GPUs that a CUDA_VISIBLE_DEVICES value shows, in its order and numbered so.
 
-    As CUDA does: entries are indices or the beginning of a UUID, and the first that fits no GPU
+    As in CUDA, entries are indices or the beginning of a UUID, and the first that matches no GPU
     ends the list. An empty value hides all; None hides nothing.
     Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
     """
@@ -98,24 +117,26 @@ def visible(gpus: Sequence[Gpu], mask: str | None) -> list[Gpu]:
     return visible(chosen, None)
 
 
-def _from_driver(answers: Mapping[str, Any], listed: Sequence[Gpu]) -> list[Gpu] | str:
-    """Return the GPUs that the driver shows, or why it does not.
+def _from_driver(answers: Mapping[str, Any], listed: Sequence[Gpu]) -> list[Gpu] | _NoGpu:
+    """Return the GPUs that the driver shows, or why it shows none.
 
     Args:
         answers: See `driver_answers`.
-        listed: What NVML lists, which tells more of those that it knows.
+        listed: The GPUs of NVML, which has more facts of them.
     """
     if "unasked" in answers:
-        return str(answers["unasked"])
+        return _NoGpu(str(answers["unasked"]))
     status = int(answers["status"])
     if status == NO_DEVICE and answers["failed"] == "cuInit":
         return []
     if status != 0 and answers["failed"] == "cuInit":
-        what, fix = start_error(status)
-        return f"the NVIDIA driver does not start (cuInit error {status}), {what}: {fix}"
+        what, remedy = start_error(status)
+        return _NoGpu(f"the NVIDIA driver does not start (cuInit error {status}): {what}", remedy)
     if status != 0:
-        return f"the NVIDIA driver lists no GPU: {answers['failed']} failed with error {status}"
-    # The driver library knows CUDA's version only.
+        return _NoGpu(
+            f"the NVIDIA driver lists no GPU: {answers['failed']} failed with error {status}"
+        )
+    # The driver library has CUDA's version only.
     version = listed[0].driver_version if listed else ""
     driver = version or f"CUDA {cuda_version(answers['version'])}"
     known = {gpu.uuid: gpu for gpu in listed if gpu.sm_count and gpu.memory_bytes}

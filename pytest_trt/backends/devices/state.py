@@ -1,4 +1,4 @@
-"""How a GPU is doing right now: clocks, what slows it down, heat, and who else is on it."""
+"""The current state of a GPU: clocks, throttling, temperature, and other processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from enum import Enum
 from typing import Any
 
 from pytest_trt.backends.devices.nvml import Nvml, nvml_started
-from pytest_trt.diagnostics import BackendUnavailableError
+from pytest_trt.diagnostics import BackendUnavailableError, Remedy
 
 
 class Severity(str, Enum):
-    """What a reason for other clocks means to a measurement.
+    """What a clock reason means to a measurement.
 
-    `REFUSE`: the GPU is held back, so its times say nothing of the engine. `WARN`: they may be
-    longer than the GPU's own. `FINE`: they are as they should be.
+    `REFUSE`: the GPU is throttled, so its times say nothing about the engine. `WARN`: times may be
+    longer than normal. `FINE`: times are normal.
     """
 
     REFUSE = "refuse"
@@ -26,10 +26,10 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class ClockReason:
-    """Why a GPU runs at the clocks that it has.
+    """Why a GPU runs at its current clocks.
 
     Attributes:
-        name: What it is, in a few words.
+        name: The reason in a few words.
         severity: What it means to a measurement.
     """
 
@@ -65,25 +65,25 @@ def clock_reasons(mask: int) -> tuple[ClockReason, ...]:
 
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """A GPU at one moment. Each value is None where NVML does not tell it, here or to this user.
+    """The state of a GPU at one moment; values that NVML does not report are None.
 
-    Of a MIG slice, the values that belong to the whole GPU are those of the whole GPU.
+    For a MIG slice, values that only the whole GPU has are those of the whole GPU.
 
     Attributes:
         sm_clock_mhz: Clock of the multiprocessors.
         memory_clock_mhz: Clock of the memory.
-        max_sm_clock_mhz: The highest that the GPU has.
-        max_memory_clock_mhz: The highest that the GPU has.
-        clock_reasons: Why the clocks are what they are; empty for no reason to be lower.
+        max_sm_clock_mhz: The maximum clock of the multiprocessors.
+        max_memory_clock_mhz: The maximum clock of the memory.
+        clock_reasons: Why the clocks are what they are; empty if nothing lowers them.
         temperature_c: Temperature of the chip.
         power_w: Power draw of the board.
-        power_limit_w: The cap on it that is in force.
+        power_limit_w: The power limit in force.
         utilization_pct: Share of the last sampling period in which kernels ran.
-        other_processes: PIDs of other processes that compute on it, as the host numbers them: in
-            a container they may be foreign numbers, or missing.
+        other_processes: PIDs of other processes with a compute context on it, as numbered by the
+            host: in a container they may be unknown numbers, or missing.
         ecc: Whether memory errors are corrected.
         persistence: Whether the driver stays loaded without a user.
-        mig: Whether the GPU is cut into slices.
+        mig: Whether the GPU has MIG mode on.
         performance_state: 0 for the fastest to 15 for the slowest.
     """
 
@@ -107,27 +107,30 @@ def device_state(uuid: str) -> DeviceState:
     """Return the state of a GPU.
 
     Args:
-        uuid: Of the GPU or of a MIG slice, in full.
+        uuid: The full UUID of the GPU or of a MIG slice.
 
     Raises:
-        BackendUnavailableError: NVML cannot be used, or knows no such GPU.
+        BackendUnavailableError: NVML cannot be used, or has no such GPU.
     """
     with nvml_started() as nvml:
         return _state(nvml, *find_device(nvml, uuid))
 
 
 def find_device(nvml: Nvml, uuid: str) -> tuple[Any, Any]:
-    """Return NVML's handles of a GPU or a slice of one, and of the whole GPU.
+    """Return NVML's handles of a GPU or a slice, and of the whole GPU.
 
     Raises:
-        BackendUnavailableError: NVML knows no such GPU.
+        BackendUnavailableError: NVML has no such GPU.
     """
     module = nvml.module
     try:
         handle = module.nvmlDeviceGetHandleByUUID(uuid)
     except (module.NVMLError_NotFound, module.NVMLError_InvalidArgument) as error:
         raise BackendUnavailableError(
-            f"NVML knows no GPU {uuid}.", fix="`nvidia-smi -L` lists the UUIDs there are."
+            f"NVML has no GPU {uuid}",
+            fix=Remedy("list the UUIDs:", commands=("nvidia-smi -L",)),
+            code="TRT713",
+            facts={"device": uuid, "status": type(error).__name__},
         ) from error
     whole = handle
     if uuid.startswith("MIG-"):
@@ -145,7 +148,7 @@ def _state(nvml: Nvml, handle: Any, whole: Any) -> DeviceState:
         memory_clock_mhz=nvml.ask("nvmlDeviceGetClockInfo", whole, module.NVML_CLOCK_MEM),
         max_sm_clock_mhz=nvml.ask("nvmlDeviceGetMaxClockInfo", whole, module.NVML_CLOCK_SM),
         max_memory_clock_mhz=nvml.ask("nvmlDeviceGetMaxClockInfo", whole, module.NVML_CLOCK_MEM),
-        clock_reasons=asked_reasons(nvml, whole),
+        clock_reasons=current_clock_reasons(nvml, whole),
         temperature_c=nvml.ask("nvmlDeviceGetTemperature", whole, module.NVML_TEMPERATURE_GPU),
         power_w=_watts(nvml.ask("nvmlDeviceGetPowerUsage", whole)),
         power_limit_w=_watts(nvml.ask("nvmlDeviceGetEnforcedPowerLimit", whole)),
@@ -158,10 +161,10 @@ def _state(nvml: Nvml, handle: Any, whole: Any) -> DeviceState:
     )
 
 
-def asked_reasons(nvml: Nvml, handle: Any) -> tuple[ClockReason, ...] | None:
-    """Return why a GPU runs at its clocks, or None where NVML does not tell."""
+def current_clock_reasons(nvml: Nvml, handle: Any) -> tuple[ClockReason, ...] | None:
+    """Return why a GPU runs at its current clocks, or None if NVML does not report it."""
     mask = nvml.ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
-    if mask is None:  # its older name
+    if mask is None:  # the older name
         mask = nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
     return None if mask is None else clock_reasons(mask)
 
@@ -169,12 +172,12 @@ def asked_reasons(nvml: Nvml, handle: Any) -> tuple[ClockReason, ...] | None:
 def present_processes(
     nvml: Nvml, handle: Any, lists: Sequence[str] = ("Compute", "MPSCompute", "Graphics")
 ) -> frozenset[int] | None:
-    """Return the processes that are on a GPU, computing or not; None where NVML does not tell.
+    """Return the processes with a context on a GPU; None if NVML does not report them.
 
     Args:
         nvml: NVML, started.
         handle: The GPU, or a slice of one.
-        lists: NVML's lists to look into; clients of MPS are in one of their own.
+        lists: NVML's lists of processes; clients of MPS have their own.
     """
     questions = [f"nvmlDeviceGet{name}RunningProcesses" for name in lists]
     answers = [answer for q in questions if (answer := nvml.ask(q, handle)) is not None]
@@ -191,7 +194,7 @@ def _watts(milliwatts: int | None) -> float | None:
 
 
 def _is_on(answer: Any) -> bool | None:
-    """Return whether a mode is on; some are told as a pair, now and after the next reboot."""
+    """Return whether a mode is on; some are pairs: now, and after the next reboot."""
     if answer is None:
         return None
     return bool(answer[0] if isinstance(answer, list | tuple) else answer)

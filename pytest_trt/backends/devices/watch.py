@@ -1,13 +1,12 @@
-"""Whether a GPU was left alone while it was measured: asked between rounds, and never inside one.
+"""Disturbances of a GPU during a measurement, checked between rounds and never inside one.
 
-What disturbs is what makes times longer that are not the engine's: a GPU that is held back, and
-other processes that compute. One that only holds a context, as a waiting builder, another worker
-or a notebook does, disturbs nothing, so processes are told by the share of the multiprocessors'
-time that they took and not by being there.
+A measurement is disturbed by throttling and by other processes that compute. A process that only
+holds a context, such as a waiting builder, another worker or a notebook, does not disturb, so
+processes count by their share of the multiprocessors' time, not by their presence.
 
 The driver names one process for each of its samples: the one that it finds at work, with the share
-of all. While this one computes too, another can go unnamed for long. What leaves the GPU alone for
-a moment and listens is not taken in by that.
+of all. While this process computes too, another can stay unnamed for long. `listen` detects it by
+leaving the GPU idle for a moment.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from typing import Any, NamedTuple
 from pytest_trt.backends.devices.nvml import Nvml, nvml_started
 from pytest_trt.backends.devices.state import (
     Severity,
-    asked_reasons,
+    current_clock_reasons,
     find_device,
     present_processes,
 )
 from pytest_trt.diagnostics import BackendUnavailableError
 
-#: Share of the multiprocessors' time from which on a process disturbs, in percent. What draws the
-#: desktop of a workstation stays below it.
+#: Share of the multiprocessors' time, in percent, from which on a process counts as a disturbance.
+#: The desktop of a workstation stays below it.
 BUSY_PCT = 5
 
-#: For so long after it was last seen to compute a process counts as one that does. The driver
-#: looks every sixth of a second to every second, and each process has a sample of its own, from
-#: when it was last seen: those of two that share a GPU are hundreds of milliseconds apart.
+#: How long a process counts as computing after its last sample. The driver samples every sixth of a
+#: second to every second, and each process has its own last sample: those of two processes that
+#: share a GPU are hundreds of milliseconds apart.
 #: Source: NVML API Reference, nvmlDeviceGetProcessUtilization, whose unit is the microsecond;
 #: samples listed in github.com/NVIDIA/go-nvml/issues/51 and github.com/Syllo/nvtop/issues/110.
 _HELD_US = 1_000_000
 
-#: Seconds between the driver's samples: what is in the first after work has ended is partly that
-#: work. Seen on an H200: 0.2. Where it is longer, up to a second, listening hears nothing.
+#: Seconds between the driver's samples: the first one after the end of work still contains part of
+#: it. Measured on an H200: 0.2. With up to a second, `listen` detects nothing.
 _SAMPLE_S = 0.25
 
-#: Seconds for which the GPU is left alone to listen: then a sample that began in it has ended.
+#: Seconds of idle time in `listen`: long enough for a whole sample.
 LISTEN_S = 2 * _SAMPLE_S
 
 
@@ -51,8 +50,8 @@ class Busy(NamedTuple):
     """A process that computed on the GPU.
 
     Attributes:
-        pid: Its number, or that of the host where this process runs in a container.
-        pct: Share of the multiprocessors' time that it took.
+        pid: Its PID, as numbered by the host if this process runs in a container.
+        pct: Its share of the multiprocessors' time.
     """
 
     pid: int
@@ -64,14 +63,14 @@ def busy_others(
 ) -> tuple[Busy, ...]:
     """Return the processes that disturb a measurement, which itself keeps the GPU busy.
 
-    In a container the driver may tell the host's numbers of processes: then this one is not among
-    them by its own, and the busiest is taken for it.
+    In a container the driver may report the host's PIDs: then this process is not among them, and
+    the busiest is assumed to be it.
 
     Args:
-        busy: Every process that computed of late.
+        busy: Every process that computed recently.
         own_pid: The process that measures.
-        present: Every process that is on the GPU, whether it computes or not; none where that is
-            not told. One that has ended is not waited for.
+        present: Every process with a context on the GPU; empty if unknown. Ended processes are
+            ignored.
     """
     left = [one for one in busy if not present or one.pid in present]
     ranked = sorted(left, key=lambda one: -one.pct)
@@ -81,20 +80,20 @@ def busy_others(
 
 
 class DeviceWatch:
-    """Says what disturbed a GPU; called between rounds of a measurement that runs on it.
+    """Reports disturbances of a GPU; called between rounds of a measurement on it.
 
-    What NVML does not tell, here or to this user, disturbs nothing: not the processes of a slice
-    of a GPU, nor those of a virtual one.
+    What NVML does not report counts as no disturbance, such as the processes of a slice or of a
+    virtual GPU.
 
     Args:
         nvml: NVML, started.
         handle: The GPU, or the slice.
-        whole: The GPU that it is part of, or it itself.
-        clock: Seconds since 1970, as the driver's samples are told.
-        sleep: Waits so many seconds.
+        whole: The whole GPU.
+        clock: Seconds since 1970, the clock of the driver's samples.
+        sleep: Waits for a number of seconds.
 
     Attributes:
-        clocks_mhz: Clocks of the multiprocessors, one for each time that it was called.
+        clocks_mhz: Clocks of the multiprocessors, one for each call.
     """
 
     def __init__(
@@ -112,58 +111,58 @@ class DeviceWatch:
         self._last: dict[int, _Sample] = {}
         self.clocks_mhz: list[int] = []
         self._look()
-        self._last.clear()  # what was before is not of this measurement
+        self._last.clear()  # samples from before the measurement
 
     def __call__(self) -> str | None:
-        """Return what disturbs the GPU, in words, or None.
+        """Return a description of the disturbance of the GPU, or None.
 
-        What is known of processes holds until the driver has looked again.
+        Facts about processes remain valid until the driver's next sample.
         """
         clock_mhz = self._nvml.ask(
             "nvmlDeviceGetClockInfo", self._whole, self._nvml.module.NVML_CLOCK_SM
         )
         if clock_mhz is not None:
             self.clocks_mhz.append(clock_mhz)
-        reasons = asked_reasons(self._nvml, self._whole) or ()
-        held_back = [one.name for one in reasons if one.severity is Severity.REFUSE]
+        reasons = current_clock_reasons(self._nvml, self._whole) or ()
+        throttled = [one.name for one in reasons if one.severity is Severity.REFUSE]
         self._look()
         others = self._others()
-        told = [f"the GPU is held back ({', '.join(held_back)})"] if held_back else []
+        found = [f"the GPU is throttled ({', '.join(throttled)})"] if throttled else []
         if others:
-            told.append(_told(others))
-        return " and ".join(told) or None
+            found.append(_described(others))
+        return " and ".join(found) or None
 
     def listen(self) -> str | None:
-        """Return what computes on the GPU while this process does not, in words, or None.
+        """Return a description of what computes on the GPU while this process does not, or None.
 
-        To be called when nothing of this process runs on it; takes `LISTEN_S`.
+        Call it when no work of this process runs on the GPU; it takes `LISTEN_S` seconds.
         """
         alone_us = int((self._clock() + _SAMPLE_S) * 1e6)
         self._sleep(LISTEN_S)
         self._look()
-        heard = (Busy(p, one.pct) for p, one in self._last.items() if one.time_us > alone_us)
-        others = [one for one in heard if one.pid != os.getpid() and one.pct >= BUSY_PCT]
-        return _told(sorted(others, key=lambda one: -one.pct)) if others else None
+        samples = (Busy(p, one.pct) for p, one in self._last.items() if one.time_us > alone_us)
+        others = [one for one in samples if one.pid != os.getpid() and one.pct >= BUSY_PCT]
+        return _described(sorted(others, key=lambda one: -one.pct)) if others else None
 
     @property
     def clock_mhz(self) -> int | None:
-        """The median of the clocks that were seen, in MHz; None where none was."""
+        """The median of `clocks_mhz`; None if there are none."""
         return round(median(self.clocks_mhz)) if self.clocks_mhz else None
 
     @property
     def power_limit_w(self) -> int | None:
-        """The cap on power that is in force, in watts."""
+        """The power limit in force, in watts."""
         milliwatts = self._nvml.ask("nvmlDeviceGetEnforcedPowerLimit", self._whole)
         return None if milliwatts is None else round(milliwatts / 1000)
 
     def _look(self) -> None:
-        """Take in what the driver has sampled since it was last asked."""
+        """Read the driver's samples since the last call."""
         module = self._nvml.module
         try:
             samples = self._nvml.ask("nvmlDeviceGetProcessUtilization", self._handle, self._seen_us)
         except module.NVMLError as error:
-            # Nothing has computed since, which nvidia-ml-py raises too where the driver calls it a
-            # success; or one more process does than a moment ago.
+            # Nothing has computed since then (nvidia-ml-py raises even if the driver returns
+            # success), or a process was added during the call.
             if error.value not in (
                 module.NVML_SUCCESS,
                 module.NVML_ERROR_NOT_FOUND,
@@ -171,7 +170,7 @@ class DeviceWatch:
             ):
                 raise
             return
-        # Buffers of some drivers are longer than what is in them, and hold shares beyond 100%.
+        # Buffers of some drivers have unused entries, with shares beyond 100%.
         new = [one for one in samples or () if one.timeStamp > self._seen_us]
         for one in new:
             if 0 < one.smUtil <= 100:
@@ -191,17 +190,17 @@ class _Sample(NamedTuple):
     pct: int
 
 
-def _told(busy: Sequence[Busy]) -> str:
+def _described(busy: Sequence[Busy]) -> str:
     listed = ", ".join(f"process {one.pid} for {one.pct}% of the time" for one in busy)
     return f"another process computes on the GPU ({listed})"
 
 
 @contextmanager
 def watched_device(uuid: str) -> Iterator[DeviceWatch | None]:
-    """Lend what watches a GPU; None where NVML cannot be used or does not know it.
+    """Yield a watch of a GPU; None if NVML cannot be used or does not have the GPU.
 
     Args:
-        uuid: Of the GPU or of a MIG slice, in full; anything else is no GPU that NVML knows.
+        uuid: The full UUID of the GPU or of a MIG slice; for anything else, None is yielded.
     """
     if not uuid.startswith(("GPU-", "MIG-")):
         yield None

@@ -1,14 +1,14 @@
-"""The embedded backend: ONNX Runtime on the CPU, where there is no GPU.
+"""The embedded backend: ONNX Runtime on the CPU, which needs no GPU.
 
-Its engines are real: the model converted to the asked precision, optimised, and serialised again
-as ONNX, so their outputs drift from the reference as reduced precision does. ONNX Runtime has
+Its engines are real: the model converted to the requested precision, optimised, and serialised
+again as ONNX, so their outputs drift from the reference as reduced precision does. ONNX Runtime has
 hardly any FP16 kernels on the CPU, so an fp16 engine computes in FP32 and rounds to FP16 after
 every operator (`fp16_rounding`). It rounds at least as often as a GPU engine that fuses operators,
 overflows where FP16 does, accumulates in FP32 inside an operator, and is slower than fp32.
 
-Threads do not spin between calls, as they do by default: on two cores an engine that takes turns
-with another then has at least 0.8 of the throughput that it has alone, where it had 0.4 to 0.7. Its
-P50 alone stays the same for calls of 5 and 40 us; for one of 0.4 ms it rose by 11 to 80% while the
+Threads do not spin between calls, as they do by default: an engine interleaved with another on two
+cores then has at least 0.8 of the throughput that it has alone, instead of 0.4 to 0.7. Its P50
+alone is unchanged for calls of 5 and 40 us; for calls of 0.4 ms it rose by 11 to 80% while the
 machine was overloaded, and its P99 fell. Source: three runs of tests/benchmarks/turns_cpu.py.
 """
 
@@ -19,41 +19,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.conversion.ort_messages import (
     SEVERITY_FATAL,
-    build_fix,
     first_line,
     refusal,
-    run_fix,
 )
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
-from pytest_trt.backends.onnxruntime.values import has_bfloat16, run_values
+from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
 from pytest_trt.diagnostics import (
     ConfigurationError,
     EngineBuildError,
     EngineLoadError,
-    EngineRunError,
     ModelError,
-    PytestTrtError,
+    Remedy,
 )
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel, read_node_names
 from pytest_trt.onnx.input_roles import require_values
-from pytest_trt.tensors.spec import Tensors
+from pytest_trt.wording import count
 
-#: The builder option of this backend beside those of the conversions, and what it may be.
+#: The builder option of this backend besides those of the conversions, and its values.
 _LEVEL_OPTION = {
     "graph_optimization_level": "'disabled', 'basic', 'extended' (default) or 'all'",
 }
 
-#: How ONNX Runtime's own levels are called. 'extended' is the default because what 'all' adds is
-#: laid out for the CPU at hand, and a cached engine may be run on another one.
+#: ONNX Runtime's names of the levels. The default is 'extended' because 'all' adds layouts for the
+#: CPU at hand, and a cached engine may run on another CPU.
 #: Source: ONNX Runtime documentation, "Graph optimizations", offline mode.
 _OPTIMIZATION_LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
@@ -62,18 +56,24 @@ _OPTIMIZATION_LEVELS = {
     "all": "ORT_ENABLE_ALL",
 }
 
-#: A protobuf message ends at 2 GiB; engines of models above this size get their weights in a
-#: second file. Leaves room for what the optimiser adds.
+#: Engines of models above this size store their weights in a second file: protobuf messages are
+#: limited to 2 GiB, and the optimiser adds to them.
 _EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
 
 _PLAN_NAME = "engine.onnx"
+
+#: The operator into which ONNX Runtime fuses a MatMul of block-quantised weights from the level
+#: 'extended' on. It also quantises the activations.
+#: Source: ONNX Runtime, onnxruntime_session_options_config_keys.h,
+#: kOrtSessionOptionsQDQMatMulNBitsAccuracyLevel, default 4.
+_FUSED_BLOCK_MATMUL = "MatMulNBits"
 
 
 class OnnxRuntimeBackend:
     """Builds and runs engines with ONNX Runtime on the CPU.
 
     Args:
-        threads: Threads of one inference; 0 leaves the number to ONNX Runtime.
+        threads: Threads of one inference; 0 for the default of ONNX Runtime.
     """
 
     name = "onnxruntime"
@@ -90,14 +90,15 @@ class OnnxRuntimeBackend:
         return Target(arch, {"machine": platform.machine()})
 
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
-        """Convert the model: ONNX Runtime computes in the types that it finds there."""
+        """Convert the model: ONNX Runtime computes in the types of the model."""
         _check_options(model, spec)
         _require_values(model, spec)
         if spec.precision == "tf32":
             raise ConfigurationError(
-                "precision 'tf32' is a mode of NVIDIA GPUs; ONNX Runtime has no such thing on a "
-                "CPU.",
+                "precision 'tf32' is a mode of NVIDIA GPUs; ONNX Runtime has none on the CPU",
                 fix="test tf32 on a GPU (--trt-backend tensorrt), or use fp32 here.",
+                code="TRT355",
+                facts={"model": str(model.path), "precision": "tf32", "backend": self.name},
             )
         if _as_it_is(model, spec):
             return Route("as the model is")
@@ -124,6 +125,7 @@ class OnnxRuntimeBackend:
         for left_over in folder.glob("converted.onnx*"):
             left_over.unlink()
         layers = layers or _layers(folder / _PLAN_NAME, request.model)
+        notes += _fusion_notes(request.model, layers)
         return BuildResult(plan_name=_PLAN_NAME, notes=notes, layers=layers)
 
     def _optimise(self, source: Path, request: BuildRequest) -> None:
@@ -131,7 +133,7 @@ class OnnxRuntimeBackend:
         options = self._session_options(_level(request.spec, default="extended"))
         plan = request.directory / _PLAN_NAME
         options.optimized_model_filepath = str(plan)
-        # A model that was float16 has twice its size when it is rounded in float32.
+        # A float16 model doubles in size when it is rounded in float32.
         converted = request.directory.glob(f"{source.name}*")
         size_bytes = max(request.model.size_bytes, sum(part.stat().st_size for part in converted))
         if size_bytes > _EXTERNAL_WEIGHTS_ABOVE_BYTES:
@@ -140,18 +142,24 @@ class OnnxRuntimeBackend:
             )
         try:
             ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exception types share no base class but this
-            refused = (
-                f"{request.model.path.name} was refused as an {request.spec.precision} engine by "
-                f"ONNX Runtime {ort.__version__}:\n  {first_line(error)}"
+        except Exception as error:  # its exceptions have no other common base class
+            refused = refusal(
+                str(error),
+                request.model.path,
+                failed=f"{request.model.path.name} was refused as an {request.spec.precision} "
+                f"engine by ONNX Runtime {ort.__version__}",
+                precision=request.spec.precision,
             )
             raise EngineBuildError(
-                refusal(request.model.path.name, str(error), refused),
-                fix=build_fix(str(error), request.model.path, request.spec.precision),
+                refused.message,
+                fix=refused.remedy,
+                code=refused.code,
+                facts=refused.facts,
+                log_tail=[refused.said],
             ) from error
 
     def cannot_run(self, target: Target) -> str | None:
-        """Engines for the CPU run here; no others do."""
+        """Why engines for this target do not run here: only those for the CPU do."""
         if target.arch == "cpu":
             return None
         return f"ONNX Runtime runs on the CPU, not on {target.arch}"
@@ -162,7 +170,7 @@ class OnnxRuntimeBackend:
         """Load a serialised engine."""
         ort = load_onnxruntime()
         try:
-            # The layout for this CPU, which the plan leaves out, is chosen here.
+            # The layout for this CPU, which the plan does not contain, is chosen here.
             session = ort.InferenceSession(
                 str(plan),
                 self._session_options(_level(spec, default="all")),
@@ -170,19 +178,26 @@ class OnnxRuntimeBackend:
             )
         except Exception as error:
             raise EngineLoadError(
-                f"ONNX Runtime {ort.__version__} cannot load {plan}:\n  {first_line(error)}",
-                fix="`pytest-trt cache clear`, then run again.",
+                f"ONNX Runtime {ort.__version__} cannot load {plan}",
+                fix=Remedy("rebuild the engine:", commands=("pytest-trt cache clear",)),
+                code="TRT322",
+                facts={
+                    "model": str(model.path),
+                    "plan": str(plan),
+                    "version": str(ort.__version__),
+                },
+                details=[first_line(error)],
             ) from error
         subject = f"the {spec.precision} engine of {model.path.name}"
         return OnnxRuntimeSession(session, subject=subject)
 
     def reference(self, model: OnnxModel) -> BackendSession:
-        """Load the model itself as the FP32 reference: graph optimisations off.
+        """Load the model itself as the FP32 reference, without graph optimisations.
 
-        With the optimiser off, no rewrite of it is ever compared with itself.
+        So no rewrite of the optimiser is ever compared with itself.
 
         Raises:
-            ModelError: ONNX Runtime does not take the model.
+            ModelError: ONNX Runtime refuses the model.
         """
         ort = load_onnxruntime()
         try:
@@ -192,10 +207,19 @@ class OnnxRuntimeBackend:
                 providers=["CPUExecutionProvider"],
             )
         except Exception as error:
+            refused = refusal(
+                str(error),
+                model.path,
+                failed=f"no FP32 reference for {model.path.name}: ONNX Runtime {ort.__version__} "
+                "refused the model",
+                code="TRT206",
+            )
             raise ModelError(
-                f"{model.path} gives no FP32 reference to compare with: ONNX Runtime "
-                f"{ort.__version__} refused it:\n  {first_line(error)}",
-                fix=build_fix(str(error), model.path),
+                refused.message,
+                fix=refused.remedy,
+                code=refused.code,
+                facts=refused.facts,
+                details=[refused.said],
             ) from error
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 
@@ -207,73 +231,22 @@ class OnnxRuntimeBackend:
         )
         options.intra_op_num_threads = self.threads
         options.log_severity_level = SEVERITY_FATAL
-        # Without it INT8 products overflow 16 bits on x86 CPUs that lack VNNI, and an engine is
-        # right on one machine and wrong on the next.
+        # Without it, INT8 products overflow 16 bits on x86 CPUs without VNNI, and an engine is
+        # right on one machine and wrong on another.
         # Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        # Threads of a session that has just run spin on, waiting for its next call. Where two take
-        # turns on few cores, those of the one are in the other's way; so they stop with each call.
-        # Source: tests/benchmarks/turns_cpu.py, which also tells what that costs one alone.
+        # Threads of a session spin after a run, waiting for the next. If two sessions are
+        # interleaved on few cores, one slows the other down, so threads stop after each call.
+        # Source: tests/benchmarks/turns_cpu.py, which also measures what that costs one alone.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
 
 
-class OnnxRuntimeSession:
-    """A loaded ONNX Runtime session.
-
-    Args:
-        session: An `onnxruntime.InferenceSession`.
-        subject: What it is, for messages.
-    """
-
-    def __init__(self, session: Any, *, subject: str) -> None:
-        self._session = session
-        self._subject = subject
-        self._input_names = [entry.name for entry in session.get_inputs()]
-        self._output_names = [output.name for output in session.get_outputs()]
-        self._has_bfloat16 = has_bfloat16(session)
-
-    @property
-    def graph_refusal(self) -> str | None:
-        """None: on the CPU there are no graphs to refuse."""
-        return None
-
-    def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
-        """Return every output for these inputs.
-
-        Raises:
-            EngineRunError: ONNX Runtime failed while running.
-            ConfigurationError: bfloat16 needs a package, or a version, that is not installed.
-        """
-        try:
-            if self._has_bfloat16:
-                outputs = run_values(self._session, self._output_names, inputs)
-            else:
-                outputs = self._session.run(self._output_names, dict(inputs))
-        except PytestTrtError:
-            raise
-        except Exception as error:
-            # A sequence or a map has no shape.
-            shapes = ", ".join(
-                f"{name} {getattr(array, 'shape', type(array).__name__)}"
-                for name, array in inputs.items()
-            )
-            raise EngineRunError(
-                f"{self._subject} failed on {shapes or 'no inputs'}:\n  {first_line(error)}",
-                fix=run_fix(str(error), inputs, self._input_names),
-            ) from error
-        return dict(zip(self._output_names, outputs, strict=True))
-
-    def close(self) -> None:
-        """Drop the session."""
-        self._session = None
-
-
 def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
-    """Write the converted model; return what is to be said, and its layers if the plan hides them.
+    """Write the converted model; return notes, and its layers if the plan does not show them.
 
-    The plan of an fp16 engine is all FP32, with roundings between its nodes: what stands for
-    float16 is told by the model before these are put in.
+    The plan of an fp16 engine is all FP32 with roundings between its nodes, so its layers are those
+    of the converted model before the roundings.
     """
     from pytest_trt.backends import conversion
 
@@ -297,12 +270,25 @@ def _layers(file: Path, model: OnnxModel) -> tuple[Layer, ...]:
     return onnx_layers(file, read_node_names(model.path))
 
 
+def _fusion_notes(model: OnnxModel, layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    """Return a note if the optimiser made operators less precise than those of the model."""
+    if _FUSED_BLOCK_MATMUL in model.op_types:
+        return ()
+    fused = sum(layer.kind == _FUSED_BLOCK_MATMUL for layer in layers)
+    if not fused:
+        return ()
+    return (
+        f"{count(fused, 'MatMul')} of block-quantised weights became {_FUSED_BLOCK_MATMUL}, which "
+        'quantises activations too; builder option graph_optimization_level="basic" avoids it',
+    )
+
+
 def _level(spec: EngineSpec, *, default: str) -> str:
     return str(spec.builder_options.get("graph_optimization_level", default))
 
 
 def _as_it_is(model: OnnxModel, spec: EngineSpec) -> bool:
-    """Whether the model already is what the spec's precision asks for."""
+    """Whether the model already has the spec's precision."""
     return spec.precision == "fp32" or (spec.precision == "int8" and model.is_quantized)
 
 
@@ -316,12 +302,12 @@ def _known_options(model: OnnxModel, spec: EngineSpec) -> Mapping[str, str]:
 
 
 def _require_values(model: OnnxModel, spec: EngineSpec) -> None:
-    """Demand what TensorRT does, so that tests written on the CPU run on a GPU.
+    """Require what TensorRT requires, so that tests written on the CPU also run on a GPU.
 
-    Seeded inputs need it as well: a shape of zeros and ones fits few models.
+    Seeded inputs need it as well: few models accept a shape of zeros and ones.
     """
     holders = [one for one in model.inputs if one.name in model.shape_inputs]
-    # TensorRT refuses those of open length whatever their values, so none are asked for.
+    # TensorRT refuses those of dynamic length anyway, so no values are required for them.
     fixed = [one for one in holders if not one.is_dynamic]
     require_values(fixed, spec.profiles, model.path.name, inputs=model.inputs)
 
@@ -332,17 +318,22 @@ def _check_options(model: OnnxModel, spec: EngineSpec) -> None:
     known = _known_options(model, spec)
     for name, value in spec.builder_options.items():
         if name not in known:
-            listed = "".join(f"\n  {option}: {what}" for option, what in known.items())
-            kept = spec.precision == "int8" and model.is_quantized
-            where = (
-                f"{spec.precision}, whose model is quantised already" if kept else spec.precision
-            )
+            quantised = spec.precision == "int8" and model.is_quantized
+            where = f"{spec.precision} of a quantised model" if quantised else spec.precision
             raise ConfigurationError(
-                f"builder option {name!r} is not one of the onnxruntime backend for {where}.",
-                fix=f"its options are:{listed}",
+                f"unknown builder option {name!r} of the onnxruntime backend for {where}",
+                fix=Remedy(
+                    "use one of these options:",
+                    alternatives=tuple(f"{option}: {what}" for option, what in known.items()),
+                ),
+                code="TRT356",
+                facts={"option": name, "backend": "onnxruntime", "known": list(known)},
             )
         if name in _LEVEL_OPTION and value not in _OPTIMIZATION_LEVELS:
             raise ConfigurationError(
-                f"builder option {name}={value!r} is unknown.", fix=f"use {known[name]}."
+                f"builder option {name}={value!r} is unknown",
+                fix=f"use {known[name]}.",
+                code="TRT357",
+                facts={"option": name, "value": str(value), "known": list(_OPTIMIZATION_LEVELS)},
             )
     require_operators(model.path.name, model.op_types, spec.builder_options)

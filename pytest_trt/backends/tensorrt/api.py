@@ -1,4 +1,4 @@
-"""What TensorRT and TensorRT-RTX share between spec and builder: precision, building, opening."""
+"""Shared by TensorRT and TensorRT-RTX: precision, options, building and opening of plans."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_trt.backends.tensorrt.plan_header import read_plan_header
 from pytest_trt.backends.tensorrt.product import Product, register_plugins
 from pytest_trt.backends.tensorrt.profiles import require_profiles
 from pytest_trt.backends.tensorrt.session import TrtSession
-from pytest_trt.diagnostics import EngineLoadError
+from pytest_trt.diagnostics import EngineLoadError, Remedy
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, Route, Target
 from pytest_trt.onnx.file import OnnxModel
@@ -28,8 +28,8 @@ class PrecisionRoute:
     """How a precision is reached.
 
     Attributes:
-        route: What the engine key holds.
-        convert: To what the model is converted first, if at all.
+        route: The part of the engine key.
+        convert: The precision that the model is converted to first, or None.
         flags: Members of BuilderFlag to set.
     """
 
@@ -42,7 +42,7 @@ def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> Pr
     """Choose between builder flags and a converted model.
 
     Args:
-        model: What is to be built.
+        model: The model to build.
         precision: One of the spec's precisions.
         weak_types: Whether builder flags choose the precision (TensorRT 8.6 to 10), or the types
             in the model do (TensorRT 11, TensorRT-RTX).
@@ -65,10 +65,10 @@ def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> Pr
 
 
 def check_spec(model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute) -> None:
-    """Refuse options and profiles that no build could serve.
+    """Refuse invalid options and profiles before a build.
 
     Raises:
-        ConfigurationError: An unknown option or operator, or a dynamic input without shapes.
+        ConfigurationError: An option or operator is unknown, or a dynamic input has no range.
     """
     require_known(spec.builder_options, {**BUILDER_OPTIONS, **_conversion_options(chosen)})
     require_operators(model.path.name, model.op_types, spec.builder_options)
@@ -85,16 +85,16 @@ def build(
     compute_capabilities: tuple[str, ...] = (),
     timing_cache: Path | None = None,
 ) -> BuildResult:
-    """Convert the model where the route says so, and have a child process build it.
+    """Convert the model if the route requires it, and build it in a child process.
 
     Args:
-        product: What builds.
-        request: What to build, and into which folder.
+        product: The product that builds.
+        request: The model, the spec, and the folder for the plan.
         chosen: How the precision is reached.
         device: CUDA's number of the GPU to build on; None for a cross-build.
-        timeout_s: Seconds after which the build is ended; 0 for no limit.
+        timeout_s: Time limit of the build in seconds; 0 for no limit.
         compute_capabilities: Members of ComputeCapability to cross-build for.
-        timing_cache: The file of timings to use and add to, unless an option disables that.
+        timing_cache: The timing cache to use and update, unless an option disables it.
     """
     # Most runs find their engines in the cache.
     from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
@@ -128,7 +128,7 @@ def build(
     finally:
         for left_over in request.directory.glob(f"{converted.name}*"):
             left_over.unlink()
-    # An option without effect would otherwise be believed to have had one.
+    # An option without effect must be visible.
     ignored = tuple(line for line in built.log_tail if "is unsupported" in line)
     inspection = take_inspection(request.directory, request.model)
     return BuildResult(
@@ -144,10 +144,10 @@ def build(
 def open_plan(
     product: Product, plan: Path, model: OnnxModel, spec: EngineSpec, *, device: int
 ) -> BackendSession:
-    """Load a plan on a GPU, after its header was found to be this product's and version's.
+    """Load a plan on a GPU, after checking the product and version in its header.
 
     Raises:
-        EngineLoadError: It was built by something else, or TensorRT refuses it.
+        EngineLoadError: Another product or version built it, or TensorRT refuses it.
         BackendUnavailableError: CUDA cannot be used.
     """
     trt = product.load()
@@ -156,9 +156,19 @@ def open_plan(
     installed = str(trt.__version__)
     if header.product != product.label or not (portable or _same(header.version, installed)):
         raise EngineLoadError(
-            f"plan {plan} was built by {header.product} {header.version}; installed is "
-            f"{product.label} {installed}, and a plan runs on the version that built it.",
-            fix="run again with the cache that this installation builds, or install that version.",
+            f"plan {plan} was built by {header.product} {header.version}, but {product.label} "
+            f"{installed} is installed; a plan runs only on the version that built it",
+            fix=Remedy(
+                "install the version that built it, or rebuild it with this one:",
+                commands=("pytest-trt cache clear",),
+            ),
+            code="TRT321",
+            facts={
+                "model": str(model.path),
+                "plan": str(plan),
+                "built_by": f"{header.product} {header.version}",
+                "installed": f"{product.label} {installed}",
+            },
         )
     register_plugins(trt)
     return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=portable)
@@ -202,9 +212,9 @@ def _conversion_options(chosen: PrecisionRoute) -> dict[str, str]:
 
 
 def _same(header: str, installed: str) -> bool:
-    """Whether versions agree as far as both go: 8.6.0 calls itself so, its plans 8.6.0.12.
+    """Whether versions agree in their common parts: plans of 8.6.0 have version 8.6.0.12.
 
-    Early releases call themselves 10.0.0b6, and their plans 10.0.0.6.
+    Plans of the early release 10.0.0b6 have version 10.0.0.6.
     """
     ours, its = (re.findall(r"\d+", version) for version in (installed, header))
     return all(a == b for a, b in zip(its, ours, strict=False))

@@ -22,8 +22,8 @@ class TensorRtBackend:
 
     Args:
         probe: The GPUs of this machine.
-        build_timeout_s: Seconds that one build may take; 0 for no limit.
-        timing_folder: Where timing caches are stored; None stores none.
+        build_timeout_s: Time limit of one build in seconds; 0 for no limit.
+        timing_folder: The folder of timing caches; None for no timing cache.
         product: TensorRT itself; a test passes a fake.
     """
 
@@ -47,7 +47,7 @@ class TensorRtBackend:
         return self._product.toolchain()
 
     def target(self, arch: str) -> Target:
-        """The architecture, and the GPU model: a plan is tuned for its multiprocessor count."""
+        """The architecture and the GPU model: a plan is tuned for its multiprocessor count."""
         gpu = self._probe.first(arch)
         if gpu is None:
             return Target(arch)
@@ -64,7 +64,7 @@ class TensorRtBackend:
         """Build one plan, in a child process, on the GPU that the target names.
 
         Raises:
-            BackendUnavailableError: That GPU is not here.
+            BackendUnavailableError: This machine has no such GPU.
             EngineBuildError: The builder refused the model, failed, crashed or took too long.
         """
         device = self._device(request.target)
@@ -89,14 +89,16 @@ class TensorRtBackend:
         """Load a verified plan on the GPU of its target.
 
         Raises:
-            EngineLoadError: That GPU is not here, or TensorRT refuses the plan.
+            EngineLoadError: This machine has no such GPU, or TensorRT refuses the plan.
             BackendUnavailableError: CUDA cannot be used.
         """
         gpu = self._probe.first(target.arch)
         if gpu is None:
             raise EngineLoadError(
-                f"plan {plan} is for {target}; {self.cannot_run(target)}.",
+                f"plan {plan} is for {target}; {self.cannot_run(target)}",
                 fix="run it on a machine with the GPU that it was built for.",
+                code="TRT323",
+                facts={"model": str(model.path), "plan": str(plan), "arch": target.arch},
             )
         return trt_api.open_plan(self._product, plan, model, spec, device=gpu.index)
 
@@ -108,19 +110,21 @@ class TensorRtBackend:
         gpu = self._probe.first(target.arch)
         if gpu is None:
             raise BackendUnavailableError(
-                f"TensorRT builds on the GPU itself, and {self.cannot_run(target)}.",
+                f"TensorRT builds on the GPU itself, and {self.cannot_run(target)}",
                 fix=f"run on a machine with an {target.arch} GPU, or cross-build with "
                 "--trt-backend tensorrt_rtx.",
+                code="TRT701",
+                facts={"arch": target.arch, "backend": self.name},
             )
         return gpu.index
 
 
 class TensorRtRtxBackend:
-    """Builds engines with TensorRT-RTX, and runs them where there is an RTX GPU.
+    """Builds engines with TensorRT-RTX anywhere, and runs them on RTX GPUs.
 
     Args:
         probe: The GPUs of this machine.
-        build_timeout_s: Seconds that one build may take; 0 for no limit.
+        build_timeout_s: Time limit of one build in seconds; 0 for no limit.
     """
 
     name = "tensorrt_rtx"
@@ -138,7 +142,7 @@ class TensorRtRtxBackend:
         return Target(arch)
 
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
-        """The types in the model choose the precision, so it is converted."""
+        """A converted model: its types choose the precision."""
         chosen = _chosen(model, spec)
         trt_api.check_spec(model, spec, chosen)
         return chosen.route
@@ -157,7 +161,7 @@ class TensorRtRtxBackend:
             TENSORRT_RTX,
             request,
             _chosen(request.model, request.spec),
-            device=None,  # the target says what it builds for, wherever it builds
+            device=None,  # builds for the target, on any machine
             timeout_s=self._build_timeout_s,
             compute_capabilities=(member,),
         )
@@ -172,15 +176,17 @@ class TensorRtRtxBackend:
         """Load a verified plan on the GPU of its target.
 
         Raises:
-            EngineLoadError: That GPU is not here, or the plan was built for another one.
+            EngineLoadError: This machine has no GPU that the plan was built for.
             BackendUnavailableError: CUDA cannot be used.
         """
         gpu, archs = self._probe.first(target.arch), read_plan_header(plan).archs or RTX_ARCHS
         if gpu is None or gpu.arch not in archs:
             reason = self.cannot_run(target) or f"the GPU to run it on is {gpu}"
             raise EngineLoadError(
-                f"plan {plan} is for {', '.join(archs)}; {reason}.",
-                fix="run it on a machine with such a GPU; here it can only be built.",
+                f"plan {plan} is for {', '.join(archs)}; {reason}",
+                fix="run it on a machine with such a GPU; this machine can only build it.",
+                code="TRT323",
+                facts={"model": str(model.path), "plan": str(plan), "archs": list(archs)},
             )
         return trt_api.open_plan(TENSORRT_RTX, plan, model, spec, device=gpu.index)
 
@@ -195,9 +201,11 @@ def compute_capability_member(trt: Any, arch: str, *, version: str) -> str:
     possible = [name.lower() for name in members if name.startswith("SM")]
     if arch not in possible:
         raise ConfigurationError(
-            f"{version} does not build for {described(arch)}; it builds for {', '.join(possible)}.",
-            fix="use TensorRT for data-centre GPUs (--trt-backend tensorrt, on a machine with "
-            "one), or name one of these architectures with --trt-arch.",
+            f"{version} does not build for {described(arch)}; it builds for {', '.join(possible)}",
+            fix="name one of these with --trt-arch, or use TensorRT on a machine with "
+            "that GPU (--trt-backend tensorrt).",
+            code="TRT703",
+            facts={"arch": arch, "backend": "tensorrt_rtx", "version": version},
         )
     return arch.upper()
 

@@ -13,8 +13,8 @@ from pytest_trt.backends.cuda.runtime import Cuda, DeviceBuffer
 from pytest_trt.diagnostics import EngineLoadError, InputError
 from pytest_trt.tensors.spec import Tensors
 
-#: numpy's name of an element type by member of `DataType`. TensorRT's own `nptype` fails with
-#: some numpy versions, and for the types that numpy itself lacks.
+#: numpy's name of an element type by member of `DataType`. TensorRT's own `nptype` fails with some
+#: numpy versions, and for types that numpy lacks.
 _DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -31,11 +31,11 @@ def numpy_dtype(member: str, *, tensor: str, model: str) -> np.dtype[Any]:
 
     Args:
         member: "FLOAT", "HALF", "BF16", ...
-        tensor: The tensor that has it, for the message.
+        tensor: The tensor's name, for the message.
         model: The model's file name, for the message.
 
     Raises:
-        EngineLoadError: Neither numpy nor ml_dtypes has such a type.
+        EngineLoadError: Neither numpy nor ml_dtypes has the type.
     """
     if member in _DTYPES:
         return np.dtype(_DTYPES[member])
@@ -45,16 +45,18 @@ def numpy_dtype(member: str, *, tensor: str, model: str) -> np.dtype[Any]:
         bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
         return bfloat16
     raise EngineLoadError(
-        f"tensor {tensor!r} of {model} is {member}, which numpy cannot hold.",
+        f"tensor {tensor!r} of {model} is {member}, which numpy does not support",
         fix="export the model with float32 or float16 inputs and outputs.",
+        code="TRT209",
+        facts={"model": model, "tensor": tensor, "dtype": member},
     )
 
 
 def fits(name: str, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
-    """Check that an engine's integer type holds what it is fed.
+    """Check that an engine's integer type holds the values of an input.
 
     Raises:
-        InputError: TensorRT 8.6 computes INT64 in INT32, and a value is beyond that.
+        InputError: TensorRT 8.6 computes INT64 in INT32, and a value is outside that.
     """
     if array.dtype == dtype or dtype.kind not in "iu" or not array.size:
         return
@@ -62,28 +64,30 @@ def fits(name: str, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
     low, high = array.min(), array.max()
     if low < limits.min or high > limits.max:
         raise InputError(
-            f"input {name!r} has values from {low} to {high}; the engine computes it in "
-            f"{dtype}, which ends at {limits.max}.",
-            fix="feed smaller values, or use a TensorRT version with 64-bit integers (10.0).",
+            f"input {name!r} has values from {low} to {high}; the engine computes it in {dtype}, "
+            f"which ends at {limits.max}",
+            fix="feed smaller values, or use TensorRT 10.0 or newer, which has 64-bit integers.",
+            code="TRT228",
+            facts={"tensor": name, "dtype": str(dtype), "low": int(low), "high": int(high)},
         )
 
 
-#: What identifies a binding: shape by input, and the values of inputs that hold shapes.
+#: The key of a binding: shape by input, and the values of inputs that hold a shape.
 BindingKey = tuple[tuple[str, tuple[int, ...], bytes], ...]
 
-#: Bytes of one step when a large input is staged. While one step crosses the bus, the host copies
+#: Bytes of one step when a large input is uploaded. While one step crosses the bus, the host copies
 #: the next into page-locked memory; smaller steps cost more calls than they save.
 STEP_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
 class Staged:
-    """A tensor on the device, and the page-locked array that it is copied through.
+    """A tensor on the device, and the page-locked array for its copies.
 
     Attributes:
         host: The page-locked array.
-        host_address: Where it lies.
-        device_address: Where the tensor lies on the device.
+        host_address: The address of that array.
+        device_address: The address on the device.
     """
 
     host: npt.NDArray[np.generic]
@@ -96,15 +100,15 @@ class Binding:
     """Memory for every tensor at one set of shapes.
 
     Attributes:
-        key: What the shapes (and shape values) are.
+        key: The shapes, and the values of shape inputs.
         inputs: Inputs on the device, by name.
         outputs: Outputs on the device whose shapes are known, by name.
         host_outputs: Outputs that TensorRT writes to host memory (shapes), by name.
-        open_outputs: Outputs whose shape only the run tells, by name.
-        held: Host arrays that TensorRT reads, which must live as long.
-        runs: How often it ran.
-        graph: The work, once it is captured.
-        graph_refusal: Why it cannot be captured, once that is known.
+        open_outputs: Names of outputs whose shape depends on the data.
+        held: Host arrays that TensorRT reads; they must outlive the binding.
+        runs: The number of runs.
+        graph: The captured work, or None.
+        graph_refusal: Why it cannot be captured, or None.
     """
 
     key: BindingKey
@@ -121,7 +125,7 @@ class Binding:
         """Copy the inputs to the device, in stream order.
 
         Raises:
-            InputError: A value is beyond the integers that the engine computes in.
+            InputError: A value is outside the integer type that the engine computes in.
         """
         for name, staged in self.inputs.items():
             array, host = inputs[name], staged.host
@@ -138,7 +142,7 @@ class Binding:
             cuda.download(staged.host_address, staged.device_address, staged.host.nbytes, stream)
 
     def drop_graph(self) -> None:
-        """Release the captured work."""
+        """Release the graph."""
         if self.graph is not None:
             self.graph.close()
             self.graph = None
@@ -158,7 +162,7 @@ def _upload_in_steps(
 def output_allocator(trt: Any, buffer: DeviceBuffer) -> Any:
     """Return an allocator for an output whose shape is known only after the run.
 
-    It has `shape`, which the run fills in, and `raised`, what went wrong in it.
+    Its attributes are `shape`, set by the run, and `raised`, an exception of the callback or None.
     """
 
     class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
@@ -170,7 +174,7 @@ def output_allocator(trt: Any, buffer: DeviceBuffer) -> Any:
         def reallocate_output(
             self, tensor_name: str, memory: int, size: int, alignment: int
         ) -> int:
-            # What is raised here would be printed, lost, and taken for a null pointer.
+            # TensorRT prints and swallows exceptions raised here, and uses a null pointer.
             try:
                 return buffer.at_least(size)
             except BaseException as exc:

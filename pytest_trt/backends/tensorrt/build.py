@@ -1,6 +1,6 @@
 """ONNX to plan, the same for TensorRT 8.6 to 11 and TensorRT-RTX.
 
-The vendor module is an argument, and what differs between versions is asked for by attribute.
+The vendor module is an argument; differences between versions are detected by attribute.
 """
 
 from __future__ import annotations
@@ -16,31 +16,43 @@ from pytest_trt.backends.tensorrt.parse import parsed
 from pytest_trt.backends.tensorrt.product import register_plugins
 from pytest_trt.backends.tensorrt.profiles import add_profiles
 from pytest_trt.backends.tensorrt.timing_cache import TimingCache
-from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.diagnostics import EngineBuildError, Remedy
 from pytest_trt.engine.protocols import Progress
 
-#: The source file of an assertion that TensorRT-RTX 1.7 stops at in models with many branches
-#: (seen with 12 and 25 If nodes); the text of the assertion means nothing outside NVIDIA.
+#: The source file of an assertion of TensorRT-RTX 1.7 that fails for models with many branches
+#: (seen with 12 and 25 If nodes); its text means nothing outside NVIDIA.
 _CONTROL_FLOW_ASSERTION = "graphScope.cpp"
 
-#: What to do about what the builder logs when it gives up; the first that is found counts.
-#: Source: profiles as TensorRT-RTX 1.7 puts it; memory as in github.com/NVIDIA/TensorRT/issues/477
-#: and github.com/onnx/onnx-tensorrt/issues/758, misspelling included.
+#: Code and remedy by what the builder logs when it fails; the first match counts.
+#: Source: profiles as in TensorRT-RTX 1.7; memory as in github.com/NVIDIA/TensorRT/issues/477 and
+#: github.com/onnx/onnx-tensorrt/issues/758, misspelling included.
 _ADVICE = (
     (
         re.compile("no optimization profile has been defined|missing dimensions in profile"),
-        "give every dynamic input a range in profiles={...} of the trt_model marker, in every "
-        "profile; the log names the input.",
+        "TRT211",
+        Remedy(
+            "give every dynamic input a range in every profile: profiles={...} on the trt_model "
+            "marker. The log names the input."
+        ),
     ),
     (
         re.compile("out ?of ?memory|insuff?icient memory", re.IGNORECASE),
-        "free memory of the GPU (nvidia-smi shows who uses it), leave workspace_bytes out or raise "
-        "it, or lower the max of the profiles.",
+        "TRT359",
+        Remedy(
+            "free memory of the GPU (nvidia-smi shows its users).",
+            alternatives=(
+                "leave the builder option workspace_bytes out, or raise it",
+                "lower the max of the profiles",
+            ),
+        ),
     ),
 )
-_LAST_ADVICE = (
-    "act on the last error logged: another precision or architecture, a change in the model "
-    "(control flow and rare operators are the usual cause), fewer options."
+_LAST_ADVICE = Remedy(
+    "act on the last error in the log.",
+    alternatives=(
+        "try another precision or architecture, or fewer builder options",
+        "change the model: control flow and rare operators are the usual cause",
+    ),
 )
 
 
@@ -54,12 +66,12 @@ def build_plan(
 
     Args:
         trt: The vendor module.
-        plan: What to build.
-        progress: Told what is being done.
-        log: Told each line that the builder logs, as it does.
+        plan: The plan to build.
+        progress: Called with each step.
+        log: Called with each line that the builder logs.
 
     Raises:
-        ConfigurationError: An option or a profile is not for this builder or model.
+        ConfigurationError: An option or a profile does not fit this builder or model.
         EngineBuildError: The parser or the builder refused the model.
     """
     with log_tail(trt, log) as tail:
@@ -81,7 +93,7 @@ def build_plan(
         del parser  # the network refers to weights that it owns
         if serialized is None:
             raise _failed(plan, tail)
-        # By buffer: a memoryview of it has the wrong item format.
+        # As a buffer: a memoryview of it has the wrong item format.
         with plan.output.open("wb") as file:
             file.write(serialized)
         timings.keep()
@@ -90,19 +102,26 @@ def build_plan(
 
 def _failed(plan: BuildPlan, tail: LogTail) -> EngineBuildError:
     log = "\n".join(tail.lines)
-    fix = next((advice for said, advice in _ADVICE if said.search(log)), _LAST_ADVICE)
+    code, remedy = next(
+        ((code, remedy) for logged, code, remedy in _ADVICE if logged.search(log)),
+        ("TRT300", _LAST_ADVICE),
+    )
     if plan.control_flow and _CONTROL_FLOW_ASSERTION in log:
-        fix = (
-            f"export the model without control flow (it has {', '.join(plan.control_flow)} nodes): "
-            "where shapes and settings are fixed, onnxsim or the exporter can fold branches away."
+        remedy = Remedy(
+            f"export the model without control flow (it has {', '.join(plan.control_flow)} nodes). "
+            "If shapes and settings are fixed, onnxsim or the exporter can fold branches."
         )
     return EngineBuildError(
-        f"{plan.version} could not build {plan.model_name}.", fix=fix, log_tail=tail.lines
+        f"{plan.version} could not build {plan.model_name}",
+        fix=remedy,
+        code=code,
+        facts={"model": plan.model_name, "version": plan.version, "opset": plan.opset},
+        log_tail=tail.lines,
     )
 
 
 def _network_flags(trt: Any) -> int:
-    """8.6 needs explicit batch; 11 has no such member, and gave its bit another meaning."""
+    """8.6 needs EXPLICIT_BATCH; 11 has no such member and reuses its bit."""
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     return 0 if explicit is None else 1 << int(explicit)
 

@@ -25,23 +25,23 @@ from pytest_trt.backends.tensorrt.product import register_plugins
 from pytest_trt.engine.facts import CONVERSION, INTEGER, Layer, precision_of
 from pytest_trt.onnx.file import OnnxModel
 
-#: The file beside a plan: `{"device_memory_bytes": int, "engine": ...}`, the latter as the
-#: inspector gives it, its numbers that are none as null.
+#: The file beside a plan: `{"device_memory_bytes": int, "engine": ...}`, the latter as written by
+#: the inspector, with null for NaN and infinity.
 INSPECTOR_NAME = "inspector.json"
 
-#: Strings, which stay as they are, and what C++ prints for numbers that JSON does not have.
+#: Strings, which stay unchanged, and what C++ prints for numbers that JSON lacks.
 _STRING_OR_NO_NUMBER = re.compile(
     r'"(?:[^"\\]|\\.)*"|-?\b(?:nan|inf|infinity)\b(?:\(\w*\))?', re.IGNORECASE | re.DOTALL
 )
 
 
 def write_inspection(trt: Any, plan: Path, *, host_code: bool) -> str | None:
-    """Load a plan on the current device, and write what the inspector tells beside it.
+    """Load a plan on the current device, and write the inspector's output beside it.
 
     Args:
         trt: The vendor module.
         plan: The plan's file.
-        host_code: Whether the plan may bring its own runtime, as version-compatible ones do.
+        host_code: Whether the plan may contain its own runtime, as version-compatible ones do.
 
     Returns:
         Why nothing was written, or None.
@@ -53,17 +53,17 @@ def write_inspection(trt: Any, plan: Path, *, host_code: bool) -> str | None:
             runtime.engine_host_code_allowed = True
         engine = runtime.deserialize_cuda_engine(plan.read_bytes())
         if engine is None:
-            return "the layers of the engine are not known: it could not be loaded after its build"
+            return "the layers of the engine are unknown: it could not be loaded after its build"
         inspector = engine.create_engine_inspector()
         if inspector is None:
-            return "the layers of the engine are not known: it has no inspector"
+            return "the layers of the engine are unknown: it has no inspector"
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
         found = {
             "device_memory_bytes": _device_memory_bytes(engine),
             "engine": parse_tolerant(text),
         }
     except (MemoryError, RuntimeError, TypeError, ValueError) as error:
-        return f"the layers of the engine are not known: {type(error).__name__}: {error}"
+        return f"the layers of the engine are unknown: {type(error).__name__}: {error}"
     plan.with_name(INSPECTOR_NAME).write_text(json.dumps(found) + "\n", encoding="utf-8")
     return None
 
@@ -77,16 +77,16 @@ def _device_memory_bytes(engine: Any) -> int:
 
 
 def parse_tolerant(text: str) -> Any:
-    """Return a JSON value, with None for each NaN or infinity, however it is written.
+    """Return a JSON value, with None for each NaN or infinity.
 
     Raises:
-        ValueError: It is not JSON otherwise either.
+        ValueError: The rest is not JSON either.
     """
 
     def keep_strings(match: re.Match[str]) -> str:
         return match[0] if match[0].startswith('"') else "null"
 
-    # Not strict: names of layers may hold control characters.
+    # Not strict: names of layers may contain control characters.
     return json.loads(_STRING_OR_NO_NUMBER.sub(keep_strings, text), strict=False)
 
 

@@ -1,7 +1,7 @@
-"""What TensorRT says, and callbacks that must not lose an interrupt.
+"""TensorRT's log and progress, through callbacks that do not lose an interrupt.
 
 TensorRT's bindings print and swallow exceptions raised in callbacks, Ctrl-C included, so they are
-kept here and raised again once the call is over.
+stored here and raised after the call.
 """
 
 from __future__ import annotations
@@ -14,45 +14,44 @@ from typing import Any
 
 from pytest_trt.engine.protocols import Progress
 
-#: A build logs hundreds of lines; what went wrong is in the last ones.
+#: A build logs hundreds of lines; the last ones contain the error.
 _TAIL_LINES = 40
 
 
 class LogTail:
-    """The last warnings and errors of one build or load, and what was raised in its callbacks.
+    """The last warnings and errors of one build or load, and the exception of a callback.
 
     Args:
-        heard: Told each line that is kept, at once.
+        on_line: Called with each new line.
     """
 
-    def __init__(self, heard: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, on_line: Callable[[str], None] = lambda line: None) -> None:
         self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._heard = heard
+        self._on_line = on_line
         self.raised: BaseException | None = None
 
     def add(self, line: str) -> None:
-        """Keep a line, unless it repeats the one before."""
+        """Add a line, unless it repeats the previous one."""
         if not self._lines or self._lines[-1] != line:
             self._lines.append(line)
-            self._heard(line)
+            self._on_line(line)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines kept, oldest first."""
+        """The lines, oldest first."""
         return tuple(self._lines)
 
     def raise_pending(self) -> None:
-        """Raise what a callback raised, if any did."""
+        """Raise the exception of a callback, if there is one."""
         if self.raised is not None:
             raise self.raised
 
 
 @cache
 def process_logger(trt: Any) -> Any:
-    """Return the one logger of this process for a vendor module.
+    """Return the only logger of this process for a vendor module.
 
-    TensorRT up to 10 keeps the first logger that it was given for as long as it is loaded, so a
-    logger per build would go unheard after the first.
+    TensorRT up to 10 uses the first logger that it gets until it is unloaded, and ignores others.
     """
 
     class Logger(trt.ILogger):  # type: ignore[misc]
@@ -73,9 +72,9 @@ def process_logger(trt: Any) -> Any:
 
 
 @contextmanager
-def log_tail(trt: Any, heard: Callable[[str], None] = lambda line: None) -> Iterator[LogTail]:
-    """Collect what the vendor module logs inside the block; `heard` is told each line at once."""
-    logger, tail = process_logger(trt), LogTail(heard)
+def log_tail(trt: Any, on_line: Callable[[str], None] = lambda line: None) -> Iterator[LogTail]:
+    """Collect what the vendor module logs inside the block; `on_line` gets each line."""
+    logger, tail = process_logger(trt), LogTail(on_line)
     logger.tails.append(tail)
     try:
         yield tail
@@ -84,7 +83,7 @@ def log_tail(trt: Any, heard: Callable[[str], None] = lambda line: None) -> Iter
 
 
 def progress_monitor(trt: Any, progress: Progress, tail: LogTail) -> Any | None:
-    """Return a progress monitor for a builder, or None where the version has none."""
+    """Return a progress monitor for a builder, or None if the version has none."""
     if not hasattr(trt, "IProgressMonitor"):
         return None
 
@@ -96,16 +95,16 @@ def progress_monitor(trt: Any, progress: Progress, tail: LogTail) -> Any | None:
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._steps[phase_name] = num_steps
             if not parent_phase:
-                self._tell(phase_name)
+                self._report(phase_name)
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            self._tell(f"{phase_name} {step + 1}/{self._steps.get(phase_name, 0)}")
+            self._report(f"{phase_name} {step + 1}/{self._steps.get(phase_name, 0)}")
             return tail.raised is None  # False cancels the build
 
-        def _tell(self, message: str) -> None:
+        def _report(self, message: str) -> None:
             try:
                 progress(message)
             except BaseException as exc:

@@ -1,6 +1,6 @@
 """Builder options of TensorRT by name, and how each reaches the builder's configuration.
 
-Everything goes by member name: enum values of one name differ between versions.
+Members are looked up by name: their values differ between versions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy
 from pytest_trt.engine.spec import OptionValue
 
 #: Options that are integer attributes of IBuilderConfig under the same name.
@@ -37,8 +37,8 @@ _MEMBERS: Mapping[str, tuple[str, str, str]] = {
 
 #: Options that set or clear a BuilderFlag: (member, meaning).
 _FLAGS: Mapping[str, tuple[str, str]] = {
-    "version_compatible": ("VERSION_COMPATIBLE", "plans run on later versions too"),
-    "exclude_lean_runtime": ("EXCLUDE_LEAN_RUNTIME", "such plans do not carry their runtime"),
+    "version_compatible": ("VERSION_COMPATIBLE", "plans also run on later versions"),
+    "exclude_lean_runtime": ("EXCLUDE_LEAN_RUNTIME", "such plans do not contain their runtime"),
     "refit": ("REFIT", "weights can be replaced in the plan"),
     "sparse_weights": ("SPARSE_WEIGHTS", "use structured sparsity"),
     "strict_nans": ("STRICT_NANS", "no optimisation that is wrong for NaN"),
@@ -67,11 +67,11 @@ def apply_builder_options(
     Args:
         trt: The vendor module.
         config: Its IBuilderConfig.
-        options: Names out of `BUILDER_OPTIONS`.
+        options: Values by name, see `BUILDER_OPTIONS`.
         version: Product and version, for messages.
 
     Raises:
-        ConfigurationError: A name is unknown, this version lacks it, or the value is no good.
+        ConfigurationError: A name is unknown, this version lacks it, or the value is invalid.
     """
     require_known(options, BUILDER_OPTIONS)
     for name, value in options.items():
@@ -89,17 +89,21 @@ def apply_builder_options(
 
 
 def require_known(options: Mapping[str, OptionValue], known: Mapping[str, str]) -> None:
-    """Refuse options that are not in the table.
+    """Refuse unknown options.
 
     Raises:
-        ConfigurationError: Names what is unknown and lists what is known.
+        ConfigurationError: An option is not in `known`.
     """
     unknown = sorted(options.keys() - known.keys())
     if unknown:
-        listed = "".join(f"\n  {name}: {meaning}" for name, meaning in known.items())
         raise ConfigurationError(
-            f"unknown builder option {', '.join(unknown)}.",
-            fix=f"known for this backend and precision are:{listed}",
+            f"unknown builder option {', '.join(unknown)}",
+            fix=Remedy(
+                "use one of the options of this backend and precision:",
+                alternatives=tuple(f"{name}: {meaning}" for name, meaning in known.items()),
+            ),
+            code="TRT356",
+            facts={"option": unknown[0], "known": list(known)},
         )
 
 
@@ -109,18 +113,18 @@ def _set_member(trt: Any, config: Any, name: str, value: OptionValue, version: s
     _require(enum is not None and hasattr(config, attribute), name, version)
     members = getattr(enum, "__members__", {})
     if str(value).upper() not in members:
-        raise ConfigurationError(
-            f"builder option {name}={value!r}: {version} knows no such value.",
-            fix=f"use one of {', '.join(member.lower() for member in members)}.",
+        raise _invalid(
+            name,
+            value,
+            f"{version} has no such value",
+            f"use one of {', '.join(member.lower() for member in members)}.",
         )
     setattr(config, attribute, members[str(value).upper()])
 
 
 def _set_flag(trt: Any, config: Any, name: str, value: OptionValue, version: str) -> None:
     if not isinstance(value, bool):
-        raise ConfigurationError(
-            f"builder option {name}={value!r} is no boolean.", fix="say True or False."
-        )
+        raise _invalid(name, value, "it must be a boolean", "use True or False.")
     flag = getattr(trt.BuilderFlag, _FLAGS[name][0], None)
     if flag is None and not value:
         return
@@ -133,9 +137,7 @@ def _set_flag(trt: Any, config: Any, name: str, value: OptionValue, version: str
 
 def _integer(name: str, value: OptionValue) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigurationError(
-            f"builder option {name}={value!r} is no integer.", fix="give a whole number."
-        )
+        raise _invalid(name, value, "it must be an integer", "use a whole number.")
     return value
 
 
@@ -143,29 +145,35 @@ def _set_integer(name: str, value: int, put: Callable[[int], object]) -> None:
     try:
         put(value)
     except (TypeError, ValueError, OverflowError) as exc:
-        # The bindings find no function for it, and list at length those that there are.
+        # The message of the bindings continues with a long list of overloads.
         raise _refused(name, value, str(exc).partition("\n")[0].rstrip(".")) from exc
 
 
-def _require_taken(name: str, value: OptionValue, kept: object) -> None:
-    """Refuse a number that the builder did: it logs that at most, and keeps or makes another.
+def _require_taken(name: str, value: OptionValue, stored: object) -> None:
+    """Refuse a number that the builder ignored or changed, which it logs at most.
 
-    Source: seen with TensorRT-RTX 1.7, which takes 5 for an optimisation level of 9.
+    Source: seen with TensorRT-RTX 1.7, which stores 5 for an optimisation level of 9.
     """
-    if kept != value:
-        raise _refused(name, value, f"the builder has {kept}")
+    if stored != value:
+        raise _refused(name, value, f"the builder uses {stored}")
 
 
 def _refused(name: str, value: OptionValue, why: str) -> ConfigurationError:
+    return _invalid(name, value, f"refused: {why}", f"its meaning is: {BUILDER_OPTIONS[name]}.")
+
+
+def _invalid(name: str, value: OptionValue, why: str, fix: str) -> ConfigurationError:
+    facts: dict[str, Fact] = {"option": name, "value": value}
     return ConfigurationError(
-        f"builder option {name}={value!r} is refused: {why}.",
-        fix=f"its meaning is {BUILDER_OPTIONS[name]}.",
+        f"builder option {name}={value!r}: {why}", fix=fix, code="TRT357", facts=facts
     )
 
 
 def _require(present: bool, name: str, version: str) -> None:
     if not present:
         raise ConfigurationError(
-            f"{version} has no builder option {name}.",
+            f"{version} has no builder option {name}",
             fix="leave it out, or use a version of the product that has it.",
+            code="TRT357",
+            facts={"option": name, "version": version},
         )

@@ -1,49 +1,67 @@
-"""An ONNX file into a network, and what to do when TensorRT's parser refuses it."""
+"""Parsing an ONNX file into a network, and the error if TensorRT's parser refuses it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_trt.backends.tensorrt.build_job import BuildPlan
 from pytest_trt.backends.tensorrt.log import LogTail, process_logger
-from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.diagnostics import EngineBuildError, Fact, Remedy
 
 #: A model made of one unknown operator has as many errors as nodes.
 _SHOWN_ERRORS = 4
 
-#: The newest opset of the oldest TensorRT that is supported, 8.6. It reads later operators as the
-#: ones that it knows, so what it complains about is not the cause.
+#: The newest opset of TensorRT 8.6. It reads operators of later opsets as those that it knows, so
+#: its messages do not name the cause.
 #: Source: NVIDIA's table of ONNX operators, "TensorRT 8.6 supports operators up to Opset 17".
-_OLDEST_KNOWS_OPSET = 17
+_OPSET_OF_8 = 17
 
-#: What the parser says of an operator that it does not know: it takes each of them for a plugin.
-#: Source: seen with TensorRT-RTX 1.7; the same words are in reports from TensorRT 8.0 to 10.
-_NO_PLUGIN = "Plugin not found"
+#: In the parser's message for an unknown operator, which it takes for a plugin.
+#: Source: seen with TensorRT-RTX 1.7; the same words are in reports from TensorRT 8.0 to 10. For
+#: RoiAlign, which it builds as a plugin of its own, TensorRT-RTX 1.7 has other words.
+_NO_PLUGIN = re.compile("Plugin not found|plugin was not found in the plugin registry")
 
 #: In a branch or a loop, TensorRT 8.6 names only the node around it; its log names the operator.
 #: Source: the log in github.com/NVIDIA/TensorRT/issues/1775.
 _NO_PLUGIN_LOGGED = re.compile(r"could not find plugin: (\w+)")
 
+#: A failed assertion: its condition is code of the parser, the text behind it is for users.
+_ASSERTION = re.compile(r'^(?:Assertion failed: )?.*?&& "([^"]+)"', re.DOTALL)
+
+#: In the parser's message for an element type that it does not support.
+#: Source: seen with TensorRT-RTX 1.7, misspelling included.
+_NO_TYPE = re.compile("Failed to convert ONNX dat[ea] type")
+
+#: Element types of tensors in TensorRT 8.6 to 11 and TensorRT-RTX.
+#: Source: members of `DataType`.
+_TYPES = frozenset(
+    {"float32", "float16", "bfloat16", "int8", "int32", "int64", "uint8", "bool", "float8e4m3fn"}
+    | {"int4", "float4e2m1", "float8e8m0"}
+)
+
 
 class _Refusal(NamedTuple):
-    """One node that the parser refused; `operator` is empty where it names no node."""
+    """One node that the parser refused; `operator` is empty if it names no node."""
 
     where: str
     operator: str
     reason: str
 
     @property
-    def unknown(self) -> bool:
+    def is_unknown(self) -> bool:
         """Whether the operator is neither built in nor a plugin."""
-        return _NO_PLUGIN in self.reason
+        return bool(_NO_PLUGIN.search(self.reason))
 
     def __str__(self) -> str:
-        # The whole description of some refusals is the condition that failed.
-        reason = "not supported" if self.reason == "false" else self.reason
-        reason = "no such operator, and no such plugin" if self.unknown else reason
+        reason = self.reason.partition("\n")[0]
+        if found := _ASSERTION.search(self.reason):
+            reason = found[1]
+        # The whole message of some refusals is the condition that failed.
+        reason = "not supported" if reason == "false" else reason
+        reason = "no such operator, and no such plugin" if self.is_unknown else reason
         return f"{self.where}: {reason}" if self.where else reason
 
 
@@ -51,87 +69,136 @@ def parsed(trt: Any, network: Any, plan: BuildPlan, tail: LogTail) -> Any:
     """Parse the plan's source into a network; return the parser, which owns its weights.
 
     Raises:
-        EngineBuildError: The parser refused the model, or found nothing in it.
+        EngineBuildError: The parser refused the model, or the network is empty.
     """
     parser = trt.OnnxParser(network, process_logger(trt))
     done = parser.parse_from_file(str(plan.source))
     tail.raise_pending()
     if not done:
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
-        raise _refused([_refusal(error, plan.source) for error in errors], plan, tail)
+        # The same node may be refused several times for one reason.
+        refusals = list(dict.fromkeys(_refusal(error, plan.source) for error in errors))
+        is_8 = str(getattr(trt, "__version__", "")).startswith("8.")
+        raise _refused(refusals, plan, tail, is_8=is_8)
     if network.num_outputs == 0:
         raise EngineBuildError(
             f"{plan.version} parsed {plan.model_name} without an error, but the network is empty: "
-            f"{network.num_layers} layers, 0 outputs.",
-            fix="export a model with at least one graph output; `pytest-trt inspect` shows what "
-            "this one has.",
+            f"{network.num_layers} layers, 0 outputs",
+            fix=Remedy(
+                "export a model with at least one graph output. To see what this one has:",
+                commands=(f"pytest-trt inspect {plan.source}",),
+            ),
+            code="TRT353",
+            facts=_facts(plan),
             log_tail=tail.lines,
         )
     return parser
 
 
-def _refused(refusals: Sequence[_Refusal], plan: BuildPlan, tail: LogTail) -> EngineBuildError:
+def _facts(plan: BuildPlan) -> dict[str, Fact]:
+    return {"model": plan.model_name, "version": plan.version, "opset": plan.opset}
+
+
+def _refused(
+    refusals: Sequence[_Refusal], plan: BuildPlan, tail: LogTail, *, is_8: bool
+) -> EngineBuildError:
     shown = [str(refusal) for refusal in refusals[:_SHOWN_ERRORS]]
     if len(refusals) > len(shown):
         shown.append(f"and {len(refusals) - len(shown)} more nodes")
-    unknown = {refusal.operator for refusal in refusals if refusal.unknown}
+    unknown = {refusal.operator for refusal in refusals if refusal.is_unknown}
     inner = {name for line in tail.lines for name in _NO_PLUGIN_LOGGED.findall(line)}
     if inner:
         unknown = inner
         shown.append(f"unknown: {', '.join(sorted(inner))}")
+    dtypes: list[str] = []
+    if any(_NO_TYPE.search(refusal.reason) for refusal in refusals):
+        dtypes = _unsupported_tensors(plan.source)
+        shown += [f"unsupported: {', '.join(dtypes)}"] if dtypes else []
+    operators = sorted({refusal.operator for refusal in refusals if refusal.operator} | inner)
     return EngineBuildError(
         f"{plan.version} cannot parse {plan.model_name}: "
         f"{'; '.join(shown) or 'the parser gives no reason'}",
-        fix=_fix({refusal.operator for refusal in refusals}, unknown, plan),
-        # What the parser logs are the same errors again, at six lines each.
+        fix=_remedy(set(operators), unknown, plan, is_8=is_8),
+        code="TRT350" if unknown else "TRT352",
+        facts={
+            **_facts(plan),
+            "operator": ", ".join(operators),
+            "nodes": [refusal.where for refusal in refusals[:_SHOWN_ERRORS] if refusal.where],
+            "tensors": dtypes,
+        },
+        # The parser logs the same errors, at six lines each.
         log_tail=() if shown else tail.lines,
     )
 
 
-def _fix(refused: set[str], unknown: set[str], plan: BuildPlan) -> str:
+def _remedy(
+    refused: Iterable[str], unknown: Iterable[str], plan: BuildPlan, *, is_8: bool
+) -> Remedy:
     # Here, because both bring much along, which every build would wait for.
     import onnx.defs
 
     from pytest_trt.backends.conversion.converting import DYNAMIC_QUANTIZERS
 
-    if refused & set(DYNAMIC_QUANTIZERS):
-        return (
-            "the model is quantised dynamically, which the parser does not take: give the float32 "
-            'model that it was made from, with precision="int8" or "fp16".'
+    if set(refused) & set(DYNAMIC_QUANTIZERS):
+        return Remedy(
+            "the model is dynamically quantised, which the parser does not support: name the "
+            'float32 model that it was made from, with precision="int8" or "fp16".'
         )
     foreign = sorted(operator for operator in unknown if operator and not onnx.defs.has(operator))
     if foreign:
-        return (
-            f"{', '.join(foreign)} is no operator of ONNX, so it takes a plugin: preload its "
-            "library, LD_PRELOAD=/path/to/plugins.so pytest ..., or export the model without it."
+        return Remedy(
+            f"{', '.join(foreign)} is not an operator of ONNX, so it needs a plugin: export the "
+            "model without it, or preload the plugin's library:",
+            commands=("LD_PRELOAD=/path/to/plugins.so pytest ...",),
         )
-    fix = "export the model without what it names, or as other operators."
-    if plan.opset > _OLDEST_KNOWS_OPSET:
-        return (
-            f"this model has opset {plan.opset}; TensorRT 8.6 knows up to {_OLDEST_KNOWS_OPSET}: "
-            f"export it with opset_version={_OLDEST_KNOWS_OPSET}. Where that does not help, {fix}"
+    change = "export the model without what it names, or with other operators."
+    if is_8 and plan.opset > _OPSET_OF_8:
+        return Remedy(
+            f"export the model with opset_version={_OPSET_OF_8}: it has opset {plan.opset}, and "
+            f"TensorRT 8.6 supports up to {_OPSET_OF_8}.",
+            alternatives=(change,),
         )
-    return fix
+    return Remedy(change)
 
 
 def _refusal(error: Any, source: Path) -> _Refusal:
-    """Return a parser's error; later versions than 8.6 name the node that they refuse."""
+    """Return an error of the parser; versions after 8.6 name the refused node."""
     node_name = getattr(error, "node_name", None)
     node_operator = getattr(error, "node_operator", None)
     if node_name is not None and node_operator is not None:
         name, operator = node_name(), node_operator()
     else:
-        name, operator = _node(source, error.node())
+        name, operator = "", ""
+    if not name:
+        name, operator = _node(source, error.node(), operator)
     if not operator:  # it is about an input or the whole graph
         return _Refusal("", "", error.desc())
-    return _Refusal(f"node {name!r} ({operator})", operator, error.desc())
+    return _Refusal(f"node {name!r} ({operator})" if name else operator, operator, error.desc())
 
 
-def _node(source: Path, index: int) -> tuple[str, str]:
-    """Return name and operator of a node by its place in the graph; empty for no place."""
+def _node(source: Path, index: int, operator: str) -> tuple[str, str]:
+    """Return name and operator of a node by its index in the graph, if that is the operator."""
     import onnx
 
     nodes = onnx.load(source, load_external_data=False).graph.node
-    if not 0 <= index < len(nodes):
-        return "", ""
-    return nodes[index].name or f"#{index}", nodes[index].op_type
+    if not 0 <= index < len(nodes) or operator not in ("", nodes[index].op_type):
+        return "", operator
+    outputs = next(filter(None, nodes[index].output), "")
+    return nodes[index].name or outputs or f"#{index}", nodes[index].op_type
+
+
+def _unsupported_tensors(source: Path) -> list[str]:
+    """Return the inputs, outputs and weights whose element type no TensorRT supports."""
+    import onnx
+
+    from pytest_trt.onnx.graph import constants
+    from pytest_trt.tensors.spec import element_name
+
+    model = onnx.load(source, load_external_data=False)
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    types |= {name: weights.data_type for name, weights in constants(model.graph)}
+    named = {name: element_name(number) for name, number in types.items() if number}
+    return [f"{name} ({dtype})" for name, dtype in named.items() if dtype not in _TYPES]

@@ -1,8 +1,8 @@
-"""What the first bytes of a plan say: product, version, size, architectures. Loads nothing.
+"""The header of a plan: product, version, size, architectures; nothing is loaded.
 
 Layout, little-endian, the same 28 bytes in TensorRT and TensorRT-RTX: magic at 0, serialisation
 format (0) at 4, number of archive entries at 8, size of the whole plan at 16, version bytes at 24.
-TensorRT-RTX goes on: magic again at 28, bit mask of compute capabilities at 32.
+TensorRT-RTX continues: magic again at 28, bit mask of compute capabilities at 32.
 Source: trtexec `--getPlanVersionOnly` (NVIDIA/TensorRT, samples/common) for tag and version; the
 rest was read off plans of TensorRT 8.6 and TensorRT-RTX 1.4 to 1.7.
 """
@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_trt.diagnostics import EngineLoadError
+from pytest_trt.diagnostics import EngineLoadError, Fact, Remedy
 from pytest_trt.terms import RTX_ARCHS
 
 _COMMON = struct.Struct("<4sIQQ4B")
@@ -25,19 +25,21 @@ _READ_BYTES = 1 << 20
 
 _PRODUCTS = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
 
-_REBUILD = "build it again: `pytest-trt cache clear`, or copy the plan again if it came from afar."
+_REBUILD = Remedy(
+    "copy the plan again, or rebuild the engine:", commands=("pytest-trt cache clear",)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanHeader:
-    """What a plan says of itself.
+    """The facts in a plan's header.
 
     Attributes:
         product: "TensorRT" or "TensorRT-RTX".
         version: major.minor.patch.build of the builder.
-        size_bytes: Size of the plan, metadata in front of it excluded.
-        archs: Architectures that it runs on, where the header tells (TensorRT-RTX), else None.
-        offset: Where the plan starts in its file; other than 0 behind Ultralytics metadata.
+        size_bytes: Size of the plan, without metadata in front of it.
+        archs: Architectures that it runs on (TensorRT-RTX), or None if the header has none.
+        offset: Offset of the plan in its file; not 0 behind Ultralytics metadata.
     """
 
     product: str
@@ -51,14 +53,14 @@ def read_plan_header(path: Path) -> PlanHeader:
     """Return the header of a plan file.
 
     Raises:
-        EngineLoadError: The file is no plan, or is shorter or longer than its header says.
+        EngineLoadError: The file is not a plan, or its size differs from that in its header.
     """
     try:
         with path.open("rb") as file:
             start = file.read(_READ_BYTES)
         file_bytes = path.stat().st_size
     except OSError as exc:
-        raise EngineLoadError(f"plan {path} cannot be read: {exc}", fix=_REBUILD) from exc
+        raise _damaged(f"plan {path} cannot be read: {exc}", path=str(path)) from exc
     return parse_plan_header(start, file_bytes, str(path))
 
 
@@ -66,9 +68,9 @@ def parse_plan_header(start: bytes, file_bytes: int, name: str = "plan") -> Plan
     """Return the header in a plan's first bytes.
 
     Args:
-        start: At least the first 64 bytes, behind whatever metadata precedes them.
+        start: At least the first 64 bytes of the plan, with the metadata in front of it.
         file_bytes: Size of the whole file.
-        name: How messages call the plan.
+        name: The plan, as messages name it.
 
     Raises:
         EngineLoadError: As `read_plan_header`.
@@ -76,28 +78,35 @@ def parse_plan_header(start: bytes, file_bytes: int, name: str = "plan") -> Plan
     offset = _metadata_bytes(start)
     head = start[offset:]
     if len(head) < _COMMON.size:
-        raise EngineLoadError(
-            f"{name} is truncated: {file_bytes} bytes, and a plan's header alone has "
-            f"{_COMMON.size}.",
-            fix=_REBUILD,
+        raise _damaged(
+            f"{name} is truncated: {file_bytes} bytes, fewer than the {_COMMON.size} of a plan's "
+            "header",
+            path=name,
         )
     magic, layout, _entries, size_bytes, *version = _COMMON.unpack_from(head)
     if magic not in _PRODUCTS or layout != 0:
         raise EngineLoadError(
-            f"{name} is no plan of TensorRT or TensorRT-RTX: it starts with {head[:8]!r}.",
-            fix="give a plan file (.engine, .plan); an ONNX model must be built first.",
+            f"{name} is not a plan of TensorRT or TensorRT-RTX: it starts with {head[:8]!r}",
+            fix="name a plan file (.engine, .plan); an ONNX model must be built first.",
+            code="TRT322",
+            facts={"path": name},
         )
     product = _PRODUCTS[magic]
     actual_bytes = file_bytes - offset
     if size_bytes != actual_bytes:
-        problem = "is truncated" if actual_bytes < size_bytes else "has something appended"
-        raise EngineLoadError(
-            f"{name} {problem}: its {product} header says {size_bytes} bytes, the file has "
-            f"{actual_bytes}.",
-            fix=_REBUILD,
+        problem = "is truncated" if actual_bytes < size_bytes else "has trailing bytes"
+        raise _damaged(
+            f"{name} {problem}: {actual_bytes} bytes, but its {product} header states {size_bytes}",
+            path=name,
+            size_bytes=actual_bytes,
+            expected_bytes=size_bytes,
         )
     archs = _rtx_archs(head) if product == "TensorRT-RTX" else None
     return PlanHeader(product, ".".join(map(str, version)), size_bytes, archs, offset)
+
+
+def _damaged(message: str, **facts: Fact) -> EngineLoadError:
+    return EngineLoadError(message, fix=_REBUILD, code="TRT322", facts=facts)
 
 
 def _rtx_archs(head: bytes) -> tuple[str, ...] | None:
@@ -106,12 +115,12 @@ def _rtx_archs(head: bytes) -> tuple[str, ...] | None:
     magic, mask = _RTX.unpack_from(head, _COMMON.size)
     if _PRODUCTS.get(magic) != "TensorRT-RTX":
         return None
-    # A mask set by default ends with a bit that means "later ones too": higher bits have no name.
+    # A default mask ends with a bit that means "and later ones"; higher bits have no name.
     return tuple(arch for bit, arch in enumerate(RTX_ARCHS) if mask >> bit & 1)
 
 
 def _metadata_bytes(start: bytes) -> int:
-    """Return how much precedes the plan: Ultralytics writes an int32 length and that much JSON."""
+    """Return the size of metadata in front: Ultralytics writes an int32 length and JSON."""
     if start[:4] in _PRODUCTS or len(start) < 5 or start[4:5] != b"{":
         return 0
     end = 4 + int.from_bytes(start[:4], "little")

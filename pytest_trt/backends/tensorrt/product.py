@@ -10,21 +10,21 @@ from functools import cache
 from typing import Any
 
 from pytest_trt.backends.tensorrt.log import process_logger
-from pytest_trt.diagnostics import BackendUnavailableError
+from pytest_trt.diagnostics import BackendUnavailableError, Remedy
 from pytest_trt.engine.spec import Toolchain
 
-#: Lines of CUDA whose wheels are looked for.
+#: CUDA lines whose wheels are searched for.
 _CUDA_LINES = tuple(f"cu{major}" for major in range(11, 30))
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A vendor's product.
+    """One of the products.
 
     Attributes:
         module: The module to import.
-        label: What people call it.
-        install: What to type when it is missing.
+        label: Its name in messages.
+        install: The command that installs it.
     """
 
     module: str
@@ -35,17 +35,20 @@ class Product:
         """Import the vendor module.
 
         Raises:
-            BackendUnavailableError: It is not installed, or its libraries do not load.
+            BackendUnavailableError: It is not installed, or its libraries cannot be loaded.
         """
         try:
             return importlib.import_module(self.module)
         except (ImportError, OSError, RuntimeError) as exc:
             raise BackendUnavailableError(
-                f"{self.label} cannot be imported: {type(exc).__name__}: {exc}.", fix=self.install
+                f"{self.label} cannot be imported: {type(exc).__name__}: {exc}",
+                fix=Remedy("install it for the driver's CUDA version:", commands=(self.install,)),
+                code="TRT714",
+                facts={"module": self.module, "reason": f"{type(exc).__name__}: {exc}"},
             ) from exc
 
     def toolchain(self) -> Toolchain:
-        """Return its full version, and the CUDA line of its wheels, which that leaves out."""
+        """Return the full version, and the CUDA line of the wheels ("cu12")."""
         versions = {self.module: str(self.load().__version__)}
         lines = cuda_lines(self.module)
         if lines:
@@ -56,19 +59,19 @@ class Product:
 TENSORRT = Product(
     module="tensorrt",
     label="TensorRT",
-    install="pip install 'pytest-trt[tensorrt-cu12]' (or tensorrt-cu13).",
+    install="pip install 'pytest-trt[tensorrt-cu12]'  # or tensorrt-cu13",
 )
 
 
 TENSORRT_RTX = Product(
     module="tensorrt_rtx",
     label="TensorRT-RTX",
-    install="pip install 'pytest-trt[rtx]'.",
+    install="pip install 'pytest-trt[rtx]'",
 )
 
 
 def has_weak_types(trt: Any) -> bool:
-    """Whether builder flags choose the precision; else the types in the model do."""
+    """Whether builder flags choose the precision, rather than the types in the model."""
     return hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
 
 
@@ -83,7 +86,7 @@ def cuda_lines(module: str) -> tuple[str, ...]:
 
 
 def _is_installed(distribution: str) -> bool:
-    # Asked by name: to go through all that is installed reads a file of each.
+    # By name: iterating over all distributions reads a file of each.
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         importlib.metadata.distribution(distribution)
         return True
@@ -92,9 +95,9 @@ def _is_installed(distribution: str) -> bool:
 
 @cache
 def register_plugins(trt: Any) -> None:
-    """Make the product's own plugins known, once per process.
+    """Register the product's own plugins, once per process.
 
-    Models are parsed, and plans loaded, only where the plugins in them are registered.
+    Parsing a model and loading a plan need the plugins in them.
     """
     register = getattr(trt, "init_libnvinfer_plugins", None)
     if register is not None:

@@ -1,7 +1,7 @@
-"""A plan that runs: the same for TensorRT 8.6 to 11 and TensorRT-RTX.
+"""A loaded plan, for TensorRT 8.6 to 11 and TensorRT-RTX.
 
-Only what all of them share is used: named tensors and `execute_async_v3`. Deserialising without a
-working GPU kills the interpreter in some versions, so CUDA is started first.
+Only what all versions share is used: named tensors and `execute_async_v3`. Deserialising without a
+working GPU crashes some versions, so CUDA is started first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ from pytest_trt.backends.tensorrt.binding import (
     output_allocator,
 )
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger
-from pytest_trt.diagnostics import DeviceLostError, EngineLoadError, EngineRunError, InputError
+from pytest_trt.diagnostics import (
+    DeviceLostError,
+    EngineLoadError,
+    EngineRunError,
+    Fact,
+    InputError,
+    Remedy,
+)
 from pytest_trt.engine.protocols import Samples
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.checks import check_inputs
@@ -32,24 +39,27 @@ from pytest_trt.tensors.profile_choice import select_profile
 from pytest_trt.tensors.profiles import Profile
 from pytest_trt.tensors.spec import Tensors
 
-#: Runs with the same shapes before the work is captured: the first one sets the context up, and
-#: tests that run each shape once are not to pay for a graph.
+#: Runs with the same shapes before the work is captured: the first one sets up the context, and
+#: tests that run each shape once need not pay for a graph.
 _RUNS_BEFORE_CAPTURE = 2
+
+_NO_REASON = "TensorRT gives no reason"
+_OTHER_VERSION = "try another version of TensorRT, and report the model to NVIDIA."
 
 
 class TrtSession:
     """An engine loaded on a GPU.
 
-    From the third run with the same shapes on, the work is replayed as a CUDA graph where it can
-    be captured and repeats bit for bit what enqueuing gave.
+    From the third run with the same shapes on, the work is replayed as a CUDA graph if it can be
+    captured and its outputs are identical to those of enqueuing, bit for bit.
 
     Args:
         trt: The vendor module.
         plan: A verified plan file.
-        model: What it was built from.
-        profiles: The profiles that it was built with, in order.
+        model: The model that it was built from.
+        profiles: The profiles of the build, in order.
         device: CUDA's number of the GPU.
-        host_code: Whether the plan may bring its own runtime, as version-compatible ones do.
+        host_code: Whether the plan may contain its own runtime, as version-compatible ones do.
 
     Raises:
         BackendUnavailableError: CUDA cannot be used.
@@ -75,7 +85,7 @@ class TrtSession:
             engine = runtime.deserialize_cuda_engine(plan.read_bytes())
             context = engine.create_execution_context() if engine is not None else None
         if context is None:
-            raise refused_plan(plan, tail.lines, loaded=engine is not None)
+            raise refused_plan(plan, model, tail.lines, loaded=engine is not None)
         # The engine refers to its runtime, and the context to its engine.
         self._runtime, self._engine, self._context = runtime, engine, context
         self._profile = 0
@@ -160,8 +170,10 @@ class TrtSession:
             if binding.graph is None:
                 raise EngineRunError(
                     f"the engine of {self._model.path.name} cannot be timed as a CUDA graph: "
-                    f"{binding.graph_refusal}.",
-                    fix="time it by enqueuing: mode='enqueue'.",
+                    f"{binding.graph_refusal}",
+                    fix='time it by enqueuing: mode="enqueue".',
+                    code="TRT343",
+                    facts={"model": str(self._model.path), "reason": binding.graph_refusal},
                 )
             return sample_events(self._cuda, self._stream, binding.graph.bare_launch, calls)
 
@@ -191,12 +203,13 @@ class TrtSession:
         self._raise_allocation_error()
         return self._cuda.error(
             f"the engine of {self._model.path.name} did not run: "
-            f"{' '.join(tail.lines) or 'TensorRT gives no reason'}",
+            f"{' '.join(tail.lines) or _NO_REASON}",
             fix="check that the shapes fit the profile and that device memory is free.",
+            facts={"model": str(self._model.path)},
         )
 
     def _bound(self, inputs: Tensors, tail: LogTail) -> Binding:
-        """Return the binding for these shapes; the one before it ends when they are others."""
+        """Return the binding for these shapes; another binding is dropped first."""
         key: BindingKey = tuple(
             (
                 name,
@@ -208,7 +221,7 @@ class TrtSession:
         if self._binding is not None and self._binding.key == key:
             return self._binding
         if self._binding is not None:
-            # A graph holds the context's state of its time; the next shapes change that.
+            # A graph holds the state of the context, which the next shapes change.
             self._binding.drop_graph()
             self._binding = None
         self._choose_profile(inputs)
@@ -232,8 +245,10 @@ class TrtSession:
         if not self._context.set_optimization_profile_async(wanted, int(self._stream)):
             raise EngineRunError(
                 f"the engine of {self._model.path.name} refuses to switch from profile "
-                f"{self._profile} to {wanted}.",
-                fix="rebuild the engine: `pytest-trt cache clear`.",
+                f"{self._profile} to {wanted}",
+                fix=Remedy("rebuild the engine:", commands=("pytest-trt cache clear",)),
+                code="TRT344",
+                facts={"model": str(self._model.path), "profile": wanted},
             )
         self._cuda.call("cudaStreamSynchronize", self._stream)
         self._profile = wanted
@@ -242,10 +257,10 @@ class TrtSession:
         self, binding: Binding, name: str, array: npt.NDArray[np.generic], tail: LogTail
     ) -> None:
         if not self._context.set_input_shape(name, array.shape):
-            raise refused_shape(self._model.path.name, name, array.shape, tail.lines)
+            raise refused_shape(self._model, name, array.shape, tail.lines)
         if name in self._on_host:
             fits(name, array, self._dtypes[name])
-            # A copy in C order that is not also a view: TensorRT reads it at every run.
+            # A copy in C order, never a view: TensorRT reads it at every run.
             values = np.array(array, self._dtypes[name], order="C")
             binding.held.append(values)
             self._set_address(name, values.ctypes.data, tail)
@@ -254,7 +269,7 @@ class TrtSession:
 
     def _bind_output(self, binding: Binding, name: str, tail: LogTail) -> None:
         shape = tuple(self._context.get_tensor_shape(name))
-        # Asked after a run, TensorRT 8.6 answers with that run's shape: once open, always open.
+        # After a run, TensorRT 8.6 returns that run's shape: once dynamic, always dynamic.
         if any(dim < 0 for dim in shape):
             self._open_outputs.add(name)
         if name in self._open_outputs:
@@ -268,9 +283,9 @@ class TrtSession:
             binding.outputs[name] = self._staged(name, shape, tail)
 
     def _set_address(self, name: str, address: int, tail: LogTail) -> None:
-        # What is refused here would else be memory of the shapes before.
+        # After a refusal the address would remain that of earlier shapes.
         if self._context.set_tensor_address(name, address) is False:
-            raise refused_memory(self._model.path.name, name, tail.lines)
+            raise refused_memory(self._model, name, tail.lines)
 
     def _staged(self, name: str, shape: tuple[int, ...], tail: LogTail) -> Staged:
         host = self._pinned[name].array(shape, self._dtypes[name])
@@ -279,20 +294,22 @@ class TrtSession:
         return Staged(host, host.ctypes.data, address)
 
     def _fetched(self, binding: Binding) -> dict[str, npt.NDArray[np.generic]]:
-        """Wait for the run, and return its outputs as arrays of their own."""
+        """Wait for the run, and return copies of its outputs."""
         binding.download(self._cuda, self._stream)
         self._cuda.call("cudaStreamSynchronize", self._stream)
         self._raise_allocation_error()
         found = {name: staged.host.copy() for name, staged in binding.outputs.items()}
         found.update((name, values.copy()) for name, values in binding.host_outputs.items())
         for name in binding.open_outputs:
-            # Only now is there a shape to copy.
+            # The shape is known only now.
             shape = self._allocators[name].shape
             if shape is None:
                 raise EngineRunError(
-                    f"the engine of {self._model.path.name} ran without telling the shape of "
-                    f"output {name!r}.",
-                    fix="try another version of TensorRT, and show NVIDIA the model.",
+                    f"the engine of {self._model.path.name} ran without reporting the shape of "
+                    f"output {name!r}",
+                    fix=_OTHER_VERSION,
+                    code="TRT344",
+                    facts={"model": str(self._model.path), "tensor": name},
                 )
             host = np.empty(shape, self._dtypes[name])
             address = self._device_memory[name].address
@@ -303,7 +320,7 @@ class TrtSession:
         return {name: found[name] for name in self._outputs}
 
     def _capture(self, binding: Binding, *, repeats: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Capture the work of a binding that just ran; keep the graph if it repeats the outputs."""
+        """Capture the work of a binding that just ran; use the graph if it repeats the outputs."""
         if binding.graph_refusal is not None:
             return
         try:
@@ -317,7 +334,7 @@ class TrtSession:
         except DeviceLostError:
             raise
         except EngineRunError as failure:
-            # Its first launch takes device memory; what was enqueued ran without.
+            # The first launch of a graph needs more device memory than enqueuing.
             graph.close()
             binding.graph_refusal = failure.message
             return
@@ -325,7 +342,7 @@ class TrtSession:
             binding.graph = graph
         else:
             graph.close()
-            binding.graph_refusal = "its replay gave other outputs than enqueuing"
+            binding.graph_refusal = "its replay gave different outputs than enqueuing"
 
     def _raise_allocation_error(self) -> None:
         for allocator in self._allocators.values():
@@ -334,43 +351,57 @@ class TrtSession:
                 raise raised
 
     def _as_model(self, name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Undo what the parser did to types: TensorRT 8.6 computes INT64 in INT32."""
+        """Return an output in the model's dtype: TensorRT 8.6 computes INT64 in INT32."""
         dtype = self._model_dtypes.get(name, array.dtype.name)
         return array if array.dtype.name == dtype else array.astype(dtype)
 
 
-def refused_plan(plan: Path, log: Sequence[str], *, loaded: bool) -> EngineLoadError:
-    """Return the error for a plan; `loaded` if only its context could not be made."""
-    lines = "".join(f"\n  | {line}" for line in log)
+def refused_plan(
+    plan: Path, model: OnnxModel, log: Sequence[str], *, loaded: bool
+) -> EngineLoadError:
+    """Return the error for a refused plan; `loaded` if only its context could not be created."""
+    facts: dict[str, Fact] = {"model": str(model.path), "plan": str(plan)}
+    details = tuple(f"| {line}" for line in log) or (_NO_REASON,)
     if loaded:
         return EngineLoadError(
-            f"plan {plan} was loaded, but cannot be made ready to run on this GPU."
-            f"{lines or ' TensorRT gives no reason.'}",
+            f"plan {plan} was loaded, but TensorRT cannot create an execution context for it",
             fix="free device memory (nvidia-smi shows who uses it), or lower the max of the "
-            "profiles: an execution context takes memory for the largest shapes.",
+            "profiles. An execution context needs memory for the largest shapes.",
+            code="TRT324",
+            facts=facts,
+            details=details,
         )
     return EngineLoadError(
-        f"plan {plan} cannot be loaded on this GPU.{lines or ' TensorRT gives no reason.'}",
-        fix="it was made by another version or for another GPU: `pytest-trt cache clear`, then "
-        "run again to build it here.",
+        f"plan {plan} cannot be loaded on this GPU",
+        fix=Remedy(
+            "it was built by another version or for another GPU; rebuild it here:",
+            commands=("pytest-trt cache clear",),
+        ),
+        code="TRT321",
+        facts=facts,
+        details=details,
     )
 
 
 def refused_shape(
-    model_name: str, tensor: str, shape: tuple[int, ...], log: Sequence[str]
+    model: OnnxModel, tensor: str, shape: tuple[int, ...], log: Sequence[str]
 ) -> InputError:
-    """Return the error for a shape that the engine does not take."""
+    """Return the error for an input shape that the engine refuses."""
     return InputError(
-        f"the engine of {model_name} does not take shape {shape} for input {tensor!r}: "
-        f"{' '.join(log) or 'TensorRT gives no reason'}",
+        f"the engine of {model.path.name} refuses shape {shape} for input {tensor!r}: "
+        f"{' '.join(log) or _NO_REASON}",
         fix="feed shapes inside the profile that the engine was built with.",
+        code="TRT224",
+        facts={"model": str(model.path), "tensor": tensor, "given_shape": list(shape)},
     )
 
 
-def refused_memory(model_name: str, tensor: str, log: Sequence[str]) -> EngineRunError:
-    """Return the error for a tensor whose memory the engine does not take."""
+def refused_memory(model: OnnxModel, tensor: str, log: Sequence[str]) -> EngineRunError:
+    """Return the error for a tensor whose memory the engine refuses."""
     return EngineRunError(
-        f"the engine of {model_name} refuses memory for tensor {tensor!r}: "
-        f"{' '.join(log) or 'TensorRT gives no reason'}",
-        fix="try another version of TensorRT, and show NVIDIA the model.",
+        f"the engine of {model.path.name} refuses memory for tensor {tensor!r}: "
+        f"{' '.join(log) or _NO_REASON}",
+        fix=_OTHER_VERSION,
+        code="TRT344",
+        facts={"model": str(model.path), "tensor": tensor},
     )

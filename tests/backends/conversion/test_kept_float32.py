@@ -156,8 +156,8 @@ def quantised_dynamically(path: Path) -> OnnxModel:
 def test_a_dynamically_quantised_model_is_refused_with_the_way_out(tmp_path: Path) -> None:
     model = quantised_dynamically(tmp_path / "q.onnx")
     message = (
-        r"(?s)q\.onnx is quantised dynamically already \(1 DynamicQuantizeLinear, 1 MatMulInteger "
-        r"nodes\).*Fix: give the float32 model"
+        r"(?s)q\.onnx is dynamically quantised \(1 DynamicQuantizeLinear, 1 MatMulInteger "
+        r"nodes\).*Fix: name the float32 model"
     )
     with pytest.raises(EngineBuildError, match=message):
         conversion.to_fp16(model, tmp_path / "h.onnx")

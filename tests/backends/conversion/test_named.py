@@ -67,7 +67,7 @@ def test_an_operator_that_the_model_lacks_is_refused_before_anything_is_built(
     with pytest.raises(ConfigurationError) as caught:
         backend.route(model, asked)
     assert caught.value.message == (
-        f"{option} names 'Matmull', 'Swirl', but m.onnx has no such operator."
+        f"{option} names 'Matmull', 'Swirl', but m.onnx has no such operator"
     )
     assert remedy(caught.value) == (
         "did you mean 'MatMul'? The operators are 'Add', 'If', 'MatMul', 'Relu'."

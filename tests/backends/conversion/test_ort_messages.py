@@ -13,9 +13,9 @@ from builders_model import remedy
 from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.conversion.ort_messages import first_line, run_fix
+from pytest_trt.backends.conversion.ort_messages import first_line, run_refusal
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.diagnostics import EngineBuildError, EngineRunError
+from pytest_trt.diagnostics import EngineBuildError, EngineRunError, ModelError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.tensors.spec import Tensors
@@ -63,8 +63,8 @@ def failure(proto: onnx.ModelProto, inputs: Tensors, folder: Path) -> EngineRunE
 
 def test_an_index_out_of_range_points_to_the_integer_inputs(tmp_path: Path) -> None:
     error = failure(embedding(), {"ids": np.array([1, 7])}, tmp_path)
-    assert "'ids' (1 to 7)" in error.fix
-    assert "input_ranges" in error.fix
+    assert "'ids' (1 to 7)" in remedy(error)
+    assert "input_ranges" in remedy(error)
     assert BACKEND.reference(networks.saved(embedding(), tmp_path / "m.onnx")).run(
         {"ids": np.array([1, 4])}
     )
@@ -72,8 +72,8 @@ def test_an_index_out_of_range_points_to_the_integer_inputs(tmp_path: Path) -> N
 
 def test_an_index_that_the_model_computes_asks_for_real_data(tmp_path: Path) -> None:
     error = failure(calculated_index(), {"x": np.array([7], np.float32)}, tmp_path)
-    assert "real data" in error.fix
-    assert "input_ranges" not in error.fix
+    assert "real data" in remedy(error)
+    assert "input_ranges" not in remedy(error)
 
 
 @pytest.mark.parametrize("operator", ["GatherElements", "GatherND"])
@@ -84,21 +84,21 @@ def test_other_lookups_say_it_in_other_words(operator: str, tmp_path: Path) -> N
         [value("y", None)],
         [TABLE],
     )
-    assert "'ids' (9)" in failure(proto, {"ids": np.array([[9]])}, tmp_path).fix
+    assert "'ids' (9)" in remedy(failure(proto, {"ids": np.array([[9]])}, tmp_path))
 
 
 def test_shapes_that_do_not_fit_each_other_point_to_shapes(tmp_path: Path) -> None:
     inputs = {"a": np.zeros((2, 3), np.float32), "b": np.zeros((4, 2), np.float32)}
     error = failure(product(), inputs, tmp_path)
-    assert error.fix.startswith("check the shapes")
+    assert remedy(error).startswith("check the shapes")
     assert "a (2, 3), b (4, 2)" in error.message
-    assert "profiles" not in error.fix
+    assert "profiles" not in remedy(error)
 
 
 @pytest.mark.parametrize("length", [2, 9])
 def test_values_that_may_be_a_shape_point_to_their_range(length: int, tmp_path: Path) -> None:
     inputs = {"table": np.zeros((1, 8), np.float32), "size": np.full(length, 3)}
-    fix = failure(shapes.reshaper("rank"), inputs, tmp_path).fix
+    fix = remedy(failure(shapes.reshaper("rank"), inputs, tmp_path))
     # No tensor has nine dimensions in TensorRT.
     assert ('"size": {"values": ((8, 8), (16, 16), (32, 32))}' in fix) == (length == 2)
 
@@ -122,23 +122,24 @@ def test_a_branch_that_does_not_fit_points_to_the_values_that_chose_it(tmp_path:
     )
     wrong = {"a": np.zeros((2, 3), np.float32), "rate": np.array(1)}
     error = failure(proto, wrong, tmp_path)
-    assert error.fix.startswith("the inputs led into a branch")
-    assert "'rate' (1)" in error.fix
+    assert remedy(error).startswith("the inputs led into a branch")
+    assert "'rate' (1)" in remedy(error)
 
 
 @pytest.mark.parametrize("inputs", [{}, {"idz": np.array([1])}], ids=["none", "another"])
 def test_missing_inputs_are_answered_with_names(inputs: Tensors, tmp_path: Path) -> None:
-    assert failure(embedding(), inputs, tmp_path).fix == "feed exactly the inputs 'ids'."
+    assert remedy(failure(embedding(), inputs, tmp_path)) == "feed exactly the inputs 'ids'."
 
 
 def test_another_type_is_answered_with_types(tmp_path: Path) -> None:
     error = failure(embedding(), {"ids": np.array([1], np.int32)}, tmp_path)
-    assert "astype" in error.fix
+    assert "astype" in remedy(error)
 
 
 def test_what_is_not_recognised_gets_advice_that_is_never_wrong() -> None:
-    fix = run_fix("Non-zero status code: no such thing", {}, ["x"])
-    assert fix.startswith("run the model on the same inputs as trt_reference")
+    code, found = run_refusal("Non-zero status code: no such thing", {}, ["x"])
+    assert code == "TRT340"
+    assert found.text.startswith("run the model on the same inputs as trt_reference")
 
 
 def test_an_error_without_text_is_called_by_its_type() -> None:
@@ -164,7 +165,7 @@ def test_calibration_that_fails_leaves_nothing_on_stderr_and_logging_as_it_was(
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     options = {"calibration_method": method}
-    with pytest.raises(EngineBuildError, match="does not run on its calibration inputs"):
+    with pytest.raises(EngineBuildError, match="fails on its calibration inputs"):
         conversion.to_int8(model, [{"ids": np.array([7])}], tmp_path / "q.onnx", options=options)
     assert capfd.readouterr() == ("", "")
 
@@ -189,9 +190,11 @@ def test_an_unknown_operator_gets_the_same_advice_in_every_precision(
     assert "no opset of ONNX has " in remedy(caught.value)
     name = f"{domain}:Swirl" if domain else "Swirl"
     fact = caught.value.message.partition("\n")[0]
-    assert fact.startswith(f"{name} is no operator that ONNX Runtime knows (swirl.onnx")
+    assert fact.startswith(f"operator {name} is unknown to ONNX Runtime ")
     assert "block_list" not in remedy(caught.value)
-    assert "swirl.onnx" in caught.value.message
+    assert "(swirl.onnx" in caught.value.message
+    assert caught.value.diagnostic.code == "TRT350"
+    assert caught.value.diagnostic.facts["operator"] == name
     assert str(folder) not in str(caught.value)
     assert ("Q/DQ" in remedy(caught.value)) == (precision == "int8")
 
@@ -202,6 +205,46 @@ def test_operator_of_another_opset_is_told_with_that_opset(tmp_path: Path) -> No
     model = networks.saved(proto, tmp_path / "gelu.onnx")
     folder = tmp_path / "a folder"
     folder.mkdir()
-    with pytest.raises(EngineBuildError, match="Gelu is no operator that ONNX Runtime") as caught:
+    with pytest.raises(EngineBuildError, match="operator Gelu is unknown to ") as caught:
         BACKEND.build(BuildRequest(model, EngineSpec("fp32"), Target("cpu"), folder, ()))
     assert remedy(caught.value).startswith("ONNX has Gelu since opset 20: export the model with ")
+
+
+@pytest.mark.parametrize(
+    ("proto", "operator", "dtypes", "advice"),
+    [
+        (
+            networks.model(
+                [node("Max", ["a", "b"], ["y"], name="largest")],
+                [value("a", [2], TensorProto.INT16), value("b", [2], TensorProto.INT16)],
+                [value("y", [2], TensorProto.INT16)],
+            ),
+            "operator Max (opset 13) has no CPU kernel for int16 in ONNX Runtime ",
+            ["int16"],
+            "export the model with float32 or another opset",
+        ),
+        (
+            networks.model(
+                [node("Gemm", ["a", "b", "c"], ["y"], name="old")],
+                [value("a", [2, 2]), value("b", [2, 2]), value("c", [2, 2])],
+                [value("y", [2, 2])],
+                opset=6,
+            ),
+            "operator Gemm (opset 6) has no CPU kernel for float32 in ONNX Runtime ",
+            ["float32"],
+            "export the model with a newer opset.",
+        ),
+    ],
+    ids=["type", "opset"],
+)
+def test_a_missing_kernel_is_distinguished_from_an_unknown_operator(
+    proto: onnx.ModelProto, operator: str, dtypes: list[str], advice: str, tmp_path: Path
+) -> None:
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError) as caught:
+        BACKEND.reference(model)
+    found = caught.value.diagnostic
+    assert (found.code, found.facts["dtypes"]) == ("TRT351", dtypes)
+    assert found.message.startswith(operator)
+    assert f"(m.onnx, node '{proto.graph.node[0].name}')" in found.message
+    assert advice in remedy(caught.value)

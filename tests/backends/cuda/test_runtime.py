@@ -57,7 +57,7 @@ def test_call_that_is_refused_while_capturing_is_no_loss(fake_runtime, monkeypat
 @pytest.mark.parametrize(
     ("driver", "said"),
     [
-        (11040, "the NVIDIA driver serves CUDA 11.4, and the installed libraries are of CUDA 12.9"),
+        (11040, "the NVIDIA driver supports CUDA 11.4, and the installed libraries need CUDA 12.9"),
         (0, "there is no NVIDIA driver"),
     ],
 )
@@ -70,7 +70,9 @@ def test_driver_that_cannot_serve_the_libraries_is_found_at_the_start(
     with pytest.raises(BackendUnavailableError, match=said) as caught:
         Cuda(0)
     assert "(cudaErrorInsufficientDriver, 35)" in caught.value.message
-    assert remedy(caught.value).startswith("update the driver" if driver else "install one")
+    assert remedy(caught.value).startswith(
+        "update the driver" if driver else "install the NVIDIA driver"
+    )
 
 
 def test_device_that_is_not_there_is_an_error(fake_runtime, monkeypatch) -> None:

@@ -25,16 +25,16 @@ PROBE = DeviceProbe((A10, H200, SLICE), "")
 def test_one_gpu_is_chosen_and_keeps_its_number(asked: str, chosen: Gpu) -> None:
     probe = PROBE.only(asked)
     assert probe.gpus == (chosen,)
-    assert probe.asked == asked
+    assert probe.chosen == asked
     assert set(probe.left_out) == {A10, H200, SLICE} - {chosen}
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("3", "--trt-device 3: there is no such GPU. Here are: 0 NVIDIA A10 (sm86) GPU-aaa1, "),
-        ("GPU-c", "--trt-device GPU-c: there is no such GPU"),
-        ("GPU-", "--trt-device GPU-: 2 GPUs are called so"),
+        ("3", "--trt-device 3: no such GPU; this machine has 0 NVIDIA A10 (sm86) GPU-aaa1, "),
+        ("GPU-c", "--trt-device GPU-c: no such GPU"),
+        ("GPU-", "--trt-device GPU-: 2 GPUs match"),
     ],
 )
 def test_what_names_no_gpu_or_several_is_an_error_that_lists_them(asked: str, said: str) -> None:

@@ -88,12 +88,12 @@ def test_slices_of_a_gpu_follow_it(install) -> None:
 @pytest.mark.parametrize(
     ("refusal", "said", "fix"),
     [
-        (pynvml.NVMLError_LibraryNotFound(), "libnvidia-ml.so.1 is not there", "=utility"),
+        (pynvml.NVMLError_LibraryNotFound(), "libnvidia-ml.so.1 is missing", "=utility"),
         (pynvml.NVMLError_DriverNotLoaded(), "driver is not loaded", "modprobe nvidia"),
         (pynvml.NVMLError_LibRmVersionMismatch(), "different versions", "reboot"),
         (pynvml.NVMLError_NoPermission(), "may not use the NVIDIA driver", "/dev/nvidia"),
         (pynvml.NVMLError_FunctionNotFound(), "too old for", "update the driver"),
-        (pynvml.NVMLError_Timeout(), "NVML fails: Timeout", "nvidia-smi"),
+        (pynvml.NVMLError_Timeout(), "NVML failed: Timeout", "nvidia-smi"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -137,7 +137,7 @@ def test_without_the_package_the_error_names_it(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(BackendUnavailableError, match="nvidia-ml-py cannot be") as caught:
         list_gpus()
-    assert remedy(caught.value) == "pip install nvidia-ml-py."
+    assert remedy(caught.value) == "pip install nvidia-ml-py"
 
 
 def test_superseded_package_that_warns_is_used_without_its_warning(tmp_path: Path) -> None:

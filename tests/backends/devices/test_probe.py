@@ -219,7 +219,7 @@ def test_driver_that_does_not_work_is_a_reason_with_what_to_do(
     machine(driver=FakeDriver(status), refusal=refusal)
     probe = probe_devices({})
     assert probe.gpus == ()
-    assert re.search(said, probe.reason)
+    assert re.search(said, " ".join([probe.reason, probe.remedy.text, *probe.remedy.commands]))
     assert "\n" not in probe.reason
 
 

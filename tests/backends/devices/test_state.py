@@ -99,7 +99,7 @@ def test_slice_has_the_clocks_of_its_gpu_and_its_own_processes(install) -> None:
 
 def test_unknown_gpu_is_an_error(install) -> None:
     install()
-    with pytest.raises(BackendUnavailableError, match="NVML knows no GPU GPU-none"):
+    with pytest.raises(BackendUnavailableError, match="NVML has no GPU GPU-none"):
         device_state("GPU-none")
 
 

@@ -16,7 +16,7 @@ from pytest_trt.backends.devices.watch import Busy, DeviceWatch, busy_others, wa
 UUID = h200_answers()["nvmlDeviceGetUUID"]
 OWN = os.getpid()
 
-HELD_BACK = {
+THROTTLED = {
     0x8: "hardware slowdown",
     0x20: "software thermal slowdown",
     0x40: "hardware thermal slowdown",
@@ -48,13 +48,13 @@ def test_clocks_of_a_gpu_under_load_are_no_disturbance(watch, mask: int) -> None
     assert watch(nvmlDeviceGetCurrentClocksEventReasons=mask)() is None
 
 
-@pytest.mark.parametrize("mask", HELD_BACK)
+@pytest.mark.parametrize("mask", THROTTLED)
 def test_gpu_that_is_held_back_is_disturbed_for_as_long_as_it_is(watch, mask: int) -> None:
     masks = iter([0x4, 0x4 | mask, 0x4])
     found = watch(nvmlDeviceGetCurrentClocksEventReasons=lambda: next(masks))
     assert [found(), found(), found()] == [
         None,
-        f"the GPU is held back ({HELD_BACK[mask]})",
+        f"the GPU is throttled ({THROTTLED[mask]})",
         None,
     ]
 

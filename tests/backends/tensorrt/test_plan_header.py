@@ -53,13 +53,15 @@ def test_a_real_plan_of_tensorrt_rtx_tells_its_architectures(rtx_plan: Path) -> 
 def test_a_truncated_real_plan_is_refused_with_both_sizes(rtx_plan: Path, tmp_path: Path) -> None:
     data = rtx_plan.read_bytes()
     (tmp_path / "cut.plan").write_bytes(data[:-1])
-    with pytest.raises(EngineLoadError, match=rf"truncated.* {len(data)} .* {len(data) - 1}"):
+    with pytest.raises(
+        EngineLoadError, match=rf"truncated: {len(data) - 1} bytes.* states {len(data)}"
+    ):
         read_plan_header(tmp_path / "cut.plan")
 
 
 def test_something_appended_is_noticed() -> None:
     plan = tensorrt_plan() + b"x"
-    with pytest.raises(EngineLoadError, match=r"something appended.* says 34 .* has 35"):
+    with pytest.raises(EngineLoadError, match=r"trailing bytes: 35 bytes.* states 34"):
         parse_plan_header(plan, len(plan))
 
 
@@ -71,14 +73,14 @@ def test_less_than_a_header_is_truncated(length: int) -> None:
 
 @pytest.mark.parametrize("data", [b"\x08\x08\x12\x07pytorch" + bytes(64), bytes(64)])
 def test_a_foreign_file_is_refused_by_its_first_bytes(data: bytes) -> None:
-    with pytest.raises(EngineLoadError, match="is no plan") as caught:
+    with pytest.raises(EngineLoadError, match="is not a plan") as caught:
         parse_plan_header(data, len(data))
     assert repr(data[:8]) in caught.value.message
 
 
 def test_an_unknown_layout_is_refused() -> None:
     plan = tensorrt_plan(layout=3)
-    with pytest.raises(EngineLoadError, match="is no plan"):
+    with pytest.raises(EngineLoadError, match="is not a plan"):
         parse_plan_header(plan, len(plan))
 
 
