@@ -145,8 +145,8 @@ def _set_integer(name: str, value: int, put: Callable[[int], object]) -> None:
     try:
         put(value)
     except (TypeError, ValueError, OverflowError) as exc:
-        # The message of the bindings continues with a long list of overloads.
-        raise _refused(name, value, str(exc).partition("\n")[0].rstrip(".")) from exc
+        # The message of the bindings continues with a list of overloads.
+        raise _refused(name, value, str(exc).partition(" The following")[0].rstrip(".")) from exc
 
 
 def _require_taken(name: str, value: OptionValue, stored: object) -> None:

@@ -5,6 +5,7 @@ Its parser is a fake that answers as its bindings do; the newer one runs in test
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +38,7 @@ class ParserError:
         return self._reason
 
 
-def vendor(*errors: ParserError) -> Any:
+def vendor(*errors: ParserError, version: str = "8.6.0") -> Any:
     parser = SimpleNamespace(
         parse_from_file=lambda path: False,
         num_errors=len(errors),
@@ -45,6 +46,8 @@ def vendor(*errors: ParserError) -> Any:
     )
 
     class Vendor:  # loggers are kept by module, which has to be hashable
+        __version__ = version
+
         class ILogger: ...
 
         @staticmethod
@@ -137,3 +140,35 @@ def test_a_failed_build_gets_the_advice_for_its_log(
     tail = LogTail()
     tail.add(f"[ERROR] {line}")
     assert remedy(_failed(plan, tail)).startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("version", "opset", "advice"),
+    [
+        ("8.6.0", 18, "export the model with opset_version=17: it has opset 18"),
+        ("8.6.0", 17, "export the model without what it names"),
+        ("10.9.0", 18, "export the model without what it names"),
+        ("1.7.1", 18, "export the model without what it names"),
+    ],
+)
+def test_an_older_opset_is_advised_to_tensorrt_8_alone(
+    plan: BuildPlan, version: str, opset: int, advice: str
+) -> None:
+    refusing = vendor(ParserError(0, "not supported"), version=version)
+    with pytest.raises(EngineBuildError) as caught:
+        parsed(refusing, SimpleNamespace(), replace(plan, opset=opset), LogTail())
+    assert remedy(caught.value).startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ('Assertion failed: convert(x, &y) && "No such type."', "No such type."),
+        ('(dilations[i] == 1) && "No dilations other than 1."', "No dilations other than 1."),
+        ("Invalid node\nError Code 4: details", "Invalid node"),
+    ],
+)
+def test_a_refusal_shows_the_text_for_users_once(plan: BuildPlan, reason: str, shown: str) -> None:
+    error = refused(plan, ParserError(0, reason), ParserError(0, reason))
+    assert error.message.endswith(f": {shown}")
+    assert error.message.count(shown) == 1

@@ -133,12 +133,12 @@ def test_every_option_that_needs_no_gpu_is_taken(
     ("options", "message"),
     [
         ({"workspace": 1}, r"unknown builder option workspace.*workspace_bytes: limit"),
-        ({"workspace_bytes": "1G"}, r"workspace_bytes='1G' is no integer"),
-        ({"workspace_bytes": -1}, r"workspace_bytes=-1 is refused: .*limit of scratch memory"),
-        ({"builder_optimization_level": 9}, r"level=9 is refused: the builder has 5.*0 \(fast"),
-        ({"max_num_tactics": 0}, r"max_num_tactics=0 is refused: the builder has -1"),
-        ({"max_aux_streams": 1 << 40}, r"max_aux_streams=1099511627776 is refused: .*auxiliary"),
-        ({"refit": 1}, r"refit=1 is no boolean"),
+        ({"workspace_bytes": "1G"}, r"workspace_bytes='1G': it must be an integer"),
+        ({"workspace_bytes": -1}, r"workspace_bytes=-1: refused: .*limit of scratch memory"),
+        ({"builder_optimization_level": 9}, r"level=9: refused: the builder uses 5.*0 \(fast"),
+        ({"max_num_tactics": 0}, r"max_num_tactics=0: refused: the builder uses -1"),
+        ({"max_aux_streams": 1 << 40}, r"max_aux_streams=1099511627776: refused: .*auxiliary"),
+        ({"refit": 1}, r"refit=1: it must be a boolean"),
         ({"tiling_optimization_level": "most"}, r"use one of none, fast, moderate, full"),
         ({"obey_precision_constraints": True}, r"1\.7.* has no builder option obey_precision"),
         ({"op_block_list": "Mul"}, r"unknown builder option op_block_list"),
@@ -192,7 +192,7 @@ def test_a_dynamic_input_without_profile_gets_one_to_paste(
     with pytest.raises(ConfigurationError) as caught:
         BACKEND.route(models["conv"], EngineSpec())
     assert "image: float32[batch, 3, 16, 16]" in caught.value.message
-    assert 'the trt_model marker: profiles={"image": ((1, 3, 16, 16), ' in remedy(caught.value)
+    assert '\nprofiles={"image": ((1, 3, 16, 16), ' in remedy(caught.value)
     pasted = eval(remedy(caught.value).partition("profiles=")[2].partition(" (min")[0])
     profiles = parse_profiles(pasted, models["conv"].inputs, where="the test")
     BACKEND.route(models["conv"], EngineSpec(profiles=profiles))
@@ -250,23 +250,17 @@ def test_an_operator_of_nobody_takes_a_plugin(opset: int, tmp_path: Path) -> Non
         "and no such plugin"
     )
     assert remedy(caught.value).startswith(
-        "Frobnicate is no operator of ONNX, so it takes a plugin"
+        "Frobnicate is not an operator of ONNX, so it needs a plugin"
     )
     assert "LD_PRELOAD=" in remedy(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("opset", "advice"),
-    [
-        (17, "export the model without what it names"),
-        (18, "this model has opset 18; TensorRT 8.6 knows up to 17: export it with opset_version="),
-    ],
-)
-def test_an_operator_that_is_not_built_in_is_named(opset: int, advice: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("opset", [17, 18])
+def test_an_operator_that_is_not_built_in_is_named(opset: int, tmp_path: Path) -> None:
     model = one_node("Det", tmp_path, opset=opset)
     with pytest.raises(EngineBuildError, match=r"node 'odd' \(Det\): not supported") as caught:
         build(model, tmp_path, EngineSpec())
-    assert remedy(caught.value).startswith(advice)
+    assert remedy(caught.value).startswith("export the model without what it names")
 
 
 def test_a_model_that_is_empty_by_now_is_told_from_one_that_fails(tmp_path: Path) -> None:
@@ -291,7 +285,7 @@ def test_a_range_that_is_missing_in_the_network_is_asked_for(
     )
     with pytest.raises(EngineBuildError, match="no optimization profile") as caught:
         build_plan(trt, plan, lambda text: None)
-    assert remedy(caught.value).startswith("give every dynamic input a range in profiles={...}")
+    assert remedy(caught.value).startswith("give every dynamic input a range in every profile")
 
 
 def test_a_model_without_outputs_is_refused(tmp_path: Path) -> None:
@@ -320,7 +314,7 @@ def test_what_it_cannot_target_is_refused_with_what_it_can(
     spec = EngineSpec(profiles=(IMAGES,))
     with pytest.raises(ConfigurationError, match=r"sm75, sm80, sm86, sm89, sm120") as caught:
         build(models["conv"], tmp_path, spec, arch)
-    assert "TensorRT for data-centre GPUs" in remedy(caught.value)
+    assert "use TensorRT on a machine with that GPU" in remedy(caught.value)
 
 
 def test_an_interrupt_in_a_callback_ends_the_build(
@@ -352,7 +346,7 @@ def test_a_builder_that_dies_in_the_middle_is_an_error(
         for more in range(16)
     ]
     spec = EngineSpec(profiles=tuple(grown))
-    with pytest.raises(EngineBuildError, match="the TensorRT-RTX builder crashed: SIGSEGV"):
+    with pytest.raises(EngineBuildError, match=r"TensorRT-RTX crashed \(SIGSEGV\)"):
         build(models["encoder"], tmp_path, spec, progress=crash)
     assert list(tmp_path.iterdir()) == []
 
