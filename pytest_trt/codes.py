@@ -146,11 +146,140 @@ CODES: dict[str, Code] = {
         "Restore the file, or name another one on the trt_model marker.",
         ("model",),
     ),
+    "TRT201": Code(
+        "not an ONNX model",
+        "The file is of another kind, such as a Git LFS pointer or an engine plan, or its "
+        "bytes are truncated or damaged.",
+        "Name an ONNX model, or download, copy or export it again.",
+        ("model",),
+    ),
+    "TRT202": Code(
+        "unusable external data",
+        "A tensor of the model refers to a data file that is missing, too short, unreadable "
+        "or badly described.",
+        "Put the data files next to the model, or copy or export the model again.",
+        ("model",),
+    ),
+    "TRT203": Code(
+        "external data outside the model's folder",
+        "A tensor refers to a file outside the folder of the model, which pytest-trt never reads.",
+        "Move the data file next to the model and save the model with that name.",
+        ("model",),
+    ),
+    "TRT204": Code(
+        "model too large for protobuf",
+        "The file is larger than 2 GiB, the limit of protobuf and of every ONNX reader.",
+        "Store the weights as external data.",
+        ("model",),
+    ),
+    "TRT205": Code(
+        "model without outputs",
+        "The graph declares no outputs, so there is nothing to compare.",
+        "Export the model with its outputs.",
+        ("model",),
+    ),
+    "TRT206": Code(
+        "no FP32 reference",
+        "ONNX Runtime, which computes the FP32 reference, cannot load the model.",
+        "Follow the message, or override the trt_reference fixture with another source of "
+        "FP32 outputs.",
+        ("model",),
+    ),
+    "TRT207": Code(
+        "model changed while it was read",
+        "The model or its data file became shorter while it was being hashed.",
+        "Run again once the process that writes the file has finished.",
+        ("model",),
+    ),
+    "TRT208": Code(
+        "invalid graph",
+        "The graph contains a cycle, or onnx cannot load it for a conversion.",
+        "Export the model again, with its external data next to it.",
+        ("model",),
+    ),
+    "TRT209": Code(
+        "package for an element type missing",
+        "numpy lacks an element type of the model, and the package that provides it is "
+        "missing or too old.",
+        "Install the package that the message names.",
+        ("dtype",),
+    ),
+    "TRT210": Code(
+        "invalid profile",
+        "An entry of profiles= names an unknown input, or its rank, sizes, values or order do "
+        "not fit the model.",
+        "Correct profiles= on the trt_model marker.",
+    ),
+    "TRT211": Code(
+        "dynamic input without a range of shapes",
+        "An input has a dynamic shape, and no profile gives its range.",
+        "Add (min, opt, max) for the input to profiles= on the trt_model marker.",
+    ),
+    "TRT212": Code(
+        "shape input without a range of values",
+        "The model uses the values of an input as a shape, and no profile gives their range.",
+        'Add {"values": (min, opt, max)} for the input to profiles= on the trt_model marker.',
+        ("model",),
+    ),
+    "TRT213": Code(
+        "profile refused by the builder",
+        "The profile is valid for the model, but the builder refused or changed it.",
+        "Follow the message; it shows what was requested and what the builder stored.",
+        ("model",),
+    ),
     "TRT220": Code(
         "inputs do not fit the model",
         "An input is missing or unknown, or has a dtype, shape or value that the model or all of "
         "its profiles exclude.",
         "Correct the input, or widen profiles= on the trt_model marker.",
+    ),
+    "TRT221": Code(
+        "wrong set of inputs",
+        "An input is missing or unknown, or is not a numpy array.",
+        "Feed a dict with one array for every input of the model.",
+    ),
+    "TRT222": Code(
+        "wrong dtype of an input",
+        "An input has another element type than the model, or holds values without one.",
+        "Convert the array with astype, if the values allow it.",
+    ),
+    "TRT223": Code(
+        "wrong shape of an input",
+        "An input has another rank, or another size where the model fixes it.",
+        "Reshape the input, or export the model with that dimension dynamic.",
+    ),
+    "TRT224": Code(
+        "inputs outside every profile",
+        "No profile of the engine covers the shapes or values of the inputs.",
+        "Feed inputs inside one profile, or widen profiles= on the trt_model marker.",
+    ),
+    "TRT225": Code(
+        "unusable calibration data",
+        "The trt_calibration fixture returned no samples, or samples that are not finite tensors.",
+        "Return a list of dicts with finite, representative inputs from the trt_calibration "
+        "fixture.",
+    ),
+    "TRT226": Code(
+        "inputs cannot be generated",
+        "Random data makes no sense for an element type of the model, or a shape is unknown.",
+        "Override the trt_inputs fixture to return real data.",
+    ),
+    "TRT227": Code(
+        "invalid input range",
+        "input_ranges= names an unknown input, or its bounds do not fit the type of the input.",
+        "Correct input_ranges= on the trt_model marker.",
+    ),
+    "TRT228": Code(
+        "value outside the engine's integer type",
+        "TensorRT 8.6 computes INT64 in INT32, and an input has a value beyond that.",
+        "Feed smaller values, or use TensorRT 10 or newer.",
+    ),
+    "TRT229": Code(
+        "value that the model cannot use",
+        "An operator rejected the values or shapes of the inputs while the model was running, "
+        "such as an index outside a table.",
+        "Feed real data, or give valid ranges with input_ranges= or profiles=.",
+        ("model",),
     ),
     # 3xx build and run
     "TRT300": Code(
@@ -199,10 +328,37 @@ CODES: dict[str, Code] = {
         "Inspect the engine, or assert facts of it that your test needs.",
         ("model", "precision"),
     ),
+    "TRT314": Code(
+        "optimiser broke the graph",
+        "The backend loads the model without graph optimisations, but fails with them.",
+        "Set the builder option graph_optimization_level to a lower level.",
+        ("model",),
+    ),
     "TRT320": Code(
         "engine cannot be loaded",
         "A plan exists, but this machine or this version of the backend cannot load it.",
         "Rebuild the engine on this machine, or install the version that built it.",
+    ),
+    "TRT321": Code(
+        "plan of another product or version",
+        "A plan runs only on the product and version that built it.",
+        "Rebuild the engine with the installed version, or install the version that built it.",
+    ),
+    "TRT322": Code(
+        "damaged plan",
+        "The file is not a plan, or is shorter or longer than its header states.",
+        "Rebuild the engine: pytest-trt cache clear.",
+    ),
+    "TRT323": Code(
+        "plan for another GPU",
+        "No GPU of this machine runs the plan.",
+        "Run it on a machine with the GPU that it was built for.",
+    ),
+    "TRT324": Code(
+        "no execution context",
+        "The plan was loaded, but no execution context could be created, usually for lack of "
+        "device memory.",
+        "Free device memory, or lower the max of the profiles.",
     ),
     "TRT330": Code(
         "fact not reported by this engine",
@@ -214,6 +370,97 @@ CODES: dict[str, Code] = {
         "engine run failed",
         "A loaded engine failed while it was running.",
         "Follow the message; run the test alone to rule out other tests.",
+        ("model", "precision"),
+    ),
+    "TRT341": Code(
+        "CUDA call failed",
+        "A function of the CUDA runtime reported an error; the process can still use the GPU.",
+        "Follow the message; run the test alone, under compute-sanitizer if it repeats.",
+        ("status",),
+    ),
+    "TRT342": Code(
+        "out of device memory",
+        "CUDA could not allocate device or page-locked memory.",
+        "Feed smaller shapes, or free device memory.",
+    ),
+    "TRT343": Code(
+        "no CUDA graph",
+        "The work of the engine cannot be captured as a CUDA graph, so it cannot be timed "
+        "that way.",
+        'Time it with mode="enqueue".',
+        ("model",),
+    ),
+    "TRT344": Code(
+        "engine and TensorRT disagree",
+        "TensorRT refused memory or a profile, or did not report an output shape, for an "
+        "engine that it loaded.",
+        "Rebuild the engine, or use another version of TensorRT.",
+        ("model",),
+    ),
+    "TRT350": Code(
+        "operator unknown",
+        "No version of the named product has this operator, built in or as a plugin that is "
+        "loaded.",
+        "Export the model with operators of the ONNX standard, or load the plugin that "
+        "provides it.",
+        ("model", "operator"),
+    ),
+    "TRT351": Code(
+        "no kernel for this type or opset",
+        "The named product knows the operator, but not for this element type or this version "
+        "of the operator.",
+        "Export with another opset or element type, or use a newer version of the product.",
+        ("model", "operator"),
+    ),
+    "TRT352": Code(
+        "model refused by the parser",
+        "The parser of the named product and version does not support a node or a tensor of "
+        "the model.",
+        "Export the model without what the message names, or use another version of the product.",
+        ("model", "operator"),
+    ),
+    "TRT353": Code(
+        "empty network",
+        "The parser accepted the model, but the resulting network has no outputs.",
+        "Export the model with at least one graph output.",
+        ("model",),
+    ),
+    "TRT354": Code(
+        "precision conversion failed",
+        "The model could not be converted to the requested precision.",
+        "Exclude the operator or node that the message names from the conversion, or use a "
+        "model converted by other means.",
+        ("model", "precision"),
+    ),
+    "TRT355": Code(
+        "precision has no effect",
+        "The model has nothing that the requested precision would change, or cannot use it.",
+        'Test the model as it is with precision="fp32", or name what to convert.',
+        ("model", "precision"),
+    ),
+    "TRT356": Code(
+        "unknown builder option",
+        "The backend has no such option for this precision.",
+        "Use one of the options that the message lists.",
+        ("option",),
+    ),
+    "TRT357": Code(
+        "builder option refused",
+        "The option has a value that the builder does not accept, or this version of the "
+        "product lacks the option.",
+        "Correct the value, or leave the option out.",
+        ("option",),
+    ),
+    "TRT358": Code(
+        "option names nothing in the model",
+        "A builder option names an operator or a node that the model does not have.",
+        "Correct the name; the message lists the closest ones.",
+        ("model", "option"),
+    ),
+    "TRT359": Code(
+        "builder out of memory",
+        "The builder ran out of device or host memory.",
+        "Free memory, lower the max of the profiles, or change workspace_bytes.",
         ("model", "precision"),
     ),
     # 4xx accuracy
@@ -559,6 +806,31 @@ CODES: dict[str, Code] = {
         "Calibrate again when the host is free.",
     ),
     # 7xx device and host
+    "TRT701": Code(
+        "requested architecture not available",
+        "--trt-arch names an architecture without a GPU on this machine and without a backend "
+        "that cross-builds for it.",
+        "Run on a machine with such a GPU, or name an architecture that is available.",
+        ("arch",),
+    ),
+    "TRT702": Code(
+        "requested device not available",
+        "--trt-device does not name exactly one GPU of this machine, or contradicts --trt-arch.",
+        "Name a GPU by its CUDA number or UUID.",
+        ("device",),
+    ),
+    "TRT703": Code(
+        "backend does not support the architecture",
+        "The backend has no engines for the requested architecture.",
+        "Use another backend, or name an architecture that it supports.",
+        ("backend", "arch"),
+    ),
+    "TRT704": Code(
+        "backend name already registered",
+        "Two plugins registered an additional backend of the same name.",
+        "Remove one of the plugins, or rename its backend.",
+        ("backend",),
+    ),
     "TRT710": Code(
         "backend unavailable",
         "The requested backend is not installed here, or there is no driver or device for it.",
@@ -570,6 +842,24 @@ CODES: dict[str, Code] = {
         "be started, or ended before it reached pytest-trt's code.",
         "Start pytest with a Python executable that can import pytest_trt.",
         ("python",),
+    ),
+    "TRT712": Code(
+        "CUDA cannot start",
+        "The driver or the CUDA runtime refused to start on this device.",
+        "Follow the message; `nvidia-smi` shows whether the driver works at all.",
+        ("status",),
+    ),
+    "TRT713": Code(
+        "NVML unavailable",
+        "NVML, the management library of the driver, cannot be used or does not know the GPU.",
+        "Follow the message; without NVML, clocks and other processes are not monitored.",
+        ("status",),
+    ),
+    "TRT714": Code(
+        "module not importable",
+        "The module of the backend is not installed, or its import fails.",
+        "Install it with the printed command; `pytest-trt doctor` finds the cause.",
+        ("module",),
     ),
     "TRT720": Code(
         "GPU lost",
@@ -589,6 +879,73 @@ CODES: dict[str, Code] = {
         "the engine.",
         "Run again when the device is free.",
         ("reason",),
+    ),
+    "TRT740": Code(
+        "host overloaded",
+        "Threads waited for CPU cores, or other processes kept too many of them busy, so "
+        "times would be inconclusive.",
+        "Stop other work, or reserve cores for the tests.",
+    ),
+    "TRT741": Code(
+        "GPU disturbed",
+        "A GPU is throttled, or another process computes on it, so times would be inconclusive.",
+        "Let the GPU cool, stop the other work, or wait.",
+    ),
+    "TRT742": Code(
+        "too few CPU cores",
+        "The process may use fewer CPU cores than a benchmark needs for its own threads.",
+        "Give the process more cores: taskset, cgroup or container limits.",
+    ),
+    "TRT743": Code(
+        "GPU state unknown",
+        "The driver does not report the state of a GPU, so doctor cannot tell whether speed "
+        "can be measured.",
+        "Follow the remedy to make NVML usable.",
+    ),
+    "TRT750": Code(
+        "no usable GPU",
+        "No GPU can be used: none is present, none is visible, or the driver does not work.",
+        "Follow the remedy; without a GPU, tests run on the CPU.",
+    ),
+    "TRT751": Code(
+        "backend not usable",
+        "The module of a backend is missing or cannot be imported.",
+        "Follow the remedy, or use another backend.",
+        ("module",),
+    ),
+    "TRT752": Code(
+        "backend installed inconsistently",
+        "Parts of a backend have different versions, or do not fit this machine's driver or GPUs.",
+        "Reinstall it with the printed command.",
+        ("module",),
+    ),
+    "TRT760": Code(
+        "cache or baseline folder",
+        "The folder of the engine cache or of the baselines is not writable, nearly full, "
+        "slow or damaged.",
+        "Follow the remedy, or name another folder.",
+        ("path",),
+    ),
+    "TRT770": Code(
+        "plugin does not work here",
+        "pytest does not start in this folder, or does not load pytest-trt.",
+        "Follow the remedy; `pytest --collect-only` shows what pytest reports.",
+    ),
+    "TRT771": Code(
+        "options cannot be satisfied",
+        "The options of the project are not valid, or request what this machine does not have.",
+        "Correct the options, or run on a machine that has what they request.",
+    ),
+    "TRT772": Code(
+        "requirement not met",
+        "--require names something that this machine does not have.",
+        "Follow the remedy, or drop the requirement.",
+        ("requirement",),
+    ),
+    "TRT773": Code(
+        "unknown requirement",
+        "--require names something that doctor cannot check.",
+        "Use one of the words that the message lists.",
     ),
     # 8xx cache
     "TRT800": Code(
