@@ -328,12 +328,6 @@ CODES: dict[str, Code] = {
         "Inspect the engine, or assert facts of it that your test needs.",
         ("model", "precision"),
     ),
-    "TRT314": Code(
-        "optimiser broke the graph",
-        "The backend loads the model without graph optimisations, but fails with them.",
-        "Set the builder option graph_optimization_level to a lower level.",
-        ("model",),
-    ),
     "TRT320": Code(
         "engine cannot be loaded",
         "A plan exists, but this machine or this version of the backend cannot load it.",
