@@ -1,1 +1,1 @@
-"""Engines: what is asked (spec), what they are called (key), where they are kept (cache)."""
+"""Engines: the request (spec), the identity (key), the store (cache), build-or-load, facts."""

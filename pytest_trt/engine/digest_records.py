@@ -1,4 +1,4 @@
-"""What was found out of models before, in the cache's folder: one small file per model."""
+"""Digests and contents of models, stored in the cache: one small file per model."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from pytest_trt.version import __version__
 # History of the format:
 #   1  first version
 #   2  what the model's own file holds, beside the digest
-#: Format of a record. One of another version is not read: its model is hashed again.
+#: Format of a record. Records of other versions are ignored: their models are hashed again.
 RECORD_SCHEMA = 2
 
-#: File systems that move a file's change time with every write of its bytes and keep its number.
-#: Left out: those of networks, whose times come from another clock or by way of a cache; FUSE,
-#: where everything is up to the program behind it; and tmpfs, where stores through a memory map
-#: move no time but for the first.
+#: File systems that move a file's change time with every write and retain its number. Excluded:
+#: network file systems, whose times come from another clock or through a cache; FUSE, where
+#: everything is up to the program behind it; and tmpfs, where only the first store through a memory
+#: map moves the time.
 TRUSTED_FILE_SYSTEMS = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "xfs", "zfs"}
 )
 
-#: How many models are remembered: far more than a machine tests, and few enough to list.
+#: Maximum number of records: far more models than a machine tests, and few enough to list.
 MAX_RECORDS = 1000
 
 
 class DigestRecords:
     """A folder of digests and contents of models by the stamps of their files.
 
-    A record is believed only when its seal holds and this release wrote it: whatever damaged it,
-    whoever wrote another format, the model is read and hashed.
-    A folder that cannot be written costs the same.
+    A record is used only if its seal is correct and this release wrote it; otherwise the model is
+    hashed, as it is when the folder cannot be written.
 
     Args:
         folder: Where the records are, private to the user.
@@ -50,7 +49,7 @@ class DigestRecords:
         self._kind_of = kind_of
 
     def recall(self, model: FileStamp) -> CachedDigest | None:
-        """Return what was remembered of a model whose own file has exactly this stamp."""
+        """Return what is stored for a model whose own file has exactly this stamp."""
         try:
             with self._path(model).open("rb", buffering=0) as file:
                 found = file.read()
@@ -66,7 +65,7 @@ class DigestRecords:
         return CachedDigest(stamps, content["digest"], content["contents"])
 
     def remember(self, found: CachedDigest) -> None:
-        """Keep it, if the files lie where stamps can be trusted and the folder allows it."""
+        """Store it, if the files lie on reliable file systems and the folder can be written."""
         if not {self._kind_of(stamp.path) for stamp in found.stamps} <= TRUSTED_FILE_SYSTEMS:
             return
         with contextlib.suppress(OSError):
@@ -75,7 +74,7 @@ class DigestRecords:
             self._forget_oldest()
 
     def _path(self, model: FileStamp) -> Path:
-        # A model has a record of its own wherever its data lies.
+        # By the path of the model file, wherever its external data lies.
         name = hashlib.sha256(os.fsencode(model.path)).hexdigest()[:32]
         return self.folder / f"{name}.json"
 
@@ -93,13 +92,13 @@ def _record(found: CachedDigest) -> bytes:
 
 
 def _lines(**content: object) -> bytes:
-    # A line for each: thousands of tensors with external data take long with a line for everything.
+    # A line for each field: with an indented line for each value, thousands of tensors take long.
     lines = (f"  {json.dumps(name)}: {json.dumps(it)},\n" for name, it in content.items())
     return "".join(lines).encode()
 
 
 def _sealed(lines: bytes) -> bytes:
-    # Over all of it: a digest that lost a bit on the disk is no digest of anything.
+    # The seal covers everything: one flipped bit would make a wrong digest.
     seal = hashlib.sha256(lines).hexdigest().encode()
     return _BEGIN + lines + _SEAL + b'"%b"\n}\n' % seal
 

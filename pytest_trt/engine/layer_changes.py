@@ -1,7 +1,7 @@
 """Two engines of one model, layer by layer: what was split, fused, added, removed or changed.
 
-Layers are told apart by the model's nodes in them, as names of layers are the builder's own and
-change with it. Layers without nodes of the model, such as reformats and casts, are counted.
+Layers are identified by the model's nodes in them, because names of layers are chosen by the
+builder. Layers without nodes of the model, such as reformats and casts, are counted.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pytest_trt.engine.facts import CONVERSION, Layer
 #: Limits of what is stored: larger engines nobody reviews layer by layer.
 _MAX_ROWS, _MAX_NODES = 200, 1000
 
-#: Nodes that a layer is named by; a transformer's opaque layer has hundreds.
+#: Nodes shown as a layer's name; a transformer's opaque layer has hundreds.
 _NODES_SHOWN = 4
 
 
 class Change(str, Enum):
-    """What became of layers, gravest first.
+    """What happened to layers, the most severe first.
 
-    `SPLIT`: what was one layer is several. `PRECISION`: the same nodes are computed in another
-    precision. `KIND`: the same nodes are a layer of another kind. `ADDED`: nodes that no layer
-    had. `REGROUPED`: several layers share their nodes otherwise. `FUSED`: several are one.
-    `REMOVED`: nodes that no layer has any more.
+    `SPLIT`: one layer became several. `PRECISION`: the same nodes are computed in another
+    precision. `KIND`: the same nodes are a layer of another kind. `ADDED`: nodes that were in no
+    layer. `REGROUPED`: several layers divide their nodes differently. `FUSED`: several layers
+    became one. `REMOVED`: nodes that are in no layer any more.
     """
 
     SPLIT = "split"
@@ -38,7 +38,7 @@ class Change(str, Enum):
     REMOVED = "removed"
 
 
-_GRAVITY = {change: place for place, change in enumerate(Change)}
+_SEVERITY = {change: place for place, change in enumerate(Change)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class LayerChange:
 
     Attributes:
         change: What it is.
-        before: The layers that were there; none of layers that were added.
-        after: The layers that are there instead; none of layers that were removed.
+        before: The old layers; empty for added ones.
+        after: The new layers; empty for removed ones.
     """
 
     change: Change
@@ -59,11 +59,11 @@ class LayerChange:
         before, after = _listed(self.before), _listed(self.after)
         match self.change:
             case Change.ADDED:
-                return f"added: {_alike(self.after)}"
+                return f"added: {_described(self.after)}"
             case Change.REMOVED:
-                return f"removed: {_alike(self.before)}"
+                return f"removed: {_described(self.before)}"
             case Change.PRECISION:
-                return f"precision: {after}, {_told(self.before, self.after)}"
+                return f"precision: {after}, {_precision_change(self.before, self.after)}"
             case Change.KIND:
                 kinds = " -> ".join(
                     _distinct(one.kind for one in s) for s in (self.before, self.after)
@@ -76,19 +76,19 @@ class LayerChange:
         return f"regrouped: {before} -> {after}{self._precisions()}"
 
     def _precisions(self) -> str:
-        told = _told(self.before, self.after)
-        return f" ({told})" if _computes_otherwise(self.before, self.after) else ""
+        change = _precision_change(self.before, self.after)
+        return f" ({change})" if _precision_differs(self.before, self.after) else ""
 
 
 def layer_changes(before: Sequence[Layer], after: Sequence[Layer]) -> tuple[LayerChange, ...]:
-    """Return what differs between the layers of two engines of one model, gravest first.
+    """Return what differs between the layers of two engines of one model, most severe first.
 
     Args:
-        before: Layers of the one engine, in its order.
-        after: Layers of the other.
+        before: Layers of the old engine, in its order.
+        after: Layers of the new engine.
     """
     found = [*_by_nodes(before, after), *_by_count(before, after)]
-    return tuple(sorted(found, key=lambda one: _GRAVITY[one.change]))
+    return tuple(sorted(found, key=lambda one: _SEVERITY[one.change]))
 
 
 def _by_nodes(before: Sequence[Layer], after: Sequence[Layer]) -> Iterator[LayerChange]:
@@ -106,7 +106,7 @@ def _by_nodes(before: Sequence[Layer], after: Sequence[Layer]) -> Iterator[Layer
 def _sharing(
     before: Sequence[Layer], after: Sequence[Layer]
 ) -> Iterator[tuple[list[Layer], list[Layer]]]:
-    """Yield the layers of both engines in groups that have no node in common with each other."""
+    """Yield groups of layers of both engines; no two groups have a node in common."""
     layers = [(0, layer) for layer in before] + [(1, layer) for layer in after]
     having: defaultdict[str, list[int]] = defaultdict(list)
     for place, (_, layer) in enumerate(layers):
@@ -129,7 +129,7 @@ def _sharing(
 
 
 def _change(old: Sequence[Layer], new: Sequence[Layer]) -> Change | None:
-    """Return what layers became that have the others' nodes, or None for the same layers."""
+    """Return what happened to layers that share nodes, or None if they are the same."""
     shapes = [Counter(frozenset(layer.origins) for layer in side) for side in (old, new)]
     if shapes[0] != shapes[1]:
         if len(old) == 1 and len(new) > 1:
@@ -137,11 +137,11 @@ def _change(old: Sequence[Layer], new: Sequence[Layer]) -> Change | None:
         return Change.FUSED if len(new) == 1 and len(old) > 1 else Change.REGROUPED
     if Counter(layer.kind for layer in old) != Counter(layer.kind for layer in new):
         return Change.KIND
-    return Change.PRECISION if _computes_otherwise(old, new) else None
+    return Change.PRECISION if _precision_differs(old, new) else None
 
 
 def _by_count(before: Sequence[Layer], after: Sequence[Layer]) -> Iterator[LayerChange]:
-    """Yield layers without nodes of the model of which there are more now, or fewer."""
+    """Yield kinds of layers without nodes of the model whose number changed."""
     sides = [[layer for layer in side if not layer.origins] for side in (before, after)]
     old, new = (Counter((one.kind, one.precision) for one in side) for side in sides)
     for what, side, more in (
@@ -153,13 +153,13 @@ def _by_count(before: Sequence[Layer], after: Sequence[Layer]) -> Iterator[Layer
             yield LayerChange(what, *((some, ()) if what is Change.REMOVED else ((), some)))
 
 
-def _computes_otherwise(before: Sequence[Layer], after: Sequence[Layer]) -> bool:
-    """Whether the precisions differ; of one that is not told nothing is claimed."""
+def _precision_differs(before: Sequence[Layer], after: Sequence[Layer]) -> bool:
+    """Whether the precisions differ; False where one is not reported."""
     old, new = ({layer.precision for layer in side} for side in (before, after))
     return old != new and None not in old | new
 
 
-def _told(before: Sequence[Layer], after: Sequence[Layer]) -> str:
+def _precision_change(before: Sequence[Layer], after: Sequence[Layer]) -> str:
     return " -> ".join(_distinct(one.precision or "unknown" for one in s) for s in (before, after))
 
 
@@ -168,39 +168,39 @@ def _distinct(words: Iterable[str]) -> str:
 
 
 def _listed(layers: Sequence[Layer]) -> str:
-    return " | ".join(map(_called, layers))
+    return " | ".join(map(_name, layers))
 
 
-def _alike(layers: Sequence[Layer]) -> str:
-    """Name layers of one kind, or say how many there are where they have no nodes."""
+def _described(layers: Sequence[Layer]) -> str:
+    """Name layers of one kind, or their number where they have no nodes."""
     first = layers[0]
     if first.origins:
-        return f"{_called(first)} ({first.precision or 'unknown'})"
-    kind = " ".join(filter(None, [_called(first), _apart(first.precision)]))
+        return f"{_name(first)} ({first.precision or 'unknown'})"
+    kind = " ".join(filter(None, [_name(first), _precision_suffix(first.precision)]))
     return f"{len(layers)} x {kind} without a node of the model"
 
 
-def _apart(precision: str | None) -> str:
+def _precision_suffix(precision: str | None) -> str:
     return f"({precision})" if precision not in (None, CONVERSION) else ""
 
 
-def _called(layer: Layer) -> str:
+def _name(layer: Layer) -> str:
     nodes, more = layer.origins[:_NODES_SHOWN], len(layer.origins) - _NODES_SHOWN
     return " + ".join(nodes) + (f" + {more} more" if more > 0 else "") or layer.kind or layer.name
 
 
-def shortened(changes: Sequence[LayerChange], most: int) -> tuple[str, ...]:
-    """Return a line for each change; of more than so many only how many more there are."""
-    lines = tuple(map(str, changes[:most]))
+def shortened(changes: Sequence[LayerChange], limit: int) -> tuple[str, ...]:
+    """Return a line for each change up to a limit, then the number of further ones."""
+    lines = tuple(map(str, changes[:limit]))
     more = len(changes) - len(lines)
     return (*lines, f"and {more} more") if more else lines
 
 
 def layer_rows(layers: Sequence[Layer] | None) -> tuple[tuple[str, ...], ...]:
-    """Return layers as they are stored; none of an engine with too many to be reviewed.
+    """Return layers as they are stored; none of an engine with too many to review.
 
-    A row is the layer's kind, its precision, and the model's nodes in it. The layer's own name is
-    the builder's and may be another after every build, so it is left out.
+    A row is the layer's kind, its precision, and the model's nodes in it. The layer's name may
+    change with every build, so it is not stored.
     """
     rows = tuple((one.kind, one.precision or "", *one.origins) for one in layers or ())
     reviewable = len(rows) <= _MAX_ROWS and sum(map(len, rows)) - 2 * len(rows) <= _MAX_NODES
@@ -208,7 +208,7 @@ def layer_rows(layers: Sequence[Layer] | None) -> tuple[tuple[str, ...], ...]:
 
 
 def layers_of(rows: Sequence[Sequence[str]]) -> tuple[Layer, ...]:
-    """Return the layers that `layer_rows` made these rows of, called by the nodes in them."""
+    """Return the layers that `layer_rows` encoded, named by the nodes in them."""
     return tuple(
         Layer(" + ".join(nodes) or kind, kind, precision or None, tuple(nodes))
         for kind, precision, *nodes in rows

@@ -1,4 +1,4 @@
-"""What the engine flow needs from a backend, and what a backend gives back.
+"""The interface between the engine room and its backends.
 
 A backend is a value: two of them (TensorRT and TensorRT-RTX, say) work side by side in one process.
 """
@@ -18,7 +18,7 @@ from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.spec import Tensors
 
-#: Told, in a few words, what a long step is doing now.
+#: Called with a few words about the step that begins.
 Progress = Callable[[str], None]
 
 
@@ -28,11 +28,11 @@ class BuildRequest:
 
     Attributes:
         model: What to build from.
-        spec: What was asked.
-        target: What the engine will run on.
+        spec: The request.
+        target: What the engine runs on.
         directory: A private, empty folder that the backend writes the plan into.
         calibration: Representative inputs; empty unless the precision needs them.
-        progress: Told what the builder is doing.
+        progress: Called with each step.
     """
 
     model: OnnxModel
@@ -51,9 +51,9 @@ class BuildResult:
         plan_name: The plan's file name in the request's directory; the vendor's tools can open it.
         log_tail: The last lines that the builder logged.
         notes: What a reader of the report should know, such as constants that had to be clamped.
-        layers: The engine's layers, or None where the product does not tell of them.
+        layers: The engine's layers, or None where the product does not report them.
         hidden_weights: About how many weights the layers do not account for.
-        device_memory_bytes: Scratch memory of one execution context, or None where it is unknown.
+        device_memory_bytes: Scratch memory of one execution context, or None if not reported.
     """
 
     plan_name: str

@@ -1,4 +1,4 @@
-"""What an engine is asked to be (spec), for whom (target) and what makes it (toolchain, route)."""
+"""The request (spec), what an engine runs on (target), what builds it (toolchain, route)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pytest_trt.tensors.profiles import Profile
 #: The precisions a spec may ask for. `fp32` means FP32 everywhere: TF32 is a precision of its own.
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 
-#: What a builder option may be. Nothing that refers to a file: the key could not see its content.
+#: Types of builder options. No files: the key would not cover their content.
 OptionValue: TypeAlias = str | int | float | bool
 
-#: Builder options that keep parts of a model in FP32.
+#: Builder options that exclude parts of a model from conversion.
 BLOCK_LISTS = ("op_block_list", "node_block_list")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What a user asked for: the same on every machine.
+    """What a user requests: the same on every machine.
 
     Attributes:
         precision: One of `PRECISIONS`.
@@ -29,7 +29,7 @@ class EngineSpec:
         builder_options: Options of the backend's builder by name, as the user gave them.
 
     Raises:
-        ConfigurationError: An unknown precision, or an option value that is no scalar.
+        ConfigurationError: An unknown precision, or an option value that is not a scalar.
     """
 
     precision: str = "fp32"
@@ -39,34 +39,34 @@ class EngineSpec:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigurationError(
-                f"precision {self.precision!r} is unknown.",
-                fix=f"use one of {', '.join(PRECISIONS)}.",
+                f"unknown precision {self.precision!r}",
+                fix=f"Use one of {', '.join(PRECISIONS)}.",
             )
         for name, value in self.builder_options.items():
             if not isinstance(value, str | int | float | bool):
                 raise ConfigurationError(
                     f"builder option {name}={value!r} is a {type(value).__name__}; the engine key "
-                    "can only hold text, numbers and booleans.",
+                    "can only hold text, numbers and booleans",
                     fix=_as_text(value),
                 )
 
 
 def shared_options(options: Mapping[str, OptionValue], precision: str) -> dict[str, OptionValue]:
-    """Return what of builder options that are given for several precisions is for one of them.
+    """Return the builder options, given for several precisions, that apply to one of them.
 
-    What is to stay FP32 is so already where nothing is narrower.
+    Block lists apply only to fp16 and int8: elsewhere everything is FP32 already.
     """
     narrow = precision in ("fp16", "int8")
     return {name: value for name, value in options.items() if narrow or name not in BLOCK_LISTS}
 
 
 def _as_text(value: object) -> str:
-    """Return what to write instead of an option's value: options of several names hold text."""
+    """Return how to write an option's value: lists of names are comma-separated text."""
     if isinstance(value, list | tuple | set | frozenset) and value:
         names = sorted(value) if isinstance(value, set | frozenset) else value
         if all(isinstance(name, str) for name in names):
-            return f'write "{",".join(names)}".'
-    return "give the option by name and scalar value."
+            return f'Write "{",".join(names)}".'
+    return "Use text, a number or a boolean."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Target:
 
     Attributes:
         arch: `cpu`, or a GPU architecture such as `sm86`.
-        device: What the engine is bound to beyond its architecture, by label (GPU name, SM count,
-            MIG profile, CPU machine type); empty where it is bound to nothing more.
+        device: What else the engine is bound to, by label (GPU name, SM count, MIG profile, CPU
+            machine type); empty for nothing else.
     """
 
     arch: str
@@ -92,8 +92,8 @@ class Toolchain:
     """What builds and runs engines on this machine.
 
     Attributes:
-        product: Its name as people write it, "TensorRT" or "ONNX Runtime".
-        versions: Versions by component; the first one is the product's own.
+        product: Its name, "TensorRT" or "ONNX Runtime".
+        versions: Versions by component; the first one is the product's.
     """
 
     product: str
@@ -101,7 +101,7 @@ class Toolchain:
 
     @property
     def version(self) -> str:
-        """The product's own version."""
+        """The product's version."""
         return next(iter(self.versions.values()))
 
     def __str__(self) -> str:
@@ -110,11 +110,11 @@ class Toolchain:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a backend reaches a precision, which changes the engine as much as its version does.
+    """How a backend reaches a precision; this changes the engine as much as its version does.
 
     Attributes:
         name: Short and stable, e.g. "as the model is", "builder flags", "converted model".
-        versions: Versions of the tools that take part beside the toolchain (converters).
+        versions: Versions of tools other than the toolchain (converters).
         needs_calibration: Whether the engine depends on representative inputs.
     """
 

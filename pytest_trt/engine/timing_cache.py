@@ -1,7 +1,7 @@
-"""Timing caches of builders as files: what a builder measured once, it need not measure again.
+"""Timing caches of builders as files, so that tactics are not timed again in every build.
 
-A builder believes a timing cache whose header is right, whatever follows, and would choose slow
-tactics by it. So each file begins with the digest of the rest.
+A builder accepts a timing cache with a valid header, whatever follows, and would choose slow
+tactics. So each file begins with the digest of the rest.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pytest_trt.hashing import LabelledHash
 _MAGIC = b"pytest-trt timing cache 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
-#: What the names of the files end in.
+#: Suffix of the files.
 _SUFFIX = ".timing"
 
 
 class TimingFileError(Exception):
-    """A timing cache is not whole. The text says what is wrong with it; it can be deleted."""
+    """A timing cache is damaged; the text says how. It can be deleted."""
 
 
 def timing_file(folder: Path, toolchain: Toolchain, target: Target) -> Path:
     """Return the file of the timings that builders of one kind share.
 
-    Timings hold for one version of one product on one GPU model. The driver is left out: a builder
-    refuses timings that its driver makes invalid by itself, and others stay worth having.
+    Timings are valid for one version of one product on one GPU model. The driver is not part of the
+    name: a builder rejects timings that its driver makes invalid.
     Source: TensorRT 10.16 documentation, "Builder Performance", "Timing Cache".
     """
     fields = {**toolchain.versions, "arch": target.arch, **target.device}
@@ -47,10 +47,10 @@ def timing_files(folder: Path) -> list[Path]:
 
 
 def read_timings(path: Path) -> bytes:
-    """Return what a timing cache holds; nothing where there is none.
+    """Return the content of a timing cache; empty where there is none.
 
     Raises:
-        TimingFileError: It is cut off, changed, or something else.
+        TimingFileError: It is truncated, changed, or another kind of file.
         OSError: It cannot be read.
     """
     try:
@@ -59,9 +59,9 @@ def read_timings(path: Path) -> bytes:
         return b""
     digest, timings = content[len(_MAGIC) :][:_DIGEST_BYTES], content[len(_MAGIC) + _DIGEST_BYTES :]
     if not content.startswith(_MAGIC):
-        raise TimingFileError("it is no timing cache of pytest-trt")
+        raise TimingFileError("it is not a timing cache of pytest-trt")
     if hashlib.sha256(timings).digest() != digest:
-        raise TimingFileError("its content does not have the SHA-256 that it begins with")
+        raise TimingFileError("its content does not match its SHA-256")
     return timings
 
 

@@ -1,12 +1,12 @@
-"""When what is known of a model may be taken from memory instead of from its bytes.
+"""When the stored digest and contents of a model can be used instead of reading its bytes.
 
-A file whose stamp is the one that it had when it was hashed holds the bytes that were hashed: every
-write moves its change time (ctime), which no program can set back. Two holes are kept shut. A write
-in the same tick of the clock as the stamp would not show, and neither would one through a memory
-map whose page is dirty already. So a file must have been left alone for a while, by both of its
-times, before its stamp counts for anything; and it must have the same stamp after it was hashed as
-before. Where the memory is kept, and which file systems keep their times so well, is not decided
-here.
+A file that has the stamp that it had when it was hashed holds the bytes that were hashed: every
+write moves its change time (ctime), which no program can set back. There are two exceptions: a
+write in the same tick of the clock as the stamp, and a write through a memory map whose page is
+dirty already. So a stamp counts only if the file has been unchanged for a while, by both of its
+times, and if the file has the same stamp after it was hashed as before.
+
+Where digests are stored, and which file systems are reliable, is up to `engine.digest_records`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-#: How long files must have been left alone. Longer than a tick of any file system's clock (2 s on
-#: FAT), and than Linux leaves a stored-to page of a memory map dirty (30 s, looked at every 5 s):
-#: until the page is written back, further stores do not move the file's times.
+#: How long files must have been unchanged: longer than a tick of any file system's clock (2 s on
+#: FAT), and longer than Linux leaves a page of a memory map dirty (30 s, checked every 5 s): until
+#: the page is written back, further stores do not move the file's times.
 #: Source: https://docs.kernel.org/admin-guide/sysctl/vm.html, dirty_expire_centisecs.
 REST_NS = 60 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What the file system says of a file, but for its bytes.
+    """The file system's metadata of a file.
 
     Attributes:
         path: The file, absolute, links resolved.
         device: Number of the file system.
         inode: Number of the file in it.
         size_bytes: Its size.
-        mtime_ns: When its bytes last changed, as far as programs let it be known.
-        ctime_ns: When anything of it last changed.
+        mtime_ns: When its bytes last changed; programs can set it.
+        ctime_ns: When its bytes or metadata last changed.
     """
 
     path: str
@@ -47,7 +47,7 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path, file: FileIO) -> FileStamp:
-        """Return the stamp of an open file. Opening is what asks a network server anew."""
+        """Return the stamp of an open file: opening makes network file systems ask the server."""
         status = os.fstat(file.fileno())
         return cls(
             path=os.path.realpath(path),
@@ -59,9 +59,9 @@ class FileStamp:
         )
 
     def rested(self, now_ns: int) -> bool:
-        """Whether the file had been left alone for long enough at that time.
+        """Whether the file had been unchanged for long enough at that time.
 
-        Never where the file system numbers no files or keeps no change times.
+        False where the file system has no file numbers or no change times.
         """
         known = self.inode > 0 and self.ctime_ns > 0
         return known and max(self.mtime_ns, self.ctime_ns) + REST_NS < now_ns
@@ -73,12 +73,12 @@ Stamps: TypeAlias = tuple[FileStamp, ...]
 
 @dataclass(frozen=True, slots=True)
 class CachedDigest:
-    """What was found out of a model, and when that holds.
+    """The stored digest and contents of a model.
 
     Attributes:
-        stamps: Its files as they were.
-        digest: Its digest, which holds while all of them are as they were.
-        contents: What its own file holds, see `Contents.to_dict`; holds while that file is so.
+        stamps: Stamps of its files; the model's own comes first.
+        digest: Its digest; valid while all files have these stamps.
+        contents: See `Contents.to_dict`; valid while the model's own file has its stamp.
     """
 
     stamps: Stamps
@@ -87,24 +87,24 @@ class CachedDigest:
 
 
 class DigestCache(Protocol):
-    """What was found out of models, by the stamps of their files."""
+    """Stores what is known of models, by the stamps of their files."""
 
     def recall(self, model: FileStamp) -> CachedDigest | None:
-        """Return what was remembered of a model whose own file has exactly this stamp."""
+        """Return what is stored for a model whose own file has exactly this stamp."""
         ...
 
     def remember(self, found: CachedDigest) -> None:
-        """Keep what was found out. Never fails: what is not kept is found out again."""
+        """Store it. Never fails: what is not stored is computed again."""
         ...
 
 
 def recall(
     memory: DigestCache | None, model: tuple[Path, FileIO], *, started_ns: int
 ) -> CachedDigest | None:
-    """Return what is remembered of a model whose own file is the one that was read then.
+    """Return what is stored for a model whose own file has not changed since.
 
     Args:
-        memory: Where it is kept, if anywhere.
+        memory: The store, if any.
         model: The model's path, and its file as it was opened to be read.
         started_ns: Before the model was opened, in nanoseconds since 1970.
     """
@@ -124,20 +124,20 @@ def recall_or_hash(
     hash_files: Callable[[], str],
     contents: Callable[[], Mapping[str, Any]],
 ) -> str:
-    """Return a model's digest, out of memory where its files are those that were hashed.
+    """Return a model's digest: the stored one if none of its files has changed since.
 
     Args:
-        memory: Where digests are kept, if anywhere.
+        memory: The store, if any.
         known: What `recall` returned.
         model: The model's path, and its file as it was opened to be read.
         data_files: Its external data files.
         started_ns: Before the model was opened, in nanoseconds since 1970.
         hash_files: Computes the digest.
-        contents: Returns what is to be remembered beside it.
+        contents: Returns the contents to store with it.
     """
     if memory is None:
         return hash_files()
-    # What `recall` has found bears the stamp that the model's own file had a moment ago.
+    # What `recall` found has the stamp that the model's own file had a moment ago.
     own = known.stamps[0] if known is not None else FileStamp.of(*model)
     before = _stamps(own, data_files)
     if before is None or not all(stamp.rested(started_ns) for stamp in before):
@@ -157,5 +157,5 @@ def _stamps(model: FileStamp, data_files: Iterable[Path]) -> Stamps | None:
             with path.open("rb", buffering=0) as file:
                 stamps.append(FileStamp.of(path, file))
     except OSError:
-        return None  # hashing says what is wrong with it
+        return None  # hashing reports what is wrong
     return tuple(stamps)

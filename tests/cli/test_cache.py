@@ -175,7 +175,7 @@ def test_verify_checks_timing_caches(root: Path, timing: Path) -> None:
     timing.write_bytes(timing.read_bytes()[:-1])
     result = call(root, "verify")
     assert result.exit_code == 1
-    assert "damaged: TensorRT-8.6.0.timing: its content does not have the SHA-256" in result.output
+    assert "damaged: TensorRT-8.6.0.timing: its content does not match its SHA-256" in result.output
     assert call(root, "verify", "--remove").exit_code == 0
     assert not timing.exists()
     assert call(root, "verify").exit_code == 0

@@ -14,12 +14,12 @@ def test_scalar_options_pass(value):
 @pytest.mark.parametrize(
     ("value", "fix"),
     [
-        (["ReduceSum", "Mul"], 'write "ReduceSum,Mul".'),
-        (("Mul",), 'write "Mul".'),
-        ({"b", "a"}, 'write "a,b".'),
-        ([1, 2], "give the option by name and scalar value."),
-        ([], "give the option by name and scalar value."),
-        ({"Mul": "fp32"}, "give the option by name and scalar value."),
+        (["ReduceSum", "Mul"], 'Write "ReduceSum,Mul".'),
+        (("Mul",), 'Write "Mul".'),
+        ({"b", "a"}, 'Write "a,b".'),
+        ([1, 2], "Use text, a number or a boolean."),
+        ([], "Use text, a number or a boolean."),
+        ({"Mul": "fp32"}, "Use text, a number or a boolean."),
     ],
 )
 def test_other_options_are_refused_and_names_spelt_as_text(value, fix):

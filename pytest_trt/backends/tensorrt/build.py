@@ -96,7 +96,7 @@ def build_plan(
         # As a buffer: a memoryview of it has the wrong item format.
         with plan.output.open("wb") as file:
             file.write(serialized)
-        timings.keep()
+        timings.save()
         return Built(tail.lines, tuple(timings.notes))
 
 

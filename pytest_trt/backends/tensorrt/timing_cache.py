@@ -21,43 +21,43 @@ class TimingCache:
 
     Args:
         config: The vendor's builder configuration, which gets them.
-        path: Where they are kept; None leaves the configuration as it is.
+        path: Their file; None leaves the configuration unchanged.
 
     Attributes:
-        notes: What went wrong with the file.
+        notes: Problems with the file.
     """
 
     def __init__(self, config: Any, path: Path | None) -> None:
         self.notes: list[str] = []
         self._config = config
         self._path = path
-        self._cache: Any = None  # what a configuration refers to, it does not own
+        self._cache: Any = None  # the configuration does not own what it refers to
         if path is None:
             return
         timings = self._read(path)
         if timings and not self._use(timings):
-            self._discard(path, "the builder refuses it")
+            self._discard(path, "the builder rejects it")
             timings = b""
         if not timings:
             self._use(timings)
 
-    def keep(self) -> None:
-        """Write what is known now, with what other processes wrote meanwhile."""
+    def save(self) -> None:
+        """Write the timings, merged with those that other processes wrote meanwhile."""
         if self._path is None or self._cache is None:
             return
         try:
-            # Readers need no lock: a file is replaced at once.
+            # Readers need no lock: the file is replaced atomically.
             with locked(self._path.with_suffix(".lock"), timeout_s=_LOCK_TIMEOUT_S):
                 before = self._read(self._path)
                 self._add(before)
                 serialized = self._cache.serialize()
-                if serialized is None:  # so vendors tell of want of memory
-                    raise OSError("the builder gives none")
+                if serialized is None:  # out of memory
+                    raise OSError("the builder returns none")
                 timings = bytes(serialized)
                 if timings != before:
                     write_timings(self._path, timings)
         except (OSError, NotImplementedError) as error:  # the latter where files cannot be locked
-            self.notes.append(f"the timing cache {self._path} was not kept: {error}")
+            self.notes.append(f"the timing cache {self._path} was not written: {error}")
 
     def _use(self, timings: bytes) -> bool:
         config = self._config
@@ -84,4 +84,4 @@ class TimingCache:
     def _discard(self, path: Path, reason: str) -> None:
         with contextlib.suppress(OSError):
             path.unlink()
-        self.notes.append(f"the timing cache {path} was deleted: {reason}; tactics are timed anew")
+        self.notes.append(f"the timing cache {path} was deleted: {reason}; tactics are timed again")

@@ -55,9 +55,9 @@ def test_processes_that_build_at_once_keep_the_timings_of_all(job, path: Path) -
 @pytest.mark.parametrize(
     ("timings", "said"),
     [
-        (b"no timings", "the builder refuses it"),
-        (b"of another GPU", "the builder refuses it"),
-        (None, "it is no timing cache of pytest-trt"),
+        (b"no timings", "the builder rejects it"),
+        (b"of another GPU", "the builder rejects it"),
+        (None, "it is not a timing cache of pytest-trt"),
     ],
 )
 def test_a_refused_or_damaged_file_is_deleted_and_replaced(
@@ -68,7 +68,7 @@ def test_a_refused_or_damaged_file_is_deleted_and_replaced(
     else:
         write_timings(path, timings)
     (note,) = build(job("conv", timing_cache=path)).notes
-    assert note == f"the timing cache {path} was deleted: {said}; tactics are timed anew"
+    assert note == f"the timing cache {path} was deleted: {said}; tactics are timed again"
     assert read_timings(path) == b"conv"
 
 
@@ -84,7 +84,7 @@ def test_a_full_disk_does_not_fail_the_build(job, path: Path) -> None:
     asked = job("impatient", timing_cache=path)
     with full_disk():
         (note,) = build(asked).notes
-    assert "was not kept: [Errno 27] File too large" in note
+    assert "was not written: [Errno 27] File too large" in note
     assert read_timings(path) == bytes(10_000)
     assert asked.plan.output.exists()
 
@@ -93,14 +93,14 @@ def test_timings_that_the_builder_does_not_give_do_not_fail_the_build(job, path:
     write_timings(path, b"old")
     asked = job("unserializable", timing_cache=path)
     (note,) = build(asked).notes
-    assert note.endswith("was not kept: the builder gives none")
+    assert note.endswith("was not written: the builder returns none")
     assert asked.plan.output.exists()
     assert read_timings(path) == b"old"
 
 
 def test_a_folder_that_cannot_be_written_does_not_fail_the_build(job) -> None:
     (note,) = build(job("conv", timing_cache=Path("/proc/timing/a.timing"))).notes
-    assert note.startswith("the timing cache /proc/timing/a.timing was not kept: ")
+    assert note.startswith("the timing cache /proc/timing/a.timing was not written: ")
 
 
 @pytest.fixture
