@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_trt.backends.devices.watch import DeviceWatch
+from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.location import BaselineLocation, find_folder
 from pytest_trt.benchmark import messages
 from pytest_trt.benchmark.conditions import conditions_of, device_lock
@@ -221,6 +223,25 @@ def _location(item: pytest.Item, target: Mapping[str, str]) -> BaselineLocation:
     )
     test = item.nodeid.partition("::")[2]
     return BaselineLocation.of(folder, item.path, test, target, rootdir=config.rootpath)
+
+
+def baseline_engines(config: pytest.Config, items: Iterable[pytest.Item]) -> set[str]:
+    """Return the keys of the engines that the baselines of tests were measured with."""
+    run = run_of(config)
+    tests: dict[Path, set[str]] = {}
+    for item in items:
+        plan = plan_of(item)
+        with suppress(PytestTrtError, StopIteration):  # reported by the test itself
+            arch = plan.arch if plan else CPU
+            location = _location(item, run.place(run.backend(arch).target(arch)).target)
+            tests.setdefault(location.path, set()).add(location.test)
+    keys = set()
+    for path, names in tests.items():
+        with suppress(PytestTrtError):
+            found = read_baselines(path)
+            stored = found.tests if found else {}
+            keys |= {str(stored[name].engine.get("key", "")) for name in names & stored.keys()}
+    return keys - {""}
 
 
 def benchmark_settings(session: pytest.Session) -> BenchmarkSettings:

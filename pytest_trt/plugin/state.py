@@ -27,6 +27,7 @@ SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
 PROBE_KEY: pytest.StashKey[Background[DeviceProbe]] = pytest.StashKey()
 RUN_KEY: pytest.StashKey[TrtRun] = pytest.StashKey()
 PROGRESS_KEY: pytest.StashKey[TerminalProgress] = pytest.StashKey()
+PINNED_KEY: pytest.StashKey[bool] = pytest.StashKey()
 #: Replaces how the load of the host is measured, in tests.
 HOST_KEY: pytest.StashKey[HostMonitor] = pytest.StashKey()
 CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()

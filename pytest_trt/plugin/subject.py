@@ -26,7 +26,14 @@ from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.markers import ModelMarker
 from pytest_trt.plugin.plan import TestPlan
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.state import TestState, plan_of, progress_of, run_of, state_of
+from pytest_trt.plugin.state import (
+    PINNED_KEY,
+    TestState,
+    plan_of,
+    progress_of,
+    run_of,
+    state_of,
+)
 from pytest_trt.report.record import below
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profile_choice import shapes_at, values_at
@@ -119,6 +126,7 @@ class ModelUnderTest:
             profiles=self._profiles(overrides),
             builder_options=dict(overrides.get("builder_options", self._options(precision))),
         )
+        pin_baselines(self.request.session)
         try:
             with self._task(f"{marker.model.name} {precision}") as say:
                 engine = self.run.engine(
@@ -267,6 +275,20 @@ class ModelUnderTest:
 
     def _task(self, title: str) -> Any:
         return progress_of(self.request.config).task(title)
+
+
+def pin_baselines(session: pytest.Session) -> None:
+    """Keep engines that benchmarks of the run compare with, while it builds others; once a run."""
+    if PINNED_KEY in session.config.stash:
+        return
+    session.config.stash[PINNED_KEY] = True
+    plans = [(item, plan_of(item)) for item in session.items]
+    items = [item for item, plan in plans if plan is not None and plan.benchmark is not None]
+    if items:
+        from pytest_trt.plugin.benchmark import baseline_engines
+
+        for key in baseline_engines(session.config, items):
+            run_of(session.config).cache.pin(key)
 
 
 def _fail_here(diagnostics: Sequence[Diagnostic]) -> NoReturn:

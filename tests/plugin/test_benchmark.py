@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from builders import save_linear
+from plugin.conftest import CONFTEST
 from quiet_host import BUSY, OVERLOADED
 
 from pytest_trt.benchmark.host import HostLoad
@@ -687,3 +688,40 @@ def test_run_that_was_overtaken_by_another_replaces_nothing(speed) -> None:
     told = "not recorded: *::test_speed: another run has written its baseline in * meanwhile"
     result.stdout.fnmatch_lines([told])
     assert path.read_text() == other
+
+
+def test_building_the_candidate_does_not_evict_the_baseline_engine(recorded) -> None:
+    recorded.slow_down()
+    result = recorded.run("--trt-cache-size=1kB")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*rounds of 70 calls interleaved with the baseline engine;*"])
+
+
+def test_test_that_is_repeated_alone_shares_the_error_budget_of_its_run(speed) -> None:
+    speed.project.pytester.makeconftest(
+        CONFTEST + "\ndef pytest_trt_result(result):\n    print('checks', result.checks)\n"
+    )
+    both = "".join(
+        f"@pytest.mark.trt_model({MODEL})\n"
+        "@pytest.mark.trt_benchmark\n"
+        f'def test_{name}(trt_benchmark, images):\n    trt_benchmark({{"image": images}})\n'
+        for name in ("one", "two")
+    )
+    speed.project.test_file(both)
+    report = speed.project.path / "report.json"
+    speed.run("-s", f"--trt-report={report}").stdout.fnmatch_lines(["*checks 8"])
+    repeat = [test["repeat"] for test in json.loads(report.read_text())["tests"]]
+    assert all(command.endswith("--trt-checks=8") for command in repeat)
+    speed.run("-s", "-k", "one").stdout.fnmatch_lines(["*checks 4"])
+    speed.run("-s", "-k", "one", "--trt-checks=8").stdout.fnmatch_lines(["*checks 8"])
+
+
+def test_result_is_returned_with_its_figures(speed) -> None:
+    speed.write(
+        body='result = trt_benchmark({"image": images})\n'
+        "assert 0 < result.p50_ms <= result.p99_ms\n"
+        "assert result.throughput > 0\n"
+        'assert result.kind == "recorded" and not result.failed\n'
+        "assert result.baseline == {}"
+    )
+    speed.run().assert_outcomes(passed=1)
