@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from pytest_trt import units
+from pytest_trt.cli.ini import read_project
 from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import CacheError, Remedy
-from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, default_cache_dir
+from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry
 from pytest_trt.engine.timing_cache import TimingFileError, read_timings, timing_files
 from pytest_trt.wording import count
 
@@ -29,7 +30,7 @@ _PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX", "onnxruntim
 @click.pass_context
 def cache(context: click.Context, cache_dir: Path | None) -> None:
     """List, explain, verify and clear the engine cache."""
-    context.obj = (cache_dir or default_cache_dir()).expanduser().absolute()
+    context.obj = read_project().cache(cache_dir)
 
 
 def _open(root: Path) -> EngineCache | None:
@@ -168,7 +169,7 @@ def clear(root: Path) -> None:
 
 
 def _command(root: Path, words: str) -> str:
-    folder = "" if root == default_cache_dir() else f" --cache-dir={shlex.quote(str(root))}"
+    folder = "" if root == read_project().cache() else f" --cache-dir={shlex.quote(str(root))}"
     return f"pytest-trt cache{folder} {words}"
 
 

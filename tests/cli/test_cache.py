@@ -99,6 +99,16 @@ def test_what_verify_says_to_type_removes_it(root: Path) -> None:
     assert call(root, "verify").exit_code == 0
 
 
+def test_the_folder_of_the_ini_file_is_used(root: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntrt_cache_dir = cache\n")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert "2 engines, " in CliRunner().invoke(commands, ["cache", "list"]).output
+    next(root.glob("v1/engines/*/engine.json")).write_text("{}")
+    shown = CliRunner().invoke(commands, ["cache", "verify"]).output
+    assert shown.splitlines()[-1].strip() == "pytest-trt cache verify --remove"
+
+
 @pytest.mark.parametrize("columns", ["80", "72"])
 def test_list_fits_the_terminal(root: Path, tmp_path: Path, monkeypatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
