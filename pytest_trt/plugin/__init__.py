@@ -130,11 +130,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Multiply a test by architecture, precision and shape."""
     if uses_plugin(metafunc.definition, metafunc.fixturenames):
-        from pytest_trt.plugin.loading import no_garbage
-
-        with no_garbage():
-            _ = run_of(metafunc.config)
-            from pytest_trt.plugin.collection import parametrize
+        _ = run_of(metafunc.config)  # begins to look for GPUs while modules are loaded
+        from pytest_trt.plugin.collection import parametrize
 
         parametrize(metafunc)
 
