@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,7 +99,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "benchmark_disable"):  # pytest-benchmark is there
         from pytest_trt.plugin.pytest_benchmark import BesidePytestBenchmark
 
-        config.pluginmanager.register(BesidePytestBenchmark(config), "trt-pytest-benchmark")
+        config.pluginmanager.register(
+            BesidePytestBenchmark(config, _judged_fixture), "trt-pytest-benchmark"
+        )
     given = anything_given(config)
     if os.environ.get("GITHUB_STEP_SUMMARY") or (given and settings_of(config).wants_report):
         from pytest_trt.plugin.report_log import ReportLog
@@ -117,6 +121,12 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_trt.plugin.terminal import usage_error
 
             raise usage_error(error) from error
+
+
+def _judged_fixture(item: pytest.Item, fixture: Any) -> AbstractContextManager[None]:
+    from pytest_trt.plugin.benchmark import gated
+
+    return gated(item, fixture)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

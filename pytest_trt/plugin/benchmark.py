@@ -51,56 +51,25 @@ from pytest_trt.workers.warm import warm_builder
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-NOTHING_MEASURED = Diagnostic(
-    "TRT160",
-    "trt_benchmark measured nothing: the test never called it, so it cannot fail",
-    {"check": "trt_benchmark"},
-    remedy=Remedy(
-        "Call the trt_benchmark fixture (`trt_benchmark(inputs)`) or pytest-benchmark's "
-        "(`benchmark(function)`), or remove the marker."
-    ),
-)
 
+def _take(item: pytest.Item, result: BenchmarkResult) -> BenchmarkResult:
+    """Store the result of a test, and note what does not fail it.
 
-class SpeedCheck:
-    """The benchmark of a test.
-
-    Attributes:
-        result: What it found; None where nothing was measured.
+    Raises:
+        pytest.skip.Exception: The result says that the test is to be skipped.
     """
-
-    def __init__(self) -> None:
-        self.result: BenchmarkResult | None = None
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether something was measured that fails the test."""
-        return self.result is not None and self.result.failed
-
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Return why the test fails; nothing when it passes."""
-        if self.result is None:
-            return (NOTHING_MEASURED,)
-        return tuple(one for one in self.result.diagnostics if one.severity == "error")
-
-    def take(self, item: pytest.Item, result: BenchmarkResult) -> BenchmarkResult:
-        """Store the result of a test, and note what does not fail it.
-
-        Raises:
-            pytest.skip.Exception: The result says that the test is to be skipped.
-        """
-        state = state_of(item)
-        if result.skipped:
-            state.skipped = result.skipped
-            pytest.skip(result.skipped)
-        self.result = result
-        for one in result.diagnostics:
-            if one.severity != "error":
-                state.note(one)
-        return result
+    state = state_of(item)
+    if result.skipped:
+        state.skipped = result.skipped
+        pytest.skip(result.skipped)
+    state.speed = result
+    for one in result.diagnostics:
+        if one.severity != "error":
+            state.note(one)
+    return result
 
 
-class BenchmarkCheck(SpeedCheck):
+class BenchmarkCheck:
     """The `trt_benchmark` fixture: call it once with the inputs.
 
     Args:
@@ -110,7 +79,6 @@ class BenchmarkCheck(SpeedCheck):
     """
 
     def __init__(self, subject: ModelUnderTest, session: Session, marker: BenchmarkMarker) -> None:
-        super().__init__()
         self._subject, self._session, self._marker = subject, session, marker
         self._called = False
 
@@ -144,9 +112,9 @@ class BenchmarkCheck(SpeedCheck):
             self._called = True
             self._session.check(inputs)
             if is_disabled(item.config):
-                return self.take(item, self._untimed(inputs))
+                return _take(item, self._untimed(inputs))
             with progress_of(item.config).quiet_task(f"timing {item.name}") as self._say:
-                return self.take(item, self._measured(item, inputs))
+                return _take(item, self._measured(item, inputs))
         except PytestTrtError as error:
             raise error.with_traceback(None) from None
 
@@ -307,7 +275,6 @@ def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
         BaselineError: The baseline file cannot be read.
     """
     __tracebackhide__ = True
-    check = state_of(item).speed = SpeedCheck()
     try:
         with _alone(item) if fixture.enabled else nullcontext() as watch:
             session = getattr(item, "funcargs", {}).get("trt_session")
@@ -318,9 +285,9 @@ def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
                 with meter.running():
                     yield
             except pytest.skip.Exception:  # it has been timed all the same
-                _judge_recorded(item, fixture, check, meter.load, watch)
+                _judge_recorded(item, fixture, meter.load, watch)
                 raise
-            _judge_recorded(item, fixture, check, meter.load, watch)
+            _judge_recorded(item, fixture, meter.load, watch)
     except PytestTrtError as error:
         raise error.with_traceback(None) from None
 
@@ -344,7 +311,6 @@ def _alone(item: pytest.Item) -> Iterator[DeviceWatch | None]:
 def _judge_recorded(
     item: pytest.Item,
     fixture: BenchmarkFixture,
-    check: SpeedCheck,
     load: HostLoad,
     watch: DeviceWatch | None,
 ) -> None:
@@ -357,7 +323,7 @@ def _judge_recorded(
     subject = _recorded_subject(item, fixture, plan, engine, location)
     settings = benchmark_settings(item.session)
     if not fixture.enabled:
-        check.take(item, _disabled(item.config, subject, settings))
+        _take(item, _disabled(item.config, subject, settings))
         return
     if fixture.has_error or not fixture.stats:
         return
@@ -375,7 +341,7 @@ def _judge_recorded(
     )
     limits = plan.limits(subject.precision)
     result = Pipeline(source, limits, settings, location).run()
-    check.take(item, result)
+    _take(item, result)
     if result.calls:
         fixture.extra_info.update(extra_info(result.to_dict()))
 

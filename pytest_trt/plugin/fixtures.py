@@ -170,9 +170,7 @@ def trt_session(_trt_subject: ModelUnderTest, trt_arch: str, trt_build: EngineFa
 
 
 @pytest.fixture
-def trt_benchmark(
-    request: pytest.FixtureRequest, _trt_subject: ModelUnderTest, trt_session: Session
-) -> BenchmarkCheck:
+def trt_benchmark(_trt_subject: ModelUnderTest, trt_session: Session) -> BenchmarkCheck:
     """Measures the engine: call it once with the inputs, `trt_benchmark(inputs)`.
 
     What the trt_benchmark markers of the test limit is held against the stored baseline, and
@@ -188,9 +186,7 @@ def trt_benchmark(
                 fix="mark the test: @pytest.mark.trt_benchmark.",
                 code="TRT153",
             )
-        state = state_of(request.node)
-        state.speed = BenchmarkCheck(_trt_subject, trt_session, marker)
-        return state.speed
+        return BenchmarkCheck(_trt_subject, trt_session, marker)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ in `plugin.benchmark`.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,10 +40,15 @@ class BesidePytestBenchmark:
 
     Args:
         config: The run's configuration.
+        gated: Runs a test that its fixture times, and judges the rounds.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: pytest.Config,
+        gated: Callable[[pytest.Item, Any], AbstractContextManager[None]],
+    ) -> None:
+        self._config, self._gated = config, gated
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
@@ -63,9 +69,7 @@ class BesidePytestBenchmark:
         plan = plan_of(item) if fixture is not None else None
         if fixture is None or plan is None or plan.benchmark is None:
             return (yield)
-        from pytest_trt.plugin.benchmark import gated
-
-        with gated(item, fixture):
+        with self._gated(item, fixture):
             return (yield)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

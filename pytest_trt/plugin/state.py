@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
     from pytest_trt.benchmark.host import HostMonitor
+    from pytest_trt.benchmark.result import BenchmarkResult
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
-    from pytest_trt.plugin.benchmark import SpeedCheck
     from pytest_trt.plugin.plan import Planner, TestPlan
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.settings import Settings
@@ -45,7 +45,7 @@ class TestState:
         engines: Engines that it asked for.
         unbuilt: Model, architecture and precision of those that it did not get.
         check: Its consistency check, once there is one.
-        speed: Its benchmark, once there is one.
+        speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
         remarks: What whoever reads its result should know of how it ran.
@@ -65,7 +65,7 @@ class TestState:
         self.engines: list[Engine] = []
         self.unbuilt: list[tuple[str, str, str]] = []
         self.check: ConsistencyCheck | None = None
-        self.speed: SpeedCheck | None = None
+        self.speed: BenchmarkResult | None = None
         self.remarks: list[str] = []
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.accuracy.check import NOTHING_COMPARED, ConsistencyCheck
+from pytest_trt.accuracy.check import NOTHING_COMPARED
 from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
@@ -29,12 +29,22 @@ from pytest_trt.terms import Verdict
 
 if TYPE_CHECKING:
     from pytest_trt.benchmark.result import BenchmarkResult
-    from pytest_trt.plugin.benchmark import SpeedCheck
 
 
 _NO_ENGINE = replace(
     NOTHING_COMPARED,
     message="trt_consistency compared nothing: the test asked for no engine, so it cannot fail",
+)
+
+
+_NOTHING_MEASURED = Diagnostic(
+    "TRT160",
+    "trt_benchmark measured nothing: the test never called it, so it cannot fail",
+    {"check": "trt_benchmark"},
+    remedy=Remedy(
+        "call the trt_benchmark fixture (`trt_benchmark(inputs)`) or pytest-benchmark's "
+        "(`benchmark(function)`), or remove the marker."
+    ),
 )
 
 
@@ -54,15 +64,14 @@ def judged(item: pytest.Item) -> Iterator[None]:
         raise
     except pytest.skip.Exception:
         # It has been measured: skipping afterwards does not undo a failure.
-        if any(check.has_failed for _, check in _made(state)):
+        if _failed_checks(state):
             _conclude(item, state)
         raise
     except (Exception, pytest.fail.Exception):
         _warn(item, state.notes)
-        for name, check in _made(state):
-            if check.has_failed:
-                state.diagnostics += check.diagnostics()
-                item.add_report_section("call", name, _text(check.diagnostics()))
+        for name, found in _failed_checks(state).items():
+            state.diagnostics += found
+            item.add_report_section("call", name, "\n\n".join(map(str, found)))
         raise
     _conclude(item, state)
 
@@ -86,9 +95,7 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     if plan.consistency is not None:
         found += (_NO_ENGINE,) if state.check is None else state.check.diagnostics()
     if plan.benchmark is not None:
-        from pytest_trt.plugin.benchmark import NOTHING_MEASURED
-
-        found += (NOTHING_MEASURED,) if state.speed is None else state.speed.diagnostics()
+        found += (_NOTHING_MEASURED,) if state.speed is None else _errors(state.speed)
     if state.proofs and not found:
         from pytest_trt.plugin.selftest import diagnostics_of
 
@@ -120,13 +127,18 @@ def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:
     return errors
 
 
-def _text(diagnostics: Iterable[Diagnostic]) -> str:
-    return "\n\n".join(map(str, diagnostics))
+def _errors(result: BenchmarkResult) -> tuple[Diagnostic, ...]:
+    return tuple(one for one in result.diagnostics if one.severity == "error")
 
 
-def _made(state: TestState) -> list[tuple[str, ConsistencyCheck | SpeedCheck]]:
-    named = [("trt consistency", state.check), ("trt benchmark", state.speed)]
-    return [(name, check) for name, check in named if check is not None]
+def _failed_checks(state: TestState) -> dict[str, tuple[Diagnostic, ...]]:
+    """Return why each check that has found something wrong fails, by the title of its section."""
+    found: dict[str, tuple[Diagnostic, ...]] = {}
+    if state.check is not None and state.check.has_failed:
+        found["trt consistency"] = state.check.diagnostics()
+    if state.speed is not None and state.speed.failed:
+        found["trt benchmark"] = _errors(state.speed)
+    return found
 
 
 @contextmanager
@@ -204,7 +216,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def _speeds(state: TestState) -> tuple[BenchmarkResult, ...]:
-    return (state.speed.result,) if state.speed and state.speed.result else ()
+    return () if state.speed is None else (state.speed,)
 
 
 def _distinct(state: TestState) -> list[Engine]:
