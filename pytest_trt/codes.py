@@ -139,6 +139,24 @@ CODES: dict[str, Code] = {
         "trt_benchmark was called twice in one test, and a test has one baseline.",
         "Write a test for each call, or parametrise this one.",
     ),
+    "TRT165": Code(
+        "invalid limit",
+        "A limit of speed or of the engine has an unknown name, or a value that is not valid.",
+        "Write it like the example in the message.",
+        ("limit",),
+    ),
+    "TRT166": Code(
+        "limit that means nothing",
+        "A limit is below what can be measured, so its test would always be inconclusive, or so "
+        "wide that its test could never fail.",
+        "Choose a limit in the range that the message names.",
+        ("limit",),
+    ),
+    "TRT167": Code(
+        "no limit left",
+        "All limits of a trt_benchmark marker are switched off, so the test could not fail.",
+        "Leave one on, or remove the marker.",
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",

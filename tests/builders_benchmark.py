@@ -14,7 +14,7 @@ def change(metric: Any = "p99", outcome: str = "passed", **values: Any) -> Metri
 
 
 REGRESSED = change(
-    outcome="regressed", change=0.62, least=0.58, most=0.66, step="taking turns", rounds=20
+    outcome="regressed", change=0.62, least=0.58, most=0.66, step="interleaved", rounds=20
 )
 INCONCLUSIVE = change(
     outcome="inconclusive", change=0.04, least=-0.1, most=0.2, detectable=0.31, step="one process"

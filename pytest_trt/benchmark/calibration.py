@@ -10,9 +10,8 @@ from typing import cast
 from pytest_trt.baseline.entry import StoredNoise
 from pytest_trt.benchmark.fresh_job import FreshRun
 from pytest_trt.benchmark.result import CalibratedMetric, CalibrationResult
-from pytest_trt.statistics.calibrate import Calibrated, calibrated
-from pytest_trt.statistics.noise import Noise
-from pytest_trt.statistics.power import Detectable, by_processes, by_turns
+from pytest_trt.statistics.noise import MeasuredNoise, Noise, measured_noise
+from pytest_trt.statistics.power import Detectable, by_interleaving, by_processes
 from pytest_trt.statistics.rounds import Rounds, as_change
 from pytest_trt.terms import Metric, Mode
 
@@ -29,7 +28,7 @@ class Calibration:
 
     runs: tuple[FreshRun, ...]
     turns: tuple[tuple[Rounds, Rounds], ...]
-    measured: Calibrated
+    measured: MeasuredNoise
 
     @classmethod
     def of(cls, here: FreshRun, take: Callable[[str], FreshRun], processes: int) -> Calibration:
@@ -47,7 +46,7 @@ class Calibration:
         titles = (f"calibrating, process {n} of {processes}" for n in range(1, processes + 1))
         runs = (here, *map(take, titles))
         turns = tuple(one.turns for one in runs if one.turns is not None)
-        return cls(runs, turns, calibrated([one.rounds for one in runs], turns))
+        return cls(runs, turns, measured_noise([one.rounds for one in runs], turns))
 
     def stored(self) -> StoredNoise:
         """Return the noise as it is stored with the baseline."""
@@ -72,7 +71,7 @@ class Calibration:
         measured, rows = self.measured, []
         runs = [one.rounds for one in self.runs]
         for metric, limit in limits.items():
-            turns = by_turns(metric, limit, self.turns, measured, checks=checks)
+            turns = by_interleaving(metric, limit, self.turns, measured, checks=checks)
             alone = by_processes(metric, limit, stored, runs, measured, checks=checks, mode=mode)
             rows.append(
                 CalibratedMetric(
@@ -95,4 +94,4 @@ def noise_of(stored: StoredNoise | None) -> Noise | None:
     if stored is None:
         return None
     spread = {cast(Metric, metric): value for metric, value in stored.between_runs.items()}
-    return Calibrated(spread, stored.placement, stored.processes).noise()
+    return MeasuredNoise(spread, stored.placement, stored.processes).noise()

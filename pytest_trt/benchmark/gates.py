@@ -25,12 +25,12 @@ from pytest_trt.statistics.discount import (
     discount_host_noise,
     discount_limit,
     exempt_identical_plan,
-    explained,
+    with_reason,
 )
 from pytest_trt.statistics.limits import Absolute, Limits
 from pytest_trt.statistics.rounds import GROUP_CALLS
 from pytest_trt.statistics.structure import StructuralLimitResult, judge_structure
-from pytest_trt.terms import METRICS, Metric
+from pytest_trt.terms import METRICS, Metric, Verdict
 
 #: Rounds at each look at absolute limits.
 _LOOKS = (FIRST_ROUNDS, 2 * FIRST_ROUNDS, 4 * FIRST_ROUNDS)
@@ -95,7 +95,9 @@ def relative_decision(
             noise=noise_of(entry.noise),
         )
     if not comparable and interleave is None:
-        decision = explained(decision, incomparable_reason(runs[-1].environment, conditions) or "")
+        decision = with_reason(
+            decision, incomparable_reason(runs[-1].environment, conditions) or ""
+        )
     if mode == "end_to_end":
         decision = discount_host_noise(
             decision, same_engine=same, same_environment=not changed, busy=source.load.busy
@@ -104,7 +106,7 @@ def relative_decision(
         decision = exempt_identical_plan(decision)
     missing = interleave is None and not same and not settings.update and source.can_sample
     if missing and decision.outcome == "inconclusive":
-        return explained(decision, source.why_not_interleaved(entry))
+        return with_reason(decision, source.why_not_interleaved(entry))
     return decision
 
 
@@ -154,7 +156,7 @@ def _absolute(
     batch = source.subject.batch
     found = judge_absolute(name, limit, latencies_ms, walls_s, items_per_call=batch, error=error)
     why = source.hidden(name)
-    return replace(found, outcome="not testable", why=why) if why else found
+    return replace(found, outcome=Verdict.NOT_MEASURED, why=why) if why else found
 
 
 def _rounds_needed(source: RoundSource, limits: Mapping[Absolute, float], error: float) -> int:

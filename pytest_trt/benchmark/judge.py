@@ -68,7 +68,7 @@ def judge(
         kind="recorded" if recorded else "compared",
         verdict=verdict,
         rounds=decision.candidate_rounds if decision else len(source.taken),
-        changes=tuple(map(_change, decision.found.values())) if decision else (),
+        changes=tuple(map(_change, decision.metrics.values())) if decision else (),
         limits=evidence.absolute,
         unlimited=tuple(
             _unlimited(metric, bounds)

@@ -28,7 +28,7 @@ _PLOT_MARKS = " .:+*#@"
 #: How a decision was reached, by its step.
 _HOW = {
     "screening": "against stored rounds",
-    "taking turns": "interleaved with the baseline engine",
+    "interleaved": "interleaved with the baseline engine",
     "fresh processes": "in fresh processes, against stored rounds",
     "one process": "in one process, against stored rounds",
 }
@@ -227,7 +227,7 @@ def _detectable_text(change: MetricChange) -> str:
 
 
 def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Severity) -> Remedy:
-    if change.outcome == "not testable":
+    if change.outcome == "not measured":
         text = "Give faster calls or more time (--trt-benchmark-time), or switch the limit off."
         return Remedy(text, alternatives=_let_pass(severity))
     more = f"Allow more than {units.percent(change.limit)}"

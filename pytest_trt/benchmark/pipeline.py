@@ -217,7 +217,7 @@ class Pipeline:
         result = replace(self._with_engine(self._result), kind="disturbed")
         exact = messages.verdict_diagnostics(result, strict=self._settings.strict)
         outcomes = [one.outcome for one in result.structure]
-        return self._with(result, [*exact, found], Verdict(combined([*outcomes, "inconclusive"])))
+        return self._with(result, [*exact, found], combined([*outcomes, Verdict.INCONCLUSIVE]))
 
     def _with_engine(self, result: BenchmarkResult) -> BenchmarkResult:
         """Return a result with what the limits of the engine itself came to."""
@@ -237,7 +237,7 @@ class Pipeline:
         """Return the failure of an explicit limit that these rounds can never exceed."""
         source, limits = self._source, self._limits
         names: list[str] = [m for m in METRICS if m in limits.explicit and source.hidden(m)]
-        names += [one.name for one in result.limits if one.outcome == "not testable"]
+        names += [one.name for one in result.limits if one.outcome == "not measured"]
         if not names:
             return []
         name = names[0]

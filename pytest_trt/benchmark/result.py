@@ -39,7 +39,7 @@ FIGURE_OF: Mapping[Metric, str] = {
 }
 
 #: Outcomes of limits, the most severe first.
-SEVERITY = ("failed", "regressed", "inconclusive", "not testable", "passed")
+SEVERITY = ("failed", "regressed", "inconclusive", "not measured", "passed")
 
 #: The metric to show where all passed, by preference.
 _PREFERRED: tuple[Metric, ...] = ("p99", "p95", "p50", "throughput")
@@ -51,15 +51,15 @@ class MetricChange:
 
     Attributes:
         metric: "p50", "throughput", "p95" or "p99".
-        outcome: "passed", "regressed", "inconclusive" or "not testable"; empty without a limit.
+        outcome: "passed", "regressed", "inconclusive" or "not measured"; empty without a limit.
         limit: The share by which it may be worse; 0 without a limit.
         change: By which share it changed; None where nothing could be compared.
         least: The bound of the change that is nearest to none; None where there is none.
         most: The bound on the other side.
         detectable: The smallest change for the worse that would have been detected, or None.
-        step: What settled it: "screening", "taking turns", "fresh processes", "one process".
+        step: What settled it: "screening", "interleaved", "fresh processes", "one process".
         rounds: Rounds of the candidate behind it.
-        why: Why it is inconclusive, not testable, or passed although its change exceeds the limit.
+        why: Why it is inconclusive, not measured, or passed although its change exceeds the limit.
     """
 
     metric: Metric

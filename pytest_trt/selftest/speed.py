@@ -67,7 +67,7 @@ def prove_relative(
             mode=mode,
             noise=noise,
         )
-        found = decision.found[metric]
+        found = decision.metrics[metric]
         if found.bounds is None:
             return False, found.why, math.inf, math.inf
         return (

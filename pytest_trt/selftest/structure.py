@@ -53,7 +53,7 @@ def _proved(
 
     then = (stored or {}).get(figure, figures[figure])
     outcome, why = judged(_MOST * max(then, 1.0))
-    if outcome == "not testable":
+    if outcome == "not measured":
         yield cannot_fail(check, why)
         return
     if grows and outcome != "failed":

@@ -1,4 +1,4 @@
-"""Runs that were taken apart: by how much they differ, and whether that is another speed."""
+"""Runs of different processes: by how much they differ, and whether their speed has drifted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pytest_trt.terms import METRICS, Metric, Mode
 #: Probability that a change lies outside its bounds, on each side: 95% lie within both.
 SIDE_ERROR = 0.025
 
-#: The same where runs are told to be of another speed, for which stored ones are given up.
-_STRAY_ERROR = 0.005
+#: The same for drift, because of which stored runs are discarded.
+_DRIFT_ERROR = 0.005
 
 
 def changes_between(
@@ -27,11 +27,11 @@ def changes_between(
     *,
     error: float = SIDE_ERROR,
 ) -> dict[Metric, Bounds]:
-    """Return by how much each metric that all runs have has changed, the luck of runs counted in.
+    """Return the change of each metric that all runs have, with the variance between runs.
 
     Args:
-        old: Runs of before, at least one, with as many calls in each round as the new ones.
-        new: Runs of now, at least one.
+        old: The old runs, at least one, with as many calls in each round as the new ones.
+        new: The new runs, at least one.
         mode: How both were measured.
         noise: What calibration measured on their machine.
         error: Probability that the change lies outside, on each side.
@@ -65,21 +65,21 @@ def drifted_metrics(
     *,
     metrics: Collection[Metric] = METRICS,
 ) -> Mapping[Metric, Bounds]:
-    """Return the metrics in which new runs of one engine are surely of another speed.
+    """Return the metrics in which new runs of an engine differ from stored ones with confidence.
 
-    Less than the smallest limit there may be is never another speed, or few stored runs could not
-    be joined by those that tell how much runs differ. By the host's clock, neither is what a busier
-    host explains.
+    A change below the smallest possible limit is not drift; otherwise a few stored runs could never
+    be complemented by others that show how much runs vary. By the host's clock, neither is what the
+    load of the host may explain.
 
     Args:
         old: The stored runs, see `changes_between`.
-        new: The runs that may join them.
+        new: The runs that may be added to them.
         mode: How both were measured.
         noise: What calibration measured on their machine.
         metrics: Which metrics count.
     """
     allowed = HOST_CLOCK_ALLOWANCE_LOG if mode == "end_to_end" else math.log1p(LEAST_RELATIVE)
-    found = changes_between(old, new, mode, noise, error=_STRAY_ERROR)
+    found = changes_between(old, new, mode, noise, error=_DRIFT_ERROR)
     return {
         metric: bounds
         for metric, bounds in found.items()

@@ -1,7 +1,7 @@
-"""Bounds on a change, from ranks: no distribution is assumed, and a wild round moves them little.
+"""Confidence bounds on a change, from ranks: robust to outliers, without assuming a distribution.
 
-A change is a difference of logarithms; `HL` is Hodges and Lehmann's estimate of it. All bounds are
-one-sided and deterministic.
+A change is a difference of logarithms, estimated after Hodges and Lehmann. All bounds are one-sided
+and deterministic.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Bounds:
     """A change with its bounds, as differences of natural logarithms; above 0 is slower.
 
     Attributes:
-        low: The change is at least this, but for the error that was allowed; -inf if nothing can
-            be said.
+        low: The change is at least this, except with the allowed probability of error; -inf if
+            there are too few rounds.
         estimate: The change itself.
-        high: The change is at most this, but for the error that was allowed.
+        high: The change is at most this, likewise; inf if there are too few rounds.
     """
 
     low: float
@@ -36,18 +36,18 @@ class Bounds:
 def paired(
     differences: npt.NDArray[np.float64], *, error_low: float, error_high: float, floor: float
 ) -> Bounds:
-    """Return bounds on the change between two engines that took turns, round by round.
+    """Return bounds on the change between two engines that were measured interleaved.
 
-    Wilcoxon's signed-rank test, turned into an interval: exact for differences that are symmetric
-    about the change. `floor` is what turn-taking cannot cancel, the luck of where each engine lies
-    in memory; it enters in quadrature.
+    Wilcoxon's signed-rank test, inverted to an interval: exact for differences that are symmetric
+    about the change. `floor` is what interleaving does not cancel, the effect of where each engine
+    lies in memory; it is added in quadrature.
     Source: Hollander, Wolfe and Chicken, "Nonparametric Statistical Methods", section 3.3.
 
     Args:
-        differences: Candidate less baseline by round, shape (rounds,).
+        differences: Candidate minus baseline by round, shape (rounds,).
         error_low: Probability that the change is below `low`.
         error_high: Probability that it is above `high`.
-        floor: Standard deviation of one engine's luck, as a logarithm.
+        floor: Standard deviation of one engine's placement effect, as a logarithm.
     """
     values = np.asarray(differences, dtype=np.float64)
     count = len(values)
@@ -75,10 +75,11 @@ def unpaired(
     error_high: float,
     between_runs: float,
 ) -> Bounds:
-    """Return bounds on the change between rounds that were taken apart.
+    """Return bounds on the change between rounds of different processes.
 
-    The rank-sum test, turned into an interval by its normal approximation. Rounds of one process
-    share its luck, which no number of them averages out: `between_runs` enters in quadrature.
+    The rank-sum test, inverted to an interval by its normal approximation. Rounds of one process
+    have an offset in common that no number of them averages out: `between_runs` is added in
+    quadrature.
     Source: Hollander, Wolfe and Chicken, "Nonparametric Statistical Methods", section 4.3.
 
     Args:
@@ -86,7 +87,7 @@ def unpaired(
         candidate: The same of the candidate.
         error_low: Probability that the change is below `low`.
         error_high: Probability that it is above `high`.
-        between_runs: Standard deviation that the difference between the processes has by itself.
+        between_runs: Standard deviation of the difference between the processes of one engine.
     """
     differences = np.sort(np.subtract.outer(candidate, baseline).ravel())
     count = len(differences)
@@ -107,7 +108,7 @@ def unpaired(
 
 
 def fewest_pairs(error: float) -> int:
-    """Return how many rounds a paired bound needs to exist at all: 2**-rounds <= error."""
+    """Return how many rounds it takes for a paired bound to be finite: 2**-rounds <= error."""
     return math.ceil(-math.log2(error))
 
 
@@ -124,7 +125,7 @@ def _signed_rank_index(count: int, error: float) -> int:
 
 @cache
 def _signed_rank_chances(count: int) -> npt.NDArray[np.float64]:
-    """Return the distribution of W+: every rank counts with a chance of one half."""
+    """Return the distribution of W+ without a change: each rank counts with probability 1/2."""
     chances = np.zeros(count * (count + 1) // 2 + 1)
     chances[0] = 1.0
     for rank in range(1, count + 1):

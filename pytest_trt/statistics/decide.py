@@ -1,28 +1,30 @@
-"""The decision: is the candidate slower than the baseline by more than the limit?
+"""The decision rule: is the candidate slower than the baseline by more than the limit?
 
-Three steps, from cheap to dear. Each may pass; only the second and third may fail.
+There are up to three steps, from cheap to expensive:
 
-1. Screening: rounds of the candidate against the rounds that are stored. What is clearly within
-   its limits passes, if nothing speaks against comparing with another time.
-2. Confirmation by taking turns: the cached baseline engine and the candidate, round by round in
-   random order, so that what disturbs the machine disturbs both. Looked at three times.
-3. Where the baseline engine is gone: rounds of fresh processes of the candidate, against the stored
-   ones, with the luck that processes have counted in.
+1. Screening: rounds of the candidate in this process are compared with the stored rounds. This
+   can pass a test but never fail it.
+2. Interleaved A/B: the cached baseline engine and the candidate are measured in one process,
+   round by round in random order, so that disturbances affect both. There are up to three looks,
+   at 20, 40 and 80 rounds of each.
+3. Fresh processes, only if the baseline engine is not available: the candidate is measured in
+   processes of its own and compared with the stored rounds; the variance between processes is
+   part of the bounds.
 
-A candidate that is surely quicker than the stored rounds leaves a doubt too, where turns can settle
-it: either it is, or the machine was slower then, and rounds of that time would let slower engines
-pass.
+A metric has regressed if the lower confidence bound of its change exceeds the limit, and has
+passed if the upper bound is below it. Otherwise it is inconclusive: the data neither show a
+regression nor rule one out. The result then has the smallest change that would have been detected.
 
-A metric has regressed when the lower bound of its change is beyond the limit; it has passed when
-the upper bound is within. What is neither at the end is inconclusive, with the smallest change that
-would have been called.
+A candidate that is faster than the stored rounds with confidence is measured interleaved as well,
+where that is possible: either it is faster, or the machine was slower when the baseline was
+recorded, and such a baseline would let slower engines pass.
 
-The last step that ran is the best evidence, and judges every metric, also those that an earlier
-one found to be within. That costs no certainty: the error of a suite is shared out to all metrics
-with a limit, times all looks at each, whether they are looked at or not, and the chance of any
-false alarm is at most the sum. Screening has no share in it, as it cannot fail.
+The last step that ran is the best evidence, and judges every metric again, also those that passed
+before. The error of a suite is divided among all metrics with a limit and all looks at each,
+whether they are needed or not, so the probability of any false alarm is at most the sum.
+Screening needs no share of it, as it cannot fail a test.
 
-Data in, verdict out: whoever calls this takes the samples, keeps the time and rolls the dice.
+This module is pure: the caller takes the samples, keeps the time and draws the random order.
 """
 
 from __future__ import annotations
@@ -32,34 +34,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from pytest_trt.statistics.absolute import combined
 from pytest_trt.statistics.bounds import Bounds, fewest_pairs, paired, unpaired
 from pytest_trt.statistics.noise import Noise, between_runs
 from pytest_trt.statistics.rounds import Rounds, join
-from pytest_trt.terms import METRICS, Metric, Mode
+from pytest_trt.terms import METRICS, Metric, Mode, Verdict
 
-Outcome: TypeAlias = Literal["passed", "failed", "regressed", "inconclusive", "not testable"]
-Step: TypeAlias = Literal["screening", "taking turns", "fresh processes", "one process", "none"]
+Step: TypeAlias = Literal["screening", "interleaved", "fresh processes", "one process", "none"]
 
 #: Probability that a whole suite, with every engine exactly at its limit, has a false alarm.
 SUITE_ERROR = 0.01
 
-#: No check is asked for more certainty than this, however many there are.
+#: The error of a single check is never less than this, however many there are.
 _LEAST_ERROR = 1e-6
 
 #: Probability that a check passes although the change is at its limit.
 MISS_ERROR = 0.05
 
-#: Rounds of screening and of the first look, and looks at twice and four times as many.
+#: Rounds of screening and of the first look; looks take once, twice and four times as many.
 FIRST_ROUNDS = 20
 LOOKS = (1, 2, 4)
 
-#: Processes of the candidate in all, at each look. Fewer than five may all have the same bad luck.
+#: Processes of the candidate in total, at each look. Fewer than five may all be slow by chance.
 #: Source: processes drawn from six of one plan on an H200, calls enqueued, five of them stored, 800
-#: checks: 85% of changes of 10% are called, with looks at three and five 79%.
+#: checks: 85% of changes of 10% are detected; with looks at three and five, 79%.
 FRESH_LOOKS = (5, 8)
 
-#: The largest error by which one process alone may be called a regression, where graphs are not
-#: replayed. Bounds take its luck as normal, and single processes are further off more often.
+#: The largest error with which a single process may be judged a regression without graph replay.
+#: Bounds assume that its offset is normally distributed, but outliers are more frequent.
 #: Source: of 30 recorded ones, five plans on an H200, calls enqueued, one was 6% off where the
 #: others had a standard deviation of 1%; at an error of 1% it was a false alarm.
 ONE_PROCESS_ERROR = 1e-5
@@ -67,22 +69,22 @@ ONE_PROCESS_ERROR = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class MetricResult:
-    """What is known of one metric.
+    """The result of one metric.
 
     Attributes:
-        metric: Which one.
-        outcome: What it came to.
+        metric: Which metric.
+        outcome: Passed, regressed, inconclusive or not measured.
         limit: The largest change that is allowed, as a natural logarithm of time.
-        step: The step that settled it, or the last one.
-        bounds: The change, as natural logarithms of time; None where nothing could be compared.
+        step: The step that decided it, or the last one.
+        bounds: The change, as natural logarithms of time; None if nothing could be compared.
         rounds: Rounds of the candidate behind it.
-        detectable: The smallest change that would have been called a regression, as a natural
-            logarithm of time; infinite where none would.
-        why: Why it is not testable or inconclusive, where that is not the spread alone.
+        detectable: The smallest change that would have been detected as a regression, as a natural
+            logarithm of time; infinite if none would.
+        why: Why it is inconclusive or not measured, where that is not just the spread.
     """
 
     metric: Metric
-    outcome: Outcome
+    outcome: Verdict
     limit: float
     step: Step = "none"
     bounds: Bounds | None = None
@@ -93,23 +95,23 @@ class MetricResult:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What all metrics came to.
+    """The result of all metrics.
 
     Attributes:
-        outcome: "regressed" if one is, else "passed" if all are, else "inconclusive".
-        found: What is known of each metric that has a limit.
-        candidate_rounds: All rounds of the candidate that were taken, on every step.
-        unlimited: Changes that turns told of metrics without a limit; nothing rests on them.
+        outcome: Regressed if one metric is, passed if all are, else inconclusive.
+        metrics: The result of each metric that has a limit.
+        candidate_rounds: All rounds of the candidate that were taken, in every step.
+        unlimited: Changes of metrics without a limit, from interleaved rounds; for information.
     """
 
-    outcome: Literal["passed", "regressed", "inconclusive"]
-    found: Mapping[Metric, MetricResult] = field(default_factory=dict)
+    outcome: Verdict
+    metrics: Mapping[Metric, MetricResult] = field(default_factory=dict)
     candidate_rounds: int = 0
     unlimited: Mapping[Metric, Bounds] = field(default_factory=dict)
 
 
 class Unavailable(Exception):
-    """Rounds that were asked for cannot be taken; the text says why."""
+    """Rounds cannot be taken; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +120,10 @@ class Samplers:
 
     Attributes:
         screen: Takes so many rounds of the candidate in this process.
-        take_turns: Takes so many rounds of baseline and candidate, in turns; None where the
-            baseline engine is gone.
-        fresh: Takes so many rounds of the candidate in a process of its own, or raises
-            `Unavailable`: then what is open stays so. None where that cannot be.
+        measure_interleaved: Takes so many rounds of baseline and candidate, interleaved; None if
+            the baseline engine is not available.
+        fresh: Takes so many rounds of the candidate in a new process, or raises `Unavailable`,
+            which leaves inconclusive metrics as they are. None if that is not possible.
     """
 
     screen: Callable[[int], Rounds]
@@ -130,7 +132,7 @@ class Samplers:
 
 
 def check_error(checks: int) -> float:
-    """Return the error that one check may make, so that a suite of so many makes `SUITE_ERROR`.
+    """Return the error that each check may have so that the whole suite has `SUITE_ERROR`.
 
     Args:
         checks: Metrics with a limit, over all tests that were collected.
@@ -139,7 +141,7 @@ def check_error(checks: int) -> float:
 
 
 def first_rounds(error: float) -> int:
-    """Return the rounds of a first look by which a check may make this error and no larger one."""
+    """Return the rounds of a first look, enough for bounds of this error to be finite."""
     return max(FIRST_ROUNDS, fewest_pairs(error / len(LOOKS)))
 
 
@@ -157,92 +159,129 @@ def decide(
 
     Args:
         limits: By metric the largest slowdown that is allowed, as a share: 0.05 is 5% more time,
-            for throughput 5% less work in the same time.
+            for throughput 5% fewer items in the same time.
         stored: Rounds of the accepted processes, oldest first; at least one.
         samplers: Where rounds of the candidate come from.
         checks: Metrics with a limit, over all tests that were collected.
         mode: How both are measured.
         noise: What calibration measured on this machine.
-        stored_comparable: Whether stored rounds may be compared at all (the same clocks and
-            device); if not, only taking turns can tell.
+        stored_comparable: Whether the stored rounds may be compared at all (the same clocks and
+            device); if not, only interleaved rounds are.
 
     Raises:
         ValueError: There is no stored run.
     """
     if not stored:
         raise ValueError("a decision needs at least one stored run")
-    known, error = noise or Noise(), check_error(checks)
-    first = first_rounds(error)
-    taken = samplers.screen(first)
-    total = len(taken)
-    found = {
-        metric: _testable(metric, as_slowdown(metric, limits[metric]), stored, taken)
-        for metric in METRICS
-        if metric in limits
-    }
-    unlimited: dict[Metric, Bounds] = {}
-
-    def look(
-        step: Step, rounds: int, bounds: Callable[[Metric], Bounds], *, may_fail: bool = True
-    ) -> None:
-        for metric, one in found.items():
-            if one.outcome != "not testable":
-                found[metric] = _looked(one, step, rounds, bounds(metric), may_fail=may_fail)
-
-    if stored_comparable:
-        look(
-            "screening",
-            len(taken),
-            lambda metric: against_stored(metric, stored, [taken], error, mode, known),
-            may_fail=False,
-        )
+    rule = _Rule(limits, stored, samplers, check_error(checks), mode, noise or Noise())
+    rule.screen(may_compare=stored_comparable)
     if samplers.measure_interleaved is not None:
+        rule.interleave(samplers.measure_interleaved)
+    elif stored_comparable:
+        rule.add_processes()
+    outcome = overall(rule.results)
+    return Decision(outcome, rule.results, rule.candidate_rounds, rule.unlimited)
+
+
+class _Rule:
+    """The state of one decision; each step judges all metrics again.
+
+    Attributes:
+        results: The result of each metric so far.
+        unlimited: Changes of metrics without a limit.
+        candidate_rounds: Rounds of the candidate so far.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[Metric, float],
+        stored: Sequence[Rounds],
+        samplers: Samplers,
+        error: float,
+        mode: Mode,
+        noise: Noise,
+    ) -> None:
+        self._limits, self._stored, self._samplers = limits, stored, samplers
+        self._error, self._mode, self._noise = error, mode, noise
+        self._first_rounds = first_rounds(error)
+        self._here = samplers.screen(self._first_rounds)
+        self.candidate_rounds = len(self._here)
+        self.unlimited: dict[Metric, Bounds] = {}
+        self.results = {
+            metric: _unjudged(metric, as_slowdown(metric, limits[metric]), stored, self._here)
+            for metric in METRICS
+            if metric in limits
+        }
+
+    def screen(self, *, may_compare: bool) -> None:
+        """Compare rounds of this process with the stored ones; this can only pass a test."""
+        if may_compare:
+            self._judge("screening", [self._here], self._error, may_fail=False)
+
+    def interleave(self, measure: Callable[[int], tuple[Rounds, Rounds]]) -> None:
+        """Measure interleaved until all metrics are decided, or the last look is done."""
         pairs: list[tuple[Rounds, Rounds]] = []
-        discount_host_noise = _is_quicker(found)
         for times in LOOKS:
-            if not (discount_host_noise or _is_open(found)):
+            if not (_is_open(self.results) or (not pairs and _is_faster(self.results))):
                 break
-            discount_host_noise = False
-            have = sum(len(candidate) for _, candidate in pairs)
-            pairs.append(samplers.measure_interleaved(first * times - have))
-            total += len(pairs[-1][1])
-            base, cand = join([a for a, _ in pairs]), join([b for _, b in pairs])
-            placement = known.placement_of(base, mode)
+            taken = sum(len(candidate) for _, candidate in pairs)
+            pairs.append(measure(self._first_rounds * times - taken))
+            self.candidate_rounds += len(pairs[-1][1])
+            base, candidate = join([a for a, _ in pairs]), join([b for _, b in pairs])
+            placement = self._noise.placement_of(base, self._mode)
             changes = {
                 metric: paired(
-                    cand.logs[metric] - base.logs[metric],
-                    error_low=error / len(LOOKS),
+                    candidate.logs[metric] - base.logs[metric],
+                    error_low=self._error / len(LOOKS),
                     error_high=MISS_ERROR,
                     floor=placement,
                 )
-                for metric in cand.logs
+                for metric in candidate.logs
             }
-            look("taking turns", len(cand), changes.__getitem__)
-            unlimited = {m: bounds for m, bounds in changes.items() if m not in limits}
-    elif stored_comparable:
-        processes = [taken]
-        looks = FRESH_LOOKS if samplers.fresh is not None else (1,)
-        each = error / len(looks)
-        if samplers.fresh is None and mode != "graph":
-            each = min(each, ONE_PROCESS_ERROR)
+            self._update("interleaved", len(candidate), changes.__getitem__)
+            self.unlimited = {m: bounds for m, bounds in changes.items() if m not in self._limits}
+
+    def add_processes(self) -> None:
+        """Measure in fresh processes until all metrics are decided, or the last look is done."""
+        fresh = self._samplers.fresh
+        processes, looks = [self._here], FRESH_LOOKS if fresh is not None else (1,)
+        error = self._error / len(looks)
+        if fresh is None and self._mode != "graph":
+            error = min(error, ONE_PROCESS_ERROR)
         for count in looks:
-            if not _is_open(found):
-                break
+            if not _is_open(self.results):
+                return
             try:
-                while samplers.fresh is not None and len(processes) < count:
-                    processes.append(samplers.fresh(first))
-                    total += len(processes[-1])
+                while fresh is not None and len(processes) < count:
+                    processes.append(fresh(self._first_rounds))
+                    self.candidate_rounds += len(processes[-1])
             except Unavailable as reason:
-                for metric, one in found.items():
-                    if one.outcome == "inconclusive":
-                        found[metric] = replace(one, why=str(reason))
-                break
-            look(
-                "one process" if samplers.fresh is None else "fresh processes",
-                sum(map(len, processes)),
-                lambda metric: against_stored(metric, stored, processes, each, mode, known),
-            )
-    return Decision(overall(found), found, total, unlimited)
+                for metric, one in self.results.items():
+                    if one.outcome is Verdict.INCONCLUSIVE:
+                        self.results[metric] = replace(one, why=str(reason))
+                return
+            step: Step = "one process" if fresh is None else "fresh processes"
+            self._judge(step, processes, error)
+
+    def _judge(
+        self, step: Step, processes: Sequence[Rounds], error: float, *, may_fail: bool = True
+    ) -> None:
+        def bounds(metric: Metric) -> Bounds:
+            return against_stored(metric, self._stored, processes, error, self._mode, self._noise)
+
+        self._update(step, sum(map(len, processes)), bounds, may_fail=may_fail)
+
+    def _update(
+        self,
+        step: Step,
+        rounds: int,
+        bounds: Callable[[Metric], Bounds],
+        *,
+        may_fail: bool = True,
+    ) -> None:
+        for metric, one in self.results.items():
+            if one.outcome is not Verdict.NOT_MEASURED:
+                self.results[metric] = _judged(one, step, rounds, bounds(metric), may_fail=may_fail)
 
 
 def as_slowdown(metric: Metric, limit: float) -> float:
@@ -250,7 +289,7 @@ def as_slowdown(metric: Metric, limit: float) -> float:
     return -math.log1p(-limit) if metric == "throughput" else math.log1p(limit)
 
 
-def _testable(
+def _unjudged(
     metric: Metric, limit: float, stored: Sequence[Rounds], taken: Rounds
 ) -> MetricResult:
     why = ""
@@ -258,7 +297,9 @@ def _testable(
         why = f"rounds of {taken.calls} calls are too short for it"
     elif not all(metric in run.logs for run in stored):
         why = "the stored rounds are too short for it"
-    return MetricResult(metric, "not testable" if why else "inconclusive", limit, why=why)
+    return MetricResult(
+        metric, Verdict.NOT_MEASURED if why else Verdict.INCONCLUSIVE, limit, why=why
+    )
 
 
 def against_stored(
@@ -280,14 +321,14 @@ def against_stored(
     )
 
 
-def _looked(
+def _judged(
     one: MetricResult, step: Step, rounds: int, bounds: Bounds, *, may_fail: bool
 ) -> MetricResult:
-    outcome: Outcome = "inconclusive"
+    outcome = Verdict.INCONCLUSIVE
     if bounds.high < one.limit:
-        outcome = "passed"
+        outcome = Verdict.PASSED
     elif may_fail and bounds.low > one.limit:
-        outcome = "regressed"
+        outcome = Verdict.REGRESSED
     return replace(
         one,
         outcome=outcome,
@@ -299,20 +340,17 @@ def _looked(
     )
 
 
-def _is_open(found: Mapping[Metric, MetricResult]) -> bool:
-    """Whether sampling on can still change the verdict."""
-    outcomes = [one.outcome for one in found.values()]
-    return "inconclusive" in outcomes and "regressed" not in outcomes
+def _is_open(results: Mapping[Metric, MetricResult]) -> bool:
+    """Whether more samples can change the verdict."""
+    outcomes = [one.outcome for one in results.values()]
+    return Verdict.INCONCLUSIVE in outcomes and Verdict.REGRESSED not in outcomes
 
 
-def _is_quicker(found: Mapping[Metric, MetricResult]) -> bool:
-    """Whether some metric is surely quicker than what it was compared with."""
-    return any(one.bounds is not None and one.bounds.high < 0 for one in found.values())
+def _is_faster(results: Mapping[Metric, MetricResult]) -> bool:
+    """Whether some metric is faster, with confidence, than what it was compared with."""
+    return any(one.bounds is not None and one.bounds.high < 0 for one in results.values())
 
 
-def overall(found: Mapping[Metric, MetricResult]) -> Literal["passed", "regressed", "inconclusive"]:
-    """Return what all metrics come to: one regression is enough, all must pass."""
-    outcomes = {one.outcome for one in found.values()}
-    if "regressed" in outcomes:
-        return "regressed"
-    return "passed" if outcomes == {"passed"} else "inconclusive"
+def overall(results: Mapping[Metric, MetricResult]) -> Verdict:
+    """Return the verdict on all metrics; inconclusive if there is none."""
+    return combined([one.outcome for one in results.values()] or [Verdict.INCONCLUSIVE])

@@ -1,7 +1,7 @@
-"""Limits: what a benchmark may at most cost, against its baseline and in absolute figures.
+"""Limits of a benchmark: parsing and resolving them.
 
-A relative limit ("10%") is held against the stored baseline, an absolute one (12.0 ms) against
-the calls themselves and needs no baseline. Those of the engine itself are in `structure`.
+A relative limit ("10%") is compared with the stored baseline; an absolute one (12.0 ms) needs no
+baseline. Limits of the engine itself are in `structure`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.statistics.structure import GROWTHS, STRUCTURAL, Structural, parse_structural
 from pytest_trt.terms import METRICS, Metric
 
@@ -24,14 +24,14 @@ ABSOLUTES: tuple[Absolute, ...] = ("p50_ms", "p95_ms", "p99_ms", "min_throughput
 #: Old names that still work, with a warning.
 RENAMED: Mapping[str, Absolute] = {"min_throughput_qps": "min_throughput"}
 
-#: What a marker or an ini line may say.
+#: The names that a marker or a line of the ini file may use.
 LIMIT_FIELDS: tuple[str, ...] = ("p50", "p95", "p99", "throughput", *ABSOLUTES, *STRUCTURAL)
 
-#: Where a test says nothing: tails vary more than medians do.
+#: Without any limit on the marker: tails vary more than medians do.
 DEFAULT_LIMITS: Mapping[Metric, float] = {"p50": 0.05, "throughput": 0.05, "p95": 0.10, "p99": 0.10}
 
-#: Below this, no number of rounds tells a change from where an engine happens to lie in memory.
-#: Source: `noise.ASSUMED_PLACEMENT` for two engines, at the certainty that is asked of a failure.
+#: Below this, no number of rounds separates a change from the effect of where an engine lies in
+#: memory. Source: `noise.ASSUMED_PLACEMENT` for two engines, at the confidence of a failure.
 LEAST_RELATIVE = 0.02
 
 
@@ -44,7 +44,7 @@ class Limits:
             "10%".
         absolute: By name the figure itself: milliseconds, and items per second.
         structural: Of the engine itself, by name: the share by which a figure may be larger than
-            with the baseline, or the figure that is allowed.
+            than the baseline's, or the figure that is allowed.
         explicit: The metrics whose relative limits are written on a marker or in the ini file; the
             others are defaults, which are tested as far as the time for a test allows.
     """
@@ -61,24 +61,24 @@ class Limits:
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether one of them is held against a baseline."""
+        """Whether one of them is relative to a baseline."""
         return bool(self.relative) or any(name in GROWTHS for name in self.structural)
 
     @property
     def has_standalone_limits(self) -> bool:
-        """Whether one of them tells something without a baseline."""
+        """Whether one of them can be judged without a baseline."""
         return bool(self.absolute) or any(name not in GROWTHS for name in self.structural)
 
 
 def parse_limit_fields(given: Mapping[str, object], where: str) -> dict[str, float | None]:
-    """Return the limits of one level by name; None where one is switched off.
+    """Return the limits of a marker or an ini line by name; None for one that is switched off.
 
     Args:
-        given: What was written, by name.
-        where: What it was written on, for messages.
+        given: The given values, by name.
+        where: Where they were given, for messages.
 
     Raises:
-        ConfigurationError: A name is unknown, or a value is no limit.
+        ConfigurationError: A name is unknown, or a value is invalid.
     """
     renamed = {name: RENAMED[name] for name in given if name in RENAMED}
     for name, new in renamed.items():
@@ -91,9 +91,12 @@ def parse_limit_fields(given: Mapping[str, object], where: str) -> dict[str, flo
     for name in given:
         if name not in LIMIT_FIELDS:
             close = difflib.get_close_matches(name, LIMIT_FIELDS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            hint = f"Did you mean {close[0]!r}? " if close else ""
             raise ConfigurationError(
-                f"{where}: {name!r} is no limit.", fix=f"{hint}known: {', '.join(LIMIT_FIELDS)}."
+                f"{where}: unknown limit {name!r}",
+                fix=f"{hint}Limits are {', '.join(LIMIT_FIELDS)}.",
+                code="TRT165",
+                facts={"limit": name},
             )
     return {name: _parsed(name, value, where) for name, value in given.items()}
 
@@ -116,27 +119,34 @@ def _relative(name: str, value: object, where: str) -> float:
             raise ValueError(value)
     except ValueError:
         raise ConfigurationError(
-            f"{where}: {name}={value!r} is no share of the baseline.",
-            fix=f'write it like {name}="10%", or "off"; {_absolute_twin(name)}',
+            f"{where}: {name}={value!r} is not a percentage",
+            fix=Remedy(
+                f'Write it like {name}="10%" or {name}="off".',
+                alternatives=(f"limit the figure itself: {_absolute_twin(name)}",),
+            ),
+            code="TRT165",
+            facts={"limit": name, "value": repr(value)},
         ) from None
     if share < LEAST_RELATIVE:
         raise ConfigurationError(
-            f"{where}: {name}={value!r} is finer than can be measured: two loads of one engine "
-            f"differ by about {LEAST_RELATIVE:.0%} by where they lie in memory, so such a test "
-            "would be inconclusive whatever happens.",
-            fix=f'allow {name}="{LEAST_RELATIVE:.0%}" at least.',
+            f"{where}: {name}={value!r} is too small to be measured: the same engine loaded twice "
+            f"can differ by {LEAST_RELATIVE:.0%}, depending on where it lies in memory",
+            fix=f'Allow at least {name}="{LEAST_RELATIVE:.0%}".',
+            code="TRT166",
+            facts={"limit": name, "value": share, "least": LEAST_RELATIVE},
         )
     if name == "throughput" and share >= 1:
         raise ConfigurationError(
-            f"{where}: throughput={value!r} would allow an engine that does no work at all.",
-            fix='allow less than "100%".',
+            f"{where}: throughput={value!r} cannot fail: it allows an engine that does no work",
+            fix='Allow less than "100%".',
+            code="TRT166",
+            facts={"limit": name, "value": share},
         )
     return share
 
 
 def _absolute_twin(name: str) -> str:
-    twin = "min_throughput=100" if name == "throughput" else f"{name}_ms=12.5"
-    return f"an absolute limit is written {twin}."
+    return "min_throughput=100" if name == "throughput" else f"{name}_ms=12.5"
 
 
 def _absolute(name: str, value: object, where: str) -> float:
@@ -146,7 +156,10 @@ def _absolute(name: str, value: object, where: str) -> float:
             "a number of milliseconds" if name.endswith("_ms") else "a number of items per second"
         )
         raise ConfigurationError(
-            f"{where}: {name}={value!r} is not {what}.", fix=f"write it like {name}=12.5."
+            f"{where}: {name}={value!r} is not {what}",
+            fix=f"Write it like {name}=12.5.",
+            code="TRT165",
+            facts={"limit": name, "value": repr(value)},
         )
     return float(cast("float", value))
 
@@ -154,12 +167,12 @@ def _absolute(name: str, value: object, where: str) -> float:
 def parse_limit_lines(
     lines: Iterable[str], where: str, *, precisions: Sequence[str]
 ) -> dict[str, dict[str, float | None]]:
-    """Return the ini table by precision, from lines such as ``fp16: p99=8% throughput=4%``.
+    """Return the limits by precision, from lines such as ``fp16: p99=8% throughput=4%``.
 
     Lines that are empty or start with # are skipped.
 
     Raises:
-        ConfigurationError: A line without a known precision, or with something that is no limit.
+        ConfigurationError: A line has no known precision, or something else that is invalid.
     """
     table: dict[str, dict[str, float | None]] = {}
     for line in lines:
@@ -170,8 +183,10 @@ def parse_limit_lines(
         precision, _, rest = (part.strip() for part in text.partition(":"))
         if precision not in precisions:
             raise ConfigurationError(
-                f"{here}: {precision!r} is no known precision.",
-                fix=f"known: {', '.join(precisions)}.",
+                f"{here}: unknown precision {precision!r}",
+                fix=f"Precisions are {', '.join(precisions)}.",
+                code="TRT165",
+                facts={"precision": precision},
             )
         words = dict(_word(word, here) for word in rest.replace(",", " ").split())
         table[precision] = parse_limit_fields(words, here)
@@ -182,29 +197,31 @@ def _word(word: str, where: str) -> tuple[str, object]:
     name, equals, text = word.partition("=")
     if not equals:
         raise ConfigurationError(
-            f"{where}: {word!r} is not a limit and its value.",
-            fix="write it like p99=8% or p99_ms=12.5.",
+            f"{where}: {word!r} is not a limit with its value",
+            fix="Write it like p99=8% or p99_ms=12.5.",
+            code="TRT165",
+            facts={"word": word},
         )
     if name in (*ABSOLUTES, *RENAMED, *STRUCTURAL) and name not in GROWTHS and text != "off":
         try:
             return name, float(text)
         except ValueError:
-            pass  # refused with the name and what to write, where all values are
+            pass  # reported where all values are validated
     return name, text
 
 
 def resolve_limits(marker: Mapping[str, float | None], ini: Mapping[str, float | None]) -> Limits:
-    """Return the limits of a test: the marker's, else the ini line's, else the defaults.
+    """Return the limits of a test: the marker's, else those of the ini file, else the defaults.
 
-    The defaults hold for a test whose marker names no limit at all; one that does is held to those
-    that it names, and to what the ini line adds.
+    The defaults apply only if the marker names no limit; otherwise the test has the limits that the
+    marker names and those that the ini file adds.
 
     Args:
-        marker: What the test's markers say, parsed.
-        ini: What the ini line of the engine's precision says, parsed.
+        marker: The parsed limits of the test's markers.
+        ini: The parsed limits of the ini file for the engine's precision.
 
     Raises:
-        ConfigurationError: Nothing is left: such a test could not fail.
+        ConfigurationError: No limit is left, so the test could not fail.
     """
     named = any(value is not None for value in marker.values())
     defaults: Mapping[str, float] = {} if named else cast("Mapping[str, float]", DEFAULT_LIMITS)
@@ -217,7 +234,8 @@ def resolve_limits(marker: Mapping[str, float | None], ini: Mapping[str, float |
     )
     if not (limits.measured or limits.structural):
         raise ConfigurationError(
-            "every limit of trt_benchmark is switched off, so the test cannot fail.",
-            fix='leave one on, such as p99="10%", or remove the marker.',
+            "all limits of trt_benchmark are off, so the test cannot fail",
+            fix='Leave one on, such as p99="10%", or remove the marker.',
+            code="TRT167",
         )
     return limits

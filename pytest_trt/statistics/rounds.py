@@ -1,7 +1,8 @@
 """Rounds: consecutive calls, summarised as one number per metric.
 
-Calls of one process resemble each other, so a thousand of them say less than they seem to: rules
-that compare calls find differences between two runs of one plan. Rounds are compared instead.
+Consecutive calls are correlated, so a thousand of them carry less information than a thousand
+independent ones: rules that compare calls find differences between two runs of one plan. Rounds
+are compared instead.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from pytest_trt.terms import METRICS, Metric
 #: Source: Heidelberger and Lewis, "Quantile estimation in dependent sequences", 1984.
 GROUP_CALLS: Mapping[Metric, int] = {"p95": 14, "p99": 70}
 
-#: Calls of one round where engines are quick enough: one group for P99, five for P95.
+#: Calls of one round of a fast engine: one group for P99, five for P95.
 ROUND_CALLS = 70
 
-#: Fewer calls than these leave a round without a median worth its name.
+#: With fewer calls, the median of a round is not meaningful.
 FEWEST_CALLS = 5
 
 
 def testable(calls: int) -> tuple[Metric, ...]:
-    """Return the metrics that rounds of so many calls can tell."""
+    """Return the metrics that can be judged by rounds of so many calls."""
     if calls < FEWEST_CALLS:
         return ()
     return tuple(metric for metric in METRICS if calls >= GROUP_CALLS.get(metric, 0))
@@ -37,7 +38,7 @@ def testable(calls: int) -> tuple[Metric, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """Rounds of one process (or one side of a pair), in the order in which they were taken.
+    """Rounds of one process (or one side of a pair), in the order of measurement.
 
     Attributes:
         logs: By metric the natural logarithm of each round's number, float64 of shape (rounds,);
@@ -53,10 +54,10 @@ class Rounds:
 
     @classmethod
     def of_figures(cls, figures: Mapping[str, Sequence[float]], calls: int) -> Rounds:
-        """Return the rounds that `figures` made these figures of.
+        """Return the rounds of figures, the reverse of `figures`.
 
         Args:
-            figures: By metric a figure for each round, as `as_figure` gives it.
+            figures: By metric a figure for each round, see `as_figure`.
             calls: Calls in each round.
         """
         return cls(
@@ -69,7 +70,7 @@ class Rounds:
         )
 
     def figures(self) -> dict[str, tuple[float, ...]]:
-        """Return the rounds as people read them: milliseconds, and items per second."""
+        """Return the rounds as figures by metric: milliseconds, and items per second."""
         return {
             metric: tuple(as_figure(metric, float(log)) for log in logs)
             for metric, logs in self.logs.items()
@@ -86,7 +87,7 @@ def summarise(
     *,
     items_per_call: float = 1.0,
 ) -> Rounds:
-    """Return rounds out of raw latencies.
+    """Return the rounds of raw latencies.
 
     Args:
         latencies_ms: The calls of each round, in order, all of the same number, in milliseconds.
@@ -94,7 +95,7 @@ def summarise(
         items_per_call: Batch items of one call, such as the batch size.
 
     Raises:
-        ValueError: Rounds differ in length, or hold something that is no positive time.
+        ValueError: Rounds differ in length, or hold a time that is not positive.
     """
     calls = np.asarray(latencies_ms, dtype=np.float64)
     walls = np.asarray(walls_s, dtype=np.float64)
@@ -115,7 +116,7 @@ def summarise(
 
 
 def join(parts: Sequence[Rounds]) -> Rounds:
-    """Return the rounds of several stretches as one; they must have the same number of calls."""
+    """Return the rounds of several parts as one; all must have the same number of calls."""
     if len({part.calls for part in parts}) != 1:
         raise ValueError("rounds of different lengths cannot be joined")
     metrics = [metric for metric in METRICS if all(metric in part.logs for part in parts)]
@@ -126,7 +127,7 @@ def join(parts: Sequence[Rounds]) -> Rounds:
 
 
 def _slowest(calls: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
-    """Return by round the median, over its groups, of the logarithm of the slowest call."""
+    """Return for each round the median, over its groups, of the logarithm of the slowest call."""
     groups = calls.shape[1] // size
     grouped = calls[:, : groups * size].reshape(len(calls), groups, size)
     slowest: npt.NDArray[np.float64] = np.median(np.log(grouped.max(axis=2)), axis=1)
@@ -134,18 +135,18 @@ def _slowest(calls: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float6
 
 
 def as_figure(metric: Metric, log: float) -> float:
-    """Return a round's number as people read it: milliseconds, or items per second."""
+    """Return a round's logarithm as a figure: milliseconds, or items per second."""
     return 1e3 * math.exp(-log) if metric == "throughput" else math.exp(log)
 
 
 def as_log(metric: Metric, figure: float) -> float:
-    """Return what `as_figure` made this figure of."""
+    """Return the logarithm of a figure, the reverse of `as_figure`."""
     return math.log(1e3 / figure) if metric == "throughput" else math.log(figure)
 
 
 def as_change(metric: Metric, log: float) -> float:
-    """Return a difference of logarithms as the share by which the metric itself changes.
+    """Return a difference of logarithms as a relative change of the metric itself.
 
-    Slower engines have larger times and a smaller throughput: 0.1 and -0.09.
+    A slower engine has larger times and a smaller throughput: 0.1 and -0.09.
     """
     return math.expm1(-log) if metric == "throughput" else math.expm1(log)

@@ -1,7 +1,7 @@
-"""Limits of the engine itself: how large it is, how much memory it takes, how many layers it has.
+"""Limits of the engine itself: size, memory, layers, build time, cold start.
 
-Nothing about them is a sample, so they are exact: one byte too many is a regression. A cold start
-alone is of the hour, too, and `doubt` tells when that excuses it.
+These are not samples, so they are judged exactly: one byte too many fails. Only the cold start also
+depends on the load of the host, see `discount.discount_limit`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.statistics.decide import Outcome
+from pytest_trt.diagnostics import ConfigurationError, Remedy
+from pytest_trt.terms import Verdict
 
 Structural: TypeAlias = Literal[
     "plan_size",
@@ -25,10 +25,10 @@ Structural: TypeAlias = Literal[
     "cold_start_s",
 ]
 
-#: Limits on growth against the baseline, as a share.
+#: Limits on growth relative to the baseline, as a share.
 GROWTHS: tuple[Structural, ...] = ("plan_size", "device_memory", "layers")
 
-#: All limits of the engine itself; those that are no growth need no baseline.
+#: All limits of the engine itself; those that are not on growth need no baseline.
 STRUCTURAL: tuple[Structural, ...] = (
     *GROWTHS,
     "plan_size_bytes",
@@ -38,7 +38,7 @@ STRUCTURAL: tuple[Structural, ...] = (
     "cold_start_s",
 )
 
-#: The figure of an engine that each is about: as baselines call it, and seconds.
+#: The figure of an engine that each limits, by its name in baselines.
 FIGURE_OF: Mapping[Structural, str] = {
     "plan_size": "size_bytes",
     "plan_size_bytes": "size_bytes",
@@ -53,20 +53,20 @@ FIGURE_OF: Mapping[Structural, str] = {
 
 @dataclass(frozen=True, slots=True)
 class StructuralLimitResult:
-    """What one structural limit came to.
+    """The result of one structural limit.
 
     Attributes:
-        name: Which one.
+        name: Which limit.
         limit: The share by which the figure may have grown, or the figure itself.
-        outcome: "passed", "failed", "inconclusive" or "not testable".
-        measured: The figure; None where the engine does not tell it.
-        stored: The figure of the baseline, where it is held against one.
-        why: Why it is inconclusive or not testable.
+        outcome: Passed, failed, inconclusive or not measured.
+        measured: The figure; None if the engine does not report it.
+        stored: The baseline's figure, for a limit on growth.
+        why: Why it is inconclusive or not measured.
     """
 
     name: Structural
     limit: float
-    outcome: Outcome
+    outcome: Verdict
     measured: float | None
     stored: float | None = None
     why: str = ""
@@ -77,11 +77,11 @@ def parse_structural(name: Structural, value: object, where: str) -> float:
 
     Args:
         name: Which limit.
-        value: What was written: "5%" for one on growth, else a number.
-        where: What it was written on, for messages.
+        value: The given value: "5%" for a limit on growth, else a number.
+        where: Where it was given, for messages.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: The value is invalid.
     """
     if name not in GROWTHS:
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -90,8 +90,10 @@ def parse_structural(name: Structural, value: object, where: str) -> float:
         unit = {"_bytes": "bytes", "_s": "seconds"}
         what = next((word for end, word in unit.items() if name.endswith(end)), "layers")
         raise ConfigurationError(
-            f"{where}: {name}={value!r} is not a number of {what}.",
-            fix=f"write it like {name}={_EXAMPLES[name]}.",
+            f"{where}: {name}={value!r} is not a number of {what}",
+            fix=f"Write it like {name}={_EXAMPLES[name]}.",
+            code="TRT165",
+            facts={"limit": name, "value": repr(value)},
         )
     try:
         if not isinstance(value, str) or not value.strip().endswith("%"):
@@ -103,9 +105,13 @@ def parse_structural(name: Structural, value: object, where: str) -> float:
         figure = {"plan_size": "plan_size_bytes", "device_memory": "device_memory_bytes"}
         twin = figure.get(name, "max_layers")
         raise ConfigurationError(
-            f"{where}: {name}={value!r} is no share by which it may grow.",
-            fix=f'write it like {name}="5%", or "0%" for not at all; a figure is written '
-            f"{twin}={_EXAMPLES[twin]}.",
+            f"{where}: {name}={value!r} is not a percentage",
+            fix=Remedy(
+                f'Write it like {name}="5%", or "0%" to allow no growth.',
+                alternatives=(f"limit the figure itself: {twin}={_EXAMPLES[twin]}",),
+            ),
+            code="TRT165",
+            facts={"limit": name, "value": repr(value)},
         ) from None
     return share
 
@@ -128,9 +134,9 @@ def judge_structure(
 
     Args:
         limits: By name the limit.
-        figures: What is known of the engine, by `FIGURE_OF`.
-        stored: The same of the baseline; None where there is nothing to compare with, and what is
-            held against a baseline is not judged.
+        figures: The engine's figures, by the names in `FIGURE_OF`.
+        stored: Those of the baseline; None if there is none to compare with, and limits on growth
+            are not judged.
     """
     return tuple(
         _judged(name, limit, figures.get(FIGURE_OF[name]), stored)
@@ -143,16 +149,14 @@ def _judged(
     name: Structural, limit: float, measured: float | None, stored: Mapping[str, float] | None
 ) -> StructuralLimitResult:
     if measured is None:
-        return StructuralLimitResult(
-            name, limit, "not testable", None, why="this engine does not tell it"
-        )
-    if name not in GROWTHS:
-        return StructuralLimitResult(
-            name, limit, "passed" if measured <= limit else "failed", measured
-        )
-    then = (stored or {}).get(FIGURE_OF[name])
-    if then is None:
-        why = "the baseline does not tell it; record it again with --trt-update"
-        return StructuralLimitResult(name, limit, "not testable", measured, why=why)
-    kept = measured <= then * (1 + limit)
-    return StructuralLimitResult(name, limit, "passed" if kept else "failed", measured, then)
+        why = "this engine does not report it"
+        return StructuralLimitResult(name, limit, Verdict.NOT_MEASURED, None, why=why)
+    then, allowed = None, limit
+    if name in GROWTHS:
+        then = (stored or {}).get(FIGURE_OF[name])
+        if then is None:
+            why = "the baseline does not have it; record it again with --trt-update"
+            return StructuralLimitResult(name, limit, Verdict.NOT_MEASURED, measured, why=why)
+        allowed = then * (1 + limit)
+    outcome = Verdict.PASSED if measured <= allowed else Verdict.FAILED
+    return StructuralLimitResult(name, limit, outcome, measured, then)

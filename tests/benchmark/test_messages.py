@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from builders_baseline import TARGET, stored
 from builders_benchmark import INCONCLUSIVE, REGRESSED, benchmark_result, change
 
+from pytest_trt.baseline.staged import Staged
 from pytest_trt.benchmark.differences import Difference
 from pytest_trt.benchmark.messages import (
     not_comparable,
@@ -22,7 +25,7 @@ from pytest_trt.statistics.structure import StructuralLimitResult
 TEST = "tests/test_speed.py::test_speed"
 
 SHORT = change(
-    "p99", "not testable", change=None, step="none", why="rounds of 14 calls are too short for it"
+    "p99", "not measured", change=None, step="none", why="rounds of 14 calls are too short for it"
 )
 
 
@@ -95,8 +98,8 @@ def test_lost_throughput_has_a_negative_limit() -> None:
 
 
 def test_all_rows_are_of_the_step_that_judged() -> None:
-    within = change("throughput", limit=0.05, step="taking turns", rounds=20)
-    short = MetricChange("p95", "not testable", 0.1, why="rounds of 14 calls are too short for it")
+    within = change("throughput", limit=0.05, step="interleaved", rounds=20)
+    short = MetricChange("p95", "not measured", 0.1, why="rounds of 14 calls are too short for it")
     unlimited = MetricChange("p50", change=0.6, least=0.55, most=0.7)
     found = diagnostic(short, within, REGRESSED, unlimited=(unlimited,))
     assert found.details[0].startswith("20 rounds of 70 calls interleaved")
@@ -124,7 +127,7 @@ def test_inconclusive_result_fails_where_that_is_strict(strict: bool, severity: 
 
 def test_metric_that_rounds_are_too_short_for_says_so() -> None:
     found = diagnostic(SHORT, calls=14)
-    assert found.message.startswith("P99 is not testable: limit +10%")
+    assert found.message.startswith("P99 is not measured: limit +10%")
     assert "P99: rounds of 14 calls are too short for it" in found.details
     assert "40 rounds of 14 calls; end_to_end, batch 8, ONNX Runtime 1.23.0" in found.details
     assert "--trt-benchmark-time" in found.remedy.text
@@ -194,7 +197,7 @@ def test_result_survives_json() -> None:
         INCONCLUSIVE,
         differences=(Difference("model", "a", "b"),),
         limits=(AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400),),
-        staged={"file": "a"},
+        staged=Staged(Path("a.json"), "a.json", TARGET, "test_a", stored()),
         diagnostics=(diagnostic(INCONCLUSIVE),),
     )
     data = json.loads(json.dumps(result.to_dict(), allow_nan=False))

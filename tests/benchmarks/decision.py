@@ -49,9 +49,9 @@ def simulated(
             mode="end_to_end",
         )
         verdicts[decision.outcome] += 1
-        regressed.update(m for m, found in decision.found.items() if found.outcome == "regressed")
+        regressed.update(m for m, found in decision.metrics.items() if found.outcome == "regressed")
         paired_rounds = max(
-            (f.rounds for f in decision.found.values() if f.step == "taking turns"), default=0
+            (f.rounds for f in decision.metrics.values() if f.step == "interleaved"), default=0
         )
         calls += (decision.candidate_rounds + paired_rounds) * 70
     return verdicts, calls / count, regressed

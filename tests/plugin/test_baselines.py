@@ -128,7 +128,7 @@ def test_quicker_engine_needs_no_reason(speed) -> None:
 def test_small_steps_need_a_reason_once_they_are_beyond_a_limit_together(recorded) -> None:
     p50 = recorded.entry()["runs"][0]["rounds"]["p50"][0]
     # The step itself is one to a quicker engine, whatever else this host does.
-    recorded.rewrite(lambda entry: (times(entry, 10), entry.update(accepted={"p50": p50 / 10})))
+    recorded.rewrite(lambda entry: (times(entry, 1000), entry.update(accepted={"p50": p50 / 10})))
     save_linear(recorded.project.path / "models" / "linear.onnx", seed=7)
     result = recorded.run("--trt-update")
     result.assert_outcomes(failed=1)

@@ -185,10 +185,10 @@ def test_layers_are_known_from_the_cache_where_the_baseline_does_not_tell(gate) 
 def test_engine_that_does_not_tell_a_figure_is_inconclusive(gate) -> None:
     result = gate.run("device_memory_bytes=10, max_layers=50")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*device_memory_bytes is not testable: *", "*this engine *"])
+    result.stdout.fnmatch_lines(["*device_memory_bytes is not measured: *", "*this engine *"])
     result = gate.run("device_memory_bytes=10", "--trt-inconclusive=fail")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["device_memory_bytes is not testable*", "Fix: Switch*"])
+    result.stdout.fnmatch_lines(["device_memory_bytes is not measured*", "Fix: Switch*"])
 
 
 def test_exact_limits_in_the_ini_file_give_way_to_the_marker(gate) -> None:

@@ -157,7 +157,7 @@ SPEED = "def test_it(trt_benchmark):\n    pass\n"
         pytest.param(
             'trt_benchmark(p98="10%")', SPEED, "*trt_benchmark has no keyword 'p98'*", id="unknown"
         ),
-        pytest.param('trt_benchmark(p99="1%")', SPEED, "*finer than can be*", id="too fine"),
+        pytest.param('trt_benchmark(p99="1%")', SPEED, "*too small to be measured*", id="too fine"),
         pytest.param('trt_benchmark(mode="wall")', SPEED, "*mode='wall'*", id="mode"),
         pytest.param("trt_benchmark(batch=0)", SPEED, "*batch=0*", id="batch"),
         pytest.param(

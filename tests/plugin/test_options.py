@@ -40,7 +40,7 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
         (["-o", "trt_build_only=perhaps"], "*trt_build_only in the ini file: expected true or*"),
         (["-o", "trt_tolerances=fp17: rtol=1 atol=1"], "*trt_tolerances*fp17*"),
         (["-o", "trt_tolerances=fp16: rtol=1"], "*trt_tolerances*rtol*atol*"),
-        (["-o", "trt_limits=fp16: p98=3%"], "*trt_limits*'p98' is no limit*"),
+        (["-o", "trt_limits=fp16: p98=3%"], "*trt_limits*unknown limit 'p98'*"),
         (["--trt-missing-baseline=ask"], "*expected one of fail, record, skip, got 'ask'*"),
         (["--trt-inconclusive=skip"], "*expected one of warn, fail*"),
         (["--trt-benchmark-time=0"], "*expected a number of seconds above 0*"),

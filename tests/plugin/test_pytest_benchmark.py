@@ -226,7 +226,7 @@ def test_cold_start_on_a_busy_host_is_inconclusive(project, run) -> None:
 def test_limit_of_an_engine_needs_one(run) -> None:
     result = run(sum_test(marker="max_layers=50"))
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*max_layers is not testable: *"])
+    result.stdout.fnmatch_lines(["*max_layers is not measured: *"])
     run(sum_test(marker="max_layers=50"), "--trt-inconclusive=fail").assert_outcomes(failed=1)
 
 

@@ -68,7 +68,7 @@ def wrong():
 SLOWER = speed(
     verdict="regressed",
     changes=(
-        MetricChange("p99", "regressed", 0.1, 0.3, 0.25, 0.36, 0.05, "taking turns", 20),
+        MetricChange("p99", "regressed", 0.1, 0.3, 0.25, 0.36, 0.05, "interleaved", 20),
         MetricChange("throughput", "inconclusive", 0.05, -0.06, -0.02, None, 0.07, "none", 20),
     ),
     limits=(AbsoluteLimitResult("p99_ms", 1.0, 1.2, "failed", 30, 1400),),

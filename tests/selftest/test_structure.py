@@ -55,7 +55,7 @@ def test_growth_that_allows_twice_as_much_cannot_fail() -> None:
     [
         ({"figures": {}}, "not reported by this engine"),
         ({"stored": None}, "there is no baseline"),
-        ({"stored": {}}, "the baseline does not tell it"),
+        ({"stored": {}}, "the baseline does not have it"),
     ],
 )
 def test_a_limit_that_nothing_can_be_held_against_cannot_fail(of, why: str) -> None:

@@ -84,7 +84,7 @@ def test_slow_calls_alone_are_found_in_the_tail() -> None:
     for seed in range(5):
         found = decided(USUAL, Change(some=0.08), seed=seed)
         assert found.outcome == "regressed"
-        slower = {m for m, one in found.found.items() if one.outcome == "regressed"}
+        slower = {m for m, one in found.metrics.items() if one.outcome == "regressed"}
         assert slower <= {"p95", "p99"}
 
 
@@ -92,7 +92,7 @@ def test_screening_may_pass_and_then_nothing_more_is_sampled() -> None:
     sources = Samplers(flat(2.0), lambda rounds: (never(rounds), never(rounds)), never)
     found = decide(LIMITS, STORED, sources, checks=10, mode="graph")
     assert found.outcome == "passed"
-    assert {one.step for one in found.found.values()} == {"screening"}
+    assert {one.step for one in found.metrics.values()} == {"screening"}
     assert found.candidate_rounds == 20
 
 
@@ -101,7 +101,7 @@ def test_screening_alone_never_fails() -> None:
     turns = Samplers(flat(4.0), lambda rounds: (flat(4.0)(rounds), flat(4.0)(rounds)))
     found = decide(LIMITS, STORED, turns, checks=10, mode="graph")
     assert found.outcome == "passed"
-    assert {one.step for one in found.found.values()} == {"taking turns"}
+    assert {one.step for one in found.metrics.values()} == {"interleaved"}
 
 
 @pytest.mark.parametrize(("latency_ms", "outcome"), [(2.0, "regressed"), (0.04, "inconclusive")])
@@ -126,8 +126,8 @@ def test_a_busier_machine_then_does_not_let_a_slower_engine_pass() -> None:
     alone = decide(LIMITS, [busier_then(20)], Samplers(flat(2.44)), checks=10, mode="graph")
     assert alone.outcome == "passed"
     found = decide(LIMITS, [busier_then(20)], sources, checks=10, mode="graph")
-    assert {one.outcome for one in found.found.values()} == {"regressed"}
-    assert {one.step for one in found.found.values()} == {"taking turns"}
+    assert {one.outcome for one in found.metrics.values()} == {"regressed"}
+    assert {one.step for one in found.metrics.values()} == {"interleaved"}
 
 
 def test_turns_judge_what_screening_found_to_be_within() -> None:
@@ -141,10 +141,10 @@ def test_turns_judge_what_screening_found_to_be_within() -> None:
     limits = {"p50": 0.05, "p99": 0.1}
     sources = Samplers(spiky, lambda rounds: (flat(1.6)(rounds), flat(2.0)(rounds)))
     alone = decide(limits, STORED, Samplers(spiky, None, spiky), checks=10, mode="graph")
-    assert alone.found["p50"].outcome == "passed"
+    assert alone.metrics["p50"].outcome == "passed"
     found = decide(limits, STORED, sources, checks=10, mode="graph")
-    one = found.found["p50"]
-    assert (one.outcome, one.step, one.rounds) == ("regressed", "taking turns", 20)
+    one = found.metrics["p50"]
+    assert (one.outcome, one.step, one.rounds) == ("regressed", "interleaved", 20)
     assert one.bounds is not None
     assert one.bounds.estimate == pytest.approx(math.log(1.25), abs=1e-3)
 
@@ -153,7 +153,7 @@ def test_a_quicker_engine_passes_in_turns() -> None:
     sources = Samplers(flat(1.5), lambda rounds: (flat(2.0)(rounds), flat(1.5)(rounds)))
     found = decide(LIMITS, STORED, sources, checks=10, mode="graph")
     assert found.outcome == "passed"
-    assert {(one.step, one.rounds) for one in found.found.values()} == {("taking turns", 20)}
+    assert {(one.step, one.rounds) for one in found.metrics.values()} == {("interleaved", 20)}
 
 
 def test_fresh_processes_judge_every_metric() -> None:
@@ -166,14 +166,14 @@ def test_fresh_processes_judge_every_metric() -> None:
 
     source = Samplers(lucky, None, flat(2.8))
     found = decide({"p50": 0.05, "p99": 0.1}, STORED * 5, source, checks=1, mode="graph")
-    assert found.found["p50"].outcome != "passed"
-    assert {one.step for one in found.found.values()} == {"fresh processes"}
+    assert found.metrics["p50"].outcome != "passed"
+    assert {one.step for one in found.metrics.values()} == {"fresh processes"}
 
 
 def test_every_look_judges_all_metrics_by_the_same_rounds() -> None:
     for seed in range(10):
         found = decided(MACHINES["noisy"], seed=seed, runs=1)
-        assert len({(one.step, one.rounds) for one in found.found.values()}) == 1
+        assert len({(one.step, one.rounds) for one in found.metrics.values()}) == 1
 
 
 def test_turns_tell_how_metrics_without_a_limit_changed() -> None:
@@ -197,7 +197,7 @@ def test_a_regression_is_called_at_the_first_look() -> None:
     )
     assert found.outcome == "regressed"
     assert taken == [20]
-    one = found.found["p50"]
+    one = found.metrics["p50"]
     assert one.bounds is not None
     assert one.bounds.low > one.limit == pytest.approx(math.log1p(0.05))
     assert one.bounds.estimate == pytest.approx(math.log(1.2), abs=1e-3)
@@ -217,7 +217,7 @@ def test_three_looks_and_then_it_stays_open() -> None:
     )
     assert found.outcome == "inconclusive"
     assert taken == [20, 20, 40]
-    one = found.found["p50"]
+    one = found.metrics["p50"]
     assert one.rounds == 80
     assert 0.05 < one.detectable < 1
 
@@ -233,7 +233,7 @@ def test_fresh_processes_are_started_at_two_looks() -> None:
     found = decide(
         {"p50": 0.05}, runs, Samplers(flat(2.12), None, fresh), checks=10, mode="enqueue"
     )
-    assert found.found["p50"].step == "fresh processes"
+    assert found.metrics["p50"].step == "fresh processes"
     assert len(started) in (4, 7)
 
 
@@ -249,8 +249,8 @@ def test_process_that_dies_leaves_open_what_is_open_and_says_why() -> None:
     source = Samplers(flat(4.0), None, fresh)
     found = decide({"p50": 0.05, "p99": 9.0}, STORED, source, checks=10, mode="graph")
     assert found.outcome == "inconclusive"
-    assert (found.found["p50"].outcome, found.found["p50"].why) == ("inconclusive", "it died")
-    assert found.found["p99"].outcome == "passed"
+    assert (found.metrics["p50"].outcome, found.metrics["p50"].why) == ("inconclusive", "it died")
+    assert found.metrics["p99"].outcome == "passed"
     assert len(started) == 2
 
 
@@ -274,7 +274,7 @@ def test_stored_rounds_of_other_clocks_are_not_compared() -> None:
         LIMITS, STORED, Samplers(flat(9.0)), checks=10, mode="graph", stored_comparable=False
     )
     assert alone.outcome == "inconclusive"
-    assert all(one.bounds is None for one in alone.found.values())
+    assert all(one.bounds is None for one in alone.metrics.values())
     turns = Samplers(flat(9.0), lambda rounds: (flat(9.0)(rounds), flat(9.0)(rounds)))
     found = decide(LIMITS, STORED, turns, checks=10, mode="graph", stored_comparable=False)
     assert found.outcome == "passed"
@@ -285,11 +285,11 @@ def test_too_few_calls_for_a_percentile_are_not_testable_and_no_pass() -> None:
         return rounds_of(np.full(rounds * 14, 2.0), 14)
 
     found = decide(LIMITS, [short(20)], Samplers(short), checks=10, mode="graph")
-    assert found.found["p99"].outcome == "not testable"
-    assert found.found["p95"].outcome == "passed"
+    assert found.metrics["p99"].outcome == "not measured"
+    assert found.metrics["p95"].outcome == "passed"
     assert found.outcome == "inconclusive"
     longer = decide(LIMITS, [short(20)], Samplers(flat(2.0)), checks=10, mode="graph")
-    assert longer.found["p99"].why == "the stored rounds are too short for it"
+    assert longer.metrics["p99"].why == "the stored rounds are too short for it"
 
 
 def test_more_checks_ask_for_more_certainty_and_more_rounds() -> None:
@@ -311,7 +311,7 @@ def test_throughput_limits_are_shares_of_work() -> None:
     """5% less work in the same time is 1/0.95 of the time for the same work."""
     source = Samplers(flat(2.0))
     found = decide({"throughput": 0.05}, STORED, source, checks=1, mode="graph")
-    assert found.found["throughput"].limit == pytest.approx(math.log(1 / 0.95))
+    assert found.metrics["throughput"].limit == pytest.approx(math.log(1 / 0.95))
 
 
 def test_equal_data_give_equal_verdicts() -> None:
@@ -326,4 +326,4 @@ def test_no_stored_run_is_refused() -> None:
 
 def test_only_metrics_with_a_limit_are_judged() -> None:
     found = decide({"p99": 0.1}, STORED, Samplers(flat(2.0)), checks=1, mode="graph")
-    assert set(found.found) == {"p99"}
+    assert set(found.metrics) == {"p99"}

@@ -9,9 +9,9 @@ from simulated_processes import rounds_of
 from pytest_trt.statistics.decide import Decision, Samplers, decide
 from pytest_trt.statistics.discount import (
     discount_host_noise,
+    downgrade_unconfirmed,
     exempt_identical_plan,
-    explained,
-    unconfirmed,
+    with_reason,
 )
 from pytest_trt.statistics.rounds import Rounds
 
@@ -42,12 +42,12 @@ def test_same_engine_that_is_slower_is_inconclusive_however_much() -> None:
     assert decided(9.0).outcome == "regressed"
     found = discount_host_noise(decided(9.0), same_engine=True, same_environment=True)
     assert found.outcome == "inconclusive"
-    assert "the machine was slower" in found.found["p50"].why
-    assert found.found["p50"].detectable == math.inf
+    assert "the machine was slower" in found.metrics["p50"].why
+    assert found.metrics["p50"].detectable == math.inf
     busy = discount_host_noise(
         decided(9.0), same_engine=True, same_environment=True, busy="others had them"
     )
-    assert busy.found["p50"].why.endswith("not the engine: others had them")
+    assert busy.metrics["p50"].why.endswith("not the engine: others had them")
 
 
 def test_same_engine_passes_where_it_is_slower_by_what_hosts_differ() -> None:
@@ -76,7 +76,7 @@ def test_other_engine_must_be_slower_than_hosts_explain(slowdown: float, outcome
 @pytest.mark.parametrize(("slowdown", "outcome"), [(0.2, "inconclusive"), (0.5, "regressed")])
 def test_processes_that_agree_are_doubted_less(slowdown: float, outcome: str) -> None:
     found = decided(slowdown, fresh=True)
-    assert {one.step for one in found.found.values()} == {"fresh processes"}
+    assert {one.step for one in found.metrics.values()} == {"fresh processes"}
     assert found_of_another(found).outcome == outcome
     one_process = found_of_another(decided(slowdown))
     assert one_process.outcome == "inconclusive"
@@ -85,7 +85,7 @@ def test_processes_that_agree_are_doubted_less(slowdown: float, outcome: str) ->
 def test_own_plan_is_excused_of_what_stored_rounds_say_and_of_nothing_that_turns_do() -> None:
     found = exempt_identical_plan(decided(9.0, fresh=True))
     assert found.outcome == "inconclusive"
-    assert "byte for byte" in found.found["p50"].why
+    assert "byte for byte" in found.metrics["p50"].why
     assert exempt_identical_plan(decided(0.0)) == decided(0.0)
     assert exempt_identical_plan(decided(0.3, turns=True)).outcome == "regressed"
 
@@ -106,7 +106,7 @@ def test_what_the_baselines_own_engine_leaves_open_has_passed() -> None:
         discount_host_noise(wavering(), same_engine=True, same_environment=True, busy="all of it"),
     ):
         assert found.outcome == "passed"
-        assert "the engine is the baseline's" in found.found["p50"].why
+        assert "the engine is the baseline's" in found.metrics["p50"].why
 
 
 @pytest.mark.parametrize(("same_engine", "same_environment"), [(False, True), (True, False)])
@@ -132,7 +132,7 @@ def test_nothing_to_compare_with_is_no_pass_of_the_own_engine_either() -> None:
     assert exempt_identical_plan(alone) == alone
     short = rounds_of(np.ones(20 * 14), 14)
     untestable = decide({"p99": 0.1}, [short], Samplers(lambda _: short), checks=2, mode="graph")
-    assert exempt_identical_plan(untestable).found["p99"].outcome == "not testable"
+    assert exempt_identical_plan(untestable).metrics["p99"].outcome == "not measured"
 
 
 def test_busy_host_makes_no_engine_slower_but_in_turns() -> None:
@@ -142,16 +142,16 @@ def test_busy_host_makes_no_engine_slower_but_in_turns() -> None:
         found, same_engine=False, same_environment=True, busy="others had the cores"
     )
     assert busy.outcome == "inconclusive"
-    assert busy.found["p50"].why.endswith(": others had the cores")
+    assert busy.metrics["p50"].why.endswith(": others had the cores")
     turns = decided(0.5, turns=True)
     assert discount_host_noise(turns, same_engine=False, same_environment=True, busy="x") == turns
 
 
 def test_only_what_is_open_is_explained() -> None:
-    found = explained(found_of_another(decided(0.3)), "the engine is gone")
-    assert found.found["p50"].why.endswith("; the engine is gone")
+    found = with_reason(found_of_another(decided(0.3)), "the engine is gone")
+    assert found.metrics["p50"].why.endswith("; the engine is gone")
     passed = decided(0.0)
-    assert explained(passed, "the engine is gone") == passed
+    assert with_reason(passed, "the engine is gone") == passed
 
 
 def test_what_turns_have_told_is_not_doubted() -> None:
@@ -174,18 +174,18 @@ def test_pass_of_another_engine_must_be_more_than_a_busy_hour_then(
     assert decided(slowdown).outcome == "passed"
     found = found_of_another(decided(slowdown))
     assert found.outcome == outcome
-    one = found.found["p50"]
+    one = found.metrics["p50"]
     assert one.bounds is not None
     assert (one.bounds.high < one.limit) == (outcome == "passed")
     assert ("can differ as much" in one.why) == (outcome == "inconclusive")
 
 
 def test_regression_that_nothing_can_confirm_is_inconclusive_and_says_why() -> None:
-    found = unconfirmed(decided(9.0), "one process")
+    found = downgrade_unconfirmed(decided(9.0), "one process")
     assert found.outcome == "inconclusive"
-    assert found.found["p50"].why == "one process"
-    assert found.found["p50"].detectable == math.inf
+    assert found.metrics["p50"].why == "one process"
+    assert found.metrics["p50"].detectable == math.inf
 
 
 def test_pass_needs_no_confirmation() -> None:
-    assert unconfirmed(decided(0.0), "one process") == decided(0.0)
+    assert downgrade_unconfirmed(decided(0.0), "one process") == decided(0.0)

@@ -29,13 +29,13 @@ def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
 @pytest.mark.parametrize(
     ("given_", "said"),
     [
-        ({"p98": "10%"}, "'p98' is no limit"),
-        ({"p99": 0.1}, "no share of the baseline"),
-        ({"p99": "ten%"}, "no share of the baseline"),
-        ({"p99": "nan%"}, "no share of the baseline"),
-        ({"p99": "1.9%"}, "finer than can be measured"),
-        ({"p50": "-5%"}, "finer than can be measured"),
-        ({"throughput": "100%"}, "no work at all"),
+        ({"p98": "10%"}, "unknown limit 'p98'"),
+        ({"p99": 0.1}, "is not a percentage"),
+        ({"p99": "ten%"}, "is not a percentage"),
+        ({"p99": "nan%"}, "is not a percentage"),
+        ({"p99": "1.9%"}, "too small to be measured"),
+        ({"p50": "-5%"}, "too small to be measured"),
+        ({"throughput": "100%"}, "allows an engine that does no work"),
         ({"p99_ms": "12"}, "not a number of milliseconds"),
         ({"p99_ms": 0}, "not a number of milliseconds"),
         ({"p99_ms": True}, "not a number of milliseconds"),
@@ -65,10 +65,10 @@ def test_lines_are_read_by_precision() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("fp8: p99=8%", "'fp8' is no known precision"),
-        ("fp16: p99", "not a limit and its value"),
+        ("fp8: p99=8%", "unknown precision 'fp8'"),
+        ("fp16: p99", "not a limit with its value"),
         ("fp16: p99_ms=fast", "not a number of milliseconds"),
-        ("fp16: p99=8", "no share of the baseline"),
+        ("fp16: p99=8", "is not a percentage"),
     ],
 )
 def test_line_that_is_no_limit_is_quoted(line: str, said: str) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pytest_trt.statistics.noise import Noise, between_runs
+from pytest_trt.statistics.noise import MeasuredNoise, Noise, between_runs, measured_noise
 from pytest_trt.statistics.rounds import Rounds
 
 
@@ -62,3 +62,42 @@ def test_placement_of_a_quick_engine_is_as_coarse_as_the_clock_of_its_device() -
 
 def test_placement_that_was_measured_is_taken_as_it_is() -> None:
     assert Noise(placement=0.001).placement_of(run(math.log(0.04)), "graph") == 0.001
+
+
+def process(p50: float) -> Rounds:
+    return Rounds({"p50": np.full(20, p50), "throughput": np.full(20, 2 * p50)}, 14)
+
+
+def test_spread_is_that_of_the_processes_medians() -> None:
+    found = measured_noise(
+        [process(0.0), process(0.02), process(0.04)],
+        [(process(0.0), process(0.01))],
+    )
+    assert found.between_runs == pytest.approx({"p50": 0.02, "throughput": 0.04})
+    assert found.processes == 3
+
+
+def test_each_of_two_sessions_has_a_placement_of_its_own() -> None:
+    pairs = [
+        (process(0.0), process(0.03)),
+        (process(0.01), process(0.0)),
+    ]
+    found = measured_noise([process(0.0)] * 2, pairs)
+    assert found.placement == pytest.approx(math.sqrt((0.03**2 + 0.01**2) / 2 / 2))
+
+
+@pytest.mark.parametrize(
+    ("processes", "more"),
+    # sqrt(degrees / chi-squared quantile of 10%), from tables
+    [(3, math.sqrt(2 / 0.211)), (6, math.sqrt(5 / 1.610)), (51, math.sqrt(50 / 37.689))],
+)
+def test_fewer_processes_have_a_larger_upper_bound(processes: int, more: float) -> None:
+    noise = MeasuredNoise({"p50": 0.01}, 0.002, processes).noise()
+    assert noise.between_runs["p50"] == pytest.approx(0.01 * more, rel=0.04)
+    assert noise.placement == pytest.approx(0.002 * more, rel=0.04)
+
+
+@pytest.mark.parametrize("runs", [0, 1])
+def test_one_process_is_not_enough(runs: int) -> None:
+    with pytest.raises(ValueError, match="two processes"):
+        measured_noise([process(0.0)] * runs, [(process(0.0), process(0.0))])

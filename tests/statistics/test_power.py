@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from simulated_processes import MACHINES, Change, Machine, samplers
 
-from pytest_trt.statistics.calibrate import Calibrated, calibrated
 from pytest_trt.statistics.decide import decide
-from pytest_trt.statistics.power import by_processes, by_turns
+from pytest_trt.statistics.noise import MeasuredNoise, measured_noise
+from pytest_trt.statistics.power import by_interleaving, by_processes
 from pytest_trt.statistics.rounds import Rounds
 from pytest_trt.terms import Metric
 
@@ -19,7 +19,7 @@ CHECKS = 40
 
 def calibration(
     machine: Machine, random: np.random.Generator
-) -> tuple[list[Rounds], list[tuple[Rounds, Rounds]], Calibrated]:
+) -> tuple[list[Rounds], list[tuple[Rounds, Rounds]], MeasuredNoise]:
     """Return runs of six processes, turns of five of them, and what they make."""
     runs, turns = [], []
     for _ in range(6):
@@ -27,7 +27,7 @@ def calibration(
         runs.append(process.screen(20))
         assert process.measure_interleaved is not None
         turns.append(process.measure_interleaved(20))
-    return runs, turns[1:], calibrated(runs, turns[1:])
+    return runs, turns[1:], measured_noise(runs, turns[1:])
 
 
 def share_called(
@@ -39,7 +39,7 @@ def share_called(
         random = np.random.default_rng([trial, turns])
         runs, pairs, measured = calibration(machine, random)
         if turns:
-            change = by_turns(metric, limit, pairs, measured, checks=CHECKS)[-1].change
+            change = by_interleaving(metric, limit, pairs, measured, checks=CHECKS)[-1].change
         else:
             told = by_processes(
                 metric, limit, runs[-5:], runs, measured, checks=CHECKS, mode="graph"
@@ -80,8 +80,8 @@ def still(log: float = 0.0) -> Rounds:
 
 
 def test_engine_that_always_takes_the_same_time_detects_all_beyond_its_limit() -> None:
-    pairs, measured = [(still(), still())] * 2, Calibrated({"p50": 0.0}, 0.0, 3)
-    for one in by_turns("p50", 0.05, pairs, measured, checks=1):
+    pairs, measured = [(still(), still())] * 2, MeasuredNoise({"p50": 0.0}, 0.0, 3)
+    for one in by_interleaving("p50", 0.05, pairs, measured, checks=1):
         assert one.change == pytest.approx(math.log1p(0.05))
     told = by_processes(
         "p50", 0.05, [still()], [still()] * 3, measured, checks=1, mode="end_to_end"
@@ -91,21 +91,21 @@ def test_engine_that_always_takes_the_same_time_detects_all_beyond_its_limit() -
 
 
 def test_calls_are_those_of_both_engines() -> None:
-    pairs, measured = [(still(), still())] * 2, Calibrated({"p50": 0.0}, 0.0, 3)
-    found = by_turns("p50", 0.05, pairs, measured, checks=1)
+    pairs, measured = [(still(), still())] * 2, MeasuredNoise({"p50": 0.0}, 0.0, 3)
+    found = by_interleaving("p50", 0.05, pairs, measured, checks=1)
     assert [one.calls for one in found] == [2 * 14 * rounds for rounds in (20, 40, 80)]
 
 
 def test_more_checks_detect_less() -> None:
     _, pairs, measured = calibration(MACHINES["usual"], np.random.default_rng(1))
     few, many = (
-        by_turns("p50", 0.05, pairs, measured, checks=checks)[-1] for checks in (1, 10_000)
+        by_interleaving("p50", 0.05, pairs, measured, checks=checks)[-1] for checks in (1, 10_000)
     )
     assert few.change < many.change
 
 
 def test_metric_that_rounds_are_too_short_for_is_not_testable() -> None:
-    pairs, measured = [(still(), still())] * 2, Calibrated({"p50": 0.0}, 0.0, 3)
-    assert by_turns("p99", 0.1, pairs, measured, checks=1) == ()
+    pairs, measured = [(still(), still())] * 2, MeasuredNoise({"p50": 0.0}, 0.0, 3)
+    assert by_interleaving("p99", 0.1, pairs, measured, checks=1) == ()
     runs = [still()] * 3
     assert by_processes("p99", 0.1, runs, runs, measured, checks=1, mode="graph") is None

@@ -32,19 +32,19 @@ STORED = {"size_bytes": 1000.0, "device_memory_bytes": 4096.0, "layers": 72.0}
         ({"build_s": 60.0}, {"build_s": 61.0}, "failed"),
         ({"cold_start_s": 1.0}, {"cold_start_s": 0.5}, "passed"),
         ({"cold_start_s": 1.0}, {"cold_start_s": 1.5}, "failed"),
-        ({"device_memory": 0.1}, {}, "not testable"),
-        ({"max_layers": 80.0}, {}, "not testable"),
+        ({"device_memory": 0.1}, {}, "not measured"),
+        ({"max_layers": 80.0}, {}, "not measured"),
     ],
 )
 def test_limit_is_exact(limit, figures, outcome: str) -> None:
     (judged,) = judge_structure(limit, figures, STORED)
     assert judged.outcome == outcome
-    assert bool(judged.why) == (outcome == "not testable")
+    assert bool(judged.why) == (outcome == "not measured")
 
 
 def test_figure_that_the_baseline_does_not_have_is_not_testable() -> None:
     (judged,) = judge_structure({"layers": 0.0}, {"layers": 70.0}, {"size_bytes": 1.0})
-    assert judged.outcome == "not testable"
+    assert judged.outcome == "not measured"
     assert "--trt-update" in judged.why
 
 

@@ -9,7 +9,7 @@ function worse(metric, value) {
 /** What a change is coloured by: one whose bounds reach both ways is neither faster nor slower. */
 function tone(one) {
   if (one.outcome === "regressed") return "regressed";
-  if (one.outcome === "inconclusive" || one.outcome === "not testable") return "doubtful";
+  if (one.outcome === "inconclusive" || one.outcome === "not measured") return "doubtful";
   const ends = [one.least, one.most].map((value) => worse(one.metric, value));
   return ends.every((end) => end !== null && end < 0) ? "faster" : "";
 }

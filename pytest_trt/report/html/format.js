@@ -24,7 +24,7 @@ function chip(status, text = status) {
 
 /** What a check or limit came to, in the colours of statuses. */
 function outcome(word) {
-  const status = { regressed: "failed", "not comparable": "not measured", "not testable": "not measured" };
+  const status = { regressed: "failed", "not comparable": "not measured" };
   return chip(status[word] ?? word, word);
 }
 
