@@ -1,9 +1,9 @@
 """Measures of a whole output: ranking (top-1, top-k) and cosine similarity, in bounded memory.
 
 One definition serves top-1 and top-k. A row is a vector along the last axis. The actual row's k
-largest are picked as deployed code picks them, the first index winning ties. They are counted
-against the reference fairly: among elements that tie for the reference's last places, any will do.
-The agreement of a row is the share of the k picks that are among the reference's k largest.
+largest are picked as deployed code picks them: the first index wins ties. Any element that ties
+for the reference's last places counts as one of its k largest. The agreement of a row is the share
+of the k picks that are among the reference's k largest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SAFE_SQUARES = (1e-140, 1e140)
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """Overlap of the rows seen so far: how many rows, and the sum of their picks that agree."""
+    """Overlap of the rows so far: how many rows, and how many of their picks agree."""
 
     rows: int = 0
     agreeing: int = 0
@@ -36,7 +36,7 @@ class _Ranked:
 def topk_agreement(
     actual: Array, reference: Array, k: int, nan: NanPolicy, block: int = _BLOCK
 ) -> float | None:
-    """Return the mean share of the k largest elements of a row that are the reference's too.
+    """Return the mean share of a row's k largest elements that are also the reference's.
 
     Positions where both sides are NaN are left out, as are all non-finite ones under `ignore`; a
     row with NaN on one side only does not agree. Ranking is done in float64.
@@ -72,31 +72,33 @@ def topk_agreement(
 
 
 def _leave_out(left: FloatArray, right: FloatArray, nan: NanPolicy) -> npt.NDArray[np.bool_]:
-    """Set left-out positions, and NaN on one side, to -inf; return which positions were NaN so."""
-    odd = np.zeros(left.shape, np.bool_)
+    """Set left-out positions, and NaN on one side, to -inf; return where one side was NaN."""
+    one_nan = np.zeros(left.shape, np.bool_)
     if np.isfinite(left.max()) and np.isfinite(right.max()) and nan != "ignore":
-        return odd
+        return one_nan
     left_nan, right_nan = np.isnan(left), np.isnan(right)
     if nan == "ignore":
         out = ~(np.isfinite(left) & np.isfinite(right))
     else:
         out = left_nan | right_nan
-        odd = left_nan ^ right_nan
+        one_nan = left_nan ^ right_nan
     left[out] = right[out] = -np.inf
-    return odd
+    return one_nan
 
 
-def _rank_rows(left: FloatArray, right: FloatArray, k: int, odd: npt.NDArray[np.bool_]) -> _Ranked:
-    """Rank rows that lie whole in memory."""
-    empty = (left.max(axis=1) == -np.inf) & (right.max(axis=1) == -np.inf) & ~odd.any(axis=1)
+def _rank_rows(
+    left: FloatArray, right: FloatArray, k: int, one_nan: npt.NDArray[np.bool_]
+) -> _Ranked:
+    """Rank rows of one block."""
+    empty = (left.max(axis=1) == -np.inf) & (right.max(axis=1) == -np.inf) & ~one_nan.any(axis=1)
     picked = _first_largest(left, k)
     last = _kth_largest(right, k)
     above = right > last
-    sure = np.count_nonzero(picked & above, axis=1)
+    certain = np.count_nonzero(picked & above, axis=1)
     tied = np.count_nonzero(picked & (right == last), axis=1)
     places = k - np.count_nonzero(above, axis=1)
-    agreeing = sure + np.minimum(tied, places)
-    agreeing[odd.any(axis=1) | empty] = 0
+    agreeing = certain + np.minimum(tied, places)
+    agreeing[one_nan.any(axis=1) | empty] = 0
     return _Ranked(int(np.count_nonzero(~empty)), int(agreeing.sum()))
 
 
@@ -126,42 +128,43 @@ def _rank_long_row(
     nan: NanPolicy,
     block: int,
 ) -> _Ranked:
-    """Rank one row piece by piece, keeping only the elements that may still be among the largest.
+    """Rank one row piece by piece, retaining only candidates for the k largest.
 
-    Of the actual side it keeps the reference's values at the picks, of the reference its largest.
+    Retained are the actual side's picks with the reference's values there, and the reference's
+    largest.
     """
     best, best_right, largest = (np.empty((1, 0)) for _ in range(3))
-    odd = False
+    one_nan = False
     for low in range(start, stop, block):
         high = min(low + block, stop)
         left, right = (
             reader.read(low, high).astype(np.float64).reshape(1, -1) for reader in readers
         )
-        odd |= bool(_leave_out(left, right, nan).any())
+        one_nan |= bool(_leave_out(left, right, nan).any())
         best = np.concatenate([best, left], axis=1)
         best_right = np.concatenate([best_right, right], axis=1)
         largest = np.concatenate([largest, right], axis=1)
         if best.shape[1] > k:
-            # The picks stay in index order, so that the first index goes on winning ties.
+            # Picks stay in index order, so that the first index still wins ties.
             picked = _first_largest(best, k)
             best, best_right = best[picked].reshape(1, -1), best_right[picked].reshape(1, -1)
             place = largest.shape[1] - k
             largest = np.partition(largest, place, axis=1)[:, place:]
-    if odd:
+    if one_nan:
         return _Ranked(1, 0)
     if best.max() == -np.inf and largest.max() == -np.inf:
         return _Ranked()
     last = largest.min()
-    sure = np.count_nonzero(best_right > last)
+    certain = np.count_nonzero(best_right > last)
     tied = np.count_nonzero(best_right == last)
-    return _Ranked(1, int(sure + min(tied, k - np.count_nonzero(largest > last))))
+    return _Ranked(1, int(certain + min(tied, k - np.count_nonzero(largest > last))))
 
 
 def least_cosine(actual: Array, reference: Array, chunk: int = CHUNK) -> float:
     """Return the smallest cosine similarity of the rows along axis 0.
 
     The similarity of a row is sum(a * r) / sqrt(sum(a * a) * sum(r * r)) in float64; two rows of
-    zeros are alike (1.0), a row of zeros is unlike any other (0.0). Positions where either side is
+    zeros have similarity 1.0, one row of zeros 0.0. Positions where either side is
     not finite are left out of all three sums. Below two axes the whole array is one row.
 
     Args:

@@ -18,7 +18,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 Load: TypeAlias = Callable[[Array, Array, FloatArray, FloatArray], None]
 
 #: Elements per chunk: four float64 buffers of it are 2 MiB. Fastest of 2^13 to 2^18 as measured:
-#: small enough for a core's caches, large enough that the calls into numpy do not count.
+#: small enough for a core's caches, large enough that the cost of calls is negligible.
 CHUNK = 1 << 16
 
 
@@ -27,7 +27,7 @@ class FlatReader:
 
     Args:
         array: Any shape, layout and element type.
-        chunk: The most elements that one read may ask for.
+        chunk: The most elements of one read.
     """
 
     __slots__ = ("_buffer", "_flat", "_iterator")
@@ -53,7 +53,7 @@ class FlatReader:
         assert self._iterator is not None
         self._iterator.iterrange = (start, stop)  # type: ignore[misc]
         filled = 0
-        # numpy may hand out fewer elements per step than the buffer holds.
+        # numpy may return fewer elements per step than the buffer holds.
         for piece in self._iterator:
             self._buffer[filled : filled + len(piece)] = piece
             filled += len(piece)
@@ -62,6 +62,8 @@ class FlatReader:
 
 def index_of(shape: tuple[int, ...], flat_index: int) -> tuple[int, ...]:
     """Return the index of an element, one entry per axis."""
+    if len(shape) == 1:
+        return (flat_index,)
     index: list[int] = []
     for length in reversed(shape):
         flat_index, place = divmod(flat_index, length)
@@ -117,7 +119,7 @@ def load_real(
 def _load_wide_integers(
     actual: Array, reference: Array, difference: FloatArray, magnitude: FloatArray
 ) -> None:
-    """Subtract before the cast: float64 cannot tell neighbours beyond 2^53 apart.
+    """Subtract before the cast: float64 cannot distinguish neighbours beyond 2^53.
 
     Larger minus smaller, in the unsigned type, is exact whatever the signs.
     """
@@ -139,13 +141,13 @@ def _load_complex(
 def same_bits(actual: Array, reference: Array, flags: npt.NDArray[np.bool_]) -> float | None:
     """Return the largest magnitude of two chunks of the same bits, all of them finite.
 
-    None if they are not; nothing else is left to measure if they are.
+    None otherwise. Equal bits leave nothing else to measure.
     """
     if actual.dtype != reference.dtype or actual.dtype.itemsize not in (1, 2, 4, 8):
         return None
-    # Complex numbers have no largest one that would tell whether all are finite.
+    # Complex numbers have no largest one that shows whether all are finite.
     if actual.dtype.kind == "c" or actual[:32].tobytes() != reference[:32].tobytes():
-        # A look at the first few settles it for outputs that differ everywhere.
+        # The first few are enough for outputs that differ everywhere.
         return None
     bits = np.dtype(f"u{actual.dtype.itemsize}")
     if np.not_equal(actual.view(bits), reference.view(bits), out=flags).any():

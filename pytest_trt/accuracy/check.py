@@ -78,7 +78,7 @@ class ConsistencyCheck:
         reference: Gives the reference outputs for inputs.
         several: Whether the test runs in several precisions.
         other: The model that gives the reference, where it is not the model under test: a run that
-            fails is compared with the engine's own model too, which tells which of the two differs.
+            fails is compared with the engine's own model too, which shows which of the two differs.
         on_failure: Receives why a run fails, right after it was compared, such as to stop a
             debugger at its line. All runs are judged together when the test is over, anyway.
         histogram: Whether to count how errors are spread, for a report.
@@ -115,7 +115,7 @@ class ConsistencyCheck:
 
         Args:
             engine: What ran.
-            inputs: What it was given.
+            inputs: Its inputs.
             outputs: What it returned.
             where: The line that ran it.
         """

@@ -107,7 +107,7 @@ def compare_outputs(
 
 
 def _by_name(outputs: Outputs) -> dict[str, Array]:
-    if isinstance(outputs, dict | Mapping):  # dict first: an abstract class is slow to ask
+    if isinstance(outputs, dict | Mapping):  # dict first: checking an abstract class is slow
         return {name: np.asarray(array) for name, array in outputs.items()}
     return {_ALONE: np.asarray(outputs)}
 
@@ -155,7 +155,7 @@ def _name_of(dtype: np.dtype[np.generic]) -> str:
 
 
 def _emptiness(outputs: tuple[OutputResult, ...]) -> Iterator[Finding]:
-    """Find that no output had an element. One that is empty beside others may well be right."""
+    """Find that no output had an element. An empty output beside others may be right."""
     if not outputs or any(output.size or output.findings for output in outputs):
         return
     shapes = ", ".join(f"{output.name!r} {list(output.shape)}" for output in outputs)
@@ -168,7 +168,7 @@ def _compare_output(
 ) -> OutputResult:
     """Compare one output with its reference: structure first, values where that allows it.
 
-    Values are also compared where only the dtype differs, to tell a cast from a wrong result.
+    Values are also compared where only the dtype differs: is it a cast, or a wrong result?
     """
     same_shape, same_type = (
         actual.shape == reference.shape,
@@ -277,7 +277,7 @@ def _element(peak: Peak, actual: Array, reference: Array) -> Element | None:
 def _agreement(
     actual: Array, reference: Array, tolerance: Tolerance
 ) -> tuple[float | None, float | None, float | None]:
-    """Return cosine, top1 and topk, where the tolerance asks for them and they make sense."""
+    """Return cosine, top1 and topk, where the tolerance limits them and they apply."""
     cosine = top1 = topk = None
     if tolerance.cosine is None and tolerance.top1 is None and tolerance.topk is None:
         return cosine, top1, topk

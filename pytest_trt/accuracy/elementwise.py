@@ -1,6 +1,6 @@
 """Elementwise comparison of two arrays: one pass over chunks that stay in the core's cache.
 
-One thread, on purpose: two were no faster (two cores, chunks of 2^13 to 2^18 elements), and test
+One thread on purpose: two were no faster (two cores, chunks of 2^13 to 2^18 elements), and test
 runners share their cores.
 """
 
@@ -27,7 +27,7 @@ from pytest_trt.accuracy.arrays import (
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Positions: TypeAlias = npt.NDArray[np.intp]
 
-#: Rows along axis 0 that are told apart; above, it is no batch axis.
+#: Rows along axis 0 that are counted one by one; longer axes are not batches.
 _MOST_ROWS = 1 << 16
 
 #: A filter by the best figure so far multiplies where the figure itself divides. Two roundings of
@@ -39,7 +39,7 @@ _SMALL = 1 << 13
 
 _NO_ROWS: Flags = np.zeros(0, np.bool_)
 
-#: A figure that was rounded down would miss the element it was made for.
+#: A figure that was rounded down would not cover its element.
 _ROUND_UP = 1.0 + 2.0**-51
 
 #: Upper ends of the bins, as shares of the tolerance; each belongs to its bin, so that what is
@@ -92,10 +92,10 @@ class NonFiniteTally:
 
 @dataclass(slots=True)
 class Deviation:
-    """Everything that elementwise comparison measures, over the chunks seen so far.
+    """Everything that elementwise comparison measures, over the chunks so far.
 
     Attributes:
-        row_length: Elements per row along axis 0, or 0 when rows are not told apart.
+        row_length: Elements per row along axis 0, or 0 when rows are not counted.
         mismatched_rows: One flag per row.
         scale: Largest |reference| among the elements that are finite on both sides.
     """
@@ -116,7 +116,7 @@ class Deviation:
 def measure(
     actual: Array, reference: Array, *, rtol: float, atol: float, chunk: int = CHUNK
 ) -> Deviation:
-    """Measure how far two numeric arrays of one shape are apart.
+    """Measure how far apart two numeric arrays of one shape are.
 
     Args:
         actual: Any layout, and any element type that casts to float64 or complex128.
@@ -179,7 +179,7 @@ def _peak_of(values: FloatArray) -> Peak:
 
 
 class _Meter:
-    """Two arrays, the buffers they are measured in, and the figures over the chunks seen so far."""
+    """Two arrays, the buffers they are measured in, and the figures over the chunks so far."""
 
     def __init__(
         self, actual: Array, reference: Array, rtol: float, atol: float, chunk: int
@@ -201,7 +201,7 @@ class _Meter:
         self.found = Deviation(actual.size // rows if rows else 0, np.zeros(rows, np.bool_))
 
     def run(self, size: int) -> Deviation:
-        """Measure all elements in ascending order, so that first indices stay the first."""
+        """Measure all elements in ascending order, so that the first index wins."""
         with np.errstate(all="ignore"):
             for start in range(0, size, self.chunk):
                 self._add_chunk(start, min(start + self.chunk, size))
@@ -256,10 +256,12 @@ class _Meter:
         if peak > found.worst_abs.value:
             offer(found.worst_abs, difference)
         if self._may_exceed(difference, magnitude, found.worst_rel.value):
-            # Elements whose reference is 0 have no relative difference.
-            np.greater(magnitude, 0.0, out=flags)
-            scratch.fill(0.0)
-            np.divide(difference, magnitude, out=scratch, where=flags)
+            np.divide(difference, magnitude, out=scratch)
+            if not scratch.item(scratch.argmax()) < np.inf:
+                # Elements whose reference is 0 have no relative difference.
+                np.greater(magnitude, 0.0, out=flags)
+                scratch.fill(0.0)
+                np.divide(difference, magnitude, out=scratch, where=flags)
             offer(found.worst_rel, scratch)
         if self.rtol:
             np.multiply(magnitude, self.rtol, out=scratch)
@@ -284,6 +286,8 @@ class _Meter:
         """Whether difference / scale, less an offset, may be above the best so far anywhere."""
         if best == np.inf:
             return False
+        if best == 0.0:
+            return True
         scratch, flags = self.scratch[: scale.size], self.flags[: scale.size]
         np.multiply(scale, best * _SLACK, out=scratch)
         if offset:
@@ -330,7 +334,7 @@ class _Meter:
 def shares_of(difference: FloatArray, limit: FloatArray, out: FloatArray) -> FloatArray:
     """Return difference / limit: the share of the tolerance that each element uses.
 
-    0 of nothing allowed is 0, infinite of infinite 1: numpy's comparison lets both pass, too.
+    0/0 counts as 0 and inf/inf as 1: numpy's comparison passes both, too.
     """
     np.divide(difference, limit, out=out)
     if np.isnan(out.max()):

@@ -92,11 +92,11 @@ def fact(comparison: Comparison) -> str:
     finding, output = gravest(comparison)
     if output is None:
         return _of_the_set(finding, comparison)
-    alike = with_finding(comparison, finding.kind)
-    names = _named([other.name for other in alike])
+    same = with_finding(comparison, finding.kind)
+    names = _named([other.name for other in same])
     match finding.kind:
         case "nonfinite":
-            return _nonfinite(alike)
+            return _nonfinite(same)
         case "shape" | "dtype":
             return f"{names}: wrong {finding.kind}"
         case "mismatch":

@@ -146,7 +146,7 @@ def _judge_agreement(output: OutputResult) -> Iterator[Finding]:
 
 
 def _not_measured(output: OutputResult, kind: Kind) -> Finding:
-    """Why a requested measure has no value: it must not pass for agreement."""
+    """Explain why a requested measure has no value: it must not pass as agreement."""
     k, _ = output.tolerance.topk or (0, None)
     if output.dtype.startswith(_UNORDERED):
         why = f"does not apply to {output.dtype} elements"

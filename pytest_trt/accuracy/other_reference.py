@@ -70,8 +70,8 @@ class OtherReference:
 def _is_converted(model: OnnxModel, reference: OnnxModel) -> bool:
     """Whether a model was quantised, or cast to half precision, and its reference was not.
 
-    The types that it stores tell: converters to custom operators leave no other common trace. What
-    simulates quantisation stores float32.
+    Judged by the types that it stores: converters to custom operators leave no other common trace.
+    Simulated quantisation stores float32.
     """
     gained = SMALL_TYPES & (model.elements.keys() - reference.elements.keys())
     return bool(gained) or (model.is_quantized and not reference.is_quantized)

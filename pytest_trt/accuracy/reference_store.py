@@ -1,4 +1,4 @@
-"""Reference outputs on disk: computed once for a model and its inputs, read ever after."""
+"""Reference outputs on disk: computed once for a model and its inputs, then read."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pytest_trt.files import PRIVATE, atomic_open
 from pytest_trt.hashing import LabelledHash
 from pytest_trt.tensors.spec import Tensors
 
-#: Part of every key. Raise the number when reference outputs are computed in another way.
+#: Part of every key. Raise the number when reference outputs are computed differently.
 _SCHEMA = "pytest-trt reference 1"
 
-#: Kinds of dtype that `numpy.save` writes without pickling and reads back as they were.
+#: Kinds of dtype that `numpy.save` writes without pickling and reads back unchanged.
 _PLAIN_KINDS = frozenset("biufc")
 
 _NAMES = "names"
 
 
 def reference_key(*, model_digest: str, inputs_digest: str, producer: str) -> str:
-    """Return the name that reference outputs are kept under.
+    """Return the name under which reference outputs are stored.
 
     Args:
         model_digest: Digest of the model that computes them.
@@ -42,8 +42,8 @@ def reference_key(*, model_digest: str, inputs_digest: str, producer: str) -> st
 class ReferenceStore:
     """A folder of reference outputs by key.
 
-    Nothing in it is ever trusted blindly: a file that cannot be read back whole (the archive's
-    checksums are verified) is computed again. A store that cannot be written computes every time.
+    A file that cannot be read completely (the archive's checksums are verified) is computed again.
+    A store that cannot be written computes every time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,7 +52,7 @@ class ReferenceStore:
     def get(
         self, key: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
     ) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the outputs of a key, computing and keeping them where they are missing."""
+        """Return the outputs of a key, computing and storing them where they are missing."""
         path = self.folder / f"{key}.npz"
         stored = _read(path)
         if stored is not None:

@@ -185,7 +185,7 @@ def _growth(needed: float, given: float) -> float:
 
 
 def _other_fields(tolerance: Tolerance) -> dict[str, Fact]:
-    """What a tolerance says beyond rtol and atol: a pasted entry must not lose it."""
+    """Fields beyond rtol and atol: a pasted entry must retain them."""
     fields: dict[str, Fact] = {
         "max_mismatch_pct": tolerance.max_mismatch_pct or None,
         "cosine": tolerance.cosine,

@@ -31,7 +31,7 @@ Kind: TypeAlias = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-#: Findings about elements that have no difference to measure: none was within its tolerance.
+#: Kinds about elements that have no difference to measure: such an output used infinitely much.
 _WITHOUT_DIFFERENCE = ("nonfinite", "shape")
 
 
@@ -153,12 +153,12 @@ class OutputResult:
         nonfinite: NaN and infinities.
         rows: Where the mismatches are along axis 0; None without mismatches or a batch axis.
         cosine: Smallest cosine similarity of the rows along axis 0 (of the whole tensor below two
-            axes). None when the tolerance does not ask for it; so are the next two.
+            axes). None when the tolerance does not limit it; so are the next two.
         top1: Share of rows whose largest element is where the reference has its largest.
         topk: Mean share of the k largest elements that are among the reference's k largest.
         findings: Why this output fails; empty when it passes.
         histogram: How many elements use which share of the tolerance, see `error_histogram`; None
-            unless it was asked for.
+            unless requested.
     """
 
     name: str

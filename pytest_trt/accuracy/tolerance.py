@@ -132,10 +132,10 @@ DEFAULT_TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         #: tensorrt-upgrade-guard's ceiling for FP16. Measured on an H200: 0.61 of 114 for the same
         #: ResNet-50 (5e-3 of the largest output), 1.2e-3 of 1.9 for a small CNN.
         "fp16": Tolerance(rtol=1e-2, atol=1e-2, origin="default for fp16"),
-        #: Our own choice, published for Q/DQ is only 1e-2 against a reference that is quantised
+        #: Our own choice; published for Q/DQ is only 1e-2 against a reference that is quantised
         #: too. Against FP32, every quantised tensor is rounded by up to 0.4% of its range (half of
         #: 1/127), which adds up over layers. Elementwise this is coarse: top1, topk or cosine on
-        #: the output that matters says more about an INT8 engine.
+        #: the output that matters is a better test of an INT8 engine.
         "int8": Tolerance(rtol=1e-1, atol=1e-1, origin="default for int8"),
     }
 )

@@ -88,9 +88,11 @@ def prove_relative(
             yield cannot_fail(check, why or "no slowdown would be detected")
             continue
         needed = abs(as_change(metric, to_fail + _MARGIN))
-        slower = f"{100 * needed:.3g}% {'less' if metric == 'throughput' else 'more time'}"
+        slower = (
+            f"{100 * needed:.3g}% {'less throughput' if metric == 'throughput' else 'more time'}"
+        )
         if to_fail > math.log(_MOST):
-            why = f"only a change by {slower} would fail"
+            why = f"only {slower} would fail"
             yield Proof(check, "twice the time", must_fail=True, failed=False, why=why)
             continue
         failed = decided(metric, to_fail + _MARGIN)[0]
