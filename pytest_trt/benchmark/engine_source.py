@@ -25,8 +25,8 @@ from pytest_trt.benchmark.conditions import (
 )
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.evidence import BenchmarkSettings, Interleave, Machine, Subject
+from pytest_trt.benchmark.fresh import FreshRuns
 from pytest_trt.benchmark.fresh_job import FreshRun
-from pytest_trt.benchmark.fresh_runs import FreshRuns
 from pytest_trt.benchmark.gates import seconds_needed
 from pytest_trt.benchmark.host import HostLoad
 from pytest_trt.benchmark.result import CalibrationResult

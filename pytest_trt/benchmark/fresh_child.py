@@ -1,4 +1,4 @@
-"""The process that measures one engine and ends. `fresh_process` starts it.
+"""The process that measures one engine and ends. `fresh` starts it.
 
 It takes no lock: the process that started it holds the device for both, and is idle meanwhile.
 """
@@ -14,7 +14,7 @@ from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.devices.watch import watched_device
 from pytest_trt.backends.selection import make_backend
-from pytest_trt.benchmark.fresh_job import FreshJob, FreshRun, take_over
+from pytest_trt.benchmark.fresh_job import FreshJob, FreshRun, read_inputs
 from pytest_trt.benchmark.host import LoadMeter
 from pytest_trt.benchmark.rounds import (
     Disturbed,
@@ -52,7 +52,7 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
     """
     progress("loading")
     plan = _verified_plan(job)
-    inputs = take_over(job.inputs, job.model.inputs)
+    inputs = read_inputs(job.inputs, job.model.inputs)
     backend = make_backend(job.backend, probe=_probe(job.device), threads=job.threads)
     session = backend.open(plan, job.model, job.spec, job.target)
     timer, how, items = timer_of(session, inputs, job.mode), warm_up_of(session), job.items_per_call

@@ -32,7 +32,7 @@ class FreshJob:
         model: What it was built from.
         spec: What was asked of it.
         target: What it was built for.
-        inputs: The file of inputs that `hand_over` wrote.
+        inputs: The file of inputs that `write_inputs` wrote.
         mode: How calls are timed.
         items_per_call: Batch items of one call.
         calls: Calls in each round.
@@ -77,7 +77,7 @@ class FreshJob:
         return replace(job, spec=replace(job.spec, profiles=profiles))
 
 
-def hand_over(inputs: Tensors, folder: Path) -> Path:
+def write_inputs(inputs: Tensors, folder: Path) -> Path:
     """Write inputs for a child process into a private folder, and return the file.
 
     Raises:
@@ -86,23 +86,23 @@ def hand_over(inputs: Tensors, folder: Path) -> Path:
     """
     path = folder / "inputs.npz"
     names = np.array(list(inputs))
-    # Not by their names: those may be anything, and members of the file may not.
+    # Names of inputs may hold what names of members may not.
     arrays = {f"input_{place}": array for place, array in enumerate(inputs.values())}
     if any(array.dtype.hasobject for array in arrays.values()):
-        raise ValueError("inputs of Python objects cannot be handed to another process")
+        raise ValueError("inputs of Python objects cannot be sent to another process")
     np.savez(path, names=names, **cast("dict[str, Any]", arrays))
     return path
 
 
-def take_over(path: Path, specs: tuple[TensorSpec, ...]) -> Tensors:
-    """Return the inputs that `hand_over` wrote, in the model's dtypes."""
+def read_inputs(path: Path, specs: tuple[TensorSpec, ...]) -> Tensors:
+    """Return the inputs that `write_inputs` wrote, in the model's dtypes."""
     dtypes = {spec.name: numpy_dtype(spec.dtype) for spec in specs}
     taken = {}
     with np.load(path, allow_pickle=False) as file:
         for place, name in enumerate(map(str, file["names"])):
             array = file[f"input_{place}"]
             dtype = dtypes.get(name)
-            # numpy's files know no bfloat16: it comes back as two bytes of nothing.
+            # NumPy's files have no bfloat16: it is read as two bytes of no type.
             taken[name] = array.view(dtype) if dtype and array.dtype.kind == "V" else array
     return taken
 

@@ -50,6 +50,7 @@ def judge(
     grown_from = None if settings.accepts_slower else evidence.entry
     engine = source.subject.engine
     result = replace(result, structure=engine_results(limits, engine, grown_from, evidence.busy))
+    result = with_figures(result, source, evidence.entry)
     if limits.needs_baseline:
         result = _with_update(result, evidence, source, limits, settings, stored, location)
     if evidence.entry is not None:
@@ -59,7 +60,6 @@ def judge(
             same_engine=evidence.entry.engine.get("key") == result.key,
             differences=_differences(evidence.entry, evidence, source),
         )
-    result = with_figures(result, source, evidence.entry)
     decision = evidence.decision
     verdict = _verdict(result, evidence)
     recorded = result.update in ("first", "added", "replaced") and verdict is Verdict.NOT_MEASURED

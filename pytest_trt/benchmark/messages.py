@@ -61,16 +61,19 @@ def update_command(tests: Sequence[str]) -> str:
     return f'pytest {listed} --trt-update --trt-update-reason "..."'
 
 
-def verdict_diagnostics(result: BenchmarkResult, *, strict: bool) -> list[Diagnostic]:
+def verdict_diagnostics(
+    result: BenchmarkResult, *, strict: bool, accepted: bool = False
+) -> list[Diagnostic]:
     """Return what the limits of a result come to: its failures, else what is inconclusive.
 
     Args:
         result: What was measured and judged.
         strict: Whether an inconclusive verdict fails the test.
+        accepted: Whether the speed becomes the baseline, so that relative limits do not apply.
     """
     change, limit, engine = result.leading_change, result.leading_limit, _worst_engine(result)
     failed = []
-    if change is not None and change.outcome == "regressed" and not result.update:
+    if change is not None and change.outcome == "regressed" and not accepted:
         failed.append(_regression(result, change))
     if limit is not None and limit.outcome == "failed":
         failed.append(_exceeded(result, limit))
@@ -80,7 +83,7 @@ def verdict_diagnostics(result: BenchmarkResult, *, strict: bool) -> list[Diagno
         return failed
     severity: Severity = "error" if strict else "warning"
     found = []
-    if change is not None and change.outcome != "passed" and not result.update:
+    if change is not None and change.outcome != "passed" and not accepted:
         found.append(_inconclusive(result, change, severity))
     if limit is not None and limit.outcome != "passed":
         found.append(_inconclusive_limit(result, limit, severity))
@@ -493,7 +496,8 @@ def update_needs_reason(result: BenchmarkResult, excess: Excess) -> Diagnostic:
         "TRT662",
         f"not updated: {excess} ({result.subject})",
         _facts(result, facts),
-        remedy=Remedy(
+        tuple(_speed_details(result, None)),
+        Remedy(
             "Make it faster, or accept the slower speed with a reason:",
             (update_command([result.test]),),
         ),

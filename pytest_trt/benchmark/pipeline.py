@@ -168,7 +168,11 @@ class Pipeline:
         )
         if result.verdict in (Verdict.FAILED, Verdict.REGRESSED):
             result = self._with_layers(result)
-        found = [*result.diagnostics, *messages.verdict_diagnostics(result, strict=settings.strict)]
+        accepted = settings.update or bool(result.update)
+        found = [
+            *result.diagnostics,
+            *messages.verdict_diagnostics(result, strict=settings.strict, accepted=accepted),
+        ]
         if result.verdict is not Verdict.REGRESSED:
             found = [*self._untestable(result), *found]
         found += [*evidence.notes, *self._untested(result), *messages.passed_in_spite(result)]

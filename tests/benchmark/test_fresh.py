@@ -12,8 +12,8 @@ import pytest
 from builders import save_linear
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.benchmark.fresh_job import FreshJob, hand_over, take_over
-from pytest_trt.benchmark.fresh_process import measure_fresh
+from pytest_trt.benchmark.fresh import measure_fresh
+from pytest_trt.benchmark.fresh_job import FreshJob, read_inputs, write_inputs
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.spec import EngineSpec
@@ -46,7 +46,7 @@ def job(tmp_path: Path) -> FreshJob:
         model=engine.model,
         spec=engine.spec,
         target=engine.target,
-        inputs=hand_over({"image": IMAGES}, tmp_path),
+        inputs=write_inputs({"image": IMAGES}, tmp_path),
         mode="end_to_end",
         items_per_call=4,
         calls=14,
@@ -160,7 +160,7 @@ def test_inputs_of_any_name_and_type_survive_the_journey(tmp_path: Path) -> None
         "half": np.arange(4).astype(ml_dtypes.bfloat16),
     }
     specs = tuple(TensorSpec(name, array.dtype.name, array.shape) for name, array in inputs.items())
-    found = take_over(hand_over(inputs, tmp_path), specs)
+    found = read_inputs(write_inputs(inputs, tmp_path), specs)
     assert list(found) == list(inputs)
     for name, array in inputs.items():
         assert found[name].dtype == array.dtype
@@ -170,7 +170,7 @@ def test_inputs_of_any_name_and_type_survive_the_journey(tmp_path: Path) -> None
 
 def test_python_objects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Python objects"):
-        hand_over({"text": np.array(["a"], dtype=object)}, tmp_path)
+        write_inputs({"text": np.array(["a"], dtype=object)}, tmp_path)
 
 
 def test_error_of_the_operating_system_is_a_reason(job) -> None:

@@ -24,7 +24,8 @@ from builders import save_linear
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.devices.watch import DeviceWatch
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.benchmark import fresh_runs, sampling
+from pytest_trt.benchmark import fresh as fresh_rounds
+from pytest_trt.benchmark import sampling
 from pytest_trt.benchmark.fresh_job import FreshJob, FreshRun
 from pytest_trt.benchmark.rounds import TimedCalls, summarised
 from pytest_trt.benchmark.warmup import WarmUp
@@ -118,7 +119,7 @@ def machine(project, monkeypatch: pytest.MonkeyPatch) -> Machine:
         one = TimedCalls(np.full(job.calls, found.latency_ms), job.calls * found.latency_ms / 1e3)
         return FreshRun(summarised([one] * job.rounds, items_per_call=job.items_per_call))
 
-    monkeypatch.setattr(fresh_runs, "measure_fresh", fresh)
+    monkeypatch.setattr(fresh_rounds, "measure_fresh", fresh)
     plugin = "pytest_trt.plugin.run"
     devices = "pytest_trt.backends.devices.probe.probe_devices"
     monkeypatch.setattr(devices, lambda: DeviceProbe((H200,), ""))
