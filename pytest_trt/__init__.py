@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_trt.accuracy.reference import ReferenceSession
     from pytest_trt.accuracy.result import AccuracyResult, Comparison, ComparisonError, OutputResult
     from pytest_trt.accuracy.tolerance import Tolerance
+    from pytest_trt.backends.selection import AdditionalBackend, BackendSettings
     from pytest_trt.benchmark.result import BenchmarkResult
     from pytest_trt.diagnostics import (
         BackendUnavailableError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     )
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.facts import EngineFacts, Layer
+    from pytest_trt.engine.protocols import Backend, BackendSession
     from pytest_trt.engine.session import EngineFactory, Session
 
 #: Where each public name is defined, by module.
@@ -48,6 +50,7 @@ _HOMES = {
     "accuracy.reference": ("ReferenceSession",),
     "accuracy.result": ("AccuracyResult", "Comparison", "ComparisonError", "OutputResult"),
     "accuracy.tolerance": ("Tolerance",),
+    "backends.selection": ("AdditionalBackend", "BackendSettings"),
     "benchmark.result": ("BenchmarkResult",),
     "diagnostics": (
         "BackendUnavailableError",
@@ -69,11 +72,16 @@ _HOMES = {
     ),
     "engine.build": ("Engine",),
     "engine.facts": ("EngineFacts", "Layer"),
+    "engine.protocols": ("Backend", "BackendSession"),
     "engine.session": ("EngineFactory", "Session"),
 }
 
 __all__ = [
     "AccuracyResult",
+    "AdditionalBackend",
+    "Backend",
+    "BackendSession",
+    "BackendSettings",
     "BackendUnavailableError",
     "BaselineError",
     "BenchmarkResult",

@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_trt.accuracy.result import AccuracyResult
+    from pytest_trt.backends.selection import AdditionalBackend
     from pytest_trt.benchmark.result import BenchmarkResult
 
 
@@ -23,6 +24,30 @@ def pytest_trt_machine_facts(config: pytest.Config) -> Mapping[str, str]:  # typ
         ```python
         def pytest_trt_machine_facts(config):
             return {"rack": os.environ["RACK"], "power_limit_w": "700"}
+        ```
+
+    Args:
+        config: The run's configuration.
+    """
+
+
+@pytest.hookspec
+def pytest_trt_backends(  # type: ignore[empty-body]
+    config: pytest.Config,
+) -> Mapping[str, AdditionalBackend]:
+    """Return additional backends, by the name that `--trt-backend` takes.
+
+    Called only where `--trt-backend` is not one of the plugin's own. A backend implements
+    `pytest_trt.engine.protocols.Backend`; its factory is called once a run, when it is first used.
+
+    Example:
+        ```python
+        def pytest_trt_backends(config):
+            def factory(settings):
+                from my_runtime.pytest import MyBackend
+                return MyBackend(threads=settings.threads)
+
+            return {"my_runtime": AdditionalBackend(factory, probe=lambda gpus: ("cpu",))}
         ```
 
     Args:

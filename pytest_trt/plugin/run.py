@@ -113,6 +113,7 @@ class TrtRun:
             backend=self.settings.backend,
             probe=self.probe,
             installed=is_installed,
+            additional=self.settings.additional_backends,
         )
 
     @cached_property
@@ -139,6 +140,7 @@ class TrtRun:
                 threads=self.settings.threads,
                 build_timeout_s=self.settings.build_timeout,
                 timing_folder=self.cache.timing,
+                additional=self.settings.additional_backends,
             )
         return self._backends[name]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.plugin.option_values import BACKENDS
 from pytest_trt.plugin.options import OPTIONS, Option
 
 if TYPE_CHECKING:
+    from pytest_trt.backends.selection import Registry
     from pytest_trt.engine.cache import EngineCache
 
 
@@ -28,7 +30,7 @@ class Settings:
 
     Attributes:
         arch: Architectures that must be tested; empty for the local one.
-        backend: One of `option_values.BACKENDS`.
+        backend: One of `option_values.BACKENDS`, or of those that plugins register.
         device: The GPU to test on, by CUDA index or UUID; empty for the first that fits.
         cache_dir: The engine cache's folder; None for the user's cache folder.
         cache_size: Size limit of the cache in bytes.
@@ -52,6 +54,7 @@ class Settings:
         checks: How many limits the whole run has; 0 to count them.
         report: Report files to write.
         require_arch: Architectures on which every test of a model must reach a verdict.
+        additional_backends: Backends that plugins register, where `backend` names one of them.
     """
 
     arch: tuple[str, ...]
@@ -79,6 +82,7 @@ class Settings:
     checks: int
     report: tuple[Path, ...]
     require_arch: tuple[str, ...]
+    additional_backends: Registry = field(default_factory=dict)
 
     @property
     def accepts_slower(self) -> bool:
@@ -112,11 +116,30 @@ def read_settings(config: pytest.Config) -> Settings:
     refuse_misread_paths(config)
     values = {option.field: _value(config, option) for option in OPTIONS}
     _check_combinations(values)
+    if values["backend"] not in BACKENDS:
+        values["additional_backends"] = _additional_backends(config, values["backend"])
     if values["selftest"]:
         values["missing_baseline"] = "fail"
     if values["update_new"]:
         values["missing_baseline"] = "record"
     return Settings(**values)
+
+
+def _additional_backends(config: pytest.Config, name: str) -> Registry:
+    """Return the backends that plugins register, where an option names one of them."""
+    from pytest_trt.backends.selection import AdditionalBackend, register_backend
+
+    registry: dict[str, AdditionalBackend] = {}
+    try:
+        for each in config.hook.pytest_trt_backends(config=config):
+            for key, (factory, probe) in each.items():
+                register_backend(registry, key, factory, probe)
+    except ConfigurationError as error:
+        raise pytest.UsageError(f"pytest_trt_backends: {error}") from error
+    if name not in registry:
+        known = ", ".join([*BACKENDS, *registry])
+        raise pytest.UsageError(f"--trt-backend: expected one of {known}, got {name!r}.")
+    return registry
 
 
 def _value(config: pytest.Config, option: Option) -> Any:

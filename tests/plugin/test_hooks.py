@@ -64,3 +64,44 @@ def test_hook_that_raises_fails_the_test(project) -> None:
     result = project.check()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*ValueError: refused*"])
+
+
+BACKEND = """
+import pytest_trt
+from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+
+class Mine(OnnxRuntimeBackend):
+    name = "mine"
+
+def pytest_trt_backends(config):
+    def factory(settings):
+        return Mine(threads=1)
+    return {"mine": pytest_trt.AdditionalBackend(factory, probe=lambda gpus: ARCHS)}
+"""
+
+
+def test_backend_of_a_plugin_builds_and_runs_engines(project) -> None:
+    add_hooks(project, BACKEND.replace("ARCHS", "('cpu',)"))
+    result = project.check(args=("--trt-backend=mine",))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["trt: * - requested with --trt-backend"])
+
+
+def test_backend_that_cannot_be_used_here_is_refused(project) -> None:
+    add_hooks(project, BACKEND.replace("ARCHS", "()"))
+    result = project.check(args=("--trt-backend=mine",))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*its plugin reports that it cannot be used on this machine*"])
+
+
+def test_backend_that_nobody_registers_is_refused(project) -> None:
+    result = project.check(args=("--trt-backend=mine",))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*expected one of auto, tensorrt, *, got 'mine'*"])
+
+
+def test_backend_with_a_name_of_ours_is_refused(project) -> None:
+    add_hooks(project, BACKEND.replace("ARCHS", "('cpu',)").replace('{"mine"', '{"tensorrt"'))
+    result = project.check(args=("--trt-backend=mine",))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*'tensorrt' is not an identifier, or already registered*"])
