@@ -48,7 +48,6 @@ class TestState:
         speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
-        remarks: What whoever reads its result should know of how it ran.
         skipped: Why the plugin skipped it.
         proofs: What its checks made of errors and slowdowns that were planted.
         failed_by_checks: Whether its checks have failed it.
@@ -66,7 +65,6 @@ class TestState:
         self.unbuilt: list[tuple[str, str, str]] = []
         self.check: ConsistencyCheck | None = None
         self.speed: BenchmarkResult | None = None
-        self.remarks: list[str] = []
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.skipped: str | None = None
@@ -77,11 +75,6 @@ class TestState:
         self.properties: list[tuple[str, str]] = []
         self.over = False
         self.late_runs: list[Diagnostic] = []
-
-    def remark(self, text: str) -> None:
-        """Add a remark, once."""
-        if text not in self.remarks:
-            self.remarks.append(text)
 
     def note(self, note: Diagnostic) -> None:
         """Add a note, once."""

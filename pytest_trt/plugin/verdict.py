@@ -202,7 +202,6 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         checks=tuple(_checks(state)),
         speeds=_speeds(state),
         skipped=state.skipped,
-        remarks=tuple(state.remarks),
         failed_by_checks=state.failed_by_checks,
         proofs=tuple(to_data(proof) for proof in state.proofs),
         unbuilt=tuple(dict.fromkeys(state.unbuilt)),

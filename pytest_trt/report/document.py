@@ -127,7 +127,7 @@ def _test(
         duration_s=round(sum(phase.duration_s for phase in phases.values()), 3),
         failure=_failure(phases, most_chars),
         diagnostics=record.diagnostics,
-        notes=_notes(record),
+        notes=record.notes,
         repeat=repeat,
         selftest=tuple(from_data(Proof, proof) for proof in record.proofs),
         results=tuple(_result(engine, record, status) for engine in record.engines),
@@ -148,15 +148,9 @@ def _reason(status: Status, phases: Mapping[str, Phase], record: TestRecord) -> 
             return phase.reason
     if status is Status.NOT_MEASURED and any(speed.update for speed in record.speeds):
         return "recorded as a baseline, compared with none"
-    notes = _notes(record)
-    if status is Status.INCONCLUSIVE and notes:
-        return notes[-1].message
+    if status is Status.INCONCLUSIVE and record.notes:
+        return record.notes[-1].message
     return ""
-
-
-def _notes(record: TestRecord) -> tuple[Diagnostic, ...]:
-    texts = (Diagnostic("", text, severity="note") for text in record.remarks)
-    return (*record.notes, *texts)
 
 
 def _failure(phases: Mapping[str, Phase], most_chars: int) -> str:

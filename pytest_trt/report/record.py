@@ -34,7 +34,6 @@ class TestRecord:
         checks: Results of its consistency checks.
         speeds: Results of its benchmarks.
         skipped: Why the plugin skipped it, if it did.
-        remarks: The notes that are still text.
         failed_by_checks: Whether it failed only because a check did not pass.
         proofs: What --trt-selftest planted, and how the checks responded.
     """
@@ -45,7 +44,6 @@ class TestRecord:
     checks: tuple[AccuracyResult, ...] = ()
     speeds: tuple[BenchmarkResult, ...] = ()
     skipped: str | None = None
-    remarks: tuple[str, ...] = ()
     failed_by_checks: bool = False
     proofs: tuple[dict[str, Any], ...] = ()
     unbuilt: tuple[tuple[str, str, str], ...] = ()
@@ -67,7 +65,6 @@ class TestRecord:
             diagnostics=_all(Diagnostic, data["diagnostics"]),
             notes=_all(Diagnostic, data["notes"]),
             skipped=data["skipped"],
-            remarks=tuple(data["remarks"]),
             failed_by_checks=data["failed_by_checks"],
             proofs=tuple(data["proofs"]),
             unbuilt=tuple((path, arch, precision) for path, arch, precision in data["unbuilt"]),

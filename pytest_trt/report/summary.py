@@ -103,8 +103,6 @@ def note_lines(results: Iterable[TestResult]) -> Iterator[str]:
         first = next(iter(group.values()))
         many = f"{len(group)} tests: " if len(group) > 1 else ""
         yield f"note  {many}{first.headline}"
-    for text in dict.fromkeys(text for result in results for text in result.record.remarks):
-        yield f"note  {text}"
 
 
 def _noise(results: Iterable[TestResult]) -> Iterator[str]:

@@ -110,7 +110,7 @@ def test_file_that_is_not_there_says_so() -> None:
         ("[]", "is not a report of pytest-trt"),
         ('{"schema": 1, "written_by": "another"}', "is not a report of pytest-trt"),
         ('{"schema": 99, "written_by": "pytest-trt 9"}', "has format 99, written by pytest-trt 9"),
-        ('{"schema": 1, "written_by": "pytest-trt 1"}', "lacks coverage, engines"),
+        ('{"schema": 2, "written_by": "pytest-trt 1"}', "lacks coverage, engines"),
     ],
 )
 def test_foreign_file_is_refused_with_its_name(tmp_path, text, said) -> None:

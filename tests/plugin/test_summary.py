@@ -34,7 +34,7 @@ def mended(project):
 def test_quiet_run_keeps_what_must_be_known_and_drops_the_table(mended) -> None:
     result = mended.run("-q")
     result.stdout.fnmatch_lines(
-        ["note  linear.onnx fp32 cpu: the cached engine was damaged: *; it was built anew"]
+        ["note  linear.onnx fp32 cpu: the cached engine was damaged, so it was rebuilt: *"]
     )
     result.stdout.no_fnmatch_line("*tolerance used*")
     result.stdout.no_fnmatch_line("*= trt =*")

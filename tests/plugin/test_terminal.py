@@ -73,8 +73,9 @@ def test_nothing_stands_between_the_summary_and_its_title(project) -> None:
 
 
 def wider(lines: list[str], columns: int = 60) -> list[str]:
-    """Return the lines that do not fit, but for one long path: it is to be copied."""
-    return [line for line in lines if len(line) > columns and " " in line.strip()]
+    """Return the lines that do not fit, except commands and single long paths."""
+    wide = [line for line in lines if len(line) > columns and " " in line.strip()]
+    return [line for line in wide if not line.startswith("    ")]  # what is to be copied
 
 
 def between(lines: list[str], start: str, end: str) -> list[str]:
