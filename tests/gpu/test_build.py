@@ -80,13 +80,13 @@ def test_a_builder_that_crashes_in_the_middle_is_an_error(build, gpu: Gpu) -> No
             (builder,) = set(children.read_text().split()) - earlier
             os.kill(int(builder), signal.SIGSEGV)
 
-    with pytest.raises(EngineBuildError, match="the TensorRT builder crashed: SIGSEGV"):
+    with pytest.raises(EngineBuildError, match=r"TensorRT crashed \(SIGSEGV\)"):
         build(networks.encoder(), "encoder", profiles=TOKENS, progress=crash)
 
 
 def test_a_build_that_takes_too_long_is_ended(build) -> None:
     # Importing TensorRT and starting CUDA take longer than that.
-    with pytest.raises(EngineBuildError, match=r"took longer than --trt-build-timeout 0\.2 s"):
+    with pytest.raises(EngineBuildError, match=r"took longer than --trt-build-timeout=0\.2"):
         build(networks.conv_net(batch=8), timeout_s=0.2)
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_file_of_timings_is_replaced(build, timing: Path, damage: str)
     changed = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
     path.write_bytes({"changed": changed, "foreign": timings}[damage])
     (note,) = build(networks.conv_net(batch=8), "second").notes
-    assert re.search(r"was deleted: .*; tactics are timed anew$", note)
+    assert re.search(r"was deleted: .*; tactics are timed again$", note)
     assert read_timings(path)
 
 

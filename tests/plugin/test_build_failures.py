@@ -46,8 +46,8 @@ def test_a_crash_is_one_failed_test(cross_build, project, args: tuple[str, ...])
         pytest.importorskip("xdist")
     result = cross_build("segfault", "fine", "kill", args=args)
     result.assert_outcomes(passed=2, failed=2, errors=2)
-    result.stdout.fnmatch_lines(["*the TensorRT-RTX builder crashed: SIGSEGV*"])
-    result.stdout.fnmatch_lines(["*the TensorRT-RTX builder was killed: SIGKILL*"])
+    result.stdout.fnmatch_lines(["*TensorRT-RTX crashed (SIGSEGV)*"])
+    result.stdout.fnmatch_lines(["*TensorRT-RTX was killed (SIGKILL)*"])
     assert len(list(project.cache.glob("v1/engines/*/engine.plan"))) == 1
     assert list(project.cache.glob("v1/building/*")) == []
 
@@ -56,6 +56,8 @@ def test_a_hang_ends_with_the_limit_of_the_option(cross_build) -> None:
     result = cross_build("hang", args=("--trt-build-timeout=0.5",))
     result.assert_outcomes(failed=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["*building hang.onnx fp32 for sm86 took longer than --trt-build-timeout 0.5 s and was*"]
+        [
+            "*building hang.onnx fp32 for sm86: TensorRT-RTX took longer than --trt-build-timeout=0.5*"
+        ]
     )
-    result.stdout.fnmatch_lines(["Fix: raise --trt-build-timeout*"])
+    result.stdout.fnmatch_lines(["Fix: Raise --trt-build-timeout*"])

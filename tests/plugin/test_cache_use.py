@@ -57,7 +57,9 @@ def test_damaged_plan_is_built_anew_and_said(built) -> None:
     plan.write_bytes(content)
     result = built.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["note  linear.onnx fp16 cpu: the cached engine was damaged: *"])
+    result.stdout.fnmatch_lines(
+        ["note  linear.onnx fp16 cpu: the cached engine was damaged, so it was rebuilt: *"]
+    )
     built.run().stdout.fnmatch_lines(["linear.onnx*cached*"])
 
 
@@ -120,7 +122,9 @@ def test_unknown_operator_is_an_error_that_names_it(project) -> None:
     onnx.save(model, path)
     result = project.check()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*MatMulTimesTwo*", "Fix: *operator*"])
+    result.stdout.fnmatch_lines(
+        ["operator MatMulTimesTwo is unknown*", "Fix: no opset of ONNX has MatMulTimesTwo."]
+    )
 
 
 def test_a_build_that_fails_is_not_repeated_for_every_test(project, save) -> None:
@@ -133,7 +137,7 @@ def test_a_build_that_fails_is_not_repeated_for_every_test(project, save) -> Non
     )
     result = project.run("-ra")
     result.assert_outcomes(errors=2)
-    told = [line for line in result.outlines if "it is not built again in this run" in line]
+    told = [line for line in result.outlines if "the engine is not built again" in line]
     assert len(told) >= 1
     first = result.outlines.index(next(line for line in result.outlines if "Frobnicate" in line))
     assert result.outlines.index(told[0]) > first
