@@ -44,6 +44,12 @@ CODES: dict[str, Code] = {
         "The command was given a code that no version of pytest-trt reports.",
         "Run `pytest-trt explain` without a code to list them all.",
     ),
+    "TRT110": Code(
+        "invalid architecture",
+        "A GPU architecture is not written in a form that is understood.",
+        "Write it like sm86, 8.6 or 86; several like sm86,sm89; cpu for the embedded backend.",
+        ("arch",),
+    ),
     "TRT140": Code(
         "invalid tolerance",
         "A field of a tolerance is unknown, out of range, or given without its counterpart, or an "

@@ -15,7 +15,7 @@ class Verdict(str, Enum):
     PASSED = "passed"
     #: A limit or tolerance was exceeded.
     FAILED = "failed"
-    #: Slower than the stored baseline by more than the limit; nothing else is called so.
+    #: Slower than the stored baseline by more than the limit. Only relative limits regress.
     REGRESSED = "regressed"
     #: The data neither show a failure nor rule one out.
     INCONCLUSIVE = "inconclusive"
@@ -41,7 +41,7 @@ MODES: tuple[Mode, ...] = ("graph", "enqueue", "end_to_end")
 #: `sm86` is compute capability 8.6; `cpu` is the embedded backend.
 CPU = "cpu"
 
-#: Cards that people know an architecture by.
+#: Well-known cards of each architecture.
 #: Source: NVIDIA, "CUDA GPU Compute Capability", https://developer.nvidia.com/cuda-gpus
 EXAMPLES = {
     "sm70": "V100",
@@ -67,19 +67,21 @@ _FORMS = re.compile(r"(?:(?:sm_?)?(?P<digits>\d{2,3})|(?P<major>\d{1,2})\.(?P<mi
 
 
 def parse_arch(text: str) -> str:
-    """Return an architecture's one name: `sm86` for "sm86", "sm_86", "8.6" or "86"; or `cpu`.
+    """Return the canonical name: `sm86` for "sm86", "sm_86", "8.6" or "86"; or `cpu`.
 
     Raises:
         ConfigurationError: The text is none of these.
     """
-    asked = text.strip().lower()
-    if asked == CPU:
+    name = text.strip().lower()
+    if name == CPU:
         return CPU
-    found = _FORMS.fullmatch(asked)
+    found = _FORMS.fullmatch(name)
     if found is None:
         raise ConfigurationError(
-            f"{text!r} is no GPU architecture.",
-            fix="name it as sm86 (also 8.6 or 86), several as sm86,sm89, or say cpu.",
+            f"{text!r} is not a GPU architecture",
+            fix="Write it like sm86 (or 8.6, or 86), several like sm86,sm89; or cpu.",
+            code="TRT110",
+            facts={"arch": text},
         )
     return "sm" + (found["digits"] or found["major"] + found["minor"])
 
@@ -88,12 +90,15 @@ def parse_archs(text: str) -> tuple[str, ...]:
     """Return the architectures of a comma-separated list, each once, in the order given.
 
     Raises:
-        ConfigurationError: The list is empty, or one entry is no architecture.
+        ConfigurationError: The list is empty, or an entry is not an architecture.
     """
     names = [parse_arch(part) for part in text.split(",") if part.strip()]
     if not names:
         raise ConfigurationError(
-            f"{text!r} names no architecture.", fix="name at least one, such as sm86."
+            f"{text!r} is an empty list of architectures",
+            fix="Name at least one, such as sm86.",
+            code="TRT110",
+            facts={"arch": text},
         )
     return tuple(dict.fromkeys(names))
 
@@ -112,12 +117,15 @@ def compute_capability(arch: str) -> tuple[int, int]:
     name = parse_arch(arch)
     if name == CPU:
         raise ConfigurationError(
-            "the CPU has no compute capability.", fix="name a GPU architecture such as sm86."
+            "the CPU has no compute capability",
+            fix="Name a GPU architecture, such as sm86.",
+            code="TRT110",
+            facts={"arch": arch},
         )
     return int(name[2:-1]), int(name[-1])
 
 
 def described(arch: str) -> str:
-    """Return an architecture with cards that have it: "sm86 (A10, A40, RTX 30 series)"."""
+    """Return an architecture with its well-known cards: "sm86 (A10, A40, RTX 30 series)"."""
     examples = EXAMPLES.get(arch)
     return f"{arch} ({examples})" if examples else arch

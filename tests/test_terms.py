@@ -27,7 +27,7 @@ def test_newer_architectures_and_the_cpu(text: str, name: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "ampere", "sm8", "8", "8.", "sm8.6", "sm1234", "gpu", "8.66"])
 def test_anything_else_is_refused_with_the_form(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"(?s)is no GPU architecture.*sm86") as caught:
+    with pytest.raises(ConfigurationError, match=r"(?s)is not a GPU architecture.*sm86") as caught:
         parse_arch(text)
     assert repr(text) in caught.value.message
 

@@ -1,1 +1,1 @@
-"""Baselines: what was measured and accepted, kept in the repository."""
+"""Baselines: what was measured and accepted, stored in the repository."""

@@ -1,7 +1,7 @@
-"""A plugin of its own for `pytest-trt baseline prune`: tells which tests there are.
+"""A separate plugin for `pytest-trt baseline prune`, which writes the tests that exist to a file.
 
-It is told of every test before any is deselected, so `-k`, `-m` and what a conftest leaves out do
-not make a test look gone. It needs nothing of pytest-trt's plugin and runs no test.
+It sees every test before any is deselected, so `-k`, `-m` and hooks of a conftest do not make a
+test look missing. It does not depend on pytest-trt's own plugin, and runs no test.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from pytest_trt.baseline.orphans import ANSWER_VARIABLE
 
 
 class _Collected:
-    """Keeps what was collected, and what could not be."""
+    """The tests that were collected, and what could not be."""
 
     def __init__(self) -> None:
         self.tests: list[str] = []
         self.errors: list[str] = []
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Keep a test."""
+        """Add a test."""
         self.tests.append(item.nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep a file that could not be collected, or was skipped as a whole."""
+        """Add a file that could not be collected, or was skipped as a whole."""
         if not report.passed:
             self.errors.append(report.nodeid)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Write what is known."""
+        """Write the answer."""
         content: dict[str, Any] = {
             "root": str(session.config.rootpath),
             "tests": self.tests,

@@ -112,4 +112,4 @@ def test_word_that_is_no_architecture_is_a_usage_error(project) -> None:
     project.test_file(CHECKED.format("a"))
     result = project.run("--trt-require-arch=banana")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--trt-require-arch: 'banana' is no GPU architecture*"])
+    result.stderr.fnmatch_lines(["*--trt-require-arch: 'banana' is not a GPU architecture*"])

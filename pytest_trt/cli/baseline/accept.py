@@ -68,7 +68,7 @@ def _last_run(folders: Folders) -> LastRun:
         raise BaselineError(
             f"the cache {folders.cache} has no results of a run in {Path.cwd()}",
             fix=Remedy(
-                "Run the tests here first. If their cache is another one, name it:",
+                "Run the tests here first. If they use another cache, name it:",
                 ("pytest-trt baseline --cache-dir=DIR accept",),
             ),
             code="TRT640",
