@@ -58,15 +58,16 @@ def share(value: float | None) -> str:
 
 def latency(value_ms: float) -> str:
     """Return a latency in milliseconds with three significant digits: "0.0271 ms", "12.3 ms"."""
-    return f"{_three_digits(value_ms)} ms"
+    return f"{three_digits(value_ms)} ms"
 
 
 def rate(value_qps: float) -> str:
     """Return a throughput with three significant digits or all before the point: "12,345/s"."""
-    return f"{_three_digits(value_qps)}/s"
+    return f"{three_digits(value_qps)}/s"
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits or all before the point: "0.0271", "12,345"."""
     if value >= 99.95:
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".")

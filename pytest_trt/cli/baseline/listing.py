@@ -33,7 +33,7 @@ def list_(folders: Folders, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([one.to_dict() for one in found], indent=2))
     elif found:
-        titles = ("test", "mode", "P50 ms", "P99 ms", "items/s", "runs", "age")
+        titles = ("test", "mode", "P50 ms", "P99 ms", "items/s", "runs", "recorded")
         print_table(titles, [row for listed in files for row in _rows(listed)], giving_way=(0,))
         targets = len({tuple(one.file.target.items()) for one in found})
         click.echo(f"{count(len(found), 'baseline')} of {count(targets, 'target')}")
@@ -53,8 +53,8 @@ def _rows(listed: list[Stored]) -> Iterator[Row]:
         yield f"  {target_text(listed[0].file)}"
     for stored in listed:
         entry, newest = stored.entry, stored.entry.runs[-1]
-        since = age(newest.recorded).removesuffix(" ago")
-        yield (stored.test, entry.mode, *_figures(entry), str(len(entry.runs)), since)
+        runs, recorded = str(len(entry.runs)), age(newest.recorded)
+        yield (stored.test, entry.mode, *_figures(entry), runs, recorded)
         if newest.reason:
             yield f"  {newest.reason}"
 
@@ -62,8 +62,7 @@ def _rows(listed: list[Stored]) -> Iterator[Row]:
 def _figures(entry: Entry) -> Iterator[str]:
     for metric in ("p50", "p99", "throughput"):
         value = entry.figure(metric)
-        text = "-" if value is None else units.figure(metric, value)
-        yield text.removesuffix(" ms").removesuffix("/s")
+        yield "-" if value is None else units.three_digits(value)
 
 
 @click.command(short_help="Show everything stored for one test.")
