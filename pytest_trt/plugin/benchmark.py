@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_trt.backends.devices.watch import DeviceWatch
-from pytest_trt.baseline.file import read_baselines
-from pytest_trt.baseline.location import BaselineLocation, find_folder
+from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.benchmark import messages
 from pytest_trt.benchmark.conditions import conditions_of, device_lock
 from pytest_trt.benchmark.engine_source import EngineSource, subject_of
@@ -33,6 +31,7 @@ from pytest_trt.diagnostics import (
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
 from pytest_trt.plugin.markers import BenchmarkMarker
+from pytest_trt.plugin.pinning import baseline_location
 from pytest_trt.plugin.plan import TestPlan
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
 from pytest_trt.plugin.state import (
@@ -122,7 +121,7 @@ class BenchmarkCheck:
         engine, run, marker = self._session.engine, self._subject.run, self._marker
         limits = self._subject.plan.limits(engine.spec.precision)
         settings = benchmark_settings(item.session)
-        location = _location(item, run.place(engine.target).target)
+        location = baseline_location(item, run.place(engine.target).target)
         with self._subject.loaded(engine) as session:
             subject = subject_of(
                 engine,
@@ -178,38 +177,6 @@ def _not_timed(subject: Subject) -> BenchmarkResult:
 
 def _with(result: BenchmarkResult, found: Diagnostic) -> BenchmarkResult:
     return replace(result, diagnostics=(found,))
-
-
-def _location(item: pytest.Item, target: Mapping[str, str]) -> BaselineLocation:
-    """Return where a test's baseline is stored."""
-    config = item.config
-    folder = find_folder(
-        item.path.parent,
-        rootdir=config.rootpath,
-        has_ini=config.inipath is not None,
-        configured=settings_of(config).baseline_dir,
-    )
-    test = item.nodeid.partition("::")[2]
-    return BaselineLocation.of(folder, item.path, test, target, rootdir=config.rootpath)
-
-
-def baseline_engines(config: pytest.Config, items: Iterable[pytest.Item]) -> set[str]:
-    """Return the keys of the engines that the baselines of tests were measured with."""
-    run = run_of(config)
-    tests: dict[Path, set[str]] = {}
-    for item in items:
-        plan = plan_of(item)
-        with suppress(PytestTrtError, StopIteration):  # reported by the test itself
-            arch = plan.arch if plan else CPU
-            location = _location(item, run.place(run.backend(arch).target(arch)).target)
-            tests.setdefault(location.path, set()).add(location.test)
-    keys = set()
-    for path, names in tests.items():
-        with suppress(PytestTrtError):
-            found = read_baselines(path)
-            stored = found.tests if found else {}
-            keys |= {str(stored[name].engine.get("key", "")) for name in names & stored.keys()}
-    return keys - {""}
 
 
 def benchmark_settings(session: pytest.Session) -> BenchmarkSettings:
@@ -319,7 +286,7 @@ def _judge_recorded(
     assert plan is not None  # checked by the caller
     target = engine.target if engine else run.embedded.target(CPU)
     place = run.place(target)
-    location = _location(item, place.target)
+    location = baseline_location(item, place.target)
     subject = _recorded_subject(item, fixture, plan, engine, location)
     settings = benchmark_settings(item.session)
     if not fixture.enabled:

@@ -24,10 +24,10 @@ from pytest_trt.engine.spec import EngineSpec, shared_options
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.markers import ModelMarker
+from pytest_trt.plugin.pinning import pin_baselines
 from pytest_trt.plugin.plan import TestPlan
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import (
-    PINNED_KEY,
     TestState,
     plan_of,
     progress_of,
@@ -275,20 +275,6 @@ class ModelUnderTest:
 
     def _task(self, title: str) -> Any:
         return progress_of(self.request.config).task(title)
-
-
-def pin_baselines(session: pytest.Session) -> None:
-    """Keep engines that benchmarks of the run compare with, while it builds others; once a run."""
-    if PINNED_KEY in session.config.stash:
-        return
-    session.config.stash[PINNED_KEY] = True
-    plans = [(item, plan_of(item)) for item in session.items]
-    items = [item for item, plan in plans if plan is not None and plan.benchmark is not None]
-    if items:
-        from pytest_trt.plugin.benchmark import baseline_engines
-
-        for key in baseline_engines(session.config, items):
-            run_of(session.config).cache.pin(key)
 
 
 def _fail_here(diagnostics: Sequence[Diagnostic]) -> NoReturn:

@@ -1,0 +1,61 @@
+"""Where the baselines of tests are, and the pins of the engines that they were measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.baseline.file import read_baselines
+from pytest_trt.baseline.location import BaselineLocation, find_folder
+from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.plugin.state import PINNED_KEY, plan_of, run_of, settings_of
+from pytest_trt.terms import CPU
+
+
+def pin_baselines(session: pytest.Session) -> None:
+    """Pin the engines that benchmarks of the run compare with, so that no build evicts them.
+
+    Once a run.
+    """
+    if PINNED_KEY in session.config.stash:
+        return
+    session.config.stash[PINNED_KEY] = True
+    plans = [(item, plan_of(item)) for item in session.items]
+    items = [item for item, plan in plans if plan is not None and plan.benchmark is not None]
+    for key in _baseline_engines(session.config, items) if items else ():
+        run_of(session.config).cache.pin(key)
+
+
+def baseline_location(item: pytest.Item, target: Mapping[str, str]) -> BaselineLocation:
+    """Return where a test's baseline is stored."""
+    config = item.config
+    folder = find_folder(
+        item.path.parent,
+        rootdir=config.rootpath,
+        has_ini=config.inipath is not None,
+        configured=settings_of(config).baseline_dir,
+    )
+    test = item.nodeid.partition("::")[2]
+    return BaselineLocation.of(folder, item.path, test, target, rootdir=config.rootpath)
+
+
+def _baseline_engines(config: pytest.Config, items: Iterable[pytest.Item]) -> set[str]:
+    """Return the keys of the engines that the baselines of tests were measured with."""
+    run = run_of(config)
+    tests: dict[Path, set[str]] = {}
+    for item in items:
+        plan = plan_of(item)
+        with suppress(PytestTrtError, StopIteration):  # reported by the test itself
+            arch = plan.arch if plan else CPU
+            location = baseline_location(item, run.place(run.backend(arch).target(arch)).target)
+            tests.setdefault(location.path, set()).add(location.test)
+    keys = set()
+    for path, names in tests.items():
+        with suppress(PytestTrtError):
+            found = read_baselines(path)
+            stored = found.tests if found else {}
+            keys |= {str(stored[name].engine.get("key", "")) for name in names & stored.keys()}
+    return keys - {""}
