@@ -1,4 +1,4 @@
-"""`pytest-trt doctor`: what works on this machine, what does not, and what to type."""
+"""`pytest-trt doctor`: what works on this machine, what does not, and how to fix it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _TITLES = {
 _REQUIRE_HELP = (
     "Fail unless this machine has it: "
     + "; ".join(f"{word} ({meaning})" for word, meaning in WORDS.items())
-    + "; an architecture, whose engines are to be built and run here (sm86, cpu); or one that "
-    "they are to be built for (sm86:build). Several, or parted by commas."
+    + "; an architecture whose engines can be built and run here (sm86, cpu); or an architecture "
+    "whose engines can be built here (sm86:build). Repeatable, or separated by commas."
 )
 
 
@@ -52,12 +52,12 @@ _REQUIRE_HELP = (
 @click.option(
     "--cache-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The engine cache.  [default: what the project in this folder says, else the user's]",
+    help="Folder of the engine cache.  [default: that of this project, or else of the user]",
 )
 @click.option(
     "--baseline-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The baselines.  [default: what the project in this folder says]",
+    help="Folder of the baselines.  [default: that of this project]",
 )
 @click.option(
     "--timeout",
@@ -65,11 +65,11 @@ _REQUIRE_HELP = (
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Seconds that one question may take: an import, the driver, a file system.",
+    help="Time limit of each examination in seconds: an import, the driver, a file system.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, in the form of --json-schema.")
-@click.option("--json-schema", is_flag=True, help="Print the schema of that JSON, and end.")
-@click.option("--no-color", is_flag=True, help="Print no colours, as with NO_COLOR.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON that conforms to --json-schema.")
+@click.option("--json-schema", is_flag=True, help="Print the schema of the JSON and exit.")
+@click.option("--no-color", is_flag=True, help="Disable colours, like NO_COLOR.")
 def doctor(
     required: tuple[str, ...],
     cache_dir: Path | None,
@@ -79,19 +79,19 @@ def doctor(
     json_schema: bool,
     no_color: bool,
 ) -> None:
-    """Say what works on this machine and in the project of this folder, and how to mend the rest.
+    """Check this machine and the project in this folder, and show how to fix what does not work.
 
-    Exit status 1 if something that is asked for cannot work: by --require, by the project's
-    options, or because every run uses it. A machine without a GPU is none of these.
+    The exit status is 1 if something does not work that --require or the project's options
+    request, or that every run uses. A machine without a GPU is fine.
     """
     if json_schema:
         click.echo(schema_text(), nl=False)
         return
     try:
-        asked = parse_requirements(required)
+        requests = parse_requirements(required)
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
-    found = examine(asked, cache_dir=cache_dir, baseline_dir=baseline_dir, timeout_s=timeout_s)
+    found = examine(requests, cache_dir=cache_dir, baseline_dir=baseline_dir, timeout_s=timeout_s)
     if as_json:
         click.echo(json.dumps(to_document(found), indent=2))
     else:
@@ -101,7 +101,7 @@ def doctor(
 
 def _print(found: Examination, *, colors: bool) -> None:
     console = Console(highlight=False) if colors else Console(highlight=False, color_system=None)
-    # Where nobody looks at columns, lines are for grep.
+    # Without a terminal, one line for each finding, for grep.
     width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
     for line in lines(found, width):
         console.print(line, soft_wrap=True)
@@ -111,9 +111,8 @@ def lines(found: Examination, width: int | None) -> Iterator[Text]:
     """Yield an examination as text.
 
     Args:
-        found: What was found.
-        width: Columns that a line may have, None for as many as it takes. A word that is longer,
-            such as a path, is not broken.
+        found: The examination.
+        width: The width of lines; None for no limit. Words and commands are not broken.
     """
     names = max(len(finding.name) for finding in found.findings)
     for section in SECTIONS:
@@ -133,17 +132,30 @@ def _finding_lines(finding: Finding, names: int, width: int | None) -> Iterator[
     head = Text(f"  {finding.level.value:<5} ", style=style)
     first, *more = _wrapped(finding.what, width, 9 + names)
     yield head + Text(f"{finding.name:<{names}} {first}", style="")
+    indent = 9 + names
     rest = [*more]
     if finding.why:
-        rest += _wrapped(finding.why, width, 9 + names)
-    yield from (Text(f"{'':<{9 + names}}{line}") for line in rest)
-    if finding.fix:
-        told = _wrapped(f"Fix: {finding.fix}", width, 9 + names)
-        yield from (Text(f"{'':<{9 + names}}{line}", style="cyan") for line in told)
+        rest += _wrapped(finding.why, width, indent)
+    yield from (Text(f"{'':<{indent}}{line}") for line in rest)
+    yield from (Text(line, style="cyan") for line in _remedy_lines(finding, indent, width))
+
+
+def _remedy_lines(finding: Finding, indent: int, width: int | None) -> Iterator[str]:
+    remedy = finding.remedy
+    if not remedy:
+        return
+    code = f" [{finding.code}]" if finding.code else ""
+    texts = [f"Fix{code}: {remedy.text}", *(f"- {other}" for other in remedy.alternatives)]
+    for text in texts:
+        yield from (f"{'':<{indent}}{line}" for line in _wrapped(text, width, indent))
+    for command in remedy.commands:
+        # To be copied, so never broken: a long one starts further left.
+        left = indent + 4 if width is None else max(2, min(indent + 4, width - len(command)))
+        yield f"{'':<{left}}{command}"
 
 
 def _ability_lines(able: Sequence[Ability], names: int, width: int | None) -> Iterator[Text]:
-    yield Text("Tests here", style="bold")
+    yield Text("Testable architectures", style="bold")
 
     def kind(one: Ability) -> tuple[bool, bool, str, str, str]:
         return (not one.runs, not one.builds, one.backend, one.option, one.why)
@@ -154,9 +166,9 @@ def _ability_lines(able: Sequence[Ability], names: int, width: int | None) -> It
         archs = ", ".join(described(one.arch) if one.runs else one.arch for one in ones)
         by = f" by {MODULES[key[2]]}" if key[2] else ""
         option = f" with {key[3]}" if key[3] else ""
-        told = f"{archs}{by}{option}: {key[4]}"
+        what = f"{archs}{by}{option}: {key[4]}"
         indent = 9 + names
-        first, *more = _wrapped(told, width, indent)
+        first, *more = _wrapped(what, width, indent)
         yield Text(f"  {verb:<{indent - 2}}{first}", style="" if not key[1] else "dim")
         yield from (
             Text(f"{'':<{indent}}{line}", style="" if not key[1] else "dim") for line in more
@@ -165,12 +177,12 @@ def _ability_lines(able: Sequence[Ability], names: int, width: int | None) -> It
 
 def _last_line(found: Examination) -> Text:
     counts = {level: sum(one.level is level for one in found.findings) for level in Level}
-    told = [
+    counted = [
         f"{count} {noun}{'s' if count > 1 else ''}"
         for count, noun in ((counts[Level.ERROR], "error"), (counts[Level.WARN], "warning"))
         if count
     ]
-    return Text(", ".join(told) or "All well.", style=_STYLES[found.level])
+    return Text(", ".join(counted) or "No problems found.", style=_STYLES[found.level])
 
 
 def _wrapped(text: str, width: int | None, indent: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What can be tested here, architecture by architecture: the plugin's own choice, put to all."""
+"""What can be tested on this machine, for every known architecture."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Ability:
         arch: The architecture, "sm86" or "cpu".
         builds: Whether engines for it can be built here.
         runs: Whether they can be run here.
-        backend: What builds them; empty where nothing does.
-        why: What is there, or what is missing.
-        option: What has to be said for it beside `--trt-arch`; empty for nothing.
+        backend: The backend that builds them; empty if there is none.
+        why: What is available, or what is missing.
+        option: The option that is needed besides `--trt-arch`; empty if there is none.
     """
 
     arch: str
@@ -36,16 +36,16 @@ class Ability:
 def abilities(
     probe: DeviceProbe, modules: Mapping[str, ModuleFacts], refused: Collection[str] = ()
 ) -> tuple[Ability, ...]:
-    """Return what can be tested for every known architecture, and for the CPU.
+    """Return what can be tested for the CPU and every known architecture.
 
     Args:
         probe: The GPUs of this machine.
-        modules: What is known of each vendor's module.
-        refused: Products that can be imported, but that do not fit the GPUs or the driver here.
+        modules: The vendor modules by name.
+        refused: Products that can be imported but do not fit the GPUs or the driver.
     """
     archs = sorted({*EXAMPLES, *(gpu.arch for gpu in probe.gpus)}, key=compute_capability)
     usable = {name for name, facts in modules.items() if facts.works} - {*refused}
-    cpu = Ability(CPU, True, True, "onnxruntime", "always at hand")
+    cpu = Ability(CPU, True, True, "onnxruntime", "always available")
     if "onnxruntime" not in usable:
         cpu = Ability(CPU, False, False, "", "ONNX Runtime cannot be imported")
     return (cpu, *(_ability(arch, probe, modules, usable) for arch in archs))
@@ -57,7 +57,7 @@ def _ability(
     modules: Mapping[str, ModuleFacts],
     usable: Collection[str],
 ) -> Ability:
-    # What this release of TensorRT-RTX cannot build for, it is not there for.
+    # TensorRT-RTX is not available for architectures that this release does not build for.
     rtx_archs = modules["tensorrt_rtx"].archs
     known = {*usable} - (set() if arch in rtx_archs else {"tensorrt_rtx"})
     broken = modules["tensorrt"].found and "tensorrt" not in usable
@@ -77,13 +77,13 @@ def _ability(
 def _from(chosen: Selection, probe: DeviceProbe, backend: str) -> Ability:
     runs = probe.first(chosen.arch) is not None
     option = "" if backend == "auto" else f"--trt-backend={backend}"
-    why = chosen.why if runs else "no such GPU here to run them on"
+    why = chosen.why if runs else "this machine has no such GPU to run them on"
     return Ability(chosen.arch, True, runs, chosen.backend, why, option)
 
 
 def _missing(arch: str, probe: DeviceProbe, error: PytestTrtError, *, broken: bool) -> str:
     if probe.first(arch) is not None and broken:
-        return f"{probe.first(arch)} is here, but the TensorRT that is installed cannot be used"
+        return f"found {probe.first(arch)}, but the installed TensorRT cannot be used"
     if probe.first(arch) is not None:
-        return error.message.rstrip(".")
-    return "no such GPU here, and nothing installed here cross-builds for it"
+        return error.message
+    return "this machine has no such GPU, and nothing installed cross-builds for it"

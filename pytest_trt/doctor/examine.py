@@ -1,4 +1,4 @@
-"""Asks everything that there is to ask, all at once, and puts the findings together."""
+"""Collects all facts in parallel, and the findings that follow from them."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
-from pytest_trt.doctor import machine as machines
+from pytest_trt.benchmark.host import HostLoad
 from pytest_trt.doctor import modules
 from pytest_trt.doctor.abilities import abilities
 from pytest_trt.doctor.finding import Examination, Finding, Level
 from pytest_trt.doctor.machine import MachineFacts, gpu_findings
 from pytest_trt.doctor.modules import ModuleFacts
 from pytest_trt.doctor.places import (
+    BaselineFacts,
+    CacheFacts,
     baseline_findings,
-    baselines_from_json,
     cache_findings,
-    cache_from_json,
     unknown_place,
 )
 from pytest_trt.doctor.products import MODULES, product_findings
 from pytest_trt.doctor.project import ProjectFacts, project_findings, unknown_project
 from pytest_trt.doctor.requirements import Requirement, requirement_findings
 from pytest_trt.engine.cache import DEFAULT_MAX_BYTES, default_cache_dir
+from pytest_trt.records import from_data
 from pytest_trt.workers.question import Answer, ask
 
-#: Where baselines are kept where no project says it.
+#: The folder of baselines without a project.
 _BASELINES = "trt_baselines"
 
-# Questions are named and not imported: each is answered by another process, and pytest itself,
-# which the project is asked of, is for that process to import.
-_MACHINE = "pytest_trt.doctor.machine:machine_facts_json"
+# By name, not imported: child processes call them, and import what that needs, such as pytest.
+_MACHINE = "pytest_trt.doctor.machine:machine_facts_data"
 _MODULE = "pytest_trt.doctor.modules:imported_facts"
 _PROJECT = "pytest_trt.plugin.doctor_facts:project_facts"
 _CACHE = "pytest_trt.doctor.places:look_at_cache"
 _BASELINE = "pytest_trt.doctor.places:look_at_baselines"
+_HOST = "pytest_trt.doctor.host:host_load_data"
 
 
 def examine(
@@ -47,13 +48,13 @@ def examine(
     baseline_dir: Path | None = None,
     timeout_s: float = 60.0,
 ) -> Examination:
-    """Look at this machine and the project in the current folder; changes nothing, never raises.
+    """Examine this machine and the project in the current folder; changes nothing, never raises.
 
     Args:
-        required: What this machine is to be able to do.
-        cache_dir: The engine cache; None for what the project says, else the user's.
-        baseline_dir: The baselines; None for what the project says.
-        timeout_s: Seconds that one question may take.
+        required: What this machine must be able to do.
+        cache_dir: The engine cache; None for that of the project, or else of the user.
+        baseline_dir: The baselines; None for those of the project.
+        timeout_s: Time limit of each examination in seconds.
     """
     with ThreadPoolExecutor(len(MODULES) + 2) as pool:
         machine_asked = pool.submit(ask, _MACHINE, timeout_s=timeout_s)
@@ -81,8 +82,17 @@ def examine(
         broken = [MODULES[name] for name in MODULES if known[name].found and name not in usable]
         findings += project_findings(project, machine.probe, usable.__contains__, broken)
     findings += _places(project, cache, cached, baselines, stored)
-    findings += requirement_findings(required, machine, findings, able)
+    # Last, so that no other examination is part of the load.
+    load = _load(required, timeout_s)
+    findings += requirement_findings(required, machine, findings, able, load)
     return Examination(tuple(findings), able)
+
+
+def _load(required: Sequence[Requirement], timeout_s: float) -> HostLoad | None:
+    if not any(one.word == "speed" for one in required):
+        return None
+    answer = ask(_HOST, timeout_s=timeout_s)
+    return None if answer.problem else from_data(HostLoad, answer.value)
 
 
 def _absolute(path: Path) -> Path:
@@ -102,21 +112,21 @@ def _python() -> Finding:
 
 def _machine(answer: Answer) -> MachineFacts:
     if not answer.problem:
-        return machines.facts_from_json(answer.value)
+        return from_data(MachineFacts, answer.value)
     why = f"looking for GPUs {answer.problem}"
     return MachineFacts(DeviceProbe((), why), problem=why)
 
 
 def _module(name: str, answer: Answer) -> ModuleFacts:
     if not answer.problem:
-        return modules.facts_from_json(answer.value)
+        return from_data(ModuleFacts, answer.value)
     return modules.installed_facts(name, answer.problem, timed_out=answer.timed_out)
 
 
 def _project(answer: Answer) -> ProjectFacts:
     if answer.problem:
         return ProjectFacts(str(Path.cwd()), "", has_entry_point=False, starts=False)
-    return ProjectFacts(**{**answer.value, "archs": tuple(answer.value.get("archs", ()))})
+    return from_data(ProjectFacts, answer.value)
 
 
 def _level(findings: Sequence[Finding], name: str) -> Level | None:
@@ -129,9 +139,9 @@ def _places(
     if cached.problem:
         yield unknown_place("cache", str(cache), cached.problem)
     else:
-        facts = cache_from_json(cached.value)
+        facts = from_data(CacheFacts, cached.value)
         yield from cache_findings(facts, project.cache_max_bytes or DEFAULT_MAX_BYTES)
     if stored.problem:
         yield unknown_place("baselines", str(baselines), stored.problem)
     else:
-        yield from baseline_findings(baselines_from_json(stored.value))
+        yield from baseline_findings(from_data(BaselineFacts, stored.value))

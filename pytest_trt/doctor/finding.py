@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from importlib.resources import files
 from typing import Any
 
+from pytest_trt.diagnostics import Diagnostic, Fact, Remedy, Severity
 from pytest_trt.doctor.abilities import Ability
+from pytest_trt.records import to_data
 from pytest_trt.version import __version__
+
+# History of the format:
+#   1  first version; code, facts and remedy of a finding were added later
+#: Number of the format. Fields may be added to one; it changes if a reader would go wrong.
+DOCTOR_SCHEMA = 1
+
+NO_REMEDY = Remedy()
 
 
 class Level(str, Enum):
-    """How a thing is.
+    """The state of what was examined.
 
-    `OK`: it works. `NOTE`: it is not there, and nothing asks for it. `WARN`: it works less well
-    than it could, or would not work if it were asked for. `ERROR`: it cannot work, and it is
-    asked for: by `--require`, by the project's options, or because every run uses it.
+    `OK`: it works. `NOTE`: it is not there, and nothing requests it. `WARN`: it works less well
+    than it could, or would not work if it were requested. `ERROR`: it does not work, and it is
+    requested: by `--require`, by the project's options, or because every run uses it.
     """
 
     OK = "ok"
@@ -26,21 +35,38 @@ class Level(str, Enum):
     ERROR = "error"
 
 
-#: What findings are about, in the order in which they are told.
+_SEVERITIES: dict[Level, Severity] = {
+    Level.OK: "note",
+    Level.NOTE: "note",
+    Level.WARN: "warning",
+    Level.ERROR: "error",
+}
+
+#: The sections of the report, in order.
 SECTIONS = ("machine", "gpu", "backends", "plugin", "places", "required")
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and what to do about it."""
+
+    what: str
+    remedy: Remedy = NO_REMEDY
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one examination.
 
     Attributes:
         section: One of `SECTIONS`.
-        name: The thing, "TensorRT".
-        level: How it is.
-        what: What is there, or what is wrong.
-        why: The cause, where it is known.
-        fix: What to type or to change; empty where nothing needs to be done.
+        name: What was examined, such as "TensorRT".
+        level: Its state.
+        what: A description of the state.
+        why: The cause, if it is known.
+        remedy: What to do; empty if there is nothing to do.
+        code: A key of `pytest_trt.codes.CODES`; empty for `OK` and `NOTE`.
+        facts: The values involved, as data.
     """
 
     section: str
@@ -48,7 +74,24 @@ class Finding:
     level: Level
     what: str
     why: str = ""
-    fix: str = ""
+    remedy: Remedy = NO_REMEDY
+    code: str = ""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+    @property
+    def diagnostic(self) -> Diagnostic | None:
+        """The finding as a diagnostic; None if nothing is wrong."""
+        if not self.code:
+            return None
+        details = (self.why,) if self.why else ()
+        return Diagnostic(
+            self.code,
+            f"{self.name}: {self.what}",
+            self.facts,
+            details,
+            self.remedy,
+            _SEVERITIES[self.level],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +103,19 @@ class Examination:
 
     @property
     def level(self) -> Level:
-        """The worst of all levels; a note is no worse than what works."""
+        """The worst level of all findings; notes count as ok."""
         levels = {finding.level for finding in self.findings}
         return next((one for one in (Level.ERROR, Level.WARN) if one in levels), Level.OK)
 
     @property
     def exit_status(self) -> int:
-        """0, or 1 where something that is asked for cannot work."""
+        """0, or 1 if something that is requested does not work."""
         return int(self.level is Level.ERROR)
 
 
-# History of the format:
-#   1  first version
-#: Number of the format. Fields may be added to one; it changes where a reader would go wrong.
-DOCTOR_SCHEMA = 1
+def remedy_text(remedy: Remedy) -> str:
+    """Return a remedy as text: sentences, alternatives and commands, one line each."""
+    return "\n".join(filter(None, (remedy.text, *remedy.alternatives, *remedy.commands)))
 
 
 def to_document(examination: Examination) -> dict[str, Any]:
@@ -84,9 +126,10 @@ def to_document(examination: Examination) -> dict[str, Any]:
         "level": examination.level.value,
         "exit_status": examination.exit_status,
         "findings": [
-            {**asdict(finding), "level": finding.level.value} for finding in examination.findings
+            {**to_data(finding), "fix": remedy_text(finding.remedy)}
+            for finding in examination.findings
         ],
-        "abilities": [asdict(ability) for ability in examination.abilities],
+        "abilities": [to_data(ability) for ability in examination.abilities],
     }
 
 

@@ -1,10 +1,13 @@
-"""The NVIDIA side of this machine, hardware, driver and GPUs: its state, and findings about it."""
+"""The NVIDIA side of this machine, hardware, driver and GPUs: facts, and findings about them.
+
+The facts are collected in a child process: a defective driver may hang or crash its caller.
+"""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,11 @@ from pytest_trt.backends.devices.driver import cuda_version
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.devices.nvml import list_gpus, nvml_started
 from pytest_trt.backends.devices.probe import probe_devices
-from pytest_trt.backends.devices.state import ClockReason, DeviceState, Severity, device_state
+from pytest_trt.backends.devices.state import DeviceState, Severity, device_state
 from pytest_trt.backends.devices.watch import BUSY_PCT
-from pytest_trt.diagnostics import BackendUnavailableError
-from pytest_trt.doctor.finding import Finding, Level
+from pytest_trt.diagnostics import BackendUnavailableError, Remedy
+from pytest_trt.doctor.finding import Finding, Level, Problem
+from pytest_trt.records import to_data
 
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
 
@@ -25,21 +29,26 @@ _PCI_DEVICES = Path("/sys/bus/pci/devices")
 _NVIDIA = "0x10de"
 _DISPLAY_CLASS = "0x03"
 
+_CALM_DOWN = Remedy(
+    "let the GPU cool, stop what runs on it, or wait. For details:",
+    commands=("nvidia-smi -q -d PERFORMANCE",),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """What is known of a machine's GPUs and their driver.
+    """The GPUs of a machine and their driver.
 
     Attributes:
-        probe: The GPUs that this process could use, or why there are none.
-        listed: How many whole GPUs NVML lists, those included that are hidden from CUDA.
-        on_bus: How many GPUs are on the PCI bus, whether there is a driver for them or not.
-        driver: The driver's version; empty where nothing tells.
-        driver_cuda: The CUDA version that it serves, 13000 for 13.0; 0 where nothing tells.
-        nvml_problem: Why NVML cannot be used, and what to do; both empty where it can.
-        states: How each GPU is doing, by UUID.
-        state_problems: Why that is not known of others.
-        problem: Why nothing is known: looking for GPUs crashed, or came to no end.
+        probe: The GPUs that this process can use, or why there are none.
+        listed: Number of whole GPUs that NVML lists, including those hidden from CUDA.
+        on_bus: Number of GPUs on the PCI bus, with or without a driver.
+        driver: The driver's version; empty if unknown.
+        driver_cuda: The CUDA version that it supports, 13000 for 13.0; 0 if unknown.
+        nvml_problem: Why NVML cannot be used; None if it can.
+        states: The state of each GPU, by UUID.
+        state_problems: Why the state of the others is unknown.
+        problem: Why nothing is known: looking for GPUs crashed, or did not end.
     """
 
     probe: DeviceProbe
@@ -47,24 +56,24 @@ class MachineFacts:
     on_bus: int = 0
     driver: str = ""
     driver_cuda: int = 0
-    nvml_problem: tuple[str, str] = ("", "")
+    nvml_problem: Problem | None = None
     states: Mapping[str, DeviceState] = field(default_factory=dict)
     state_problems: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
 
 
 def machine_facts() -> MachineFacts:
-    """Look at the machine; never raises, and creates no CUDA context."""
+    """Return the facts of this machine; never raises, and creates no CUDA context."""
     probe = probe_devices()
-    driver, listed, nvml_problem = "", 0, ("", "")
+    driver, listed, nvml_problem = "", 0, None
     try:
         with nvml_started() as nvml:
             driver = nvml.text("nvmlSystemGetDriverVersion")
             listed = sum(not gpu.uuid.startswith("MIG-") for gpu in list_gpus())
     except BackendUnavailableError as error:
-        nvml_problem = (error.message, error.fix)
+        nvml_problem = Problem(error.message, error.diagnostic.remedy)
     states, problems = {}, {}
-    for gpu in probe.gpus if not nvml_problem[0] else ():
+    for gpu in () if nvml_problem else probe.gpus:
         try:
             states[gpu.uuid] = device_state(gpu.uuid)
         except BackendUnavailableError as error:
@@ -74,34 +83,14 @@ def machine_facts() -> MachineFacts:
     )
 
 
-def machine_facts_json() -> dict[str, Any]:
-    """Return `machine_facts`, JSON-simple."""
-    return asdict(machine_facts())
-
-
-def facts_from_json(data: Mapping[str, Any]) -> MachineFacts:
-    """Return the facts that `machine_facts_json` told."""
-    gpus = tuple(Gpu(**gpu) for gpu in data["probe"]["gpus"])
-    states = {uuid: _state(state) for uuid, state in data["states"].items()}
-    what, fix = data["nvml_problem"]
-    probe = DeviceProbe(gpus, data["probe"]["reason"])
-    return MachineFacts(**{**data, "probe": probe, "states": states, "nvml_problem": (what, fix)})
-
-
-def _state(data: Mapping[str, Any]) -> DeviceState:
-    reasons, others = data["clock_reasons"], data["other_processes"]
-    known = reasons and tuple(ClockReason(r["name"], Severity(r["severity"])) for r in reasons)
-    return DeviceState(
-        **{
-            **data,
-            "clock_reasons": None if reasons is None else known or (),
-            "other_processes": None if others is None else tuple(others),
-        }
-    )
+def machine_facts_data() -> dict[str, Any]:
+    """Return `machine_facts` as JSON-simple data."""
+    data: dict[str, Any] = to_data(machine_facts())
+    return data
 
 
 def _driver_cuda() -> int:
-    """Return the CUDA version that the driver serves, which it tells without being started."""
+    """Return the CUDA version that the driver supports, without starting it; 0 if unknown."""
     version = ctypes.c_int()
     try:
         status = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
@@ -123,7 +112,7 @@ def _on_bus() -> int:
 
 
 def gpu_findings(machine: MachineFacts) -> Iterator[Finding]:
-    """Yield what there is to say of the driver and of every GPU."""
+    """Yield findings about the driver and every GPU."""
     yield from _driver(machine)
     if not machine.probe.gpus:
         yield _no_gpu(machine)
@@ -136,67 +125,84 @@ def gpu_findings(machine: MachineFacts) -> Iterator[Finding]:
             f"{gpu}, {units.size(gpu.memory_bytes)}, {gpu.sm_count} multiprocessors{mig}",
         )
         if gpu.uuid in machine.states:
-            yield _state_finding(gpu, machine.states[gpu.uuid])
+            yield _state(gpu, machine.states[gpu.uuid])
         elif problem := machine.state_problems.get(gpu.uuid):
-            yield Finding("gpu", f"GPU {gpu.index} now", Level.WARN, "not known", why=problem)
+            yield Finding(
+                "gpu",
+                f"GPU {gpu.index} now",
+                Level.WARN,
+                "unknown",
+                problem,
+                code="TRT743",
+                facts={"device": gpu.uuid},
+            )
 
 
 def disturbance(state: DeviceState) -> str:
-    """Return what makes speed that is measured on a GPU now worthless; empty where nothing does."""
-    held = [one.name for one in state.clock_reasons or () if one.severity is Severity.REFUSE]
-    told = [f"it is held back ({', '.join(held)})"] if held else []
+    """Return why times on a GPU would be inconclusive now; empty if they would not."""
+    throttled = [one.name for one in state.clock_reasons or () if one.severity is Severity.REFUSE]
+    found = [f"it is throttled ({', '.join(throttled)})"] if throttled else []
     busy_pct = state.utilization_pct or 0
     if busy_pct >= BUSY_PCT:
-        told.append(f"something computes on it {busy_pct}% of the time")
-    return " and ".join(told)
+        found.append(f"another process computes on it {busy_pct}% of the time")
+    return " and ".join(found)
 
 
-def _driver(machine: MachineFacts) -> Iterator[Finding]:
-    serves = f"serves CUDA {cuda_version(machine.driver_cuda)}" if machine.driver_cuda else ""
-    told = ", ".join(filter(None, [machine.driver, serves]))
-    what, fix = machine.nvml_problem
-    # Without a driver at all, that NVML is not there says nothing new.
-    has_driver = bool(machine.driver_cuda or machine.driver)
-    if has_driver and what:
-        why = f"{what.rstrip('.')}; clocks, heat and other processes are not seen"
-        yield Finding("gpu", "driver", Level.WARN, told, why, fix)
-    elif has_driver:
-        yield Finding("gpu", "driver", Level.OK, told)
-
-
-def _no_gpu(machine: MachineFacts) -> Finding:
-    reason = machine.probe.reason
-    if machine.problem:
-        # The plugin looks for GPUs as well, in every run that has a model to test.
-        fix = "run `nvidia-smi`; if it fails too, reboot, or restart the container."
-        return Finding("gpu", "GPU", Level.ERROR, "not known", reason, fix)
-    if "CUDA_VISIBLE_DEVICES" in reason:
-        fix = "unset CUDA_VISIBLE_DEVICES, or name a GPU in it (`nvidia-smi -L`)."
-        return Finding("gpu", "GPU", Level.WARN, "none to use", reason, fix)
-    if machine.driver or machine.driver_cuda or machine.listed:
-        return Finding("gpu", "GPU", Level.WARN, "none to use", reason, "look at `nvidia-smi`.")
-    if machine.on_bus:
-        fix = "install the NVIDIA driver, or start the container with --gpus all."
-        there = f"{machine.on_bus} NVIDIA GPUs are on the PCI bus, but {reason}"
-        return Finding("gpu", "GPU", Level.WARN, "none to use", there, fix)
-    return Finding("gpu", "GPU", Level.NOTE, "none", reason)
-
-
-def _state_finding(gpu: Gpu, state: DeviceState) -> Finding:
-    disturbed = disturbance(state)
+def speed_problem(machine: MachineFacts) -> Finding | None:
+    """Return the finding if times on a GPU of this machine would be inconclusive, or None."""
+    problems, code = [], "TRT741"
+    for gpu in machine.probe.gpus:
+        state = machine.states.get(gpu.uuid)
+        problem = disturbance(state) if state else "its state is unknown"
+        problems += [f"GPU {gpu.index}: {problem}"] if problem else []
+        code = code if state else "TRT743"
+    if not problems:
+        return None
     return Finding(
-        "gpu",
-        f"GPU {gpu.index} now",
-        Level.WARN if disturbed else Level.OK,
-        ", ".join(_told(state)) or "its driver tells nothing of it",
-        why=disturbed and f"{disturbed}: speed cannot be measured now",
-        fix=disturbed
-        and "let it cool, end what runs on it, or wait; `nvidia-smi -q -d PERFORMANCE` and "
-        "`nvidia-smi` say more.",
+        "gpu", "speed", Level.ERROR, "a GPU is disturbed", "; ".join(problems), _CALM_DOWN, code
     )
 
 
-def _told(state: DeviceState) -> Iterator[str]:
+def _driver(machine: MachineFacts) -> Iterator[Finding]:
+    cuda = f"supports CUDA {cuda_version(machine.driver_cuda)}" if machine.driver_cuda else ""
+    what = ", ".join(filter(None, [machine.driver, cuda]))
+    # Without a driver, the absence of NVML is no news.
+    has_driver = bool(machine.driver_cuda or machine.driver)
+    if has_driver and machine.nvml_problem:
+        why = f"{machine.nvml_problem.what}; clocks, temperature and other processes are unknown"
+        yield Finding("gpu", "driver", Level.WARN, what, why, machine.nvml_problem.remedy, "TRT743")
+    elif has_driver:
+        yield Finding("gpu", "driver", Level.OK, what)
+
+
+def _no_gpu(machine: MachineFacts) -> Finding:
+    reason, remedy = machine.probe.reason, machine.probe.remedy
+    smi = Remedy("check the driver:", commands=("nvidia-smi",))
+    if machine.problem:
+        # The plugin looks for GPUs too, in every run that has a model to test.
+        remedy = Remedy(
+            "reboot or restart the container if this fails too:", commands=("nvidia-smi",)
+        )
+        return Finding("gpu", "GPU", Level.ERROR, "unknown", reason, remedy, "TRT750")
+    if machine.probe.is_masked or machine.driver or machine.driver_cuda or machine.listed:
+        return Finding("gpu", "GPU", Level.WARN, "none usable", reason, remedy or smi, "TRT750")
+    if machine.on_bus:
+        remedy = Remedy("install the NVIDIA driver, or start the container with --gpus all.")
+        why = f"{machine.on_bus} NVIDIA GPUs are on the PCI bus, but {reason}"
+        return Finding("gpu", "GPU", Level.WARN, "none usable", why, remedy, "TRT750")
+    return Finding("gpu", "GPU", Level.NOTE, "none", reason)
+
+
+def _state(gpu: Gpu, state: DeviceState) -> Finding:
+    name, what = f"GPU {gpu.index} now", ", ".join(_described(state)) or "no values reported"
+    if problem := disturbance(state):
+        why = f"{problem}: speed cannot be measured now"
+        facts = {"device": gpu.uuid}
+        return Finding("gpu", name, Level.WARN, what, why, _CALM_DOWN, "TRT741", facts)
+    return Finding("gpu", name, Level.OK, what)
+
+
+def _described(state: DeviceState) -> Iterator[str]:
     if state.sm_clock_mhz is not None:
         most = f" of {state.max_sm_clock_mhz}" if state.max_sm_clock_mhz else ""
         yield f"{state.sm_clock_mhz}{most} MHz"
@@ -210,7 +216,7 @@ def _told(state: DeviceState) -> Iterator[str]:
     if state.utilization_pct is not None:
         yield f"{state.utilization_pct}% busy"
     if state.other_processes:
-        yield f"{len(state.other_processes)} processes have contexts on it"
+        yield f"{len(state.other_processes)} processes have a context on it"
     if state.clock_reasons:
         yield f"clocks: {', '.join(one.name for one in state.clock_reasons)}"
     if state.persistence is False:

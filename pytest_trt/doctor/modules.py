@@ -1,4 +1,4 @@
-"""What is installed of a vendor's module, whether it can be imported, and what to do if not."""
+"""Facts about a vendor module: installed versions, whether it can be imported, and remedies."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import re
 import sysconfig
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_trt.backends.devices.driver import cuda_version
 from pytest_trt.backends.tensorrt.product import cuda_lines
+from pytest_trt.diagnostics import Remedy
+from pytest_trt.records import to_data
 
-#: What the distributions are called that a module may come from.
+#: Names of the distributions that a module may come from.
 _DISTRIBUTIONS = {
     "tensorrt": r"tensorrt(_cu\d+)?(_bindings|_libs)?",
     "tensorrt_rtx": r"tensorrt_rtx(_cu\d+)?(_bindings|_libs)?",
@@ -26,14 +28,14 @@ _DISTRIBUTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """What is known of a vendor's module.
+    """A vendor module.
 
     Attributes:
         module: Its name.
         found: Whether there is something to import.
-        problem: Why it cannot be imported; empty where it can, or is not there.
-        timed_out: Whether that is that the import takes too long.
-        version: What it says, else what its distribution says; empty where nothing does.
+        problem: Why it cannot be imported; empty if it can, or is missing.
+        timed_out: Whether the import took too long.
+        version: Its version, or that of its distribution; empty if unknown.
         location: The file that is imported.
         distributions: Versions of the installed distributions that it may come from.
         cuda_lines: CUDA lines of these distributions, "cu12".
@@ -54,17 +56,17 @@ class ModuleFacts:
 
     @property
     def works(self) -> bool:
-        """Whether it can be imported."""
+        """Whether it is found and can be imported."""
         return self.found and not self.problem
 
 
 def installed_facts(module: str, problem: str = "", *, timed_out: bool = False) -> ModuleFacts:
-    """Return what is known of a module without importing anything.
+    """Return the facts of a module without importing anything.
 
     Args:
         module: Its name.
-        problem: Why it cannot be imported, where that is known by other means.
-        timed_out: Whether that is that the import takes too long.
+        problem: Why it cannot be imported, if known.
+        timed_out: Whether the import took too long.
     """
     # Looking for a module inside a package would import the package.
     spec = importlib.util.find_spec(module.partition(".")[0])
@@ -82,29 +84,30 @@ def installed_facts(module: str, problem: str = "", *, timed_out: bool = False) 
 
 
 def imported_facts(module: str) -> dict[str, Any]:
-    """Import a module and return its `ModuleFacts`, JSON-simple."""
-    facts = asdict(installed_facts(module))
-    if not facts["found"]:
+    """Import a module and return its `ModuleFacts` as JSON-simple data."""
+    data: dict[str, Any] = to_data(_imported(module))
+    return data
+
+
+def _imported(module: str) -> ModuleFacts:
+    facts = installed_facts(module)
+    if not facts.found:
         return facts
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = importlib.import_module(module)
-            facts["version"] = str(getattr(loaded, "__version__", facts["version"]))
+            facts = replace(facts, version=str(getattr(loaded, "__version__", facts.version)))
             if module == "tensorrt_rtx":
                 members = loaded.ComputeCapability.__members__
-                facts["archs"] = [name.lower() for name in members if name.startswith("SM")]
+                archs = tuple(name.lower() for name in members if name.startswith("SM"))
+                facts = replace(facts, archs=archs)
             if module == "cuda.bindings.runtime":
-                facts["runtime_cuda"] = cuda_version(loaded.cudaRuntimeGetVersion()[1])
-    except Exception as error:  # whatever it is, that is what keeps the module from being used
-        facts["problem"] = f"{type(error).__name__}: {error}"
+                version = cuda_version(loaded.cudaRuntimeGetVersion()[1])
+                facts = replace(facts, runtime_cuda=version)
+    except Exception as error:  # whatever it is, it keeps the module from being used
+        facts = replace(facts, problem=f"{type(error).__name__}: {error}")
     return facts
-
-
-def facts_from_json(data: Mapping[str, Any]) -> ModuleFacts:
-    """Return the facts that `imported_facts` told."""
-    lists = {name: tuple(data[name]) for name in ("cuda_lines", "archs")}
-    return ModuleFacts(**{**data, **lists})
 
 
 def _distributions(module: str) -> dict[str, str]:
@@ -117,8 +120,8 @@ def _distributions(module: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-#: What is said where a library of CUDA is missing, and the distribution that brings it for CUDA 12.
-#: TensorRT 8.6 needs the first three; later ones bring what they need.
+#: A missing CUDA library in the message of an import, and the distribution of it for CUDA 12.
+#: TensorRT 8.6 needs the first three; later versions depend on theirs.
 _CUDA_LIBRARIES = (
     (r"libcudnn\S*\.so\.8", "'nvidia-cudnn-cu12<9'"),
     (r"libcublas(Lt)?\.so", "nvidia-cublas-cu12"),
@@ -127,38 +130,40 @@ _CUDA_LIBRARIES = (
 )
 
 
-def import_fix(facts: ModuleFacts, install: str) -> str:
-    """Return what to do about a module that is there and cannot be imported.
+def import_remedy(facts: ModuleFacts, install: Remedy) -> Remedy:
+    """Return the remedy for a module that is found but cannot be imported.
 
     Args:
-        facts: What is known of it.
-        install: What to type where it is not installed.
+        facts: The module; its problem is the message of Python or the loader.
+        install: The remedy for a module that is not installed.
     """
     text = facts.problem
     if facts.timed_out:
-        return (
-            f"python -X faulthandler -c 'import {facts.module}', and Ctrl-C to see what it waits "
-            "for; --timeout gives a slow disk longer."
+        return Remedy(
+            "raise --timeout for a slow disk. To see what the import waits for, press Ctrl-C in:",
+            commands=(f"python -X faulthandler -c 'import {facts.module}'",),
         )
     for library, distribution in _CUDA_LIBRARIES:
         if re.search(library, text):
-            return f"pip install {distribution}"
+            return Remedy(commands=(f"pip install {distribution}",))
     if found := re.search(r"(GLIBC(XX)?_[\d.]+)' not found", text):
-        return (
-            f"it was built for a newer Linux, which has {found[1]}: use one, or a container of "
-            "one, or an older release (TensorRT 10.7 is the last for glibc 2.17)."
+        return Remedy(
+            f"it was built for a newer Linux with {found[1]}: use one, or a container of one.",
+            alternatives=("use an older release: TensorRT 10.7 is the last for glibc 2.17",),
         )
     if re.search(r"NumPy 1\.x|_ARRAY_API not found|numpy\.core\.multiarray", text):
-        return "pip install 'numpy<2'"
+        return Remedy(commands=("pip install 'numpy<2'",))
     if "libcuda.so" in text:
-        return "install the NVIDIA driver, or start the container with --gpus all."
+        return Remedy("install the NVIDIA driver, or start the container with --gpus all.")
     if not facts.distributions and facts.location and not _is_installed_at(facts.location):
-        return f"rename or remove {facts.location}: it is imported in place of the vendor's module."
+        return Remedy(
+            f"rename or remove {facts.location}: it is imported instead of the vendor's module."
+        )
     if facts.distributions:
         pinned = " ".join(
             f"{name.replace('_', '-')}=={version}" for name, version in facts.distributions.items()
         )
-        return f"pip install --force-reinstall --no-deps {pinned}"
+        return Remedy(commands=(f"pip install --force-reinstall --no-deps {pinned}",))
     return install
 
 

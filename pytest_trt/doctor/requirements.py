@@ -1,33 +1,38 @@
-"""What `--require` can ask for, and whether this machine has it."""
+"""What `--require` can request, and whether this machine has it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.benchmark.host import HostLoad
+from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.doctor.abilities import Ability
-from pytest_trt.doctor.finding import Finding, Level
-from pytest_trt.doctor.machine import MachineFacts, disturbance
-from pytest_trt.doctor.products import IF_WANTED, MODULES
+from pytest_trt.doctor.finding import NO_REMEDY, Finding, Level
+from pytest_trt.doctor.host import load_problem
+from pytest_trt.doctor.machine import MachineFacts, speed_problem
+from pytest_trt.doctor.products import MODULES
 from pytest_trt.terms import parse_arch
 
-#: What can be asked for beside an architecture, and what that means.
+#: What can be requested besides an architecture, and its meaning.
 WORDS = {
-    "gpu": "a GPU that can be used",
-    "speed": "every GPU is at rest and not held back, so that speed can be measured",
+    "gpu": "a usable GPU",
+    "speed": "the host is idle and every GPU is idle and not throttled, so that speed can be "
+    "measured",
     "tensorrt": "TensorRT builds and runs engines here",
     "tensorrt_rtx": "TensorRT-RTX builds engines here",
     "onnxruntime": "the embedded backend works",
 }
 
+_OTHER_MACHINE = Remedy("run on a machine that has it, or do not require it.")
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One thing that is asked for.
+    """One request.
 
     Attributes:
-        text: How it was asked for.
+        text: The request as typed.
         word: One of `WORDS`, or an architecture.
         builds_only: Whether engines for the architecture need not run here.
     """
@@ -38,10 +43,10 @@ class Requirement:
 
 
 def parse_requirements(texts: Sequence[str]) -> tuple[Requirement, ...]:
-    """Return what is asked for; several things may stand in one text, parted by commas.
+    """Return the requests; a text may contain several, separated by commas.
 
     Raises:
-        ConfigurationError: One is neither of `WORDS` nor an architecture.
+        ConfigurationError: One is neither one of `WORDS` nor an architecture.
     """
     parts = [part.strip().lower() for text in texts for part in text.split(",") if part.strip()]
     return tuple(_parse(part) for part in dict.fromkeys(parts))
@@ -57,9 +62,16 @@ def _parse(text: str) -> Requirement:
     except ConfigurationError:
         pass
     raise ConfigurationError(
-        f"--require {text}: there is no such thing to ask for.",
-        fix=f"name {', '.join(WORDS)}, an architecture whose engines are to be built and run here "
-        "(sm86, cpu), or one that they are only to be built for (sm86:build).",
+        f"--require {text}: unknown requirement",
+        fix=Remedy(
+            f"name {', '.join(WORDS)}, or an architecture.",
+            alternatives=(
+                "sm86 or cpu: its engines can be built and run here",
+                "sm86:build: its engines can be built here",
+            ),
+        ),
+        code="TRT773",
+        facts={"requirement": text},
     )
 
 
@@ -68,82 +80,92 @@ def requirement_findings(
     machine: MachineFacts,
     found: Sequence[Finding],
     able: Sequence[Ability],
+    load: HostLoad | None = None,
 ) -> tuple[Finding, ...]:
-    """Return a finding for everything that is asked for.
+    """Return a finding for every request.
 
     Args:
-        required: What is.
+        required: The requests.
         machine: The GPUs and their driver.
-        found: What was found so far, to tell causes from.
+        found: The findings so far, which have the causes.
         able: What can be tested here.
+        load: The load of the host; None if it could not be measured.
     """
-    return tuple(_judge(one, machine, found, able) for one in required)
+    return tuple(_judge(one, machine, found, able, load) for one in required)
 
 
 def _judge(
-    asked: Requirement, machine: MachineFacts, found: Sequence[Finding], able: Sequence[Ability]
+    required: Requirement,
+    machine: MachineFacts,
+    found: Sequence[Finding],
+    able: Sequence[Ability],
+    load: HostLoad | None,
 ) -> Finding:
-    if asked.word == "gpu":
+    if required.word == "gpu":
         cause = next((one for one in found if one.section == "gpu" and one.name == "GPU"), None)
-        return _finding(asked, bool(machine.probe.gpus), "there is one", cause, "there is none")
-    if asked.word == "speed":
-        return _speed(asked, machine)
-    if asked.word in MODULES:
-        cause = next(one for one in found if one.name == MODULES[asked.word])
-        if asked.word == "tensorrt" and cause.level is Level.OK and not machine.probe.gpus:
+        return _finding(required, bool(machine.probe.gpus), "there is one", cause, "there is none")
+    if required.word == "speed":
+        return _speed(required, machine, load)
+    if required.word in MODULES:
+        cause = next(one for one in found if one.name == MODULES[required.word])
+        if required.word == "tensorrt" and cause.level is Level.OK and not machine.probe.gpus:
             cause = next(one for one in found if one.name == "GPU")
-        works = any(one.backend == asked.word for one in able)
-        return _finding(asked, works, WORDS[asked.word], cause, "it cannot work here")
-    return _arch(asked, found, able)
+        works = any(one.backend == required.word for one in able)
+        return _finding(required, works, WORDS[required.word], cause, "it cannot work here")
+    return _arch(required, machine, found, able)
 
 
 def _finding(
-    asked: Requirement, holds: bool, what: str, cause: Finding | None, otherwise: str
+    required: Requirement, holds: bool, what: str, cause: Finding | None, otherwise: str
 ) -> Finding:
     if holds:
-        return Finding("required", asked.text, Level.OK, what)
+        return Finding("required", required.text, Level.OK, what)
     if cause is None:
-        return Finding("required", asked.text, Level.ERROR, otherwise)
-    told = ": ".join(filter(None, [f"{cause.name} {cause.what}", cause.why]))
-    fix = cause.fix or "run on a machine that has it, or do not require it."
-    return Finding("required", asked.text, Level.ERROR, otherwise, told, fix)
+        return _unmet(required, otherwise, "", NO_REMEDY)
+    why = ": ".join(filter(None, [f"{cause.name} {cause.what}", cause.why]))
+    return _unmet(required, otherwise, why, cause.remedy or _OTHER_MACHINE, cause.code)
 
 
-def _speed(asked: Requirement, machine: MachineFacts) -> Finding:
-    told = []
-    for gpu in machine.probe.gpus:
-        state = machine.states.get(gpu.uuid)
-        problem = disturbance(state) if state else "nothing tells how it is doing"
-        told += [f"GPU {gpu.index}: {problem}"] if problem else []
-    if told:
-        return Finding(
-            "required",
-            asked.text,
-            Level.ERROR,
-            "speed cannot be measured now",
-            "; ".join(told),
-            "let the GPU cool, end what runs on it, or wait; `nvidia-smi` says more.",
-        )
-    what = "every GPU is at rest" if machine.probe.gpus else "no GPU that could be held back"
-    return Finding("required", asked.text, Level.OK, what)
+def _unmet(required: Requirement, what: str, why: str, remedy: Remedy, code: str = "") -> Finding:
+    facts = {"requirement": required.text}
+    return Finding(
+        "required", required.text, Level.ERROR, what, why, remedy, code or "TRT772", facts
+    )
 
 
-def _arch(asked: Requirement, found: Sequence[Finding], able: Sequence[Ability]) -> Finding:
-    ability = next((one for one in able if one.arch == asked.word), None)
-    verb = "built" if asked.builds_only else "built and run"
-    if ability and (ability.runs or (asked.builds_only and ability.builds)):
+def _speed(required: Requirement, machine: MachineFacts, load: HostLoad | None) -> Finding:
+    if load is None:
+        why = "the load of the host could not be measured"
+        return _unmet(required, "unknown", why, Remedy("raise --timeout, and run it again."))
+    problem = load_problem(load) or speed_problem(machine)
+    if problem is not None:
+        what = f"speed cannot be measured now: {problem.what}"
+        return _unmet(required, what, problem.why, problem.remedy, problem.code)
+    what = "the host and every GPU are idle" if machine.probe.gpus else "the host is idle"
+    return Finding("required", required.text, Level.OK, what)
+
+
+def _arch(
+    required: Requirement,
+    machine: MachineFacts,
+    found: Sequence[Finding],
+    able: Sequence[Ability],
+) -> Finding:
+    ability = next((one for one in able if one.arch == required.word), None)
+    verb = "built" if required.builds_only else "built and run"
+    if ability and (ability.runs or (required.builds_only and ability.builds)):
         label = MODULES[ability.backend]
         option = f", with {ability.option}" if ability.option else ""
         what = f"engines can be {verb} by {label}{option}"
-        return Finding("required", asked.text, Level.OK, what)
-    why = ability.why if ability else "no GPU is known by that architecture, and none is here"
-    fix = f"run on a machine with an {asked.word} GPU."
-    backend = "ONNX Runtime" if asked.word == "cpu" else "TensorRT"
-    cause = next((one for one in found if one.name == backend), None)
-    has_gpu = any(one.section == "gpu" and f"({asked.word})" in one.what for one in found)
-    if cause and cause.fix and (has_gpu or asked.word == "cpu"):
-        fix = cause.fix
-    elif asked.builds_only:
+        return Finding("required", required.text, Level.OK, what)
+    why = ability.why if ability else "the architecture is unknown, and no GPU here has it"
+    remedy = Remedy(f"run on a machine with an {required.word} GPU.")
+    product = "ONNX Runtime" if required.word == "cpu" else "TensorRT"
+    cause = next((one for one in found if one.name == product), None)
+    is_here = required.word == "cpu" or machine.probe.first(required.word) is not None
+    if cause and cause.remedy and is_here:
+        remedy = cause.remedy
+    elif required.builds_only:
         rtx = next((one for one in found if one.name == "TensorRT-RTX"), None)
-        fix = rtx.fix.removesuffix(f" {IF_WANTED}") if rtx and rtx.fix else fix
-    return Finding("required", asked.text, Level.ERROR, f"engines cannot be {verb} here", why, fix)
+        remedy = rtx.remedy if rtx and rtx.remedy else remedy
+    return _unmet(required, f"engines cannot be {verb} here", why, remedy)

@@ -16,7 +16,10 @@ import pytest
 
 import pytest_trt.plugin
 from pytest_trt.baseline.location import find_folder
+from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.doctor.finding import Problem
 from pytest_trt.plugin.settings import read_settings
+from pytest_trt.records import to_data
 
 _NAME = "trt"
 
@@ -44,7 +47,7 @@ def project_facts() -> dict[str, Any]:
             for entry in importlib.metadata.entry_points(group="pytest11")
         ),
         "starts": bool(look.facts),
-        "said": "" if look.facts else "; ".join(lines[-5:]),
+        "output": "" if look.facts else "; ".join(lines[-5:]),
         **look.facts,
     }
 
@@ -79,7 +82,7 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
     try:
         settings = read_settings(config)
     except pytest.UsageError as error:
-        return {"settings_problem": str(error)}
+        return {"settings_problem": _problem(error)}
     folder = find_folder(
         config.invocation_params.dir,
         rootdir=config.rootpath,
@@ -94,3 +97,12 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
         "cache_max_bytes": settings.cache_size,
         "baseline_dir": str(folder.path),
     }
+
+
+def _problem(error: pytest.UsageError) -> dict[str, Any]:
+    """Return what is wrong with the options, as data of `pytest_trt.doctor.finding.Problem`."""
+    cause = error.__cause__
+    if isinstance(cause, PytestTrtError):
+        data: dict[str, Any] = to_data(Problem(cause.message, cause.diagnostic.remedy))
+        return data
+    return {"what": str(error)}

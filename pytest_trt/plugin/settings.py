@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, in_context
 from pytest_trt.plugin.option_values import BACKENDS
 from pytest_trt.plugin.options import OPTIONS, Option
 
@@ -151,7 +151,8 @@ def _value(config: pytest.Config, option: Option) -> Any:
     try:
         return option.parse(text)
     except ConfigurationError as error:
-        raise pytest.UsageError(f"{source}: {error}") from error
+        named = in_context(error, source)
+        raise pytest.UsageError(str(named)) from named
     except ValueError as error:
         raise pytest.UsageError(f"{source}: expected {error}, got {text!r}.") from error
 

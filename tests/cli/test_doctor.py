@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from pytest_trt.cli import commands
 from pytest_trt.cli.doctor import lines
+from pytest_trt.diagnostics import Remedy
 from pytest_trt.doctor.abilities import abilities
 from pytest_trt.doctor.finding import (
     DOCTOR_SCHEMA,
@@ -134,10 +135,10 @@ def test_this_machine_is_well_and_stays_as_it_was(host: Machine) -> None:
 def test_a_gpu_machine_is_told_as_one(host: Machine) -> None:
     on_h200(host).plant("tensorrt", TENSORRT, "10.16.1.11")
     host.plant("cuda.bindings.runtime", BINDINGS, "13.0.1")
-    document = host.document("--require=gpu,tensorrt,sm90,speed")
+    document = host.document("--require=gpu,tensorrt,sm90")
     assert document["level"] == "ok"
     found = {one["name"]: one["what"] for one in document["findings"]}
-    assert found["driver"] == "580.159.04, serves CUDA 13.0"
+    assert found["driver"] == "580.159.04, supports CUDA 13.0"
     assert found["GPU 0"].startswith("NVIDIA H200 (sm90)")
     assert found["cuda-bindings"] == "13.0.1, CUDA runtime 13.0"
     able = {one["arch"]: one for one in document["abilities"]}
@@ -285,7 +286,14 @@ def test_lines_keep_to_the_width_and_lose_no_word(width: int) -> None:
 
 
 def test_brackets_in_what_is_told_are_no_markup() -> None:
-    odd = Finding("places", "cache", Level.WARN, "/tmp/[red]x[/]", "[bold", "pip install 'a[b]'")
+    odd = Finding(
+        "places",
+        "cache",
+        Level.WARN,
+        "/tmp/[red]x[/]",
+        "[bold",
+        Remedy(commands=("pip install 'a[b]'",)),
+    )
     told = "\n".join(str(line) for line in lines(example(odd), None))
     assert "/tmp/[red]x[/]" in told
     assert "pip install 'a[b]'" in told
@@ -299,7 +307,7 @@ def test_last_line_counts_what_is_wrong() -> None:
     ok, warn, error = (
         Finding("places", "x", level, "x") for level in (Level.OK, Level.WARN, Level.ERROR)
     )
-    assert last(ok) == "All well."
+    assert last(ok) == "No problems found."
     assert last(ok, warn) == "1 warning"
     assert last(warn, error, error) == "2 errors, 1 warning"
     assert to_document(Examination((warn,), ()))["exit_status"] == 0

@@ -57,7 +57,7 @@ def test_what_cannot_be_imported_does_not_count() -> None:
     broken = module("tensorrt", "10.9.0", problem="ImportError: x")
     found = able(machine("sm90"), tensorrt=broken)["sm90"]
     assert not found.builds
-    assert "installed cannot be used" in found.why
+    assert "installed TensorRT cannot be used" in found.why
     assert not able(onnxruntime=module("onnxruntime", "1.32.0", problem="x"))["cpu"].builds
 
 

@@ -15,20 +15,22 @@ from pytest_trt.backends.devices import probe as device
 from pytest_trt.backends.devices.driver import driver_answers
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.devices.state import clock_reasons
+from pytest_trt.diagnostics import Remedy
 from pytest_trt.doctor import machine as machines
-from pytest_trt.doctor.finding import Level
+from pytest_trt.doctor.finding import Level, Problem, remedy_text
 from pytest_trt.doctor.machine import (
     MachineFacts,
     disturbance,
     gpu_findings,
     machine_facts,
-    machine_facts_json,
+    machine_facts_data,
 )
+from pytest_trt.records import from_data
 
 
 def ask() -> MachineFacts:
     # As it crosses to the process that asks.
-    return machines.facts_from_json(json.loads(json.dumps(machine_facts_json())))
+    return from_data(MachineFacts, json.loads(json.dumps(machine_facts_data())))
 
 
 class Driver(FakeDriver):
@@ -85,8 +87,9 @@ def test_a_gpu_that_is_hidden_is_counted(plant, monkeypatch: pytest.MonkeyPatch)
 def test_nvml_that_cannot_be_used_says_why(plant) -> None:
     plant(refusal=pynvml.NVMLError_NoPermission())
     facts = ask()
-    assert "may not use the NVIDIA driver" in facts.nvml_problem[0]
-    assert "/dev/nvidia*" in facts.nvml_problem[1]
+    assert facts.nvml_problem is not None
+    assert "may not use the NVIDIA driver" in facts.nvml_problem.what
+    assert "/dev/nvidia*" in facts.nvml_problem.remedy.text
     assert [gpu.name for gpu in facts.probe.gpus] == ["NVIDIA A10"]
     assert facts.states == {}
 
@@ -112,7 +115,7 @@ def test_gpus_on_the_bus_are_counted_without_any_driver(plant, tmp_path: Path) -
 
 def test_a_gpu_at_rest_is_told_with_its_driver_and_state() -> None:
     driver, gpu, now = gpu_findings(machine("sm90"))
-    assert driver.what == "580.159.04, serves CUDA 13.0"
+    assert driver.what == "580.159.04, supports CUDA 13.0"
     assert gpu.what == "NVIDIA sm90 (sm90), 141 GB, 132 multiprocessors"
     assert now.what == "345 of 1980 MHz, 76 of 700 W, 31 C, P0, 0% busy, clocks: idle"
     assert {one.level for one in (driver, gpu, now)} == {Level.OK}
@@ -135,15 +138,15 @@ def test_no_gpu_is_nothing_wrong() -> None:
         (replace(NO_GPU, on_bus=2), "--gpus all"),
         (replace(NO_GPU, driver="580.1"), "nvidia-smi"),
         (
-            replace(NO_GPU, probe=DeviceProbe((), "CUDA_VISIBLE_DEVICES='' hides every GPU")),
-            "unset CUDA_VISIBLE_DEVICES",
+            replace(NO_GPU, probe=DeviceProbe((), "hidden", Remedy("unset it."), is_masked=True)),
+            "unset it.",
         ),
     ],
 )
 def test_a_gpu_that_is_there_and_cannot_be_used_is_warned_of(facts, fix) -> None:
     found = next(one for one in gpu_findings(facts) if one.name == "GPU")
     assert found.level is Level.WARN
-    assert fix in found.fix
+    assert fix in remedy_text(found.remedy)
 
 
 def test_looking_for_gpus_that_crashes_is_an_error_for_runs_look_too() -> None:
@@ -160,7 +163,7 @@ def test_looking_for_gpus_that_crashes_is_an_error_for_runs_look_too() -> None:
         (state(utilization_pct=4), ""),
         (state(*clock_reasons(0x40)), "hardware thermal slowdown"),
         (state(utilization_pct=80), "80% of the time"),
-        (state(*clock_reasons(0x8), utilization_pct=80), "slowdown) and something"),
+        (state(*clock_reasons(0x8), utilization_pct=80), "slowdown) and another process"),
     ],
 )
 def test_what_would_spoil_speed_is_warned_of(now, said) -> None:
@@ -172,9 +175,9 @@ def test_what_would_spoil_speed_is_warned_of(now, said) -> None:
 
 
 def test_a_state_that_nothing_tells_is_said_with_what_to_do() -> None:
-    unusable = ("nvidia-ml-py cannot be imported: x.", "pip install nvidia-ml-py.")
+    unusable = Problem("nvidia-ml-py cannot be imported", Remedy("install nvidia-ml-py."))
     driver, gpu = gpu_findings(machine(states={}, nvml_problem=unusable))
-    assert (driver.level, driver.fix) == (Level.WARN, "pip install nvidia-ml-py.")
+    assert (driver.level, remedy_text(driver.remedy)) == (Level.WARN, "install nvidia-ml-py.")
     assert gpu.level is Level.OK
     *_, now = gpu_findings(machine(states={}, state_problems={"GPU-0": "a GPU fell off the bus"}))
     assert (now.level, now.why) == (Level.WARN, "a GPU fell off the bus")
@@ -186,4 +189,4 @@ def test_a_driver_that_tells_nothing_of_a_gpu_is_no_problem() -> None:
         **dict.fromkeys(IDLE.__slots__),  # type: ignore[arg-type]
     )
     *_, now = gpu_findings(machine(states={"GPU-0": unknown}))
-    assert (now.level, now.what) == (Level.OK, "its driver tells nothing of it")
+    assert (now.level, now.what) == (Level.OK, "no values reported")

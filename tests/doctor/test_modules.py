@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.doctor.modules import facts_from_json, imported_facts, installed_facts
+from pytest_trt.doctor.modules import ModuleFacts, imported_facts, installed_facts
+from pytest_trt.records import from_data
 
 BINDINGS = """
 def cudaRuntimeGetVersion():
@@ -55,7 +56,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def ask(module: str):
     # As it crosses to the process that asks.
-    return facts_from_json(json.loads(json.dumps(imported_facts(module))))
+    return from_data(ModuleFacts, json.loads(json.dumps(imported_facts(module))))
 
 
 def test_the_embedded_backend_is_told_as_it_is() -> None:

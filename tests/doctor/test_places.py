@@ -13,27 +13,28 @@ import pytest
 from builders_baseline import stored
 
 from pytest_trt.baseline.file import BaselineFile, write_baselines
-from pytest_trt.doctor.finding import Finding, Level
+from pytest_trt.doctor.finding import Finding, Level, remedy_text
 from pytest_trt.doctor.places import (
+    BaselineFacts,
+    CacheFacts,
     baseline_findings,
-    baselines_from_json,
     cache_findings,
-    cache_from_json,
     look_at_baselines,
     look_at_cache,
     unknown_place,
 )
 from pytest_trt.engine.cache import EngineCache
+from pytest_trt.records import from_data
 
 ENTRY = stored()
 
 
 def cache(root: Path) -> list[Finding]:
-    return list(cache_findings(cache_from_json(look_at_cache(str(root))), 20 * 10**9))
+    return list(cache_findings(from_data(CacheFacts, look_at_cache(str(root))), 20 * 10**9))
 
 
 def baselines(root: Path) -> list[Finding]:
-    return list(baseline_findings(baselines_from_json(look_at_baselines(str(root)))))
+    return list(baseline_findings(from_data(BaselineFacts, look_at_baselines(str(root)))))
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def ask_elsewhere(question: str, path: Path, circumstance: str) -> dict:
 def test_a_cache_that_is_not_there_is_well_and_stays_away(tmp_path: Path) -> None:
     (found,) = cache(tmp_path / "deep" / "cache")
     assert found.level is Level.OK
-    assert "not there yet" in found.what
+    assert "does not exist yet" in found.what
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,23 +96,23 @@ def test_damaged_engines_are_counted_by_what_is_cheap_to_see(tmp_path: Path) -> 
     whole, found = cache(tmp_path)
     assert whole.level is Level.OK
     assert found.level is Level.WARN
-    assert found.what == "2 of 2 engines are not whole"
-    assert found.fix == "pytest-trt cache verify --remove"
+    assert found.what == "2 of 2 engines are damaged"
+    assert remedy_text(found.remedy) == "pytest-trt cache verify --remove"
 
 
 def test_a_cache_that_others_can_write_is_an_error(tmp_path: Path) -> None:
     EngineCache(tmp_path).folder.chmod(0o777)
     (found,) = cache(tmp_path)
     assert found.level is Level.ERROR
-    assert found.fix == f"chmod 700 {tmp_path / 'v1'}"
+    assert found.remedy.commands == (f"chmod 700 {tmp_path / 'v1'}",)
 
 
 def test_a_cache_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     (found,) = cache(tmp_path / "cache")
     assert found.level is Level.ERROR
-    assert "it cannot be made" in found.why
-    assert "--trt-cache-dir" in found.fix
+    assert "it cannot be created" in found.why
+    assert "--trt-cache-dir" in remedy_text(found.remedy)
 
 
 def test_a_read_only_cache_is_warned_of(reachable_path: Path) -> None:
@@ -119,18 +120,18 @@ def test_a_read_only_cache_is_warned_of(reachable_path: Path) -> None:
     for folder, _, _ in os.walk(root):
         Path(folder).chmod(0o555)
     data = ask_elsewhere("look_at_cache", root, AS_NOBODY)
-    (found,) = cache_findings(cache_from_json(data), 10**9)
+    (found,) = cache_findings(from_data(CacheFacts, data), 10**9)
     assert found.level is Level.WARN
-    assert "nothing can be written (Permission denied): every run builds" in found.why
+    assert "nothing can be written (Permission denied): every run rebuilds" in found.why
 
 
 def test_a_full_disk_is_an_error_with_what_to_free(tmp_path: Path) -> None:
     EngineCache(tmp_path)
     data = ask_elsewhere("look_at_cache", tmp_path, ON_A_FULL_DISK)
-    (found,) = cache_findings(cache_from_json(data), 10**9)
+    (found,) = cache_findings(from_data(CacheFacts, data), 10**9)
     assert found.level is Level.ERROR
     assert found.why == "nothing can be written: File too large"
-    assert "pytest-trt cache clear" in found.fix
+    assert "pytest-trt cache clear" in remedy_text(found.remedy)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_full_disk_is_an_error_with_what_to_free(tmp_path: Path) -> None:
 )
 def test_where_the_cache_lies_is_judged(tmp_path: Path, fields, level, said) -> None:
     EngineCache(tmp_path)
-    facts = cache_from_json(look_at_cache(str(tmp_path)))
+    facts = from_data(CacheFacts, look_at_cache(str(tmp_path)))
     facts = replace(facts, folder=replace(facts.folder, **{"free_bytes": 10**11, **fields}))
     (found,) = cache_findings(facts, 10**9)
     assert found.level is level
@@ -183,13 +184,13 @@ def test_a_damaged_baseline_file_is_an_error(tmp_path: Path, text, why, fix) -> 
     assert good.what == f"{tmp_path}: of 1 tests on cpu"
     assert bad.level is Level.ERROR
     assert why in bad.why
-    assert fix in bad.fix
+    assert fix in remedy_text(bad.remedy)
 
 
 def test_read_only_baselines_are_warned_of(reachable_path: Path) -> None:
     reachable_path.chmod(0o555)
     data = ask_elsewhere("look_at_baselines", reachable_path, AS_NOBODY)
-    (found,) = baseline_findings(baselines_from_json(data))
+    (found,) = baseline_findings(from_data(BaselineFacts, data))
     assert found.level is Level.WARN
     assert "no baseline can be recorded" in found.why
 
@@ -197,4 +198,4 @@ def test_read_only_baselines_are_warned_of(reachable_path: Path) -> None:
 def test_a_place_that_does_not_answer_is_an_error() -> None:
     found = unknown_place("cache", "/mnt/gone", "gives no answer within 60 s")
     assert found.level is Level.ERROR
-    assert found.why == "looking at it: gives no answer within 60 s"
+    assert found.why == "examining it: gives no answer within 60 s"

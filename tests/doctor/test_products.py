@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from builders_doctor import NO_GPU, machine, module, modules
 
-from pytest_trt.doctor.finding import Finding, Level
+from pytest_trt.doctor.finding import Finding, Level, remedy_text
 from pytest_trt.doctor.products import MODULES, install_tensorrt, product_findings, unserved
 
 
@@ -29,9 +29,12 @@ def test_without_a_gpu_only_the_embedded_backend_is_there_and_nothing_is_wrong()
 
 def test_with_a_gpu_the_line_for_its_driver_is_said() -> None:
     found = find("tensorrt", modules(), machine("sm90", driver_cuda=12080))
-    assert (found.level, found.fix) == (Level.WARN, "pip install 'pytest-trt[tensorrt-cu12]'")
+    assert (found.level, remedy_text(found.remedy)) == (
+        Level.WARN,
+        "pip install 'pytest-trt[tensorrt-cu12]'",
+    )
     found = find("tensorrt", modules(), machine("sm90", driver_cuda=13000))
-    assert found.fix == "pip install 'pytest-trt[tensorrt-cu13]'"
+    assert remedy_text(found.remedy) == "pip install 'pytest-trt[tensorrt-cu13]'"
 
 
 def test_everything_installed_as_it_should_be_is_well() -> None:
@@ -69,7 +72,7 @@ def test_everything_installed_as_it_should_be_is_well() -> None:
 def test_an_import_that_fails_says_why_and_what_to_type(problem: str, fix: str) -> None:
     found = find("tensorrt", modules(tensorrt=broken("tensorrt", problem)), machine())
     assert (found.level, found.why) == (Level.ERROR, problem)
-    assert fix in found.fix
+    assert fix in remedy_text(found.remedy)
     # Without a GPU nothing would use it.
     found = find("tensorrt", modules(tensorrt=broken("tensorrt", problem)))
     assert found.level is Level.WARN
@@ -77,13 +80,15 @@ def test_an_import_that_fails_says_why_and_what_to_type(problem: str, fix: str) 
 
 def test_an_import_that_takes_too_long_offers_a_longer_timeout() -> None:
     facts = broken("tensorrt", "gives no answer within 60 s", timed_out=True)
-    assert "--timeout" in find("tensorrt", modules(tensorrt=facts), machine()).fix
+    assert "--timeout" in remedy_text(find("tensorrt", modules(tensorrt=facts), machine()).remedy)
 
 
 def test_a_folder_that_hides_the_vendors_module_is_named(tmp_path: Path) -> None:
     location = str(tmp_path / "tensorrt" / "__init__.py")
     facts = broken("tensorrt", "ImportError: x", location=location, distributions={})
-    assert find("tensorrt", modules(tensorrt=facts)).fix.startswith(f"rename or remove {location}")
+    assert remedy_text(find("tensorrt", modules(tensorrt=facts)).remedy).startswith(
+        f"rename or remove {location}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,15 +103,15 @@ def test_a_folder_that_hides_the_vendors_module_is_named(tmp_path: Path) -> None
 def test_a_release_that_does_not_serve_the_gpu_is_an_error(arch, version, fix) -> None:
     found = find("tensorrt", modules(tensorrt=version), machine(arch))
     assert found.level is Level.ERROR
-    assert fix in found.fix
+    assert fix in remedy_text(found.remedy)
 
 
 def test_a_wheel_for_another_cuda_than_the_drivers_is_an_error() -> None:
     facts = module("tensorrt", "10.16.1", cuda_lines=("cu13",))
     found = find("tensorrt", modules(tensorrt=facts), machine(driver_cuda=12080))
     assert found.level is Level.ERROR
-    assert found.why == "it needs CUDA 13, and the driver serves 12.8"
-    assert found.fix.endswith("pip install 'pytest-trt[tensorrt-cu12]'")
+    assert found.why == "it needs CUDA 13, but the driver supports 12.8"
+    assert remedy_text(found.remedy).endswith("pip install 'pytest-trt[tensorrt-cu12]'")
     older = module("tensorrt", "10.16.1", cuda_lines=("cu12",))
     assert find("tensorrt", modules(tensorrt=older), machine()).level is Level.OK
 
@@ -115,8 +120,8 @@ def test_two_cuda_lines_at_once_are_warned_of() -> None:
     facts = module("tensorrt_rtx", "1.7.1", cuda_lines=("cu12", "cu13"))
     found = find("tensorrt_rtx", modules(tensorrt_rtx=facts))
     assert found.level is Level.WARN
-    assert "pip uninstall -y tensorrt-rtx-cu12 " in found.fix
-    assert "'pytest-trt[rtx]'" in found.fix
+    assert "pip uninstall -y tensorrt-rtx-cu12 " in remedy_text(found.remedy)
+    assert "'pytest-trt[rtx]'" in remedy_text(found.remedy)
 
 
 def test_parts_of_different_versions_are_warned_of() -> None:
@@ -130,7 +135,10 @@ def test_parts_of_different_versions_are_warned_of() -> None:
 def test_the_embedded_backend_that_cannot_be_imported_is_always_an_error() -> None:
     facts = broken("onnxruntime", "ImportError: no such symbol", "1.32.0")
     assert find("onnxruntime", modules(onnxruntime=facts)).level is Level.ERROR
-    assert find("onnxruntime", modules(onnxruntime="")).fix == "pip install onnxruntime"
+    assert (
+        remedy_text(find("onnxruntime", modules(onnxruntime="")).remedy)
+        == "pip install onnxruntime"
+    )
 
 
 def test_two_builds_of_onnx_runtime_are_warned_of() -> None:
@@ -138,7 +146,7 @@ def test_two_builds_of_onnx_runtime_are_warned_of() -> None:
     facts = module("onnxruntime", "1.32.0", distributions=both)
     found = find("onnxruntime", modules(onnxruntime=facts))
     assert found.level is Level.WARN
-    assert found.fix.startswith("pip uninstall -y onnxruntime onnxruntime-gpu && ")
+    assert found.remedy.commands[0] == "pip uninstall -y onnxruntime onnxruntime-gpu"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +162,7 @@ def test_bindings_have_to_be_there_and_not_newer_than_the_driver(bindings, tenso
     facts = modules(cuda=bindings, tensorrt=tensorrt)
     found = find("cuda.bindings.runtime", facts, machine(driver_cuda=12080))
     assert found.level is level
-    assert bool(found.fix) == (level is not Level.OK)
+    assert bool(found.remedy) == bool(found.code) == (level is not Level.OK)
 
 
 CU12, CU13 = "pip install 'pytest-trt[tensorrt-cu12]'", "pip install 'pytest-trt[tensorrt-cu13]'"
@@ -169,7 +177,7 @@ VOLTA = f"{CU12} 'tensorrt-cu12<10.5'"
         (13000, ["sm90"], (3, 14), CU13),
         (14010, ["sm120"], (3, 12), CU13),
         (13000, [], (3, 12), CU13),
-        (0, ["sm86"], (3, 12), f"{CU12} (or tensorrt-cu13)"),
+        (0, ["sm86"], (3, 12), f"{CU12}  # or tensorrt-cu13"),
         (13000, ["sm70"], (3, 12), VOLTA),
         (13000, ["sm72"], (3, 12), VOLTA),
         (0, ["sm70"], (3, 12), VOLTA),
@@ -178,7 +186,7 @@ VOLTA = f"{CU12} 'tensorrt-cu12<10.5'"
     ],
 )
 def test_the_line_to_type_follows_driver_gpu_and_python(driver_cuda, archs, python, line) -> None:
-    assert install_tensorrt(driver_cuda, archs, python) == line
+    assert install_tensorrt(driver_cuda, archs, python).commands == (line,)
 
 
 @pytest.mark.parametrize(
@@ -192,23 +200,23 @@ def test_the_line_to_type_follows_driver_gpu_and_python(driver_cuda, archs, pyth
     ],
 )
 def test_what_has_to_change_first_is_said(driver_cuda, archs, python, first) -> None:
-    assert install_tensorrt(driver_cuda, archs, python).startswith(first)
+    assert install_tensorrt(driver_cuda, archs, python).text.startswith(first)
 
 
 @pytest.mark.parametrize(
     ("version", "arch", "said"),
     [
         ("8.6.1", "sm61", ""),
-        ("10.0.1", "sm61", "has dropped sm61; the last one that serves it is 8.6"),
+        ("10.0.1", "sm61", "has dropped sm61, which 8.6 was the last to support"),
         ("9.1.0", "sm52", "has dropped sm52"),
         ("10.4.0.26", "sm70", ""),
-        ("10.5.0", "sm70", "the last one that serves it is 10.4"),
-        ("11.4.0.106", "sm72", "the last one that serves it is 10.4"),
+        ("10.5.0", "sm70", "which 10.4 was the last to support"),
+        ("11.4.0.106", "sm72", "which 10.4 was the last to support"),
         ("11.4.0.106", "sm75", ""),
         ("8.6.0", "sm90", ""),
-        ("10.7.0", "sm120", "10.8 is the first that might"),
+        ("10.7.0", "sm120", "10.8 is the first that may"),
         ("10.8.0", "sm120", ""),
-        ("8.6.1", "sm100", "does not know sm100 yet"),
+        ("8.6.1", "sm100", "does not support sm100 yet"),
         ("unknown", "sm120", ""),
     ],
 )

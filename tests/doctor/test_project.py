@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from builders_doctor import NO_GPU, machine
 
-from pytest_trt.doctor.finding import Level
+from pytest_trt.diagnostics import Remedy
+from pytest_trt.doctor.finding import Level, Problem, remedy_text
 from pytest_trt.doctor.project import ProjectFacts, project_findings
 
 WELL = ProjectFacts(
@@ -27,32 +28,34 @@ def test_a_plugin_that_is_loaded_is_well() -> None:
 @pytest.mark.parametrize(
     ("facts", "fix"),
     [
-        (replace(NOT_LOADED, is_blocked=True), "`-p no:trt` out of /project/pytest.ini or PYTEST_"),
-        (replace(NOT_LOADED, is_blocked=True, ini=""), "`-p no:trt` out of PYTEST_ADDOPTS"),
+        (replace(NOT_LOADED, is_blocked=True), "`-p no:trt` from /project/pytest.ini or PYTEST_"),
+        (replace(NOT_LOADED, is_blocked=True, ini=""), "`-p no:trt` from PYTEST_ADDOPTS"),
         (replace(NOT_LOADED, is_autoload_off=True), "unset PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
         (replace(NOT_LOADED, has_entry_point=False), "pip install pytest-trt"),
-        (replace(NOT_LOADED, starts=False, said="ImportError"), "pytest --collect-only"),
+        (replace(NOT_LOADED, starts=False, output="ImportError"), "pytest --co"),
     ],
 )
 def test_a_plugin_that_is_not_loaded_is_an_error_with_its_cure(facts, fix) -> None:
     (found,) = judge(facts)
     assert found.level is Level.ERROR
-    assert fix in found.fix
+    assert fix in remedy_text(found.remedy)
 
 
 def test_options_that_are_not_understood_are_an_error() -> None:
-    _, found = judge(replace(WELL, settings_problem="trt_cache_size: expected a size."))
+    _, found = judge(replace(WELL, settings_problem=Problem("trt_cache_size: expected a size")))
     assert found.level is Level.ERROR
-    assert found.fix == "correct it in /project/pytest.ini."
-    _, found = judge(replace(WELL, settings_problem="trt_arch: no such.\nFix: name it as sm86."))
-    assert (found.why, found.fix) == ("trt_arch: no such.", "name it as sm86.")
+    assert remedy_text(found.remedy) == "correct it in /project/pytest.ini."
+    _, found = judge(
+        replace(WELL, settings_problem=Problem("trt_arch: no such", Remedy("name it as sm86.")))
+    )
+    assert (found.why, remedy_text(found.remedy)) == ("trt_arch: no such", "name it as sm86.")
 
 
 def test_options_for_a_backend_that_is_broken_send_to_its_own_finding() -> None:
     facts = replace(WELL, backend="tensorrt")
     *_, found = project_findings(facts, NO_GPU.probe, {"onnxruntime"}.__contains__, ["TensorRT"])
     assert found.why.startswith("TensorRT cannot be used, see above; without: ")
-    assert found.fix.startswith("mend it as told above; or ")
+    assert remedy_text(found.remedy).startswith("fix the backend as described above.")
 
 
 @pytest.mark.parametrize(
@@ -74,13 +77,13 @@ def test_options_that_can_be_had_are_well(fields, host, installed) -> None:
     ("fields", "host", "installed", "fix"),
     [
         ({"archs": ("sm86",)}, NO_GPU, (), "pytest-trt[rtx]"),
-        ({"archs": ("sm86",)}, machine("sm90"), ("tensorrt",), "say --trt-arch sm90"),
+        ({"archs": ("sm86",)}, machine("sm90"), ("tensorrt",), "--trt-arch sm90"),
         ({"backend": "tensorrt"}, NO_GPU, (), "tensorrt-cu12"),
-        ({"device": "7"}, machine("sm90"), ("tensorrt",), "name one of them by its number"),
+        ({"device": "7"}, machine("sm90"), ("tensorrt",), "name one GPU by its number"),
         ({"device": "0"}, NO_GPU, ("tensorrt",), "run on a machine with an NVIDIA GPU"),
     ],
 )
 def test_options_that_cannot_be_had_are_an_error(fields, host, installed, fix) -> None:
     *_, found = judge(replace(WELL, **fields), host, *installed)
     assert (found.name, found.level) == ("options", Level.ERROR)
-    assert fix in found.fix
+    assert fix in remedy_text(found.remedy)
