@@ -32,7 +32,7 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
             yield "trt_tolerance_used_pct", f"{100 * check.used:.4g}"
             yield "trt_worst_output", check.worst_output
     for speed in record.speeds:
-        yield "trt_speed", speed.verdict
+        yield "trt_speed", speed.verdict.value
         yield "trt_speed_mode", speed.mode
         for name, value in speed.candidate.items():
             yield f"trt_{name}", f"{value:.5g}"

@@ -88,7 +88,7 @@ def test_update_of_the_same_engine_at_another_speed_replaces_and_says_so(recorde
     result.stdout.fnmatch_lines(
         [
             "speed * replaced",
-            "  test_speed: replaced, P99 * -> * ms (-*%): the engine is the same,*",
+            "  test_speed: replaced, P99 * -> * ms (-*%): same engine, but *",
         ]
     )
     assert len(recorded.entry()["runs"]) == 1
@@ -101,18 +101,19 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "* -> *) is beyond the limit of *%: --trt-update accepts that only with a reason*",
+            "not updated: * -> *), limit *% (linear.onnx, fp32, cpu) *TRT662]",
             "*baseline *now*",
-            "Fix: *--trt-update --trt-update-reason*",
+            "Fix: Make it faster, or accept the slower speed with a reason:",
+            "    pytest *_speed* --trt-update --trt-update-reason *",
             "*= trt: what to do =*",
-            "  Fix: *say why it may be slower: pytest *_speed* --trt-update --trt-update-reason *",
+            "*pytest *_speed* --trt-update --trt-update-reason *",
         ]
     )
     result.stdout.no_fnmatch_line("wrote *")
     assert recorded.files[0].read_bytes() == before
     result = recorded.run("--trt-update", "--trt-update-reason=more classes")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (+*%): the engine is another*"])
+    result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (+*%): the engine differs"])
     assert recorded.entry()["runs"][0]["reason"] == "more classes"
 
 
@@ -122,7 +123,7 @@ def test_quicker_engine_needs_no_reason(speed) -> None:
     save_linear(speed.project.path / "models" / "linear.onnx")
     result = speed.run("--trt-update")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (-*%): the engine is another*"])
+    result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (-*%): the engine differs"])
 
 
 def test_small_steps_need_a_reason_once_they_are_beyond_a_limit_together(recorded) -> None:
@@ -132,9 +133,7 @@ def test_small_steps_need_a_reason_once_they_are_beyond_a_limit_together(recorde
     save_linear(recorded.project.path / "models" / "linear.onnx", seed=7)
     result = recorded.run("--trt-update")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["since a reason was last given, * is beyond the limit of *: --trt-update accepts*"]
-    )
+    result.stdout.fnmatch_lines(["not updated: * since a reason was last given, limit *"])
     assert recorded.entry()["accepted"] == {"p50": p50 / 10}
     recorded.run("--trt-update", "--trt-update-reason=seven").assert_outcomes(passed=1)
     assert "accepted" not in recorded.entry()
@@ -334,12 +333,16 @@ def test_what_is_told_below_several_failed_tests_accepts_all_of_them(speed) -> N
     speed.slow_down()
     told = speed.run()
     told.assert_outcomes(failed=2)
-    (line,) = [line for line in told.outlines if line.startswith("  Fix: ")]
-    assert line.startswith("  Fix: bring back the model of the baseline (`git log -- ")
-    asked, _, command = line.partition(": pytest ")
     (file,) = speed.files
-    assert asked.endswith(f"commit {file.relative_to(speed.project.path)}")
-    accepted = speed.run(*shlex.split(command.replace("...", "more classes")))
+    told.stdout.fnmatch_lines(
+        [
+            "*= trt: what to do =*",
+            "  Fix: Restore the model of the baseline. *",
+            "*git checkout COMMIT -- models/linear.onnx",
+        ]
+    )
+    command = next(line for line in reversed(told.outlines) if "--trt-update" in line)
+    accepted = speed.run(*shlex.split(command.replace("...", "more classes"))[1:])
     accepted.assert_outcomes(passed=2)
     for name in ("test_speed", "test_other"):
         accepted.stdout.fnmatch_lines([f"  {name}: replaced, P99 *"])

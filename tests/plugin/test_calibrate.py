@@ -43,8 +43,8 @@ def test_without_a_baseline_one_is_recorded_in_ci_too(speed, monkeypatch) -> Non
         [
             "speed  linear.onnx fp32 cpu * calibrated",
             "noise  test_it.py::test_speed: 3 processes, placement *%",
-            "  smallest change that is called, in 9 cases of 10, in a run of 4 checks:",
-            "* run to run *limit *in turns *calls *fresh processes *calls",
+            "  smallest change that is detected in 9 of 10 cases, in a run of 4 checks:",
+            "* run to run *limit *interleaved *calls *fresh runs *calls",
             "  P50 *% * +5% *+*% *11,200 *+*% *11,200",
             "  throughput *% * -5% *-*% *11,200 *-*% *11,200",
             "  P99 *% * +10% *+*% *11,200 *+*% *11,200",
@@ -80,7 +80,7 @@ def test_processes_that_die_fail_the_test_and_nothing_is_written(speed, no_fresh
     result = speed.calibrate()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["how much runs differ was not measured: the fresh process *SIGSEGV*", "Fix: act on*"]
+        ["not calibrated: the fresh process *SIGSEGV*", "Fix: Fix what stopped *"]
     )
     assert speed.files == []
 
@@ -106,7 +106,7 @@ def test_noise_stays_with_its_engine(speed) -> None:
     speed.slow_down()
     result = speed.run("--trt-update", "--trt-update-reason=x")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["note *noise of the engine before is not this one's*"])
+    result.stdout.fnmatch_lines(["note *the calibration of the previous engine was dropped *"])
     assert "noise" not in speed.entry()
 
 

@@ -266,7 +266,6 @@ def test_what_is_exact_fails_on_a_disturbed_gpu_too(machine, how: str) -> None:
         [
             "plan size * bytes exceeds the limit of 10 bytes *",
             "Fix: *",
-            "speed is inconclusive: *",
         ]
     )
 
