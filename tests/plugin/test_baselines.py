@@ -333,7 +333,6 @@ def test_what_is_told_below_several_failed_tests_accepts_all_of_them(speed) -> N
     speed.slow_down()
     told = speed.run()
     told.assert_outcomes(failed=2)
-    (file,) = speed.files
     told.stdout.fnmatch_lines(
         [
             "*= trt: what to do =*",

@@ -61,9 +61,9 @@ def test_dead_process_leaves_it_open_and_says_how_to_have_the_baseline_engine(
     result.stdout.fnmatch_lines(
         [
             "*is inconclusive*",
-            "*: the fresh process that measures linear.onnx fp32 for cpu crashed (SIGSEGV), its last "
-            "step: loading*; the baseline engine is not in the engine cache*check out the commit of "
-            "the baseline and run `pytest --trt-build-only`*",
+            "*: the fresh process that measures linear.onnx fp32 for cpu crashed (SIGSEGV), its "
+            "last step: loading*; the baseline engine is not in the engine cache*check out the "
+            "commit of the baseline and run `pytest --trt-build-only`*",
         ]
     )
     recorded.run("--trt-inconclusive=fail").assert_outcomes(failed=1)
