@@ -256,13 +256,7 @@ class _Meter:
         if peak > found.worst_abs.value:
             offer(found.worst_abs, difference)
         if self._may_exceed(difference, magnitude, found.worst_rel.value):
-            np.divide(difference, magnitude, out=scratch)
-            if not scratch.item(scratch.argmax()) < np.inf:
-                # Elements whose reference is 0 have no relative difference.
-                np.greater(magnitude, 0.0, out=flags)
-                scratch.fill(0.0)
-                np.divide(difference, magnitude, out=scratch, where=flags)
-            offer(found.worst_rel, scratch)
+            offer(found.worst_rel, self._relative(difference, magnitude))
         if self.rtol:
             np.multiply(magnitude, self.rtol, out=scratch)
         else:
@@ -279,6 +273,16 @@ class _Meter:
         if found.worst_used.value > 1.0:
             np.greater(difference, limit, out=flags)
             self._add_mismatches(difference, magnitude, limit, flags, start, positions)
+
+    def _relative(self, difference: FloatArray, magnitude: FloatArray) -> FloatArray:
+        """Return difference / magnitude, in scratch memory; 0 where the reference is 0."""
+        scratch, flags = self.scratch[: difference.size], self.flags[: difference.size]
+        np.divide(difference, magnitude, out=scratch)
+        if not scratch.item(scratch.argmax()) < np.inf:
+            np.greater(magnitude, 0.0, out=flags)
+            scratch.fill(0.0)
+            np.divide(difference, magnitude, out=scratch, where=flags)
+        return scratch
 
     def _may_exceed(
         self, difference: FloatArray, scale: FloatArray, best: float, offset: float = 0.0
