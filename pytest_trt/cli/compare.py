@@ -1,4 +1,4 @@
-"""`pytest-trt report compare`: what another version, driver, device or commit has changed."""
+"""`pytest-trt report compare`: what a new version, driver, device or commit changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.diagnostics import PytestTrtError, wrapped
+from pytest_trt.diagnostics import PytestTrtError, ReportError, wrapped
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction
 from pytest_trt.report.comparison.markdown import markdown
@@ -19,11 +19,11 @@ from pytest_trt.report.comparison.page import page
 from pytest_trt.report.comparison.words import (
     TITLES,
     cells,
+    findings_of,
     lines,
     shown,
     summary,
     title,
-    told,
     why,
 )
 from pytest_trt.report.files import read_document
@@ -37,7 +37,7 @@ _STYLES = {
     Direction.SAME: "",
 }
 
-#: Tests that only one run has, named on a terminal.
+#: Tests of only one run that a terminal names.
 _NAMED = 10
 
 
@@ -53,7 +53,7 @@ def _markdown(comparison: Comparison, *, everything: bool) -> str:
     return markdown(comparison, everything=everything)
 
 
-#: What makes the text of a comparison, by the ending of its file.
+#: Functions that make the text of a comparison, by the suffix of its file.
 _WRITERS: Mapping[str, Callable[..., str]] = {
     ".html": _page,
     ".md": _markdown,
@@ -70,26 +70,26 @@ _WRITERS: Mapping[str, Callable[..., str]] = {
     "outputs",
     type=_file,
     multiple=True,
-    help="Write it as a page (.html), Markdown (.md, fit for a comment) or .json.",
+    help="Write the comparison as .html, .md (for a comment on a pull request) or .json.",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["terminal", "markdown"]),
     default="terminal",
-    help="How to print it.",
+    help="Format of what is printed.",
 )
-@click.option("--all", "everything", is_flag=True, help="Tell what did not change, too.")
-@click.option("--exit-code", is_flag=True, help="Exit status 1 if anything is worse.")
+@click.option("--all", "everything", is_flag=True, help="Include what did not change.")
+@click.option("--exit-code", is_flag=True, help="Exit with status 1 if anything is worse.")
 def compare_reports(
     old: Path, new: Path, outputs: tuple[Path, ...], form: str, everything: bool, exit_code: bool
 ) -> None:
-    """Compare the .json reports of two runs: another TensorRT, driver, GPU, model or commit.
+    """Compare the .json reports of two runs: of two versions, drivers, GPUs, models or commits.
 
-    What is worse comes first. Speed is worse or better beyond the noise of processes and rounds
-    alone: of a hundred comparisons of unchanged engines one calls any change. An error is worse
-    that uses half as much of its tolerance again, and a tenth of it at least. Sizes and layers
-    are told, and never worse.
+    Changes for the worse come first. Speed is worse or better where its change exceeds the noise
+    of processes and rounds: of a hundred comparisons of unchanged engines, one reports any change.
+    An accuracy error is worse where its share of the tolerance grows by half and reaches a tenth.
+    Sizes and layers are shown and never worse.
 
     Exit status 2 if the reports cannot be compared.
     """
@@ -120,8 +120,11 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise PytestTrtError(
-            f"{path} cannot be written: {error.strerror}.", fix="name another file: -o FILE."
+        raise ReportError(
+            f"{path} cannot be written: {error.strerror}",
+            fix="Name a file in a writable folder.",
+            code="TRT901",
+            facts={"file": str(path), "error": error.strerror},
         ) from error
 
 
@@ -134,7 +137,7 @@ def _fitting(line: str) -> list[str]:
 
 def _print(found: Comparison, *, everything: bool) -> None:
     click.echo(f"{found.old} -> {found.new}")
-    for line in found.differences or ("made with the same",):
+    for line in found.differences or ("versions, devices, models and commit are the same",):
         click.echo(f"  {line}")
     click.echo("")
     rows: list[Row] = []
@@ -142,15 +145,15 @@ def _print(found: Comparison, *, everything: bool) -> None:
         rows.append(title(change))
         if why(change):
             rows += _fitting(why(change))
-        for finding in told(change, everything=everything):
-            style = _STYLES[finding.turn]
-            label, *middle, turn = cells(finding)
-            rows.append((f"  {label}", *middle, (turn, style)))
+        for finding in findings_of(change, everything=everything):
+            style = _STYLES[finding.direction]
+            label, *middle, direction = cells(finding)
+            rows.append((f"  {label}", *middle, (direction, style)))
             rows += [f"    {line}" for line in lines(finding)]
     if rows:
         print_table(TITLES, rows, giving_way=(0,))
         click.echo("")
-    for names, what in ((found.gone, "only before"), (found.added, "only now")):
+    for names, what in ((found.removed, "only before"), (found.added, "only now")):
         for name in names[:_NAMED]:
             click.echo(f"{what}: {name}")
         if len(names) > _NAMED:

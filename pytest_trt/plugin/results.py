@@ -51,8 +51,8 @@ class ResultCollector:
             if hasattr(report, "trt_text_only"):
                 _fit(report, self._config, record.diagnostics, record.notes)
         outcome = _outcome(report)
-        # A check that never asked for an engine leaves nothing to summarise, and of a test that is
-        # repeated the last attempt counts.
+        # A check without an engine leaves nothing to summarise, and of a test that is repeated the
+        # last attempt counts.
         found = record.engines or record.unbuilt or record.speeds or record.skipped
         if found and outcome != "rerun":
             self.results.append(TestResult(report.nodeid, outcome, record))
@@ -102,7 +102,7 @@ def _fit(
 
 
 def _outcome(report: pytest.TestReport) -> str:
-    """Return what became of a test, in the words of pytest's own last line."""
+    """Return the outcome of a test as pytest's last line counts it."""
     if hasattr(report, "wasxfail"):
         return "xfailed" if report.skipped else "xpassed"
     if report.failed and report.when == "setup":

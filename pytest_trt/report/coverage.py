@@ -15,10 +15,10 @@ _VERDICTS = {status.value for status in VERDICTS}
 
 
 def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any] | None:
-    """Return what is required and what of it is missing, or None where nothing is required.
+    """Return required verdicts and those that are missing, or None where none are required.
 
-    Every test that any run of the document has collected, and that needs an engine, must have
-    passed or failed on each architecture. Where there is no such test, that is missing itself.
+    Every test that any run of the document collected and that needs an engine must have
+    passed or failed on each architecture. Without any such test, nothing is covered.
 
     Args:
         document: A report, of one run or of several.

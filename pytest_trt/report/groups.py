@@ -1,7 +1,7 @@
 """Why tests failed, each reason once: diagnostics grouped by code and facts.
 
-One wrong model fails all of its tests, and each says the same at length. A group has the message
-and the remedy of its worst diagnostic, and names every test that it concerns.
+One wrong model fails all of its tests for the same reason. A group has the message and the remedy
+of its worst diagnostic, and names every test that it concerns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pytest_trt.benchmark.messages import update_command
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Remedy, remedy_lines, wrapped
 
-#: Groups of accuracy and of speed come last: what keeps tests from running is fixed first.
+#: First digits of codes whose groups come last, accuracy before speed: what prevents tests from
+#: running is fixed first.
 _LAST = "45"
 
 #: Tests that a group names; further ones are counted.

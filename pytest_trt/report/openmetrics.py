@@ -1,7 +1,7 @@
 """A report as OpenMetrics text, for dashboards.
 
-Gauges only, and no timestamps: so the text is valid OpenMetrics and valid in Prometheus' older text
-format too, which node_exporter's textfile collector and the Pushgateway read.
+Only gauges and no timestamps, so that the text is also valid in Prometheus' older text format, which
+node_exporter's textfile collector and the Pushgateway read.
 Source: OpenMetrics 1.0, https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
 
@@ -17,17 +17,17 @@ _Sample: TypeAlias = tuple[dict[str, str], float]
 #: Each metric: its name behind `pytest_trt_`, its unit (with which the name ends), its help.
 _METRICS = (
     ("run_info", "", "Versions of a run."),
-    ("run_start_timestamp_seconds", "seconds", "When a run began, in seconds since 1970."),
-    ("run_duration_seconds", "seconds", "How long a run took."),
+    ("run_start_timestamp_seconds", "seconds", "When a run started, in seconds since 1970."),
+    ("run_duration_seconds", "seconds", "Duration of a run."),
     ("run_exit_status", "", "The exit status of pytest."),
-    ("tests", "", "Tests of models by what became of them."),
-    ("missing_verdicts", "", "Verdicts that are required and missing."),
-    ("test_verdict", "", "What became of an engine in a test: 1 for passed, 0 for anything else."),
-    ("tolerance_used_ratio", "ratio", "Share of its tolerance that an output used."),
+    ("tests", "", "Tests of models by status."),
+    ("missing_verdicts", "", "Required verdicts that are missing."),
+    ("test_verdict", "", "Status of an engine in a test: 1 for passed, 0 for anything else."),
+    ("tolerance_used_ratio", "ratio", "Share of the tolerance that an output used."),
     ("latency_seconds", "seconds", "Latency of a call."),
-    ("throughput", "", "Units of work per second."),
+    ("throughput", "", "Items per second."),
     ("change_ratio", "ratio", "Change of a metric against its baseline."),
-    ("change_limit_ratio", "ratio", "By how much a metric may be worse than its baseline."),
+    ("change_limit_ratio", "ratio", "Allowed change of a metric for the worse."),
     ("engine_size_bytes", "bytes", "Size of an engine's plan."),
     ("engine_device_memory_bytes", "bytes", "Scratch memory of one execution context."),
     ("engine_layers", "", "Layers of an engine."),
@@ -42,11 +42,11 @@ def openmetrics_text(document: Mapping[str, Any]) -> str:
     for name, labels, value in _samples(document):
         samples[name].append((labels, value))
     lines = []
-    for name, unit, told in _METRICS:
+    for name, unit, description in _METRICS:
         if samples[name]:
             lines.append(f"# TYPE pytest_trt_{name} gauge")
             lines += [f"# UNIT pytest_trt_{name} {unit}"] * bool(unit)
-            lines.append(f"# HELP pytest_trt_{name} {told}")
+            lines.append(f"# HELP pytest_trt_{name} {description}")
             lines += [f"pytest_trt_{name}{_labels(one)} {value!r}" for one, value in samples[name]]
     return "\n".join([*lines, "# EOF", ""])
 

@@ -40,7 +40,7 @@ class Style:
     wrap: bool = False
 
     def prose(self, lines: Iterable[str]) -> Iterator[str]:
-        """Yield sentences, wrapped where that is asked for."""
+        """Yield sentences, wrapped if `wrap` is set."""
         for line in lines:
             indent = " " * (len(line) - len(line.lstrip()))
             yield from wrapped(line.lstrip(), self.width if self.wrap else None, indent)
@@ -111,8 +111,8 @@ def _noise(results: Iterable[TestResult]) -> Iterator[str]:
             yield from noise_lines(speed.test, speed.calibration)
 
 
-#: Model, architecture and precision of one row. The model is named by its path, or by the end of
-#: it that tells it from other models.
+#: Model, architecture and precision of one row. The model is named by its path, or by the shortest
+#: end of it that no other model has.
 _Key = tuple[str, str, str]
 
 
@@ -247,7 +247,7 @@ def speed_lines(
         ellipsis: Replaces the middle of names that are too long.
     """
     subjects = [_measured(record) for record in records]
-    if len(set(subjects)) < len(subjects):  # several tests measure one: say which test each is
+    if len(set(subjects)) < len(subjects):  # several tests measure one engine: name the tests
         subjects = [f"{record.test.rpartition('::')[2]} {record.arch}" for record in records]
     rows = [
         (subject, *_figures(record), _outcome_word(record))
@@ -286,7 +286,7 @@ def _figures(record: BenchmarkResult) -> tuple[str, str]:
         return shown, f"(limit {units.figure(metric, limit.limit)})"
     metric = change.metric if change else "p99" if "p99_ms" in record.candidate else "p50"
     if record.update and not record.failed:
-        # What was replaced is no limit any more; the line of the baseline file has the change.
+        # The change is in the line about the baseline file, and no limit applies to it.
         change, metric = (
             None,
             next((m for m in _LEADING if FIGURE_OF[m] in record.candidate), metric),

@@ -1,4 +1,4 @@
-"""The summary's table: engines, the share of the tolerance that they used, outcomes."""
+"""The table of the summary: engines, the share of the tolerance that they used, outcomes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pytest_trt import units
 from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.engine.record import EngineRecord
 
-#: Cells of the bar that shows how much of the tolerance was used.
+#: Width of the bar that shows how much of the tolerance was used.
 _BAR_CELLS = 10
 
-#: What becomes of tests, in the order in which it is told, and its colour.
+#: Outcomes of tests in their order, with their colours.
 _OUTCOMES = {
     "failed": "red",
     "error": "red",
@@ -30,28 +30,28 @@ _OUTCOMES = {
     "xpassed": "yellow",
 }
 
-#: Columns of the share beside the bar.
+#: Width of the share beside the bar.
 _SHARE_COLUMNS = 5
 
-#: Heads the bars, where they are drawn.
+#: Title of the bars, where they are drawn.
 _TITLE = "tolerance used"
 
 #: Blank columns between two columns of the table.
 _GAP = 2
 
-#: Terminals at least this wide are also told the engines' sizes.
+#: Terminals at least this wide also show the engines' sizes.
 _WIDE_COLUMNS = 100
 
 
 @dataclass
 class Row:
-    """All that the tests found of one model, architecture and precision.
+    """What the tests found about one model, architecture and precision.
 
     Attributes:
-        engines: The engines that they asked for, one entry per test.
+        engines: Their engines, one entry per test.
         checks: Their consistency checks.
-        outcomes: How many tests passed, failed, were skipped, and so on, in pytest's words.
-        unbuilt: Whether a test did not get the engine that it asked for.
+        outcomes: Number of tests by pytest's outcome.
+        unbuilt: Whether an engine could not be built.
     """
 
     engines: list[EngineRecord] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def worst(self) -> AccuracyResult | None:
-        """The check that used most of its tolerance."""
+        """The check that used the largest share of its tolerance."""
         return max(self.checks, key=lambda check: check.used or 0.0, default=None)
 
 
@@ -83,7 +83,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
-    """The characters that not every encoding has."""
+    """Characters that not every encoding has."""
 
     full: str
     empty: str
@@ -150,13 +150,13 @@ def _fitted(lines: Sequence[_Line], width: int) -> Fit:
         + longest("tests", *(Text.from_markup(line.tests).plain for line in lines))
     )
     output = longest(*(line.output for line in lines))
-    told = longest(*(_not_checked(line.row) for line in lines))
+    unchecked = longest(*(_not_checked(line.row) for line in lines))
     return fit(
         width - fixed - 4 * _GAP,
         model=longest("model", *(line.model for line in lines)),
         output=output + 1 if output else 0,
-        bar=_BAR_CELLS + 1 + _SHARE_COLUMNS if output else max(len(_TITLE), told),
-        least=max(_SHARE_COLUMNS, told),
+        bar=_BAR_CELLS + 1 + _SHARE_COLUMNS if output else max(len(_TITLE), unchecked),
+        least=max(_SHARE_COLUMNS, unchecked),
     )
 
 
@@ -174,7 +174,7 @@ def _engine(row: Row, *, wide: bool) -> str:
 
 
 def _not_checked(row: Row) -> str:
-    """What stands in place of the share where no check was made."""
+    """Return what is shown instead of the share where no check was made."""
     if row.checks or not row.engines:
         return ""
     can_run = all(engine.runs_here for engine in row.engines)
@@ -209,22 +209,21 @@ def _outcomes(row: Row) -> str:
     )
 
 
-#: Columns that a name keeps as long as anything else can give way.
+#: Columns that a name has at least, as long as anything else can be shortened.
 _MODEL_LEAST = 12
 _OUTPUT_LEAST = 9
 
-#: Columns below which a model's name says nothing; a terminal that has not even these gets longer
-#: lines than it has columns.
+#: Columns that a model's name has at least, even if the line is then wider than the terminal.
 _MODEL_FLOOR = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How much of a line's parts is shown.
+    """How the parts of a line are shown.
 
     Attributes:
-        model: Columns of the model's name.
-        output: Columns of the name of the output that used most of its tolerance; 0 leaves it out.
+        model: Width of the model's name.
+        output: Width of the name of the worst output; 0 leaves it out.
         bar: Whether the bar is drawn.
     """
 
@@ -234,14 +233,14 @@ class Fit:
 
 
 def fit(room: int, *, model: int, output: int, bar: int, least: int) -> Fit:
-    """Return how a line's parts share their columns: what says least gives way first.
+    """Return how the parts of a line share their columns; the least important is shortened first.
 
     Args:
-        room: Columns there are for all of them.
-        model: Columns of the longest model's name.
-        output: Columns of the longest output's name, with the blank before it.
-        bar: Columns of the bar and the share beside it.
-        least: Columns of what remains without the bar.
+        room: Columns for all of them.
+        model: Width of the longest model name.
+        output: Width of the longest output name, with the space before it.
+        bar: Width of the bar and the share beside it.
+        least: Width of what remains without the bar.
     """
     shortest = min(output, _OUTPUT_LEAST)
     # The model in full, and as much of the output as that leaves.
@@ -256,16 +255,16 @@ def fit(room: int, *, model: int, output: int, bar: int, least: int) -> Fit:
 
 
 def shortened(text: str, columns: int, mark: str) -> str:
-    """Return a text of so many columns at most: both ends of it, and a mark between them.
+    """Return a text shortened to a width: both of its ends, and a mark between them.
 
     Args:
-        text: What to shorten; versions and numbers are at the end of many names.
-        columns: How much of the terminal it may take.
-        mark: What stands for what is left out.
+        text: A name; versions and numbers are at the end of many.
+        columns: The width.
+        mark: Replaces the middle.
     """
     if cell_len(text) <= columns:
         return text
-    kept = max(columns - cell_len(mark), 0)
-    tail = kept // 2
+    room = max(columns - cell_len(mark), 0)
+    tail = room // 2
     end = set_cell_size(text[::-1], tail)[::-1].strip()
-    return f"{set_cell_size(text, kept - tail).strip()}{mark}{end}"
+    return f"{set_cell_size(text, room - tail).strip()}{mark}{end}"

@@ -50,9 +50,9 @@ def test_same_model_answers_the_same(upgrade) -> None:
     found = upgrade()
     assert not found.differences
     answers, speed = sorted(found.tests, key=lambda one: one.test)
-    assert answers.turn is Direction.SAME
+    assert answers.direction is Direction.SAME
     assert {one.name for one in speed.findings} >= {"p50", "p99"}
-    assert all(one.turn is Direction.SAME for one in found.engines)
+    assert all(one.direction is Direction.SAME for one in found.engines)
 
 
 def test_weight_that_fp16_cannot_hold_is_worse_and_the_model_is_named(upgrade) -> None:
@@ -60,12 +60,12 @@ def test_weight_that_fp16_cannot_hold_is_worse_and_the_model_is_named(upgrade) -
     (worse,) = [one for one in found.of(Direction.WORSE) if one.test == "test_it.py::test_answers"]
     assert (worse.was, worse.status) == ("passed", "failed")
     errors = {one.name: one for one in worse.findings if one.kind is Kind.ERROR}
-    assert errors["logits"].turn is Direction.WORSE
+    assert errors["logits"].direction is Direction.WORSE
     (line,) = found.differences
     assert line.startswith("model linear.onnx ")
 
 
 def test_renamed_test_is_gone_and_added(upgrade) -> None:
     found = upgrade(SUITE.replace("test_answers", "test_results"))
-    assert found.gone == ("test_it.py::test_answers on cpu",)
+    assert found.removed == ("test_it.py::test_answers on cpu",)
     assert found.added == ("test_it.py::test_results on cpu",)

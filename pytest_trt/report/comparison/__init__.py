@@ -1,1 +1,1 @@
-"""Two reports compared: what another version, driver, device or commit changed."""
+"""Comparison of two reports: what a new version, driver, device or commit changed."""

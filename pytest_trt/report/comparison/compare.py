@@ -1,11 +1,10 @@
-"""Two report documents in, what changed out.
+"""Compares two reports.
 
-Speed is called worse or better where its bounds say so, and those hold for the whole report: with
-every engine as fast as it was, one report in a hundred calls any change. Rounds of two processes
-differ by more than their spread, which is counted in; by the host's clock by so much more that
-only changes by half are called. Errors repeat themselves, but for what other kernels round
-otherwise: one is worse or better where its share of the tolerance grows or shrinks by half, and
-reaches a tenth. Sizes are exact.
+Speed is worse or better where its bounds exclude no change. They hold for the whole report: of a
+hundred comparisons of unchanged engines one detects any change. The bounds include the variation
+between processes; with the host's clock that is so large that only changes by half are detected.
+An accuracy error is worse or better where its share of the tolerance grows or shrinks by half and
+reaches a tenth, as other kernels round differently. Sizes are exact.
 """
 
 from __future__ import annotations
@@ -32,30 +31,29 @@ from pytest_trt.statistics.discount import HOST_CLOCK_ALLOWANCE_LOG
 from pytest_trt.statistics.rounds import Rounds, as_change
 from pytest_trt.terms import METRICS, Metric, Mode
 
-#: By how much the share of the tolerance must grow, and where it must come to, to be worse.
+#: Growth of the share of the tolerance that counts, and the share from which it counts.
 _ERROR_GROWS, _ERROR_COUNTS = 1.5, 0.1
 
-#: Share of its size up to which another plan is as large: names and paddings differ from build to
-#: build.
+#: Relative change of a plan's size that counts: names and padding differ between builds.
 _SIZE_CHANGES = 0.01
 
-#: Changes of layers that are told of one engine.
-_LAYERS_TOLD = 8
+#: Layer changes that are listed for one engine.
+_LAYERS_LISTED = 8
 
-#: How many tests are named as gone or added in an error.
+#: Tests that an error names.
 _NAMED = 3
 
 
 def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "new")) -> Comparison:
     """Return what changed between two runs.
 
-    Tests are held against each other on the same architecture. Where each run tested one, and those
-    differ, they are held against each other all the same, as the report of another device.
+    Tests are compared on the same architecture. Where each run tested one architecture, and those
+    differ, they are compared across devices.
 
     Args:
         old: The older report.
         new: The newer one.
-        names: What to call them.
+        names: Their names in the result and in errors.
 
     Raises:
         ReportError: They are the same run, or have no test in common.
@@ -86,15 +84,15 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
         old=names[0],
         new=names[1],
         differences=tuple(_differences(old, new, across=across)),
-        tests=tuple(sorted(tests, key=lambda one: order.index(one.turn))),
+        tests=tuple(sorted(tests, key=lambda one: order.index(one.direction))),
         engines=tuple(_engine_changes(pairs, old, new, across=across)),
-        gone=tuple(_named(before[key]) for key in before if key not in after),
+        removed=tuple(_named(before[key]) for key in before if key not in after),
         added=tuple(_named(after[key]) for key in after if key not in before),
     )
 
 
 class _Case(NamedTuple):
-    """A test, and one engine in it; None of a test that came to none."""
+    """A test and one engine in it; None if the test has no engine."""
 
     test: Mapping[str, Any]
     result: Mapping[str, Any] | None
@@ -125,7 +123,7 @@ def _by_test(document: Document, *, across: bool) -> dict[tuple[str, str], list[
 
 
 def _pairs(before: Sequence[_Case], after: Sequence[_Case]) -> Iterator[tuple[_Case, _Case]]:
-    """Yield what belongs together; a test that came to no engine belongs to any of its own."""
+    """Yield cases that belong together; a case without an engine fits any of the same test."""
     for new in after:
         same = [old for old in before if old.engine == new.engine]
         either = [old for old in before if old.engine is None or new.engine is None]
@@ -150,8 +148,8 @@ def _rounds_of(case: _Case) -> Mapping[str, Any]:
 
 def _where(old: _Case, new: _Case, *, across: bool) -> str:
     arch = new.test["arch"]
-    told = f"{old.test['arch']} -> {arch}" if across else arch
-    return " ".join(filter(None, [*(new.engine or old.engine or ()), told]))
+    where = f"{old.test['arch']} -> {arch}" if across else arch
+    return " ".join(filter(None, [*(new.engine or old.engine or ()), where]))
 
 
 def _test_change(old: _Case, new: _Case, error: float, *, across: bool) -> TestChange:
@@ -160,7 +158,7 @@ def _test_change(old: _Case, new: _Case, error: float, *, across: bool) -> TestC
         where=_where(old, new, across=across),
         was=old.test["status"],
         status=new.test["status"],
-        why=new.test["reason"].partition("\n")[0] if new.test["status"] != "passed" else "",
+        why=new.test["reason"] if new.test["status"] != "passed" else "",
         findings=(
             *_speed_findings(old.speed, new.speed, error),
             *_error_findings(old.accuracy, new.accuracy),
@@ -197,30 +195,32 @@ def _speed_findings(
             return
     rounds = [Rounds.of_figures(one["candidate_rounds"], one["calls"]) for one in (old, new)]
     mode = cast(Mode, new["mode"])
-    asked = error if mode == "graph" else min(error, ONE_PROCESS_ERROR)
-    found = changes_between(rounds[:1], rounds[1:], mode, error=asked)
-    luck = HOST_CLOCK_ALLOWANCE_LOG if mode == "end_to_end" else 0.0
+    allowed = error if mode == "graph" else min(error, ONE_PROCESS_ERROR)
+    found = changes_between(rounds[:1], rounds[1:], mode, error=allowed)
+    allowance = HOST_CLOCK_ALLOWANCE_LOG if mode == "end_to_end" else 0.0
     for metric in METRICS:
         if metric in found:
-            yield _speed_finding(metric, found[metric], luck, old["candidate"], new["candidate"])
+            yield _speed_finding(
+                metric, found[metric], allowance, old["candidate"], new["candidate"]
+            )
 
 
 def _speed_finding(
     metric: Metric,
     bounds: Bounds,
-    luck: float,
+    allowance: float,
     old: Mapping[str, float],
     new: Mapping[str, float],
 ) -> Finding:
-    low, high = bounds.low - luck, bounds.high + luck
-    turn = Direction.WORSE if low > 0 else Direction.BETTER if high < 0 else Direction.SAME
+    low, high = bounds.low - allowance, bounds.high + allowance
+    direction = Direction.WORSE if low > 0 else Direction.BETTER if high < 0 else Direction.SAME
     figure = "throughput_qps" if metric == "throughput" else f"{metric}_ms"
     ends = [as_change(metric, log) if math.isfinite(log) else None for log in (low, high)]
     least, most = reversed(ends) if metric == "throughput" else ends
     return Finding(
         Kind.SPEED,
         metric,
-        turn,
+        direction,
         old.get(figure),
         new.get(figure),
         as_change(metric, bounds.estimate),
@@ -238,33 +238,36 @@ def _error_findings(
     for output in new["outputs"]:
         then = before.pop(output["name"], None)
         if then is None:
-            yield Finding(
-                Kind.ERROR, output["name"], Direction.CHANGED, lines=("it is a new output",)
-            )
+            yield Finding(Kind.ERROR, output["name"], Direction.CHANGED, lines=("new output",))
             continue
         yield _error_finding(then, output)
     for name in before:
-        yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=("it is no output any more",))
+        yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=("removed output",))
 
 
 def _error_finding(old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
     used, now = _number(old["used"]), _number(new["used"])
-    turn, lines = Direction.SAME, []
+    direction, lines = Direction.SAME, []
     if _asks(old) != _asks(new):
-        turn, lines = Direction.CHANGED, ["its tolerance is another one"]
+        direction, lines = Direction.CHANGED, ["its tolerance changed"]
     elif used is not None and now is not None:
         counts = max(used, now) >= _ERROR_COUNTS
         if counts and now > used * _ERROR_GROWS:
-            turn = Direction.WORSE
+            direction = Direction.WORSE
         elif counts and used > now * _ERROR_GROWS:
-            turn = Direction.BETTER
+            direction = Direction.BETTER
     worst = [_number((one["worst_abs"] or {}).get("value")) for one in (old, new)]
     if worst[0] is not None and worst[1] is not None and worst[0] != worst[1]:
         lines.append(f"largest absolute error {worst[0]:.3g} -> {worst[1]:.3g}")
     change = None
-    if used and now is not None and turn is not Direction.CHANGED and math.isfinite(now / used):
+    if (
+        used
+        and now is not None
+        and direction is not Direction.CHANGED
+        and math.isfinite(now / used)
+    ):
         change = now / used - 1
-    return Finding(Kind.ERROR, new["name"], turn, used, now, change, lines=tuple(lines))
+    return Finding(Kind.ERROR, new["name"], direction, used, now, change, lines=tuple(lines))
 
 
 def _asks(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,7 +275,7 @@ def _asks(output: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    """Return a figure of a report; what JSON has no number for is written as a word."""
+    """Return a figure of a report, where NaN and infinities are text."""
     return None if value is None else float(value)
 
 
@@ -284,31 +287,31 @@ def _engine_findings(
         if before is None or now is None:
             continue
         change = now / before - 1 if before else (math.inf if now else 0.0)
-        turn = Direction.CHANGED if abs(change) > _SIZE_CHANGES else Direction.SAME
-        told = change if math.isfinite(change) else None
-        yield Finding(kind, "", turn, float(before), float(now), told)
+        direction = Direction.CHANGED if abs(change) > _SIZE_CHANGES else Direction.SAME
+        relative = change if math.isfinite(change) else None
+        yield Finding(kind, "", direction, float(before), float(now), relative)
     rows = [layers_of(one.get("layer_rows") or ()) for one in (old, new)]
     lines: tuple[str, ...] = ()
     if rows[0] and rows[1] and not across:
-        lines = tuple(shortened(layer_changes(*rows), _LAYERS_TOLD))
+        lines = tuple(shortened(layer_changes(*rows), _LAYERS_LISTED))
     if old["layers"] is not None and new["layers"] is not None:
-        turn = Direction.CHANGED if lines or old["layers"] != new["layers"] else Direction.SAME
+        direction = Direction.CHANGED if lines or old["layers"] != new["layers"] else Direction.SAME
         counts = float(old["layers"]), float(new["layers"])
-        yield Finding(Kind.LAYERS, "", turn, *counts, lines=lines)
+        yield Finding(Kind.LAYERS, "", direction, *counts, lines=lines)
 
 
 def _differences(old: Document, new: Document, *, across: bool) -> Iterator[str]:
-    """Yield what the runs were made with that is not the same, a line each."""
-    before, after = _made_with(old), _made_with(new)
+    """Yield differences in versions, devices, models and commits, one line each."""
+    before, after = _environment(old), _environment(new)
     for label in dict.fromkeys([*before, *after]):
         then, now = before.get(label, "none"), after.get(label, "none")
         if then != now:
             yield f"{label} {then} -> {now}"
     if across:
-        yield "they are of different devices: their speeds tell of those as well as of the engines"
+        yield "the devices differ: changes of speed are due to them as well as to the engines"
 
 
-def _made_with(document: Document) -> dict[str, str]:
+def _environment(document: Document) -> dict[str, str]:
     found: dict[str, list[str]] = {}
 
     def add(label: str, value: object) -> None:
@@ -326,5 +329,6 @@ def _made_with(document: Document) -> dict[str, str]:
             add(name, version)
         add("platform", run["platform"])
     for engine in document["engines"].values():
-        add(f"model {engine['model']}", engine["model_digest"][:12])
+        # Models of one file name may differ, so the label is the path.
+        add(f"model {engine['path'] or engine['model']}", engine["model_digest"][:12])
     return {label: ", ".join(sorted(values)) for label, values in found.items()}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from pytest_trt.records import to_data
 
 
 class Kind(str, Enum):
     """What a finding is about.
 
-    `SPEED`: one metric, in milliseconds or units of work per second. `ERROR`: one output, as the
-    share of its tolerance that it uses. `SIZE` and `MEMORY`: bytes of the plan and of the device's
-    scratch memory. `LAYERS`: how many there are, and what became of them. `NOTE`: why something
-    could not be compared.
+    `SPEED`: one metric, in milliseconds or items per second. `ERROR`: one output, as the share of
+    its tolerance that it uses. `SIZE` and `MEMORY`: bytes of the plan and of the device's scratch
+    memory. `LAYERS`: their number and how they changed. `NOTE`: why something was not compared.
     """
 
     SPEED = "speed"
@@ -26,7 +27,7 @@ class Kind(str, Enum):
 
 
 class Direction(str, Enum):
-    """How something turned out. What is neither better nor worse, but another, is `CHANGED`."""
+    """The direction of a change; `CHANGED` is neither better nor worse."""
 
     WORSE = "worse"
     BETTER = "better"
@@ -36,23 +37,23 @@ class Direction(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing of one engine, then and now.
+    """One property of one engine, before and now.
 
     Attributes:
         kind: What it is about.
-        name: Which metric or output; empty where there is but one.
-        turn: How it turned out.
-        before: The figure of then.
-        now: The figure of now.
-        change: By which share it changed.
+        name: The metric or output; empty where there is only one.
+        direction: Whether it is better or worse.
+        before: The older figure.
+        now: The newer figure.
+        change: Relative change.
         least: The lower bound of the change, where it has bounds.
         most: The upper bound.
-        lines: What else is to be said, a line each.
+        lines: Further details, one line each.
     """
 
     kind: Kind
     name: str
-    turn: Direction
+    direction: Direction
     before: float | None = None
     now: float | None = None
     change: float | None = None
@@ -60,30 +61,21 @@ class Finding:
     most: float | None = None
     lines: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the finding as JSON-simple data."""
-        return {
-            **asdict(self),
-            "kind": self.kind.value,
-            "turn": self.turn.value,
-            "lines": list(self.lines),
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class TestChange:
-    """One test on one engine, then and now.
+    """One test on one engine, before and now.
 
     Attributes:
         test: The test, without the architecture.
         where: Model, precision and architecture.
-        was: Its status then.
-        status: Its status now.
-        why: Why it did not pass, in a line.
+        was: Its older status.
+        status: Its newer status.
+        why: Why it did not pass, in one line.
         findings: What was compared.
     """
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # not a test class, whatever its name says
 
     test: str
     where: str
@@ -93,14 +85,17 @@ class TestChange:
     why: str = ""
 
     @property
-    def turn(self) -> Direction:
-        """How it turned out in all: its status first, then the gravest finding."""
-        turns = [_of_status(self.was, self.status), *(one.turn for one in self.findings)]
-        return next((turn for turn in Direction if turn in turns), Direction.SAME)
+    def direction(self) -> Direction:
+        """The worst of its status and its findings."""
+        directions = [one.direction for one in self.findings]
+        directions.append(_of_status(self.was, self.status))
+        return next(
+            (direction for direction in Direction if direction in directions), Direction.SAME
+        )
 
 
-#: Statuses that stand for a finding. The others leave open what was asked, or did not ask: a
-#: first baseline turns "not measured" into "passed", and noise "passed" into "inconclusive".
+#: Statuses that say whether a change is good. The others do not: a first baseline changes "not
+#: measured" to "passed", and noise changes "passed" to "inconclusive".
 _GOOD, _BAD = {"passed", "xfailed"}, {"failed", "error"}
 
 
@@ -114,7 +109,7 @@ def _of_status(was: str, now: str) -> Direction:
 
 @dataclass(frozen=True, slots=True)
 class EngineChange:
-    """One engine, then and now.
+    """One engine, before and now.
 
     Attributes:
         engine: Model, precision and architecture.
@@ -125,10 +120,12 @@ class EngineChange:
     findings: tuple[Finding, ...]
 
     @property
-    def turn(self) -> Direction:
-        """Whether anything of it changed."""
-        turns = [one.turn for one in self.findings]
-        return next((turn for turn in Direction if turn in turns), Direction.SAME)
+    def direction(self) -> Direction:
+        """Whether anything about it changed."""
+        directions = [one.direction for one in self.findings]
+        return next(
+            (direction for direction in Direction if direction in directions), Direction.SAME
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +133,12 @@ class Comparison:
     """Two runs.
 
     Attributes:
-        old: What the older one is called.
-        new: What the newer one is called.
-        differences: What they were made with that is not the same, a line each.
+        old: Name of the older report.
+        new: Name of the newer report.
+        differences: Differences in versions, devices, models and commits, one line each.
         tests: Every test that both have, the worse ones first.
         engines: Every engine that both have.
-        gone: Tests that only the older one has.
+        removed: Tests that only the older one has.
         added: Tests that only the newer one has.
     """
 
@@ -150,40 +147,18 @@ class Comparison:
     differences: tuple[str, ...]
     tests: tuple[TestChange, ...]
     engines: tuple[EngineChange, ...]
-    gone: tuple[str, ...]
+    removed: tuple[str, ...]
     added: tuple[str, ...]
 
-    def of(self, turn: Direction) -> Iterator[TestChange]:
-        """Yield the tests that turned out so."""
-        return (one for one in self.tests if one.turn is turn)
+    def of(self, direction: Direction) -> Iterator[TestChange]:
+        """Yield the tests that changed in this direction."""
+        return (one for one in self.tests if one.direction is direction)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-simple data."""
         return {
-            "old": self.old,
-            "new": self.new,
-            "differences": list(self.differences),
-            "counts": {turn.value: sum(1 for _ in self.of(turn)) for turn in Direction},
-            "tests": [
-                {
-                    "test": one.test,
-                    "where": one.where,
-                    "was": one.was,
-                    "status": one.status,
-                    "why": one.why,
-                    "turn": one.turn.value,
-                    "findings": [found.to_dict() for found in one.findings],
-                }
-                for one in self.tests
-            ],
-            "engines": [
-                {
-                    "engine": one.engine,
-                    "turn": one.turn.value,
-                    "findings": [found.to_dict() for found in one.findings],
-                }
-                for one in self.engines
-            ],
-            "gone": list(self.gone),
-            "added": list(self.added),
+            **to_data(self),
+            "counts": {one.value: sum(1 for _ in self.of(one)) for one in Direction},
+            "tests": [{**to_data(one), "direction": one.direction.value} for one in self.tests],
+            "engines": [{**to_data(one), "direction": one.direction.value} for one in self.engines],
         }

@@ -9,27 +9,27 @@ from pytest_trt.report.comparison.findings import Comparison, Direction, EngineC
 from pytest_trt.report.comparison.words import (
     TITLES,
     cells,
+    findings_of,
     lines,
     shown,
     summary,
     title,
-    told,
     why,
 )
 
-#: What a comment on GitHub may have.
+#: The most characters of a comment on GitHub.
 #: Source: GitHub refuses longer ones: "body is too long (maximum is 65536 characters)".
 COMMENT_CHARACTERS = 65_536
 
 _MARKS = {Direction.WORSE: "❌", Direction.BETTER: "✅", Direction.CHANGED: "⚠️", Direction.SAME: ""}
 
-#: Tests that are unfolded; the others fold behind their names.
+#: Tests that are shown unfolded.
 _OPEN = 10
 
 #: Names of tests that only one run has.
 _NAMED = 50
 
-_CUT = "\n*The rest was left out: a comment may have 65,536 characters.*\n"
+_CUT = "\n*Truncated: a comment may have 65,536 characters.*\n"
 
 
 def markdown(
@@ -39,8 +39,8 @@ def markdown(
 
     Args:
         comparison: The comparison.
-        everything: Also tell what did not change.
-        limit: The most characters that it may have; tests that changed least go first.
+        everything: Whether to include what did not change.
+        limit: The most characters; tests that changed least are left out first.
     """
     blocks: list[str] = []
     room = limit - len(_CUT)
@@ -55,12 +55,12 @@ def markdown(
 def _blocks(comparison: Comparison, *, everything: bool) -> Iterator[str]:
     names = f"`{_code(comparison.old)}` and `{_code(comparison.new)}`"
     yield f"### pytest-trt: {summary(comparison)}\n\nBetween {names}:\n\n"
-    for line in comparison.differences or ("nothing that they were made with",):
+    for line in comparison.differences or ("versions, devices, models and commit are the same",):
         yield f"- {_safe(line)}\n"
     yield "\n"
     for number, change in enumerate(shown(comparison, everything=everything)):
         yield _test(change, everything=everything, is_open=number < _OPEN)
-    for names_of, what in ((comparison.gone, "Only before"), (comparison.added, "Only now")):
+    for names_of, what in ((comparison.removed, "Only before"), (comparison.added, "Only now")):
         if names_of:
             yield f"**{what}**\n\n" + "".join(f"- `{_code(n)}`\n" for n in names_of[:_NAMED])
             more = len(names_of) - _NAMED
@@ -69,9 +69,9 @@ def _blocks(comparison: Comparison, *, everything: bool) -> Iterator[str]:
 
 def _test(change: TestChange | EngineChange, *, everything: bool, is_open: bool) -> str:
     rows = []
-    for finding in told(change, everything=everything):
+    for finding in findings_of(change, everything=everything):
         row = [_safe(cell) for cell in cells(finding)]
-        row[-1] = _MARKS[finding.turn]
+        row[-1] = _MARKS[finding.direction]
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
         rows += [
             f"| | {_safe(line).replace('|', chr(92) + '|')} | | | | |" for line in lines(finding)
@@ -79,7 +79,7 @@ def _test(change: TestChange | EngineChange, *, everything: bool, is_open: bool)
     head = f"| {' | '.join(TITLES)} |\n|{'---|' * len(TITLES)}"
     table = "\n".join([head, *rows]) if rows else ""
     body = "\n\n".join(filter(None, [_safe(why(change)), table]))
-    mark = f"{_MARKS[change.turn]} ".lstrip()
+    mark = f"{_MARKS[change.direction]} ".lstrip()
     name = f"{mark}{html.escape(title(change))}"
     opened = " open" if is_open else ""
     return f"<details{opened}><summary>{name}</summary>\n\n{body}\n\n</details>\n\n"

@@ -16,15 +16,15 @@ from pytest_trt.report.comparison.findings import (
 from pytest_trt.report.comparison.words import (
     TITLES,
     cells,
+    findings_of,
     lines,
     shown,
     summary,
     title,
-    told,
     why,
 )
 
-#: Colours and marks of what `page.css` calls statuses.
+#: Statuses of `page.css` and marks.
 _STATUSES = {
     Direction.WORSE: ("failed", "✕"),
     Direction.BETTER: ("passed", "✓"),
@@ -47,7 +47,7 @@ def page(comparison: Comparison, *, everything: bool = False) -> str:
 
     Args:
         comparison: The comparison.
-        everything: Also tell what did not change.
+        everything: Whether to include what did not change.
     """
     style = resources.files("pytest_trt.report.html").joinpath("page.css").read_text("utf-8")
     heading = escape(summary(comparison))
@@ -66,10 +66,10 @@ def page(comparison: Comparison, *, everything: bool = False) -> str:
 def _body(comparison: Comparison, *, everything: bool) -> Iterator[str]:
     names = f"<code>{escape(comparison.old)}</code> and <code>{escape(comparison.new)}</code>"
     yield f"<h2>Between {names}</h2>"
-    yield _list(comparison.differences or ("made with the same",))
+    yield _list(comparison.differences or ("versions, devices, models and commit are the same",))
     for change in shown(comparison, everything=everything):
         yield _change(change, everything=everything)
-    for tests, what in ((comparison.gone, "Only before"), (comparison.added, "Only now")):
+    for tests, what in ((comparison.removed, "Only before"), (comparison.added, "Only now")):
         if tests:
             yield f"<h2>{what}</h2>{_list(tests)}"
 
@@ -79,20 +79,20 @@ def _list(texts: Sequence[str]) -> str:
 
 
 def _change(change: TestChange | EngineChange, *, everything: bool) -> str:
-    opened = " open" if change.turn is Direction.WORSE else ""
+    opened = " open" if change.direction is Direction.WORSE else ""
     reason = f"<p>{escape(why(change))}</p>" if why(change) else ""
-    rows = "".join(_row(found) for found in told(change, everything=everything))
+    rows = "".join(_row(found) for found in findings_of(change, everything=everything))
     head = "".join(f'<th scope="col">{name}</th>' for name in TITLES)
     table = f'<table class="grid"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return (
-        f"<details{opened}><summary>{_chip(change.turn)}<span>{escape(title(change))}</span>"
+        f"<details{opened}><summary>{_chip(change.direction)}<span>{escape(title(change))}</span>"
         f"</summary><div>{reason}{table if rows else ''}</div></details>"
     )
 
 
 def _row(finding: Finding) -> str:
-    *texts, turn = cells(finding)
-    chip = _chip(finding.turn) if turn else ""
+    *texts, direction = cells(finding)
+    chip = _chip(finding.direction) if direction else ""
     row = "".join(f"<td>{escape(text)}</td>" for text in texts)
     more = "".join(
         f'<tr class="line"><td colspan="{len(TITLES)}">{escape(line)}</td></tr>'
@@ -101,9 +101,9 @@ def _row(finding: Finding) -> str:
     return f"<tr>{row}<td>{chip}</td></tr>{more}"
 
 
-def _chip(turn: Direction) -> str:
-    status, mark = _STATUSES[turn]
+def _chip(direction: Direction) -> str:
+    status, mark = _STATUSES[direction]
     return (
         f'<span class="chip" data-status="{status}"><span class="mark" aria-hidden="true">{mark}'
-        f"</span>{turn.value}</span>"
+        f"</span>{direction.value}</span>"
     )

@@ -1,4 +1,4 @@
-"""A comparison in words: the same for a terminal, Markdown and a page."""
+"""The texts of a comparison, shared by terminal, Markdown and page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_trt.report.comparison.findings import (
     TestChange,
 )
 
-#: Titles of what `cells` returns.
+#: Titles of the cells that `cells` returns.
 TITLES = ("", "before", "now", "change", "bounds", "")
 
 _COUNTED = {
@@ -26,25 +26,25 @@ _COUNTED = {
 
 
 def shown(comparison: Comparison, *, everything: bool) -> list[TestChange | EngineChange]:
-    """Return the tests and engines that are worth telling, or all; tests first."""
+    """Return the tests and engines that changed, or all; tests first."""
     both: list[TestChange | EngineChange] = [*comparison.tests, *comparison.engines]
-    return [one for one in both if everything or one.turn is not Direction.SAME]
+    return [one for one in both if everything or one.direction is not Direction.SAME]
 
 
 def summary(comparison: Comparison) -> str:
-    """Return how many tests turned out how: "2 worse, 30 the same; 1 is gone"."""
-    counts = {turn: sum(1 for _ in comparison.of(turn)) for turn in Direction}
-    told = ", ".join(f"{count} {_COUNTED[turn]}" for turn, count in counts.items() if count)
+    """Return how many tests changed how: "2 worse, 30 the same; 1 only before"."""
+    counts = {direction: sum(1 for _ in comparison.of(direction)) for direction in Direction}
+    shown = ", ".join(f"{n} {_COUNTED[direction]}" for direction, n in counts.items() if n)
     rest = [
         f"{len(names)} {what}"
-        for names, what in ((comparison.gone, "only before"), (comparison.added, "only now"))
+        for names, what in ((comparison.removed, "only before"), (comparison.added, "only now"))
         if names
     ]
-    return "; ".join(filter(None, [f"{len(comparison.tests)} tests: {told}", ", ".join(rest)]))
+    return "; ".join(filter(None, [f"{len(comparison.tests)} tests: {shown}", ", ".join(rest)]))
 
 
 def title(change: TestChange | EngineChange) -> str:
-    """Return a test with what became of it: "test_x (digits.onnx fp16 sm86): passed -> failed"."""
+    """Return a test with its statuses: "test_x (digits.onnx fp16 sm86): passed -> failed"."""
     if isinstance(change, EngineChange):
         return f"engine {change.engine}"
     status = change.status if change.was == change.status else f"{change.was} -> {change.status}"
@@ -52,14 +52,16 @@ def title(change: TestChange | EngineChange) -> str:
 
 
 def why(change: TestChange | EngineChange) -> str:
-    """Return why a test has another status now; nothing of what else changed."""
+    """Return why the status of a test changed; empty where it did not."""
     return change.why if isinstance(change, TestChange) and change.was != change.status else ""
 
 
-def told(change: TestChange | EngineChange, *, everything: bool) -> list[Finding]:
-    """Return the findings that are worth telling, or all: also those behind another status."""
+def findings_of(change: TestChange | EngineChange, *, everything: bool) -> list[Finding]:
+    """Return the findings that changed; all of them where the status changed."""
     other = isinstance(change, TestChange) and change.was != change.status
-    return [one for one in change.findings if everything or other or one.turn is not Direction.SAME]
+    return [
+        one for one in change.findings if everything or other or one.direction is not Direction.SAME
+    ]
 
 
 def cells(finding: Finding) -> tuple[str, str, str, str, str, str]:
@@ -72,12 +74,12 @@ def cells(finding: Finding) -> tuple[str, str, str, str, str, str]:
             units.change(end) if end is not None else "?" for end in (finding.least, finding.most)
         ]
         bounds = " to ".join(ends)
-    turn = "" if finding.turn is Direction.SAME else finding.turn.value
-    return _label(finding), before, now, change, bounds, turn
+    direction = "" if finding.direction is Direction.SAME else finding.direction.value
+    return _label(finding), before, now, change, bounds, direction
 
 
 def lines(finding: Finding) -> Iterator[str]:
-    """Yield what else is to be said of a finding."""
+    """Yield further details of a finding."""
     yield from finding.lines
 
 

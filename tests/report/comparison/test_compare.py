@@ -54,7 +54,7 @@ def only(found: Comparison, kind: Kind, name: str = "") -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("ms", "turn"),
+    ("ms", "direction"),
     [
         (1.1, Direction.WORSE),
         (0.9, Direction.BETTER),
@@ -62,14 +62,14 @@ def only(found: Comparison, kind: Kind, name: str = "") -> Finding:
         (1.004, Direction.SAME),
     ],
 )
-def test_speed_turns_out_as_its_bounds_say(ms: float, turn: Direction) -> None:
+def test_speed_turns_out_as_its_bounds_say(ms: float, direction: Direction) -> None:
     found = pair(timed(1.0), timed(ms, seed=1))
     p50 = only(found, Kind.SPEED, "p50")
-    assert p50.turn is turn
-    assert only(found, Kind.SPEED, "throughput").turn is turn
+    assert p50.direction is direction
+    assert only(found, Kind.SPEED, "throughput").direction is direction
     assert p50.change == pytest.approx(ms - 1, abs=0.002)
     assert p50.least < p50.change < p50.most
-    assert found.tests[0].turn is turn
+    assert found.tests[0].direction is direction
 
 
 def test_throughput_has_its_bounds_in_order() -> None:
@@ -78,12 +78,12 @@ def test_throughput_has_its_bounds_in_order() -> None:
 
 
 def test_by_the_hosts_clock_a_tenth_is_no_change_and_twice_the_time_is() -> None:
-    def turn(ms: float) -> Direction:
+    def direction(ms: float) -> Direction:
         old, new = (timed(m, seed=s, mode="end_to_end") for m, s in ((1.0, 0), (ms, 1)))
-        return only(pair(old, new), Kind.SPEED, "p50").turn
+        return only(pair(old, new), Kind.SPEED, "p50").direction
 
-    assert turn(1.1) is Direction.SAME
-    assert turn(2.0) is Direction.WORSE
+    assert direction(1.1) is Direction.SAME
+    assert direction(2.0) is Direction.WORSE
 
 
 def test_unchanged_engines_are_never_called_in_a_large_report() -> None:
@@ -95,7 +95,7 @@ def test_unchanged_engines_are_never_called_in_a_large_report() -> None:
         )
 
     found = compare(made(0), made(1000, id="2"))
-    assert [one.turn for one in found.tests] == [Direction.SAME] * 200
+    assert [one.direction for one in found.tests] == [Direction.SAME] * 200
 
 
 @pytest.mark.parametrize("other", [{"mode": "enqueue"}, {"batch": 1}, {"calls": 20}])
@@ -107,7 +107,7 @@ def test_what_is_measured_otherwise_is_not_compared_and_said(other: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "turn"),
+    ("was", "now", "direction"),
     [
         (0.002, 0.004, Direction.WORSE),
         (0.004, 0.002, Direction.BETTER),
@@ -117,36 +117,36 @@ def test_what_is_measured_otherwise_is_not_compared_and_said(other: dict[str, An
     ],
 )
 def test_errors_are_worse_that_use_half_as_much_again(
-    was: float, now: float, turn: Direction
+    was: float, now: float, direction: Direction
 ) -> None:
     found = only(pair(off_by(was), off_by(now)), Kind.ERROR, "logits")
-    assert found.turn is turn
+    assert found.direction is direction
     assert (found.before, found.now) == pytest.approx((was / 0.01, now / 0.01))
     assert found.lines[0].startswith("largest absolute error ")
 
 
 def test_another_tolerance_makes_shares_incomparable() -> None:
     found = only(pair(off_by(0.002), off_by(0.002, atol=0.004)), Kind.ERROR, "logits")
-    assert (found.turn, found.change) == (Direction.CHANGED, None)
-    assert found.lines == ("its tolerance is another one",)
+    assert (found.direction, found.change) == (Direction.CHANGED, None)
+    assert found.lines == ("its tolerance changed",)
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "turn"),
+    ("was", "now", "direction"),
     [
         ("passed", "failed", Direction.WORSE),
         ("failed", "passed", Direction.BETTER),
         ("failed", "failed", Direction.SAME),
     ],
 )
-def test_status_counts_before_all_else(was: str, now: str, turn: Direction) -> None:
+def test_status_counts_before_all_else(was: str, now: str, direction: Direction) -> None:
     found = pair(told(was, "it is off"), told(now, "it is off"))
-    assert found.tests[0].turn is turn
+    assert found.tests[0].direction is direction
     assert found.tests[0].why == ("it is off" if now == "failed" else "")
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "turn"),
+    ("was", "now", "direction"),
     [
         ("not measured", "failed", Direction.WORSE),
         ("passed", "error", Direction.WORSE),
@@ -157,14 +157,14 @@ def test_status_counts_before_all_else(was: str, now: str, turn: Direction) -> N
     ],
 )
 def test_what_leaves_the_question_open_is_neither_worse_nor_better(
-    was: str, now: str, turn: Direction
+    was: str, now: str, direction: Direction
 ) -> None:
-    assert TestChange("test_it", "cpu", was, now, ()).turn is turn
+    assert TestChange("test_it", "cpu", was, now, ()).direction is direction
 
 
 def test_test_that_is_skipped_now_is_a_change() -> None:
     (found,) = pair(told(), skipped("no GPU")).tests
-    assert (found.turn, found.was, found.status) == (Direction.CHANGED, "passed", "skipped")
+    assert (found.direction, found.was, found.status) == (Direction.CHANGED, "passed", "skipped")
 
 
 def with_engine(one: EngineRecord, **of: Any) -> Document:
@@ -186,18 +186,18 @@ def test_engines_are_held_against_each_other_once() -> None:
     rows = (("Conv", "half", "conv1"), ("Relu", "half", "relu1"), ("Gemm", "float", "linear"))
     found = engines(size_bytes=68_000, device_memory_bytes=1000, layers=3, layer_rows=rows)
     (one,) = found.engines
-    assert (one.engine, one.turn) == ("digits.onnx fp16 sm86", Direction.CHANGED)
+    assert (one.engine, one.direction) == ("digits.onnx fp16 sm86", Direction.CHANGED)
     assert only(found, Kind.SIZE).change == pytest.approx(1.0)
-    assert only(found, Kind.MEMORY).turn is Direction.SAME
+    assert only(found, Kind.MEMORY).direction is Direction.SAME
     layers = only(found, Kind.LAYERS)
     assert (layers.before, layers.now) == (2, 3)
     assert [line.partition(":")[0] for line in layers.lines] == ["split", "precision"]
-    assert found.tests[0].turn is Direction.SAME
+    assert found.tests[0].direction is Direction.SAME
 
 
 def test_engine_that_is_the_same_is_the_same() -> None:
     (one,) = engines().engines
-    assert {finding.turn for finding in one.findings} == {Direction.SAME}
+    assert {finding.direction for finding in one.findings} == {Direction.SAME}
 
 
 def test_what_runs_were_made_with_is_told_where_it_differs() -> None:
@@ -223,7 +223,7 @@ def test_tests_that_one_run_alone_has_are_named() -> None:
     old = document({"test_a": told(), "test_b": told()})
     new = document({"test_a": told(), "test_c": told()}, id="2")
     found = compare(old, new)
-    assert found.gone == ("test_it.py::test_b on sm86",)
+    assert found.removed == ("test_it.py::test_b on sm86",)
     assert found.added == ("test_it.py::test_c on sm86",)
     assert len(found.tests) == 1
 
@@ -232,14 +232,14 @@ def test_runs_of_one_device_each_are_compared_and_that_is_said() -> None:
     old, new = document({"test_it": timed(1.0)}), document({"test_it": timed(2.0)}, arch="sm120")
     found = compare(old, new)
     assert found.tests[0].where == "digits.onnx fp16 sm86 -> sm120"
-    assert any("of different devices" in line for line in found.differences)
-    assert only(found, Kind.SPEED, "p50").turn is Direction.WORSE
+    assert any("the devices differ" in line for line in found.differences)
+    assert only(found, Kind.SPEED, "p50").direction is Direction.WORSE
 
 
 def test_test_that_came_to_no_engine_is_not_lost() -> None:
     refused = document({"test_it": None}, id="2")
     (found,) = compare(document({"test_it": told()}), refused).tests
-    assert (found.was, found.status, found.turn) == ("passed", "not run", Direction.CHANGED)
+    assert (found.was, found.status, found.direction) == ("passed", "not run", Direction.CHANGED)
 
 
 def merged(*names: str, ids: Sequence[str] = ("1",)) -> Document:

@@ -10,12 +10,12 @@ STEADY = Finding(Kind.SPEED, "p50", Direction.SAME, 1.0, 1.0, 0.0, -0.01, 0.01)
 
 
 def change(name: str = "test_a", *, was: str = "passed", now: str = "failed") -> TestChange:
-    turn = (SLOWER, STEADY) if was != now else (STEADY,)
-    return TestChange(name, "digits.onnx fp16 sm86", was, now, turn, why="P99 +20%")
+    direction = (SLOWER, STEADY) if was != now else (STEADY,)
+    return TestChange(name, "digits.onnx fp16 sm86", was, now, direction, why="P99 +20%")
 
 
 def comparison(*tests: TestChange, **of: tuple[str, ...]) -> Comparison:
-    values = {"differences": ("driver 570.1 -> 580.2",), "gone": (), "added": (), **of}
+    values = {"differences": ("driver 570.1 -> 580.2",), "removed": (), "added": (), **of}
     return Comparison("old.json", "new.json", tests=tests, engines=(), **values)
 
 
@@ -30,7 +30,9 @@ def test_what_changed_is_told_and_the_rest_counted() -> None:
 
 
 def test_tests_of_one_run_alone_are_named() -> None:
-    text = markdown(comparison(change(), gone=("test_x",), added=tuple(f"t{n}" for n in range(60))))
+    text = markdown(
+        comparison(change(), removed=("test_x",), added=tuple(f"t{n}" for n in range(60)))
+    )
     assert "**Only before**\n\n- `test_x`" in text
     assert "- and 10 more" in text
 
@@ -44,5 +46,5 @@ def test_text_of_tests_is_text() -> None:
 def test_a_comment_takes_it(count: int) -> None:
     text = markdown(comparison(*(change(f"test_{n}") for n in range(count))))
     assert len(text) <= COMMENT_CHARACTERS
-    assert ("The rest was left out" in text) == (count == 2000)
+    assert ("Truncated" in text) == (count == 2000)
     assert text.count("<details") == text.count("</details>")
