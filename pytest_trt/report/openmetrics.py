@@ -1,7 +1,7 @@
 """A report as OpenMetrics text, for dashboards.
 
-Only gauges and no timestamps, so that the text is also valid in Prometheus' older text format, which
-node_exporter's textfile collector and the Pushgateway read.
+Only gauges and no timestamps, so that the text is also valid in Prometheus' older text format, as
+node_exporter's textfile collector and the Pushgateway read it.
 Source: OpenMetrics 1.0, https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
 

@@ -181,7 +181,7 @@ function shares(values, all, edges) {
   return found;
 }
 
-/** The bin that ends at all of the tolerance: 0 is no error, then 2^-10, 2^-9, ... */
+/** The bin that ends exactly at the tolerance: 0 is no error, then 2^-10, 2^-9, ... */
 const TOLERANCE_BIN = 11;
 
 function binText(bin, last) {

@@ -1,4 +1,4 @@
-// How quantities are written: as pytest_trt/report/units.py does it.
+// Formats quantities like pytest_trt/units.py.
 
 /** What each status looks like. In the order of their gravity. */
 const STATUSES = {
@@ -22,13 +22,13 @@ function chip(status, text = status) {
   return el("span", { class: "chip", "data-status": status }, mark, text);
 }
 
-/** What a check or limit came to, in the colours of statuses. */
+/** The outcome of a check or limit, in the colours of statuses. */
 function outcome(word) {
   const status = { regressed: "failed", "not comparable": "not measured" };
   return chip(status[word] ?? word, word);
 }
 
-/** JSON has no word for these: the document has them as text. */
+/** JSON has no numbers for these: the document has them as text. */
 function number(value) {
   return { nan: NaN, inf: Infinity, "-inf": -Infinity }[value] ?? value ?? null;
 }

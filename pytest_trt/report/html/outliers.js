@@ -1,4 +1,4 @@
-// One round that an interrupt hit must not press all others into a line: charts leave it out, and say so.
+// A round that was disturbed would flatten all others: charts leave it out and report that.
 
 /** How many interquartile ranges beyond a quartile a round is still drawn. */
 const FENCE = 8;

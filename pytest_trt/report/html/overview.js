@@ -2,7 +2,7 @@
 
 const GRAVE = ["failed", "error"];
 
-/** Whether a test failed the run: one without a measurement does too, where one was asked for. */
+/** Whether a test failed the run; one that should have measured and did not counts. */
 function fails({ test }) {
   return GRAVE.includes(test.status) || test.outcome === "failed";
 }
@@ -19,19 +19,19 @@ function headline(documents, entries) {
   if (errors) return ["failed", `${counted(errors, "file")} could not be collected`];
   if (missing) return ["failed", `Required verdicts on ${[...new Set(documents.coverage.missing.map((one) => one.arch))].join(", ")} are missing`];
   if (runs.some((run) => run.interrupted)) return ["inconclusive", "The run was interrupted"];
-  if (runs.some((run) => run.exit_status)) return ["failed", "The run did not end well"];
+  if (runs.some((run) => run.exit_status)) return ["failed", "The run failed"];
   if (open) return ["inconclusive", `No test failed, ${count(open)} of ${count(entries.length)} without a verdict`];
   return ["passed", entries.length === 1 ? "The test passed" : `All ${count(entries.length)} tests passed`];
 }
 
 function overview(documents, entries, open, filter) {
   const runs = el("div", { class: "runs" }, documents.runs.map((run, at) => runCard(run, at, documents.runs.length)));
-  // Whoever has to act wants the reason first, and what it ran on later.
+  // Reasons come first; the environment is needed later.
   const failed = entries.some(fails) || Boolean(documents.coverage?.missing.length);
   return [
     documents.runs.map((run) => banner(run)),
     failed ? null : runs,
-    // What is missing fails the run: it stands above what tests came to.
+    // Missing verdicts fail the run, so they come before the results.
     documents.coverage?.missing.length ? ledger(documents.coverage, open) : null,
     news(documents, entries, open, filter),
     documents.coverage?.missing.length ? null : ledger(documents.coverage, open),
@@ -39,14 +39,14 @@ function overview(documents, entries, open, filter) {
   ].flat(Infinity).filter(Boolean);
 }
 
-/** So many files that could not be collected are told in full at once. */
+/** Files that could not be collected of which the details are open. */
 const OPENED = 3;
 
 function banner(run) {
   const errors = Object.entries(run.collection_errors);
   return [
     run.interrupted ? el("p", { class: "banner" }, el("strong", {}, "Interrupted. "), `The run ended before every test had run${run.stopped ? `: ${run.stopped}` : ""}.`) : null,
-    errors.length ? el("div", { class: "banner", "data-status": "failed" }, el("strong", {}, `${counted(errors.length, "file")} could not be collected; the tests in ${errors.length === 1 ? "it" : "them"} are in no report.`),
+    errors.length ? el("div", { class: "banner", "data-status": "failed" }, el("strong", {}, `${counted(errors.length, "file")} could not be collected; the report lacks ${errors.length === 1 ? "its" : "their"} tests.`),
       errors.map(([file, why], at) => el("details", { open: at < OPENED }, el("summary", {}, file), el("pre", {}, why)))) : null,
   ];
 }
@@ -82,7 +82,7 @@ function runCard(run, at, many) {
   );
 }
 
-/** The most tests that are named in one place; the rest is a filter away. */
+/** The most tests that are named in one place; a filter shows the rest. */
 const NAMED = 8;
 
 function news(documents, entries, open, filter) {
@@ -140,7 +140,7 @@ function link(entry, open) {
   return el("a", { href: `#${encodeURIComponent(entry.anchor)}`, onclick: (event) => { event.preventDefault(); open(entry.anchor); } }, entry.short);
 }
 
-/** What differs from when baselines were recorded: a line for all tests that it is true of. */
+/** Differences from when baselines were recorded, one line for all tests that share them. */
 function differences(speeds, open) {
   const found = new Map();
   for (const { entry, speed } of speeds) {

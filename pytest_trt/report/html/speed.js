@@ -5,7 +5,7 @@ function speedSection(speed) {
   const judged = speed.changes.find((one) => one.step === "interleaved" && one.rounds);
   const rounds = judged?.rounds || speed.rounds;
   const how = [
-    rounds && speed.calls ? `${counted(rounds, "round")} of ${counted(speed.calls, "call")}${judged ? " in turns with the baseline engine" : ""}` : "",
+    rounds && speed.calls ? `${counted(rounds, "round")} of ${counted(speed.calls, "call")}${judged ? " interleaved with the baseline engine" : ""}` : "",
     speed.mode,
     `batch ${speed.batch}`,
   ].filter(Boolean).join(", ");
@@ -27,7 +27,7 @@ function speedSection(speed) {
 /** Why a change need not be the ratio of the two figures beside it. */
 function estimateText(speed) {
   const judged = speed.changes.find((one) => one.change !== null);
-  const how = judged.step === "interleaved" ? "in turns with the baseline engine" : "against the stored ones";
+  const how = judged.step === "interleaved" ? "interleaved with the baseline engine" : "against the stored ones";
   return `Changes are estimated from ${counted(judged.rounds, "round")} ${how}, over pairs of rounds: they may differ from the ratio of the medians.`;
 }
 

@@ -1,6 +1,6 @@
 // Put it together.
 
-/** The document, which stands in the page as JSON in gzip in Base64. */
+/** Read the document: JSON, compressed by gzip, in Base64. */
 async function read() {
   const packed = atob(document.getElementById("document").textContent);
   const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
@@ -8,7 +8,7 @@ async function read() {
   return JSON.parse(await new Response(unpacked).text());
 }
 
-/** What became of a baseline that was written. */
+/** Updates that wrote a baseline. */
 const RECORDED = ["first", "added", "replaced"];
 
 async function start() {
@@ -19,7 +19,7 @@ async function start() {
     unreadable(error);
     return;
   }
-  documents.tests.forEach(callAsTold);
+  documents.tests.forEach(useTerminalStatus);
   const entries = documents.tests.map((test) => entryOf(test));
   const ids = new Map();
   for (const { test } of entries) ids.set(test.id, (ids.get(test.id) ?? 0) + 1);
@@ -46,8 +46,8 @@ async function start() {
   document.documentElement.dataset.readyMs = performance.now().toFixed(0);
 }
 
-/** Call a test what the terminal calls it: failed, or recorded where its figures became its baseline. */
-function callAsTold(test) {
+/** Use the status of the terminal: failed, or recorded where the figures became the baseline. */
+function useTerminalStatus(test) {
   test.unmeasured = test.status === "not measured" && test.outcome === "failed";
   if (test.unmeasured) test.status = "failed";
   const recorded = test.results.filter((result) => result.status === "not measured" && RECORDED.includes(result.speed?.baseline_update));
@@ -55,12 +55,12 @@ function callAsTold(test) {
   for (const one of [test, ...recorded]) one.status = "recorded";
 }
 
-/** Say why nothing is shown: the page's end was lost on its way, or the browser is an old one. */
+/** Explain why nothing is shown: the file was truncated, or the browser is too old. */
 function unreadable(error) {
   const old = typeof DecompressionStream === "undefined";
   const why = old
-    ? "This browser cannot unpack it (it has no DecompressionStream): open it in a newer one."
-    : `The file is damaged (${error.message}): fetch it again.`;
+    ? "This browser has no DecompressionStream: open the page in a newer one."
+    : `The file is damaged (${error.message}): download it again.`;
   const title = document.getElementById("headline");
   title.textContent = "The report cannot be shown";
   title.dataset.status = "failed";
@@ -84,7 +84,7 @@ function keys(table) {
   });
 }
 
-/** Light or dark as the system is, until the switch says otherwise; on paper always light. */
+/** Light or dark like the system until the switch is used; always light on paper. */
 function theme() {
   const root = document.documentElement;
   const button = document.getElementById("theme");
@@ -99,7 +99,7 @@ function theme() {
   };
   button.addEventListener("click", () => {
     show(current() === "dark" ? "light" : "dark");
-    kept(root.dataset.theme);
+    storedTheme(root.dataset.theme);
   });
   dark.addEventListener("change", () => show(root.dataset.theme));
   let before;
@@ -108,11 +108,11 @@ function theme() {
     show("light");
   });
   window.addEventListener("afterprint", () => show(before));
-  show(kept());
+  show(storedTheme());
 }
 
-/** Remember the theme where the browser lets files remember anything. */
-function kept(value) {
+/** Store the theme where the browser allows it for files. */
+function storedTheme(value) {
   try {
     if (value) localStorage.setItem("pytest-trt-theme", value);
     return localStorage.getItem("pytest-trt-theme") ?? undefined;

@@ -1,6 +1,6 @@
 // The table of tests: a row for each test, opened in place.
 
-/** A test of one architecture, with what the table says of it. */
+/** A test on one architecture, with what the table shows of it. */
 function entryOf(test) {
   const used = test.results.filter((result) => result.accuracy).map((result) => number(result.accuracy.used));
   const changes = test.results.flatMap((result) => result.speed?.changes ?? []).filter((one) => one.change !== null);
