@@ -9,7 +9,7 @@ from pytest_trt.baseline.entry import StoredRun
 from pytest_trt.engine.build import Engine
 from pytest_trt.statistics.rounds import Rounds
 
-#: Digits that tell plans of one key, and models of one name, apart.
+#: Digits of digests that are stored: enough to distinguish plans of one key, or models.
 _DIGITS = 16
 
 

@@ -22,12 +22,12 @@ class Calibration:
 
     Attributes:
         runs: Runs of this process and of the fresh ones.
-        turns: From each fresh process, interleaved rounds of two sessions of the engine.
+        interleaved: From each fresh process, interleaved rounds of two sessions of the engine.
         measured: How much they vary.
     """
 
     runs: tuple[FreshRun, ...]
-    turns: tuple[tuple[Rounds, Rounds], ...]
+    interleaved: tuple[tuple[Rounds, Rounds], ...]
     measured: MeasuredNoise
 
     @classmethod
@@ -45,8 +45,8 @@ class Calibration:
         """
         titles = (f"calibrating, process {n} of {processes}" for n in range(1, processes + 1))
         runs = (here, *map(take, titles))
-        turns = tuple(one.turns for one in runs if one.turns is not None)
-        return cls(runs, turns, measured_noise([one.rounds for one in runs], turns))
+        interleaved = tuple(one.interleaved for one in runs if one.interleaved is not None)
+        return cls(runs, interleaved, measured_noise([one.rounds for one in runs], interleaved))
 
     def stored(self) -> StoredNoise:
         """Return the noise as it is stored with the baseline."""
@@ -71,14 +71,14 @@ class Calibration:
         measured, rows = self.measured, []
         runs = [one.rounds for one in self.runs]
         for metric, limit in limits.items():
-            turns = by_interleaving(metric, limit, self.turns, measured, checks=checks)
+            interleaved = by_interleaving(metric, limit, self.interleaved, measured, checks=checks)
             alone = by_processes(metric, limit, stored, runs, measured, checks=checks, mode=mode)
             rows.append(
                 CalibratedMetric(
                     metric=metric,
                     between_runs=measured.between_runs.get(metric),
                     limit=limit,
-                    turns=tuple(_detectable(metric, one) for one in turns),
+                    interleaved=tuple(_detectable(metric, one) for one in interleaved),
                     processes=None if alone is None else _detectable(metric, alone),
                 )
             )

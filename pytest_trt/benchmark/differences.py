@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from pytest_trt import units
 
-#: Label of the environment that says how the host was overloaded; absent where it was not.
+#: Environment label of an overloaded host, with how it was overloaded; absent otherwise.
 HOST_BUSY = "host_busy"
 
 #: What differs. "engine" is the key where the baseline does not say whether model or options
@@ -39,7 +39,7 @@ class Difference:
 
     Attributes:
         kind: What differs.
-        then: What it was; empty where nothing can be said.
+        then: What it was; empty where it is not known.
         now: What it is.
         label: For "environment" which one, such as "driver".
     """

@@ -157,7 +157,7 @@ class EngineSource:
 
     @contextmanager
     def interleaving(self, entry: Entry) -> Iterator[Interleave | None]:
-        """Load the baseline engine where it is another one and in the cache."""
+        """Load the baseline engine if it differs from the candidate and is in the cache."""
         key = str(entry.engine.get("key", ""))
         # An update only asks whether the new rounds agree with the stored ones.
         if key == self._engine.key.digest or self._settings.update:
@@ -242,7 +242,7 @@ class EngineSource:
         here = FreshRun(self.screen(FIRST_ROUNDS), load=self.load)
         done = Calibration.of(
             here,
-            lambda title: self._fresh.take(FIRST_ROUNDS, beside=True, title=title),
+            lambda title: self._fresh.take(FIRST_ROUNDS, interleave=True, title=title),
             settings.calibrate_runs,
         )
         busy = [one.load.busy for one in done.runs if load_conditions(mode, one.load)]

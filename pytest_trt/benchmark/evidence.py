@@ -165,7 +165,7 @@ class Machine(Protocol):
     def opened(
         self, key_digest: str, beside: Engine
     ) -> AbstractContextManager[BackendSession | None]:
-        """Load an engine of the cache beside another one; None where that shows nothing."""
+        """Load a cached engine next to another one; None if the two cannot be compared."""
 
     def unload_others(self, engine: Engine) -> None:
         """Release every loaded engine except one."""

@@ -63,24 +63,25 @@ class FreshRuns(ExitStack):
         self._sampling.meter.add(run.load)
         return run.rounds
 
-    def take(self, rounds: int, *, beside: bool = False, title: str = "") -> FreshRun:
+    def take(self, rounds: int, *, interleave: bool = False, title: str = "") -> FreshRun:
         """Take so many rounds in a fresh process.
 
         Args:
             rounds: How many.
-            beside: Whether the engine is then also interleaved with a second session of itself.
+            interleave: Whether the engine is then also interleaved with a second session of itself.
             title: Which process it is, as a step of something larger; else one of a decision's.
 
         Raises:
-            Unavailable: It could not; the text says why.
+            Unavailable: It could not, for the reason in the text.
             Disturbed: The device was.
         """
-        job = self._job(rounds, beside=beside)
+        job = self._job(rounds, interleave=interleave)
         # What earlier tests have loaded is not needed now, and the other process needs the memory.
         self._machine.unload_others(self._engine)
         run = measure_fresh(
             job,
-            timeout_s=START_S + _SLOWER * rounds * self._sampling.round_s * (4 if beside else 1),
+            timeout_s=START_S
+            + _SLOWER * rounds * self._sampling.round_s * (4 if interleave else 1),
             progress=lambda text: self._say(f"{title or self._title()}: {text}"),
         )
         return replace(run, load=self._machine.host.believed(run.load))
@@ -89,7 +90,7 @@ class FreshRuns(ExitStack):
         # The process of the tests is the first of those that the last look is at.
         return f"fresh process {len(self._sampling.elsewhere) + 1} of {FRESH_LOOKS[-1] - 1}"
 
-    def _job(self, rounds: int, *, beside: bool) -> FreshJob:
+    def _job(self, rounds: int, *, interleave: bool) -> FreshJob:
         engine, how = self._engine, self._machine.fresh_job(self._engine)
         try:
             if self._inputs_file is None:
@@ -112,7 +113,7 @@ class FreshRuns(ExitStack):
             calls=self._sampling.calls,
             rounds=rounds,
             proc=self._machine.host.proc,
-            beside=beside,
+            interleave=interleave,
         )
 
 

@@ -65,7 +65,7 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
         with meter.running():
             taken = take_rounds(timer, job.rounds, job.calls, guard=guard)
         rounds = summarised(taken, items_per_call=items)
-        if not job.beside:
+        if not job.interleave:
             return FreshRun(rounds, load=meter.load)
         progress("interleaving it with itself")
         other = timer_of(backend.open(plan, job.model, job.spec, job.target), inputs, job.mode)

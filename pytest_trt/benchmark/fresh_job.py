@@ -30,7 +30,7 @@ class FreshJob:
         entry: The engine's folder in the cache; its files are verified before they are loaded.
         key: Digest of the engine's key.
         model: What it was built from.
-        spec: What was asked of it.
+        spec: What it was built as.
         target: What it was built for.
         inputs: The file of inputs that `write_inputs` wrote.
         mode: How calls are timed.
@@ -38,7 +38,7 @@ class FreshJob:
         calls: Calls in each round.
         rounds: How many rounds.
         proc: Where Linux reports the host's load.
-        beside: Whether the engine is then also interleaved with a second session of itself.
+        interleave: Whether the engine is then also interleaved with a second session of itself.
     """
 
     backend: str
@@ -55,7 +55,7 @@ class FreshJob:
     calls: int
     rounds: int
     proc: Path = Path("/proc")
-    beside: bool = False
+    interleave: bool = False
 
     @property
     def title(self) -> str:
@@ -113,26 +113,32 @@ class FreshRun:
 
     Attributes:
         rounds: Rounds of the engine alone.
-        turns: Rounds of the engine and of a second session of itself, interleaved, if requested.
+        interleaved: Interleaved rounds of the engine and a second session of itself, if requested.
         load: What the host did for others while the engine alone was timed.
     """
 
     rounds: Rounds
-    turns: tuple[Rounds, Rounds] | None = None
+    interleaved: tuple[Rounds, Rounds] | None = None
     load: HostLoad = field(default_factory=HostLoad)
 
     def to_data(self) -> dict[str, Any]:
         """Return the run as JSON-simple data; floats survive that exactly."""
-        turns = None if self.turns is None else list(map(_to_json, self.turns))
-        return {"rounds": _to_json(self.rounds), "turns": turns, "load": to_data(self.load)}
+        interleaved = None if self.interleaved is None else list(map(_to_json, self.interleaved))
+        return {
+            "rounds": _to_json(self.rounds),
+            "interleaved": interleaved,
+            "load": to_data(self.load),
+        }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> FreshRun:
         """Return the run that `to_data` encoded."""
-        turns = data["turns"]
+        interleaved = data["interleaved"]
         return cls(
             _from_json(data["rounds"]),
-            None if turns is None else (_from_json(turns[0]), _from_json(turns[1])),
+            None
+            if interleaved is None
+            else (_from_json(interleaved[0]), _from_json(interleaved[1])),
             from_data(HostLoad, data["load"]),
         )
 

@@ -1,9 +1,9 @@
 """The host: which CPU it has, and what else it did while its clock timed something.
 
 A call takes longer by the time that its threads wait for a core. Linux counts that, thread by
-thread, to the nanosecond, which tells an overloaded host from a slower engine. What is not counted
-as waiting shows on the cores: the load that others put on them, which slows the second thread of a
-core and its clock, and what a hypervisor took from them.
+thread, to the nanosecond, which distinguishes an overloaded host from a slower engine. Load that is
+not counted as waiting is read from the cores: what other processes use, which slows the second
+thread of a core and its clock, and what a hypervisor takes.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class LoadMeter:
 
 
 class HostMonitor:
-    """Makes load meters; tests put another one in its place.
+    """Makes load meters. Tests replace it.
 
     Attributes:
         proc: Where Linux reports load, to fresh processes too.

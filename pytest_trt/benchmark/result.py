@@ -97,15 +97,15 @@ class CalibratedMetric:
         between_runs: Standard deviation between processes, as a share; None where rounds are too
             short for the metric.
         limit: The share by which it may be worse.
-        turns: By look, the smallest change that interleaving with the baseline engine detects (a
-            share of the metric), and the calls of both engines that this takes.
+        interleaved: By look, the smallest change (a share of the metric) that interleaving with the
+            baseline engine detects, and the calls of both engines that this takes.
         processes: The same of fresh processes, where the baseline engine is not in the cache.
     """
 
     metric: Metric
     between_runs: float | None
     limit: float
-    turns: tuple[tuple[float, int], ...] = ()
+    interleaved: tuple[tuple[float, int], ...] = ()
     processes: tuple[float, int] | None = None
 
 

@@ -1,4 +1,4 @@
-"""From a loaded engine to rounds: who keeps the time, what one call processes, which is next."""
+"""Rounds of a loaded engine: its timer, its batch size, its warm-up, interleaving with another."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
     return 1
 
 
-def keeps_time(session: BackendSession) -> TypeGuard[DeviceSession]:
-    """Whether a session's device keeps the time itself.
+def times_itself(session: BackendSession) -> TypeGuard[DeviceSession]:
+    """Whether a session's device times its calls.
 
     Only the method that is used counts: with the whole protocol, a session that lacks another
     member would silently be timed by the host's clock.
@@ -69,12 +69,12 @@ def keeps_time(session: BackendSession) -> TypeGuard[DeviceSession]:
 
 def mode_for(session: BackendSession, explicit: Mode | None) -> Mode:
     """Return how a session is timed: without a device of its own, by the host's clock."""
-    return (explicit or "graph") if keeps_time(session) else "end_to_end"
+    return (explicit or "graph") if times_itself(session) else "end_to_end"
 
 
 def timer_of(session: BackendSession, inputs: Tensors, mode: Mode) -> CallTimer:
     """Return what makes consecutive calls of a session and times each."""
-    if mode == "end_to_end" or not keeps_time(session):
+    if mode == "end_to_end" or not times_itself(session):
         return end_to_end(lambda: session.run(inputs))
     timed, by = session, mode
     return lambda calls: TimedCalls(*timed.sample(inputs, mode=by, calls=calls))
@@ -82,7 +82,7 @@ def timer_of(session: BackendSession, inputs: Tensors, mode: Mode) -> CallTimer:
 
 def warm_up_of(session: BackendSession) -> WarmUp:
     """Return when a session is warm, by its device."""
-    return ON_GPU if keeps_time(session) else ON_CPU
+    return ON_GPU if times_itself(session) else ON_CPU
 
 
 class Sampling:

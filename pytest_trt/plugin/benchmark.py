@@ -55,7 +55,7 @@ def _take(item: pytest.Item, result: BenchmarkResult) -> BenchmarkResult:
     """Store the result of a test, and note what does not fail it.
 
     Raises:
-        pytest.skip.Exception: The result says that the test is to be skipped.
+        pytest.skip.Exception: The test is to be skipped for want of a baseline.
     """
     state = state_of(item)
     if result.skipped:
@@ -246,7 +246,7 @@ def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
         with _alone(item) if fixture.enabled else nullcontext() as watch:
             session = getattr(item, "funcargs", {}).get("trt_session")
             if fixture.enabled and isinstance(session, Session):
-                session.load()  # the first call tells pytest-benchmark how many there is time for
+                session.load()  # pytest-benchmark derives the number of calls from the first one
             meter = run_of(item.config).host.meter()
             try:
                 with meter.running():
@@ -314,7 +314,7 @@ def _judge_recorded(
 
 
 def _engine_of(item: pytest.Item) -> Engine | None:
-    """Return the one engine of a test; with several, nothing says which one is timed."""
+    """Return the engine of a test; None if there are several, as any of them may be timed."""
     engines = {engine.key.digest: engine for engine in state_of(item).engines}
     return next(iter(engines.values())) if len(engines) == 1 else None
 

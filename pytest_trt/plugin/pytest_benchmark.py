@@ -27,7 +27,7 @@ def is_there(config: pytest.Config) -> bool:
 
 
 def is_disabled(config: pytest.Config) -> bool:
-    """Whether benchmarks are asked to run once, untimed.
+    """Whether benchmarks are to run once, untimed.
 
     Its own fixture is disabled by xdist as well. Ours is not: it measures one at a time.
     """
@@ -86,13 +86,13 @@ class BesidePytestBenchmark:
 
 
 def extra_info(speed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a benchmark's own columns do not tell: percentiles, throughput, the verdict.
+    """Return what pytest-benchmark's columns do not show: percentiles, throughput, the verdict.
 
     Args:
         speed: A benchmark record, as data.
     """
-    told = ("verdict", "mode", "batch", "model", "precision", "arch", "toolchain")
-    return {**speed["candidate"], **{label: speed[label] for label in told}}
+    labels = ("verdict", "mode", "batch", "model", "precision", "arch", "toolchain")
+    return {**speed["candidate"], **{label: speed[label] for label in labels}}
 
 
 def _is_other(mark: pytest.Mark) -> bool:
@@ -101,7 +101,7 @@ def _is_other(mark: pytest.Mark) -> bool:
 
 
 def _as_benchmark(speed: Mapping[str, Any]) -> object:
-    """Return a benchmark record as pytest-benchmark keeps its own: our rounds are its rounds.
+    """Return a benchmark result as pytest-benchmark stores its own: our rounds are its rounds.
 
     Args:
         speed: The record, as data.

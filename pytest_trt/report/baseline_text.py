@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from pytest_trt import units
 
-#: The metrics that a change is told by, the first one that both sides have.
-_TOLD_BY = ("p99", "p95", "p50", "throughput")
+#: The metrics by which a change is shown: the first one that both sides have.
+_SHOWN_BY = ("p99", "p95", "p50", "throughput")
 
 
 def update_text(
@@ -34,12 +34,12 @@ def update_text(
     if kind == "added":
         return f"added {'run' if came == 1 else f'{came} runs, now'} {runs} of 5"
     if kind == "replaced":
-        told = change_text(before, now)
-        return f"replaced{', ' if told else ''}{told}{': ' if why else ''}{why}"
+        change = change_text(before, now)
+        return f"replaced{', ' if change else ''}{change}{': ' if why else ''}{why}"
     return kind
 
 
 def change_text(before: Mapping[str, float], now: Mapping[str, float]) -> str:
-    """Return how the figure that says most has changed: "P99 1.02 -> 1.31 ms (+28%)"."""
-    metric = next((one for one in _TOLD_BY if one in before and one in now), None)
+    """Return how the most important figure has changed: "P99 1.02 -> 1.31 ms (+28%)"."""
+    metric = next((one for one in _SHOWN_BY if one in before and one in now), None)
     return "" if metric is None else units.metric_change(metric, before[metric], now[metric])

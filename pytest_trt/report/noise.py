@@ -26,7 +26,7 @@ def noise_lines(subject: str, noise: CalibrationResult) -> Iterator[str]:
                 units.METRIC_NAMES[row.metric],
                 "-" if row.between_runs is None else _deviation(row.between_runs),
                 f"{'-' if row.metric == 'throughput' else '+'}{units.percent(row.limit)}",
-                *_cells(row.turns[-1] if row.turns else None),
+                *_cells(row.interleaved[-1] if row.interleaved else None),
                 *_cells(row.processes),
             )
         )

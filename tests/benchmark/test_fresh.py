@@ -73,14 +73,14 @@ def test_rounds_come_back(job) -> None:
         "p50": (3,), "throughput": (3,), "p95": (3,),
     }  # fmt: skip
     assert run.rounds.calls == 14
-    assert run.turns is None
+    assert run.interleaved is None
 
 
 def test_turns_with_a_second_session_come_back(job) -> None:
     steps: list[str] = []
-    run = measure_fresh(replace(job, beside=True), timeout_s=60, progress=steps.append)
-    assert run.turns is not None
-    assert [len(side) for side in run.turns] == [3, 3]
+    run = measure_fresh(replace(job, interleave=True), timeout_s=60, progress=steps.append)
+    assert run.interleaved is not None
+    assert [len(side) for side in run.interleaved] == [3, 3]
     assert "loading" in steps
     assert "interleaving it with itself" in steps
 

@@ -47,3 +47,10 @@ def test_absolute_limit_that_is_not_kept_is_told_before_a_change() -> None:
 def test_color_is_for_the_verdict_alone() -> None:
     (line,) = lines(benchmark_result(change()), color=True)
     assert line.endswith("\x1b[32mpassed\x1b[0m")
+
+
+def test_baseline_that_was_replaced_is_shown_without_the_change_that_no_limit_holds() -> None:
+    replaced = benchmark_result(
+        change("p50", "regressed", change=1.65), change(change=-0.77), update="replaced"
+    )
+    assert lines(replaced) == ["speed  digits.onnx fp16 cpu  p99 0.420 ms    replaced"]
