@@ -228,7 +228,7 @@ def test_slow_engine_is_opened_with_its_rounds_bounds_and_layers(show) -> None:
         "split: conv1+relu1",
         "30 of 1,400 beyond",
         "it was hot",
-        "from 20 rounds in turns with the baseline engine",
+        "from 20 rounds interleaved with the baseline engine",
     ):
         assert told_there in inside
     assert page.page.locator("tr.detail-row .chart canvas").count() == 2
@@ -318,7 +318,7 @@ def test_browser_that_cannot_unpack_it_is_told_so(started, tmp_path) -> None:
     write_report(path, FULL)
     old = path.read_text().replace("<head>", "<head><script>delete DecompressionStream</script>")
     path.write_text(old)
-    assert "open it in a newer one" in Page(started, path).text(".banner")
+    assert "open the page in a newer one" in Page(started, path).text(".banner")
 
 
 def test_interrupted_run_says_so_first(show) -> None:

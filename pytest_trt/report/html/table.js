@@ -4,21 +4,14 @@
 function entryOf(test) {
   const used = test.results.filter((result) => result.accuracy).map((result) => number(result.accuracy.used));
   const changes = test.results.flatMap((result) => result.speed?.changes ?? []).filter((one) => one.change !== null);
-  const ratio = (one) => (one.outcome === "regressed" ? 1e6 : 0) + worse(one.metric, one.change) / one.limit;
   const speed = test.results.find((result) => result.speed)?.speed ?? null;
   return {
     test,
     short: test.test.includes("::") ? test.test.slice(test.test.indexOf("::") + 2) : test.test,
     used: used.length ? used.reduce((most, one) => (Number.isNaN(one) || one > most ? one : most), -1) : null,
-    // The metric that the terminal heads the test with; older reports do not name it.
-    change: changes.find((one) => one.metric === speed?.gravest) ?? changes.reduce((most, one) => (most && ratio(most) >= ratio(one) ? most : one), null),
+    // The metric that the terminal shows first, if it could be compared.
+    change: changes.find((one) => one.metric === speed?.leading) ?? changes[0] ?? null,
     speed,
-    get beyond() {
-      const limits = test.results.flatMap((result) => (result.speed ? [...result.speed.limits, ...result.speed.structure] : []));
-      const first = limits.find((one) => one.outcome === "failed");
-      if (this.change?.outcome === "regressed") return `${METRICS[this.change.metric]} ${change(this.change.change)}, limit ${limitText(this.change)}`;
-      return first ? `${first.name} ${digits(first.measured)}, limit ${digits(first.limit)}` : "";
-    },
   };
 }
 
