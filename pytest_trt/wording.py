@@ -1,25 +1,25 @@
-"""The sentence that helps somebody who mistyped a name."""
+"""Wording that several rooms share: numbers with nouns, and help for mistyped names."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-#: More names than this are not read; the closest ones are given then.
+#: The most names that are listed; of more names, only the closest are.
 _LISTED = 60
 
-#: How many of them.
+#: The number of closest names.
 _CLOSEST = 5
 
 
 def known_names(kind: str, given: object, known: Iterable[str]) -> str:
-    """Return which names there are, the one that was probably meant first.
+    """Return a remedy for an unknown name: the likely one, and the known names.
 
-    Of many names, the closest are given, or else some from the start.
+    Of many names only the closest are listed, or else the first ones.
     """
     names = list(known)
     if not names:
-        return f"leave it out: there is no {kind} at all."
+        return f"leave it out: there are no {kind}s."
     close = closest_names(given, names)
     if len(names) <= _LISTED:
         listed = f"the {kind}s are {', '.join(map(repr, names))}."
@@ -32,7 +32,7 @@ def known_names(kind: str, given: object, known: Iterable[str]) -> str:
 
 
 def closest_names(given: object, names: Iterable[str]) -> list[str]:
-    """Return the names that are most like a given one, best first; letter case does not matter."""
+    """Return the names most similar to a given one, best first, ignoring case."""
     by_folded: dict[str, str] = {}
     for name in names:
         by_folded.setdefault(name.casefold(), name)

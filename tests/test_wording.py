@@ -16,7 +16,7 @@ def test_a_name_like_no_other_is_answered_with_the_list_alone():
 
 
 def test_where_there_is_no_name_nothing_is_guessed():
-    assert known_names("input", "x", []) == "leave it out: there is no input at all."
+    assert known_names("input", "x", []) == "leave it out: there are no inputs."
 
 
 def test_letter_case_does_not_hide_a_name():

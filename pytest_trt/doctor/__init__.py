@@ -1,6 +1,6 @@
-"""What works on this machine, what does not, and what to type: the findings of `doctor`.
+"""Findings of `pytest-trt doctor`: what works on this machine, what does not, and how to fix it.
 
-Facts are gathered in child processes with a time limit (`asking`), so that a library that crashes
-or hangs is a finding too; what they mean is decided by functions of values, which any machine can
-be put before in a test. `examine` joins the two.
+Facts are collected in child processes with a time limit, so that a library that crashes or hangs
+becomes a finding. Findings follow from the facts by pure functions, so that tests can present any
+machine to them. `examine` does both.
 """

@@ -166,7 +166,7 @@ def speed_problem(machine: MachineFacts) -> Finding | None:
 def _driver(machine: MachineFacts) -> Iterator[Finding]:
     cuda = f"supports CUDA {cuda_version(machine.driver_cuda)}" if machine.driver_cuda else ""
     what = ", ".join(filter(None, [machine.driver, cuda]))
-    # Without a driver, the absence of NVML is no news.
+    # Without a driver, NVML cannot work either.
     has_driver = bool(machine.driver_cuda or machine.driver)
     if has_driver and machine.nvml_problem:
         why = f"{machine.nvml_problem.what}; clocks, temperature and other processes are unknown"

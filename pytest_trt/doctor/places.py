@@ -38,7 +38,7 @@ class Folder:
         refusal: Why nothing can be written there; empty if it can.
         is_full: Whether that is for lack of space.
         free_bytes: Free space on its file system.
-        file_system: Type of its file system, "ext4"; empty where it is unknown.
+        file_system: Type of its file system, "ext4"; empty if it is unknown.
     """
 
     path: str

@@ -65,19 +65,41 @@ class BuildResult:
 
 
 class BackendSession(Protocol):
-    """A loaded engine that runs."""
+    """A loaded engine that runs.
+
+    A session belongs to the thread that uses it: pytest-trt calls it from one thread at a time, and
+    an implementation needs no locks. Sessions of several engines are open at once.
+    """
 
     @property
     def graph_refusal(self) -> str | None:
-        """Why the last runs were enqueued call by call, where a CUDA graph was to be replayed."""
+        """Why the last runs were enqueued call by call instead of replayed as a CUDA graph.
+
+        None if they were replayed, or if the backend has no graphs.
+        """
         ...
 
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
-        """Return every output of the model for these inputs, in the model's own dtypes."""
+        """Run the engine once.
+
+        Args:
+            inputs: One array for every input of the model, by name, in any memory layout. They
+                belong to the caller: they are not modified, and not used after the call.
+
+        Returns:
+            Every output of the model by name, in the model's order and dtypes (the engine's own
+            if the model does not state one). The arrays belong to the caller: later runs do not
+            change them. bfloat16 is `ml_dtypes.bfloat16`.
+
+        Raises:
+            InputError: The inputs do not fit the model or the engine's profiles.
+            EngineRunError: The engine failed; its session can be used again.
+            DeviceLostError: The engine failed, and the process can no longer use the device.
+        """
         ...
 
     def close(self) -> None:
-        """Release what the session holds; it cannot run afterwards."""
+        """Release what the session holds; it cannot run afterwards. May be called twice."""
         ...
 
 
@@ -94,55 +116,86 @@ class Samples(NamedTuple):
 
 
 class DeviceSession(BackendSession, Protocol):
-    """A session whose device keeps the time itself."""
+    """A session whose device measures time itself, such as by CUDA events."""
 
     def sample(self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int) -> Samples:
-        """Time consecutive calls on the device."""
+        """Time consecutive calls on the device; inputs are uploaded before the first call.
+
+        Args:
+            inputs: As for `run`.
+            mode: Replay of a CUDA graph, or enqueuing each call.
+            calls: The number of calls to time.
+
+        Raises:
+            InputError: The inputs do not fit the model or the engine's profiles.
+            EngineRunError: A call failed, or the mode is not possible for this engine.
+        """
         ...
 
 
 class Backend(Protocol):
-    """A product that builds plans from ONNX models and runs them."""
+    """A product that builds plans from ONNX models and runs them.
+
+    Plugins provide backends of their own through the hook `pytest_trt_backends`. Vendor libraries
+    are imported when they are first needed, not when the backend is created: most runs collect
+    tests only, or find all plans in the cache. Errors are those of `pytest_trt.diagnostics`; any
+    other exception is reported as a defect of the backend.
+    """
 
     @property
     def name(self) -> str:
-        """The backend's name as `--trt-backend` takes it."""
+        """The backend's name, as `--trt-backend` takes it."""
         ...
 
     def toolchain(self) -> Toolchain:
-        """The versions at work on this machine."""
+        """Return the product and all versions that affect a plan; part of every engine key.
+
+        Raises:
+            BackendUnavailableError: The product cannot be imported.
+        """
         ...
 
     def target(self, arch: str) -> Target:
-        """What engines for an architecture are bound to, as far as this machine tells."""
+        """Return what engines for an architecture depend on; part of every engine key.
+
+        Args:
+            arch: "sm86", or "cpu".
+        """
         ...
 
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
-        """How this backend reaches the spec's precision.
+        """Return how this backend reaches the spec's precision, after checking the spec.
+
+        Called before every look-up in the cache, so it must be cheap.
 
         Raises:
-            ConfigurationError: It cannot: the precision, an option or a profile is not for it.
+            ConfigurationError: The precision, an option or a profile is not supported.
         """
         ...
 
     def build(self, request: BuildRequest) -> BuildResult:
-        """Build one plan into the request's directory.
+        """Build one plan into the request's directory, which is otherwise empty afterwards.
+
+        Code that may crash or hang should run in a child process with a time limit.
 
         Raises:
+            BackendUnavailableError: The product or the device is not available.
+            ConfigurationError: An option or a profile was refused.
             EngineBuildError: The builder refused the model or failed.
         """
         ...
 
     def cannot_run(self, target: Target) -> str | None:
-        """Why engines for this target do not run on this machine, or None when they do."""
+        """Return why engines for this target do not run on this machine, or None if they do."""
         ...
 
     def open(
         self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
     ) -> BackendSession:
-        """Load a verified plan on the device that it was built for.
+        """Load a plan on its device, after the cache has verified its digest.
 
         Raises:
             EngineLoadError: The plan cannot be loaded here.
+            BackendUnavailableError: The product or the device is not available.
         """
         ...

@@ -1,4 +1,4 @@
-"""What one walk over an ONNX file finds; it can be stored, so that the file is not walked again."""
+"""The facts of one parse of an ONNX file, which can be cached."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pytest_trt.onnx.input_roles import index_limits, shape_inputs
 from pytest_trt.onnx.proto import Graph, StoredModel, StoredTensor
 from pytest_trt.tensors.spec import TensorSpec, element_name
 
-#: Raise this whenever the code that is behind `Contents.of` can find something else in a file: what
-#: was stored before is not read then.
+#: Raise this whenever `Contents.of` can return other facts for the same file: it invalidates cached
+#: contents.
 CONTENTS_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an ONNX file holds beside its weights.
+    """The content of an ONNX file, without its weights.
 
     Attributes:
         opset, ir_version, inputs, outputs, op_types, index_limits, shape_inputs, elements: See
@@ -37,7 +37,7 @@ class Contents:
 
     @classmethod
     def of(cls, stored: StoredModel, graph: Graph) -> Contents:
-        """Return what a walk has found."""
+        """Return the contents of a parsed model."""
         inputs = tuple(spec for spec in graph.inputs if spec.name not in graph.initializers)
         return cls(
             opset=stored.opset,
@@ -52,7 +52,7 @@ class Contents:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-simple data."""
+        """Return the contents as JSON-simple data."""
         data = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("inputs", "outputs", "external"):
             data[name] = [asdict(one) for one in data[name]]
@@ -60,7 +60,7 @@ class Contents:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Contents | None:
-        """Return what `to_dict` made the data of, or None if that of another release did."""
+        """Return the contents that `to_dict` encoded, or None for data of another schema."""
         values = dict(data)
         if values.pop("schema", None) != CONTENTS_SCHEMA:
             return None

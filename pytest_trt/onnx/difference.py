@@ -1,4 +1,4 @@
-"""What differs between two ONNX files that should say the same, in a line for a person."""
+"""The difference between two ONNX files that should be equal, in one line."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _T = TypeVar("_T")
 
 
 def model_difference(ours: Path, theirs: Path) -> str:
-    """Return what one model has that another has not: "weight fc.weight of /fc/Gemm".
+    """Return the difference of two models, such as "weight fc.weight of /fc/Gemm".
 
-    Weights and nodes are told apart by their names: of an export that names everything anew only
-    the numbers of nodes and weights are told.
+    Weights and nodes are matched by name: if most names differ, only the numbers of nodes are
+    reported.
 
     Args:
         ours: An ONNX file.
-        theirs: The one that it should be like.
+        theirs: The file that it should equal.
 
     Returns:
-        The difference; empty where both say the same, or differ in what computes nothing.
+        The difference; empty if there is none that affects results.
 
     Raises:
         ModelError: A file or its external data cannot be read.
@@ -44,11 +44,11 @@ def model_difference(ours: Path, theirs: Path) -> str:
     if min(len(new), len(missing)) > len(nodes) // 2:
         return f"the names of its nodes ({len(nodes)}, the reference has {len(their_nodes)})"
     if new or missing:
-        # What comes or goes takes its weights along, and its neighbours are connected anew.
+        # New and missing nodes have weights of their own, and their neighbours other connections.
         changed, *_ = _compared(nodes, their_nodes, _same_attributes)
         weights = (weights[0], [], [])
     users = {name: key for key, node in nodes.items() for name in node.input}
-    told = (
+    parts = (
         _listed(
             "weight",
             [
@@ -62,7 +62,7 @@ def model_difference(ours: Path, theirs: Path) -> str:
         _listed("new weight", weights[1]),
         _listed("missing weight", weights[2]),
     )
-    return "; ".join(filter(None, told))
+    return "; ".join(filter(None, parts))
 
 
 def _weights(model: ModelProto) -> dict[str, TensorProto]:
@@ -70,7 +70,7 @@ def _weights(model: ModelProto) -> dict[str, TensorProto]:
 
 
 def _nodes(model: ModelProto) -> dict[str, NodeProto]:
-    """Return nodes by name, or by what they compute where they have none; constants are weights."""
+    """Return nodes by name, or by operator and output if they have none; constants are weights."""
     return {
         node.name or f"{node.op_type} of {next(filter(None, node.output), '')}": node
         for graph in walk_graphs(model.graph)
@@ -82,14 +82,14 @@ def _nodes(model: ModelProto) -> dict[str, NodeProto]:
 def _compared(
     here: Mapping[str, _T], there: Mapping[str, _T], same: Callable[[_T, _T], bool]
 ) -> tuple[list[str], list[str], list[str]]:
-    """Return the names of what is different, new, and missing."""
+    """Return the names that are changed, new, and missing."""
     changed = [name for name in here if name in there and not same(here[name], there[name])]
     new = [name for name in here if name not in there]
     return changed, new, [name for name in there if name not in here]
 
 
 def _same_tensor(one: TensorProto, other: TensorProto) -> bool:
-    """Whether two weights hold the same, in whichever of the fields that ONNX has for it."""
+    """Whether two weights are equal, in whichever field of the tensor they are stored."""
     if (one.data_type, list(one.dims)) != (other.data_type, list(other.dims)):
         return False
     if one.raw_data and other.raw_data:
@@ -102,7 +102,7 @@ def _same_node(one: NodeProto, other: NodeProto) -> bool:
 
 
 def _same_attributes(one: NodeProto, other: NodeProto) -> bool:
-    """Whether two nodes compute the same, of whatever they are given."""
+    """Whether two nodes have the same operator and attributes."""
     return one.op_type == other.op_type and list(one.attribute) == list(other.attribute)
 
 
@@ -111,7 +111,7 @@ def _of(name: str, users: Mapping[str, str]) -> str:
 
 
 def _by(one: TensorProto, other: TensorProto) -> str:
-    """Return by how much a weight differs at most, as a share of the largest value it had."""
+    """Return the largest difference of a weight, as a share of its largest value."""
     if one.data_type not in _FLOATING or list(one.dims) != list(other.dims):
         return ""
     ours, theirs = (numpy_helper.to_array(tensor).astype(np.float64) for tensor in (one, other))
@@ -119,8 +119,8 @@ def _by(one: TensorProto, other: TensorProto) -> str:
     if not largest or not np.isfinite(ours).all() or not np.isfinite(largest):
         return ""
     share = 100.0 * np.abs(ours - theirs).max() / largest
-    told = f"{share:.2g}" if share < 99.5 else f"{share:,.0f}"
-    return f" (by up to {told}% of its largest value)"
+    rounded = f"{share:.2g}" if share < 99.5 else f"{share:,.0f}"
+    return f" (by up to {rounded}% of its largest value)"
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Surgery on ONNX graphs that converters need before and after they do their work.
+"""Changes of ONNX graphs that converters need before and after a conversion.
 
 Everything here changes the given `ModelProto` in place and knows nothing of precisions: names are
 made unique, old spellings become today's, nodes are put where their inputs live and into an
@@ -82,7 +82,7 @@ def load(path: Path) -> ModelProto:
 
 
 def save(model: ModelProto, path: Path) -> None:
-    """Write a model; weights go to `<name>.data` beside it when one file cannot hold them.
+    """Write a model; weights that do not fit into one file are stored in `<name>.data` next to it.
 
     The weights of `model` are moved out of it in that case: it is not usable afterwards.
     """
@@ -90,20 +90,20 @@ def save(model: ModelProto, path: Path) -> None:
     if weights_bytes <= INLINE_LIMIT_BYTES:
         onnx.save(model, path)
         return
-    beside = path.with_name(f"{path.name}.data")
-    beside.unlink(missing_ok=True)  # onnx appends to a file that is there already
+    data_file = path.with_name(f"{path.name}.data")
+    data_file.unlink(missing_ok=True)  # onnx would append to it
     onnx.save(
         model,
         path,
         save_as_external_data=True,
         all_tensors_to_one_file=True,
-        location=beside.name,
+        location=data_file.name,
         convert_attribute=True,
     )
 
 
 def modernise(model: ModelProto) -> None:
-    """Rewrite what converters overlook: initialisers as inputs, scalar Constants, reused names."""
+    """Rewrite what converters cannot handle: initialiser inputs, scalar Constants, reused names."""
     _free_initialisers(model)
     for graph in walk_graphs(model.graph):
         for node in graph.node:
@@ -139,7 +139,7 @@ def name_nodes(model: ModelProto) -> dict[str, list[str]]:
 
 
 def tidy(model: ModelProto) -> None:
-    """Put every node where its inputs live and in an order in which they can run.
+    """Move every node into the graph of its inputs, in an order in which they can run.
 
     Raises:
         ModelError: The graph has a cycle.
@@ -150,18 +150,18 @@ def tidy(model: ModelProto) -> None:
 
 
 def _free_initialisers(model: ModelProto) -> None:
-    """Remove inputs that are initialisers: a converter would take weights for inputs."""
+    """Remove inputs that are initialisers: converters would treat weights as inputs."""
     initialisers = {tensor.name for tensor in model.graph.initializer}
-    kept = [value for value in model.graph.input if value.name not in initialisers]
-    if len(kept) == len(model.graph.input):
+    remaining = [value for value in model.graph.input if value.name not in initialisers]
+    if len(remaining) == len(model.graph.input):
         return
     del model.graph.input[:]
-    model.graph.input.extend(kept)
+    model.graph.input.extend(remaining)
     model.ir_version = max(model.ir_version, _IR_FREE_INITIALISERS)
 
 
 def _tensor_constant(node: NodeProto) -> None:
-    """Spell a Constant's `value_float` or `value_floats` as a tensor."""
+    """Replace a Constant's `value_float` or `value_floats` by a tensor."""
     for attribute in node.attribute:
         if attribute.name == "value_float":
             tensor = helper.make_tensor("value", TensorProto.FLOAT, [], [attribute.f])
@@ -174,7 +174,7 @@ def _tensor_constant(node: NodeProto) -> None:
 
 
 def _defined(graph: GraphProto) -> set[str]:
-    """Return the names that a graph gives to values, subgraphs left out."""
+    """Return the names of values that a graph defines, without subgraphs."""
     names = {value.name for value in graph.input}
     names.update(tensor.name for tensor in graph.initializer)
     names.update(name for node in graph.node for name in node.output if name)
@@ -184,7 +184,7 @@ def _defined(graph: GraphProto) -> set[str]:
 def _rename(graph: GraphProto, outer: dict[str, str], used: set[str]) -> None:
     """Give values of a subgraph names that no other graph uses; adds them to `used`.
 
-    Sibling branches may legally share names; tools that keep one table per model mix them up.
+    Sibling branches may legally share names; tools with one table per model mix them up.
     """
     renamed = dict(outer)
     for name in sorted(_defined(graph)):
@@ -207,7 +207,7 @@ def _rename(graph: GraphProto, outer: dict[str, str], used: set[str]) -> None:
 
 
 def _relocate(main: GraphProto) -> None:
-    """Move nodes of the main graph into the subgraph that makes their inputs.
+    """Move nodes of the main graph into the subgraph that defines their inputs.
 
     Converters append the casts they insert to the main graph, where values of a branch or loop
     body cannot be seen.
@@ -216,7 +216,7 @@ def _relocate(main: GraphProto) -> None:
     if not inner_home:
         return
     outer = _defined(main) - inner_home.keys()
-    kept = []
+    remaining = []
     for node in main.node:
         homes = [
             inner_home[name] for name in node.input if name in inner_home and name not in outer
@@ -224,11 +224,11 @@ def _relocate(main: GraphProto) -> None:
         if homes:
             homes[0].node.append(node)
         else:
-            kept.append(node)
-    if len(kept) < len(main.node):
-        kept = [_copy(node) for node in kept]
+            remaining.append(node)
+    if len(remaining) < len(main.node):
+        remaining = [_copy(node) for node in remaining]
         del main.node[:]
-        main.node.extend(kept)
+        main.node.extend(remaining)
 
 
 def _copy(node: NodeProto) -> NodeProto:
@@ -249,7 +249,7 @@ def _needed(node: NodeProto) -> set[str]:
 
 
 def sort_topologically(graph: GraphProto) -> None:
-    """Order the nodes of one graph so that each follows what it reads; else keep their order.
+    """Order the nodes of one graph so that each follows those it reads; the sort is stable.
 
     Raises:
         ModelError: The graph has a cycle.

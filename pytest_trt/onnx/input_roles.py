@@ -13,15 +13,15 @@ from pytest_trt.tensors.value_ranges import ValueRange, example_values, may_hold
 #: Operators whose first output holds the same indices as their first input.
 _KEEPS_INDICES = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
-#: Operators whose first output has the shape of their first input, as a stored table goes through.
+#: Operators whose first output has the shape of their first input, behind a stored table.
 _KEEPS_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
 
 def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
     """Return, for each integer input that indexes a table by Gather, the smallest table's rows.
 
-    Only tables that are initialisers of the main graph are known here, and only indices that come
-    from an input directly or through operators that rearrange them.
+    Only tables that are initialisers of the main graph count, and only indices that come from an
+    input directly or through operators that rearrange them.
     """
     integers = {spec.name for spec in inputs if spec.dtype.lstrip("u").startswith("int")}
     producers = {
@@ -44,7 +44,7 @@ def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
 
 
 def _origin(name: str, producers: dict[str, Node], operators: frozenset[str]) -> str:
-    """Follow first inputs up through these operators; a damaged graph may hold a circle."""
+    """Follow first inputs through these operators; a damaged graph may contain a cycle."""
     seen = set()
     while name in producers and producers[name].operator in operators and name not in seen:
         seen.add(name)
@@ -54,8 +54,8 @@ def _origin(name: str, producers: dict[str, Node], operators: frozenset[str]) ->
     return name
 
 
-#: Inputs of an operator, by their place, whose values are sizes, places or axes.
-#: Source for this table and the next: what the parser of TensorRT-RTX 1.7 makes a shape tensor.
+#: Indices of an operator's inputs whose values are sizes, positions or axes.
+#: Source for this table and the next: the shape tensors of the parser of TensorRT-RTX 1.7.
 _SIZES = {
     "ConstantOfShape": (0,),
     "CumSum": (1,),
@@ -71,8 +71,8 @@ _SIZES = {
     "TopK": (1,),
 }
 
-#: Operators through which an input's values reach such a place, from any of their inputs. `Shape`
-#: is none of them: it reads no values.
+#: Operators that pass values of any input on to such an input. `Shape` does not: it reads no
+#: values.
 _COMPUTES_SIZES = frozenset(
     {"Abs", "Add", "Ceil", "Clip", "Div", "Exp", "Floor", "Max", "Min", "Mod", "Mul", "Neg", "Pow"}
     | {"Relu", "Round", "Sign", "Sqrt", "Sub", "Equal", "Greater", "Less", "Where", "Cast"}
@@ -85,7 +85,7 @@ _COMPUTES_SIZES = frozenset(
 def shape_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
     """Return the names of the inputs that hold a shape, in the model's order.
 
-    Only what the main graph does with them is known; subgraphs are not looked at.
+    Only the main graph counts; subgraphs are ignored.
     """
     producers = {name: node for node in graph.nodes for name in node.outputs}
     open_names = [
@@ -117,12 +117,12 @@ def require_values(
 
     Args:
         holders: The inputs that hold a shape.
-        profiles: What the user gave.
+        profiles: The profiles.
         model_name: The model's name, for the message.
-        inputs: All inputs, for what is to be pasted where nothing was given.
+        inputs: All inputs, for the example if there are no profiles.
 
     Raises:
-        ConfigurationError: With a `profiles=` to paste.
+        ConfigurationError: The remedy has a `profiles=` to paste.
     """
     for number, ranges in enumerate(profiles or ({},)):
         missing = {

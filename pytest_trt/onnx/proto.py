@@ -1,7 +1,7 @@
 """A ModelProto walked once: graphs, nodes and tensors, without their payloads.
 
 Every node is visited wherever it lives (subgraphs in attributes, model-local functions), because
-weights and operators may live there too. Only the main graph is kept node by node.
+weights and operators may live there too. Only the nodes of the main graph are stored.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node; `axis` is the integer attribute of that name, 0 where there is none."""
+    """One node; `axis` is the integer attribute of that name, or 0."""
 
     operator: str
     inputs: tuple[str, ...]
@@ -146,7 +146,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One graph as it is stored. `inputs` still holds what an initialiser also provides."""
+    """One graph; `inputs` includes initialisers that old models list as inputs."""
 
     nodes: tuple[Node, ...]
     inputs: tuple[TensorSpec, ...]
@@ -156,7 +156,7 @@ class Graph:
 
 @dataclass(slots=True)
 class StoredModel:
-    """What one walk found. `graph` is None, and versions are 0, where the file holds none."""
+    """The result of parsing; `graph` is None, and versions are 0, if the file has none."""
 
     ir_version: int = 0
     opset: int = 0
@@ -173,7 +173,7 @@ def read_model(source: Source) -> StoredModel:
     """Return the facts of a serialised ModelProto.
 
     Raises:
-        WireError: The bytes are no such message.
+        WireError: The bytes are not such a message.
     """
     model = StoredModel()
     walk = _Walk(source, model)
@@ -196,7 +196,7 @@ def read_model(source: Source) -> StoredModel:
 
 
 class _Walk:
-    """The messages of one source, and what was found in them so far."""
+    """The parser: the messages of one source, and the facts found so far."""
 
     def __init__(self, source: Source, found: StoredModel) -> None:
         self._source = source
@@ -270,7 +270,7 @@ class _Walk:
         return Node(operator, tuple(inputs), tuple(outputs), axis)
 
     def _attribute(self, start: int, end: int, depth: int) -> tuple[str, int]:
-        """Return the attribute's name and its integer, 0 where it has none."""
+        """Return the attribute's name and its integer, or 0."""
         if end - start > _SMALL_ATTRIBUTE_BYTES:
             return self._read_attribute(start, end, depth)[:2]
         key = self._source.read(start, end)
@@ -301,7 +301,7 @@ class _Walk:
         return name, number, is_plain
 
     def _sparse_tensor(self, start: int, end: int) -> str:
-        """Visit both tensors of a sparse one, and return its name, which its values carry."""
+        """Parse both tensors of a sparse tensor, and return its name, that of its values."""
         name = ""
         for tag, value, stop in fields(self._source, start, end):
             if tag == tags.SPARSETENSOR_VALUES:

@@ -1,4 +1,4 @@
-"""Reading the protobuf wire format in place: where a field's payload lies, not the payload itself.
+"""The protobuf wire format, read in place: positions of payloads, not the payloads.
 
 Only what ONNX files use is here. A message is a span (start, end) of a source; payloads are stepped
 over, so that weights of any size cost nothing.
@@ -29,7 +29,7 @@ _UINT64_MASK = (1 << 64) - 1
 
 
 class WireError(ValueError):
-    """The bytes are no protobuf message.
+    """The bytes are not a protobuf message.
 
     Attributes:
         position: Offset in the buffer at which reading became impossible.
@@ -43,7 +43,7 @@ class WireError(ValueError):
 
 
 class Source:
-    """Bytes that are read in small windows as the walk comes by.
+    """Bytes that are read in small windows as parsing advances.
 
     Not a memory map: the kernel maps whole large pages around every touched byte, which made 200 MB
     of weights 100 MB of resident memory, and a file that shrinks under a map kills the interpreter.
@@ -61,16 +61,16 @@ class Source:
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Source:
-        """Return a source over bytes in memory, which are one window."""
+        """Return a source over bytes in memory."""
         return cls(lambda start, count: data[start : start + count], len(data), len(data))
 
     @classmethod
     def of_file(cls, descriptor: int, size: int, window_bytes: int = WINDOW_BYTES) -> Source:
-        """Return a source over the first `size` bytes of an open file, at most a window held."""
+        """Return a source over the first `size` bytes of an open file."""
         return cls(lambda start, count: os.pread(descriptor, count, start), size, window_bytes)
 
     def hold(self, position: int) -> None:
-        """Hold a window that starts at `position`."""
+        """Read the window that starts at `position`."""
         end = min(position + self._window_bytes, self.size)
         self.held = self.read(position, end)
         self.held_start, self.held_end = position, end
@@ -159,7 +159,7 @@ def varint(buffer: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def signed(value: int) -> int:
-    """Return an int64 or int32 field's value; negative ones travel as 64-bit complements."""
+    """Return an int64 or int32 field's value; negative ones are 64-bit complements."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
@@ -173,7 +173,7 @@ def packed(source: Source, start: int, end: int) -> Iterator[int]:
 
 
 def text(source: Source, start: int, end: int) -> str:
-    """Return a string field; bytes that are not UTF-8 stay visible as escapes."""
+    """Return a string field; bytes that are not UTF-8 become escapes."""
     base = source.held_start
     if base <= start and end <= source.held_end:
         return source.held[start - base : end - base].decode("utf-8", "backslashreplace")

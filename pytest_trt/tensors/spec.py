@@ -1,4 +1,4 @@
-"""What a model says about one of its inputs or outputs: name, element type, shape."""
+"""The specification of a model's input or output: name, element type, shape."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class TensorSpec:
         name: The tensor's name in the graph.
         dtype: numpy's name of the element type ("float32", "int64", "bool"), or a name of a type
             that numpy lacks: "bfloat16", "float8e4m3fn", "int4", "string".
-        shape: One entry per dimension: an int where it is fixed, the dimension's name where it is
-            symbolic, "?" where it is neither. None when even the rank is unknown.
+        shape: One entry per dimension: an int if it is fixed, the dimension's name if it is
+            symbolic, or else "?". None if the rank is unknown.
     """
 
     name: str
@@ -96,7 +96,7 @@ def element_name(number: int) -> str:
 
 
 def stored_bytes(number: int, dims: tuple[int, ...]) -> int | None:
-    """Return how many bytes a tensor takes in raw form, or None where the type has no fixed size.
+    """Return the size of a tensor in raw form in bytes, or None if its type has no fixed size.
 
     Elements smaller than a byte are packed, and the last byte is padded (onnx.proto, raw_data).
     """

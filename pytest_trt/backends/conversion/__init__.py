@@ -1,7 +1,7 @@
 """Precision conversion: an ONNX model in, an ONNX model of lower precision out.
 
-The converters are ONNX Runtime's. The modules behind this one prepare graphs that they trip over,
-repair what they leave behind, and report what they changed silently. Conversion is deterministic:
+The converters are ONNX Runtime's. The modules of this package prepare graphs that they fail on,
+repair their results, and report what they changed silently. Conversion is deterministic:
 its result is keyed by the model, the options and `converter_versions()`.
 """
 
@@ -28,8 +28,8 @@ __all__ = [
     "to_int8",
 ]
 
-#: Where the converters are. They load onnx, which takes as long as all that a run loads that finds
-#: its engines in the cache: they are imported when one is asked for.
+#: The modules of the converters. They import onnx, which takes as long as all imports of a run with
+#: a full cache, so they are imported on first use.
 _HOMES = {
     "Conversion": "converting",
     "FP16_OPTIONS": "fp16",

@@ -52,7 +52,7 @@ def _count(
     types: dict[str, int],
     known: dict[str, TensorProto],
 ) -> str | None:
-    """Return the integer that a range counts to, or None where it is not of this kind."""
+    """Return the integer that a range counts to, or None if the range is of another kind."""
     start, limit, delta = node.input
     maker = makers.get(limit)
     if maker is None or maker.op_type != "Cast" or types.get(maker.input[0]) not in _INTEGERS:

@@ -1,4 +1,4 @@
-"""What a conversion to float16 does to a model's constants: found before it, reported after it."""
+"""Changes of a model's constants by a conversion to float16."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from pytest_trt.onnx import graph
 
-#: The largest finite float16, and the smallest that the converter lets stand (2**-24, rounded).
+#: The largest finite float16, and the smallest that the converter leaves as is (2**-24, rounded).
 MAX_FLOAT16 = 65504.0
 MIN_FLOAT16 = 5.96e-08
 
 #: More constants than this are counted instead of listed.
 _LISTED = 12
 
-#: A larger tensor holds weights: one of them rounded to 6e-08 is not worth a line of its own.
+#: Larger tensors hold weights: one of them rounded to 6e-08 is not worth its own line.
 _SCALARS = 8
 
 
@@ -35,9 +35,9 @@ class _Change:
 
 
 class Float16Watch:
-    """Looks at a model before its conversion and says afterwards what was lost.
+    """Examines a model before its conversion and reports afterwards what was lost.
 
-    It keeps references into the given model, which must be converted in place.
+    It holds references into the model, which must be converted in place.
     """
 
     def __init__(self, model: ModelProto) -> None:
@@ -79,23 +79,23 @@ class Float16Watch:
         return self._elements[TensorProto.FLOAT16] > self._elements[TensorProto.FLOAT]
 
     def already_note(self) -> str:
-        """Return why the model is left as it is."""
+        """Return why the model is not converted."""
         half, single = self._elements[TensorProto.FLOAT16], self._elements[TensorProto.FLOAT]
         return (
             f"the model is float16 already ({half} of {half + single} floating-point constants); "
-            "it is kept as it is"
+            "it is not converted"
         )
 
     def types(self) -> str:
-        """Return the element types at hand, as ONNX names them."""
+        """Return the element types in the model, as ONNX names them."""
         names = sorted(TensorProto.DataType.Name(number) for number in self._types if number)
         return ", ".join(names).lower() or "unknown"
 
     def notes(self) -> tuple[str, ...]:
         """Return one line per constant that changed, once the conversion is done."""
-        clamped = [_told(change) for change in self._clamped if _converted(change)]
+        clamped = [_described(change) for change in self._clamped if _converted(change)]
         flushed = [change for change in self._flushed if _converted(change)]
-        scalars = [_told(change) for change in flushed if change.size <= _SCALARS]
+        scalars = [_described(change) for change in flushed if change.size <= _SCALARS]
         weights = [change for change in flushed if change.size > _SCALARS]
         lines = [*clamped, *scalars]
         if len(lines) > _LISTED:
@@ -112,7 +112,7 @@ def _converted(change: _Change) -> bool:
     return bool(change.tensor.data_type == TensorProto.FLOAT16)
 
 
-def _told(change: _Change) -> str:
+def _described(change: _Change) -> str:
     after = float(numpy_helper.to_array(change.tensor).reshape(-1)[change.index])
     line = f"constant {change.name!r}: {change.before:.6g} became {after:.6g} in float16"
     if change.size > 1:

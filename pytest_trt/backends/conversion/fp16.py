@@ -52,7 +52,7 @@ def to_fp16(
 
     Args:
         model: What to convert.
-        output: Where to write; external data beside it if one file cannot hold the weights.
+        output: The file to write; large weights become external data next to it.
         options: Any of `FP16_OPTIONS`.
 
     Raises:
@@ -84,7 +84,7 @@ def to_fp16(
     blocked = {*float16.DEFAULT_OP_BLOCK_LIST, *listed(options.get("op_block_list"))}
     blocked |= {op for op, opset in _FLOAT32_BELOW_OPSET.items() if model.opset < opset}
     own_casts = casts(proto)
-    with captured() as said, explained(model, "fp16"):
+    with captured() as logged, explained(model, "fp16"):
         proto = float16.convert_float_to_float16(
             proto,
             max_finite_val=MAX_FLOAT16,
@@ -101,7 +101,7 @@ def to_fp16(
     graph.save(proto, output)
     del proto
     verify_types(model, output, "fp16")
-    return Conversion((*notes, *said))
+    return Conversion((*notes, *logged))
 
 
 def casts(model: ModelProto) -> frozenset[str]:
@@ -114,7 +114,7 @@ def remove_round_trips(model: ModelProto, own: frozenset[str]) -> None:
 
     Args:
         model: A converted model whose names are unique across subgraphs.
-        own: Outputs of the Cast nodes that it had before; they round on purpose and are kept.
+        own: Outputs of the Cast nodes that it had before; they round on purpose and remain.
     """
     added = {
         node.output[0]: node

@@ -42,7 +42,7 @@ _EXACT = frozenset(
         *("Gather", "GatherElements", "GatherND", "Identity", "OneHot", "Pad", "Reshape"),
         *("ReverseSequence", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose"),
         *("Trilu", "Unique", "Unsqueeze"),
-        # One of the values at hand is chosen.
+        # One of the input values is selected.
         *("Clip", "GlobalMaxPool", "Max", "MaxPool", "MaxUnpool", "Min", "ReduceMax", "ReduceMin"),
         *("Relu", "TopK", "Where"),
         # Float16 holds the result of each of its values.

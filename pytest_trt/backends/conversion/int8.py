@@ -66,7 +66,7 @@ def to_int8(
     """Quantise a float32 model to INT8 with Q/DQ nodes, symmetric, biases left in float32.
 
     Args:
-        model: The model. One that has Q/DQ nodes already keeps them.
+        model: The model. Existing Q/DQ nodes of a quantised model are used.
         calibration: Representative inputs; the ranges of activations come from them.
         output: Where to write.
         options: Any of `INT8_OPTIONS`.

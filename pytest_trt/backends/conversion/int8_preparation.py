@@ -54,7 +54,7 @@ def prepare(proto: Any, opset: int, folder: Path) -> Path:
         folder: An empty folder for what is written.
 
     Returns:
-        The prepared model; weights that one file cannot hold are in `<name>.data` beside it.
+        The prepared model; weights that do not fit into one file are in `<name>.data` next to it.
     """
     if opset < _INT8_OPSET:
         proto = onnx.version_converter.convert_version(proto, _INT8_OPSET)
@@ -87,7 +87,7 @@ class Choice:
     """What a user wants quantised, in the terms of the model that was given.
 
     Preparation fuses nodes: a MatMul and an Add become a Gemm, named after the MatMul as
-    "<name>/MatMulAddFusion". Such a node counts as what it was made from.
+    "<name>/MatMulAddFusion". Such a node counts as the nodes that it replaces.
 
     Attributes:
         operators: Operator by name of each node in the model's main graph.

@@ -66,14 +66,14 @@ class Refusal(NamedTuple):
         code: The code of the diagnostic.
         remedy: The remedy.
         facts: The model and the version, and where known operator, opset, node and dtypes.
-        said: The vendor's own first line.
+        log: The first line of the vendor's message.
     """
 
     message: str
     code: str
     remedy: Remedy
     facts: dict[str, Fact]
-    said: str
+    log: str
 
 
 def first_line(error: BaseException) -> str:
@@ -258,7 +258,7 @@ def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, 
 
 
 def _value_remedy(cause: str, inputs: Tensors) -> Remedy:
-    """Return the remedy for invalid values; integers are those that choose something."""
+    """Return the remedy for invalid values; integers are listed, as they select something."""
     held = [
         f"{name!r} ({_extent(array)})"
         for name, array in inputs.items()

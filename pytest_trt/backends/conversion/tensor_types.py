@@ -1,4 +1,4 @@
-"""The element types of a model's tensors, told from what its operators declare.
+"""The element types of a model's tensors, derived from the declarations of its operators.
 
 Shape inference would answer the same question but serialises the model, stops at operators that are
 not in ONNX itself, and gives up on a whole graph over one odd shape. Types need no shapes: an
@@ -34,7 +34,7 @@ _CONTAINERS = frozenset(
 )
 
 #: Operators whose attribute names their output's type: the attribute, and the input whose type is
-#: taken where it is absent; None where that is float32.
+#: used if it is absent; None for float32.
 #: Source: ONNX operator specifications.
 _TYPED_BY_ATTRIBUTE: Mapping[str, tuple[str, int | None]] = {
     "Bernoulli": ("dtype", 0),
@@ -59,7 +59,7 @@ _CONSTANTS: Mapping[str, int] = {
     "value_string": TensorProto.STRING,
 }
 
-#: What is said of a tensor whose type is open but cannot be float16.
+#: The type of a tensor that is unknown but cannot be float16.
 NOT_FLOAT16 = int(TensorProto.UNDEFINED)
 
 
@@ -71,7 +71,7 @@ class TensorTypes:
         known: By name, the element type of a tensor (or of what a sequence or optional holds) as
             a number of TensorProto.DataType, or `NOT_FLOAT16`. Names must be unique in the model,
             subgraphs included, as `graph.modernise` makes them.
-        unknown: Operators with an output that nothing tells the type of, with their number.
+        unknown: Operators with an output of unknown type, with their number.
     """
 
     known: Mapping[str, int]
@@ -131,11 +131,11 @@ class _Typing:
             for name, element in zip(node.output, outputs, strict=True):
                 if not name:
                     continue
-                told = self.declared.get(name) if element is None else element
-                if told is None:
+                number = self.declared.get(name) if element is None else element
+                if number is None:
                     self.unknown[node.op_type] += 1
                 else:
-                    self.known[name] = told
+                    self.known[name] = number
 
     def _visit_bodies(self, node: NodeProto) -> None:
         for body in surgery.subgraphs(node):

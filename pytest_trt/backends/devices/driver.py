@@ -30,7 +30,7 @@ def asked_driver(environ: Mapping[str, str]) -> dict[str, Any]:
     """
     answer = ask(f"{__name__}:answers_of_libcuda", timeout_s=_TIMEOUT_S, environment=environ)
     if answer.problem:
-        return {"unasked": f"the NVIDIA driver could not be asked: {answer.problem}"}
+        return {"unasked": f"querying the NVIDIA driver: {answer.problem}"}
     answers: dict[str, Any] = answer.value
     return answers
 
@@ -51,7 +51,7 @@ def driver_answers(cuda: Any) -> dict[str, Any]:
         cuda: libcuda.so.1.
 
     Returns:
-        "status" and "failed" (the function that returned it); where that is 0, "version" (of CUDA,
+        "status" and "failed" (the function that returned it); if that is 0, "version" (of CUDA,
         as 12040) and "devices", each with "name", "memory" (bytes), "major", "minor", "sm_count"
         and "uuid" (hex, empty for a slice with an old driver).
     """

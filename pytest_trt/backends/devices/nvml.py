@@ -16,7 +16,7 @@ from pytest_trt.backends.devices.gpu import Gpu
 from pytest_trt.diagnostics import BackendUnavailableError, Remedy
 from pytest_trt.terms import arch_of
 
-#: FP32 cores per multiprocessor where it is not 128; NVML counts cores.
+#: FP32 cores per multiprocessor other than 128; NVML counts cores.
 #: Source: CUDA C++ Programming Guide, "Compute Capabilities", arithmetic throughput.
 _CORES_PER_SM = {(7, 0): 64, (7, 2): 64, (7, 5): 64, (8, 0): 64}
 

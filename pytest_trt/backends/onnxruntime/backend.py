@@ -155,7 +155,7 @@ class OnnxRuntimeBackend:
                 fix=refused.remedy,
                 code=refused.code,
                 facts=refused.facts,
-                log_tail=[refused.said],
+                log_tail=[refused.log],
             ) from error
 
     def cannot_run(self, target: Target) -> str | None:
@@ -219,7 +219,7 @@ class OnnxRuntimeBackend:
                 fix=refused.remedy,
                 code=refused.code,
                 facts=refused.facts,
-                details=[refused.said],
+                details=[refused.log],
             ) from error
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 

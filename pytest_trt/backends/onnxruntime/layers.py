@@ -1,4 +1,4 @@
-"""The layers of an engine that is an ONNX file: its nodes, what they compute in, their weights."""
+"""The layers of an engine that is an ONNX file: its nodes, their precisions and weights."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _CONVERSIONS = frozenset(
 
 
 def onnx_layers(path: Path, origins: frozenset[str]) -> tuple[Layer, ...]:
-    """Return the layers of an ONNX file, those of subgraphs behind those of the main graph.
+    """Return the layers of an ONNX file, those of the main graph first.
 
     Args:
         path: The file; its external data is not read.
-        origins: Names of the nodes of the model that it was made from. Of nodes that ONNX Runtime
-            fused, only the one is told whose name the fused node has.
+        origins: Names of the nodes of the original model. Of nodes that ONNX Runtime fused, only
+            one is known: the one whose name the fused node has.
     """
     model = onnx.load(path, load_external_data=False)
     precisions = {
@@ -50,22 +50,22 @@ def onnx_layers(path: Path, origins: frozenset[str]) -> tuple[Layer, ...]:
                     name=node.name or next(filter(None, node.output), node.op_type),
                     kind=node.op_type,
                     precision=_precision(node, precisions, sizes),
-                    origins=tuple({node.name, _kept(node.name)} & origins),
+                    origins=tuple({node.name, _fused_name(node.name)} & origins),
                     weights=dict(+weights),
                 )
             )
     return tuple(layers)
 
 
-def _kept(name: str) -> str:
-    """Return the node's name that a fused one is called after: "x/Mul/LayerNormFusion/"."""
+def _fused_name(name: str) -> str:
+    """Return the original name in that of a fused node: "x/Mul/LayerNormFusion/"."""
     return name[:-1].rpartition("/")[0] if name.endswith("/") else name
 
 
 def _precision(
     node: NodeProto, precisions: Mapping[str, str | None], sizes: Mapping[str, int]
 ) -> str | None:
-    """Return what a node computes in: what it reads, rather than what it gives, decides that."""
+    """Return the precision that a node computes in, by its inputs rather than its outputs."""
     if node.op_type in _CONVERSIONS:
         return CONVERSION
     if node.input and precisions.get(node.input[0]) == "int8":

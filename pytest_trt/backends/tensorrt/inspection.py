@@ -1,7 +1,7 @@
 """The layers of a TensorRT plan, from its engine inspector.
 
 Only a loaded engine can be inspected, so the process that built a plan inspects it, on a GPU that
-can load it, and stores the result beside it. The inspector writes JSON for people: fields differ
+can load it, and stores the result next to it. The inspector writes JSON for people: fields differ
 between versions, and a layer may be a bare name. Whatever is missing or unexpected is unknown;
 nothing in here fails a build.
 
@@ -25,7 +25,7 @@ from pytest_trt.backends.tensorrt.product import register_plugins
 from pytest_trt.engine.facts import CONVERSION, INTEGER, Layer, precision_of
 from pytest_trt.onnx.file import OnnxModel
 
-#: The file beside a plan: `{"device_memory_bytes": int, "engine": ...}`, the latter as written by
+#: The file next to a plan: `{"device_memory_bytes": int, "engine": ...}`, the latter as written by
 #: the inspector, with null for NaN and infinity.
 INSPECTOR_NAME = "inspector.json"
 
@@ -36,7 +36,7 @@ _STRING_OR_NO_NUMBER = re.compile(
 
 
 def write_inspection(trt: Any, plan: Path, *, host_code: bool) -> str | None:
-    """Load a plan on the current device, and write the inspector's output beside it.
+    """Load a plan on the current device, and write the inspector's output next to it.
 
     Args:
         trt: The vendor module.
@@ -99,9 +99,9 @@ _ELEMENT_WORD = re.compile(
     re.IGNORECASE,
 )
 
-#: What the names of kernels say of the operands that they multiply: "..._f16f32_..." and
+#: Element types of operands in names of kernels: "..._f16f32_..." and
 #: "ampere_h16816gemm_..." half, "..._i8i8_i8i32_..." and "ampere_int8x4_icudnn_..." INT8,
-#: "..._f32f32_tf32f32_..." and "ampere_scudnn_..." float. Other names say nothing.
+#: "..._f32f32_tf32f32_..." and "ampere_scudnn_..." float. Other names contain none.
 _OPERANDS = re.compile(
     r"_(?:(?P<half>f16(?:f16|f32)_|fp16_|h(?:884|1688|16816)[a-z])"
     r"|(?P<int8>i8(?:i8|f16|f32)_|int8)"
@@ -131,10 +131,10 @@ _SEPARATORS = "\x1e\x1f"
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the inspector told of a plan.
+    """The inspector's facts of a plan.
 
     Attributes:
-        layers: The layers, or None where it told of none.
+        layers: The layers, or None if it reported none.
         hidden_weights: About how many of the model's weights the layers do not account for.
         device_memory_bytes: Scratch memory of one execution context.
     """
@@ -145,11 +145,11 @@ class Inspection:
 
 
 def take_inspection(folder: Path, model: OnnxModel) -> Inspection:
-    """Return what was told of the plan in a folder, and remove the file that told it.
+    """Return the facts of the plan in a folder, and remove their file.
 
     Args:
         folder: Where the plan was built.
-        model: What it was built from.
+        model: The model that it was built from.
     """
     file = folder / INSPECTOR_NAME
     try:
@@ -158,7 +158,7 @@ def take_inspection(folder: Path, model: OnnxModel) -> Inspection:
         return Inspection()
     file.unlink()
     memory_bytes, layers = found.get("device_memory_bytes"), inspected_layers(found.get("engine"))
-    told = sum(
+    reported = sum(
         count
         for layer in layers or ()
         for precision, count in layer.weights.items()
@@ -169,11 +169,11 @@ def take_inspection(folder: Path, model: OnnxModel) -> Inspection:
         for element, count in model.elements.items()
         if precision_of(element) not in (INTEGER, None)
     )
-    return Inspection(layers, max(0, weights - told), memory_bytes)
+    return Inspection(layers, max(0, weights - reported), memory_bytes)
 
 
 def inspected_layers(information: object) -> tuple[Layer, ...] | None:
-    """Return the layers of an inspector's answer, or None where it holds none.
+    """Return the layers in the inspector's output, or None if it has none.
 
     Args:
         information: The parsed JSON of TensorRT 8.6 to 11.
@@ -202,7 +202,7 @@ def _layer(entry: Mapping[str, Any]) -> Layer:
 
 
 def _precision(entry: Mapping[str, Any], name: str, kind: str, weights: Counter[str]) -> str | None:
-    """Return what a layer computes in: its operands tell that, before what it gives does."""
+    """Return the precision that a layer computes in: of its operands, or else of its outputs."""
     if kind.lower() in _CONVERSIONS or _CONVERSION_NAME.search(name):
         return CONVERSION
     floating = [precision for precision, _ in weights.most_common() if precision != INTEGER]
@@ -237,13 +237,13 @@ def _first_that_computes(elements: Sequence[str | None]) -> str | None:
 
 
 def _elements(tensors: object) -> list[str | None]:
-    """Return the precisions of a layer's tensors; None for each whose type is not told."""
+    """Return the precisions of a layer's tensors; None for each of unknown type."""
     found = []
     for tensor in tensors if isinstance(tensors, list) else ():
-        told = tensor if isinstance(tensor, dict) else {}
+        fields = tensor if isinstance(tensor, dict) else {}
         # One field up to TensorRT 10; from 11 on the format has a field of its own.
         keys = ("Format/Datatype", "DataType", "Datatype")
-        found.append(_element(next((told[key] for key in keys if key in told), None)))
+        found.append(_element(next((fields[key] for key in keys if key in fields), None)))
     return found
 
 
@@ -260,7 +260,7 @@ def _origins(name: str, metadata: str) -> tuple[str, ...]:
     if _NOT_OF_THE_MODEL.search(name) or name.endswith(" copy"):
         return ()
     if name.startswith("{ForeignNode["):
-        # Only the first and the last of its nodes are told: "first...last".
+        # Only the first and the last node are named: "first...last".
         return (name.removeprefix("{ForeignNode[").removesuffix("]}"),)
     parts = _BETWEEN_NODES.split(name.replace("PWN(", ""))
     return _distinct(

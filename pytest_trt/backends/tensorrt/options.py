@@ -50,7 +50,7 @@ _FLAGS: Mapping[str, tuple[str, str]] = {
 
 _WORKSPACE = "workspace_bytes"
 
-#: Every option of the builder, by what it means.
+#: Every option of the builder, with its meaning.
 BUILDER_OPTIONS: Mapping[str, str] = {
     _WORKSPACE: "limit of scratch memory, default all device memory",
     **_INTEGERS,

@@ -156,7 +156,7 @@ def test_process_that_cannot_ask_says_why(monkeypatch) -> None:
     assert "/nowhere/python" in asked_driver(os.environ)["unasked"]
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     assert asked_driver(os.environ)["unasked"].endswith(
-        "could not be asked: ends Python with status 1"
+        "querying the NVIDIA driver: ends Python with status 1"
     )
 
 
