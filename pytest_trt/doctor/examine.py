@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,6 +47,7 @@ def examine(
     cache_dir: Path | None = None,
     baseline_dir: Path | None = None,
     timeout_s: float = 60.0,
+    question: Callable[..., Answer] = ask,
 ) -> Examination:
     """Examine this machine and the project in the current folder; changes nothing, never raises.
 
@@ -55,19 +56,21 @@ def examine(
         cache_dir: The engine cache; None for that of the project, or else of the user.
         baseline_dir: The baselines; None for those of the project.
         timeout_s: Time limit of each examination in seconds.
+        question: Calls a function by its name in a child process; a test passes a fake.
     """
     with ThreadPoolExecutor(len(MODULES) + 2) as pool:
-        machine_asked = pool.submit(ask, _MACHINE, timeout_s=timeout_s)
+        machine_asked = pool.submit(question, _MACHINE, timeout_s=timeout_s)
         asked = {
-            name: pool.submit(ask, _MODULE, timeout_s=timeout_s, module=name) for name in MODULES
+            name: pool.submit(question, _MODULE, timeout_s=timeout_s, module=name)
+            for name in MODULES
         }
-        project_asked = pool.submit(ask, _PROJECT, timeout_s=timeout_s)
+        project_asked = pool.submit(question, _PROJECT, timeout_s=timeout_s)
         project = _project(project_asked.result())
         cache = cache_dir or Path(project.cache_dir or default_cache_dir())
         baselines = baseline_dir or Path(project.baseline_dir or _BASELINES)
         places = [
-            pool.submit(ask, _CACHE, timeout_s=timeout_s, path=str(_absolute(cache))),
-            pool.submit(ask, _BASELINE, timeout_s=timeout_s, path=str(_absolute(baselines))),
+            pool.submit(question, _CACHE, timeout_s=timeout_s, path=str(_absolute(cache))),
+            pool.submit(question, _BASELINE, timeout_s=timeout_s, path=str(_absolute(baselines))),
         ]
         machine = _machine(machine_asked.result())
         known = {name: _module(name, answer.result()) for name, answer in asked.items()}
@@ -83,15 +86,17 @@ def examine(
         findings += project_findings(project, machine.probe, usable.__contains__, broken)
     findings += _places(project, cache, cached, baselines, stored)
     # Last, so that no other examination is part of the load.
-    load = _load(required, timeout_s)
+    load = _load(required, timeout_s, question)
     findings += requirement_findings(required, machine, findings, able, load)
     return Examination(tuple(findings), able)
 
 
-def _load(required: Sequence[Requirement], timeout_s: float) -> HostLoad | None:
+def _load(
+    required: Sequence[Requirement], timeout_s: float, question: Callable[..., Answer]
+) -> HostLoad | None:
     if not any(one.word == "speed" for one in required):
         return None
-    answer = ask(_HOST, timeout_s=timeout_s)
+    answer = question(_HOST, timeout_s=timeout_s)
     return None if answer.problem else from_data(HostLoad, answer.value)
 
 

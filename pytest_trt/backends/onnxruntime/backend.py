@@ -219,7 +219,7 @@ class OnnxRuntimeBackend:
                 fix=refused.remedy,
                 code=refused.code,
                 facts=refused.facts,
-                details=[refused.log],
+                details=[f"so there is no FP32 reference of {model.path.name}", refused.log],
             ) from error
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 
