@@ -25,18 +25,17 @@ _FIRST_KEY = pytest.StashKey[dict[str, str]]()
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
-    """Run a test once for each architecture, precision and shape that a parameter set asks for.
+    """Run a test once for each architecture, precision and shape that its markers name.
 
-    Tests that come about by the values of another parameter set are taken out again once they are
-    collected: only then is it known which marks each has.
+    Every parameter set gets the values of all of them. `plan_tests` drops the surplus, as only the
+    collected item shows which marks it has.
     """
     definition = metafunc.definition
     assert definition.parent is not None
     own, planner = marks_of(definition), planner_of(metafunc.config)
     sets = [(*marks, *own) for marks in _marks_of_sets(metafunc)]
     for fixture, values in planner.variants(sets, definition.path).items():
-        # One value is no parameter: a test that is not multiplied keeps its plain name. And what a
-        # test parametrises itself is its own choice.
+        # A test with one value keeps its plain name, and one that parametrises itself its choice.
         if fixture in metafunc.fixturenames and len(values) > 1 and not _chosen(metafunc, fixture):
             metafunc.parametrize(fixture, values, ids=list(values))
             by_plugin = definition.parent.stash.setdefault(MULTIPLIED_KEY, set())
@@ -79,7 +78,7 @@ def _chosen(metafunc: pytest.Metafunc, fixture: str) -> bool:
 def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> None:
     """Give the collected tests of a module or class their plans, or make it fail to be collected.
 
-    Tests that only another parameter set of their function asks for are left out.
+    Tests that only another parameter set of their function names are dropped.
     """
     kept: list[pytest.Item | pytest.Collector] = []
     wrong: _Wrong = {}

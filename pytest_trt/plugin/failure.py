@@ -36,10 +36,7 @@ class PluginFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
 
 
 class CheckFailure(PluginFailure, AssertionError):
-    """A check that does not pass: an AssertionError to whoever asks.
-
-    Such as `xfail(raises=AssertionError)`.
-    """
+    """A check that fails; also an AssertionError, for `xfail(raises=AssertionError)`."""
 
     __module__, __qualname__ = "builtins", "Failed"
 

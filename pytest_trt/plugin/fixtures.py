@@ -27,7 +27,7 @@ _SEEDED_CALIBRATION_SAMPLES = 8
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Let a package error fail the test with its text alone: its traceback is not the user's."""
+    """Turn a package error into a failure without a traceback, which is not the user's code."""
     __tracebackhide__ = True
     try:
         yield
@@ -38,7 +38,7 @@ def _clear_errors() -> Iterator[None]:
 
 
 def _refuse_unmultiplied(request: pytest.FixtureRequest, fixture: str) -> None:
-    """Refuse a fixture that a test asks for by name while it runs: it runs once, for one value.
+    """Refuse a fixture that is requested while the test runs, which it does for one value only.
 
     Raises:
         ConfigurationError: The markers ask for several.
@@ -57,7 +57,7 @@ def _refuse_unmultiplied(request: pytest.FixtureRequest, fixture: str) -> None:
 
 @pytest.fixture
 def _trt_subject(request: pytest.FixtureRequest) -> ModelUnderTest:
-    """The model under test, which the other fixtures share."""
+    """The model under test, shared by the other fixtures."""
     from pytest_trt.plugin.subject import ModelUnderTest
 
     with _clear_errors():
@@ -84,7 +84,7 @@ def trt_precision(request: pytest.FixtureRequest, _trt_subject: ModelUnderTest) 
 def trt_shape(request: pytest.FixtureRequest) -> str:
     """The point of the profile under test: "min", "opt" or "max"; the test runs for each.
 
-    With several profiles their number stands before it: "0-min", "1-max".
+    With several profiles, the profile's number precedes it: "0-min", "1-max".
     """
     with _clear_errors():
         _refuse_unmultiplied(request, "trt_shape")
@@ -98,8 +98,9 @@ def trt_inputs(
     """Seeded inputs made from the model's own specs; override it to give real data.
 
     A test that uses it runs at the profile's min, opt and max. Floats are uniform in [0, 1),
-    integers 0 or 1 or valid indices of the table that they look up; `trt_model(input_ranges=...)`
-    says otherwise. An override may take the `trt_shape` fixture to keep the three points.
+    integers 0 or 1 or valid indices of the table that they look up, unless
+    `trt_model(input_ranges=...)` changes that. An override may use the `trt_shape` fixture to keep
+    the three points.
     """
     with _clear_errors():
         return _trt_subject.seeded(trt_shape)
@@ -140,7 +141,7 @@ def trt_build(_trt_subject: ModelUnderTest, trt_arch: str, trt_precision: str) -
             unknown = overrides.keys() - {"profiles", "builder_options"}
             if unknown:
                 raise ConfigurationError(
-                    f"trt_build does not know {', '.join(sorted(unknown))}",
+                    f"trt_build has no argument {', '.join(sorted(unknown))}",
                     fix="it takes precision, profiles and builder_options.",
                 )
             return _trt_subject.build(trt_arch, precision, overrides)
@@ -150,7 +151,7 @@ def trt_build(_trt_subject: ModelUnderTest, trt_arch: str, trt_precision: str) -
 
 @pytest.fixture
 def trt_engine(trt_build: EngineFactory) -> Engine:
-    """The built engine: its spec, key, plan path, facts, and whether it came out of the cache."""
+    """The built engine: its spec, key, plan path, facts, and whether it was cached."""
     return trt_build().engine
 
 
@@ -158,8 +159,8 @@ def trt_engine(trt_build: EngineFactory) -> Engine:
 def trt_session(_trt_subject: ModelUnderTest, trt_arch: str, trt_build: EngineFactory) -> Session:
     """The loaded engine: `trt_session.run(inputs)` returns its outputs by name.
 
-    Under a trt_consistency marker every run is compared with the FP32 reference. Where the engine
-    can be built but not run, the test is skipped with that reason.
+    Under a trt_consistency marker every run is compared with the FP32 reference. If the engine can
+    be built but not run, the test is skipped with that reason.
     """
     # Before a build that nothing would run.
     _trt_subject.stop_if_lost(trt_arch)
@@ -173,8 +174,8 @@ def trt_session(_trt_subject: ModelUnderTest, trt_arch: str, trt_build: EngineFa
 def trt_benchmark(_trt_subject: ModelUnderTest, trt_session: Session) -> BenchmarkCheck:
     """Measures the engine: call it once with the inputs, `trt_benchmark(inputs)`.
 
-    What the trt_benchmark markers of the test limit is held against the stored baseline, and
-    against absolute figures. Where the engine can be built but not run, the test is skipped.
+    The result is compared with the stored baseline and with the absolute limits of the test's
+    trt_benchmark markers. If the engine can be built but not run, the test is skipped.
     """
     from pytest_trt.plugin.benchmark import BenchmarkCheck
 

@@ -1,7 +1,7 @@
 """The plugin's markers: a dataclass each, whose fields are the marker's keywords.
 
-Markers are read when tests are collected, so that a wrong one is a collection error that names
-the test, and not a surprise after minutes of building.
+They are parsed when tests are collected: an invalid marker is a collection error that names the
+test, not a failure after minutes of building.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
 
 if TYPE_CHECKING:
     from pytest_trt.terms import Mode
@@ -29,7 +29,7 @@ class ModelMarker:
         model: Path of the ONNX file, relative to the test file.
         precision: One precision, or several to run the test once for each.
         profiles: Ranges of the dynamic inputs' shapes, {input: (min, opt, max)}, and of the values
-            of inputs that hold a shape, {input: {"values": (min, opt, max)}}; or several of these.
+            of inputs that contain a shape, {input: {"values": (min, opt, max)}}; or a list of both.
         reference: ONNX file to compare with instead of the model itself.
         builder_options: Options of the backend's builder by name.
         input_ranges: Value ranges of seeded inputs: {input: (low, high)}.
@@ -52,10 +52,10 @@ class ConsistencyMarker:
     """Compare every `trt_session.run` of the test with the FP32 reference.
 
     Attributes:
-        tolerance: What the marker says for all outputs: rtol, atol, nan, max_mismatch_pct, cosine,
+        tolerance: Tolerance of all outputs: rtol, atol, nan, max_mismatch_pct, cosine,
             top1, topk.
-        outputs: The same by output, which wins.
-        by_precision: Both by precision, which win over what is said for all precisions.
+        outputs: The same by output, which takes precedence.
+        by_precision: Both by precision, which take precedence over those for all precisions.
     """
 
     NAME: ClassVar[str] = "trt_consistency"
@@ -65,7 +65,7 @@ class ConsistencyMarker:
     by_precision: Mapping[str, ConsistencyMarker] = field(default_factory=dict)
 
     def at(self, precision: str) -> ConsistencyMarker:
-        """Return what it says for one precision."""
+        """Return the tolerances for one precision."""
         own = self.by_precision.get(precision)
         if own is None:
             return self
@@ -80,7 +80,7 @@ class ConsistencyMarker:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkMarker:
-    """Hold what `trt_benchmark(inputs)` measures against a baseline and absolute limits.
+    """Compare what `trt_benchmark(inputs)` measures with a baseline and absolute limits.
 
     Attributes:
         limits: Limits by name, parsed; None where one is switched off.
@@ -97,16 +97,19 @@ class BenchmarkMarker:
 
 
 def parse_model(marks: Sequence[pytest.Mark], test_file: Path) -> ModelMarker | None:
-    """Return what the `trt_model` markers of a test say, or None when there are none.
+    """Return the `trt_model` markers of a test as one, or None if there are none.
 
-    Markers of the test, its class and its module add up: the closest one that gives a keyword
-    decides it, so a test can ask for another precision without naming the model again. One that
-    names a model starts anew where another one was named, whose profiles and ranges would not fit
-    it; what was said before any model was named holds for all of them. All is checked that can be
-    checked without reading the model.
+    Markers of the test, its class and its module are merged: the closest one that gives a keyword
+    decides it, so a test can change the precision without repeating the model. A marker that names
+    another model discards the outer marker's settings, which would not fit it; keywords of outer
+    markers without a model apply to every model. Everything is checked that needs no model file.
+
+    Args:
+        marks: The test's marks, the closest first.
+        test_file: The file that paths are relative to.
 
     Raises:
-        ConfigurationError: Something in a marker is unknown, has the wrong type, or is not there.
+        ConfigurationError: A keyword is unknown, a value is invalid, or a file does not exist.
     """
     marks = [mark for mark in marks if mark.name == ModelMarker.NAME]
     if not marks:
@@ -161,14 +164,14 @@ def parse_consistency(marks: Sequence[pytest.Mark]) -> ConsistencyMarker | None:
         _precisions((precision,), where=f"{mark.name}, by_precision")
     everywhere = _tolerances(given, mark.name)
     own = {
-        precision: _tolerances(dict(said), f"{mark.name}, by_precision {precision!r}")
-        for precision, said in by_precision.items()
+        precision: _tolerances(dict(given), f"{mark.name}, by_precision {precision!r}")
+        for precision, given in by_precision.items()
     }
     return replace(everywhere, by_precision=own)
 
 
 def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:
-    """Return what is said for all precisions, or for one, checked without knowing the model."""
+    """Return the tolerances for all precisions, or for one, checked without the model."""
     from pytest_trt.accuracy.resolve import parse_tolerance_fields
 
     outputs = given.pop("outputs", {})
@@ -185,7 +188,7 @@ def _expect_mappings(name: str, value: object, expected: str) -> None:
 
 
 def parse_benchmark(marks: Sequence[pytest.Mark]) -> BenchmarkMarker | None:
-    """Return what the `trt_benchmark` markers of a test say, or None when there are none.
+    """Return the `trt_benchmark` markers of a test as one, or None if there are none.
 
     They add up; the closest one that gives a keyword decides it.
 
@@ -211,7 +214,7 @@ def parse_benchmark(marks: Sequence[pytest.Mark]) -> BenchmarkMarker | None:
 
 
 def check_names(marks: Sequence[pytest.Mark]) -> None:
-    """Refuse a marker that looks like one of these and is none: it would check nothing.
+    """Refuse a misspelt marker: it would check nothing.
 
     Raises:
         ConfigurationError: A marker begins with `trt_` and is unknown.
@@ -220,7 +223,7 @@ def check_names(marks: Sequence[pytest.Mark]) -> None:
     for mark in marks:
         if mark.name not in known:
             raise ConfigurationError(
-                f"there is no marker {mark.name!r}{_meant(mark.name, known)}",
+                f"unknown marker {mark.name!r}{_meant(mark.name, known)}",
                 fix=f"the markers are {', '.join(known)}.",
                 code="TRT150",
                 facts={"marker": mark.name},
@@ -273,26 +276,23 @@ def _model_path(value: Any, test_file: Path) -> Path:
             "give the path of an ONNX file.",
         )
     path = Path(os.path.normpath(test_file.parent / value))
-    if path.is_dir():
-        raise ConfigurationError(
-            f"{value} is a folder ({path}), not a model",
-            fix=f"name an ONNX file{_inside(path)}.",
-            code="TRT156",
-            facts={"model": str(value)},
-        )
     if not path.is_file():
+        what = "a folder" if path.is_dir() else "missing"
         raise ConfigurationError(
-            f"there is no model {value} ({path})",
-            fix=f"give its path relative to {test_file.parent}{_inside(path.parent)}.",
+            f"the model {value} is {what}",
+            fix=Remedy(
+                f"name an ONNX file by its path relative to {as_typed(test_file.parent)}.",
+                alternatives=_models_in(path if path.is_dir() else path.parent, test_file.parent),
+            ),
             code="TRT156",
-            facts={"model": str(value)},
+            facts={"model": str(value), "path": str(path)},
         )
     return path
 
 
-def _inside(folder: Path) -> str:
-    found = sorted(p.name for p in folder.glob("*.onnx")) if folder.is_dir() else []
-    return f"; {folder} holds {', '.join(found[:5])}" if found else ""
+def _models_in(folder: Path, start: Path) -> tuple[str, ...]:
+    found = sorted(folder.glob("*.onnx"))[:5] if folder.is_dir() else []
+    return tuple(Path(os.path.relpath(path, start)).as_posix() for path in found)
 
 
 def _precisions(value: Any, where: str = ModelMarker.NAME) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ class PlanError(Exception):
 
 @dataclass(slots=True)
 class _Parsed:
-    """What a set of marks says, whichever test has them."""
+    """The parsed content of a set of marks, whichever test has them."""
 
     marks: tuple[pytest.Mark, ...]
     model: ModelMarker | None = None
@@ -186,7 +186,7 @@ class Planner:
         return {fixture: tuple(values) for fixture, values in union.items()}
 
     def is_surplus(self, item: pytest.Function) -> bool:
-        """Whether a test has a value that another parameter set of its function asks for."""
+        """Whether a test has a value that only another parameter set of its function names."""
         values = self._values(self._parse(marks_of(item), item.path))
         return any(
             values[fixture] and value not in values[fixture]
@@ -286,7 +286,7 @@ class Planner:
             )
 
     def _check_benchmark(self, item: pytest.Function, parsed: _Parsed) -> None:
-        """Refuse benchmarks that would check nothing, or that cannot be timed as they ask."""
+        """Refuse benchmarks that would check nothing, or whose mode cannot be timed."""
         ours = BenchmarkMarker.NAME in item.fixturenames
         if parsed.benchmark is None:
             if ours and not parsed.wrong:
@@ -334,15 +334,15 @@ class Planner:
             )
 
     def _check_variants(self, item: pytest.Function, parsed: _Parsed) -> None:
-        """Refuse a test that would run for a part of what its markers ask for."""
+        """Refuse a test that would run for only a part of what its markers name."""
         params, values = _params(item), self._values(parsed)
         for fixture, value in _multiplied(item).items():
             if values[fixture] and value not in values[fixture]:
                 raise _not_multiplied(item, fixture, values[fixture])
         for fixture in (ARCH, PRECISION, SHAPE):
-            asked = values[fixture]
-            if fixture in item.fixturenames and fixture not in params and len(asked) > 1:
-                raise _not_multiplied(item, fixture, asked)
+            wanted = values[fixture]
+            if fixture in item.fixturenames and fixture not in params and len(wanted) > 1:
+                raise _not_multiplied(item, fixture, wanted)
         if params.get(ARCH, values[ARCH][0]) not in values[ARCH]:
             raise ConfigurationError(
                 f"the test is parametrised with trt_arch={params[ARCH]!r}, which this run does not "
@@ -369,8 +369,8 @@ def _not_multiplied(
         ),
     )
     return ConfigurationError(
-        f"the markers ask for {fixture} {' and '.join(values)}, but the test runs once: "
-        "the others would be left out silently",
+        f"the markers name {fixture} {' and '.join(values)}, but the test would run once, for one "
+        "of them",
         fix=fix,
         code="TRT154",
         facts={"fixture": fixture, "values": list(values)},
@@ -450,9 +450,9 @@ def _points(profiles: Sequence[Profile]) -> tuple[str, ...]:
 
 
 def _seeds_inputs(item: pytest.Function) -> bool:
-    """Whether a test takes trt_inputs as the plugin makes them, which needs shapes.
+    """Whether a test uses the plugin's own trt_inputs, which needs shapes.
 
-    Where pytest does not show that the fixture is overridden, the test itself finds out.
+    If pytest does not show whether the fixture is overridden, the test finds out when it runs.
     """
     fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     named = fixtures.get("trt_inputs", ())
@@ -461,7 +461,7 @@ def _seeds_inputs(item: pytest.Function) -> bool:
 
 def _check_seeded(inputs: Sequence[TensorSpec]) -> None:
     """Refuse inputs of unknown shapes before an engine is built for them."""
-    # Where the values of one may be a shape, the build knows what the profile has to hold.
+    # Where the values of an input may be a shape, the build checks what the profile needs.
     if not any(i.dtype in ("int32", "int64") and len(i.shape or (0, 0)) < 2 for i in inputs):
         _ = shapes_at(inputs, None, "opt")
 

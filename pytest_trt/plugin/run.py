@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from pytest_trt.benchmark.evidence import FreshEngine
     from pytest_trt.benchmark.host import HostMonitor
 
-#: Loaded engines that are kept for the next test: enough for one model in every precision, few
-#: enough for a GPU's memory.
+#: Engines that stay loaded for the next test: enough for one model in every precision, few enough
+#: for a GPU's memory.
 _LOADED_ENGINES = 4
 
 
@@ -55,13 +55,13 @@ class TrtRun:
     """Backends, cache and loaded engines of one test run (of one xdist worker).
 
     Args:
-        settings: What the options say.
-        probe: Looks for GPUs; by default that happens when they are first asked for.
-        clock: Nanoseconds since 1970, by which model files are told to have been left alone.
+        settings: The options.
+        probe: Looks for GPUs; by default when they are first needed.
+        clock: Nanoseconds since 1970, to tell whether model files were changed recently.
         host: Measures the host's load; by default what Linux reports.
 
     Attributes:
-        settings: What the options say.
+        settings: The options.
         lost_device: Whether a test has lost the GPU.
         timed_until_s: When the last rounds of an engine ended, by the monotonic clock.
         free_at_s: When the device was last known to be free of others, by the same clock.
@@ -105,8 +105,8 @@ class TrtRun:
         """What is tested, and with which backend.
 
         Raises:
-            ConfigurationError: What was asked for cannot be tested on this machine.
-            BackendUnavailableError: The backend that was asked for is not installed.
+            ConfigurationError: This machine cannot test what the options request.
+            BackendUnavailableError: The requested backend is not installed.
         """
         return select(
             archs=self.settings.arch,
@@ -145,10 +145,10 @@ class TrtRun:
         return self._backends[name]
 
     def interface(self, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-        """Return a model's inputs and outputs, which every test that is collected asks for."""
+        """Return a model's inputs and outputs, which every collected test needs."""
         if path not in self._interfaces:
             digests = None
-            with suppress(CacheError):  # told by the first test that needs it
+            with suppress(CacheError):  # reported by the first test that needs the cache
                 digests = self.cache.digests
             self._interfaces[path] = read_interface(path, digests=digests, clock=self._clock)
         return self._interfaces[path]
@@ -187,7 +187,7 @@ class TrtRun:
         return replace(engine, timings=self._timings[engine.key.digest])
 
     def begin_context(self, arch: str) -> None:
-        """Begin what an engine on a GPU waits for, while its plan is found and checked. Once."""
+        """Create the CUDA context in the background, while the plan is found and checked. Once."""
         gpu = None if arch == CPU or self._context_begun else self.probe.first(arch)
         if gpu is not None and not self.settings.build_only:
             from pytest_trt.backends.cuda.background import begin_context
@@ -219,11 +219,11 @@ class TrtRun:
 
     @contextmanager
     def opened(self, key_digest: str, beside: Engine) -> Iterator[BackendSession | None]:
-        """Load an engine of the cache beside another one; None where that shows nothing.
+        """Load a cached engine next to a loaded one; None if comparing the two shows nothing.
 
         Args:
             key_digest: The engine's key.
-            beside: The engine that it is compared with, in one process: both must run on the same
+            beside: The engine that it is compared with in one process: both must run on the same
                 toolchain and device.
         """
         session, found = None, self.cache.find(key_digest)
@@ -269,7 +269,7 @@ class TrtRun:
         )
 
     def watched(self, target: Target) -> AbstractContextManager[DeviceWatch | None]:
-        """Lend what says whether a target's device is disturbed; None where nothing tells."""
+        """Provide a watch for disturbances of a target's device; None if nothing reports them."""
         from pytest_trt.backends.devices.watch import watched_device
 
         gpu = None if target.arch == CPU else self.probe.first(target.arch)
@@ -303,7 +303,7 @@ class TrtRun:
         warm_builder.end()
 
     def environment(self) -> list[str]:
-        """Return lines that say what is tested, with what, and why."""
+        """Return lines that show what is tested, with what, and why."""
         lines = [
             f"trt: {self.backend(s.arch).toolchain()} for {self.backend(s.arch).target(s.arch)}"
             f" - {s.why}"

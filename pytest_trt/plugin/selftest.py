@@ -1,7 +1,7 @@
 """`--trt-selftest`: plants errors and slowdowns, and names the checks that cannot fail.
 
-What is planted takes the way of what is found: a twin of the test's own check is told altered
-outputs, with the tolerances that the test has, and the decision on speed is given slower samples.
+Planted errors take the same path as real ones: a twin of the test's own check gets altered outputs,
+with the tolerances of the test, and the decision on speed gets slower samples.
 """
 
 from __future__ import annotations

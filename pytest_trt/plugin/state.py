@@ -1,4 +1,4 @@
-"""What the plugin remembers, and where: on pytest's stashes, under typed keys."""
+"""What the plugin stores on pytest's stashes, under typed keys."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class TestState:
     No dataclass: every run of pytest defines this class, and most make none of it.
 
     Attributes:
-        engines: Engines that it asked for.
-        unbuilt: Model, architecture and precision of those that it did not get.
+        engines: Engines that it requested.
+        unbuilt: Model, architecture and precision of those that could not be built.
         check: Its consistency check, once there is one.
         speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
         skipped: Why the plugin skipped it.
-        proofs: What its checks made of errors and slowdowns that were planted.
+        proofs: How its checks reacted to planted errors and slowdowns.
         failed_by_checks: Whether its checks have failed it.
         attempt: 1, or more where a plugin reruns the test.
         failed_attempts: The number of each earlier attempt that failed, with a reason.
@@ -83,10 +83,10 @@ class TestState:
 
 
 def settings_of(config: pytest.Config) -> Settings:
-    """Return what the options say, resolved when it is first asked for.
+    """Return the options, resolved when they are first needed.
 
     Raises:
-        pytest.UsageError: A value cannot be understood.
+        pytest.UsageError: A value is invalid.
     """
     settings = config.stash.get(SETTINGS_KEY, None)
     if settings is None:
@@ -102,7 +102,7 @@ def settings_of(config: pytest.Config) -> Settings:
 
 
 def run_of(config: pytest.Config) -> TrtRun:
-    """Return what the tests of this run share, made when it is first asked for."""
+    """Return what the tests of this run share, made when it is first needed."""
     run = config.stash.get(RUN_KEY, None)
     if run is None:
         settings = settings_of(config)
@@ -117,7 +117,7 @@ def run_of(config: pytest.Config) -> TrtRun:
 
 
 def begin_probe(config: pytest.Config, settings: Settings) -> None:
-    """Begin to look for GPUs where that is needed: a driver takes as long as NumPy to load."""
+    """Start looking for GPUs in the background, if needed: a driver loads as slowly as NumPy."""
     if settings.looks_for_gpus and PROBE_KEY not in config.stash:
         from pytest_trt.backends.cuda.background import Background
         from pytest_trt.backends.devices.probe import probe_devices
@@ -126,10 +126,10 @@ def begin_probe(config: pytest.Config, settings: Settings) -> None:
 
 
 def planner_of(config: pytest.Config) -> Planner:
-    """Return what makes the plans of the run's tests, made when it is first asked for.
+    """Return what makes the plans of the run's tests, made when it is first needed.
 
     Raises:
-        pytest.UsageError: What the options ask for cannot be tested on this machine.
+        pytest.UsageError: This machine cannot test what the options request.
     """
     planner = config.stash.get(PLANNER_KEY, None)
     if planner is None:
@@ -150,7 +150,7 @@ def uses_plugin(node: pytest.Item | pytest.Collector, fixturenames: Iterable[str
     """Whether a test has a fixture or marker of the plugin; misspelt markers count."""
     if any(name.startswith("trt_") for name in fixturenames):
         return True
-    # Not iter_markers: it takes three times as long, and every test of every project is asked.
+    # iter_markers takes three times as long, and this runs for every test of every project.
     each: pytest.Item | pytest.Collector | None = node
     while each is not None:
         for mark in each.own_markers:
@@ -166,7 +166,7 @@ def plan_of(item: pytest.Item) -> TestPlan | None:
 
 
 def progress_of(config: pytest.Config) -> TerminalProgress:
-    """Return what long steps are announced with, made when it is first asked for.
+    """Return the progress display of long steps, made when it is first needed.
 
     It reaches the terminal only when it is made while pytest captures nothing.
     """
@@ -179,5 +179,5 @@ def progress_of(config: pytest.Config) -> TerminalProgress:
 
 
 def state_of(item: pytest.Item) -> TestState:
-    """Return the state of a test, which begins with the first question for it."""
+    """Return the state of a test, made when it is first needed."""
     return item.stash.setdefault(TEST_KEY, TestState())

@@ -85,7 +85,7 @@ class ModelUnderTest:
 
     @property
     def reference_model(self) -> OnnxModel:
-        """The model that gives the reference: itself, unless the marker says otherwise."""
+        """The model that computes the reference: the model itself, or the marker's reference."""
         return self._read(self.model_marker.reference or self.model_marker.model)
 
     def reference(self) -> ReferenceSession:
@@ -97,7 +97,7 @@ class ModelUnderTest:
 
         Args:
             point: "min", "opt" or "max", with the profile's number before it if there are several.
-            sample: Another number gives other values, but for those that the profile gives.
+            sample: Each number gives different values, except those that the profile fixes.
         """
         profiles = self.plan.profiles
         index, _, name = point.rpartition("-")
@@ -198,7 +198,7 @@ class ModelUnderTest:
 
     @contextmanager
     def loaded(self, engine: Engine) -> Iterator[BackendSession]:
-        """Lend a loaded engine; a GPU that is lost meanwhile is remembered with this test."""
+        """Provide a loaded engine; a GPU that is lost meanwhile is recorded with this test."""
         __tracebackhide__ = True
         self.skip_unless_runnable(engine)
         with self.run.lost_device.watching(self.request.node.nodeid):
@@ -212,9 +212,9 @@ class ModelUnderTest:
         return cast("Sequence[Tensors]", samples)
 
     def stop_if_lost(self, arch: str) -> None:
-        """Skip a test that a lost GPU keeps from running, or fail it where no other test has.
+        """Skip a test that cannot run because the GPU is lost, or fail it if no other test has.
 
-        The test that lost it, run once more, has nothing new to say either.
+        The test that lost it fails again when it is repeated.
         """
         __tracebackhide__ = True
         loss = self.run.lost_device.loss

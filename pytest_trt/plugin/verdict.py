@@ -1,4 +1,4 @@
-"""From what a test did to its verdict and its record."""
+"""Judge what the checks of a test found: once, in the call phase; and record it on the report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _NO_ENGINE = replace(
     NOTHING_COMPARED,
-    message="trt_consistency compared nothing: the test asked for no engine, so it cannot fail",
+    message="trt_consistency compared nothing: the test requested no engine, so it cannot fail",
 )
 
 
@@ -113,7 +113,7 @@ def _marked_late(item: pytest.Item) -> Diagnostic:
 
 
 def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Issue the notes that are warnings, at the test; return those that a filter makes errors."""
+    """Issue warnings at the test's location; return those that a filter turns into errors."""
     path, line, _ = item.reportinfo()
     errors = []
     for note in notes:
@@ -122,7 +122,7 @@ def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:
                 warnings.warn_explicit(
                     PytestTrtWarning(str(note)), None, os.fspath(path), (line or 0) + 1
                 )
-            except PytestTrtWarning:  # as `-W error::pytest_trt.PytestTrtWarning` asks for
+            except PytestTrtWarning:  # for -W error::pytest_trt.PytestTrtWarning
                 errors.append(replace(note, severity="error"))
     return errors
 
@@ -143,7 +143,7 @@ def _failed_checks(state: TestState) -> dict[str, tuple[Diagnostic, ...]]:
 
 @contextmanager
 def refusing_late_runs(item: pytest.Item) -> Iterator[None]:
-    """Fail a teardown during which the engine ran: no check judges that any more."""
+    """Fail a teardown during which the engine ran: no check judges that run."""
     __tracebackhide__ = True
     state = item.stash[TEST_KEY]
     state.over = True  # also where the test never began

@@ -212,7 +212,7 @@ def test_marker_on_a_test_that_asks_for_no_engine_fails(project) -> None:
     )
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*asked for no engine*"])
+    result.stdout.fnmatch_lines(["*requested no engine*"])
 
 
 def test_engine_of_a_factory_is_compared_too(project) -> None:

@@ -155,7 +155,7 @@ def test_mark_that_a_hook_adds_for_several_precisions_is_refused(zoo, workers) -
     hooked(zoo, '("fp32", "fp16")')
     result = zoo.run(*workers)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ask for trt_precision fp32 and fp16*TRT154*", "*in test_it.py*"])
+    result.stdout.fnmatch_lines(["*name trt_precision fp32 and fp16*TRT154*", "*in test_it.py*"])
     assert result.ret != pytest.ExitCode.OK
 
 
@@ -172,7 +172,7 @@ def test_method_of_a_unittest_class_that_would_run_for_one_precision_is_refused(
     )
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ask for trt_precision fp32 and fp16*", "  - *unittest*"])
+    result.stdout.fnmatch_lines(["*name trt_precision fp32 and fp16*", "  - *unittest*"])
 
 
 def test_method_of_a_unittest_class_with_one_precision_is_checked(project) -> None:
@@ -225,7 +225,7 @@ def test_doctest_under_the_markers_of_its_module_is_not_a_test_of_the_model(proj
             trt_session.run({{"image": images}})
         '''
     )
-    project.run("--doctest-modules").assert_outcomes(passed=2)
+    project.run("--doctest-modules", "test_it.py").assert_outcomes(passed=2)
 
 
 def test_arch_that_the_run_does_not_test_is_refused(project) -> None:

@@ -77,7 +77,7 @@ def test_a_marker_on_a_test_without_an_engine_fails(project) -> None:
     )
     result, text = selftest(project)
     result.assert_outcomes(failed=1, passed=1)
-    assert "the test asked for no engine, so it cannot fail" in text
+    assert "the test requested no engine, so it cannot fail" in text
 
 
 def save_nan(path, share_of_nan: float) -> None:
