@@ -82,7 +82,7 @@ class Diagnostic:
 
 
 def remedy_lines(remedy: Remedy, width: int | None = None, indent: str = "") -> Iterator[str]:
-    """Yield a remedy: its text behind "Fix:", then each alternative and command on its own line.
+    """Yield a remedy: its text behind "Fix:", then each command and alternative on its own line.
 
     Args:
         remedy: What to do; nothing is yielded for an empty one.
@@ -92,10 +92,10 @@ def remedy_lines(remedy: Remedy, width: int | None = None, indent: str = "") -> 
     if not remedy:
         return
     yield from wrapped(f"Fix: {remedy.text}" if remedy.text else "Fix:", width, indent)
-    for alternative in remedy.alternatives:
-        yield from wrapped(f"- {alternative}", width, f"{indent}  ")
     for command in remedy.commands:
         yield f"{indent}    {command}"
+    for alternative in remedy.alternatives:
+        yield from wrapped(f"- {alternative}", width, f"{indent}  ")
 
 
 def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:

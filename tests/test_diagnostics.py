@@ -23,8 +23,8 @@ def test_text_is_headline_details_and_remedy() -> None:
         "m.onnx is no model [TRT200]",
         "  line 1",
         "Fix: Restore it.",
-        "  - name another model",
         "    git lfs pull",
+        "  - name another model",
     ]
 
 

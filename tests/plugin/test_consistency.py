@@ -32,10 +32,10 @@ def test_perturbed_weight_fails_and_every_output_is_reported(project, save) -> N
             "Fix: The engine agrees with models/perturbed.onnx, which differs from "
             "models/linear.onnx in weight weight of product (by up to *% of its largest value). "
             "Restore the model, unless the change is intended:",
-            "  - if it is intended, make it the reference: "
-            "`cp models/perturbed.onnx models/linear.onnx`",
             "    git log -- models/perturbed.onnx",
             "    git checkout COMMIT -- models/perturbed.onnx",
+            "  - if it is intended, make it the reference: "
+            "`cp models/perturbed.onnx models/linear.onnx`",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""What the terminal is told at the end, and what remains of it for those who ask for less."""
+"""The summary and the section on what to do, and what remains of them with less verbosity."""
 
 from __future__ import annotations
 
@@ -86,3 +86,83 @@ def test_a_test_that_the_plugin_skips_is_named_by_its_own_line(project, fixture:
     result = project.run("--trt-build-only", "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED [[]1[]] test_it.py:3: --trt-build-only: built, not run"])
+
+
+MARKED = """
+pytestmark = [
+    pytest.mark.trt_model("models/linear.onnx", precision="fp16", profiles={
+        "image": ((1, 8), (4, 8), (4, 8))}),
+    pytest.mark.trt_consistency(rtol=0, atol=1e-9),
+]
+"""
+
+
+def test_a_reason_hides_no_other_one_of_the_same_module(project) -> None:
+    project.test_file(
+        MARKED + "def test_wrong(trt_session, images):\n"
+        "    trt_session.run({'image': images})\n"
+        "def test_nothing(trt_engine):\n    pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*= trt: what to do =*",
+            "trt_consistency compared nothing*TRT160*",
+            "  test_it.py::test_nothing",
+            "*over tolerance*TRT401*",
+            "  test_it.py::test_wrong",
+        ]
+    )
+
+
+def test_many_tests_that_fail_for_one_reason_are_one_group(project) -> None:
+    project.test_file(
+        MARKED + "@pytest.mark.parametrize('scale', range(1, 21))\n"
+        "def test_wrong(trt_session, images, scale):\n"
+        "    trt_session.run({'image': images * scale})\n"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=20)
+    lines = result.outlines
+    start = next(i for i, line in enumerate(lines) if "= trt: what to do =" in line)
+    assert lines[start + 1].startswith("20 tests: ")
+    assert " and 19 more" in lines[start + 2]
+    end = next(i for i, line in enumerate(lines) if i > start and line.startswith("=="))
+    assert end - start < 15
+
+
+def test_thousand_failing_runs_of_one_test_show_the_worst_ten(project) -> None:
+    project.test_file(
+        MARKED + "def test_wrong(trt_session, images):\n"
+        "    for scale in range(1, 1001):\n"
+        "        trt_session.run({'image': images * scale})\n"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*over tolerance*TRT401*"])
+    start = next(i for i, line in enumerate(result.outlines) if "= FAILURES =" in line)
+    end = next(i for i, line in enumerate(result.outlines) if i > start and "= trt =" in line)
+    assert end - start < 30
+
+
+def test_models_of_one_name_have_a_row_each(project) -> None:
+    for team in ("a", "b"):
+        (project.path / team).mkdir()
+        model = (project.path / "models" / "linear.onnx").read_bytes()
+        (project.path / team / "m.onnx").write_bytes(model)
+    project.test_file(
+        "@pytest.mark.trt_model('a/m.onnx')\ndef test_a(trt_engine):\n    pass\n"
+        "@pytest.mark.trt_model('b/m.onnx')\ndef test_b(trt_engine):\n    pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["a/m.onnx *1 passed", "b/m.onnx *1 passed"])
+
+
+def test_junit_has_the_code_in_message_and_property(project) -> None:
+    written(project, more=", precision='fp16'", tolerance="rtol=0, atol=1e-9")
+    project.run("--junitxml=j.xml").assert_outcomes(failed=1)
+    text = (project.path / "j.xml").read_text(encoding="utf-8")
+    assert '<property name="trt_code" value="TRT401"' in text
+    assert "[TRT401]" in text.partition('message="')[2].partition('"')[0]

@@ -44,13 +44,13 @@ function list(lines, attributes = {}) {
   return el("ul", attributes, lines.map((line) => el("li", {}, line)));
 }
 
-/** What to do: the text, alternatives as a list, and each command to be copied. */
+/** What to do: the text, each command to be copied, and alternatives as a list. */
 function remedy({ text, alternatives, commands }) {
   if (!text && !alternatives.length && !commands.length) return null;
   return [
     el("p", { class: "fix" }, el("strong", {}, "Fix: "), text),
-    alternatives.length ? list(alternatives) : null,
     commands.map(command),
+    alternatives.length ? list(alternatives) : null,
   ];
 }
 
