@@ -82,10 +82,10 @@ def _row(entry: Entry) -> tuple[str, ...]:
 @click.argument("name", required=False)
 @click.pass_obj
 def explain(root: Path, name: str | None) -> None:
-    """Show why each engine was built: how the closest cached engine differed.
+    """Show why each engine was built.
 
-    NAME is a model's file name or the beginning of a key; with it, the fields of the key are shown
-    too.
+    The reason is how the closest cached engine differed. NAME is a model's file name or the
+    beginning of a key; with it, the fields of the key are shown too.
     """
     opened = _open(root)
     if opened is None:
@@ -118,7 +118,10 @@ def _matches(entry: Entry, name: str) -> bool:
 @click.option("--remove", is_flag=True, help="Remove damaged engines and timing caches.")
 @click.pass_obj
 def verify(root: Path, remove: bool) -> None:
-    """Verify the digests of all engines and timing caches; exit status 1 if one is damaged."""
+    """Verify all engines and timing caches by their digests.
+
+    The exit status is 1 if one is damaged.
+    """
     opened = _open(root)
     if opened is None:
         return
@@ -162,7 +165,7 @@ def _damaged_timings(opened: EngineCache) -> Iterator[tuple[Path, str]]:
 @cache.command()
 @click.pass_obj
 def clear(root: Path) -> None:
-    """Delete all engines, reference outputs, timing caches and digests."""
+    """Delete everything in the cache; it is rebuilt when needed."""
     opened = _open(root)
     if opened is not None:
         click.echo(f"Removed {count(opened.clear(), 'engine')} from {opened.folder}.")

@@ -256,7 +256,7 @@ def _read_only(cache: EngineCache) -> Diagnostic:
         "TRT811",
         f"the engine cache {cache.root} is read-only: the engine is not stored",
         facts={"folder": str(cache.root)},
-        remedy=Remedy("Make the folder writable, or name another one with --trt-cache-dir."),
+        remedy=Remedy("Make the folder writable, or choose another with --trt-cache-dir."),
         severity="warning",
     )
 

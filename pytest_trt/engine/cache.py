@@ -140,7 +140,7 @@ class EngineCache:
 
         Args:
             name: The entry's name, see `entry_name`.
-            key_digest: The whole digest of the key; the name holds only a part of it.
+            key_digest: The full digest of the key; the name holds only a part of it.
         """
         folder = self.folder / "engines" / name
         try:

@@ -14,7 +14,7 @@ from pytest_trt.diagnostics import CacheError, Remedy
 #: The folders in it.
 PARTS = ("engines", "building", "locks", "references", "timing", "digests", "last_runs")
 
-#: Files that tell people, backup programs and git what the folder is.
+#: Files that label the folder for people, backup programs and git.
 _LABELS = {
     "README": "Engines built by pytest-trt. Everything here is rebuilt when it is missing:\n"
     "delete what you like, or run `pytest-trt cache clear`.\n",

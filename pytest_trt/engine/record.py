@@ -10,7 +10,7 @@ from pytest_trt.diagnostics import Diagnostic
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
-    """An engine that a test asked for. Facts that the backend does not report are null.
+    """An engine that a test requested. Facts that the backend does not report are null.
 
     Attributes:
         model: File name of the model.

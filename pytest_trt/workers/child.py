@@ -115,7 +115,7 @@ def _jobs() -> queue.SimpleQueue[bytes]:
 
 
 def error_to_data(error: PytestTrtError | OSError) -> Mapping[str, Any]:
-    """Return an error as JSON-simple data, which `process.error_from_data` turns back."""
+    """Return an error as JSON-simple data, which `process.error_from_data` decodes."""
     if isinstance(error, OSError):
         path = None if error.filename is None else str(error.filename)
         return {"errno": error.errno, "text": error.strerror or str(error), "path": path}

@@ -32,8 +32,8 @@ from pytest_trt.records import from_data
 #: Seconds between two checks of the time limit, and between two reports of elapsed time.
 TICK_S = 0.5
 
-#: Seconds that a child is given to end when it is asked to, and then when it is killed: one that
-#: waits for a hung GPU cannot even be killed.
+#: Seconds that a child has to end after SIGTERM, and then after SIGKILL: one that waits for a hung
+#: GPU cannot even be killed.
 _GRACE_S = 2.0
 _KILLED_S = 10.0
 
@@ -129,8 +129,8 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
-                # A group of its own can be ended as a whole, and Ctrl-C is this process's to
-                # handle.
+                # Its own group can be ended with all that it started, and Ctrl-C reaches only this
+                # process.
                 start_new_session=True,
             )
         except (OSError, ValueError, TypeError) as exc:
