@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_trt.accuracy.result import AccuracyResult, Comparison, ComparisonError, OutputResult
     from pytest_trt.accuracy.tolerance import Tolerance
     from pytest_trt.backends.selection import AdditionalBackend, BackendSettings
-    from pytest_trt.benchmark.result import BenchmarkResult
+    from pytest_trt.benchmark.result import Benchmark, BenchmarkResult
     from pytest_trt.diagnostics import (
         BackendUnavailableError,
         BaselineError,
@@ -51,7 +51,7 @@ _HOMES = {
     "accuracy.result": ("AccuracyResult", "Comparison", "ComparisonError", "OutputResult"),
     "accuracy.tolerance": ("Tolerance",),
     "backends.selection": ("AdditionalBackend", "BackendSettings"),
-    "benchmark.result": ("BenchmarkResult",),
+    "benchmark.result": ("Benchmark", "BenchmarkResult"),
     "diagnostics": (
         "BackendUnavailableError",
         "BaselineError",
@@ -84,6 +84,7 @@ __all__ = [
     "BackendSettings",
     "BackendUnavailableError",
     "BaselineError",
+    "Benchmark",
     "BenchmarkResult",
     "CacheError",
     "Comparison",
@@ -114,12 +115,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # or every misspelt name would type-check
 
+    def __getattr__(name: str) -> Any:
+        for module, names in _HOMES.items():
+            if name in names:
+                return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

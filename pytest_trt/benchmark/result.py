@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pytest_trt.baseline.staged import Staged
 from pytest_trt.benchmark.differences import Difference
@@ -13,6 +13,7 @@ from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data, to_data
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult
+from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Metric, Verdict
 
 #: What became of a measurement: "compared" with limits or a baseline, "recorded" as a baseline,
@@ -282,3 +283,26 @@ class BenchmarkResult:
 
 def _severity(outcome: str) -> int:
     return SEVERITY.index(outcome)
+
+
+class Benchmark(Protocol):
+    """What the `trt_benchmark` fixture gives a test: call it once with the inputs."""
+
+    def __call__(self, inputs: Tensors) -> BenchmarkResult:
+        """Measure the engine on these inputs, and judge it by the limits of the test's markers.
+
+        A test whose limits are exceeded fails at its end, so nothing has to be asserted.
+
+        Args:
+            inputs: Every input of the model by name, as NumPy arrays in the model's dtypes. They
+                are read, never changed.
+
+        Returns:
+            Figures in milliseconds and batch items per second, and the verdict on each limit.
+
+        Raises:
+            ConfigurationError: It was called before in this test, or after the test.
+            InputError: The inputs do not fit the model or its profiles.
+            EngineRunError: The engine failed.
+            BaselineError: The baseline file cannot be read.
+        """
