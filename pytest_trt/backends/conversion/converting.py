@@ -18,7 +18,6 @@ from pytest_trt.backends.conversion.ort_messages import (
     SEVERITY_DEFAULT,
     SEVERITY_FATAL,
     first_line,
-    is_about_operator,
     refusal,
     without_path,
 )
@@ -128,11 +127,12 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
             model.path,
             failed=f"{model.path.name} could not be converted to {precision}",
             code="TRT354",
+            remedy=_EXCLUDE,
             precision=precision,
         )
         raise EngineBuildError(
             refused.message,
-            fix=refused.remedy if is_about_operator(reason) else _EXCLUDE,
+            fix=refused.remedy,
             code=refused.code,
             facts=refused.facts,
             log_tail=without_path(reason).splitlines()[:_SHOWN_LINES],

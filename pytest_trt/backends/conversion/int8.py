@@ -86,6 +86,13 @@ def to_int8(
         graph.save(proto, output)
         return Conversion(("the model is already quantised; its own Q/DQ nodes are used",))
     refuse_dynamically_quantised(model, "int8")
+    if not model.inputs:
+        raise EngineBuildError(
+            f"{model.path.name} has no inputs, so there is nothing to calibrate for int8",
+            fix="drop int8 for this model.",
+            code="TRT355",
+            facts={"model": str(model.path), "precision": "int8"},
+        )
     check_calibration(model.inputs, calibration)
     proto = graph.load(model.path)
     require_named(model, proto, options)

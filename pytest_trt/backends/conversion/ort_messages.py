@@ -30,6 +30,14 @@ SEVERITY_DEFAULT = 2
 #: The loaded file is usually a conversion in a temporary folder rather than the user's model.
 _LOADED_FILE = re.compile(r"Load model from .*? failed:\s*", re.DOTALL)
 
+#: A place in ONNX Runtime's source, with the signature of a function.
+_SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z])")
+
+#: An opset that is newer than this ONNX Runtime.
+_NEW_OPSET = re.compile(r"Opset (\d+) is under development")
+
+_CHECK = Remedy("check the file with `check-model`, which comes with onnx, and export it again.")
+
 #: An operator that is unknown, and its name.
 _UNKNOWN_OPERATOR = re.compile(
     r"No Op registered for (\S+)|(?:Fatal error: )?(\S+?)\(-?\d+\) is not a registered"
@@ -42,6 +50,11 @@ _NO_KERNEL = re.compile(
 )
 _NODE_NAME = re.compile(
     r"In Node, \(\"([^\"]+)\"|node with name '([^']+)'|\(node:'([^']+)'|Name: (\S+) OpType:"
+)
+
+_OLDER_OPSET = Remedy(
+    "export the model with an older opset, or upgrade ONNX Runtime:",
+    commands=("pip install --upgrade onnxruntime",),
 )
 
 _INDICES = (
@@ -86,25 +99,27 @@ def _first_line(text: str) -> str:
 
 
 def without_path(text: str) -> str:
-    """Return a text of ONNX Runtime without the path of the file that was being loaded."""
-    return _LOADED_FILE.sub("", text)
-
-
-def is_about_operator(text: str) -> bool:
-    """Whether a model was refused because of an operator: unknown, or without a kernel."""
-    return bool(_UNKNOWN_OPERATOR.search(text) or _NO_KERNEL.search(text))
+    """Return a text of ONNX Runtime without the path of the loaded file, and without its own."""
+    return _SOURCE_PLACE.sub("", _LOADED_FILE.sub("", text))
 
 
 def refusal(
-    text: str, model: Path, *, failed: str, code: str = "TRT300", precision: str = "fp32"
+    text: str,
+    model: Path,
+    *,
+    failed: str,
+    code: str = "TRT300",
+    remedy: Remedy = _CHECK,
+    precision: str = "fp32",
 ) -> Refusal:
     """Return why a model was refused.
 
     Args:
         text: The message of ONNX Runtime or onnx.
         model: The model's file.
-        failed: The headline unless the message is about an operator.
-        code: The code unless the message is about an operator.
+        failed: The headline of a message that is not recognised.
+        code: Its code.
+        remedy: Its remedy.
         precision: The precision of the engine.
     """
     version = onnxruntime_version()
@@ -128,7 +143,7 @@ def refusal(
         )
     if found := _NO_KERNEL.search(text):
         operator, opset = (group for group in found.groups() if group)
-        dtypes = _input_dtypes(model, operator, node)
+        dtypes = _node_dtypes(model, operator, node)
         typed = f" for {', '.join(dtypes)}" if dtypes else ""
         return Refusal(
             f"operator {operator} (opset {opset}) has no CPU kernel{typed} in ONNX Runtime "
@@ -138,15 +153,23 @@ def refusal(
             {**facts, "operator": operator, "opset": int(opset), "node": node, "dtypes": dtypes},
             _first_line(text),
         )
-    return Refusal(failed, code, _load_remedy(text), facts, _first_line(text))
+    if found := _NEW_OPSET.search(text):
+        return Refusal(
+            f"{model.name} has opset {found[1]}, which ONNX Runtime {version} does not support",
+            "TRT352",
+            _OLDER_OPSET,
+            {**facts, "opset": int(found[1])},
+            _first_line(text),
+        )
+    return Refusal(failed, code, _load_remedy(text) or remedy, facts, _first_line(text))
 
 
 def _first_group(found: re.Match[str] | None) -> str:
     return next(filter(None, found.groups()), "") if found else ""
 
 
-def _input_dtypes(path: Path, operator: str, node_name: str) -> list[str]:
-    """Return the element types that a node reads, as far as the model states them."""
+def _node_dtypes(path: Path, operator: str, node_name: str) -> list[str]:
+    """Return the element types of a node's inputs and outputs, as far as they are known."""
     import onnx
 
     from pytest_trt.backends.conversion.tensor_types import tensor_types
@@ -160,26 +183,20 @@ def _input_dtypes(path: Path, operator: str, node_name: str) -> list[str]:
     for graph in walk_graphs(model.graph):
         for node in graph.node:
             if node.op_type == operator and node_name in ("", node.name):
-                return list(
-                    dict.fromkeys(
-                        element_name(known[name]) for name in node.input if known.get(name)
-                    )
-                )
+                numbers = (known.get(name) for name in (*node.input, *node.output))
+                return list(dict.fromkeys(element_name(number) for number in numbers if number))
     return []
 
 
-def _load_remedy(text: str) -> Remedy:
+def _load_remedy(text: str) -> Remedy | None:
     lowered = text.lower()
     if "no space left" in lowered:
         return Remedy(
             "free space on the disk of the cache, or move the cache with --trt-cache-dir."
         )
     if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
-        return Remedy(
-            "export the model with an older opset, or upgrade ONNX Runtime:",
-            commands=("pip install --upgrade onnxruntime",),
-        )
-    return Remedy("check the file with `check-model`, which comes with onnx, and export it again.")
+        return _OLDER_OPSET
+    return None
 
 
 def _kernel_remedy(dtypes: list[str]) -> Remedy:

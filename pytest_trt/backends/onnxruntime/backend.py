@@ -62,6 +62,8 @@ _EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
 
 _PLAN_NAME = "engine.onnx"
 
+_NO_REFERENCE = "ONNX Runtime computes the FP32 reference, so there is nothing to compare with"
+
 #: The operator into which ONNX Runtime fuses a MatMul of block-quantised weights from the level
 #: 'extended' on. It also quantises the activations.
 #: Source: ONNX Runtime, onnxruntime_session_options_config_keys.h,
@@ -210,8 +212,7 @@ class OnnxRuntimeBackend:
             refused = refusal(
                 str(error),
                 model.path,
-                failed=f"no FP32 reference for {model.path.name}: ONNX Runtime {ort.__version__} "
-                "refused the model",
+                failed=f"{model.path.name} was refused by ONNX Runtime {ort.__version__}",
                 code="TRT206",
             )
             raise ModelError(
@@ -219,7 +220,7 @@ class OnnxRuntimeBackend:
                 fix=refused.remedy,
                 code=refused.code,
                 facts=refused.facts,
-                details=[f"so there is no FP32 reference of {model.path.name}", refused.log],
+                details=[_NO_REFERENCE, refused.log],
             ) from error
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 

@@ -59,6 +59,7 @@ class _Refusal(NamedTuple):
         reason = self.reason.partition("\n")[0]
         if found := _ASSERTION.search(self.reason):
             reason = found[1]
+        reason = reason.rstrip(".")
         # The whole message of some refusals is the condition that failed.
         reason = "not supported" if reason == "false" else reason
         reason = "no such operator, and no such plugin" if self.is_unknown else reason

@@ -248,3 +248,44 @@ def test_a_missing_kernel_is_distinguished_from_an_unknown_operator(
     assert found.message.startswith(operator)
     assert f"(m.onnx, node '{proto.graph.node[0].name}')" in found.message
     assert advice in remedy(caught.value)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_opset_of_the_future_is_named_in_every_precision(precision: str, tmp_path: Path) -> None:
+    proto = networks.model([node("Relu", ["x"], ["y"])], [value("x", [4])], [value("y", [4])])
+    proto.opset_import[0].version = 99
+    model = networks.saved(proto, tmp_path / "future.onnx")
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    samples = ({"x": np.ones(4, np.float32)},)
+    request = BuildRequest(model, EngineSpec(precision), Target("cpu"), folder, samples)
+    with pytest.raises(EngineBuildError, match=r"future\.onnx") as caught:
+        BACKEND.build(request)
+    assert "/onnxruntime_src" not in str(caught.value)
+    assert remedy(caught.value).startswith("export the model with an older opset")
+
+
+def test_the_types_of_a_missing_kernel_include_those_of_its_outputs(tmp_path: Path) -> None:
+    proto = networks.model(
+        [node("Cast", ["x"], ["y"], to=TensorProto.FLOAT4E2M1)],
+        [value("x", [4])],
+        [value("y", [4], TensorProto.FLOAT4E2M1)],
+        opset=23,
+        ir_version=11,
+    )
+    model = networks.saved(proto, tmp_path / "fp4.onnx")
+    with pytest.raises(ModelError) as caught:
+        BACKEND.reference(model)
+    assert caught.value.diagnostic.facts["dtypes"] == ["float32", "float4e2m1"]
+
+
+def test_a_model_without_inputs_cannot_be_calibrated(tmp_path: Path) -> None:
+    proto = networks.model(
+        [node("MatMul", ["w", "v"], ["y"])],
+        [],
+        [value("y", None)],
+        [networks.weights("w", 2, 3), networks.weights("v", 3, 2)],
+    )
+    model = networks.saved(proto, tmp_path / "none.onnx")
+    with pytest.raises(EngineBuildError, match="has no inputs, so there is nothing"):
+        conversion.to_int8(model, [{}], tmp_path / "q.onnx")

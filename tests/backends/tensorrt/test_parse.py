@@ -163,8 +163,8 @@ def test_an_older_opset_is_advised_to_tensorrt_8_alone(
 @pytest.mark.parametrize(
     ("reason", "shown"),
     [
-        ('Assertion failed: convert(x, &y) && "No such type."', "No such type."),
-        ('(dilations[i] == 1) && "No dilations other than 1."', "No dilations other than 1."),
+        ('Assertion failed: convert(x, &y) && "No such type."', "No such type"),
+        ('(dilations[i] == 1) && "No dilations other than 1."', "No dilations other than 1"),
         ("Invalid node\nError Code 4: details", "Invalid node"),
     ],
 )
