@@ -1,4 +1,4 @@
-"""A plan that is not the one that was built here: found before it is loaded, built anew, and said.
+"""A plan that is not the one that was built here: detected before it is loaded, rebuilt, reported.
 
 TensorRT itself loads a plan with a flipped byte without a word, and a plan is native code.
 """
@@ -115,12 +115,14 @@ def remove_it(plan: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [flip_a_byte, cut_the_end, put_a_plan_of_rtx, put_another_version, remove_it]
 )
-def test_damaged_plan_is_built_anew_and_said(built: Built, damage: Callable[[Path], None]) -> None:
+def test_damaged_plan_is_rebuilt_and_reported(built: Built, damage: Callable[[Path], None]) -> None:
     plan = built.entry.plan
     damage(plan)
     result = built.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["note  linear.onnx fp32 *: the cached engine was damaged: *"])
+    result.stdout.fnmatch_lines(
+        ["note  linear.onnx fp32 *: the cached engine was damaged, so it was *"]
+    )
     again = built.run()
     again.assert_outcomes(passed=1)
     again.stdout.fnmatch_lines(["linear.onnx*cached*"])
