@@ -45,6 +45,7 @@ def test_a_stage_comes_to_a_verdict(
 #: Waits for ever, with a child that would keep the pipe open, and says how it ends.
 HANGING = """
 import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 try:
     print("waiting", flush=True)
