@@ -50,6 +50,19 @@ CODES: dict[str, Code] = {
         "Write it like sm86, 8.6 or 86; several like sm86,sm89; cpu for the embedded backend.",
         ("arch",),
     ),
+    "TRT111": Code(
+        "unknown precision",
+        "An engine was requested in a precision that does not exist.",
+        "Use fp32, tf32, fp16 or int8.",
+        ("precision",),
+    ),
+    "TRT112": Code(
+        "invalid value of a builder option",
+        "A builder option is neither text, a number nor a boolean, so the engine's key cannot hold "
+        "it.",
+        "Write several names as one comma-separated text.",
+        ("option",),
+    ),
     "TRT140": Code(
         "invalid tolerance",
         "A field of a tolerance is unknown, out of range, or given without its counterpart, or an "

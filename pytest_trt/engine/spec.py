@@ -40,6 +40,8 @@ class EngineSpec:
         if self.precision not in PRECISIONS:
             raise ConfigurationError(
                 f"unknown precision {self.precision!r}",
+                code="TRT111",
+                facts={"precision": self.precision},
                 fix=f"Use one of {', '.join(PRECISIONS)}.",
             )
         for name, value in self.builder_options.items():
@@ -47,6 +49,8 @@ class EngineSpec:
                 raise ConfigurationError(
                     f"builder option {name}={value!r} is a {type(value).__name__}; the engine key "
                     "can only hold text, numbers and booleans",
+                    code="TRT112",
+                    facts={"option": name, "type": type(value).__name__},
                     fix=_as_text(value),
                 )
 
