@@ -175,9 +175,9 @@ class ConsistencyCheck:
         """Explain the worst run in full, and give the next nine a line each."""
         worst, *others = runs.worst
         engine, total = runs.engine, self._number
+        which = f"run {worst.number} of {total} " if total > 1 else ""
         context = [
-            f"run {worst.number} of {total} at {worst.where}, inputs {worst.shapes}, "
-            f"{engine.toolchain}",
+            f"{which}at {worst.where}, inputs {worst.shapes}, {engine.toolchain}",
             *(f"{one.place}, inputs {one.shapes}: {fact(one.comparison)}" for one in others),
         ]
         if runs.failed > len(runs.worst):

@@ -247,13 +247,12 @@ def _spread(output: OutputResult) -> str:
     assert rows is not None
     if rows.mismatched == rows.total:
         return f"all {rows.total:,} rows along axis 0 differ"
-    span = f"{rows.mismatched:,} rows from {rows.first} to {rows.last}"
     if rows.mismatched == 1:
-        span = f"only row {rows.first}"
-    elif rows.last - rows.first + 1 == rows.mismatched:
-        span = f"rows {rows.first} to {rows.last}"
-    verb = "differs" if rows.mismatched == 1 else "differ"
-    return f"{span} of {rows.total:,} along axis 0 {verb}"
+        return f"only row {rows.first} of {rows.total:,} along axis 0 differs"
+    span = f"{rows.first} to {rows.last}"
+    if rows.last - rows.first + 1 == rows.mismatched:
+        return f"rows {span} of {rows.total:,} along axis 0 differ"
+    return f"{rows.mismatched:,} of {rows.total:,} rows along axis 0 differ ({span})"
 
 
 def _needed(output: OutputResult) -> str:

@@ -14,6 +14,7 @@ from pytest_trt.accuracy.result import (
     OutputResult,
     Scalar,
 )
+from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.units import percent_of
 from pytest_trt.wording import count
 
@@ -121,11 +122,17 @@ def _judge_elements(output: OutputResult) -> Iterator[Finding]:
     if is_exact(output) or tolerance.atol == tolerance.rtol == 0.0:
         text += f" differ; equality is required ({tolerance.origin})"
     else:
-        text += (
-            f" differ by more than {tolerance.atol:.4g} + {tolerance.rtol:.4g}*|reference| "
-            f"({tolerance.origin})"
-        )
+        text += f" differ by more than {_formula(tolerance)} ({tolerance.origin})"
     yield Finding("mismatch", f"{text}; {allowed:g}% may differ" if allowed else text)
+
+
+def _formula(tolerance: Tolerance) -> str:
+    parts = []
+    if tolerance.atol:
+        parts.append(f"{tolerance.atol:.4g}")
+    if tolerance.rtol:
+        parts.append(f"{tolerance.rtol:.4g}*|reference|")
+    return " + ".join(parts)
 
 
 def _judge_agreement(output: OutputResult) -> Iterator[Finding]:

@@ -331,8 +331,7 @@ def _mismatch(
             "A limit on ranking or direction fails too, so no rtol and atol would pass.", precise
         )
     if _beyond_rounding(output, subject):
-        precision = f" in {subject.precision}" if subject.precision else ""
-        return _with_reason(f"Rounding{precision} does not explain this difference.", precise)
+        return _with_reason(_beyond_text(subject), precise)
     if offer is None:
         return _with_reason(_no_offer(comparison, subject), precise)
     allow = offer_text(offer, subject)
@@ -346,6 +345,14 @@ def _mismatch(
             (allow,),
         )
     return _with_reason("", precise, f"if it is accurate enough on real data: {allow}")
+
+
+def _beyond_text(subject: Subject) -> str:
+    if subject.precision == "fp16":
+        return "FP16 rounding does not explain this, an overflow beyond 65504 inside might."
+    if subject.precision:
+        return f"{subject.precision.upper()} rounding does not explain this difference."
+    return "Rounding does not explain this difference."
 
 
 def _with_reason(reason: str, remedy: Remedy, alternative: str = "") -> Remedy:

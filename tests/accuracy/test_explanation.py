@@ -231,7 +231,7 @@ def test_an_empty_output_beside_another_is_named():
     [
         ([2], "only row 2 of 4 along axis 0 differs"),
         ([1, 2], "rows 1 to 2 of 4 along axis 0 differ"),
-        ([0, 3], "2 rows from 0 to 3 of 4 along axis 0 differ"),
+        ([0, 3], "2 of 4 rows along axis 0 differ (0 to 3)"),
         ([0, 1, 2, 3], "all 4 rows along axis 0 differ"),
     ],
 )

@@ -143,7 +143,7 @@ def test_preprocessing_is_suspected_only_where_the_plugin_does_not_feed_both_sid
 @pytest.mark.parametrize(("precision", "beyond"), [("fp32", True), ("fp16", True), ("int8", False)])
 def test_what_a_precision_cannot_explain_is_said_not_to_be_rounding(precision, beyond):
     remedy = remedy_for([1.8, 2.0], [1.0, 2.0], subject=in_precision(precision))
-    assert remedy.text.startswith(f"Rounding in {precision} does not explain this") is beyond
+    assert remedy.text.startswith(f"{precision.upper()} rounding does not explain this") is beyond
 
 
 @pytest.mark.parametrize(("precision", "usual"), [("fp16", True), ("fp32", False), ("", False)])

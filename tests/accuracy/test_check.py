@@ -1,0 +1,153 @@
+"""Many runs of one test: judged together, the worst explained, in bounded memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pytest_trt.accuracy.check import NOTHING_COMPARED, ConsistencyCheck
+from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.diagnostics import ModelError
+from pytest_trt.terms import Verdict
+
+REFERENCE = {"y": np.ones((2, 3))}
+TOLERANCE = Tolerance(0.0, 0.01, origin="marker")
+
+
+def engine(precision="fp16", notes=()):
+    return SimpleNamespace(
+        key=SimpleNamespace(digest=precision),
+        model=SimpleNamespace(path=Path("m.onnx"), outputs=()),
+        spec=SimpleNamespace(precision=precision),
+        target=SimpleNamespace(arch="cpu"),
+        toolchain="ONNX Runtime",
+        notes=notes,
+    )
+
+
+def check(tolerance=TOLERANCE, **options):
+    return ConsistencyCheck(lambda _: {"y": tolerance}, lambda _: REFERENCE, **options)
+
+
+def run(of, by, *, on=None, line=1):
+    outputs = {"y": REFERENCE["y"] + by}
+    of.observe(on or engine(), {"x": np.ones((2, 8))}, outputs, f"test_it.py:{line}")
+
+
+def test_a_check_without_runs_fails():
+    assert check().diagnostics() == (NOTHING_COMPARED,)
+    assert check().results() == []
+
+
+def test_runs_that_pass_have_no_diagnostic():
+    of = check()
+    run(of, 0.005)
+    run(of, 0.0)
+    assert of.diagnostics() == ()
+    assert not of.has_failed
+    (result,) = of.results()
+    assert (result.verdict, result.runs, result.failed_runs) == (Verdict.PASSED, 2, 0)
+    assert result.used == pytest.approx(0.5)
+    assert result.diagnostics == ()
+
+
+def test_a_thousand_failing_runs_are_summed_up_with_the_worst_ten():
+    of = check()
+    for number in range(1000):
+        run(of, 0.02 + 0.0001 * number, line=number)
+    (found,) = of.diagnostics()
+    assert found.message == "y: 12x over tolerance (m.onnx, fp16, cpu)"
+    rows = [line for line in found.details if line.startswith("run ")]
+    assert rows[0] == "run 1000 of 1000 at test_it.py:999, inputs x [2, 8], ONNX Runtime"
+    assert rows[1] == "run 999 at test_it.py:998, inputs x [2, 8]: y: 12x over tolerance"
+    assert len(rows) == 10
+    assert "and 990 more runs failed by less" in found.details
+    assert len(found.details) < 20
+    (result,) = of.results()
+    assert (result.runs, result.failed_runs) == (1000, 1000)
+    assert (found.facts["runs"], found.facts["failed_runs"]) == (1000, 1000)
+    assert [output.compared for output in result.outputs] == [6000]
+
+
+def test_an_offered_tolerance_covers_every_run():
+    of = check()
+    run(of, 0.011)
+    run(of, np.array([[0.0] * 3, [0.0115] * 3]))
+    (found,) = of.diagnostics()
+    assert found.facts["offer"] == {"y": {"rtol": 0.0, "atol": 0.012}}
+    ranked = check(Tolerance(0.0, 0.01, nan="forbid"))
+    run(ranked, 0.011)
+    run(ranked, np.nan)
+    (found,) = ranked.diagnostics()
+    assert found.facts["offer"] is None
+
+
+def test_each_engine_has_its_own_result_and_the_worst_comes_first():
+    of = check()
+    run(of, 0.02, on=engine("fp16"))
+    run(of, 0.5, on=engine("int8"))
+    run(of, 0.0, on=engine("fp32"))
+    assert [one.facts["precision"] for one in of.diagnostics()] == ["int8", "fp16"]
+    assert [result.precision for result in of.results()] == ["fp16", "int8", "fp32"]
+    verdicts = [result.verdict for result in of.results()]
+    assert verdicts == [Verdict.FAILED, Verdict.FAILED, Verdict.PASSED]
+
+
+def test_a_failing_run_is_reported_right_after_it_was_compared():
+    seen = []
+    of = check(on_failure=seen.append)
+    run(of, 0.0)
+    assert seen == []
+    run(of, 1.0)
+    assert [one.code for (one,) in seen] == ["TRT401"]
+
+
+def test_notes_of_the_build_explain_where_an_overflow_begins():
+    notes = [f"constant c{i} became 65504" for i in range(6)]
+    of = check()
+    run(of, np.nan, on=engine(notes=notes))
+    (found,) = of.diagnostics()
+    assert "at build time: constant c0 became 65504" in found.details
+    assert "and 2 more notes, in the report" in found.details
+
+
+def test_a_twin_has_the_same_tolerances_and_no_runs():
+    of = check()
+    run(of, 1.0)
+    twin = of.twin()
+    assert not twin.has_failed
+    run(twin, 1.0)
+    assert twin.has_failed
+
+
+def model(name):
+    return SimpleNamespace(
+        path=Path(name), elements={}, is_quantized=False, size_bytes=3 * 10**9, digest=name
+    )
+
+
+def unable(_):
+    raise ModelError("only TensorRT runs it", fix="use TensorRT")
+
+
+@pytest.mark.parametrize(
+    ("own", "agrees"),
+    [(lambda _: {"y": REFERENCE["y"] + 1}, True), (lambda _: REFERENCE, False), (unable, None)],
+)
+def test_a_failing_run_is_compared_with_the_engines_own_model(own, agrees):
+    other = OtherReference(model("new.onnx"), model("ref.onnx"), own)
+    of = check(other=other)
+    run(of, 1.0)
+    (found,) = of.diagnostics()
+    assert (found.code == "TRT415") is (agrees is True)
+    stated = "the engine does not agree with its own model in FP32 either" in found.details
+    assert stated is (agrees is False)
+
+
+def test_a_measure_that_cannot_be_checked_is_no_disagreement():
+    other = OtherReference(model("new.onnx"), model("ref.onnx"), lambda _: REFERENCE)
+    assert other.agrees({}, REFERENCE, {"y": Tolerance(0.0, 0.01, topk=(20, 0.9))})
