@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from pytest_trt.accuracy.judge import gravest, is_exact, scalar, with_finding
-from pytest_trt.accuracy.remedy import Subject, remedy_for, tolerance_offer
+from pytest_trt.accuracy.remedy import Subject, remedy_for, sensible, tolerance_offer
 from pytest_trt.accuracy.result import Comparison, Finding, Kind, OutputResult
 from pytest_trt.diagnostics import Diagnostic, Fact
 from pytest_trt.units import multiple, percent_of, rounded_up
@@ -73,7 +73,9 @@ def explain(
         "offer": offer,
     }
     details = [
-        *_primary(finding, output, comparison, shows_needed=offer is not None),
+        *_primary(finding, output, comparison),
+        *(_needed(output, subject.precision) if output is not None and offer else ()),
+        *(one.text for one in comparison.findings if output is not None),
         *context,
         *_own_model(agrees=other.agrees if other else None),
         *_rows(comparison, output),
@@ -217,7 +219,7 @@ def _short(name: str, length: int = _NAMES_LENGTH) -> str:
 
 
 def _primary(
-    finding: Finding, output: OutputResult | None, comparison: Comparison, *, shows_needed: bool
+    finding: Finding, output: OutputResult | None, comparison: Comparison
 ) -> Iterator[str]:
     """Yield the lines about the gravest finding, and others of the same output."""
     if output is None:
@@ -237,9 +239,6 @@ def _primary(
         yield f"{which}{at}: {actual}, reference {reference}"
     if output.rows is not None and output.rows.total > 1:
         yield _spread(output)
-    if shows_needed and output.mismatched:
-        yield _needed(output)
-    yield from (one.text for one in comparison.findings)
 
 
 def _spread(output: OutputResult) -> str:
@@ -255,13 +254,16 @@ def _spread(output: OutputResult) -> str:
     return f"{rows.mismatched:,} of {rows.total:,} rows along axis 0 differ ({span})"
 
 
-def _needed(output: OutputResult) -> str:
-    tolerance = output.tolerance
-    atol, rtol = (f"{rounded_up(n, 4):.4g}" for n in (output.needed_atol, output.needed_rtol))
-    text = f"smallest tolerance that passes: atol={atol} at rtol={tolerance.rtol:.4g}"
-    if math.isfinite(output.needed_rtol):
-        text += f", or rtol={rtol} at atol={tolerance.atol:.4g}"
-    return text
+def _needed(output: OutputResult, precision: str) -> Iterator[str]:
+    """Yield the smallest tolerances that pass, unless they would test nothing any more."""
+    atol, rtol = sensible(output, precision)
+    parts = []
+    if atol is not None:
+        parts.append(f"atol={rounded_up(atol, 4):.4g} at rtol={output.tolerance.rtol:.4g}")
+    if rtol is not None:
+        parts.append(f"rtol={rounded_up(rtol, 4):.4g} at atol={output.tolerance.atol:.4g}")
+    if parts and output.mismatched:
+        yield f"smallest tolerance that passes: {', or '.join(parts)}"
 
 
 def _own_model(*, agrees: bool | None) -> Iterator[str]:

@@ -147,19 +147,30 @@ def _value(value: Fact) -> str:
 
 
 def _entry(output: OutputResult, precision: str) -> dict[str, Fact] | None:
-    tolerance, default = output.tolerance, _default(precision)
+    tolerance = output.tolerance
+    needed_atol, needed_rtol = sensible(output, precision)
     raised: list[tuple[float, float, float]] = []
-    if not _tests_nothing(output.needed_atol, default.atol, output.scale):
-        growth = _growth(output.needed_atol, tolerance.atol)
-        raised.append((growth, tolerance.rtol, rounded_up(output.needed_atol)))
-    if not _tests_nothing(output.needed_rtol, default.rtol, 1.0):
-        growth = _growth(output.needed_rtol, tolerance.rtol)
-        raised.append((growth, rounded_up(output.needed_rtol), tolerance.atol))
+    if needed_atol is not None:
+        growth = _growth(needed_atol, tolerance.atol)
+        raised.append((growth, tolerance.rtol, rounded_up(needed_atol)))
+    if needed_rtol is not None:
+        growth = _growth(needed_rtol, tolerance.rtol)
+        raised.append((growth, rounded_up(needed_rtol), tolerance.atol))
     if not raised:
         return None
     # Raise the part that has to grow less; one that is 0 was set so on purpose, or is unfit.
     _, rtol, atol = min(raised, key=lambda option: option[0])
     return {"rtol": float(rtol), "atol": float(atol), **_other_fields(tolerance)}
+
+
+def sensible(output: OutputResult, precision: str) -> tuple[float | None, float | None]:
+    """Return the needed atol and the needed rtol, each None if it would test nothing any more."""
+    default = _default(precision)
+    atol, rtol = output.needed_atol, output.needed_rtol
+    return (
+        None if _tests_nothing(atol, default.atol, output.scale) else atol,
+        None if _tests_nothing(rtol, default.rtol, 1.0) else rtol,
+    )
 
 
 def _default(precision: str) -> Tolerance:
@@ -308,7 +319,7 @@ def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
         )
     reason = (
         "FP16 overflows beyond 65504, such as in the squares of a normalisation. Keep the layers "
-        f"before {before} in FP32, including those between them:"
+        f"before {before} in FP32, including those between them; this lists the operators:"
     )
     return Remedy(reason, *_block_lists(subject))
 
@@ -391,11 +402,14 @@ def _precision_remedy(subject: Subject) -> Remedy:
         case "tf32":
             return Remedy("Build the engine in fp32.")
         case "fp16":
-            return Remedy("Keep the sensitive layers in FP32:", *_block_lists(subject))
+            return Remedy(
+                "Keep the sensitive layers in FP32; this lists the operators:",
+                *_block_lists(subject),
+            )
         case "int8":
             return Remedy(
                 "Calibrate on more representative inputs (fixture trt_calibration), or keep the "
-                "sensitive layers in FP32:",
+                "sensitive layers in FP32; this lists the operators:",
                 *_block_lists(subject),
             )
     if not subject.model:

@@ -190,7 +190,7 @@ class SelfTestLog:
             named = ", ".join(tests[:_NAMED]) + (", ..." if len(tests) > _NAMED else "")
             write(f"not tried: {named}: {why}")
         write(
-            f"{self._proofs} errors and slowdowns planted; tests whose checks are effective: "
-            f"{len(self._effective)}, ineffective: {len(self._ineffective)}, not tried: "
-            f"{len(self._untried)}"
+            f"{self._proofs} errors and slowdowns planted; checks by test: "
+            f"{len(self._effective)} effective, {len(self._ineffective)} ineffective, "
+            f"{len(self._untried)} not tried"
         )
