@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-from pytest_trt.diagnostics import Fact, ModelError, Remedy
+from pytest_trt.diagnostics import Fact, ModelError, Remedy, as_typed
 from pytest_trt.onnx.contents import Contents
 from pytest_trt.onnx.digest import ByteProgress, model_digest
 from pytest_trt.onnx.digest_cache import CachedDigest, DigestCache, recall, recall_or_hash
@@ -229,7 +229,9 @@ def read_node_names(path: str | Path) -> frozenset[str]:
 def _refused(
     path: Path, problem: str, fix: str | Remedy, *, code: str = "TRT200", **facts: Fact
 ) -> ModelError:
-    return ModelError(f"{path} {problem}", fix=fix, code=code, facts={"model": str(path), **facts})
+    return ModelError(
+        f"{as_typed(path)} {problem}", fix=fix, code=code, facts={"model": str(path), **facts}
+    )
 
 
 @contextmanager

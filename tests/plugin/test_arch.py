@@ -73,7 +73,9 @@ def test_backend_that_is_not_installed_is_a_usage_error_with_the_line_to_type(pr
     project.test_file(TEST)
     result = project.run("--trt-backend=tensorrt")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*the module tensorrt is not installed.", "Fix: pip install *"])
+    result.stderr.fnmatch_lines(
+        ["*the module tensorrt is not installed *", "Fix: *", "    pip install *"]
+    )
 
 
 def test_several_archs_of_which_one_is_the_cpu_run_the_test_for_each(project) -> None:

@@ -78,14 +78,14 @@ def test_ini_names_the_gpu_and_the_flag_wins(project, two_gpus) -> None:
     [
         (
             ["--trt-device=2"],
-            "*--trt-device 2: there is no such GPU. Here are: 0 NVIDIA A10 (sm86) GPU-aaa1, "
-            "1 NVIDIA H200 (sm90) GPU-bbb2.",
+            "*--trt-device 2: no such GPU; this machine has 0 NVIDIA A10 (sm86) GPU-aaa1, "
+            "1 NVIDIA H200 (sm90) GPU-bbb2 *",
         ),
         (
             ["--trt-device=1", "--trt-arch=sm86"],
-            "*--trt-arch sm86, but --trt-device 1 is NVIDIA H200 (sm90).",
+            "*--trt-arch sm86, but --trt-device 1 is NVIDIA H200 (sm90) *",
         ),
-        (["--trt-device=first"], "*--trt-device: expected CUDA's number of a GPU*got 'first'*"),
+        (["--trt-device=first"], "*--trt-device: expected a CUDA index*got 'first'*"),
     ],
 )
 def test_gpu_that_cannot_be_tested_is_a_usage_error(project, two_gpus, args, said: str) -> None:
