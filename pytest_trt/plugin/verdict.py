@@ -42,7 +42,7 @@ _NOTHING_MEASURED = Diagnostic(
     "trt_benchmark measured nothing: the test never called it, so it cannot fail",
     {"check": "trt_benchmark"},
     remedy=Remedy(
-        "call the trt_benchmark fixture (`trt_benchmark(inputs)`) or pytest-benchmark's "
+        "Call the trt_benchmark fixture (`trt_benchmark(inputs)`) or pytest-benchmark's "
         "(`benchmark(function)`), or remove the marker."
     ),
 )

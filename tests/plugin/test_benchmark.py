@@ -393,7 +393,7 @@ def test_other_mode_is_not_compared(recorded) -> None:
     recorded.rewrite(lambda entry: entry.update(mode="graph"))
     result = recorded.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*it was measured in mode graph, this is end_to_end*"])
+    result.stdout.fnmatch_lines(["*it was measured in mode graph, this run in mode end_to_end *"])
 
 
 def test_newer_toolchain_is_compared_and_said(recorded) -> None:
@@ -685,7 +685,7 @@ def test_run_that_was_overtaken_by_another_replaces_nothing(speed) -> None:
     )
     result = speed.run()
     result.assert_outcomes(passed=1)
-    told = "not recorded: *::test_speed: another run has written its baseline in * meanwhile"
+    told = "not recorded: *::test_speed: another run has changed its baseline in * since"
     result.stdout.fnmatch_lines([told])
     assert path.read_text() == other
 

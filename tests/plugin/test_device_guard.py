@@ -153,7 +153,7 @@ OTHER = {"nvmlDeviceGetProcessUtilization": computing({os.getpid(): 60, 77: 40})
 THROTTLED = {"nvmlDeviceGetCurrentClocksEventReasons": 0x4 | 0x40}
 DISTURBED = {
     "contended": (OTHER, "another process computes on the GPU (process 77 for 40% of the time)"),
-    "throttled": (THROTTLED, "the GPU is held back (hardware thermal slowdown)"),
+    "throttled": (THROTTLED, "the GPU is throttled (hardware thermal slowdown)"),
 }
 
 
