@@ -132,7 +132,9 @@ def test_failure_tells_its_text_its_worst_element_and_what_repeats_it(report) ->
     (test,) = [one for one in report.read()["tests"] if one["status"] == "failed"]
     assert "over tolerance" in test["failure"]
     assert "\x1b" not in test["failure"]
-    assert test["reason"] == test["failure"].splitlines()[0]
+    (diagnostic,) = test["diagnostics"]
+    assert (diagnostic["code"], diagnostic["message"]) == ("TRT401", test["reason"])
+    assert test["failure"].splitlines()[0] == f"{test['reason']} [TRT401]"
     assert test["repeat"] == "pytest test_it.py::test_failed --trt-arch=cpu"
     output, _ = test["results"][0]["accuracy"]["outputs"]
     assert output["used"] > 1

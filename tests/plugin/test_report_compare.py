@@ -62,7 +62,7 @@ def test_weight_that_fp16_cannot_hold_is_worse_and_the_model_is_named(upgrade) -
     errors = {one.name: one for one in worse.findings if one.kind is Kind.ERROR}
     assert errors["logits"].direction is Direction.WORSE
     (line,) = found.differences
-    assert line.startswith("model linear.onnx ")
+    assert line.startswith("model models/linear.onnx ")
 
 
 def test_renamed_test_is_gone_and_added(upgrade) -> None:
