@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain, fact
 from pytest_trt.accuracy.other_reference import OtherReference
-from pytest_trt.accuracy.remedy import Subject
 from pytest_trt.accuracy.result import AccuracyResult, Comparison, merge_runs
+from pytest_trt.accuracy.subject import Subject
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.build import Engine

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from pytest_trt.accuracy.judge import gravest, is_exact, scalar, with_finding
-from pytest_trt.accuracy.remedy import Subject, remedy_for, sensible, tolerance_offer
+from pytest_trt.accuracy.offer import sensible, tolerance_offer
+from pytest_trt.accuracy.remedy import remedy_for
 from pytest_trt.accuracy.result import Comparison, Finding, Kind, OutputResult
+from pytest_trt.accuracy.subject import Subject
 from pytest_trt.diagnostics import Diagnostic, Fact
 from pytest_trt.units import multiple, percent_of, rounded_up
 from pytest_trt.wording import count

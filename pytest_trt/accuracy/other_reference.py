@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.remedy import OtherModel
+from pytest_trt.accuracy.subject import OtherModel
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import PytestTrtError, as_typed
 from pytest_trt.onnx.file import OnnxModel

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
 
 from pytest_trt.accuracy.judge import gravest, is_exact, with_finding
+from pytest_trt.accuracy.offer import BEYOND_DEFAULT, Offer, offer_text, sensible
 from pytest_trt.accuracy.result import Comparison, Kind, OutputResult
+from pytest_trt.accuracy.subject import OtherModel, Subject
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
-from pytest_trt.diagnostics import Fact, Remedy
+from pytest_trt.diagnostics import Remedy
 from pytest_trt.units import percent_of, rounded_up
-
-#: Fields of `Tolerance` under which every run would pass, by output.
-Offer: TypeAlias = Mapping[str, Mapping[str, Fact]]
 
 #: Up to this many times the tolerance, a difference looks like rounding rather than a defect.
 _SLIGHTLY_ABOVE = 4.0
@@ -22,65 +19,11 @@ _SLIGHTLY_ABOVE = 4.0
 #: Without a known precision, no rounding explains a difference of this many times the tolerance.
 _FAR_ABOVE = 100.0
 
-#: Beyond this many times the default tolerance of a precision, rounding explains no difference.
-_BEYOND_DEFAULT = 10.0
-
-#: From this share of an output's largest value on, a tolerance tests little: it is not offered if
-#: it also exceeds what the precision is known for.
-_NEAR_SPREAD = 0.2
-
-#: From this share on, it is never offered: an engine that returns zeros would come half way.
-_MOST_OF_SPREAD = 0.5
-
 #: Kinds that judge an output as a whole.
 _AGREEMENT = ("cosine", "top1", "topk")
 
 #: Kinds that say nothing about which of two models is wrong.
 _NOT_OF_VALUES = ("nothing compared", "not applicable")
-
-
-@dataclass(frozen=True, slots=True)
-class OtherModel:
-    """The model that gave the reference, where it is not the model under test.
-
-    Attributes:
-        path: Its file, as it is typed.
-        model: The file of the model under test, as it is typed.
-        agrees: Whether the engine agrees with its own model in FP32; None where that could not be
-            computed.
-        differs: What differs between the two models; empty where that is not known.
-        converted: Whether the model under test was quantised or cast from the other one.
-    """
-
-    path: str
-    model: str
-    agrees: bool | None = None
-    differs: str = ""
-    converted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What was compared, as far as it is known. Empty in a script that compares arrays.
-
-    Attributes:
-        model: File name of the model.
-        path: The model's file, as it is typed.
-        precision: The engine's precision.
-        arch: What the engine was built for.
-        several: Whether the test runs in other precisions too.
-        other: The model that gave the reference, where it is not the model under test.
-    """
-
-    model: str = ""
-    path: str = ""
-    precision: str = ""
-    arch: str = ""
-    several: bool = False
-    other: OtherModel | None = None
-
-    def __str__(self) -> str:
-        return ", ".join(part for part in (self.model, self.precision, self.arch) if part)
 
 
 def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) -> Remedy:
@@ -104,107 +47,6 @@ def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) ->
         engine.commands,
         (f"if the models agree: {engine.text}", *engine.alternatives),
     )
-
-
-def tolerance_offer(runs: Comparison, precision: str) -> Offer | None:
-    """Return tolerances under which all runs would pass, as fields to paste by output.
-
-    None where something else fails too (a ranking, NaN, a shape), or where an output would need a
-    tolerance that tests nothing any more.
-    """
-    failed = with_finding(runs, "mismatch")
-    if runs.kinds != {"mismatch"} or any(is_exact(output) for output in failed):
-        return None
-    entries = {output.name: _entry(output, precision) for output in failed}
-    return (
-        {name: entry for name, entry in entries.items() if entry} if all(entries.values()) else None
-    )
-
-
-def offer_text(offer: Offer, subject: Subject) -> str:
-    """Return an offer as it is typed: the marker's argument, or `compare_outputs`' in a script."""
-    if not subject.model:
-        entries = ", ".join(f'"{name}": Tolerance({_keywords(e)})' for name, e in offer.items())
-        return f"tolerance={{{entries}}}"
-    entries = ", ".join(f'"{name}": {_literal(entry)}' for name, entry in offer.items())
-    if subject.several:
-        return f'by_precision={{"{subject.precision}": {{"outputs": {{{entries}}}}}}}'
-    return f"outputs={{{entries}}}"
-
-
-def _literal(entry: Mapping[str, Fact]) -> str:
-    return f"{{{', '.join(f'{name!r}: {_value(v)}' for name, v in entry.items())}}}".replace(
-        "'", '"'
-    )
-
-
-def _keywords(entry: Mapping[str, Fact]) -> str:
-    return ", ".join(f"{name}={_value(value)}" for name, value in entry.items())
-
-
-def _value(value: Fact) -> str:
-    return f"{value:g}" if isinstance(value, float) else repr(value)
-
-
-def _entry(output: OutputResult, precision: str) -> dict[str, Fact] | None:
-    tolerance = output.tolerance
-    needed_atol, needed_rtol = sensible(output, precision)
-    raised: list[tuple[float, float, float]] = []
-    if needed_atol is not None:
-        growth = _growth(needed_atol, tolerance.atol)
-        raised.append((growth, tolerance.rtol, rounded_up(needed_atol)))
-    if needed_rtol is not None:
-        growth = _growth(needed_rtol, tolerance.rtol)
-        raised.append((growth, rounded_up(needed_rtol), tolerance.atol))
-    if not raised:
-        return None
-    # Raise the part that has to grow less; one that is 0 was set so on purpose, or is unfit.
-    _, rtol, atol = min(raised, key=lambda option: option[0])
-    return {"rtol": float(rtol), "atol": float(atol), **_other_fields(tolerance)}
-
-
-def sensible(output: OutputResult, precision: str) -> tuple[float | None, float | None]:
-    """Return the needed atol and the needed rtol, each None if it would test nothing any more."""
-    default = _default(precision)
-    atol, rtol = output.needed_atol, output.needed_rtol
-    return (
-        None if _tests_nothing(atol, default.atol, output.scale) else atol,
-        None if _tests_nothing(rtol, default.rtol, 1.0) else rtol,
-    )
-
-
-def _default(precision: str) -> Tolerance:
-    return DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
-
-
-def _tests_nothing(needed: float, default: float, spread: float) -> bool:
-    """Whether a tolerance allows as much as the values themselves are.
-
-    Args:
-        needed: The tolerance.
-        default: What the precision is known for.
-        spread: The largest |reference| for an atol, 1 for an rtol. 0: nothing to judge by.
-    """
-    beyond_default = needed > _BEYOND_DEFAULT * default
-    if not spread:
-        return beyond_default
-    return needed > _MOST_OF_SPREAD * spread or (beyond_default and needed > _NEAR_SPREAD * spread)
-
-
-def _growth(needed: float, given: float) -> float:
-    return needed / given if given else math.inf
-
-
-def _other_fields(tolerance: Tolerance) -> dict[str, Fact]:
-    """Fields beyond rtol and atol: a pasted entry must retain them."""
-    fields: dict[str, Fact] = {
-        "max_mismatch_pct": tolerance.max_mismatch_pct or None,
-        "cosine": tolerance.cosine,
-        "top1": tolerance.top1,
-        "topk": tolerance.topk,
-        "nan": None if tolerance.nan == "forbid" else tolerance.nan,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Remedy:
@@ -378,7 +220,7 @@ def _with_reason(reason: str, remedy: Remedy, alternative: str = "") -> Remedy:
 def _no_offer(comparison: Comparison, subject: Subject) -> str:
     """Return why no tolerance is offered: the output that needs the most of its range."""
     failed = [o for o in with_finding(comparison, "mismatch") if not is_exact(o)]
-    unfit = [o for o in failed if _entry(o, subject.precision) is None]
+    unfit = [o for o in failed if sensible(o, subject.precision) == (None, None)]
     if not unfit:  # something else fails too
         return ""
     output = unfit[0]
@@ -431,7 +273,7 @@ def _beyond_rounding(output: OutputResult, subject: Subject) -> bool:
     usual = DEFAULT_TOLERANCES.get(subject.precision)
     if usual is None:
         return output.used >= _FAR_ABOVE
-    most = replace(usual, rtol=_BEYOND_DEFAULT * usual.rtol, atol=_BEYOND_DEFAULT * usual.atol)
+    most = replace(usual, rtol=BEYOND_DEFAULT * usual.rtol, atol=BEYOND_DEFAULT * usual.atol)
     return output.used > _SLIGHTLY_ABOVE and not _within(output, most)
 
 

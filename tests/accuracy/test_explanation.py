@@ -9,8 +9,8 @@ import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain
-from pytest_trt.accuracy.remedy import OtherModel, Subject
 from pytest_trt.accuracy.result import merge_runs
+from pytest_trt.accuracy.subject import OtherModel, Subject
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.codes import CODES
 from pytest_trt.records import to_data

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain
-from pytest_trt.accuracy.remedy import OtherModel, Subject
+from pytest_trt.accuracy.subject import OtherModel, Subject
 from pytest_trt.accuracy.tolerance import Tolerance
 
 LOOSE = Tolerance(0.01, 0.01, origin="marker")
@@ -219,7 +219,7 @@ def test_a_policy_that_is_set_already_is_not_offered():
 def test_a_share_is_offered_for_exact_outputs_unless_it_is_most_of_them():
     exact = Tolerance(0, 0)
     (share,) = remedy_for([3, 2, 3], [1, 2, 3], exact).alternatives
-    assert share == 'if 34% of them may differ: outputs={"y": {"max_mismatch_pct": 34}}'
+    assert share == 'if 34% of them may differ: outputs={"y": {"max_mismatch_pct": 34.0}}'
     assert remedy_for([3, 2], [1, 1], exact).alternatives == ()
 
 

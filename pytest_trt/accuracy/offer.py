@@ -1,0 +1,118 @@
+"""The tolerances under which a failed check would pass, where they would still test something."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from pytest_trt.accuracy.judge import is_exact, with_finding
+from pytest_trt.accuracy.result import Comparison, OutputResult
+from pytest_trt.accuracy.subject import Subject
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
+from pytest_trt.diagnostics import Fact
+from pytest_trt.units import rounded_up
+
+#: Fields of `Tolerance` under which every run would pass, by output.
+Offer: TypeAlias = Mapping[str, Mapping[str, Fact]]
+
+#: Beyond this many times the default tolerance of a precision, rounding explains no difference.
+BEYOND_DEFAULT = 10.0
+
+#: From this share of an output's largest value on, a tolerance tests little: it is not offered if
+#: it also exceeds what the precision is known for.
+_NEAR_SPREAD = 0.2
+
+#: From this share on, it is never offered: an engine that returns zeros would come half way.
+_MOST_OF_SPREAD = 0.5
+
+
+def tolerance_offer(runs: Comparison, precision: str) -> Offer | None:
+    """Return tolerances under which all runs would pass, as fields to paste by output.
+
+    None where something else fails too (a ranking, NaN, a shape), or where an output would need a
+    tolerance that tests nothing any more.
+    """
+    failed = with_finding(runs, "mismatch")
+    if runs.kinds != {"mismatch"} or any(is_exact(output) for output in failed):
+        return None
+    entries = {output.name: _entry(output, precision) for output in failed}
+    return (
+        {name: entry for name, entry in entries.items() if entry} if all(entries.values()) else None
+    )
+
+
+def offer_text(offer: Offer, subject: Subject) -> str:
+    """Return an offer as it is typed: the marker's argument, or `compare_outputs`' in a script."""
+    if not subject.model:
+        entries = ", ".join(f"{json.dumps(name)}: {_call(entry)}" for name, entry in offer.items())
+        return f"tolerance={{{entries}}}"
+    if subject.several:
+        return f"by_precision={json.dumps({subject.precision: {'outputs': offer}})}"
+    return f"outputs={json.dumps(offer)}"
+
+
+def _call(entry: Mapping[str, Fact]) -> str:
+    return f"Tolerance({', '.join(f'{name}={value!r}' for name, value in entry.items())})"
+
+
+def _entry(output: OutputResult, precision: str) -> dict[str, Fact] | None:
+    tolerance = output.tolerance
+    needed_atol, needed_rtol = sensible(output, precision)
+    raised: list[tuple[float, float, float]] = []
+    if needed_atol is not None:
+        growth = _growth(needed_atol, tolerance.atol)
+        raised.append((growth, tolerance.rtol, rounded_up(needed_atol)))
+    if needed_rtol is not None:
+        growth = _growth(needed_rtol, tolerance.rtol)
+        raised.append((growth, rounded_up(needed_rtol), tolerance.atol))
+    if not raised:
+        return None
+    # Raise the part that has to grow less; one that is 0 was set so on purpose, or is unfit.
+    _, rtol, atol = min(raised, key=lambda option: option[0])
+    return {"rtol": float(rtol), "atol": float(atol), **_other_fields(tolerance)}
+
+
+def sensible(output: OutputResult, precision: str) -> tuple[float | None, float | None]:
+    """Return the needed atol and the needed rtol, each None if it would test nothing any more."""
+    default = _default(precision)
+    atol, rtol = output.needed_atol, output.needed_rtol
+    return (
+        None if _tests_nothing(atol, default.atol, output.scale) else atol,
+        None if _tests_nothing(rtol, default.rtol, 1.0) else rtol,
+    )
+
+
+def _default(precision: str) -> Tolerance:
+    return DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
+
+
+def _tests_nothing(needed: float, default: float, spread: float) -> bool:
+    """Whether a tolerance allows as much as the values themselves are.
+
+    Args:
+        needed: The tolerance.
+        default: What the precision is known for.
+        spread: The largest |reference| for an atol, 1 for an rtol. 0: nothing to judge by.
+    """
+    beyond_default = needed > BEYOND_DEFAULT * default
+    if not spread:
+        return beyond_default
+    return needed > _MOST_OF_SPREAD * spread or (beyond_default and needed > _NEAR_SPREAD * spread)
+
+
+def _growth(needed: float, given: float) -> float:
+    return needed / given if given else math.inf
+
+
+def _other_fields(tolerance: Tolerance) -> dict[str, Fact]:
+    """Fields beyond rtol and atol: a pasted entry must retain them."""
+    fields: dict[str, Fact] = {
+        "max_mismatch_pct": tolerance.max_mismatch_pct or None,
+        "cosine": tolerance.cosine,
+        "top1": tolerance.top1,
+        "topk": tolerance.topk,
+        "nan": None if tolerance.nan == "forbid" else tolerance.nan,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
