@@ -112,6 +112,11 @@ CODES: dict[str, Code] = {
         "Correct the path.",
         ("model",),
     ),
+    "TRT157": Code(
+        "unusable reference",
+        "A project overrides the trt_reference fixture with something that cannot be run.",
+        "Return an object whose run(inputs) returns the outputs by name.",
+    ),
     # 16x and 17x: what the plugin finds out about a test
     "TRT160": Code(
         "check compared or measured nothing",

@@ -192,6 +192,10 @@ def trt_benchmark(_trt_subject: ModelUnderTest, trt_session: Session) -> Benchma
 
 @pytest.fixture
 def trt_reference(_trt_subject: ModelUnderTest) -> ReferenceSession:
-    """The FP32 reference: ONNX Runtime on the CPU, graph optimisations off; `.run(inputs)`."""
+    """The FP32 reference: ONNX Runtime on the CPU, graph optimisations off; `.run(inputs)`.
+
+    Checks compare with it. An override returns an object whose `run(inputs)` returns the outputs by
+    name.
+    """
     with _clear_errors():
         return _trt_subject.reference()

@@ -243,14 +243,20 @@ class ModelUnderTest:
         def tolerances(engine: Engine) -> Mapping[str, Tolerance]:
             return self.plan.tolerances(engine.model.outputs, engine.spec.precision)
 
-        def reference(inputs: Tensors) -> Tensors:
-            return self.run.reference_outputs(self.reference_model, inputs)
-
+        # A project may override the fixture, with any object that has the same `run`.
+        reference = self.request.getfixturevalue("trt_reference")
+        if not callable(getattr(reference, "run", None)):
+            raise ConfigurationError(
+                f"the trt_reference fixture returned {type(reference).__name__}, without run()",
+                fix="return an object whose run(inputs) returns the outputs by name.",
+                code="TRT157",
+                facts={"type": type(reference).__name__},
+            )
         return ConsistencyCheck(
             tolerances,
-            reference,
+            reference.run,
             several=len(self.model_marker.precision) > 1,
-            other=self._other(),
+            other=self._other() if isinstance(reference, ReferenceSession) else None,
             on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
             histogram=bool(self.run.settings.report),
         )

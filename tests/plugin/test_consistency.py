@@ -478,3 +478,36 @@ def test_what_is_offered_is_for_the_precision_that_failed_and_then_passes(projec
     assert offered.startswith('by_precision={"fp16": {"outputs": {"')
     project.test_file(BY_PRECISION.format(more=f", {offered}"))
     project.run().assert_outcomes(passed=2)
+
+
+OWN_REFERENCE = """
+class Reference:
+    def __init__(self, session):
+        self.session = session
+
+    def run(self, inputs):
+        return {name: array + OFFSET for name, array in self.session.run(inputs).items()}
+
+@pytest.fixture
+def trt_reference(trt_reference):
+    return RETURNED
+
+@pytest.mark.trt_model("models/linear.onnx")
+@pytest.mark.trt_consistency()
+def test_it(trt_session, images):
+    trt_session.run({"image": images})
+"""
+
+
+@pytest.mark.parametrize(("offset", "outcome"), [("0", "passed"), ("1", "failed")])
+def test_reference_of_a_project_is_what_is_compared_with(project, offset, outcome) -> None:
+    own = OWN_REFERENCE.replace("RETURNED", "Reference(trt_reference)")
+    project.test_file(own.replace("OFFSET", offset))
+    project.run().assert_outcomes(**{outcome: 1})
+
+
+def test_reference_that_cannot_be_run_is_refused(project) -> None:
+    project.test_file(OWN_REFERENCE.replace("RETURNED", "{}").replace("OFFSET", "0"))
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["the trt_reference fixture returned dict, *"])
