@@ -224,7 +224,7 @@ def test_gpu_that_is_not_there_is_a_usage_error_that_lists_those_that_are(
 ) -> None:
     result = inner_pytest(folder, "--trt-device=99")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = f"*--trt-device 99: there is no such GPU. Here are: 0 {gpu} {gpu.uuid}*"
+    said = f"*--trt-device 99: no such GPU; this machine has 0 {gpu} {gpu.uuid}*"
     result.stderr.fnmatch_lines([said])
 
 

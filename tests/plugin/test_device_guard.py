@@ -1,4 +1,4 @@
-"""What becomes of benchmarks on a GPU that is idle, shared, or held back.
+"""What becomes of benchmarks on a GPU that is idle, shared, or throttled.
 
 The GPU is NVML's answers and a session whose device keeps the time: every call takes what the test
 says, so that verdicts rest on nothing else.

@@ -112,12 +112,12 @@ def test_branches_that_the_builder_stops_at_are_named(cross_build, precision: st
         (
             "fp32",
             "TensorRT-RTX * cannot parse common_old.onnx: * (DynamicQuantizeLinear): not *",
-            'Fix: the model is quantised dynamically, * with precision="int8" or "fp16".',
+            'Fix: the model is dynamically quantised, * with precision="int8" or "fp16".',
         ),
         (
             "fp16",
-            "common_old.onnx is quantised dynamically already * cannot be converted to fp16.",
-            "Fix: give the float32 model that it was made from, *",
+            "common_old.onnx is dynamically quantised * cannot be converted to fp16*",
+            "Fix: name the float32 model that it was made from, *",
         ),
     ],
     ids=["fp32", "fp16"],

@@ -110,13 +110,13 @@ def trt_calibration():
         (
             CALIBRATION,
             "nothing in silero_vad.onnx could be quantised: * outside control flow *",
-            "Fix: * leave int8 out for this model.",
+            "Fix: * drop int8 for this model.",
         ),
         # Seeded inputs ask for a sampling rate of 0 or 1 Hz.
         (
             "",
-            "silero_vad.onnx does not run on its calibration inputs: *",
-            "Fix: * override the trt_calibration fixture with real data.",
+            "silero_vad.onnx fails on its calibration inputs*",
+            "Fix: override the trt_calibration fixture with representative inputs.",
         ),
     ],
     ids=["branches", "seeded"],

@@ -75,8 +75,8 @@ def test_a_dynamically_quantised_model_cannot_be_converted(
     result.assert_outcomes(errors=1, deselected=2)
     result.stdout.fnmatch_lines(
         [
-            f"common_old.onnx is quantised dynamically already * converted to {precision}.",
-            'Fix: give the float32 model * precision="fp32" on the onnxruntime backend.',
+            f"common_old.onnx is dynamically quantised * converted to {precision}*",
+            'Fix: name the float32 model * precision="fp32" on the onnxruntime backend.',
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
