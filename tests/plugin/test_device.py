@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_trt.backends.devices import probe as probe_module
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.engine.spec import Target
+from pytest_trt.plugin import run as run_module
 
 A10 = Gpu("NVIDIA A10", "sm86", "GPU-aaa1", 72, 24 << 30, "580.1", mig=False)
 H200 = Gpu("NVIDIA H200", "sm90", "GPU-bbb2", 132, 140 << 30, "580.1", mig=False, index=1)
@@ -38,10 +40,11 @@ class Backend(OnnxRuntimeBackend):
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with an A10 and an H200, as inner runs see it."""
     probe = DeviceProbe((A10, H200), "")
-    monkeypatch.setattr("pytest_trt.backends.devices.probe.probe_devices", lambda: probe)
-    monkeypatch.setattr("pytest_trt.plugin.run.is_installed", lambda name: name == "tensorrt")
+    monkeypatch.setattr(probe_module, "probe_devices", lambda: probe)
+    monkeypatch.setattr(run_module, "is_installed", lambda name: name == "tensorrt")
     monkeypatch.setattr(
-        "pytest_trt.plugin.run.make_backend",
+        run_module,
+        "make_backend",
         lambda name, probe, **_: (
             Backend(probe) if name == "tensorrt" else OnnxRuntimeBackend(threads=1)
         ),

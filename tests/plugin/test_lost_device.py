@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from builders import save_linear
 
+from pytest_trt.backends.devices import probe as probe_module
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import DeviceLostError
 from pytest_trt.engine.spec import Target
+from pytest_trt.plugin import run as run_module
 
 GPU = Gpu("NVIDIA A10", "sm86", "GPU-1", 72, 24 << 30, "580.1", mig=False)
 REASON = "not run: the GPU was lost in test_it.py::test_a (cudaErrorIllegalAddress)"
@@ -74,12 +76,14 @@ class BreakableSession:
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> Breakable:
     """Put the GPU into the machine that inner runs see."""
-    backend, make = Breakable(), "pytest_trt.plugin.run.make_backend"
+    backend = Breakable()
+    monkeypatch.setattr(probe_module, "probe_devices", lambda: DeviceProbe((GPU,), ""))
+    monkeypatch.setattr(run_module, "is_installed", lambda name: True)
     monkeypatch.setattr(
-        "pytest_trt.backends.devices.probe.probe_devices", lambda: DeviceProbe((GPU,), "")
+        run_module,
+        "make_backend",
+        lambda name, **_: backend if name == "tensorrt" else NotImplemented,
     )
-    monkeypatch.setattr("pytest_trt.plugin.run.is_installed", lambda name: True)
-    monkeypatch.setattr(make, lambda name, **_: backend if name == "tensorrt" else NotImplemented)
     return backend
 
 
@@ -156,7 +160,8 @@ def test_test_that_lost_the_gpu_fails_again_when_it_is_run_again(project, backen
 def test_what_is_tested_on_the_cpu_goes_on(project, backend, monkeypatch) -> None:
     cpu = OnnxRuntimeBackend(threads=1)
     monkeypatch.setattr(
-        "pytest_trt.plugin.run.make_backend",
+        run_module,
+        "make_backend",
         lambda name, **_: backend if name == "tensorrt" else cpu,
     )
     project.test_file(source(test_a=BREAKS, test_b=RUNS))
@@ -176,7 +181,8 @@ def test_loss_that_shows_when_an_engine_is_unloaded_touches_the_gpu_no_more(
 ) -> None:
     cpu = OnnxRuntimeBackend(threads=1)
     monkeypatch.setattr(
-        "pytest_trt.plugin.run.make_backend",
+        run_module,
+        "make_backend",
         lambda name, **_: backend if name == "tensorrt" else cpu,
     )
     # As many engines as stay loaded, and one more.
