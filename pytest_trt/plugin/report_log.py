@@ -198,8 +198,8 @@ class ReportLog:
 
     def _checks(self, nodeid: str) -> int:
         """Return how many limits shared the error budget of a benchmark; 0 for other tests."""
-        told = self._outcomes.get(nodeid)
-        speeds = told.record.speeds if told and told.record else ()
+        outcomes = self._outcomes.get(nodeid)
+        speeds = outcomes.record.speeds if outcomes and outcomes.record else ()
         return max((one.checks for one in speeds), default=0)
 
     def _write(self, session: pytest.Session, document: Document, reports: Sequence[Path]) -> None:

@@ -15,11 +15,11 @@ function meter(value) {
 
 function accuracySection(accuracy) {
   if (!accuracy) return null;
-  const told = `${counted(accuracy.runs, "run")} compared with the reference`;
+  const compared = `${counted(accuracy.runs, "run")} compared with the reference`;
   return el(
     "section",
     { class: "part" },
-    el("h4", {}, "Accuracy ", outcome(accuracy.verdict), el("small", {}, told)),
+    el("h4", {}, "Accuracy ", outcome(accuracy.verdict), el("small", {}, compared)),
     accuracy.findings.length ? list(accuracy.findings.map((one) => one.text), { class: "findings" }) : null,
     accuracy.outputs.map((output) => outputPart(output)),
   );

@@ -34,8 +34,8 @@ function grid(headers, rows, attributes = {}) {
 
 /** Pairs of label and value; those without a value are left out. */
 function facts(pairs) {
-  const told = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return el("dl", { class: "facts" }, told.map(([label, value]) => [
+  const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return el("dl", { class: "facts" }, known.map(([label, value]) => [
     el("div", {}, el("dt", {}, label), el("dd", {}, value)),
   ]));
 }

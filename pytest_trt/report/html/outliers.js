@@ -10,8 +10,8 @@ function ordinary(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (quantile) => sorted[Math.round(quantile * (sorted.length - 1))];
   const reach = FENCE * (at(0.75) - at(0.25));
-  const kept = sorted.filter((value) => value >= at(0.25) - reach && value <= at(0.75) + reach);
-  return reach > 0 && kept.length >= sorted.length * (1 - FEW) ? kept : sorted;
+  const usual = sorted.filter((value) => value >= at(0.25) - reach && value <= at(0.75) + reach);
+  return reach > 0 && usual.length >= sorted.length * (1 - FEW) ? usual : sorted;
 }
 
 /**
@@ -19,8 +19,8 @@ function ordinary(values) {
  * @returns {{low: number, high: number, outside: number[]}} Ends of the axis, and the rounds beyond them.
  */
 function focus(...series) {
-  const kept = series.filter((values) => values.length).flatMap(ordinary);
-  const [low, high] = [Math.min(...kept), Math.max(...kept)];
+  const usual = series.filter((values) => values.length).flatMap(ordinary);
+  const [low, high] = [Math.min(...usual), Math.max(...usual)];
   return { low, high, outside: series.flat().filter((value) => value < low || value > high).sort((a, b) => a - b) };
 }
 

@@ -126,7 +126,7 @@ function groupCard(group, entries, open) {
 function named(title, status, entries, reason, open, filter) {
   if (!entries.length) return null;
   const several = entries.length > NAMED;
-  const lines = entries.slice(0, NAMED).map((entry) => [link(entry, open), " ", el("span", { class: "told" }, reason(entry))]);
+  const lines = entries.slice(0, NAMED).map((entry) => [link(entry, open), " ", el("span", { class: "muted" }, reason(entry))]);
   return el(
     "div",
     { class: "card", "data-status": status },
@@ -148,7 +148,7 @@ function differences(speeds, open) {
   }
   if (!found.size) return null;
   const common = [...found].sort(([, a], [, b]) => b.length - a.length);
-  const lines = common.map(([text, of]) => [text, " ", of.length === 1 ? link(of[0], open) : el("span", { class: "told" }, counted(of.length, "test"))]);
+  const lines = common.map(([text, of]) => [text, " ", of.length === 1 ? link(of[0], open) : el("span", { class: "muted" }, counted(of.length, "test"))]);
   return el("div", { class: "card" }, el("h3", {}, "Differs from when baselines were recorded"), list(lines.slice(0, NAMED)),
     lines.length > NAMED ? folded(`${count(lines.length - NAMED)} more`, list(lines.slice(NAMED))) : null);
 }

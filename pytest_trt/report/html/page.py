@@ -36,7 +36,7 @@ def html_page(document: Mapping[str, Any]) -> str:
     """Return a document as a page.
 
     Args:
-        document: The report, see `report.schema.json`.
+        document: The report, see `entries.Report`.
     """
     before, after = _page().split("{{document}}")
     return f"{before}{_packed(document)}{after}"

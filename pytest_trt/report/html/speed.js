@@ -15,10 +15,10 @@ function speedSection(speed) {
     el("h4", {}, "Speed ", outcome(speed.verdict === "not measured" && RECORDED.includes(speed.baseline_update) ? "recorded" : speed.verdict), el("small", {}, how)),
     speed.why ? el("p", {}, speed.why) : null,
     changesTable(speed),
-    speed.changes.some((one) => one.change !== null) ? el("p", { class: "told" }, estimateText(speed)) : null,
+    speed.changes.some((one) => one.change !== null) ? el("p", { class: "muted" }, estimateText(speed)) : null,
     reasons(speed),
     limitsTable(speed),
-    speed.limits.length && speed.rounds > 1 ? el("p", { class: "told" }, `An absolute limit holds for ${counted(speed.limits[0].total, "call")} together; baseline and now above are medians of rounds.`) : null,
+    speed.limits.length && speed.rounds > 1 ? el("p", { class: "muted" }, `An absolute limit holds for ${counted(speed.limits[0].total, "call")} together; baseline and now above are medians of rounds.`) : null,
     roundCharts(speed),
     sinceBaseline(speed),
   );
@@ -39,14 +39,14 @@ function changesTable(speed) {
   const draw = forest([...unlimited.values(), ...limited.values()]);
   const rows = measured.map((metric) => {
     const one = limited.get(metric) ?? unlimited.get(metric);
-    const told = one && one.change !== null;
+    const compared = one && one.change !== null;
     return [
       METRICS[metric],
       figure(metric, figureOf(speed.baseline, metric)),
       figure(metric, figureOf(speed.candidate, metric)),
-      told ? el("strong", {}, change(one.change)) : "",
-      told ? bounds(one) : "",
-      told ? draw(one) : "",
+      compared ? el("strong", {}, change(one.change)) : "",
+      compared ? bounds(one) : "",
+      compared ? draw(one) : "",
       limited.has(metric) ? limitText(one) : el("span", { class: "muted" }, "none"),
       limited.has(metric) ? outcome(one.outcome) : "",
     ];
@@ -64,9 +64,9 @@ function limitText(one) {
 }
 
 function reasons(speed) {
-  const told = speed.changes.filter((one) => one.why || (one.outcome === "inconclusive" && one.detectable));
-  if (!told.length) return null;
-  return list(told.map((one) => {
+  const explained = speed.changes.filter((one) => one.why || (one.outcome === "inconclusive" && one.detectable));
+  if (!explained.length) return null;
+  return list(explained.map((one) => {
     const least = one.outcome === "inconclusive" && one.detectable
       ? `a change of ${percent(one.detectable)} for the worse would have been called` : "";
     return `${METRICS[one.metric]}: ${[one.why, least].filter(Boolean).join("; ")}`;
