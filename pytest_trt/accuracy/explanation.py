@@ -58,7 +58,7 @@ def explain(
     finding, output = gravest(comparison)
     other = subject.other
     agrees = other is not None and other.agrees
-    offer = tolerance_offer(comparison if runs is None else runs, subject.precision)
+    offer = tolerance_offer(comparison, comparison if runs is None else runs, subject.precision)
     if other is not None and other.agrees is not False and not (agrees and other.converted):
         # No tolerance makes up for a model that has changed.
         offer = None
@@ -264,7 +264,7 @@ def _needed(output: OutputResult, precision: str) -> Iterator[str]:
         parts.append(f"atol={rounded_up(atol, 4):.4g} at rtol={output.tolerance.rtol:.4g}")
     if rtol is not None:
         parts.append(f"rtol={rounded_up(rtol, 4):.4g} at atol={output.tolerance.atol:.4g}")
-    if parts and output.mismatched:
+    if parts and output.mismatched and not is_exact(output):
         yield f"smallest tolerance that passes: {', or '.join(parts)}"
 
 

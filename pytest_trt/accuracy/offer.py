@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from pytest_trt.accuracy.judge import is_exact, with_finding
@@ -27,20 +27,38 @@ _NEAR_SPREAD = 0.2
 #: From this share on, it is never offered: an engine that returns zeros would come half way.
 _MOST_OF_SPREAD = 0.5
 
+#: The largest percentage of exact elements that is offered to differ.
+_MOST_OF_ELEMENTS = 50.0
 
-def tolerance_offer(runs: Comparison, precision: str) -> Offer | None:
+
+def tolerance_offer(worst: Comparison, runs: Comparison, precision: str) -> Offer | None:
     """Return tolerances under which all runs would pass, as fields to paste by output.
 
     None where something else fails too (a ranking, NaN, a shape), or where an output would need a
     tolerance that tests nothing any more.
+
+    Args:
+        worst: The worst run.
+        runs: All runs as one, see `merge_runs`.
+        precision: The engine's precision; empty if unknown.
     """
-    failed = with_finding(runs, "mismatch")
-    if runs.kinds != {"mismatch"} or any(is_exact(output) for output in failed):
+    if runs.kinds != {"mismatch"}:
         return None
+    failed = with_finding(runs, "mismatch")
+    if any(is_exact(output) for output in failed):
+        return _share(worst, failed)
     entries = {output.name: _entry(output, precision) for output in failed}
-    return (
-        {name: entry for name, entry in entries.items() if entry} if all(entries.values()) else None
-    )
+    offer = {name: entry for name, entry in entries.items() if entry}
+    return offer if len(offer) == len(entries) else None
+
+
+def _share(worst: Comparison, failed: Sequence[OutputResult]) -> Offer | None:
+    """Return the share of elements that may differ, where one exact output fails in one run."""
+    (output,) = with_finding(worst, "mismatch")[:1]
+    pct = rounded_up(output.mismatched_pct)
+    if len(failed) > 1 or failed[0].mismatched != output.mismatched or pct > _MOST_OF_ELEMENTS:
+        return None
+    return {output.name: {"rtol": 0.0, "atol": 0.0, "max_mismatch_pct": pct}}
 
 
 def offer_text(offer: Offer, subject: Subject) -> str:

@@ -170,7 +170,7 @@ def _mismatch(
     output: OutputResult, comparison: Comparison, subject: Subject, offer: Offer | None
 ) -> Remedy:
     if is_exact(output):
-        return _exact(output, subject)
+        return _exact(output, subject, offer)
     if output.used > _SLIGHTLY_ABOVE and _only_later_rows(output) and _has_batch(comparison):
         assert output.rows is not None
         return Remedy(
@@ -304,11 +304,13 @@ def _has_batch(comparison: Comparison) -> bool:
     )
 
 
-def _exact(output: OutputResult, subject: Subject) -> Remedy:
-    pct = min(rounded_up(output.mismatched_pct), 100.0)
-    share: Offer = {output.name: {"max_mismatch_pct": pct}}
-    allow = f"if {percent_of(pct)} of them may differ: {offer_text(share, subject)}"
+def _exact(output: OutputResult, subject: Subject, offer: Offer | None) -> Remedy:
+    text = "Near ties upstream can flip such outputs: check the scores that they come from."
+    if output.dtype.startswith(("str", "object", "String")):
+        text = "Strings must be equal: compare the numbers that they are made from instead."
+    if offer is None:
+        return Remedy(text)
+    share = percent_of(rounded_up(output.mismatched_pct))
     return Remedy(
-        "Near ties upstream can flip such outputs: check the scores that they come from.",
-        alternatives=(allow,) if subject.model and pct <= 50.0 else (),
+        text, alternatives=(f"if {share} of them may differ: {offer_text(offer, subject)}",)
     )

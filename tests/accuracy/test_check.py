@@ -86,6 +86,16 @@ def test_an_offered_tolerance_covers_every_run():
     assert found.facts["offer"] is None
 
 
+@pytest.mark.parametrize(("failing", "offered"), [(1, True), (2, False)])
+def test_a_share_is_offered_only_where_one_run_needs_it(failing, offered):
+    of = ConsistencyCheck(lambda _: {"y": Tolerance(0, 0)}, lambda _: {"y": np.arange(4)})
+    for number in range(3):
+        outputs = {"y": np.array([9 if number < failing else 0, 1, 2, 3])}
+        of.observe(engine(), {}, outputs, "test_it.py:1")
+    (found,) = of.diagnostics()
+    assert (found.facts["offer"] is not None) is offered
+
+
 def test_each_engine_has_its_own_result_and_the_worst_comes_first():
     of = check()
     run(of, 0.02, on=engine("fp16"))

@@ -216,10 +216,18 @@ def test_a_policy_that_is_set_already_is_not_offered():
     assert "match" not in str(remedy_for([np.nan, np.nan], [np.nan, 1.0], tolerance))
 
 
+def test_strings_are_not_said_to_be_near_ties():
+    remedy = remedy_for(np.array(["0.5"], object), np.array(["0.4"], object))
+    assert remedy.text.startswith("Strings must be equal")
+
+
 def test_a_share_is_offered_for_exact_outputs_unless_it_is_most_of_them():
     exact = Tolerance(0, 0)
-    (share,) = remedy_for([3, 2, 3], [1, 2, 3], exact).alternatives
-    assert share == 'if 34% of them may differ: outputs={"y": {"max_mismatch_pct": 34.0}}'
+    found = failure([3, 2, 3], [1, 2, 3], exact)
+    (share,) = found.remedy.alternatives
+    assert share.startswith('if 34% of them may differ: outputs={"y": {')
+    assert pasted(share.partition(": ")[2]) == found.facts["offer"]
+    assert found.facts["offer"]["y"]["max_mismatch_pct"] == 34.0
     assert remedy_for([3, 2], [1, 1], exact).alternatives == ()
 
 
