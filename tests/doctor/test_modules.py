@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_the_embedded_backend_is_told_as_it_is() -> None:
 
 
 def test_a_module_that_is_not_there_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     facts = ask("tensorrt")
     assert (facts.found, facts.works, facts.problem) == (False, False, "")
 

@@ -71,7 +71,7 @@ def test_an_operator_that_nobody_has_is_named(build) -> None:
     with pytest.raises(EngineBuildError, match="Frobnicate") as caught:
         build(small.foreign())
     assert "model.onnx" in caught.value.message
-    assert caught.value.diagnostic.code == "TRT350"
+    assert caught.value.diagnostic.remedy
 
 
 def test_a_dynamic_model_without_a_profile_is_told_which_one_to_write(build) -> None:

@@ -7,6 +7,7 @@ import builders_networks as networks
 import ml_dtypes
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from builders import images, save_linear, save_overflowing
 from builders_model import remedy
@@ -323,7 +324,7 @@ def test_bfloat16_with_an_old_runtime_says_to_upgrade(
     builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = builder.open(bfloat16_net(tmp_path), "fp32")
-    monkeypatch.delattr("onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type")
+    monkeypatch.delattr(onnxruntime.OrtValue, "ortvalue_from_numpy_with_onnx_type")
     rows = np.zeros((2, 2), ml_dtypes.bfloat16)
     with pytest.raises(ConfigurationError, match="does not support bfloat16") as caught:
         session.run({"rows": rows, "ids": np.arange(2)})

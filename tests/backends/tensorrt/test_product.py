@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_cuda_lines_are_those_of_the_installed_wheels(
         folder = tmp_path / f"{name.replace('-', '_')}-10.9.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 10.9.0\n")
-    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
     cuda_lines.cache_clear()
     try:
         assert cuda_lines("tensorrt") == lines
