@@ -152,7 +152,7 @@ def test_diff_of_two_files_tells_changes_with_their_bounds() -> None:
     lines = shown("diff", str(old), str(new)).splitlines()
     assert lines[1] == f"{old} -> {new}"
     at = lines.index(f"{FP16}: replaced: twice the classes")
-    assert lines[at + 1].startswith("  the engine is another one")
+    assert lines[at + 1].startswith("  the model, its options or the builder changed")
     (row,) = [line.split() for line in lines[at:] if "+20%" in line and line.startswith("  P50")]
     assert row[:5] == ["P50", "0.500", "ms", "0.600", "ms"]
     least, most = row[6].strip("%"), row[8].strip("%")
