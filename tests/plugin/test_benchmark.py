@@ -664,8 +664,8 @@ def test_baseline_of_another_machine_in_this_ones_folder_is_an_error(recorded) -
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*test_it.json was recorded on sm90, NVIDIA H200, and this is cpu, *: it was renamed *",
-            "*restore it (`git checkout*",
+            "*test_it.json: recorded on sm90, NVIDIA H200, but this is cpu, *: the file was *",
+            "*git checkout -- *test_it.json",
         ]
     )
 
