@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
-from pytest_trt.backends.selection import select
+from pytest_trt.backends.selection import BUILT_IN, select
 from pytest_trt.diagnostics import PytestTrtError, Remedy
 from pytest_trt.doctor.finding import NO_REMEDY, Finding, Level, Problem
 from pytest_trt.version import __version__
@@ -128,6 +128,9 @@ def _requested(
     options = [f"trt_arch = {','.join(facts.archs)}"] if facts.archs else []
     options += [f"trt_backend = {facts.backend}"] if facts.backend != "auto" else []
     options += [f"trt_device = {facts.device}"] if facts.device else []
+    if facts.backend not in BUILT_IN:
+        what = f"{', '.join(options)}: a backend of another plugin, which doctor does not examine"
+        return _options(Level.NOTE, what)
     try:
         chosen = select(
             archs=facts.archs,

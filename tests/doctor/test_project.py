@@ -87,3 +87,9 @@ def test_options_that_cannot_be_had_are_an_error(fields, host, installed, fix) -
     *_, found = judge(replace(WELL, **fields), host, *installed)
     assert (found.name, found.level) == ("options", Level.ERROR)
     assert fix in remedy_text(found.remedy)
+
+
+def test_a_backend_of_another_plugin_is_not_examined() -> None:
+    *_, found = judge(replace(WELL, backend="remote"))
+    assert (found.name, found.level) == ("options", Level.NOTE)
+    assert "trt_backend = remote: a backend of another plugin" in found.what
