@@ -28,16 +28,15 @@ from pytest_trt.plugin.options import OPTIONS
 from pytest_trt.plugin.state import plan_of, run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
 from pytest_trt.records import from_data, to_data
-from pytest_trt.report.coverage import is_covered, missing_verdicts
-from pytest_trt.report.document import Document, make_document, planned_from
-from pytest_trt.report.files import write_report
-from pytest_trt.report.record import PlannedTest, TestRecord, below, without_arch
-from pytest_trt.report.status import Phase, PhaseOutcomes
 from pytest_trt.version import __version__
 
+# Where GitHub's summary is the only report, every project on CI loads this module: the rooms of
+# results, which load NumPy, are imported where there is a test of ours.
 if TYPE_CHECKING:
     from pytest_trt.plugin.run import TrtRun
-    from pytest_trt.report.record import TestResult
+    from pytest_trt.report.document import Document
+    from pytest_trt.report.record import PlannedTest, TestResult
+    from pytest_trt.report.status import Phase, PhaseOutcomes
 
 #: Where GitHub Actions reads the summary of a step.
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -111,6 +110,8 @@ class ReportLog:
         }
 
     def _add_collected(self, collected: dict[str, Any]) -> None:
+        from pytest_trt.report.record import PlannedTest
+
         for data in collected["planned"]:
             plan = from_data(PlannedTest, data)
             self._planned.setdefault(plan.nodeid, plan)
@@ -125,6 +126,9 @@ class ReportLog:
         data = getattr(report, "trt", None)
         if report.nodeid not in self._planned and data is None:
             return
+        from pytest_trt.report.record import TestRecord
+        from pytest_trt.report.status import PhaseOutcomes
+
         if report.when == "setup":  # a plugin may repeat a test: the last attempt counts
             self._outcomes[report.nodeid] = PhaseOutcomes()
         outcomes = self._outcomes.setdefault(report.nodeid, PhaseOutcomes())
@@ -161,6 +165,8 @@ class ReportLog:
         settings = settings_of(self._config)
         if not (settings.report or settings.require_arch or self._planned or self._outcomes):
             return  # only a step summary is possible, and there is nothing to summarise
+        from pytest_trt.report.coverage import is_covered, missing_verdicts
+
         document = self._document(session, settings.require_arch)
         if not is_covered(document["coverage"]):
             missing = missing_verdicts(document["coverage"])
@@ -176,6 +182,8 @@ class ReportLog:
         self._write(session, document, settings.report)
 
     def _document(self, session: pytest.Session, required: Sequence[str]) -> Document:
+        from pytest_trt.report.document import make_document, planned_from
+
         for nodeid, outcomes in self._outcomes.items():
             if nodeid not in self._planned:
                 self._planned[nodeid] = planned_from(nodeid, outcomes)
@@ -203,6 +211,8 @@ class ReportLog:
         return max((one.checks for one in speeds), default=0)
 
     def _write(self, session: pytest.Session, document: Document, reports: Sequence[Path]) -> None:
+        from pytest_trt.report.files import write_report
+
         try:
             for path in reports:
                 write_report(path, document)
@@ -243,6 +253,8 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
     plan = plan_of(item)
     if plan is None or plan.model is None:
         return None
+    from pytest_trt.report.record import PlannedTest, below, without_arch
+
     callspec = getattr(item, "callspec", None)
     arch = callspec.params.get("trt_arch") if callspec else None
     root, model = item.config.rootpath, plan.model.model
