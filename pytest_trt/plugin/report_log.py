@@ -274,6 +274,8 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
 
 
 def _phase(report: pytest.TestReport) -> Phase:
+    from pytest_trt.report.status import Phase
+
     text, reason = "", ""
     if report.outcome != "passed":
         sections = [f"{title}\n{text}" for title, text in report.sections if title in _SECTIONS]
