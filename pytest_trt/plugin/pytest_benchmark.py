@@ -74,8 +74,9 @@ class BesidePytestBenchmark:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Put our results beside its own."""
-        # xdist's workers report to the process that shows and writes them.
-        if hasattr(self._config, "workerinput"):
+        # xdist's workers report to the process that shows and writes them, and of a test that is
+        # run again the last attempt counts.
+        if hasattr(self._config, "workerinput") or str(report.outcome) == "rerun":
             return
         session = self._config.pluginmanager.get_plugin("pytest-benchmark")
         benchmarks: list[Any] = session.benchmarks if session else []

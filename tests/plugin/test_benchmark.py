@@ -462,6 +462,51 @@ def test_failure_in_teardown_records_nothing(speed) -> None:
     assert speed.files == []
 
 
+#: The first attempt times a much slower model.
+FIRST_IS_SLOW = """
+import shutil
+
+@pytest.fixture(autouse=True)
+def model(request):
+    request.config.attempt = getattr(request.config, "attempt", 0) + 1
+    name = "slow" if request.config.attempt == 1 else "quick"
+    shutil.copy(f"models/{name}.onnx", "models/linear.onnx")
+"""
+
+
+def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None:
+    models = recorded.project.path / "models"
+    save_linear(models / "slow.onnx", classes=SLOW)
+    shutil.copy(models / "linear.onnx", models / "quick.onnx")
+    path = recorded.project.path / "test_it.py"
+    path.write_text(path.read_text() + FIRST_IS_SLOW)
+    result = recorded.run("--reruns=1", "--trt-report=r.json", "--benchmark-json=b.json")
+    assert "1 passed, 1 rerun" in result.outlines[-1]
+    result.stdout.fnmatch_lines(["note  attempt 2 of *: attempt 1 failed: P* the baseline*TRT501*"])
+    (test,) = json.loads((recorded.project.path / "r.json").read_text())["tests"]
+    (trace,) = [note for note in test["notes"] if note["code"] == "TRT172"]
+    assert [one["code"] for one in trace["facts"]["failed"]] == ["TRT501"]
+    (row,) = json.loads((recorded.project.path / "b.json").read_text())["benchmarks"]
+    assert row["extra_info"]["verdict"] == "passed"
+
+
+def test_rerun_that_passes_records_once(speed) -> None:
+    speed.write(
+        body='trt_benchmark({"image": images})\n'
+        'request.config.attempt = getattr(request.config, "attempt", 0) + 1\n'
+        "assert request.config.attempt > 1",
+    )
+    path = speed.project.path / "test_it.py"
+    path.write_text(path.read_text().replace("trt_session, images", "trt_session, images, request"))
+    result = speed.run("--reruns=1")
+    assert "1 passed, 1 rerun" in result.outlines[-1]
+    written = [line for line in result.outlines if "first run" in line]
+    assert len(written) == 1
+    result.stdout.no_fnmatch_line("*not recorded*")
+    (entry,) = speed.stored()["tests"].values()
+    assert len(entry["runs"]) == 1
+
+
 def test_interrupted_run_records_nothing(speed) -> None:
     speed.project.test_file(
         f"@pytest.mark.trt_model({MODEL})\n"

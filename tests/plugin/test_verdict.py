@@ -133,6 +133,41 @@ def test_run_in_a_thread_that_outlives_the_test_is_refused(project) -> None:
     result.stdout.fnmatch_lines(["*trt_session.run was called after the test*TRT161*"])
 
 
+def test_comparison_that_outlives_the_test_is_refused(project) -> None:
+    project.test_file(
+        "import threading\n" + MARKS + "\n"
+        "@pytest.fixture\n"
+        "def late():\n"
+        "    begun, over, threads = threading.Event(), threading.Event(), []\n"
+        "    yield begun, over, threads\n"
+        "    over.set()\n"
+        "    threads[0].join()\n"
+        "@pytest.fixture\n"
+        "def trt_reference(trt_reference, late):\n"
+        "    class Reference:\n"
+        "        def run(self, inputs):\n"
+        "            if threading.current_thread() is not threading.main_thread():\n"
+        "                late[0].set()\n"
+        "                late[1].wait()\n"
+        "            return trt_reference.run(inputs)\n"
+        "    return Reference()\n"
+        "def test_it(late, trt_session, images):\n"
+        "    trt_session.run({'image': images})\n"
+        "    begun, over, threads = late\n"
+        "    def run():\n"
+        "        try:\n"
+        "            trt_session.run({'image': images})\n"
+        "        except Exception:\n"
+        "            pass\n"
+        "    threads.append(threading.Thread(target=run))\n"
+        "    threads[0].start()\n"
+        "    assert begun.wait(60)\n"
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*trt_session.run was called after the test*TRT161*"])
+
+
 def test_benchmark_in_a_teardown_is_refused(project) -> None:
     project.test_file(
         "@pytest.fixture\n"
