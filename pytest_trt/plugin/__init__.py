@@ -30,6 +30,7 @@ from pytest_trt.plugin.fixtures import (
     trt_session,
     trt_shape,
 )
+from pytest_trt.plugin.names import MARKER_LINES
 from pytest_trt.plugin.options import add_options, anything_given
 from pytest_trt.plugin.results import ResultCollector
 from pytest_trt.plugin.state import (
@@ -58,22 +59,6 @@ __all__ = [
     "trt_session",
     "trt_shape",
 ]
-
-#: What each marker takes and does, for `pytest --markers`. Not in `markers`, which costs time to
-#: load that projects without a model need not pay.
-MARKER_LINES = {
-    "trt_model": "trt_model(model, precision='fp32', profiles=None, reference=None, "
-    "builder_options={}, input_ranges={}, seed=0): the ONNX model under test, relative to the test "
-    "file, and how its engines are built; several precisions run the test once for each.",
-    "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
-    "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}): compare "
-    "every trt_session.run of the test with the FP32 reference.",
-    "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "
-    "p95_ms=, p99_ms=, min_throughput=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
-    "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, mode=, batch=): compare what "
-    "trt_benchmark(inputs) measures, and the engine itself, with the stored baseline and with "
-    "absolute limits; several of these add up.",
-}
 
 _COLLECTOR_KEY = pytest.StashKey[ResultCollector]()
 

@@ -12,6 +12,7 @@ from itertools import product
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
+from pytest_trt.plugin.names import is_ours
 from pytest_trt.plugin.plan import MULTIPLIED_KEY, PlanError, Planner, marks_of
 from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
 from pytest_trt.records import to_data
@@ -50,18 +51,22 @@ def _marks_of_sets(metafunc: pytest.Metafunc) -> Iterator[tuple[pytest.Mark, ...
     ]
     fixtures = getattr(metafunc, "_arg2fixturedefs", {})
     argvalues += [fixtures[name][-1].params or () for name in fixtures]
-    axes = [axis for values in argvalues if (axis := _distinct_marks(values)) != [()]]
+    axes = [
+        axis for values in argvalues if (axis := _distinct_marks(values, metafunc.config)) != [()]
+    ]
     for combination in product(*axes):
         yield tuple(mark for marks in combination for mark in marks)
 
 
-def _distinct_marks(argvalues: Iterable[object]) -> Sequence[tuple[pytest.Mark, ...]]:
+def _distinct_marks(
+    argvalues: Iterable[object], config: pytest.Config
+) -> Sequence[tuple[pytest.Mark, ...]]:
     if not isinstance(argvalues, list | tuple):  # an iterator can be read once, and pytest does
         return [()]
     found: dict[tuple[int, ...], tuple[pytest.Mark, ...]] = {}
     for value in argvalues:
         marks = [getattr(mark, "mark", mark) for mark in getattr(value, "marks", ())]
-        ours = tuple(mark for mark in marks if getattr(mark, "name", "").startswith("trt_"))
+        ours = tuple(mark for mark in marks if is_ours(getattr(mark, "name", ""), config))
         found[tuple(map(id, ours))] = ours
     return list(found.values()) or [()]
 

@@ -26,6 +26,7 @@ from pytest_trt.plugin.markers import (
     parse_consistency,
     parse_model,
 )
+from pytest_trt.plugin.names import is_ours
 from pytest_trt.tensors.profile_choice import distinct_points, shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, parse_profiles
 from pytest_trt.tensors.seeded import check_ranges
@@ -387,7 +388,7 @@ def marks_of(node: pytest.Item | pytest.Collector) -> tuple[pytest.Mark, ...]:
         mark
         for each in reversed(node.listchain())
         for mark in _own_marks(each)
-        if mark.name.startswith("trt_")
+        if is_ours(mark.name, node.config)
     )
 
 

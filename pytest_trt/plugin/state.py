@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.plugin.names import FIXTURES, is_ours
 
 if TYPE_CHECKING:
     from pytest_trt.accuracy.check import ConsistencyCheck
@@ -148,13 +149,13 @@ def planner_of(config: pytest.Config) -> Planner:
 
 def uses_plugin(node: pytest.Item | pytest.Collector, fixturenames: Iterable[str]) -> bool:
     """Whether a test has a fixture or marker of the plugin; misspelt markers count."""
-    if any(name.startswith("trt_") for name in fixturenames):
+    if not FIXTURES.isdisjoint(fixturenames):
         return True
     # iter_markers takes three times as long, and this runs for every test of every project.
     each: pytest.Item | pytest.Collector | None = node
     while each is not None:
         for mark in each.own_markers:
-            if mark.name.startswith("trt_"):
+            if is_ours(mark.name, node.config):
                 return True
         each = each.parent
     return False

@@ -1,0 +1,48 @@
+"""The names by which a test asks for the plugin: its markers and fixtures.
+
+Every run of pytest loads this module.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+#: What each marker takes and does, for `pytest --markers`.
+MARKER_LINES = {
+    "trt_model": "trt_model(model, precision='fp32', profiles=None, reference=None, "
+    "builder_options={}, input_ranges={}, seed=0): the ONNX model under test, relative to the test "
+    "file, and how its engines are built; several precisions run the test once for each.",
+    "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
+    "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}): compare "
+    "every trt_session.run of the test with the FP32 reference.",
+    "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "
+    "p95_ms=, p99_ms=, min_throughput=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
+    "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, mode=, batch=): compare what "
+    "trt_benchmark(inputs) measures, and the engine itself, with the stored baseline and with "
+    "absolute limits; several of these add up.",
+}
+
+#: The fixtures. Projects may have others that begin with `trt_`.
+FIXTURES = frozenset(
+    [
+        "_trt_subject",
+        "trt_arch",
+        "trt_benchmark",
+        "trt_build",
+        "trt_calibration",
+        "trt_engine",
+        "trt_inputs",
+        "trt_precision",
+        "trt_reference",
+        "trt_session",
+        "trt_shape",
+    ]
+)
+
+
+def is_ours(name: str, config: pytest.Config) -> bool:
+    """Whether a marker is the plugin's, or a misspelt one: not registered by the project."""
+    if not name.startswith("trt_"):
+        return False
+    registered = (line.partition(":")[0].partition("(")[0] for line in config.getini("markers"))
+    return name in MARKER_LINES or name not in map(str.strip, registered)
