@@ -47,7 +47,7 @@ def doubling() -> FakeEngine:
     return FakeEngine(
         inputs={"x": "float32"},
         outputs={"y": "float32"},
-        compute=lambda x: {"y": x * 2},
+        compute=lambda x: {"y": x * np.float32(2)},  # 2 would make a float64 of a scalar in NumPy 1
         shapes=lambda x_shape: {"y": x_shape},
     )
 
