@@ -316,7 +316,7 @@ def test_function_without_a_model_is_in_the_report(project, run) -> None:
 
 
 def test_our_results_stand_in_its_table_and_file(project, run) -> None:
-    result = run(OURS + ENGINE, "--benchmark-json=out.json")
+    result = run(OURS + ENGINE, "--benchmark-json=out.json", subprocess=True)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*benchmark: 2 tests*", "test_*", "test_*"])
     by_name = {benchmark["name"]: benchmark for benchmark in written(project)}

@@ -96,7 +96,10 @@ def with_nms(path: Path, output: Path, threshold: float) -> Path:
 
 def test_detections_selected_in_the_graph(project, package_file, tmp_path: Path) -> None:
     model = with_nms(package_file("nudenet", "320n.onnx"), tmp_path / "nms.onnx", 1e-4)
-    project.run(NUDENET, MODEL=model, REFERENCE=None, **FP32).assert_outcomes(passed=3)
+    # Two boxes score all but the same, and ONNX Runtime before 1.23 takes the other.
+    outputs = {"selected": {"max_mismatch_pct": 0.2}}
+    result = project.run(NUDENET, MODEL=model, REFERENCE=None, **FP32 | {"OUTPUTS": outputs})
+    result.assert_outcomes(passed=3)
 
 
 def test_another_threshold_selects_others(project, package_file, tmp_path: Path) -> None:
