@@ -24,7 +24,7 @@ MARKER_LINES = {
 
 #: The fixtures. Projects may have others that begin with `trt_`.
 FIXTURES = frozenset(
-    [
+    (
         "_trt_subject",
         "trt_arch",
         "trt_benchmark",
@@ -36,7 +36,7 @@ FIXTURES = frozenset(
         "trt_reference",
         "trt_session",
         "trt_shape",
-    ]
+    )
 )
 
 
