@@ -93,7 +93,7 @@ def _refused(
     """Return why a measurement cannot become a baseline; empty if it can."""
     record = result.record
     if any(check.verdict != Verdict.PASSED.value for check in record.checks):
-        return "its accuracy check failed"
+        return "its accuracy check did not pass"
     if failed - {"call"}:
         return "its setup or teardown failed"
     if result.outcome == "skipped":

@@ -48,6 +48,10 @@ _NOTHING_MEASURED = Diagnostic(
 )
 
 
+#: Warnings on a baseline that is recorded; of a test that fails, none is.
+_ON_RECORDED = ("TRT664", "TRT665", "TRT666", "TRT667")
+
+
 @contextmanager
 def judged(item: pytest.Item) -> Iterator[None]:
     """Run a test, then fail it if one of its checks does not pass: once, with every reason."""
@@ -68,6 +72,7 @@ def judged(item: pytest.Item) -> Iterator[None]:
             _conclude(item, state)
         raise
     except (Exception, pytest.fail.Exception):
+        _forget_recorded(state)
         _warn(item, state.notes)
         for name, found in _failed_checks(state).items():
             state.diagnostics += found
@@ -78,10 +83,18 @@ def judged(item: pytest.Item) -> Iterator[None]:
 
 def _conclude(item: pytest.Item, state: TestState) -> None:
     __tracebackhide__ = True
-    failures = [*_judge(item, state), *_warn(item, state.notes)]
+    failures = _judge(item, state)
+    if failures:
+        _forget_recorded(state)
+    failures += _warn(item, state.notes)
     if failures:
         state.failed_by_checks = True
         raise CheckFailure(*failures, notes=state.notes)
+
+
+def _forget_recorded(state: TestState) -> None:
+    """Drop what notes say of a baseline, which a test that fails does not record."""
+    state.notes = [note for note in state.notes if note.code not in _ON_RECORDED]
 
 
 def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:

@@ -15,6 +15,7 @@ import pytest
 from builders import save_linear
 from click.testing import CliRunner, Result
 from plugin.test_benchmark import FAILING, MODEL, TIGHT, Speed
+from quiet_host import OVERLOADED
 
 from pytest_trt.baseline.last_run import read_last_run
 from pytest_trt.benchmark.sampling import Sampling
@@ -173,12 +174,22 @@ def test_summary_does_not_say_recorded_of_what_was_not(speed, why) -> None:
     speed.write("", FAILING[why], model=model, more=TIGHT * accuracy)
     result = speed.run("--trt-update")
     result.assert_outcomes(failed=1)
-    told = "its accuracy check failed" if accuracy else "the test failed for another reason*"
+    told = "its accuracy check did not pass" if accuracy else "the test failed for another reason*"
     result.stdout.fnmatch_lines(
         ["speed * not recorded", f"not recorded: test_it.py::test_speed: {told}"]
     )
     result.stdout.no_fnmatch_line("wrote *")
     assert speed.files == []
+
+
+def test_failing_test_on_a_busy_host_does_not_say_that_its_baseline_was_recorded(speed) -> None:
+    speed.project.host.load = OVERLOADED
+    recorded_on = "*baseline was recorded on an overloaded host*"
+    for why in FAILING:
+        speed.write("", FAILING[why], model=MODEL + ', precision="fp16"', more=TIGHT)
+        speed.run().stdout.no_fnmatch_line(recorded_on)
+    speed.write()
+    speed.run().stdout.fnmatch_lines([recorded_on])
 
 
 def test_failing_teardown_keeps_a_baseline_from_being_recorded_and_that_is_said(speed) -> None:
@@ -371,7 +382,7 @@ def test_figures_of_a_test_whose_accuracy_failed_are_never_accepted(recorded) ->
     before = recorded.files[0].read_bytes()
     refused = recorded.accept("--all", "--reason", "why not")
     assert refused.exit_code == 1
-    assert "test_speed is not accepted: its accuracy check failed" in refused.output
+    assert "test_speed is not accepted: its accuracy check did not pass" in refused.output
     assert recorded.files[0].read_bytes() == before
 
 
