@@ -90,7 +90,7 @@ class Pipeline:
                 self._with_engine(self._result),
                 error.count,
                 error.needed,
-                "error" if self._settings.strict else "warning",
+                self._severity,
                 MORE_TIME,
             )
             return self._inconclusive(found)
@@ -209,9 +209,15 @@ class Pipeline:
             return self._not_updated(why, host=False)
         if settings.records(self._limits, self._stored) or settings.calibrate:
             why += "; no baseline was recorded"
-        severity: Severity = "error" if settings.strict else "warning"
         result = self._with_engine(self._result)
-        return self._inconclusive(messages.disturbed(result, why, severity))
+        return self._inconclusive(messages.disturbed(result, why, self._severity))
+
+    @property
+    def _severity(self) -> Severity:
+        """How grave rounds are that show nothing: what was to be recorded is missing then."""
+        settings = self._settings
+        requested = (settings.update or settings.calibrate) and self._limits.needs_baseline
+        return "error" if settings.strict or requested else "warning"
 
     def _not_updated(self, why: str, *, host: bool) -> BenchmarkResult:
         return self._inconclusive(messages.not_updated(self._result, why, host=host))

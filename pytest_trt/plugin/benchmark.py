@@ -357,7 +357,7 @@ def _disabled(
     found = messages.not_timed(
         result,
         "pytest-benchmark times nothing under xdist",
-        "error" if settings.strict else "warning",
+        "error" if settings.strict or settings.update else "warning",
         Remedy("Run it without -n, or call trt_benchmark(inputs), which waits for the device."),
     )
     return _with(result, found)

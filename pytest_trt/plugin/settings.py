@@ -18,6 +18,7 @@ import pytest
 from pytest_trt.diagnostics import ConfigurationError, in_context
 from pytest_trt.plugin.option_values import BACKENDS
 from pytest_trt.plugin.options import OPTIONS, Option
+from pytest_trt.plugin.pytest_benchmark import is_disabled
 
 if TYPE_CHECKING:
     from pytest_trt.backends.selection import Registry
@@ -115,7 +116,7 @@ def read_settings(config: pytest.Config) -> Settings:
     """
     refuse_misread_paths(config)
     values = {option.field: _value(config, option) for option in OPTIONS}
-    _check_combinations(values)
+    _check_combinations(values, config)
     if values["backend"] not in BACKENDS:
         values["additional_backends"] = _additional_backends(config, values["backend"])
     if values["selftest"]:
@@ -169,7 +170,14 @@ def _ini_text(config: pytest.Config, option: Option) -> str:
     return "\n".join(str(base / line.strip()) for line in text.strip().splitlines())
 
 
-def _check_combinations(values: Mapping[str, Any]) -> None:
+def _check_combinations(values: Mapping[str, Any], config: pytest.Config) -> None:
+    untimed = "--trt-build-only" if values["build_only"] else ""
+    untimed = "--benchmark-disable" if is_disabled(config) else untimed
+    if untimed and (values["update"] or values["calibrate"]):
+        option = "--trt-update" if values["update"] else "--trt-calibrate"
+        raise pytest.UsageError(
+            f"{option} records what is measured, and with {untimed} nothing is: use one of them."
+        )
     if values["update"] and values["update_new"]:
         raise pytest.UsageError(
             "--trt-update records every baseline, --trt-update-new only the missing ones: use one "

@@ -174,6 +174,18 @@ def test_too_few_calls_are_inconclusive(bench) -> None:
     assert bench.run(strict=True).failed
 
 
+@pytest.mark.parametrize("requested", ["update", "calibrate"])
+def test_rounds_that_show_nothing_fail_where_they_were_to_be_recorded(recorded, requested) -> None:
+    options = {requested: True}
+    recorded.disturbed_by = "the GPU is throttled"
+    assert recorded.run(**options).failed
+    recorded.calls, recorded.disturbed_by = 1, None
+    result = recorded.run(**options)
+    assert (result.failed, result.update) == (True, "")
+    recorded.marker = {"p50_ms": 1.0, **dict.fromkeys(("p50", "p95", "p99", "throughput"))}
+    assert not recorded.run(**options).failed
+
+
 def test_disturbed_device_fails_only_where_that_is_strict(recorded) -> None:
     recorded.disturbed_by = "the GPU is throttled"
     recorded.call_s *= 30

@@ -253,6 +253,8 @@ def test_absolute_limit_fails_on_a_free_host_alone(speed, busy_host) -> None:
 def test_reason_that_is_kept_nowhere_is_told(recorded) -> None:
     result = recorded.run("--trt-update-reason=x")
     result.stdout.fnmatch_lines(["--trt-update-reason has no effect without --trt-update"])
+    result = recorded.run("--trt-update-anyway")
+    result.stdout.fnmatch_lines(["--trt-update-anyway has no effect without --trt-update"])
     result = recorded.run("--trt-update", "--trt-update-reason=x")
     result.stdout.no_fnmatch_line("*has no effect*")
 
@@ -430,6 +432,14 @@ def test_update_replaces_a_speed_that_is_another_one(recorded) -> None:
 def test_update_and_update_new_exclude_each_other(speed) -> None:
     result = speed.run("--trt-update", "--trt-update-new")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.parametrize("untimed", ["--trt-build-only", "--benchmark-disable"])
+@pytest.mark.parametrize("option", ["--trt-update", "--trt-calibrate"])
+def test_recording_what_is_not_measured_is_a_usage_error(speed, option, untimed) -> None:
+    result = speed.run(option, untimed)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option} records what is measured, and with {untimed} *"])
 
 
 TIGHT = "@pytest.mark.trt_consistency(rtol=0, atol=1e-12)\n"
