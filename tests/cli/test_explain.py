@@ -12,7 +12,7 @@ from pytest_trt.codes import CODES
 def test_code_is_explained_in_any_case() -> None:
     result = CliRunner().invoke(commands, ["explain", "trt600"])
     assert result.exit_code == 0
-    assert result.output.startswith("TRT600: unusable baseline file\n")
+    assert result.output.startswith(f"TRT600: {CODES['TRT600'].title}\n")
 
 
 def test_all_codes_are_listed() -> None:
@@ -27,4 +27,4 @@ def test_unknown_code_is_an_error(monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "Did you mean TRT600" in capsys.readouterr().err
+    assert "unknown diagnostic code 'TRT60'" in capsys.readouterr().err
