@@ -49,6 +49,7 @@ class BesidePytestBenchmark:
         gated: Callable[[pytest.Item, Any], AbstractContextManager[None]],
     ) -> None:
         self._config, self._gated = config, gated
+        self._rows: dict[str, object] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
@@ -74,16 +75,22 @@ class BesidePytestBenchmark:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Put our results beside its own."""
-        # xdist's workers report to the process that shows and writes them, and of a test that is
-        # run again the last attempt counts.
-        if hasattr(self._config, "workerinput") or str(report.outcome) == "rerun":
+        # xdist's workers report to the process that shows and writes them.
+        if hasattr(self._config, "workerinput"):
             return
         session = self._config.pluginmanager.get_plugin("pytest-benchmark")
         benchmarks: list[Any] = session.benchmarks if session else []
         for speed in getattr(report, "trt", {}).get("speeds", ()):
+            if not speed["calls"]:
+                continue
+            # Of a test that is run again the last attempt counts.
+            earlier = self._rows.pop(speed["test"], None)
+            if earlier is not None:
+                benchmarks.remove(earlier)
             # What its own fixture timed is there already.
-            if speed["calls"] and all(one.fullname != speed["test"] for one in benchmarks):
-                benchmarks.append(_as_benchmark(speed))
+            if all(one.fullname != speed["test"] for one in benchmarks):
+                row = self._rows[speed["test"]] = _as_benchmark(speed)
+                benchmarks.append(row)
 
 
 def extra_info(speed: Mapping[str, Any]) -> dict[str, Any]:

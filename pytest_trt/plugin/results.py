@@ -34,9 +34,13 @@ class ResultCollector:
         self.not_written = ""
         self._why: dict[str, Sequence[Diagnostic]] = {}
         self._timed = False
+        self._tests: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect a report's record."""
+        if report.when == "setup" and report.nodeid in self._tests:
+            # Of a test that is run again the last attempt counts.
+            self.results = [one for one in self.results if one.nodeid != report.nodeid]
         if report.failed:
             self.failed[report.nodeid].add(report.when or "")
         data = getattr(report, "trt", None)
@@ -51,10 +55,10 @@ class ResultCollector:
             if hasattr(report, "trt_text_only"):
                 _fit(report, self._config, record.diagnostics, record.notes)
         outcome = _outcome(report)
-        # A check without an engine leaves nothing to summarise, and of a test that is repeated the
-        # last attempt counts.
+        # A check without an engine leaves nothing to summarise.
         found = record.engines or record.unbuilt or record.speeds or record.skipped
         if found and outcome != "rerun":
+            self._tests.add(report.nodeid)
             self.results.append(TestResult(report.nodeid, outcome, record))
 
     @pytest.hookimpl(trylast=True)

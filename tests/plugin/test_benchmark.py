@@ -500,6 +500,21 @@ def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None
     assert row["extra_info"]["verdict"] == "passed"
 
 
+def test_of_a_test_that_is_run_again_for_its_teardown_the_last_attempt_counts(speed) -> None:
+    speed.write(body='request.getfixturevalue("shaky")\ntrt_benchmark({"image": images})')
+    path = speed.project.path / "test_it.py"
+    path.write_text(
+        path.read_text().replace("trt_session, images", "trt_session, images, request")
+        + "\nATTEMPTS = []\n"
+        "@pytest.fixture\ndef shaky():\n    yield\n    ATTEMPTS.append(1)\n"
+        "    assert len(ATTEMPTS) > 1\n"
+    )
+    result = speed.run("--reruns=1", "--benchmark-json=b.json")
+    result.stdout.fnmatch_lines(["linear.onnx * 1 passed"])
+    assert len([line for line in result.outlines if line.startswith("speed ")]) == 1
+    assert len(json.loads((speed.project.path / "b.json").read_text())["benchmarks"]) == 1
+
+
 def test_rerun_that_passes_records_once(speed) -> None:
     speed.write(
         body='trt_benchmark({"image": images})\n'
