@@ -41,7 +41,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT101": Code(
         "unknown diagnostic code",
-        "The command was given a code that no version of pytest-trt reports.",
+        "This code does not exist.",
         "Run `pytest-trt explain` without a code to list them all.",
     ),
     "TRT110": Code(
@@ -89,21 +89,20 @@ CODES: dict[str, Code] = {
         ("model", "reference"),
     ),
     "TRT153": Code(
-        "benchmark cannot check what it is asked for",
+        "benchmark fixture and marker do not match",
         "The trt_benchmark marker and the fixtures of the test do not fit together.",
         "Use one benchmark fixture with one trt_benchmark marker, in a mode that it can time.",
     ),
     "TRT154": Code(
-        "combination would not run",
+        "test cannot be parametrised",
         "The markers ask for several architectures, precisions or shapes, but the test runs for "
-        "one of them only. Where pytest cannot multiply a test, the plugin refuses it.",
+        "one of them only. Where pytest cannot parametrise a test, the plugin refuses it.",
         "Name one value, or put the marker on the function, its class, its module or a "
         "pytest.param.",
     ),
     "TRT155": Code(
         "marker added too late",
-        "A trt_ marker was added while the test ran, when its plan was made already, so it was not "
-        "followed.",
+        "A trt_ marker was added while the test ran, too late to take effect.",
         "Add the marker in the file, or in pytest_collection_modifyitems.",
     ),
     "TRT156": Code(
@@ -121,7 +120,8 @@ CODES: dict[str, Code] = {
     "TRT160": Code(
         "check compared or measured nothing",
         "A test has a trt_consistency or trt_benchmark marker, but never ran the engine through "
-        "the fixture that the marker checks. Such a check cannot fail, so the test does.",
+        "the fixture that the marker checks. Such a check could never detect an error, so the "
+        "test fails.",
         "Call trt_session.run(inputs) or trt_benchmark(inputs) in the test, or remove the marker.",
         ("check",),
     ),
@@ -134,9 +134,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT162": Code(
         "self-test failed",
-        "With --trt-selftest, a check passed on an error that it has to find, or failed on one "
+        "With --trt-selftest, a check passed on an error that it should detect, or failed on one "
         "that it allows.",
-        "Give the check a tolerance or a limit that something can exceed, or remove it.",
+        "Tighten the tolerance or limit, or remove the check.",
     ),
     "TRT170": Code(
         "calibrated on seeded inputs",
@@ -170,7 +170,7 @@ CODES: dict[str, Code] = {
         ("limit",),
     ),
     "TRT166": Code(
-        "limit that means nothing",
+        "limit too tight or too loose",
         "A limit is below what can be measured, so its test would always be inconclusive, or so "
         "wide that its test could never fail.",
         "Choose a limit in the range that the message names.",
@@ -266,7 +266,7 @@ CODES: dict[str, Code] = {
     "TRT213": Code(
         "profile refused by the builder",
         "The profile is valid for the model, but the builder refused or changed it.",
-        "Follow the message; it shows what was requested and what the builder stored.",
+        "Read the message; it shows what was requested and what the builder stored.",
         ("model",),
     ),
     "TRT220": Code(
@@ -327,7 +327,7 @@ CODES: dict[str, Code] = {
     "TRT300": Code(
         "engine build failed",
         "The backend could not build an engine from the model.",
-        "Follow the message; the end of the builder's log is below it.",
+        "Fix what the detail lines report: they hold the end of the builder's log.",
         ("model", "precision"),
     ),
     "TRT301": Code(
@@ -359,7 +359,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT305": Code(
         "engine does not have the requested precision",
-        "An engine was requested in fp16 or int8, and none of its layers and weights is that.",
+        "An engine was requested in fp16 or int8, and the engine has no layer or weight of that "
+        "precision.",
         "Use a converted model, or request fp32.",
         ("model", "precision"),
     ),
@@ -400,18 +401,19 @@ CODES: dict[str, Code] = {
         "fact not reported by this engine",
         "A test asked for a fact that this backend does not report, such as device memory on the "
         "CPU.",
-        "Test the fact only where it is reported: compare it with None first.",
+        'Check `facts.get("<name>") is not None` first.',
     ),
     "TRT340": Code(
         "engine run failed",
         "A loaded engine failed while it was running.",
-        "Follow the message; run the test alone to rule out other tests.",
+        "Fix what the detail lines report; run the test alone to rule out other tests.",
         ("model", "precision"),
     ),
     "TRT341": Code(
         "CUDA call failed",
         "A function of the CUDA runtime reported an error; the process can still use the GPU.",
-        "Follow the message; run the test alone, under compute-sanitizer if it repeats.",
+        "Look up the status that the message names; run the test alone, under compute-sanitizer "
+        "if it repeats.",
         ("status",),
     ),
     "TRT342": Code(
@@ -443,7 +445,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT351": Code(
         "no kernel for this type or opset",
-        "The named product knows the operator, but not for this element type or this version "
+        "The named product supports the operator, but not for this element type or this version "
         "of the operator.",
         "Export with another opset or element type, or use a newer version of the product.",
         ("model", "operator"),
@@ -516,9 +518,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT402": Code(
         "NaN or infinity in an output",
-        "The engine returns NaN or infinity where the reference is finite; in FP16 usually an "
-        "overflow beyond 65504.",
-        "Keep the layers that overflow in FP32.",
+        "The engine returns NaN or infinity that the NaN policy (nan=) of the output forbids; in "
+        "FP16 usually an overflow beyond 65504.",
+        "If the reference is finite there, keep the layers that overflow in FP32; otherwise check "
+        "inputs and model.",
         ("path", "precision", "reference"),
     ),
     "TRT403": Code(
@@ -554,8 +557,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT410": Code(
         "ranking below its limit",
-        "Fewer rows than top1= or topk= asks for have the reference's largest elements. No rtol "
-        "and atol would change that.",
+        "Too few of the reference's largest elements are also largest in the output, by the limit "
+        "top1= or topk=. No rtol and atol would change that.",
         "Restore the lost precision; judge rankings on real inputs, as random ones give near ties.",
         ("path", "precision", "reference"),
     ),
@@ -576,7 +579,7 @@ CODES: dict[str, Code] = {
     "TRT413": Code(
         "exact outputs differ",
         "Integers, booleans or strings differ; they are compared exactly.",
-        "Check the scores that they come from; near ties upstream can flip them.",
+        "Near ties in the scores can flip such outputs; compare the scores too.",
         ("path", "precision", "reference"),
         "mismatched",
     ),
@@ -606,9 +609,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT502": Code(
         "absolute speed limit exceeded",
-        "A latency or throughput does not keep the figure that the test allows; no baseline "
-        "is involved.",
-        "Make the engine faster, or allow more.",
+        "A latency exceeds the limit, or a throughput is below it; no baseline is involved.",
+        "Make the engine faster, or raise the limit.",
         ("model", "precision", "name"),
     ),
     "TRT503": Code(
@@ -623,33 +625,33 @@ CODES: dict[str, Code] = {
         "limit of the engine exceeded",
         "Plan size, device memory, layers, build time or cold start exceed the figure that "
         "the test allows.",
-        "Make the engine smaller or faster, or allow more.",
+        "Make the engine smaller or faster, or raise the limit.",
         ("model", "precision", "name"),
     ),
     "TRT505": Code(
         "speed is inconclusive",
         "The data neither show a regression nor rule one out, or the rounds are too short for "
         "the metric.",
-        "Measure on a quieter machine or for longer, or allow more.",
+        "Measure on an idle host or for longer, or raise the limit.",
         ("model", "metric", "reason"),
     ),
     "TRT506": Code(
         "absolute speed limit is inconclusive",
-        "The measured calls neither keep the limit with confidence nor exceed it.",
-        "Measure on a quieter machine or for longer, or allow more.",
+        "The measured calls are too close to the limit to decide, or the host was overloaded.",
+        "Measure on an idle host or for longer, or raise the limit.",
         ("model", "name", "reason"),
     ),
     "TRT507": Code(
         "limit of the engine is inconclusive",
         "The engine does not report the figure, or an overloaded host may have slowed its start.",
-        "Run again on a quieter host, or switch the limit off for this engine.",
+        "Run again on an idle host, or switch the limit off for this engine.",
         ("model", "name", "reason"),
     ),
     "TRT508": Code(
         "limit cannot be tested",
         "A limit that is written on a marker or in the ini file could never fail with the "
         "calls that were made.",
-        "Give the test more time, or limit another metric.",
+        "Allow more time, or limit another metric.",
         ("name",),
     ),
     "TRT509": Code(
@@ -660,9 +662,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT510": Code(
         "passed beyond its limit",
-        "A metric changed by more than its limit and passed all the same, for the reason in "
-        "the message.",
-        "Nothing, unless the reason is wrong.",
+        "A metric changed by more than its limit, and passed for the reason in the message.",
+        "No action needed.",
     ),
     "TRT511": Code(
         "speed not measured",
@@ -674,7 +675,7 @@ CODES: dict[str, Code] = {
         "too few calls to judge",
         "pytest-benchmark made too few calls for rounds that can be judged or compared with "
         "the baseline.",
-        "Give pytest-benchmark more time or rounds.",
+        "Allow pytest-benchmark more time or rounds.",
     ),
     "TRT513": Code(
         "not calibrated",
@@ -690,7 +691,7 @@ CODES: dict[str, Code] = {
     "TRT515": Code(
         "compared across toolchains",
         "The baseline was recorded with another version of the toolchain.",
-        "Nothing: a regression may come from the update.",
+        "No action needed: a regression may come from the update.",
         ("then", "now"),
     ),
     "TRT516": Code(
@@ -703,7 +704,7 @@ CODES: dict[str, Code] = {
     "TRT600": Code(
         "unusable baseline",
         "A baseline cannot be read, written or compared.",
-        "Follow the message.",
+        "Fix the problem of the file or folder that the message and its detail lines name.",
         ("file",),
     ),
     "TRT601": Code(
@@ -798,7 +799,7 @@ CODES: dict[str, Code] = {
         "no baseline",
         "The test compares with a baseline, none is stored for it on this device, and a "
         "missing one is an error here.",
-        "Record it with --trt-update-new on such a machine, and commit the file.",
+        "Record it with --trt-update-new on this kind of machine, and commit the file.",
         ("file",),
     ),
     "TRT661": Code(
@@ -811,20 +812,20 @@ CODES: dict[str, Code] = {
     "TRT662": Code(
         "update needs a reason",
         "--trt-update would accept a speed beyond a limit of the test, and no reason was given.",
-        "Make it faster, or give --trt-update-reason.",
+        "Make the engine faster, or give --trt-update-reason.",
         ("model",),
     ),
     "TRT663": Code(
         "baseline not updated",
         "An update was requested, and the measurement was disturbed: the baseline is unchanged.",
-        "Run again on a quiet machine; --trt-update-anyway stores figures of an overloaded host.",
+        "Run again on an idle host; --trt-update-anyway stores figures of an overloaded host.",
         ("reason",),
     ),
     "TRT664": Code(
         "baseline of an overloaded host",
         "The first baseline was recorded while the host was overloaded. Only interleaved runs "
         "can be compared with it.",
-        "Record it again when the host is free.",
+        "Record it again on an idle host.",
     ),
     "TRT665": Code(
         "fewer runs recorded",
@@ -839,7 +840,7 @@ CODES: dict[str, Code] = {
     "TRT667": Code(
         "calibrated on an overloaded host",
         "Part of the measured noise is the host's, so later verdicts are less sensitive.",
-        "Calibrate again when the host is free.",
+        "Calibrate again on an idle host.",
     ),
     # 7xx device and host
     "TRT701": Code(
@@ -882,13 +883,14 @@ CODES: dict[str, Code] = {
     "TRT712": Code(
         "CUDA cannot start",
         "The driver or the CUDA runtime refused to start on this device.",
-        "Follow the message; `nvidia-smi` shows whether the driver works at all.",
+        "Look up the status that the message names; `nvidia-smi` shows whether the driver works "
+        "at all.",
         ("status",),
     ),
     "TRT713": Code(
         "NVML unavailable",
         "NVML, the management library of the driver, cannot be used or does not know the GPU.",
-        "Follow the message; without NVML, clocks and other processes are not monitored.",
+        "Read the detail lines; without NVML, clocks and other processes are not monitored.",
         ("status",),
     ),
     "TRT714": Code(
@@ -911,15 +913,15 @@ CODES: dict[str, Code] = {
     ),
     "TRT730": Code(
         "measurement disturbed",
-        "Other processes used the device, or it was throttled: the rounds say nothing about "
-        "the engine.",
-        "Run again when the device is free.",
+        "Other processes used the device, or it was throttled: the figures do not describe the "
+        "engine.",
+        "Run again when the device is idle.",
         ("reason",),
     ),
     "TRT740": Code(
         "host overloaded",
-        "Threads waited for CPU cores, or other processes kept too many of them busy, so "
-        "times would be inconclusive.",
+        "Threads waited for CPU cores, or other processes used too many of them, so times would "
+        "be inconclusive.",
         "Stop other work, or reserve cores for the tests.",
     ),
     "TRT741": Code(
@@ -1022,7 +1024,7 @@ CODES: dict[str, Code] = {
         "cached engine was rebuilt",
         "An entry of the engine cache was damaged or written by another version of pytest-trt. It "
         "was replaced.",
-        "Nothing, if it happens once; otherwise check the disk of the cache.",
+        "No action needed if it happens once; otherwise check the disk of the cache.",
         ("entry",),
     ),
     "TRT811": Code(
