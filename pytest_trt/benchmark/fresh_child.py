@@ -58,7 +58,7 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
     timer, how, items = timer_of(session, inputs, job.mode), warm_up_of(session), job.items_per_call
     progress("warming up")
     warm_up(timer, how)
-    progress("taking rounds")
+    progress("measuring")
     with watched_device(job.device) as watch:
         guard = watch or undisturbed
         meter = LoadMeter(job.proc)

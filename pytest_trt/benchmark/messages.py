@@ -49,9 +49,9 @@ ENGINE_NAMES = {
 _TESTS_TYPED = 4
 
 _LET_PASS = "Let inconclusive tests pass: --trt-inconclusive=warn"
-_WHERE = "the trt_benchmark marker or trt_limits in the ini file"
-_FREE_GPU = "Run again when the GPU is free and not throttled."
-_FREE_HOST = "Run again when nothing else computes on this host, and without -n."
+_WHERE = "(trt_benchmark marker or trt_limits)"
+_FREE_GPU = "Run again when the GPU is idle and not throttled."
+_FREE_HOST = "Run again when the host is idle, without pytest-xdist (-n)."
 
 
 def update_command(tests: Sequence[str]) -> str:
@@ -131,7 +131,7 @@ def _exceeded(result: BenchmarkResult, limit: AbsoluteLimitResult) -> Diagnostic
         f"of {units.figure(metric, limit.limit)} ({result.subject})",
         _facts(result, {"name": limit.name, "limit": limit.limit, "measured": limit.measured}),
         tuple(_speed_details(result, None)),
-        Remedy(f"Make the engine faster, or allow more: {limit.name}= of {_WHERE}."),
+        Remedy(f"Make the engine faster, or {_relax(limit.name)}."),
     )
 
 
@@ -139,14 +139,14 @@ def _engine_exceeded(result: BenchmarkResult, one: StructuralLimitResult) -> Dia
     name, measured = ENGINE_NAMES[one.name], one.measured or 0.0
     facts = {"name": one.name, "limit": one.limit, "measured": measured, "stored": one.stored}
     if one.stored is None:
-        better = "Make it faster" if one.name.endswith("_s") else "Make the engine smaller"
+        better = "Make the engine faster" if one.name.endswith("_s") else "Make the engine smaller"
         return Diagnostic(
             "TRT504",
             f"{name} {engine_figure(one.name, measured)} exceeds the limit of "
             f"{engine_figure(one.name, one.limit)} ({result.subject})",
             _facts(result, facts),
             tuple(_engine_details(result)),
-            Remedy(f"{better}, or allow more: {one.name}= of {_WHERE}."),
+            Remedy(f"{better}, or {_relax(one.name)}."),
         )
     grown = engine_figure(one.name, measured - one.stored)
     share = units.change(measured / one.stored - 1) if one.stored else "all"
@@ -169,7 +169,7 @@ def _restore_or_accept(result: BenchmarkResult, *, slower: bool) -> Remedy:
     accept = update_command([result.test])
     kinds = {one.kind for one in result.differences}
     text, commands = _restoring(result, kinds)
-    what = "slower speed" if slower else "engine"
+    what = "slower speed" if slower else "new engine"
     return Remedy(
         f"{text}. If the {what} is intended, accept it on the baseline's machine and commit "
         f"{result.file or 'the baseline file'}.",
@@ -182,15 +182,15 @@ def _restoring(result: BenchmarkResult, kinds: set[Kind]) -> tuple[str, tuple[st
     if result.added_layers:
         added = f", or remove the added layers {', '.join(result.added_layers)}"
     if "model" in kinds or "engine" in kinds:
-        return f"Restore the model of the baseline{added}", result.restore
+        return f"Restore the model that the baseline was recorded with{added}", result.restore
     if "options" in kinds:
         return f"Restore the builder and its options{added}", ()
     causes = [str(one) for one in result.differences if one.kind in CAUSES]
     if causes:
         return f"Restore what the baseline was measured with ({causes[0]})", ()
     if not result.precision:
-        return "Look at what changed in the function that is timed", ()
-    return "Look at what changed on this machine: the engine is the baseline's", ()
+        return "Check what changed in the function that is timed", ()
+    return "Check what changed on this machine: the engine is the baseline's", ()
 
 
 # --- inconclusive
@@ -215,7 +215,7 @@ def _inconclusive(result: BenchmarkResult, change: MetricChange, severity: Sever
         (
             *_reasons(result.changes),
             *([_detectable_text(change)] if change.outcome == "inconclusive" else []),
-            *_speed_details(result, change.metric, reasons=False),
+            *_speed_details(result, change.metric, above=[one.why for one in result.changes]),
         ),
         _more_certainty(result, change, severity),
         severity,
@@ -224,26 +224,32 @@ def _inconclusive(result: BenchmarkResult, change: MetricChange, severity: Sever
 
 def _detectable_text(change: MetricChange) -> str:
     if change.detectable is None:
-        return "no change could have been detected"
+        return "no change was detectable"
     worse = change.detectable * (-1 if change.metric == "throughput" else 1)
     return f"smallest change that could have been detected: {units.change(worse)}"
 
 
 def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Severity) -> Remedy:
     if change.outcome == "not measured":
-        text = "Give faster calls or more time (--trt-benchmark-time), or switch the limit off."
+        text = "Use faster calls, allow more time (--trt-benchmark-time), or switch the limit off."
         return Remedy(text, alternatives=_let_pass(severity))
-    more = f"Allow more than {units.percent(change.limit)}"
-    others = [more, *_let_pass(severity)]
+    others = [f"Raise the limit above {units.percent(change.limit)}", *_let_pass(severity)]
+    if any(one.kind == "host load" and one.then for one in result.differences):
+        of = "" if result.same_engine else ", with the engine of the baseline"
+        again = f"Record the baseline again on an idle host{of}:"
+        return Remedy(again, (update_command([result.test]),), tuple(others))
     if result.same_engine:  # another engine would replace what it is compared with
         others.insert(1, "Record more runs of this engine: --trt-update")
-    return Remedy("Measure on a quieter machine.", alternatives=tuple(others))
+    return Remedy("Measure on an idle host.", alternatives=tuple(others))
 
 
 def _inconclusive_limit(
     result: BenchmarkResult, limit: AbsoluteLimitResult, severity: Severity
 ) -> Diagnostic:
     metric = METRIC_OF[limit.name]
+    again = "Run again on an idle host"
+    if limit.needs_calls:
+        again = "Allow more time (--trt-benchmark-time)"
     return Diagnostic(
         "TRT506",
         f"{limit.name} is {limit.outcome}: {units.figure(metric, limit.measured)}, limit "
@@ -257,12 +263,8 @@ def _inconclusive_limit(
                 "reason": limit.why,
             },
         ),
-        (*([limit.why] if limit.why else []), *_speed_details(result, None)),
-        Remedy(
-            "Run again on a quieter machine or with more time (--trt-benchmark-time), or allow "
-            "more.",
-            alternatives=_let_pass(severity),
-        ),
+        (*([limit.why] if limit.why else []), *_speed_details(result, None, above=[limit.why])),
+        Remedy(f"{again}, or {_relax(limit.name)}.", alternatives=_let_pass(severity)),
         severity,
     )
 
@@ -270,9 +272,8 @@ def _inconclusive_limit(
 def _inconclusive_engine(
     result: BenchmarkResult, one: StructuralLimitResult, severity: Severity
 ) -> Diagnostic:
-    again = "Run again when nothing else computes on this host, or allow more: "
     remedy = (
-        f"{again}{one.name}= of {_WHERE}."
+        f"Run again when the host is idle, or {_relax(one.name)}."
         if one.outcome == "inconclusive"
         else f"Switch {one.name} off for this engine."
     )
@@ -285,6 +286,11 @@ def _inconclusive_engine(
         Remedy(remedy, alternatives=_let_pass(severity)),
         severity,
     )
+
+
+def _relax(name: str) -> str:
+    """Return how a limit is relaxed: "raise p99_ms= (trt_benchmark marker or trt_limits)"."""
+    return f"{'lower' if name == 'min_throughput' else 'raise'} {name}= {_WHERE}"
 
 
 def _let_pass(severity: Severity) -> tuple[str, ...]:
@@ -324,7 +330,7 @@ def untested(
 
 
 def passed_in_spite(result: BenchmarkResult) -> list[Diagnostic]:
-    """Return a note for each metric that changed by more than its limit and passed all the same."""
+    """Return a note for each metric that passed though it changed by more than its limit."""
     found = []
     for one in result.changes:
         if one.outcome == "passed" and one.worsening > one.limit:
@@ -378,7 +384,7 @@ def too_few_rounds(
 
 
 def disturbed(result: BenchmarkResult, why: str, severity: Severity) -> Diagnostic:
-    """Return why rounds say nothing about the engine: something else used the device."""
+    """Return why the figures do not describe the engine: something else used the device."""
     return Diagnostic(
         "TRT730",
         f"speed is inconclusive: {why} ({result.subject})",
@@ -464,8 +470,8 @@ def no_baseline(
         _facts(result, {"device": device, "other_devices": list(others)}),
         tuple(details),
         Remedy(
-            "Record it on such a machine and commit the file. Where only CI has one, upload the "
-            "file as an artifact of a job that runs:",
+            "Record it on this kind of machine and commit the file. If only CI has one, run this "
+            "there and upload the file as an artifact:",
             (f'pytest "{tests}" --trt-update-new',),
         ),
     )
@@ -498,7 +504,7 @@ def update_needs_reason(result: BenchmarkResult, excess: Excess) -> Diagnostic:
         _facts(result, facts),
         tuple(_speed_details(result, None)),
         Remedy(
-            "Make it faster, or accept the slower speed with a reason:",
+            "Make the engine faster, or accept the slower speed with a reason:",
             (update_command([result.test]),),
         ),
     )
@@ -527,14 +533,14 @@ def not_updated(result: BenchmarkResult, why: str, *, host: bool) -> Diagnostic:
 
 
 def recorded_on_busy_host(result: BenchmarkResult, busy: str) -> Diagnostic:
-    """Return the warning on a baseline that an overloaded host recorded."""
+    """Return the warning on figures of an overloaded host that become a baseline."""
     return Diagnostic(
         "TRT664",
-        f"the baseline was recorded on an overloaded host ({result.subject})",
+        f"the baseline's figures come from an overloaded host ({result.subject})",
         _facts(result, {"reason": busy}),
         (busy,),
         Remedy(
-            "Only interleaved runs can be compared with it. Record it again when the host is free:",
+            "Only interleaved runs can be compared with it. Record it again on an idle host:",
             (update_command([result.test]),),
         ),
         "warning",
@@ -569,7 +575,7 @@ def calibrated_on_busy_host(result: BenchmarkResult, busy: str) -> Diagnostic:
         f"calibrated on an overloaded host: part of the noise is the host's ({result.subject})",
         _facts(result, {"reason": busy}),
         (busy,),
-        Remedy("Calibrate again when the host is free."),
+        Remedy("Calibrate again on an idle host."),
         "warning",
     )
 
@@ -590,17 +596,22 @@ def _facts(result: BenchmarkResult, facts: Mapping[str, Fact]) -> dict[str, Fact
 
 
 def _speed_details(
-    result: BenchmarkResult, plotted: str | None, *, reasons: bool = True
+    result: BenchmarkResult, plotted: str | None, *, above: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yield how it was measured, a row for each metric, what differs, and a plot."""
+    """Yield how it was measured, a row for each metric, what differs, and a plot.
+
+    Args:
+        result: What was measured.
+        plotted: The metric whose rounds are drawn.
+        above: Reasons that are shown already.
+    """
     if not result.calls:
         return
     yield f"{_measured(result)}; {result.mode}, batch {result.batch}, {result.toolchain}"
     yield from _table(result)
-    if reasons:
-        yield from _reasons(result.changes)
-    yield from map(_limit_line, result.limits)
-    yield from _since(result)
+    yield from _reasons(one for one in result.changes if one.why not in above)
+    yield from (_limit_line(result, one, above) for one in result.limits)
+    yield from _since(result, host=not any(above))
     if result.layer_changes:
         yield "layers since the baseline:"
         yield from (f"  {change}" for change in result.layer_changes)
@@ -618,10 +629,12 @@ def _measured(result: BenchmarkResult) -> str:
     return f"{rounds} rounds of {result.calls} calls {_HOW[judged.step]}"
 
 
-def _since(result: BenchmarkResult) -> Iterator[str]:
+def _since(result: BenchmarkResult, *, host: bool = True) -> Iterator[str]:
+    """Yield what differs from the baseline; the host's load only if no reason names it already."""
     if result.recorded:
         same = "engine, toolchain and driver" if result.precision else "toolchain and machine"
-        differ = "; ".join(map(str, result.differences)) or f"{same} are the same"
+        found = [str(one) for one in result.differences if host or one.kind != "host load"]
+        differ = "; ".join(found) or f"{same} are the same"
         yield f"since the baseline of {result.recorded[:10]}: {differ}"
 
 
@@ -655,13 +668,14 @@ def _reasons(changes: Iterable[MetricChange]) -> Iterator[str]:
     yield from (f"{', '.join(names)}: {why}" for why, names in named.items())
 
 
-def _limit_line(one: AbsoluteLimitResult) -> str:
+def _limit_line(result: BenchmarkResult, one: AbsoluteLimitResult, above: Sequence[str]) -> str:
     metric = METRIC_OF[one.name]
     what = "rounds" if metric == "throughput" else "calls"
     side = "below" if metric == "throughput" else "above"
     counted = f"{one.violations:,} of {one.total:,} {what} {side} {units.figure(metric, one.limit)}"
-    why = f", {one.why}" if one.why else ""
-    apart = "" if metric == "throughput" else " (figures above are medians of rounds)"
+    why = f", {one.why}" if one.why and one.why not in above else ""
+    in_table = metric != "throughput" and FIGURE_OF[metric] in result.candidate
+    apart = " (figures above are medians of rounds)" if in_table else ""
     return f"{one.name}={one.limit:g}: {one.outcome}, {counted}{why}{apart}"
 
 
@@ -676,7 +690,7 @@ def plot_lines(metric: str, baseline: Sequence[float], now: Sequence[float]) -> 
     low, high = min(*baseline, *now), max(*baseline, *now)
     ends = f"from {units.figure(metric, low)} to {units.figure(metric, high)}"
     few, most = _PLOT_MARKS[1], _PLOT_MARKS[-1]
-    yield f"{METRIC_NAMES[metric]} of each round, {ends} ({few} for few, {most} for most):"
+    yield f"{METRIC_NAMES[metric]} of each round, {ends} (density: {few} low, {most} high):"
     for name, values in (("baseline", baseline), ("now", now)):
         yield f"  {name:8} |{_marks(values, low, high)}|"
 

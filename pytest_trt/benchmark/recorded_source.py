@@ -47,7 +47,7 @@ _MOST_ROUNDS = 4 * FIRST_ROUNDS
 _AVERAGES = "pytest-benchmark averaged over {} calls at a time, which hides slow ones"
 
 MORE_TIME = Remedy(
-    "Give pytest-benchmark more time.",
+    "Allow pytest-benchmark more time.",
     alternatives=(
         "--benchmark-max-time, or rounds= of benchmark.pedantic",
         "--benchmark-warmup=on where the first call is slow",

@@ -166,7 +166,7 @@ class Sampling:
         Raises:
             Disturbed: Too many of them were, and again after a while.
         """
-        self._step = "taking rounds"
+        self._step = "measuring"
         with self.meter.running():
             new = self._undisturbed(
                 lambda: take_rounds(self._timer, rounds, self.calls, guard=self._between)
@@ -210,7 +210,7 @@ class Sampling:
                 self._timer(calls)
             return self._timer(calls)
 
-        self._step = "taking the rounds of the baseline"
+        self._step = "measuring the baseline"
         with self.meter.running():
             self.taken = self._undisturbed(
                 lambda: take_rounds(last_of_several, rounds, self.calls, guard=self._between)

@@ -38,6 +38,7 @@ class AbsoluteLimitResult:
         violations: How many calls (for throughput, rounds) violated the limit.
         total: Of how many.
         why: Why it is inconclusive or not measured.
+        needs_calls: Whether more calls would decide it.
     """
 
     name: Absolute
@@ -47,6 +48,7 @@ class AbsoluteLimitResult:
     violations: int
     total: int
     why: str = ""
+    needs_calls: bool = False
 
 
 def judge_absolute(
@@ -86,7 +88,7 @@ def judge_absolute(
     elif outcome is Verdict.INCONCLUSIVE:
         why = "too close to its limit; more calls would decide it (--trt-benchmark-time)"
     return AbsoluteLimitResult(
-        name, limit, measured, outcome, int(by_round.sum()), rounds * calls, why
+        name, limit, measured, outcome, int(by_round.sum()), rounds * calls, why, bool(why)
     )
 
 

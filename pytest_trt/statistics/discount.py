@@ -39,7 +39,7 @@ _SAME_PLAN = (
     "slower, not the engine"
 )
 _OWN = "its rounds are inconclusive, and the engine is the baseline's"
-_BUSY = "the host was overloaded meanwhile, which slows any engine: {}"
+_BUSY = "the host was overloaded during the measurement: {}"
 _WITHIN_ALLOWANCE = "by the host's clock, processes of one engine can differ as much"
 
 
