@@ -201,6 +201,8 @@ def _inconclusive(result: BenchmarkResult, change: MetricChange, severity: Sever
     measured = ""
     if change.change is not None:
         measured = f"{units.change(change.change)} ({bounds_text(change)}), "
+    elif change.outcome == "inconclusive" and (figures := _figures_text(result, change.metric)):
+        measured = f"{figures}, "
     facts = {
         "metric": change.metric,
         "change": change.change,
@@ -220,6 +222,13 @@ def _inconclusive(result: BenchmarkResult, change: MetricChange, severity: Sever
         _more_certainty(result, change, severity),
         severity,
     )
+
+
+def _figures_text(result: BenchmarkResult, metric: Metric) -> str:
+    """Return a metric of baseline and candidate: "1.00 ms -> 1.10 ms"; empty without both."""
+    sides = [side.get(FIGURE_OF[metric]) for side in (result.baseline, result.candidate)]
+    known = [units.figure(metric, value) for value in sides if value is not None]
+    return " -> ".join(known) if len(known) == len(sides) else ""
 
 
 def _detectable_text(change: MetricChange) -> str:

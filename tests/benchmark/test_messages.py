@@ -67,14 +67,18 @@ def test_bounds_beyond_ten_times_as_much_take_no_room(least, most, shown) -> Non
 @pytest.mark.parametrize(
     ("differences", "text", "commands"),
     [
-        ((Difference("model", "aa", "bb"),), "Restore the model of the baseline", ("git log",)),
+        (
+            (Difference("model", "aa", "bb"),),
+            "Restore the model that the baseline was recorded with",
+            ("git log",),
+        ),
         ((Difference("options"),), "Restore the builder and its options", ()),
         (
             (Difference("environment", "570", "580", "driver"),),
             "Restore what the baseline was measured with (driver 570 -> 580)",
             (),
         ),
-        ((), "Look at what changed on this machine", ()),
+        ((), "Check what changed on this machine", ()),
     ],
 )
 def test_remedy_follows_from_what_differs(differences, text, commands) -> None:
@@ -135,10 +139,38 @@ def test_metric_that_rounds_are_too_short_for_says_so() -> None:
 
 @pytest.mark.parametrize("outcome", ["failed", "inconclusive"])
 def test_absolute_limit_is_not_fixed_by_a_new_baseline(outcome: Any) -> None:
-    found = diagnostic(limits=(AbsoluteLimitResult("p99_ms", 3.0, 3.2, outcome, 9, 500, ""),))
+    more = outcome == "inconclusive"
+    limit = AbsoluteLimitResult("p99_ms", 3.0, 3.2, outcome, 9, 500, "too close", needs_calls=more)
+    found = diagnostic(limits=(limit,))
     assert found.code == ("TRT502" if outcome == "failed" else "TRT506")
     assert ("--trt-benchmark-time" in found.remedy.text) == (outcome == "inconclusive")
     assert not found.remedy.commands
+
+
+def test_reason_of_an_inconclusive_limit_is_shown_once_and_more_time_is_no_remedy_for_it() -> None:
+    why = "the host was overloaded during the measurement: threads waited"
+    limit = AbsoluteLimitResult("p99_ms", 3.0, 3.2, "inconclusive", 9, 500, why)
+    slower = change(outcome="inconclusive", change=0.1, least=0.0, most=0.2, why=why)
+    now = Difference("host load", now="threads waited")
+    (found,) = [
+        one
+        for one in verdict_diagnostics(
+            benchmark_result(slower, limits=(limit,), differences=(now,), recorded="2026-01-01"),
+            strict=False,
+        )
+        if one.code == "TRT506"
+    ]
+    assert sum("threads waited" in line for line in found.details) == 1
+    assert found.remedy.text == (
+        "Run again on an idle host, or raise p99_ms= (trt_benchmark marker or trt_limits)."
+    )
+
+
+def test_baseline_of_an_overloaded_host_is_recorded_again() -> None:
+    then = Difference("host load", then="threads waited")
+    found = diagnostic(INCONCLUSIVE, differences=(then,), same_engine=True)
+    assert found.remedy.text == "Record the baseline again on an idle host:"
+    assert found.remedy.commands == (update_command([TEST]),)
 
 
 def test_absolute_limit_counts_the_calls_beyond_it() -> None:
@@ -180,7 +212,7 @@ def test_what_cannot_be_compared_is_a_fact_and_a_command() -> None:
 
 def test_plot_has_both_sides_on_one_scale() -> None:
     head, then, now = plot_lines("p99", (1.0, 1.0, 1.01), (2.0, 1.99, 2.0))
-    assert head == "P99 of each round, from 1.00 ms to 2.00 ms (. for few, @ for most):"
+    assert head == "P99 of each round, from 1.00 ms to 2.00 ms (density: . low, @ high):"
     assert len(then) == len(now)
     assert "@" in then.split("|")[1][:3]
     assert now.split("|")[1].endswith("@")

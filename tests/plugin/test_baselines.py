@@ -104,7 +104,7 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
         [
             "not updated: * -> *), limit *% (linear.onnx, fp32, cpu) *TRT662]",
             "*baseline *now*",
-            "Fix: Make it faster, or accept the slower speed with a reason:",
+            "Fix: Make the engine faster, or accept the slower speed with a reason:",
             "    pytest *_speed* --trt-update --trt-update-reason *",
             "*= trt: what to do =*",
             "*pytest *_speed* --trt-update --trt-update-reason *",
@@ -347,7 +347,7 @@ def test_what_is_told_below_several_failed_tests_accepts_all_of_them(speed) -> N
     told.stdout.fnmatch_lines(
         [
             "*= trt: what to do =*",
-            "  Fix: Restore the model of the baseline. *",
+            "  Fix: Restore the model that the baseline was recorded with. *",
             "*git checkout COMMIT -- models/linear.onnx",
         ]
     )

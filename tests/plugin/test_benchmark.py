@@ -124,7 +124,7 @@ def test_slower_engine_fails_in_turns_with_the_cached_baseline_engine(recorded) 
             "*since the baseline of 20*: the model changed (sha256 *)*plan size * -> *",
             "*baseline |*|",
             "*now *|*|",
-            "Fix: Restore the model of the baseline*",
+            "Fix: Restore the model that the baseline*",
             "    git checkout COMMIT -- models/linear.onnx",
             '    pytest "test_it.py::test_speed" --trt-update --trt-update-reason "..."',
             "speed *regressed",
@@ -162,7 +162,7 @@ def test_baseline_of_a_busy_host_is_marked_and_compared_in_turns_alone(speed, bu
     result = speed.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["*the baseline was recorded on an overloaded host *TRT664*", f"*{BUSY}"]
+        ["*the baseline's figures come from an overloaded host *TRT664*", f"*{BUSY}"]
     )
     (entry,) = speed.stored()["tests"].values()
     assert entry["runs"][0]["environment"] == {"host_busy": BUSY}

@@ -83,7 +83,7 @@ def test_figure_needs_no_baseline(gate, monkeypatch, limit: str, outcome: str) -
         result.stdout.fnmatch_lines(
             [
                 "* exceeds the limit of * (conv.onnx, fp32, cpu) *",
-                f"Fix: Make *er, or allow more: {name}= of the trt_benchmark marker or *",
+                f"Fix: Make *er, or raise {name}= (trt_benchmark marker or *",
                 "speed * failed",
             ]
         )
@@ -97,7 +97,7 @@ def test_cold_start_on_a_busy_host_is_inconclusive(gate) -> None:
     result = gate.run("cold_start_s=1e-9", "--trt-inconclusive=fail")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["cold_start_s is inconclusive: *", "Fix: Run again when nothing *"]
+        ["cold_start_s is inconclusive: *", "Fix: Run again when the host is idle*"]
     )
 
 
