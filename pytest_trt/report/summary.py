@@ -247,8 +247,11 @@ def speed_lines(
         ellipsis: Replaces the middle of names that are too long.
     """
     subjects = [_measured(record) for record in records]
-    if len(set(subjects)) < len(subjects):  # several tests measure one engine: name the tests
-        subjects = [f"{record.test.rpartition('::')[2]} {record.arch}" for record in records]
+    # Several tests may measure one engine, or engines of one name: name the tests then.
+    names = [record.test for record in records]
+    for tests in ([name.rpartition("::")[2] for name in names], names):
+        if len(set(subjects)) < len(subjects):
+            subjects = [f"{test} {one.arch}" for test, one in zip(tests, records, strict=True)]
     rows = [
         (subject, *_figures(record), _outcome_word(record))
         for subject, record in zip(subjects, records, strict=True)

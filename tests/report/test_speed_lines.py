@@ -38,6 +38,12 @@ def test_tests_of_one_engine_are_told_by_their_names() -> None:
     assert shown[1].startswith("speed  test_batch[8] cpu")
 
 
+def test_tests_of_one_name_are_named_in_full() -> None:
+    tests = ["a/test_it.py::test_speed", "b/test_it.py::test_speed"]
+    shown = lines(*(benchmark_result(change(), test=test) for test in tests), width=120)
+    assert [line.split()[1] for line in shown] == tests
+
+
 def test_absolute_limit_that_is_not_kept_is_told_before_a_change() -> None:
     beyond = AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400)
     (line,) = lines(benchmark_result(change(), limits=(beyond,), verdict="regressed"))
