@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-#: The most names that are listed; of more names, only the closest are.
+#: The most names that are listed; of more names, only the first are.
 _LISTED = 60
 
 #: The number of closest names.
@@ -13,22 +13,18 @@ _CLOSEST = 5
 
 
 def known_names(kind: str, given: object, known: Iterable[str]) -> str:
-    """Return a remedy for an unknown name: the likely one, and the known names.
-
-    Of many names only the closest are listed, or else the first ones.
-    """
+    """Return a remedy for an unknown name: the likely one, or else the known names."""
     names = list(known)
     if not names:
         return f"leave it out: there are no {kind}s."
     close = closest_names(given, names)
+    if close:
+        others = f" Other similar {kind}s: {', '.join(map(repr, close[1:]))}." if close[1:] else ""
+        return f"did you mean {close[0]!r}?{others}"
     if len(names) <= _LISTED:
-        listed = f"the {kind}s are {', '.join(map(repr, names))}."
-    elif close:
-        listed = f"the closest of {len(names)} {kind}s are {', '.join(map(repr, close))}."
-    else:
-        shown = ", ".join(map(repr, names[:_CLOSEST]))
-        listed = f"none of the {len(names)} {kind}s is close to it; the first are {shown}."
-    return f"did you mean {close[0]!r}? {listed[0].upper()}{listed[1:]}" if close else listed
+        return f"the {kind}s are {', '.join(map(repr, names))}."
+    shown = ", ".join(map(repr, names[:_CLOSEST]))
+    return f"none of the {len(names)} {kind}s is close to it; the first are {shown}."
 
 
 def closest_names(given: object, names: Iterable[str]) -> list[str]:

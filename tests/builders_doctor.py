@@ -28,7 +28,7 @@ IDLE = DeviceState(
     performance_state=0,
 )
 
-NO_GPU = MachineFacts(DeviceProbe((), "no NVIDIA driver: libcuda.so.1 not found"))
+NO_GPU = MachineFacts(DeviceProbe((), "libcuda.so.1 not found"))
 
 
 def state(*reasons: ClockReason, **fields: Any) -> DeviceState:

@@ -165,14 +165,14 @@ def _default(backend: str, probe: DeviceProbe, installed: Callable[[str], bool])
         return Selection("cpu", "onnxruntime", "requested with --trt-backend")
     if not probe.gpus:
         if backend == "auto":
-            return Selection("cpu", "onnxruntime", f"no NVIDIA GPU: {probe.reason}")
+            return Selection("cpu", "onnxruntime", f"no NVIDIA GPU ({probe.reason})")
         fix = "run on a machine with an NVIDIA GPU, or drop --trt-backend to test on the CPU."
         if backend == "tensorrt_rtx":
             fix = (
                 "name an architecture to cross-build for (--trt-arch sm86), or drop --trt-backend."
             )
         raise ConfigurationError(
-            f"--trt-backend {backend}: no NVIDIA GPU: {probe.reason}",
+            f"--trt-backend {backend}: no NVIDIA GPU ({probe.reason})",
             fix=fix,
             code="TRT750",
             facts={"backend": backend, "reason": probe.reason},

@@ -100,9 +100,11 @@ def explain(root: Path, name: str | None) -> None:
                 facts={"name": name, "folder": str(opened.folder)},
                 fix=Remedy("This lists the engines:", (_command(root, "list"),)),
             )
+    if not found:
+        click.echo("The cache is empty.")
     for entry in found:
         sidecar = entry.sidecar
-        reason = sidecar.reason or "the first engine of this model, precision and architecture"
+        reason = sidecar.reason or "first build"
         click.echo(f"{entry.folder.name}\n  built {sidecar.built_at}: {reason}")
         if name is not None:
             for label, value in sidecar.key_fields.items():
@@ -136,7 +138,8 @@ def verify(root: Path, remove: bool) -> None:
             else:
                 path.unlink(missing_ok=True)
             click.echo(f"removed: {path.name}")
-    click.echo(f"{len(entries) - len(engines)} of {len(entries)} engines are intact.")
+    intact = f"{len(entries) - len(engines)} of {len(entries)} engines are intact."
+    click.echo(intact if entries or timings else "The cache is empty.")
     if (engines or timings) and not remove:
         click.echo("Fix: remove what is damaged; it is rebuilt when needed.")
         click.echo(f"    {_command(root, 'verify --remove')}")

@@ -86,10 +86,10 @@ def compare_reports(
 ) -> None:
     """Compare the .json reports of two runs: of two versions, drivers, GPUs, models or commits.
 
-    Changes for the worse come first. Speed is worse or better where its change exceeds the noise
-    of processes and rounds: of a hundred comparisons of unchanged engines, one reports any change.
-    An accuracy error is worse where its share of the tolerance grows by half and reaches a tenth.
-    Sizes and layers are shown and never worse.
+    Changes for the worse come first. Speed counts as worse or better if its change exceeds the
+    noise of processes and rounds: of comparisons of unchanged engines, about one in 100 reports a
+    false change. An accuracy error counts as worse if it grows by 50% and exceeds 10% of the
+    tolerance. Sizes and layers are shown but never count as worse.
 
     Exit status 2 if the reports cannot be compared.
     """

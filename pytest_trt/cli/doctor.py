@@ -35,7 +35,7 @@ _TITLES = {
     "gpu": "GPUs",
     "backends": "Backends",
     "plugin": "Plugin",
-    "places": "Places",
+    "places": "Folders",
     "required": "Required",
 }
 
@@ -65,7 +65,7 @@ _REQUIRE_HELP = (
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Time limit of each examination in seconds: an import, the driver, a file system.",
+    help="Time limit of each check in seconds: an import, the driver, a file system.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON that conforms to --json-schema.")
 @click.option("--json-schema", is_flag=True, help="Print the schema of the JSON and exit.")

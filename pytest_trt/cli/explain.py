@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import textwrap
 
@@ -32,13 +31,9 @@ def _known(code: str) -> str:
     name = code.upper()
     if name in CODES:
         return name
-    close = difflib.get_close_matches(name, CODES, n=3, cutoff=0.5)
     raise ConfigurationError(
         f"unknown diagnostic code {code!r}",
-        fix=Remedy(
-            f"Did you mean {' or '.join(close)}?" if close else "List the codes:",
-            commands=() if close else ("pytest-trt explain",),
-        ),
+        fix=Remedy("Run this to list all codes:", ("pytest-trt explain",)),
         code="TRT101",
         facts={"code": code},
     )

@@ -40,7 +40,7 @@ def report() -> None:
 @click.argument("file", type=_file)
 @_all
 def show(file: Path, list_all: bool) -> None:
-    """Show a report: runs, tests by architecture, what to do, missing verdicts."""
+    """Show a report: runs, tests by architecture, fixes, missing verdicts."""
     _print(read_document(file), list_all=list_all)
 
 
@@ -52,7 +52,12 @@ def show(file: Path, list_all: bool) -> None:
     help="Fail unless every test has a verdict on each of these architectures.",
 )
 @click.option(
-    "-o", "--output", "outputs", type=_file, multiple=True, help="Write the merged report."
+    "-o",
+    "--output",
+    "outputs",
+    type=_file,
+    multiple=True,
+    help="Write the merged report as .json, .html or .prom.",
 )
 @click.option("--mixed", is_flag=True, help="Allow several commits, models and versions.")
 @_all
@@ -131,7 +136,7 @@ def _print_tests(document: Document, *, list_all: bool) -> None:
     if rows:
         titles = ("test", *archs)
         print_table(titles, rows, giving_way=range(len(titles)))
-        click.echo("After the status: share of the tolerance used, latency and its change.")
+        click.echo("Columns: status, tolerance used, latency (change).")
     if left_out:
         click.echo(f"{left_out} tests passed on every architecture; --all lists them.")
 

@@ -188,7 +188,7 @@ def _no_gpu(machine: MachineFacts) -> Finding:
         return Finding("gpu", "GPU", Level.WARN, "none usable", reason, remedy or smi, "TRT750")
     if machine.on_bus:
         remedy = Remedy("install the NVIDIA driver, or start the container with --gpus all.")
-        why = f"{machine.on_bus} NVIDIA GPUs are on the PCI bus, but {reason}"
+        why = f"{machine.on_bus} NVIDIA GPUs are on the PCI bus, none is usable: {reason}"
         return Finding("gpu", "GPU", Level.WARN, "none usable", why, remedy, "TRT750")
     return Finding("gpu", "GPU", Level.NOTE, "none", reason)
 

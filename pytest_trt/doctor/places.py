@@ -21,6 +21,7 @@ from pytest_trt.doctor.finding import NO_REMEDY, Finding, Level, Problem
 from pytest_trt.engine.cache import LAYOUT, CorruptEntry, EngineCache
 from pytest_trt.files import file_system
 from pytest_trt.records import to_data
+from pytest_trt.wording import count
 
 #: Bytes of the trial file: more than fits into the metadata of a file system.
 _TRIAL_BYTES = 1 << 16
@@ -243,9 +244,9 @@ def baseline_findings(facts: BaselineFacts) -> Iterator[Finding]:
     if not folder.exists:
         yield _baselines(Level.NOTE, f"{folder.path}: none yet")
         return
-    what = f"{folder.path}: of {facts.tests} tests"
+    what = f"{folder.path}: baselines of {count(facts.tests, 'test')}"
     if facts.targets:
-        what = f"{what} on {', '.join(facts.targets)}"
+        what = f"{what}, recorded on {', '.join(facts.targets)}"
     if folder.refusal:
         why = f"nothing can be written ({folder.refusal}): no baseline can be recorded"
         remedy = Remedy("to record baselines, make it writable for this user, or free space.")

@@ -17,14 +17,13 @@ from pytest_trt.terms import parse_arch
 #: What can be requested besides an architecture, and its meaning.
 WORDS = {
     "gpu": "a usable GPU",
-    "speed": "the host is idle and every GPU is idle and not throttled, so that speed can be "
-    "measured",
+    "speed": "host not overloaded, no GPU shared or throttled",
     "tensorrt": "TensorRT builds and runs engines here",
     "tensorrt_rtx": "TensorRT-RTX builds engines here",
-    "onnxruntime": "the embedded backend works",
+    "onnxruntime": "ONNX Runtime works on the CPU",
 }
 
-_OTHER_MACHINE = Remedy("run on a machine that has it, or do not require it.")
+_NEEDS_GPU = Remedy("run on a machine with an NVIDIA GPU, or do not require one.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def _judge(
 ) -> Finding:
     if required.word == "gpu":
         cause = next((one for one in found if one.section == "gpu" and one.name == "GPU"), None)
-        return _finding(required, bool(machine.probe.gpus), "there is one", cause, "there is none")
+        return _finding(required, bool(machine.probe.gpus), WORDS["gpu"], cause)
     if required.word == "speed":
         return _speed(required, machine, load)
     if required.word in MODULES:
@@ -111,19 +110,20 @@ def _judge(
         if required.word == "tensorrt" and cause.level is Level.OK and not machine.probe.gpus:
             cause = next(one for one in found if one.name == "GPU")
         works = any(one.backend == required.word for one in able)
-        return _finding(required, works, WORDS[required.word], cause, "it cannot work here")
+        return _finding(required, works, WORDS[required.word], cause)
     return _arch(required, machine, found, able)
 
 
-def _finding(
-    required: Requirement, holds: bool, what: str, cause: Finding | None, otherwise: str
-) -> Finding:
+def _finding(required: Requirement, holds: bool, what: str, cause: Finding | None) -> Finding:
     if holds:
         return Finding("required", required.text, Level.OK, what)
     if cause is None:
-        return _unmet(required, otherwise, "", NO_REMEDY)
+        return _unmet(required, "not usable here", "", NO_REMEDY)
+    if cause.name == "GPU":
+        return _unmet(required, "no usable GPU", cause.why, cause.remedy or _NEEDS_GPU, cause.code)
     why = ": ".join(filter(None, [f"{cause.name} {cause.what}", cause.why]))
-    return _unmet(required, otherwise, why, cause.remedy or _OTHER_MACHINE, cause.code)
+    installed = Remedy(f"run on a machine with {cause.name} installed, or do not require it.")
+    return _unmet(required, "not usable here", why, cause.remedy or installed, cause.code)
 
 
 def _unmet(required: Requirement, what: str, why: str, remedy: Remedy, code: str = "") -> Finding:
@@ -141,8 +141,7 @@ def _speed(required: Requirement, machine: MachineFacts, load: HostLoad | None) 
     if problem is not None:
         what = f"speed cannot be measured now: {problem.what}"
         return _unmet(required, what, problem.why, problem.remedy, problem.code)
-    what = "the host and every GPU are idle" if machine.probe.gpus else "the host is idle"
-    return Finding("required", required.text, Level.OK, what)
+    return Finding("required", required.text, Level.OK, WORDS["speed"])
 
 
 def _arch(
@@ -168,4 +167,7 @@ def _arch(
     elif required.builds_only:
         rtx = next((one for one in found if one.name == "TensorRT-RTX"), None)
         remedy = rtx.remedy if rtx and rtx.remedy else remedy
-    return _unmet(required, f"engines cannot be {verb} here", why, remedy)
+    what = f"engines cannot be {verb} here"
+    if ability and ability.builds:
+        what = "engines can be built here but not run"
+    return _unmet(required, what, why, remedy)

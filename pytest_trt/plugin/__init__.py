@@ -252,12 +252,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     outcome = write_baselines_of(collector.results, collector.failed, stopped=stopped)
     collector.results, collector.written = outcome.results, outcome.lines
-    settings = settings_of(config)
-    records = settings.update or settings.update_new or outcome.lines
-    if settings.update_reason and not records:
-        collector.written = ["--trt-update-reason has no effect without --trt-update"]
-    if settings.update_anyway and not settings.update:
-        collector.written.append("--trt-update-anyway has no effect without --trt-update")
     report_log = config.pluginmanager.get_plugin("trt-report")
     if report_log is not None:
         report_log.take(outcome.results)

@@ -203,7 +203,7 @@ def _why_required(config: pytest.Config) -> str:
     if settings_of(config).selftest:
         return "--trt-selftest compares with stored baselines"
     if missing_baseline("") == "fail":
-        return "none is recorded where CI is set"
+        return "not recorded automatically, because CI is set"
     return "required by --trt-missing-baseline=fail"
 
 

@@ -48,7 +48,7 @@ def _refuse_unmultiplied(request: pytest.FixtureRequest, fixture: str) -> None:
     if len(values) > 1:
         raise ConfigurationError(
             f"{fixture} was requested while the test ran, and its markers ask for "
-            f"{' and '.join(values)}: the test would run for the first of them only",
+            f"{' and '.join(values)}: the test would run with only the first",
             fix=f"name {fixture} as an argument of the test or of a fixture that it names.",
             code="TRT154",
             facts={"fixture": fixture, "values": list(values)},
@@ -66,7 +66,7 @@ def _trt_subject(request: pytest.FixtureRequest) -> ModelUnderTest:
 
 @pytest.fixture
 def trt_arch(request: pytest.FixtureRequest) -> str:
-    """The architecture under test, such as "sm86" or "cpu"; several run the test for each."""
+    """The architecture under test, such as "sm86" or "cpu"; the test runs once per value."""
     with _clear_errors():
         _refuse_unmultiplied(request, "trt_arch")
         return run_of(request.config).selections[0].arch
@@ -74,7 +74,7 @@ def trt_arch(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def trt_precision(request: pytest.FixtureRequest, _trt_subject: ModelUnderTest) -> str:
-    """The precision under test, such as "fp16"; several run the test for each."""
+    """The precision under test, such as "fp16"; the test runs once per value."""
     with _clear_errors():
         _refuse_unmultiplied(request, "trt_precision")
         return _trt_subject.model_marker.precision[0]
@@ -82,7 +82,7 @@ def trt_precision(request: pytest.FixtureRequest, _trt_subject: ModelUnderTest) 
 
 @pytest.fixture
 def trt_shape(request: pytest.FixtureRequest) -> str:
-    """The point of the profile under test: "min", "opt" or "max"; the test runs for each.
+    """The point of the profile under test: "min", "opt" or "max"; the test runs once per value.
 
     With several profiles, the profile's number precedes it: "0-min", "1-max".
     """

@@ -6,9 +6,8 @@ test, not a failure after minutes of building.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
+from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
     from pytest_trt.terms import Mode
@@ -223,8 +223,8 @@ def check_names(marks: Sequence[pytest.Mark]) -> None:
     for mark in marks:
         if mark.name not in known:
             raise ConfigurationError(
-                f"unknown marker {mark.name!r}{_meant(mark.name, known)}",
-                fix=f"the markers are {', '.join(known)}.",
+                f"unknown marker {mark.name!r}",
+                fix=known_names("marker", mark.name, known),
                 code="TRT150",
                 facts={"marker": mark.name},
             )
@@ -240,19 +240,14 @@ def _keywords(mark: pytest.Mark, known: list[str], positional: str | None = None
         )
     if mark.args and positional:
         given[positional] = mark.args[0]
-    unknown = [f"{name!r}{_meant(name, known)}" for name in given if name not in known]
+    unknown = [name for name in given if name not in known]
     if unknown:
         raise _invalid(
             mark.name,
-            f"{mark.name} has no keyword {', '.join(unknown)}",
-            f"use {', '.join(known)}.",
+            f"{mark.name} has no keyword {', '.join(map(repr, unknown))}",
+            known_names("keyword", unknown[0], known),
         )
     return given
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _listed(values: tuple[Any, ...]) -> str:
@@ -261,7 +256,7 @@ def _listed(values: tuple[Any, ...]) -> str:
 
 def _expect(condition: bool, marker: str, name: str, value: object, expected: str) -> None:
     if not condition:
-        raise _invalid(marker, f"{marker} was given {name}={value!r}", f"{name} is {expected}.")
+        raise _invalid(marker, f"{marker}: invalid {name}={value!r}", f"{name} must be {expected}.")
 
 
 def _invalid(marker: str, message: str, fix: str) -> ConfigurationError:
@@ -272,7 +267,7 @@ def _model_path(value: Any, test_file: Path) -> Path:
     if not isinstance(value, str | Path):
         raise _invalid(
             ModelMarker.NAME,
-            f"trt_model was given {value!r} as a model",
+            f"trt_model: {value!r} is not a path",
             "give the path of an ONNX file.",
         )
     path = Path(os.path.normpath(test_file.parent / value))
@@ -281,7 +276,7 @@ def _model_path(value: Any, test_file: Path) -> Path:
         raise ConfigurationError(
             f"the model {value} is {what}",
             fix=Remedy(
-                f"name an ONNX file by its path relative to {as_typed(test_file.parent)}.",
+                f"give the path of an ONNX file, relative to {as_typed(test_file.parent)}:",
                 alternatives=_models_in(path if path.is_dir() else path.parent, test_file.parent),
             ),
             code="TRT156",
@@ -304,7 +299,7 @@ def _precisions(value: Any, where: str = ModelMarker.NAME) -> tuple[str, ...]:
     if unknown:
         raise _invalid(
             ModelMarker.NAME,
-            f"{where} was given precision {_listed(tuple(unknown))}",
+            f"{where}: unknown precision {_listed(tuple(unknown))}",
             f"use one or several of {', '.join(PRECISIONS)}.",
         )
     if len(set(precisions)) != len(precisions):

@@ -11,7 +11,7 @@ import pytest
 MARKER_LINES = {
     "trt_model": "trt_model(model, precision='fp32', profiles=None, reference=None, "
     "builder_options={}, input_ranges={}, seed=0): the ONNX model under test, relative to the test "
-    "file, and how its engines are built; several precisions run the test once for each.",
+    "file, and how its engines are built; a tuple runs the test once per precision.",
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
     "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}): compare "
     "every trt_session.run of the test with the FP32 reference.",
@@ -19,7 +19,7 @@ MARKER_LINES = {
     "p95_ms=, p99_ms=, min_throughput=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
     "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, mode=, batch=): compare what "
     "trt_benchmark(inputs) measures, and the engine itself, with the stored baseline and with "
-    "absolute limits; several of these add up.",
+    "absolute limits; several markers are merged.",
 }
 
 #: The fixtures. Projects may have others that begin with `trt_`.

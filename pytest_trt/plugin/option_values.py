@@ -79,7 +79,8 @@ def threads(text: str) -> int:
 
 
 def checks(text: str) -> int:
-    """A number of limits."""
+    """A number of limits; 0 counts them."""
+    text = text or "0"
     if not text.isdigit():
         raise ValueError("a whole number; 0 counts those of the collected tests")
     return int(text)

@@ -62,8 +62,8 @@ class Option(NamedTuple):
 OPTIONS = (
     Option(
         "arch",
-        "GPU architectures to test, such as sm86 or sm86,sm89, or cpu for the embedded backend; "
-        "by default that of the local GPU, else cpu",
+        "GPU architectures to test, such as sm86 or sm86,sm89, or cpu for ONNX Runtime on the "
+        "CPU; by default that of the local GPU, else cpu",
         "",
         read.archs,
         "ARCH[,ARCH]",
@@ -72,7 +72,8 @@ OPTIONS = (
     ),
     Option(
         "backend",
-        f"backend that builds and runs engines: {', '.join(read.BACKENDS)}",
+        f"backend that builds and runs engines: {', '.join(read.BACKENDS)}, or the name of a "
+        "plugin's backend",
         "auto",
         read.backend,
         "NAME",
@@ -88,7 +89,8 @@ OPTIONS = (
     ),
     Option(
         "cache_dir",
-        "folder of the engine cache (default: in the user's cache folder)",
+        "folder of the engine cache (default: the user's cache folder, such as "
+        "~/.cache/pytest-trt)",
         "",
         read.folder,
         "DIR",
@@ -104,7 +106,7 @@ OPTIONS = (
     ),
     Option(
         "threads",
-        "threads per inference on the embedded backend; 0 lets ONNX Runtime choose",
+        "threads per inference of ONNX Runtime on the CPU; 0 lets it choose",
         "0",
         read.threads,
         "N",
@@ -143,8 +145,8 @@ OPTIONS = (
     ),
     Option(
         "baseline_dir",
-        "folder of the speed baselines, which belong in version control; by default trt_baselines "
-        "beside the ini file or, without one, the nearest above the tests",
+        "folder of the speed baselines, which belong in version control (default: trt_baselines "
+        "next to the ini file, or else the nearest such folder above the tests)",
         "",
         read.folder,
         "DIR",
@@ -167,8 +169,7 @@ OPTIONS = (
     ),
     Option(
         "benchmark_time",
-        "seconds for the 20 rounds of one test; slow engines get shorter rounds, and limits set on "
-        "a marker get up to six times as long",
+        "measuring time per test in seconds; explicit limits get up to six times as long",
         "10",
         read.budget,
         "SECONDS",
@@ -177,8 +178,8 @@ OPTIONS = (
     Option(
         "update",
         "accept the measured speed of every test that runs: runs of the same engine are added to "
-        "its baseline (the last five are stored), another speed or engine replaces it; a test "
-        "beyond one of its limits needs --trt-update-reason",
+        "its baseline (the last five are stored), a different speed or engine replaces the "
+        "baseline; a test beyond one of its limits needs --trt-update-reason",
         "false",
         read.switch,
         toml="bool",
@@ -199,9 +200,9 @@ OPTIONS = (
     ),
     Option(
         "calibrate",
-        "measure in fresh processes how much runs of each trt_benchmark test vary, store that with "
-        "the baseline for later verdicts, and print the smallest detectable change; records a "
-        "missing baseline, and judges no speed",
+        "measure in fresh processes the run-to-run variation of each trt_benchmark test, store it "
+        "with the baseline for later verdicts, and print the smallest detectable change; records "
+        "missing baselines; gives no speed verdict",
         "false",
         read.switch,
         toml="bool",
@@ -217,7 +218,7 @@ OPTIONS = (
     Option(
         "baseline_runs",
         "runs to record with each baseline: one in this process, further ones in fresh processes; "
-        "five show how much runs vary",
+        "with five, run-to-run variation is known",
         "1",
         read.runs,
         "N",
@@ -228,24 +229,24 @@ OPTIONS = (
     ),
     Option(
         "selftest",
-        "plant errors just beyond every tolerance and slowdowns just beyond every limit, and fail "
-        "each check that misses them; writes no baselines",
+        "inject errors just beyond every tolerance and slowdowns just beyond every limit, and fail "
+        "every check that does not detect them; writes no baselines",
         "false",
         read.switch,
         toml="bool",
     ),
     Option(
         "checks",
-        "limits of the whole run, which share the error budget, to repeat one of its tests alone; "
-        "0 counts those of the collected tests",
-        "0",
+        "number of limits in the full run; set it when repeating a single test, so that the "
+        "required confidence is the same (default 0: count the collected tests)",
+        "",
         read.checks,
         "N",
         toml="int",
     ),
     Option(
         "report",
-        "write a report of the run: .html to read, .json with everything, .prom for dashboards; "
+        "write a report of the run: .html to read, .json for scripts, .prom for Prometheus; "
         "repeatable",
         "",
         read.reports,
@@ -256,7 +257,8 @@ OPTIONS = (
     ),
     Option(
         "require_arch",
-        "fail unless every collected test of a model reached a verdict on each of these",
+        "fail unless every collected test of a model reached a verdict on each of these "
+        "architectures",
         "",
         read.archs,
         "ARCH[,ARCH]",

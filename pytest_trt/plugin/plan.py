@@ -359,7 +359,7 @@ def _not_multiplied(
 ) -> ConfigurationError:
     of_unittest = not hasattr(item, "callspec") and item.__class__.__name__ == "TestCaseFunction"
     fix = Remedy(
-        "name one value for this test, or put the marker where pytest multiplies tests.",
+        "name one value for this test, or put the marker where pytest can parametrise the test.",
         alternatives=(
             ("pytest does not parametrise methods of unittest.TestCase: use a plain class",)
             if of_unittest
@@ -370,7 +370,7 @@ def _not_multiplied(
         ),
     )
     return ConfigurationError(
-        f"the markers name {fixture} {' and '.join(values)}, but the test would run once, for one "
+        f"the markers name {fixture} {' and '.join(values)}, but the test would run with only one "
         "of them",
         fix=fix,
         code="TRT154",

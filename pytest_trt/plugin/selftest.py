@@ -1,6 +1,6 @@
-"""`--trt-selftest`: plants errors and slowdowns, and names the checks that cannot fail.
+"""`--trt-selftest`: injects errors and slowdowns, and names the checks that cannot fail.
 
-Planted errors take the same path as real ones: a twin of the test's own check gets altered outputs,
+Injected errors take the same path as real ones: a twin of the test's check gets altered outputs,
 with the tolerances of the test, and the decision on speed gets slower samples.
 """
 
@@ -62,7 +62,7 @@ def _errors_in(
         twin = check.twin()
         twin.observe(engine, inputs, one.outputs, "selftest")
         tolerance = tolerances[one.output]
-        wide = f"it allows {tolerance.allowance}, nan={tolerance.nan!r}"
+        wide = f"the tolerance is {tolerance.allowance}, nan={tolerance.nan!r}"
         found.append(
             Proof(
                 f"output {one.output!r}",
@@ -127,19 +127,21 @@ def diagnostics_of(proofs: Sequence[Proof]) -> tuple[Diagnostic, ...]:
     wrong = [proof for proof in proofs if not proof.holds]
     if not wrong:
         return ()
+    what = "a check of this test fails although it must pass"
+    fix = "Widen the tolerance or limit, or remove the check."
+    if any(proof.must_fail for proof in wrong):
+        what = "a check of this test does not detect injected errors"
+        fix = "Tighten the tolerance or limit, or remove the check."
     details = [str(proof) for proof in wrong[:_NAMED]]
     if len(wrong) > _NAMED:
         details.append(f"and {len(wrong) - _NAMED} more")
     return (
         Diagnostic(
             "TRT162",
-            "trt selftest: a check of this test cannot fail, or fails when it must not",
+            f"trt selftest: {what}",
             {"checks": list(dict.fromkeys(proof.check for proof in wrong))},
             tuple(details),
-            Remedy(
-                "give it a tolerance or a limit that something can exceed, compare outputs that "
-                "have values, or remove the check."
-            ),
+            Remedy(fix),
         ),
     )
 
@@ -171,7 +173,7 @@ class SelfTestLog:
         elif report.skipped:
             self._untried[report.nodeid] = record.skipped or "skipped"
         elif report.failed:
-            self._untried[report.nodeid] = "it fails without anything planted"
+            self._untried[report.nodeid] = "it fails without injected errors"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -190,7 +192,7 @@ class SelfTestLog:
             named = ", ".join(tests[:_NAMED]) + (", ..." if len(tests) > _NAMED else "")
             write(f"not tried: {named}: {why}")
         write(
-            f"{self._proofs} errors and slowdowns planted; checks by test: "
+            f"{self._proofs} errors and slowdowns injected; checks by test: "
             f"{len(self._effective)} effective, {len(self._ineffective)} ineffective, "
             f"{len(self._untried)} not tried"
         )

@@ -35,7 +35,7 @@ class Settings:
         device: The GPU to test on, by CUDA index or UUID; empty for the first that fits.
         cache_dir: The engine cache's folder; None for the user's cache folder.
         cache_size: Size limit of the cache in bytes.
-        threads: Threads per inference on the embedded backend; 0 for its own choice.
+        threads: Threads per inference of ONNX Runtime on the CPU; 0 for its own choice.
         build_timeout: Time limit of one TensorRT build in seconds; 0 for none.
         build_only: Build engines and run nothing.
         tolerances: Tolerances by precision, from the ini file.
@@ -178,6 +178,16 @@ def _check_combinations(values: Mapping[str, Any], config: pytest.Config) -> Non
         raise pytest.UsageError(
             f"{option} records what is measured, and with {untimed} nothing is: use one of them."
         )
+    if values["update_anyway"] and not values["update"]:
+        raise pytest.UsageError(
+            "--trt-update-anyway has no effect without --trt-update: add it, or remove "
+            "--trt-update-anyway."
+        )
+    if values["update_reason"] and not (values["update"] or values["update_new"]):
+        raise pytest.UsageError(
+            "--trt-update-reason has no effect without --trt-update: add it (or "
+            "--trt-update-new, to record missing baselines only)."
+        )
     if values["update"] and values["update_new"]:
         raise pytest.UsageError(
             "--trt-update records every baseline, --trt-update-new only the missing ones: use one "
@@ -185,7 +195,7 @@ def _check_combinations(values: Mapping[str, Any], config: pytest.Config) -> Non
         )
     if values["selftest"] and (values["update"] or values["update_new"] or values["calibrate"]):
         raise pytest.UsageError(
-            "--trt-selftest plants slowdowns and writes no baselines: update them in a run "
+            "--trt-selftest injects slowdowns and writes no baselines: update them in a run "
             "without it."
         )
 
@@ -216,7 +226,7 @@ def refuse_misread_paths(config: pytest.Config) -> None:
         lost = config.rootpath != here if ini is None else not here.is_relative_to(ini.parent)
         if lost:
             raise pytest.UsageError(
-                f"{flag} {value}: pytest took the path after the space for a path of tests and "
-                f"{config.rootpath} for the project ({ini or 'no ini file'}).\n"
+                f"{flag} {value}: pytest treats a path after a space as a test path, which changed "
+                f"rootdir to {config.rootpath} and the ini file to {ini or 'none'}.\n"
                 f"Fix: write {flag}={value}"
             )

@@ -176,8 +176,8 @@ class ModelUnderTest:
             state_of(self.request.node).note(
                 Diagnostic(
                     "TRT171",
-                    f"{name} has dynamic inputs ({', '.join(unbound)}) and no profiles=: this "
-                    "backend needs none, TensorRT refuses such a model",
+                    f"{name} has dynamic inputs ({', '.join(unbound)}) and no profiles=: ONNX "
+                    "Runtime does not need them, but TensorRT cannot build the model without them",
                     {"model": name, "inputs": unbound},
                     remedy=Remedy("give trt_model profiles= for these inputs."),
                     severity="note",
@@ -189,12 +189,12 @@ class ModelUnderTest:
         __tracebackhide__ = True
         self.stop_if_lost(engine.target.arch)
         if self.run.settings.build_only:
-            reason = "--trt-build-only: built, not run"
+            reason = "--trt-build-only: engine built, not run"
         else:
             obstacle = self.run.backend(engine.target.arch).cannot_run(engine.target)
             if obstacle is None:
                 return
-            reason = f"built for {engine.target.arch}, not run: {obstacle}"
+            reason = f"engine built for {engine.target.arch}, not run: {obstacle}"
         state_of(self.request.node).skipped = reason
         pytest.skip(reason)
 
@@ -301,7 +301,7 @@ def refuse_late_use(state: TestState, call: str) -> None:
         return
     error = ConfigurationError(
         f"{call} was called after the test: in a fixture's teardown, or in a thread that the test "
-        "did not wait for. What it finds cannot fail the test",
+        "did not wait for. Its result can no longer fail the test",
         code="TRT161",
         facts={"call": call},
         fix="call it in the test itself or in a fixture's setup, and join threads in the test.",

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 _NO_ENGINE = replace(
     NOTHING_COMPARED,
-    message="trt_consistency compared nothing: the test requested no engine, so it cannot fail",
+    message="trt_consistency compared nothing: the test requested no engine",
 )
 
 
 _NOTHING_MEASURED = Diagnostic(
     "TRT160",
-    "trt_benchmark measured nothing: the test never called it, so it cannot fail",
+    "trt_benchmark measured nothing: the test never called it",
     {"check": "trt_benchmark"},
     remedy=Remedy(
         "Call the trt_benchmark fixture (`trt_benchmark(inputs)`) or pytest-benchmark's "
@@ -119,7 +119,7 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
 def _marked_late(item: pytest.Item) -> Diagnostic:
     return Diagnostic(
         "TRT155",
-        "a trt_ marker was added to the test after it was collected, and was not followed",
+        "a trt_ marker was added after the test was collected, too late to take effect",
         {"test": item.nodeid},
         remedy=Remedy("add it in the file, or in pytest_collection_modifyitems."),
     )

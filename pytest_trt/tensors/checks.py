@@ -26,7 +26,7 @@ def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
     if not isinstance(tensors, Mapping):
         raise InputError(
             f"run takes a mapping of input names to arrays; got a {_type_name(tensors)}",
-            fix=f"pass {_example_feed(inputs)}, with an array for each name.",
+            fix=f"pass a dict with one array per input: {_example_feed(inputs)}",
             code="TRT221",
             facts={"type": _type_name(tensors)},
         )
@@ -34,7 +34,7 @@ def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
         if name not in specs:
             raise InputError(
                 f"the model has no input {name!r}",
-                fix=known_names("input", name, specs),
+                fix=_unknown_remedy(str(name), list(specs), tensors),
                 code="TRT221",
                 facts={"tensor": str(name), "inputs": list(specs)},
             )
@@ -52,6 +52,13 @@ def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
         # Sequences and maps are lists and dicts, which the session itself checks.
         if "(" not in specs[name].dtype:
             _check(specs[name], tensor)
+
+
+def _unknown_remedy(name: str, known: list[str], given: Tensors) -> str:
+    if not known or not given.keys() >= set(known):
+        return known_names("input", name, known)
+    inputs = "the only input is" if len(known) == 1 else "the inputs are"
+    return f"remove it; {inputs} {', '.join(map(repr, known))}."
 
 
 def check_calibration(inputs: Sequence[TensorSpec], samples: object) -> None:
@@ -125,7 +132,7 @@ def _type_name(value: object) -> str:
 def _check(spec: TensorSpec, tensor: object) -> None:
     if not isinstance(tensor, np.ndarray):
         raise InputError(
-            f"input {spec} was given a {type(tensor).__name__}, not a numpy array",
+            f"input {spec.name!r} is a {type(tensor).__name__}, not a numpy array",
             fix="pass np.asarray(value); for a torch tensor, value.numpy(force=True).",
             code="TRT221",
             facts={**spec.facts, "type": type(tensor).__name__},
@@ -134,7 +141,7 @@ def _check(spec: TensorSpec, tensor: object) -> None:
         # Only dtype.str shows the byte order, which is what is wrong with ">f4".
         given = tensor.dtype.name if tensor.dtype.isnative else tensor.dtype.str
         raise InputError(
-            f"input {spec} was given dtype {given}; the model takes {spec.dtype}",
+            f"input {spec.name!r} is {given}, the model takes {spec.dtype}",
             fix=f'pass {spec.name}.astype("{spec.dtype}") if the values allow it.',
             code="TRT222",
             facts={**spec.facts, "given_dtype": given},
@@ -143,8 +150,8 @@ def _check(spec: TensorSpec, tensor: object) -> None:
         return
     if tensor.ndim != len(spec.shape):
         raise InputError(
-            f"input {spec} was given shape {tensor.shape}: {count(tensor.ndim, 'dimension')} "
-            f"instead of {len(spec.shape)}",
+            f"input {spec.name!r} has shape {tensor.shape}, the model takes {spec.form}: "
+            f"{count(tensor.ndim, 'dimension')} instead of {len(spec.shape)}",
             fix="reshape it; a single sample still needs its batch dimension: array[None].",
             code="TRT223",
             facts={**spec.facts, "given_shape": list(tensor.shape)},
@@ -152,8 +159,8 @@ def _check(spec: TensorSpec, tensor: object) -> None:
     for dimension, (given_size, size) in enumerate(zip(tensor.shape, spec.shape, strict=True)):
         if isinstance(size, int) and given_size != size:
             raise InputError(
-                f"input {spec} was given shape {tensor.shape}: dimension {dimension} is "
-                f"{given_size}, but the model fixes it at {size}",
+                f"input {spec.name!r} has shape {tensor.shape}, the model takes {spec.form}: "
+                f"dimension {dimension} must be {size}",
                 fix=f"pass {size} there, or export the model with that dimension dynamic.",
                 code="TRT223",
                 facts={**spec.facts, "given_shape": list(tensor.shape), "dimension": dimension},

@@ -43,9 +43,14 @@ class TensorSpec:
         shape = None if self.shape is None else list(self.shape)
         return {"tensor": self.name, "dtype": self.dtype, "shape": shape}
 
-    def __str__(self) -> str:
+    @property
+    def form(self) -> str:
+        """The element type and shape, e.g. "float32[batch, 3]"."""
         shape = "..." if self.shape is None else ", ".join(map(str, self.shape))
-        return f"{self.name}: {self.dtype}[{shape}]"
+        return f"{self.dtype}[{shape}]"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.form}"
 
 
 #: Name and size in bits by number of TensorProto.DataType (onnx.proto, ONNX 1.23). A size of 0

@@ -348,7 +348,7 @@ def test_accept_without_names_lists_what_may_be_accepted(root) -> None:
     keep_run(root, {FP16: stored(), FP32: stored()}, {FP32: "its accuracy check failed"})
     result = call(*ACCEPT)
     assert result.exit_code == 2
-    assert f"{NODE}: may be accepted" in result.output
+    assert f"{NODE}: can be accepted" in result.output
     assert f"tests/test_speed.py::{FP32}: its accuracy check failed" in result.output
 
 
@@ -393,7 +393,7 @@ def test_accept_is_told_what_in_one_way(root, given: tuple[str, ...]) -> None:
     keep_run(root, {FP16: stored()}, failed=[FP16])
     result = call(*ACCEPT, *given, "--reason", "x")
     assert result.exit_code == 2
-    assert f"{NODE}: failed, may be accepted" in result.output
+    assert f"{NODE}: failed; can be accepted" in result.output
     assert runs_of(root, FP16) == ()
 
 
@@ -441,7 +441,7 @@ def test_prune_removes_tests_that_are_gone_and_nothing_else(root, tests) -> None
     assert "5 baselines: 2 removed." in output
     assert left(root) == ["test_slow", FP16, FP32]
     assert not (root / SLUG / "tests" / "test_removed.json").exists()
-    assert "3 baselines: no test is missing." in shown("prune", "--yes")
+    assert "3 baselines: nothing to remove." in shown("prune", "--yes")
 
 
 def test_prune_only_says_what_would_go(root, tests) -> None:

@@ -53,7 +53,7 @@ def test_list_names_engines_with_size_and_toolchain(root: Path) -> None:
 
 def test_explain_says_what_had_changed(root: Path) -> None:
     output = call(root, "explain").output
-    assert ": the first engine of this model, precision and architecture" in output
+    assert ": first build" in output
     assert "the model changed, digest " in output
     assert " -> " in output
 

@@ -157,14 +157,14 @@ def test_baselines_are_told_by_what_they_were_measured_on(tmp_path: Path) -> Non
     write_baselines(tmp_path / "b" / "x.json", BaselineFile({"arch": "cpu"}, {"test_a": ENTRY}))
     (found,) = baselines(tmp_path)
     assert found.level is Level.OK
-    assert found.what == f"{tmp_path}: of 2 tests on cpu, sm90 NVIDIA H200"
+    assert found.what == f"{tmp_path}: baselines of 2 tests, recorded on cpu, sm90 NVIDIA H200"
 
 
 def test_no_baselines_are_nothing_wrong(tmp_path: Path) -> None:
     (found,) = baselines(tmp_path / "none")
     assert found.level is Level.NOTE
     (found,) = baselines(tmp_path)
-    assert (found.level, found.what) == (Level.OK, f"{tmp_path}: of 0 tests")
+    assert (found.level, found.what) == (Level.OK, f"{tmp_path}: baselines of 0 tests")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_damaged_baseline_file_is_an_error(tmp_path: Path, text, why, fix) -> 
     )
     (tmp_path / "cpu" / "bad.json").write_text(text)
     good, bad = baselines(tmp_path)
-    assert good.what == f"{tmp_path}: of 1 tests on cpu"
+    assert good.what == f"{tmp_path}: baselines of 1 test, recorded on cpu"
     assert bad.level is Level.ERROR
     assert why in bad.why
     assert fix in remedy_text(bad.remedy)

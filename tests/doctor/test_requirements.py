@@ -58,7 +58,7 @@ def test_what_this_machine_has_is_well(text, host, installed) -> None:
 @pytest.mark.parametrize(
     ("text", "host", "installed", "why", "fix"),
     [
-        ("gpu", NO_GPU, {}, "libcuda.so.1 not found", "run on a machine that has it"),
+        ("gpu", NO_GPU, {}, "libcuda.so.1 not found", "run on a machine with an NVIDIA GPU"),
         ("speed", THROTTLED, {}, "GPU 0: it is throttled", "let the GPU cool"),
         ("speed", machine(states={}), {}, "its state is unknown", "wait"),
         ("tensorrt", machine(), {}, "TensorRT not installed", "[tensorrt-cu13]"),

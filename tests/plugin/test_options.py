@@ -66,7 +66,7 @@ def test_build_only_builds_and_skips_with_that_reason(project) -> None:
     project.test_file(TIGHT_TEST.format(""))
     result = project.run("--trt-build-only", "-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*--trt-build-only: built, not run*"])
+    result.stdout.fnmatch_lines(["*--trt-build-only: engine built, not run*"])
     assert len(project.plans()) == 1
 
 

@@ -91,7 +91,7 @@ def test_a_sampling_rate_that_the_model_does_not_know_is_told(project, package_f
     result.stdout.fnmatch_lines(
         [
             "*EngineRunError: the fp32 engine of silero_vad.onnx failed on *sr*",
-            "*Fix: the inputs led into a branch *'sr' (1).",
+            "*Fix: the inputs selected an If branch *'sr' (1).",
             "*input_ranges=*",
         ]
     )
@@ -111,7 +111,7 @@ def trt_calibration():
         (
             CALIBRATION,
             "nothing in silero_vad.onnx could be quantised: * outside control flow *",
-            "Fix: * drop int8 for this model.",
+            "Fix: * remove int8 from precision=.",
         ),
         # Seeded inputs ask for a sampling rate of 0 or 1 Hz.
         (

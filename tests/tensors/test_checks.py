@@ -58,11 +58,11 @@ def test_every_type_passes_as_itself_and_as_no_other(dtype, shape):
         if other == dtype:
             check_inputs(spec, {"x": array})
         else:
-            assert "astype" in _refused(f"{other}; the model takes {dtype}", spec, x=array)
+            assert "astype" in _refused(f"{other}, the model takes {dtype}", spec, x=array)
 
 
 def test_empty_where_the_model_fixes_a_size_is_refused():
-    _refused("dimension 1 is 0, but the model fixes it at 3", image=_IMAGE[:, :0], ids=_IDS)
+    _refused("dimension 1 must be 3", image=_IMAGE[:, :0], ids=_IDS)
 
 
 def test_scalars_pass_as_arrays_only():
@@ -85,27 +85,25 @@ def test_an_unexpected_input_gets_the_closest_name():
 
 
 def test_a_wrong_dtype_gives_both_and_the_conversion():
-    fix = _refused("dtype float64; the model takes float32", image=np.zeros((2, 3)), ids=_IDS)
+    fix = _refused("is float64, the model takes float32", image=np.zeros((2, 3)), ids=_IDS)
 
     assert 'image.astype("float32")' in fix
 
 
 def test_a_foreign_byte_order_is_a_wrong_dtype():
-    _refused("dtype >f4; the model takes float32", image=_IMAGE.astype(">f4"), ids=_IDS)
+    _refused("is >f4, the model takes float32", image=_IMAGE.astype(">f4"), ids=_IDS)
 
 
 def test_a_wrong_rank_gives_both():
-    _refused(r"shape \(3,\): 1 dimension instead of 2", image=_IMAGE[0], ids=_IDS)
+    _refused(r"shape \(3,\), .*: 1 dimension instead of 2", image=_IMAGE[0], ids=_IDS)
 
 
 def test_a_wrong_fixed_dimension_gives_both():
-    _refused(
-        "dimension 1 is 4, but the model fixes it at 3", image=np.zeros((2, 4), "f4"), ids=_IDS
-    )
+    _refused("dimension 1 must be 3", image=np.zeros((2, 4), "f4"), ids=_IDS)
 
 
 def test_a_list_is_no_array():
-    _refused("given a list, not a numpy array", image=[[1.0, 2.0, 3.0]], ids=_IDS)
+    _refused("is a list, not a numpy array", image=[[1.0, 2.0, 3.0]], ids=_IDS)
 
 
 class _Frame:
@@ -184,7 +182,7 @@ def test_no_sample_is_refused():
     ("wrong", "match"),
     [
         (_IMAGE, "must be a mapping .* got a numpy.ndarray"),
-        ({**_SAMPLE, "image": np.zeros((2, 3))}, "input image: .* dtype float64; .* float32"),
+        ({**_SAMPLE, "image": np.zeros((2, 3))}, "input .image. is float64, .* float32"),
         ({"ids": _IDS}, "missing inputs: image"),
         (
             {**_SAMPLE, "image": np.array([[1, np.nan, np.nan]], "f4")},

@@ -18,6 +18,7 @@ from pytest_trt.backends.conversion.ort_messages import (
     SEVERITY_DEFAULT,
     SEVERITY_FATAL,
     first_line,
+    mixed_place,
     refusal,
     without_path,
 )
@@ -29,10 +30,7 @@ from pytest_trt.onnx.file import OnnxModel
 #: Lines of a converter's message that are shown.
 _SHOWN_LINES = 4
 
-_EXCLUDE = Remedy(
-    "exclude the operator or node that it names from the conversion (builder option op_block_list "
-    "or node_block_list), or use a model converted by other means."
-)
+_OTHER_MODEL = Remedy("use a model that was converted by other means, or another precision.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
             model.path,
             failed=f"{model.path.name} could not be converted to {precision}",
             code="TRT354",
-            remedy=_EXCLUDE,
+            remedy=_OTHER_MODEL,
             precision=precision,
         )
         raise EngineBuildError(
@@ -177,6 +175,20 @@ class _Collector(logging.Handler):
             self._logged.append(message)
 
 
+def _in_float32(text: str) -> Remedy:
+    """Return the remedy for mixed types: an option, where ONNX Runtime names the operator."""
+    operator, node = mixed_place(text)
+    if operator:
+        what, option, name = "operator", "op_block_list", operator
+    elif node:
+        what, option, name = "node", "node_block_list", node
+    else:
+        return _OTHER_MODEL
+    return Remedy(
+        f'keep the {what} named above in float32: builder_options={{"{option}": "{name}"}}'
+    )
+
+
 def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
     """Check the written model: its structure with onnx, its types with ONNX Runtime."""
     with explained(model, precision):
@@ -193,9 +205,9 @@ def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
         if "Type Error" not in str(exc) and "Type parameter" not in str(exc):
             return
         raise EngineBuildError(
-            f"{model.path.name} mixes float32 and float16 after its conversion to {precision}",
-            fix="keep what it names in float32: builder option op_block_list='<operator>' or "
-            "node_block_list='<node name>', comma-separated.",
+            f"{model.path.name} is invalid after conversion to {precision}: it mixes float32 and "
+            "float16",
+            fix=_in_float32(str(exc)),
             code="TRT354",
             facts={"model": str(model.path), "precision": precision},
             log_tail=[first_line(exc)],

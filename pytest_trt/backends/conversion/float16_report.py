@@ -116,5 +116,5 @@ def _described(change: _Change) -> str:
     after = float(numpy_helper.to_array(change.tensor).reshape(-1)[change.index])
     line = f"constant {change.name!r}: {change.before:.6g} became {after:.6g} in float16"
     if change.size > 1:
-        line += f" ({change.count} of {change.size} values do not fit, this one least)"
+        line += f" ({change.count} of {change.size} values out of range, this one the most)"
     return line

@@ -89,7 +89,7 @@ def to_int8(
     if not model.inputs:
         raise EngineBuildError(
             f"{model.path.name} has no inputs, so there is nothing to calibrate for int8",
-            fix="drop int8 for this model.",
+            fix="remove int8 from precision=.",
             code="TRT355",
             facts={"model": str(model.path), "precision": "int8"},
         )

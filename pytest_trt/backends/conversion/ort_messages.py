@@ -52,6 +52,10 @@ _NODE_NAME = re.compile(
     r"In Node, \(\"([^\"]+)\"|node with name '([^']+)'|\(node:'([^']+)'|Name: (\S+) OpType:"
 )
 
+#: Where types do not fit: the operator, or the node.
+_MIXED_OPERATOR = re.compile(r"(?:Optype|operator) \((\w+)\)")
+_MIXED_NODE = re.compile(r"(?:of|in) node \(([^)\s]+)\)")
+
 _OLDER_OPSET = Remedy(
     "export the model with an older opset, or upgrade ONNX Runtime:",
     commands=("pip install --upgrade onnxruntime",),
@@ -96,6 +100,12 @@ def first_line(error: BaseException) -> str:
 
 def _first_line(text: str) -> str:
     return without_path(text).strip().partition("\n")[0]
+
+
+def mixed_place(text: str) -> tuple[str, str]:
+    """Return the operator and the node whose types ONNX Runtime refuses, each empty if unnamed."""
+    operator, node = _MIXED_OPERATOR.search(text), _MIXED_NODE.search(text)
+    return operator[1] if operator else "", node[1] if node else ""
 
 
 def without_path(text: str) -> str:
@@ -260,7 +270,7 @@ def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, 
         return "TRT342", Remedy("feed a smaller batch, or free memory on this machine.")
     if "running if node" in lowered:
         return "TRT229", _value_remedy(
-            "the inputs led into a branch of the model that does not fit them", inputs
+            "the inputs selected an If branch that cannot process them", inputs
         )
     if any(words in lowered for words in _SHAPES):
         return "TRT229", Remedy(

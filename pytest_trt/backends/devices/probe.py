@@ -33,7 +33,7 @@ def probe_devices(environ: Mapping[str, str] | None = None) -> DeviceProbe:
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return DeviceProbe((), "no NVIDIA driver: libcuda.so.1 not found")
+        return DeviceProbe((), "libcuda.so.1 not found")
     listed, nvml = _listed()
     found: Sequence[Gpu] | _NoGpu | None = _known(listed, mask, environment)
     if found is None:

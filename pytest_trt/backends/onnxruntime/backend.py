@@ -148,8 +148,8 @@ class OnnxRuntimeBackend:
             refused = refusal(
                 str(error),
                 request.model.path,
-                failed=f"{request.model.path.name} was refused as an {request.spec.precision} "
-                f"engine by ONNX Runtime {ort.__version__}",
+                failed=f"ONNX Runtime {ort.__version__} cannot load {request.model.path.name} as "
+                f"an {request.spec.precision} engine",
                 precision=request.spec.precision,
             )
             raise EngineBuildError(
@@ -212,7 +212,7 @@ class OnnxRuntimeBackend:
             refused = refusal(
                 str(error),
                 model.path,
-                failed=f"{model.path.name} was refused by ONNX Runtime {ort.__version__}",
+                failed=f"ONNX Runtime {ort.__version__} cannot load {model.path.name}",
                 code="TRT206",
             )
             raise ModelError(

@@ -177,7 +177,7 @@ def open_plan(
 def cannot_run(probe: DeviceProbe, target: Target) -> str | None:
     """Return why no GPU here runs engines for a target, or None."""
     if not probe.gpus:
-        return f"no NVIDIA GPU here: {probe.reason}"
+        return f"no NVIDIA GPU ({probe.reason})"
     if probe.first(target.arch) is None:
         here = ", ".join(map(str, probe.gpus))
         return f"engines for {target.arch} do not run on the GPU here, {here}"

@@ -68,7 +68,7 @@ def _ended_early(job: BuildJob, worker: Worker, reply: Reply, timeout_s: float) 
             alternatives=(
                 'builder_options={"builder_optimization_level": 1}',
                 "fewer profiles",
-                "a GPU that nothing else uses",
+                "an idle GPU",
             ),
         )
     elif reply.signal_name == "SIGKILL":

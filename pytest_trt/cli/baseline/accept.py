@@ -19,16 +19,18 @@ from pytest_trt.engine.cache import EngineCache
 from pytest_trt.report.baseline_text import update_text
 
 
-@click.command(short_help="Make results of the last run the new baselines.")
+@click.command(short_help="Accept the results of the last run as new baselines.")
 @click.argument("tests", nargs=-1)
 @click.option("--all", "accept_all", is_flag=True, help="Accept every test of the last run.")
 @click.option("--failed", is_flag=True, help="Accept every test that failed because of its speed.")
-@click.option("--reason", help="Why; stored with the baseline. Prompted for if not given.")
+@click.option(
+    "--reason", help="Reason for the change, stored with the baseline. Prompted for if not given."
+)
 @click.pass_obj
 def accept(
     folders: Folders, tests: tuple[str, ...], accept_all: bool, failed: bool, reason: str | None
 ) -> None:
-    """Make what the last run measured the baselines of TESTS, without measuring again.
+    """Accept the results of the last run as new baselines of TESTS, without measuring again.
 
     TESTS are names or node ids. Tests whose accuracy check failed, or that were disturbed by other
     work on the device, are refused.
@@ -38,7 +40,7 @@ def accept(
     run = _last_run(folders)
     if bool(tests) + accept_all + failed != 1:
         for candidate in run.candidates:
-            state = candidate.refused or f"{'failed, ' * candidate.failed}may be accepted"
+            state = candidate.refused or f"{'failed; ' * candidate.failed}can be accepted"
             click.echo(f"{candidate.test}: {state}")
         raise click.UsageError("name the tests to accept, or use --failed or --all.")
     chosen = [one for one in run.candidates if accept_all or (failed and one.failed)]
@@ -84,7 +86,7 @@ def _named(run: LastRun, name: str) -> Candidate:
     tests = [candidate.test for candidate in run.candidates]
     raise BaselineError(
         f"the last run, {age(run.finished)}, has no result of {name} to accept; it has these:",
-        fix="Name one of these; what the run itself has recorded need not be accepted.",
+        fix="Name one of these; baselines recorded by the run are already accepted.",
         code="TRT640",
         facts={"name": name, "tests": tests, "finished": run.finished},
         details=tests,

@@ -33,8 +33,8 @@ _TAIL_LINES = 15
 @click.option(
     "--parameters",
     is_flag=True,
-    help="Also remove those whose test exists, but not with these parameters. Use it only where "
-    "pytest collects the parameters of all machines.",
+    help="Also remove baselines of existing tests with parameters no longer collected. Use it "
+    "only where pytest collects the parameters of all machines.",
 )
 @click.pass_obj
 def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
@@ -59,7 +59,7 @@ def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
             click.echo(f"{title}: {one.nodeid} on {target_text(one.file)}: {why}")
     total = count(len(stored), "baseline")
     if not orphans:
-        click.echo(f"{total}: no test is missing.")
+        click.echo(f"{total}: nothing to remove.")
         return
     if dry_run:
         click.echo(f"{total}: {len(orphans)} would be removed.")

@@ -79,7 +79,7 @@ def test_fp16_reports_each_constant_that_float16_cannot_hold(tmp_path: Path) -> 
     done = conversion.to_fp16(networks.saved(proto, tmp_path / "m.onnx"), tmp_path / "half.onnx")
     assert done.notes == (
         "constant 'far': -1e+09 became -65504 in float16 "
-        "(1 of 2 values do not fit, this one least)",
+        "(1 of 2 values out of range, this one the most)",
         "constant 'eps': 1e-12 became 5.96046e-08 in float16",
     )
 

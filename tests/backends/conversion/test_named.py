@@ -69,9 +69,7 @@ def test_an_operator_that_the_model_lacks_is_refused_before_anything_is_built(
     assert caught.value.message == (
         f"{option} names 'Matmull', 'Swirl', but m.onnx has no such operator"
     )
-    assert remedy(caught.value) == (
-        "did you mean 'MatMul'? The operators are 'Add', 'If', 'MatMul', 'Relu'."
-    )
+    assert remedy(caught.value) == ("did you mean 'MatMul'?")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

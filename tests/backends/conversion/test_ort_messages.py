@@ -122,7 +122,7 @@ def test_a_branch_that_does_not_fit_points_to_the_values_that_chose_it(tmp_path:
     )
     wrong = {"a": np.zeros((2, 3), np.float32), "rate": np.array(1)}
     error = failure(proto, wrong, tmp_path)
-    assert remedy(error).startswith("the inputs led into a branch")
+    assert remedy(error).startswith("the inputs selected an If branch")
     assert "'rate' (1)" in remedy(error)
 
 
