@@ -49,7 +49,7 @@ def test_a_tolerance_that_allows_anything_is_dead(project) -> None:
     check(project, "atol=1e9, rtol=0")
     result, text = selftest(project)
     result.assert_outcomes(failed=1)
-    assert "passes with errors as large as its range but must fail: the tolerance is atol=1e+09" in text
+    assert "passes with errors as large as its range but must fail: the tolerance is atol" in text
     assert "1 ineffective" in text
     project.run().assert_outcomes(passed=1)
 
