@@ -178,13 +178,19 @@ def pytest_report_collectionfinish(
         raise usage_error(error) from error
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Begin afresh where a plugin such as pytest-rerunfailures runs a test again."""
     if TEST_KEY in item.stash:
         from pytest_trt.plugin.verdict import begin_attempt
 
         begin_attempt(item)
+    if PLAN_KEY not in item.stash:
+        return (yield)
+    from pytest_trt.plugin.verdict import failing_in_setup
+
+    with failing_in_setup(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

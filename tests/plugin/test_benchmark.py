@@ -692,7 +692,7 @@ def test_limit_that_is_named_and_can_never_fail_is_an_error_that_tells_the_time(
     result.assert_outcomes(failed=1)
     name = "p99_ms" if "ms" in marker else "P99"
     result.stdout.fnmatch_lines(
-        [f"{name} cannot be tested: its calls take *", "*--trt-benchmark-time=*"]
+        [f"{name} cannot be tested: it needs *", "*--trt-benchmark-time=* --trt-checks=*"]
     )
     fix = re.search(r"--trt-benchmark-time=\d+", result.stdout.str().partition("Fix:")[2])
     assert fix is not None

@@ -81,6 +81,33 @@ def test_run_in_the_setup_of_a_fixture_is_judged(project, factor: int) -> None:
     project.run().assert_outcomes(**outcome)
 
 
+SKIPS = {
+    "test": "def test_it(trt_session, images):\n    RUN\n    pytest.skip('later')\n",
+    "setup": "@pytest.fixture\ndef used(trt_session, images):\n    RUN\n    pytest.skip('later')\n"
+    "def test_it(used):\n    pass\n",
+    "unittest": "import unittest\n"
+    "class TestIt(unittest.TestCase):\n"
+    "    @pytest.fixture(autouse=True)\n"
+    "    def fixtures(self, trt_session, images):\n"
+    "        self.run_it = lambda: trt_session.run({'image': images})\n"
+    "    def test_it(self):\n        self.run_it()\n        self.skipTest('later')\n",
+}
+
+
+@pytest.mark.parametrize("where", SKIPS)
+@pytest.mark.parametrize("nudge", [0.0, 0.5])
+def test_skip_does_not_undo_a_failure(project, where: str, nudge: float) -> None:
+    save_linear(project.path / "models" / "reference.onnx", nudge=nudge)
+    marks = MARKS.replace("linear.onnx", "linear.onnx', reference='models/reference.onnx")
+    source = SKIPS[where].replace("RUN", "trt_session.run({'image': images})")
+    project.test_file(marks.replace('"', "'") + source)
+    failed = {"errors": 1} if where == "setup" else {"failed": 1}
+    result = project.run()
+    result.assert_outcomes(**(failed if nudge else {"skipped": 1}))
+    if nudge:
+        result.stdout.fnmatch_lines(["*over tolerance against reference.onnx*TRT4*"])
+
+
 def test_run_in_the_teardown_of_a_fixture_is_refused(project) -> None:
     project.test_file(
         MARKS + "@pytest.fixture\n"
