@@ -24,7 +24,7 @@ _NO_FACTS: Mapping[str, Fact] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do about a diagnostic.
+    """What to do about a diagnostic. Text and alternatives start with a capital, unless with code.
 
     Attributes:
         text: At most two short sentences.
@@ -36,8 +36,24 @@ class Remedy:
     commands: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _capitalised(self.text))
+        object.__setattr__(self, "alternatives", tuple(map(_capitalised, self.alternatives)))
+
     def __bool__(self) -> bool:
         return bool(self.text or self.commands or self.alternatives)
+
+
+#: Commands with which a remedy may start.
+_COMMANDS = ("pytest", "pip", "git", "python", "numpy", "onnx", "onnxruntime")
+
+
+def _capitalised(text: str) -> str:
+    """Return a text with a capital at its start, unless its first word is code."""
+    first = text.partition(" ")[0].rstrip(",:;.")
+    if first in _COMMANDS or not (first.isalpha() and first.islower()):
+        return text
+    return text[0].upper() + text[1:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,16 @@ from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Verdict
 from pytest_trt.wording import count
 
+#: Operators of ONNX that draw random numbers.
+_RANDOM = (
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+)
+
 #: The most notes of a build that a failure repeats.
 _NOTES = 4
 
@@ -26,7 +36,7 @@ _WORST = 10
 #: Why a test fails that never ran an engine.
 NOTHING_COMPARED = Diagnostic(
     "TRT160",
-    "trt_consistency compared nothing: the test never called trt_session.run, so it cannot fail",
+    "trt_consistency compared nothing: the test never called trt_session.run",
     {"check": "trt_consistency"},
     remedy=Remedy(
         "Run the engine through the trt_session fixture (`trt_session.run(inputs)`), or remove "
@@ -181,7 +191,9 @@ class ConsistencyCheck:
             *(f"{one.place}, inputs {one.shapes}: {fact(one.comparison)}" for one in others),
         ]
         if runs.failed > len(runs.worst):
-            context.append(f"and {count(runs.failed - len(runs.worst), 'more run')} failed by less")
+            context.append(
+                f"and {count(runs.failed - len(runs.worst), 'other run')} failed by less"
+            )
         if runs.runs > 1:
             context.append(f"{runs.failed:,} of {count(runs.runs, 'run')} of this engine failed")
         if "nonfinite" in worst.comparison.kinds:
@@ -191,6 +203,7 @@ class ConsistencyCheck:
             path=as_typed(engine.model.path),
             precision=engine.spec.precision,
             arch=engine.target.arch,
+            random=tuple(op for op in _RANDOM if op in engine.model.op_types),
             several=self._several,
             other=self._other.as_subject(agrees=worst.agrees) if self._other else None,
         )

@@ -114,15 +114,15 @@ def _judge_elements(output: OutputResult) -> Iterator[Finding]:
     allowed = output.tolerance.max_mismatch_pct
     if 100.0 * output.mismatched <= allowed * output.compared:
         return
-    text = (
-        f"{output.mismatched:,} of {count(output.compared, 'element')} "
-        f"({percent_of(output.mismatched_pct)})"
-    )
-    tolerance = output.tolerance
+    share, tolerance = percent_of(output.mismatched_pct), output.tolerance
     if is_exact(output) or tolerance.atol == tolerance.rtol == 0.0:
-        text += f" differ; equality is required ({tolerance.origin})"
+        # The headline has the counts already.
+        text = f"{share} of the elements differ; equality is required ({tolerance.origin})"
     else:
-        text += f" differ by more than {_formula(tolerance)} ({tolerance.origin})"
+        text = (
+            f"{output.mismatched:,} of {count(output.compared, 'element')} ({share}) differ by "
+            f"more than {_formula(tolerance)} ({tolerance.origin})"
+        )
     yield Finding("mismatch", f"{text}; {allowed:g}% may differ" if allowed else text)
 
 

@@ -124,8 +124,8 @@ def _nothing_compared(output: OutputResult | None, comparison: Comparison) -> Re
     if not comparison.outputs:
         return Remedy("Compare at least one output that both sides have.")
     return Remedy(
-        "Use inputs for which the model finds something: empty outputs agree whatever the engine "
-        "computes."
+        "Use inputs for which the model returns non-empty outputs: empty ones agree whatever the "
+        "engine computes."
     )
 
 
@@ -156,12 +156,12 @@ def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
         )
     if not subject.precision:
         return Remedy(
-            "If the engine computes in FP16, values beyond 65504 overflow: keep the layers before "
+            "If the engine computes in FP16, values beyond 65504 overflow: keep the layers up to "
             f"{before} in FP32."
         )
     reason = (
         "FP16 overflows beyond 65504, such as in the squares of a normalisation. Keep the layers "
-        f"before {before} in FP32, including those between them; this lists the operators:"
+        f"up to {before} in FP32; this lists the operators:"
     )
     return Remedy(reason, *_block_lists(subject))
 
@@ -178,6 +178,11 @@ def _mismatch(
             "right: the engine or the test mishandles larger batches. Compare the same rows at "
             "batch 1."
         )
+    if subject.random:
+        return Remedy(
+            f"The model draws random numbers ({', '.join(subject.random)}), so its outputs differ "
+            "from run to run. Feed them as an input, or export the model without them."
+        )
     precise = _precision_remedy(subject)
     if comparison.kinds.intersection(_AGREEMENT) and not _beyond_rounding(output, subject):
         return _with_reason(
@@ -189,7 +194,7 @@ def _mismatch(
         return _with_reason(_no_offer(comparison, subject), precise)
     allow = offer_text(offer, subject)
     if output.used <= _SLIGHTLY_ABOVE:
-        return Remedy(f"If this difference is acceptable for {output.name!r}, allow it:", (allow,))
+        return Remedy(f"If this difference is acceptable for {output.name!r}, set:", (allow,))
     usual = DEFAULT_TOLERANCES.get(subject.precision)
     if usual is not None and _within(output, usual):
         return Remedy(
@@ -202,7 +207,9 @@ def _mismatch(
 
 def _beyond_text(subject: Subject) -> str:
     if subject.precision == "fp16":
-        return "FP16 rounding does not explain this, an overflow beyond 65504 inside might."
+        return (
+            "FP16 rounding does not explain this, but an intermediate overflow beyond 65504 could."
+        )
     if subject.precision:
         return f"{subject.precision.upper()} rounding does not explain this difference."
     return "Rounding does not explain this difference."
@@ -249,10 +256,15 @@ def _precision_remedy(subject: Subject) -> Remedy:
                 *_block_lists(subject),
             )
         case "int8":
+            keep = "keep sensitive layers in FP32"
+            if subject.model:
+                keep += (
+                    ': builder_options={"op_block_list": "..."} or node_block_list; '
+                    f"`{_inspect(subject)}` lists the operators"
+                )
             return Remedy(
-                "Calibrate on more representative inputs (fixture trt_calibration), or keep the "
-                "sensitive layers in FP32; this lists the operators:",
-                *_block_lists(subject),
+                "Calibrate on more representative inputs (fixture trt_calibration).",
+                alternatives=(keep,),
             )
     if not subject.model:
         return Remedy("Check that both sides got the same inputs and have the same weights.")
@@ -263,10 +275,14 @@ def _block_lists(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the command that lists a model's operators, and the options that name them."""
     if not subject.model:
         return (), ()
-    return (f"pytest-trt inspect {subject.path or subject.model}",), (
+    return (_inspect(subject),), (
         'by operator: trt_model(builder_options={"op_block_list": "..."})',
         'by node: trt_model(builder_options={"node_block_list": "..."})',
     )
+
+
+def _inspect(subject: Subject) -> str:
+    return f"pytest-trt inspect {subject.path or subject.model}"
 
 
 def _beyond_rounding(output: OutputResult, subject: Subject) -> bool:
@@ -305,9 +321,9 @@ def _has_batch(comparison: Comparison) -> bool:
 
 
 def _exact(output: OutputResult, subject: Subject, offer: Offer | None) -> Remedy:
-    text = "Near ties upstream can flip such outputs: check the scores that they come from."
+    text = "Near ties in the scores can flip such outputs; compare the scores too."
     if output.dtype.startswith(("str", "object", "String")):
-        text = "Strings must be equal: compare the numbers that they are made from instead."
+        text = "Strings must be equal: compare the numbers that they are computed from instead."
     if offer is None:
         return Remedy(text)
     share = percent_of(rounded_up(output.mismatched_pct))

@@ -126,7 +126,7 @@ def resolve_tolerances(
     return resolved
 
 
-_EXACT = Tolerance(rtol=0.0, atol=0.0, origin="integers are exact")
+_EXACT = Tolerance(rtol=0.0, atol=0.0, origin="exact type")
 
 
 def is_exact_dtype(dtype: str) -> bool:

@@ -34,6 +34,7 @@ class Subject:
         path: The model's file, as it is typed.
         precision: The engine's precision.
         arch: What the engine was built for.
+        random: Operators of the model that draw random numbers.
         several: Whether the test runs in other precisions too.
         other: The model that gave the reference, where it is not the model under test.
     """
@@ -42,6 +43,7 @@ class Subject:
     path: str = ""
     precision: str = ""
     arch: str = ""
+    random: tuple[str, ...] = ()
     several: bool = False
     other: OtherModel | None = None
 

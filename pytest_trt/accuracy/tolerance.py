@@ -93,7 +93,7 @@ def _check_topk(topk: object) -> None:
     if not isinstance(topk, tuple) or len(topk) != 2:
         raise invalid_tolerance(
             f"topk={topk!r} is not a pair of k and the least share",
-            "Write topk=(5, 0.9): 90% of the five largest elements must agree.",
+            "Write topk=(5, 0.9): on average, 90% of each row's five largest elements must agree.",
             field="topk",
         )
     k, share = topk

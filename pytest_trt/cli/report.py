@@ -17,7 +17,7 @@ from pytest_trt.report.document import Document
 from pytest_trt.report.files import check_suffix, read_document, write_report
 from pytest_trt.report.groups import Group, group_lines
 from pytest_trt.report.markdown import speed_cell
-from pytest_trt.report.merging import merge_documents
+from pytest_trt.report.merging import check_distinct_files, merge_documents
 from pytest_trt.report.schema import schema_text
 from pytest_trt.report.status import VERDICTS, counted
 from pytest_trt.terms import parse_archs
@@ -78,7 +78,8 @@ def merge(
         except ValueError as error:
             raise click.UsageError(f"--output {output}: expected {error}.") from error
     required = parse_archs(require_arch) if require_arch else ()
-    documents = {str(file): read_document(file) for file in dict.fromkeys(files)}
+    check_distinct_files([str(file) for file in files])
+    documents = {str(file): read_document(file) for file in files}
     merged = merge_documents(documents, required, mixed=mixed)
     _print(merged, list_all=list_all)
     for output in outputs:

@@ -129,12 +129,12 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
         if label.endswith("digest"):
             before, after = _short(before), _short(after)
         if before is None:
-            lines.append(f"{label} {after} (was not set)")
+            lines.append(f"{label}: not set -> {after}")
         elif after is None:
-            lines.append(f"{label} {before} (is no longer set)")
+            lines.append(f"{label}: {before} -> not set")
         else:
-            named = "the model changed, digest" if label == "model digest" else label
-            lines.append(f"{named} {before} -> {after}")
+            named = "the model changed, sha256" if label == "model digest" else label
+            lines.append(f"{named}: {before} -> {after}")
     return lines
 
 

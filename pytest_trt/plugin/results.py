@@ -33,7 +33,6 @@ class ResultCollector:
         self.written: list[str] = []
         self.not_written = ""
         self._why: dict[str, Sequence[Diagnostic]] = {}
-        self._timed = False
         self._tests: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -51,7 +50,6 @@ class ResultCollector:
         record = TestRecord.from_dict(data)
         if report.failed and record.diagnostics:
             self._why[report.nodeid] = record.diagnostics
-            self._timed |= any(speed.calls for speed in record.speeds)
             if hasattr(report, "trt_text_only"):
                 _fit(report, self._config, record.diagnostics, record.notes)
         outcome = _outcome(report)
@@ -63,13 +61,8 @@ class ResultCollector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Write what to do, below the tables of other plugins, where failures above need it.
-
-        They do where there are several, or tables of a benchmark below them.
-        """
-        if not self._why or terminalreporter.config.get_verbosity() < -1:
-            return
-        if len(self._why) < 2 and not self._timed:
+        """Write what to do, each reason once, where several tests failed."""
+        if len(self._why) < 2 or terminalreporter.config.get_verbosity() < -1:
             return
         from pytest_trt.plugin.terminal import width_of
         from pytest_trt.report.groups import group_lines, groups_of

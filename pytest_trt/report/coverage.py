@@ -105,7 +105,7 @@ def _of_arch(coverage: Mapping[str, Any], arch: str, most: int) -> Iterator[str]
         return
     reasons = {_why(one) for one in missing}
     if len(missing) == coverage["tests"] > 1 and len(reasons) == 1:
-        yield f"{arch}: none of {len(missing)} tests has a verdict ({reasons.pop()})"
+        yield f"{arch}: no verdict for any of {len(missing)} tests ({reasons.pop()})"
         return
     yield f"{arch}: no verdict for {len(missing)} of {coverage['tests']} tests"
     for one in missing[:most]:
@@ -124,8 +124,8 @@ def _remedy(coverage: Mapping[str, Any], required: Sequence[str]) -> Remedy:
     if len(required) == 1:
         (arch,) = required
         return Remedy(
-            f"Run the tests on a machine with {_device(arch)}, or do not require {arch} in a job "
-            "that tests something else.",
+            f"Run this on a machine with {_device(arch)}, or remove {arch} from "
+            "--trt-require-arch:",
             (f"pytest --trt-arch={arch} --trt-require-arch={arch}",),
             tuple(alternatives),
         )

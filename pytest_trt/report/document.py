@@ -147,7 +147,7 @@ def _reason(status: Status, phases: Mapping[str, Phase], record: TestRecord) -> 
         if phase.outcome != "passed":
             return phase.reason
     if status is Status.NOT_MEASURED and any(speed.update for speed in record.speeds):
-        return "recorded as a baseline, compared with none"
+        return "recorded as a new baseline, nothing to compare with"
     if status is Status.INCONCLUSIVE and record.notes:
         return record.notes[-1].message
     return ""

@@ -85,6 +85,22 @@ def _preferred(
     return old if first <= second else new
 
 
+def check_distinct_files(files: Sequence[str]) -> None:
+    """Check that no report is named twice.
+
+    Raises:
+        ReportError: One is.
+    """
+    for file in files:
+        if files.count(file) > 1:
+            raise ReportError(
+                f"{file} is named twice",
+                fix="Name each report once.",
+                code="TRT910",
+                facts={"files": [file]},
+            )
+
+
 def _check_distinct(documents: Mapping[str, Document]) -> None:
     seen: dict[str, str] = {}
     for name, document in documents.items():

@@ -65,7 +65,7 @@ def test_a_thousand_failing_runs_are_summed_up_with_the_worst_ten():
     assert rows[0] == "run 1000 of 1000 at test_it.py:999, inputs x [2, 8], ONNX Runtime"
     assert rows[1] == "run 999 at test_it.py:998, inputs x [2, 8]: y: 12x over tolerance"
     assert len(rows) == 10
-    assert "and 990 more runs failed by less" in found.details
+    assert "and 990 other runs failed by less" in found.details
     assert len(found.details) < 20
     (result,) = of.results()
     assert (result.runs, result.failed_runs) == (1000, 1000)

@@ -53,7 +53,7 @@ def test_the_whole_text_of_a_mismatch():
         "  smallest tolerance that passes: atol=0.02158 at rtol=0.01, or rtol=0.02376 at atol=0.01",
         "  run 1 of 1 at test_it.py:7",
         "  logits: passed, 25% of the tolerance used",
-        "Fix: If this difference is acceptable for 'probs', allow it:",
+        "Fix: If this difference is acceptable for 'probs', set:",
         '    outputs={"probs": {"rtol": 0.01, "atol": 0.022}}',
     ]
 
@@ -187,10 +187,10 @@ def test_infinite_figures_are_text_as_json_has_none():
 
 
 def test_integers_are_compared_exactly_and_no_tolerance_is_shown():
-    exact = Tolerance(0, 0, origin="integers are exact")
+    exact = Tolerance(0, 0, origin="exact type")
     details = details_of(np.array([3, 2]), np.array([1, 2]), exact)
     assert details == (
-        "1 of 2 elements (50%) differ; equality is required (integers are exact)",
+        "50% of the elements differ; equality is required (exact type)",
         "first at [0]: 3, reference 1",
     )
 

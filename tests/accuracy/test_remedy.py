@@ -255,7 +255,11 @@ def test_fp32_on_the_cpu_names_the_level_of_graph_optimisation():
         ({"a": np.zeros(2)}, {"a": np.zeros(3)}, "Check the layout"),
         ({"a": np.zeros(2, "f4")}, {"a": np.zeros(2)}, "Cast the output"),
         ({}, {}, "Compare at least one output"),
-        ({"a": np.zeros(0)}, {"a": np.zeros(0)}, "Use inputs for which the model finds something"),
+        (
+            {"a": np.zeros(0)},
+            {"a": np.zeros(0)},
+            "Use inputs for which the model returns non-empty outputs",
+        ),
     ],
 )
 def test_structural_findings_have_their_own_remedy(actual, reference, words):
@@ -295,7 +299,7 @@ def test_engine_that_differs_from_its_own_model_gets_the_advice_for_engines():
 def test_where_the_own_model_could_not_run_both_are_possible():
     found = against(None)
     assert "could not run in FP32 here" in found.remedy.text
-    assert found.remedy.alternatives[0].startswith("if the models agree: ")
+    assert found.remedy.alternatives[0].startswith("If the models agree: ")
     assert found.facts["offer"] is None
 
 

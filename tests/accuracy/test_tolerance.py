@@ -143,7 +143,7 @@ def test_each_field_comes_from_the_strongest_level_that_gives_it():
 
 def test_integers_are_exact_whatever_the_marker_says_for_all():
     both = resolved(PROBS, LABEL, marker={**MARKER, "top1": 0.9})
-    assert both["label"] == Tolerance(0.0, 0.0, origin="integers are exact")
+    assert both["label"] == Tolerance(0.0, 0.0, origin="exact type")
     assert both["probs"].rtol == 0.2
 
 

@@ -138,7 +138,7 @@ def test_new_version_of_the_toolchain_builds_anew_and_says_so(model, cache) -> N
 def test_environment_that_changes_builders_is_part_of_the_key(model, cache, monkeypatch) -> None:
     build(model, cache)
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
-    assert build(model, cache).reason == "environment NVIDIA_TF32_OVERRIDE 0 (was not set)"
+    assert build(model, cache).reason == "environment NVIDIA_TF32_OVERRIDE: not set -> 0"
 
 
 def test_calibration_is_asked_for_only_where_the_route_needs_it(model, cache) -> None:

@@ -177,8 +177,8 @@ def test_differences_shorten_digests_and_name_what_came_and_went() -> None:
     )
     assert differences(old, new) == [
         f"the model changed, digest {'a' * 12} -> {'b' * 12}",
-        "builder option refit True (was not set)",
-        "environment NVIDIA_TF32_OVERRIDE 0 (is no longer set)",
+        "builder option refit: not set -> True",
+        "environment NVIDIA_TF32_OVERRIDE: 0 -> not set",
     ]
 
 

@@ -34,7 +34,7 @@ def test_perturbed_weight_fails_and_every_output_is_reported(project, save) -> N
             "Restore the model, unless the change is intended:",
             "    git log -- models/perturbed.onnx",
             "    git checkout COMMIT -- models/perturbed.onnx",
-            "  - if it is intended, make it the reference: "
+            "  - If it is intended, make it the reference: "
             "`cp models/perturbed.onnx models/linear.onnx`",
         ]
     )
@@ -87,7 +87,7 @@ def test_model_that_loses_a_little_by_conversion_is_offered_a_tolerance(project,
     convert(onnx.load(path), path.with_name("small.onnx"))
     result = project.check(model=CONVERTED, consistency="rtol=1e-5, atol=1e-5")
     result.assert_outcomes(failed=1)
-    advice = "  - if it is accurate enough on real data: outputs=*"
+    advice = "  - If it is accurate enough on real data: outputs=*"
     result.stdout.fnmatch_lines(["Fix: The engine agrees *Convert it again*", advice])
     offered = first_line(result, advice).partition("data: ")[2]
     project.check(model=CONVERTED, consistency=offered).assert_outcomes(passed=1)

@@ -39,7 +39,7 @@ def test_incomplete_one_of_three_is_missing_by_name_and_with_its_reason() -> Non
 def test_architecture_that_nothing_was_run_for_is_one_line_and_not_a_list() -> None:
     coverage = merge_documents(runs(sm86=two()), ("sm86", "sm120"))["coverage"]
     missing = missing_verdicts(coverage)
-    assert missing.details == ("sm120: none of 2 tests has a verdict (not tested)",)
+    assert missing.details == ("sm120: no verdict for any of 2 tests (not tested)",)
     assert missing.remedy.commands == (
         "pytest --trt-arch=ARCH --trt-report=ARCH.json",
         "pytest-trt report merge sm86.json sm120.json --require-arch=sm86,sm120",

@@ -20,7 +20,7 @@ TITLES = ("", "before", "now", "change", "bounds", "")
 _COUNTED = {
     Direction.WORSE: "worse",
     Direction.BETTER: "better",
-    Direction.CHANGED: "changed otherwise",
+    Direction.CHANGED: "with other changes",
     Direction.SAME: "the same",
 }
 

@@ -28,7 +28,7 @@ function accuracySection(accuracy) {
 function outputPart(output) {
   const tolerance = output.tolerance;
   const allowed = `rtol ${digits(tolerance.rtol)}, atol ${digits(tolerance.atol)}`;
-  const asked = tolerance.topk ? `at least ${percent(tolerance.topk[1])} of the top ${tolerance.topk[0]}` : "";
+  const asked = tolerance.topk ? `required: at least ${percent(tolerance.topk[1])} of the top ${tolerance.topk[0]}` : "";
   const compared = `${count(output.mismatched)} of ${counted(output.compared, "element")}`;
   return el(
     "div",
@@ -63,7 +63,7 @@ function outputPart(output) {
 
 function agreement(value, least) {
   if (value === null || value === undefined) return null;
-  return `${digits(value)}${least === null ? "" : `, at least ${digits(least)} asked for`}`;
+  return `${digits(value)}${least === null ? "" : `, required: at least ${digits(least)}`}`;
 }
 
 function worstElements(output) {

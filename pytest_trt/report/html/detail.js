@@ -21,7 +21,7 @@ function inFull(entry, documents) {
     test.failure ? el("pre", { class: "failure", tabindex: "0", "aria-label": "Failure" }, test.failure)
       : test.reason ? el("p", { class: "reason" }, test.reason) : null,
     test.notes.length ? list(test.notes.map((note) => [codeOf(note), " ", note.message]), { class: "findings" }) : null,
-    test.repeat ? el("div", { class: "repeat" }, el("h4", {}, "Repeat just this"), command(test.repeat)) : null,
+    test.repeat ? el("div", { class: "repeat" }, el("h4", {}, "Repeat this test"), command(test.repeat)) : null,
     test.results.map((result) => [
       test.results.length > 1 ? el("h3", {}, `${result.model} in ${result.precision} on ${result.arch} `, chip(result.status)) : null,
       accuracySection(result.accuracy),

@@ -68,7 +68,7 @@ function reasons(speed) {
   if (!explained.length) return null;
   return list(explained.map((one) => {
     const least = one.outcome === "inconclusive" && one.detectable
-      ? `a change of ${percent(one.detectable)} for the worse would have been called` : "";
+      ? `a change of ${percent(one.detectable)} for the worse would have been detected` : "";
     return `${METRICS[one.metric]}: ${[one.why, least].filter(Boolean).join("; ")}`;
   }), { class: "findings" });
 }
@@ -142,7 +142,7 @@ function sinceBaseline(speed) {
       "div",
       {},
       el("h5", {}, "Since the baseline"),
-      lines.length ? list(lines) : el("p", { class: "muted" }, speed.baseline_recorded ? "Nothing else differs." : "There was none."),
+      lines.length ? list(lines) : el("p", { class: "muted" }, speed.baseline_recorded ? "Nothing else differs." : "No baseline."),
       facts([
         ["recorded", day(speed.baseline_recorded)],
         ["in", speed.baseline_file ? el("code", {}, speed.baseline_file) : null],
