@@ -24,7 +24,7 @@ def test_text_is_headline_details_and_remedy() -> None:
         "  line 1",
         "Fix: Restore it.",
         "    git lfs pull",
-        "  - name another model",
+        "  - Name another model",
     ]
 
 

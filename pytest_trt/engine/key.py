@@ -133,8 +133,8 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
         elif after is None:
             lines.append(f"{label}: {before} -> not set")
         else:
-            named = "the model changed, sha256" if label == "model digest" else label
-            lines.append(f"{named}: {before} -> {after}")
+            named = "the model changed, digest" if label == "model digest" else label
+            lines.append(f"{named} {before} -> {after}")
     return lines
 
 

@@ -18,10 +18,10 @@ REFERENCE = {"y": np.ones((2, 3))}
 TOLERANCE = Tolerance(0.0, 0.01, origin="marker")
 
 
-def engine(precision="fp16", notes=()):
+def engine(precision="fp16", notes=(), op_types=()):
     return SimpleNamespace(
         key=SimpleNamespace(digest=precision),
-        model=SimpleNamespace(path=Path("m.onnx"), outputs=()),
+        model=SimpleNamespace(path=Path("m.onnx"), outputs=(), op_types=op_types),
         spec=SimpleNamespace(precision=precision),
         target=SimpleNamespace(arch="cpu"),
         toolchain="ONNX Runtime",
@@ -123,6 +123,14 @@ def test_notes_of_the_build_explain_where_an_overflow_begins():
     (found,) = of.diagnostics()
     assert "at build time: constant c0 became 65504" in found.details
     assert "and 2 more notes, in the report" in found.details
+
+
+def test_a_difference_of_a_model_that_draws_random_numbers_is_put_down_to_them():
+    of = check()
+    run(of, 0.5, on=engine("fp32", op_types={"Add": 1, "RandomNormalLike": 1}))
+    run(of, 0.5, on=engine("fp16", op_types={"Add": 1}))
+    texts = [one.remedy.text for one in of.diagnostics()]
+    assert ["random numbers (RandomNormalLike)" in text for text in texts] == [True, False]
 
 
 def test_a_twin_has_the_same_tolerances_and_no_runs():

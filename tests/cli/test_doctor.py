@@ -268,7 +268,7 @@ def test_in_a_pipe_a_finding_is_a_line_unless_columns_are_given(show) -> None:
 def test_what_cannot_be_required_is_a_usage_error_before_anything_is_asked(show) -> None:
     done = show("--require=everything")
     assert done.exit_code == 2
-    assert "Fix: name gpu" in done.output
+    assert "Fix: Name gpu" in done.output
 
 
 def test_help_says_what_can_be_required_and_the_schema_is_printed(show) -> None:

@@ -88,7 +88,7 @@ def test_several_things_are_asked_for_at_once_and_each_once() -> None:
 
 @pytest.mark.parametrize("text", ["everything", "sm86:run", "tensorrt:build", "sm", ":build"])
 def test_what_cannot_be_asked_for_is_refused_with_what_can(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"(?s)--require .*Fix: name gpu, speed"):
+    with pytest.raises(ConfigurationError, match=r"(?s)--require .*Fix: Name gpu, speed"):
         parse_requirements([text])
 
 

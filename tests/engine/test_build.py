@@ -209,7 +209,7 @@ def test_build_that_failed_is_not_tried_again_where_failures_are_kept(model, cac
     assert caught.value.message == "the builder failed"
     (detail,) = caught.value.diagnostic.details  # the log was shown once
     assert "the engine is not built again" in detail
-    assert caught.value.fix == "try another one."
+    assert caught.value.fix == "Try another one."
     assert caught.value.log_tail == ("[E] why",)
     # Another engine is another matter, and so is one that somebody else has built meanwhile.
     other = EngineSpec(precision="fp32", builder_options={"level": 3})

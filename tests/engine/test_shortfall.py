@@ -96,7 +96,7 @@ def test_block_lists_that_keep_everything_in_fp32_are_named(model) -> None:
     spec = EngineSpec("fp16", builder_options={"op_block_list": "MatMul,Add"})
     error = precision_shortfall(spec, model, SILENT_FP32, PLAN)
     assert error is not None
-    assert error.diagnostic.remedy.alternatives[0] == "shorten op_block_list='MatMul,Add'"
+    assert error.diagnostic.remedy.alternatives[0] == "Shorten op_block_list='MatMul,Add'"
 
 
 def opaque(size_mb: int, weights_mb: int = 440) -> EngineFacts:

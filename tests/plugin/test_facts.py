@@ -77,7 +77,7 @@ def test_fp16_engine_that_is_fp32_throughout_fails_by_itself(project) -> None:
         result.stdout.fnmatch_lines(
             [
                 "linear.onnx was requested in fp16, but nothing in its engine is half: 3 of its*",
-                "*- shorten op_block_list='MatMul,Add,Softmax'",
+                "*- Shorten op_block_list='MatMul,Add,Softmax'",
             ]
         )
 

@@ -143,7 +143,7 @@ def test_loss_that_no_test_fails_for_fails_the_next_one(project, backend, mark: 
     outcomes = {"xfailed": 1} if mark else {"passed": 1}
     result.assert_outcomes(errors=1, skipped=1, **outcomes)
     result.stdout.fnmatch_lines(
-        [f"{REASON} *TRT721*", "Fix: fix that test, or run it in its own process*"]
+        [f"{REASON} *TRT721*", "Fix: Fix that test, or run it in its own process*"]
     )
 
 

@@ -269,7 +269,7 @@ def test_fixture_without_a_model_marker_says_what_to_write(project) -> None:
     project.test_file(BODY)
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*no trt_model marker names its model*", "Fix: mark the test*"])
+    result.stdout.fnmatch_lines(["*no trt_model marker names its model*", "Fix: Mark the test*"])
 
 
 def test_markers_are_listed_for_pytest_markers(project) -> None:

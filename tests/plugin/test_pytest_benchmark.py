@@ -285,7 +285,7 @@ def test_fixture_without_our_marker_is_left_alone(project, run) -> None:
 def test_two_benchmarks_in_one_test_are_refused(run) -> None:
     result = run(OURS.replace("(trt_benchmark,", "(trt_benchmark, benchmark,"))
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*a test has one baseline *", "Fix: write a test for each."])
+    result.stdout.fnmatch_lines(["*a test has one baseline *", "Fix: Write a test for each."])
 
 
 def test_mode_that_it_cannot_time_is_refused(run) -> None:

@@ -27,7 +27,7 @@ def test_path_that_would_change_the_project_is_refused_with_how_to_write_it(proj
     result = project.pytester.runpytest("--trt-cache-dir", apart)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        [f"ERROR: --trt-cache-dir {apart}: *", f"Fix: write --trt-cache-dir={apart}"]
+        [f"ERROR: --trt-cache-dir {apart}: *", f"Fix: Write --trt-cache-dir={apart}"]
     )
 
 
@@ -75,4 +75,4 @@ def test_path_in_the_environment_is_refused_too(project, apart, monkeypatch) -> 
     monkeypatch.setenv("PYTEST_ADDOPTS", f"--trt-cache-dir {apart}")
     result = project.pytester.runpytest()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*Fix: write --trt-cache-dir={apart}"])
+    result.stderr.fnmatch_lines([f"*Fix: Write --trt-cache-dir={apart}"])

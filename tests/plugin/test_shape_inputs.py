@@ -62,7 +62,7 @@ def test_values_outside_the_profile_are_refused_at_the_line_that_gave_them(resiz
             ">*np.array([[]8, 33[]])*",
             "E*the shapes or values given are outside every profile of this engine*",
             "E*profile 0: size value 1 is 33, above its max 32",
-            "E*Fix: feed inputs inside one profile*",
+            "E*Fix: Feed inputs inside one profile*",
         ]
     )
 
@@ -106,7 +106,7 @@ def test_values_are_demanded_on_the_cpu_in_the_words_of_tensorrt(resized) -> Non
     result.stdout.fnmatch_lines(
         [
             "there is no range of values for 'size', whose values resizer.onnx uses as a shape*",
-            "Fix: write on the trt_model marker (min, opt, max):",
+            "Fix: Write on the trt_model marker (min, opt, max):",
             '    profiles={"image": ((1, 3, *)), "size": {"values": ((8, 8), (16, 16), (32, 32))}}',
         ]
     )

@@ -100,7 +100,7 @@ def test_branches_that_the_builder_stops_at_are_named(cross_build, precision: st
     result.stdout.fnmatch_lines(
         [
             "TensorRT-RTX * could not build silero_vad.onnx.",
-            "Fix: export the model without control flow (it has 25 If nodes): *",
+            "Fix: Export the model without control flow (it has 25 If nodes): *",
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -112,12 +112,12 @@ def test_branches_that_the_builder_stops_at_are_named(cross_build, precision: st
         (
             "fp32",
             "TensorRT-RTX * cannot parse common_old.onnx: * (DynamicQuantizeLinear): not *",
-            'Fix: the model is dynamically quantised, * with precision="int8" or "fp16".',
+            'Fix: The model is dynamically quantised, * with precision="int8" or "fp16".',
         ),
         (
             "fp16",
             "common_old.onnx is dynamically quantised * cannot be converted to fp16*",
-            "Fix: name the float32 model that it was made from, *",
+            "Fix: Name the float32 model that it was made from, *",
         ),
     ],
     ids=["fp32", "fp16"],

@@ -117,7 +117,7 @@ def trt_calibration():
         (
             "",
             "silero_vad.onnx fails on its calibration inputs*",
-            "Fix: override the trt_calibration fixture with representative inputs.",
+            "Fix: Override the trt_calibration fixture with representative inputs.",
         ),
     ],
     ids=["branches", "seeded"],

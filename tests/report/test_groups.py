@@ -113,7 +113,7 @@ def test_lines_name_few_tests_and_put_commands_on_lines_of_their_own() -> None:
         "  test_0, test_1 and 1 more",
         "2 tests: logits: 3.0x over tolerance [TRT401]",
         "  worst: test_4 and 1 more",
-        "  Fix: look",
+        "  Fix: Look",
         "P99 +30% [TRT501]",
         "  test_5",
         "  Fix: Accept it if it is intended.",

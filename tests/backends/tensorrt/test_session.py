@@ -271,7 +271,7 @@ def test_a_plan_without_room_to_run_is_not_taken_for_another_gpus(
     open_session, monkeypatch
 ) -> None:
     monkeypatch.setattr(FakeEngine, "create_execution_context", lambda self: None)
-    with pytest.raises(EngineLoadError, match=r"(?s)was loaded, but.*Fix: free device memory"):
+    with pytest.raises(EngineLoadError, match=r"(?s)was loaded, but.*Fix: Free device memory"):
         open_session(doubling(), [X], [Y])
 
 
