@@ -9,7 +9,7 @@ from builders_report import check, check_schema, document, skipped, speed, told
 from click.testing import CliRunner, Result
 
 from pytest_trt.cli import commands
-from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.diagnostics import Diagnostic, Remedy, ReportError
 from pytest_trt.report.files import write_report
 from pytest_trt.report.schema import schema_text
 
@@ -78,6 +78,14 @@ def test_merged_report_can_be_written_for_dashboards(saved, tmp_path) -> None:
     result = call("merge", saved("a.json"), "-o", "all.pdf")
     assert result.exit_code == 2
     assert ".json or .html or .prom" in result.output
+
+
+def test_report_is_not_merged_with_itself(saved) -> None:
+    name = saved("a.json")
+    result = call("merge", name, name)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ReportError)
+    assert "a.json is named twice" in str(result.exception)
 
 
 def test_merged_report_can_be_looked_at(saved, tmp_path) -> None:

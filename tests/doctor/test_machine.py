@@ -138,8 +138,8 @@ def test_no_gpu_is_nothing_wrong() -> None:
         (replace(NO_GPU, on_bus=2), "--gpus all"),
         (replace(NO_GPU, driver="580.1"), "nvidia-smi"),
         (
-            replace(NO_GPU, probe=DeviceProbe((), "hidden", Remedy("unset it."), is_masked=True)),
-            "unset it.",
+            replace(NO_GPU, probe=DeviceProbe((), "hidden", Remedy("Unset it."), is_masked=True)),
+            "Unset it.",
         ),
     ],
 )
@@ -175,9 +175,9 @@ def test_what_would_spoil_speed_is_warned_of(now, said) -> None:
 
 
 def test_a_state_that_nothing_tells_is_said_with_what_to_do() -> None:
-    unusable = Problem("nvidia-ml-py cannot be imported", Remedy("install nvidia-ml-py."))
+    unusable = Problem("nvidia-ml-py cannot be imported", Remedy("Install nvidia-ml-py."))
     driver, gpu = gpu_findings(machine(states={}, nvml_problem=unusable))
-    assert (driver.level, remedy_text(driver.remedy)) == (Level.WARN, "install nvidia-ml-py.")
+    assert (driver.level, remedy_text(driver.remedy)) == (Level.WARN, "Install nvidia-ml-py.")
     assert gpu.level is Level.OK
     *_, now = gpu_findings(machine(states={}, state_problems={"GPU-0": "a GPU fell off the bus"}))
     assert (now.level, now.why) == (Level.WARN, "a GPU fell off the bus")

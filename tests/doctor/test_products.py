@@ -87,7 +87,7 @@ def test_a_folder_that_hides_the_vendors_module_is_named(tmp_path: Path) -> None
     location = str(tmp_path / "tensorrt" / "__init__.py")
     facts = broken("tensorrt", "ImportError: x", location=location, distributions={})
     assert remedy_text(find("tensorrt", modules(tensorrt=facts)).remedy).startswith(
-        f"rename or remove {location}"
+        f"Rename or remove {location}"
     )
 
 
@@ -192,11 +192,11 @@ def test_the_line_to_type_follows_driver_gpu_and_python(driver_cuda, archs, pyth
 @pytest.mark.parametrize(
     ("driver_cuda", "archs", "python", "first"),
     [
-        (12020, ["sm52"], (3, 11), "use a GPU of compute capability 6.0"),
-        (11080, ["sm86"], (3, 11), "update the NVIDIA driver to 525"),
-        (13000, ["sm90"], (3, 15), "use Python 3.14 or older"),
-        (13000, ["sm70"], (3, 13), "use Python 3.12 or older"),
-        (12020, ["sm61"], (3, 12), "use Python 3.11 or older"),
+        (12020, ["sm52"], (3, 11), "Use a GPU of compute capability 6.0"),
+        (11080, ["sm86"], (3, 11), "Update the NVIDIA driver to 525"),
+        (13000, ["sm90"], (3, 15), "Use Python 3.14 or older"),
+        (13000, ["sm70"], (3, 13), "Use Python 3.12 or older"),
+        (12020, ["sm61"], (3, 12), "Use Python 3.11 or older"),
     ],
 )
 def test_what_has_to_change_first_is_said(driver_cuda, archs, python, first) -> None:

@@ -30,7 +30,7 @@ def test_a_plugin_that_is_loaded_is_well() -> None:
     [
         (replace(NOT_LOADED, is_blocked=True), "`-p no:trt` from /project/pytest.ini or PYTEST_"),
         (replace(NOT_LOADED, is_blocked=True, ini=""), "`-p no:trt` from PYTEST_ADDOPTS"),
-        (replace(NOT_LOADED, is_autoload_off=True), "unset PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+        (replace(NOT_LOADED, is_autoload_off=True), "Unset PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
         (replace(NOT_LOADED, has_entry_point=False), "pip install pytest-trt"),
         (replace(NOT_LOADED, starts=False, output="ImportError"), "pytest --co"),
     ],
@@ -44,7 +44,7 @@ def test_a_plugin_that_is_not_loaded_is_an_error_with_its_cure(facts, fix) -> No
 def test_options_that_are_not_understood_are_an_error() -> None:
     _, found = judge(replace(WELL, settings_problem=Problem("trt_cache_size: expected a size")))
     assert found.level is Level.ERROR
-    assert remedy_text(found.remedy) == "correct it in /project/pytest.ini."
+    assert remedy_text(found.remedy) == "Correct it in /project/pytest.ini."
     _, found = judge(
         replace(WELL, settings_problem=Problem("trt_arch: no such", Remedy("name it as sm86.")))
     )
@@ -55,7 +55,7 @@ def test_options_for_a_backend_that_is_broken_send_to_its_own_finding() -> None:
     facts = replace(WELL, backend="tensorrt")
     *_, found = project_findings(facts, NO_GPU.probe, {"onnxruntime"}.__contains__, ["TensorRT"])
     assert found.why.startswith("TensorRT cannot be used, see above; without: ")
-    assert remedy_text(found.remedy).startswith("fix the backend as described above.")
+    assert remedy_text(found.remedy).startswith("Fix the backend as described above.")
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_options_that_can_be_had_are_well(fields, host, installed) -> None:
         ({"archs": ("sm86",)}, NO_GPU, (), "pytest-trt[rtx]"),
         ({"archs": ("sm86",)}, machine("sm90"), ("tensorrt",), "--trt-arch sm90"),
         ({"backend": "tensorrt"}, NO_GPU, (), "tensorrt-cu12"),
-        ({"device": "7"}, machine("sm90"), ("tensorrt",), "name one GPU by its number"),
-        ({"device": "0"}, NO_GPU, ("tensorrt",), "run on a machine with an NVIDIA GPU"),
+        ({"device": "7"}, machine("sm90"), ("tensorrt",), "Name one GPU by its number"),
+        ({"device": "0"}, NO_GPU, ("tensorrt",), "Run on a machine with an NVIDIA GPU"),
     ],
 )
 def test_options_that_cannot_be_had_are_an_error(fields, host, installed, fix) -> None:

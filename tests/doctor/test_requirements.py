@@ -58,11 +58,11 @@ def test_what_this_machine_has_is_well(text, host, installed) -> None:
 @pytest.mark.parametrize(
     ("text", "host", "installed", "why", "fix"),
     [
-        ("gpu", NO_GPU, {}, "libcuda.so.1 not found", "run on a machine with an NVIDIA GPU"),
-        ("speed", THROTTLED, {}, "GPU 0: it is throttled", "let the GPU cool"),
+        ("gpu", NO_GPU, {}, "libcuda.so.1 not found", "Run on a machine with an NVIDIA GPU"),
+        ("speed", THROTTLED, {}, "GPU 0: it is throttled", "Let the GPU cool"),
         ("speed", machine(states={}), {}, "its state is unknown", "wait"),
         ("tensorrt", machine(), {}, "TensorRT not installed", "[tensorrt-cu13]"),
-        ("tensorrt", NO_GPU, FULL, "libcuda.so.1 not found", "run on a machine"),
+        ("tensorrt", NO_GPU, FULL, "libcuda.so.1 not found", "Run on a machine"),
         ("tensorrt_rtx", NO_GPU, {}, "not installed", "pip install 'pytest-trt[rtx]'"),
         ("onnxruntime", NO_GPU, {"onnxruntime": ""}, "not installed", "pip install onnxruntime"),
         ("cpu", NO_GPU, {"onnxruntime": ""}, "cannot be imported", "pip install onnxruntime"),

@@ -13,7 +13,7 @@ BODY = "def test_it(trt_session):\n    pass\n"
             [
                 "trt_model has no keyword 'precison'*",
                 "  in test_it.py::test_it",
-                "Fix: did you mean 'precision'?",
+                "Fix: Did you mean 'precision'?",
             ],
             id="unknown keyword",
         ),
@@ -21,7 +21,7 @@ BODY = "def test_it(trt_session):\n    pass\n"
             'pytest.mark.trt_model("models/linear.onnx", precision="fp8")',
             [
                 "*trt_model: unknown precision 'fp8'*",
-                "Fix: use one or several of fp32, tf32, fp16, int8.",
+                "Fix: Use one or several of fp32, tf32, fp16, int8.",
             ],
             id="unknown precision",
         ),
@@ -415,7 +415,7 @@ def test_what_classes_share_is_told_with_the_first_of_them(project, monkeypatch)
             "  in test_it.py::TestOther::test_it, as in test_it.py::TestOne::test_it",
         ]
     )
-    assert result.stdout.str().count("Fix: give the path") == 1
+    assert result.stdout.str().count("Fix: Give the path") == 1
 
 
 def test_every_class_with_something_wrong_is_told(project) -> None:

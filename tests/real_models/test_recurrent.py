@@ -91,7 +91,7 @@ def test_a_sampling_rate_that_the_model_does_not_know_is_told(project, package_f
     result.stdout.fnmatch_lines(
         [
             "*EngineRunError: the fp32 engine of silero_vad.onnx failed on *sr*",
-            "*Fix: the inputs selected an If branch *'sr' (1).",
+            "*Fix: The inputs selected an If branch *'sr' (1).",
             "*input_ranges=*",
         ]
     )

@@ -81,7 +81,7 @@ def test_a_missing_input_is_named_with_its_spec():
 
 
 def test_an_unexpected_input_gets_the_closest_name():
-    assert "did you mean 'image'?" in _refused("no input 'imag'", imag=_IMAGE, ids=_IDS)
+    assert "Did you mean 'image'?" in _refused("no input 'imag'", imag=_IMAGE, ids=_IDS)
 
 
 def test_a_wrong_dtype_gives_both_and_the_conversion():

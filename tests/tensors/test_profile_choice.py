@@ -105,7 +105,7 @@ def test_a_broken_bound_of_values_is_given_with_both_values_closest_profile_firs
         "profile 1: size value 0 is 65, above its max 64",
         "profile 0: size value 0 is 65, above its max 16; size value 1 is 20, above its max 16",
     ]
-    assert "feed inputs inside one profile" in remedy(caught.value)
+    assert "Feed inputs inside one profile" in remedy(caught.value)
 
 
 def test_shapes_and_values_are_broken_side_by_side():

@@ -104,7 +104,7 @@ def test_empty_dimensions_are_allowed():
 def test_an_unknown_name_lists_the_known_and_the_closest():
     fix = _refused({"imgae": _RANGE}, "no input 'imgae'", _IMAGE, _IDS)
 
-    assert fix == "did you mean 'image'?"
+    assert fix == "Did you mean 'image'?"
 
 
 def test_a_missing_dynamic_input_is_named_and_the_example_can_be_pasted():
@@ -149,8 +149,8 @@ def test_a_fixed_input_must_be_given_as_the_model_has_it():
 
 def test_numbers_and_their_words_agree():
     line = TensorSpec("line", "float32", ("n",))
-    assert _refused({"line": (2, 3)}, r"2 dimensions; .* has 1", line) == "give 1 int."
-    assert _refused({"image": (2,)}, r"\(2,\) has 1 dimension; .* has 3") == "give 3 ints."
+    assert _refused({"line": (2, 3)}, r"2 dimensions; .* has 1", line) == "Give 1 int."
+    assert _refused({"image": (2,)}, r"\(2,\) has 1 dimension; .* has 3") == "Give 3 ints."
 
 
 def test_ranks_must_agree_where_the_model_gives_none():
