@@ -251,7 +251,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
     collector = config.stash[_COLLECTOR_KEY]
     measured = any(result.record.speeds for result in collector.results)
-    if not measured or hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        return
+    if not measured:
+        if exitstatus == pytest.ExitCode.OK and _updates(config):
+            collector.not_written = "--trt-update: no benchmark ran, so nothing was updated"
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return
     from pytest_trt.plugin.baselines import store_last_run, write_baselines_of
 
@@ -268,6 +273,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         why = "\n".join(map(str, outcome.errors))
         collector.not_written = f"not all baselines were written: {why}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _updates(config: pytest.Config) -> bool:
+    """Whether the run is to update baselines."""
+    return anything_given(config) and settings_of(config).update and not config.option.collectonly
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -434,6 +434,18 @@ def test_update_and_update_new_exclude_each_other(speed) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.parametrize("skipped", [True, False])
+def test_update_without_a_benchmark_is_not_a_success(speed, skipped: bool) -> None:
+    mark = "@pytest.mark.skip\n" if skipped else ""
+    speed.write(more=mark)
+    if not skipped:
+        speed.project.test_file("def test_it():\n    pass\n")
+    result = speed.run("--trt-update")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["--trt-update: no benchmark ran, so nothing was updated"])
+    assert speed.run("--trt-update", "--collect-only").ret == pytest.ExitCode.OK
+
+
 @pytest.mark.parametrize("untimed", ["--trt-build-only", "--benchmark-disable"])
 @pytest.mark.parametrize("option", ["--trt-update", "--trt-calibrate"])
 def test_recording_what_is_not_measured_is_a_usage_error(speed, option, untimed) -> None:
