@@ -1,4 +1,4 @@
-"""The words that several rooms share: verdicts, metrics, measuring modes, GPU architectures."""
+"""The words that several packages share: verdicts, metrics, measuring modes, GPU architectures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wording that several rooms share: numbers with nouns, and help for mistyped names."""
+"""Wording that several packages share: numbers with nouns, and help for mistyped names."""
 
 from __future__ import annotations
 

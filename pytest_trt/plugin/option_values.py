@@ -99,7 +99,7 @@ def seconds(text: str) -> float:
 
 def runs(text: str) -> int:
     """The number of runs to record with a baseline."""
-    if text == "1":  # the default: avoids importing the baseline room in every run
+    if text == "1":  # the default: avoids importing the baseline package in every run
         return 1
     from pytest_trt.baseline.entry import MAX_RUNS
 

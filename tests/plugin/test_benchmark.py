@@ -322,7 +322,7 @@ def test_missing_baseline_fails_in_ci(speed, monkeypatch) -> None:
         [
             "no baseline for this machine (*): trt_baselines/* is missing *TRT660]",
             "  not recorded automatically, because CI is set",
-            "Fix: Record it on such a machine and commit *",
+            "Fix: Record it on this kind of machine and commit *",
             '    pytest "test_it.py" --trt-update-new',
         ]
     )
