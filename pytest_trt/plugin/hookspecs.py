@@ -57,7 +57,7 @@ def pytest_trt_backends(  # type: ignore[empty-body]
 
 @pytest.hookspec
 def pytest_trt_result(item: pytest.Item, result: AccuracyResult | BenchmarkResult) -> None:
-    """Receive the result of a check, as soon as its verdict is known and before the test fails for it.
+    """Receive the result of a check once its verdict is known, before the test fails for it.
 
     Called in the call phase of the test, once per check and engine; under xdist in the worker. An
     exception fails the test.

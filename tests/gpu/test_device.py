@@ -238,7 +238,7 @@ def test_the_gpu_is_visible_by_its_uuid(gpu: Gpu, folder, inner_pytest) -> None:
 def test_where_every_gpu_is_hidden_the_cpu_is_tested(gpu: Gpu, folder, inner_pytest) -> None:
     result = inner_pytest(folder, env={"CUDA_VISIBLE_DEVICES": ""})
     result.assert_outcomes(passed=1)
-    reason = "no NVIDIA GPU: CUDA_VISIBLE_DEVICES='' hides every GPU"
+    reason = "no NVIDIA GPU (CUDA_VISIBLE_DEVICES='' hides every GPU)"
     result.stdout.fnmatch_lines([f"trt: ONNX Runtime * for cpu * - {reason}"])
 
 
