@@ -23,7 +23,7 @@ def test_without_options_the_cpu_is_tested_and_the_header_says_why(project) -> N
     project.test_file(TEST)
     result = project.run(arch=None)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["trt: ONNX Runtime * for cpu (*) - no NVIDIA GPU: *"])
+    result.stdout.fnmatch_lines(["trt: ONNX Runtime * for cpu (*) - no NVIDIA GPU (*"])
 
 
 @no_gpu

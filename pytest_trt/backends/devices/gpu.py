@@ -72,7 +72,7 @@ class DeviceProbe:
         """
         if not self.gpus:
             raise ConfigurationError(
-                f"--trt-device {device}: no NVIDIA GPU: {self.reason}",
+                f"--trt-device {device}: no NVIDIA GPU ({self.reason})",
                 fix=Remedy(
                     "run on a machine with an NVIDIA GPU, or drop --trt-device. If this is one:",
                     commands=("pytest-trt doctor --require=gpu",),

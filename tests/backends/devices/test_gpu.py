@@ -45,7 +45,7 @@ def test_what_names_no_gpu_or_several_is_an_error_that_lists_them(asked: str, sa
 
 
 def test_without_a_gpu_the_error_says_why_there_is_none() -> None:
-    with pytest.raises(ConfigurationError, match="--trt-device 0: no NVIDIA GPU: no driver"):
+    with pytest.raises(ConfigurationError, match=r"--trt-device 0: no NVIDIA GPU \(no driver"):
         DeviceProbe((), "no driver").only("0")
 
 
