@@ -279,16 +279,19 @@ CODES: dict[str, Code] = {
         "wrong set of inputs",
         "An input is missing or unknown, or is not a numpy array.",
         "Feed a dict with one array for every input of the model.",
+        ("problem", "tensor", "missing"),
     ),
     "TRT222": Code(
         "wrong dtype of an input",
         "An input has another element type than the model, or holds values without one.",
         "Convert the array with astype, if the values allow it.",
+        ("tensor",),
     ),
     "TRT223": Code(
         "wrong shape of an input",
         "An input has another rank, or another size where the model fixes it.",
         "Reshape the input, or export the model with that dimension dynamic.",
+        ("tensor",),
     ),
     "TRT224": Code(
         "inputs outside every profile",
@@ -359,8 +362,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT305": Code(
         "engine does not have the requested precision",
-        "An engine was requested in fp16 or int8, and the engine has no layer or weight of that "
-        "precision.",
+        "An engine that was requested in fp16 or int8 has no layer or weight of that precision.",
         "Use a converted model, or request fp32.",
         ("model", "precision"),
     ),
@@ -610,7 +612,7 @@ CODES: dict[str, Code] = {
     "TRT502": Code(
         "absolute speed limit exceeded",
         "A latency exceeds the limit, or a throughput is below it; no baseline is involved.",
-        "Make the engine faster, or raise the limit.",
+        "Make the engine faster, or relax the limit.",
         ("model", "precision", "name"),
     ),
     "TRT503": Code(
@@ -625,20 +627,20 @@ CODES: dict[str, Code] = {
         "limit of the engine exceeded",
         "Plan size, device memory, layers, build time or cold start exceed the figure that "
         "the test allows.",
-        "Make the engine smaller or faster, or raise the limit.",
+        "Make the engine smaller or faster, or relax the limit.",
         ("model", "precision", "name"),
     ),
     "TRT505": Code(
         "speed is inconclusive",
         "The data neither show a regression nor rule one out, or the rounds are too short for "
         "the metric.",
-        "Measure on an idle host or for longer, or raise the limit.",
+        "Measure on an idle host or for longer, or relax the limit.",
         ("model", "metric", "reason"),
     ),
     "TRT506": Code(
         "absolute speed limit is inconclusive",
         "The measured calls are too close to the limit to decide, or the host was overloaded.",
-        "Measure on an idle host or for longer, or raise the limit.",
+        "Measure on an idle host or for longer, or relax the limit.",
         ("model", "name", "reason"),
     ),
     "TRT507": Code(

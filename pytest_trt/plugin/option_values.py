@@ -165,7 +165,9 @@ def limits(text: str) -> dict[str, dict[str, float | None]]:
     from pytest_trt.engine.spec import PRECISIONS
     from pytest_trt.statistics.limits import parse_limit_lines
 
-    return parse_limit_lines(text.splitlines(), where="trt_limits", precisions=PRECISIONS)
+    return parse_limit_lines(
+        text.splitlines(), where="trt_limits in the ini file", precisions=PRECISIONS
+    )
 
 
 def tolerances(text: str) -> dict[str, dict[str, object]]:
@@ -174,4 +176,4 @@ def tolerances(text: str) -> dict[str, dict[str, object]]:
         return {}
     from pytest_trt.accuracy.resolve import parse_tolerance_lines
 
-    return parse_tolerance_lines(text.splitlines(), where="trt_tolerances")
+    return parse_tolerance_lines(text.splitlines(), where="trt_tolerances in the ini file")

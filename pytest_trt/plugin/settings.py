@@ -152,7 +152,8 @@ def _value(config: pytest.Config, option: Option) -> Any:
     try:
         return option.parse(text)
     except ConfigurationError as error:
-        named = in_context(error, source)
+        # A table names its place and line itself.
+        named = error if option.ini_only else in_context(error, source)
         raise pytest.UsageError(str(named)) from named
     except ValueError as error:
         raise pytest.UsageError(f"{source}: expected {error}, got {text!r}.") from error

@@ -118,12 +118,12 @@ def group_lines(
 
 def _lines(group: Group, tests: Sequence[str], width: int | None) -> Iterator[str]:
     names = [tests[place] for place in group.tests]
-    several = f"{len(names)} tests: " if len(names) > 1 else ""
+    worst = "worst of " if _entry(group.code).rank_by else ""
+    several = f"{worst}{len(names)} tests: " if len(names) > 1 else ""
     yield from wrapped(f"{several}{group.message} [{group.code}]", width)
-    worst = "worst: " if len(names) > 1 and _entry(group.code).rank_by else ""
     shown = names[: 1 if worst else _NAMED]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-    yield from wrapped(f"{worst}{', '.join(shown)}{more}", width, "  ")
+    yield from wrapped(f"{', '.join(shown)}{more}", width, "  ")
     yield from remedy_lines(group.remedy, width, "  ")
 
 

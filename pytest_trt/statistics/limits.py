@@ -70,12 +70,15 @@ class Limits:
         return bool(self.absolute) or any(name not in GROWTHS for name in self.structural)
 
 
-def parse_limit_fields(given: Mapping[str, object], where: str) -> dict[str, float | None]:
+def parse_limit_fields(
+    given: Mapping[str, object], where: str, *, quote: str = '"'
+) -> dict[str, float | None]:
     """Return the limits of a marker or an ini line by name; None for one that is switched off.
 
     Args:
         given: The given values, by name.
         where: Where they were given, for messages.
+        quote: What stands around a percentage there: nothing in the ini file.
 
     Raises:
         ConfigurationError: A name is unknown, or a value is invalid.
@@ -98,19 +101,20 @@ def parse_limit_fields(given: Mapping[str, object], where: str) -> dict[str, flo
                 code="TRT165",
                 facts={"limit": name},
             )
-    return {name: _parsed(name, value, where) for name, value in given.items()}
+    return {name: _parsed(name, value, where, quote) for name, value in given.items()}
 
 
-def _parsed(name: str, value: object, where: str) -> float | None:
+def _parsed(name: str, value: object, where: str, quote: str) -> float | None:
     if value is None or value == "off":
         return None
     if name in STRUCTURAL:
         return parse_structural(name, value, where)
-    parse = _relative if name in METRICS else _absolute
-    return parse(name, value, where)
+    if name in METRICS:
+        return _relative(name, value, where, quote)
+    return _absolute(name, value, where)
 
 
-def _relative(name: str, value: object, where: str) -> float:
+def _relative(name: str, value: object, where: str, quote: str) -> float:
     try:
         if not isinstance(value, str) or not value.strip().endswith("%"):
             raise ValueError(value)
@@ -121,7 +125,7 @@ def _relative(name: str, value: object, where: str) -> float:
         raise ConfigurationError(
             f"{where}: {name}={value!r} is not a percentage",
             fix=Remedy(
-                f'Write it like {name}="10%" or {name}="off".',
+                f"Write it like {name}={quote}10%{quote} or {name}={quote}off{quote}.",
                 alternatives=(f"limit the figure itself: {_absolute_twin(name)}",),
             ),
             code="TRT165",
@@ -130,15 +134,15 @@ def _relative(name: str, value: object, where: str) -> float:
     if share < LEAST_RELATIVE:
         raise ConfigurationError(
             f"{where}: {name}={value!r} is too small to be measured: the same engine loaded twice "
-            f"can differ by {LEAST_RELATIVE:.0%}, depending on where it lies in memory",
-            fix=f'Allow at least {name}="{LEAST_RELATIVE:.0%}".',
+            f"can differ by {LEAST_RELATIVE:.0%}, depending on memory placement",
+            fix=f"Allow at least {name}={quote}{LEAST_RELATIVE:.0%}{quote}.",
             code="TRT166",
             facts={"limit": name, "value": share, "least": LEAST_RELATIVE},
         )
     if name == "throughput" and share >= 1:
         raise ConfigurationError(
-            f"{where}: throughput={value!r} cannot fail: it allows an engine that does no work",
-            fix='Allow less than "100%".',
+            f"{where}: throughput={value!r} cannot fail: it allows a throughput of 0",
+            fix=f"Allow less than {quote}100%{quote}.",
             code="TRT166",
             facts={"limit": name, "value": share},
         )
@@ -189,7 +193,7 @@ def parse_limit_lines(
                 facts={"precision": precision},
             )
         words = dict(_word(word, here) for word in rest.replace(",", " ").split())
-        table[precision] = parse_limit_fields(words, here)
+        table[precision] = parse_limit_fields(words, here, quote="")
     return table
 
 

@@ -28,7 +28,7 @@ def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
             f"run takes a mapping of input names to arrays; got a {_type_name(tensors)}",
             fix=f"pass a dict with one array per input: {_example_feed(inputs)}",
             code="TRT221",
-            facts={"type": _type_name(tensors)},
+            facts={"problem": "not a mapping", "type": _type_name(tensors)},
         )
     for name in tensors:
         if name not in specs:
@@ -36,7 +36,7 @@ def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
                 f"the model has no input {name!r}",
                 fix=_unknown_remedy(str(name), list(specs), tensors),
                 code="TRT221",
-                facts={"tensor": str(name), "inputs": list(specs)},
+                facts={"problem": "unknown", "tensor": str(name), "inputs": list(specs)},
             )
     missing = [spec for spec in inputs if spec.name not in tensors]
     if missing:
@@ -46,7 +46,11 @@ def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
             + f'"{missing[0].name}": array'
             + ", ...}.",
             code="TRT221",
-            facts={"missing": [spec.name for spec in missing], "inputs": list(specs)},
+            facts={
+                "problem": "missing",
+                "missing": [spec.name for spec in missing],
+                "inputs": list(specs),
+            },
         )
     for name, tensor in tensors.items():
         # Sequences and maps are lists and dicts, which the session itself checks.
@@ -135,7 +139,7 @@ def _check(spec: TensorSpec, tensor: object) -> None:
             f"input {spec.name!r} is a {type(tensor).__name__}, not a numpy array",
             fix="pass np.asarray(value); for a torch tensor, value.numpy(force=True).",
             code="TRT221",
-            facts={**spec.facts, "type": type(tensor).__name__},
+            facts={**spec.facts, "problem": "not an array", "type": type(tensor).__name__},
         )
     if not _same_dtype(spec, tensor):
         # Only dtype.str shows the byte order, which is what is wrong with ">f4".

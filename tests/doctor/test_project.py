@@ -46,9 +46,9 @@ def test_options_that_are_not_understood_are_an_error() -> None:
     assert found.level is Level.ERROR
     assert remedy_text(found.remedy) == "Correct it in /project/pytest.ini."
     _, found = judge(
-        replace(WELL, settings_problem=Problem("trt_arch: no such", Remedy("name it as sm86.")))
+        replace(WELL, settings_problem=Problem("trt_arch: no such", Remedy("Name it as sm86.")))
     )
-    assert (found.why, remedy_text(found.remedy)) == ("trt_arch: no such", "name it as sm86.")
+    assert (found.why, remedy_text(found.remedy)) == ("trt_arch: no such", "Name it as sm86.")
 
 
 def test_options_for_a_backend_that_is_broken_send_to_its_own_finding() -> None:

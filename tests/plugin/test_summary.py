@@ -126,7 +126,7 @@ def test_many_tests_that_fail_for_one_reason_are_one_group(project) -> None:
     result.assert_outcomes(failed=20)
     lines = result.outlines
     start = next(i for i, line in enumerate(lines) if "= trt: what to do =" in line)
-    assert lines[start + 1].startswith("20 tests: ")
+    assert lines[start + 1].startswith("worst of 20 tests: ")
     assert " and 19 more" in lines[start + 2]
     end = next(i for i, line in enumerate(lines) if i > start and line.startswith("=="))
     assert end - start < 15

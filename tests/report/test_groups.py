@@ -111,8 +111,8 @@ def test_lines_name_few_tests_and_put_commands_on_lines_of_their_own() -> None:
     assert list(group_lines(found, [f"test_{n}" for n in range(6)])) == [
         "3 tests: Swirl is unsupported [TRT301]",
         "  test_0, test_1 and 1 more",
-        "2 tests: logits: 3.0x over tolerance [TRT401]",
-        "  worst: test_4 and 1 more",
+        "worst of 2 tests: logits: 3.0x over tolerance [TRT401]",
+        "  test_4 and 1 more",
         "  Fix: Look",
         "P99 +30% [TRT501]",
         "  test_5",

@@ -10,6 +10,7 @@ import click
 
 from pytest_trt import units
 from pytest_trt.baseline.entry import Entry, StoredRun
+from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.cli.baseline.stored import Folders, Stored, age, target_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy
@@ -147,9 +148,14 @@ def _engine(entry: Entry) -> Iterator[tuple[str, str]]:
         yield label.removesuffix("_bytes"), units.size(float(value)) if in_bytes else str(value)
 
 
+def _environment_text(item: tuple[str, str]) -> str:
+    label, value = item
+    return f"host overloaded ({value})" if label == HOST_BUSY else f"{label} {value}"
+
+
 def _run_lines(run: StoredRun) -> Iterator[str]:
     yield f"    reason      {run.reason or '-'}"
-    around = [run.toolchain, *(f"{label} {value}" for label, value in run.environment.items())]
+    around = [run.toolchain, *map(_environment_text, run.environment.items())]
     yield f"    with        {', '.join(around)}"
     rounds = max(map(len, run.rounds.values()))
     yield f"    rounds      {rounds} of {run.calls} calls"
