@@ -9,6 +9,9 @@ from pytest_trt import units
 #: The metrics by which a change is shown: the first one that both sides have.
 _SHOWN_BY = ("p99", "p95", "p50", "throughput")
 
+#: A figure that is worse by this factor, and by as much than the one shown, is shown as well.
+_WORSE = 1.1
+
 
 def update_text(
     kind: str,
@@ -40,6 +43,18 @@ def update_text(
 
 
 def change_text(before: Mapping[str, float], now: Mapping[str, float]) -> str:
-    """Return how the most important figure has changed: "P99 1.02 -> 1.31 ms (+28%)"."""
-    metric = next((one for one in _SHOWN_BY if one in before and one in now), None)
-    return "" if metric is None else units.metric_change(metric, before[metric], now[metric])
+    """Return how the most important figure has changed: "P99 1.02 -> 1.31 ms (+28%)".
+
+    A figure that became clearly worse than that one precedes it.
+    """
+    times = {
+        one: before[one] / now[one] if one == "throughput" else now[one] / before[one]
+        for one in _SHOWN_BY
+        if one in before and one in now
+    }
+    if not times:
+        return ""
+    shown, worst = next(iter(times)), max(times, key=lambda one: times[one])
+    precedes = times[worst] > _WORSE * max(times[shown], 1.0)
+    metrics = (worst, shown) if precedes else (shown,)
+    return ", ".join(units.metric_change(one, before[one], now[one]) for one in metrics)

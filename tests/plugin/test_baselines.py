@@ -106,15 +106,13 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
             "*baseline *now*",
             "Fix: Make the engine faster, or accept the slower speed with a reason:",
             "    pytest *_speed* --trt-update --trt-update-reason *",
-            "*= trt: what to do =*",
-            "*pytest *_speed* --trt-update --trt-update-reason *",
         ]
     )
     result.stdout.no_fnmatch_line("wrote *")
     assert recorded.files[0].read_bytes() == before
     result = recorded.run("--trt-update", "--trt-update-reason=more classes")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (+*%): the engine differs"])
+    result.stdout.fnmatch_lines(["  test_speed: replaced, P* ms (+*%): the engine differs"])
     assert recorded.entry()["runs"][0]["reason"] == "more classes"
 
 

@@ -31,3 +31,26 @@ def test_figure_is_one_that_both_sides_have() -> None:
     told = update_text("replaced", runs=1, came=1, before=rates[0], now=rates[1])
     assert told == "replaced, throughput 1,000 -> 900/s (-10%)"
     assert update_text("replaced", runs=1, came=1, before={}, now=NOW) == "replaced"
+
+
+@pytest.mark.parametrize(
+    ("now", "text"),
+    [
+        ({"p50": 2.5, "p99": 0.5}, "P50 1.00 -> 2.50 ms (+150%), P99 1.02 -> 0.500 ms (-51%)"),
+        ({"p50": 1.05, "p99": 0.5}, "P99 1.02 -> 0.500 ms (-51%)"),
+        ({"p50": 1.2, "p99": 1.31}, "P99 1.02 -> 1.31 ms (+28%)"),
+    ],
+)
+def test_figure_that_became_worse_is_not_hidden_by_one_that_became_better(now, text) -> None:
+    assert update_text("replaced", runs=1, came=1, before=THEN, now=now) == f"replaced, {text}"
+
+
+def test_lost_throughput_is_not_hidden_either() -> None:
+    told = update_text(
+        "replaced",
+        runs=1,
+        came=1,
+        before={**THEN, "throughput": 1000.0},
+        now={**THEN, "throughput": 500.0},
+    )
+    assert told.startswith("replaced, throughput 1,000 -> 500/s (-50%), P99 1.02")
