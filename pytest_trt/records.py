@@ -121,7 +121,7 @@ def _decoder(hint: Any) -> _Decoder:
     origin, args = get_origin(hint), get_args(hint)
     if hint in _SCALARS:
         return _SCALARS[hint]
-    if hint is Any or hint is object or isinstance(hint, ForwardRef):  # recursive aliases
+    if hint is Any or hint is object or isinstance(hint, ForwardRef | str):  # recursive aliases
         return lambda data: data
     if origin is Literal:
         return _one_of({value: value for value in args})

@@ -26,7 +26,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_project_is_told_with_what_its_options_say(look, tmp_path: Path) -> None:
     facts = look("trt_cache_dir = engines", "trt_cache_size = 3GB", "trt_arch = 8.6")
-    assert (facts.starts, facts.is_loaded, facts.settings_problem) == (True, True, "")
+    assert (facts.starts, facts.is_loaded, facts.settings_problem) == (True, True, None)
     assert facts.pytest == pytest.__version__
     assert (facts.root, facts.ini) == (str(tmp_path), str(tmp_path / "pytest.ini"))
     assert (facts.cache_dir, facts.cache_max_bytes) == (str(tmp_path / "engines"), 3 * 10**9)
@@ -54,16 +54,17 @@ def test_autoload_that_is_off_is_told(look, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_options_that_are_not_understood_are_told(look) -> None:
-    assert "expected a size above 0 such as" in look("trt_cache_size = lots").settings_problem
+    problem = look("trt_cache_size = lots").settings_problem
+    assert "expected a size above 0 such as" in problem["what"]
 
 
 def test_a_pytest_that_does_not_start_is_told_with_what_it_says(look, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("import no_such_module_anywhere")
     facts = look()
     assert not facts.starts
-    assert "No module named 'no_such_module_anywhere'" in facts.said
+    assert "No module named 'no_such_module_anywhere'" in facts.output
     (tmp_path / "conftest.py").unlink()
-    assert "--no-such-option" in look("addopts = --no-such-option").said
+    assert "--no-such-option" in look("addopts = --no-such-option").output
 
 
 def test_warnings_that_are_errors_are_no_obstacle(look) -> None:
