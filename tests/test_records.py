@@ -151,3 +151,8 @@ def test_a_type_that_records_cannot_hold_is_a_fault_of_the_class() -> None:
 def test_a_path_is_written_as_in_python() -> None:
     assert path_text(["tests", "a b", "runs", 0]) == 'tests["a b"].runs[0]'
     assert path_text([]) == ""
+
+
+def test_recursive_aliases_are_passed_through() -> None:
+    # Python 3.10 leaves the alias inside of the hint a plain string, newer ones a forward reference.
+    assert from_data(Mapping[str, "Alias"], {"a": [1]}) == {"a": [1]}  # type: ignore[name-defined, type-abstract]

@@ -140,14 +140,15 @@ def benchmark(project, marker: str) -> None:
 
 
 def test_limits_of_speed_that_can_fail_pass(project) -> None:
-    benchmark(project, 'p50="40%", throughput="30%", p99_ms=1000')
-    # In processes of their own: of several in this one, some were seen to time twice as long.
-    project.run(subprocess=True).assert_outcomes(passed=1)
+    # Whether a relative limit can fail depends on the host's noise: tests/selftest has rounds that
+    # are data.
+    benchmark(project, 'plan_size="0%", p99_ms=1000')
+    project.run().assert_outcomes(passed=1)
     (file,) = project.path.glob("trt_baselines/*/*.json")
     before = file.read_bytes()
-    result, text = selftest(project, subprocess=True)
+    result, text = selftest(project)
     result.assert_outcomes(passed=1)
-    assert "5 errors and slowdowns injected" in text
+    assert "1 effective, 0 ineffective, 0 not tried" in text
     assert file.read_bytes() == before
 
 

@@ -85,9 +85,9 @@ def test_fp16_overflows_and_that_is_found(project, magika) -> None:
     result.assert_outcomes(failed=4)
     result.stdout.fnmatch_lines(
         [
-            "*(model.onnx in fp16 on cpu): *",
-            "*share of rows with the same largest element is 0; at least 1 is asked for.",
-            "Fix: * keep what loses precision in FP32, by trt_model(builder_options=*",
+            "target_label: * over tolerance (model.onnx, fp16, cpu) *",
+            "*share of rows with the same largest element is 0, below the limit of 1",
+            "Fix: * an intermediate overflow beyond 65504 could*",
         ]
     )
 
