@@ -30,7 +30,7 @@ from pytest_trt.plugin.fixtures import (
     trt_session,
     trt_shape,
 )
-from pytest_trt.plugin.names import MARKER_LINES
+from pytest_trt.plugin.names import MARKER_LINES, is_ours
 from pytest_trt.plugin.options import add_options, anything_given
 from pytest_trt.plugin.results import ResultCollector
 from pytest_trt.plugin.state import (
@@ -167,7 +167,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_report_collectionfinish(
     config: pytest.Config, start_path: Path, items: Sequence[pytest.Item]
 ) -> list[str]:
-    """Say what is tested and with what, where there is something to test."""
+    """Show what is tested and with what, where there is something to test."""
     if RUN_KEY not in config.stash or config.get_verbosity() < 0:
         return []
     try:
@@ -180,7 +180,7 @@ def pytest_report_collectionfinish(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    """Begin afresh where a plugin such as pytest-rerunfailures runs a test again."""
+    """Start with fresh state where a plugin such as pytest-rerunfailures repeats a test."""
     if TEST_KEY in item.stash:
         from pytest_trt.plugin.verdict import begin_attempt
 
@@ -207,7 +207,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def _marked_late(item: pytest.Item) -> bool:
     """Whether a test got its first marker after it was collected."""
     return isinstance(item, pytest.Function) and any(
-        mark.name.startswith("trt_") for mark in item.own_markers
+        is_ours(mark.name, item.config) for mark in item.own_markers
     )
 
 
@@ -226,7 +226,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let what was found ride on the report, as data that crosses process boundaries."""
+    """Attach what was found to the report, as data that crosses process boundaries."""
     report = yield
     if report.failed and call.excinfo is not None:
         from pytest_trt.plugin.failure import diagnostics_of
