@@ -154,7 +154,7 @@ def test_a_path_is_written_as_in_python() -> None:
 
 
 def test_recursive_alias_is_passed_through() -> None:
-    found = Diagnostic("TRT100", "no", facts={"list": [1, {"deep": None}]})
+    found = Diagnostic("TRT100", "no", facts={"list": (1, {"deep": None})})
     assert from_data(Diagnostic, to_data(found)) == found
     # Python 3.10 leaves a recursive alias a plain string, newer versions a forward reference.
     alias: Any = "Sequence[Fact]"

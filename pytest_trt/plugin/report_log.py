@@ -24,7 +24,7 @@ import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
 from pytest_trt.git import head_commit
-from pytest_trt.plugin.options import OPTIONS
+from pytest_trt.plugin.options import OPTIONS, anything_given
 from pytest_trt.plugin.state import plan_of, run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
 from pytest_trt.records import from_data, to_data
@@ -162,9 +162,12 @@ class ReportLog:
             return
         if self._config.option.collectonly:
             return
+        # Every run comes here where a step summary is possible, unrelated projects included.
+        if not (self._planned or self._outcomes or anything_given(self._config)):
+            return
         settings = settings_of(self._config)
         if not (settings.report or settings.require_arch or self._planned or self._outcomes):
-            return  # only a step summary is possible, and there is nothing to summarise
+            return
         from pytest_trt.report.coverage import is_covered, missing_verdicts
 
         document = self._document(session, settings.require_arch)
