@@ -283,8 +283,8 @@ def _updates(config: pytest.Config) -> bool:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write the summary section; with -q only what must not be missed, with -qq nothing."""
     config = terminalreporter.config
-    collector, verbosity = config.stash[_COLLECTOR_KEY], config.get_verbosity()
-    if collector.results and verbosity >= -1:
+    collector = config.stash[_COLLECTOR_KEY]
+    if collector.results and (verbosity := config.get_verbosity()) >= -1:
         from pytest_trt.plugin.terminal import width_of, write_prose
         from pytest_trt.report.summary import Style, noted_lines, summary_lines
 
