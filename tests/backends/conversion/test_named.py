@@ -69,15 +69,15 @@ def test_an_operator_that_the_model_lacks_is_refused_before_anything_is_built(
     assert caught.value.message == (
         f"{option} names 'Matmull', 'Swirl', but m.onnx has no such operator"
     )
-    assert remedy(caught.value) == ("did you mean 'MatMul'?")
+    assert remedy(caught.value) == ("Did you mean 'MatMul'?")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 @pytest.mark.parametrize(
     ("option", "good", "bad", "fix"),
     [
-        ("op_block_list", "Add", "Ad", "did you mean 'Add'?"),
-        ("node_block_list", "out, in_branch", "ouT_", "did you mean 'out'?"),
+        ("op_block_list", "Add", "Ad", "Did you mean 'Add'?"),
+        ("node_block_list", "out, in_branch", "ouT_", "Did you mean 'out'?"),
     ],
 )
 def test_the_conversions_know_operators_and_nodes(

@@ -90,7 +90,7 @@ def test_other_lookups_say_it_in_other_words(operator: str, tmp_path: Path) -> N
 def test_shapes_that_do_not_fit_each_other_point_to_shapes(tmp_path: Path) -> None:
     inputs = {"a": np.zeros((2, 3), np.float32), "b": np.zeros((4, 2), np.float32)}
     error = failure(product(), inputs, tmp_path)
-    assert remedy(error).startswith("check the shapes")
+    assert remedy(error).startswith("Check the shapes")
     assert "a (2, 3), b (4, 2)" in error.message
     assert "profiles" not in remedy(error)
 
@@ -122,13 +122,13 @@ def test_a_branch_that_does_not_fit_points_to_the_values_that_chose_it(tmp_path:
     )
     wrong = {"a": np.zeros((2, 3), np.float32), "rate": np.array(1)}
     error = failure(proto, wrong, tmp_path)
-    assert remedy(error).startswith("the inputs selected an If branch")
+    assert remedy(error).startswith("The inputs selected an If branch")
     assert "'rate' (1)" in remedy(error)
 
 
 @pytest.mark.parametrize("inputs", [{}, {"idz": np.array([1])}], ids=["none", "another"])
 def test_missing_inputs_are_answered_with_names(inputs: Tensors, tmp_path: Path) -> None:
-    assert remedy(failure(embedding(), inputs, tmp_path)) == "feed exactly the inputs 'ids'."
+    assert remedy(failure(embedding(), inputs, tmp_path)) == "Feed exactly the inputs 'ids'."
 
 
 def test_another_type_is_answered_with_types(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_another_type_is_answered_with_types(tmp_path: Path) -> None:
 def test_what_is_not_recognised_gets_advice_that_is_never_wrong() -> None:
     code, found = run_refusal("Non-zero status code: no such thing", {}, ["x"])
     assert code == "TRT340"
-    assert found.text.startswith("run the model on the same inputs as trt_reference")
+    assert found.text.startswith("Run the model on the same inputs as trt_reference")
 
 
 def test_an_error_without_text_is_called_by_its_type() -> None:
@@ -187,7 +187,7 @@ def test_an_unknown_operator_gets_the_same_advice_in_every_precision(
     request = BuildRequest(model, EngineSpec(precision), Target("cpu"), folder, samples)
     with pytest.raises(EngineBuildError, match="Swirl") as caught:
         BACKEND.build(request)
-    assert "no opset of ONNX has " in remedy(caught.value)
+    assert "No opset of ONNX has " in remedy(caught.value)
     name = f"{domain}:Swirl" if domain else "Swirl"
     fact = caught.value.message.partition("\n")[0]
     assert fact.startswith(f"operator {name} is unknown to ONNX Runtime ")
@@ -221,7 +221,7 @@ def test_operator_of_another_opset_is_told_with_that_opset(tmp_path: Path) -> No
             ),
             "operator Max (opset 13) has no CPU kernel for int16 in ONNX Runtime ",
             ["int16"],
-            "export the model with float32 or another opset",
+            "Export the model with float32 or another opset",
         ),
         (
             networks.model(
@@ -232,7 +232,7 @@ def test_operator_of_another_opset_is_told_with_that_opset(tmp_path: Path) -> No
             ),
             "operator Gemm (opset 6) has no CPU kernel for float32 in ONNX Runtime ",
             ["float32"],
-            "export the model with a newer opset.",
+            "Export the model with a newer opset.",
         ),
     ],
     ids=["type", "opset"],
@@ -262,7 +262,7 @@ def test_an_opset_of_the_future_is_named_in_every_precision(precision: str, tmp_
     with pytest.raises(EngineBuildError, match=r"future\.onnx") as caught:
         BACKEND.build(request)
     assert "/onnxruntime_src" not in str(caught.value)
-    assert remedy(caught.value).startswith("export the model with an older opset")
+    assert remedy(caught.value).startswith("Export the model with an older opset")
 
 
 def test_the_types_of_a_missing_kernel_include_those_of_its_outputs(tmp_path: Path) -> None:

@@ -90,9 +90,9 @@ def test_slices_of_a_gpu_follow_it(install) -> None:
     [
         (pynvml.NVMLError_LibraryNotFound(), "libnvidia-ml.so.1 is missing", "=utility"),
         (pynvml.NVMLError_DriverNotLoaded(), "driver is not loaded", "modprobe nvidia"),
-        (pynvml.NVMLError_LibRmVersionMismatch(), "different versions", "reboot"),
+        (pynvml.NVMLError_LibRmVersionMismatch(), "different versions", "Reboot"),
         (pynvml.NVMLError_NoPermission(), "may not use the NVIDIA driver", "/dev/nvidia"),
-        (pynvml.NVMLError_FunctionNotFound(), "too old for", "update the driver"),
+        (pynvml.NVMLError_FunctionNotFound(), "too old for", "Update the driver"),
         (pynvml.NVMLError_Timeout(), "NVML failed: Timeout", "nvidia-smi"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",

@@ -206,7 +206,7 @@ def test_which_slice_cuda_takes_by_itself_is_asked_of_the_driver(machine, enviro
 @pytest.mark.parametrize(
     ("status", "refusal", "said"),
     [
-        (803, pynvml.NVMLError_LibRmVersionMismatch(), r"cuInit error 803.*different ver.*reboot"),
+        (803, pynvml.NVMLError_LibRmVersionMismatch(), r"cuInit error 803.*different ver.*Reboot"),
         (999, pynvml.NVMLError_NoPermission(), r"cuInit error 999.*may not use.*/dev/nvidia"),
         (100, pynvml.NVMLError_DriverNotLoaded(), r"lists no GPU; .*not loaded.*modprobe"),
         (802, None, "fabricmanager"),
