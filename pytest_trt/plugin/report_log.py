@@ -236,7 +236,7 @@ class ReportLog:
             terminalreporter.section(title, red=True)
             for line in failure_lines([diagnostic], width=width_of(self._config)):
                 terminalreporter.write_line(line)
-        if self._config.get_verbosity() >= 0:
+        if self._written and self._config.get_verbosity() >= 0:
             for line in self._written:
                 terminalreporter.write_line(line)
 
