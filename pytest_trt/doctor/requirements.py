@@ -23,7 +23,7 @@ WORDS = {
     "onnxruntime": "ONNX Runtime works on the CPU",
 }
 
-_NEEDS_GPU = Remedy("run on a machine with an NVIDIA GPU, or do not require one.")
+_NEEDS_GPU = Remedy("Run on a machine with an NVIDIA GPU, or do not require one.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,8 @@ def _finding(required: Requirement, holds: bool, what: str, cause: Finding | Non
     if cause.name == "GPU":
         return _unmet(required, "no usable GPU", cause.why, cause.remedy or _NEEDS_GPU, cause.code)
     why = ": ".join(filter(None, [f"{cause.name} {cause.what}", cause.why]))
-    installed = Remedy(f"run on a machine with {cause.name} installed, or do not require it.")
+    gpu = "an NVIDIA GPU and " if required.word == "tensorrt" else ""
+    installed = Remedy(f"Run on a machine with {gpu}{cause.name} installed, or do not require it.")
     return _unmet(required, "not usable here", why, cause.remedy or installed, cause.code)
 
 
@@ -158,7 +159,7 @@ def _arch(
         what = f"engines can be {verb} by {label}{option}"
         return Finding("required", required.text, Level.OK, what)
     why = ability.why if ability else "the architecture is unknown, and no GPU here has it"
-    remedy = Remedy(f"run on a machine with an {required.word} GPU.")
+    remedy = Remedy(f"Run on a machine with an {required.word} GPU.")
     product = "ONNX Runtime" if required.word == "cpu" else "TensorRT"
     cause = next((one for one in found if one.name == product), None)
     is_here = required.word == "cpu" or machine.probe.first(required.word) is not None

@@ -229,5 +229,5 @@ def refuse_misread_paths(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"{flag} {value}: pytest treats a path after a space as a test path, which changed "
                 f"rootdir to {config.rootpath} and the ini file to {ini or 'none'}.\n"
-                f"Fix: write {flag}={value}"
+                f"Fix: Write {flag}={value}"
             )
