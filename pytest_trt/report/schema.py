@@ -67,7 +67,7 @@ def _of(hint: Any, definitions: dict[str, _Schema]) -> _Schema:
         return {"type": _SCALARS[hint]}
     if hint is float:
         return {"$ref": "#/$defs/number"}
-    if hint is Any or isinstance(hint, ForwardRef):
+    if hint is Any or isinstance(hint, ForwardRef | str):  # recursive aliases
         return {}
     if origin is Literal:
         return {"enum": list(args)}

@@ -118,6 +118,7 @@ def test_toml_values_have_their_own_types(project) -> None:
     assert (project.path / "r.json").exists()
 
 
+@pytest.mark.skipif(pytest.version_tuple < (9, 0), reason="reads no [tool.pytest]")
 def test_toml_value_of_a_wrong_type_is_a_usage_error(project) -> None:
     project.pytester.makepyprojecttoml("[tool.pytest]\ntrt_threads = [1]\n")
     project.test_file(TIGHT_TEST.format(""))
