@@ -31,9 +31,10 @@ from pytest_trt.diagnostics import (
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
 from pytest_trt.plugin.markers import BenchmarkMarker
+from pytest_trt.plugin.options import is_disabled
 from pytest_trt.plugin.pinning import baseline_location
 from pytest_trt.plugin.plan import TestPlan
-from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info, is_disabled
+from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info
 from pytest_trt.plugin.state import (
     CHECKS_KEY,
     plan_of,

@@ -311,3 +311,12 @@ def anything_given(config: pytest.Config) -> bool:
         or (not option.ini_only and config.getoption(option.ini) is not None)
         for option in OPTIONS
     )
+
+
+def is_disabled(config: pytest.Config) -> bool:
+    """Whether benchmarks are to run once, untimed.
+
+    Its own fixture is disabled by xdist as well. Ours is not: it measures one at a time.
+    """
+    option = config.option
+    return is_there(config) and option.benchmark_disable and not option.benchmark_enable

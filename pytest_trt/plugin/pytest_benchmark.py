@@ -26,15 +26,6 @@ def is_there(config: pytest.Config) -> bool:
     return hasattr(config.option, "benchmark_disable")
 
 
-def is_disabled(config: pytest.Config) -> bool:
-    """Whether benchmarks are to run once, untimed.
-
-    Its own fixture is disabled by xdist as well. Ours is not: it measures one at a time.
-    """
-    option = config.option
-    return is_there(config) and option.benchmark_disable and not option.benchmark_enable
-
-
 class BesidePytestBenchmark:
     """The hooks of a run in which pytest-benchmark takes part.
 

@@ -17,8 +17,7 @@ import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, in_context
 from pytest_trt.plugin.option_values import BACKENDS
-from pytest_trt.plugin.options import OPTIONS, Option
-from pytest_trt.plugin.pytest_benchmark import is_disabled
+from pytest_trt.plugin.options import OPTIONS, Option, is_disabled
 
 if TYPE_CHECKING:
     from pytest_trt.backends.selection import Registry
