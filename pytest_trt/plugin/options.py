@@ -314,9 +314,10 @@ def anything_given(config: pytest.Config) -> bool:
 
 
 def is_disabled(config: pytest.Config) -> bool:
-    """Whether benchmarks are to run once, untimed.
+    """Whether pytest-benchmark's options say that benchmarks run once, untimed.
 
-    Its own fixture is disabled by xdist as well. Ours is not: it measures one at a time.
+    xdist disables the fixture of pytest-benchmark, too. Ours is not: it measures one at a time.
     """
     option = config.option
-    return is_there(config) and option.benchmark_disable and not option.benchmark_enable
+    disabled: bool = getattr(option, "benchmark_disable", False)
+    return disabled and not option.benchmark_enable
