@@ -59,6 +59,8 @@ def test_it_is_what_pytest_finds(root) -> None:
     plain = {"setup.cfg": "[metadata]\nname = a\n", "tox.ini": "[tox]\n"}
     texts = [("pyproject.toml", "[project]\n"), *plain.items(), *reversed(FILES)]
     texts = [(str(root / name), text) for name, text in texts if name != "pytest.toml"]  # pytest 9
+    if pytest.version_tuple < (9, 0):
+        texts = [(name, text) for name, text in texts if not text.startswith("[tool.pytest]")]
     done = subprocess.run(
         [sys.executable, "-c", FINDS], input=repr(texts), capture_output=True, text=True, check=True
     )
