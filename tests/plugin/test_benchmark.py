@@ -502,7 +502,8 @@ def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None
     shutil.copy(models / "linear.onnx", models / "quick.onnx")
     path = recorded.project.path / "test_it.py"
     path.write_text(path.read_text() + FIRST_IS_SLOW)
-    result = recorded.run("--reruns=1", "--trt-report=r.json", "--benchmark-json=b.json")
+    written = ("--trt-report=r.json", "--benchmark-json=b.json")
+    result = recorded.run("--reruns=1", *written, subprocess=True)
     assert "1 passed, 1 rerun" in result.outlines[-1]
     result.stdout.fnmatch_lines(["note  attempt 2 of *: attempt 1 failed: P* the baseline*TRT501*"])
     (test,) = json.loads((recorded.project.path / "r.json").read_text())["tests"]
@@ -521,7 +522,7 @@ def test_of_a_test_that_is_run_again_for_its_teardown_the_last_attempt_counts(sp
         "@pytest.fixture\ndef shaky():\n    yield\n    ATTEMPTS.append(1)\n"
         "    assert len(ATTEMPTS) > 1\n"
     )
-    result = speed.run("--reruns=1", "--benchmark-json=b.json")
+    result = speed.run("--reruns=1", "--benchmark-json=b.json", subprocess=True)
     result.stdout.fnmatch_lines(["linear.onnx * 1 passed"])
     assert len([line for line in result.outlines if line.startswith("speed ")]) == 1
     assert len(json.loads((speed.project.path / "b.json").read_text())["benchmarks"]) == 1
