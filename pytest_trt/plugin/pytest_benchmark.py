@@ -21,11 +21,6 @@ DISABLED = "--benchmark-disable, so it ran once and was not timed"
 _SKIPPED = "Skipping benchmark (--benchmark-skip active)."
 
 
-def is_there(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark is installed and not switched off (`-p no:benchmark`)."""
-    return hasattr(config.option, "benchmark_disable")
-
-
 class BesidePytestBenchmark:
     """The hooks of a run in which pytest-benchmark takes part.
 

@@ -89,7 +89,11 @@ def call(out: Path, *args: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        env={
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "",
+            "PYTEST_TRT_REQUIRE_WHEEL": "",
+        },
     )
 
 

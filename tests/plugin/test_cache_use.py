@@ -46,7 +46,7 @@ def test_changed_option_is_built_anew_and_said(built) -> None:
     result = built.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["built linear.onnx fp16 cpu: builder option graph_optimization_level 'basic' (was not*"]
+        ["built linear.onnx fp16 cpu: builder option graph_optimization_level: not set -> 'basic'*"]
     )
 
 

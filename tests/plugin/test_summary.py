@@ -85,7 +85,9 @@ def test_a_test_that_the_plugin_skips_is_named_by_its_own_line(project, fixture:
     )
     result = project.run("--trt-build-only", "-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED [[]1[]] test_it.py:3: --trt-build-only: built, not run"])
+    result.stdout.fnmatch_lines(
+        ["SKIPPED [[]1[]] test_it.py:3: --trt-build-only: engine built, not run"]
+    )
 
 
 MARKED = """

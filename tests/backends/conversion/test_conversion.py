@@ -331,7 +331,7 @@ def test_int8_of_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) ->
 
 def test_an_unknown_calibration_method_is_refused(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    with pytest.raises(ConfigurationError, match="use one of minmax, entropy, percentile"):
+    with pytest.raises(ConfigurationError, match="Use one of minmax, entropy, percentile"):
         conversion.to_int8(
             model, [images()], tmp_path / "q.onnx", options={"calibration_method": "mse"}
         )

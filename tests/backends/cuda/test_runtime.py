@@ -71,7 +71,7 @@ def test_driver_that_cannot_serve_the_libraries_is_found_at_the_start(
         Cuda(0)
     assert "(cudaErrorInsufficientDriver, 35)" in caught.value.message
     assert remedy(caught.value).startswith(
-        "update the driver" if driver else "install the NVIDIA driver"
+        "Update the driver" if driver else "Install the NVIDIA driver"
     )
 
 

@@ -101,7 +101,7 @@ def test_an_error_of_no_node_is_told_alone(plan: BuildPlan) -> None:
 @pytest.mark.parametrize(
     ("operator", "advice"),
     [
-        ("Round", "export the model without what it names"),
+        ("Round", "Export the model without what it names"),
         ("Frob", "Frob is not an operator of ONNX"),
     ],
 )
@@ -128,10 +128,10 @@ def test_a_refusal_without_reasons_shows_the_log(plan: BuildPlan) -> None:
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
-        ("Error Code 2: OutOfMemory (no further information)", "free memory of the GPU"),
-        ("Skipping tactic 0 due to insuficient memory on requested size", "free memory of the GPU"),
-        ("Error Code 4: (mask is missing dimensions in profile 0.", "give every dynamic input"),
-        ("Assertion engine != nullptr failed", "act on the last error in the log"),
+        ("Error Code 2: OutOfMemory (no further information)", "Free memory of the GPU"),
+        ("Skipping tactic 0 due to insuficient memory on requested size", "Free memory of the GPU"),
+        ("Error Code 4: (mask is missing dimensions in profile 0.", "Give every dynamic input"),
+        ("Assertion engine != nullptr failed", "Act on the last error in the log"),
     ],
 )
 def test_a_failed_build_gets_the_advice_for_its_log(
@@ -145,10 +145,10 @@ def test_a_failed_build_gets_the_advice_for_its_log(
 @pytest.mark.parametrize(
     ("version", "opset", "advice"),
     [
-        ("8.6.0", 18, "export the model with opset_version=17: it has opset 18"),
-        ("8.6.0", 17, "export the model without what it names"),
-        ("10.9.0", 18, "export the model without what it names"),
-        ("1.7.1", 18, "export the model without what it names"),
+        ("8.6.0", 18, "Export the model with opset_version=17: it has opset 18"),
+        ("8.6.0", 17, "Export the model without what it names"),
+        ("10.9.0", 18, "Export the model without what it names"),
+        ("1.7.1", 18, "Export the model without what it names"),
     ],
 )
 def test_an_older_opset_is_advised_to_tensorrt_8_alone(

@@ -118,7 +118,7 @@ def test_values_of_an_input_that_holds_no_shape_are_refused(rtx: Any, tmp_path: 
     model = networks.saved(networks.model(nodes, values[:1], values[1:]), tmp_path / "add.onnx")
     error = refused(model, tmp_path / "refused", {"x": {"values": ((1, 1), (2, 2), (3, 3))}})
     assert "range of values for input 'x' of add.onnx, whose values are not used" in error.message
-    assert remedy(error) == "give a range of shapes, or leave it out if the shape is fixed."
+    assert remedy(error) == "Give a range of shapes, or leave it out if the shape is fixed."
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_shape_input_of_open_length_is_refused_with_the_length_to_fix(
     parsed = parse_profiles({**profile, "size": {"values": (4, 8)}}, model.inputs, where="test")
     with pytest.raises(ConfigurationError, match=r"size: int64\[rank\] has a range of val") as got:
         require_profiles(model.inputs, parsed)
-    assert remedy(got.value) == "export the model with that length fixed at 2."
+    assert remedy(got.value) == "Export the model with that length fixed at 2."
 
 
 class Profile32:
@@ -196,7 +196,7 @@ def test_values_beyond_the_builders_integers_are_refused() -> None:
         add(2**31)
     assert "2147483648" in got.value.message
     assert "\n" not in got.value.message
-    assert remedy(got.value).startswith("give values up to 2147483647")
+    assert remedy(got.value).startswith("Give values up to 2147483647")
 
 
 def pasted(fix: str) -> object:
