@@ -244,7 +244,7 @@ def test_nothing_is_recorded_on_a_disturbed_gpu(machine, how: str, args: list[st
     result.assert_outcomes(**{"failed" if updated else "passed": 1})
     assert machine.files == []
     told = "baseline not updated: *" if updated else "*; no baseline was recorded *"
-    result.stdout.fnmatch_lines([told, "*Run again when the GPU is free*"])
+    result.stdout.fnmatch_lines([told, "*Run again when the GPU is idle and not throttled.*"])
 
 
 @pytest.mark.parametrize("how", DISTURBED)
