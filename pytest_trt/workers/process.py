@@ -244,6 +244,8 @@ class Worker:
             selector.register(process.stdout, selectors.EVENT_READ, (True, bytearray()))
             selector.register(process.stderr, selectors.EVENT_READ, (False, bytearray()))
             while selector.get_map():
+                # Asked first: what it wrote before it ended is then in the pipes.
+                has_ended = process.poll() is not None
                 ready = selector.select(TICK_S)
                 for key, _ in ready:
                     is_event, rest = key.data
@@ -254,7 +256,7 @@ class Worker:
                     del rest[:-_LONGEST_LINE_BYTES]
                     yield from ((is_event, bytes(line)) for line in lines if line.strip())
                 yield None
-                if not ready and process.poll() is not None:
+                if has_ended and not ready:
                     return  # something that it started holds the pipes open
 
     def _signal_group(self, number: signal.Signals) -> None:
