@@ -233,8 +233,8 @@ def _require_quantised(
     raise EngineBuildError(
         f"nothing in {model.path.name} could be quantised: none of {', '.join(operators)} outside "
         "control flow and block lists has float32 inputs of known type",
-        fix="name the operators to quantise with the builder option op_types, or drop int8 for "
-        "this model.",
+        fix="name the operators to quantise with the builder option op_types, or remove "
+        "int8 from precision=.",
         code="TRT355",
         facts={"model": str(model.path), "precision": "int8", "operators": operators},
     )
