@@ -139,7 +139,7 @@ def test_every_option_that_needs_no_gpu_is_taken(
         ({"max_num_tactics": 0}, r"max_num_tactics=0: refused: the builder uses -1"),
         ({"max_aux_streams": 1 << 40}, r"max_aux_streams=1099511627776: refused: .*auxiliary"),
         ({"refit": 1}, r"refit=1: it must be a boolean"),
-        ({"tiling_optimization_level": "most"}, r"use one of none, fast, moderate, full"),
+        ({"tiling_optimization_level": "most"}, r"Use one of none, fast, moderate, full"),
         ({"obey_precision_constraints": True}, r"1\.7.* has no builder option obey_precision"),
         ({"op_block_list": "Mul"}, r"unknown builder option op_block_list"),
     ],
@@ -260,7 +260,7 @@ def test_an_operator_that_is_not_built_in_is_named(opset: int, tmp_path: Path) -
     model = one_node("Det", tmp_path, opset=opset)
     with pytest.raises(EngineBuildError, match=r"node 'odd' \(Det\): not supported") as caught:
         build(model, tmp_path, EngineSpec())
-    assert remedy(caught.value).startswith("export the model without what it names")
+    assert remedy(caught.value).startswith("Export the model without what it names")
 
 
 def test_a_model_that_is_empty_by_now_is_told_from_one_that_fails(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_range_that_is_missing_in_the_network_is_asked_for(
     )
     with pytest.raises(EngineBuildError, match="no optimization profile") as caught:
         build_plan(trt, plan, lambda text: None)
-    assert remedy(caught.value).startswith("give every dynamic input a range in every profile")
+    assert remedy(caught.value).startswith("Give every dynamic input a range in every profile")
 
 
 def test_a_model_without_outputs_is_refused(tmp_path: Path) -> None:
