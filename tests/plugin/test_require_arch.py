@@ -67,7 +67,7 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
             f"{MODEL}@pytest.mark.trt_benchmark(p50='10%')\n"
             "def test_b(trt_benchmark, images):\n    trt_benchmark({'image': images})\n",
             (),
-            "not measured: recorded as a baseline*",
+            "not measured: recorded as a new baseline*",
         ),
     ],
     ids=["deselected", "skipped", "not measured"],
