@@ -15,7 +15,7 @@ class OtherModel:
         agrees: Whether the engine agrees with its own model in FP32; None where that could not be
             computed.
         differs: What differs between the two models; empty where that is not known.
-        converted: Whether the model under test was quantised or cast from the other one.
+        converted: Whether the model under test was quantised or cast from the reference model.
     """
 
     path: str

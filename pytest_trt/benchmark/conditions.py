@@ -74,7 +74,7 @@ def free_since(
     Args:
         watch: What watches the device; None where nothing can.
         free_at_s: When it was last known, by the monotonic clock.
-        say: Told what takes a while.
+        say: Receives what takes a while.
         again: Whether to listen in any case: before something fails or is recorded.
 
     Raises:

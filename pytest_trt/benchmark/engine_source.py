@@ -58,7 +58,7 @@ class EngineSource:
         settings: Options of the run.
         wanted_mode: The mode that the marker asks for, if any.
         file: The baseline file.
-        say: Told what takes long.
+        say: Receives what takes long.
     """
 
     can_sample = exemptible = True

@@ -39,7 +39,7 @@ class FreshRuns(ExitStack):
         inputs: What every call computes on.
         mode: How calls are timed.
         sampling: The same engine in this process, warm: it knows how long rounds are.
-        say: Told what is being done.
+        say: Receives what is being done.
     """
 
     def __init__(

@@ -98,7 +98,7 @@ class Sampling:
 
     Attributes:
         guard: Called between rounds; set before the first is taken.
-        say: Told between rounds what is being done.
+        say: Receives, between rounds, what is being done.
         items_per_call: Batch items of one call.
         calls: Calls in each round; set before the first is taken.
         round_s: Seconds that a round takes; set with it.

@@ -85,7 +85,7 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
 
     Tests that only another parameter set of their function names are dropped.
     """
-    kept: list[pytest.Item | pytest.Collector] = []
+    planned: list[pytest.Item | pytest.Collector] = []
     wrong: _Wrong = {}
     for node in report.result:
         if isinstance(node, pytest.Function) and uses_plugin(node, node.fixturenames):
@@ -93,8 +93,8 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
             if planner.is_surplus(node):
                 continue
             _plan(node, planner, wrong)
-        kept.append(node)
-    report.result = kept
+        planned.append(node)
+    report.result = planned
     if wrong:
         collector.stash[_WRONG_KEY] = wrong
         _fail(collector, report)

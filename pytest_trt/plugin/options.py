@@ -274,7 +274,7 @@ def add_options(parser: pytest.Parser) -> None:
     for option in OPTIONS:
         text = option.help + (f" (default: {option.default})" if option.default else "")
         if not option.ini_only:
-            # None, not the default, so that an ini value can be told from an absent flag.
+            # None, not the default, so that an absent flag leaves the ini value in force.
             shape: dict[str, Any] = (
                 {"metavar": option.metavar}
                 if option.metavar

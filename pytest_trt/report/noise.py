@@ -36,7 +36,7 @@ def noise_lines(subject: str, noise: CalibrationResult) -> Iterator[str]:
         yield f"  {'  '.join(padded)}".rstrip()
     short = [units.METRIC_NAMES[row.metric] for row in noise.rows if row.between_runs is None]
     if short:
-        yield f"  not testable: {', '.join(short)}, rounds are too short for it"
+        yield f"  not measured: {', '.join(short)}, rounds are too short for it"
 
 
 def _cells(detected: tuple[float, int] | None) -> tuple[str, str]:

@@ -23,7 +23,7 @@ def test_table() -> None:
         "  P50         0.12%       +5%    +6.0%        11,200  +7.2%       7,000",
         "  throughput  0.098%      -5%    -6.0%        11,200  -7.1%       7,000",
         "  P99         -           +10%",
-        "  not testable: P99, rounds are too short for it",
+        "  not measured: P99, rounds are too short for it",
     ]
 
 
