@@ -49,8 +49,14 @@ STEADY = """
 import itertools
 ticks = itertools.count()
 def clock():
-    return next(ticks) * 50e-6
+    return next(ticks) * {call_s!r}
 """
+
+
+def write_clock(project, call_s: float) -> None:
+    """Write steady.py, by whose clock each call takes `call_s`."""
+    (project.path / "steady.py").write_text(STEADY.format(call_s=call_s))
+
 
 PLAIN = "\ndef test_plain():\n    pass\n"
 
@@ -74,7 +80,7 @@ def run(project):
 @pytest.fixture
 def steady(project, monkeypatch) -> str:
     """Return the option that times by a steady clock."""
-    (project.path / "steady.py").write_text(STEADY)
+    write_clock(project, 50e-6)
     monkeypatch.syspath_prepend(str(project.path))
     return "--benchmark-timer=steady.clock"
 
@@ -173,18 +179,19 @@ def test_engine_of_the_baseline_does_not_excuse_the_function(project, run) -> No
     run(ENGINE).assert_outcomes(failed=1)
 
 
-def test_engine_is_gated_on_its_rounds(project, run) -> None:
-    run(ENGINE)
+def test_engine_is_gated_on_its_rounds(project, run, steady) -> None:
+    run(ENGINE, steady)
     assert stored(project)["test_engine"]["spec"]["model"] == "models/linear.onnx"
-    result = run(ENGINE)
+    result = run(ENGINE, steady)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu *"])
 
 
-def test_another_engine_that_is_slower_by_a_multiple_fails(project, run) -> None:
-    run(ENGINE)
+def test_another_engine_that_is_slower_by_a_multiple_fails(project, run, steady) -> None:
+    run(ENGINE, steady)
     save_linear(project.path / "models" / "linear.onnx", classes=20_000)
-    result = run(ENGINE)
+    write_clock(project, 150e-6)
+    result = run(ENGINE, steady)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
