@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 #: What is known of a baseline's test. With "other parameters" it may exist on other machines.
 OrphanStatus: TypeAlias = Literal["exists", "missing", "other parameters", "unknown"]
 
-#: Environment variable that names the file to which `plugin.collected` writes its answer.
+#: Environment variable that names the file to which `plugin.inspection` writes its answer.
 ANSWER_VARIABLE = "PYTEST_TRT_COLLECTED"
 
 

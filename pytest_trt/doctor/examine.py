@@ -35,7 +35,7 @@ _BASELINES = "trt_baselines"
 # By name, not imported: child processes call them, and import what that needs, such as pytest.
 _MACHINE = "pytest_trt.doctor.machine:machine_facts_data"
 _MODULE = "pytest_trt.doctor.modules:imported_facts"
-_PROJECT = "pytest_trt.plugin.doctor_facts:project_facts"
+_PROJECT = "pytest_trt.plugin.inspection:project_facts"
 _CACHE = "pytest_trt.doctor.places:look_at_cache"
 _BASELINE = "pytest_trt.doctor.places:look_at_baselines"
 _HOST = "pytest_trt.doctor.host:host_load_data"

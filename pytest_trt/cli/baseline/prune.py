@@ -101,7 +101,7 @@ def _collect(base: Path, modules: set[str]) -> Collected:
             module for module in modules if (base / module).exists() and ".." not in module
         )
         options = ("--collect-only", "-qq", "--continue-on-collection-errors")
-        plugin = ("-p", "pytest_trt.plugin.collected")
+        plugin = ("-p", "pytest_trt.plugin.inspection")
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", *options, *plugin, *there],

@@ -1,7 +1,6 @@
-"""What pytest makes of the project in the current folder, for `pytest-trt doctor`.
+"""What pytest reports of a project to the `pytest-trt` command: its settings, and its tests.
 
-pytest itself reads the ini file, the environment and conftest files, and is stopped before it
-collects anything. To be asked in a process of its own: those files are anybody's code.
+Both are asked for in processes of their own: ini file, conftest files and tests are anybody's code.
 """
 
 from __future__ import annotations
@@ -9,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import io
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pytest_trt.plugin
 from pytest_trt.baseline.location import find_folder
+from pytest_trt.baseline.orphans import ANSWER_VARIABLE
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.doctor.finding import Problem
 from pytest_trt.plugin.settings import read_settings
@@ -31,14 +33,15 @@ _ARGUMENTS = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 def project_facts() -> dict[str, Any]:
     """Return whether pytest starts here, whether it loads the plugin, and what the options say.
 
-    The fields are those of `pytest_trt.doctor.project.ProjectFacts`.
+    pytest reads ini file, environment and conftest files, and is stopped before it collects. The
+    fields are those of `pytest_trt.doctor.project.ProjectFacts`.
     """
     look = _Look()
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         pytest.main([*_ARGUMENTS], plugins=[look])
-    told = (line.removeprefix("E ").strip() for line in said.getvalue().splitlines())
-    lines = [line for line in told if line]
+    stripped = (line.removeprefix("E ").strip() for line in output.getvalue().splitlines())
+    lines = [line for line in stripped if line]
     return {
         "folder": os.getcwd(),  # noqa: PTH109
         "pytest": pytest.__version__,
@@ -106,3 +109,41 @@ def _problem(error: pytest.UsageError) -> dict[str, Any]:
         data: dict[str, Any] = to_data(Problem(cause.message, cause.diagnostic.remedy))
         return data
     return {"what": str(error)}
+
+
+class _Collected:
+    """The tests that were collected, and what could not be.
+
+    It sees every test before any is deselected, so `-k`, `-m` and hooks of a conftest do not make a
+    test look missing.
+    """
+
+    def __init__(self) -> None:
+        self.tests: list[str] = []
+        self.errors: list[str] = []
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Add a test."""
+        self.tests.append(item.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Add a file that could not be collected, or was skipped as a whole."""
+        if not report.passed:
+            self.errors.append(report.nodeid)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Write the answer."""
+        content: dict[str, Any] = {
+            "root": str(session.config.rootpath),
+            "tests": self.tests,
+            "errors": self.errors,
+        }
+        Path(os.environ[ANSWER_VARIABLE]).write_text(json.dumps(content), encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Write the tests that exist to a file, where this module is loaded as a plugin.
+
+    `pytest-trt baseline prune` does so.
+    """
+    config.pluginmanager.register(_Collected(), "trt-collected")

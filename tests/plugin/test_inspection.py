@@ -17,7 +17,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def write(*lines: str) -> ProjectFacts:
         (tmp_path / "pytest.ini").write_text("\n".join(["[pytest]", *lines]))
-        answer = ask("pytest_trt.plugin.doctor_facts:project_facts", timeout_s=120)
+        answer = ask("pytest_trt.plugin.inspection:project_facts", timeout_s=120)
         assert answer.problem == ""
         return ProjectFacts(**answer.value)
 
