@@ -21,7 +21,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Observer
 from pytest_trt.plugin.terminal import write_prose
 from pytest_trt.report.record import TestRecord
-from pytest_trt.selftest.outputs import planted
+from pytest_trt.selftest.outputs import inject_errors
 from pytest_trt.selftest.proof import Proof, cannot_fail
 from pytest_trt.selftest.speed import prove_absolute, prove_relative
 from pytest_trt.selftest.structure import prove_structure
@@ -34,7 +34,7 @@ _NAMED = 5
 
 
 def observing(check: ConsistencyCheck, proofs: list[Proof]) -> Observer:
-    """Return an observer that compares every run, and plants errors into one run of each engine.
+    """Return an observer that compares every run, and injects errors into one run of each engine.
 
     Args:
         check: The test's check.
@@ -58,7 +58,7 @@ def _errors_in(
 ) -> list[Proof]:
     reference, tolerances = check.expected(engine, inputs)
     found = []
-    for one in planted(outputs, reference, tolerances):
+    for one in inject_errors(outputs, reference, tolerances):
         twin = check.twin()
         twin.observe(engine, inputs, one.outputs, "selftest")
         tolerance = tolerances[one.output]

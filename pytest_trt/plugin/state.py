@@ -50,7 +50,7 @@ class TestState:
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
         skipped: Why the plugin skipped it.
-        proofs: How its checks reacted to planted errors and slowdowns.
+        proofs: How its checks responded to injected errors and slowdowns.
         failed_by_checks: Whether its checks have failed it.
         attempt: 1, or more where a plugin reruns the test.
         failed_attempts: The number of each earlier attempt that failed, with a reason.

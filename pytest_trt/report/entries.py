@@ -330,7 +330,7 @@ class Test:
         diagnostics: Why it failed, as data; empty for failures that are not the plugin's.
         notes: What else a reader of its result has to know.
         repeat: The command that repeats this test, from pytest's root directory.
-        selftest: What --trt-selftest planted, and how the checks responded.
+        selftest: What --trt-selftest injected, and how the checks responded.
         results: A row for each engine that it asked for.
     """
 

@@ -35,7 +35,7 @@ class TestRecord:
         speeds: Results of its benchmarks.
         skipped: Why the plugin skipped it, if it did.
         failed_by_checks: Whether it failed only because a check did not pass.
-        proofs: What --trt-selftest planted, and how the checks responded.
+        proofs: What --trt-selftest injected, and how the checks responded.
     """
 
     __test__ = False  # not a test class, whatever its name says

@@ -1,1 +1,1 @@
-"""Proof that checks can fail: planted errors and slowdowns, and what the checks made of them."""
+"""Proof that checks can fail: injected errors and slowdowns, and what the checks made of them."""

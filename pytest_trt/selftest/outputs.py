@@ -1,4 +1,4 @@
-"""Errors planted into outputs: just over the tolerance, just within it, and gross ones.
+"""Errors injected into outputs: just over the tolerance, just within it, and large ones.
 
 Only one output is altered at a time: one of many may be the one whose check cannot fail.
 """
@@ -22,12 +22,12 @@ _Array: TypeAlias = npt.NDArray[Any]
 _BEYOND, _WITHIN = (1.1, 1.5, 3.0), (0.9, 0.5, 0.0)
 
 
-class Planted(NamedTuple):
-    """Outputs with one planted error.
+class Injection(NamedTuple):
+    """Outputs with one injected error.
 
     Attributes:
         output: The output that was altered.
-        what: What was planted, in words.
+        what: What was injected, in words.
         must_fail: Whether a check must fail on it; otherwise it must pass.
         outputs: All outputs.
     """
@@ -38,10 +38,10 @@ class Planted(NamedTuple):
     outputs: Tensors
 
 
-def planted(
+def inject_errors(
     outputs: Tensors, reference: Tensors, tolerances: Mapping[str, Tolerance]
-) -> Iterator[Planted]:
-    """Yield outputs with planted errors, each altered in one output.
+) -> Iterator[Injection]:
+    """Yield outputs with injected errors, each altered in one output.
 
     - Errors as large as the range of the output, in every element.
     - NaN everywhere, in outputs that can hold it.
@@ -60,7 +60,7 @@ def planted(
         if actual.shape != wanted.shape or not wanted.size:
             continue
         for what, must_fail, altered in _altered(actual, wanted, tolerances[name]):
-            yield Planted(name, what, must_fail, {**outputs, name: altered})
+            yield Injection(name, what, must_fail, {**outputs, name: altered})
 
 
 def _altered(

@@ -1,4 +1,4 @@
-"""How a check responded to one planted error or slowdown."""
+"""How a check responded to one injected error or slowdown."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One planted error or slowdown.
+    """One injected error or slowdown.
 
     Attributes:
         check: An output of `trt_consistency`, or a limit of `trt_benchmark`.
-        planted: What was planted, in words: "an error of 1.1x its tolerance".
+        injected: What was injected, in words: "an error of 1.1x its tolerance".
         must_fail: Whether the check must fail on it; otherwise it must pass.
         failed: Whether it failed.
         why: Why the check responds wrongly, where that is known.
     """
 
     check: str
-    planted: str
+    injected: str
     must_fail: bool
     failed: bool
     why: str = ""
@@ -31,14 +31,14 @@ class Proof:
     def __str__(self) -> str:
         did, should = ("fails", "must pass") if self.failed else ("passes", "must fail")
         because = f": {self.why}" if self.why else ""
-        return f"{self.check} {did} with {self.planted} but {should}{because}"
+        return f"{self.check} {did} with {self.injected} but {should}{because}"
 
 
 def cannot_fail(check: str, why: str) -> Proof:
-    """Return the proof that a check cannot fail, whatever is planted.
+    """Return the proof that a check cannot fail, whatever is injected.
 
     Args:
         check: Which check.
-        why: Why nothing can be planted.
+        why: Why nothing can be injected.
     """
     return Proof(check, "any error", must_fail=True, failed=False, why=why)

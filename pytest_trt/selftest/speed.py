@@ -1,4 +1,4 @@
-"""Slowdowns planted into samples: measured times multiplied, then judged by the same rule."""
+"""Slowdowns injected into samples: measured times multiplied, then judged by the same rule."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pytest_trt.terms import Metric, Mode
 #: A relative limit under which an engine may take this many times as long tests nothing.
 _MOST = 2.0
 
-#: Margin, in logarithms of time, by which a planted slowdown exceeds what is needed or stays below
-#: the limit: rounding must not decide.
+#: Margin, in logarithms of time, by which an injected slowdown exceeds what is needed or stays
+#: below the limit: rounding must not decide.
 _MARGIN = 1e-3
 
 #: How far beyond an absolute limit the median call is put.

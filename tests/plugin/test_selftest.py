@@ -200,7 +200,7 @@ def test_proofs_are_in_the_report(project) -> None:
     selftest(project, "--trt-report=report.json")
     (test,) = json.loads((project.path / "report.json").read_text())["tests"]
     wrong = [one for one in test["selftest"] if one["must_fail"] != one["failed"]]
-    assert [one["planted"] for one in wrong] == ["errors as large as its range"] * 2
+    assert [one["injected"] for one in wrong] == ["errors as large as its range"] * 2
 
 
 @pytest.mark.parametrize(

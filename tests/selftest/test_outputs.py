@@ -1,4 +1,4 @@
-"""Planted errors do what their names say, for any output and tolerance."""
+"""Injected errors do what their names say, for any output and tolerance."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hypothesis.extra import numpy as arrays
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.selftest.outputs import Planted, planted
+from pytest_trt.selftest.outputs import Injection, inject_errors
 
 FLOATS = st.sampled_from([np.float16, np.float32, np.float64])
 
 
-def outcomes(reference: np.ndarray, tolerance: Tolerance) -> list[tuple[Planted, bool]]:
+def outcomes(reference: np.ndarray, tolerance: Tolerance) -> list[tuple[Injection, bool]]:
     outputs, tolerances = {"y": reference.copy()}, {"y": tolerance}
     return [
         (one, not compare_outputs(one.outputs, {"y": reference}, tolerances).passed)
-        for one in planted(outputs, {"y": reference}, tolerances)
+        for one in inject_errors(outputs, {"y": reference}, tolerances)
     ]
 
 
@@ -85,7 +85,7 @@ def test_ignoring_nan_accepts_an_output_of_which_most_is_nan() -> None:
 def test_only_one_output_is_altered_at_a_time() -> None:
     reference = {"a": np.ones(2, np.float32), "b": np.ones(2, np.float32)}
     tolerances = dict.fromkeys(reference, Tolerance(1e-3, 1e-3))
-    for one in planted(reference, reference, tolerances):
+    for one in inject_errors(reference, reference, tolerances):
         (other,) = reference.keys() - {one.output}
         assert one.outputs[other] is reference[other]
         assert not np.array_equal(one.outputs[one.output], reference[one.output])

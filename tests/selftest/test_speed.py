@@ -36,8 +36,8 @@ def test_limits_fail_beyond_and_pass_within(spread: float, mode: Mode) -> None:
 
 def test_a_slowdown_that_must_fail_is_told() -> None:
     first, *_ = proofs({"p99": 0.1})
-    assert first.planted.endswith("% more time")
-    assert 10 < float(first.planted.partition("%")[0]) < 15
+    assert first.injected.endswith("% more time")
+    assert 10 < float(first.injected.partition("%")[0]) < 15
 
 
 def test_a_limit_that_allows_several_times_the_time_cannot_fail() -> None:

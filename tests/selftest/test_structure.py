@@ -39,9 +39,9 @@ def test_every_limit_fails_beyond_and_passes_within(name: Structural) -> None:
     assert [(proof.must_fail, proof.holds) for proof in found] == [(True, True), (False, True)]
 
 
-def test_what_is_planted_is_told() -> None:
+def test_injected_figures_are_reported() -> None:
     first, second = proofs({"layers": 0.1})
-    assert (first.check, first.planted, second.planted) == ("layers within 10%", "14", "13.2")
+    assert (first.check, first.injected, second.injected) == ("layers within 10%", "14", "13.2")
 
 
 def test_growth_that_allows_twice_as_much_cannot_fail() -> None:

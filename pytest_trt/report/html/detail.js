@@ -70,10 +70,10 @@ function proofs(found) {
   if (!found?.length) return null;
   const rows = found.map((one) => [
     one.check,
-    one.planted,
+    one.injected,
     one.must_fail ? "must fail" : "must pass",
     chip(one.must_fail === one.failed ? "passed" : "failed", one.failed ? "failed" : "passed"),
     one.why,
   ]);
-  return el("section", { class: "part" }, el("h4", {}, "Self-test"), grid(["check", "planted", "", "it", ""], rows));
+  return el("section", { class: "part" }, el("h4", {}, "Self-test"), grid(["check", "injected", "expected", "result", "reason"], rows));
 }
