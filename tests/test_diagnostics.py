@@ -59,7 +59,7 @@ def test_error_survives_pickling(error: PytestTrtError) -> None:
     assert copy.__dict__ == error.__dict__
 
 
-def test_context_stands_before_the_message() -> None:
+def test_context_precedes_the_message() -> None:
     error = in_context(ModelError("no model", fix="x"), "trt_model")
     assert isinstance(error, ModelError)
     assert error.message == "trt_model: no model"

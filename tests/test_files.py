@@ -169,7 +169,7 @@ def mounts(tmp_path) -> Path:
         ("/opt/one.onnx", "xfs"),
     ],
 )
-def test_a_file_lies_on_the_mount_that_shows_nearest_above_it(mounts, path, kind) -> None:
+def test_a_file_is_on_the_nearest_mount_above_it(mounts, path, kind) -> None:
     assert file_system(path, mounts) == kind
 
 

@@ -57,7 +57,7 @@ def test_commit_that_brought_a_text_into_a_file_is_named(repository: Path) -> No
     assert commit_that_added("not committed", path) is None
 
 
-def test_commit_of_a_file_is_none_where_nobody_knows(repository: Path, tmp_path: Path) -> None:
+def test_commit_of_a_file_is_none_where_it_is_unknown(repository: Path, tmp_path: Path) -> None:
     assert commit_that_added("first", repository / "a" / "y.json") is None
     assert commit_that_added("first", Path("/") / "x.json") is None
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
@@ -69,7 +69,7 @@ def test_file_that_git_does_not_have_is_none(repository: Path) -> None:
     assert text_at("HEAD", repository / "gone" / "x.json") is None
 
 
-def test_file_that_is_gone_is_still_listed(repository: Path) -> None:
+def test_removed_file_is_still_listed(repository: Path) -> None:
     path = repository / "a" / "x.json"
     path.unlink()
     path.parent.rmdir()

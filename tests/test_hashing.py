@@ -38,7 +38,7 @@ def test_the_digest_is_blake3_of_the_bytes(tmp_path: Path, size_bytes: int, dige
 
 @FEW_EXAMPLES
 @given(content=st.binary(min_size=1, max_size=100), data=st.data())
-def test_one_changed_byte_is_another_digest(tmp_path, monkeypatch, content, data) -> None:
+def test_one_changed_byte_changes_the_digest(tmp_path, monkeypatch, content, data) -> None:
     monkeypatch.setattr(module, "_STEP_BYTES", 5)
     before = digest_file(write(tmp_path, content))
     changed = bytearray(content)
@@ -63,7 +63,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     assert peak_bytes < 4_000_000
 
 
-def test_the_size_is_what_was_read_and_not_what_the_file_was_said_to_have() -> None:
+def test_the_size_is_what_was_read_and_not_what_stat_reports() -> None:
     page = Path("/sys/devices/system/cpu/online")  # said to have 4096 bytes, holds a few
     if not page.exists() or page.stat().st_size < 100:
         pytest.skip("no such file here")

@@ -15,7 +15,7 @@ def test_a_name_like_no_other_is_answered_with_the_list_alone():
     assert known_names("operator", "xyz", ["Add", "Mul"]) == "the operators are 'Add', 'Mul'."
 
 
-def test_where_there_is_no_name_nothing_is_guessed():
+def test_without_known_names_nothing_is_guessed():
     assert known_names("input", "x", []) == "leave it out: there are no inputs."
 
 

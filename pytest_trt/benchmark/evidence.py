@@ -163,7 +163,7 @@ class Machine(Protocol):
         """Watch a target's device; None where nothing can."""
 
     def opened(
-        self, key_digest: str, beside: Engine
+        self, key_digest: str, candidate: Engine
     ) -> AbstractContextManager[BackendSession | None]:
         """Load a cached engine next to another one; None if the two cannot be compared."""
 
@@ -307,7 +307,7 @@ class Evidence:
         environment: What may change from run to run and explain a difference.
         runs: This run, and further ones, as they are stored.
         busy: How the host was overloaded; empty where it was not.
-        notes: What was noted meanwhile.
+        notes: What was noted while it was measured.
     """
 
     entry: Entry | None

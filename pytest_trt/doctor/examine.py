@@ -60,7 +60,7 @@ def examine(
     """
     with ThreadPoolExecutor(len(MODULES) + 2) as pool:
         machine_asked = pool.submit(question, _MACHINE, timeout_s=timeout_s)
-        asked = {
+        answers = {
             name: pool.submit(question, _MODULE, timeout_s=timeout_s, module=name)
             for name in MODULES
         }
@@ -73,7 +73,7 @@ def examine(
             pool.submit(question, _BASELINE, timeout_s=timeout_s, path=str(_absolute(baselines))),
         ]
         machine = _machine(machine_asked.result())
-        known = {name: _module(name, answer.result()) for name, answer in asked.items()}
+        known = {name: _module(name, answer.result()) for name, answer in answers.items()}
         cached, stored = (place.result() for place in places)
     findings = [_python(), *gpu_findings(machine), *product_findings(known, machine)]
     unfit = {name for name in MODULES if _level(findings, MODULES[name]) is Level.ERROR}

@@ -82,10 +82,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_COLLECTOR_KEY] = ResultCollector(config)
     config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
     if hasattr(config.option, "benchmark_disable"):  # pytest-benchmark is there
-        from pytest_trt.plugin.pytest_benchmark import BesidePytestBenchmark
+        from pytest_trt.plugin.pytest_benchmark import PytestBenchmarkHooks
 
         config.pluginmanager.register(
-            BesidePytestBenchmark(config, _judged_fixture), "trt-pytest-benchmark"
+            PytestBenchmarkHooks(config, _judged_fixture), "trt-pytest-benchmark"
         )
     given = anything_given(config)
     if os.environ.get("GITHUB_STEP_SUMMARY") or (given and settings_of(config).wants_report):
@@ -109,9 +109,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _judged_fixture(item: pytest.Item, fixture: Any) -> AbstractContextManager[None]:
-    from pytest_trt.plugin.benchmark import gated
+    from pytest_trt.plugin.benchmark import run_and_judge
 
-    return gated(item, fixture)
+    return run_and_judge(item, fixture)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

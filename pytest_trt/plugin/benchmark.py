@@ -232,7 +232,7 @@ def _count(item: pytest.Item) -> int:
 
 
 @contextmanager
-def gated(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
+def run_and_judge(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
     """Run a test alone on its device, then judge what pytest-benchmark timed.
 
     Args:

@@ -21,20 +21,20 @@ DISABLED = "--benchmark-disable, so it ran once and was not timed"
 _SKIPPED = "Skipping benchmark (--benchmark-skip active)."
 
 
-class BesidePytestBenchmark:
+class PytestBenchmarkHooks:
     """The hooks of a run in which pytest-benchmark takes part.
 
     Args:
         config: The run's configuration.
-        gated: Runs a test that its fixture times, and judges the rounds.
+        run_and_judge: Runs a test that its fixture times, and judges the rounds.
     """
 
     def __init__(
         self,
         config: pytest.Config,
-        gated: Callable[[pytest.Item, Any], AbstractContextManager[None]],
+        run_and_judge: Callable[[pytest.Item, Any], AbstractContextManager[None]],
     ) -> None:
-        self._config, self._gated = config, gated
+        self._config, self._run_and_judge = config, run_and_judge
         self._rows: dict[str, object] = {}
 
     @pytest.hookimpl(trylast=True)
@@ -51,16 +51,16 @@ class BesidePytestBenchmark:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Gate what its fixture times, where our marker asks for that."""
+        """Judge what its fixture times, where a trt_benchmark marker is set."""
         fixture = getattr(item, "funcargs", {}).get("benchmark")
         plan = plan_of(item) if fixture is not None else None
         if fixture is None or plan is None or plan.benchmark is None:
             return (yield)
-        with self._gated(item, fixture):
+        with self._run_and_judge(item, fixture):
             return (yield)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Put our results beside its own."""
+        """Add our results to its own."""
         # xdist's workers report to the process that shows and writes them.
         if hasattr(self._config, "workerinput"):
             return

@@ -218,19 +218,21 @@ class TrtRun:
             self.lost_device.release(self._sessions.pop(key))
 
     @contextmanager
-    def opened(self, key_digest: str, beside: Engine) -> Iterator[BackendSession | None]:
+    def opened(self, key_digest: str, candidate: Engine) -> Iterator[BackendSession | None]:
         """Load a cached engine next to a loaded one; None if comparing the two shows nothing.
 
         Args:
             key_digest: The engine's key.
-            beside: The engine that it is compared with in one process: both must run on the same
+            candidate: The engine that it is compared with in one process: both must run on the same
                 toolchain and device.
         """
         session, found = None, self.cache.find(key_digest)
-        if found and same_runtime(found.sidecar.key_fields, dict(beside.key.fields)):
-            backend = self.backend(beside.target.arch)
+        if found and same_runtime(found.sidecar.key_fields, dict(candidate.key.fields)):
+            backend = self.backend(candidate.target.arch)
             with suppress(EngineLoadError):
-                session = backend.open(found.plan, beside.model, beside.spec, beside.target)
+                session = backend.open(
+                    found.plan, candidate.model, candidate.spec, candidate.target
+                )
         try:
             yield session
         finally:

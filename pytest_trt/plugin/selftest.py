@@ -93,15 +93,15 @@ def slowdowns_of(
     """
     proofs: list[Proof] = []
     if limits.relative:
-        alike = [run for run in entry.runs if run.calls == source.calls] if entry else []
-        if not alike:
+        comparable = [run for run in entry.runs if run.calls == source.calls] if entry else []
+        if not comparable:
             proofs.append(
                 cannot_fail("its limits of speed", "there is no baseline to compare with")
             )
         else:
             proofs += prove_relative(
                 limits.relative,
-                [stored_rounds(run) for run in alike],
+                [stored_rounds(run) for run in comparable],
                 source.rounds(),
                 checks=checks,
                 mode=source.subject.mode,

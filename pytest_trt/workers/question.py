@@ -56,7 +56,7 @@ def ask(
         **arguments: Its arguments, JSON-simple.
     """
     try:
-        worker = Worker(__name__, task=f"asks {question}", environment=environment)
+        worker = Worker(__name__, task=f"calls {question}", environment=environment)
     except BackendUnavailableError as error:
         return Answer(problem=error.message)
     with worker:

@@ -125,7 +125,7 @@ def test_notes_of_the_build_explain_where_an_overflow_begins():
     assert "and 2 more notes, in the report" in found.details
 
 
-def test_a_difference_of_a_model_that_draws_random_numbers_is_put_down_to_them():
+def test_a_difference_of_a_random_model_is_attributed_to_its_random_numbers():
     of = check()
     run(of, 0.5, on=engine("fp32", op_types={"Add": 1, "RandomNormalLike": 1}))
     run(of, 0.5, on=engine("fp16", op_types={"Add": 1}))
@@ -166,6 +166,6 @@ def test_a_failing_run_is_compared_with_the_engines_own_model(own, agrees):
     assert stated is (agrees is False)
 
 
-def test_a_measure_that_cannot_be_checked_is_no_disagreement():
+def test_a_measure_that_cannot_be_checked_is_not_a_disagreement():
     other = OtherReference(model("new.onnx"), model("ref.onnx"), lambda _: REFERENCE)
     assert other.agrees({}, REFERENCE, {"y": Tolerance(0.0, 0.01, topk=(20, 0.9))})

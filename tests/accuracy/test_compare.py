@@ -94,7 +94,7 @@ def test_swapped_outputs_are_recognised(actual, reference):
     assert "'probs' and 'boxes' hold each other's values" in comparison.findings[0].text
 
 
-def test_two_wrong_outputs_are_not_called_swapped(actual, reference):
+def test_two_wrong_outputs_are_not_reported_as_swapped(actual, reference):
     actual["probs"], actual["boxes"] = actual["boxes"] + 1, actual["probs"] + 1
     assert kinds(compare(actual, reference)) == ["mismatch", "mismatch"]
 
@@ -140,7 +140,7 @@ def test_of_several_candidates_the_closest_name_is_the_renamed_one(actual, refer
     assert any("'boxes'" in text and "'other'" in text for text in texts)
 
 
-def test_missing_and_extra_of_different_shape_are_not_called_renamed(actual, reference):
+def test_missing_and_extra_of_different_shape_are_not_reported_as_renamed(actual, reference):
     del actual["label"]
     actual["classes"] = np.arange(9)
     assert kinds(compare(actual, reference)) == ["missing", "extra"]
@@ -273,7 +273,7 @@ def test_forbid_reports_one_nan_with_count_place_and_side():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_forbid_fails_even_where_both_sides_are_alike(bad):
+def test_forbid_fails_even_where_both_sides_are_equal(bad):
     both = np.array([1.0, bad])
     output = compare_one(both, both.copy())
     assert "in the output, 1 " in text_of(output, "nonfinite")
@@ -304,7 +304,7 @@ def test_ignore_still_fails_on_finite_mismatches():
     assert not compare_one([9.0, np.nan], [1.0, 2.0], nan="ignore").passed
 
 
-def test_ignore_that_leaves_nothing_is_no_pass():
+def test_ignore_that_leaves_nothing_does_not_pass():
     output = compare_one([np.nan, np.nan], [1.0, 2.0], nan="ignore")
     assert "none of 2 elements is finite" in text_of(output, "nothing compared")
 
@@ -374,12 +374,12 @@ def test_extreme_integers_do_not_wrap_around():
 
 
 @pytest.mark.parametrize("dtype", ["M8[s]", [("x", "f4")], "V4"])
-def test_elements_without_a_number_are_no_pass(dtype):
+def test_elements_without_a_number_do_not_pass(dtype):
     array = np.zeros(3, dtype)
     assert "cannot be compared" in text_of(compare_one(array, array.copy()), "not applicable")
 
 
-def test_an_empty_output_passes_beside_one_that_is_not():
+def test_an_empty_output_passes_next_to_one_that_is_not():
     outputs = {"boxes": np.zeros((0, 4)), "count": np.zeros(1)}
     comparison = compare(outputs, outputs, Tolerance(0.0, 0.0, top1=0.9, cosine=0.9))
     assert comparison.outputs[0].passed
@@ -388,7 +388,7 @@ def test_an_empty_output_passes_beside_one_that_is_not():
 
 
 @pytest.mark.parametrize("names", [["boxes"], ["boxes", "labels"]])
-def test_outputs_that_are_all_empty_are_no_pass(names):
+def test_outputs_that_are_all_empty_do_not_pass(names):
     outputs = {name: np.zeros((0, 4)) for name in names}
     comparison = compare(outputs, outputs)
     assert not comparison.passed
@@ -412,7 +412,7 @@ def test_an_output_that_is_empty_on_one_side_only_is_a_wrong_shape():
         (np.ones(2, complex), {"cosine": 0.9}, "cosine"),
     ],
 )
-def test_a_measure_that_makes_no_sense_is_no_pass(array, fields, kind):
+def test_a_measure_that_makes_no_sense_does_not_pass(array, fields, kind):
     output = compare_one(array.copy(), array, **fields)
     text = text_of(output, "not applicable")
     assert text.startswith(kind)

@@ -202,7 +202,7 @@ def test_the_scores_come_first_where_a_class_fails_with_them():
     assert explain(comparison).message.startswith("scores: ")
 
 
-def test_a_tolerance_is_not_said_to_pass_where_something_else_fails_too():
+def test_a_tolerance_is_not_offered_where_something_else_fails_too():
     details = details_of([1.03, np.nan], [1.0, 1.0])
     assert not any("smallest tolerance" in line for line in details)
 
@@ -211,7 +211,7 @@ def test_strings_show_the_first_difference():
     assert "first at [1]: 'cow', reference 'dog'" in details_of(["cat", "cow"], ["cat", "dog"])
 
 
-def test_values_that_look_alike_in_four_digits_are_shown_in_full():
+def test_values_that_are_equal_in_four_digits_are_shown_in_full():
     assert "first at [0]: 1.00001, reference 1.0" in details_of([1.00001], [1.0], EXACT)
 
 
@@ -220,7 +220,7 @@ def test_the_worst_place_is_where_most_of_the_tolerance_is_used():
     assert "worst at [1]: 1.05, reference 1" in details
 
 
-def test_an_empty_output_beside_another_is_named():
+def test_an_empty_output_next_to_another_is_named():
     outputs = {"y": np.zeros((0, 3)), "z": np.zeros(2)}
     found = explained({**outputs, "z": np.ones(2)}, outputs)
     assert "y: passed, but it has no elements ([0, 3])" in found.details

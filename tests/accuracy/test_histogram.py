@@ -36,7 +36,7 @@ def test_what_is_not_finite_is_left_out() -> None:
     assert bins([np.nan, 1.0, np.inf], [1.0, np.nan, np.inf]) == {}
 
 
-def test_nothing_allowed_and_nothing_wrong_is_no_error() -> None:
+def test_nothing_allowed_and_nothing_wrong_is_not_an_error() -> None:
     assert bins([0.0, 1.0], [0.0, 0.0], atol=0.0) == {"0": 1, "more": 1}
 
 

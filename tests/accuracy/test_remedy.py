@@ -141,13 +141,13 @@ def test_preprocessing_is_suspected_only_where_the_plugin_does_not_feed_both_sid
 
 
 @pytest.mark.parametrize(("precision", "beyond"), [("fp32", True), ("fp16", True), ("int8", False)])
-def test_what_a_precision_cannot_explain_is_said_not_to_be_rounding(precision, beyond):
+def test_what_a_precision_cannot_explain_is_reported_as_not_rounding(precision, beyond):
     remedy = remedy_for([1.8, 2.0], [1.0, 2.0], subject=in_precision(precision))
     assert remedy.text.startswith(f"{precision.upper()} rounding does not explain this") is beyond
 
 
 @pytest.mark.parametrize(("precision", "usual"), [("fp16", True), ("fp32", False), ("", False)])
-def test_a_tolerance_tighter_than_the_precision_holds_is_said_to_be_so(precision, usual):
+def test_a_tolerance_tighter_than_the_precision_allows_is_reported(precision, usual):
     tight = Tolerance(rtol=0.0, atol=1e-7)
     remedy = remedy_for([1.003, 2.0], [1.0, 2.0], tight, in_precision(precision))
     assert remedy.text.startswith("fp16 usually differs by this much") is usual
@@ -164,7 +164,7 @@ def test_wrong_later_rows_point_to_the_batch_unless_axis_0_may_be_time(shape, ba
     assert ("at batch 1" in remedy_for(actual, reference).text) is batch
 
 
-def test_axis_0_of_different_lengths_is_no_batch():
+def test_axis_0_of_different_lengths_is_not_a_batch():
     reference = {"y": np.ones((8, 4, 3)), "state": np.ones((1, 4, 3))}
     actual = {name: array.copy() for name, array in reference.items()}
     actual["y"][1:] += 0.5
@@ -216,7 +216,7 @@ def test_a_policy_that_is_set_already_is_not_offered():
     assert "match" not in str(remedy_for([np.nan, np.nan], [np.nan, 1.0], tolerance))
 
 
-def test_strings_are_not_said_to_be_near_ties():
+def test_strings_are_not_reported_as_near_ties():
     remedy = remedy_for(np.array(["0.5"], object), np.array(["0.4"], object))
     assert remedy.text.startswith("Strings must be equal")
 

@@ -28,7 +28,7 @@ def resolved(*outputs, precision="fp16", marker=(), per_output=(), ini=()):
     )
 
 
-def test_every_precision_that_a_spec_may_ask_for_has_a_default():
+def test_every_precision_of_a_spec_has_a_default():
     assert set(DEFAULT_TOLERANCES) == set(PRECISIONS)
 
 
@@ -56,7 +56,7 @@ def test_every_precision_that_a_spec_may_ask_for_has_a_default():
         {"nan": None},
     ],
 )
-def test_a_value_that_cannot_be_meant_is_refused(fields):
+def test_an_impossible_value_is_refused(fields):
     with pytest.raises(ConfigurationError) as caught:
         Tolerance(**{"rtol": 0.0, "atol": 0.0, **fields})
     (name,) = fields
@@ -104,7 +104,7 @@ def test_a_bad_value_names_the_place_it_was_written():
         parse_tolerance_fields({"top1": 99}, "marker on test_x")
 
 
-def test_nothing_said_gives_the_default_of_the_precision():
+def test_without_a_tolerance_the_default_of_the_precision_applies():
     tolerance = resolved(precision="fp16")["probs"]
     assert (tolerance.rtol, tolerance.atol) == (1e-2, 1e-2)
     assert tolerance.origin == "default for fp16"

@@ -55,7 +55,7 @@ def choose(probe=NO_GPU, installed=(), archs=(), backend="auto"):
         ),
     ],
 )
-def test_backend_follows_from_what_is_asked_and_at_hand(given, chosen) -> None:
+def test_backend_follows_from_the_request_and_the_machine(given, chosen) -> None:
     assert choose(**given) == [chosen]
 
 

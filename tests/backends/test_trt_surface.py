@@ -175,24 +175,24 @@ def test_tensorrt_rtx_has_every_name(version: str) -> None:
     assert [name for name in sorted(NEEDED) if not has(version, name)] == []
 
 
-def test_every_name_that_is_asked_for_exists_in_some_version() -> None:
+def test_every_guarded_name_exists_in_some_version() -> None:
     # The lists hold classes; functions of the module are all asked for.
     classes = {name for name in GUARDED if "." in name or not name.islower()}
     assert [name for name in sorted(classes) if not SURFACE.get(name)] == []
 
 
-def test_every_object_of_the_vendors_goes_by_a_known_name() -> None:
+def test_every_object_of_the_vendor_has_a_known_name() -> None:
     # Add the name to CLASSES with its class, or to PLAIN if it has no members.
     assert set().union(*map(unnamed_in, adapters())) == set()
 
 
-def test_a_name_that_is_gone_would_be_noticed() -> None:
+def test_a_missing_name_would_be_noticed() -> None:
     (name,) = used_in(ast.parse("builder.max_batch_size"))
     assert has("8.6.1", name)
     assert not has("10.0.1", name)
 
 
-def test_a_name_that_is_asked_for_is_told_from_one_that_is_not() -> None:
+def test_guarded_names_are_distinguished_from_others() -> None:
     tree = ast.parse('hasattr(self._engine, "x"); getattr(trt, "Y", None); engine.z; other.w')
     assert asked_for_in(tree) == {"ICudaEngine.x", "Y"}
     assert used_in(tree) == {"ICudaEngine.z"}
@@ -204,7 +204,7 @@ def test_an_object_under_another_name_would_be_noticed() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_builder_flags_tell_weak_types(version: str) -> None:
+def test_builder_flags_reveal_weak_types(version: str) -> None:
     weak = has(version, "BuilderFlag.FP16") and has(version, "BuilderFlag.INT8")
     # TensorRT-RTX 1.4 still had the names; its backend does not ask.
     assert weak == (version.startswith(("8.", "10.")) or version == "rtx1.4.0.76")

@@ -18,7 +18,7 @@ def only(old: BaselineFile | None, new: BaselineFile | None) -> EntryChange:
     return change
 
 
-def test_what_stayed_as_it_is_is_not_told() -> None:
+def test_what_stayed_as_it_is_is_not_reported() -> None:
     assert entry_changes(file(a=stored(), b=stored()), file(b=stored(), a=stored())) == []
     assert entry_changes(None, None) == []
 

@@ -126,7 +126,7 @@ def test_entry_that_is_none_is_an_error(tmp_path: Path) -> None:
         read_baselines(path)
 
 
-def test_what_is_said_to_type_sets_a_broken_file_aside(tmp_path: Path) -> None:
+def test_the_printed_command_sets_a_broken_file_aside(tmp_path: Path) -> None:
     path = save_baselines(tmp_path / "a folder", {"test_a": stored()})
     path.write_text("{")
     with pytest.raises(BaselineError) as caught:
@@ -144,7 +144,7 @@ def test_short_rounds_need_no_tails(tmp_path: Path) -> None:
     assert read_baselines(path) is not None
 
 
-def test_averages_of_another_timer_tell_throughput_alone(tmp_path: Path) -> None:
+def test_averages_of_another_timer_report_throughput_alone(tmp_path: Path) -> None:
     only = stored_run(rounds={"throughput": stored_run().rounds["throughput"]})
     timed = stored(only, spec={"timer": "pytest-benchmark, time.perf_counter"})
     assert read_baselines(save_baselines(tmp_path, {"test_a": timed})) is not None

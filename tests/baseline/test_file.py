@@ -65,7 +65,7 @@ def test_rewriting_changes_nothing(tmp_path: Path) -> None:
     assert path.read_text() == text
 
 
-def test_a_changed_test_is_a_change_of_its_own_lines(tmp_path: Path) -> None:
+def test_a_changed_test_changes_only_its_own_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     tests = {f"test_{name}": entry() for name in "abc"}
     write_baselines(path, BaselineFile(TARGET, tests))
@@ -101,12 +101,12 @@ def test_a_fusion_that_is_lost_is_a_change_of_the_lines_of_its_layers(tmp_path: 
 
 
 @given(st.floats(1e-4, 1e6))
-def test_rounding_keeps_what_replayed_graphs_tell_apart(value: float) -> None:
+def test_rounding_retains_differences_between_replayed_graphs(value: float) -> None:
     assert rounded(value) == pytest.approx(value, rel=5e-5)
     assert rounded(rounded(value)) == rounded(value)
 
 
-def test_the_oldest_run_goes() -> None:
+def test_the_oldest_run_is_dropped() -> None:
     kept = entry(run(1))
     for day in range(2, 9):
         kept = kept.with_runs([run(day)], {"key": f"k{day}"})
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_targets_and_modules_have_files_of_their_own(tmp_path: Path) -> None:
+def test_targets_and_modules_have_their_own_files(tmp_path: Path) -> None:
     found = baseline_path(tmp_path, TARGET, PurePosixPath("tests/perf/test_speed.py"))
     assert found == tmp_path / "sm90-nvidia-h200-132" / "tests" / "perf" / "test_speed.json"
     assert baseline_path(
@@ -177,7 +177,7 @@ def test_targets_and_modules_have_files_of_their_own(tmp_path: Path) -> None:
     ) == (tmp_path / "cpu-x86-64" / "test_a.json")
 
 
-def test_noise_is_kept_beside_the_runs_with_two_digits(tmp_path: Path) -> None:
+def test_noise_is_stored_with_the_runs_with_two_digits(tmp_path: Path) -> None:
     noise = StoredNoise("2026-11-01T10:00:00+00:00", 6, 0.00123456, {"p50": 0.0112, "p99": 0.2})
     path = tmp_path / "a.json"
     write_baselines(path, BaselineFile(TARGET, {"test_a": replace(entry(), noise=noise)}))
@@ -199,7 +199,7 @@ def test_entry_without_noise_says_nothing_of_it(tmp_path: Path) -> None:
     assert found.tests["test_a"].noise is None
 
 
-def test_file_tells_its_module_and_is_found(tmp_path: Path) -> None:
+def test_file_names_its_module_and_is_found(tmp_path: Path) -> None:
     path = baseline_path(tmp_path, TARGET, PurePosixPath("tests/perf/test_speed.py"))
     write_baselines(path, BaselineFile(TARGET, {"test_a": entry()}))
     (path.parent / ".test_speed.json.tmp").touch()

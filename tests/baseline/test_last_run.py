@@ -52,14 +52,14 @@ def test_it_is_the_users_alone(cache, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1}'])
-def test_what_is_no_run_is_as_good_as_none(cache, tmp_path, text) -> None:
+def test_anything_but_a_stored_run_is_ignored(cache, tmp_path, text) -> None:
     keep(cache, tmp_path, "test_x")
     (path,) = cache.iterdir()
     path.write_text(text)
     assert read_last_run(cache, tmp_path) is None
 
 
-def test_runs_of_projects_that_are_long_gone_go(cache, tmp_path) -> None:
+def test_old_runs_of_removed_projects_are_deleted(cache, tmp_path) -> None:
     for number in range(60):
         keep(cache, tmp_path / str(number), "test_x")
     assert len(list(cache.iterdir())) == 50

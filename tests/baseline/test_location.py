@@ -50,7 +50,7 @@ def test_folders_outside_of_the_repository_do_not_count(project) -> None:
     assert found(project, project, has_ini=True)[2] is None
 
 
-def test_with_an_ini_file_it_is_beside_it_and_a_new_one_below_another_is_noticed(project) -> None:
+def test_the_folder_is_next_to_the_ini_file_and_a_second_one_is_noticed(project) -> None:
     tests, outer = project / "tests", project / "trt_baselines"
     assert found(tests, tests, has_ini=True) == (tests / "trt_baselines", tests, None)
     outer.mkdir()
@@ -71,7 +71,7 @@ def test_the_configured_folder_wins(project) -> None:
         )
 
 
-def test_modules_outside_of_the_root_folder_have_files_of_their_own(project) -> None:
+def test_modules_outside_of_the_root_folder_have_their_own_files(project) -> None:
     folder, inner = project / "trt_baselines", project / "inner"
     modules = ["tests/test_a.py", "../tests/test_a.py", "../../test_a.py"]
     paths = [located(folder, inner, (inner / module).resolve()).path for module in modules]

@@ -30,25 +30,25 @@ TESTS = (f"{A}::test_x[fp16]", f"{A}::TestIt::test_y")
         ("tests/test_gone.py::test_x", "missing", "tests/test_gone.py does not exist"),
     ],
 )
-def test_only_what_nobody_defines_is_gone(root, nodeid, fate, said) -> None:
+def test_only_undefined_tests_are_orphaned(root, nodeid, fate, said) -> None:
     found, why = orphan_status(nodeid, Collected(root, TESTS, ()))
     assert found == fate
     assert why.startswith(said)
 
 
 @pytest.mark.parametrize("error", [A, "tests", ""])
-def test_nothing_is_gone_from_what_was_not_collected(root, error) -> None:
+def test_nothing_is_orphaned_in_what_was_not_collected(root, error) -> None:
     fate, why = orphan_status(f"{A}::test_gone", Collected(root, TESTS, [error]))
     assert fate == "unknown"
     assert "could not be collected" in why
 
 
-def test_nothing_is_gone_from_a_file_that_was_left_out(root) -> None:
+def test_nothing_is_orphaned_in_a_file_that_was_left_out(root) -> None:
     fate, why = orphan_status(f"{A}::test_x", Collected(root, ["tests/test_b.py::test_x"], ()))
     assert (fate, why) == ("unknown", f"no test of {A} was collected")
 
 
-def test_nothing_is_gone_from_outside_of_the_root(root) -> None:
+def test_nothing_is_orphaned_outside_of_the_root(root) -> None:
     (root.parent / "test_b.py").touch()
     fate, _ = orphan_status("test_b.py::test_x", Collected(root, TESTS, ()))
     assert fate == "unknown"

@@ -42,7 +42,7 @@ def test_data_that_crosses_processes_is_the_same(tmp_path: Path) -> None:
     assert from_data(Staged, json.loads(json.dumps(to_data(one)))) == one
 
 
-def test_what_was_done_is_told(tmp_path: Path) -> None:
+def test_actions_are_reported(tmp_path: Path) -> None:
     (first,), *nothing = write_staged([staged(tmp_path, "test_x", stored_run(1))])
     assert (first.kind, nothing) == ("first", [[], []])
     (added,), *_ = write_staged([staged(tmp_path, "test_x", stored_run(2), add=True)])
@@ -57,7 +57,7 @@ def test_what_was_done_is_told(tmp_path: Path) -> None:
     assert calibrated.kind == "calibrated"
 
 
-def test_five_runs_are_kept(tmp_path: Path) -> None:
+def test_five_runs_are_stored(tmp_path: Path) -> None:
     for day in range(1, 8):
         write_staged([staged(tmp_path, "test_x", stored_run(day), add=True)])
     runs = content_of(tmp_path / SLUG / "test_a.json")["test_x"].runs
@@ -75,7 +75,7 @@ def test_runs_of_another_engine_never_join(tmp_path: Path) -> None:
     assert written.kind == "replaced"
 
 
-def test_first_run_of_two_is_kept_and_one_of_the_same_engine_joins_it(tmp_path: Path) -> None:
+def test_a_run_of_the_same_engine_is_added_to_the_first(tmp_path: Path) -> None:
     first = staged(tmp_path, "test_x", stored_run(1))
     second = staged(tmp_path, "test_x", stored_run(2, 9.0))
     write_staged([first])
@@ -106,7 +106,7 @@ def test_file_that_cannot_be_read_keeps_no_other_from_being_written(tmp_path: Pa
     assert broken.read_text() == "{"
 
 
-def test_digest_tells_an_entry_from_what_was_made_of_it() -> None:
+def test_digest_distinguishes_an_entry_from_its_successor() -> None:
     assert entry_digest(None) == ""
     assert entry_digest(stored()) == entry_digest(stored())
     assert entry_digest(stored()) != entry_digest(stored(stored_run(), stored_run(2)))

@@ -70,7 +70,7 @@ def test_device_is_free_again_after_an_error(tmp_path: Path) -> None:
             pass
 
 
-def test_cpu_is_told_by_its_name_and_usable_cores(tmp_path: Path) -> None:
+def test_cpu_is_described_by_its_name_and_usable_cores(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Quick CPU @ 3 GHz\n\nprocessor\t: 1\n")
     found = host_cpu(cpuinfo)

@@ -31,7 +31,7 @@ def test_nothing_differs_where_all_is_the_same() -> None:
         ),
     ],
 )
-def test_other_engine_is_of_another_model_or_built_otherwise(model, difference, text) -> None:
+def test_the_reason_for_another_engine_is_named(model, difference, text) -> None:
     assert found(key="bb", model=model) == (difference,)
     assert str(difference) == text
 

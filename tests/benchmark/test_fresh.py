@@ -76,7 +76,7 @@ def test_rounds_come_back(job) -> None:
     assert run.interleaved is None
 
 
-def test_turns_with_a_second_session_come_back(job) -> None:
+def test_interleaved_rounds_with_a_second_session_are_returned(job) -> None:
     steps: list[str] = []
     run = measure_fresh(replace(job, interleave=True), timeout_s=60, progress=steps.append)
     assert run.interleaved is not None
@@ -101,7 +101,7 @@ def test_engine_of_another_key_is_not_loaded(job) -> None:
     assert "was built for key" in reason(replace(job, key="0" * 64))
 
 
-def test_engine_that_is_gone_says_so(job) -> None:
+def test_missing_engine_is_reported(job) -> None:
     shutil.rmtree(job.entry)
     assert "is missing or damaged" in reason(job)
 

@@ -58,7 +58,7 @@ def proc(folder: Path, *, waited_ns: int, user: int, steal: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux's own")
-def test_what_linux_tells_is_counted_over_the_cores_of_this_process(tmp_path: Path) -> None:
+def test_load_is_counted_over_the_cores_of_this_process(tmp_path: Path) -> None:
     meter, ticks = LoadMeter(tmp_path), os.sysconf("SC_CLK_TCK")
     proc(tmp_path, waited_ns=10**9, user=1000 * ticks, steal=10 * ticks)
     with meter.running():
@@ -71,7 +71,7 @@ def test_what_linux_tells_is_counted_over_the_cores_of_this_process(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [None, "cpu0 not numbers at all 1 2 3 4 5\n"])
-def test_where_nothing_is_told_nothing_is_busy(tmp_path: Path, content: str | None) -> None:
+def test_without_figures_of_load_nothing_is_busy(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "stat").write_text(content)
     meter = LoadMeter(tmp_path)

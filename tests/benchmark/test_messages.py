@@ -147,7 +147,7 @@ def test_absolute_limit_is_not_fixed_by_a_new_baseline(outcome: Any) -> None:
     assert not found.remedy.commands
 
 
-def test_reason_of_an_inconclusive_limit_is_shown_once_and_more_time_is_no_remedy_for_it() -> None:
+def test_reason_of_an_inconclusive_limit_is_shown_once_and_more_time_is_not_offered() -> None:
     why = "the host was overloaded during the measurement: threads waited"
     limit = AbsoluteLimitResult("p99_ms", 3.0, 3.2, "inconclusive", 9, 500, why)
     slower = change(outcome="inconclusive", change=0.1, least=0.0, most=0.2, why=why)

@@ -89,11 +89,11 @@ def test_slow_engines_get_shorter_rounds(call_s: float, calls: int) -> None:
         (("p99",), 1e-6, 70),
     ],
 )
-def test_what_is_asked_for_gets_a_few_times_the_time(explicit, call_s: float, calls: int) -> None:
+def test_explicit_limits_get_a_multiple_of_the_time(explicit, call_s: float, calls: int) -> None:
     assert round_calls(call_s, rounds=20, budget_s=30, explicit=explicit) == calls
 
 
-def test_turns_are_taken_in_random_order_and_kept_apart() -> None:
+def test_interleaved_rounds_have_random_order_and_are_stored_separately() -> None:
     order = []
 
     def engine(name, latency_ms):

@@ -69,7 +69,7 @@ def test_rounds_are_of_the_device_in_the_mode_that_was_chosen(mode) -> None:
     assert arrays_of(sampling.taken)[0].shape == (5, 70)
 
 
-def test_turns_are_of_both_engines() -> None:
+def test_interleaved_rounds_are_of_both_engines() -> None:
     at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
     sampling = Sampling(DeviceSession(2.0), INPUTS, "graph", 1, how=at_once)
     sampling.calls = 14
@@ -95,7 +95,7 @@ def test_baseline_is_made_of_rounds_that_are_spread_over_time() -> None:
     assert (session.sampled - before) * 1e-3 == pytest.approx(1.0, abs=0.1)
 
 
-def test_baseline_of_a_slow_engine_takes_no_rounds_of_its_own() -> None:
+def test_baseline_of_a_slow_engine_needs_no_extra_rounds() -> None:
     session = DeviceSession(100.0)
     sampling = Sampling(session, INPUTS, "graph", 1)
     sampling.calls, sampling.round_s = 14, 1.4
@@ -106,7 +106,7 @@ def test_baseline_of_a_slow_engine_takes_no_rounds_of_its_own() -> None:
     assert len(sampling.stored(4)) == 4
 
 
-def test_what_was_judged_in_turns_is_what_may_become_the_baseline() -> None:
+def test_interleaved_figures_are_those_that_may_become_the_baseline() -> None:
     at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
     candidate = DeviceSession(3.0)
     sampling = Sampling(candidate, INPUTS, "graph", 1, how=at_once)
@@ -123,7 +123,7 @@ def test_what_was_judged_in_turns_is_what_may_become_the_baseline() -> None:
 
 
 @pytest.mark.parametrize("baseline", [None, DeviceSession(refuses=True)])
-def test_engine_that_is_gone_or_refuses_the_inputs_takes_no_turns(baseline) -> None:
+def test_missing_engine_or_one_that_refuses_the_inputs_is_not_interleaved(baseline) -> None:
     sampling = Sampling(DeviceSession(), INPUTS, "graph", 1)
     with sampling.against(baseline, Random(0)) as turns:
         assert turns is None

@@ -91,7 +91,7 @@ def test_small_steps_are_held_against_the_limit_together(accepted, key, drifted)
     assert (update.beyond, str(update.drifted or "")) == (None, drifted)
 
 
-def test_limit_that_is_exceeded_most_is_told() -> None:
+def test_limit_that_is_exceeded_most_is_reported() -> None:
     lost = stored(stored_run(2, 0.6), engine={"key": "cd"})
     found = update_of(stored(), lost, {"p50": 0.5, "throughput": 0.05}).beyond
     assert str(found) == "throughput 2,000 -> 1,667/s (-17%), limit 5%"

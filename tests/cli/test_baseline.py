@@ -65,7 +65,7 @@ def break_file(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_list_tells_figures_age_reason_and_machine(root) -> None:
+def test_list_reports_figures_age_reason_and_machine(root) -> None:
     twice = stored_run(2, 0.75, reason="twice the classes")
     save_baselines(root, {FP16: stored(stored_run(), twice), FP32: stored()})
     lines = shown("list").splitlines()
@@ -97,7 +97,7 @@ def test_list_without_baselines_says_so(root) -> None:
     assert shown("list", "--json") == "[]\n"
 
 
-def test_list_tells_of_a_broken_file_and_lists_the_others(root) -> None:
+def test_list_reports_a_broken_file_and_lists_the_others(root) -> None:
     save_baselines(root, {FP16: stored()})
     path = save_baselines(root, {"test_a": stored()}, module="test_other")
     break_file(path, lambda tests: tests["test_a"]["runs"][0]["rounds"].update(throughput=[]))
@@ -112,7 +112,7 @@ def test_baselines_may_be_elsewhere(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", [FP16, NODE, "fp16"])
-def test_show_tells_an_entry_in_full(root, name) -> None:
+def test_show_prints_an_entry_in_full(root, name) -> None:
     noise = StoredNoise("2026-11-01T10:00:00+00:00", 5, 0.002, {"p50": 0.003})
     runs = stored_run(), stored_run(2, reason="driver")
     save_baselines(root, {FP16: stored(*runs, noise=noise), FP32: stored()})
@@ -125,7 +125,7 @@ def test_show_tells_an_entry_in_full(root, name) -> None:
     assert FP32 not in output
 
 
-def test_show_tells_every_target(root) -> None:
+def test_show_prints_every_target(root) -> None:
     save_baselines(root, {FP16: stored()})
     other = {"arch": "sm86", "gpu": "A10"}
     save_baselines(root, {FP16: stored()}, target=other, slug="sm86-a10")
@@ -143,7 +143,7 @@ def test_show_of_no_test_or_of_several_says_which_there_are(root) -> None:
     assert NODE in said
 
 
-def test_diff_of_two_files_tells_changes_with_their_bounds() -> None:
+def test_diff_of_two_files_reports_changes_with_their_bounds() -> None:
     old = save_baselines(
         Path("old"), {FP16: stored(), "test_gone": stored(), "test_same": stored()}
     )
@@ -164,7 +164,7 @@ def test_diff_of_two_files_tells_changes_with_their_bounds() -> None:
     assert all(len(line) <= 80 for line in lines if line != lines[1])
 
 
-def test_diff_tells_runs_that_came_and_what_cannot_be_compared() -> None:
+def test_diff_shows_added_runs_and_what_cannot_be_compared() -> None:
     old = save_baselines(Path("old"), {"test_a": stored(), "test_b": stored()})
     more = stored(stored_run(), stored_run(2))
     new = save_baselines(Path("new"), {"test_a": more, "test_b": stored(spec={"batch": "4"})})
@@ -204,7 +204,7 @@ def test_noise_that_was_measured_counts_in_a_diff() -> None:
 
 
 @pytest.mark.parametrize(("flag", "status"), [((), 0), (("--exit-code",), 1)])
-def test_exit_status_tells_a_difference_where_that_is_asked_for(flag, status) -> None:
+def test_exit_status_shows_a_difference_on_request(flag, status) -> None:
     old = save_baselines(Path("old"), {FP16: stored()})
     new = save_baselines(Path("new"), {FP16: stored(stored_run(2, 0.6))})
     assert call("diff", str(old), str(new), *flag).exit_code == status
@@ -352,7 +352,7 @@ def test_accept_without_names_lists_what_may_be_accepted(root) -> None:
     assert f"tests/test_speed.py::{FP32}: its accuracy check failed" in result.output
 
 
-def test_accept_without_a_reason_is_refused_where_nobody_can_be_asked(root) -> None:
+def test_accept_without_a_reason_is_refused_without_a_terminal(root) -> None:
     keep_run(root, {FP16: stored()})
     assert "needs a reason" in refused(*ACCEPT, FP16)
     for empty in (" ", "..."):
@@ -389,7 +389,7 @@ def test_accept_of_failed_tests_where_none_has_failed_says_so(root) -> None:
 
 
 @pytest.mark.parametrize("given", [(FP16, "--failed"), ("--failed", "--all"), (FP16, "--all")])
-def test_accept_is_told_what_in_one_way(root, given: tuple[str, ...]) -> None:
+def test_accept_takes_exactly_one_way_of_naming_tests(root, given: tuple[str, ...]) -> None:
     keep_run(root, {FP16: stored()}, failed=[FP16])
     result = call(*ACCEPT, *given, "--reason", "x")
     assert result.exit_code == 2
@@ -434,7 +434,7 @@ def left(root: Path) -> list[str]:
     return [one["test"].partition("::")[2] for one in json.loads(shown("list", "--json"))]
 
 
-def test_prune_removes_tests_that_are_gone_and_nothing_else(root, tests) -> None:
+def test_prune_removes_deleted_tests_and_nothing_else(root, tests) -> None:
     output = shown("prune", "--yes")
     assert "no test: tests/test_speed.py::test_gone[fp16] on sm90" in output
     assert "tests/test_removed.py does not exist" in output
@@ -451,7 +451,7 @@ def test_prune_only_says_what_would_go(root, tests) -> None:
     assert len(left(root)) == 5
 
 
-def test_prune_that_cannot_remove_is_no_answer(root, tests, monkeypatch) -> None:
+def test_prune_that_cannot_remove_exits_with_2(root, tests, monkeypatch) -> None:
     def fail(path: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
@@ -462,13 +462,13 @@ def test_prune_that_cannot_remove_is_no_answer(root, tests, monkeypatch) -> None
 
 
 @pytest.mark.parametrize("command", ["diff", "prune"])
-def test_help_tells_an_error_from_an_answer(command: str) -> None:
+def test_help_documents_exit_statuses(command: str) -> None:
     said = " ".join(shown(command, "--help").split())
     assert "xit status 1 if any" in said
     assert "Exit status 2 if" in said
 
 
-def test_prune_asks_before_it_removes(root, tests) -> None:
+def test_prune_asks_for_confirmation(root, tests) -> None:
     assert "pytest-trt baseline prune --yes" in refused("prune")
     assert len(left(root)) == 5
 
@@ -500,7 +500,7 @@ def test_prune_keeps_baselines_of_a_file_that_cannot_be_collected(root, tests, t
     assert len(left(root)) == 4
 
 
-def test_prune_removes_parameters_that_are_gone_only_if_asked_to(root, tests) -> None:
+def test_prune_removes_parameters_only_on_request(root, tests) -> None:
     tests.write_text(TESTS.replace('["fp16", "fp32"]', '["fp16"]'))
     assert "not with these parameters" in shown("prune", "--yes")
     assert FP32 in left(root)
@@ -531,5 +531,5 @@ def test_prune_without_baselines_says_so() -> None:
     assert "There are no baselines" in shown("prune")
 
 
-def test_help_tells_every_command_in_whole_words() -> None:
+def test_help_describes_every_command_in_whole_words() -> None:
     assert "..." not in shown("--help").partition("Commands:")[2]

@@ -82,7 +82,7 @@ def test_verify_passes_on_whole_engines_and_fails_on_a_damaged_one(root: Path) -
     assert "1 of 2 engines are intact" in result.output
 
 
-def test_verify_removes_what_is_damaged_when_asked_and_says_what(root: Path) -> None:
+def test_verify_removes_what_is_damaged_on_request_and_lists_it(root: Path) -> None:
     damaged = next(root.glob("v1/engines/*/engine.json"))
     damaged.write_text("{}")
     result = call(root, "verify", "--remove")
@@ -176,7 +176,7 @@ def timing(root: Path) -> Path:
     return path
 
 
-def test_list_tells_of_timing_caches(root: Path, timing: Path) -> None:
+def test_list_shows_timing_caches(root: Path, timing: Path) -> None:
     assert "1 timing cache, " in call(root, "list").output
 
 

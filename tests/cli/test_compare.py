@@ -24,7 +24,7 @@ def call(*args: str) -> Result:
     return CliRunner().invoke(commands, ["report", "compare", *args])
 
 
-def test_what_is_worse_is_told_with_its_bounds() -> None:
+def test_what_is_worse_is_reported_with_its_bounds() -> None:
     result = call("old.json", "slower.json")
     assert result.exit_code == 0
     assert "test_it.py::test_a (digits.onnx fp16 sm86): passed" in result.output
@@ -34,26 +34,26 @@ def test_what_is_worse_is_told_with_its_bounds() -> None:
     assert result.output.endswith("2 tests: 1 worse, 1 the same\n")
 
 
-def test_all_tells_what_is_the_same() -> None:
+def test_all_includes_what_did_not_change() -> None:
     output = call("old.json", "same.json", "--all").output
     assert "test_b" in output
     assert "  P99" in output
 
 
 @pytest.mark.parametrize(("new", "status"), [("same.json", 0), ("slower.json", 1)])
-def test_exit_status_tells_worse_from_the_same(new: str, status: int) -> None:
+def test_exit_status_distinguishes_worse_from_unchanged(new: str, status: int) -> None:
     assert call("old.json", new, "--exit-code").exit_code == status
     assert call("old.json", new).exit_code == 0
 
 
 @pytest.mark.parametrize("args", [("old.json", "old.json"), ("old.json", "none.json")])
-def test_what_cannot_be_compared_has_a_status_of_its_own(args: tuple[str, str]) -> None:
+def test_what_cannot_be_compared_has_its_own_status(args: tuple[str, str]) -> None:
     result = call(*args, "--exit-code")
     assert result.exit_code == 2
     assert "Fix:" in result.output
 
 
-def test_it_is_written_as_files_ask_for(tmp_path) -> None:
+def test_output_format_follows_the_suffix(tmp_path) -> None:
     result = call("old.json", "slower.json", "-o", "a.md", "-o", "a.json", "-o", "a.html")
     assert result.output.splitlines()[-3:] == ["wrote a.md", "wrote a.json", "wrote a.html"]
     assert (tmp_path / "a.md").read_text().startswith("### pytest-trt: 2 tests: 1 worse")
@@ -84,14 +84,14 @@ def test_file_of_another_kind_is_refused() -> None:
     assert ".html or .md or .json" in result.output
 
 
-def test_file_that_cannot_be_written_is_said(tmp_path) -> None:
+def test_file_that_cannot_be_written_is_reported(tmp_path) -> None:
     (tmp_path / "folder.md").mkdir()
     result = call("old.json", "slower.json", "-o", "missing/a.md")
     assert result.exit_code == 2
     assert "missing/a.md cannot be written" in result.output
 
 
-def test_damaged_report_is_said(tmp_path) -> None:
+def test_damaged_report_is_an_error(tmp_path) -> None:
     (tmp_path / "cut.json").write_text((tmp_path / "old.json").read_text()[:100])
     result = call("old.json", "cut.json")
     assert result.exit_code == 2

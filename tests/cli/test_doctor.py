@@ -132,7 +132,7 @@ def test_this_machine_is_well_and_stays_as_it_was(host: Machine) -> None:
     assert [path.name for path in host.project.iterdir()] == ["pytest.ini"]
 
 
-def test_a_gpu_machine_is_told_as_one(host: Machine) -> None:
+def test_a_gpu_machine_is_reported_as_one(host: Machine) -> None:
     on_h200(host).plant("tensorrt", TENSORRT, "10.16.1.11")
     host.plant("cuda.bindings.runtime", BINDINGS, "13.0.1")
     document = host.document("--require=gpu,tensorrt,sm90")
@@ -166,7 +166,7 @@ def test_a_gpu_without_tensorrt_gets_the_line_for_its_driver(host: Machine) -> N
         ("import threading; threading.Event().wait()", "gives no answer within 5 s"),
     ],
 )
-def test_a_broken_tensorrt_is_told_and_breaks_nothing(host: Machine, source, why) -> None:
+def test_a_broken_tensorrt_is_reported_and_breaks_nothing(host: Machine, source, why) -> None:
     host.plant("tensorrt", source, "10.16.1.11")
     document = host.document("--timeout=5")
     (found,) = [one for one in document["findings"] if one["name"] == "TensorRT"]
@@ -179,12 +179,12 @@ def test_a_broken_tensorrt_is_told_and_breaks_nothing(host: Machine, source, why
     assert {"ONNX Runtime", "plugin", "cache"} <= {one["name"] for one in document["findings"]}
 
 
-def test_a_broken_tensorrt_beside_a_gpu_is_an_error(host: Machine) -> None:
+def test_a_broken_tensorrt_next_to_a_gpu_is_an_error(host: Machine) -> None:
     on_h200(host).plant("tensorrt", "import ctypes; ctypes.string_at(0)", "10.16.1.11")
     assert host.finding("TensorRT")["level"] == "error"
 
 
-def test_a_driver_that_crashes_whoever_asks_is_told(host: Machine) -> None:
+def test_a_driver_that_crashes_its_callers_is_reported(host: Machine) -> None:
     host.plant("sitecustomize", H200.replace("return 0", "ctypes.string_at(0)"))
     found = host.finding("GPU")
     assert found["level"] == "error"
@@ -265,7 +265,7 @@ def test_in_a_pipe_a_finding_is_a_line_unless_columns_are_given(show) -> None:
     assert all(f"/home/{'long/' * 20}cache:" in line for line in narrow if len(line) > 80)
 
 
-def test_what_cannot_be_required_is_a_usage_error_before_anything_is_asked(show) -> None:
+def test_unknown_requirement_is_a_usage_error_before_any_check(show) -> None:
     done = show("--require=everything")
     assert done.exit_code == 2
     assert "Fix: Name gpu" in done.output
@@ -285,7 +285,7 @@ def test_lines_keep_to_the_width_and_lose_no_word(width: int) -> None:
     assert " ".join(fitted).split() == wide
 
 
-def test_brackets_in_what_is_told_are_no_markup() -> None:
+def test_brackets_in_texts_are_not_markup() -> None:
     odd = Finding(
         "places",
         "cache",
@@ -313,7 +313,7 @@ def test_last_line_counts_what_is_wrong() -> None:
     assert to_document(Examination((warn,), ()))["exit_status"] == 0
 
 
-def test_asking_loads_no_vendor_library_and_no_pytest_into_the_one_who_asks(host: Machine) -> None:
+def test_doctor_facts_load_no_vendor_library_and_no_pytest_into_the_caller(host: Machine) -> None:
     program = (
         "import sys\n"
         "from pytest_trt.cli import commands\n"

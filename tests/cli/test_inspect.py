@@ -66,7 +66,7 @@ def test_cached_plan_is_shown_with_its_precisions(tmp_path: Path) -> None:
     assert "  precision: fp16\n" in output
 
 
-def test_layers_are_listed_only_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_layers_are_listed_only_when_they_are_requested(tmp_path: Path) -> None:
     plan = cached(tmp_path, "fp16")
     rows = [line.split() for line in call(plan, "--layers").splitlines()]
     assert ["product", "MatMul", "half", "32", "half"] in rows

@@ -128,7 +128,7 @@ def test_foreign_file_is_refused_with_its_name(tmp_path, text, said) -> None:
     assert "a.json" in told
 
 
-def test_names_are_whole_where_there_is_no_terminal(saved, monkeypatch) -> None:
+def test_names_are_whole_without_a_terminal(saved, monkeypatch) -> None:
     monkeypatch.delenv("COLUMNS")
     name = "test_with_" + "a_very_long_name_" * 12
     result = call("show", saved("a.json", {name: told()}))

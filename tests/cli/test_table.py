@@ -16,7 +16,7 @@ def printed(capsys, *rows, columns: str | None, monkeypatch) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_columns_are_aligned_and_lines_stand_between_them(capsys, monkeypatch) -> None:
+def test_columns_are_aligned_and_separated_by_lines(capsys, monkeypatch) -> None:
     rows = (("a", "1.0", "x"), "a line across all of them", (("bcd", "red"), "20.0", ""))
     assert printed(capsys, *rows, columns="80", monkeypatch=monkeypatch) == [
         "test  P50   why",

@@ -18,7 +18,7 @@ def test_without_gpu_and_vendor_the_cpu_is_all() -> None:
     assert "sm120" in found
 
 
-def test_rtx_cross_builds_for_what_this_release_of_it_knows() -> None:
+def test_rtx_cross_builds_for_what_this_release_supports() -> None:
     found = able(tensorrt_rtx="1.7.1")
     builds = [arch for arch, one in found.items() if one.builds]
     assert builds == ["cpu", "sm75", "sm80", "sm86", "sm89", "sm120", "sm121"]
@@ -35,7 +35,7 @@ def test_the_gpu_at_hand_is_built_for_and_run_on() -> None:
     assert not found["sm86"].builds
 
 
-def test_beside_a_gpu_others_are_cross_built_for_where_that_is_asked_for() -> None:
+def test_with_a_gpu_other_architectures_are_cross_built_on_request() -> None:
     found = able(machine("sm90"), tensorrt="10.9.0", tensorrt_rtx="1.7.1")
     assert found["sm90"].option == ""
     assert (found["sm86"].backend, found["sm86"].runs) == ("tensorrt_rtx", False)
@@ -61,5 +61,5 @@ def test_what_cannot_be_imported_does_not_count() -> None:
     assert not able(onnxruntime=module("onnxruntime", "1.32.0", problem="x"))["cpu"].builds
 
 
-def test_an_architecture_that_nobody_knows_is_told_where_its_gpu_is() -> None:
+def test_an_unknown_architecture_is_listed_where_its_gpu_is_present() -> None:
     assert able(machine("sm133"), tensorrt="12.0.0")["sm133"].runs

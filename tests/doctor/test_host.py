@@ -35,10 +35,10 @@ def test_the_load_of_the_host_is_measured_while_it_computes() -> None:
     assert next(times, None) is None
 
 
-def test_the_load_crosses_to_the_process_that_asks() -> None:
+def test_the_load_crosses_to_the_calling_process() -> None:
     found = from_data(HostLoad, host_load_data())
     assert found.cores >= 1
 
 
-def test_a_host_that_reports_nothing_is_no_problem() -> None:
+def test_a_host_that_reports_nothing_is_not_a_problem() -> None:
     assert load_problem(HostLoad()) is None

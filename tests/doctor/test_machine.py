@@ -50,14 +50,14 @@ def plant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     return put
 
 
-def test_whatever_this_machine_is_it_is_told_whole() -> None:
+def test_any_machine_is_reported_completely() -> None:
     first, second = ask(), machine_facts()
     # Clocks and heat move.
     assert first.states.keys() == second.states.keys()
     assert replace(first, states={}) == replace(second, states={})
 
 
-def test_a_gpu_is_told_with_its_driver_and_its_state(plant) -> None:
+def test_a_gpu_is_reported_with_its_driver_and_its_state(plant) -> None:
     plant(Device())
     facts = ask()
     assert facts == machine_facts()
@@ -68,7 +68,7 @@ def test_a_gpu_is_told_with_its_driver_and_its_state(plant) -> None:
     assert [reason.name for reason in state.clock_reasons or ()] == ["idle"]
 
 
-def test_a_gpu_that_tells_little_is_told_with_little(plant) -> None:
+def test_a_gpu_that_reports_little_is_reported_with_little(plant) -> None:
     kept = ("nvmlDeviceGetName", "nvmlDeviceGetUUID", "nvmlDeviceGetCudaComputeCapability")
     more = ("nvmlDeviceGetNumGpuCores", "nvmlDeviceGetMemoryInfo")
     plant(Device({name: value for name, value in h200_answers().items() if name in kept + more}))
@@ -94,7 +94,7 @@ def test_nvml_that_cannot_be_used_says_why(plant) -> None:
     assert facts.states == {}
 
 
-def test_a_gpu_that_falls_off_the_bus_meanwhile_is_a_problem_of_its_own(plant) -> None:
+def test_a_gpu_that_falls_off_the_bus_during_the_check_is_a_separate_problem(plant) -> None:
     lost = h200_answers() | {"nvmlDeviceGetPowerUsage": pynvml.NVMLError_GpuIsLost()}
     plant(Device(lost))
     facts = ask()
@@ -113,7 +113,7 @@ def test_gpus_on_the_bus_are_counted_without_any_driver(plant, tmp_path: Path) -
     assert ask().on_bus == 1
 
 
-def test_a_gpu_at_rest_is_told_with_its_driver_and_state() -> None:
+def test_a_gpu_at_rest_is_reported_with_its_driver_and_state() -> None:
     driver, gpu, now = gpu_findings(machine("sm90"))
     assert driver.what == "580.159.04, supports CUDA 13.0"
     assert gpu.what == "NVIDIA sm90 (sm90), 141 GB, 132 multiprocessors"
@@ -121,7 +121,7 @@ def test_a_gpu_at_rest_is_told_with_its_driver_and_state() -> None:
     assert {one.level for one in (driver, gpu, now)} == {Level.OK}
 
 
-def test_every_gpu_is_told_by_its_number() -> None:
+def test_every_gpu_is_reported_by_its_number() -> None:
     names = [one.name for one in gpu_findings(machine("sm90", "sm86"))]
     assert names == ["driver", "GPU 0", "GPU 0 now", "GPU 1", "GPU 1 now"]
 
@@ -174,7 +174,7 @@ def test_what_would_spoil_speed_is_warned_of(now, said) -> None:
     assert found.level is (Level.WARN if said else Level.OK)
 
 
-def test_a_state_that_nothing_tells_is_said_with_what_to_do() -> None:
+def test_an_unknown_gpu_state_is_reported_with_what_to_do() -> None:
     unusable = Problem("nvidia-ml-py cannot be imported", Remedy("Install nvidia-ml-py."))
     driver, gpu = gpu_findings(machine(states={}, nvml_problem=unusable))
     assert (driver.level, remedy_text(driver.remedy)) == (Level.WARN, "Install nvidia-ml-py.")
@@ -183,7 +183,7 @@ def test_a_state_that_nothing_tells_is_said_with_what_to_do() -> None:
     assert (now.level, now.why) == (Level.WARN, "a GPU fell off the bus")
 
 
-def test_a_driver_that_tells_nothing_of_a_gpu_is_no_problem() -> None:
+def test_a_driver_that_reports_nothing_about_a_gpu_is_not_a_problem() -> None:
     unknown = replace(
         IDLE,
         **dict.fromkeys(IDLE.__slots__),  # type: ignore[arg-type]

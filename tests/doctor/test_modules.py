@@ -60,7 +60,7 @@ def ask(module: str):
     return from_data(ModuleFacts, json.loads(json.dumps(imported_facts(module))))
 
 
-def test_the_embedded_backend_is_told_as_it_is() -> None:
+def test_the_embedded_backend_is_described_as_it_is() -> None:
     facts = ask("onnxruntime")
     assert facts.works
     assert facts.version == importlib.metadata.version("onnxruntime")
@@ -74,7 +74,7 @@ def test_a_module_that_is_not_there_is_not_found(monkeypatch: pytest.MonkeyPatch
     assert (facts.found, facts.works, facts.problem) == (False, False, "")
 
 
-def test_a_module_tells_its_version_and_where_it_is(plant) -> None:
+def test_a_module_reports_its_version_and_where_it_is(plant) -> None:
     path = plant("tensorrt", "__version__ = '10.9.0.34'", "tensorrt", "10.9.0.34")
     facts = ask("tensorrt")
     assert (facts.version, facts.location) == ("10.9.0.34", str(path))
@@ -85,7 +85,7 @@ def test_a_module_tells_its_version_and_where_it_is(plant) -> None:
     "source",
     ["import no_such_library", "raise OSError('libnvinfer.so.10: cannot open')", "1 / 0"],
 )
-def test_whatever_keeps_a_module_from_being_imported_is_told(plant, source: str) -> None:
+def test_whatever_keeps_a_module_from_being_imported_is_reported(plant, source: str) -> None:
     plant("tensorrt", source, "tensorrt", "10.9.0")
     facts = ask("tensorrt")
     assert facts.found
@@ -94,12 +94,12 @@ def test_whatever_keeps_a_module_from_being_imported_is_told(plant, source: str)
     assert "Error: " in facts.problem
 
 
-def test_rtx_tells_what_it_builds_for(plant) -> None:
+def test_rtx_reports_what_it_builds_for(plant) -> None:
     plant("tensorrt_rtx", RTX)
     assert ask("tensorrt_rtx").archs == ("sm75", "sm120")
 
 
-def test_bindings_tell_the_version_of_the_runtime(plant) -> None:
+def test_bindings_report_the_version_of_the_runtime(plant) -> None:
     plant("cuda.bindings.runtime", BINDINGS, "cuda_bindings", "12.9.1")
     facts = ask("cuda.bindings.runtime")
     assert (facts.version, facts.runtime_cuda) == ("12.9.1", "12.9")

@@ -78,7 +78,7 @@ def test_a_cache_that_is_not_there_is_well_and_stays_away(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_is_told_with_its_size(tmp_path: Path) -> None:
+def test_a_cache_is_reported_with_its_size(tmp_path: Path) -> None:
     root = EngineCache(tmp_path).root
     before = sorted(root.rglob("*"))
     (found,) = cache(root)
@@ -142,7 +142,7 @@ def test_a_full_disk_is_an_error_with_what_to_free(tmp_path: Path) -> None:
         ({"file_system": "xfs"}, Level.OK, ""),
     ],
 )
-def test_where_the_cache_lies_is_judged(tmp_path: Path, fields, level, said) -> None:
+def test_file_system_of_the_cache_is_judged(tmp_path: Path, fields, level, said) -> None:
     EngineCache(tmp_path)
     facts = from_data(CacheFacts, look_at_cache(str(tmp_path)))
     facts = replace(facts, folder=replace(facts.folder, **{"free_bytes": 10**11, **fields}))
@@ -151,7 +151,7 @@ def test_where_the_cache_lies_is_judged(tmp_path: Path, fields, level, said) -> 
     assert said in found.why
 
 
-def test_baselines_are_told_by_what_they_were_measured_on(tmp_path: Path) -> None:
+def test_baselines_are_distinguished_by_what_they_were_measured_on(tmp_path: Path) -> None:
     target = {"arch": "sm90", "gpu": "NVIDIA H200"}
     write_baselines(tmp_path / "a" / "x.json", BaselineFile(target, {"test_a": ENTRY}))
     write_baselines(tmp_path / "b" / "x.json", BaselineFile({"arch": "cpu"}, {"test_a": ENTRY}))

@@ -27,7 +27,7 @@ def test_without_a_gpu_only_the_embedded_backend_is_there_and_nothing_is_wrong()
     ]
 
 
-def test_with_a_gpu_the_line_for_its_driver_is_said() -> None:
+def test_with_a_gpu_the_extra_for_its_driver_is_named() -> None:
     found = find("tensorrt", modules(), machine("sm90", driver_cuda=12080))
     assert (found.level, remedy_text(found.remedy)) == (
         Level.WARN,
@@ -199,7 +199,7 @@ def test_the_line_to_type_follows_driver_gpu_and_python(driver_cuda, archs, pyth
         (12020, ["sm61"], (3, 12), "Use Python 3.11 or older"),
     ],
 )
-def test_what_has_to_change_first_is_said(driver_cuda, archs, python, first) -> None:
+def test_what_has_to_change_first_is_reported(driver_cuda, archs, python, first) -> None:
     assert install_tensorrt(driver_cuda, archs, python).text.startswith(first)
 
 
@@ -220,5 +220,5 @@ def test_what_has_to_change_first_is_said(driver_cuda, archs, python, first) -> 
         ("unknown", "sm120", ""),
     ],
 )
-def test_a_gpu_that_a_release_does_not_serve_is_said(version, arch, said) -> None:
+def test_a_gpu_that_a_release_does_not_support_is_reported(version, arch, said) -> None:
     assert (said in unserved(version, arch)) if said else unserved(version, arch) == ""

@@ -80,14 +80,14 @@ def test_what_it_has_not_is_an_error_with_cause_and_cure(text, host, installed, 
     assert fix in remedy_text(found.remedy)
 
 
-def test_several_things_are_asked_for_at_once_and_each_once() -> None:
+def test_several_requirements_are_parsed_and_each_once() -> None:
     asked = parse_requirements(["gpu, sm86:build", "cpu", "GPU"])
     assert [one.text for one in asked] == ["gpu", "sm86:build", "cpu"]
     assert [one.builds_only for one in asked] == [False, True, False]
 
 
 @pytest.mark.parametrize("text", ["everything", "sm86:run", "tensorrt:build", "sm", ":build"])
-def test_what_cannot_be_asked_for_is_refused_with_what_can(text: str) -> None:
+def test_unknown_requirements_are_refused_with_the_known_ones(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"(?s)--require .*Fix: Name gpu, speed"):
         parse_requirements([text])
 

@@ -88,7 +88,7 @@ def test_engine_is_built_once_and_found_ever_after(model, cache) -> None:
     assert second.plan.read_bytes() == b"plan"
 
 
-def test_what_the_build_said_is_kept_with_the_engine(model, cache) -> None:
+def test_notes_of_the_build_are_stored_with_the_engine(model, cache) -> None:
     build(model, cache)
     engine = build(model, cache)
     assert (engine.notes, engine.log_tail) == (("a note",), ("last line",))
@@ -99,7 +99,7 @@ HALF = (Layer("product", "Gemm", "half", origins=("product",), weights={"half": 
 SINGLE = (Layer("product", "Gemm", "float", origins=("product",), weights={"float": 36}),)
 
 
-def test_facts_are_kept_with_the_engine(model, cache) -> None:
+def test_facts_are_stored_with_the_engine(model, cache) -> None:
     for cached in (False, True):
         engine = build(model, cache, ScriptedBackend(layers=HALF), EngineSpec("fp16"))
         assert engine.cached is cached
@@ -119,7 +119,7 @@ def test_facts_take_in_what_was_measured_since(model, cache) -> None:
     assert (engine.facts.load_s, engine.facts.first_inference_s) == (0.5, 0.25)
 
 
-def test_engine_that_is_fp32_throughout_is_an_error_each_time_it_is_asked_for(model, cache) -> None:
+def test_engine_that_is_fp32_throughout_is_an_error_each_time_it_is_requested(model, cache) -> None:
     backend = ScriptedBackend(layers=SINGLE)
     for _ in range(2):
         with pytest.raises(EngineBuildError, match=r"requested in fp16, but nothing .* is half"):
@@ -128,7 +128,7 @@ def test_engine_that_is_fp32_throughout_is_an_error_each_time_it_is_asked_for(mo
     assert build(model, cache, backend, EngineSpec("fp32")).facts.float_layers_pct == 100.0
 
 
-def test_new_version_of_the_toolchain_builds_anew_and_says_so(model, cache) -> None:
+def test_new_version_of_the_toolchain_rebuilds_and_says_so(model, cache) -> None:
     build(model, cache, ScriptedBackend(version="1.0"))
     engine = build(model, cache, ScriptedBackend(version="2.0"))
     assert not engine.cached
@@ -141,7 +141,7 @@ def test_environment_that_changes_builders_is_part_of_the_key(model, cache, monk
     assert build(model, cache).reason == "environment NVIDIA_TF32_OVERRIDE: not set -> 0"
 
 
-def test_calibration_is_asked_for_only_where_the_route_needs_it(model, cache) -> None:
+def test_calibration_is_requested_only_where_the_route_needs_it(model, cache) -> None:
     def never():
         raise AssertionError("asked for calibration inputs")
 
@@ -159,7 +159,7 @@ def test_other_calibration_inputs_make_another_engine(model, cache) -> None:
     assert len(backend.builds) == 2
 
 
-def test_damaged_engine_is_built_anew_with_a_warning(model, cache) -> None:
+def test_damaged_engine_is_rebuilt_with_a_warning(model, cache) -> None:
     build(model, cache).plan.write_bytes(b"plaN")
     engine = build(model, cache)
     assert not engine.cached
@@ -169,7 +169,7 @@ def test_damaged_engine_is_built_anew_with_a_warning(model, cache) -> None:
     assert engine.plan.read_bytes() == b"plan"
 
 
-def test_engine_that_another_version_kept_is_built_anew_and_not_called_damaged(
+def test_engine_stored_by_another_version_is_rebuilt_and_not_reported_as_damaged(
     model, cache
 ) -> None:
     sidecar = build(model, cache).plan.with_name("engine.json")
@@ -194,7 +194,7 @@ def test_build_that_fails_leaves_nothing_in_the_cache(model, cache) -> None:
     assert not build(model, cache).cached
 
 
-def test_build_that_failed_is_not_tried_again_where_failures_are_kept(model, cache) -> None:
+def test_build_that_failed_is_not_tried_again_where_failures_are_cached(model, cache) -> None:
     tried = []
 
     def fail(folder: Path) -> None:
@@ -220,7 +220,7 @@ def test_build_that_failed_is_not_tried_again_where_failures_are_kept(model, cac
     assert build(model, cache, ScriptedBackend(write=fail), failures=failures).cached
 
 
-def test_builder_that_wrote_nothing_is_no_success(model, cache) -> None:
+def test_builder_that_wrote_nothing_has_failed(model, cache) -> None:
     with pytest.raises(EngineBuildError, match=r"wrote no engine\.plan"):
         build(model, cache, ScriptedBackend(write=lambda folder: None))
     assert cache.entries() == []

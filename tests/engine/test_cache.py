@@ -52,7 +52,7 @@ def cache(tmp_path: Path) -> EngineCache:
     return EngineCache(tmp_path / "cache")
 
 
-def test_stored_engine_is_found_again_with_all_that_was_said_of_it(cache: EngineCache) -> None:
+def test_stored_engine_is_found_with_its_facts_and_notes(cache: EngineCache) -> None:
     stored = store(cache)
     found = cache.lookup(NAME, KEY)
     assert found == stored
@@ -160,7 +160,7 @@ def escaping_file(entry: Entry) -> None:
         (flipped_facts, "facts.json has digest"),
     ],
 )
-def test_entry_that_is_not_whole_is_never_believed(cache: EngineCache, damage, said: str) -> None:
+def test_entry_that_is_not_whole_is_never_trusted(cache: EngineCache, damage, said: str) -> None:
     damage(store(cache))
     found = cache.lookup(NAME, KEY)
     assert isinstance(found, CorruptEntry)
@@ -184,7 +184,7 @@ def test_damage_is_seen_also_after_the_entry_was_once_verified(cache: EngineCach
     assert isinstance(cache.lookup(NAME, KEY), CorruptEntry)
 
 
-def test_staged_entry_that_is_not_published_is_gone(cache: EngineCache) -> None:
+def test_unpublished_staged_entry_is_removed(cache: EngineCache) -> None:
     with cache.staging(NAME) as folder:
         (folder / "engine.plan").write_bytes(b"half")
     assert cache.lookup(NAME, KEY) is None
@@ -233,7 +233,7 @@ def test_a_cap_that_would_empty_the_cache_or_never_apply_is_refused(
     assert not (tmp_path / "cache").exists()
 
 
-def test_engine_larger_than_the_cap_is_kept_for_as_long_as_it_is_the_newest(
+def test_engine_larger_than_the_cap_is_retained_while_it_is_the_newest(
     tmp_path: Path,
 ) -> None:
     cache = EngineCache(tmp_path / "cache", max_bytes=10)
@@ -368,7 +368,7 @@ def start_builder(root: Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def test_killed_builder_leaves_nothing_that_is_believed_and_one_other_builds(
+def test_killed_builder_leaves_nothing_that_is_trusted_and_one_other_builds(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "cache"

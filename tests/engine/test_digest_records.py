@@ -55,7 +55,7 @@ def the_record(records: DigestRecords) -> Path:
     return path
 
 
-def test_what_was_remembered_is_recalled(records: DigestRecords) -> None:
+def test_cached_digest_is_used(records: DigestRecords) -> None:
     assert recalled(records, STAMPS) is None
     remember(records, STAMPS, DIGEST)
     found = DigestRecords(records.folder).recall(STAMPS[0])
@@ -127,7 +127,7 @@ def test_a_record_of_another_format_is_not_read(records: DigestRecords, changes)
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_record_is_not_believed(records: DigestRecords, data) -> None:
+def test_a_damaged_record_is_not_trusted(records: DigestRecords, data) -> None:
     remember(records, STAMPS, DIGEST)
     record = the_record(records)
     whole = bytearray(record.read_bytes())
@@ -142,14 +142,14 @@ def test_a_damaged_record_is_not_believed(records: DigestRecords, data) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"[1]", b"{}", b"\xff", b"[" * 100_000])
-def test_something_else_in_a_record_s_place_is_not_believed(records, content: bytes) -> None:
+def test_something_else_in_place_of_a_record_is_not_trusted(records, content: bytes) -> None:
     remember(records, STAMPS, DIGEST)
     the_record(records).write_bytes(content)
     assert recalled(records, STAMPS) is None
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "tmpfs", "fuse.sshfs", "9p", ""])
-def test_models_on_other_file_systems_are_not_remembered(tmp_path: Path, kind: str) -> None:
+def test_models_on_other_file_systems_are_not_cached(tmp_path: Path, kind: str) -> None:
     def kind_of(path: str) -> str:
         return kind if path == STAMPS[1].path else "ext4"
 

@@ -79,7 +79,7 @@ def test_measurements_of_one_process_are_not_stored() -> None:
     assert EngineFacts.from_json(measured.to_json()) == EngineFacts(size_bytes=1, build_s=1.0)
 
 
-def test_engine_that_tells_nothing_has_no_shares_rather_than_shares_of_zero() -> None:
+def test_engine_that_reports_nothing_has_no_shares_rather_than_shares_of_zero() -> None:
     engine = EngineFacts(size_bytes=1000, build_s=1.0)
     assert engine.weights_pct is None
     assert engine.layers_pct is None
@@ -182,7 +182,7 @@ def test_plan_is_compared_with_the_models_weights_in_fp32() -> None:
         ("undefined", None),
     ],
 )
-def test_element_types_stand_for_precisions(element: str, precision: str | None) -> None:
+def test_element_types_map_to_precisions(element: str, precision: str | None) -> None:
     assert precision_of(element) == precision
 
 

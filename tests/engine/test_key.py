@@ -92,7 +92,7 @@ def test_key_ignores_the_order_in_which_options_and_inputs_are_written() -> None
     assert forward == backward
 
 
-def test_key_tells_ranges_of_values_apart_from_ranges_of_shapes_and_from_one_another() -> None:
+def test_key_distinguishes_ranges_of_values_from_ranges_of_shapes_and_from_one_another() -> None:
     ranges = [
         {"size": ShapeRange((8,), (8,), (9,))},
         {"size": ValueRange((8,), (8,), (9,))},
@@ -223,7 +223,7 @@ def test_miss_is_not_explained_by_a_model_of_the_same_name_elsewhere() -> None:
         ({"toolchain": Toolchain("TensorRT", {"tensorrt": "11.4.0", "cuda": "12"})}, False),
     ],
 )
-def test_engines_run_alike_that_differ_in_what_was_built(overrides, alike: bool) -> None:
+def test_same_runtime_ignores_what_was_built(overrides, alike: bool) -> None:
     one, other = dict(make_key().fields), dict(make_key(**overrides).fields)
     assert same_runtime(one, other) is alike
     assert same_runtime(other, one) is alike

@@ -73,11 +73,11 @@ REFORMAT = Layer("Reformatting CopyNode for x", "Reformat", CONVERSION)
         ),
     ],
 )
-def test_change_is_told_by_the_nodes_in_it(before, after, told: list[str]) -> None:
+def test_change_is_named_by_its_nodes(before, after, told: list[str]) -> None:
     assert list(map(str, layer_changes(before, after))) == told
 
 
-def test_names_order_and_unknown_precisions_are_no_change() -> None:
+def test_names_order_and_unknown_precisions_are_not_changes() -> None:
     before = [layer("a"), layer("b", precision=None), REFORMAT]
     after = [replace(REFORMAT, name="another"), layer("b"), layer("a", name="__myl_7")]
     assert layer_changes(before, after) == ()
@@ -108,12 +108,12 @@ LAYERS = st.lists(
 
 
 @given(LAYERS, st.randoms(use_true_random=False))
-def test_same_layers_in_any_order_are_no_change(layers: list[Layer], random) -> None:
+def test_same_layers_in_any_order_are_not_a_change(layers: list[Layer], random) -> None:
     assert layer_changes(layers, random.sample(layers, len(layers))) == ()
 
 
 @given(LAYERS, LAYERS)
-def test_no_layer_is_told_twice_and_each_that_has_gone_is_told(before, after) -> None:
+def test_no_layer_is_reported_twice_and_each_removed_one_is_reported(before, after) -> None:
     changes = layer_changes(before, after)
     for side, layers in (("before", before), ("after", after)):
         told = Counter(id(one) for change in changes for one in getattr(change, side))
@@ -161,7 +161,7 @@ def test_recorded_engines_have_not_changed_from_themselves(name: str) -> None:
     assert layer_changes(inspected(name), inspected(name)) == ()
 
 
-def test_precision_that_tensorrt_10_chose_anew_is_named() -> None:
+def test_precision_that_tensorrt_10_changed_is_named() -> None:
     before = inspected("tensorrt_10_mixed")
     after = [replace(one, precision="float") if one.precision == "int8" else one for one in before]
     (change,) = layer_changes(before, after)

@@ -56,7 +56,7 @@ def test_engine_without_anything_of_the_precision_is_an_error(model, spec, facts
         (INT8, made_of(("float", {"int8": 10}))),
     ],
 )
-def test_partly_converted_engine_is_what_was_asked_for(model, spec, facts) -> None:
+def test_partly_converted_engine_is_what_was_requested(model, spec, facts) -> None:
     assert precision_shortfall(spec, model, facts, PLAN) is None
 
 

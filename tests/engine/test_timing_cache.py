@@ -32,7 +32,7 @@ def name(
     return timing_file(FOLDER, toolchain, Target(arch, {"gpu": gpu, "sm_count": sm_count})).name
 
 
-def test_a_name_tells_what_its_timings_are_of() -> None:
+def test_a_file_name_shows_what_its_timings_belong_to() -> None:
     assert name().startswith("TensorRT-8.6.0-cu12-sm90-NVIDIA_H200-132-")
     assert name() == name()
 
@@ -62,7 +62,7 @@ def test_what_is_written_is_read_and_listed(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-def test_no_changed_byte_is_believed(tmp_path_factory, data: st.DataObject) -> None:
+def test_no_changed_byte_is_trusted(tmp_path_factory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("timing") / "a.timing"
     write_timings(path, bytes(range(64)))
     whole = path.read_bytes()

@@ -90,7 +90,7 @@ def test_a_build_that_takes_too_long_is_ended(build) -> None:
         build(networks.conv_net(batch=8), timeout_s=0.2)
 
 
-def test_how_long_it_takes_is_told(build, record_property) -> None:
+def test_elapsed_time_is_reported(build, record_property) -> None:
     steps: list[str] = []
     build(networks.encoder(), "encoder", profiles=TOKENS, progress=steps.append)
     record_property("steps", steps[-20:])

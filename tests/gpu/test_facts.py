@@ -62,7 +62,9 @@ def facts_of(
     [("fp32", "float"), ("tf32", "float"), ("fp16", "half"), ("int8", "int8")],
 )
 @pytest.mark.parametrize("dynamic", [False, True], ids=["fixed", "dynamic"])
-def test_precision_of_a_convolutional_network_is_told(facts_of, precision, share, dynamic) -> None:
+def test_precision_of_a_convolutional_network_is_reported(
+    facts_of, precision, share, dynamic
+) -> None:
     network = networks.conv_net("batch" if dynamic else 8, channels=CHANNELS)
     facts = facts_of(network, precision, IMAGES if dynamic else None)
     assert facts.weights_pct[share] > 80.0

@@ -50,7 +50,7 @@ def test_calibration_measures_graphs_in_fresh_processes(folder: Path, inner_pyte
     assert found["noise"]["between_runs"]["p50"] < 0.1
 
 
-def test_slower_engine_is_called_without_the_baseline_engine(
+def test_slower_engine_is_detected_without_the_baseline_engine(
     folder: Path, inner_pytest, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"

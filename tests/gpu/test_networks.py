@@ -67,14 +67,14 @@ def build(gpu, tmp_path: Path):
     return build
 
 
-def test_an_operator_that_nobody_has_is_named(build) -> None:
+def test_an_operator_that_no_product_has_is_named(build) -> None:
     with pytest.raises(EngineBuildError, match="Frobnicate") as caught:
         build(small.foreign())
     assert "model.onnx" in caught.value.message
     assert caught.value.diagnostic.remedy
 
 
-def test_a_dynamic_model_without_a_profile_is_told_which_one_to_write(build) -> None:
+def test_an_error_about_a_missing_profile_shows_which_one_to_write(build) -> None:
     with pytest.raises(ConfigurationError, match="no range of shapes for image") as caught:
         build(builders_networks.conv_net())
     (command,) = caught.value.diagnostic.remedy.commands

@@ -63,7 +63,7 @@ def test_a_stage_that_hangs_is_interrupted_and_leaves_nothing_running(
     assert (outcome.verdict, outcome.summary) == ("stopped", "report written")
 
 
-def test_figures_of_a_benchmark_that_was_stopped_are_kept(run_all, tmp_path: Path) -> None:
+def test_figures_of_an_interrupted_benchmark_are_stored(run_all, tmp_path: Path) -> None:
     figure = {"name": "p50", "value": 1.25, "unit": "ms", "target": "at most 2"}
     (tmp_path / "gpu_it.jsonl").write_text(json.dumps(figure) + "\n")
     report = {

@@ -132,7 +132,7 @@ def test_profiles_are_switched_by_value(opened) -> None:
         net.session.run({"row": row, "size": np.array([5, 8])})
 
 
-def test_two_sessions_take_turns(opened) -> None:
+def test_two_sessions_are_interleaved(opened) -> None:
     first = opened(networks.conv_net(), batches(1, 8, 32))
     second = opened(networks.conv_net(), batches(1, 4, 16))
     for seed in range(5):

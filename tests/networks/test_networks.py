@@ -80,7 +80,7 @@ def test_every_token_of_bert_keeps_its_own_state(run) -> None:
     assert outputs["last_hidden_state"].std(axis=1).mean() > 0.3
 
 
-def test_one_round_of_a_loop_is_kept_for_every_frame(run) -> None:
+def test_one_iteration_of_a_loop_is_stored_for_every_frame(run) -> None:
     for time in (1, 2, 17):
         (outputs,) = run(control_flow.loop(), {"frames": control_flow.frames(time, 3)})
         assert outputs["energies"].shape == (time, 3)
@@ -136,7 +136,7 @@ def test_another_seed_gives_other_weights_and_the_same_graph(make) -> None:
     assert first.graph.initializer != second.graph.initializer
 
 
-def test_an_operator_that_nobody_has_is_valid_onnx_and_runs_nowhere(run) -> None:
+def test_an_operator_that_no_product_has_is_valid_onnx_and_runs_nowhere(run) -> None:
     model = small.foreign()
     onnx.checker.check_model(model)
     with pytest.raises(PytestTrtError, match="Frobnicate"):

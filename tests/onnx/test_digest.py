@@ -43,7 +43,7 @@ def test_no_field_bleeds_into_another(one, other):
     assert _digest(*one) != _digest(*other)
 
 
-def test_another_schema_is_another_digest():
+def test_another_schema_changes_the_digest():
     assert _digest(("a", "x")) != _digest(("a", "x"), schema="test 2")
 
 

@@ -100,7 +100,7 @@ def test_without_a_memory_every_byte_is_hashed(remembered):
 
 @pytest.mark.parametrize("times", ["moved", "kept"])
 @pytest.mark.parametrize("change", [flip_byte, replace_with_other_bytes])
-def test_a_changed_data_byte_is_another_digest(remembered, change, times):
+def test_a_changed_data_byte_changes_the_digest(remembered, change, times):
     if times == "kept":
         keep_times(change, remembered.data)
     else:
@@ -110,7 +110,7 @@ def test_a_changed_data_byte_is_another_digest(remembered, change, times):
 
 
 @pytest.mark.parametrize("times", ["moved", "kept"])
-def test_a_changed_byte_of_the_model_itself_is_another_digest(tmp_path, times):
+def test_a_changed_byte_of_the_model_changes_the_digest(tmp_path, times):
     remembered = CachedDigest(tmp_path)
 
     def rename_graph(path):
@@ -125,7 +125,7 @@ def test_a_changed_byte_of_the_model_itself_is_another_digest(tmp_path, times):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "w.bin"])
-def test_a_touched_file_is_hashed_again_and_then_remembered_anew(remembered, name):
+def test_a_touched_file_is_hashed_and_cached_again(remembered, name):
     os.utime(remembered.path.with_name(name), ns=(1, 1))
 
     assert remembered.load() == remembered.true_digest
@@ -168,7 +168,7 @@ def test_data_files_that_trade_places_are_another_model(tmp_path):
     ("change", "said"),
     [(Path.unlink, "does not exist"), (lambda path: os.truncate(path, 5), "which has 5")],
 )
-def test_data_that_is_gone_or_cut_short_is_refused_as_ever(remembered, change, said):
+def test_missing_or_truncated_data_is_refused_with_a_cached_digest(remembered, change, said):
     change(remembered.data)
 
     with pytest.raises(ModelError, match=said):
@@ -178,7 +178,7 @@ def test_data_that_is_gone_or_cut_short_is_refused_as_ever(remembered, change, s
 # Only what was left alone for a while counts.
 
 
-def test_a_file_of_just_now_is_neither_remembered_nor_believed(remembered):
+def test_the_digest_of_a_recent_file_is_neither_cached_nor_trusted(remembered):
     assert remembered.load(clock=time.time_ns) == remembered.true_digest
 
     os.utime(remembered.data, ns=(1, 1))  # the time that a write moves, set back: ctime is of now
@@ -218,7 +218,7 @@ def test_a_file_has_rested_when_both_its_times_are_long_past(changes, now_ns, re
     ],
 )
 @pytest.mark.parametrize("name", ["model.onnx", "w.bin"])
-def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(tmp_path, meanwhile, kept, name):
+def test_a_file_that_changes_while_it_is_hashed_is_not_cached(tmp_path, meanwhile, kept, name):
     path, memory = external_model(tmp_path), Memory()
     next_tick(tmp_path)
 
@@ -311,7 +311,7 @@ def test_a_file_of_just_now_is_walked(remembered):
     assert names(interface[0]) == ["x"]
 
 
-def test_what_another_release_has_found_is_not_believed(remembered):
+def test_digests_stored_by_another_release_are_not_trusted(remembered):
     plant_input(remembered)
     (found,) = remembered.memory.values()
     remembered.memory.plant(contents={**found.contents, "schema": 0})
@@ -335,7 +335,7 @@ def _model(folder: Path, name: str | Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["external", "shape by value", "indices", *_EXAMPLES])
-def test_what_is_remembered_is_what_was_found(tmp_path, name):
+def test_what_is_cached_is_what_was_found(tmp_path, name):
     path, memory = _model(tmp_path, name), Memory()
     found = load_model(path, digests=memory, clock=much_later)
     (record,) = memory.values()

@@ -64,7 +64,7 @@ def test_the_path_may_be_relative_and_text(tmp_path, monkeypatch):
     assert load_model("model.onnx").path == tmp_path / "model.onnx"
 
 
-def test_initialisers_that_are_listed_as_inputs_are_no_inputs(tmp_path):
+def test_initialisers_that_are_listed_as_inputs_are_not_inputs(tmp_path):
     proto = model_proto(inputs=[value("w", (4, 4)), value("x")], ir_version=3)
 
     assert [spec.name for spec in load_model(save(proto, tmp_path / "m.onnx")).inputs] == ["x"]
@@ -229,11 +229,11 @@ def test_a_missing_file_is_named(tmp_path):
     _refused(tmp_path / "none.onnx", r"none\.onnx does not exist")
 
 
-def test_a_folder_is_no_model(tmp_path):
+def test_a_folder_is_not_a_model(tmp_path):
     _refused(tmp_path, "is a folder")
 
 
-def test_a_pipe_is_no_model_and_is_not_waited_for(tmp_path):
+def test_a_pipe_is_not_a_model_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
 
     _refused(tmp_path / "pipe.onnx", "not a regular file")
@@ -272,20 +272,20 @@ _SAFETENSORS = struct.pack("<Q", 20) + b'{"w":{"dtype":"F32"}}'
         pytest.param("ä".encode() * 3000, "a text file", id="text cut inside a character"),
     ],
 )
-def test_other_files_are_called_what_they_are(tmp_path, head, what):
+def test_other_files_are_named_for_what_they_are(tmp_path, head, what):
     (tmp_path / "m.onnx").write_bytes(head)
 
     assert what in _refused(tmp_path / "m.onnx", "not an ONNX model")
 
 
-def test_a_zip_file_is_called_what_it_is(tmp_path):
+def test_a_zip_file_is_named_as_one(tmp_path):
     _zip(tmp_path / "m.onnx")
 
     _refused(tmp_path / "m.onnx", "a zip archive")
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_random_bytes_are_no_model(tmp_path, seed):
+def test_random_bytes_are_not_a_model(tmp_path, seed):
     (tmp_path / "m.onnx").write_bytes(b"\xff" + random.Random(seed).randbytes(2000))
 
     _refused(tmp_path / "m.onnx", "ONNX")
@@ -298,7 +298,7 @@ def test_a_truncated_model_says_where_it_ends(tmp_path):
     _refused(tmp_path / "m.onnx", rf"truncated.* of {len(data) - 20:,}")
 
 
-def test_a_valid_message_without_a_graph_is_no_model(tmp_path):
+def test_a_valid_message_without_a_graph_is_not_a_model(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"\x08\x08")
 
     _refused(tmp_path / "m.onnx", "contains no ONNX graph")
@@ -315,7 +315,7 @@ def test_a_file_that_protobuf_cannot_hold_is_refused_unread(tmp_path):
     assert "save_as_external_data" in _refused(path, "2,147,483,648")
 
 
-def test_a_large_plan_is_called_a_plan_not_too_large(tmp_path):
+def test_a_large_plan_is_reported_as_a_plan_not_as_too_large(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"ftrt")
     os.truncate(tmp_path / "m.onnx", 2**31)
 
@@ -380,7 +380,7 @@ def test_a_region_beyond_its_file_gives_both_values(tmp_path, region, numbers):
 
 
 @pytest.mark.parametrize("number", ["-1", "1e3", "", "９", "9" * 5000])
-def test_an_offset_that_is_no_number_is_refused(tmp_path, number):
+def test_an_offset_that_is_not_a_number_is_refused(tmp_path, number):
     _refused(external_model(tmp_path, offset=number), "is not a number of bytes")
 
 

@@ -87,7 +87,7 @@ def test_a_cycle_is_named() -> None:
         graph.sort_topologically(model.graph)
 
 
-def test_branches_get_names_of_their_own_and_the_same_results() -> None:
+def test_branches_get_their_own_names_and_the_same_results() -> None:
     model = branches()
     x = np.array([1, 2], np.float32)
     expected = [run(model, x=x, go=np.array(go)) for go in (True, False)]
@@ -113,7 +113,7 @@ def test_a_cast_of_a_branch_value_moves_into_the_branch() -> None:
     np.testing.assert_array_equal(run(model, x=x, go=np.array(True)), [3, 5])
 
 
-def test_initialisers_are_no_inputs_afterwards() -> None:
+def test_initialisers_are_not_inputs_afterwards() -> None:
     model = networks.conv_net(ir_version=3, opset=9)
     model.graph.input.extend(value(tensor.name, tensor.dims) for tensor in model.graph.initializer)
     graph.modernise(model)
@@ -161,7 +161,7 @@ def test_missing_external_data_are_an_error_with_the_path(tmp_path: Path) -> Non
         graph.load(path)
 
 
-def test_weights_beyond_the_limit_go_beside_the_file(
+def test_weights_beyond_the_limit_go_next_to_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph, "INLINE_LIMIT_BYTES", 100)
@@ -186,7 +186,7 @@ def test_local_functions_are_inlined(tmp_path: Path) -> None:
     assert [n.op_type for n in graph.load(tmp_path / "m.onnx").graph.node] == ["Add"]
 
 
-def test_nameless_nodes_get_names_of_their_own_in_subgraphs_too():
+def test_nameless_nodes_get_their_own_names_in_subgraphs_too():
     def model():
         branch = helper.make_graph(
             [helper.make_node("Neg", ["x"], ["b"])],

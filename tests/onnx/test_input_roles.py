@@ -237,7 +237,7 @@ def test_an_axis_that_the_table_lacks_is_ignored(tmp_path):
     assert _limits(tmp_path, _gather(axis=2)) == {}
 
 
-def test_a_float_input_is_no_index(tmp_path):
+def test_a_float_input_is_not_an_index(tmp_path):
     floats = value("ids", ("n",), TensorProto.FLOAT)
     cast = helper.make_node("Cast", ["ids"], ["whole"], to=TensorProto.INT64)
 
@@ -251,7 +251,7 @@ def test_a_circle_of_index_nodes_ends(tmp_path):
     assert _limits(tmp_path, one, two, _gather(indices="a")) == {}
 
 
-def test_seeded_indices_run_where_the_limit_is_kept(tmp_path):
+def test_seeded_indices_run_within_the_limit(tmp_path):
     model = _load(tmp_path, _gather())
     session = onnxruntime.InferenceSession(str(model.path), providers=["CPUExecutionProvider"])
 

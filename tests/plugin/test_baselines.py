@@ -138,7 +138,7 @@ def test_small_steps_need_a_reason_once_they_are_beyond_a_limit_together(recorde
     assert "accepted" not in recorded.entry()
 
 
-def test_what_another_engine_replaces_without_a_reason_is_kept_to_be_held_against(speed) -> None:
+def test_replacing_an_engine_without_a_reason_retains_the_accepted_figures(speed) -> None:
     speed.slow_down()
     speed.run().assert_outcomes(passed=1)
     slow = speed.entry()["runs"][0]["rounds"]["p50"]
@@ -190,7 +190,7 @@ def test_failing_test_on_a_busy_host_does_not_say_that_its_baseline_was_recorded
     speed.run().stdout.fnmatch_lines([recorded_on])
 
 
-def test_failing_teardown_keeps_a_baseline_from_being_recorded_and_that_is_said(speed) -> None:
+def test_failing_teardown_prevents_recording_and_this_is_reported(speed) -> None:
     speed.project.test_file(
         f"@pytest.fixture\ndef broken():\n    yield\n    assert 0\n"
         f"@pytest.mark.trt_model({MODEL})\n"
@@ -203,7 +203,7 @@ def test_failing_teardown_keeps_a_baseline_from_being_recorded_and_that_is_said(
     assert speed.files == []
 
 
-def test_file_that_cannot_be_written_fails_the_run_and_is_not_said_to_be_recorded(speed) -> None:
+def test_file_that_cannot_be_written_fails_the_run_and_is_not_reported_as_recorded(speed) -> None:
     measure = 'trt_benchmark({"image": images})'
     speed.write(body=f"{measure}\nopen('trt_baselines', 'w').close()")
     result = speed.run()
@@ -231,7 +231,7 @@ def test_lines_of_several_tests_of_one_engine_all_begin_with_their_names(speed) 
     assert names == ["test_one", "test_two", "test_three"]
 
 
-def test_what_is_said_of_a_broken_file_mends_it(recorded) -> None:
+def test_the_printed_remedy_for_a_broken_file_fixes_it(recorded) -> None:
     (file,) = recorded.files
     file.write_text("{")
     result = recorded.run("--trt-update")
@@ -291,7 +291,7 @@ def test_one_process_writes_all_files_of_a_run(speed, workers) -> None:
         ]  # fmt: skip
 
 
-def test_runs_beside_each_other_keep_each_others_baselines(speed) -> None:
+def test_concurrent_runs_preserve_each_others_baselines(speed) -> None:
     two_files(speed)
     runs = [
         subprocess.Popen(
@@ -333,7 +333,7 @@ def test_slower_speed_of_the_last_run_is_accepted_without_measuring_again(record
     recorded.run().assert_outcomes(passed=1)
 
 
-def test_what_is_told_below_several_failed_tests_accepts_all_of_them(speed) -> None:
+def test_the_command_below_several_failed_tests_accepts_all_of_them(speed) -> None:
     test = speed.project.path / "test_it.py"
     body = test.read_text().partition("@pytest")
     other = "".join(body[1:]).replace("def test_speed", "def test_other")
@@ -446,7 +446,7 @@ def test_a_second_folder_below_another_is_reported_with_both(speed, monkeypatch)
     assert "TRT610" not in speed.project.run("--import-mode=importlib").stdout.str()
 
 
-def test_tests_outside_of_the_root_folder_have_baselines_of_their_own(speed, monkeypatch) -> None:
+def test_tests_outside_of_the_root_folder_have_their_own_baselines(speed, monkeypatch) -> None:
     project = speed.project.path
     model = project / "models" / "linear.onnx"
     place_test(project / "tests", model)
@@ -461,7 +461,7 @@ def test_tests_outside_of_the_root_folder_have_baselines_of_their_own(speed, mon
     required.assert_outcomes(passed=2)
 
 
-def test_models_with_one_file_name_are_told_apart_in_baselines(speed) -> None:
+def test_models_with_one_file_name_are_distinguished_in_baselines(speed) -> None:
     project = speed.project.path
     for team in ("team_a", "team_b"):
         save_linear(project / team / "model.onnx")

@@ -111,7 +111,7 @@ def test_unchanged_code_never_fails_and_its_baseline_stays_as_it_is(recorded) ->
     assert recorded.files[0].read_bytes() == before
 
 
-def test_slower_engine_fails_in_turns_with_the_cached_baseline_engine(recorded) -> None:
+def test_slower_engine_fails_when_interleaved_with_the_cached_baseline_engine(recorded) -> None:
     recorded.slow_down()
     result = recorded.run()
     result.assert_outcomes(failed=1)
@@ -147,7 +147,9 @@ def busy_host(speed) -> Callable[[HostLoad], None]:
     return lambda load: setattr(speed.project.host, "load", load)
 
 
-def test_slower_engine_fails_on_a_busy_host_in_turns_alone(recorded, busy_host) -> None:
+def test_slower_engine_fails_on_an_overloaded_host_only_when_interleaved(
+    recorded, busy_host
+) -> None:
     recorded.slow_down()
     busy_host(OVERLOADED)
     recorded.run().assert_outcomes(failed=1)
@@ -157,7 +159,7 @@ def test_slower_engine_fails_on_a_busy_host_in_turns_alone(recorded, busy_host) 
     result.stdout.fnmatch_lines([f"*the host was overloaded*: {BUSY}*"])
 
 
-def test_baseline_of_a_busy_host_is_marked_and_compared_in_turns_alone(speed, busy_host) -> None:
+def test_baseline_of_an_overloaded_host_is_marked_and_only_interleaved(speed, busy_host) -> None:
     busy_host(OVERLOADED)
     result = speed.run()
     result.assert_outcomes(passed=1)
@@ -281,7 +283,7 @@ def test_busier_machine_then_fails_no_engine_that_is_as_quick(recorded) -> None:
     recorded.run().assert_outcomes(passed=1)
 
 
-def test_metrics_without_a_limit_show_how_they_changed_in_turns(speed) -> None:
+def test_metrics_without_a_limit_show_how_they_changed_when_interleaved(speed) -> None:
     speed.write(marker='p50="off", p95="off"')
     speed.run().assert_outcomes(passed=1)
     speed.slow_down()
@@ -300,14 +302,14 @@ def halve_times(entry: dict[str, Any]) -> None:
             run["rounds"][metric] = [value * factor for value in values]
 
 
-def test_slower_machine_is_no_slower_engine(recorded) -> None:
+def test_slower_machine_is_not_a_slower_engine(recorded) -> None:
     recorded.rewrite(halve_times)
     result = recorded.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines_random(["speed * inconclusive", "*the machine was slower*"])
 
 
-def test_inconclusive_speed_fails_where_that_is_asked_for(recorded) -> None:
+def test_inconclusive_speed_fails_where_that_is_requested(recorded) -> None:
     recorded.rewrite(halve_times)
     result = recorded.run("--trt-inconclusive=fail")
     result.assert_outcomes(failed=1)
@@ -341,7 +343,7 @@ def test_missing_baseline_names_the_devices_that_have_one(recorded) -> None:
     )
 
 
-def test_missing_baseline_beside_those_of_other_tests_is_recorded_by_its_own_name(recorded) -> None:
+def test_missing_baseline_is_recorded_in_a_file_that_has_others(recorded) -> None:
     (path,) = recorded.files
     path.write_text(path.read_text().replace("test_speed", "test_other"))
     result = recorded.run("--trt-missing-baseline=fail")
@@ -351,7 +353,7 @@ def test_missing_baseline_beside_those_of_other_tests_is_recorded_by_its_own_nam
     )
 
 
-def test_dots_are_no_reason(recorded) -> None:
+def test_dots_are_not_a_reason(recorded) -> None:
     result = recorded.run("--trt-update", "--trt-update-reason=...")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--trt-update-reason*words that give the reason*'...'*"])
@@ -366,7 +368,7 @@ def test_dots_are_no_reason(recorded) -> None:
         (["--trt-update"], "passed"),
     ],
 )
-def test_missing_baseline_in_ci_is_what_it_is_said_to_be(
+def test_missing_baseline_in_ci_follows_the_option(
     speed, monkeypatch, args: list[str], outcome: str
 ) -> None:
     monkeypatch.setenv("CI", "true")
@@ -398,7 +400,7 @@ def test_other_mode_is_not_compared(recorded) -> None:
     result.stdout.fnmatch_lines(["*it was measured in mode graph, this run in mode end_to_end *"])
 
 
-def test_newer_toolchain_is_compared_and_said(recorded) -> None:
+def test_newer_toolchain_is_compared_with_a_note(recorded) -> None:
     def older(entry: dict[str, Any]) -> None:
         entry["runs"][0]["toolchain"] = "ONNX Runtime 1.0"
         for metric in ("p50", "p95", "p99"):  # for screening to pass
@@ -422,7 +424,7 @@ def test_update_replaces_the_speed_of_another_engine_with_its_reason(recorded) -
     recorded.run().assert_outcomes(passed=1)
 
 
-def test_update_replaces_a_speed_that_is_another_one(recorded) -> None:
+def test_update_replaces_a_different_speed(recorded) -> None:
     recorded.rewrite(halve_times)
     recorded.run("--trt-update", "--trt-update-reason=x").assert_outcomes(passed=1)
     (entry,) = recorded.stored()["tests"].values()
@@ -651,7 +653,7 @@ def test_ini_line_of_the_precision_gives_way_to_the_marker(speed) -> None:
     speed.run().assert_outcomes(passed=1)
 
 
-def test_baselines_go_where_they_are_told_to(speed) -> None:
+def test_baselines_are_written_to_the_given_folder(speed) -> None:
     speed.run("--trt-baseline-dir=elsewhere").assert_outcomes(passed=1)
     assert list(speed.project.path.glob("elsewhere/*/test_it.json"))
 
@@ -668,7 +670,7 @@ def test_build_only_skips_what_would_be_timed(speed) -> None:
     speed.run("--trt-build-only").assert_outcomes(skipped=1)
 
 
-def test_nothing_is_said_of_speed_when_quiet(speed) -> None:
+def test_speed_is_not_mentioned_when_quiet(speed) -> None:
     speed.run("-q").stdout.no_fnmatch_line("speed *")
     assert len(speed.files) == 1
 
@@ -676,7 +678,7 @@ def test_nothing_is_said_of_speed_when_quiet(speed) -> None:
 NO_TIME = "--trt-benchmark-time=1e-9"
 
 
-def test_mode_that_needs_a_gpu_is_said_to_be_another_one_here(speed) -> None:
+def test_mode_that_needs_a_gpu_is_reported_as_unavailable_here(speed) -> None:
     speed.write('mode="graph"')
     result = speed.run()
     result.assert_outcomes(passed=1)
@@ -685,7 +687,7 @@ def test_mode_that_needs_a_gpu_is_said_to_be_another_one_here(speed) -> None:
     speed.run().stdout.no_fnmatch_line("*needs a GPU*")
 
 
-def test_defaults_that_do_not_fit_the_time_are_left_out_and_that_is_said(speed) -> None:
+def test_default_limits_that_do_not_fit_the_time_are_left_out_with_a_note(speed) -> None:
     for _ in range(2):
         # Each in a process of its own: a second one in this process was seen to take twice as long.
         result = speed.run(NO_TIME, "--trt-inconclusive=fail", subprocess=True)
@@ -697,7 +699,7 @@ def test_defaults_that_do_not_fit_the_time_are_left_out_and_that_is_said(speed) 
 
 
 @pytest.mark.parametrize("marker", ['p99="500%"', "p99_ms=1000"])
-def test_limit_that_is_named_and_can_never_fail_is_an_error_that_tells_the_time(
+def test_explicit_limit_that_can_never_fail_is_an_error_that_names_the_time_needed(
     speed, marker: str
 ) -> None:
     speed.write(marker)
@@ -712,7 +714,7 @@ def test_limit_that_is_named_and_can_never_fail_is_an_error_that_tells_the_time(
     speed.run(fix[0]).assert_outcomes(passed=1)
 
 
-def test_baseline_whose_rounds_cannot_tell_what_is_named_is_recorded_again(speed) -> None:
+def test_baseline_without_rounds_for_a_named_limit_is_recorded_again(speed) -> None:
     speed.run(NO_TIME).assert_outcomes(passed=1)
     speed.write('p99="500%"')
     result = speed.run()
@@ -729,7 +731,7 @@ def test_baseline_whose_rounds_cannot_tell_what_is_named_is_recorded_again(speed
     result.stdout.fnmatch_lines(["speed * p99 *%* passed"])
 
 
-def test_update_with_more_time_tells_what_the_baseline_could_not(speed) -> None:
+def test_update_with_more_time_adds_metrics_that_the_baseline_lacked(speed) -> None:
     speed.run(NO_TIME).assert_outcomes(passed=1)
     # Time alone changes nothing: what is compared is as long as what is stored.
     speed.run().stdout.fnmatch_lines(["note *not tested: rounds of 5 calls *"])

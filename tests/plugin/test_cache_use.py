@@ -32,14 +32,14 @@ def test_second_run_builds_nothing(built) -> None:
     result.stdout.no_fnmatch_line("built linear.onnx*")
 
 
-def test_changed_weight_is_built_anew_and_said(built) -> None:
+def test_changed_weight_is_rebuilt_and_reported(built) -> None:
     save_linear(built.path / "models" / "linear.onnx", nudge=0.25)
     result = built.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["built linear.onnx fp16 cpu: the model changed, digest * -> *"])
 
 
-def test_changed_option_is_built_anew_and_said(built) -> None:
+def test_changed_option_is_rebuilt_and_reported(built) -> None:
     built.test_file(
         TEST.replace('"fp16")', '"fp16", builder_options={"graph_optimization_level": "basic"})')
     )
@@ -50,7 +50,7 @@ def test_changed_option_is_built_anew_and_said(built) -> None:
     )
 
 
-def test_damaged_plan_is_built_anew_and_said(built) -> None:
+def test_damaged_plan_is_rebuilt_with_a_warning(built) -> None:
     (plan,) = built.plans()
     content = bytearray(plan.read_bytes())
     content[len(content) // 2] ^= 1
@@ -63,7 +63,7 @@ def test_damaged_plan_is_built_anew_and_said(built) -> None:
     built.run().stdout.fnmatch_lines(["linear.onnx*cached*"])
 
 
-def test_damaged_reference_is_computed_anew(built) -> None:
+def test_damaged_reference_is_computed_again(built) -> None:
     (reference,) = (built.cache / "v1" / "references").iterdir()
     content = bytearray(reference.read_bytes())
     content[len(content) // 2] ^= 255
@@ -103,7 +103,7 @@ def test_tf32_on_the_cpu_says_where_it_can_be_tested(project) -> None:
     ("content", "said"),
     [(b"", "*is empty*"), (b"hello, this is not a model", "*text*"), (b"\x89PNG\r\n", "*")],
 )
-def test_file_that_is_no_model_is_an_error_without_a_traceback(project, content, said) -> None:
+def test_file_that_is_not_a_model_is_an_error_without_a_traceback(project, content, said) -> None:
     (project.path / "models" / "linear.onnx").write_bytes(content)
     result = project.check()
     result.assert_outcomes(errors=1)

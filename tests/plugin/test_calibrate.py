@@ -66,11 +66,11 @@ def test_baseline_that_is_there_gets_its_noise_and_keeps_its_runs(speed) -> None
     assert speed.entry()["noise"]["processes"] == 3
 
 
-def test_table_is_there_with_q_as_it_was_asked_for(speed) -> None:
+def test_table_is_shown_with_q_on_request(speed) -> None:
     speed.calibrate("-q").stdout.fnmatch_lines(["noise  test_it.py::test_speed: *", "  P99 *"])
 
 
-def test_no_speed_is_judged_meanwhile(speed) -> None:
+def test_no_speed_is_judged_during_calibration(speed) -> None:
     speed.run().assert_outcomes(passed=1)
     speed.slow_down()
     speed.calibrate().assert_outcomes(passed=1)

@@ -138,7 +138,7 @@ def test_fp16_overflow_is_found_as_not_finite(project, save) -> None:
     result.stdout.fnmatch_lines(["*NaN*", "overflowing.onnx *>999x*1 failed"])
 
 
-def test_overflow_repeats_what_the_build_said_of_constants(project, save) -> None:
+def test_overflow_repeats_the_builds_note_on_constants(project, save) -> None:
     save(save_linear, "large.onnx", nudge=1e6)
     model = 'precision="fp16", reference="models/linear.onnx"'
     result = project.check(model=f'"models/large.onnx", {model}')
@@ -204,7 +204,7 @@ def test_nothing_compared_fails(project) -> None:
     result.stdout.fnmatch_lines(["trt_consistency compared nothing*", "Fix: *"])
 
 
-def test_marker_on_a_test_that_asks_for_no_engine_fails(project) -> None:
+def test_marker_on_a_test_that_requests_no_engine_fails(project) -> None:
     project.test_file(
         '@pytest.mark.trt_model("models/linear.onnx")\n'
         "@pytest.mark.trt_consistency()\n"
@@ -228,7 +228,7 @@ def test_engine_of_a_factory_is_compared_too(project) -> None:
     result.stdout.fnmatch_lines(["*(linear.onnx, fp16, cpu)*", "*run 2 of 2 at test_it.py:7*"])
 
 
-def test_failure_of_the_test_itself_stays_its_own_and_the_check_is_told_beside(project) -> None:
+def test_failed_check_is_added_to_a_failure_of_the_test_itself(project) -> None:
     result = project.check(
         'trt_session.run({"image": images})\nassert 1 == 2',
         model='"models/linear.onnx", precision="fp16"',
@@ -240,7 +240,7 @@ def test_failure_of_the_test_itself_stays_its_own_and_the_check_is_told_beside(p
     )
 
 
-def test_skip_after_a_run_that_does_not_pass_is_no_way_out(project) -> None:
+def test_skip_after_a_failing_run_does_not_hide_it(project) -> None:
     result = project.check(
         'trt_session.run({"image": images})\npytest.skip("not today")',
         model='"models/linear.onnx", precision="fp16"',
@@ -258,7 +258,7 @@ def test_run_on_no_rows_at_all_fails(project) -> None:
     project.check('trt_session.run({"image": images[:0]})').assert_outcomes(failed=1)
 
 
-def test_worst_run_is_told_in_full_and_the_others_in_a_line(project) -> None:
+def test_worst_run_is_reported_in_full_and_the_others_in_a_line(project) -> None:
     result = project.check(
         'for scale in (1, 100, 10):\n    trt_session.run({"image": scale * images})',
         model='"models/linear.onnx", precision="fp16"',
@@ -279,7 +279,7 @@ def test_worst_run_is_told_in_full_and_the_others_in_a_line(project) -> None:
     assert told.count("Fix: ") == 1
 
 
-def test_failure_is_an_assertion_error_to_whoever_asks(project) -> None:
+def test_failure_is_an_assertion_error(project) -> None:
     project.test_file(
         "@pytest.mark.xfail(raises=AssertionError, strict=True)\n"
         '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
@@ -388,7 +388,7 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
         ("[{'image': images * np.nan}]", "*sample 0*NaN*"),
     ],
 )
-def test_calibration_inputs_that_do_not_fit_are_said_before_anything_is_built(
+def test_calibration_inputs_that_do_not_fit_are_reported_before_anything_is_built(
     project, returned: str, said: str
 ) -> None:
     project.test_file(

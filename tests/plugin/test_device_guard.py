@@ -248,7 +248,7 @@ def test_nothing_is_recorded_on_a_disturbed_gpu(machine, how: str, args: list[st
 
 
 @pytest.mark.parametrize("how", DISTURBED)
-def test_absolute_limit_fails_nobody_on_a_disturbed_gpu(machine, how: str) -> None:
+def test_absolute_limit_does_not_fail_on_a_disturbed_gpu(machine, how: str) -> None:
     machine.project.test_file(TEST.replace("trt_benchmark\n", "trt_benchmark(p99_ms=0.5)\n", 1))
     machine.run().assert_outcomes(failed=1)
     machine.answers(**DISTURBED[how][0])
@@ -276,7 +276,7 @@ def test_slower_engine_on_an_idle_gpu_fails(recorded) -> None:
     recorded.run().assert_outcomes(failed=1)
 
 
-def test_the_very_plan_of_the_baseline_is_no_slower_than_itself(recorded) -> None:
+def test_the_baselines_own_plan_is_not_slower_than_itself(recorded) -> None:
     # Whatever slows it down, such as a neighbour that no guard can see, is not of the engine.
     recorded.latency_ms = 3.0
     result = recorded.run()
@@ -285,7 +285,7 @@ def test_the_very_plan_of_the_baseline_is_no_slower_than_itself(recorded) -> Non
     recorded.run("--trt-inconclusive=fail").assert_outcomes(failed=1)
 
 
-def test_a_plan_that_was_built_anew_may_be_slower(recorded) -> None:
+def test_a_plan_that_was_rebuilt_may_be_slower(recorded) -> None:
     (file,) = recorded.files
     plan = json.loads(file.read_text())["tests"]["test_speed"]["engine"]["plan"]
     file.write_text(file.read_text().replace(plan, plan[::-1]))
@@ -303,18 +303,18 @@ def test_what_is_over_after_a_moment_costs_rounds_and_no_verdict(recorded) -> No
     assert next(masks, None) is None
 
 
-def test_processes_that_wait_beside_disturb_nothing(recorded) -> None:
+def test_waiting_processes_disturb_nothing(recorded) -> None:
     recorded.answers(nvmlDeviceGetProcessUtilization=computing({os.getpid(): 90, 77: 2}))
     recorded.run().stdout.fnmatch_lines(["speed * passed"])
 
 
-def test_in_a_container_that_is_told_foreign_numbers_nothing_changes(recorded) -> None:
+def test_foreign_process_ids_in_a_container_disturb_nothing(recorded) -> None:
     recorded.answers(nvmlDeviceGetProcessUtilization=computing({645400: 97}))
     recorded.run().stdout.fnmatch_lines(["speed * passed"])
 
 
 @pytest.mark.parametrize("error", [pynvml.NVMLError_NotSupported(), pynvml.NVMLError_NotFound()])
-def test_gpu_that_does_not_tell_who_uses_it_is_measured_all_the_same(recorded, error) -> None:
+def test_gpu_that_does_not_report_who_uses_it_is_measured_all_the_same(recorded, error) -> None:
     recorded.answers(nvmlDeviceGetProcessUtilization=error)
     recorded.run().stdout.fnmatch_lines(["speed * passed"])
 
@@ -341,7 +341,7 @@ def test_stored_rounds_under_other_conditions_are_not_compared(recorded, what: s
     result.stdout.fnmatch_lines_random(["speed * inconclusive", f"*{said}*"])
 
 
-def test_clock_that_differs_by_a_step_is_compared_and_not_told(recorded) -> None:
+def test_clock_that_differs_by_a_step_is_compared_without_a_note(recorded) -> None:
     clocks = {pynvml.NVML_CLOCK_SM: 1965, pynvml.NVML_CLOCK_MEM: 3201}
     recorded.answers(nvmlDeviceGetClockInfo=clocks)
     recorded.change_engine()
@@ -351,7 +351,7 @@ def test_clock_that_differs_by_a_step_is_compared_and_not_told(recorded) -> None
     assert "sm_clock_mhz" not in result.stdout.str()
 
 
-def test_engines_take_turns_at_another_clock_too(recorded) -> None:
+def test_engines_are_interleaved_at_another_clock_too(recorded) -> None:
     # Another model is another engine, and that of the baseline is in the cache.
     save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)
     recorded.answers(**CONDITIONS["clock"][0])

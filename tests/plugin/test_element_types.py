@@ -15,7 +15,7 @@ def saved(project, name: str, proto: onnx.ModelProto) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", types.TYPES)
-def test_a_type_goes_in_and_comes_out(project, dtype: str, shape: str) -> None:
+def test_a_type_is_accepted_and_returned(project, dtype: str, shape: str) -> None:
     saved(project, "m.onnx", types.complement(dtype, SHAPES[shape]))
     project.test_file(
         '@pytest.mark.trt_model("models/m.onnx", precision=("fp32", "fp16"))\n'
@@ -47,7 +47,7 @@ def test_a_wrong_value_of_any_type_fails(project, dtype: str, shape: str) -> Non
 
 
 @pytest.mark.parametrize("dtype", types.TYPES)
-def test_empty_tensors_go_in_and_come_out_beside_others(project, dtype: str) -> None:
+def test_empty_tensors_are_accepted_and_returned_with_others(project, dtype: str) -> None:
     saved(project, "m.onnx", types.joined(dtype))
     project.test_file(
         '@pytest.mark.trt_model("models/m.onnx", profiles='
@@ -63,7 +63,7 @@ def test_empty_tensors_go_in_and_come_out_beside_others(project, dtype: str) -> 
     project.run("--trt-arch=cpu").assert_outcomes(passed=3)
 
 
-def test_outputs_that_are_all_empty_are_no_pass(project) -> None:
+def test_outputs_that_are_all_empty_do_not_pass(project) -> None:
     saved(project, "m.onnx", types.same("float32", ["n", 3]))
     project.test_file(
         '@pytest.mark.trt_model("models/m.onnx", profiles={"x": (0, 3)})\n'

@@ -169,7 +169,7 @@ def test_regression_of_speed_names_the_layers_that_changed(gate) -> None:
     )
 
 
-def test_layers_are_known_from_the_cache_where_the_baseline_does_not_tell(gate) -> None:
+def test_layers_are_known_from_the_cache_where_the_baseline_does_not_reports(gate) -> None:
     gate.run('plan_size="5%"')
     gate.rewrite(lambda entry: entry.pop("layers"))
     larger = conv_net(batch=2, channels=32)
@@ -182,7 +182,7 @@ def test_layers_are_known_from_the_cache_where_the_baseline_does_not_tell(gate) 
     )
 
 
-def test_engine_that_does_not_tell_a_figure_is_inconclusive(gate) -> None:
+def test_engine_that_does_not_report_a_figure_is_inconclusive(gate) -> None:
     result = gate.run("device_memory_bytes=10, max_layers=50")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*device_memory_bytes is not measured: *", "*this engine *"])

@@ -47,7 +47,7 @@ def test_slower_engine_fails_without_the_baseline_engine_too(recorded) -> None:
     )
 
 
-def test_engine_as_quick_as_the_one_that_is_gone_does_not_fail(recorded) -> None:
+def test_engine_as_quick_as_the_missing_one_does_not_fail(recorded) -> None:
     save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)
     recorded.run().assert_outcomes(passed=1)
 
@@ -69,7 +69,7 @@ def test_dead_process_leaves_it_open_and_says_how_to_have_the_baseline_engine(
     recorded.run("--trt-inconclusive=fail").assert_outcomes(failed=1)
 
 
-def test_baseline_engine_that_was_built_again_takes_turns(recorded) -> None:
+def test_rebuilt_baseline_engine_is_interleaved(recorded) -> None:
     recorded.run("--trt-build-only").assert_outcomes(skipped=1)
     recorded.slow_down()
     result = recorded.run()
@@ -77,7 +77,7 @@ def test_baseline_engine_that_was_built_again_takes_turns(recorded) -> None:
     result.stdout.fnmatch_lines(["*interleaved with the baseline engine;*"])
 
 
-def test_so_many_runs_are_recorded_as_are_asked_for(speed) -> None:
+def test_as_many_runs_are_recorded_as_requested(speed) -> None:
     speed.run("--trt-baseline-runs=3").assert_outcomes(passed=1)
     (entry,) = speed.stored()["tests"].values()
     assert len(entry["runs"]) == 3
@@ -96,7 +96,7 @@ def test_update_records_as_many(recorded) -> None:
     assert [run["reason"] for run in entry["runs"]] == ["more classes"] * 2
 
 
-def test_runs_that_cannot_be_taken_are_told_of(speed, no_fresh_process) -> None:
+def test_missing_fresh_runs_are_reported(speed, no_fresh_process) -> None:
     result = speed.run("--trt-baseline-runs=2")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*recorded 1 of 2 runs: the fresh process *SIGSEGV*"])

@@ -94,7 +94,7 @@ def test_backend_that_cannot_be_used_here_is_refused(project) -> None:
     result.stderr.fnmatch_lines(["*its plugin reports that it cannot be used on this machine*"])
 
 
-def test_backend_that_nobody_registers_is_refused(project) -> None:
+def test_unregistered_backend_is_refused(project) -> None:
     result = project.check(args=("--trt-backend=mine",))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*expected one of auto, tensorrt, *, got 'mine'*"])

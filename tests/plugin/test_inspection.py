@@ -24,7 +24,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return write
 
 
-def test_a_project_is_told_with_what_its_options_say(look, tmp_path: Path) -> None:
+def test_a_project_is_reported_with_its_options(look, tmp_path: Path) -> None:
     facts = look("trt_cache_dir = engines", "trt_cache_size = 3GB", "trt_arch = 8.6")
     assert (facts.starts, facts.is_loaded, facts.settings_problem) == (True, True, None)
     assert facts.pytest == pytest.__version__
@@ -40,12 +40,12 @@ def test_nothing_is_collected_and_nothing_is_left(look, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"pytest.ini", "test_it.py"}
 
 
-def test_a_plugin_that_is_blocked_is_told(look) -> None:
+def test_a_plugin_that_is_blocked_is_reported(look) -> None:
     facts = look("addopts = -p no:trt")
     assert (facts.starts, facts.is_loaded, facts.is_blocked) == (True, False, True)
 
 
-def test_autoload_that_is_off_is_told(look, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autoload_that_is_off_is_reported(look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     facts = look()
     assert (facts.is_loaded, facts.is_autoload_off) == (False, True)
@@ -53,12 +53,12 @@ def test_autoload_that_is_off_is_told(look, monkeypatch: pytest.MonkeyPatch) -> 
     assert facts.is_loaded
 
 
-def test_options_that_are_not_understood_are_told(look) -> None:
+def test_options_that_are_not_understood_are_reported(look) -> None:
     problem = look("trt_cache_size = lots").settings_problem
     assert "expected a size above 0 such as" in problem["what"]
 
 
-def test_a_pytest_that_does_not_start_is_told_with_what_it_says(look, tmp_path: Path) -> None:
+def test_a_pytest_that_does_not_start_is_reported_with_its_output(look, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("import no_such_module_anywhere")
     facts = look()
     assert not facts.starts
@@ -67,5 +67,5 @@ def test_a_pytest_that_does_not_start_is_told_with_what_it_says(look, tmp_path: 
     assert "--no-such-option" in look("addopts = --no-such-option").output
 
 
-def test_warnings_that_are_errors_are_no_obstacle(look) -> None:
+def test_warnings_as_errors_do_not_disturb(look) -> None:
     assert look("filterwarnings = error").starts

@@ -157,7 +157,7 @@ def test_test_that_lost_the_gpu_fails_again_when_it_is_run_again(project, backen
     assert backend.touched == []
 
 
-def test_what_is_tested_on_the_cpu_goes_on(project, backend, monkeypatch) -> None:
+def test_tests_on_the_cpu_continue(project, backend, monkeypatch) -> None:
     cpu = OnnxRuntimeBackend(threads=1)
     monkeypatch.setattr(
         run_module,

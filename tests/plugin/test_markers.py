@@ -213,7 +213,7 @@ def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(pr
     result.stdout.fnmatch_lines(["*unknown marker 'trt_consistancy'*"])
 
 
-def test_marker_that_names_a_model_starts_anew(project) -> None:
+def test_marker_that_names_another_model_discards_outer_settings(project) -> None:
     project.test_file(
         'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision="fp16",'
         " profiles={'image': ((1, 8), (2, 8), (3, 8))})\n"
@@ -305,7 +305,7 @@ def test_without(trt_engine):
 
 
 @pytest.mark.parametrize("args", [(), ("-n", "1")], ids=["here", "in a worker"])
-def test_all_that_is_wrong_in_a_module_is_told_at_once(project, args: tuple[str, ...]) -> None:
+def test_all_errors_of_a_module_are_reported_at_once(project, args: tuple[str, ...]) -> None:
     if args:
         pytest.importorskip("xdist")
     project.test_file(SEVERAL)
@@ -326,7 +326,7 @@ def test_all_that_is_wrong_in_a_module_is_told_at_once(project, args: tuple[str,
     assert "test_without" not in result.stdout.str()
 
 
-def test_what_is_wrong_with_a_module_is_told_once(project) -> None:
+def test_errors_of_a_module_are_reported_once(project) -> None:
     project.test_file(
         'pytestmark = pytest.mark.trt_model("models/none.onnx")\n'
         + "".join(f"def test_{number}(trt_engine):\n    pass\n" for number in range(3))
@@ -385,7 +385,7 @@ class TestOther:
 """
 
 
-def test_what_is_wrong_in_the_classes_of_a_wrong_module_is_told_with_it(project) -> None:
+def test_errors_in_classes_are_reported_with_those_of_their_module(project) -> None:
     project.test_file(IN_CLASSES + "def test_it(trt_engine):\n    pass\n")
     result = project.run()
     result.assert_outcomes(errors=1)
@@ -401,7 +401,9 @@ def test_what_is_wrong_in_the_classes_of_a_wrong_module_is_told_with_it(project)
     )
 
 
-def test_what_classes_share_is_told_with_the_first_of_them(project, monkeypatch) -> None:
+def test_an_error_that_classes_share_is_reported_with_the_first_of_them(
+    project, monkeypatch
+) -> None:
     monkeypatch.delenv("CI", raising=False)  # where pytest tells errors twice
     project.test_file(IN_CLASSES)
     result = project.run()
@@ -418,14 +420,14 @@ def test_what_classes_share_is_told_with_the_first_of_them(project, monkeypatch)
     assert result.stdout.str().count("Fix: Give the path") == 1
 
 
-def test_every_class_with_something_wrong_is_told(project) -> None:
+def test_every_class_with_something_wrong_is_reported(project) -> None:
     one = "    @pytest.mark.trt_consistancy\n    def test_it(self, trt_engine):\n        pass\n"
     project.test_file(f"class TestOne:\n{one}class TestOther:\n{one}")
     result = project.run("-W", "ignore")
     result.assert_outcomes(errors=2)
 
 
-def test_modules_beside_a_wrong_one_run_where_that_is_asked_for(project) -> None:
+def test_other_modules_run_with_continue_on_collection_errors(project) -> None:
     project.test_file(SEVERAL, test_other="def test_other():\n    pass\n")
     result = project.run("-W", "ignore", "--continue-on-collection-errors")
     result.assert_outcomes(errors=1, passed=1)

@@ -124,7 +124,7 @@ def test_input_ranges_and_seed_of_the_marker_reach_the_inputs(project) -> None:
 
 
 @pytest.mark.parametrize(("signature", "tests"), [("", 1), ("trt_shape", 3)])
-def test_overridden_inputs_are_multiplied_only_when_they_ask_for_the_shape(
+def test_overridden_inputs_are_multiplied_only_if_they_use_trt_shape(
     project, signature: str, tests: int
 ) -> None:
     project.test_file(
@@ -148,7 +148,7 @@ def test_overridden_inputs_are_multiplied_only_when_they_ask_for_the_shape(
         ("{'image': np.ones((17, 8), np.float32)}", "*17*16*"),
     ],
 )
-def test_input_that_does_not_fit_is_said_at_the_line_that_gave_it(project, inputs, said) -> None:
+def test_wrong_input_is_reported_at_the_line_that_feeds_it(project, inputs, said) -> None:
     project.test_file(
         f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})\n'
         f"def test_it(trt_session, images):\n    trt_session.run({inputs})\n"

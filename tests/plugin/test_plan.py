@@ -90,7 +90,7 @@ def test_limit_of_a_parameter_set_decides_over_that_of_the_function(project) -> 
     result.stdout.fnmatch_lines(["*::test_it[[]tight[]] FAILED*"])
 
 
-def test_each_model_of_a_zoo_runs_in_every_precision_and_shape_of_its_own(zoo) -> None:
+def test_each_model_of_a_zoo_runs_in_all_of_its_precisions_and_shapes(zoo) -> None:
     zoo.test_file(
         "ZOO = [\n"
         f"    pytest.param('linear', marks={M}('models/linear.onnx', "

@@ -48,7 +48,7 @@ def shown_on(descriptor: int, column: int = 0) -> terminal.TerminalProgress:
     return shown
 
 
-def test_long_step_is_a_plain_line_where_there_is_no_terminal(at_once) -> None:
+def test_long_step_is_a_plain_line_without_a_terminal(at_once) -> None:
     reader, writer = os.pipe()
     shown = shown_on(writer)
     with shown.task("building digits.onnx fp16"):
@@ -58,7 +58,7 @@ def test_long_step_is_a_plain_line_where_there_is_no_terminal(at_once) -> None:
     os.close(reader)
 
 
-def test_long_step_is_a_live_line_on_a_terminal_and_gone_afterwards(at_once) -> None:
+def test_long_step_is_a_live_line_on_a_terminal_and_removed_afterwards(at_once) -> None:
     reader, writer = pty.openpty()
     shown = shown_on(writer)
     with shown.task("building") as say:
@@ -70,7 +70,7 @@ def test_long_step_is_a_live_line_on_a_terminal_and_gone_afterwards(at_once) -> 
     os.close(reader)
 
 
-def test_short_step_goes_unmentioned() -> None:
+def test_short_step_is_not_mentioned() -> None:
     reader, writer = os.pipe()
     shown = shown_on(writer)
     with shown.task("building"):
@@ -124,7 +124,7 @@ def said(line: terminal.ProgressLine, clock: Clock, *at_s: float, step: str = ""
         line.say(step or f"round at {now_s:g}")
 
 
-def test_timed_step_is_told_on_a_terminal_now_and_then_and_gone_afterwards() -> None:
+def test_timed_step_is_reported_periodically_on_a_terminal_and_removed_afterwards() -> None:
     reader, writer = pty.openpty()
     clock = Clock()
     with still_line(writer, clock) as line:
@@ -137,7 +137,7 @@ def test_timed_step_is_told_on_a_terminal_now_and_then_and_gone_afterwards() -> 
     os.close(reader)
 
 
-def test_next_step_is_told_at_once() -> None:
+def test_next_step_is_reported_at_once() -> None:
     reader, writer = pty.openpty()
     clock = Clock()
     with still_line(writer, clock) as line:
@@ -148,7 +148,7 @@ def test_next_step_is_told_at_once() -> None:
     os.close(reader)
 
 
-def test_timed_step_is_one_line_where_there_is_no_terminal_and_takes_long() -> None:
+def test_long_timed_step_is_one_line_without_a_terminal() -> None:
     reader, writer = os.pipe()
     clock = Clock()
     with still_line(writer, clock) as line:
@@ -172,7 +172,7 @@ def test_timed_step_is_never_wider_than_its_terminal() -> None:
     os.close(reader)
 
 
-def test_what_is_done_and_for_how_long_are_told_where_the_name_has_to_give_way() -> None:
+def test_step_and_elapsed_time_are_shown_where_the_name_is_shortened() -> None:
     reader, writer = narrow(40)
     clock = Clock()
     with still_line(writer, clock) as line:
@@ -185,9 +185,7 @@ def test_what_is_done_and_for_how_long_are_told_where_the_name_has_to_give_way()
 
 
 @pytest.mark.parametrize("variable", ["CI", "BUILD_NUMBER"])
-def test_terminal_of_ci_is_told_once_as_its_log_keeps_every_line(
-    at_once, monkeypatch, variable: str
-) -> None:
+def test_ci_terminal_shows_a_step_once(at_once, monkeypatch, variable: str) -> None:
     monkeypatch.setenv(variable, "true")
     reader, writer = pty.openpty()
     clock = Clock()
@@ -227,7 +225,7 @@ def test_no_thread_writes_while_something_is_timed(at_once) -> None:
     [(0, ""), (21, "\x1b[A\x1b[21C"), (90, "\x1b[A\x1b[10C"), (80, "")],
     ids=["no row", "a row", "one that is folded", "one that is full"],
 )
-def test_row_of_dots_goes_on_where_it_was_left(column: int, back: str) -> None:
+def test_row_of_dots_continues_where_it_stopped(column: int, back: str) -> None:
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     clock = Clock()
@@ -240,7 +238,7 @@ def test_row_of_dots_goes_on_where_it_was_left(column: int, back: str) -> None:
     os.close(reader)
 
 
-def test_row_of_dots_goes_on_after_a_build(at_once) -> None:
+def test_row_of_dots_continues_after_a_build(at_once) -> None:
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     shown = shown_on(writer, column=21)

@@ -1,4 +1,4 @@
-"""Beside pytest-benchmark: its fixture's rounds gated, our results in its table, its options.
+"""With pytest-benchmark: its rounds are judged, our results are in its table, its options apply.
 
 Nothing here asserts a time: what is to be slower is slower by a multiple.
 """
@@ -133,7 +133,7 @@ def test_rounds_may_be_as_many_as_it_likes(project, run) -> None:
     assert len(stored_run["rounds"]["throughput"]) <= 20
 
 
-def test_function_that_is_no_slower_passes_on_its_rounds(project, run) -> None:
+def test_function_that_is_not_slower_passes_on_its_rounds(project, run) -> None:
     # Medians: whatever else runs here meanwhile, they do not take a hundred times as long.
     run(sum_test(marker='p50="5%"'))
     rewrite(project, 100.0)
@@ -179,7 +179,7 @@ def test_engine_of_the_baseline_does_not_excuse_the_function(project, run) -> No
     run(ENGINE).assert_outcomes(failed=1)
 
 
-def test_engine_is_gated_on_its_rounds(project, run, steady) -> None:
+def test_engine_is_judged_by_its_rounds(project, run, steady) -> None:
     run(ENGINE, steady)
     assert stored(project)["test_engine"]["spec"]["model"] == "models/linear.onnx"
     result = run(ENGINE, steady)
@@ -237,7 +237,7 @@ def test_limit_of_an_engine_needs_one(run) -> None:
     run(sum_test(marker="max_layers=50"), "--trt-inconclusive=fail").assert_outcomes(failed=1)
 
 
-def test_averages_tell_throughput_and_no_percentile(project, run) -> None:
+def test_averages_report_throughput_and_no_percentile(project, run) -> None:
     run(AVERAGED.format(marker='throughput="5%"'))
     assert set(stored(project)["test_sum"]["runs"][0]["rounds"]) == {"throughput"}
     rewrite(project, 1000.0)
@@ -306,7 +306,7 @@ def test_failing_test_records_nothing(project, run) -> None:
     assert not (project.path / "trt_baselines").exists()
 
 
-def test_what_only_fresh_processes_tell_is_said_to_be_left_out(project, run) -> None:
+def test_what_only_fresh_processes_find_is_reported_as_left_out(project, run) -> None:
     result = run(sum_test(), "--trt-baseline-runs=5")
     result.stdout.fnmatch_lines(["note *one run is recorded, and nothing is calibrated *"])
     assert len(stored(project)["test_sum"]["runs"]) == 1
@@ -322,7 +322,7 @@ def test_function_without_a_model_is_in_the_report(project, run) -> None:
 # --- our results in its table
 
 
-def test_our_results_stand_in_its_table_and_file(project, run) -> None:
+def test_results_appear_in_the_table_and_file_of_pytest_benchmark(project, run) -> None:
     result = run(OURS + ENGINE, "--benchmark-json=out.json", subprocess=True)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*benchmark: 2 tests*", "test_*", "test_*"])
@@ -377,7 +377,7 @@ def test_disabled_benchmarks_run_once_and_say_that_nothing_was_measured(project,
     assert not (project.path / "trt_baselines").exists()
 
 
-def test_disabled_benchmark_is_not_gated(project, run) -> None:
+def test_disabled_benchmark_is_not_judged(project, run) -> None:
     assert_impossible = OURS.replace("trt_benchmark\n", "trt_benchmark(p50_ms=1e-6)\n")
     run(assert_impossible).assert_outcomes(failed=1)
     run(assert_impossible, "--benchmark-disable").assert_outcomes(passed=1)

@@ -97,7 +97,7 @@ def report(project, monkeypatch) -> Report:
 
 @needs_xdist
 @pytest.mark.parametrize("processes", ["-n0", "-n2"])
-def test_every_status_is_another_one(report, processes) -> None:
+def test_report_has_every_status(report, processes) -> None:
     report.project.test_file(SUITE)
     report.run("-k", "not deselected", processes, subprocess=True)
     assert report.statuses() == {
@@ -126,7 +126,7 @@ def test_run_says_with_what_on_what_and_how_it_ended(report) -> None:
     result.stdout.fnmatch_lines(["wrote report.json"])
 
 
-def test_failure_tells_its_text_its_worst_element_and_what_repeats_it(report) -> None:
+def test_failure_shows_its_text_its_worst_element_and_what_repeats_it(report) -> None:
     report.project.test_file(SUITE)
     report.run("-k", "test_failed")
     (test,) = [one for one in report.read()["tests"] if one["status"] == "failed"]
@@ -142,7 +142,7 @@ def test_failure_tells_its_text_its_worst_element_and_what_repeats_it(report) ->
     assert output["worst_abs"]["actual"] != output["worst_abs"]["reference"]
 
 
-def test_second_run_tells_speed_by_rounds_against_its_baseline(report) -> None:
+def test_second_run_reports_speed_by_rounds_against_its_baseline(report) -> None:
     report.project.test_file(SUITE)
     report.run("-k", "recorded")
     report.run("-k", "recorded")
@@ -203,7 +203,7 @@ def test_run_that_stops_writes_what_it_has_and_names_what_it_did_not_reach(
     assert sum(run["counts"].values()) == 30
 
 
-def test_interruption_from_the_keyboard_is_told(report) -> None:
+def test_interruption_from_the_keyboard_is_reported(report) -> None:
     report.project.test_file(
         f"{MODEL}def test_a(trt_engine):\n    pass\n"
         f"{MODEL}def test_b(trt_engine):\n    raise KeyboardInterrupt\n"
@@ -213,7 +213,7 @@ def test_interruption_from_the_keyboard_is_told(report) -> None:
     assert report.statuses() == {"a": "passed", "b": "not run"}
 
 
-def test_file_that_cannot_be_collected_is_told(report) -> None:
+def test_file_that_cannot_be_collected_is_reported(report) -> None:
     report.project.test_file(SUITE, test_broken="import no_such_module")
     report.run()
     (run,) = report.read()["runs"]
@@ -239,7 +239,7 @@ def test_collecting_alone_writes_nothing(report) -> None:
     assert not report.path.exists()
 
 
-def test_engines_cross_built_for_several_architectures_are_skipped_and_told(report) -> None:
+def test_engines_cross_built_for_several_architectures_are_skipped_and_reported(report) -> None:
     pytest.importorskip("tensorrt_rtx")
     report.project.test_file(
         f"{MODEL}@pytest.mark.trt_consistency()\n"

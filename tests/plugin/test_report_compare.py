@@ -65,7 +65,7 @@ def test_weight_that_fp16_cannot_hold_is_worse_and_the_model_is_named(upgrade) -
     assert line.startswith("model models/linear.onnx ")
 
 
-def test_renamed_test_is_gone_and_added(upgrade) -> None:
+def test_renamed_test_is_removed_and_added(upgrade) -> None:
     found = upgrade(SUITE.replace("test_answers", "test_results"))
     assert found.removed == ("test_it.py::test_answers on cpu",)
     assert found.added == ("test_it.py::test_results on cpu",)

@@ -72,7 +72,7 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
     ],
     ids=["deselected", "skipped", "not measured"],
 )
-def test_what_is_no_verdict_does_not_pass(project, source, args, said) -> None:
+def test_a_status_that_is_not_a_verdict_does_not_pass(project, source, args, said) -> None:
     project.test_file(CHECKED.format("a") + source)
     arguments = ("--trt-require-arch=cpu", "--trt-benchmark-time=0.2", *args)
     result = project.run(*arguments)
@@ -91,7 +91,7 @@ def test_failing_test_has_reached_its_verdict(project) -> None:
     assert project.run("--trt-require-arch=cpu").ret == 0
 
 
-def test_tests_that_need_no_engine_are_not_asked(project) -> None:
+def test_tests_that_need_no_engine_need_no_verdict(project) -> None:
     project.test_file(CHECKED.format("a") + f"{MODEL}def test_plain():\n    pytest.skip('no')\n")
     assert project.run("--trt-require-arch=cpu").ret == 0
 
@@ -108,7 +108,7 @@ def test_collecting_alone_requires_nothing(project) -> None:
     assert project.run("--trt-require-arch=sm120", "--collect-only").ret == 0
 
 
-def test_word_that_is_no_architecture_is_a_usage_error(project) -> None:
+def test_word_that_is_not_an_architecture_is_a_usage_error(project) -> None:
     project.test_file(CHECKED.format("a"))
     result = project.run("--trt-require-arch=banana")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

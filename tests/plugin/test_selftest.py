@@ -103,7 +103,7 @@ def test_ignoring_nan_in_an_output_that_is_nothing_else_fails(project) -> None:
     result.assert_outcomes(failed=1)
 
 
-def test_ignoring_nan_is_no_fault_where_something_is_compared(project) -> None:
+def test_ignoring_nan_is_allowed_where_something_is_compared(project) -> None:
     save_nan(project.path / "models" / "linear.onnx", 0.5)
     check(project, 'nan="ignore"')
     result, _ = selftest(project)
@@ -181,7 +181,7 @@ def test_a_baseline_of_another_mode_fails(project) -> None:
 
 
 @pytest.mark.parametrize("option", ["--trt-update", "--trt-update-new", "--trt-calibrate"])
-def test_no_baseline_is_recorded_beside_it(project, option: str) -> None:
+def test_options_that_record_baselines_are_refused(project, option: str) -> None:
     check(project)
     result = project.run("--trt-selftest", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -78,7 +78,7 @@ def test_a_wrong_range_of_values_is_an_error_of_the_collection(resized) -> None:
     )
 
 
-def test_a_range_of_seeded_values_beside_those_of_the_profile_is_refused(resized) -> None:
+def test_an_input_range_for_an_input_with_profile_values_is_refused(resized) -> None:
     result = resized(
         "@pytest.mark.trt_model(input_ranges={'size': (1, 2)})\n"
         "def test_it(trt_session):\n    pass\n"
@@ -89,7 +89,7 @@ def test_a_range_of_seeded_values_beside_those_of_the_profile_is_refused(resized
     )
 
 
-def test_another_range_of_values_is_another_engine(resized, project) -> None:
+def test_another_range_of_values_needs_another_engine(resized, project) -> None:
     build = "def test_it(trt_engine):\n    pass\n"
     resized(build).assert_outcomes(passed=1)
     result = resized(build, marker=RESIZED.replace("(32, 32)", "(24, 24)"))

@@ -65,7 +65,7 @@ def test_failure_of_a_check_fits_the_terminal(project) -> None:
     assert f"{detail} differ by more than 1e-09 (marker)" in junit
 
 
-def test_nothing_stands_between_the_summary_and_its_title(project) -> None:
+def test_nothing_is_printed_between_the_summary_and_its_title(project) -> None:
     project.test_file(_TEST.replace("1e-9", "1e-2") + "\ndef test_red():\n    assert False\n")
     lines = shown(project, columns=80)
     title = next(i for i, line in enumerate(lines) if line.startswith("==") and " trt " in line)
@@ -85,7 +85,7 @@ def between(lines: list[str], start: str, end: str) -> list[str]:
     return rest[: next(i for i, line in enumerate(rest) if line.startswith("==") and end in line)]
 
 
-def test_input_without_a_shape_is_told_in_lines_that_fit(project) -> None:
+def test_input_without_a_shape_is_reported_in_lines_that_fit(project) -> None:
     project.test_file(
         '@pytest.mark.trt_model("models/linear.onnx")\n'
         "def test_it(request):\n    request.getfixturevalue('trt_inputs')\n"
@@ -96,7 +96,7 @@ def test_input_without_a_shape_is_told_in_lines_that_fit(project) -> None:
 
 
 @pytest.mark.parametrize("args", [[], ["-n", "1"]], ids=["here", "in a worker"])
-def test_wrong_markers_are_told_in_lines_that_fit(project, args: list[str]) -> None:
+def test_wrong_markers_are_reported_in_lines_that_fit(project, args: list[str]) -> None:
     if args:
         pytest.importorskip("xdist")
     (project.path / "models" / "linear.onnx").write_bytes(b"no model")
@@ -114,7 +114,7 @@ def test_worker_of_a_failure_is_named_once(project) -> None:
     assert sum("over tolerance" in line and "[TRT401]" in line for line in told) == 1
 
 
-def test_failure_stands_at_its_test(project) -> None:
+def test_failure_is_shown_at_its_test(project) -> None:
     project.test_file(_TEST)
     lines = shown(project, "--tb=line", columns=500)
     (place,) = [line for line in lines if line.startswith("/") and ": logits: " in line][:1]
@@ -148,7 +148,7 @@ def test_failure_of_anything_else_stays_as_pytest_has_it(project, args: list[str
     assert words in shown(project, *args)
 
 
-def test_gpu_that_is_not_there_is_told_in_lines_that_fit(project, monkeypatch) -> None:
+def test_missing_gpu_is_reported_in_lines_that_fit(project, monkeypatch) -> None:
     project.test_file(_TEST)
     lines = shown(project, "--trt-arch=sm90", columns=50, status=4)
     told = [line for line in lines if line]
@@ -157,7 +157,7 @@ def test_gpu_that_is_not_there_is_told_in_lines_that_fit(project, monkeypatch) -
     assert [line for line in wider(told, 50) if "pip install" not in line] == []
 
 
-def test_option_that_cannot_be_understood_is_told_in_lines_that_fit(project) -> None:
+def test_option_that_cannot_be_understood_is_reported_in_lines_that_fit(project) -> None:
     project.test_file(_TEST)
     both = ("--trt-update", "--trt-update-new")
     told = [line for line in shown(project, *both, status=4) if line]
@@ -165,7 +165,7 @@ def test_option_that_cannot_be_understood_is_told_in_lines_that_fit(project) -> 
     assert wider(told) == []
 
 
-def test_coverage_facts_and_files_are_told_in_lines_that_fit(project) -> None:
+def test_coverage_facts_and_files_are_shown_in_lines_that_fit(project) -> None:
     project.test_file(_TEST.replace("1e-9", "1e-2"))
     lines = shown(project, "-v", "--trt-require-arch=sm86", "--trt-report=report.json")
     told = [

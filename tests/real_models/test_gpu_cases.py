@@ -38,7 +38,7 @@ def test_cases_that_only_gpus_have_pass_on_the_embedded_backend(
     run(name, precision).assert_outcomes(passed=CASES[name].tests)
 
 
-def test_every_file_of_a_case_has_a_name_of_its_own() -> None:
+def test_every_file_of_a_case_has_its_own_name() -> None:
     # They are carried to a GPU machine in one folder for each package.
     names = {(case.package, Path(file).name) for case in CASES.values() for file in case.files}
     files = {(case.package, file) for case in CASES.values() for file in case.files}

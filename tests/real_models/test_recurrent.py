@@ -84,7 +84,7 @@ def test_seeded_inputs_need_no_more_than_the_sampling_rate(project, package_file
     project.run(SEEDED, MODEL=model, RANGES=ranges).assert_outcomes(passed=3)
 
 
-def test_a_sampling_rate_that_the_model_does_not_know_is_told(project, package_file) -> None:
+def test_a_sampling_rate_that_the_model_does_not_support_is_reported(project, package_file) -> None:
     model = package_file("silero-vad", "silero_vad.onnx")
     result = project.run(SEEDED, MODEL=model, RANGES={})
     result.assert_outcomes(failed=3)
@@ -122,7 +122,7 @@ def trt_calibration():
     ],
     ids=["branches", "seeded"],
 )
-def test_int8_says_what_stands_in_its_way(
+def test_int8_says_what_prevents_it(
     project, package_file, calibration: str, said: str, fix: str
 ) -> None:
     model = package_file("silero-vad", "silero_vad.onnx")

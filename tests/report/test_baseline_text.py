@@ -18,7 +18,7 @@ THEN, NOW = {"p50": 1.0, "p99": 1.02}, {"p50": 1.2, "p99": 1.31}
         ("calibrated", 5, 0, "calibrated"),
     ],
 )
-def test_what_was_done_is_said(kind, runs, came, text) -> None:
+def test_actions_are_reported(kind, runs, came, text) -> None:
     assert (
         update_text(kind, runs=runs, came=came, before=THEN, now=NOW, why="another engine") == text
     )

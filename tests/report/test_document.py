@@ -65,7 +65,7 @@ def test_runs_of_a_test_are_summed_up_by_output_with_the_furthest_off_in_full() 
     assert (logits["compared"], sum(logits["histogram"])) == (240, 240)
 
 
-def test_output_that_nothing_was_measured_of_is_told_too() -> None:
+def test_output_without_measures_is_reported_too() -> None:
     tolerance = {"x": Tolerance(rtol=0.0, atol=0.0)}
     wrong = compare_outputs({"x": np.zeros(3)}, {"x": np.full(4, np.inf)}, tolerance)
     made = document({"test_a": told(checks=(check(outputs=wrong.outputs),))})
@@ -75,32 +75,32 @@ def test_output_that_nothing_was_measured_of_is_told_too() -> None:
     assert output["findings"][0]["kind"] == "shape"
 
 
-def test_every_state_is_told_apart() -> None:
+def test_every_state_is_distinguished() -> None:
     made = document(FULL)
     assert [test["status"] for test in made["tests"]] == ["passed", "failed", "skipped", "not run"]
     assert made["runs"][0]["counts"] == {"passed": 1, "failed": 1, "skipped": 1, "not run": 1}
 
 
-def test_reason_failure_and_command_stand_beside_the_status() -> None:
+def test_reason_failure_and_command_are_shown_with_the_status() -> None:
     failed, left_out = document(FULL)["tests"][1:3]
     assert failed["failure"] == "it is off\nby much"
     assert failed["repeat"] == "pytest test_it.py::test_b"
     assert left_out["reason"] == "no sm86 GPU"
 
 
-def test_rounds_are_kept_and_rounded() -> None:
+def test_rounds_are_stored_and_rounded() -> None:
     (result,) = document(FULL)["tests"][0]["results"]
     assert result["speed"]["candidate_rounds"] == {"p99": [1.2346, 1.2]}
     assert result["speed"]["changes"][0]["least"] == 0.04
 
 
-def test_engine_is_told_once_however_many_tests_use_it() -> None:
+def test_engine_is_reported_once_however_many_tests_use_it() -> None:
     made = document({"test_a": told(), "test_b": told()})
     assert len(made["engines"]) == 1
     assert {test["results"][0]["engine"] for test in made["tests"]} == set(made["engines"])
 
 
-def test_engine_that_is_not_checked_beside_one_that_is_was_not_measured() -> None:
+def test_unchecked_engine_is_not_measured_although_another_one_is() -> None:
     other = engine(key="o" * 64, precision="int8")
     found = told(checks=(check(),))
     found.record = type(found.record)(engines=(engine(), other), checks=(check(),))
@@ -148,7 +148,7 @@ def test_report_is_written_whole_and_nothing_else(tmp_path, suffix) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_text_that_is_no_unicode_is_written_all_the_same(tmp_path) -> None:
+def test_text_that_is_not_unicode_is_written_all_the_same(tmp_path) -> None:
     made = document({"test_a": told("failed", "half \udc80 of it")})
     write_report(tmp_path / "r.json", made)
     assert json.loads((tmp_path / "r.json").read_text()) == made

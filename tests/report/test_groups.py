@@ -49,7 +49,7 @@ def test_test_without_diagnostics_is_in_no_group() -> None:
     assert groups_of([("test_a", ()), ("test_b", ())]) == []
 
 
-def test_notes_and_warnings_are_no_reason_for_a_failure() -> None:
+def test_notes_and_warnings_are_not_reasons_for_a_failure() -> None:
     note = Diagnostic("TRT401", "it is seeded", severity="note")
     assert groups_of([("test_a", [note])]) == []
 
@@ -64,7 +64,7 @@ def test_diagnostics_that_agree_in_the_facts_of_their_code_are_one_group() -> No
 @pytest.mark.parametrize(
     "other", [off(4.0, model="other.onnx"), unbuilt(), slower("a")], ids=lambda one: one.code
 )
-def test_other_facts_or_another_code_is_another_group(other: Diagnostic) -> None:
+def test_other_facts_or_another_code_make_another_group(other: Diagnostic) -> None:
     assert len(of(off(3.0), other)) == 2
 
 
@@ -106,7 +106,7 @@ def test_one_command_updates_the_baselines_of_all_tests() -> None:
     assert group.remedy.commands == (update_command(names), "git commit")
 
 
-def test_lines_name_few_tests_and_put_commands_on_lines_of_their_own() -> None:
+def test_lines_name_few_tests_and_commands_have_their_own_lines() -> None:
     found = of(unbuilt(), unbuilt(), unbuilt(), off(2.0), off(3.0), slower("test_5"))
     assert list(group_lines(found, [f"test_{n}" for n in range(6)])) == [
         "3 tests: Swirl is unsupported [TRT301]",
@@ -150,7 +150,7 @@ def test_report_has_the_groups_of_all_its_runs() -> None:
     assert group["code"] == "TRT401"
 
 
-def test_code_of_another_version_is_a_group_of_its_own() -> None:
+def test_code_of_another_version_is_a_separate_group() -> None:
     (group,) = of(Diagnostic("TRT999", "a new problem"))
     assert (group.title, group.message) == ("", "a new problem")
     assert "TRT999" not in CODES

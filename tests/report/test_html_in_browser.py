@@ -119,7 +119,7 @@ def test_every_test_is_there_gravest_first(show) -> None:
     assert page.text("h1") == "2 of 6 tests failed"
 
 
-def test_top_says_what_stands_out_and_what_is_missing(show) -> None:
+def test_header_shows_what_stands_out_and_what_is_missing(show) -> None:
     top = show(FULL).text("#overview")
     for told_there in (
         "TRT401",
@@ -313,7 +313,7 @@ def test_page_that_lost_its_data_on_the_way_says_so(started, tmp_path) -> None:
     assert "damaged" in page.text(".banner")
 
 
-def test_browser_that_cannot_unpack_it_is_told_so(started, tmp_path) -> None:
+def test_browser_that_cannot_unpack_the_report_shows_a_message(started, tmp_path) -> None:
     path = tmp_path / "report.html"
     write_report(path, FULL)
     old = path.read_text().replace("<head>", "<head><script>delete DecompressionStream</script>")
@@ -336,7 +336,7 @@ def test_run_whose_files_could_not_be_collected_is_not_all_passed(show) -> None:
     assert show(made).text("h1") == "1 file could not be collected"
 
 
-def test_file_that_could_not_be_collected_is_told_in_full_without_a_click(show) -> None:
+def test_file_that_could_not_be_collected_is_reported_in_full_without_a_click(show) -> None:
     page = show(document({}, collection_errors={"test_x.py": "SyntaxError: here"}))
     assert page.text("h1") == "1 file could not be collected"
     assert page.page.locator(".banner pre").is_visible()
@@ -351,7 +351,7 @@ def merged():
     return merge_documents({"a": ampere, "b": blackwell}, ("sm86", "sm120"))
 
 
-def test_architectures_stand_side_by_side(show) -> None:
+def test_architectures_are_shown_side_by_side(show) -> None:
     page = show(merged(), viewport={"width": 1300, "height": 900})
     assert [head.strip() for head in page.page.locator(".tests thead th").all_inner_texts()] == [
         "Status",
@@ -427,7 +427,7 @@ def test_gpu_is_named_with_its_driver(show) -> None:
     assert "NVIDIA H100" in page.text(".run h2")
 
 
-def test_reasons_stand_once_at_the_top_with_what_to_do_and_commands_to_copy(show) -> None:
+def test_reasons_are_shown_once_at_the_top_with_remedies_and_commands_to_copy(show) -> None:
     command = 'pytest "test_it.py" --trt-update-new'
     remedy = Remedy("Record it.", ("git log -- m.onnx", command), ("Or remove the limit.",))
     one = Diagnostic("TRT301", "no baseline", remedy=remedy)
@@ -442,13 +442,13 @@ def test_reasons_stand_once_at_the_top_with_what_to_do_and_commands_to_copy(show
     assert page.page.query_selector_all(".news .card:not(.group)") == []
 
 
-def test_notes_stand_with_their_code_in_the_test(show) -> None:
+def test_notes_are_shown_with_their_code_in_the_test(show) -> None:
     page = show(FULL)
     page.open("test_slow")
     assert "TRT700 it was hot" in page.text("tr.detail-row")
 
 
-def test_missing_verdicts_stand_above_what_the_tests_came_to(show) -> None:
+def test_missing_verdicts_are_shown_above_the_outcomes(show) -> None:
     page = show(FULL)
     ledger, news = (page.page.query_selector(name) for name in (".ledger", ".news"))
     assert ledger.bounding_box()["y"] < news.bounding_box()["y"]
@@ -459,6 +459,6 @@ def test_missing_verdicts_stand_above_what_the_tests_came_to(show) -> None:
     assert ledger.bounding_box()["y"] > news.bounding_box()["y"]
 
 
-def test_test_whose_figures_became_its_baseline_is_called_as_on_the_terminal(show) -> None:
+def test_test_whose_figures_became_its_baseline_has_the_status_of_the_terminal(show) -> None:
     page = show(document({"test_new": FULL_NEW}))
     assert page.page.query_selector("tr.test .chip").inner_text().strip("+\n ") == "recorded"

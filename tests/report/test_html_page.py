@@ -68,7 +68,7 @@ def test_same_document_is_the_same_page() -> None:
     assert html_page(FULL) == html_page(json.loads(json.dumps(FULL)))
 
 
-def test_page_that_is_not_valid_is_told_from_one_that_is() -> None:
+def test_page_that_is_not_valid_is_distinguished_from_one_that_is() -> None:
     with pytest.raises(html5lib.html5parser.ParseError):
         parsed(html_page(FULL).replace("</main>", "</div>"))
 

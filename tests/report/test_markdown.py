@@ -5,7 +5,7 @@ from builders_report import check, document, skipped, speed, told
 from pytest_trt.report.markdown import markdown
 
 
-def test_table_tells_status_tolerance_and_speed_and_failures_come_first() -> None:
+def test_table_shows_status_tolerance_and_speed_with_failures_first() -> None:
     made = document(
         {
             "test_a": told(checks=(check(),), speeds=(speed(),)),
@@ -46,7 +46,7 @@ def test_tests_that_were_left_out_are_counted_only() -> None:
     assert "test_z" not in text
 
 
-def test_limit_is_kept_and_nothing_is_cut_in_the_middle() -> None:
+def test_size_limit_holds_and_nothing_is_cut_in_the_middle() -> None:
     made = document({f"test_{n}": told("failed", "ü" * 3000) for n in range(300)})
     text = markdown(made, limit_bytes=100_000)
     assert len(text.encode()) <= 100_000

@@ -122,7 +122,7 @@ def test_other_model_of_the_same_test_is_refused() -> None:
         merge_documents(made)
 
 
-def test_run_without_a_commit_goes_with_any() -> None:
+def test_run_without_a_commit_can_be_merged_with_any() -> None:
     made = {"a": document(two()), "b": document(two(), arch="sm89", commit=None)}
     assert len(merge_documents(made)["runs"]) == 2
 
@@ -140,7 +140,7 @@ def test_nothing_collected_covers_nothing() -> None:
     assert "no test of a model" in missing_verdicts(merged["coverage"]).message
 
 
-def test_inconclusive_and_not_measured_are_no_verdicts() -> None:
+def test_inconclusive_and_not_measured_are_not_verdicts() -> None:
     made = document({"test_a": told(), "test_b": told()}, required=("sm86",))
     made["tests"][0]["status"] = "inconclusive"
     made["tests"][1]["status"] = "not measured"

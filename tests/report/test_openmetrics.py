@@ -53,7 +53,7 @@ def test_missing_verdicts_are_counted_by_architecture() -> None:
     assert found == [({"arch": "sm86"}, 1.0), ({"arch": "sm120"}, 3.0)]
 
 
-def test_several_runs_are_told_apart() -> None:
+def test_several_runs_are_distinguished() -> None:
     made = {arch: document({"test_a": told()}, arch=arch) for arch in ("sm86", "sm89")}
     content = openmetrics_text(merge_documents(made))
     assert [labels["run"] for labels, _ in samples(content, "run_exit_status")] == ["0", "1"]

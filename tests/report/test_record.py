@@ -21,7 +21,7 @@ from pytest_trt.report.record import PlannedTest, TestRecord, without_arch
         ("sm860-fp16", "a.py::test_a[sm860-fp16]"),
     ],
 )
-def test_architecture_is_no_part_of_what_a_test_is(parameters, test) -> None:
+def test_the_architecture_is_not_part_of_a_tests_identity(parameters, test) -> None:
     nodeid = f"a.py::test_a[{parameters}]" if parameters else "a.py::test_a"
     assert without_arch(nodeid, parameters, "sm86") == test
 

@@ -11,7 +11,7 @@ def lines(*results: BenchmarkResult, width: int = 80, color: bool = False) -> li
     return list(speed_lines(results, width=width, color=color))
 
 
-def test_line_tells_figure_change_limit_and_verdict() -> None:
+def test_line_reports_figure_change_limit_and_verdict() -> None:
     assert lines(benchmark_result(change())) == [
         "speed  digits.onnx fp16 cpu  p99 0.420 ms  -1.2% (limit 10%)  passed"
     ]
@@ -29,7 +29,7 @@ def test_lines_are_aligned_and_fit_the_terminal() -> None:
     assert shown[2].endswith("recorded")
 
 
-def test_tests_of_one_engine_are_told_by_their_names() -> None:
+def test_tests_of_one_engine_are_distinguished_by_their_names() -> None:
     shown = lines(
         benchmark_result(change()),
         benchmark_result(change(), test="tests/test_speed.py::test_batch[8]"),
@@ -44,7 +44,7 @@ def test_tests_of_one_name_are_named_in_full() -> None:
     assert [line.split()[1] for line in shown] == tests
 
 
-def test_absolute_limit_that_is_not_kept_is_told_before_a_change() -> None:
+def test_an_exceeded_absolute_limit_is_reported_before_a_change() -> None:
     beyond = AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400)
     (line,) = lines(benchmark_result(change(), limits=(beyond,), verdict="regressed"))
     assert "p99 0.420 ms  (limit 0.400 ms)  regressed" in line

@@ -25,7 +25,7 @@ def test_failing_to_tear_down_what_passed_is_an_error() -> None:
     assert of(found) == "error"
 
 
-def test_test_that_nothing_was_told_of_was_left_out_or_not_reached() -> None:
+def test_test_without_a_report_was_deselected_or_not_reached() -> None:
     assert of(None, selected=False) == "deselected"
     assert of(None) == "not run"
     assert of(PhaseOutcomes({"setup": Phase("passed")})) == "not run"

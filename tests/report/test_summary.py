@@ -61,7 +61,7 @@ def test_engine_that_was_built_says_how_long_and_why() -> None:
     assert "built digits.onnx fp16 sm86: TensorRT 10.9 -> 10.16" in shown
 
 
-def test_engine_that_cannot_run_here_is_no_pass() -> None:
+def test_engine_that_cannot_run_here_does_not_pass() -> None:
     shown = lines(
         result("skipped", engines=(engine(runs_here=False),), skipped="built, no sm86 GPU here")
     )
@@ -73,14 +73,14 @@ def test_test_without_a_check_is_shown_as_not_compared() -> None:
     assert "not compared" in row(result())
 
 
-def test_first_engine_is_no_news() -> None:
+def test_first_engine_is_not_mentioned() -> None:
     first = engine(cached=False, reason="")
     shown = lines(result(engines=(first,)))
     assert any("built 12.3 s" in line for line in shown)
     assert not any(line.startswith("built") for line in shown)
 
 
-def test_reason_that_two_tests_report_is_told_once() -> None:
+def test_reason_of_two_tests_is_reported_once() -> None:
     built = result(engines=(engine(cached=False, reason="seed 1 -> 2"),))
     assert lines(built, built).count("built digits.onnx fp16 sm86: seed 1 -> 2") == 1
 
@@ -94,14 +94,14 @@ def test_damaged_engine_is_reported_once() -> None:
     ]
 
 
-def test_notes_of_a_build_are_told_once_where_it_was_built_and_not_from_the_cache() -> None:
+def test_notes_of_a_build_are_reported_once_where_it_was_built_and_not_from_the_cache() -> None:
     note = "note  digits.onnx fp16 sm86: 1e-12 became 6e-08"
     built, cached = (engine(notes=("1e-12 became 6e-08",), cached=how) for how in (False, True))
     assert lines(result(engines=(built,)), result(engines=(cached,))).count(note) == 1
     assert note not in lines(result(engines=(cached,)))
 
 
-def test_warnings_are_told_once_from_the_cache_too() -> None:
+def test_warnings_are_reported_once_from_the_cache_too() -> None:
     warned = result(engines=(engine(warnings=(Diagnostic("TRT300", "the cache is full"),)),))
     text = "note  digits.onnx fp16 sm86: the cache is full [TRT300]"
     assert lines(warned, warned).count(text) == 1
@@ -122,7 +122,7 @@ def test_notes_that_agree_in_code_and_facts_are_one_line_that_counts_tests() -> 
     assert shown == ["note  50 tests: it is seeded [TRT170]", "note  it is seeded too [TRT170]"]
 
 
-def test_notes_of_a_code_without_facts_are_told_apart_by_their_message() -> None:
+def test_notes_of_a_code_without_facts_are_distinguished_by_their_message() -> None:
     shown = list(
         summary.note_lines([noted("a", note("x", "TRT172")), noted("b", note("y", "TRT172"))])
     )
@@ -140,7 +140,7 @@ def test_notes_are_wrapped_on_a_terminal() -> None:
 
 
 @pytest.mark.parametrize(("sizes", "told"), [((0, 0), True), ((0, 4), False), ((4, 4), False)])
-def test_output_that_was_empty_in_every_run_is_told(sizes: tuple[int, ...], told: bool) -> None:
+def test_output_that_was_empty_in_every_run_is_reported(sizes: tuple[int, ...], told: bool) -> None:
     runs = [
         compare_outputs(*[{"boxes": np.zeros((size, 4)), "n": np.ones(1)}] * 2) for size in sizes
     ]
@@ -148,7 +148,7 @@ def test_output_that_was_empty_in_every_run_is_told(sizes: tuple[int, ...], told
     assert any("output 'boxes' was not compared" in line for line in shown) is told
 
 
-def test_environment_is_told_once_for_each_device_where_it_is_asked_for() -> None:
+def test_environment_is_reported_once_per_device_on_request() -> None:
     engines = (engine(), engine(precision="int8"), engine(arch="sm90", target="sm90 (NVIDIA H200)"))
     shown = lines(result(engines=engines), environment=True)
     assert shown[:2] == [
@@ -235,7 +235,7 @@ def test_terminal_too_narrow_for_anything_gets_long_lines_and_no_folded_ones() -
     assert shown[1].endswith("12 failed, 3 passed")
 
 
-def test_everything_is_ascii_where_that_is_asked_for() -> None:
+def test_everything_is_ascii_on_request() -> None:
     assert "####......   38% logits" in row(result(checks=(check(),)), ascii=True)
     assert all(line.isascii() for line in lines(*long_results(), ascii=True))
     assert not all(line.isascii() for line in lines(*long_results()))
@@ -272,7 +272,7 @@ def facts(*engines: EngineRecord) -> list[str]:
     return [line for line in shown if line.startswith("facts ")]
 
 
-def test_facts_are_told_to_whoever_asks_for_more() -> None:
+def test_facts_are_shown_with_verbose_output() -> None:
     assert facts(engine(**FACTS)) == [
         "facts digits.onnx fp16 sm86: weights 98% half, 1.6% float; 120 layers, 92% half, "
         "8.0% float; 34 kB; 12 MB on the device"
@@ -280,7 +280,7 @@ def test_facts_are_told_to_whoever_asks_for_more() -> None:
     assert not any("facts" in line for line in lines(result(engines=(engine(**FACTS),))))
 
 
-def test_facts_of_one_engine_are_told_once_with_what_was_measured() -> None:
+def test_facts_of_one_engine_are_reported_once_with_what_was_measured() -> None:
     (line,) = facts(
         engine(**FACTS),
         engine(**FACTS, load_s=0.25),
@@ -289,11 +289,11 @@ def test_facts_of_one_engine_are_told_once_with_what_was_measured() -> None:
     assert line.endswith("; loaded in 250 ms; first inference 2.0 s")
 
 
-def test_engine_that_tells_nothing_is_described_by_its_size() -> None:
+def test_engine_that_reports_nothing_is_described_by_its_size() -> None:
     assert facts(engine()) == ["facts digits.onnx fp16 sm86: 34 kB"]
 
 
-def test_precision_that_is_hidden_is_called_unknown() -> None:
+def test_hidden_precision_is_reported_as_unknown() -> None:
     (line,) = facts(engine(layers=3))
     assert "weights of unknown precision; 3 layers, of unknown precision" in line
 

@@ -28,5 +28,5 @@ def test_shortened_text_fits_and_short_text_is_left_alone(
         assert short == text
 
 
-def test_both_ends_are_kept() -> None:
+def test_both_ends_are_retained() -> None:
     assert shortened("detector-large-v2.onnx", 12, "…") == "detect….onnx"

@@ -70,7 +70,7 @@ def test_a_tolerance_that_allows_anything_is_seen_by_no_gross_error() -> None:
     ]
 
 
-def test_a_check_that_compares_nothing_fails_and_is_no_dead_one() -> None:
+def test_a_check_that_compares_nothing_fails_and_is_not_ineffective() -> None:
     nothing = np.full(4, np.nan, np.float32)
     found = outcomes(nothing, Tolerance(1e-3, 1e-3, nan="ignore"))
     assert [failed for one, failed in found if one.must_fail] == [True]

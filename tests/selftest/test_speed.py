@@ -34,7 +34,7 @@ def test_limits_fail_beyond_and_pass_within(spread: float, mode: Mode) -> None:
     assert [proof.must_fail for proof in found] == [True, False] * 3
 
 
-def test_a_slowdown_that_must_fail_is_told() -> None:
+def test_a_slowdown_that_must_fail_is_reported() -> None:
     first, *_ = proofs({"p99": 0.1})
     assert first.injected.endswith("% more time")
     assert 10 < float(first.injected.partition("%")[0]) < 15
@@ -46,7 +46,7 @@ def test_a_limit_that_allows_several_times_the_time_cannot_fail() -> None:
     assert "P99 within 500% passes with twice the time but must fail" in str(found)
 
 
-def test_a_metric_that_rounds_cannot_tell_cannot_fail() -> None:
+def test_a_metric_that_rounds_do_not_give_cannot_fail() -> None:
     (found,) = proofs({"p99": 0.1}, calls=20)
     assert not found.holds
     assert "rounds of 20 calls are too short" in str(found)

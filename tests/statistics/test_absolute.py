@@ -61,7 +61,7 @@ def test_throughput_is_judged_by_rounds(limit: float, outcome: str) -> None:
     assert found.measured == pytest.approx(2000)
 
 
-def test_too_few_calls_for_a_percentile_are_not_testable_and_no_pass() -> None:
+def test_too_few_calls_for_a_percentile_are_not_testable_and_do_not_pass() -> None:
     found = judged("p99_ms", 2.0, np.full(100, 1.0))
     assert found.outcome == "not measured"
     assert found.why == "100 calls are too few, it takes 917"
@@ -89,7 +89,7 @@ def test_one_limit_that_is_exceeded_settles_all() -> None:
         (0.999, 1e-2, 0, 4603),
     ],
 )
-def test_calls_that_mlperf_asks_for(share, error, slow, calls) -> None:
+def test_calls_that_mlperf_requires(share, error, slow, calls) -> None:
     assert fewest_calls(share, error, slow=slow) == calls
 
 

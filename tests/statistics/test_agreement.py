@@ -30,7 +30,7 @@ def test_change_has_bounds_that_hold_it() -> None:
         assert bounds.low > 0
 
 
-def test_luck_of_runs_is_counted_in() -> None:
+def test_run_to_run_variation_is_included() -> None:
     quiet, loud = (
         changes_between([rounds()], [rounds(1.1, seed=1)], "graph", Noise({"p50": noise}))["p50"]
         for noise in (0.001, 0.05)
@@ -55,11 +55,11 @@ def test_rounds_of_other_lengths_cannot_be_compared() -> None:
         ("end_to_end", 0.5, True),
     ],
 )
-def test_other_speed_is_told_from_the_luck_of_a_run(mode, factor, strayed) -> None:
+def test_another_speed_is_distinguished_from_run_to_run_variation(mode, factor, strayed) -> None:
     found = drifted_metrics([rounds(), rounds(seed=2)], [rounds(factor, seed=1)], mode)
     assert bool(found) == strayed
     assert set(found) == (set(METRICS) if strayed else set())
 
 
-def test_only_metrics_that_count_stray() -> None:
+def test_only_given_metrics_are_checked_for_drift() -> None:
     assert set(drifted_metrics([rounds()], [rounds(2.0)], "graph", metrics=["p50"])) == {"p50"}

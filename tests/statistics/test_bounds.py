@@ -82,7 +82,7 @@ def test_one_wild_round_hardly_moves_the_estimate() -> None:
     assert unpaired(base, wild, **options).estimate == pytest.approx(0, abs=0.003)
 
 
-def test_the_luck_of_processes_is_not_averaged_out_by_more_rounds() -> None:
+def test_variation_between_processes_is_not_averaged_out_by_more_rounds() -> None:
     random = np.random.default_rng(0)
     wide = []
     for count in (20, 500):

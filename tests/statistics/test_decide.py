@@ -59,14 +59,14 @@ def test_unchanged_code_never_fails(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["quiet", "usual", "noisy"])
-def test_ten_percent_is_called_by_taking_turns(name: str) -> None:
+def test_ten_percent_is_detected_by_interleaving(name: str) -> None:
     outcomes = [decided(MACHINES[name], Change(1.10), seed=seed).outcome for seed in range(20)]
     assert outcomes.count("regressed") >= 19
     assert "passed" not in outcomes
 
 
 @pytest.mark.parametrize("name", ["quiet", "usual"])
-def test_ten_percent_is_called_by_fresh_processes(name: str) -> None:
+def test_ten_percent_is_detected_by_fresh_processes(name: str) -> None:
     outcomes = [
         decided(MACHINES[name], Change(1.10), turns=False, runs=5, seed=seed).outcome
         for seed in range(20)
@@ -105,7 +105,7 @@ def test_screening_alone_never_fails() -> None:
 
 
 @pytest.mark.parametrize(("latency_ms", "outcome"), [(2.0, "regressed"), (0.04, "inconclusive")])
-def test_what_a_devices_clock_may_have_added_is_no_regression(latency_ms, outcome) -> None:
+def test_what_a_devices_clock_may_have_added_is_not_a_regression(latency_ms, outcome) -> None:
     """Two sessions 4% apart against a limit of 2%: of 40 us that is three ticks of the clock."""
     slower = 1.04 * latency_ms
     turns = Samplers(flat(slower), lambda rounds: (flat(latency_ms)(rounds), flat(slower)(rounds)))
@@ -130,7 +130,7 @@ def test_a_busier_machine_then_does_not_let_a_slower_engine_pass() -> None:
     assert {one.step for one in found.metrics.values()} == {"interleaved"}
 
 
-def test_turns_judge_what_screening_found_to_be_within() -> None:
+def test_interleaved_rounds_judge_what_screening_found_to_be_within() -> None:
     """One open metric is enough to take turns, and those are believed about every metric."""
 
     def spiky(rounds: int) -> Rounds:
@@ -149,7 +149,7 @@ def test_turns_judge_what_screening_found_to_be_within() -> None:
     assert one.bounds.estimate == pytest.approx(math.log(1.25), abs=1e-3)
 
 
-def test_a_quicker_engine_passes_in_turns() -> None:
+def test_a_faster_engine_passes_when_interleaved() -> None:
     sources = Samplers(flat(1.5), lambda rounds: (flat(2.0)(rounds), flat(1.5)(rounds)))
     found = decide(LIMITS, STORED, sources, checks=10, mode="graph")
     assert found.outcome == "passed"
@@ -176,7 +176,7 @@ def test_every_look_judges_all_metrics_by_the_same_rounds() -> None:
         assert len({(one.step, one.rounds) for one in found.metrics.values()}) == 1
 
 
-def test_turns_tell_how_metrics_without_a_limit_changed() -> None:
+def test_interleaved_rounds_show_how_metrics_without_a_limit_changed() -> None:
     sources = Samplers(flat(2.2), lambda rounds: (flat(2.0)(rounds), flat(2.2)(rounds)))
     found = decide({"p99": 0.5}, STORED, sources, checks=1, mode="graph")
     assert found.unlimited == {}  # settled at the first look
@@ -185,7 +185,7 @@ def test_turns_tell_how_metrics_without_a_limit_changed() -> None:
     assert found.unlimited["p50"].estimate == pytest.approx(math.log(1.1), abs=1e-3)
 
 
-def test_a_regression_is_called_at_the_first_look() -> None:
+def test_a_regression_is_detected_by_the_first_comparison() -> None:
     taken = []
 
     def measure_interleaved(rounds: int) -> tuple[Rounds, Rounds]:
@@ -254,14 +254,14 @@ def test_process_that_dies_leaves_open_what_is_open_and_says_why() -> None:
     assert len(started) == 2
 
 
-def test_without_engine_and_processes_a_clear_change_is_still_called() -> None:
+def test_without_engine_and_processes_a_clear_change_is_still_detected() -> None:
     source = Samplers(flat(4.0))
     assert decide(LIMITS, STORED, source, checks=10, mode="graph").outcome == "regressed"
     close = decide(LIMITS, STORED, Samplers(flat(2.11)), checks=10, mode="enqueue")
     assert close.outcome == "inconclusive"
 
 
-def test_one_process_alone_is_believed_less_than_several() -> None:
+def test_one_process_alone_is_trusted_less_than_several() -> None:
     """8% off is more than the luck that is assumed, and less than what one process may have."""
     alone = decide(LIMITS, STORED, Samplers(flat(2.18)), checks=1, mode="enqueue")
     assert alone.outcome == "inconclusive"
@@ -280,7 +280,7 @@ def test_stored_rounds_of_other_clocks_are_not_compared() -> None:
     assert found.outcome == "passed"
 
 
-def test_too_few_calls_for_a_percentile_are_not_testable_and_no_pass() -> None:
+def test_too_few_calls_for_a_percentile_are_not_testable_and_do_not_pass() -> None:
     def short(rounds: int) -> Rounds:
         return rounds_of(np.full(rounds * 14, 2.0), 14)
 
@@ -292,7 +292,7 @@ def test_too_few_calls_for_a_percentile_are_not_testable_and_no_pass() -> None:
     assert longer.metrics["p99"].why == "the stored rounds are too short for it"
 
 
-def test_more_checks_ask_for_more_certainty_and_more_rounds() -> None:
+def test_more_checks_need_higher_confidence_and_more_rounds() -> None:
     assert check_error(1) == 0.01
     assert check_error(100) == pytest.approx(1e-4)
     assert check_error(10**9) == 1e-6

@@ -74,7 +74,7 @@ def test_other_engine_must_be_slower_than_hosts_explain(slowdown: float, outcome
 
 
 @pytest.mark.parametrize(("slowdown", "outcome"), [(0.2, "inconclusive"), (0.5, "regressed")])
-def test_processes_that_agree_are_doubted_less(slowdown: float, outcome: str) -> None:
+def test_processes_that_agree_are_discounted_less(slowdown: float, outcome: str) -> None:
     found = decided(slowdown, fresh=True)
     assert {one.step for one in found.metrics.values()} == {"fresh processes"}
     assert found_of_another(found).outcome == outcome
@@ -82,7 +82,7 @@ def test_processes_that_agree_are_doubted_less(slowdown: float, outcome: str) ->
     assert one_process.outcome == "inconclusive"
 
 
-def test_own_plan_is_excused_of_what_stored_rounds_say_and_of_nothing_that_turns_do() -> None:
+def test_identical_plan_is_exempt_from_stored_rounds_but_not_from_interleaved_ones() -> None:
     found = exempt_identical_plan(decided(9.0, fresh=True))
     assert found.outcome == "inconclusive"
     assert "byte for byte" in found.metrics["p50"].why
@@ -119,7 +119,7 @@ def test_what_another_engine_or_driver_leaves_open_stays_so(
     assert found.outcome == "inconclusive"
 
 
-def test_nothing_to_compare_with_is_no_pass_of_the_own_engine_either() -> None:
+def test_the_baselines_engine_does_not_pass_without_rounds_to_compare() -> None:
     stored = rounds(1.0)
     alone = decide(
         LIMITS,
@@ -135,7 +135,7 @@ def test_nothing_to_compare_with_is_no_pass_of_the_own_engine_either() -> None:
     assert exempt_identical_plan(untestable).metrics["p99"].outcome == "not measured"
 
 
-def test_busy_host_makes_no_engine_slower_but_in_turns() -> None:
+def test_overloaded_host_makes_an_engine_slower_only_when_interleaved() -> None:
     found = decided(0.5, fresh=True)
     assert found_of_another(found).outcome == "regressed"
     busy = discount_host_noise(
@@ -154,7 +154,7 @@ def test_only_what_is_open_is_explained() -> None:
     assert with_reason(passed, "the engine is gone") == passed
 
 
-def test_what_turns_have_told_is_not_doubted() -> None:
+def test_interleaved_results_are_not_discounted() -> None:
     found = decided(0.3, turns=True)
     assert found.outcome == "regressed"
     assert found_of_another(found) == found

@@ -42,7 +42,7 @@ def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
         ({"min_throughput": float("inf")}, "not a number of items per second"),
     ],
 )
-def test_what_is_no_limit_is_refused_with_what_to_write(given_, said: str) -> None:
+def test_invalid_limit_is_refused_with_what_to_write(given_, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as error:
         parse_limit_fields(given_, "trt_benchmark")
     assert str(error.value).startswith("trt_benchmark: ")
@@ -71,7 +71,7 @@ def test_lines_are_read_by_precision() -> None:
         ("fp16: p99=8", "is not a percentage"),
     ],
 )
-def test_line_that_is_no_limit_is_quoted(line: str, said: str) -> None:
+def test_line_that_is_not_a_limit_is_quoted(line: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as error:
         parse_limit_lines([line], "trt_limits", precisions=PRECISIONS)
     assert line in str(error.value)
@@ -101,7 +101,7 @@ def test_test_without_any_limit_left_is_refused() -> None:
         resolve_limits(dict.fromkeys(DEFAULT_LIMITS), {})
 
 
-def test_what_somebody_wrote_is_asked_for_and_defaults_are_not() -> None:
+def test_written_limits_are_explicit_and_defaults_are_not() -> None:
     assert resolve_limits({}, {}).explicit == frozenset()
     assert resolve_limits({}, {"p99": 0.08}).explicit == {"p99"}
     assert resolve_limits({"p95": 0.2, "p99": None}, {"p99": 0.08}).explicit == {"p95"}

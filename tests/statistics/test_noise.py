@@ -34,14 +34,14 @@ def test_runs_that_differ_more_than_assumed_count() -> None:
     assert found == pytest.approx(math.sqrt((4 * 0.003**2 + 2 * 0.0025) / 6))
 
 
-def test_processes_of_the_candidate_tell_how_much_processes_differ() -> None:
+def test_processes_of_the_candidate_show_how_much_processes_differ() -> None:
     candidates = [run(value) for value in (0.45, 0.5, 0.55)]
     found = between_runs([run(0.0)], "p50", "graph", Noise(), candidates)
     assert found == pytest.approx(math.sqrt((4 * 0.003**2 + 2 * 0.0025) / 6))
     assert between_runs([run(0.0)], "p50", "graph", Noise(), candidates[:1]) == 0.003
 
 
-def test_runs_that_agree_by_luck_do_not_count_for_all() -> None:
+def test_runs_that_agree_by_chance_do_not_count_for_all() -> None:
     alike = between_runs([run(0.0)] * 5, "p50", "enqueue", Noise())
     assert alike == pytest.approx(math.sqrt(0.5) * 0.01)
     assert between_runs([run(0.0)] * 500, "p50", "enqueue", Noise()) == pytest.approx(0.005)
@@ -77,7 +77,7 @@ def test_spread_is_that_of_the_processes_medians() -> None:
     assert found.processes == 3
 
 
-def test_each_of_two_sessions_has_a_placement_of_its_own() -> None:
+def test_each_of_two_sessions_has_its_own_placement() -> None:
     pairs = [
         (process(0.0), process(0.03)),
         (process(0.01), process(0.0)),

@@ -63,7 +63,7 @@ def share_called(
 @pytest.mark.parametrize("turns", [True, False])
 @pytest.mark.parametrize(("metric", "limit"), [("throughput", 0.05), ("p99", 0.1)])
 @pytest.mark.parametrize("name", ["quiet", "usual", "noisy"])
-def test_what_is_told_is_called_nine_times_in_ten(
+def test_the_printed_change_is_detected_nine_times_in_ten(
     name: str, metric: Metric, limit: float, turns: bool
 ) -> None:
     # Of 40 cases at 0.9, fewer than 31 are seen once in seventy times; tails promise a little more.
@@ -71,7 +71,7 @@ def test_what_is_told_is_called_nine_times_in_ten(
 
 
 @pytest.mark.parametrize("metric", ["throughput", "p99"])
-def test_what_is_told_is_not_far_larger_than_what_is_called(metric: Metric) -> None:
+def test_the_printed_change_is_not_far_larger_than_what_is_detected(metric: Metric) -> None:
     assert share_called("usual", metric, 0.1, turns=True, part=0.5) <= 0.4
 
 

@@ -59,7 +59,7 @@ def test_slow_calls_in_most_groups_move_p95() -> None:
         (70, METRICS),
     ],
 )
-def test_short_rounds_tell_fewer_metrics(calls: int, expected: tuple[str, ...]) -> None:
+def test_short_rounds_give_fewer_metrics(calls: int, expected: tuple[str, ...]) -> None:
     assert metrics_told(calls) == expected
     if calls >= 5:
         assert tuple(rounds([1.0] * calls).logs) == expected
@@ -72,7 +72,7 @@ def test_half_of_all_groups_have_a_call_above_the_percentile() -> None:
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
-def test_what_is_no_time_is_refused(bad: float) -> None:
+def test_anything_but_a_time_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="not a positive, finite time"):
         summarise([np.array([1.0, bad, 1.0, 1.0, 1.0])], [0.005])
 

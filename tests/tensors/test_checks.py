@@ -45,7 +45,7 @@ def test_memory_layout_does_not_matter():
         ("string", np.array(["a"], object)),
     ],
 )
-def test_dtypes_that_numpy_names_otherwise_pass(dtype, array):
+def test_dtypes_with_another_numpy_name_pass(dtype, array):
     check_inputs([TensorSpec("x", dtype, None)], {"x": array})
 
 
@@ -102,7 +102,7 @@ def test_a_wrong_fixed_dimension_gives_both():
     _refused("dimension 1 must be 3", image=np.zeros((2, 4), "f4"), ids=_IDS)
 
 
-def test_a_list_is_no_array():
+def test_a_list_is_not_an_array():
     _refused("is a list, not a numpy array", image=[[1.0, 2.0, 3.0]], ids=_IDS)
 
 
@@ -126,7 +126,7 @@ class _Frame:
     ],
     ids=["array", "list", "None", "frame"],
 )
-def test_what_is_no_mapping_is_refused_with_what_to_paste(given, kind):
+def test_anything_but_a_mapping_is_refused_with_what_to_paste(given, kind):
     with pytest.raises(InputError) as caught:
         check_inputs(_SPECS, given)
 
@@ -168,7 +168,7 @@ def _uncalibrated(match, samples, specs=_SPECS):
     ],
     ids=["dict", "None", "generator", "array", "text"],
 )
-def test_what_is_no_list_of_samples_is_refused_with_what_to_paste(samples, kind):
+def test_anything_but_a_list_of_samples_is_refused_with_what_to_paste(samples, kind):
     fix = _uncalibrated(rf"a list of \{{input: array\}}; got a {kind}", samples)
 
     assert '[{"image": array, "ids": array}, ...]' in fix

@@ -159,7 +159,7 @@ def test_ranks_must_agree_where_the_model_gives_none():
 
 
 @pytest.mark.parametrize("raw", ["image", 3, [_RANGE]])
-def test_what_is_no_mapping_is_refused(raw):
+def test_anything_but_a_mapping_is_refused(raw):
     assert "profiles={" in _refused(raw, "is not a mapping")
 
 
@@ -194,7 +194,7 @@ def test_a_range_is_accepted_exactly_when_it_ascends(low, opt, high):
     ],
     ids=["recurrent", "any name", "twice", "two symbols", "nameless", "mixed", "no rank"],
 )
-def test_an_example_gives_a_symbol_one_size_wherever_it_stands(shapes, expected):
+def test_an_example_gives_a_symbol_the_same_size_everywhere(shapes, expected):
     inputs = [TensorSpec(f"x{index}", "float32", shape) for index, shape in enumerate(shapes)]
     text = example_profiles([*inputs, _FIXED])
 

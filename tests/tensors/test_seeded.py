@@ -114,7 +114,7 @@ def test_scalars_and_empty_tensors_are_made(dtype, shape):
 
 
 @pytest.mark.parametrize("dtype", _FLOATS)
-def test_a_range_of_floats_is_kept(dtype):
+def test_a_range_of_floats_is_respected(dtype):
     values = _one(dtype, ranges={"x": (-2, 3)}).astype(np.float64)
 
     assert -2 <= values.min() < -1.9
@@ -143,7 +143,7 @@ def test_a_whole_type_may_be_the_range(dtype):
     assert x.max() > info.max - info.max // 50 - 1
 
 
-def test_a_range_goes_before_an_index_limit():
+def test_a_range_overrides_an_index_limit():
     assert _one("int64", limits={"x": 7}, ranges={"x": (3, 3)}).tolist() == [[3] * 4] * 1000
 
 
@@ -280,7 +280,7 @@ def test_text_has_a_digest_whatever_array_holds_it():
     assert inputs_digest({"x": np.array(["ab", "c"])}) != one
 
 
-def test_every_type_has_a_digest_of_its_own():
+def test_every_type_has_its_own_digest():
     arrays = [np.zeros(2, types.numpy_type(dtype)) for dtype in types.TYPES]
 
     assert len({inputs_digest({"x": array}) for array in arrays}) == len(arrays)

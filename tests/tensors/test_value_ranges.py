@@ -68,7 +68,7 @@ def test_one_set_of_values_is_all_three_points():
 
 @pytest.mark.parametrize("spec", [_SCALAR, _ONE], ids=["scalar", "one element"])
 @pytest.mark.parametrize("values", [(1, 4, 8), ((1,), (4,), (8,)), {"min": 1, "opt": 4, "max": 8}])
-def test_one_value_needs_no_tuple_of_its_own(spec, values):
+def test_one_value_needs_no_tuple(spec, values):
     assert _parse(values, spec) == ({spec.name: ValueRange((1,), (4,), (8,))},)
 
 
@@ -78,7 +78,7 @@ def test_one_value_may_be_all_three_points(spec, values):
     assert _parse(values, spec) == ({spec.name: ValueRange((4,), (4,), (4,))},)
 
 
-def test_values_stand_beside_shapes_in_the_models_order():
+def test_values_and_shapes_are_in_the_models_order():
     raw = {"size": {"values": _RANGE}, "image": ((1, 3, 8, 8), (1, 3, 9, 9), (1, 3, 9, 9))}
     (profile,) = parse_profiles(raw, (_IMAGE, _SIZE), where="the marker")
 
@@ -126,7 +126,7 @@ def test_an_int32_input_takes_no_larger_values_and_an_int64_input_does():
     assert _parse(values)[0]["size"].max == (1, 1 << 31)
 
 
-def test_other_keys_beside_the_values_are_refused():
+def test_other_keys_than_values_are_refused():
     _refused({"values": _RANGE, "shape": (2,)}, "is not a range of values")
 
 

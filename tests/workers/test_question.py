@@ -40,7 +40,7 @@ def _questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def test_an_answer_comes_back_whatever_is_printed_beside_it() -> None:
+def test_an_answer_comes_back_whatever_is_printed_next_to_it() -> None:
     assert ask("questions:double", timeout_s=60, number=21) == Answer({"twice": 42})
 
 

@@ -9,7 +9,7 @@ overflows where FP16 does, accumulates in FP32 inside an operator, and is slower
 Threads do not spin between calls, as they do by default: an engine interleaved with another on two
 cores then has at least 0.8 of the throughput that it has alone, instead of 0.4 to 0.7. Its P50
 alone is unchanged for calls of 5 and 40 us; for calls of 0.4 ms it rose by 11 to 80% while the
-machine was overloaded, and its P99 fell. Source: three runs of tests/benchmarks/turns_cpu.py.
+machine was overloaded, and its P99 fell. Source: three runs of tests/benchmarks/interleaved_cpu.py.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class OnnxRuntimeBackend:
         options.add_session_config_entry("session.x64quantprecision", "1")
         # Threads of a session spin after a run, waiting for the next. If two sessions are
         # interleaved on few cores, one slows the other down, so threads stop after each call.
-        # Source: tests/benchmarks/turns_cpu.py, which also measures what that costs one alone.
+        # Source: tests/benchmarks/interleaved_cpu.py, which also measures its cost.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
 

@@ -28,7 +28,7 @@ function accuracySection(accuracy) {
 function outputPart(output) {
   const tolerance = output.tolerance;
   const allowed = `rtol ${digits(tolerance.rtol)}, atol ${digits(tolerance.atol)}`;
-  const asked = tolerance.topk ? `required: at least ${percent(tolerance.topk[1])} of the top ${tolerance.topk[0]}` : "";
+  const required = tolerance.topk ? `required: at least ${percent(tolerance.topk[1])} of the top ${tolerance.topk[0]}` : "";
   const compared = `${count(output.mismatched)} of ${counted(output.compared, "element")}`;
   return el(
     "div",
@@ -50,7 +50,7 @@ function outputPart(output) {
             ? `atol ${digits(output.needed_atol)} at this rtol, or rtol ${digits(output.needed_rtol)} at this atol` : null],
           ["cosine", agreement(output.cosine, tolerance.cosine)],
           ["top-1", agreement(output.top1, tolerance.top1)],
-          ["top-k", output.topk === null ? null : `${digits(output.topk)}, ${asked}`],
+          ["top-k", output.topk === null ? null : `${digits(output.topk)}, ${required}`],
           ["NaN or infinite", output.nonfinite
             ? `${counted(output.nonfinite, "position")}, ${count(output.nonfinite_disagreeing)} disagreeing (${tolerance.nan})` : null],
         ]),

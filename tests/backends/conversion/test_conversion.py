@@ -111,7 +111,7 @@ def test_an_unknown_option_is_refused_with_the_known_ones(tmp_path: Path) -> Non
         conversion.to_fp16(model, tmp_path / "h.onnx", options={"op_blocklist": "Mul"})
 
 
-def test_a_float16_model_is_kept_and_that_is_said(tmp_path: Path) -> None:
+def test_a_float16_model_is_unchanged_and_this_is_reported(tmp_path: Path) -> None:
     model = networks.saved(networks.encoder(), tmp_path / "m.onnx")
     conversion.to_fp16(model, tmp_path / "once.onnx")
     done = conversion.to_fp16(load_model(tmp_path / "once.onnx"), tmp_path / "twice.onnx")
@@ -269,7 +269,7 @@ def test_int8_raises_old_opsets(opset: int, tmp_path: Path) -> None:
     assert load_model(tmp_path / "q.onnx").opset >= 13
 
 
-def test_int8_weights_are_stored_as_asked(tmp_path: Path) -> None:
+def test_int8_weights_are_stored_as_requested(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
     for qdq_weights in (True, False):
         conversion.to_int8(model, [images()], tmp_path / "q.onnx", qdq_weights=qdq_weights)

@@ -46,7 +46,7 @@ def test_batch_normalisation_is_folded_and_values_stay(tmp_path: Path) -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_weights_beyond_one_file_stay_beside_it(
+def test_weights_beyond_one_file_stay_next_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
@@ -81,7 +81,7 @@ def test_quantisation_is_imported_without_sympy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_another_missing_module_is_told() -> None:
+def test_another_missing_module_is_reported() -> None:
     code = (
         "import sys; sys.modules['onnxruntime.quantization.quantize'] = None\n"
         "from pytest_trt.backends.conversion.int8_preparation import import_quantization\n"
@@ -152,7 +152,7 @@ def shared(path: Path) -> Path:
     return path
 
 
-def test_every_operator_gets_weights_of_its_own(tmp_path: Path) -> None:
+def test_every_operator_gets_its_own_weights(tmp_path: Path) -> None:
     graph = onnx.load(shared(tmp_path / "m.onnx")).graph
     unshare_weights(graph)
     assert [node.input[1] for node in graph.node] == ["w", "w_3", "w_4", "w_2"]

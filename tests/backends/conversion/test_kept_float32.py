@@ -119,7 +119,7 @@ def test_without_the_block_the_sum_overflows(tmp_path: Path) -> None:
     assert np.isinf(run(half, x=LARGE)).all()
 
 
-def test_a_models_own_rounding_to_float16_is_kept(tmp_path: Path) -> None:
+def test_a_models_own_rounding_to_float16_is_retained(tmp_path: Path) -> None:
     proto = networks.model(
         [
             node("Cast", ["x"], ["half"], to=TensorProto.FLOAT16),

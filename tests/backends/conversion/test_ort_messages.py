@@ -70,7 +70,7 @@ def test_an_index_out_of_range_points_to_the_integer_inputs(tmp_path: Path) -> N
     )
 
 
-def test_an_index_that_the_model_computes_asks_for_real_data(tmp_path: Path) -> None:
+def test_an_index_that_the_model_computes_needs_real_data(tmp_path: Path) -> None:
     error = failure(calculated_index(), {"x": np.array([7], np.float32)}, tmp_path)
     assert "real data" in remedy(error)
     assert "input_ranges" not in remedy(error)
@@ -142,7 +142,7 @@ def test_what_is_not_recognised_gets_advice_that_is_never_wrong() -> None:
     assert found.text.startswith("Run the model on the same inputs as trt_reference")
 
 
-def test_an_error_without_text_is_called_by_its_type() -> None:
+def test_an_error_without_text_is_named_by_its_type() -> None:
     assert first_line(ValueError()) == "ValueError"
 
 
@@ -199,7 +199,7 @@ def test_an_unknown_operator_gets_the_same_advice_in_every_precision(
     assert ("Q/DQ" in remedy(caught.value)) == (precision == "int8")
 
 
-def test_operator_of_another_opset_is_told_with_that_opset(tmp_path: Path) -> None:
+def test_operator_of_another_opset_is_reported_with_that_opset(tmp_path: Path) -> None:
     proto = networks.model([node("Gelu", ["x"], ["y"])], [value("x", [4])], [value("y", [4])])
     assert proto.opset_import[0].version < 20
     model = networks.saved(proto, tmp_path / "gelu.onnx")

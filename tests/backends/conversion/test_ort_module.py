@@ -38,7 +38,7 @@ def planted(folder: Path, source: str) -> Path:
     return folder
 
 
-def test_version_is_told_without_loading_the_module() -> None:
+def test_version_is_reported_without_loading_the_module() -> None:
     assert asked() == [onnxruntime.__version__, "False"]
 
 

@@ -111,7 +111,7 @@ def test_operators_of_onnx_runtime_are_rounded() -> None:
     assert_same_bits(y, to_float16(y))
 
 
-def test_unknown_operator_is_told_and_not_guessed() -> None:
+def test_unknown_operator_is_reported_and_not_guessed() -> None:
     nodes = [node("Swirl", ["x"], ["a"], domain="mine"), node("Mul", ["a", "half"], ["y"])]
     model = float16_model(nodes, [half("half", 0.5)], domains=["mine"])
     (note,) = round_to_float16(model)
@@ -140,7 +140,7 @@ def test_local_functions_are_rounded_inside() -> None:
     assert_same_bits(y, to_float16(to_float16(h * h) * h))
 
 
-def test_types_other_than_float16_are_told_too() -> None:
+def test_types_other_than_float16_are_reported_too() -> None:
     nodes = [
         node("Shape", ["x"], ["shape"]),
         node("Constant", [], ["count"], value_ints=[1, 2]),

@@ -9,7 +9,7 @@ from backends.fake_nvml import FakeDriver
 from pytest_trt.backends.cuda.background import Background, begin_context
 
 
-def test_call_runs_beside_whoever_began_it() -> None:
+def test_call_runs_concurrently_with_its_caller() -> None:
     both = threading.Barrier(2)
     begun = Background(lambda: both.wait(timeout=60))
     # It would wait for ever if the call had to end before Background returned.
@@ -18,7 +18,7 @@ def test_call_runs_beside_whoever_began_it() -> None:
     assert begun.result() == begun.result()
 
 
-def test_what_the_call_raises_is_raised_where_its_result_is_asked_for() -> None:
+def test_what_the_call_raises_is_raised_where_its_result_is_requested() -> None:
     def fail() -> None:
         raise ValueError("out of luck")
 
@@ -28,7 +28,7 @@ def test_what_the_call_raises_is_raised_where_its_result_is_asked_for() -> None:
             begun.result()
 
 
-def test_context_is_created_on_the_device_that_is_asked_for(monkeypatch) -> None:
+def test_context_is_created_on_the_device_that_is_requested(monkeypatch) -> None:
     driver = FakeDriver(uuids=[bytes(16), bytes(16)])
     monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
     begin_context(1).result()

@@ -46,7 +46,9 @@ def test_refused_call_after_which_the_device_is_lost_names_the_graver_error(
     assert caught.value.status == "cudaErrorIllegalAddress"
 
 
-def test_call_that_is_refused_while_capturing_is_no_loss(fake_runtime, monkeypatch) -> None:
+def test_call_that_is_refused_while_capturing_does_not_lose_the_gpu(
+    fake_runtime, monkeypatch
+) -> None:
     cuda = Cuda(0)
     fake_runtime.lost = Error.cudaErrorStreamCaptureUnsupported
     with pytest.raises(EngineRunError) as caught:

@@ -77,7 +77,7 @@ def test_with_a_driver_there_are_gpus_or_a_reason() -> None:
 
 
 @pytest.mark.skipif(not has_driver(), reason="this machine has no NVIDIA driver")
-def test_hidden_gpus_are_said_to_be_hidden() -> None:
+def test_hidden_gpus_are_reported_as_hidden() -> None:
     probe = probe_devices({"CUDA_VISIBLE_DEVICES": ""})
     assert probe.gpus == ()
     assert probe.reason == "CUDA_VISIBLE_DEVICES='' hides every GPU"
@@ -138,7 +138,7 @@ def test_equal_gpus_are_numbered_as_the_driver_says(machine, environ) -> None:
     assert {(gpu.sm_count, gpu.driver_version) for gpu in probe.gpus} == {(132, "580.159.04")}
 
 
-def test_driver_that_cannot_be_asked_is_a_reason(machine, monkeypatch) -> None:
+def test_driver_that_cannot_be_queried_is_a_reason(machine, monkeypatch) -> None:
     machine(*map(other, UUIDS))
     monkeypatch.setattr(device, "asked_driver", lambda environ: {"unasked": "it is asleep"})
     probe = probe_devices({})
@@ -146,12 +146,12 @@ def test_driver_that_cannot_be_asked_is_a_reason(machine, monkeypatch) -> None:
 
 
 @pytest.mark.skipif(has_driver(), reason="this machine has an NVIDIA driver")
-def test_driver_is_asked_in_another_process() -> None:
+def test_driver_is_queried_in_another_process() -> None:
     answers = asked_driver(os.environ)
     assert answers["unasked"].startswith("libcuda.so.1 cannot be loaded: ")
 
 
-def test_process_that_cannot_ask_says_why(monkeypatch) -> None:
+def test_driver_query_that_cannot_run_says_why(monkeypatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert "/nowhere/python" in asked_driver(os.environ)["unasked"]
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
@@ -160,7 +160,7 @@ def test_process_that_cannot_ask_says_why(monkeypatch) -> None:
     )
 
 
-def test_the_order_of_different_gpus_is_asked_of_the_driver(machine) -> None:
+def test_the_order_of_different_gpus_comes_from_the_driver(machine) -> None:
     devices = other("GPU-a"), other("GPU-b", "NVIDIA A10")
     driver = machine(*devices)
     (found,) = probe_devices({}).gpus
@@ -171,7 +171,7 @@ def test_the_order_of_different_gpus_is_asked_of_the_driver(machine) -> None:
     assert driver.inits == 1
 
 
-def test_what_nvml_leaves_open_is_asked_of_the_driver(machine) -> None:
+def test_what_nvml_does_not_report_comes_from_the_driver(machine) -> None:
     jetson = {"nvmlDeviceGetCudaComputeCapability": (8, 7), "nvmlDeviceGetName": "Orin"}
     driver = machine(Device(jetson))
     assert probe_devices({}).gpus[0].memory_bytes == 24 << 30
@@ -194,7 +194,7 @@ def test_a_slice_is_found_by_its_uuid_without_starting_cuda(machine) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"CUDA_VISIBLE_DEVICES": "MIG-1,MIG-2"}])
-def test_which_slice_cuda_takes_by_itself_is_asked_of_the_driver(machine, environ) -> None:
+def test_the_default_mig_slice_of_cuda_comes_from_the_driver(machine, environ) -> None:
     driver = FakeDriver(name="NVIDIA H200 MIG 1g.18gb", uuids=(bytes(range(16)),))
     machine(mig_machine(), driver=driver)
     (found,) = probe_devices(environ).gpus
@@ -223,7 +223,7 @@ def test_driver_that_does_not_work_is_a_reason_with_what_to_do(
     assert "\n" not in probe.reason
 
 
-def test_gpus_hidden_from_the_driver_are_said_to_be_hidden(machine) -> None:
+def test_gpus_hidden_from_the_driver_are_reported_as_hidden(machine) -> None:
     machine(mig_machine(), driver=FakeDriver(100))
     probe = probe_devices({"CUDA_VISIBLE_DEVICES": "-1"})
     assert probe.reason == "CUDA_VISIBLE_DEVICES='-1' hides every GPU"

@@ -60,12 +60,12 @@ def test_state_of_an_idle_gpu(install) -> None:
     [pynvml.NVMLError_NotSupported(), pynvml.NVMLError_NoPermission(), pynvml.NVMLError_Unknown()],
     ids=lambda error: type(error).__name__,
 )
-def test_what_nvml_does_not_tell_is_none(install, error) -> None:
+def test_what_nvml_does_not_report_is_none(install, error) -> None:
     install(**{name: error for name in h200_answers() if name != "nvmlDeviceGetUUID"})
     assert set(astuple(device_state(UUID))) == {None}
 
 
-def test_older_drivers_are_asked_by_the_older_name(install) -> None:
+def test_older_drivers_are_called_by_the_older_name(install) -> None:
     install(
         nvmlDeviceGetCurrentClocksEventReasons=pynvml.NVMLError_FunctionNotFound(),
         nvmlDeviceGetCurrentClocksThrottleReasons=0x4,

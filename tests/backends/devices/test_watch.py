@@ -44,7 +44,7 @@ def test_gpu_that_does_what_it_is_measured_for_is_undisturbed(watch) -> None:
 
 
 @pytest.mark.parametrize("mask", [0x0, 0x1, 0x2, 0x4, 0x1 | 0x4, 0x10, 0x200])
-def test_clocks_of_a_gpu_under_load_are_no_disturbance(watch, mask: int) -> None:
+def test_clocks_of_a_gpu_under_load_are_not_a_disturbance(watch, mask: int) -> None:
     assert watch(nvmlDeviceGetCurrentClocksEventReasons=mask)() is None
 
 
@@ -101,7 +101,7 @@ def test_in_a_container_the_busiest_process_is_this_one(busy, others) -> None:
     assert list(busy_others(busy, own_pid=12)) == others
 
 
-def test_process_that_is_seen_alone_is_another_where_this_one_is_known_to_be_there() -> None:
+def test_the_only_visible_process_is_a_foreign_one_if_this_one_would_be_visible() -> None:
     assert busy_others([Busy(7, 80)], own_pid=1, present={1, 7}) == (Busy(7, 80),)
     assert busy_others([Busy(7, 80)], own_pid=1, present={7, 8}) == ()
 
@@ -132,7 +132,7 @@ def sampled(*looks: list[tuple[int, int, int]]) -> Callable[[int], list[SimpleNa
     return lambda _: [SimpleNamespace(pid=p, smUtil=u, timeStamp=t) for p, u, t in next(answers)]
 
 
-def test_process_that_takes_turns_with_this_one_on_the_gpu_disturbs(watch) -> None:
+def test_process_that_shares_the_gpu_alternately_disturbs(watch) -> None:
     # The driver sees one of them at a time, and tells those that it saw since it was asked.
     found = watch(
         nvmlDeviceGetComputeRunningProcesses=[SimpleNamespace(pid=p) for p in (OWN, 77)],
@@ -181,11 +181,11 @@ def test_process_that_the_driver_names_with_a_number_of_the_host_is_heard() -> N
     ],
     ids=["nothing", "own work before", "own work", "before", "screen"],
 )
-def test_nobody_is_heard_on_a_gpu_that_is_left_alone(samples) -> None:
+def test_no_process_is_detected_on_an_idle_gpu(samples) -> None:
     assert listening(samples).listen() is None
 
 
-def test_shares_that_cannot_be_are_no_samples(watch) -> None:
+def test_impossible_shares_are_not_samples(watch) -> None:
     found = watch(
         nvmlDeviceGetProcessUtilization=sampled(
             [], [(OWN, 50, 2_000_000), (77, 4_000_000, 2_000_000)]
@@ -222,7 +222,7 @@ def test_what_was_before_the_watch_is_not_of_the_measurement(watch) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_nvml_does_not_tell_disturbs_nothing(watch, error) -> None:
+def test_what_nvml_does_not_report_disturbs_nothing(watch, error) -> None:
     found = watch(
         nvmlDeviceGetProcessUtilization=error,
         nvmlDeviceGetCurrentClocksEventReasons=pynvml.NVMLError_NotSupported(),

@@ -171,7 +171,7 @@ def test_int8_without_calibration_is_refused(builder: Builder, linear: OnnxModel
         builder.build(linear, "int8")
 
 
-def test_route_tells_what_changes_the_engine(
+def test_route_names_what_changes_the_engine(
     backend: OnnxRuntimeBackend, linear: OnnxModel
 ) -> None:
     plain, half, quantised = (
@@ -282,7 +282,7 @@ def bfloat16_net(folder: Path) -> OnnxModel:
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_bfloat16_goes_in_and_comes_out_beside_other_types(
+def test_bfloat16_is_accepted_and_returned_with_other_types(
     builder: Builder, tmp_path: Path, count: int
 ) -> None:
     model = bfloat16_net(tmp_path)
@@ -331,7 +331,7 @@ def test_bfloat16_with_an_old_runtime_says_to_upgrade(
     assert remedy(caught.value) == "pip install --upgrade onnxruntime"
 
 
-def test_what_the_runtime_refuses_in_bfloat16_is_told(builder: Builder, tmp_path: Path) -> None:
+def test_what_the_runtime_refuses_in_bfloat16_is_reported(builder: Builder, tmp_path: Path) -> None:
     session = builder.open(bfloat16_net(tmp_path), "fp32")
     rows = np.zeros((2, 3), ml_dtypes.bfloat16)
     with pytest.raises(EngineRunError, match=r"rows \(2, 3\), ids \(2,\)"):

@@ -68,7 +68,7 @@ def test_fp16_engine_is_half_though_its_plan_computes_in_fp32(network, tmp_path)
     }
 
 
-def test_int8_engine_tells_what_is_computed_in_int8(network, tmp_path) -> None:
+def test_int8_engine_reports_what_is_computed_in_int8(network, tmp_path) -> None:
     engine = facts(network, tmp_path / "engine", "int8")
     layers = by_kind(engine)
     assert layers["QLinearConv"].precision == "int8"
@@ -78,14 +78,14 @@ def test_int8_engine_tells_what_is_computed_in_int8(network, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_precision_of_every_layer_of_a_transformer_is_told(tmp_path, precision: str) -> None:
+def test_precision_of_every_layer_of_a_transformer_is_reported(tmp_path, precision: str) -> None:
     network = saved(encoder(), tmp_path / "encoder.onnx")
     engine = facts(network, tmp_path / "engine", precision)
     assert (engine.unknown_layers_pct, engine.unknown_weights_pct) == (0.0, 0.0)
     assert precision_shortfall(EngineSpec(precision), network, engine, Path("engine.plan")) is None
 
 
-def test_operators_that_are_kept_in_fp32_are_counted_so(network, tmp_path) -> None:
+def test_operators_kept_in_fp32_are_counted_as_fp32(network, tmp_path) -> None:
     engine = facts(network, tmp_path / "engine", "fp16", op_block_list="Conv")
     layers = by_kind(engine)
     assert (layers["Conv"].precision, layers["Gemm"].precision) == ("float", "half")
@@ -93,7 +93,7 @@ def test_operators_that_are_kept_in_fp32_are_counted_so(network, tmp_path) -> No
     assert engine.half_weights_pct + engine.float_weights_pct == 100.0
 
 
-def test_engine_whose_every_operator_is_kept_in_fp32_falls_short(tmp_path) -> None:
+def test_engine_with_every_operator_in_fp32_lacks_its_precision(tmp_path) -> None:
     network = load_model(save_linear(tmp_path / "linear.onnx"))
     blocked = {"op_block_list": "MatMul,Add,Softmax"}
     engine = facts(network, tmp_path / "engine", "fp16", **blocked)
@@ -103,7 +103,7 @@ def test_engine_whose_every_operator_is_kept_in_fp32_falls_short(tmp_path) -> No
     assert "3 of its 3 layers that compute and 36 of its 36 weights are FP32" in error.message
 
 
-def test_fused_layer_names_the_node_that_it_is_called_after(network, tmp_path) -> None:
+def test_fused_layer_names_the_node_that_it_is_named_after(network, tmp_path) -> None:
     layers = by_kind(facts(network, tmp_path / "engine", "fp32"))
     assert layers["FusedConv"].origins[0].startswith("conv")
     assert layers["Gemm"].origins == ("linear",)
@@ -137,7 +137,7 @@ def test_constants_in_nodes_are_weights_and_no_layers(tmp_path) -> None:
     assert (layer.name, layer.weights) == ("product", {"float": 16})
 
 
-def test_arithmetic_of_shapes_is_no_precision(tmp_path) -> None:
+def test_arithmetic_of_shapes_has_no_precision(tmp_path) -> None:
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Gather", ["shape", "index"], ["size"]),
@@ -164,7 +164,7 @@ def test_layers_of_branches_count(tmp_path) -> None:
     ]
 
 
-def test_operator_that_nobody_declares_is_of_unknown_precision(tmp_path) -> None:
+def test_undeclared_operator_has_an_unknown_precision(tmp_path) -> None:
     nodes = [helper.make_node("Mystery", ["x"], ["y"], domain="com.example")]
     graph = model(nodes, [value("x", [2])], [value("y", [2], FLOAT)])
     graph.graph.output[0].type.Clear()

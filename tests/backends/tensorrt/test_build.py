@@ -97,7 +97,7 @@ def test_a_log_tail_keeps_the_last_lines_and_no_repeats() -> None:
         tail.raise_pending()
 
 
-def test_a_dynamic_model_without_profile_is_told_which_one_to_paste(tmp_path: Path) -> None:
+def test_an_error_about_a_missing_profile_shows_one_to_paste(tmp_path: Path) -> None:
     model = networks.saved(networks.encoder(), tmp_path / "encoder.onnx")
     chosen = trt_api.precision_route(model, "fp32", weak_types=True)
     with pytest.raises(ConfigurationError) as caught:

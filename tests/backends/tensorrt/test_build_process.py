@@ -141,7 +141,7 @@ def test_what_a_builder_started_ends_with_it(job, lifeline: Lifeline) -> None:
     lifeline.wait_until_let_go()
 
 
-def test_how_long_it_takes_is_told_where_nothing_else_is(job) -> None:
+def test_elapsed_time_is_reported_where_nothing_else_is(job) -> None:
     steps: list[str] = []
 
     def progress(text: str) -> None:
@@ -188,7 +188,7 @@ def test_errors_keep_their_class(job) -> None:
     assert "workspace_bytes" in remedy(caught.value)
 
 
-def test_a_missing_product_is_told_as_in_this_process(job) -> None:
+def test_a_missing_product_is_reported_as_in_this_process(job) -> None:
     missing = Product("tensorrt_of_the_future", "TensorRT", "install it")
     with pytest.raises(BackendUnavailableError, match="cannot be imported") as caught:
         build(job(product=missing))
@@ -224,7 +224,7 @@ def test_a_plan_for_this_gpu_is_inspected_too(job, fake_cuda) -> None:
     }
 
 
-def test_what_was_told_becomes_facts_and_its_file_goes(tmp_path, fake_product, fake_cuda) -> None:
+def test_events_of_the_child_become_facts(tmp_path, fake_product, fake_cuda) -> None:
     model = load_model(save_linear(tmp_path / "linear.onnx", batch=4))
     folder = tmp_path / "entry"
     folder.mkdir()
@@ -271,7 +271,7 @@ def test_a_full_disk_is_an_error_of_the_operating_system(job) -> None:
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_a_device_that_cannot_be_used_is_told(job, fake_cuda) -> None:
+def test_a_device_that_cannot_be_used_is_reported(job, fake_cuda) -> None:
     with pytest.raises(
         BackendUnavailableError, match=r"GPU 2 cannot be used: .* \(cudaErrorInvalid"
     ):

@@ -54,7 +54,7 @@ def facts(tmp_path: Path, model: OnnxModel, name: str, *, weights: int) -> Engin
     )
 
 
-def test_fixed_shapes_of_8_6_tell_every_layer(tmp_path, model) -> None:
+def test_precision_with_fixed_shapes_of_8_6_is_known_of_every_layer(tmp_path, model) -> None:
     name = "tensorrt_8.6_static_fp16"
     assert precisions(name) == [CONVERSION, "half", "half", "half"]
     engine = facts(tmp_path, model, name, weights=864 + 4 * 32 + 330)
@@ -64,7 +64,7 @@ def test_fixed_shapes_of_8_6_tell_every_layer(tmp_path, model) -> None:
     assert precision_shortfall(EngineSpec("fp16"), model, engine, PLAN) is None
 
 
-def test_dynamic_shapes_of_8_6_tell_by_weights_alone(tmp_path, model) -> None:
+def test_precision_with_dynamic_shapes_of_8_6_is_known_from_weights_alone(tmp_path, model) -> None:
     name = "tensorrt_8.6_dynamic_fp32"
     assert precisions(name) == [CONVERSION, "float", None, None]
     engine = facts(tmp_path, model, name, weights=864 + 32)
@@ -89,7 +89,7 @@ def test_transformer_of_8_6_is_one_opaque_layer_and_nothing_is_claimed(tmp_path,
     assert precision_shortfall(EngineSpec("fp16"), model, engine, PLAN) is None
 
 
-def test_layers_of_10_tell_by_weights_then_kernels_then_tensors() -> None:
+def test_precision_of_layers_of_10_is_read_from_weights_then_kernels_then_tensors() -> None:
     assert precisions("tensorrt_10_mixed") == [
         "int8",  # by its weights, though it gives FP32
         "half",
@@ -103,7 +103,7 @@ def test_layers_of_10_tell_by_weights_then_kernels_then_tensors() -> None:
     ]
 
 
-def test_tensors_of_11_have_their_type_in_a_field_of_its_own(tmp_path, model) -> None:
+def test_tensors_of_11_have_their_type_in_a_separate_field(tmp_path, model) -> None:
     assert precisions("tensorrt_11_fp16") == [CONVERSION, "half", "float"]
     engine = facts(tmp_path, model, "tensorrt_11_fp16", weights=896)
     assert engine.weights_pct is None
@@ -166,7 +166,7 @@ def test_layers_name_the_nodes_that_were_fused_into_them(name, origins) -> None:
         ("a + a", ("a",)),
     ],
 )
-def test_names_alone_tell_the_nodes_where_there_is_no_metadata(name, origins) -> None:
+def test_nodes_are_known_from_names_without_metadata(name, origins) -> None:
     (layer,) = inspected_layers({"Layers": [{"Name": name, "LayerType": "x"}]}) or ()
     assert layer.origins == origins
 
@@ -186,7 +186,7 @@ def test_names_alone_tell_the_nodes_where_there_is_no_metadata(name, origins) ->
         ("generatedNativePointwise", None),
     ],
 )
-def test_only_names_of_kernels_that_tell_their_operands_are_believed(tactic, precision) -> None:
+def test_only_names_of_kernels_that_report_their_operands_are_trusted(tactic, precision) -> None:
     entry = {"Name": "x", "LayerType": "gemm", "TacticName": tactic}
     (layer,) = inspected_layers({"Layers": [entry]}) or ()
     assert layer.precision == precision
@@ -201,7 +201,7 @@ def test_only_names_of_kernels_that_tell_their_operands_are_believed(tactic, pre
         ([], [], None),
     ],
 )
-def test_border_of_an_opaque_layer_tells_what_is_narrower_than_fp32(
+def test_border_of_an_opaque_layer_shows_what_is_narrower_than_fp32(
     inputs, outputs, precision
 ) -> None:
     entry = {
@@ -214,7 +214,7 @@ def test_border_of_an_opaque_layer_tells_what_is_narrower_than_fp32(
     assert layer.precision == precision
 
 
-def test_engine_that_tells_names_alone_has_layers_of_unknown_precision() -> None:
+def test_engine_that_reports_names_alone_has_layers_of_unknown_precision() -> None:
     found = inspected_layers({"Layers": ["/conv1/Conv + /relu1/Relu", "[trainStation1]"]})
     assert found == (
         Layer("/conv1/Conv + /relu1/Relu", "", None, ("/conv1/Conv", "/relu1/Relu")),
@@ -300,6 +300,6 @@ def test_names_may_hold_newlines() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"Layers": [}', "nano"])
-def test_what_is_no_json_is_refused(text: str) -> None:
+def test_invalid_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\d"):
         parse_tolerant(text)

@@ -94,7 +94,7 @@ def test_a_node_is_found_by_its_place(plan: BuildPlan) -> None:
     )
 
 
-def test_an_error_of_no_node_is_told_alone(plan: BuildPlan) -> None:
+def test_an_error_without_a_node_is_reported_alone(plan: BuildPlan) -> None:
     assert refused(plan, ParserError(-1, "bad input x")).message.endswith("m.onnx: bad input x")
 
 

@@ -34,13 +34,13 @@ def rtx_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / built.plan_name
 
 
-def test_a_plan_of_tensorrt_tells_version_and_size() -> None:
+def test_a_plan_of_tensorrt_reports_version_and_size() -> None:
     plan = tensorrt_plan()
     expected = PlanHeader("TensorRT", "8.6.1.6", len(plan), None)
     assert parse_plan_header(plan, len(plan)) == expected
 
 
-def test_a_real_plan_of_tensorrt_rtx_tells_its_architectures(rtx_plan: Path) -> None:
+def test_a_real_plan_of_tensorrt_rtx_reports_its_architectures(rtx_plan: Path) -> None:
     import tensorrt_rtx
 
     header = read_plan_header(rtx_plan)

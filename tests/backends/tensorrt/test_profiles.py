@@ -83,7 +83,7 @@ def test_several_profiles_have_a_range_of_values_each(
 
 
 @pytest.mark.parametrize("given", [{}, {"size": (2,)}], ids=["nothing", "its shape"])
-def test_a_shape_input_without_values_is_told_which_profile_to_write(
+def test_an_error_about_a_shape_input_shows_which_profile_to_write(
     rtx: Any, given: Mapping[str, Any], resizer: OnnxModel, tmp_path: Path
 ) -> None:
     images = {"image": shapes.WITH_PROFILES["Resize"][1]["image"]}
@@ -128,7 +128,7 @@ def test_values_of_an_input_that_holds_no_shape_are_refused(rtx: Any, tmp_path: 
         pytest.param(ValueRange((8,), (8, 8), (9, 9)), id="of several lengths"),
     ],
 )
-def test_a_range_that_the_builder_refuses_is_told(
+def test_a_range_that_the_builder_refuses_is_reported(
     rtx: Any, values: ValueRange, resizer: OnnxModel, tmp_path: Path
 ) -> None:
     # No marker gets this far: ranges are checked when they are parsed.

@@ -95,7 +95,7 @@ def test_a_plain_network_builds_to_the_same_bytes(
     assert plans[0] == plans[1]
 
 
-def test_what_is_asked_changes_the_plan(models: Mapping[str, OnnxModel], tmp_path: Path) -> None:
+def test_the_request_changes_the_plan(models: Mapping[str, OnnxModel], tmp_path: Path) -> None:
     plans = set()
     specs = {
         "plain": EngineSpec(profiles=(IMAGES,)),
@@ -175,7 +175,7 @@ def test_clamped_constants_are_noted(models: Mapping[str, OnnxModel], tmp_path: 
     assert result.notes == ("constant 'far': -1e+09 became -65504 in float16",)
 
 
-def test_routes_tell_how_precisions_are_reached(models: Mapping[str, OnnxModel]) -> None:
+def test_routes_name_how_precisions_are_reached(models: Mapping[str, OnnxModel]) -> None:
     routes = {
         precision: BACKEND.route(models["conv"], EngineSpec(precision, (IMAGES,)))
         for precision in ("fp32", "tf32", "fp16", "int8")
@@ -241,7 +241,7 @@ def one_node(operator: str, folder: Path, *, domain: str = "", opset: int = 17) 
 
 
 @pytest.mark.parametrize("opset", [17, 18])
-def test_an_operator_of_nobody_takes_a_plugin(opset: int, tmp_path: Path) -> None:
+def test_an_operator_that_no_product_has_needs_a_plugin(opset: int, tmp_path: Path) -> None:
     model = one_node("Frobnicate", tmp_path, domain="acme", opset=opset)
     with pytest.raises(EngineBuildError) as caught:
         build(model, tmp_path, EngineSpec())
@@ -263,7 +263,7 @@ def test_an_operator_that_is_not_built_in_is_named(opset: int, tmp_path: Path) -
     assert remedy(caught.value).startswith("Export the model without what it names")
 
 
-def test_a_model_that_is_empty_by_now_is_told_from_one_that_fails(tmp_path: Path) -> None:
+def test_a_model_that_was_emptied_is_distinguished_from_one_that_fails(tmp_path: Path) -> None:
     model = one_node("Relu", tmp_path)
     model.path.write_bytes(b"")  # the parser takes that for a model
     with pytest.raises(EngineBuildError, match=r"network is empty: 0 layers, 0 outputs") as caught:
@@ -271,7 +271,7 @@ def test_a_model_that_is_empty_by_now_is_told_from_one_that_fails(tmp_path: Path
     assert "pytest-trt inspect" in remedy(caught.value)
 
 
-def test_a_range_that_is_missing_in_the_network_is_asked_for(
+def test_a_missing_profile_of_the_network_is_named(
     models: Mapping[str, OnnxModel], tmp_path: Path
 ) -> None:
     # What the model's own facts tell of its inputs is checked before; this is what they do not.
@@ -381,7 +381,7 @@ def test_what_runs_where() -> None:
     assert BACKEND.cannot_run(Target("sm86")) == "no NVIDIA GPU (no NVIDIA driver)"
 
 
-def test_the_toolchain_tells_the_full_version_and_cuda_line() -> None:
+def test_the_toolchain_reports_the_full_version_and_cuda_line() -> None:
     toolchain = BACKEND.toolchain()
     assert str(toolchain) == f"TensorRT-RTX {trt.__version__}"
     assert toolchain.versions["cuda"] in ("cu12", "cu13", "cu12,cu13")

@@ -90,7 +90,7 @@ def test_other_shapes_end_a_graph(open_session, fake_runtime) -> None:
     assert len(fake_runtime.graphs) == 1
 
 
-def test_what_cannot_be_captured_is_enqueued_and_said(open_session, fake_runtime) -> None:
+def test_what_cannot_be_captured_is_enqueued_with_a_note(open_session, fake_runtime) -> None:
     fake_runtime.refuses_capture = True
     engine = doubling()
     session = open_session(engine, [X], [Y])
@@ -145,7 +145,7 @@ def test_output_whose_shape_depends_on_data(open_session) -> None:
     assert "depends on the data" in session.graph_refusal
 
 
-def test_values_of_a_shape_input_bind_anew(open_session, fake_runtime) -> None:
+def test_changed_values_of_a_shape_input_are_bound_again(open_session, fake_runtime) -> None:
     engine = FakeEngine(
         inputs={"x": "float32", "size": "int32"},
         outputs={"y": "float32"},
@@ -237,9 +237,7 @@ def test_memory_that_is_refused_is_an_error_and_no_number_of_the_shapes_before(
         session.run(rows(3))
 
 
-def test_an_output_whose_shape_is_never_told_is_an_error_and_no_number(
-    open_session, monkeypatch
-) -> None:
+def test_an_output_shape_that_is_never_reported_is_an_error(open_session, monkeypatch) -> None:
     engine = FakeEngine(
         inputs={"x": "float32"},
         outputs={"y": "float32"},

@@ -31,14 +31,14 @@ def build(job: BuildJob) -> Built:
     return build_in_child(job, timeout_s=0, progress=lambda text: None)
 
 
-def test_a_second_build_knows_what_the_first_measured(job, path: Path) -> None:
+def test_a_second_build_uses_the_timings_of_the_first(job, path: Path) -> None:
     assert build(job("conv", timing_cache=path)) == Built()
     assert read_timings(path) == b"conv"
     assert build(job("conv", "gemm", timing_cache=path)).log_tail == ("[WARNING] knew conv",)
     assert read_timings(path) == b"conv\ngemm"
 
 
-def test_what_others_measured_meanwhile_is_kept(job, path: Path, tmp_path: Path) -> None:
+def test_what_others_measured_in_the_meantime_is_retained(job, path: Path, tmp_path: Path) -> None:
     write_timings(path, b"old")
     write_timings(tmp_path / "theirs", b"old\ntheirs")
     build(job(f"rename {tmp_path / 'theirs'} {path}", "conv", timing_cache=path))

@@ -62,7 +62,7 @@ def only(found: Comparison, kind: Kind, name: str = "") -> Finding:
         (1.004, Direction.SAME),
     ],
 )
-def test_speed_turns_out_as_its_bounds_say(ms: float, direction: Direction) -> None:
+def test_speed_status_follows_its_bounds(ms: float, direction: Direction) -> None:
     found = pair(timed(1.0), timed(ms, seed=1))
     p50 = only(found, Kind.SPEED, "p50")
     assert p50.direction is direction
@@ -77,7 +77,7 @@ def test_throughput_has_its_bounds_in_order() -> None:
     assert found.least < found.change < found.most < 0
 
 
-def test_by_the_hosts_clock_a_tenth_is_no_change_and_twice_the_time_is() -> None:
+def test_by_the_hosts_clock_a_tenth_is_not_a_change_and_twice_the_time_is() -> None:
     def direction(ms: float) -> Direction:
         old, new = (timed(m, seed=s, mode="end_to_end") for m, s in ((1.0, 0), (ms, 1)))
         return only(pair(old, new), Kind.SPEED, "p50").direction
@@ -86,7 +86,7 @@ def test_by_the_hosts_clock_a_tenth_is_no_change_and_twice_the_time_is() -> None
     assert direction(2.0) is Direction.WORSE
 
 
-def test_unchanged_engines_are_never_called_in_a_large_report() -> None:
+def test_unchanged_engines_are_never_reported_as_changed_in_a_large_report() -> None:
     def made(seed: int, **of: Any) -> Document:
         # Processes differ by a third of a percent besides what their rounds do.
         luck = np.random.default_rng(seed).normal(scale=0.003, size=200)
@@ -99,7 +99,7 @@ def test_unchanged_engines_are_never_called_in_a_large_report() -> None:
 
 
 @pytest.mark.parametrize("other", [{"mode": "enqueue"}, {"batch": 1}, {"calls": 20}])
-def test_what_is_measured_otherwise_is_not_compared_and_said(other: dict[str, Any]) -> None:
+def test_what_was_measured_differently_is_not_compared_with_a_reason(other: dict[str, Any]) -> None:
     found = pair(timed(1.0), timed(2.0, **other))
     (name,) = other
     assert only(found, Kind.NOTE).lines[0].startswith(f"speed is not compared: {name} ")
@@ -200,7 +200,7 @@ def test_engine_that_is_the_same_is_the_same() -> None:
     assert {finding.direction for finding in one.findings} == {Direction.SAME}
 
 
-def test_what_runs_were_made_with_is_told_where_it_differs() -> None:
+def test_what_runs_were_made_with_is_reported_where_it_differs() -> None:
     def target(toolchain: str, driver: str) -> dict[str, Any]:
         gpu = {"name": "A10", "driver": driver}
         return {"target": "sm86 (A10)", "toolchain": toolchain, "gpu": gpu}
@@ -228,7 +228,7 @@ def test_tests_that_one_run_alone_has_are_named() -> None:
     assert len(found.tests) == 1
 
 
-def test_runs_of_one_device_each_are_compared_and_that_is_said() -> None:
+def test_runs_of_one_device_each_are_compared_with_a_note() -> None:
     old, new = document({"test_it": timed(1.0)}), document({"test_it": timed(2.0)}, arch="sm120")
     found = compare(old, new)
     assert found.tests[0].where == "digits.onnx fp16 sm86 -> sm120"

@@ -19,7 +19,7 @@ def comparison(*tests: TestChange, **of: tuple[str, ...]) -> Comparison:
     return Comparison("old.json", "new.json", tests=tests, engines=(), **values)
 
 
-def test_what_changed_is_told_and_the_rest_counted() -> None:
+def test_what_changed_is_reported_and_the_rest_counted() -> None:
     text = markdown(comparison(change(), change("test_b", now="passed")))
     assert "### pytest-trt: 2 tests: 1 worse, 1 the same" in text
     assert "- driver 570.1 -&gt; 580.2" in text

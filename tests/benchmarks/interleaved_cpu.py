@@ -1,16 +1,17 @@
-"""Whether two engines that take turns on the CPU run as one does alone.
+"""Whether two interleaved engines on the CPU run as fast as one alone.
 
-ONNX Runtime lets the threads of a session spin after a call. With more spinning threads than cores
-the sessions of an A/B disturb each other, and it compares something else than what a user runs. The
-embedded backend therefore stops them with each call; here it is held against one that does not.
+ONNX Runtime lets the threads of a session spin after a call. With more spinning threads than cores,
+the two sessions of an A/B run slow each other down, and the comparison no longer measures what a
+user runs. The embedded backend therefore stops spinning after each call; this script compares it
+with one that does not.
 
-Prints for both, and for three sizes of a call, P50, P99 and calls per second of one session alone
-and of the same one taking turns with another, as medians over cycles in which both kinds alternate,
-and two ratios: in turns to alone (target for the backend: throughput at least 0.8), and alone with
-the spinning stopped to alone without (what it costs; target: P50 at most 1.1). Other work on the
-machine moves the figures, the ratios less.
+For both, and for three sizes of a call, it prints P50, P99 and calls per second of one session
+alone and of the same session interleaved with another (medians over cycles in which both kinds
+alternate), and two ratios: interleaved to alone (target for the backend: throughput at least 0.8),
+and alone with spinning stopped to alone without (its cost; target: P50 at most 1.1). Other work on
+the machine moves the figures more than the ratios.
 
-Run: PYTHONPATH=.:tests python tests/benchmarks/turns_cpu.py [--json FILE]
+Run: PYTHONPATH=.:tests python tests/benchmarks/interleaved_cpu.py [--json FILE]
 """
 
 from __future__ import annotations
