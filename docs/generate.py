@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_trt.codes import CODES
+from pytest_trt.engine.builder_options import BUILDER_OPTIONS, PRODUCTS
 from pytest_trt.plugin.options import OPTIONS
 
 HERE = Path(__file__).parent
@@ -49,7 +50,36 @@ def diagnostics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"options.md": options_page, "diagnostics.md": diagnostics_page}
+def builder_options_page() -> str:
+    """Return docs/builder-options.md: every builder option, and where it exists."""
+    lines = [
+        "# Builder options",
+        "",
+        "Values of `builder_options=` of `trt_model`, also in `by_precision=` and `by_backend=`.",
+        "`pytest-trt options` prints the same in the terminal, and as JSON. Versions are those of",
+        "the product; without any, all supported ones have the option.",
+        "",
+        "| option | values | default | effect | exists in |",
+        "|---|---|---|---|---|",
+    ]
+    for option in BUILDER_OPTIONS.values():
+        places = "; ".join(
+            f"{PRODUCTS[scope.backend]} {scope.versions}".rstrip()
+            + ("" if "fp32" in scope.precisions else f" ({', '.join(scope.precisions)})")
+            for scope in option.scopes
+        )
+        lines.append(
+            f"| `{option.name}` | {option.values} | {option.default or '-'} | {option.meaning} | "
+            f"{places} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "options.md": options_page,
+    "diagnostics.md": diagnostics_page,
+    "builder-options.md": builder_options_page,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

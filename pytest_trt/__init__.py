@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Remedy,
         ReportError,
         UnknownFactError,
+        UnsupportedError,
     )
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.facts import EngineFacts, Layer
@@ -69,6 +70,7 @@ _HOMES = {
         "Remedy",
         "ReportError",
         "UnknownFactError",
+        "UnsupportedError",
     ),
     "engine.build": ("Engine",),
     "engine.facts": ("EngineFacts", "Layer"),
@@ -110,6 +112,7 @@ __all__ = [
     "Session",
     "Tolerance",
     "UnknownFactError",
+    "UnsupportedError",
     "__version__",
     "compare_outputs",
 ]

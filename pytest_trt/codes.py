@@ -480,14 +480,13 @@ CODES: dict[str, Code] = {
     ),
     "TRT356": Code(
         "unknown builder option",
-        "The backend has no such option for this precision.",
-        "Use one of the options that the message lists.",
+        "No backend has an option of this name, or it has no effect on this model.",
+        "Use one of the options that the message lists; `pytest-trt options` prints all of them.",
         ("option",),
     ),
     "TRT357": Code(
         "builder option refused",
-        "The option has a value that the builder does not accept, or this version of the "
-        "product lacks the option.",
+        "The option has a value that the builder does not accept.",
         "Correct the value, or leave the option out.",
         ("option",),
     ),
@@ -502,6 +501,14 @@ CODES: dict[str, Code] = {
         "The builder ran out of device or host memory.",
         "Free memory, lower the max of the profiles, or change workspace_bytes.",
         ("model", "precision"),
+    ),
+    "TRT360": Code(
+        "not available on this backend",
+        "The backend under test, or its version, lacks the precision or the builder option. If "
+        "the marker names other precisions that this backend has, the test is skipped.",
+        "Give options where they exist: by_backend= or by_precision= of trt_model. "
+        "`pytest-trt options` shows which backend, version and precision has which option.",
+        ("backend", "precision", "option"),
     ),
     # 4xx accuracy
     "TRT400": Code(

@@ -229,6 +229,15 @@ class ConfigurationError(PytestTrtError):
     CODE = "TRT100"
 
 
+class UnsupportedError(ConfigurationError):
+    """The backend, or its version, lacks the requested precision or builder option.
+
+    Where the marker names other precisions that this backend has, the test is skipped.
+    """
+
+    CODE = "TRT360"
+
+
 class BackendUnavailableError(PytestTrtError):
     """This machine cannot use the requested backend: not installed, no driver, no device."""
 

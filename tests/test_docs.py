@@ -125,9 +125,16 @@ def test_first_test_passes_in_fp16_and_fails_in_int8_as_shown(digits) -> None:
 
 @pytest.mark.parametrize(("precision", "outcome"), [("fp16", "passed"), ("fp32", "failed")])
 def test_facts_are_asserted_as_shown(folder, precision: str, outcome: str) -> None:
-    shown = blocks("python", page("markers.md"))[0]
+    (shown,) = blocks("python", section(page("markers.md"), "Facts of an engine"))
     (folder.path / "test_facts.py").write_text(shown.replace('"fp16"', f'"{precision}"'))
     assert f"1 {outcome}" in folder.run("test_facts.py").stdout
+
+
+def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:
+    (marker,) = blocks("python", section(page("markers.md"), "Markers"))
+    test = "def test_builds(trt_engine):\n    assert trt_engine.spec.builder_options\n"
+    (folder.path / "test_portable.py").write_text(f"{marker}\n\n{test}")
+    assert "2 passed, 1 skipped" in folder.run("test_portable.py").stdout
 
 
 def test_ini_table_is_understood(digits) -> None:
@@ -221,7 +228,7 @@ def test_snippets_of_the_example_project_are_its_tests() -> None:
         assert " ".join(re.sub(r"  #.*", "", snippet).split()) in tests
 
 
-@pytest.mark.parametrize("name", ["options.md", "diagnostics.md"])
+@pytest.mark.parametrize("name", ["options.md", "diagnostics.md", "builder-options.md"])
 def test_generated_page_is_up_to_date(name: str) -> None:
     pages = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
     assert page(name) == pages[name](), "run `python docs/generate.py`"

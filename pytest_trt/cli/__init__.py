@@ -11,6 +11,7 @@ from pytest_trt.cli.cache import cache
 from pytest_trt.cli.doctor import doctor
 from pytest_trt.cli.explain import explain
 from pytest_trt.cli.inspect import inspect
+from pytest_trt.cli.options import options
 from pytest_trt.cli.report import report
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.version import __version__
@@ -29,6 +30,7 @@ commands.add_command(cache)
 commands.add_command(doctor)
 commands.add_command(explain)
 commands.add_command(inspect)
+commands.add_command(options)
 commands.add_command(report)
 
 

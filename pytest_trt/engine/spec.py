@@ -55,15 +55,6 @@ class EngineSpec:
                 )
 
 
-def shared_options(options: Mapping[str, OptionValue], precision: str) -> dict[str, OptionValue]:
-    """Return the builder options, given for several precisions, that apply to one of them.
-
-    Block lists apply only to fp16 and int8: elsewhere everything is FP32 already.
-    """
-    narrow = precision in ("fp16", "int8")
-    return {name: value for name, value in options.items() if narrow or name not in BLOCK_LISTS}
-
-
 def _as_text(value: object) -> str:
     """Return how to write an option's value: lists of names are comma-separated text."""
     if isinstance(value, list | tuple | set | frozenset) and value:

@@ -7,7 +7,7 @@ test, not a failure after minutes of building.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +32,8 @@ class ModelMarker:
             of inputs that contain a shape, {input: {"values": (min, opt, max)}}; or a list of both.
         reference: ONNX file to compare with instead of the model itself.
         builder_options: Options of the backend's builder by name.
+        by_precision: Builder options by precision, which take precedence.
+        by_backend: Builder options by backend, which take precedence over both.
         input_ranges: Value ranges of seeded inputs: {input: (low, high)}.
         seed: Seed of the seeded inputs.
     """
@@ -43,8 +45,22 @@ class ModelMarker:
     profiles: Any = None
     reference: Path | None = None
     builder_options: Mapping[str, Any] = field(default_factory=dict)
+    by_precision: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    by_backend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     input_ranges: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+
+    def options(self, backend: str, precision: str) -> dict[str, Any]:
+        """Return the builder options of one engine."""
+        from pytest_trt.engine.builder_options import shared_options
+
+        given = {
+            **self.builder_options,
+            **self.by_precision.get(precision, {}),
+            **self.by_backend.get(backend, {}),
+        }
+        # What a marker names for one precision alone has to apply to it.
+        return given if len(self.precision) == 1 else shared_options(given, precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +112,9 @@ class BenchmarkMarker:
     batch: int | None = None
 
 
-def parse_model(marks: Sequence[pytest.Mark], test_file: Path) -> ModelMarker | None:
+def parse_model(
+    marks: Sequence[pytest.Mark], test_file: Path, additional: Collection[str] = ()
+) -> ModelMarker | None:
     """Return the `trt_model` markers of a test as one, or None if there are none.
 
     Markers of the test, its class and its module are merged: the closest one that gives a keyword
@@ -107,6 +125,7 @@ def parse_model(marks: Sequence[pytest.Mark], test_file: Path) -> ModelMarker | 
     Args:
         marks: The test's marks, the closest first.
         test_file: The file that paths are relative to.
+        additional: Names of the backends that plugins registered.
 
     Raises:
         ConfigurationError: A keyword is unknown, a value is invalid, or a file does not exist.
@@ -130,10 +149,12 @@ def parse_model(marks: Sequence[pytest.Mark], test_file: Path) -> ModelMarker | 
             facts={"marker": ModelMarker.NAME},
         )
     values = {name: value for name, value in given.items() if value is not None}
-    return _model_marker(values, test_file)
+    return _model_marker(values, test_file, additional)
 
 
-def _model_marker(values: dict[str, Any], test_file: Path) -> ModelMarker:
+def _model_marker(
+    values: dict[str, Any], test_file: Path, additional: Collection[str]
+) -> ModelMarker:
     for name in ("model", "reference"):
         if name in values:
             values[name] = _model_path(values[name], test_file)
@@ -143,7 +164,52 @@ def _model_marker(values: dict[str, Any], test_file: Path) -> ModelMarker:
         _expect(isinstance(value, Mapping), ModelMarker.NAME, name, value, "a mapping")
     seed = values.get("seed", 0)
     _expect(type(seed) is int, ModelMarker.NAME, "seed", seed, "an integer")
+    for name in ("by_precision", "by_backend"):
+        values[name] = _builder_options(name, values.get(name, {}))
+    _check_builder_options(values, additional)
     return ModelMarker(**values)
+
+
+def _builder_options(name: str, value: object) -> dict[str, Mapping[str, Any]]:
+    """Return the builder options of `by_precision` or `by_backend`, which have nothing else."""
+    valid = isinstance(value, Mapping) and all(
+        isinstance(own, Mapping)
+        and own.keys() == {"builder_options"}
+        and isinstance(own["builder_options"], Mapping)
+        for own in value.values()
+    )
+    key = "fp16" if name == "by_precision" else "tensorrt"
+    _expect(
+        valid, ModelMarker.NAME, name, value, f'like {{"{key}": {{"builder_options": {{...}}}}}}'
+    )
+    assert isinstance(value, Mapping)
+    return {key: own["builder_options"] for key, own in value.items()}
+
+
+def _check_builder_options(values: Mapping[str, Any], additional: Collection[str]) -> None:
+    """Refuse options that do not exist, also those of backends that this run does not use.
+
+    Only backends that plugins registered may have options that are not declared.
+    """
+    from pytest_trt.engine.builder_options import PRODUCTS, check_options
+
+    if not additional:
+        check_options(values.get("builder_options", {}), ModelMarker.NAME)
+    for precision, options in values["by_precision"].items():
+        where = f"{ModelMarker.NAME}, by_precision"
+        _precisions((precision,), where=where)
+        if not additional:
+            check_options(options, f"{where} {precision!r}", precision=precision)
+    for backend, options in values["by_backend"].items():
+        where = f"{ModelMarker.NAME}, by_backend"
+        if backend in PRODUCTS:
+            check_options(options, f"{where} {backend!r}", backend=backend)
+        elif backend not in additional:
+            raise _invalid(
+                ModelMarker.NAME,
+                f"{where}: unknown backend {backend!r}",
+                known_names("backend", backend, [*PRODUCTS, *additional]),
+            )
 
 
 def parse_consistency(marks: Sequence[pytest.Mark]) -> ConsistencyMarker | None:

@@ -241,7 +241,8 @@ class Planner:
         with parsed.gathered():
             check_names(marks)
         with parsed.gathered():
-            parsed.model = parse_model(marks, path)
+            additional = self._run.settings.additional_backends
+            parsed.model = parse_model(marks, path, additional)
         with parsed.gathered():
             parsed.consistency = parse_consistency(marks)
         with parsed.gathered():

@@ -16,11 +16,18 @@ from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.reference import ReferenceSession
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
+from pytest_trt.diagnostics import (
+    ConfigurationError,
+    Diagnostic,
+    PytestTrtError,
+    Remedy,
+    UnsupportedError,
+)
 from pytest_trt.engine.build import Engine
+from pytest_trt.engine.builder_options import has_all
 from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.engine.session import Observer, Session
-from pytest_trt.engine.spec import EngineSpec, shared_options
+from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.markers import ModelMarker
@@ -124,7 +131,11 @@ class ModelUnderTest:
         spec = EngineSpec(
             precision=precision,
             profiles=self._profiles(overrides),
-            builder_options=dict(overrides.get("builder_options", self._options(precision))),
+            builder_options=dict(
+                overrides.get(
+                    "builder_options", marker.options(self.run.backend(arch).name, precision)
+                )
+            ),
         )
         pin_baselines(self.request.session)
         try:
@@ -136,19 +147,34 @@ class ModelUnderTest:
                     calibration=self._calibration,
                     progress=say,
                 )
-        except PytestTrtError:
+        except PytestTrtError as error:
             path = below(marker.model, self.request.config.rootpath)
             state.unbuilt.append((path, arch, precision))
+            given = overrides or precision != self.plan.precision
+            if isinstance(error, UnsupportedError) and not given and self._others(arch, error):
+                self._skip(error.message)
             raise
         state.engines.append(engine)
         self._note_on(engine)
         state.check = state.check or self._consistency_check()
         return Session(engine, self.loaded, self._observer(state))
 
-    def _options(self, precision: str) -> Mapping[str, Any]:
-        """Return the marker's options for a precision: one for several names them once."""
-        given = self.model_marker.builder_options
-        return given if len(self.model_marker.precision) == 1 else shared_options(given, precision)
+    def _others(self, arch: str, error: UnsupportedError) -> bool:
+        """Whether the marker names other precisions that are not missing here as well."""
+        marker, backend = self.model_marker, self.run.backend(arch).name
+        option = error.diagnostic.facts.get("option")
+        of_precision = error.diagnostic.facts.get("precision") is not None
+        return any(
+            has_all(backend, other, options) and (of_precision or option not in options)
+            for other in marker.precision
+            if other != self.plan.precision
+            for options in [marker.options(backend, other)]
+        )
+
+    def _skip(self, reason: str) -> NoReturn:
+        __tracebackhide__ = True
+        state_of(self.request.node).skipped = reason
+        pytest.skip(reason)
 
     def _observer(self, state: TestState) -> Observer | None:
         if state.check is None:
@@ -195,8 +221,7 @@ class ModelUnderTest:
             if obstacle is None:
                 return
             reason = f"engine built for {engine.target.arch}, not run: {obstacle}"
-        state_of(self.request.node).skipped = reason
-        pytest.skip(reason)
+        self._skip(reason)
 
     @contextmanager
     def loaded(self, engine: Engine) -> Iterator[BackendSession]:
@@ -222,10 +247,8 @@ class ModelUnderTest:
         loss = self.run.lost_device.loss
         if loss is None or arch == CPU:
             return
-        state = state_of(self.request.node)
         if loss.reported and loss.test != self.request.node.nodeid:
-            state.skipped = str(loss)
-            pytest.skip(str(loss))
+            self._skip(str(loss))
         raise PluginFailure(
             Diagnostic(
                 "TRT721",

@@ -16,6 +16,7 @@ import pytest
 
 import pytest_trt.backends.tensorrt
 from pytest_trt.backends.tensorrt import options as trt_options
+from pytest_trt.engine.builder_options import BUILDER_OPTIONS, BuilderOption
 
 _LISTED = json.loads(Path(__file__).with_name("trt_api_surface.json").read_text())
 VERSIONS: list[str] = _LISTED["versions"]
@@ -215,13 +216,37 @@ def test_explicit_batch_is_there_where_it_is_needed() -> None:
     assert not has("11.0.0.114", "NetworkDefinitionCreationFlag.EXPLICIT_BATCH")
 
 
-@pytest.mark.parametrize("option", trt_options.BUILDER_OPTIONS)
-def test_every_builder_option_exists_in_some_version(option: str) -> None:
-    attribute, enum, _ = trt_options._MEMBERS.get(option, (option, "", ""))
-    flag, _ = trt_options._FLAGS.get(option, ("", ""))
-    name = f"BuilderFlag.{flag}" if flag else f"IBuilderConfig.{attribute}"
-    if option == "workspace_bytes":
+def number(version: str) -> tuple[int, ...]:
+    """Return the major and minor version: (10, 8) of "10.8.0.43"."""
+    return tuple(int(part) for part in version.removeprefix("rtx").split(".")[:2])
+
+
+def declared(option: BuilderOption, version: str) -> bool:
+    """Whether an option is declared for a version."""
+    backend = "tensorrt_rtx" if version in RTX else "tensorrt"
+    (scope,) = [one for one in option.scopes if one.backend == backend]
+    since = tuple(map(int, scope.since.split("."))) if scope.since else ()
+    until = tuple(map(int, scope.until.split("."))) if scope.until else ()
+    this = number(version)
+    return this >= since and (not until or this[: len(until)] <= until)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [one for one in BUILDER_OPTIONS.values() if one.exists("tensorrt") and not one.of_conversion],
+    ids=lambda one: one.name,
+)
+def test_every_builder_option_exists_in_the_versions_that_are_declared(
+    option: BuilderOption,
+) -> None:
+    attribute, enum = trt_options.MEMBERS.get(option.name, (option.name, ""))
+    name = f"IBuilderConfig.{attribute}"
+    if option.type == "bool":
+        name = f"BuilderFlag.{option.name.upper()}"
+    if option.name == "workspace_bytes":
         name = "MemoryPoolType.WORKSPACE"
-    versions = [version for version in VERSIONS if has(version, name)]
-    assert versions
-    assert not enum or all(has(version, enum) for version in versions)
+    having = [version for version in VERSIONS if has(version, name)]
+    assert having == [version for version in VERSIONS if declared(option, version)]
+    assert not enum or all(has(version, enum) for version in having)
+    for choice in option.choices:
+        assert any(has(version, f"{enum}.{choice.upper()}") for version in having)

@@ -87,18 +87,6 @@ def test_unusable_cache_is_one_clear_error_a_test(project) -> None:
     assert "--trt-cache-dir" in result.stdout.str() + result.stderr.str()
 
 
-def test_unknown_builder_option_names_the_known_ones(project) -> None:
-    result = project.check(model='"models/linear.onnx", builder_options={"fast": True}')
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*builder option 'fast'*", "*graph_optimization_level*"])
-
-
-def test_tf32_on_the_cpu_says_where_it_can_be_tested(project) -> None:
-    result = project.check(model='"models/linear.onnx", precision="tf32"')
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*tf32*", "Fix: *GPU*"])
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [(b"", "*is empty*"), (b"hello, this is not a model", "*text*"), (b"\x89PNG\r\n", "*")],

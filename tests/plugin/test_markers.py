@@ -13,7 +13,7 @@ BODY = "def test_it(trt_session):\n    pass\n"
             [
                 "trt_model has no keyword 'precison'*",
                 "  in test_it.py::test_it",
-                "Fix: Did you mean 'precision'?",
+                "Fix: Did you mean 'precision'?*",
             ],
             id="unknown keyword",
         ),

@@ -15,12 +15,10 @@ from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 
 if TYPE_CHECKING:
     from pytest_trt.backends.conversion.converting import Conversion
-    from pytest_trt.backends.conversion.fp16 import FP16_OPTIONS, to_fp16
-    from pytest_trt.backends.conversion.int8 import INT8_OPTIONS, to_int8
+    from pytest_trt.backends.conversion.fp16 import to_fp16
+    from pytest_trt.backends.conversion.int8 import to_int8
 
 __all__ = [
-    "FP16_OPTIONS",
-    "INT8_OPTIONS",
     "ROUNDING_VERSION",
     "Conversion",
     "converter_versions",
@@ -32,8 +30,6 @@ __all__ = [
 #: a full cache, so they are imported on first use.
 _HOMES = {
     "Conversion": "converting",
-    "FP16_OPTIONS": "fp16",
-    "INT8_OPTIONS": "int8",
     "to_fp16": "fp16",
     "to_int8": "int8",
 }

@@ -44,28 +44,6 @@ class Conversion:
     notes: tuple[str, ...]
 
 
-def known_options(
-    options: Mapping[str, OptionValue], known: Mapping[str, str]
-) -> Mapping[str, OptionValue]:
-    """Return the options.
-
-    Raises:
-        ConfigurationError: An option is unknown.
-    """
-    unknown = sorted(options.keys() - known.keys())
-    if unknown:
-        raise ConfigurationError(
-            f"unknown conversion option {', '.join(unknown)}",
-            fix=Remedy(
-                "use one of these options:",
-                alternatives=tuple(f"{name}: {meaning}" for name, meaning in known.items()),
-            ),
-            code="TRT356",
-            facts={"option": unknown[0], "known": list(known)},
-        )
-    return options
-
-
 def require_named(
     model: OnnxModel, proto: onnx.ModelProto, options: Mapping[str, OptionValue]
 ) -> None:

@@ -13,7 +13,6 @@ from pytest_trt.backends.conversion.converting import (
     Conversion,
     captured,
     explained,
-    known_options,
     refuse_dynamically_quantised,
     require_named,
     verify_types,
@@ -25,12 +24,6 @@ from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel
-
-#: Options of the conversion, by what they mean.
-FP16_OPTIONS: Mapping[str, str] = {
-    "op_block_list": "operators that stay float32, comma-separated",
-    "node_block_list": "names of nodes that stay float32, comma-separated",
-}
 
 _NEVER = 2**31
 
@@ -53,15 +46,15 @@ def to_fp16(
     Args:
         model: What to convert.
         output: The file to write; large weights become external data next to it.
-        options: Any of `FP16_OPTIONS`.
+        options: Builder options of the conversion to fp16.
 
     Raises:
-        ConfigurationError: An option is unknown, or names an operator or node that is not there.
+        ConfigurationError: An option names an operator or node that is not there.
         ModelError: The model cannot be read.
         EngineBuildError: It has no float32 to convert, is quantised dynamically, or mixes types
             after conversion.
     """
-    options = known_options(options or {}, FP16_OPTIONS)
+    options = options or {}
     refuse_dynamically_quantised(model, "fp16")
     proto = graph.load(model.path)
     require_named(model, proto, options)

@@ -15,7 +15,6 @@ machine was overloaded, and its P99 fell. Source: three runs of tests/benchmarks
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,15 @@ from pytest_trt.backends.conversion.ort_messages import (
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
 from pytest_trt.diagnostics import (
-    ConfigurationError,
     EngineBuildError,
     EngineLoadError,
     ModelError,
     Remedy,
+)
+from pytest_trt.engine.builder_options import (
+    BUILDER_OPTIONS,
+    require_options,
+    require_precision,
 )
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
@@ -40,11 +43,6 @@ from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel, read_node_names
 from pytest_trt.onnx.input_roles import require_values
 from pytest_trt.wording import count
-
-#: The builder option of this backend besides those of the conversions, and its values.
-_LEVEL_OPTION = {
-    "graph_optimization_level": "'disabled', 'basic', 'extended' (default) or 'all'",
-}
 
 #: ONNX Runtime's names of the levels. The default is 'extended' because 'all' adds layouts for the
 #: CPU at hand, and a cached engine may run on another CPU.
@@ -93,15 +91,16 @@ class OnnxRuntimeBackend:
 
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """Convert the model: ONNX Runtime computes in the types of the model."""
-        _check_options(model, spec)
+        require_precision(self.name, spec.precision)
+        require_options(
+            spec.builder_options,
+            self.name,
+            spec.precision,
+            converts=not _as_it_is(model, spec),
+            model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
+        )
+        require_operators(model.path.name, model.op_types, spec.builder_options)
         _require_values(model, spec)
-        if spec.precision == "tf32":
-            raise ConfigurationError(
-                "precision 'tf32' is a mode of NVIDIA GPUs; ONNX Runtime has none on the CPU",
-                fix="test tf32 on a GPU (--trt-backend tensorrt), or use fp32 here.",
-                code="TRT355",
-                facts={"model": str(model.path), "precision": "tf32", "backend": self.name},
-            )
         if _as_it_is(model, spec):
             return Route("as the model is")
         from pytest_trt.backends import conversion
@@ -252,7 +251,11 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
     from pytest_trt.backends import conversion
 
     spec = request.spec
-    options = {k: v for k, v in spec.builder_options.items() if k not in _LEVEL_OPTION}
+    options = {
+        name: value
+        for name, value in spec.builder_options.items()
+        if BUILDER_OPTIONS[name].of_conversion
+    }
     if spec.precision == "int8":
         done = conversion.to_int8(
             request.model, request.calibration, output, options=options, qdq_weights=False
@@ -293,15 +296,6 @@ def _as_it_is(model: OnnxModel, spec: EngineSpec) -> bool:
     return spec.precision == "fp32" or (spec.precision == "int8" and model.is_quantized)
 
 
-def _known_options(model: OnnxModel, spec: EngineSpec) -> Mapping[str, str]:
-    if _as_it_is(model, spec):
-        return _LEVEL_OPTION
-    from pytest_trt.backends import conversion
-
-    of_conversion = {"fp16": conversion.FP16_OPTIONS, "int8": conversion.INT8_OPTIONS}
-    return {**_LEVEL_OPTION, **of_conversion.get(spec.precision, {})}
-
-
 def _require_values(model: OnnxModel, spec: EngineSpec) -> None:
     """Require what TensorRT requires, so that tests written on the CPU also run on a GPU.
 
@@ -311,30 +305,3 @@ def _require_values(model: OnnxModel, spec: EngineSpec) -> None:
     # TensorRT refuses those of dynamic length anyway, so no values are required for them.
     fixed = [one for one in holders if not one.is_dynamic]
     require_values(fixed, spec.profiles, model.path.name, inputs=model.inputs)
-
-
-def _check_options(model: OnnxModel, spec: EngineSpec) -> None:
-    if not spec.builder_options:
-        return
-    known = _known_options(model, spec)
-    for name, value in spec.builder_options.items():
-        if name not in known:
-            quantised = spec.precision == "int8" and model.is_quantized
-            where = f"{spec.precision} of a quantised model" if quantised else spec.precision
-            raise ConfigurationError(
-                f"unknown builder option {name!r} of the onnxruntime backend for {where}",
-                fix=Remedy(
-                    "use one of these options:",
-                    alternatives=tuple(f"{option}: {what}" for option, what in known.items()),
-                ),
-                code="TRT356",
-                facts={"option": name, "backend": "onnxruntime", "known": list(known)},
-            )
-        if name in _LEVEL_OPTION and value not in _OPTIMIZATION_LEVELS:
-            raise ConfigurationError(
-                f"builder option {name}={value!r} is unknown",
-                fix=f"use {known[name]}.",
-                code="TRT357",
-                facts={"option": name, "value": str(value), "known": list(_OPTIMIZATION_LEVELS)},
-            )
-    require_operators(model.path.name, model.op_types, spec.builder_options)

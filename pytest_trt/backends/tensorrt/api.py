@@ -10,14 +10,14 @@ from typing import Literal
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.devices.gpu import DeviceProbe
-from pytest_trt.backends.tensorrt.options import BUILDER_OPTIONS, require_known
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
 from pytest_trt.backends.tensorrt.product import Product, register_plugins
 from pytest_trt.backends.tensorrt.profiles import require_profiles
 from pytest_trt.backends.tensorrt.session import TrtSession
 from pytest_trt.diagnostics import EngineLoadError, Remedy
+from pytest_trt.engine.builder_options import BUILDER_OPTIONS, require_options
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
-from pytest_trt.engine.spec import EngineSpec, Route, Target
+from pytest_trt.engine.spec import EngineSpec, OptionValue, Route, Target
 from pytest_trt.onnx.file import OnnxModel
 
 PLAN_NAME = "engine.plan"
@@ -64,13 +64,23 @@ def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> Pr
     )
 
 
-def check_spec(model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute) -> None:
+def check_spec(
+    product: Product, model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute
+) -> None:
     """Refuse invalid options and profiles before a build.
 
     Raises:
         ConfigurationError: An option or operator is unknown, or a dynamic input has no range.
+        UnsupportedError: The product, or its version, lacks an option for this precision.
     """
-    require_known(spec.builder_options, {**BUILDER_OPTIONS, **_conversion_options(chosen)})
+    require_options(
+        spec.builder_options,
+        product.module,
+        spec.precision,
+        converts=chosen.convert is not None,
+        model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
+        product=str(product.toolchain()),
+    )
     require_operators(model.path.name, model.op_types, spec.builder_options)
     require_profiles(model.inputs, spec.profiles)
 
@@ -102,9 +112,8 @@ def build(
     from pytest_trt.backends.tensorrt.inspection import take_inspection
 
     spec, model_name = request.spec, request.model.path.name
-    check_spec(request.model, spec, chosen)
-    known = _conversion_options(chosen)
-    for_builder = {k: v for k, v in spec.builder_options.items() if k not in known}
+    check_spec(product, request.model, spec, chosen)
+    for_builder, _ = _divided(spec)
     converted = request.directory / "converted.onnx"
     try:
         source, notes = _source(request, chosen, converted)
@@ -189,8 +198,7 @@ def _source(
 ) -> tuple[Path, tuple[str, ...]]:
     if chosen.convert is None:
         return request.model.path, ()
-    known = _conversion_options(chosen)
-    options = {k: v for k, v in request.spec.builder_options.items() if k in known}
+    _, options = _divided(request.spec)
     request.progress(f"converting {request.model.path.name} to {chosen.convert}")
     if chosen.convert == "fp16":
         done = conversion.to_fp16(request.model, converted, options=options)
@@ -204,11 +212,13 @@ def _control_flow(model: OnnxModel) -> tuple[str, ...]:
     return tuple(f"{model.op_types[op]} {op}" for op in present)
 
 
-def _conversion_options(chosen: PrecisionRoute) -> dict[str, str]:
-    if chosen.convert is None:
-        return {}
-    tables = {"fp16": conversion.FP16_OPTIONS, "int8": conversion.INT8_OPTIONS}
-    return dict(tables[chosen.convert])
+def _divided(spec: EngineSpec) -> tuple[dict[str, OptionValue], dict[str, OptionValue]]:
+    """Return the options of the builder, and those of the conversion."""
+    builder: dict[str, OptionValue] = {}
+    converter: dict[str, OptionValue] = {}
+    for name, value in spec.builder_options.items():
+        (converter if BUILDER_OPTIONS[name].of_conversion else builder)[name] = value
+    return builder, converter
 
 
 def _same(header: str, installed: str) -> bool:

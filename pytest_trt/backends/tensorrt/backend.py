@@ -57,7 +57,7 @@ class TensorRtBackend:
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """Builder flags up to TensorRT 10, a converted model from 11 on."""
         chosen = self._chosen(model, spec)
-        trt_api.check_spec(model, spec, chosen)
+        trt_api.check_spec(self._product, model, spec, chosen)
         return chosen.route
 
     def build(self, request: BuildRequest) -> BuildResult:
@@ -144,7 +144,7 @@ class TensorRtRtxBackend:
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """A converted model: its types choose the precision."""
         chosen = _chosen(model, spec)
-        trt_api.check_spec(model, spec, chosen)
+        trt_api.check_spec(TENSORRT_RTX, model, spec, chosen)
         return chosen.route
 
     def build(self, request: BuildRequest) -> BuildResult:

@@ -1,4 +1,4 @@
-"""Builder options of TensorRT by name, and how each reaches the builder's configuration.
+"""How the builder options of TensorRT reach the builder's configuration.
 
 Members are looked up by name: their values differ between versions.
 """
@@ -9,54 +9,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy
+from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy, UnsupportedError
+from pytest_trt.engine.builder_options import BUILDER_OPTIONS
 from pytest_trt.engine.spec import OptionValue
 
-#: Options that are integer attributes of IBuilderConfig under the same name.
-_INTEGERS: Mapping[str, str] = {
-    "builder_optimization_level": "0 (fast build) to 5 (fast engine), TensorRT's default is 3",
-    "avg_timing_iterations": "timing runs averaged per tactic",
-    "max_aux_streams": "auxiliary CUDA streams an engine may use",
-    "max_num_tactics": "tactics timed per layer, -1 for TensorRT's own choice",
-    "l2_limit_for_tiling": "bytes of L2 cache for tiling",
-}
-
-#: Options that name a member of an enum: (attribute of IBuilderConfig, enum, meaning).
-_MEMBERS: Mapping[str, tuple[str, str, str]] = {
-    "tiling_optimization_level": (
-        "tiling_optimization_level",
-        "TilingOptimizationLevel",
-        "none, fast, moderate or full",
-    ),
-    "hardware_compatibility": (
-        "hardware_compatibility_level",
-        "HardwareCompatibilityLevel",
-        "none, ampere_plus or same_compute_capability",
-    ),
-}
-
-#: Options that set or clear a BuilderFlag: (member, meaning).
-_FLAGS: Mapping[str, tuple[str, str]] = {
-    "version_compatible": ("VERSION_COMPATIBLE", "plans also run on later versions"),
-    "exclude_lean_runtime": ("EXCLUDE_LEAN_RUNTIME", "such plans do not contain their runtime"),
-    "refit": ("REFIT", "weights can be replaced in the plan"),
-    "sparse_weights": ("SPARSE_WEIGHTS", "use structured sparsity"),
-    "strict_nans": ("STRICT_NANS", "no optimisation that is wrong for NaN"),
-    "weight_streaming": ("WEIGHT_STREAMING", "weights may stay in host memory"),
-    "distributive_independence": ("DISTRIBUTIVE_INDEPENDENCE", "batch entries do not interact"),
-    "disable_timing_cache": ("DISABLE_TIMING_CACHE", "time every tactic again"),
-    "obey_precision_constraints": ("OBEY_PRECISION_CONSTRAINTS", "fail rather than deviate"),
+#: Options that name a member of an enum: (attribute of IBuilderConfig, enum).
+MEMBERS: Mapping[str, tuple[str, str]] = {
+    "tiling_optimization_level": ("tiling_optimization_level", "TilingOptimizationLevel"),
+    "hardware_compatibility": ("hardware_compatibility_level", "HardwareCompatibilityLevel"),
 }
 
 _WORKSPACE = "workspace_bytes"
-
-#: Every option of the builder, with its meaning.
-BUILDER_OPTIONS: Mapping[str, str] = {
-    _WORKSPACE: "limit of scratch memory, default all device memory",
-    **_INTEGERS,
-    **{name: meaning for name, (_, _, meaning) in _MEMBERS.items()},
-    **{name: f"true or false: {meaning}" for name, (_, meaning) in _FLAGS.items()},
-}
 
 
 def apply_builder_options(
@@ -64,54 +27,39 @@ def apply_builder_options(
 ) -> None:
     """Set builder options on an IBuilderConfig.
 
+    Integers are attributes of the same name, booleans are a BuilderFlag of the same name.
+
     Args:
         trt: The vendor module.
         config: Its IBuilderConfig.
-        options: Values by name, see `BUILDER_OPTIONS`.
+        options: Values by name, checked against the declaration.
         version: Product and version, for messages.
 
     Raises:
-        ConfigurationError: A name is unknown, this version lacks it, or the value is invalid.
+        ConfigurationError: The builder refuses a value.
+        UnsupportedError: This version lacks an option.
     """
-    require_known(options, BUILDER_OPTIONS)
     for name, value in options.items():
         if name == _WORKSPACE:
             limit = partial(config.set_memory_pool_limit, trt.MemoryPoolType.WORKSPACE)
-            _set_integer(name, _integer(name, value), limit)
-        elif name in _INTEGERS:
-            _require(hasattr(config, name), name, version)
-            _set_integer(name, _integer(name, value), partial(setattr, config, name))
-            _require_taken(name, value, getattr(config, name))
-        elif name in _MEMBERS:
+            _set_integer(name, int(value), limit)
+        elif name in MEMBERS:
             _set_member(trt, config, name, value, version)
+        elif BUILDER_OPTIONS[name].type == "bool":
+            _set_flag(trt, config, name, bool(value), version)
+        elif hasattr(config, name):
+            _set_integer(name, int(value), partial(setattr, config, name))
+            _require_taken(name, value, getattr(config, name))
         else:
-            _set_flag(trt, config, name, value, version)
-
-
-def require_known(options: Mapping[str, OptionValue], known: Mapping[str, str]) -> None:
-    """Refuse unknown options.
-
-    Raises:
-        ConfigurationError: An option is not in `known`.
-    """
-    unknown = sorted(options.keys() - known.keys())
-    if unknown:
-        raise ConfigurationError(
-            f"unknown builder option {', '.join(unknown)}",
-            fix=Remedy(
-                "use one of the options of this backend and precision:",
-                alternatives=tuple(f"{name}: {meaning}" for name, meaning in known.items()),
-            ),
-            code="TRT356",
-            facts={"option": unknown[0], "known": list(known)},
-        )
+            raise _lacking(name, version)
 
 
 def _set_member(trt: Any, config: Any, name: str, value: OptionValue, version: str) -> None:
-    attribute, enum_name, _ = _MEMBERS[name]
+    attribute, enum_name = MEMBERS[name]
     enum = getattr(trt, enum_name, None)
-    _require(enum is not None and hasattr(config, attribute), name, version)
-    members = getattr(enum, "__members__", {})
+    if enum is None or not hasattr(config, attribute):
+        raise _lacking(name, version)
+    members = enum.__members__
     if str(value).upper() not in members:
         raise _invalid(
             name,
@@ -122,23 +70,16 @@ def _set_member(trt: Any, config: Any, name: str, value: OptionValue, version: s
     setattr(config, attribute, members[str(value).upper()])
 
 
-def _set_flag(trt: Any, config: Any, name: str, value: OptionValue, version: str) -> None:
-    if not isinstance(value, bool):
-        raise _invalid(name, value, "it must be a boolean", "use True or False.")
-    flag = getattr(trt.BuilderFlag, _FLAGS[name][0], None)
+def _set_flag(trt: Any, config: Any, name: str, value: bool, version: str) -> None:
+    flag = getattr(trt.BuilderFlag, name.upper(), None)
     if flag is None and not value:
         return
-    _require(flag is not None, name, version)
+    if flag is None:
+        raise _lacking(name, version)
     if value:
         config.set_flag(flag)
     else:
         config.clear_flag(flag)
-
-
-def _integer(name: str, value: OptionValue) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _invalid(name, value, "it must be an integer", "use a whole number.")
-    return value
 
 
 def _set_integer(name: str, value: int, put: Callable[[int], object]) -> None:
@@ -159,7 +100,9 @@ def _require_taken(name: str, value: OptionValue, stored: object) -> None:
 
 
 def _refused(name: str, value: OptionValue, why: str) -> ConfigurationError:
-    return _invalid(name, value, f"refused: {why}", f"its meaning is: {BUILDER_OPTIONS[name]}.")
+    return _invalid(
+        name, value, f"refused: {why}", f"its meaning is: {BUILDER_OPTIONS[name].meaning}."
+    )
 
 
 def _invalid(name: str, value: OptionValue, why: str, fix: str) -> ConfigurationError:
@@ -169,11 +112,11 @@ def _invalid(name: str, value: OptionValue, why: str, fix: str) -> Configuration
     )
 
 
-def _require(present: bool, name: str, version: str) -> None:
-    if not present:
-        raise ConfigurationError(
-            f"{version} has no builder option {name}",
-            fix="leave it out, or use a version of the product that has it.",
-            code="TRT357",
-            facts={"option": name, "version": version},
-        )
+def _lacking(name: str, version: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{version} has no builder option {name!r}",
+        fix=Remedy(
+            "Leave it out, or use a version of the product that has it:", ("pytest-trt options",)
+        ),
+        facts={"option": name, "version": version},
+    )

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, InputError
+from pytest_trt.diagnostics import EngineBuildError, InputError
 from pytest_trt.onnx.file import load_model
 from pytest_trt.tensors.spec import Tensors
 
@@ -103,12 +103,6 @@ def test_a_blocked_operator_stays_float32_and_its_constants_unreported(tmp_path:
     types = {t.name: t.data_type for t in onnx.load(tmp_path / "h.onnx").graph.initializer}
     assert types["far"] == TensorProto.FLOAT
     assert types["wq"] == TensorProto.FLOAT16
-
-
-def test_an_unknown_option_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    with pytest.raises(ConfigurationError, match=r"(?s)op_blocklist.*op_block_list: operators"):
-        conversion.to_fp16(model, tmp_path / "h.onnx", options={"op_blocklist": "Mul"})
 
 
 def test_a_float16_model_is_unchanged_and_this_is_reported(tmp_path: Path) -> None:
@@ -327,14 +321,6 @@ def test_int8_of_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) ->
     data = [{"x": np.ones(2, np.float32)}]
     with pytest.raises(EngineBuildError, match=r"nothing in m\.onnx could be quantised"):
         conversion.to_int8(model, data, tmp_path / "q.onnx")
-
-
-def test_an_unknown_calibration_method_is_refused(tmp_path: Path) -> None:
-    model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    with pytest.raises(ConfigurationError, match="Use one of minmax, entropy, percentile"):
-        conversion.to_int8(
-            model, [images()], tmp_path / "q.onnx", options={"calibration_method": "mse"}
-        )
 
 
 def test_converters_leave_no_trace_in_logging_output_or_folders(

@@ -186,10 +186,10 @@ def test_route_names_what_changes_the_engine(
 @pytest.mark.parametrize(
     ("precision", "options", "message"),
     [
-        ("tf32", {}, "a mode of NVIDIA GPUs"),
+        ("tf32", {}, "ONNX Runtime has no precision 'tf32'"),
         ("fp16", {"workspace": 1}, "'workspace' of the onnxruntime backend for fp16"),
-        ("fp32", {"op_block_list": "Add"}, "unknown builder option 'op_block_list'"),
-        ("fp32", {"graph_optimization_level": "most"}, "='most' is unknown"),
+        ("fp32", {"op_block_list": "Add"}, "has no builder option 'op_block_list' for fp32"),
+        ("fp32", {"graph_optimization_level": "most"}, "='most' is not one of disabled, basic"),
     ],
 )
 def test_route_refuses_what_it_cannot_do(

@@ -27,6 +27,7 @@ from pytest_trt.diagnostics import (
     EngineBuildError,
     PytestTrtError,
     Remedy,
+    UnsupportedError,
 )
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BuildRequest
@@ -183,9 +184,9 @@ def test_the_builder_does_not_outlive_an_interrupt_or_its_parent(
 
 
 def test_errors_keep_their_class(job) -> None:
-    with pytest.raises(ConfigurationError, match="unknown builder option speed") as caught:
-        build(job(options={"speed": "high"}))
-    assert "workspace_bytes" in remedy(caught.value)
+    with pytest.raises(UnsupportedError, match="no builder option 'max_num_tactics'") as caught:
+        build(job(options={"max_num_tactics": 4}))
+    assert caught.value.diagnostic.facts["option"] == "max_num_tactics"
 
 
 def test_a_missing_product_is_reported_as_in_this_process(job) -> None:

@@ -132,16 +132,16 @@ def test_every_option_that_needs_no_gpu_is_taken(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"workspace": 1}, r"unknown builder option workspace.*workspace_bytes: limit"),
-        ({"workspace_bytes": "1G"}, r"workspace_bytes='1G': it must be an integer"),
-        ({"workspace_bytes": -1}, r"workspace_bytes=-1: refused: .*limit of scratch memory"),
-        ({"builder_optimization_level": 9}, r"level=9: refused: the builder uses 5.*0 \(fast"),
+        ({"workspace": 1}, r"unknown builder option 'workspace'.*workspace_bytes: limit"),
+        ({"workspace_bytes": "1G"}, r"workspace_bytes='1G' is not a whole number"),
+        ({"workspace_bytes": -1}, r"workspace_bytes=-1: refused: .*scratch memory"),
+        ({"builder_optimization_level": 9}, r"level=9: refused: the builder uses 5.*0 builds fast"),
         ({"max_num_tactics": 0}, r"max_num_tactics=0: refused: the builder uses -1"),
         ({"max_aux_streams": 1 << 40}, r"max_aux_streams=1099511627776: refused: .*auxiliary"),
-        ({"refit": 1}, r"refit=1: it must be a boolean"),
-        ({"tiling_optimization_level": "most"}, r"Use one of none, fast, moderate, full"),
-        ({"obey_precision_constraints": True}, r"1\.7.* has no builder option obey_precision"),
-        ({"op_block_list": "Mul"}, r"unknown builder option op_block_list"),
+        ({"refit": 1}, r"refit=1 is not True or False"),
+        ({"tiling_optimization_level": "most"}, r"'most' is not one of none, fast, moderate, full"),
+        ({"obey_precision_constraints": True}, r"1\.7.* has no builder option 'obey_precision"),
+        ({"op_block_list": "Mul"}, r"has no builder option 'op_block_list' for fp32"),
     ],
 )
 def test_bad_options_are_refused(
