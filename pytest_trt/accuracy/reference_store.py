@@ -44,10 +44,15 @@ class ReferenceStore:
 
     A file that cannot be read completely (the archive's checksums are verified) is computed again.
     A store that cannot be written computes every time.
+
+    Args:
+        folder: Where they are.
+        stored: Called with every new file.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stored: Callable[[Path], None] = lambda path: None) -> None:
         self.folder = folder
+        self._stored = stored
 
     def get(
         self, key: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
@@ -58,7 +63,8 @@ class ReferenceStore:
         if stored is not None:
             return stored
         outputs = compute()
-        _write(path, outputs)
+        if _write(path, outputs):
+            self._stored(path)
         return outputs
 
 
@@ -74,10 +80,12 @@ def _read(path: Path) -> dict[str, npt.NDArray[np.generic]] | None:
     return outputs
 
 
-def _write(path: Path, outputs: Tensors) -> None:
+def _write(path: Path, outputs: Tensors) -> bool:
     if not all(array.dtype.kind in _PLAIN_KINDS for array in outputs.values()):
-        return
+        return False
     numbered = {str(i): array for i, array in enumerate(outputs.values())}
     # A full or read-only disk costs only the time to compute the outputs again.
     with contextlib.suppress(OSError), atomic_open(path, mode=PRIVATE) as file:
         np.savez(file, **{_NAMES: np.array(list(outputs), dtype=str)}, **numbered)  # type: ignore[arg-type]
+        return True
+    return False

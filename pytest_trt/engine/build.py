@@ -161,7 +161,8 @@ class _Build:
         """Build the engine, under the lock of its key, in place of a damaged entry."""
         cache = self._cache
         if found is None:
-            reason, warnings = explain_miss(self.key, self._request.model.path, _cached(cache)), []
+            related = cache.related(self._request.model.path, dict(self.key.fields))
+            reason, warnings = explain_miss(self.key, [one.key_fields for one in related]), []
         else:
             warning = _damaged(found)
             reason, warnings = warning.message, [warning]
@@ -273,14 +274,6 @@ def _repeated(error: EngineBuildError) -> EngineBuildError:
 def _float_elements(model: OnnxModel) -> int:
     floats = ("half", "float", "bfloat16")
     return sum(count for name, count in model.elements.items() if precision_of(name) in floats)
-
-
-def _cached(cache: EngineCache) -> list[tuple[Path, dict[str, str]]]:
-    return [
-        (Path(entry.sidecar.model_path), dict(entry.sidecar.key_fields))
-        for entry in cache.entries()
-        if isinstance(entry, Entry)
-    ]
 
 
 def _samples_digest(samples: Sequence[Tensors]) -> str:

@@ -16,6 +16,7 @@ Layout below the cache's root::
       last_runs/            speeds that may be accepted, see `pytest_trt.baseline`
       timing/               timings of builders, see `pytest_trt.engine.timing_cache`
       digests/              digests of models, see `pytest_trt.engine.digest_records`
+      index1.sqlite         an index of engines and references, see `pytest_trt.engine.cache_index`
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -46,6 +49,9 @@ from pytest_trt.engine.sidecar import (
     verify_files,
 )
 from pytest_trt.files import locked
+
+if TYPE_CHECKING:
+    from pytest_trt.engine.cache_index import CacheIndex
 
 #: Name of the folder that holds everything. Another layout gets another name, so that two releases
 #: can share one root.
@@ -114,6 +120,8 @@ class EngineCache:
         self._verified: dict[str, tuple[object, ...]] = {}
         # Ends of the names of entries that this process does not evict.
         self._pinned: set[str] = set()
+        # Files of reference outputs that are not in the index yet.
+        self._references: list[Path] = []
 
     @property
     def references(self) -> Path:
@@ -166,16 +174,44 @@ class EngineCache:
             verify_files(folder, sidecar)
             self._verified[folder.name] = stamps or ()
 
-    def pin(self, key_digest: str) -> None:
-        """Exempt an engine from eviction by this process, and mark it as used for others.
+    def pin(self, key_digests: Collection[str]) -> None:
+        """Exempt engines from eviction by this process, and mark them as used for others.
 
-        For an engine that will be needed together with one that is still to be built.
+        For engines that will be needed together with those that are still to be built.
         """
-        name = key_digest[:_KEY_CHARACTERS]
-        self._pinned.add(name)
-        for folder in (self.folder / "engines").glob(f"*-{name}"):
+        self._pinned.update(key[:_KEY_CHARACTERS] for key in key_digests)
+        for folder in self._with_keys(key_digests):
             with contextlib.suppress(OSError):
                 os.utime(folder)
+
+    def _with_keys(self, key_digests: Collection[str]) -> list[Path]:
+        ends = {key[:_KEY_CHARACTERS] for key in key_digests}
+        folders = (self.folder / "engines").iterdir() if ends else ()
+        return [folder for folder in folders if folder.name[-_KEY_CHARACTERS:] in ends]
+
+    def related(self, model: Path, key_fields: Mapping[str, str]) -> list[Sidecar]:
+        """Return what engines of a model for the same use were built from, last used first.
+
+        Args:
+            model: The model's file.
+            key_fields: The fields of an engine's key.
+        """
+        found = []
+        for folder in self._index.related(model, key_fields):
+            with contextlib.suppress(FileNotFoundError, SidecarError):
+                found.append(read_sidecar(folder))
+        return found
+
+    def stored_reference(self, file: Path) -> None:
+        """Count a new file of reference outputs among what may be evicted."""
+        self._references.append(file)
+
+    @cached_property
+    def _index(self) -> CacheIndex:
+        # Imported late: a run that finds its engines in the cache needs no index.
+        from pytest_trt.engine.cache_index import CacheIndex
+
+        return CacheIndex(self.folder, writable=self.writable)
 
     @contextlib.contextmanager
     def lock(self, key_digest: str, waiting: Callable[[float], None]) -> Iterator[None]:
@@ -234,7 +270,7 @@ class EngineCache:
         except OSError:
             self.discard(final)
             staged.rename(final)
-        self._evict(keep=final)
+        self._index_and_evict(final, sidecar)
         return Entry(final, sidecar, read_facts(final))
 
     def discard(self, folder: Path) -> None:
@@ -258,10 +294,10 @@ class EngineCache:
 
     def find(self, key_digest: str) -> Entry | None:
         """Return the entry of a key, every byte verified, or None."""
-        for entry in self.entries():
-            if isinstance(entry, Entry) and entry.sidecar.key_digest == key_digest:
-                found = self.lookup(entry.folder.name, key_digest)
-                return found if isinstance(found, Entry) else None
+        for folder in self._with_keys([key_digest]):
+            found = self.lookup(folder.name, key_digest)
+            if isinstance(found, Entry):
+                return found
         return None
 
     def clear(self) -> int:
@@ -278,6 +314,7 @@ class EngineCache:
                 fix="Run the command as the user who owns it.",
             )
         engines = len(list(self._folders()))
+        self._index.delete()
         for part in PARTS:
             shutil.rmtree(self.folder / part, ignore_errors=True)
         prepare(self.folder)
@@ -292,20 +329,16 @@ class EngineCache:
 
         return sorted((self.folder / "engines").glob("*"), key=last_used, reverse=True)
 
-    def _evict(self, keep: Path) -> None:
-        """Delete least recently used engines and reference outputs until the cap is met."""
-        sized = []
-        for path in [*self._folders(), *self.references.glob("*")]:
-            with contextlib.suppress(OSError):
-                sized.append((path.stat().st_mtime, path, _size_bytes(path)))
-        excess = sum(size for _, _, size in sized) - self.max_bytes
-        for _, path, size in sorted(sized):
-            if excess <= 0:
-                return
-            if path == keep or path.name[-_KEY_CHARACTERS:] in self._pinned:
-                continue
+    def _index_and_evict(self, new: Path, sidecar: Sidecar) -> None:
+        """Register a new engine, and delete what was used least recently until the cap is met."""
+
+        def stays(path: Path) -> bool:
+            return path == new or path.name[-_KEY_CHARACTERS:] in self._pinned
+
+        entries = {**dict.fromkeys(self._references), new: sidecar}
+        for path in self._index.add(entries, max_bytes=self.max_bytes, stays=stays):
             self.discard(path)
-            excess -= size
+        self._references.clear()
 
 
 def default_cache_dir() -> Path:
@@ -326,9 +359,3 @@ def _stamps(folder: Path, sidecar: Sidecar) -> tuple[object, ...] | None:
     except OSError:
         return None
     return tuple((n, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in stats)
-
-
-def _size_bytes(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.iterdir())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
@@ -161,30 +160,12 @@ def same_runtime(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     )
 
 
-def explain_miss(
-    key: EngineKey, model: Path, candidates: Iterable[tuple[Path, Mapping[str, str]]]
-) -> str:
-    """Return how the closest cached engine differs; empty where there is none of the same use.
+def explain_miss(key: EngineKey, candidates: Iterable[Mapping[str, str]]) -> str:
+    """Return how the closest cached engine differs; empty where there is none.
 
     Args:
         key: The key that has no entry.
-        model: The model's file. A model of another path is only related if its bytes are equal:
-            many projects have a `model.onnx`.
-        candidates: Model file and key fields of every cached engine.
+        candidates: Key fields of cached engines of the same model for the same use.
     """
-    wanted = dict(key.fields)
-    siblings = [
-        fields
-        for path, fields in candidates
-        if path == model or fields.get("model digest") == wanted["model digest"]
-    ]
-    same_use = [f for f in siblings if _use(f) == _use(wanted)]
-    if not same_use:
-        return ""
-    nearest = min(same_use, key=lambda fields: len(differences(fields, wanted)))
-    return ", ".join(differences(nearest, wanted)) or "the cached engine was removed"
-
-
-def _use(fields: Mapping[str, str]) -> tuple[str | None, ...]:
-    # Of another precision, architecture or backend it is a different engine, not a changed one.
-    return tuple(fields.get(label) for label in ("backend", "precision", "arch"))
+    changes = [found for one in candidates if (found := differences(one, dict(key.fields)))]
+    return ", ".join(min(changes, key=len)) if changes else ""

@@ -25,8 +25,9 @@ def pin_baselines(session: pytest.Session) -> None:
     session.config.stash[PINNED_KEY] = True
     plans = [(item, plan_of(item)) for item in session.items]
     items = [item for item, plan in plans if plan is not None and plan.benchmark is not None]
-    for key in _baseline_engines(session.config, items) if items else ():
-        run_of(session.config).cache.pin(key)
+    keys = _baseline_engines(session.config, items) if items else set()
+    if keys:
+        run_of(session.config).cache.pin(keys)
 
 
 def baseline_location(item: pytest.Item, target: Mapping[str, str]) -> BaselineLocation:

@@ -292,7 +292,8 @@ class TrtRun:
             inputs_digest=inputs_digest(inputs),
             producer=f"{self.embedded.toolchain()} on {self.embedded.target('cpu')}, unoptimised",
         )
-        return ReferenceStore(self.cache.references).get(key, compute)
+        store = ReferenceStore(self.cache.references, stored=self.cache.stored_reference)
+        return store.get(key, compute)
 
     def close(self) -> None:
         """Release every loaded engine, and the process that builds them."""

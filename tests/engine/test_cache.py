@@ -22,7 +22,7 @@ from pytest_trt.engine.sidecar import Sidecar
 from pytest_trt.hashing import digest_file
 
 KEY = "k" * 64
-NAME = "model-fp16-sm86-kkkk"
+NAME = f"model-fp16-sm86-{KEY[:20]}"
 
 
 def store(cache: EngineCache, *, name: str = NAME, key: str = KEY, plan: bytes = b"plan") -> Entry:
@@ -208,7 +208,7 @@ def test_a_pinned_engine_is_not_evicted(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / "cache", max_bytes=10)
     baseline = entry_name("model.onnx", "fp16", "sm86", "b" * 64)
     store(cache, name=baseline, key="b" * 64)
-    cache.pin("b" * 64)
+    cache.pin(["b" * 64])
     store(cache, name="candidate", key="c" * 64)
     assert {entry.folder.name for entry in cache.entries()} == {baseline, "candidate"}
     store(EngineCache(tmp_path / "cache", max_bytes=10), name="other", key="d" * 64)
@@ -219,7 +219,7 @@ def test_pinning_marks_an_engine_as_used_for_other_processes(cache: EngineCache)
     baseline = entry_name("model.onnx", "fp16", "sm86", "b" * 64)
     folder = store(cache, name=baseline, key="b" * 64).folder
     os.utime(folder, (0, 0))
-    cache.pin("b" * 64)
+    cache.pin(["b" * 64])
     assert folder.stat().st_mtime > 0
 
 

@@ -1,0 +1,238 @@
+"""An index of the cache, so that a build does not have to read all other entries.
+
+It answers what concerns many entries: their total size, which was used least recently, and which
+belong to a model. The entries are the truth: the index is compared with their folders when a
+process first uses it, and made again from them when it is damaged, so it can be deleted at any
+time. It decides what is evicted and which difference explains a miss, never which engine is loaded.
+
+SQLite, because a transaction is whole or not there after `kill -9`, processes exclude each other,
+and the least recently used entry is found without reading the others. Nothing is synced to the
+disk: after a crash of the machine the index may be damaged, and is made again. A log that every
+process reads and compacts was the alternative: as long, and reading it grows with the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_sidecar
+
+#: Its file. Another format gets another name, so that two releases can share a cache.
+INDEX_NAME = "index1.sqlite"
+
+#: The folders of what is indexed and evicted.
+_PARTS = ("engines", "references")
+
+#: Engines that a miss is compared with, at most.
+_RELATED = 20
+
+#: Seconds to wait for another process: it may be reading every entry of a large cache.
+_TIMEOUT_S = 60
+
+_SCHEMA = (
+    "CREATE TABLE entries (part TEXT, name BLOB, bytes INTEGER, used INTEGER, model BLOB,"
+    " digest TEXT, use TEXT, PRIMARY KEY (part, name)) WITHOUT ROWID",
+    "CREATE INDEX by_used ON entries (used)",
+    "CREATE INDEX by_model ON entries (model, use)",
+    "CREATE INDEX by_digest ON entries (digest, use)",
+    "CREATE TABLE total (bytes INTEGER)",
+    "INSERT INTO total VALUES (0)",
+    "CREATE TRIGGER grow AFTER INSERT ON entries"
+    " BEGIN UPDATE total SET bytes = bytes + new.bytes; END",
+    "CREATE TRIGGER shrink AFTER DELETE ON entries"
+    " BEGIN UPDATE total SET bytes = bytes - old.bytes; END",
+    "PRAGMA user_version = 1",
+)
+
+_FILE_NAME = re.compile(rb"(?!\.\.?$)[^/\0]+")
+
+T = TypeVar("T")
+
+
+class CacheIndex:
+    """The index of one cache.
+
+    Args:
+        folder: The cache's folder, with the entries in it.
+        writable: Whether the index can be stored there; otherwise this process makes its own.
+    """
+
+    def __init__(self, folder: Path, *, writable: bool) -> None:
+        self._folder = folder
+        self._in_memory = None if writable else _connect(":memory:")
+        self._compared = False
+
+    def related(self, model: Path, fields: Mapping[str, str]) -> list[Path]:
+        """Return engines of a model for the same use, the most recently used first.
+
+        Args:
+            model: The model's file. One of another path is only related if its bytes are equal:
+                many projects have a `model.onnx`.
+            fields: The fields of an engine's key.
+        """
+        of_use = _of_use(model, fields)
+
+        def work(db: sqlite3.Connection) -> list[Path]:
+            found = db.execute(
+                "SELECT part, name FROM entries WHERE (model = ? OR digest = ?) AND use = ?"
+                " ORDER BY used DESC LIMIT ?",
+                (*of_use, _RELATED),
+            )
+            return [self._path(part, name) for part, name in found]
+
+        return self._run(work)
+
+    def add(
+        self,
+        entries: Mapping[Path, Sidecar | None],
+        *,
+        max_bytes: int,
+        stays: Callable[[Path], bool],
+    ) -> list[Path]:
+        """Register new entries; return what to delete, least recently used first.
+
+        Args:
+            entries: Engines with their sidecars, and files of reference outputs.
+            max_bytes: What all entries together may take.
+            stays: Whether an entry must not be evicted.
+        """
+
+        def work(db: sqlite3.Connection) -> list[Path]:
+            for path, sidecar in entries.items():
+                self._insert(db, path, sidecar)
+            return self._evict(db, max_bytes, stays)
+
+        return self._run(work)
+
+    def delete(self) -> None:
+        """Delete the index."""
+        # The journal first: with the next index it would be taken for one to roll back.
+        for suffix in ("-journal", ""):
+            (self._folder / f"{INDEX_NAME}{suffix}").unlink(missing_ok=True)
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what a transaction returns; the index is made again if it is damaged."""
+        for _ in range(2 if self._in_memory is None else 0):
+            try:
+                # Opened each time: a process that deletes a damaged index must not leave others
+                # with the file that it deleted.
+                with contextlib.closing(_connect(self._folder / INDEX_NAME)) as db:
+                    return self._transaction(db, work)
+            except (sqlite3.Error, OSError):
+                with contextlib.suppress(OSError):
+                    self.delete()
+        # No space, or a file system without locks.
+        self._in_memory = self._in_memory or _connect(":memory:")
+        return self._transaction(self._in_memory, work)
+
+    def _transaction(self, db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            if not db.execute("PRAGMA user_version").fetchone()[0]:
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                self._compared = False
+            if not self._compared:
+                self._compare(db)
+            result = work(db)
+        self._compared = True
+        return result
+
+    def _compare(self, db: sqlite3.Connection) -> None:
+        """Add entries that are not indexed, and drop those that are not there.
+
+        A process may have died between its two steps; or other programs copied and deleted entries.
+        """
+        known = {self._path(*row) for row in db.execute("SELECT part, name FROM entries")}
+        parts = [folder for part in _PARTS if (folder := self._folder / part).is_dir()]
+        found = {path for folder in parts for path in folder.iterdir()}
+        for path in known - found:
+            self._remove(db, path)
+        for path in found - known:
+            self._insert(db, path, None)
+
+    def _insert(self, db: sqlite3.Connection, path: Path, sidecar: Sidecar | None) -> None:
+        self._remove(db, path)
+        with contextlib.suppress(OSError):  # removed by another process meanwhile
+            used, size_bytes = path.stat().st_mtime_ns, _size_bytes(path)
+            model, digest, use = None, None, None
+            with contextlib.suppress(SidecarError, FileNotFoundError):
+                if path.parent.name == "engines":
+                    sidecar = sidecar or read_sidecar(path)
+                    model, digest, use = _of_use(Path(sidecar.model_path), sidecar.key_fields)
+            db.execute(
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*_names(path), size_bytes, used, model, digest, use),
+            )
+
+    def _remove(self, db: sqlite3.Connection, path: Path) -> None:
+        db.execute("DELETE FROM entries WHERE part = ? AND name = ?", _names(path))
+
+    def _evict(
+        self, db: sqlite3.Connection, max_bytes: int, stays: Callable[[Path], bool]
+    ) -> list[Path]:
+        evicted: list[Path] = []
+        skipped = 0
+        while db.execute("SELECT bytes FROM total").fetchone()[0] > max_bytes:
+            oldest = db.execute(
+                "SELECT part, name, used FROM entries ORDER BY used LIMIT 1 OFFSET ?", (skipped,)
+            ).fetchone()
+            if oldest is None:
+                break
+            path = self._path(*oldest[:2])
+            used = _last_used(path)
+            # A hit moves an entry's time and not the index: the time counts, once it matters.
+            if used not in (None, oldest[2]):
+                db.execute(
+                    "UPDATE entries SET used = ? WHERE part = ? AND name = ?",
+                    (used, *oldest[:2]),
+                )
+            elif used is not None and stays(path):
+                skipped += 1
+            else:
+                self._remove(db, path)
+                evicted.append(path)
+        return evicted
+
+    def _path(self, part: object, name: object) -> Path:
+        """Return an entry's path, which leads nowhere else whatever a damaged index holds."""
+        if part not in _PARTS or not isinstance(name, bytes) or not _FILE_NAME.fullmatch(name):
+            raise sqlite3.DatabaseError(f"{part!r}, {name!r} is no entry")
+        return self._folder / str(part) / os.fsdecode(name)
+
+
+def _connect(file: Path | str) -> sqlite3.Connection:
+    db = sqlite3.connect(file, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = OFF")
+    return db
+
+
+def _names(path: Path) -> tuple[str, bytes]:
+    return path.parent.name, os.fsencode(path.name)
+
+
+def _of_use(model: Path, fields: Mapping[str, str]) -> tuple[bytes, str | None, str]:
+    """Return a model's file and digest, and what one of its engines is for.
+
+    Of another precision, architecture or backend it is a different engine, not a changed one.
+    """
+    use = " ".join(str(fields.get(label)) for label in ("backend", "precision", "arch"))
+    return os.fsencode(model), fields.get("model digest"), use
+
+
+def _last_used(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _size_bytes(path: Path) -> int:
+    files: Iterable[Path] = path.iterdir() if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files)
