@@ -21,7 +21,7 @@ PRIVATE = 0o600
 
 
 @contextlib.contextmanager
-def atomic_open(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+def atomic_open(path: Path, *, mode: int = 0o666, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a new file to write, which replaces `path` when the block ends without an exception.
 
     Readers see the old content or the new one, never a part; a crash of the machine included.
@@ -29,6 +29,8 @@ def atomic_open(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
     Args:
         path: The file to replace, in a folder that exists.
         mode: Permission bits, from which the process's umask is subtracted.
+        sync: Whether to wait until the disk has it: not for what readers verify, and can do
+            without if the machine crashes.
 
     Raises:
         OSError: It cannot be written; the old file is unchanged.
@@ -40,8 +42,9 @@ def atomic_open(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -85,7 +85,7 @@ def _write(path: Path, outputs: Tensors) -> bool:
         return False
     numbered = {str(i): array for i, array in enumerate(outputs.values())}
     # A full or read-only disk costs only the time to compute the outputs again.
-    with contextlib.suppress(OSError), atomic_open(path, mode=PRIVATE) as file:
+    with contextlib.suppress(OSError), atomic_open(path, mode=PRIVATE, sync=False) as file:
         np.savez(file, **{_NAMES: np.array(list(outputs), dtype=str)}, **numbered)  # type: ignore[arg-type]
         return True
     return False

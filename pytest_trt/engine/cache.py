@@ -16,7 +16,7 @@ Layout below the cache's root::
       last_runs/            speeds that may be accepted, see `pytest_trt.baseline`
       timing/               timings of builders, see `pytest_trt.engine.timing_cache`
       digests/              digests of models, see `pytest_trt.engine.digest_records`
-      index1.sqlite         an index of engines and references, see `pytest_trt.engine.cache_index`
+      index1.sqlite         an index of what is evicted, see `pytest_trt.engine.cache_index`
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class EngineCache:
 
     Args:
         root: The cache's folder; it is created when it is missing.
-        max_bytes: Cap on the size of engines and reference outputs.
+        max_bytes: Cap on the size of engines, reference outputs and digests.
 
     Raises:
         CacheError: The cap is not positive and finite; or the folder cannot be used: it belongs to
@@ -120,8 +120,8 @@ class EngineCache:
         self._verified: dict[str, tuple[object, ...]] = {}
         # Ends of the names of entries that this process does not evict.
         self._pinned: set[str] = set()
-        # Files of reference outputs that are not in the index yet.
-        self._references: list[Path] = []
+        # Files that are not in the index yet: it is written once for each engine that is built.
+        self._unindexed: list[Path] = []
 
     @property
     def references(self) -> Path:
@@ -141,7 +141,7 @@ class EngineCache:
     @property
     def digests(self) -> DigestRecords:
         """The digests of models that were hashed before."""
-        return DigestRecords(self.folder / "digests")
+        return DigestRecords(self.folder / "digests", stored=self.stored)
 
     def lookup(self, name: str, key_digest: str) -> Entry | CorruptEntry | None:
         """Return the entry of a key after checking every byte of it, and mark it as used.
@@ -202,9 +202,9 @@ class EngineCache:
                 found.append(read_sidecar(folder))
         return found
 
-    def stored_reference(self, file: Path) -> None:
-        """Count a new file of reference outputs among what may be evicted."""
-        self._references.append(file)
+    def stored(self, file: Path) -> None:
+        """Count a new file, of reference outputs or a digest, among what may be evicted."""
+        self._unindexed.append(file)
 
     @cached_property
     def _index(self) -> CacheIndex:
@@ -335,10 +335,10 @@ class EngineCache:
         def stays(path: Path) -> bool:
             return path == new or path.name[-_KEY_CHARACTERS:] in self._pinned
 
-        entries = {**dict.fromkeys(self._references), new: sidecar}
+        entries = {**dict.fromkeys(self._unindexed), new: sidecar}
         for path in self._index.add(entries, max_bytes=self.max_bytes, stays=stays):
             self.discard(path)
-        self._references.clear()
+        self._unindexed.clear()
 
 
 def default_cache_dir() -> Path:

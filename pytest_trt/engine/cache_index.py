@@ -27,7 +27,7 @@ from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_sidecar
 INDEX_NAME = "index1.sqlite"
 
 #: The folders of what is indexed and evicted.
-_PARTS = ("engines", "references")
+_PARTS = ("engines", "references", "digests")
 
 #: Engines that a miss is compared with, at most.
 _RELATED = 20
@@ -98,7 +98,7 @@ class CacheIndex:
         """Register new entries; return what to delete, least recently used first.
 
         Args:
-            entries: Engines with their sidecars, and files of reference outputs.
+            entries: Engines with their sidecars, and other files.
             max_bytes: What all entries together may take.
             stays: Whether an entry must not be evicted.
         """

@@ -29,9 +29,6 @@ TRUSTED_FILE_SYSTEMS = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "xfs", "zfs"}
 )
 
-#: Maximum number of records: far more models than a machine tests, and few enough to list.
-MAX_RECORDS = 1000
-
 
 class DigestRecords:
     """A folder of digests and contents of models by the stamps of their files.
@@ -42,16 +39,24 @@ class DigestRecords:
     Args:
         folder: Where the records are, private to the user.
         kind_of: Returns the type of the file system that holds a path.
+        stored: Called with every new file.
     """
 
-    def __init__(self, folder: Path, kind_of: Callable[[str], str] = file_system) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind_of: Callable[[str], str] = file_system,
+        stored: Callable[[Path], None] = lambda path: None,
+    ) -> None:
         self.folder = folder
         self._kind_of = kind_of
+        self._stored = stored
 
     def recall(self, model: FileStamp) -> CachedDigest | None:
         """Return what is stored for a model whose own file has exactly this stamp."""
         try:
-            with self._path(model).open("rb", buffering=0) as file:
+            path = self._path(model)
+            with path.open("rb", buffering=0) as file:
                 found = file.read()
             lines = found.removeprefix(_BEGIN).rpartition(_SEAL)[0]
             if not lines.startswith(_HEAD) or found != _sealed(lines):
@@ -62,28 +67,24 @@ class DigestRecords:
             return None
         if stamps[:1] != (model,):
             return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the cache evicts what was not used for longest
         return CachedDigest(stamps, content["digest"], content["contents"])
 
     def remember(self, found: CachedDigest) -> None:
         """Store it, if the files lie on reliable file systems and the folder can be written."""
         if not {self._kind_of(stamp.path) for stamp in found.stamps} <= TRUSTED_FILE_SYSTEMS:
             return
+        path = self._path(found.stamps[0])
         with contextlib.suppress(OSError):
-            with atomic_open(self._path(found.stamps[0]), mode=PRIVATE) as file:
+            with atomic_open(path, mode=PRIVATE, sync=False) as file:
                 file.write(_record(found))
-            self._forget_oldest()
+            self._stored(path)
 
     def _path(self, model: FileStamp) -> Path:
         # By the path of the model file, wherever its external data lies.
         name = hashlib.sha256(os.fsencode(model.path)).hexdigest()[:32]
         return self.folder / f"{name}.json"
-
-    def _forget_oldest(self) -> None:
-        records = list(self.folder.iterdir())
-        if len(records) > MAX_RECORDS:
-            records.sort(key=lambda path: path.stat().st_mtime_ns)
-            for path in records[: len(records) // 2]:
-                path.unlink(missing_ok=True)
 
 
 def _record(found: CachedDigest) -> bytes:

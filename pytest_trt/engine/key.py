@@ -167,5 +167,6 @@ def explain_miss(key: EngineKey, candidates: Iterable[Mapping[str, str]]) -> str
         key: The key that has no entry.
         candidates: Key fields of cached engines of the same model for the same use.
     """
-    changes = [found for one in candidates if (found := differences(one, dict(key.fields)))]
-    return ", ".join(min(changes, key=len)) if changes else ""
+    changes = [differences(one, dict(key.fields)) for one in candidates]
+    nearest: list[str] = min(filter(None, changes), key=len, default=[])
+    return ", ".join(nearest)

@@ -81,7 +81,7 @@ class TrtRun:
         self._models: dict[Path, tuple[tuple[object, ...], OnnxModel]] = {}
         self._backends: dict[str, Backend] = {}
         self._sessions: OrderedDict[str, BackendSession] = OrderedDict()
-        self._references: dict[str, BackendSession] = {}
+        self._references: OrderedDict[str, BackendSession] = OrderedDict()
         self._failed_builds: dict[str, EngineBuildError] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self._context_begun = False
@@ -284,7 +284,10 @@ class TrtRun:
 
         def compute() -> dict[str, npt.NDArray[np.generic]]:
             if model.digest not in self._references:
+                while len(self._references) >= _LOADED_ENGINES:
+                    self._references.popitem(last=False)[1].close()
                 self._references[model.digest] = self.embedded.reference(model)
+            self._references.move_to_end(model.digest)
             return self._references[model.digest].run(inputs)
 
         key = reference_key(
@@ -292,7 +295,7 @@ class TrtRun:
             inputs_digest=inputs_digest(inputs),
             producer=f"{self.embedded.toolchain()} on {self.embedded.target('cpu')}, unoptimised",
         )
-        store = ReferenceStore(self.cache.references, stored=self.cache.stored_reference)
+        store = ReferenceStore(self.cache.references, stored=self.cache.stored)
         return store.get(key, compute)
 
     def close(self) -> None:

@@ -140,12 +140,10 @@ def _rows(results: Iterable[TestResult]) -> dict[_Key, Row]:
 def short_names(paths: Iterable[str]) -> dict[str, str]:
     """Return the shortest end of each path, in whole names, that no other path has."""
     parts = {path: PurePosixPath(path).parts for path in paths}
+    ends = Counter(own[-n:] for own in parts.values() for n in range(1, len(own) + 1))
     names = {}
     for path, own in parts.items():
-        others = [other for name, other in parts.items() if name != path]
-        length = next(
-            (n for n in range(1, len(own)) if all(o[-n:] != own[-n:] for o in others)), len(own)
-        )
+        length = next((n for n in range(1, len(own)) if ends[own[-n:]] == 1), len(own))
         names[path] = str(PurePosixPath(*own[-length:]))
     return names
 

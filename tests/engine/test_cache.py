@@ -5,46 +5,17 @@ import math
 import os
 import signal
 import stat
-import subprocess
-import sys
 import tempfile
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from builders import full_disk
+from builders_cache import KEY, NAME, as_reader, start_process, store
 
 from pytest_trt.diagnostics import CacheError
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
-from pytest_trt.engine.facts import EngineFacts
-from pytest_trt.engine.sidecar import Sidecar
 from pytest_trt.hashing import digest_file
-
-KEY = "k" * 64
-NAME = f"model-fp16-sm86-{KEY[:20]}"
-
-
-def store(cache: EngineCache, *, name: str = NAME, key: str = KEY, plan: bytes = b"plan") -> Entry:
-    with cache.lock(key, lambda seconds: None):
-        return store_locked(cache, name, key, plan)
-
-
-def store_locked(cache: EngineCache, name: str, key: str, plan: bytes = b"plan") -> Entry:
-    with cache.staging(name) as folder:
-        (folder / "engine.plan").write_bytes(plan)
-        (folder / "facts.json").write_text(EngineFacts(size_bytes=len(plan), build_s=1.5).to_json())
-        sidecar = Sidecar(
-            key_digest=key,
-            key_fields={"precision": "fp16"},
-            model_name="model.onnx",
-            model_path="/models/model.onnx",
-            plan_name="engine.plan",
-            files={name: digest_file(folder / name) for name in ("engine.plan", "facts.json")},
-            built_at="2026-01-01T00:00:00+00:00",
-            reason="first build",
-        )
-        return cache.publish(folder, name, sidecar)
 
 
 @pytest.fixture
@@ -270,39 +241,6 @@ def test_file_in_the_place_of_the_cache_is_refused_with_a_way_out(tmp_path: Path
         EngineCache(tmp_path / "cache")
 
 
-def as_reader(program: str, root: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program as a user who may read the cache but not write it."""
-    for folder, _, files in os.walk(root):
-        Path(folder).chmod(0o555)
-        for file in files:
-            (Path(folder) / file).chmod(0o444)
-    drop = "import os\nos.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534))\n"
-    try:
-        return subprocess.run(
-            [sys.executable, "-c", IMPORTS + drop + textwrap.dedent(program)],
-            env={"PYTHONPATH": ":".join(sys.path), "ROOT": str(root), "PATH": os.defpath},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        for folder, _, _ in os.walk(root):
-            Path(folder).chmod(0o700)
-
-
-#: Before rights are dropped: another user may not read the environment that packages lie in.
-IMPORTS = f"""
-import os, sys
-import blake3, filelock
-sys.path[:0] = {[str(Path(__file__).parent)]!r}
-from pathlib import Path
-from pytest_trt.engine.cache import EngineCache
-from pytest_trt.engine.facts import EngineFacts
-from test_cache import store, store_locked, NAME, KEY
-root = Path(os.environ["ROOT"])
-"""
-
-
 @pytest.fixture
 def reachable_path() -> Iterator[Path]:
     """A temporary folder that another user can enter; pytest's own are private."""
@@ -314,7 +252,7 @@ def reachable_path() -> Iterator[Path]:
 def test_read_only_cache_serves_hits_and_stages_misses_elsewhere(reachable_path: Path) -> None:
     root = reachable_path / "cache"
     store(EngineCache(root))
-    done = as_reader(
+    out, errors = as_reader(
         """
         cache = EngineCache(root)
         print(cache.writable, type(cache.lookup(NAME, KEY)).__name__)
@@ -323,15 +261,15 @@ def test_read_only_cache_serves_hits_and_stages_misses_elsewhere(reachable_path:
         """,
         root,
     )
-    assert done.stdout.split() == ["False", "Entry", "b'plan'", "False"], done.stderr
+    assert out.split() == ["False", "Entry", "b'plan'", "False"], errors
 
 
 def test_read_only_cache_of_a_version_with_fewer_folders_serves_hits(reachable_path: Path) -> None:
     root = reachable_path / "cache"
     store(EngineCache(root))
     (root / "v1" / "timing").rmdir()
-    done = as_reader("print(type(EngineCache(root).lookup(NAME, KEY)).__name__)", root)
-    assert done.stdout.split() == ["Entry"], done.stderr
+    out, errors = as_reader("print(type(EngineCache(root).lookup(NAME, KEY)).__name__)", root)
+    assert out.split() == ["Entry"], errors
 
 
 def test_full_disk_is_a_clear_error_and_leaves_nothing_behind(cache: EngineCache) -> None:
@@ -358,25 +296,15 @@ with cache.lock(key, lambda seconds: print("waiting", flush=True)):
 """
 
 
-def start_builder(root: Path, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", IMPORTS + BUILDER],
-        env={"PYTHONPATH": ":".join(sys.path), "ROOT": str(root), **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_killed_builder_leaves_nothing_that_is_trusted_and_one_other_builds(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "cache"
     EngineCache(root)
-    victim = start_builder(root, HANG="1")
+    victim = start_process(BUILDER, root, HANG="1")
     assert victim.stdout is not None
     assert victim.stdout.readline() == "building\n"
-    others = [start_builder(root) for _ in range(7)]
+    others = [start_process(BUILDER, root) for _ in range(7)]
     for other in others:
         assert other.stdout is not None
         assert other.stdout.readline() == "waiting\n"

@@ -17,7 +17,6 @@ from clocks import much_later
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_trt.engine import digest_records as module
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.digest_records import DigestRecords
 from pytest_trt.onnx.digest_cache import CachedDigest, FileStamp, Stamps
@@ -161,18 +160,6 @@ def test_a_missing_folder_costs_only_the_memory(tmp_path: Path) -> None:
     records = DigestRecords(tmp_path / "none", local)
     remember(records, STAMPS, DIGEST)
     assert recalled(records, STAMPS) is None
-
-
-def test_the_records_do_not_grow_without_end(records: DigestRecords, monkeypatch) -> None:
-    monkeypatch.setattr(module, "MAX_RECORDS", 4)
-    models = [(replace(STAMPS[0], path=f"/models/{n}.onnx"),) for n in range(6)]
-    for age, stamps in zip(range(6, 0, -1), models, strict=True):
-        remember(records, stamps, DIGEST)
-        for path in records.folder.iterdir():
-            os.utime(path, ns=(path.stat().st_mtime_ns - age * 10**9,) * 2)
-    assert len(list(records.folder.iterdir())) <= 4
-    assert recalled(records, models[-1]) == DIGEST
-    assert recalled(records, models[0]) is None
 
 
 def test_clearing_the_cache_forgets_every_digest(tmp_path: Path) -> None:

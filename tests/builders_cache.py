@@ -1,0 +1,98 @@
+"""Entries of an engine cache, made without a builder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_trt.engine.cache import EngineCache, Entry
+from pytest_trt.engine.facts import EngineFacts
+from pytest_trt.engine.sidecar import Sidecar
+from pytest_trt.hashing import digest_file
+
+KEY = "k" * 64
+NAME = f"model-fp16-sm86-{KEY[:20]}"
+MODEL = Path("/models/model.onnx")
+FIELDS = {"precision": "fp16"}
+
+
+def store(
+    cache: EngineCache,
+    *,
+    name: str = NAME,
+    key: str = KEY,
+    plan: bytes = b"plan",
+    model: Path = MODEL,
+    fields: Mapping[str, str] = FIELDS,
+) -> Entry:
+    with cache.lock(key, lambda seconds: None):
+        return store_locked(cache, name, key, plan, model, fields)
+
+
+def store_locked(
+    cache: EngineCache,
+    name: str,
+    key: str,
+    plan: bytes = b"plan",
+    model: Path = MODEL,
+    fields: Mapping[str, str] = FIELDS,
+) -> Entry:
+    with cache.staging(name) as folder:
+        (folder / "engine.plan").write_bytes(plan)
+        (folder / "facts.json").write_text(EngineFacts(size_bytes=len(plan), build_s=1.5).to_json())
+        sidecar = Sidecar(
+            key_digest=key,
+            key_fields=fields,
+            model_name=model.name,
+            model_path=str(model),
+            plan_name="engine.plan",
+            files={name: digest_file(folder / name) for name in ("engine.plan", "facts.json")},
+            built_at="2026-01-01T00:00:00+00:00",
+            reason="first build",
+        )
+        return cache.publish(folder, name, sidecar)
+
+
+#: Begins a program of another process. Before rights are dropped: another user may not read the
+#: environment that packages lie in.
+IMPORTS = f"""
+import os, sys
+import blake3, filelock, sqlite3
+sys.path[:0] = {[str(Path(__file__).parent)]!r}
+from pathlib import Path
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.cache_index import CacheIndex
+from pytest_trt.engine.facts import EngineFacts
+from builders_cache import store, store_locked, FIELDS, KEY, MODEL, NAME
+root = Path(os.environ["ROOT"])
+"""
+
+
+def start_process(program: str, root: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start a program that begins with `IMPORTS`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", IMPORTS + textwrap.dedent(program)],
+        env={"PYTHONPATH": ":".join(sys.path), "ROOT": str(root), **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def as_reader(program: str, root: Path) -> tuple[str, str]:
+    """Return output and errors of a program of a user who may read the cache but not write it."""
+    for folder, _, files in os.walk(root):
+        Path(folder).chmod(0o555)
+        for file in files:
+            (Path(folder) / file).chmod(0o444)
+    drop = "os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534))\n"
+    try:
+        return start_process(drop + textwrap.dedent(program), root).communicate()
+    finally:
+        for folder, _, _ in os.walk(root):
+            Path(folder).chmod(0o700)
