@@ -240,11 +240,10 @@ CODES: dict[str, Code] = {
         ("model",),
     ),
     "TRT209": Code(
-        "package for an element type missing",
-        "numpy lacks an element type of the model, and the package that provides it is "
-        "missing or too old.",
-        "Install the package that the message names.",
-        ("dtype",),
+        "type that cannot be compared",
+        "An input or output has a type that cannot be used from Python, or cannot be compared.",
+        "Cast it in the model, or remove it from the model's inputs and outputs.",
+        ("tensor", "dtype"),
     ),
     "TRT210": Code(
         "invalid profile",

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import ml_dtypes
 import numpy as np
 from builders_networks import FLOAT, constant, model, value
 from onnx import ModelProto, TensorProto, helper
 
+from pytest_trt.tensors import elements
+
 #: Types that may go in and come out of a model, on every backend.
 TYPES = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "bfloat16")
+
+#: Types that numpy lacks, of which ONNX Runtime makes tensors, where onnx has them.
+SMALL = tuple(
+    name
+    for name in (
+        *("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz"),
+        *("int4", "uint4", "int2", "uint2"),
+    )
+    if hasattr(TensorProto, name.upper())
+)
 
 
 def element(dtype: str) -> int:
     """Return the number of a type in TensorProto.DataType."""
-    if dtype == "bfloat16":
-        return TensorProto.BFLOAT16
-    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return elements.element_number(dtype)
 
 
 def numpy_type(dtype: str) -> np.dtype:
-    """Return numpy's dtype of a type."""
-    return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    """Return the dtype of a type."""
+    return elements.numpy_dtype(dtype)
+
+
+def opset(dtype: str) -> dict[str, int]:
+    """Return the oldest opset and IR version with a type."""
+    if dtype.startswith("float8"):
+        return {"opset": 19, "ir_version": 9}
+    if dtype in ("int4", "uint4"):
+        return {"opset": 21, "ir_version": 10}
+    return {"opset": 25, "ir_version": 13} if dtype in SMALL else {}
 
 
 def same(dtype: str, shape: Sequence[int | str]) -> ModelProto:
@@ -31,7 +49,7 @@ def same(dtype: str, shape: Sequence[int | str]) -> ModelProto:
     return model([helper.make_node("Identity", ["x"], ["y"], name="same")], [x], [y])
 
 
-def complement(dtype: str, shape: Sequence[int | str]) -> ModelProto:
+def complement(dtype: str, shape: Sequence[int | str], one: float = 1.0) -> ModelProto:
     """Return 1 - x, computed in float32: another value for all that seeded inputs hold."""
     x, y = (value(name, shape, element(dtype)) for name in "xy")
     return model(
@@ -42,7 +60,22 @@ def complement(dtype: str, shape: Sequence[int | str]) -> ModelProto:
         ],
         [x],
         [y],
-        [constant("one", 1.0)],
+        [constant("one", one)],
+        **opset(dtype),
+    )
+
+
+def stored(dtype: str, values: Sequence[float]) -> ModelProto:
+    """Return values of a type that operators do not compute with, as a second output: x -> y, c."""
+    x, y = (value(name, [1]) for name in "xy")
+    table = helper.make_tensor("c", element(dtype), [len(values)], values)
+    return model(
+        [helper.make_node("Identity", ["x"], ["y"], name="same")],
+        [x],
+        [y, value("c", [len(values)], element(dtype))],
+        [table],
+        opset=25,
+        ir_version=13,
     )
 
 

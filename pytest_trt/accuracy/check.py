@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain, fact
 from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.resolve import EXACT
 from pytest_trt.accuracy.result import AccuracyResult, Comparison, merge_runs
 from pytest_trt.accuracy.subject import Subject
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.build import Engine
+from pytest_trt.tensors.containers import Items, description, items_of
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Verdict
 from pytest_trt.wording import count
@@ -117,8 +119,9 @@ class ConsistencyCheck:
         return ConsistencyCheck(self._tolerances, self._reference, several=self._several)
 
     def expected(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
-        """Return what outputs should be, and how far from it each may be."""
-        return self._reference(inputs), self._tolerances(engine)
+        """Return what outputs should be, item by item, and how far from it each may be."""
+        reference = items_of(self._reference(inputs), engine.model.outputs)
+        return reference.tensors, _by_item(reference, self._tolerances(engine))
 
     def observe(self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
         """Compare one run.
@@ -131,13 +134,19 @@ class ConsistencyCheck:
         """
         __tracebackhide__ = True
         reference, tolerances = self.expected(engine, inputs)
-        comparison = compare_outputs(outputs, reference, tolerances, histogram=self._histogram)
+        items = items_of(outputs, engine.model.outputs)
+        comparison = compare_outputs(
+            items.tensors, reference, tolerances, histogram=self._histogram
+        )
+        comparison = _with_owners(comparison, items.owners)
         runs = self._engines.setdefault(engine.key.digest, _EngineRuns(engine))
         runs.add(comparison)
         if comparison.passed:
             return
-        agrees = None if self._other is None else self._other.agrees(inputs, outputs, tolerances)
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+        agrees = None
+        if self._other is not None:
+            agrees = self._other.agrees(inputs, items.tensors, tolerances)
+        shapes = ", ".join(f"{name} {description(value)}" for name, value in inputs.items())
         runs.add_failed(_FailedRun(self._number, where, shapes, comparison, agrees))
         if self._on_failure is not None:
             self._on_failure(self.diagnostics())
@@ -210,6 +219,24 @@ class ConsistencyCheck:
         found = explain(worst.comparison, subject, runs=runs.merged, context=context)
         facts = {**found.facts, "runs": runs.runs, "failed_runs": runs.failed}
         return replace(found, facts=facts)
+
+
+def _by_item(reference: Items, tolerances: Mapping[str, Tolerance]) -> Mapping[str, Tolerance]:
+    """Return the tolerance of each item: its output's, and equality for the keys of a map."""
+    of_items = {
+        item: EXACT if item in reference.keys else tolerances[owner]
+        for item, owner in reference.owners.items()
+        if owner in tolerances
+    }
+    names = tolerances.keys() & reference.tensors.keys()
+    return {**{name: tolerances[name] for name in names}, **of_items}
+
+
+def _with_owners(comparison: Comparison, owners: Mapping[str, str]) -> Comparison:
+    if not owners:
+        return comparison
+    outputs = tuple(replace(one, item_of=owners.get(one.name, "")) for one in comparison.outputs)
+    return replace(comparison, outputs=outputs)
 
 
 def _build_notes(engine: Engine) -> list[str]:

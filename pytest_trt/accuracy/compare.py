@@ -29,6 +29,7 @@ from pytest_trt.accuracy.result import (
 from pytest_trt.accuracy.structure import holds_values_of, name_findings, shape_finding
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.tensors.elements import dtype_name
 
 #: One array, or outputs by name.
 Outputs: TypeAlias = "npt.ArrayLike | Mapping[str, npt.ArrayLike]"
@@ -58,9 +59,10 @@ def compare_outputs(
     every output must be on both sides; a comparison of no elements fails.
 
     Args:
-        actual: One array, or outputs by name: any shape and memory layout; floats (float16,
-            bfloat16 and float8 of ml_dtypes included), integers, booleans, complex numbers or
-            strings. Arrays are read in place and never modified; calls may run in several threads.
+        actual: One array, or outputs by name: any shape and memory layout; floats and integers
+            (those of ml_dtypes included, such as bfloat16, float8 and int4), booleans, complex
+            numbers or strings. Arrays are read in place and never modified; calls may run in
+            several threads.
         expected: The same for what is right.
         tolerance: What is allowed: by output name, or one for all outputs of floats. Integers,
             booleans and strings are compared exactly, unless the mapping names them or the array
@@ -151,7 +153,7 @@ def _tolerance_for(
 @lru_cache(maxsize=64)
 def _name_of(dtype: np.dtype[np.generic]) -> str:
     # numpy builds the name each time, which takes as long as comparing ten elements.
-    return str(dtype.name)
+    return dtype_name(dtype)
 
 
 def _emptiness(outputs: tuple[OutputResult, ...]) -> Iterator[Finding]:
@@ -179,7 +181,7 @@ def _compare_output(
     findings = [found] if (found := shape_finding(actual.shape, reference.shape)) else []
     texts = is_text(actual.dtype) and is_text(reference.dtype)
     if not texts and not same_type:
-        text = f"dtype {actual.dtype.name}, reference {reference.dtype.name}"
+        text = f"dtype {_name_of(actual.dtype)}, reference {_name_of(reference.dtype)}"
         findings.append(Finding("dtype", text))
     if same_shape and texts:
         return _judged(_measured_text(name, actual, reference, tolerance))
@@ -187,7 +189,7 @@ def _compare_output(
         measured = _measured(name, actual, reference, tolerance, histogram=histogram)
         return _judged(measured, findings)
     if not findings:
-        text = f"elements of dtype {actual.dtype.name} cannot be compared"
+        text = f"elements of dtype {_name_of(actual.dtype)} cannot be compared"
         findings.append(Finding("not applicable", text))
     return OutputResult(
         name, _name_of(actual.dtype), actual.shape, actual.size, tolerance, findings=tuple(findings)

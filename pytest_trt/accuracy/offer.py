@@ -27,8 +27,9 @@ _NEAR_SPREAD = 0.2
 #: From this share on, it is never offered: an engine that returns zeros would come half way.
 _MOST_OF_SPREAD = 0.5
 
-#: The largest percentage of exact elements that is offered to differ.
-_MOST_OF_ELEMENTS = 50.0
+#: The largest percentage of exact elements that is offered to differ: half of all booleans and of
+#: the classes of two are right by chance.
+_MOST_OF_ELEMENTS = 20.0
 
 
 def tolerance_offer(worst: Comparison, runs: Comparison, precision: str) -> Offer | None:
@@ -47,9 +48,15 @@ def tolerance_offer(worst: Comparison, runs: Comparison, precision: str) -> Offe
     failed = with_finding(runs, "mismatch")
     if any(is_exact(output) for output in failed):
         return _share(worst, failed)
-    entries = {output.name: _entry(output, precision) for output in failed}
-    offer = {name: entry for name, entry in entries.items() if entry}
-    return offer if len(offer) == len(entries) else None
+    offer: dict[str, dict[str, Fact]] = {}
+    for output in failed:
+        entry = _entry(output, precision)
+        if entry is None:
+            return None
+        # The items of a sequence share one entry.
+        name = output.item_of or output.name
+        offer[name] = _widest(offer.get(name, {}), entry)
+    return offer
 
 
 def _share(worst: Comparison, failed: Sequence[OutputResult]) -> Offer | None:
@@ -58,7 +65,8 @@ def _share(worst: Comparison, failed: Sequence[OutputResult]) -> Offer | None:
     pct = rounded_up(output.mismatched_pct)
     if len(failed) > 1 or failed[0].mismatched != output.mismatched or pct > _MOST_OF_ELEMENTS:
         return None
-    return {output.name: {"rtol": 0.0, "atol": 0.0, "max_mismatch_pct": pct}}
+    name = output.item_of or output.name
+    return {name: {"rtol": 0.0, "atol": 0.0, "max_mismatch_pct": pct}}
 
 
 def offer_text(offer: Offer, subject: Subject) -> str:
@@ -100,6 +108,15 @@ def sensible(output: OutputResult, precision: str) -> tuple[float | None, float 
         None if _tests_nothing(atol, default.atol, output.scale) else atol,
         None if _tests_nothing(rtol, default.rtol, 1.0) else rtol,
     )
+
+
+def _widest(one: Mapping[str, Fact], other: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Return an entry under which the outputs of two entries pass."""
+    widest = {**one, **other}
+    for name in ("rtol", "atol"):
+        values = [entry[name] for entry in (one, other) if name in entry]
+        widest[name] = max(value for value in values if isinstance(value, float))
+    return widest
 
 
 def _default(precision: str) -> Tolerance:

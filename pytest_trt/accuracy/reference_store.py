@@ -7,21 +7,23 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.files import PRIVATE, atomic_open
 from pytest_trt.hashing import LabelledHash
+from pytest_trt.tensors.elements import as_bits, dtype_name, from_bits
 from pytest_trt.tensors.spec import Tensors
 
 #: Part of every key. Raise the number when reference outputs are computed differently.
-_SCHEMA = "pytest-trt reference 1"
+_SCHEMA = "pytest-trt reference 2"
 
-#: Kinds of dtype that `numpy.save` writes without pickling and reads back unchanged.
+#: Kinds of dtype that `numpy.save` writes without pickling.
 _PLAIN_KINDS = frozenset("biufc")
 
-_NAMES = "names"
+_NAMES, _TYPES = "names", "types"
 
 
 def reference_key(*, model_digest: str, inputs_digest: str, producer: str) -> str:
@@ -72,7 +74,10 @@ def _read(path: Path) -> dict[str, npt.NDArray[np.generic]] | None:
     try:
         # Opened here: numpy leaves a file that is no archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            outputs = {str(name): archive[str(i)] for i, name in enumerate(archive[_NAMES])}
+            outputs = {
+                str(name): from_bits(archive[str(i)], str(archive[_TYPES][i]))
+                for i, name in enumerate(archive[_NAMES])
+            }
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     with contextlib.suppress(OSError):
@@ -81,11 +86,19 @@ def _read(path: Path) -> dict[str, npt.NDArray[np.generic]] | None:
 
 
 def _write(path: Path, outputs: Tensors) -> bool:
-    if not all(array.dtype.kind in _PLAIN_KINDS for array in outputs.values()):
+    # Sequences and maps are no arrays, and text is of variable length: both are computed again.
+    if not all(isinstance(array, np.ndarray) for array in outputs.values()):
         return False
-    numbered = {str(i): array for i, array in enumerate(outputs.values())}
+    stored = [as_bits(array) for array in outputs.values()]
+    if not all(array.dtype.kind in _PLAIN_KINDS for array in stored):
+        return False
+    fields: dict[str, Any] = {
+        _NAMES: np.array(list(outputs), dtype=str),
+        _TYPES: np.array([dtype_name(array.dtype) for array in outputs.values()], dtype=str),
+        **{str(i): array for i, array in enumerate(stored)},
+    }
     # A full or read-only disk costs only the time to compute the outputs again.
     with contextlib.suppress(OSError), atomic_open(path, mode=PRIVATE, sync=False) as file:
-        np.savez(file, **{_NAMES: np.array(list(outputs), dtype=str)}, **numbered)  # type: ignore[arg-type]
+        np.savez(file, **fields)
         return True
     return False

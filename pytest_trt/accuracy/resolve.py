@@ -15,6 +15,7 @@ from pytest_trt.accuracy.tolerance import (
     invalid_tolerance,
 )
 from pytest_trt.diagnostics import ConfigurationError, in_context
+from pytest_trt.tensors.elements import element_of
 from pytest_trt.tensors.spec import TensorSpec
 
 #: Fields that a marker, an entry of its `outputs`, or an ini line may set.
@@ -23,7 +24,12 @@ TOLERANCE_FIELDS = tuple(
 )
 
 #: numpy's "str" and "object" are what arrays of ONNX's "string" are.
-_EXACT_DTYPES = ("int", "uint", "bool", "str", "object", "String")
+#: Between neighbours of float4e2m1 and float8e8m0 is as much as half of a value and more, so no
+#: tolerance of one step would test anything.
+_EXACT_DTYPES = ("int", "uint", "bool", "str", "object", "String", "float4", "float8e8m0")
+
+#: Types of outputs whose values no numpy array holds.
+_INCOMPARABLE = ("sparse_tensor", "opaque")
 
 
 def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[str, object]:
@@ -87,7 +93,8 @@ def resolve_tolerances(
 
     Each field comes from the first level that gives it: the output's own entry, the marker, the ini
     table's row for this precision, the default. rtol and atol count as one field. Outputs of
-    integers, booleans and strings are compared exactly unless their own entry says otherwise.
+    integers, booleans, strings, float4e2m1 and float8e8m0 are compared exactly unless their own
+    entry says otherwise. The items of a sequence, map or optional have the tolerance of its output.
 
     Args:
         outputs: The model's outputs.
@@ -97,7 +104,8 @@ def resolve_tolerances(
         ini: Fields given in the ini table by precision.
 
     Raises:
-        ConfigurationError: An unknown output, field or precision, or a value that is not valid.
+        ConfigurationError: An unknown output, field or precision, a value that is not valid, or an
+            output of a type that cannot be compared.
     """
     _check_precision(precision, "tolerances")
     names = [spec.name for spec in outputs]
@@ -119,14 +127,28 @@ def resolve_tolerances(
     ]
     resolved = {}
     for spec in outputs:
+        _require_comparable(spec)
+        element = element_of(spec.dtype)
         where = f"output {spec.name!r} on the marker"
         own = (where, parse_tolerance_fields(per_output.get(spec.name, {}), where))
-        levels = [own] if is_exact_dtype(spec.dtype) else [own, *common]
-        resolved[spec.name] = _layered(levels, default_tolerance(precision, spec.dtype))
+        levels = [own] if is_exact_dtype(element) else [own, *common]
+        resolved[spec.name] = _layered(levels, default_tolerance(precision, element))
     return resolved
 
 
-_EXACT = Tolerance(rtol=0.0, atol=0.0, origin="exact type")
+def _require_comparable(spec: TensorSpec) -> None:
+    if spec.dtype.startswith(_INCOMPARABLE):
+        raise ConfigurationError(
+            f"output {spec} cannot be compared: pytest-trt compares tensors, and sequences, maps "
+            "and optionals of them",
+            code="TRT209",
+            facts=spec.facts,
+            fix="Make it a dense tensor in the model, or remove it from the outputs.",
+        )
+
+
+#: Of outputs whose type leaves no room for rounding.
+EXACT = Tolerance(rtol=0.0, atol=0.0, origin="exact type")
 
 
 def is_exact_dtype(dtype: str) -> bool:
@@ -147,7 +169,7 @@ def default_tolerance(precision: str, dtype: str) -> Tolerance:
     """
     _check_precision(precision, "tolerances")
     if is_exact_dtype(dtype):
-        return _EXACT
+        return EXACT
     default = DEFAULT_TOLERANCES[precision]
     step = STEP_BY_DTYPE.get(dtype, 0.0)
     if step <= default.rtol:

@@ -159,6 +159,7 @@ class OutputResult:
         findings: Why this output fails; empty when it passes.
         histogram: How many elements use which share of the tolerance, see `error_histogram`; None
             unless requested.
+        item_of: The sequence, map or optional that it is an item of; empty for an output itself.
     """
 
     name: str
@@ -181,6 +182,7 @@ class OutputResult:
     topk: float | None = None
     findings: tuple[Finding, ...] = ()
     histogram: tuple[int, ...] | None = None
+    item_of: str = ""
 
     @property
     def passed(self) -> bool:

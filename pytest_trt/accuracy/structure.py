@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_trt.accuracy.arrays import Array
 from pytest_trt.accuracy.result import Finding
+from pytest_trt.tensors.elements import dtype_name
 
 #: Elements sampled, evenly spread, to check whether one output holds another's values.
 _SAMPLE = 4096
@@ -101,4 +102,4 @@ def holds_values_of(actual: Array, reference: Array, rtol: float, atol: float) -
 
 
 def _describe(array: Array) -> str:
-    return f"{array.dtype.name}{list(array.shape)}"
+    return f"{dtype_name(array.dtype)}{list(array.shape)}"

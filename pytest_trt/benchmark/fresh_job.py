@@ -14,8 +14,9 @@ from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.records import from_data, to_data
 from pytest_trt.statistics.rounds import Rounds
+from pytest_trt.tensors.elements import as_bits, from_bits
 from pytest_trt.tensors.profiles import profile_from_json, profile_to_json
-from pytest_trt.tensors.spec import Tensors, TensorSpec, numpy_dtype
+from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.terms import Metric, Mode
 
 
@@ -88,22 +89,22 @@ def write_inputs(inputs: Tensors, folder: Path) -> Path:
     names = np.array(list(inputs))
     # Names of inputs may hold what names of members may not.
     arrays = {f"input_{place}": array for place, array in enumerate(inputs.values())}
-    if any(array.dtype.hasobject for array in arrays.values()):
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()) or any(
+        array.dtype.hasobject for array in arrays.values()
+    ):
         raise ValueError("inputs of Python objects cannot be sent to another process")
-    np.savez(path, names=names, **cast("dict[str, Any]", arrays))
+    stored = {member: as_bits(array) for member, array in arrays.items()}
+    np.savez(path, names=names, **cast("dict[str, Any]", stored))
     return path
 
 
 def read_inputs(path: Path, specs: tuple[TensorSpec, ...]) -> Tensors:
     """Return the inputs that `write_inputs` wrote, in the model's dtypes."""
-    dtypes = {spec.name: numpy_dtype(spec.dtype) for spec in specs}
+    dtypes = {spec.name: spec.dtype for spec in specs}
     taken = {}
     with np.load(path, allow_pickle=False) as file:
         for place, name in enumerate(map(str, file["names"])):
-            array = file[f"input_{place}"]
-            dtype = dtypes.get(name)
-            # NumPy's files have no bfloat16: it is read as two bytes of no type.
-            taken[name] = array.view(dtype) if dtype and array.dtype.kind == "V" else array
+            taken[name] = from_bits(file[f"input_{place}"], dtypes.get(name, ""))
     return taken
 
 

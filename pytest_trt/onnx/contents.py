@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest_trt.onnx.input_roles import index_limits, shape_inputs
 from pytest_trt.onnx.proto import Graph, StoredModel, StoredTensor
-from pytest_trt.tensors.spec import TensorSpec, element_name
+from pytest_trt.tensors.elements import element_name
+from pytest_trt.tensors.spec import TensorSpec
 
 #: Raise this whenever `Contents.of` can return other facts for the same file: it invalidates cached
 #: contents.

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from pytest_trt.diagnostics import Fact, ModelError
 from pytest_trt.onnx.proto import StoredTensor
-from pytest_trt.tensors.spec import stored_bytes
+from pytest_trt.tensors.elements import stored_bytes
 
 _COPY_FIX = "copy the model again with all of its data files, or export it again."
 _EXPORT_FIX = "export the model again."

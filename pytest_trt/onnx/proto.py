@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from pytest_trt.onnx import fields as tags
 from pytest_trt.onnx.wire import Source, WireError, fields, packed, signed, text
-from pytest_trt.tensors.spec import TensorSpec, element_name
+from pytest_trt.tensors.elements import element_name
+from pytest_trt.tensors.spec import TensorSpec
 
 #: Types may nest (a sequence of maps). protobuf itself gives up at a hundred nested messages.
 _MAX_NESTED_TYPES = 40

@@ -29,7 +29,7 @@ from pytest_trt.plugin.markers import (
 from pytest_trt.plugin.names import is_ours
 from pytest_trt.tensors.profile_choice import distinct_points, shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, parse_profiles
-from pytest_trt.tensors.seeded import check_ranges
+from pytest_trt.tensors.seeded import check_ranges, check_seedable
 from pytest_trt.tensors.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -320,8 +320,8 @@ class Planner:
     def _check_model(self, item: pytest.Function, parsed: _Parsed) -> None:
         """Refuse checks without a model; pytest-benchmark's fixture times anything."""
         if parsed.model is not None:
-            if not parsed.profiles and _seeds_inputs(item):
-                _check_seeded(self._run.interface(parsed.model.model)[0])
+            if _seeds_inputs(item):
+                _check_seeded(self._run.interface(parsed.model.model)[0], parsed.profiles)
         elif parsed.consistency is None and "benchmark" in item.fixturenames:
             if parsed.benchmark is not None:
                 _limits(parsed.benchmark, {}, "")
@@ -461,11 +461,16 @@ def _seeds_inputs(item: pytest.Function) -> bool:
     return bool(named) and named[-1].func.__module__ == "pytest_trt.plugin.fixtures"
 
 
-def _check_seeded(inputs: Sequence[TensorSpec]) -> None:
-    """Refuse inputs of unknown shapes before an engine is built for them."""
+def _check_seeded(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) -> None:
+    """Refuse inputs that cannot be generated before an engine is built for them."""
+    check_seedable(inputs, {})
     # Where the values of an input may be a shape, the build checks what the profile needs.
-    if not any(i.dtype in ("int32", "int64") and len(i.shape or (0, 0)) < 2 for i in inputs):
-        _ = shapes_at(inputs, None, "opt")
+    may_be_shape = (i.dtype in ("int32", "int64") and len(i.shape or (0, 0)) < 2 for i in inputs)
+    if not profiles and any(may_be_shape):
+        return
+    for profile in profiles or (None,):
+        for point in distinct_points(profile):
+            check_seedable(inputs, shapes_at(inputs, profile, point))
 
 
 def _listed(dtypes: Mapping[str, str]) -> str:

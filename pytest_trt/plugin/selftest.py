@@ -27,6 +27,7 @@ from pytest_trt.selftest.speed import prove_absolute, prove_relative
 from pytest_trt.selftest.structure import prove_structure
 from pytest_trt.statistics.decide import check_error
 from pytest_trt.statistics.limits import Limits
+from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.spec import Tensors
 
 #: Proofs of one test that the terminal names.
@@ -58,7 +59,8 @@ def _errors_in(
 ) -> list[Proof]:
     reference, tolerances = check.expected(engine, inputs)
     found = []
-    for one in inject_errors(outputs, reference, tolerances):
+    items = items_of(outputs, engine.model.outputs).tensors
+    for one in inject_errors(items, reference, tolerances):
         twin = check.twin()
         twin.observe(engine, inputs, one.outputs, "selftest")
         tolerance = tolerances[one.output]

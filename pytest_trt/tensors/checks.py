@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.diagnostics import Fact, InputError, in_context
+from pytest_trt.diagnostics import Fact, InputError, Remedy, in_context
+from pytest_trt.tensors.containers import items_of, misfit, same_element
+from pytest_trt.tensors.elements import dtype_code, dtype_name, is_extension, is_tensor
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.wording import count, known_names
-
-#: Kinds of numpy dtypes that hold text: object, bytes, str, and numpy 2's StringDType.
-_TEXT_KINDS = "OSUT"
 
 
 def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
@@ -53,9 +53,7 @@ def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
             },
         )
     for name, tensor in tensors.items():
-        # Sequences and maps are lists and dicts, which the session itself checks.
-        if "(" not in specs[name].dtype:
-            _check(specs[name], tensor)
+        _check(specs[name], tensor)
 
 
 def _unknown_remedy(name: str, known: list[str], given: Tensors) -> str:
@@ -98,7 +96,7 @@ def check_calibration(inputs: Sequence[TensorSpec], samples: object) -> None:
             check_inputs(inputs, sample)
         except InputError as error:
             raise in_context(error, where) from error
-        for name, array in sample.items():
+        for name, array in items_of(sample, inputs).tensors.items():
             _require_finite(number, name, array)
 
 
@@ -106,9 +104,9 @@ def _bad_calibration(message: str, fix: str, **facts: Fact) -> InputError:
     return InputError(message, fix=fix, code="TRT225", facts=facts)
 
 
-def _require_finite(sample: int, name: str, array: object) -> None:
-    # Floats that numpy itself lacks, such as bfloat16, are of kind V.
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fcV":
+def _require_finite(sample: int, name: str, array: npt.NDArray[Any]) -> None:
+    # Types that numpy itself lacks, such as bfloat16, are of kind V.
+    if array.dtype.kind not in "fcV":
         return
     nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
     found = [f"{nan} NaN"] * bool(nan) + [f"{infinite} infinite"] * bool(infinite)
@@ -134,6 +132,17 @@ def _type_name(value: object) -> str:
 
 
 def _check(spec: TensorSpec, tensor: object) -> None:
+    if not is_tensor(spec.dtype):
+        what = misfit(tensor, spec.dtype)
+        if what:
+            raise InputError(
+                f"input {spec.name!r} {what}; the model takes {spec.form}",
+                fix="pass a list for a sequence, a dict for a map, and None for an optional that "
+                "is absent.",
+                code="TRT222",
+                facts={**spec.facts, "type": _type_name(tensor)},
+            )
+        return
     if not isinstance(tensor, np.ndarray):
         raise InputError(
             f"input {spec.name!r} is a {type(tensor).__name__}, not a numpy array",
@@ -141,12 +150,12 @@ def _check(spec: TensorSpec, tensor: object) -> None:
             code="TRT221",
             facts={**spec.facts, "problem": "not an array", "type": type(tensor).__name__},
         )
-    if not _same_dtype(spec, tensor):
+    if not same_element(tensor.dtype, spec.dtype):
         # Only dtype.str shows the byte order, which is what is wrong with ">f4".
-        given = tensor.dtype.name if tensor.dtype.isnative else tensor.dtype.str
+        given = dtype_name(tensor.dtype) if tensor.dtype.isnative else tensor.dtype.str
         raise InputError(
             f"input {spec.name!r} is {given}, the model takes {spec.dtype}",
-            fix=f'pass {spec.name}.astype("{spec.dtype}") if the values allow it.',
+            fix=_cast(spec, given),
             code="TRT222",
             facts={**spec.facts, "given_dtype": given},
         )
@@ -171,8 +180,10 @@ def _check(spec: TensorSpec, tensor: object) -> None:
             )
 
 
-def _same_dtype(spec: TensorSpec, tensor: npt.NDArray[np.generic]) -> bool:
-    if spec.dtype == "string":
-        return tensor.dtype.kind in _TEXT_KINDS
-    # ml_dtypes writes "float8_e4m3fn"; the ONNX name has no underscore.
-    return tensor.dtype.name.replace("_", "") == spec.dtype and tensor.dtype.isnative
+def _cast(spec: TensorSpec, given: str) -> Remedy:
+    code = dtype_code(spec.dtype)
+    bits: tuple[str, ...] = ()
+    if is_extension(spec.dtype) and given in ("uint8", "uint16"):
+        # ONNX Runtime itself takes such types as unsigned integers.
+        bits = (f"if it holds bits: {spec.name}.view({code})",)
+    return Remedy(f"pass {spec.name}.astype({code}) if the values allow it.", alternatives=bits)

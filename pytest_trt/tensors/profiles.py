@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, TypeAlias
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
+from pytest_trt.tensors.elements import is_tensor
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import (
     POINTS,
@@ -83,7 +84,7 @@ def parse_profiles(raw: object, inputs: Sequence[TensorSpec], *, where: str) -> 
 
 def needs_profile(spec: TensorSpec) -> bool:
     """Whether this input is a tensor of dynamic shape."""
-    return spec.is_dynamic and "(" not in spec.dtype
+    return spec.is_dynamic and is_tensor(spec.dtype)
 
 
 def profile_to_json(profile: Profile) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Real
 from types import MappingProxyType
@@ -11,10 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pytest_trt import units
 from pytest_trt.diagnostics import ConfigurationError, Fact
 from pytest_trt.hashing import LabelledHash
+from pytest_trt.tensors.containers import TEXT_KINDS, description, items_of
+from pytest_trt.tensors.elements import is_extension, is_integer, numpy_dtype
 from pytest_trt.tensors.profiles import Shape
-from pytest_trt.tensors.spec import Tensors, TensorSpec, numpy_dtype
+from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.value_ranges import Values
 from pytest_trt.wording import known_names
 
@@ -26,6 +30,9 @@ _INPUTS_SCHEMA = "pytest-trt inputs 1"
 
 #: Bits of a float64's significand: the finest uniform numbers that it can hold.
 _FLOAT64_BITS = 53
+
+#: Elements made at a time: random bits and float64 take several times the memory of most types.
+_CHUNK = 1 << 18
 
 _GIVE_DATA = "override the `trt_inputs` fixture to return real data."
 
@@ -120,16 +127,22 @@ def inputs_digest(inputs: Tensors) -> str:
 
     Values are hashed as bytes: 0.0 and -0.0 differ, as an engine may distinguish them.
 
+    Sequences, maps and optionals are hashed item by item.
+
     Raises:
         ConfigurationError: An array holds objects other than text.
     """
     digest = LabelledHash(_INPUTS_SCHEMA)
-    for name in sorted(inputs):
-        array = inputs[name]
+    for name, value in sorted(inputs.items()):
+        if not isinstance(value, np.ndarray):
+            digest.add("container", f"{name} {description(value)}")
+    tensors = items_of(inputs, ()).tensors
+    for name in sorted(tensors):
+        array = tensors[name]
         digest.add("name", name)
-        digest.add("dtype", "string" if array.dtype.kind in "OSUT" else array.dtype.name)
+        digest.add("dtype", "string" if array.dtype.kind in TEXT_KINDS else array.dtype.name)
         digest.add("shape", ",".join(map(str, array.shape)))
-        if array.dtype.kind in "OSUT":
+        if array.dtype.kind in TEXT_KINDS:
             for value in array.ravel():
                 digest.add("text", _text(name, value))
         else:
@@ -142,6 +155,53 @@ def inputs_digest(inputs: Tensors) -> str:
 
 def _invalid_range(message: str, fix: str, **facts: Fact) -> ConfigurationError:
     return ConfigurationError(message, fix=fix, code="TRT227", facts=facts)
+
+
+def check_seedable(inputs: Sequence[TensorSpec], shapes: Mapping[str, Shape]) -> None:
+    """Check that `seeded_inputs` can make inputs of these shapes, before anything is built.
+
+    Raises:
+        ConfigurationError: An element type without sensible random data, or a tensor that is
+            larger than this machine's memory.
+    """
+    for spec in inputs:
+        _require_seedable(spec)
+        if spec.name in shapes:
+            _require_memory(spec, shapes[spec.name])
+
+
+def _is_seedable(name: str) -> bool:
+    """Whether random data make sense: float8e8m0 has no 0, and holds scales."""
+    return numpy_dtype(name) is not None and not name.startswith(("complex", "float8e8m0"))
+
+
+def _require_seedable(spec: TensorSpec) -> np.dtype[Any]:
+    dtype = numpy_dtype(spec.dtype)
+    if dtype is None or not _is_seedable(spec.dtype):
+        raise _cannot_seed(f"input {spec} has a type that cannot be filled with random data", spec)
+    return dtype
+
+
+def _require_memory(spec: TensorSpec, shape: Shape) -> None:
+    dtype = _require_seedable(spec)
+    if math.prod(shape) * dtype.itemsize > memory_bytes():
+        raise _too_large(spec, shape)
+
+
+def memory_bytes() -> int:
+    """Return the size of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _too_large(spec: TensorSpec, shape: Shape) -> ConfigurationError:
+    size_bytes = math.prod(shape) * _require_seedable(spec).itemsize
+    return ConfigurationError(
+        f"input {spec} would take {units.size(size_bytes)} at shape {list(shape)}, and this "
+        f"machine has {units.size(memory_bytes())} of memory",
+        fix="give smaller sizes in profiles=, or export the model with sizes that it is used with.",
+        code="TRT226",
+        facts={**spec.facts, "given_shape": list(shape), "size_bytes": size_bytes},
+    )
 
 
 def _cannot_seed(message: str, spec: TensorSpec) -> ConfigurationError:
@@ -177,13 +237,13 @@ def _check_range(spec: TensorSpec, bounds: object) -> None:
             **spec.facts,
         )
     dtype = numpy_dtype(spec.dtype)
-    if dtype is None or dtype.kind == "c":
+    if dtype is None or not _is_seedable(spec.dtype):
         raise _invalid_range(
             f"input_ranges names input {spec}, whose type cannot be filled with random data",
             f"leave it out, and {_GIVE_DATA}",
             **spec.facts,
         )
-    limits = _limits(dtype)
+    limits = _limits(spec.dtype, dtype)
     if not limits[0] <= low <= high <= limits[1]:
         raise _invalid_range(
             f"input_ranges has ({low}, {high}) for input {spec.name!r}, but {spec.dtype} holds "
@@ -191,7 +251,9 @@ def _check_range(spec: TensorSpec, bounds: object) -> None:
             "give bounds inside the type.",
             **spec.facts,
         )
-    if dtype.kind in "iub" and not (low == int(low) and high == int(high)):
+    if (dtype.kind == "b" or is_integer(spec.dtype)) and not (
+        low == int(low) and high == int(high)
+    ):
         raise _invalid_range(
             f"input_ranges has ({low}, {high}) for input {spec.name!r} of {spec.dtype}",
             "give whole numbers.",
@@ -210,51 +272,63 @@ def _two_numbers(spec: TensorSpec, bounds: object) -> tuple[float, float]:
     return pair
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+def _limits(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
     if dtype.kind == "b":
         return 0, 1
-    if dtype.kind in "iu":
-        return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-    largest = float(_finfo(dtype).max)
+    if is_integer(name):
+        integers: Any = _info(name, "iinfo")(dtype)
+        return int(integers.min), int(integers.max)
+    largest = float(_info(name, "finfo")(dtype).max)
     return -largest, largest
 
 
-def _finfo(dtype: np.dtype[Any]) -> Any:
-    if dtype.name == "bfloat16":
+def _info(name: str, kind: str) -> Any:
+    """Return numpy's `finfo` or `iinfo`, or that of ml_dtypes for its types."""
+    if is_extension(name):
         import ml_dtypes
 
-        return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
-    return np.finfo(dtype)
+        return getattr(ml_dtypes, kind)
+    return getattr(np, kind)
 
 
 def _seeded(
     spec: TensorSpec, shape: Shape, seed: int, bounds: tuple[float, float]
 ) -> npt.NDArray[np.generic]:
-    dtype = numpy_dtype(spec.dtype)
-    if dtype is None or dtype.kind == "c":
-        raise _cannot_seed(f"input {spec} has a type that cannot be filled with random data", spec)
-    bits = _random_bits(spec.name, seed, math.prod(shape))
-    make = _integers if dtype.kind in "iub" else _floats
-    return make(bits, dtype, *bounds).reshape(shape)
+    dtype = _require_seedable(spec)
+    _require_memory(spec, shape)
+    try:
+        made = np.empty(math.prod(shape), dtype)
+    except MemoryError as error:
+        raise _too_large(spec, shape) from error
+    bits = _random_bits(spec.name, seed)
+    make = _integers if dtype.kind == "b" or is_integer(spec.dtype) else _floats
+    for start in range(0, made.size, _CHUNK):
+        part = made[start : start + _CHUNK]
+        part[:] = make(bits.random_raw(part.size), spec.dtype, dtype, *bounds)
+    return made.reshape(shape)
 
 
 def _integers(
-    bits: npt.NDArray[np.uint64], dtype: np.dtype[Any], low: float, high: float
+    bits: npt.NDArray[np.uint64], name: str, dtype: np.dtype[Any], low: float, high: float
 ) -> npt.NDArray[np.generic]:
     span = int(high) - int(low) + 1
     # The remainder's bias is below span / 2**64; a full 64-bit span needs no remainder.
     offsets = bits if span > 0xFFFFFFFFFFFFFFFF else bits % np.uint64(span)
     # Two's complement wraps around to the right value for negative bounds.
     whole = offsets + np.uint64(int(low) & 0xFFFFFFFFFFFFFFFF)
-    numbers: npt.NDArray[np.generic] = whole.view(np.int64) if dtype.kind == "i" else whole
+    is_signed = name.startswith("int")
+    numbers: npt.NDArray[np.generic] = whole.view(np.int64) if is_signed else whole
     return numbers.astype(dtype)
 
 
 def _floats(
-    bits: npt.NDArray[np.uint64], dtype: np.dtype[Any], low: float, high: float
+    bits: npt.NDArray[np.uint64], name: str, dtype: np.dtype[Any], low: float, high: float
 ) -> npt.NDArray[np.generic]:
-    # As many bits as the significand holds, so that no number is rounded up to 1.
-    precision = min(int(_finfo(dtype).nmant) + 1, _FLOAT64_BITS)
+    # As many bits as the significand holds, so that no number is rounded up to 1, and none below
+    # the smallest number.
+    info = _info(name, "finfo")(dtype)
+    smallest = -int(np.log2(float(info.smallest_subnormal)))
+    precision = min(int(info.nmant) + 1, smallest, _FLOAT64_BITS)
     unit = (bits >> np.uint64(64 - precision)).astype(np.float64) * 2.0**-precision
     if (low, high) != (0, 1):
         # The weighted form cannot overflow where high - low would.
@@ -263,8 +337,8 @@ def _floats(
     return numbers
 
 
-def _random_bits(name: str, seed: int, count: int) -> npt.NDArray[np.uint64]:
-    """Return 64 random bits for each element.
+def _random_bits(name: str, seed: int) -> np.random.PCG64:
+    """Return a generator of 64 random bits for each element.
 
     The bit generator is used directly: numpy guarantees its stream, but may change how the methods
     of `Generator` turn it into numbers (NEP 19).
@@ -272,5 +346,4 @@ def _random_bits(name: str, seed: int, count: int) -> npt.NDArray[np.uint64]:
     key = LabelledHash(_SEED_SCHEMA)
     key.add("seed", int(seed))
     key.add("name", name)
-    bits: npt.NDArray[np.uint64] = np.random.PCG64(int(key.hexdigest(), 16)).random_raw(count)
-    return bits
+    return np.random.PCG64(int(key.hexdigest(), 16))

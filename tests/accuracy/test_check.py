@@ -88,9 +88,9 @@ def test_an_offered_tolerance_covers_every_run():
 
 @pytest.mark.parametrize(("failing", "offered"), [(1, True), (2, False)])
 def test_a_share_is_offered_only_where_one_run_needs_it(failing, offered):
-    of = ConsistencyCheck(lambda _: {"y": Tolerance(0, 0)}, lambda _: {"y": np.arange(4)})
+    of = ConsistencyCheck(lambda _: {"y": Tolerance(0, 0)}, lambda _: {"y": np.arange(8)})
     for number in range(3):
-        outputs = {"y": np.array([9 if number < failing else 0, 1, 2, 3])}
+        outputs = {"y": np.array([9 if number < failing else 0, *range(1, 8)])}
         of.observe(engine(), {}, outputs, "test_it.py:1")
     (found,) = of.diagnostics()
     assert (found.facts["offer"] is not None) is offered
@@ -144,7 +144,12 @@ def test_a_twin_has_the_same_tolerances_and_no_runs():
 
 def model(name):
     return SimpleNamespace(
-        path=Path(name), elements={}, is_quantized=False, size_bytes=3 * 10**9, digest=name
+        path=Path(name),
+        outputs=(),
+        elements={},
+        is_quantized=False,
+        size_bytes=3 * 10**9,
+        digest=name,
     )
 
 

@@ -343,6 +343,15 @@ def test_max_mismatch_pct_does_not_excuse_nan():
         (np.array([1, 2], ml_dtypes.bfloat16), np.array([1, 3], ml_dtypes.bfloat16)),
         (np.array([1, 2], ml_dtypes.float8_e4m3fn), np.array([1, 3], ml_dtypes.float8_e4m3fn)),
         (np.array([1, 2], ml_dtypes.int4), np.array([1, 3], ml_dtypes.int4)),
+        *(
+            (np.array([1, 2]).astype(dtype), np.array([1, 1]).astype(dtype))
+            for dtype in (
+                *(ml_dtypes.float8_e5m2, ml_dtypes.float8_e4m3fnuz, ml_dtypes.float8_e5m2fnuz),
+                *(ml_dtypes.float8_e8m0fnu, ml_dtypes.float4_e2m1fn, ml_dtypes.uint4),
+                ml_dtypes.uint2,
+            )
+        ),
+        (np.array([1, 0], ml_dtypes.int2), np.array([1, 1], ml_dtypes.int2)),
         (np.array([1, 2], np.longdouble), np.array([1, 3], np.longdouble)),
         (np.array(1.0), np.array(2.0)),
         (np.array(True), np.array(False)),
@@ -358,6 +367,42 @@ def test_every_element_type_passes_when_equal_and_fails_when_not(reference, actu
     output = compare_one(actual, reference, rtol=0.0, atol=0.0)
     assert [finding.kind for finding in output.findings] == ["mismatch"]
     assert output.mismatched == 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "step"),
+    [
+        (ml_dtypes.bfloat16, 2**-7),
+        (ml_dtypes.float8_e4m3fn, 2**-3),
+        (ml_dtypes.float8_e4m3fnuz, 2**-3),
+        (ml_dtypes.float8_e5m2, 2**-2),
+        (ml_dtypes.float8_e5m2fnuz, 2**-2),
+    ],
+)
+def test_one_step_of_a_coarse_float_passes_by_default_and_two_do_not(dtype, step):
+    reference = np.ones(9).astype(dtype)
+    for steps in (1, 2):
+        comparison = compare_outputs((reference + steps * step).astype(dtype), reference)
+        assert comparison.passed is (steps == 1)
+
+
+@pytest.mark.parametrize("name", ["float8_e8m0fnu", "float4_e2m1fn", "int4", "uint4", "uint2"])
+def test_types_without_room_for_rounding_must_be_equal_and_say_so(name):
+    reference = np.full(9, 2).astype(getattr(ml_dtypes, name))
+    comparison = compare_outputs({"y": np.ones(9).astype(reference.dtype)}, {"y": reference})
+    assert "equality is required (exact type)" in str(comparison)
+    assert comparison.diagnostics[0].facts["offer"] is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn"])
+def test_no_tolerance_is_offered_under_which_zeros_pass(name, precision):
+    reference = np.array([0.5, 1, 2, 4] * 9).astype(getattr(ml_dtypes, name))
+    for wrong in (np.zeros(36), np.full(36, 0.5), -reference.astype(float)):
+        comparison = compare_outputs(
+            {"y": wrong.astype(reference.dtype)}, {"y": reference}, precision=precision
+        )
+        assert comparison.diagnostics[0].facts["offer"] is None
 
 
 def test_worst_integers_keep_their_exact_values():

@@ -69,10 +69,18 @@ def test_truncated_file_is_computed_again(tmp_path: Path, size: int) -> None:
     assert compute.calls == 2
 
 
-@pytest.mark.parametrize(
-    "array",
-    [np.array(["a", "b"], dtype=object), np.array([1, 2], dtype=ml_dtypes.bfloat16)],
-)
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint2"])
+def test_types_that_numpy_lacks_are_computed_once(tmp_path, name: str) -> None:
+    array = np.array([[0, 1], [1, 0]], dtype=getattr(ml_dtypes, name))
+    compute, store = Counted(y=array), ReferenceStore(tmp_path)
+    for _ in range(2):
+        stored = store.get(KEY, compute)["y"]
+        assert stored.dtype == array.dtype
+        np.testing.assert_array_equal(stored, array)
+    assert compute.calls == 1
+
+
+@pytest.mark.parametrize("array", [np.array(["a", "b"], dtype=object), [np.zeros(2)], None])
 def test_outputs_that_numpy_cannot_store_are_computed_every_time(tmp_path, array) -> None:
     compute, store = Counted(y=array), ReferenceStore(tmp_path)
     for _ in range(2):

@@ -14,7 +14,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from pytest_trt.onnx.proto import read_model
 from pytest_trt.onnx.wire import HEADER_BYTES, Source
-from pytest_trt.tensors.spec import element_name
+from pytest_trt.tensors.elements import element_name
 
 _REAL_MODELS = sorted((Path(onnx.__file__).parent / "backend" / "test" / "data").glob("**/*.onnx"))
 

@@ -20,7 +20,7 @@ from pytest_trt.onnx.wire import (
     text,
     varint,
 )
-from pytest_trt.tensors.spec import element_name, stored_bytes
+from pytest_trt.tensors.elements import element_name, stored_bytes
 
 #: Wire types of the descriptor's field types: int64, int32, enum; string, message.
 _WIRE_TYPES = {3: VARINT, 5: VARINT, 14: VARINT, 9: LENGTH, 11: LENGTH}

@@ -46,6 +46,66 @@ def test_a_wrong_value_of_any_type_fails(project, dtype: str, shape: str) -> Non
     )
 
 
+def test_types_that_numpy_lacks_go_in_and_come_out(project) -> None:
+    for dtype in types.SMALL:
+        saved(project, f"{dtype}.onnx", types.complement(dtype, (3,)))
+    project.test_file(
+        "def of(dtype):\n"
+        "    return pytest.param(marks=pytest.mark.trt_model(f'models/{dtype}.onnx'))\n"
+        f"@pytest.mark.parametrize((), [of(dtype) for dtype in {types.SMALL}])\n"
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session, trt_inputs):\n"
+        "    from pytest_trt.tensors.elements import dtype_name\n"
+        "    x, y = trt_inputs['x'], trt_session.run(trt_inputs)['y']\n"
+        "    assert dtype_name(x.dtype) == dtype_name(y.dtype) == "
+        "trt_session.engine.model.path.stem\n"
+        "    right = (1 - x.astype(float)).astype(y.dtype)\n"
+        "    np.testing.assert_array_equal(y.astype(float), right.astype(float))\n"
+    )
+    for _ in range(2):  # the second one finds stored reference outputs
+        project.run().assert_outcomes(passed=len(types.SMALL))
+
+
+def test_a_wrong_value_of_a_type_that_numpy_lacks_fails(project) -> None:
+    for dtype in types.SMALL:
+        saved(project, f"{dtype}.onnx", types.complement(dtype, (3,)))
+        saved(project, f"twice_{dtype}.onnx", types.complement(dtype, (3,), one=2.0))
+    project.test_file(
+        "def of(dtype):\n"
+        "    return pytest.param(marks=pytest.mark.trt_model(\n"
+        "        f'models/{dtype}.onnx', reference=f'models/twice_{dtype}.onnx'))\n"
+        f"@pytest.mark.parametrize((), [of(dtype) for dtype in {types.SMALL}])\n"
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=len(types.SMALL))
+    result.stdout.fnmatch_lines(["* of 3 elements (100%) differ*"])
+
+
+@pytest.mark.parametrize("dtype", ["float4e2m1", "float8e8m0"])
+def test_scales_and_four_bit_floats_must_be_equal(project, dtype: str) -> None:
+    pytest.importorskip("onnx", minversion="1.23")
+    saved(project, "right.onnx", types.stored(dtype, [1, 2, 4]))
+    saved(project, "wrong.onnx", types.stored(dtype, [1, 2, 2]))
+    project.test_file(
+        "@pytest.mark.trt_consistency()\n"
+        "class TestIt:\n"
+        '    @pytest.mark.trt_model("models/right.onnx")\n'
+        "    def test_right(self, trt_session, trt_inputs):\n"
+        "        c = trt_session.run(trt_inputs)['c']\n"
+        "        assert c.astype(float).tolist() == [1, 2, 4]\n"
+        '    @pytest.mark.trt_model("models/wrong.onnx", reference="models/right.onnx")\n'
+        "    def test_wrong(self, trt_session, trt_inputs):\n"
+        "        trt_session.run(trt_inputs)\n"
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["c: 1 of 3 elements differ *", "*equality is required (exact type)"]
+    )
+
+
 @pytest.mark.parametrize("dtype", types.TYPES)
 def test_empty_tensors_are_accepted_and_returned_with_others(project, dtype: str) -> None:
     saved(project, "m.onnx", types.joined(dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,6 +55,13 @@ def test_checks_that_can_fail_do_as_they_must(
         np.array([1 + 2j, -3j], np.complex64),
         np.zeros(4, np.float32),
         np.array([0.1, np.inf, np.nan], np.float32),
+        *(
+            np.array([1, 0.5, 1], np.float32).astype(getattr(ml_dtypes, name))
+            for name in (
+                *("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu"),
+                *("float4_e2m1fn", "int4", "uint4", "int2", "uint2"),
+            )
+        ),
     ],
     ids=lambda array: array.dtype.name,
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 
 import builders_types as types
@@ -39,6 +40,8 @@ def test_memory_layout_does_not_matter():
     [
         ("bfloat16", np.zeros(3, ml_dtypes.bfloat16)),
         ("float8e4m3fn", np.zeros(3, ml_dtypes.float8_e4m3fn)),
+        ("float8e8m0", np.ones(3, ml_dtypes.float8_e8m0fnu)),
+        ("float4e2m1", np.zeros(3, ml_dtypes.float4_e2m1fn)),
         ("int4", np.zeros(3, ml_dtypes.int4)),
         ("bool", np.zeros(3, bool)),
         ("string", np.array(["a"])),
@@ -72,8 +75,50 @@ def test_scalars_pass_as_arrays_only():
     assert "np.asarray" in _refused("float32, not a numpy array", spec, x=np.float32(1))
 
 
-def test_sequences_are_left_to_the_session():
-    check_inputs([TensorSpec("x", "sequence(float32)", None)], {"x": [_IMAGE]})
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("sequence(float32)", [_IMAGE]),
+        ("sequence(float32)", []),
+        ("optional(float32)", None),
+        ("optional(float32)", _IMAGE),
+        ("optional(sequence(float32))", [_IMAGE]),
+        ("map(string, float32)", {"a": 1.0}),
+        ("sequence(map(int64, float32))", [{1: 2.0}, {}]),
+    ],
+)
+def test_sequences_maps_and_optionals_pass_as_what_they_are(dtype, value):
+    check_inputs([TensorSpec("x", dtype, None)], {"x": value})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "what"),
+    [
+        ("sequence(float32)", _IMAGE, "'x' is a ndarray, not a list"),
+        ("sequence(float32)", [_IMAGE, _IDS], "'x' has item 1, which is int64"),
+        ("sequence(float32)", [[1.0]], "'x' has item 0, which is a list, not a numpy array"),
+        ("optional(float32)", _IDS, "'x' is int64"),
+        ("map(string, float32)", [1.0], "'x' is a list, not a dict"),
+        ("map(string, float32)", {"a": _IMAGE}, "'x' is a dict, not a dict of numbers"),
+        ("sparse_tensor(float32)", _IMAGE, "'x' cannot be fed"),
+    ],
+)
+def test_what_is_no_such_container_is_refused_with_tensor_and_type(dtype, value, what):
+    spec = [TensorSpec("x", dtype, None)]
+    match = re.escape(what) + ".*; the model takes " + re.escape(dtype)
+
+    assert "None for an optional" in _refused(match, spec, x=value)
+
+
+def test_a_type_that_numpy_lacks_is_cast_by_its_package():
+    spec = [TensorSpec("x", "float8e4m3fn", (2,))]
+
+    assert "x.astype(ml_dtypes.float8_e4m3fn)" in _refused("is float32", spec, x=np.zeros(2, "f4"))
+    # ONNX Runtime's own tests feed bits.
+    with pytest.raises(InputError) as refused:
+        check_inputs(spec, {"x": np.zeros(2, np.uint8)})
+    (bits,) = refused.value.diagnostic.remedy.alternatives
+    assert bits == "If it holds bits: x.view(ml_dtypes.float8_e4m3fn)"
 
 
 def test_a_missing_input_is_named_with_its_spec():

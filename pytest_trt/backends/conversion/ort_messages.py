@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.diagnostics import Fact, Remedy, git_restore_hint
-from pytest_trt.tensors.spec import Tensors, TensorSpec, element_name
+from pytest_trt.tensors.elements import element_name
+from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.value_ranges import example_values, may_hold_shape
 
 #: ONNX Runtime's log level "fatal". Whatever it logs as an error it also raises, and its log goes

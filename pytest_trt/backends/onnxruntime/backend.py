@@ -26,6 +26,7 @@ from pytest_trt.backends.conversion.ort_messages import (
 )
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
+from pytest_trt.backends.onnxruntime.values import unreadable
 from pytest_trt.diagnostics import (
     EngineBuildError,
     EngineLoadError,
@@ -142,7 +143,7 @@ class OnnxRuntimeBackend:
                 "session.optimized_model_external_initializers_file_name", f"{_PLAN_NAME}.data"
             )
         try:
-            ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no other common base class
             refused = refusal(
                 str(error),
@@ -158,6 +159,7 @@ class OnnxRuntimeBackend:
                 facts=refused.facts,
                 log_tail=[refused.log],
             ) from error
+        _require_readable(session, request.model)
 
     def cannot_run(self, target: Target) -> str | None:
         """Why engines for this target do not run here: only those for the CPU do."""
@@ -221,6 +223,7 @@ class OnnxRuntimeBackend:
                 facts=refused.facts,
                 details=[_NO_REFERENCE, refused.log],
             ) from error
+        _require_readable(session, model)
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 
     def _session_options(self, level: str) -> Any:
@@ -240,6 +243,24 @@ class OnnxRuntimeBackend:
         # Source: tests/benchmarks/interleaved_cpu.py, which also measures its cost.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
+
+
+def _require_readable(session: Any, model: OnnxModel) -> None:
+    """Refuse a model whose inputs or outputs cannot be used from Python.
+
+    Raises:
+        ModelError: One cannot.
+    """
+    tensor = unreadable(session)
+    if tensor:
+        ort = load_onnxruntime()
+        raise ModelError(
+            f"{tensor} of {model.path.name} cannot be used from Python with ONNX Runtime "
+            f"{ort.__version__}, beside tensors of types that numpy lacks",
+            fix="cast those tensors to float32 or integers of 8 bits in the model.",
+            code="TRT209",
+            facts={"model": str(model.path), "tensor": tensor, "version": str(ort.__version__)},
+        )
 
 
 def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tuple[Layer, ...]]:

@@ -13,7 +13,7 @@ from onnx import NodeProto
 from pytest_trt.backends.conversion.tensor_types import tensor_types
 from pytest_trt.engine.facts import CONVERSION, INTEGER, Layer, precision_of
 from pytest_trt.onnx import graph
-from pytest_trt.tensors.spec import element_name
+from pytest_trt.tensors.elements import element_name
 
 #: Operators that change types and compute nothing.
 _CONVERSIONS = frozenset(

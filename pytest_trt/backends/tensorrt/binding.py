@@ -11,9 +11,10 @@ import numpy.typing as npt
 from pytest_trt.backends.cuda.launch import CudaGraph
 from pytest_trt.backends.cuda.runtime import Cuda, DeviceBuffer
 from pytest_trt.diagnostics import EngineLoadError, InputError
+from pytest_trt.tensors import elements
 from pytest_trt.tensors.spec import Tensors
 
-#: numpy's name of an element type by member of `DataType`. TensorRT's own `nptype` fails with some
+#: Name of an element type by member of `DataType`. TensorRT's own `nptype` fails with some
 #: numpy versions, and for types that numpy lacks.
 _DTYPES = {
     "FLOAT": "float32",
@@ -23,6 +24,9 @@ _DTYPES = {
     "INT64": "int64",
     "UINT8": "uint8",
     "BOOL": "bool",
+    "BF16": "bfloat16",
+    "FP8": "float8e4m3fn",
+    "E8M0": "float8e8m0",
 }
 
 
@@ -35,17 +39,14 @@ def numpy_dtype(member: str, *, tensor: str, model: str) -> np.dtype[Any]:
         model: The model's file name, for the message.
 
     Raises:
-        EngineLoadError: Neither numpy nor ml_dtypes has the type.
+        EngineLoadError: Elements of the type are smaller than a byte.
     """
-    if member in _DTYPES:
-        return np.dtype(_DTYPES[member])
-    if member == "BF16":
-        import ml_dtypes
-
-        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return bfloat16
+    dtype = elements.numpy_dtype(_DTYPES.get(member, ""))
+    if dtype is not None:
+        return dtype
     raise EngineLoadError(
-        f"tensor {tensor!r} of {model} is {member}, which numpy does not support",
+        f"tensor {tensor!r} of {model} is {member}, whose elements are smaller than a byte: "
+        "pytest-trt cannot read or write it on a GPU",
         fix="export the model with float32 or float16 inputs and outputs.",
         code="TRT209",
         facts={"model": model, "tensor": tensor, "dtype": member},

@@ -193,7 +193,7 @@ def _unsupported_tensors(source: Path) -> list[str]:
     import onnx
 
     from pytest_trt.onnx.graph import constants
-    from pytest_trt.tensors.spec import element_name
+    from pytest_trt.tensors.elements import element_name
 
     model = onnx.load(source, load_external_data=False)
     types = {

@@ -34,6 +34,7 @@ from pytest_trt.diagnostics import (
 )
 from pytest_trt.engine.protocols import Samples
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.tensors import elements
 from pytest_trt.tensors.checks import check_inputs
 from pytest_trt.tensors.profile_choice import select_profile
 from pytest_trt.tensors.profiles import Profile
@@ -108,7 +109,7 @@ class TrtSession:
         }
         # Last, as nothing gives it back where the rest fails.
         self._stream = self._cuda.stream()
-        self._model_dtypes = {spec.name: spec.dtype for spec in model.outputs}
+        self._model_dtypes = {spec.name: elements.numpy_dtype(spec.dtype) for spec in model.outputs}
         self._open_outputs: set[str] = set()
         self._binding: Binding | None = None
 
@@ -352,8 +353,8 @@ class TrtSession:
 
     def _as_model(self, name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return an output in the model's dtype: TensorRT 8.6 computes INT64 in INT32."""
-        dtype = self._model_dtypes.get(name, array.dtype.name)
-        return array if array.dtype.name == dtype else array.astype(dtype)
+        dtype = self._model_dtypes.get(name)
+        return array if dtype in (None, array.dtype) else array.astype(dtype)
 
 
 def refused_plan(

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import builders_networks as networks
+import builders_types as types
 import ml_dtypes
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from builders import images, save_linear, save_overflowing
 from builders_model import remedy
@@ -26,6 +25,7 @@ from pytest_trt.diagnostics import (
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, OptionValue, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
+from pytest_trt.tensors import elements
 from pytest_trt.tensors.spec import Tensors
 
 CPU = Target("cpu")
@@ -226,7 +226,7 @@ def test_failure_while_running_names_the_engine_and_the_shapes(
     builder: Builder, linear: OnnxModel
 ) -> None:
     session = builder.open(linear, "fp16")
-    with pytest.raises(EngineRunError, match=r"fp16 engine of linear.onnx.*image \(2, 3\)"):
+    with pytest.raises(EngineRunError, match=r"fp16 engine of linear.onnx.*image \[2, 3\]"):
         session.run({"image": np.zeros((2, 3), np.float32)})
 
 
@@ -306,35 +306,66 @@ def test_outputs_in_bfloat16_are_the_callers_own(builder: Builder, tmp_path: Pat
     np.testing.assert_array_equal(first, ones)
 
 
-def test_bfloat16_without_its_package_says_what_to_install(
-    builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    proto = networks.model(
-        [helper.make_node("Cast", ["x"], ["y"], name="narrow", to=TensorProto.BFLOAT16)],
-        [networks.value("x", [2])],
-        [networks.value("y", [2], TensorProto.BFLOAT16)],
-    )
-    session = builder.open(networks.saved(proto, tmp_path / "narrow.onnx"), "fp32")
-    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-    with pytest.raises(ConfigurationError, match="need ml_dtypes"):
-        session.run({"x": np.zeros(2, np.float32)})
+def extension(name: str) -> np.dtype:
+    """Return the dtype of a type that numpy lacks."""
+    dtype = elements.numpy_dtype(name)
+    assert dtype is not None
+    return dtype
 
 
-def test_bfloat16_with_an_old_runtime_says_to_upgrade(
-    builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("name", types.SMALL)
+def test_each_value_of_a_type_that_numpy_lacks_is_read_and_written_as_onnx_stores_it(
+    builder: Builder, tmp_path: Path, name: str, count: int
 ) -> None:
-    session = builder.open(bfloat16_net(tmp_path), "fp32")
-    monkeypatch.delattr(onnxruntime.OrtValue, "ortvalue_from_numpy_with_onnx_type")
-    rows = np.zeros((2, 2), ml_dtypes.bfloat16)
-    with pytest.raises(ConfigurationError, match="does not support bfloat16") as caught:
-        session.run({"rows": rows, "ids": np.arange(2)})
-    assert remedy(caught.value) == "pip install --upgrade onnxruntime"
+    """A cast to float32 shows how ONNX Runtime reads it; its cast from float32 is read back."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["wide"], name="widen", to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["wide"], ["y"], name="narrow", to=types.element(name)),
+    ]
+    x, y = (networks.value(one, ["n"], types.element(name)) for one in "xy")
+    proto = networks.model(nodes, [x], [y, networks.value("wide", ["n"])], **types.opset(name))
+    session = builder.open(networks.saved(proto, tmp_path / f"{name}.onnx"), "fp32")
+    given = np.array([1, 0, 1, -2, 3][:count]).astype(extension(name))
+    outputs = session.run({"x": given})
+    assert outputs["y"].dtype == given.dtype
+    np.testing.assert_array_equal(outputs["y"], given)
+    np.testing.assert_array_equal(outputs["wide"], given.astype(np.float32))
+
+
+def test_scalars_and_strided_arrays_of_a_packed_type_are_taken(
+    builder: Builder, tmp_path: Path
+) -> None:
+    for shape, given in (([], np.array(5)), (["n"], np.arange(8)[::2])):
+        proto = types.complement("int4", shape)
+        session = builder.open(networks.saved(proto, tmp_path / "m.onnx"), "fp32")
+        array = given.astype(extension("int4"))[...]
+        y = session.run({"x": array})["y"]
+        np.testing.assert_array_equal(y.astype(int), 1 - array.astype(int))
+
+
+def test_a_sequence_beside_a_type_that_numpy_lacks_is_refused_with_tensor_and_type(
+    builder: Builder, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["y"], name="narrow", to=TensorProto.BFLOAT16),
+        helper.make_node("SequenceConstruct", ["x", "x"], ["s"], name="list"),
+    ]
+    outputs = [
+        networks.value("y", [2], TensorProto.BFLOAT16),
+        helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None),
+    ]
+    proto = networks.model(nodes, [networks.value("x", [2])], outputs)
+    model = networks.saved(proto, tmp_path / "both.onnx")
+    for refused in (lambda: builder.open(model, "fp32"), lambda: builder.backend.reference(model)):
+        with pytest.raises(ModelError, match=r"'s' \(seq\(tensor\(float\)\)\) of both.onnx"):
+            refused()
 
 
 def test_what_the_runtime_refuses_in_bfloat16_is_reported(builder: Builder, tmp_path: Path) -> None:
     session = builder.open(bfloat16_net(tmp_path), "fp32")
     rows = np.zeros((2, 3), ml_dtypes.bfloat16)
-    with pytest.raises(EngineRunError, match=r"rows \(2, 3\), ids \(2,\)"):
+    with pytest.raises(EngineRunError, match=r"rows \[2, 3\], ids \[2\]"):
         session.run({"rows": rows, "ids": np.arange(2)})
 
 
