@@ -37,7 +37,7 @@ def test_seconds(value: float, text: str) -> None:
         (999_900, "1.0 MB"),
         (104e6, "104 MB"),
         (2.5e9, "2.5 GB"),
-        (5e12, "5000 GB"),
+        (5e12, "5.0 TB"),
     ],
 )
 def test_size(value: float, text: str) -> None:
