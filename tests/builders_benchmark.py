@@ -24,6 +24,7 @@ INCONCLUSIVE = change(
 def benchmark_result(*changes: MetricChange, **values: Any) -> BenchmarkResult:
     given: dict[str, Any] = {
         "test": "tests/test_speed.py::test_speed",
+        "test_argument": "tests/test_speed.py::test_speed",
         "model": "digits.onnx",
         "precision": "fp16",
         "arch": "cpu",

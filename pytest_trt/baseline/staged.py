@@ -135,6 +135,17 @@ def write_staged(staged: Sequence[Staged]) -> Writing:
     return Writing(written, errors, overtaken)
 
 
+def overtaken_error(staged: Staged) -> BaselineError:
+    """Return the error of an update that another run overtook."""
+    return BaselineError(
+        f"{staged.shown}: another run has changed the baseline of {staged.test} meanwhile; it was "
+        "not replaced",
+        fix="Run the test again.",
+        code="TRT606",
+        facts={"file": str(staged.path), "test": staged.test},
+    )
+
+
 def _write_file(path: Path, entries: Sequence[Staged]) -> list[Written]:
     found = read_baselines(path) or BaselineFile(entries[0].target, {})
     tests, written = dict(found.tests), []

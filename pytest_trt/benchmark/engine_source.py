@@ -300,6 +300,7 @@ def subject_of(
     inputs: Tensors,
     *,
     test: str,
+    test_argument: str,
     mode: Mode | None,
     batch: int,
     threads: int,
@@ -313,6 +314,7 @@ def subject_of(
         session: The engine, loaded.
         inputs: What every call computes on.
         test: The test's node id.
+        test_argument: The test as pytest takes it where the run was started.
         mode: The measuring mode that the marker asks for, if any.
         batch: Batch items of one call.
         threads: Threads of one inference on the CPU; 0 leaves them to the backend.
@@ -334,6 +336,7 @@ def subject_of(
         spec["threads"] = str(threads)
     return Subject(
         test=test,
+        test_argument=test_argument,
         name=engine.model.path.name,
         arch=engine.target.arch,
         toolchain=str(engine.toolchain),

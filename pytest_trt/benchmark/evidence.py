@@ -92,6 +92,7 @@ class Subject:
         spec: What is measured, by label; a baseline is compared with nothing else.
         engine: The engine; None where none, or not a single one, is timed.
         restore: Commands that restore the model's file.
+        test_argument: The test as pytest takes it where the run was started; empty for `test`.
     """
 
     test: str
@@ -103,6 +104,7 @@ class Subject:
     spec: Mapping[str, str]
     engine: Engine | None = None
     restore: tuple[str, ...] = ()
+    test_argument: str = ""
 
     @property
     def precision(self) -> str:
@@ -132,6 +134,7 @@ class Subject:
             kind="not measured",
             key=self.key,
             restore=self.restore,
+            test_argument=self.test_argument or self.test,
             file=file,
             checks=checks,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_trt import units
@@ -54,11 +55,15 @@ _FREE_GPU = "Run again when the GPU is idle and not throttled."
 _FREE_HOST = "Run again when the host is idle, without pytest-xdist (-n)."
 
 
-def update_command(tests: Sequence[str]) -> str:
-    """Return the command that accepts the figures of tests, given by their node ids."""
+def pytest_command(tests: Sequence[str], *options: str) -> str:
+    """Return the command that runs tests, given as pytest takes them where it is started."""
     named = tests if len(tests) <= _TESTS_TYPED else [test.partition("::")[0] for test in tests]
-    listed = " ".join(f'"{name}"' for name in dict.fromkeys(named))
-    return f'pytest {listed} --trt-update --trt-update-reason "..."'
+    return " ".join(("pytest", *map(shlex.quote, dict.fromkeys(named)), *options))
+
+
+def update_command(tests: Sequence[str]) -> str:
+    """Return the command that accepts the figures of tests."""
+    return pytest_command(tests, "--trt-update", '--trt-update-reason "..."')
 
 
 def verdict_diagnostics(
@@ -166,7 +171,7 @@ def _engine_exceeded(result: BenchmarkResult, one: StructuralLimitResult) -> Dia
 
 def _restore_or_accept(result: BenchmarkResult, *, slower: bool) -> Remedy:
     """Return what to do about an engine that is worse than the baseline's."""
-    accept = update_command([result.test])
+    accept = update_command([result.test_argument])
     kinds = {one.kind for one in result.differences}
     text, commands = _restoring(result, kinds)
     what = "slower speed" if slower else "new engine"
@@ -246,7 +251,7 @@ def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Sev
     if any(one.kind == "host load" and one.then for one in result.differences):
         of = "" if result.same_engine else ", with the engine of the baseline"
         again = f"Record the baseline again on an idle host{of}:"
-        return Remedy(again, (update_command([result.test]),), tuple(others))
+        return Remedy(again, (update_command([result.test_argument]),), tuple(others))
     if result.same_engine:  # another engine would replace what it is compared with
         others.insert(1, "Record more runs of this engine: --trt-update")
     return Remedy("Measure on an idle host.", alternatives=tuple(others))
@@ -466,10 +471,10 @@ def no_baseline(
         why: Why one is required.
     """
     if of_module:
-        headline, tests = f"no baseline for this test in {result.file}", result.test
+        headline, tests = f"no baseline for this test in {result.file}", result.test_argument
     else:
         headline = f"no baseline for this machine ({device}): {result.file} is missing"
-        tests = result.test.partition("::")[0]
+        tests = result.test_argument.partition("::")[0]
     details = [why] if why else []
     if others and not of_module:
         details.insert(0, f"there are baselines for {', '.join(others)}")
@@ -481,7 +486,7 @@ def no_baseline(
         Remedy(
             "Record it on this kind of machine and commit the file. If only CI has one, run this "
             "there and upload the file as an artifact:",
-            (f'pytest "{tests}" --trt-update-new',),
+            (pytest_command([tests], "--trt-update-new"),),
         ),
     )
 
@@ -494,7 +499,8 @@ def not_comparable(result: BenchmarkResult, why: str) -> Diagnostic:
         _facts(result, {"reason": why}),
         (f"baseline: {result.file}",),
         Remedy(
-            "Measure what the baseline measured, or replace it:", (update_command([result.test]),)
+            "Measure what the baseline measured, or replace it:",
+            (update_command([result.test_argument]),),
         ),
     )
 
@@ -514,7 +520,7 @@ def update_needs_reason(result: BenchmarkResult, excess: Excess) -> Diagnostic:
         tuple(_speed_details(result, None)),
         Remedy(
             "Make the engine faster, or accept the slower speed with a reason:",
-            (update_command([result.test]),),
+            (update_command([result.test_argument]),),
         ),
     )
 
@@ -531,7 +537,7 @@ def not_updated(result: BenchmarkResult, why: str, *, host: bool) -> Diagnostic:
     if host:
         remedy = Remedy(
             f"{_FREE_HOST} To store these figures anyway, marked as such:",
-            (f"{update_command([result.test])} --trt-update-anyway",),
+            (f"{update_command([result.test_argument])} --trt-update-anyway",),
         )
     return Diagnostic(
         "TRT663",
@@ -550,7 +556,7 @@ def recorded_on_busy_host(result: BenchmarkResult, busy: str) -> Diagnostic:
         (busy,),
         Remedy(
             "Only interleaved runs can be compared with it. Record it again on an idle host:",
-            (update_command([result.test]),),
+            (update_command([result.test_argument]),),
         ),
         "warning",
     )
@@ -572,7 +578,10 @@ def noise_dropped(result: BenchmarkResult) -> Diagnostic:
         "TRT666",
         f"the calibration of the previous engine was dropped ({result.subject})",
         _facts(result, {}),
-        remedy=Remedy("Calibrate the new engine:", (f'pytest "{result.test}" --trt-calibrate',)),
+        remedy=Remedy(
+            "Calibrate the new engine:",
+            (pytest_command([result.test_argument], "--trt-calibrate"),),
+        ),
         severity="note",
     )
 
@@ -596,6 +605,7 @@ def _facts(result: BenchmarkResult, facts: Mapping[str, Fact]) -> dict[str, Fact
     """Return facts with what every diagnostic of a benchmark names."""
     return {
         "test": result.test,
+        "test_argument": result.test_argument,
         "model": result.model,
         "precision": result.precision,
         "arch": result.arch,

@@ -262,10 +262,10 @@ class Pipeline:
             f"({MOST_TIMES} x --trt-benchmark-time)"
         )
         # Alone, the test would have the whole error budget of the run.
-        options = f"--trt-benchmark-time={seconds} --trt-checks={result.checks}"
+        options = f"--trt-benchmark-time={seconds}", f"--trt-checks={result.checks}"
         remedy = Remedy(
             "Allow more time, or limit P50 or throughput instead:",
-            (f'pytest "{result.test}" {options}',),
+            (messages.pytest_command([result.test_argument], *options),),
         )
         return [messages.untestable(result, name, why, remedy)]
 

@@ -166,6 +166,7 @@ class BenchmarkResult:
         staged: The new baseline, for the process that writes; None where there is none.
         key: Digest of the engine's key.
         restore: Commands that restore the model's file as it was.
+        test_argument: The test as pytest takes it where the run was started.
         checks: How many limits the tests of the run have in all: they share the error budget.
         skipped: Why the test is to be skipped; empty where it is not.
         diagnostics: Why it fails (severity "error"), and what else its reader has to know.
@@ -201,6 +202,7 @@ class BenchmarkResult:
     staged: Staged | None = None
     key: str = ""
     restore: tuple[str, ...] = ()
+    test_argument: str = ""
     checks: int = 0
     skipped: str = ""
     diagnostics: tuple[Diagnostic, ...] = ()

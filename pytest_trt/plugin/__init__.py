@@ -261,7 +261,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     from pytest_trt.plugin.baselines import store_last_run, write_baselines_of
 
     stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-    outcome = write_baselines_of(collector.results, collector.failed, stopped=stopped)
+    outcome = write_baselines_of(
+        collector.results, collector.failed, stopped=stopped, update=_updates(config)
+    )
     collector.results, collector.written = outcome.results, outcome.lines
     report_log = config.pluginmanager.get_plugin("trt-report")
     if report_log is not None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.location import DEFAULT_FOLDER
-from pytest_trt.baseline.staged import Staged, Written, write_staged
+from pytest_trt.baseline.staged import Staged, Written, overtaken_error, write_staged
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy, as_typed
@@ -43,7 +43,11 @@ class Outcome:
 
 
 def write_baselines_of(
-    results: Sequence[TestResult], failed: Mapping[str, set[str]], *, stopped: bool
+    results: Sequence[TestResult],
+    failed: Mapping[str, set[str]],
+    *,
+    stopped: bool,
+    update: bool = False,
 ) -> Outcome:
     """Write the new baselines of a run's tests, each file once.
 
@@ -51,6 +55,7 @@ def write_baselines_of(
         results: The results of the tests.
         failed: Phases that failed, by test.
         stopped: Whether the run was interrupted.
+        update: Whether the run was to update baselines: one that is not updated is an error then.
     """
     to_write: dict[str, Staged] = {}
     candidates: dict[str, Candidate] = {}
@@ -76,6 +81,8 @@ def write_baselines_of(
             del candidates[nodeid]
         elif staged in overtaken:
             not_recorded[nodeid] = f"another run has changed its baseline in {staged.shown} since"
+            if update:
+                errors.append(overtaken_error(staged))
         else:
             not_recorded[nodeid] = f"{staged.shown} could not be written"
     return Outcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -129,6 +130,7 @@ class BenchmarkCheck:
                 session,
                 inputs,
                 test=item.nodeid,
+                test_argument=_as_argument(item),
                 mode=marker.mode,
                 batch=marker.batch or batch_of(engine.model.inputs, inputs),
                 threads=run.settings.threads,
@@ -164,11 +166,18 @@ class BenchmarkCheck:
                 session,
                 inputs,
                 test=item.nodeid,
+                test_argument=_as_argument(item),
                 mode=self._marker.mode,
                 batch=self._marker.batch or batch_of(engine.model.inputs, inputs),
                 threads=0,
             )
         return _not_timed(subject)
+
+
+def _as_argument(item: pytest.Item) -> str:
+    """Return a test as pytest takes it where it was started; node ids are relative to rootdir."""
+    path = os.path.relpath(item.path, item.config.invocation_params.dir)
+    return "::".join((path, *item.nodeid.split("::")[1:]))
 
 
 def _not_timed(subject: Subject) -> BenchmarkResult:
@@ -338,6 +347,7 @@ def _recorded_subject(
         spec = {"model": model, "precision": engine.spec.precision, **spec}
     return Subject(
         test=item.nodeid,
+        test_argument=_as_argument(item),
         name=engine.model.path.name if engine else item.name,
         arch=engine.target.arch if engine else CPU,
         toolchain=str(engine.toolchain) if engine else f"Python {python_version()}",

@@ -113,7 +113,10 @@ class BenchmarkMarker:
 
 
 def parse_model(
-    marks: Sequence[pytest.Mark], test_file: Path, additional: Collection[str] = ()
+    marks: Sequence[pytest.Mark],
+    test_file: Path,
+    additional: Collection[str] = (),
+    backend: str = "auto",
 ) -> ModelMarker | None:
     """Return the `trt_model` markers of a test as one, or None if there are none.
 
@@ -126,6 +129,7 @@ def parse_model(
         marks: The test's marks, the closest first.
         test_file: The file that paths are relative to.
         additional: Names of the backends that plugins registered.
+        backend: The value of --trt-backend.
 
     Raises:
         ConfigurationError: A keyword is unknown, a value is invalid, or a file does not exist.
@@ -149,11 +153,11 @@ def parse_model(
             facts={"marker": ModelMarker.NAME},
         )
     values = {name: value for name, value in given.items() if value is not None}
-    return _model_marker(values, test_file, additional)
+    return _model_marker(values, test_file, additional, backend)
 
 
 def _model_marker(
-    values: dict[str, Any], test_file: Path, additional: Collection[str]
+    values: dict[str, Any], test_file: Path, additional: Collection[str], backend: str
 ) -> ModelMarker:
     for name in ("model", "reference"):
         if name in values:
@@ -166,7 +170,7 @@ def _model_marker(
     _expect(type(seed) is int, ModelMarker.NAME, "seed", seed, "an integer")
     for name in ("by_precision", "by_backend"):
         values[name] = _builder_options(name, values.get(name, {}))
-    _check_builder_options(values, additional)
+    _check_builder_options(values, additional, backend)
     return ModelMarker(**values)
 
 
@@ -186,19 +190,22 @@ def _builder_options(name: str, value: object) -> dict[str, Mapping[str, Any]]:
     return {key: own["builder_options"] for key, own in value.items()}
 
 
-def _check_builder_options(values: Mapping[str, Any], additional: Collection[str]) -> None:
+def _check_builder_options(
+    values: Mapping[str, Any], additional: Collection[str], under_test: str
+) -> None:
     """Refuse options that do not exist, also those of backends that this run does not use.
 
     Only backends that plugins registered may have options that are not declared.
     """
     from pytest_trt.engine.builder_options import PRODUCTS, check_options
 
-    if not additional:
+    declared = under_test not in additional
+    if declared:
         check_options(values.get("builder_options", {}), ModelMarker.NAME)
     for precision, options in values["by_precision"].items():
         where = f"{ModelMarker.NAME}, by_precision"
         _precisions((precision,), where=where)
-        if not additional:
+        if declared:
             check_options(options, f"{where} {precision!r}", precision=precision)
     for backend, options in values["by_backend"].items():
         where = f"{ModelMarker.NAME}, by_backend"

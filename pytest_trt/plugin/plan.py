@@ -241,8 +241,8 @@ class Planner:
         with parsed.gathered():
             check_names(marks)
         with parsed.gathered():
-            additional = self._run.settings.additional_backends
-            parsed.model = parse_model(marks, path, additional)
+            settings = self._run.settings
+            parsed.model = parse_model(marks, path, settings.additional_backends, settings.backend)
         with parsed.gathered():
             parsed.consistency = parse_consistency(marks)
         with parsed.gathered():

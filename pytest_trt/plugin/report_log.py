@@ -12,8 +12,8 @@ import platform
 import shlex
 import time
 import uuid
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -216,14 +216,21 @@ class ReportLog:
     def _write(self, session: pytest.Session, document: Document, reports: Sequence[Path]) -> None:
         from pytest_trt.report.files import write_report
 
-        try:
-            for path in reports:
+        start = self._config.invocation_params.dir
+        for path in reports:
+            with self._reporting_errors(session):
                 write_report(path, document)
-                start = self._config.invocation_params.dir
                 shown = path.relative_to(start) if path.is_relative_to(start) else path
                 self._written.append(f"wrote {shown}")
-            if document["tests"] and os.environ.get(STEP_SUMMARY):
+        if document["tests"] and os.environ.get(STEP_SUMMARY):
+            with self._reporting_errors(session):
                 _append_step_summary(Path(os.environ[STEP_SUMMARY]), document)
+
+    @contextmanager
+    def _reporting_errors(self, session: pytest.Session) -> Iterator[None]:
+        """Let a report that cannot be written fail the run; the others are still written."""
+        try:
+            yield
         except ReportError as error:
             self._failures.append(("trt report", error.diagnostic))
             if session.exitstatus == pytest.ExitCode.OK:

@@ -116,8 +116,7 @@ def read_settings(config: pytest.Config) -> Settings:
     refuse_misread_paths(config)
     values = {option.field: _value(config, option) for option in OPTIONS}
     _check_combinations(values, config)
-    if values["backend"] not in BACKENDS:
-        values["additional_backends"] = _additional_backends(config, values["backend"])
+    values["additional_backends"] = _additional_backends(config, values["backend"])
     if values["selftest"]:
         values["missing_baseline"] = "fail"
     if values["update_new"]:
@@ -126,7 +125,7 @@ def read_settings(config: pytest.Config) -> Settings:
 
 
 def _additional_backends(config: pytest.Config, name: str) -> Registry:
-    """Return the backends that plugins register, where an option names one of them."""
+    """Return the backends that plugins register; markers name those that are not used, too."""
     from pytest_trt.backends.selection import AdditionalBackend, register_backend
 
     registry: dict[str, AdditionalBackend] = {}
@@ -136,7 +135,7 @@ def _additional_backends(config: pytest.Config, name: str) -> Registry:
                 register_backend(registry, key, factory, probe)
     except ConfigurationError as error:
         raise pytest.UsageError(f"pytest_trt_backends: {error}") from error
-    if name not in registry:
+    if name not in (*BACKENDS, *registry):
         known = ", ".join([*BACKENDS, *registry])
         raise pytest.UsageError(f"--trt-backend: expected one of {known}, got {name!r}.")
     return registry
@@ -155,7 +154,16 @@ def _value(config: pytest.Config, option: Option) -> Any:
         named = error if option.ini_only else in_context(error, source)
         raise pytest.UsageError(str(named)) from named
     except ValueError as error:
-        raise pytest.UsageError(f"{source}: expected {error}, got {text!r}.") from error
+        given = next((line for line in text.splitlines() if not _is_valid(option, line)), text)
+        raise pytest.UsageError(f"{source}: expected {error}, got {given!r}.") from error
+
+
+def _is_valid(option: Option, line: str) -> bool:
+    try:
+        option.parse(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _ini_text(config: pytest.Config, option: Option) -> str:

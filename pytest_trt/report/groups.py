@@ -51,6 +51,11 @@ class _Failure:
     diagnostic: Diagnostic
 
     @property
+    def argument(self) -> str:
+        """The test as pytest takes it where the run was started."""
+        return str(self.diagnostic.facts.get("test_argument", self.test))
+
+    @property
     def badness(self) -> float:
         """The fact that ranks diagnostics of one code; 0 where the code names none."""
         rank_by = _entry(self.diagnostic.code).rank_by
@@ -81,9 +86,9 @@ def _key(one: Diagnostic) -> tuple[str, ...]:
 def _group(failures: Sequence[_Failure]) -> Group:
     worst = max(failures, key=lambda one: one.badness)  # the first of those that are equally bad
     ordered = [worst, *(one for one in failures if one is not worst)]
-    tests = list(dict.fromkeys(one.test for one in ordered))
     # One command updates the baselines of all tests.
-    alone, together = update_command([worst.test]), update_command(tests)
+    tests = list(dict.fromkeys(one.argument for one in ordered))
+    alone, together = update_command(tests[:1]), update_command(tests)
     remedy = worst.diagnostic.remedy
     commands = tuple(together if one == alone else one for one in remedy.commands)
     return Group(

@@ -428,6 +428,29 @@ def test_a_run_from_a_subfolder_compares_with_the_same_baseline(speed, monkeypat
     assert file.endswith("/tests/test_speed.json")
 
 
+def test_a_command_names_the_test_as_it_is_typed_in_the_folder_of_the_run(
+    speed, monkeypatch
+) -> None:
+    """Node ids are relative to rootdir, and may hold what a shell would take apart."""
+    project = speed.project.path
+    path = place_test(project / "in ner" / "tests", project / "models" / "linear.onnx")
+    parametrized = "@pytest.mark.parametrize('x', ['$a b'])\ndef test_speed(x, "
+    path.write_text(path.read_text().replace("def test_speed(", parametrized))
+    (project / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(project / "in ner")
+    given = ("--import-mode=importlib", "--trt-missing-baseline=fail")
+    result = speed.project.run("tests", *given)
+    result.assert_outcomes(failed=1)
+    (line,) = [line for line in result.outlines if line.startswith("    pytest ")]
+    command = shlex.split(line)
+    assert command[1:] == ["tests/test_speed.py", "--trt-update-new"]
+    speed.project.run(*command[1:], "--import-mode=importlib").assert_outcomes(passed=1)
+    speed.project.host.load = OVERLOADED
+    result = speed.project.run("tests", "--import-mode=importlib", "--trt-update")
+    (line,) = [line for line in result.outlines if line.startswith("    pytest ")]
+    assert shlex.split(line)[1] == "tests/test_speed.py::test_speed[$a b]"
+
+
 def test_a_second_folder_below_another_is_reported_with_both(speed, monkeypatch) -> None:
     project = speed.project.path
     place_test(project / "inner", project / "models" / "linear.onnx")

@@ -126,7 +126,7 @@ def test_slower_engine_fails_when_interleaved_with_the_cached_baseline_engine(re
             "*now *|*|",
             "Fix: Restore the model that the baseline*",
             "    git checkout COMMIT -- models/linear.onnx",
-            '    pytest "test_it.py::test_speed" --trt-update --trt-update-reason "..."',
+            '    pytest test_it.py::test_speed --trt-update --trt-update-reason "..."',
             "speed *regressed",
         ]
     )
@@ -325,7 +325,7 @@ def test_missing_baseline_fails_in_ci(speed, monkeypatch) -> None:
             "no baseline for this machine (*): trt_baselines/* is missing *TRT660]",
             "  not recorded automatically, because CI is set",
             "Fix: Record it on this kind of machine and commit *",
-            '    pytest "test_it.py" --trt-update-new',
+            "    pytest test_it.py --trt-update-new",
         ]
     )
     assert speed.files == []
@@ -755,8 +755,12 @@ def test_baseline_of_another_machine_in_this_ones_folder_is_an_error(recorded) -
     )
 
 
-def test_run_that_was_overtaken_by_another_replaces_nothing(speed) -> None:
-    """Another run records the baseline while this one measures a slower engine."""
+@pytest.mark.parametrize("update", [False, True])
+def test_run_that_was_overtaken_by_another_replaces_nothing(speed, update: bool) -> None:
+    """Another run records the baseline while this one measures a slower engine.
+
+    An update that was requested and not done fails the run.
+    """
     speed.run().assert_outcomes(passed=1)
     other, path = speed.files[0].read_text(), speed.files[0]
     path.unlink()
@@ -768,10 +772,12 @@ def test_run_that_was_overtaken_by_another_replaces_nothing(speed) -> None:
         Path({str(path)!r}).write_text({other!r})
         """
     )
-    result = speed.run()
+    result = speed.run(*["--trt-update"] * update)
     result.assert_outcomes(passed=1)
-    told = "not recorded: *::test_speed: another run has changed its baseline in * since"
-    result.stdout.fnmatch_lines([told])
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if update else pytest.ExitCode.OK)
+    reason = "not recorded: *::test_speed: another run has changed its baseline in * since"
+    error = "*another run has changed the baseline of test_speed meanwhile*TRT606]"
+    result.stdout.fnmatch_lines([reason, *[error] * update])
     assert path.read_text() == other
 
 

@@ -118,7 +118,7 @@ def test_growth_is_held_against_the_baseline(gate) -> None:
             "  * bytes, * bytes more than the baseline's * bytes",
             "*plan size: failed, * bytes, baseline * bytes, limit +5%",
             "Fix: *accept it on the baseline's machine*",
-            '    pytest "test_it.py::test_speed" --trt-update *',
+            "    pytest test_it.py::test_speed --trt-update *",
             "speed  conv.onnx fp32 cpu  plan size * kB  +*% (limit 5%)  failed",
         ]
     )

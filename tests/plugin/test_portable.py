@@ -137,3 +137,19 @@ def test_what_was_named_and_skipped_is_missing_from_required_verdicts(project) -
     )
     (missing,) = json.loads(report.read_text())["coverage"]["missing"]
     assert missing["test"] == "test_it.py::test_it[tf32]"
+
+
+def test_options_of_a_plugins_backend_are_its_own_and_its_name_is_known(project) -> None:
+    """Also in a run that does not use it."""
+    project.pytester.makeconftest(
+        "def pytest_trt_backends(config):\n"
+        "    return {'accelerator': (lambda settings: None, lambda probe: ('cpu',))}\n"
+    )
+    model = f'{MODEL}, by_backend={{"accelerator": {{"builder_options": {{"turbo": 1}}}}}}'
+    project.test_file(f"@pytest.mark.trt_model({model})\ndef test_it(trt_engine):\n    pass\n")
+    project.run().assert_outcomes(passed=1)
+    wrong = model.replace("accelerator", "acelerator")
+    project.test_file(f"@pytest.mark.trt_model({wrong})\ndef test_it(trt_engine):\n    pass\n")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*unknown backend 'acelerator'*", "*'accelerator'?*"])

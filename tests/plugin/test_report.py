@@ -41,7 +41,7 @@ def test_failed(trt_session, images):
 def test_xfailed(trt_session, images):
     {RUN}
 
-@pytest.mark.trt_model(builder_options={{"no_such": 1}})
+@pytest.mark.trt_model(precision="tf32")
 def test_error(trt_session):
     pass
 
@@ -177,15 +177,19 @@ def test_unknown_ending_is_a_usage_error(report) -> None:
     result = report.run("--trt-report=report.xml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     endings = ".json or .html or .prom"
-    result.stderr.fnmatch_lines([f"*--trt-report: expected a file that ends in {endings}*"])
+    # Of several files only the wrong one is named.
+    expected = f"*--trt-report: expected a file that ends in {endings}, got 'report.xml'*"
+    result.stderr.fnmatch_lines([expected])
 
 
 def test_report_that_cannot_be_written_fails_the_run(report) -> None:
     report.project.test_file(SUITE)
     (report.project.path / "file").write_text("")
-    result = report.run("--trt-report=file/report.json", "-k", "test_passed")
+    result = report.run("--trt-report=file/report.json", "--trt-report=b.prom", "-k", "test_passed")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*file/report.json cannot be written*", "Fix: *"])
+    result.stdout.fnmatch_lines(
+        ["*file/report.json cannot be written*", "Fix: *", "wrote report.json", "wrote b.prom"]
+    )
 
 
 @needs_xdist
@@ -193,8 +197,29 @@ def test_report_that_cannot_be_written_fails_the_run(report) -> None:
 def test_run_that_stops_writes_what_it_has_and_names_what_it_did_not_reach(
     report, processes
 ) -> None:
-    tests = "".join(f"def test_{n}(trt_engine):\n    assert {n} != 0\n" for n in range(30))
-    report.project.test_file(f"pytestmark = {MODEL.strip()[1:]}\n{tests}")
+    """The first test fails. The others end only once the run knows, however fast they are."""
+    report.project.pytester.makeconftest(
+        """
+        import os, time
+        from pathlib import Path
+        import pytest
+
+        FAILED = Path(__file__).with_name("failed")
+
+        @pytest.fixture
+        def after_failure():
+            while not FAILED.exists():
+                time.sleep(0.01)
+
+        def pytest_runtest_logreport(report):
+            if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+                FAILED.touch()
+        """
+    )
+    others = "".join(f"def test_{n}(after_failure, trt_engine):\n    pass\n" for n in range(1, 30))
+    report.project.test_file(
+        f"pytestmark = {MODEL.strip()[1:]}\ndef test_0():\n    assert False\n{others}"
+    )
     report.run("-x", processes, subprocess=True)
     (run,) = report.read()["runs"]
     assert run["interrupted"]

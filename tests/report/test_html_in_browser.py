@@ -428,7 +428,7 @@ def test_gpu_is_named_with_its_driver(show) -> None:
 
 
 def test_reasons_are_shown_once_at_the_top_with_remedies_and_commands_to_copy(show) -> None:
-    command = 'pytest "test_it.py" --trt-update-new'
+    command = "pytest test_it.py --trt-update-new"
     remedy = Remedy("Record it.", ("git log -- m.onnx", command), ("Or remove the limit.",))
     one = Diagnostic("TRT301", "no baseline", remedy=remedy)
     page = show(document({f"test_{n}": told("failed", diagnostics=(one,)) for n in range(5)}))

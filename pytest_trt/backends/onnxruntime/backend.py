@@ -92,10 +92,11 @@ class OnnxRuntimeBackend:
 
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """Convert the model: ONNX Runtime computes in the types of the model."""
-        require_precision(self.name, spec.precision)
+        # Backends of plugins may derive from this one under another name.
+        require_precision("onnxruntime", spec.precision)
         require_options(
             spec.builder_options,
-            self.name,
+            "onnxruntime",
             spec.precision,
             converts=not _as_it_is(model, spec),
             model=model.path.name if spec.precision == "int8" and model.is_quantized else "",

@@ -12,7 +12,7 @@ import click
 from pytest_trt.baseline.entry import StoredRun
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
-from pytest_trt.baseline.staged import Staged, entry_digest, write_staged
+from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
 from pytest_trt.cli.baseline.stored import Folders, age
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
@@ -141,13 +141,7 @@ def _write(accepted: Sequence[Staged], reason: str) -> None:
     if errors:
         raise errors[0]
     if overtaken:
-        raise BaselineError(
-            f"{overtaken[0].shown}: another run has just changed the baseline of "
-            f"{overtaken[0].test}; it was not replaced",
-            fix="Run the test again.",
-            code="TRT606",
-            facts={"file": str(overtaken[0].path), "test": overtaken[0].test},
-        )
+        raise overtaken_error(overtaken[0])
 
 
 def _with_reason(staged: Staged, reason: str) -> tuple[StoredRun, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from statistics import median
 
@@ -110,7 +111,7 @@ def named(stored: list[Stored], name: str) -> list[Stored]:
     if len(tests) > 1:
         raise BaselineError(
             f"{name} matches {len(tests)} tests",
-            fix=Remedy("Name one of them:", (f'pytest-trt baseline show "{tests[0]}"',)),
+            fix=Remedy("Name one of them:", (f"pytest-trt baseline show {shlex.quote(tests[0])}",)),
             code="TRT630",
             facts={"name": name, "tests": tests},
             details=tests,
