@@ -111,12 +111,12 @@ def trt_calibration(
     request: pytest.FixtureRequest, _trt_subject: ModelUnderTest
 ) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
     """Inputs that int8 engines are calibrated on; override it to give real data."""
-    name = _trt_subject.model_marker.model.name
     state_of(request.node).note(
         Diagnostic(
             "TRT170",
-            f"{name} was calibrated for int8 on seeded inputs, which are not representative",
-            {"model": name},
+            # Without the model: pytest shows warnings of one text once, with their tests.
+            "int8 was calibrated on seeded inputs, which are not representative",
+            {"model": _trt_subject.model_marker.model.name},
             remedy=Remedy("override the trt_calibration fixture with real inputs."),
             severity="warning",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -69,9 +69,8 @@ def summary_lines(
     yield from style.prose(_noise(results))
     if facts:
         yield from style.prose(line for key, row in rows.items() for line in _facts(key, row))
-    for key, row in rows.items():
-        yield from style.prose(_rebuilt(key, row))
-        yield from style.prose(_noted(key, [*_build_notes(row), *_never_compared(row)]))
+    yield from style.prose(_grouped("built ", rows, _rebuilt))
+    yield from style.prose(_grouped("note  ", rows, _build_notes, _never_compared))
     yield from style.prose(note_lines(results))
     skipped = Counter(r.record.skipped for r in results if r.record.skipped)
     yield from style.prose(f"skipped {count(n, 'test')}: {why}" for why, n in skipped.items())
@@ -80,29 +79,31 @@ def summary_lines(
 def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:
     """Yield what is shown even without the summary: requested noise, warnings and notes."""
     yield from style.prose(_noise(results))
-    for key, row in _rows(results).items():
-        warnings = [one.headline for engine in row.engines for one in engine.warnings]
-        yield from style.prose(_noted(key, [*warnings, *_never_compared(row)]))
+    yield from style.prose(_grouped("note  ", _rows(results), _build_warnings, _never_compared))
     yield from style.prose(note_lines(results))
 
 
 def note_lines(results: Iterable[TestResult]) -> Iterator[str]:
     """Yield the notes of tests, those with the same code and facts once: "50 tests: ...".
 
-    Warnings are not repeated: pytest shows them in a section of their own.
+    Notes that differ in their model alone are one line too. Warnings are not repeated: pytest shows
+    them in a section of their own.
     """
     groups: dict[tuple[object, ...], dict[str, Diagnostic]] = {}
     for result in results:
         for note in (one for one in result.record.notes if one.severity == "note"):
             entry = CODES.get(note.code)
-            facts = tuple(repr(note.facts.get(name)) for name in entry.group_by) if entry else ()
+            names = entry.group_by if entry else ()
+            facts = (repr(note.facts.get(name)) for name in names if name != "model")
             # Without facts to group by, only the same sentence is the same note.
-            key = (note.code, *facts) if facts else (note.code, note.message)
+            key = (note.code, *facts) if names else (note.code, note.message)
             groups.setdefault(key, {}).setdefault(result.nodeid, note)
     for group in groups.values():
         first = next(iter(group.values()))
         many = f"{len(group)} tests: " if len(group) > 1 else ""
-        yield f"note  {many}{first.headline}"
+        models = {repr(note.facts.get("model")) for note in group.values()}
+        more = f" (and {count(len(models) - 1, 'more model')})" if len(models) > 1 else ""
+        yield f"note  {many}{first.headline}{more}"
 
 
 def _noise(results: Iterable[TestResult]) -> Iterator[str]:
@@ -148,9 +149,21 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _noted(key: _Key, texts: Iterable[str]) -> Iterator[str]:
-    for text in dict.fromkeys(texts):
-        yield f"note  {_subject(key)}: {text}"
+#: Engines that a line names; further ones are counted.
+_NAMED = 2
+
+
+def _grouped(
+    kind: str, rows: Mapping[_Key, Row], *sources: Callable[[Row], Iterator[str]]
+) -> Iterator[str]:
+    """Yield what is reported of engines, the same text once: "note  a, b and 48 more: text"."""
+    groups: dict[str, list[str]] = {}
+    for key, row in rows.items():
+        for text in dict.fromkeys(text for source in sources for text in source(row)):
+            groups.setdefault(text, []).append(_subject(key))
+    for text, subjects in groups.items():
+        more = f" and {len(subjects) - _NAMED} more" if len(subjects) > _NAMED else ""
+        yield f"{kind}{', '.join(subjects[:_NAMED])}{more}: {text}"
 
 
 def _subject(key: _Key) -> str:
@@ -158,18 +171,20 @@ def _subject(key: _Key) -> str:
     return f"{model} {precision} {arch}"
 
 
-def _rebuilt(key: _Key, row: Row) -> Iterator[str]:
-    """Yield why engines were built although an earlier one is cached."""
-    reasons = [e.reason for e in row.engines if e.reason and not (e.cached or e.warnings)]
-    for reason in dict.fromkeys(reasons):
-        yield f"built {_subject(key)}: {reason}"
+def _rebuilt(row: Row) -> Iterator[str]:
+    """Return why engines were built although an earlier one is cached."""
+    return (e.reason for e in row.engines if e.reason and not (e.cached or e.warnings))
 
 
 def _build_notes(row: Row) -> Iterator[str]:
+    yield from _build_warnings(row)
     for engine in row.engines:
-        yield from (one.headline for one in engine.warnings)
         # They are about the build: a run that finds the engine in the cache does not repeat them.
         yield from () if engine.cached else engine.notes
+
+
+def _build_warnings(row: Row) -> Iterator[str]:
+    return (one.headline for engine in row.engines for one in engine.warnings)
 
 
 def _never_compared(row: Row) -> Iterator[str]:

@@ -368,7 +368,7 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
     project.test_file(body)
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["note: linear.onnx was calibrated for int8 on seeded inputs*"])
+    result.stdout.fnmatch_lines(["note: int8 was calibrated on seeded inputs*"])
     project.test_file(
         "@pytest.fixture\ndef trt_calibration(images):\n    return [{'image': images}]\n" + body
     )
@@ -417,9 +417,26 @@ def test_seeded_calibration_is_remarked_on_also_when_the_test_passes(project) ->
     model = '"models/linear.onnx", precision="int8", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
     result = project.check(model=model, consistency="rtol=10, atol=10")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        ["*test_it.py:*PytestTrtWarning: linear.onnx was calibrated for int8*"]
+    result.stdout.fnmatch_lines(["*test_it.py:*PytestTrtWarning: int8 was calibrated on*"])
+
+
+def test_warning_of_several_models_is_shown_once(project) -> None:
+    for name in ("second", "third"):
+        (project.path / "models" / f"{name}.onnx").write_bytes(
+            (project.path / "models" / "linear.onnx").read_bytes()
+        )
+    project.test_file(
+        'PROFILES = {"image": ((1, 8), (4, 8), (16, 8))}\n'
+        '@pytest.mark.parametrize("model", [\n'
+        "    pytest.param(name, marks=pytest.mark.trt_model(\n"
+        '        f"models/{name}.onnx", precision="int8", profiles=PROFILES))\n'
+        '    for name in ("linear", "second", "third")])\n'
+        "def test_it(model, trt_engine):\n    pass\n"
     )
+    result = project.run()
+    result.assert_outcomes(passed=3)
+    shown = [line for line in result.outlines if "int8 was calibrated on seeded inputs" in line]
+    assert len(shown) == 1
 
 
 def test_dynamic_model_without_profiles_is_remarked_on(project) -> None:

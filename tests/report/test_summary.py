@@ -117,9 +117,56 @@ def note(message: str, code: str = "TRT170", **facts: str) -> Diagnostic:
 
 def test_notes_that_agree_in_code_and_facts_are_one_line_that_counts_tests() -> None:
     tests = [noted(f"test_{n}", note("it is seeded", model="a.onnx")) for n in range(50)]
-    other = noted("test_other", note("it is seeded too", model="b.onnx"))
+    other = noted("test_other", note("no profile", "TRT171", model="a.onnx"))
     shown = [line for line in lines(*tests, other) if line.startswith("note")]
-    assert shown == ["note  50 tests: it is seeded [TRT170]", "note  it is seeded too [TRT170]"]
+    assert shown == ["note  50 tests: it is seeded [TRT170]", "note  no profile [TRT171]"]
+
+
+def test_notes_that_differ_in_their_model_alone_are_one_line() -> None:
+    tests = [
+        noted(f"test_{n}", note(f"{n}.onnx has no profile", "TRT171", model=f"{n}.onnx"))
+        for n in range(50)
+    ]
+    shown = [line for line in lines(*tests) if line.startswith("note")]
+    assert shown == ["note  50 tests: 0.onnx has no profile [TRT171] (and 49 more models)"]
+
+
+def test_notes_that_differ_in_another_fact_are_lines_of_their_own() -> None:
+    tests = [
+        noted(now, note(f"10.9 -> {now}", "TRT515", then="10.9", now=now, model="a.onnx"))
+        for now in ("10.16", "11.4")
+    ]
+    assert sum(line.startswith("note") for line in lines(*tests)) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "named"),
+    [
+        (1, "0.onnx fp16 sm86"),
+        (2, "0.onnx fp16 sm86, 1.onnx fp16 sm86"),
+        (50, "0.onnx fp16 sm86, 1.onnx fp16 sm86 and 48 more"),
+    ],
+)
+def test_what_is_reported_alike_of_several_engines_is_one_line(number: int, named: str) -> None:
+    full = Diagnostic("TRT300", "the cache is full")
+    results = [
+        result(engines=(engine(path=f"{n}.onnx", cached=False, **more),))
+        for n in range(number)
+        for more in (
+            {"reason": "TensorRT 10.9 -> 10.16"},
+            {"warnings": (full,), "notes": ("1e-12 became 6e-08",)},
+        )
+    ]
+    other = result(engines=(engine(path="other.onnx", cached=False, notes=("2e-12 became 0",)),))
+    shown = [line for line in lines(*results, other) if line.startswith(("built", "note"))]
+    assert shown == [
+        f"built {named}: TensorRT 10.9 -> 10.16",
+        f"note  {named}: the cache is full [TRT300]",
+        f"note  {named}: 1e-12 became 6e-08",
+        "note  other.onnx fp16 sm86: 2e-12 became 0",
+    ]
+    quiet = list(noted_lines([*results, other], Style(80)))
+    assert quiet == [f"note  {named}: the cache is full [TRT300]"]
 
 
 def test_notes_of_a_code_without_facts_are_distinguished_by_their_message() -> None:
