@@ -594,7 +594,7 @@ CODES: dict[str, Code] = {
     "TRT415": Code(
         "model differs from its reference model",
         "The engine agrees with its own model in FP32, so the model differs from the one that "
-        "reference= names.",
+        "reference= names, or from what the trt_reference fixture returns.",
         "Restore the model, convert it again, or make it the new reference.",
         ("path", "precision", "reference"),
         "used",

@@ -92,3 +92,23 @@ def joined(dtype: str) -> ModelProto:
         [rows["a"], rows["b"]],
         [rows["y"], *copies],
     )
+
+
+def block_quantised() -> ModelProto:
+    """Return x @ W, with W in int4 blocks of 16 rows: x [2, 64] -> y [2, 32]."""
+    rng = np.random.default_rng(0)
+    weights = helper.make_tensor(
+        "w", TensorProto.INT4, (64, 32), rng.integers(-7, 8, 64 * 32).tolist()
+    )
+    scales = constant("s", np.full((4, 32), 0.1))
+    return model(
+        [
+            helper.make_node("DequantizeLinear", ["w", "s"], ["d"], axis=0, block_size=16),
+            helper.make_node("MatMul", ["x", "d"], ["y"]),
+        ],
+        [value("x", [2, 64])],
+        [value("y", [2, 32])],
+        [weights, scales],
+        opset=21,
+        ir_version=10,
+    )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain, fact
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.resolve import EXACT
 from pytest_trt.accuracy.result import AccuracyResult, Comparison, merge_runs
-from pytest_trt.accuracy.subject import Subject
+from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.build import Engine
@@ -18,6 +19,9 @@ from pytest_trt.tensors.containers import Items, description, items_of
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Verdict
 from pytest_trt.wording import count
+
+#: Gives options, as they are typed, and what an engine with them returns for inputs.
+Attempts: TypeAlias = Callable[[Engine, Tensors], Iterable[tuple[str, Tensors]]]
 
 #: Operators of ONNX that draw random numbers.
 _RANDOM = (
@@ -69,6 +73,7 @@ class _EngineRuns:
     failed: int = 0
     merged: Comparison = field(default_factory=lambda: Comparison(()))
     worst: list[_FailedRun] = field(default_factory=list)
+    tried: Tried | None = None
 
     def add(self, comparison: Comparison) -> None:
         self.runs += 1
@@ -91,6 +96,9 @@ class ConsistencyCheck:
         several: Whether the test runs in several precisions.
         other: The model that gives the reference, where it is not the model under test: a run that
             fails is compared with the engine's own model too, which shows which of the two differs.
+        attempts: Gives the outputs for inputs under options that a remedy may name; they are
+            compared for the first run of an engine that fails.
+        calibrated_by: See `Subject`.
         on_failure: Receives why a run fails, right after it was compared, such as to stop a
             debugger at its line. All runs are judged together when the test is over, anyway.
         histogram: Whether to count how errors are spread, for a report.
@@ -103,6 +111,8 @@ class ConsistencyCheck:
         *,
         several: bool = False,
         other: OtherReference | None = None,
+        attempts: Attempts | None = None,
+        calibrated_by: CalibratedBy = "",
         on_failure: Callable[[Sequence[Diagnostic]], None] | None = None,
         histogram: bool = False,
     ) -> None:
@@ -110,6 +120,8 @@ class ConsistencyCheck:
         self._reference = reference
         self._several = several
         self._other = other
+        self._attempts = attempts
+        self._calibrated_by = calibrated_by
         self._on_failure = on_failure
         self._histogram = histogram
         self._engines: dict[str, _EngineRuns] = {}
@@ -146,6 +158,8 @@ class ConsistencyCheck:
         agrees = None
         if self._other is not None:
             agrees = self._other.agrees(inputs, items.tensors, tolerances)
+        if runs.failed == 1 and self._attempts is not None and not agrees:
+            runs.tried = _tried(self._attempts(engine, inputs), engine, reference, tolerances)
         shapes = ", ".join(f"{name} {description(value)}" for name, value in inputs.items())
         runs.add_failed(_FailedRun(self._number, where, shapes, comparison, agrees))
         if self._on_failure is not None:
@@ -215,6 +229,8 @@ class ConsistencyCheck:
             random=tuple(op for op in _RANDOM if op in engine.model.op_types),
             several=self._several,
             other=self._other.as_subject(agrees=worst.agrees) if self._other else None,
+            tried=runs.tried,
+            calibrated_by=self._calibrated_by,
         )
         found = explain(worst.comparison, subject, runs=runs.merged, context=context)
         facts = {**found.facts, "runs": runs.runs, "failed_runs": runs.failed}
@@ -230,6 +246,22 @@ def _by_item(reference: Items, tolerances: Mapping[str, Tolerance]) -> Mapping[s
     }
     names = tolerances.keys() & reference.tensors.keys()
     return {**{name: tolerances[name] for name in names}, **of_items}
+
+
+def _tried(
+    attempts: Iterable[tuple[str, Tensors]],
+    engine: Engine,
+    reference: Tensors,
+    tolerances: Mapping[str, Tolerance],
+) -> Tried | None:
+    """Return which option makes a run pass; None where nothing could be tried."""
+    options: list[str] = []
+    for option, outputs in attempts:
+        options.append(option)
+        items = items_of(outputs, engine.model.outputs).tensors
+        if compare_outputs(items, reference, tolerances).passed:
+            return Tried(tuple(options), option)
+    return Tried(tuple(options)) if options else None
 
 
 def _with_owners(comparison: Comparison, owners: Mapping[str, str]) -> Comparison:

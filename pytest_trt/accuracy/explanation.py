@@ -59,7 +59,7 @@ def explain(
     other = subject.other
     agrees = other is not None and other.agrees
     offer = tolerance_offer(comparison, comparison if runs is None else runs, subject.precision)
-    if other is not None and other.agrees is not False and not (agrees and other.converted):
+    if other is not None and other.agrees is not False and not (agrees and other.may_differ):
         # No tolerance makes up for a model that has changed.
         offer = None
     against = f" against {PurePath(other.path).name}" if other else ""
@@ -69,11 +69,14 @@ def explain(
         "path": subject.path,
         "precision": subject.precision,
         "arch": subject.arch,
+        "several_precisions": subject.several,
         "reference": other.path if other else None,
         "outputs": [one.name for one in comparison.outputs if not one.passed],
         **_facts(finding, output),
         "offer": offer,
     }
+    if subject.tried is not None:
+        facts |= {"tried": list(subject.tried.options), "passing": subject.tried.passing}
     details = [
         *_primary(finding, output, comparison),
         *(_needed(output, subject.precision) if output is not None and offer else ()),

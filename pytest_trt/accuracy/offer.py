@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from pytest_trt.accuracy.judge import is_exact, with_finding
 from pytest_trt.accuracy.result import Comparison, OutputResult
 from pytest_trt.accuracy.subject import Subject
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 from pytest_trt.diagnostics import Fact
-from pytest_trt.units import rounded_up
+from pytest_trt.units import percent_of, rounded_up
 
 #: Fields of `Tolerance` under which every run would pass, by output.
 Offer: TypeAlias = Mapping[str, Mapping[str, Fact]]
@@ -30,6 +30,10 @@ _MOST_OF_SPREAD = 0.5
 #: The largest percentage of exact elements that is offered to differ: half of all booleans and of
 #: the classes of two are right by chance.
 _MOST_OF_ELEMENTS = 20.0
+
+
+#: Fields that an offer changes.
+_WIDENED = frozenset({"rtol", "atol", "max_mismatch_pct"})
 
 
 def tolerance_offer(worst: Comparison, runs: Comparison, precision: str) -> Offer | None:
@@ -79,6 +83,43 @@ def offer_text(offer: Offer, subject: Subject) -> str:
     return f"outputs={json.dumps(offer)}"
 
 
+def allowing(offer: Offer, subject: Subject) -> str:
+    """Return the line that offers tolerances for a model that is accurate enough."""
+    return f"If it is accurate enough on real data: {offer_text(offer, subject)}"
+
+
+def allowing_share(offer: Offer, subject: Subject) -> str:
+    """Return the line that lets a share of an exact output differ."""
+    shares = [entry.get("max_mismatch_pct") for entry in offer.values()]
+    share = max((share for share in shares if isinstance(share, float)), default=0.0)
+    return f"If {percent_of(share)} of them may differ: {offer_text(offer, subject)}"
+
+
+def offer_for_all(tests: Sequence[Mapping[str, Fact]], subject: Subject) -> dict[str, str]:
+    """Return the lines that offer one test's tolerances, each with one that suits all tests.
+
+    Args:
+        tests: The facts of the tests' diagnostics, first of the one whose lines are replaced.
+        subject: What was compared.
+    """
+    offers = [cast("Offer | None", facts.get("offer")) for facts in tests]
+    merged: dict[str, dict[str, Fact]] = {}
+    for offer in offers:
+        if not offer:  # no tolerance is offered for that test
+            return {}
+        for name, entry in offer.items():
+            known = merged.get(name, {})
+            if known and _fixed(known) != _fixed(entry):
+                return {}
+            merged[name] = _widest(known, entry)
+    lines = (offer_text, allowing, allowing_share)
+    return {line(offers[0] or {}, subject): line(merged, subject) for line in lines}
+
+
+def _fixed(entry: Mapping[str, Fact]) -> Mapping[str, Fact]:
+    return {name: value for name, value in entry.items() if name not in _WIDENED}
+
+
 def _call(entry: Mapping[str, Fact]) -> str:
     return f"Tolerance({', '.join(f'{name}={value!r}' for name, value in entry.items())})"
 
@@ -113,8 +154,8 @@ def sensible(output: OutputResult, precision: str) -> tuple[float | None, float 
 def _widest(one: Mapping[str, Fact], other: Mapping[str, Fact]) -> dict[str, Fact]:
     """Return an entry under which the outputs of two entries pass."""
     widest = {**one, **other}
-    for name in ("rtol", "atol"):
-        values = [entry[name] for entry in (one, other) if name in entry]
+    for name in _WIDENED & widest.keys():
+        values = (entry.get(name) for entry in (one, other))
         widest[name] = max(value for value in values if isinstance(value, float))
     return widest
 

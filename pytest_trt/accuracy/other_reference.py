@@ -1,4 +1,4 @@
-"""A reference from another model: does the engine differ from its own model, or the models?"""
+"""A reference that is not the model itself: does the engine differ from its model, or the model?"""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _COMPARED_BYTES = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class OtherReference:
-    """The two models, and what the one under test computes in FP32.
+    """What gives the reference, and what the model under test computes in FP32.
 
     Attributes:
         model: The model under test.
-        reference: The one that computes the reference.
+        reference: The model that computes the reference; None for an object of the project.
         own: Computes the outputs of the model under test in FP32.
     """
 
     model: OnnxModel
-    reference: OnnxModel
+    reference: OnnxModel | None
     own: Callable[[Tensors], Tensors]
 
     def agrees(
@@ -54,20 +54,23 @@ class OtherReference:
         Args:
             agrees: Whether the engine agrees with its own model, where that is known.
         """
+        if self.reference is None:
+            model = as_typed(self.model.path)
+            return OtherModel("trt_reference", model, agrees=agrees, is_fixture=True)
         converted = _is_converted(self.model, self.reference)
         return OtherModel(
             path=as_typed(self.reference.path),
             model=as_typed(self.model.path),
             agrees=agrees,
-            differs=self._difference() if agrees and not converted else "",
+            differs=self._difference(self.reference) if agrees and not converted else "",
             converted=converted,
         )
 
-    def _difference(self) -> str:
-        if self.model.size_bytes + self.reference.size_bytes > _COMPARED_BYTES:
+    def _difference(self, reference: OnnxModel) -> str:
+        if self.model.size_bytes + reference.size_bytes > _COMPARED_BYTES:
             return ""
-        digests = (self.model.digest, self.reference.digest)
-        return _difference(self.model.path, self.reference.path, digests)
+        digests = (self.model.digest, reference.digest)
+        return _difference(self.model.path, reference.path, digests)
 
 
 def _is_converted(model: OnnxModel, reference: OnnxModel) -> bool:

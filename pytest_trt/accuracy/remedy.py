@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_trt.accuracy.judge import gravest, is_exact, with_finding
-from pytest_trt.accuracy.offer import BEYOND_DEFAULT, Offer, offer_text, sensible
+from pytest_trt.accuracy.offer import (
+    BEYOND_DEFAULT,
+    Offer,
+    allowing,
+    allowing_share,
+    offer_text,
+    sensible,
+)
 from pytest_trt.accuracy.result import Comparison, Kind, OutputResult
-from pytest_trt.accuracy.subject import OtherModel, Subject
+from pytest_trt.accuracy.subject import CalibratedBy, OtherModel, Subject, Tried
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 from pytest_trt.diagnostics import Remedy
-from pytest_trt.units import percent_of, rounded_up
+from pytest_trt.units import rounded_up
 
 #: Up to this many times the tolerance, a difference looks like rounding rather than a defect.
 _SLIGHTLY_ABOVE = 4.0
@@ -51,12 +58,18 @@ def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) ->
 
 def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Remedy:
     """The engine computes what its model specifies, so the two models differ."""
+    allow: tuple[str, ...] = ()
+    if offer:
+        allow = (allowing(offer, subject),)
+    if other.is_fixture:
+        return Remedy(
+            f"The engine agrees with {other.model} in FP32, so the outputs of trt_reference differ "
+            "from the model's. Check that the fixture has the same weights and preprocessing.",
+            alternatives=allow,
+        )
     differs = f" in {other.differs}" if other.differs else ""
     reason = f"The engine agrees with {other.model}, which differs from {other.path}{differs}."
     if other.converted:
-        allow: tuple[str, ...] = ()
-        if offer:
-            allow = (f"if it is accurate enough on real data: {offer_text(offer, subject)}",)
         return Remedy(
             f"{reason} Convert it again: calibrate on more representative inputs, or leave "
             "sensitive layers unconverted.",
@@ -160,8 +173,8 @@ def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
             f"{before} in FP32."
         )
     reason = (
-        "FP16 overflows beyond 65504, such as in the squares of a normalisation. Keep the layers "
-        f"up to {before} in FP32; this lists the operators:"
+        "FP16 overflows beyond 65504, such as in the squares of a normalisation. Keeping the "
+        f"layers up to {before} in FP32 may help; this lists the operators:"
     )
     return Remedy(reason, *_block_lists(subject))
 
@@ -202,7 +215,7 @@ def _mismatch(
             "tolerance is too tight for the precision. To allow it:",
             (allow,),
         )
-    return _with_reason("", precise, f"if it is accurate enough on real data: {allow}")
+    return _with_reason("", precise, allowing(offer, subject))
 
 
 def _beyond_text(subject: Subject) -> str:
@@ -242,33 +255,53 @@ def _precision_remedy(subject: Subject) -> Remedy:
     """What brings lost precision back, by the engine's precision."""
     match subject.precision:
         case "fp32" if subject.arch == "cpu":
-            return Remedy(
-                "Check whether a graph optimisation causes it:",
-                ('trt_model(builder_options={"graph_optimization_level": "basic"})',),
-            )
+            return _graph_optimisation(subject.tried)
         case "fp32":
             return Remedy("Look for layers that the backend fuses or computes differently.")
         case "tf32":
             return Remedy("Build the engine in fp32.")
         case "fp16":
             return Remedy(
-                "Keep the sensitive layers in FP32; this lists the operators:",
+                "Keeping sensitive layers in FP32 may help; this lists the operators:",
                 *_block_lists(subject),
             )
         case "int8":
-            keep = "keep sensitive layers in FP32"
+            keep = "keeping sensitive layers in FP32 may help"
             if subject.model:
                 keep += (
                     ': builder_options={"op_block_list": "..."} or node_block_list; '
                     f"`{_inspect(subject)}` lists the operators"
                 )
-            return Remedy(
-                "Calibrate on more representative inputs (fixture trt_calibration).",
-                alternatives=(keep,),
-            )
+            return Remedy(_CALIBRATE[subject.calibrated_by], alternatives=(keep,))
     if not subject.model:
         return Remedy("Check that both sides got the same inputs and have the same weights.")
     return Remedy("Keep the layers that lose precision in FP32.")
+
+
+_CALIBRATE: Mapping[CalibratedBy, str] = {
+    "": "Calibrating on more representative inputs may help.",
+    "seeded": "The engine was calibrated on seeded inputs: override the trt_calibration fixture "
+    "with real ones.",
+    "project": "Calibrating on more inputs than trt_calibration returns may help.",
+    "model": "Quantising the model again on more representative inputs may help.",
+}
+
+
+def _graph_optimisation(tried: Tried | None) -> Remedy:
+    if tried is None:
+        return Remedy(
+            "A graph optimisation may cause it. To build with the basic ones alone:",
+            ('trt_model(builder_options={"graph_optimization_level": "basic"})',),
+        )
+    if not tried.passing:
+        return Remedy(
+            "The graph optimisations do not cause it: the first run that failed also fails with "
+            f"{' and with '.join(tried.options)}."
+        )
+    return Remedy(
+        "A graph optimisation causes it: the first run that failed passes with",
+        (f"trt_model(builder_options={tried.passing})",),
+    )
 
 
 def _block_lists(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -326,7 +359,4 @@ def _exact(output: OutputResult, subject: Subject, offer: Offer | None) -> Remed
         text = "Strings must be equal: compare the numbers that they are computed from instead."
     if offer is None:
         return Remedy(text)
-    share = percent_of(rounded_up(output.mismatched_pct))
-    return Remedy(
-        text, alternatives=(f"if {share} of them may differ: {offer_text(offer, subject)}",)
-    )
+    return Remedy(text, alternatives=(allowing_share(offer, subject),))

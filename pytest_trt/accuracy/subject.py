@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+#: What sets the ranges of an int8 engine: seeded inputs, those of the project's own trt_calibration
+#: fixture, or the model, which is quantised already. Empty if unknown.
+CalibratedBy: TypeAlias = Literal["", "seeded", "project", "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,7 @@ class OtherModel:
             computed.
         differs: What differs between the two models; empty where that is not known.
         converted: Whether the model under test was quantised or cast from the reference model.
+        is_fixture: Whether it is an object of the project, returned by the trt_reference fixture.
     """
 
     path: str
@@ -23,6 +29,25 @@ class OtherModel:
     agrees: bool | None = None
     differs: str = ""
     converted: bool = False
+    is_fixture: bool = False
+
+    @property
+    def may_differ(self) -> bool:
+        """Whether a small difference from the model under test is to be expected."""
+        return self.converted or self.is_fixture
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Options that a remedy may name, tried on the inputs of the first run that failed.
+
+    Attributes:
+        options: The options, in the order in which they were tried.
+        passing: The one with which the comparison passes; empty if none does.
+    """
+
+    options: tuple[str, ...]
+    passing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +62,8 @@ class Subject:
         random: Operators of the model that draw random numbers.
         several: Whether the test runs in other precisions too.
         other: The model that gave the reference, where it is not the model under test.
+        tried: What was tried before it is advised; None where nothing was.
+        calibrated_by: What set the ranges of an int8 engine.
     """
 
     model: str = ""
@@ -46,6 +73,8 @@ class Subject:
     random: tuple[str, ...] = ()
     several: bool = False
     other: OtherModel | None = None
+    tried: Tried | None = None
+    calibrated_by: CalibratedBy = ""
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.model, self.precision, self.arch) if part)

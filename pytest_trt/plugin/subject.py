@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -15,6 +16,7 @@ import pytest
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.reference import ReferenceSession
+from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import (
     ConfigurationError,
@@ -49,6 +51,9 @@ from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.tensors.value_ranges import Point
 from pytest_trt.terms import CPU
+
+#: Larger models are not loaded again for a line of advice.
+_TRIED_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -281,19 +286,49 @@ class ModelUnderTest:
             tolerances,
             reference.run,
             several=len(self.model_marker.precision) > 1,
-            other=self._other() if isinstance(reference, ReferenceSession) else None,
+            other=self._other(is_fixture=not isinstance(reference, ReferenceSession)),
+            attempts=self._attempts,
+            calibrated_by=self._calibrated_by(),
             on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
             histogram=bool(self.run.settings.report),
         )
 
-    def _other(self) -> OtherReference | None:
-        if self.model_marker.reference is None:
+    def _attempts(self, engine: Engine, inputs: Tensors) -> Iterator[tuple[str, Tensors]]:
+        """Yield what an fp32 engine of ONNX Runtime returns with fewer graph optimisations."""
+        embedded, option = self.run.embedded, "graph_optimization_level"
+        if (
+            self.run.backend(engine.target.arch).name != embedded.name
+            or engine.spec.precision != "fp32"
+            or option in engine.spec.builder_options
+            or engine.model.size_bytes > _TRIED_BYTES
+        ):
+            return
+        for level in ("basic", "disabled"):
+            with suppress(PytestTrtError):
+                session = embedded.reference(engine.model, level)
+                try:
+                    outputs = session.run(inputs)
+                finally:
+                    session.close()
+                yield json.dumps({option: level}), outputs
+
+    def _calibrated_by(self) -> CalibratedBy:
+        if self.model.is_quantized:
+            return "model"
+        # pytest has no other way to ask for a fixture without making it.
+        manager = self.request.session._fixturemanager
+        found = manager.getfixturedefs("trt_calibration", self.request.node) or ()
+        is_ours = found and found[-1].func.__module__ == "pytest_trt.plugin.fixtures"
+        return "seeded" if is_ours else "project"
+
+    def _other(self, *, is_fixture: bool) -> OtherReference | None:
+        if self.model_marker.reference is None and not is_fixture:
             return None
 
         def own(inputs: Tensors) -> Tensors:
             return self.run.reference_outputs(self.model, inputs)
 
-        return OtherReference(self.model, self.reference_model, own)
+        return OtherReference(self.model, None if is_fixture else self.reference_model, own)
 
     def _profiles(self, overrides: Mapping[str, Any]) -> tuple[Profile, ...]:
         if "profiles" not in overrides:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pytest_trt.accuracy.offer import offer_for_all
+from pytest_trt.accuracy.subject import Subject
 from pytest_trt.benchmark.messages import update_command
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Remedy, remedy_lines, wrapped
@@ -90,12 +92,24 @@ def _group(failures: Sequence[_Failure]) -> Group:
     tests = list(dict.fromkeys(one.argument for one in ordered))
     alone, together = update_command(tests[:1]), update_command(tests)
     remedy = worst.diagnostic.remedy
-    commands = tuple(together if one == alone else one for one in remedy.commands)
+    # One tolerance lets all tests of a model pass.
+    facts = worst.diagnostic.facts
+    subject = Subject(
+        model=str(facts.get("model", "")),
+        precision=str(facts.get("precision", "")),
+        several=bool(facts.get("several_precisions")),
+    )
+    offers = offer_for_all([one.diagnostic.facts for one in ordered], subject)
+    lines = {alone: together, **offers}
     return Group(
         worst.diagnostic.code,
         _entry(worst.diagnostic.code).title,
         worst.diagnostic.message,
-        replace(remedy, commands=commands),
+        replace(
+            remedy,
+            commands=tuple(lines.get(one, one) for one in remedy.commands),
+            alternatives=tuple(lines.get(one, one) for one in remedy.alternatives),
+        ),
         tuple(dict.fromkeys(one.place for one in ordered)),
     )
 

@@ -86,6 +86,27 @@ def test_an_offered_tolerance_covers_every_run():
     assert found.facts["offer"] is None
 
 
+@pytest.mark.parametrize(
+    ("outputs", "tried", "passing"),
+    [([1.0, 2.0], ["a", "b"], ""), ([0.5, 0.0], ["a", "b"], "b"), ([0.0, 0.0], ["a"], "a")],
+)
+def test_options_are_tried_once_on_the_first_run_that_fails(outputs, tried, passing):
+    calls = []
+
+    def attempts(engine, inputs):
+        calls.append(inputs)
+        yield from zip("ab", ({"y": REFERENCE["y"] + by} for by in outputs), strict=True)
+
+    of = check(attempts=attempts)
+    run(of, 0.0)
+    for _ in range(3):
+        run(of, 1.0)
+    (found,) = of.diagnostics()
+    assert len(calls) == 1
+    assert (found.facts["tried"], found.facts["passing"]) == (tried, passing)
+    assert of.results()[0].diagnostics == (found,)
+
+
 @pytest.mark.parametrize(("failing", "offered"), [(1, True), (2, False)])
 def test_a_share_is_offered_only_where_one_run_needs_it(failing, offered):
     of = ConsistencyCheck(lambda _: {"y": Tolerance(0, 0)}, lambda _: {"y": np.arange(8)})

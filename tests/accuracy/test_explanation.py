@@ -71,6 +71,7 @@ def test_facts_have_everything_that_the_text_says():
         "path": "models/digits.onnx",
         "precision": "int8",
         "arch": "cpu",
+        "several_precisions": False,
         "reference": None,
         "kind": "mismatch",
         "output": "probs",

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain
-from pytest_trt.accuracy.subject import OtherModel, Subject
+from pytest_trt.accuracy.subject import OtherModel, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
 
 LOOSE = Tolerance(0.01, 0.01, origin="marker")
@@ -123,7 +123,7 @@ def test_ranking_and_direction_are_never_answered_with_a_tolerance(fields, allow
     tolerance = Tolerance(0.0, allowed, **fields)
     found = failure([[0.5, 0.54]], [[0.5, 0.45]], tolerance)
     assert found.facts["offer"] is None
-    assert "Keep the sensitive layers in FP32; " in found.remedy.text
+    assert "Keeping sensitive layers in FP32 may help; " in found.remedy.text
     assert not any("rtol" in text for text in found.remedy.commands + found.remedy.alternatives)
 
 
@@ -242,9 +242,43 @@ def test_lost_precision_names_the_options_that_keep_it(precision, names_options)
         assert any("pytest-trt inspect models/m.onnx" in line for line in lines) is names_options
 
 
-def test_fp32_on_the_cpu_names_the_level_of_graph_optimisation():
-    remedy = remedy_for([1.1, 1.0], [1.0, 1.0], subject=in_precision("fp32"))
-    assert any("graph_optimization_level" in line for line in remedy.commands)
+@pytest.mark.parametrize(
+    ("tried", "words", "commands"),
+    [
+        (None, "A graph optimisation may cause it.", 1),
+        (Tried(('{"level": "basic"}',), '{"level": "basic"}'), "A graph optimisation causes it", 1),
+        (Tried(("basic", "disabled")), "also fails with basic and with disabled.", 0),
+    ],
+)
+def test_fp32_on_the_cpu_names_the_level_of_graph_optimisation(tried, words, commands):
+    subject = replace(in_precision("fp32"), tried=tried)
+    remedy = remedy_for([1.1, 1.0], [1.0, 1.0], subject=subject)
+    assert words in remedy.text
+    assert len(remedy.commands) == commands
+
+
+@pytest.mark.parametrize(
+    ("calibrated_by", "words"),
+    [
+        ("seeded", "override the trt_calibration fixture"),
+        ("project", "more inputs than trt_calibration returns may help"),
+        ("model", "Quantising the model again"),
+        ("", "may help"),
+    ],
+)
+def test_int8_advice_depends_on_what_the_engine_was_calibrated_on(calibrated_by, words):
+    subject = replace(in_precision("int8"), calibrated_by=calibrated_by)
+    assert words in remedy_for([1.5, 100.0], [1.0, 100.0], subject=subject).text
+
+
+def test_a_reference_of_the_project_that_the_model_does_not_match_is_named():
+    other = OtherModel("trt_reference", "models/m.onnx", True, is_fixture=True)
+    found = failure([1.03, 1.0], [1.0, 1.0], subject=replace(FP16, other=other))
+    assert found.code == "TRT415"
+    assert found.message.startswith("y: 1.5x over tolerance against trt_reference")
+    assert "the outputs of trt_reference differ from the model's" in found.remedy.text
+    assert "outputs=" in found.remedy.alternatives[0]
+    assert found.remedy.commands == ()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
+import builders_types as types
 import numpy as np
 import onnx
 import pytest
@@ -520,7 +521,49 @@ def test_it(trt_session, images):
 def test_reference_of_a_project_is_what_is_compared_with(project, offset, outcome) -> None:
     own = OWN_REFERENCE.replace("RETURNED", "Reference(trt_reference)")
     project.test_file(own.replace("OFFSET", offset))
-    project.run().assert_outcomes(**{outcome: 1})
+    result = project.run()
+    result.assert_outcomes(**{outcome: 1})
+    if outcome == "failed":
+        result.stdout.fnmatch_lines(
+            [
+                "*x over tolerance against trt_reference (linear.onnx, fp32, cpu) *TRT415*",
+                "Fix: The engine agrees with models/linear.onnx in FP32, so the outputs of "
+                "trt_reference differ from the model's. *",
+            ]
+        )
+
+
+@pytest.mark.parametrize(
+    ("reference", "advice", "command"),
+    [
+        ("return trt_reference", "*A graph optimisation causes it: the first run that failed*", 1),
+        ("return Shifted(trt_reference)", "*The graph optimisations do not cause it: *", 0),
+    ],
+)
+def test_a_level_of_graph_optimisation_is_advised_only_if_it_helps(
+    project, reference: str, advice: str, command: int
+) -> None:
+    """ONNX Runtime fuses block-quantised weights into an operator that quantises inputs too."""
+    onnx.save(types.block_quantised(), project.path / "models" / "int4.onnx")
+    project.test_file(
+        "class Shifted:\n"
+        "    def __init__(self, session):\n        self.session = session\n"
+        "    def run(self, inputs):\n"
+        "        return {name: array + 1 for name, array in self.session.run(inputs).items()}\n"
+        "@pytest.fixture\n"
+        f"def trt_reference(trt_reference):\n    {reference}\n"
+        '@pytest.mark.trt_model("models/int4.onnx")\n'
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session):\n"
+        "    for seed in range(3):\n"
+        "        x = np.random.default_rng(seed).standard_normal((2, 64))\n"
+        "        trt_session.run({'x': x.astype(np.float32)})\n"
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"Fix: {advice}"])
+    line = '    trt_model(builder_options={"graph_optimization_level": "basic"})'
+    assert result.outlines.count(line) == command
 
 
 def test_reference_that_cannot_be_run_is_refused(project) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from builders_report import document, told
 
+from pytest_trt.accuracy.offer import allowing, offer_text
+from pytest_trt.accuracy.subject import Subject
 from pytest_trt.benchmark.messages import update_command
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Remedy
@@ -66,6 +68,35 @@ def test_diagnostics_that_agree_in_the_facts_of_their_code_are_one_group() -> No
 )
 def test_other_facts_or_another_code_make_another_group(other: Diagnostic) -> None:
     assert len(of(off(3.0), other)) == 2
+
+
+def offering(used: float, offer: dict[str, Any] | None) -> Diagnostic:
+    """Return a failure whose remedy offers a tolerance in a command and in an alternative."""
+    subject = Subject(model="digits.onnx", precision="fp16")
+    facts: dict[str, Any] = {"model": subject.model, "precision": subject.precision}
+    remedy = Remedy("Set:")
+    if offer:
+        remedy = Remedy("Set:", (offer_text(offer, subject),), (allowing(offer, subject),))
+    return Diagnostic(
+        "TRT401", f"logits: {used}x over", {**facts, "used": used, "offer": offer}, (), remedy
+    )
+
+
+def test_the_tolerance_that_a_group_offers_is_one_under_which_all_its_tests_pass() -> None:
+    (group,) = of(
+        offering(2.0, {"a": {"rtol": 0.01, "atol": 0.5}, "b": {"rtol": 0.0, "atol": 1.0}}),
+        offering(3.0, {"a": {"rtol": 0.03, "atol": 0.1}}),
+    )
+    text = 'outputs={"a": {"rtol": 0.03, "atol": 0.5}, "b": {"rtol": 0.0, "atol": 1.0}}'
+    assert group.remedy.commands == (text,)
+    assert group.remedy.alternatives == (f"If it is accurate enough on real data: {text}",)
+
+
+@pytest.mark.parametrize("other", [None, {"a": {"rtol": 0.01, "atol": 0.5, "nan": "match"}}])
+def test_tolerances_that_do_not_go_together_are_not_merged(other: dict[str, Any] | None) -> None:
+    worst = offering(3.0, {"a": {"rtol": 0.03, "atol": 0.1}})
+    (group,) = of(worst, offering(2.0, other))
+    assert group.remedy == worst.remedy
 
 
 def test_infinite_is_the_worst() -> None:

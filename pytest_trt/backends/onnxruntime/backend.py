@@ -195,10 +195,14 @@ class OnnxRuntimeBackend:
         subject = f"the {spec.precision} engine of {model.path.name}"
         return OnnxRuntimeSession(session, subject=subject)
 
-    def reference(self, model: OnnxModel) -> BackendSession:
+    def reference(self, model: OnnxModel, level: str = "disabled") -> BackendSession:
         """Load the model itself as the FP32 reference, without graph optimisations.
 
         So no rewrite of the optimiser is ever compared with itself.
+
+        Args:
+            model: The model.
+            level: Another level of graph optimisations, to try what it changes.
 
         Raises:
             ModelError: ONNX Runtime refuses the model.
@@ -207,7 +211,7 @@ class OnnxRuntimeBackend:
         try:
             session = ort.InferenceSession(
                 str(model.path),
-                self._session_options("disabled"),
+                self._session_options(level),
                 providers=["CPUExecutionProvider"],
             )
         except Exception as error:

@@ -369,31 +369,10 @@ def test_what_the_runtime_refuses_in_bfloat16_is_reported(builder: Builder, tmp_
         session.run({"rows": rows, "ids": np.arange(2)})
 
 
-def block_quantised(path: Path) -> OnnxModel:
-    """Save x @ W, with W in int4 blocks of 16 rows."""
-    rng = np.random.default_rng(0)
-    weights = helper.make_tensor(
-        "w", TensorProto.INT4, (64, 32), rng.integers(-7, 8, 64 * 32).tolist()
-    )
-    scales = numpy_helper.from_array(np.full((4, 32), 0.1, np.float32), "s")
-    proto = networks.model(
-        [
-            helper.make_node("DequantizeLinear", ["w", "s"], ["d"], axis=0, block_size=16),
-            helper.make_node("MatMul", ["x", "d"], ["y"]),
-        ],
-        [networks.value("x", [2, 64])],
-        [networks.value("y", [2, 32])],
-        [weights, scales],
-        opset=21,
-        ir_version=10,
-    )
-    return networks.saved(proto, path)
-
-
 def test_a_fused_int4_product_is_noted_with_the_option_that_avoids_it(
     builder: Builder, tmp_path: Path
 ) -> None:
-    model = block_quantised(tmp_path / "int4.onnx")
+    model = networks.saved(types.block_quantised(), tmp_path / "int4.onnx")
     _, fused = builder.build(model, "fp32")
     _, exact = builder.build(model, "fp32", graph_optimization_level="basic")
     assert [note.partition(";")[0] for note in fused.notes] == [
