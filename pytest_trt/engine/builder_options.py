@@ -333,7 +333,6 @@ def require_options(
     *,
     converts: bool,
     model: str = "",
-    product: str = "",
 ) -> None:
     """Refuse options that a backend does not have for a precision, and invalid values.
 
@@ -343,7 +342,6 @@ def require_options(
         precision: The precision that it builds.
         converts: Whether it reaches the precision by converting the model.
         model: The model's name where it is not converted because it is quantised already.
-        product: The backend's product with the version, for messages.
 
     Raises:
         ConfigurationError: No backend has such an option, or it has no effect on the model.
@@ -369,7 +367,7 @@ def require_options(
                 facts={"option": name, "backend": backend, "known": list(known)},
             )
         else:
-            raise _not_available(name, backend, precision, product or PRODUCTS[backend])
+            raise _not_available(name, backend, precision)
 
 
 def has_all(backend: str, precision: str, options: Iterable[str]) -> bool:
@@ -383,10 +381,10 @@ def has_all(backend: str, precision: str, options: Iterable[str]) -> bool:
     )
 
 
-def _not_available(name: str, backend: str, precision: str, product: str) -> UnsupportedError:
+def _not_available(name: str, backend: str, precision: str) -> UnsupportedError:
     here = BUILDER_OPTIONS[name].exists(backend)
     return UnsupportedError(
-        f"{product} has no builder option {name!r}{f' for {precision}' if here else ''}",
+        f"{PRODUCTS[backend]} has no builder option {name!r}{f' for {precision}' if here else ''}",
         fix=Remedy("Give it only where it exists:", alternatives=tuple(_places(name))),
         facts={"backend": backend, "precision": precision if here else None, "option": name},
     )

@@ -304,10 +304,24 @@ def _add_ini(parser: pytest.Parser, option: Option, text: str) -> None:
     parser.addini(option.ini, text, type=kind, default=None)
 
 
+def ini_value(config: pytest.Config, option: Option) -> Any:
+    """Return what the ini file gives for an option; None where it gives nothing.
+
+    Raises:
+        pytest.UsageError: It has another type.
+    """
+    try:
+        return config.getini(option.ini)
+    except TypeError as error:  # pytest 9.0 and 9.1: an option of [tool.pytest] has one type
+        raise pytest.UsageError(
+            f"{error}. Write such a value, or use pytest 9.2 or newer."
+        ) from error
+
+
 def anything_given(config: pytest.Config) -> bool:
     """Whether the command line or the ini file sets any of the options."""
     return any(
-        config.getini(option.ini)
+        ini_value(config, option)
         or (not option.ini_only and config.getoption(option.ini) is not None)
         for option in OPTIONS
     )

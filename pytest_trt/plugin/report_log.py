@@ -24,7 +24,7 @@ import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
 from pytest_trt.git import head_commit
-from pytest_trt.plugin.options import OPTIONS, anything_given
+from pytest_trt.plugin.options import OPTIONS, anything_given, ini_value
 from pytest_trt.plugin.state import plan_of, run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
 from pytest_trt.records import from_data, to_data
@@ -381,7 +381,7 @@ def _given_options(config: pytest.Config) -> dict[str, str]:
     given: dict[str, str] = {}
     for option in OPTIONS:
         flag = None if option.ini_only else config.getoption(option.ini)
-        value = config.getini(option.ini) if flag is None else flag
+        value = ini_value(config, option) if flag is None else flag
         if value:
             given[option.ini] = ", ".join(value) if isinstance(value, list) else str(value)
     return given

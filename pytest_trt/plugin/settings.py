@@ -17,7 +17,7 @@ import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, in_context
 from pytest_trt.plugin.option_values import BACKENDS
-from pytest_trt.plugin.options import OPTIONS, Option, is_disabled
+from pytest_trt.plugin.options import OPTIONS, Option, ini_value, is_disabled
 
 if TYPE_CHECKING:
     from pytest_trt.backends.selection import Registry
@@ -168,7 +168,7 @@ def _is_valid(option: Option, line: str) -> bool:
 
 def _ini_text(config: pytest.Config, option: Option) -> str:
     """Return an ini value as text, or the default; relative paths start at the ini file."""
-    given = config.getini(option.ini)
+    given = ini_value(config, option)
     if given is None or given == "":
         return option.default
     text = option.text(given)

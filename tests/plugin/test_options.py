@@ -122,7 +122,9 @@ def test_toml_values_have_their_own_types(project) -> None:
 def test_toml_value_of_a_wrong_type_is_a_usage_error(project) -> None:
     project.pytester.makepyprojecttoml("[tool.pytest]\ntrt_threads = [1]\n")
     project.test_file(TIGHT_TEST.format(""))
-    assert project.run().ret == pytest.ExitCode.USAGE_ERROR
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *trt_threads*"])
 
 
 def test_lists_of_the_older_toml_table_are_read(project) -> None:

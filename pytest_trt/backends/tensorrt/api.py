@@ -67,7 +67,7 @@ def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> Pr
 def check_spec(
     product: Product, model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute
 ) -> None:
-    """Refuse invalid options and profiles before a build.
+    """Refuse invalid options and profiles before a build, without importing the product.
 
     Raises:
         ConfigurationError: An option or operator is unknown, or a dynamic input has no range.
@@ -79,7 +79,6 @@ def check_spec(
         spec.precision,
         converts=chosen.convert is not None,
         model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
-        product=str(product.toolchain()),
     )
     require_operators(model.path.name, model.op_types, spec.builder_options)
     require_profiles(model.inputs, spec.profiles)

@@ -91,7 +91,7 @@ def test_shapes_that_do_not_fit_each_other_point_to_shapes(tmp_path: Path) -> No
     inputs = {"a": np.zeros((2, 3), np.float32), "b": np.zeros((4, 2), np.float32)}
     error = failure(product(), inputs, tmp_path)
     assert remedy(error).startswith("Check the shapes")
-    assert "a (2, 3), b (4, 2)" in error.message
+    assert "a [2, 3], b [4, 2]" in error.message
     assert "profiles" not in remedy(error)
 
 
