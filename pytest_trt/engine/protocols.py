@@ -169,7 +169,9 @@ class Backend(Protocol):
         Called before every look-up in the cache, so it must be cheap.
 
         Raises:
-            ConfigurationError: The precision, an option or a profile is not supported.
+            ConfigurationError: An option is unknown or invalid, or a profile is.
+            UnsupportedError: The precision, or an option for it, is not available. The test is
+                skipped where its marker names other precisions.
         """
         ...
 

@@ -20,7 +20,7 @@ from pytest_trt.plugin.option_values import BACKENDS
 from pytest_trt.plugin.options import OPTIONS, Option, ini_value, is_disabled
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.selection import Registry
+    from pytest_trt.backends.selection import AdditionalBackend, Registry
     from pytest_trt.engine.cache import EngineCache
 
 
@@ -126,15 +126,16 @@ def read_settings(config: pytest.Config) -> Settings:
 
 def _additional_backends(config: pytest.Config, name: str) -> Registry:
     """Return the backends that plugins register; markers name those that are not used, too."""
-    from pytest_trt.backends.selection import AdditionalBackend, register_backend
-
     registry: dict[str, AdditionalBackend] = {}
-    try:
-        for each in config.hook.pytest_trt_backends(config=config):
-            for key, (factory, probe) in each.items():
-                register_backend(registry, key, factory, probe)
-    except ConfigurationError as error:
-        raise pytest.UsageError(f"pytest_trt_backends: {error}") from error
+    if config.hook.pytest_trt_backends.get_hookimpls():  # else the module, and NumPy, can wait
+        from pytest_trt.backends.selection import register_backend
+
+        try:
+            for each in config.hook.pytest_trt_backends(config=config):
+                for key, (factory, probe) in each.items():
+                    register_backend(registry, key, factory, probe)
+        except ConfigurationError as error:
+            raise pytest.UsageError(f"pytest_trt_backends: {error}") from error
     if name not in (*BACKENDS, *registry):
         known = ", ".join([*BACKENDS, *registry])
         raise pytest.UsageError(f"--trt-backend: expected one of {known}, got {name!r}.")

@@ -87,6 +87,12 @@ def test_backend_of_a_plugin_builds_and_runs_engines(project) -> None:
     result.stdout.fnmatch_lines(["trt: * - requested with --trt-backend"])
 
 
+def test_precision_that_a_backend_of_a_plugin_lacks_is_skipped_among_others(project) -> None:
+    add_hooks(project, BACKEND.replace("ARCHS", "('cpu',)"))
+    model = '"models/linear.onnx", precision=("fp32", "tf32")'
+    project.check(model=model, args=("--trt-backend=mine",)).assert_outcomes(passed=1, skipped=1)
+
+
 def test_backend_that_cannot_be_used_here_is_refused(project) -> None:
     add_hooks(project, BACKEND.replace("ARCHS", "()"))
     result = project.check(args=("--trt-backend=mine",))
