@@ -48,6 +48,13 @@ _BY_NUMBER = MappingProxyType(
 #: Numbers of fewer bits than float32, in which converters store weights.
 SMALL_TYPES = frozenset(name for name, bits in _BY_NUMBER.values() if 0 < bits < 32) - {"bool"}
 
+#: Element types of tensors in TensorRT 8.6 to 11 and TensorRT-RTX.
+#: Source: members of `DataType`.
+TENSORRT_TYPES = frozenset(
+    {"float32", "float16", "bfloat16", "int8", "int32", "int64", "uint8", "bool", "float8e4m3fn"}
+    | {"int4", "float4e2m1", "float8e8m0"}
+)
+
 #: ml_dtypes' names of the types that numpy lacks.
 _EXTENSIONS = MappingProxyType(
     {

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.backends.conversion.ort_module import onnxruntime_version
+from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
 from pytest_trt.diagnostics import Fact, Remedy, git_restore_hint
-from pytest_trt.tensors.elements import element_name
+from pytest_trt.tensors.elements import TENSORRT_TYPES, element_name
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.value_ranges import example_values, may_hold_shape
+
+if TYPE_CHECKING:
+    import onnx
 
 #: ONNX Runtime's log level "fatal". Whatever it logs as an error it also raises, and its log goes
 #: straight to stderr, in colour.
@@ -57,12 +61,23 @@ _NODE_NAME = re.compile(
 _MIXED_OPERATOR = re.compile(r"(?:Optype|operator) \((\w+)\)")
 _MIXED_NODE = re.compile(r"(?:of|in) node \(([^)\s]+)\)")
 
-_OLDER_OPSET = Remedy(
-    "export the model with an older opset, or upgrade ONNX Runtime:",
-    commands=("pip install --upgrade onnxruntime",),
-)
+#: An element type for which ONNX Runtime makes no tensors.
+_NO_TYPE = re.compile(r"MLDataType for: (?:tensor\()?(\w+)\)? is not currently registered")
+
+#: The newest opset that a message names.
+_NEWEST_OPSET = re.compile(r"support for domain ai\.onnx is till opset (\d+)")
+
+#: The node that was running.
+_RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
+
+#: Newer opsets that are tried where an old operator has no kernel.
+_TRIED_OPSETS = (13, 17, 21)
+
+#: Larger models are not converted for a line of advice.
+_TRIED_BYTES = 200_000_000
 
 _INDICES = (
+    "is out of range [",
     "out of data bounds",
     "out of range value in index",
     "invalid index found",
@@ -154,21 +169,41 @@ def refusal(
         )
     if found := _NO_KERNEL.search(text):
         operator, opset = (group for group in found.groups() if group)
-        dtypes = _node_dtypes(model, operator, node)
+        tensors = _node_tensors(model, operator, node)
+        dtypes = list(dict.fromkeys(tensors.values()))
         typed = f" for {', '.join(dtypes)}" if dtypes else ""
+        if tensors and not node:
+            where = f"{model.name}, the node of {list(tensors)[-1]!r}"
         return Refusal(
             f"operator {operator} (opset {opset}) has no CPU kernel{typed} in ONNX Runtime "
             f"{version} ({where})",
             "TRT351",
-            _kernel_remedy(dtypes),
-            {**facts, "operator": operator, "opset": int(opset), "node": node, "dtypes": dtypes},
+            _kernel_remedy(model, dtypes),
+            {
+                **facts,
+                "operator": operator,
+                "opset": int(opset),
+                "node": node,
+                "dtypes": dtypes,
+                "tensors": tensors,
+            },
+            _first_line(text),
+        )
+    if found := _NO_TYPE.search(text):
+        typed_so = [name for name, dtype in _typed_tensors(model).items() if dtype == found[1]]
+        of = f"{model.name}, tensor {typed_so[0]!r}" if typed_so else model.name
+        return Refusal(
+            f"ONNX Runtime {version} does not support the element type {found[1]} ({of})",
+            "TRT351",
+            Remedy("export the model with another type, such as float32, for these tensors."),
+            {**facts, "dtypes": [found[1]], "tensors": dict.fromkeys(typed_so, found[1])},
             _first_line(text),
         )
     if found := _NEW_OPSET.search(text):
         return Refusal(
             f"{model.name} has opset {found[1]}, which ONNX Runtime {version} does not support",
             "TRT352",
-            _OLDER_OPSET,
+            _older_opset(text),
             {**facts, "opset": int(found[1])},
             _first_line(text),
         )
@@ -179,24 +214,40 @@ def _first_group(found: re.Match[str] | None) -> str:
     return next(filter(None, found.groups()), "") if found else ""
 
 
-def _node_dtypes(path: Path, operator: str, node_name: str) -> list[str]:
-    """Return the element types of a node's inputs and outputs, as far as they are known."""
-    import onnx
+def _node_tensors(path: Path, operator: str, node_name: str) -> dict[str, str]:
+    """Return the element types of a node's inputs and outputs by name, as far as they are known.
 
-    from pytest_trt.backends.conversion.tensor_types import tensor_types
+    None of several nodes without a name, unless all have the same types.
+    """
     from pytest_trt.onnx.graph import walk_graphs
 
-    try:
-        model = onnx.load(path, load_external_data=False)
-        known = tensor_types(model).known
-    except Exception:  # a guess for a message must not hide what it explains
-        return []
-    for graph in walk_graphs(model.graph):
-        for node in graph.node:
-            if node.op_type == operator and node_name in ("", node.name):
-                numbers = (known.get(name) for name in (*node.input, *node.output))
-                return list(dict.fromkeys(element_name(number) for number in numbers if number))
-    return []
+    model, types = _loaded(path), _typed_tensors(path)
+    found = [
+        {name: types[name] for name in (*node.input, *node.output) if name in types}
+        for graph in (walk_graphs(model.graph) if model is not None else ())
+        for node in graph.node
+        if node.op_type == operator and node_name in ("", node.name)
+    ]
+    alike = len({tuple(one.values()) for one in found}) == 1
+    return found[0] if alike else {}
+
+
+def _loaded(path: Path) -> onnx.ModelProto | None:
+    """Return a model without its external data, or None if it cannot be read."""
+    import onnx
+
+    with suppress(Exception):
+        return onnx.load(path, load_external_data=False)
+    return None
+
+
+def _typed_tensors(path: Path) -> dict[str, str]:
+    """Return the element types of a model's tensors by name, as far as they are known."""
+    from pytest_trt.backends.conversion.tensor_types import tensor_types
+
+    model = _loaded(path)
+    known = {} if model is None else tensor_types(model).known
+    return {name: element_name(number) for name, number in known.items() if number}
 
 
 def _load_remedy(text: str) -> Remedy | None:
@@ -205,27 +256,67 @@ def _load_remedy(text: str) -> Remedy | None:
         return Remedy(
             "free space on the disk of the cache, or move the cache with --trt-cache-dir."
         )
+    if "two nodes with same node name" in lowered:
+        return Remedy("give every node a name of its own, or none: ONNX Runtime refuses the same.")
     if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
-        return _OLDER_OPSET
+        return _older_opset(text)
     return None
 
 
-def _kernel_remedy(dtypes: list[str]) -> Remedy:
-    upgrade = "upgrade ONNX Runtime: pip install --upgrade onnxruntime"
+def _kernel_remedy(path: Path, dtypes: list[str]) -> Remedy:
+    newer = "a newer ONNX Runtime may have one: pip install --upgrade onnxruntime"
     if {"float32"}.issuperset(dtypes) and dtypes:
-        return Remedy("export the model with a newer opset.", alternatives=(upgrade,))
+        opset = _opset_that_loads(path)
+        if opset is not None:
+            return Remedy(f"export the model with opset {opset}: it loads if onnx converts it.")
+        return Remedy("exporting the model with another opset may help.", alternatives=(newer,))
+    gpu = ("TensorRT may have one: pytest --trt-backend tensorrt",)
     return Remedy(
-        "export the model with float32 or another opset around this operator.",
-        alternatives=(upgrade, "test on a GPU: pytest --trt-backend tensorrt"),
+        "export the model with float32 around this operator.",
+        alternatives=(newer, *(gpu if TENSORRT_TYPES.issuperset(dtypes) else ())),
+    )
+
+
+def _opset_that_loads(path: Path) -> int | None:
+    """Return a newer opset at which ONNX Runtime loads the model, or None if none was found."""
+    import onnx.version_converter
+
+    if path.stat().st_size > _TRIED_BYTES:
+        return None
+    runtime: Any = load_onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = SEVERITY_FATAL
+    for opset in _TRIED_OPSETS:
+        # Any failure of onnx or ONNX Runtime means that this opset does not help.
+        with suppress(Exception):
+            converted = onnx.version_converter.convert_version(onnx.load(path), opset)
+            content = converted.SerializeToString()
+            runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            return opset
+    return None
+
+
+def _older_opset(text: str) -> Remedy:
+    newest = _NEWEST_OPSET.search(text)
+    opset = f"opset {newest[1]} or older" if newest else "an older opset"
+    return Remedy(
+        f"export the model with {opset}.",
+        alternatives=("a newer ONNX Runtime may support it: pip install --upgrade onnxruntime",),
     )
 
 
 def _unknown_remedy(operator: str, model: Path, precision: str) -> Remedy:
-    since = _first_opset(operator)
+    domain, _, name = operator.rpartition(":")
+    since = _first_opset(name, domain)
+    if since is not None and domain:
+        return Remedy(
+            f"ONNX has {name} in the domain {domain}, but this build of ONNX Runtime does not: "
+            "export the model without it."
+        )
     if since is not None:
         return Remedy(
             f"ONNX has {operator} since opset {since}: export the model with that opset or newer.",
-            alternatives=("upgrade ONNX Runtime: pip install --upgrade onnxruntime",),
+            alternatives=("a newer ONNX Runtime may be needed: pip install --upgrade onnxruntime",),
         )
     quantised = ""
     if precision == "int8":
@@ -240,16 +331,22 @@ def _unknown_remedy(operator: str, model: Path, precision: str) -> Remedy:
     )
 
 
-def _first_opset(operator: str) -> int | None:
+def _first_opset(operator: str, domain: str) -> int | None:
     """Return the first opset with an operator, or None if the installed onnx has none."""
     import onnx.defs
 
     versions = [
         schema.since_version
         for schema in onnx.defs.get_all_schemas_with_history()
-        if schema.name == operator and schema.domain == ""
+        if schema.name == operator and schema.domain == domain
     ]
     return min(versions, default=None)
+
+
+def running_node(text: str) -> tuple[str, str]:
+    """Return the operator and the name of the node that was running, each empty if unnamed."""
+    found = _RUNNING.search(text)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, Remedy]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.backends.conversion.ort_messages import first_line, run_refusal
+from pytest_trt.backends.conversion.ort_messages import first_line, run_refusal, running_node
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.backends.onnxruntime.values import needs_values, run_values
 from pytest_trt.diagnostics import EngineRunError
 from pytest_trt.tensors.containers import description
@@ -49,11 +50,21 @@ class OnnxRuntimeSession:
             shapes = {name: description(value) for name, value in inputs.items()}
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             code, remedy = run_refusal(str(error), inputs, self._input_names)
+            operator, node = running_node(str(error))
+            at = f", in {operator} node {node!r}" if operator else ""
+            version = onnxruntime_version()
             raise EngineRunError(
-                f"{self._subject} failed on {listed or 'no inputs'}",
+                f"{self._subject} failed on {listed or 'no inputs'} (ONNX Runtime {version}{at})",
                 fix=remedy,
                 code=code,
-                facts={"subject": self._subject, "backend": "onnxruntime", "shapes": shapes},
+                facts={
+                    "subject": self._subject,
+                    "backend": "onnxruntime",
+                    "version": version,
+                    "operator": operator,
+                    "node": node,
+                    "shapes": shapes,
+                },
                 details=[first_line(error)],
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))

@@ -31,16 +31,17 @@ _NO_PLUGIN_LOGGED = re.compile(r"could not find plugin: (\w+)")
 #: A failed assertion: its condition is code of the parser, the text behind it is for users.
 _ASSERTION = re.compile(r'^(?:Assertion failed: )?.*?&& "([^"]+)"', re.DOTALL)
 
+#: Logged where a plugin of TensorRT itself cannot be made on a machine without a GPU.
+#: Source: seen with TensorRT-RTX 1.7 and RoiAlign.
+_NO_DRIVER = "CUDA driver version is insufficient"
+
 #: In the parser's message for an element type that it does not support.
 #: Source: seen with TensorRT-RTX 1.7, misspelling included.
-_NO_TYPE = re.compile("Failed to convert ONNX dat[ea] type")
+_NO_TYPE = re.compile("Failed to convert ONNX dat[ea] type|Unsupported data type")
 
-#: Element types of tensors in TensorRT 8.6 to 11 and TensorRT-RTX.
-#: Source: members of `DataType`.
-_TYPES = frozenset(
-    {"float32", "float16", "bfloat16", "int8", "int32", "int64", "uint8", "bool", "float8e4m3fn"}
-    | {"int4", "float4e2m1", "float8e8m0"}
-)
+#: Where the first line of a message only says that a node is invalid: the reason behind it.
+#: Source: seen with TensorRT-RTX 1.7.
+_INNER = re.compile(r"Error Code \d+: [\w ]+\((.+?)(?: In \w+ at |\))")
 
 
 class _Refusal(NamedTuple):
@@ -57,7 +58,7 @@ class _Refusal(NamedTuple):
 
     def __str__(self) -> str:
         reason = self.reason.partition("\n")[0]
-        if found := _ASSERTION.search(self.reason):
+        if found := _ASSERTION.search(self.reason) or _INNER.search(self.reason):
             reason = found[1]
         reason = reason.rstrip(".")
         # The whole message of some refusals is the condition that failed.
@@ -119,7 +120,8 @@ def _refused(
     return EngineBuildError(
         f"{plan.version} cannot parse {plan.model_name}: "
         f"{'; '.join(shown) or 'the parser gives no reason'}",
-        fix=_remedy(set(operators), unknown, plan, is_8=is_8),
+        fix=_without_driver(unknown, tail)
+        or _remedy(set(operators), unknown, plan, dtypes, is_8=is_8),
         code="TRT350" if unknown else "TRT352",
         facts={
             **_facts(plan),
@@ -132,8 +134,26 @@ def _refused(
     )
 
 
+def _without_driver(unknown: Iterable[str], tail: LogTail) -> Remedy:
+    """Return the remedy where a plugin of TensorRT itself could not be made; else an empty one."""
+    if not any(_NO_DRIVER in line for line in tail.lines):
+        return Remedy()
+    named = ", ".join(sorted(unknown))
+    return Remedy(
+        f"build on a machine with a GPU: {named} needs a plugin that TensorRT makes only with a "
+        "CUDA driver."
+        if named
+        else ""
+    )
+
+
 def _remedy(
-    refused: Iterable[str], unknown: Iterable[str], plan: BuildPlan, *, is_8: bool
+    refused: Iterable[str],
+    unknown: Iterable[str],
+    plan: BuildPlan,
+    tensors: Sequence[str],
+    *,
+    is_8: bool,
 ) -> Remedy:
     # Here, because both bring much along, which every build would wait for.
     import onnx.defs
@@ -145,7 +165,10 @@ def _remedy(
             "the model is dynamically quantised, which the parser does not support: name the "
             'float32 model that it was made from, with precision="int8" or "fp16".'
         )
-    foreign = sorted(operator for operator in unknown if operator and not onnx.defs.has(operator))
+    if tensors:
+        return Remedy("export the model with float32 or int32 for the tensors that it names.")
+    standard = {schema.name for schema in onnx.defs.get_all_schemas()}
+    foreign = sorted(operator for operator in unknown if operator and operator not in standard)
     if foreign:
         return Remedy(
             f"{', '.join(foreign)} is not an operator of ONNX, so it needs a plugin: export the "
@@ -193,7 +216,7 @@ def _unsupported_tensors(source: Path) -> list[str]:
     import onnx
 
     from pytest_trt.onnx.graph import constants
-    from pytest_trt.tensors.elements import element_name
+    from pytest_trt.tensors.elements import TENSORRT_TYPES, element_name
 
     model = onnx.load(source, load_external_data=False)
     types = {
@@ -202,4 +225,4 @@ def _unsupported_tensors(source: Path) -> list[str]:
     }
     types |= {name: weights.data_type for name, weights in constants(model.graph)}
     named = {name: element_name(number) for name, number in types.items() if number}
-    return [f"{name} ({dtype})" for name, dtype in named.items() if dtype not in _TYPES]
+    return [f"{name} ({dtype})" for name, dtype in named.items() if dtype not in TENSORRT_TYPES]

@@ -117,6 +117,28 @@ def test_an_operator_in_a_branch_is_known_from_the_log(
     assert remedy(error).startswith(advice)
 
 
+def test_a_plugin_that_needs_a_driver_is_no_missing_operator(plan: BuildPlan) -> None:
+    log = "[ERROR] Cuda Error in ROIAlignV3: 35 (CUDA driver version is insufficient for CUDA ..."
+    error = refused(plan, ParserError(0, NO_PLUGIN), log=(log,))
+    assert remedy(error).startswith("Build on a machine with a GPU: Relu needs a plugin")
+
+
+def test_an_operator_of_another_domain_of_onnx_is_not_said_to_be_foreign(plan: BuildPlan) -> None:
+    log = "[ERROR] 3: getPluginCreator could not find plugin: Adam version: 1"
+    error = refused(plan, ParserError(1, NO_PLUGIN), log=(log,))
+    assert remedy(error).startswith("Export the model without what it names")
+
+
+def test_an_invalid_node_is_explained_by_what_follows(plan: BuildPlan) -> None:
+    reason = (
+        "Invalid Node - first\nITensor::getDimensions: Error Code 4: Shape Error (squeeze axis is "
+        "not a constant In makeAxesMask at /_src/shapeContext.cpp:3553)"
+    )
+    assert refused(plan, ParserError(0, reason)).message.endswith(
+        "node 'first' (Relu): squeeze axis is not a constant"
+    )
+
+
 def test_a_refusal_without_reasons_shows_the_log(plan: BuildPlan) -> None:
     tail = LogTail()
     tail.add("[ERROR] cannot open the file")
