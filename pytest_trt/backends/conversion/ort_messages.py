@@ -384,18 +384,18 @@ def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, 
 
 def _value_remedy(cause: str, inputs: Tensors) -> Remedy:
     """Return the remedy for invalid values; integers are listed, as they select something."""
-    held = [
-        f"{name!r} ({_extent(array)})"
+    held = {
+        name: f"{name!r} ({_extent(array)})"
         for name, array in inputs.items()
         if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.size
-    ]
+    }
     if not held:
         return Remedy(f"{cause}: feed real data.")
     return Remedy(
-        f"{cause}. Check the values of {', '.join(held)}.",
+        f"{cause}. Check the values of {', '.join(held.values())}.",
         alternatives=(
-            'for seeded inputs give the valid range: input_ranges={"<input>": (low, high)} on the '
-            "trt_model marker",
+            "for seeded inputs give the valid range on the trt_model marker: "
+            f'input_ranges={{"{next(iter(held))}": (low, high)}}',
             "feed real data",
         ),
     )

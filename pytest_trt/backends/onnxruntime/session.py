@@ -51,7 +51,7 @@ class OnnxRuntimeSession:
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             code, remedy = run_refusal(str(error), inputs, self._input_names)
             operator, node = running_node(str(error))
-            at = f", in {operator} node {node!r}" if operator else ""
+            at = f", in {operator} {f'node {node!r}' if node else 'node'}" if operator else ""
             version = onnxruntime_version()
             raise EngineRunError(
                 f"{self._subject} failed on {listed or 'no inputs'} (ONNX Runtime {version}{at})",
