@@ -116,6 +116,12 @@ CODES: dict[str, Code] = {
         "A project overrides the trt_reference fixture with something that cannot be run.",
         "Return an object whose run(inputs) returns the outputs by name.",
     ),
+    "TRT158": Code(
+        "not a test function",
+        "A check or a fixture of the plugin is used by something that is no Python test function, "
+        "such as a doctest or an item of another plugin: no engine would be checked.",
+        "Write a test function or method.",
+    ),
     # 16x and 17x: what the plugin finds out about a test
     "TRT160": Code(
         "check compared or measured nothing",
@@ -127,8 +133,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT161": Code(
         "run after the test",
-        "The engine ran after the checks of the test were judged: in a fixture's teardown, or in a "
-        "thread that outlived the test.",
+        "The engine ran where no check could judge it: in a fixture's teardown, in a thread that "
+        "outlived the test, or in a process that the test started.",
         "Run it in the test or in a fixture's setup, and join threads before the test ends.",
         ("call",),
     ),
@@ -154,7 +160,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT172": Code(
         "earlier attempts failed",
-        "A plugin ran the test several times, and an earlier attempt failed a check.",
+        "A plugin ran the test several times, and an earlier attempt failed.",
         "Look at the earlier attempts: a test that passes only when it is repeated may hide a "
         "regression.",
     ),

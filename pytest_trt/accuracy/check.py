@@ -170,6 +170,11 @@ class ConsistencyCheck:
         return sum(one.runs for one in self._engines.values())
 
     @property
+    def engines(self) -> tuple[Engine, ...]:
+        """The engines whose runs were compared."""
+        return tuple(runs.engine for runs in self._engines.values())
+
+    @property
     def has_failed(self) -> bool:
         """Whether a run was compared that failed."""
         return any(one.failed for one in self._engines.values())

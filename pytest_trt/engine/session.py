@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from types import FrameType
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.diagnostics import InputError, PytestTrtError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.tensors.checks import check_inputs
 from pytest_trt.tensors.profile_choice import select_profile
 from pytest_trt.tensors.spec import Tensors
+
+#: Where Python and installed packages are: `Thread(target=trt_session.run)` calls from there.
+_LIBRARIES = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
 
 #: Receives every run: the engine, what went in, what came out, and the line that ran it.
 Observer = Callable[[Engine, Tensors, Tensors, str], None]
@@ -27,7 +35,7 @@ Observer = Callable[[Engine, Tensors, Tensors, str], None]
 class Session:
     """An engine that runs: `outputs = trt_session.run({"image": images})`.
 
-    The engine is loaded on first use. A session is not thread-safe: one run at a time.
+    The engine is loaded on first use. Threads may share a session: their runs take turns.
 
     Args:
         engine: The engine.
@@ -62,7 +70,11 @@ class Session:
         with self._loaded(self.engine) as session:
             return session.graph_refusal
 
-    def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+    def __getattr__(self, name: str) -> NoReturn:
+        hint = ": write trt_session.run(inputs)" if name == "infer" else ""
+        raise AttributeError(f"a pytest-trt session has no attribute {name!r}{hint}")
+
+    def run(self, inputs: Tensors, *more: object) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output of the model for these inputs, by name.
 
         Under a `trt_consistency` marker the outputs are compared with the FP32 reference.
@@ -70,6 +82,7 @@ class Session:
         Args:
             inputs: Every input of the model by name, as NumPy arrays in the model's dtypes. They
                 are read, never changed.
+            *more: Nothing: `run(None, inputs)`, as ONNX Runtime has it, is refused.
 
         Returns:
             New arrays in the model's dtypes, which the caller owns.
@@ -84,13 +97,21 @@ class Session:
         """
         __tracebackhide__ = True
         try:
+            if more:
+                raise InputError(
+                    f"trt_session.run takes the inputs alone; it was given {1 + len(more)} "
+                    "arguments, as ONNX Runtime's run(None, inputs)",
+                    fix="write outputs = trt_session.run(inputs), and take an output by its name.",
+                    code="TRT221",
+                    facts={"problem": "several arguments"},
+                )
             self.check(inputs)
             with self._loaded(self.engine) as session:
                 started_s = time.perf_counter()
                 outputs = session.run(inputs)
                 self.engine.timings.ran(time.perf_counter() - started_s)
-            if self._observer is not None:
-                self._observer(self.engine, inputs, outputs, _calling_line())
+                if self._observer is not None:
+                    self._observer(self.engine, inputs, outputs, _calling_line())
         except PytestTrtError as error:
             # Without the package's own frames: the line to fix is the test's.
             raise error.with_traceback(None) from None
@@ -144,7 +165,47 @@ class EngineFactory(Protocol):
         ...
 
 
+class SharedEngineFactory(Protocol):
+    """What the `trt_engines` fixture is: `trt_engines("models/model.onnx", precision="fp16")`."""
+
+    def __call__(
+        self,
+        model: str | Path,
+        *,
+        precision: str = ...,
+        arch: str = ...,
+        profiles: Any = ...,
+        reference: str | Path = ...,
+        builder_options: Mapping[str, OptionValue] = ...,
+        input_ranges: Mapping[str, Any] = ...,
+        seed: int = ...,
+        calibration: Sequence[Tensors] = ...,
+    ) -> Session:
+        """Build an engine, or take it from the cache, and return a session that tests may share.
+
+        Args:
+            model: Path of the ONNX file, relative to the file that calls.
+            precision: "fp32", "tf32", "fp16" or "int8".
+            arch: One of the architectures that the run tests; needed where it tests several.
+            profiles: Ranges of the dynamic inputs, as on the trt_model marker.
+            reference: ONNX file to compare with instead of the model itself.
+            builder_options: Options of the backend's builder by name.
+            input_ranges: Value ranges of seeded calibration inputs.
+            seed: Seed of seeded calibration inputs.
+            calibration: Inputs that an int8 engine is calibrated on; seeded ones by default.
+
+        Raises:
+            ConfigurationError: Something given is invalid.
+            EngineBuildError: The engine cannot be built.
+        """
+        ...
+
+
 def _calling_line() -> str:
-    """Return the line that called `run`, as "test_digits.py:12"."""
-    frame = sys._getframe(2)
+    """Return the line of the test that called `run`, as "test_digits.py:12", or the thread."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
+        frame = frame.f_back
+    if frame is None:
+        return f"thread {threading.current_thread().name}"
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

@@ -24,6 +24,7 @@ from pytest_trt.plugin.fixtures import (
     trt_build,
     trt_calibration,
     trt_engine,
+    trt_engines,
     trt_inputs,
     trt_precision,
     trt_reference,
@@ -34,6 +35,7 @@ from pytest_trt.plugin.names import MARKER_LINES, is_ours
 from pytest_trt.plugin.options import add_options, anything_given
 from pytest_trt.plugin.results import ResultCollector
 from pytest_trt.plugin.state import (
+    ITEM_KEY,
     PLAN_KEY,
     PROGRESS_KEY,
     RUN_KEY,
@@ -53,6 +55,7 @@ __all__ = [
     "trt_build",
     "trt_calibration",
     "trt_engine",
+    "trt_engines",
     "trt_inputs",
     "trt_precision",
     "trt_reference",
@@ -150,9 +153,7 @@ def pytest_make_collect_report(
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Plan again what other hooks have given markers."""
-    if any(
-        isinstance(item, pytest.Function) and uses_plugin(item, item.fixturenames) for item in items
-    ):
+    if any(uses_plugin(item, getattr(item, "fixturenames", ())) for item in items):
         from pytest_trt.plugin.collection import plan_changed_tests
 
         plan_changed_tests(items)
@@ -181,6 +182,7 @@ def pytest_report_collectionfinish(
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Start with fresh state where a plugin such as pytest-rerunfailures repeats a test."""
+    item.config.stash[ITEM_KEY] = item
     if TEST_KEY in item.stash:
         from pytest_trt.plugin.verdict import begin_attempt
 
@@ -234,6 +236,8 @@ def pytest_runtest_makereport(
         found = diagnostics_of(call.excinfo.value)
         if found:
             state_of(item).diagnostics = found
+        elif TEST_KEY in item.stash:
+            state_of(item).failure = call.excinfo.exconly().partition("\n")[0]
     if TEST_KEY in item.stash:
         from pytest_trt.plugin.verdict import attach
 

@@ -44,7 +44,7 @@ from pytest_trt.plugin.state import (
     settings_of,
     state_of,
 )
-from pytest_trt.plugin.subject import ModelUnderTest, refuse_late_use
+from pytest_trt.plugin.subject import ModelUnderTest
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU
 from pytest_trt.workers.warm import warm_builder
@@ -103,7 +103,7 @@ class BenchmarkCheck:
         __tracebackhide__ = True
         try:
             item = self._subject.request.node
-            refuse_late_use(state_of(item), "trt_benchmark")
+            self._subject.refuse_late_use(state_of(item), "trt_benchmark")
             if self._called:
                 raise ConfigurationError(
                     "trt_benchmark was called twice in one test, and a test has one baseline",

@@ -12,6 +12,7 @@ from itertools import product
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
+from pytest_trt.plugin.markers import BenchmarkMarker, ConsistencyMarker
 from pytest_trt.plugin.names import is_ours
 from pytest_trt.plugin.plan import MULTIPLIED_KEY, PlanError, Planner, marks_of
 from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
@@ -104,19 +105,41 @@ def plan_changed_tests(items: list[pytest.Item]) -> None:
     """Plan the tests again that hooks have given other markers, and drop those that are wrong."""
     wrong: dict[pytest.Collector, _Wrong] = {}
     for item in list(items):
-        if not (isinstance(item, pytest.Function) and uses_plugin(item, item.fixturenames)):
+        if not isinstance(item, pytest.Function):
+            _refuse_checks_on(item, wrong)
+            continue
+        if not uses_plugin(item, item.fixturenames):
             continue
         plan = item.stash.get(PLAN_KEY, None)
         if plan is not None and plan.marks == marks_of(item):
             continue
         assert item.parent is not None
-        if not _plan(item, planner_of(item.config), wrong.setdefault(item.parent, {})):
-            items.remove(item)
+        _plan(item, planner_of(item.config), wrong.setdefault(item.parent, {}))
+    refused = {nodeid for found in wrong.values() for _, ids in found.values() for nodeid in ids}
+    items[:] = [item for item in items if item.nodeid not in refused]
     for collector, found in wrong.items():
         if found:
             report = pytest.CollectReport(collector.nodeid, "failed", None, [])
             _report(report, [_placed(one, ids, ids[0]) for one, ids in found.values()])
             collector.ihook.pytest_collectreport(report=report)
+
+
+def _refuse_checks_on(item: pytest.Item, wrong: dict[pytest.Collector, _Wrong]) -> None:
+    """Refuse a check on what is no Python test function: it would check nothing.
+
+    Markers of a module do not apply to its doctests.
+    """
+    nodes = [one for one in item.listchain() if not isinstance(one, pytest.Module | pytest.Package)]
+    names = {mark.name for node in nodes for mark in node.own_markers}
+    for name in sorted(names & {ConsistencyMarker.NAME, BenchmarkMarker.NAME}):
+        assert item.parent is not None
+        found = Diagnostic(
+            "TRT158",
+            f"{name} is on {item.name}, which is no Python test function ({type(item).__name__})",
+            {"marker": name, "type": type(item).__name__},
+            remedy=Remedy("Write a test function or method for the check."),
+        )
+        wrong.setdefault(item.parent, {})[str(found)] = (found, [item.nodeid])
 
 
 def _plan(item: pytest.Function, planner: Planner, wrong: _Wrong) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
-from pytest_trt.plugin.state import plan_of, run_of, state_of
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
+from pytest_trt.plugin.state import plan_of, run_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,12 +18,9 @@ if TYPE_CHECKING:
 
     from pytest_trt.accuracy.reference import ReferenceSession
     from pytest_trt.engine.build import Engine
-    from pytest_trt.engine.session import EngineFactory, Session
+    from pytest_trt.engine.session import EngineFactory, Session, SharedEngineFactory
     from pytest_trt.plugin.benchmark import BenchmarkCheck
     from pytest_trt.plugin.subject import ModelUnderTest
-
-#: Samples that int8 engines are calibrated on when a project gives none of its own.
-_SEEDED_CALIBRATION_SAMPLES = 8
 
 
 @contextmanager
@@ -37,12 +35,15 @@ def _clear_errors() -> Iterator[None]:
         raise PluginFailure(error.diagnostic) from None
 
 
-def _refuse_unmultiplied(request: pytest.FixtureRequest, fixture: str) -> None:
-    """Refuse a fixture that is requested while the test runs, which it does for one value only.
+def _parameter(request: pytest.FixtureRequest, fixture: str) -> str | None:
+    """Return what the test passes to a fixture by `parametrize(..., indirect=True)`, or None.
 
     Raises:
-        ConfigurationError: The markers ask for several.
+        ConfigurationError: It passes nothing, because it requests the fixture while it runs, and
+            its markers ask for several values, of which it would run for one.
     """
+    if hasattr(request, "param"):
+        return str(request.param)
     plan = plan_of(request.node)
     values = plan.variants[fixture] if plan is not None else ()
     if len(values) > 1:
@@ -53,6 +54,7 @@ def _refuse_unmultiplied(request: pytest.FixtureRequest, fixture: str) -> None:
             code="TRT154",
             facts={"fixture": fixture, "values": list(values)},
         )
+    return None
 
 
 @pytest.fixture
@@ -68,16 +70,14 @@ def _trt_subject(request: pytest.FixtureRequest) -> ModelUnderTest:
 def trt_arch(request: pytest.FixtureRequest) -> str:
     """The architecture under test, such as "sm86" or "cpu"; the test runs once per value."""
     with _clear_errors():
-        _refuse_unmultiplied(request, "trt_arch")
-        return run_of(request.config).selections[0].arch
+        return _parameter(request, "trt_arch") or run_of(request.config).selections[0].arch
 
 
 @pytest.fixture
 def trt_precision(request: pytest.FixtureRequest, _trt_subject: ModelUnderTest) -> str:
     """The precision under test, such as "fp16"; the test runs once per value."""
     with _clear_errors():
-        _refuse_unmultiplied(request, "trt_precision")
-        return _trt_subject.model_marker.precision[0]
+        return _parameter(request, "trt_precision") or _trt_subject.model_marker.precision[0]
 
 
 @pytest.fixture
@@ -87,8 +87,7 @@ def trt_shape(request: pytest.FixtureRequest) -> str:
     With several profiles, the profile's number precedes it: "0-min", "1-max".
     """
     with _clear_errors():
-        _refuse_unmultiplied(request, "trt_shape")
-        return "opt"
+        return _parameter(request, "trt_shape") or "opt"
 
 
 @pytest.fixture
@@ -108,22 +107,11 @@ def trt_inputs(
 
 @pytest.fixture
 def trt_calibration(
-    request: pytest.FixtureRequest, _trt_subject: ModelUnderTest
+    _trt_subject: ModelUnderTest,
 ) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
     """Inputs that int8 engines are calibrated on; override it to give real data."""
-    state_of(request.node).note(
-        Diagnostic(
-            "TRT170",
-            # Without the model: pytest shows warnings of one text once, with their tests.
-            "int8 was calibrated on seeded inputs, which are not representative",
-            {"model": _trt_subject.model_marker.model.name},
-            remedy=Remedy("override the trt_calibration fixture with real inputs."),
-            severity="warning",
-        )
-    )
     with _clear_errors():
-        samples = range(_SEEDED_CALIBRATION_SAMPLES)
-        return [_trt_subject.seeded("opt", sample=sample) for sample in samples]
+        return _trt_subject.seeded_samples()
 
 
 @pytest.fixture
@@ -147,6 +135,26 @@ def trt_build(_trt_subject: ModelUnderTest, trt_arch: str, trt_precision: str) -
             return _trt_subject.build(trt_arch, precision, overrides)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def trt_engines(request: pytest.FixtureRequest) -> SharedEngineFactory:
+    """A factory of engines for fixtures of any scope, whose tests share them.
+
+    `trt_engines("models/model.onnx", precision="fp16")` returns a session. It takes what the
+    trt_model marker takes, paths being relative to the file that calls it, and `arch` and
+    `calibration`. A run is compared in the test during which it happens, if a trt_consistency
+    marker is on that test.
+    """
+
+    def engines(model: str | Path, **given: Any) -> Session:
+        __tracebackhide__ = True
+        from pytest_trt.plugin.shared_engines import shared_session
+
+        with _clear_errors():
+            return shared_session(request, model, given)
+
+    return engines
 
 
 @pytest.fixture

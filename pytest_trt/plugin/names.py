@@ -33,6 +33,7 @@ FIXTURES = frozenset(
         "trt_build",
         "trt_calibration",
         "trt_engine",
+        "trt_engines",
         "trt_inputs",
         "trt_precision",
         "trt_reference",

@@ -54,6 +54,7 @@ class TestPlan:
         profiles: The parsed optimisation profiles of the model.
         arch: The architecture under test.
         precision: The precision under test; empty without a model.
+        named: Where markers name several precisions, those that this test has to compare.
         consistency: Tolerances of the accuracy check; None where the test has none.
         benchmark: Limits of the speed check; None where the test has none.
         variants: What the test is multiplied by: values by fixture.
@@ -68,6 +69,7 @@ class TestPlan:
     profiles: tuple[Profile, ...]
     arch: str
     precision: str
+    named: tuple[str, ...]
     consistency: ConsistencyMarker | None
     benchmark: BenchmarkMarker | None
     variants: Mapping[str, Sequence[str]]
@@ -203,19 +205,23 @@ class Planner:
         marks, settings = marks_of(item), self._run.settings
         parsed = self._parse(marks, item.path)
         wrong, values = list(parsed.wrong), self._values(parsed)
-        for check in (self._check_benchmark, self._check_model, self._check_variants):
+        checks = (_check_conflicts, self._check_benchmark, self._check_model, self._check_variants)
+        for check in checks:
             with _gathered(wrong):
                 check(item, parsed)
         if wrong:
             raise PlanError(wrong)
         params = _params(item)
         precisions = values[PRECISION] or ("",)
+        precision = str(params.get(PRECISION, precisions[0]))
+        named = (precision,) if PRECISION in params else precisions
         return TestPlan(
             marks=marks,
             model=parsed.model,
             profiles=parsed.profiles,
             arch=str(params.get(ARCH, values[ARCH][0])),
-            precision=str(params.get(PRECISION, precisions[0])),
+            precision=precision,
+            named=named if len(precisions) > 1 else (),
             consistency=parsed.consistency,
             benchmark=parsed.benchmark,
             variants=values,
@@ -325,6 +331,8 @@ class Planner:
         elif parsed.consistency is None and "benchmark" in item.fixturenames:
             if parsed.benchmark is not None:
                 _limits(parsed.benchmark, {}, "")
+        elif parsed.benchmark is None and "trt_engines" in item.fixturenames:
+            return  # it names the models
         elif not parsed.wrong and (parsed.consistency or parsed.benchmark):
             checked = parsed.consistency or parsed.benchmark
             assert checked is not None
@@ -377,6 +385,45 @@ def _not_multiplied(
         code="TRT154",
         facts={"fixture": fixture, "values": list(values)},
     )
+
+
+def _check_conflicts(item: pytest.Function, parsed: _Parsed) -> None:
+    """Refuse two marks of one place that disagree: decorators and lists have opposite orders."""
+    for place, marks in _places(item):
+        ours = [mark for mark in marks if is_ours(mark.name, item.config)]
+        for number, mark in enumerate(ours):
+            for other in (one for one in ours[:number] if one.name == mark.name):
+                _refuse_conflict(place, mark, other)
+
+
+def _refuse_conflict(place: str, mark: pytest.Mark, other: pytest.Mark) -> None:
+    """Refuse marks of which one would be ignored: only those that set other keywords add up."""
+    both = mark.kwargs.keys() & other.kwargs.keys()
+    differing = sorted(name for name in both if mark.kwargs[name] != other.kwargs[name])
+    if mark.args and other.args and mark.args != other.args:
+        differing.insert(0, "model")
+    # The closest trt_consistency decides alone.
+    if mark.name == ConsistencyMarker.NAME and mark.kwargs != other.kwargs:
+        differing = differing or sorted(mark.kwargs.keys() ^ other.kwargs.keys())
+    if differing:
+        raise ConfigurationError(
+            f"{mark.name} is given twice on {place}, with different {', '.join(differing)}",
+            fix="write one marker: a list and stacked decorators are read in opposite orders.",
+            code="TRT150",
+            facts={"marker": mark.name},
+        )
+
+
+def _places(item: pytest.Function) -> Iterator[tuple[str, Sequence[pytest.Mark]]]:
+    """Yield each place where marks are written side by side, and those of it."""
+    yield "one parameter set", getattr(getattr(item, "callspec", None), "marks", ())
+    yield f"the function {item.originalname}", _pytestmark(item.obj)
+    for node in item.listchain():
+        if isinstance(node, pytest.Class):
+            for cls in node.obj.__mro__:
+                yield f"the class {cls.__name__}", _pytestmark(cls)
+        elif isinstance(node, pytest.Module):
+            yield f"the module {node.name}", _pytestmark(node.obj)
 
 
 def marks_of(node: pytest.Item | pytest.Collector) -> tuple[pytest.Mark, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_trt.plugin.state import RUN_KEY
 
 if TYPE_CHECKING:
     from pytest_trt.diagnostics import Diagnostic
@@ -24,6 +26,7 @@ class ResultCollector:
         failed: Phases that failed, by test.
         written: What was done to baseline files, one line each.
         not_written: Why baseline files could not be written.
+        unjudged: Runs of an engine that no test could judge or report: in threads that outlive it.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -32,6 +35,7 @@ class ResultCollector:
         self.failed: defaultdict[str, set[str]] = defaultdict(set)
         self.written: list[str] = []
         self.not_written = ""
+        self.unjudged: list[Diagnostic] = []
         self._why: dict[str, Sequence[Diagnostic]] = {}
         self._tests: set[str] = set()
 
@@ -59,9 +63,41 @@ class ResultCollector:
             self._tests.add(report.nodeid)
             self.results.append(TestResult(report.nodeid, outcome, record))
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take from a worker what none of its tests reported."""
+        data = getattr(node, "workeroutput", {}).get("trt_unjudged")
+        if data:
+            from pytest_trt.diagnostics import Diagnostic
+            from pytest_trt.records import from_data
+
+            self.unjudged += [from_data(Diagnostic, one) for one in data]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail the run for runs of an engine that no test reported."""
+        if RUN_KEY in self._config.stash:
+            from pytest_trt.plugin.verdict import runs_out_of_time
+
+            self.unjudged += runs_out_of_time(self._config.stash[RUN_KEY])
+        if not self.unjudged:
+            return
+        if hasattr(self._config, "workeroutput"):
+            from pytest_trt.records import to_data
+
+            self._config.workeroutput["trt_unjudged"] = to_data(self.unjudged)
+        elif session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Write what to do, each reason once, where several tests failed."""
+        """Write what no test could fail for, and what to do, each reason once."""
+        if self.unjudged:
+            from pytest_trt.diagnostics import failure_lines
+            from pytest_trt.plugin.terminal import width_of
+
+            terminalreporter.section("trt: runs that no check judged", red=True)
+            for line in failure_lines(self.unjudged, width=width_of(self._config)):
+                terminalreporter.write_line(line)
         if len(self._why) < 2 or terminalreporter.config.get_verbosity() < -1:
             return
         from pytest_trt.plugin.terminal import width_of

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import platform
+import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pytest_trt.benchmark.conditions import BenchmarkPlace
     from pytest_trt.benchmark.evidence import FreshEngine
     from pytest_trt.benchmark.host import HostMonitor
+    from pytest_trt.diagnostics import Diagnostic
 
 #: Engines that stay loaded for the next test: enough for one model in every precision, few enough
 #: for a GPU's memory.
@@ -63,6 +65,9 @@ class TrtRun:
     Attributes:
         settings: The options.
         lost_device: Whether a test has lost the GPU.
+        lock: Held while an engine is built or runs, and its outputs are compared.
+        active: Tests with an accuracy check that are running an engine at this moment.
+        late_runs: Runs that were refused because their test was over, until they are reported.
         timed_until_s: When the last rounds of an engine ended, by the monotonic clock.
         free_at_s: When the device was last known to be free of others, by the same clock.
     """
@@ -86,6 +91,9 @@ class TrtRun:
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self._context_begun = False
         self.lost_device = LostDevice()
+        self.lock = threading.RLock()
+        self.active: list[str] = []
+        self.late_runs: list[Diagnostic] = []
         self.timed_until_s = self.free_at_s = -math.inf
 
     @cached_property

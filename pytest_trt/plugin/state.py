@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.names import FIXTURES, is_ours
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     from pytest_trt.accuracy.check import ConsistencyCheck
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
@@ -35,6 +38,11 @@ CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()
 PLANNER_KEY: pytest.StashKey[Planner] = pytest.StashKey()
 PLAN_KEY: pytest.StashKey[TestPlan] = pytest.StashKey()
 TEST_KEY: pytest.StashKey[TestState] = pytest.StashKey()
+#: Of the run: the test that is being set up, called or torn down.
+ITEM_KEY: pytest.StashKey[pytest.Item] = pytest.StashKey()
+
+#: The consistency check of a test's own engines; others are named by the engine's key.
+OWN = ""
 
 
 class TestState:
@@ -45,7 +53,8 @@ class TestState:
     Attributes:
         engines: Engines that it requested.
         unbuilt: Model, architecture and precision of those that could not be built.
-        check: Its consistency check, once there is one.
+        checks: Its consistency checks: of its own engines (`OWN`), and of each engine of
+            `trt_engines` that it ran, by the engine's key.
         speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
@@ -53,10 +62,13 @@ class TestState:
         proofs: How its checks responded to injected errors and slowdowns.
         failed_by_checks: Whether its checks have failed it.
         attempt: 1, or more where a plugin reruns the test.
-        failed_attempts: The number of each earlier attempt that failed, with a reason.
+        failure: Why it failed, in one line, where the plugin knows no diagnostic.
+        failed_attempts: Of each earlier attempt that failed: its number, code and reason.
         properties: What it has added to the item's user properties.
+        called: Whether the test function is running: a report made meanwhile is a subtest's.
         over: Whether it has been judged; what runs afterwards would not be.
-        late_runs: Runs that were refused for that.
+        process: The process that judges it.
+        elsewhere: Memory shared with processes that the test forks: 1 once one ran the engine.
     """
 
     __test__ = False
@@ -64,7 +76,7 @@ class TestState:
     def __init__(self, attempt: int = 1) -> None:
         self.engines: list[Engine] = []
         self.unbuilt: list[tuple[str, str, str]] = []
-        self.check: ConsistencyCheck | None = None
+        self.checks: dict[str, ConsistencyCheck] = {}
         self.speed: BenchmarkResult | None = None
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()
@@ -72,10 +84,13 @@ class TestState:
         self.proofs: list[Proof] = []
         self.failed_by_checks = False
         self.attempt = attempt
-        self.failed_attempts: list[tuple[int, Diagnostic]] = []
+        self.failure = ""
+        self.failed_attempts: list[tuple[int, str, str]] = []
         self.properties: list[tuple[str, str]] = []
+        self.called = False
         self.over = False
-        self.late_runs: list[Diagnostic] = []
+        self.process = os.getpid()
+        self.elsewhere: mmap | None = None
 
     def note(self, note: Diagnostic) -> None:
         """Add a note, once."""

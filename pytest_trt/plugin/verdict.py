@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
-from pytest_trt.plugin.plan import marks_of
+from pytest_trt.plugin.plan import TestPlan, marks_of
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.records import to_data
@@ -57,11 +58,15 @@ def judged(item: pytest.Item) -> Iterator[None]:
     """Run a test, then fail it if one of its checks does not pass: once, with every reason."""
     __tracebackhide__ = True
     state = state_of(item)
+    state.called = True
+    plan = plan_of(item)
+    if plan is not None and plan.consistency is not None:
+        state.elsewhere = mmap(-1, 1)
     try:
         try:
             yield
         finally:
-            state.over = True
+            state.called, state.over = False, True
             for result in (*_checks(state), *_speeds(state)):
                 item.ihook.pytest_trt_result(item=item, result=result)
     except CheckFailure:  # complete already
@@ -72,13 +77,27 @@ def judged(item: pytest.Item) -> Iterator[None]:
             _conclude(item, state)
         raise
     except (Exception, pytest.fail.Exception):
-        _forget_recorded(state)
-        _warn(item, state.notes)
-        for name, found in _failed_checks(state).items():
-            state.diagnostics += found
-            item.add_report_section("call", name, "\n\n".join(map(str, found)))
+        _add_to_failure(item, state)
         raise
+    if _failed_in_unittest(item):
+        _add_to_failure(item, state)
+        return
     _conclude(item, state)
+
+
+def _add_to_failure(item: pytest.Item, state: TestState) -> None:
+    """Show what the checks found beside the failure of a test that fails by itself."""
+    _forget_recorded(state)
+    _warn(item, state.notes)
+    for name, found in _failed_checks(state).items():
+        state.diagnostics += found
+        item.add_report_section("call", name, "\n\n".join(map(str, found)))
+
+
+def _failed_in_unittest(item: pytest.Item) -> bool:
+    """Whether a unittest method failed: pytest sets its exceptions aside, and raises none."""
+    found = getattr(item, "_excinfo", None) or []
+    return any(not one.errisinstance(pytest.skip.Exception) for one in found)
 
 
 def _conclude(item: pytest.Item, state: TestState) -> None:
@@ -126,7 +145,7 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     if plan is None:
         return found
     if plan.consistency is not None:
-        found += (_NO_ENGINE,) if state.check is None else state.check.diagnostics()
+        found += _judge_consistency(item, plan, state)
     if plan.benchmark is not None:
         found += (_NOTHING_MEASURED,) if state.speed is None else _errors(state.speed)
     if state.proofs and not found:
@@ -134,6 +153,49 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
 
         found += diagnostics_of(state.proofs)
     return found
+
+
+def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> list[Diagnostic]:
+    """Return why the accuracy check fails: outputs, or that something named was not compared."""
+    compared = [engine for check in state.checks.values() for engine in check.engines]
+    found = [one for check in state.checks.values() for one in check.diagnostics() if check.engines]
+    if state.elsewhere is not None and state.elsewhere[0]:
+        found.append(_unjudged(item.nodeid, "in another process than the test"))
+    if item.nodeid in run_of(item.config).active:
+        where = "in a thread, and was still running when the test ended"
+        found.append(_unjudged(item.nodeid, where))
+    if not compared:
+        return found or [NOTHING_COMPARED if state.checks else _NO_ENGINE]
+    return found + list(_uncompared(plan, compared))
+
+
+def _uncompared(plan: TestPlan, compared: Sequence[Engine]) -> Iterator[Diagnostic]:
+    """Yield what the markers name that no run of the test compared."""
+    if plan.model is None:
+        return
+    own = [one.spec.precision for one in compared if one.model.path == plan.model.model]
+    missing = [precision for precision in plan.named if precision not in own]
+    if missing or not own:
+        which = f"no {' and no '.join(missing)} engine" if missing else "no engine"
+        others = ", ".join(
+            dict.fromkeys(f"{one.model.path.name} {one.spec.precision}" for one in compared)
+        )
+        yield Diagnostic(
+            "TRT160",
+            f"trt_consistency compared {which} of {plan.model.model.name}, which the markers "
+            f"name: the test ran {others}",
+            {"check": "trt_consistency", "precisions": missing},
+            remedy=Remedy("Run what the markers name, or name what the test runs."),
+        )
+
+
+def _unjudged(test: str, where: str) -> Diagnostic:
+    return Diagnostic(
+        "TRT161",
+        f"trt_session.run was called {where}. Its result cannot fail the test",
+        {"call": "trt_session.run", "test": test},
+        remedy=Remedy("Call it in the test itself, and join its threads there."),
+    )
 
 
 def _marked_late(item: pytest.Item) -> Diagnostic:
@@ -167,8 +229,9 @@ def _errors(result: BenchmarkResult) -> tuple[Diagnostic, ...]:
 def _failed_checks(state: TestState) -> dict[str, tuple[Diagnostic, ...]]:
     """Return why each check that has found something wrong fails, by the title of its section."""
     found: dict[str, tuple[Diagnostic, ...]] = {}
-    if state.check is not None and state.check.has_failed:
-        found["trt consistency"] = state.check.diagnostics()
+    failed = [check for check in state.checks.values() if check.has_failed]
+    if failed:
+        found["trt consistency"] = tuple(one for check in failed for one in check.diagnostics())
     if state.speed is not None and state.speed.failed:
         found["trt benchmark"] = _errors(state.speed)
     return found
@@ -181,8 +244,23 @@ def refusing_late_runs(item: pytest.Item) -> Iterator[None]:
     state = item.stash[TEST_KEY]
     state.over = True  # also where the test never began
     yield
-    if state.late_runs:
-        raise PluginFailure(*state.late_runs)
+    late = take_late_runs(run_of(item.config), item.nodeid)
+    if late:
+        raise PluginFailure(*late)
+
+
+def take_late_runs(run: TrtRun, test: str | None = None) -> list[Diagnostic]:
+    """Return refused runs that were not reported yet, of one test or of all of them."""
+    late = [one for one in run.late_runs if test in (None, one.facts["test"])]
+    run.late_runs[:] = [one for one in run.late_runs if one not in late]
+    return late
+
+
+def runs_out_of_time(run: TrtRun) -> list[Diagnostic]:
+    """Return, at the end of a run, what no test reported of threads that outlived their tests."""
+    where = "in a thread, and was still running when the run ended"
+    late = [*take_late_runs(run), *(_unjudged(test, where) for test in run.active)]
+    return [replace(one, details=(f"in {one.facts['test']}",)) for one in late]
 
 
 def begin_attempt(item: pytest.Item) -> None:
@@ -191,21 +269,24 @@ def begin_attempt(item: pytest.Item) -> None:
     for one in last.properties:
         item.user_properties.remove(one)
     state = item.stash[TEST_KEY] = TestState(last.attempt + 1)
-    failures = [(last.attempt, diagnostic) for diagnostic in last.diagnostics]
+    failures = [(last.attempt, one.code, one.message) for one in last.diagnostics]
+    if last.failure and not failures:
+        failures = [(last.attempt, "", last.failure)]
     state.failed_attempts = failed = last.failed_attempts + failures
     if failed:
-        attempt, first = failed[0]
+        attempt, code, message = failed[0]
+        coded = f" [{code}]" if code else ""
         state.note(
             Diagnostic(
                 "TRT172",
                 f"attempt {state.attempt} of {item.nodeid}: attempt {attempt} failed: "
-                f"{first.headline}",
+                f"{message}{coded}",
                 {
                     "test": item.nodeid,
                     "attempt": state.attempt,
                     "failed": [
-                        {"attempt": number, "code": one.code, "message": one.message}
-                        for number, one in failed
+                        {"attempt": number, "code": code, "message": message}
+                        for number, code, message in failed
                     ],
                 },
                 severity="note",
@@ -219,13 +300,15 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     loss = run.lost_device.loss
     if loss is not None and report.failed:
         loss.reported = True
-    ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
     state = item.stash[TEST_KEY]
+    ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
+    if state.called:  # of a subtest, which says nothing of the test as a whole
+        return
     if report.skipped and state.skipped and not hasattr(report, "wasxfail"):
         # By itself pytest names the line of the plugin that skipped, for all tests the same.
         path, line, _ = item.reportinfo()
         report.longrepr = (os.fspath(path), (line or 0) + 1, f"Skipped: {state.skipped}")
-    made = state.engines or state.check or state.speed or state.skipped or state.failed_by_checks
+    made = state.engines or state.speed or state.skipped or state.failed_by_checks
     if not ends_here or not (made or state.unbuilt or state.diagnostics):
         return
     record = TestRecord(
@@ -256,9 +339,9 @@ def _distinct(state: TestState) -> list[Engine]:
 
 
 def _checks(state: TestState) -> list[AccuracyResult]:
-    if state.check is None or state.skipped:
+    if not state.checks or state.skipped:
         return []
-    records = state.check.results()
+    records = [result for check in state.checks.values() for result in check.results()]
     if records or not state.engines:
         return records
     engine = state.engines[0]

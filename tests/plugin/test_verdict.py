@@ -191,7 +191,7 @@ def test_comparison_that_outlives_the_test_is_refused(project) -> None:
         "    assert begun.wait(60)\n"
     )
     result = project.run()
-    result.assert_outcomes(passed=1, errors=1)
+    result.assert_outcomes(failed=1, errors=1)
     result.stdout.fnmatch_lines(["*trt_session.run was called after the test*TRT161*"])
 
 

@@ -1,0 +1,317 @@
+"""A model whose engines a test builds, loads and runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.subject import CalibratedBy
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
+from pytest_trt.engine.build import Engine
+from pytest_trt.engine.protocols import BackendSession
+from pytest_trt.engine.session import Observer
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.plugin.failure import CheckFailure, PluginFailure
+from pytest_trt.plugin.markers import ModelMarker
+from pytest_trt.plugin.pinning import pin_baselines
+from pytest_trt.plugin.plan import TestPlan
+from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.state import TestState, plan_of, progress_of, state_of
+from pytest_trt.report.record import below
+from pytest_trt.tensors.profile_choice import shapes_at, values_at
+from pytest_trt.tensors.profiles import Profile, needs_profile
+from pytest_trt.tensors.seeded import seeded_inputs
+from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.value_ranges import Point
+from pytest_trt.terms import CPU
+
+#: Samples that int8 engines are calibrated on when a project gives none of its own.
+_SEEDED_SAMPLES = 8
+
+#: Larger models are not loaded again for a line of advice.
+_TRIED_BYTES = 200_000_000
+
+
+@dataclass(frozen=True)
+class LoadableModel:
+    """A model, and how its engines are built, loaded and run in a test.
+
+    Attributes:
+        request: The request of the fixture that provides it.
+        run: What all tests of the run share.
+        model_marker: The model and its options.
+        profiles: The parsed optimisation profiles.
+    """
+
+    request: pytest.FixtureRequest
+    run: TrtRun
+    model_marker: ModelMarker
+    profiles: tuple[Profile, ...]
+
+    @property
+    def item(self) -> pytest.Item:
+        """The test that builds or runs an engine."""
+        return cast(pytest.Item, self.request.node)
+
+    @property
+    def model(self) -> OnnxModel:
+        """The model under test."""
+        return self._read(self.model_marker.model)
+
+    @property
+    def reference_model(self) -> OnnxModel:
+        """The model that computes the reference: the model itself, or the marker's reference."""
+        return self._read(self.model_marker.reference or self.model_marker.model)
+
+    def seeded(self, point: str, *, sample: int = 0) -> dict[str, npt.NDArray[np.generic]]:
+        """Return seeded inputs.
+
+        Args:
+            point: "min", "opt" or "max", with the profile's number before it if there are several.
+            sample: Each number gives different values, except those that the profile fixes.
+        """
+        profiles = self.profiles
+        index, _, name = point.rpartition("-")
+        # Without a number it is the first profile's.
+        if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
+            numbered = ", with the profile's number before it, as 0-min" * (len(profiles) > 1)
+            raise ConfigurationError(
+                f"trt_shape {point!r} is not a point of the profile of "
+                f"{self.model_marker.model.name}",
+                fix=f"use min, opt or max{numbered}.",
+            )
+        profile = profiles[int(index or 0)] if profiles else None
+        return seeded_inputs(
+            self.model,
+            shapes_at(self.model.inputs, profile, cast(Point, name)),
+            seed=self.model_marker.seed + sample,
+            ranges=self.model_marker.input_ranges,
+            values=values_at(profile, cast(Point, name)),
+        )
+
+    def seeded_samples(self) -> list[dict[str, npt.NDArray[np.generic]]]:
+        """Return seeded inputs to calibrate an int8 engine on, and warn that they are."""
+        state_of(self.item).note(
+            Diagnostic(
+                "TRT170",
+                # Without the model: pytest shows warnings of one text once, with their tests.
+                "int8 was calibrated on seeded inputs, which are not representative",
+                {"model": self.model_marker.model.name},
+                remedy=Remedy("override the trt_calibration fixture with real inputs."),
+                severity="warning",
+            )
+        )
+        return [self.seeded("opt", sample=sample) for sample in range(_SEEDED_SAMPLES)]
+
+    def engine(
+        self, spec: EngineSpec, arch: str, calibration: Callable[[], Sequence[Tensors]]
+    ) -> Engine:
+        """Build an engine, or take it from the cache, and record it with the test."""
+        marker, state = self.model_marker, state_of(self.item)
+        pin_baselines(self.request.session)
+        try:
+            with self.run.lock, self._task(f"{marker.model.name} {spec.precision}") as say:
+                engine = self.run.engine(
+                    self.model, spec, arch, calibration=calibration, progress=say
+                )
+        except PytestTrtError:
+            path = below(marker.model, self.request.config.rootpath)
+            state.unbuilt.append((path, arch, spec.precision))
+            raise
+        state.engines.append(engine)
+        self._note_on(engine)
+        return engine
+
+    def _note_on(self, engine: Engine) -> None:
+        """Note what passes here and fails elsewhere."""
+        unbound = [spec.name for spec in engine.model.inputs if needs_profile(spec)]
+        if unbound and not engine.spec.profiles:
+            name = engine.model.path.name
+            state_of(self.item).note(
+                Diagnostic(
+                    "TRT171",
+                    f"{name} has dynamic inputs ({', '.join(unbound)}) and no profiles=: ONNX "
+                    "Runtime does not need them, but TensorRT cannot build the model without them",
+                    {"model": name, "inputs": unbound},
+                    remedy=Remedy("give trt_model profiles= for these inputs."),
+                    severity="note",
+                )
+            )
+
+    def skip_unless_runnable(self, engine: Engine) -> None:
+        """Skip a test whose engine this machine can build but not run."""
+        __tracebackhide__ = True
+        self.stop_if_lost(engine.target.arch)
+        if self.run.settings.build_only:
+            reason = "--trt-build-only: engine built, not run"
+        else:
+            obstacle = self.run.backend(engine.target.arch).cannot_run(engine.target)
+            if obstacle is None:
+                return
+            reason = f"engine built for {engine.target.arch}, not run: {obstacle}"
+        self.skip(reason)
+
+    def check(
+        self,
+        plan: TestPlan,
+        reference: Callable[[Tensors], Tensors],
+        *,
+        is_fixture: bool,
+        calibrated_by: CalibratedBy,
+    ) -> ConsistencyCheck:
+        """Return a check of a test that compares engines of this model.
+
+        Args:
+            plan: What the test checks.
+            reference: Gives the outputs to compare with.
+            is_fixture: Whether that is an object of the project instead of a model.
+            calibrated_by: What int8 engines are calibrated on, unless the model is quantised.
+        """
+
+        def tolerances(engine: Engine) -> Mapping[str, Tolerance]:
+            return plan.tolerances(engine.model.outputs, engine.spec.precision)
+
+        def own(inputs: Tensors) -> Tensors:
+            return self.run.reference_outputs(self.model, inputs)
+
+        other = None
+        if is_fixture or self.model_marker.reference is not None:
+            other = OtherReference(self.model, None if is_fixture else self.reference_model, own)
+        return ConsistencyCheck(
+            tolerances,
+            reference,
+            several=len(self.model_marker.precision) > 1,
+            other=other,
+            attempts=self._attempts,
+            calibrated_by="model" if self.model.is_quantized else calibrated_by,
+            on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
+            histogram=bool(self.run.settings.report),
+        )
+
+    def _attempts(self, engine: Engine, inputs: Tensors) -> Iterator[tuple[str, Tensors]]:
+        """Yield what an fp32 engine of ONNX Runtime returns with fewer graph optimisations."""
+        embedded, option = self.run.embedded, "graph_optimization_level"
+        if (
+            self.run.backend(engine.target.arch).name != embedded.name
+            or engine.spec.precision != "fp32"
+            or option in engine.spec.builder_options
+            or engine.model.size_bytes > _TRIED_BYTES
+        ):
+            return
+        for level in ("basic", "disabled"):
+            with suppress(PytestTrtError):
+                session = embedded.reference(engine.model, level)
+                try:
+                    outputs = session.run(inputs)
+                finally:
+                    session.close()
+                yield json.dumps({option: level}), outputs
+
+    def skip(self, reason: str) -> NoReturn:
+        """Skip the test."""
+        __tracebackhide__ = True
+        state_of(self.item).skipped = reason
+        pytest.skip(reason)
+
+    def observer(self, state: TestState, check: ConsistencyCheck) -> Observer:
+        """Return what compares the runs of a test, and refuses those that no check judges."""
+        observe: Observer = check.observe
+        if self.run.settings.selftest:
+            from pytest_trt.plugin.selftest import observing
+
+            observe = observing(check, state.proofs)
+
+        def observe_in_time(*seen: Any) -> None:
+            __tracebackhide__ = True
+            self.refuse_late_use(state, "trt_session.run")
+            observe(*seen)
+            # The test may have ended meanwhile: computing the reference can take long.
+            self.refuse_late_use(state, "trt_session.run")
+
+        return observe_in_time
+
+    def refuse_late_use(self, state: TestState, call: str) -> None:
+        """Refuse a call that no check judges: after the test, or in a process that it forked.
+
+        Raises:
+            ConfigurationError: It is one.
+        """
+        where = "after the test: in a fixture's teardown, or in a thread that it did not wait for"
+        if state.process != os.getpid():
+            where = "in another process than the test"
+            if state.elsewhere is not None:
+                state.elsewhere[0] = 1
+        elif not state.over:
+            return
+        error = ConfigurationError(
+            f"{call} was called {where}. Its result cannot fail the test",
+            code="TRT161",
+            facts={"call": call, "test": self.item.nodeid},
+            fix="call it in the test itself or in a fixture's setup, and join threads in the test.",
+        )
+        self.run.late_runs.append(error.diagnostic)
+        raise error
+
+    @contextmanager
+    def loaded(self, engine: Engine) -> Iterator[BackendSession]:
+        """Provide a loaded engine; a GPU that is lost meanwhile is recorded with this test."""
+        __tracebackhide__ = True
+        self.skip_unless_runnable(engine)
+        test, plan, active = self.item.nodeid, plan_of(self.item), self.run.active
+        running = [test] if plan is not None and plan.consistency is not None else []
+        active += running
+        try:
+            with self.run.lock, self.run.lost_device.watching(test):
+                yield self.run.session(engine)
+        finally:
+            for one in running:
+                active.remove(one)
+
+    def stop_if_lost(self, arch: str) -> None:
+        """Skip a test that cannot run because the GPU is lost, or fail it if no other test has.
+
+        The test that lost it fails again when it is repeated.
+        """
+        __tracebackhide__ = True
+        loss = self.run.lost_device.loss
+        if loss is None or arch == CPU:
+            return
+        if loss.reported and loss.test != self.item.nodeid:
+            self.skip(str(loss))
+        raise PluginFailure(
+            Diagnostic(
+                "TRT721",
+                str(loss),
+                {"test": loss.test, "status": loss.status},
+                remedy=Remedy(
+                    "fix that test, or run it in its own process: after it, no test of the same "
+                    "process can use the GPU."
+                ),
+            )
+        )
+
+    def _read(self, path: Path) -> OnnxModel:
+        with self._task(f"reading {path.name}") as say:
+            return self.run.model(path, say)
+
+    def _task(self, title: str) -> Any:
+        return progress_of(self.request.config).task(title)
+
+
+def _fail_here(diagnostics: Sequence[Diagnostic]) -> NoReturn:
+    """Fail at the line that ran the engine, for a debugger to stop there."""
+    __tracebackhide__ = True
+    raise CheckFailure(*diagnostics, pytrace=True)

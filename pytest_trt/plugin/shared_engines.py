@@ -1,0 +1,111 @@
+"""`trt_engines`: engines that fixtures of class, module or session scope share among tests.
+
+What such an engine runs is compared in the test during which it runs, under that test's marker.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_trt.accuracy.subject import CalibratedBy
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.engine.build import Engine
+from pytest_trt.engine.session import Session
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.plugin.loadable import LoadableModel
+from pytest_trt.plugin.markers import parse_model
+from pytest_trt.plugin.state import ITEM_KEY, plan_of, run_of, state_of
+from pytest_trt.tensors.checks import check_calibration
+from pytest_trt.tensors.profiles import parse_profiles
+from pytest_trt.tensors.spec import Tensors
+
+
+@dataclass(frozen=True)
+class SharedModel(LoadableModel):
+    """A model whose engine outlives the test that built it."""
+
+    @property
+    def item(self) -> pytest.Item:
+        """The test that is running: another one each time."""
+        return self.request.config.stash[ITEM_KEY]
+
+    def session(self, arch: str, calibration: Sequence[Tensors] | None) -> Session:
+        """Build the engine, or take it from the cache, and return a session that loads it."""
+        marker = self.model_marker
+        (precision,) = marker.precision
+        options = marker.options(self.run.backend(arch).name, precision)
+        spec = EngineSpec(precision, self.profiles, options)
+
+        def samples() -> Sequence[Tensors]:
+            if calibration is None:
+                return self.seeded_samples()
+            check_calibration(self.model.inputs, calibration)
+            return calibration
+
+        observe = partial(self._observe, "seeded" if calibration is None else "project")
+        return Session(self.engine(spec, arch, samples), self.loaded, observe)
+
+    def _observe(self, calibrated_by: CalibratedBy, engine: Engine, *seen: Any) -> None:
+        """Compare a run in the test that is running, if that has an accuracy check."""
+        __tracebackhide__ = True
+        item = self.item
+        plan, state = plan_of(item), state_of(item)
+        if plan is None or plan.consistency is None:
+            return
+        key = engine.key.digest
+        if key not in state.checks:
+            state.checks[key] = self.check(
+                plan, self._reference, is_fixture=False, calibrated_by=calibrated_by
+            )
+        if all(one.key.digest != key for one in state.engines):
+            state.engines.append(engine)
+        self.observer(state, state.checks[key])(engine, *seen)
+
+    def _reference(self, inputs: Tensors) -> Tensors:
+        return self.run.reference_outputs(self.reference_model, inputs)
+
+
+def shared_session(
+    request: pytest.FixtureRequest, model: str | Path, given: dict[str, Any]
+) -> Session:
+    """Return a session of an engine, for `trt_engines(model, ...)`.
+
+    Raises:
+        ConfigurationError: Something given is invalid, or the run tests several architectures and
+            none was given.
+    """
+    run = run_of(request.config)
+    arch, calibration = given.pop("arch", None), given.pop("calibration", None)
+    mark = pytest.mark.trt_model(model, **given).mark
+    # The file whose fixture calls: below this function are the factory and its fixture.
+    marker = parse_model(
+        [mark], Path(sys._getframe(2).f_code.co_filename), run.settings.additional_backends
+    )
+    assert marker is not None
+    if len(marker.precision) > 1:
+        raise ConfigurationError(
+            f"trt_engines was given the precisions {' and '.join(marker.precision)}, and returns "
+            "one engine",
+            fix="call it once for each, or parametrise the fixture.",
+            code="TRT154",
+            facts={"fixture": "trt_precision", "values": list(marker.precision)},
+        )
+    archs = [selection.arch for selection in run.selections]
+    if (arch is None and len(archs) > 1) or arch not in (None, *archs):
+        raise ConfigurationError(
+            f"trt_engines was given arch={arch!r}, and this run tests {' and '.join(archs)}",
+            fix="give it one of them: parametrise the fixture.",
+            code="TRT154",
+            facts={"fixture": "trt_arch", "values": archs},
+        )
+    interface = run.interface(marker.model)
+    profiles = parse_profiles(marker.profiles, interface[0], where="trt_engines")
+    shared = SharedModel(request, run, marker, profiles)
+    return shared.session(arch or archs[0], calibration)
