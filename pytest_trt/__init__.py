@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.facts import EngineFacts, Layer
     from pytest_trt.engine.protocols import Backend, BackendSession
-    from pytest_trt.engine.session import EngineFactory, Session
+    from pytest_trt.engine.session import EngineFactory, Session, SharedEngineFactory
 
 #: Where each public name is defined, by module.
 _HOMES = {
@@ -75,7 +75,7 @@ _HOMES = {
     "engine.build": ("Engine",),
     "engine.facts": ("EngineFacts", "Layer"),
     "engine.protocols": ("Backend", "BackendSession"),
-    "engine.session": ("EngineFactory", "Session"),
+    "engine.session": ("EngineFactory", "Session", "SharedEngineFactory"),
 }
 
 __all__ = [
@@ -110,6 +110,7 @@ __all__ = [
     "Remedy",
     "ReportError",
     "Session",
+    "SharedEngineFactory",
     "Tolerance",
     "UnknownFactError",
     "UnsupportedError",

@@ -35,6 +35,7 @@ from pytest_trt import (
     PytestTrtError,
     ReferenceSession,
     Session,
+    SharedEngineFactory,
     Tolerance,
     compare_outputs,
 )
@@ -64,6 +65,11 @@ def test_two(trt_build: EngineFactory, trt_reference: ReferenceSession) -> None:
     found: Sequence[Diagnostic] = comparison.diagnostics
     assert comparison.passed, str(comparison)
     assert not found
+
+
+@pytest.fixture(scope="module")
+def shared(trt_engines: SharedEngineFactory) -> Session:
+    return trt_engines("models/model.onnx", precision="fp16")
 
 
 def test_error() -> None:

@@ -397,17 +397,17 @@ def _check_conflicts(item: pytest.Function, parsed: _Parsed) -> None:
 
 
 def _refuse_conflict(place: str, mark: pytest.Mark, other: pytest.Mark) -> None:
-    """Refuse marks of which one would be ignored: only those that set other keywords add up."""
-    both = mark.kwargs.keys() & other.kwargs.keys()
-    differing = sorted(name for name in both if mark.kwargs[name] != other.kwargs[name])
-    if mark.args and other.args and mark.args != other.args:
-        differing.insert(0, "model")
-    # The closest trt_consistency decides alone.
-    if mark.name == ConsistencyMarker.NAME and mark.kwargs != other.kwargs:
-        differing = differing or sorted(mark.kwargs.keys() ^ other.kwargs.keys())
+    """Refuse marks of which one would be ignored in part: others set other keywords, and add up."""
+    given, others = (
+        {**one.kwargs, **({"model": one.args[0]} if one.args else {})} for one in (mark, other)
+    )
+    differing = {name for name in given.keys() & others.keys() if given[name] != others[name]}
+    # The closest trt_consistency decides alone, and a marker that names a model discards others.
+    if mark.name == ConsistencyMarker.NAME or "model" in given.keys() & others.keys():
+        differing |= given.keys() ^ others.keys()
     if differing:
         raise ConfigurationError(
-            f"{mark.name} is given twice on {place}, with different {', '.join(differing)}",
+            f"{mark.name} is given twice on {place}, with different {', '.join(sorted(differing))}",
             fix="write one marker: a list and stacked decorators are read in opposite orders.",
             code="TRT150",
             facts={"marker": mark.name},

@@ -1,0 +1,339 @@
+"""Ways of writing a test that could check less than its markers say: honoured, or refused."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from builders import save_linear
+
+HEAD = """
+import threading, unittest
+M, C = pytest.mark.trt_model, pytest.mark.trt_consistency
+GOOD = dict(model="models/linear.onnx")
+WRONG = dict(model="models/linear.onnx", reference="models/wrong.onnx")
+X = {"image": np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)}
+"""
+
+#: What an output that is wrong leads to.
+FAILS = "*over tolerance against wrong.onnx*TRT4*"
+
+
+@pytest.fixture
+def suite(project):
+    """A project in which `M(**WRONG)` makes every run of the engine wrong."""
+    save_linear(project.path / "models" / "wrong.onnx", nudge=0.5)
+
+    def run(source: str, *args: str) -> pytest.RunResult:
+        project.test_file(HEAD + source)
+        return project.run(*args)
+
+    return run
+
+
+UNITTEST = """
+@M(**WRONG)
+@C
+class TestIt(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def fixtures(self, trt_session):
+        self.run_it = lambda: trt_session.run(X)
+"""
+
+
+def test_unittest_method_that_fails_itself_shows_what_its_check_found(suite) -> None:
+    result = suite(
+        UNITTEST + "    def test_it(self):\n        self.run_it()\n        self.fail('own')\n"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*AssertionError: own", "*trt consistency*", FAILS])
+
+
+def test_unittest_method_whose_subtests_run_a_wrong_engine_fails(suite) -> None:
+    result = suite(
+        UNITTEST + "    def test_it(self):\n"
+        "        for number in range(2):\n"
+        "            with self.subTest(number=number):\n                self.run_it()\n"
+    )
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines([FAILS, "*1 failed"])
+
+
+def test_subtests_leave_one_record_and_one_failure(suite, project) -> None:
+    pytest.importorskip("_pytest.subtests", reason="pytest 9 has subtests")
+    result = suite(
+        "@M(**WRONG)\n@C\ndef test_it(trt_session, subtests):\n"
+        "    for number in range(2):\n"
+        "        with subtests.test(number=number):\n            trt_session.run(X)\n",
+        "--junitxml=junit.xml",
+    )
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines([FAILS, "*of 2 runs*", "linear.onnx *1 failed"])
+    cases = list(ET.parse(project.path / "junit.xml").iter("testcase"))
+    names = [one.get("name") for case in cases for one in case.iter("property")]
+    assert names.count("trt_consistency") == 1
+
+
+def test_ordinary_failure_that_a_rerun_clears_leaves_a_note(suite) -> None:
+    result = suite(
+        "ATTEMPTS = []\n@M(**GOOD)\n@C\ndef test_it(trt_session):\n"
+        "    ATTEMPTS.append(1)\n    trt_session.run(X)\n    assert len(ATTEMPTS) > 1\n",
+        "--reruns=1",
+    )
+    assert result.parseoutcomes()["passed"] == 1
+    result.stdout.fnmatch_lines(["note  attempt 2 of *: attempt 1 failed: AssertionError*TRT172*"])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "in a worker"])
+def test_run_in_a_thread_that_outlives_its_test_fails_the_run(suite, workers) -> None:
+    result = suite(
+        "GO, THREADS = threading.Event(), []\n"
+        "@M(**GOOD)\n@C\ndef test_it(trt_session):\n"
+        "    trt_session.run(X)\n"
+        "    def late():\n"
+        "        GO.wait()\n"
+        "        try:\n            trt_session.run(X)\n"
+        "        except Exception:\n            pass\n"
+        "    THREADS.append(threading.Thread(target=late))\n"
+        "    THREADS[0].start()\n"
+        "def test_later():\n    GO.set()\n    THREADS[0].join()\n",
+        *workers,
+    )
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*called after the test*TRT161*", "  in test_it.py::test_it"])
+
+
+def test_failure_in_a_thread_is_placed_in_the_test_or_named_after_the_thread(suite) -> None:
+    result = suite(
+        "@M(**WRONG)\n@C\ndef test_it(trt_session):\n"
+        "    for target in (lambda: trt_session.run(X), lambda: None):\n"
+        "        thread = threading.Thread(target=target)\n"
+        "        thread.start(); thread.join()\n"
+        "@M(**WRONG)\n@C\ndef test_bare(trt_session):\n"
+        "    thread = threading.Thread(target=trt_session.run, args=(X,), name='feeder')\n"
+        "    thread.start(); thread.join()\n"
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["  at test_it.py:*", "  at thread feeder, *"])
+
+
+def test_threads_that_share_a_session_lose_no_failure(suite) -> None:
+    result = suite(
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "@M(**WRONG)\n@C\ndef test_it(trt_session):\n"
+        "    with ThreadPoolExecutor(4) as pool:\n"
+        "        list(pool.map(trt_session.run, [X] * 20))\n"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*20 of 20 runs of this engine failed*"])
+
+
+@pytest.mark.skipif("os.name == 'nt'", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_run_in_a_process_that_the_test_forks_fails_it(suite) -> None:
+    result = suite(
+        "import multiprocessing\n"
+        "@M(**WRONG)\n@C\ndef test_it(trt_session):\n"
+        "    trt_session.run({'image': X['image'] * 0})\n"
+        "    fork = multiprocessing.get_context('fork')\n"
+        "    child = fork.Process(target=trt_session.run, args=(X,))\n"
+        "    child.start(); child.join()\n"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*called in another process than the test*TRT161*"])
+
+
+def test_precision_that_is_passed_to_the_fixture_decides(suite) -> None:
+    suite(
+        "@M(**GOOD)\n@C\n@pytest.mark.parametrize('trt_precision', ['fp16'], indirect=True)\n"
+        "def test_it(trt_session):\n"
+        "    assert trt_session.engine.spec.precision == 'fp16'\n    trt_session.run(X)\n"
+    ).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("precision", ['precision=("fp32", "fp16")', 'precision="fp32"'])
+def test_precision_that_is_named_and_never_compared_fails(suite, precision: str) -> None:
+    result = suite(
+        f"@M(**GOOD, {precision})\n@C\ndef test_it(trt_build):\n"
+        "    trt_build(precision='fp32').run(X)\n"
+    )
+    if "fp16" in precision:
+        result.assert_outcomes(passed=1, failed=1)
+        result.stdout.fnmatch_lines(["*compared no fp16 engine of linear.onnx*fp32*TRT160*"])
+    else:
+        result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        "@C(rtol=1, atol=1)\n@C(rtol=0, atol=0)\n@M(**GOOD)\ndef test_it(trt_session):",
+        "pytestmark = [M(**GOOD), C(rtol=1, atol=1), C(rtol=0, atol=0)]\ndef test_it(trt_session):",
+        "@C\n@M(**GOOD, precision='fp16')\n@M(precision='fp32')\ndef test_it(trt_session):",
+        "@C\n@pytest.mark.parametrize('a', [pytest.param(1, marks=M(**GOOD))])\n"
+        "@pytest.mark.parametrize('b', [pytest.param(1, marks=M(**WRONG))])\n"
+        "def test_it(trt_session, a, b):",
+    ],
+    ids=["decorators", "list", "models", "parameter sets"],
+)
+def test_marks_that_contradict_each_other_in_one_place_are_refused(suite, marks: str) -> None:
+    result = suite(marks + "\n    trt_session.run(X)\n")
+    result.assert_outcomes(errors=1)
+    if "param" not in marks:
+        result.stdout.fnmatch_lines(["*is given twice on the *, with different *TRT150*"])
+
+
+def test_marks_of_one_place_that_agree_add_up(suite) -> None:
+    suite(
+        "pytestmark = [M(**WRONG), M(seed=1), C]\n@C\n@M(precision='fp16')\n@M(seed=1)\n"
+        "def test_it(trt_session):\n    trt_session.run(X)\n"
+    ).assert_outcomes(failed=1)
+
+
+ITEMS = """
+import pytest
+
+class Item(pytest.Item):
+    def runtest(self):
+        pass
+
+class File(pytest.File):
+    def collect(self):
+        item = Item.from_parent(self, name="case")
+        item.add_marker(pytest.mark.trt_model("models/linear.onnx"))
+        item.add_marker(pytest.mark.trt_consistency)
+        yield item
+
+def pytest_collect_file(file_path, parent):
+    if file_path.suffix == ".case":
+        return File.from_parent(parent, path=file_path)
+"""
+
+
+def test_check_on_what_is_no_test_function_is_refused(project) -> None:
+    project.pytester.makeconftest(ITEMS)
+    (project.path / "one.case").write_text("")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*trt_consistency is on case, which is no Python test function*"])
+
+
+def test_doctest_that_uses_a_fixture_of_the_plugin_is_refused(suite) -> None:
+    result = suite(
+        'def documented():\n    """\n    >>> getfixture("trt_session")\n    """\n'
+        "pytestmark = [M(**GOOD), C]\n",
+        "--doctest-modules",
+        "test_it.py",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*is no Python test function (DoctestItem)*TRT158*"])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("run(None, X)", "*takes the inputs alone*"),
+        ("run(['probs'], X)", "*takes the inputs alone*"),
+        ("infer(X)", "*no attribute 'infer': write trt_session.run(inputs)"),
+    ],
+)
+def test_call_of_another_library_says_what_to_write(suite, call: str, message: str) -> None:
+    result = suite(f"@M(**GOOD)\n@C\ndef test_it(trt_session):\n    trt_session.{call}\n")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E " + message])
+
+
+SHARED = """
+@pytest.fixture(scope="SCOPE")
+def shared(trt_engines):
+    return trt_engines(**WRONG, precision="fp16")
+class TestBoth:
+    @C
+    def test_wrong(self, shared):
+        shared.run(X)
+    @C
+    def test_right(self, shared):
+        shared.run({"image": X["image"] * 0})
+    @C
+    def test_nothing(self, shared):
+        pass
+    def test_unmarked(self, shared):
+        shared.run(X)
+"""
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "session"])
+def test_run_of_a_shared_engine_is_judged_in_the_test_that_makes_it(suite, scope: str) -> None:
+    result = suite(SHARED.replace("SCOPE", scope), "-v")
+    result.assert_outcomes(failed=2, passed=2)
+    result.stdout.fnmatch_lines(
+        ["*::test_wrong FAILED*", "*::test_right PASSED*", "*::test_nothing FAILED*"]
+    )
+    result.stdout.fnmatch_lines([FAILS, "*compared nothing*TRT160*"])
+
+
+def test_run_in_the_setup_of_a_shared_fixture_is_judged_in_the_test_that_sets_it_up(suite) -> None:
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef outputs(trt_engines):\n'
+        "    return trt_engines(**WRONG).run(X)\n"
+        "@C\ndef test_first(outputs):\n    pass\n"
+        "@C\ndef test_second(outputs):\n    pass\n"
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines([FAILS, "*compared nothing*TRT160*"])
+
+
+def test_run_of_a_shared_engine_in_a_teardown_is_refused(suite) -> None:
+    result = suite(
+        '@pytest.fixture(scope="session")\ndef shared(trt_engines):\n'
+        "    session = trt_engines(**GOOD)\n    yield session\n    session.run(X)\n"
+        "@C\ndef test_it(shared):\n    shared.run(X)\n"
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*called after the test*TRT161*"])
+
+
+def test_shared_engine_does_not_stand_for_what_the_markers_name(suite) -> None:
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        "    return trt_engines(**GOOD)\n"
+        '@M(**GOOD, precision=("fp32", "fp16"))\n@C\ndef test_it(shared):\n    shared.run(X)\n'
+        '@M("models/wrong.onnx")\n@C\ndef test_other(shared):\n    shared.run(X)\n'
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        ["*compared no fp16 engine of linear.onnx*", "*compared no engine of wrong.onnx*"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ('precision=("fp32", "fp16")', "*returns one engine*"),
+        ('arch="sm86"', "*arch='sm86', and this run tests cpu*"),
+        ("tolerance=1", "*no keyword 'tolerance'*"),
+    ],
+)
+def test_shared_engine_that_cannot_be_one_is_refused(suite, given: str, message: str) -> None:
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        f"    return trt_engines('models/linear.onnx', {given})\n"
+        "@C\ndef test_it(shared):\n    shared.run(X)\n"
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_shared_int8_engine_is_calibrated_on_what_the_fixture_gives(suite) -> None:
+    profiles = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+    source = (
+        '@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        f"    return trt_engines(**GOOD, {profiles}, precision='int8'GIVEN)\n"
+        "@C(rtol=1, atol=1)\ndef test_it(shared):\n    shared.run(X)\n"
+    )
+    given = suite(source.replace("GIVEN", ", calibration=[X]"))
+    given.assert_outcomes(passed=1)
+    seeded = suite(source.replace("GIVEN", ""))
+    seeded.assert_outcomes(passed=1, warnings=1)
+    seeded.stdout.fnmatch_lines(["*int8 was calibrated on seeded inputs*TRT170*"])
