@@ -138,7 +138,7 @@ class EngineCache:
         """The folder of what the last run of each project measured."""
         return self.folder / "last_runs"
 
-    @property
+    @cached_property
     def digests(self) -> DigestRecords:
         """The digests of models that were hashed before."""
         return DigestRecords(self.folder / "digests", stored=self.stored)
@@ -243,8 +243,9 @@ class EngineCache:
         building = self.folder / "building"
         # The caller holds the key's lock: what else is staged under its name is the leftover of a
         # process that died.
-        for leftover in (*building.glob(f"{name}.*"), *building.glob("trash.*")):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in building.iterdir():
+            if leftover.name.startswith((f"{name}.", "trash.")):
+                shutil.rmtree(leftover, ignore_errors=True)
         with out_of_space_explained(self.root):
             folder = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=building))
             try:

@@ -61,6 +61,9 @@ _EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
 
 _PLAN_NAME = "engine.onnx"
 
+#: The converted model, and how the names of its data files begin.
+_CONVERTED_NAME = "converted.onnx"
+
 _NO_REFERENCE = "ONNX Runtime computes the FP32 reference, so there is nothing to compare with"
 
 #: The operator into which ONNX Runtime fuses a MatMul of block-quantised weights from the level
@@ -118,14 +121,14 @@ class OnnxRuntimeBackend:
         source = request.model.path
         notes: tuple[str, ...] = ()
         layers: tuple[Layer, ...] = ()
-        converted = folder / "converted.onnx"
+        converted = folder / _CONVERTED_NAME
         if not _as_it_is(request.model, spec):
             request.progress(f"converting {source.name} to {spec.precision}")
             notes, layers = _convert(request, converted)
             source = converted
         request.progress(f"optimising {request.model.path.name}")
         self._optimise(source, request)
-        for left_over in folder.glob("converted.onnx*"):
+        for left_over in _converted(folder):
             left_over.unlink()
         layers = layers or _layers(folder / _PLAN_NAME, request.model)
         notes += _fusion_notes(request.model, layers)
@@ -136,9 +139,10 @@ class OnnxRuntimeBackend:
         options = self._session_options(_level(request.spec, default="extended"))
         plan = request.directory / _PLAN_NAME
         options.optimized_model_filepath = str(plan)
+        options.intra_op_num_threads = 1  # nothing runs: no threads to start and end
         # A float16 model doubles in size when it is rounded in float32.
-        converted = request.directory.glob(f"{source.name}*")
-        size_bytes = max(request.model.size_bytes, sum(part.stat().st_size for part in converted))
+        parts = _converted(request.directory)
+        size_bytes = max(request.model.size_bytes, sum(part.stat().st_size for part in parts))
         if size_bytes > _EXTERNAL_WEIGHTS_ABOVE_BYTES:
             options.add_session_config_entry(
                 "session.optimized_model_external_initializers_file_name", f"{_PLAN_NAME}.data"
@@ -266,6 +270,10 @@ def _require_readable(session: Any, model: OnnxModel) -> None:
             code="TRT209",
             facts={"model": str(model.path), "tensor": tensor, "version": str(ort.__version__)},
         )
+
+
+def _converted(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name.startswith(_CONVERTED_NAME)]
 
 
 def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
