@@ -1002,7 +1002,8 @@ CODES: dict[str, Code] = {
     # 8xx cache
     "TRT800": Code(
         "engine cache cannot be used",
-        "The cache folder is not private, not writable, or has no space left.",
+        "The cache folder is not private, not writable, or has no space left; or this Python lacks "
+        "sqlite3.",
         "Repair the folder, or name another one with --trt-cache-dir.",
     ),
     "TRT801": Code(

@@ -208,9 +208,20 @@ class EngineCache:
 
     @cached_property
     def _index(self) -> CacheIndex:
-        # Imported late: a run that finds its engines in the cache needs no index.
-        from pytest_trt.engine.cache_index import CacheIndex
+        """The index.
 
+        Raises:
+            CacheError: This Python lacks the standard library's module for SQLite.
+        """
+        # Imported late: a run that finds its engines in the cache needs no index.
+        try:
+            from pytest_trt.engine.cache_index import CacheIndex
+        except ModuleNotFoundError as error:
+            raise CacheError(
+                f"this Python has no {error.name} module, which the engine cache needs",
+                code="TRT800",
+                fix="Install a Python that was built with SQLite.",
+            ) from error
         return CacheIndex(self.folder, writable=self.writable)
 
     @contextlib.contextmanager

@@ -45,7 +45,7 @@ MODELS = sorted(Path(__file__).parent.glob("models/*.onnx"))
 def case(path):
     return pytest.param(path.stem, marks=pytest.mark.trt_model(path, precision="{precision}"))
 
-@pytest.mark.parametrize("model", map(case, MODELS))
+@pytest.mark.parametrize("model", [case(path) for path in MODELS])
 @pytest.mark.trt_consistency(rtol=0.05, atol=0.05)
 def test_same_answers(model, trt_session, trt_inputs):
     trt_session.run(trt_inputs)

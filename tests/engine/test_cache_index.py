@@ -360,3 +360,27 @@ def test_index_never_decides_what_is_loaded(cache: EngineCache) -> None:
     assert not isinstance(cache.lookup(NAME, KEY), Entry)
     (cache.folder / INDEX_NAME).write_bytes(b"")
     assert not isinstance(cache.lookup(NAME, KEY), Entry)
+
+
+NO_SQLITE = """
+from pytest_trt.diagnostics import CacheError
+for name in [name for name in sys.modules if "sqlite" in name or name.endswith("cache_index")]:
+    del sys.modules[name]
+sys.modules["_sqlite3"] = None
+cache = EngineCache(root)
+print(type(cache.lookup(NAME, KEY)).__name__)
+try:
+    cache.related(MODEL, FIELDS)
+except CacheError as error:
+    print(error.diagnostic.message)
+"""
+
+
+def test_python_without_sqlite_loads_engines_and_is_named_where_one_is_built(
+    cache: EngineCache,
+) -> None:
+    store(cache)
+    out, errors = start_process(NO_SQLITE, cache.root).communicate()
+    found, message = out.splitlines()
+    assert found == "Entry", errors
+    assert message == "this Python has no _sqlite3 module, which the engine cache needs"
