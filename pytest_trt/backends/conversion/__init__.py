@@ -7,6 +7,7 @@ its result is keyed by the model, the options and `converter_versions()`.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
@@ -47,9 +48,15 @@ def converter_versions() -> dict[str, str]:
     """Return the versions of everything that decides a converted model's bytes."""
     return {
         "onnxruntime": onnxruntime_version(),
-        "onnx": importlib.metadata.version("onnx"),
+        "onnx": _onnx_version(),
         "pytest-trt": _CONVERTER_VERSION,
     }
+
+
+@functools.cache
+def _onnx_version() -> str:
+    # Read from the disk each time, and needed for every engine.
+    return importlib.metadata.version("onnx")
 
 
 def __getattr__(name: str) -> Any:
