@@ -20,7 +20,8 @@ class Code(NamedTuple):
         meaning: When it occurs, and what it does and does not say; one or two sentences.
         action: What to do about it; one or two sentences.
         group_by: Facts by which diagnostics of this code are grouped in a summary: those that
-            agree in all of them have one reason and one remedy.
+            agree in all of them have one reason and one remedy. Without any, those with the same
+            message are grouped.
         rank_by: The fact, a number, that says which diagnostic of a group is the worst: the one
             with the largest magnitude. Empty where they do not differ in degree.
     """
@@ -145,9 +146,9 @@ CODES: dict[str, Code] = {
         "Tighten the tolerance or limit, or remove the check.",
     ),
     "TRT170": Code(
-        "calibrated on seeded inputs",
-        "An int8 engine was calibrated on generated inputs, which are not representative: its "
-        "accuracy on real data is unknown.",
+        "calibrated on random inputs",
+        "An int8 engine was calibrated on generated random inputs, which are not representative: "
+        "its accuracy on real data is unknown.",
         "Override the trt_calibration fixture with real inputs.",
         ("model",),
     ),
@@ -499,7 +500,7 @@ CODES: dict[str, Code] = {
         "option names nothing in the model",
         "A builder option names an operator or a node that the model does not have.",
         "Correct the name; the message lists the closest ones.",
-        ("model", "option"),
+        ("model", "option", "unknown"),
     ),
     "TRT359": Code(
         "builder out of memory",
@@ -533,7 +534,7 @@ CODES: dict[str, Code] = {
     "TRT402": Code(
         "NaN or infinity in an output",
         "The engine returns NaN or infinity that the NaN policy (nan=) of the output forbids; in "
-        "FP16 usually an overflow beyond 65504.",
+        "FP16 usually an overflow above 65504.",
         "If the reference is finite there, keep the layers that overflow in FP32; otherwise check "
         "inputs and model.",
         ("path", "precision", "reference"),
@@ -566,7 +567,7 @@ CODES: dict[str, Code] = {
     "TRT407": Code(
         "outputs swapped",
         "Two outputs hold each other's values.",
-        "Return the outputs under the model's names: somewhere they are bound by position.",
+        "Return the outputs under the model's names: some step probably binds them by position.",
         ("path", "precision", "reference"),
     ),
     "TRT410": Code(

@@ -79,7 +79,7 @@ def parse_arch(text: str) -> str:
     if found is None:
         raise ConfigurationError(
             f"{text!r} is not a GPU architecture",
-            fix="Write it like sm86 (or 8.6, or 86), several like sm86,sm89; or cpu.",
+            fix="Write it like sm86, 8.6 or 86, several like sm86,sm89; or write cpu.",
             code="TRT110",
             facts={"arch": text},
         )

@@ -24,7 +24,7 @@ def known_names(kind: str, given: object, known: Iterable[str]) -> str:
     if len(names) <= _LISTED:
         return f"the {kind}s are {', '.join(map(repr, names))}."
     shown = ", ".join(map(repr, names[:_CLOSEST]))
-    return f"none of the {len(names)} {kind}s is close to it; the first are {shown}."
+    return f"none of the {len(names):,} {kind}s has a similar name; the first are {shown}."
 
 
 def closest_names(given: object, names: Iterable[str]) -> list[str]:

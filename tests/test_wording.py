@@ -33,4 +33,6 @@ def test_many_names_are_not_all_listed():
 def test_many_names_of_which_none_is_close_show_what_names_look_like():
     said = known_names("node", "?", _MANY)
 
-    assert said.startswith("none of the 100 nodes is close to it; the first are '/encoder/layer.0/")
+    assert said.startswith(
+        "none of the 100 nodes has a similar name; the first are '/encoder/layer.0/"
+    )

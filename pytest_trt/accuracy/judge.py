@@ -87,7 +87,7 @@ def _counts(output: OutputResult) -> str:
     actual = (found.actual_nan, found.actual_pos_inf, found.actual_neg_inf)
     reference = (found.reference_nan, found.reference_pos_inf, found.reference_neg_inf)
     of = count(output.size, "element")
-    return f"{_tally(actual)} in the output, {_tally(reference)} in the reference, of {of}"
+    return f"{_tally(actual)} in the output ({of}), {_tally(reference)} in the reference"
 
 
 def _tally(counts: tuple[int, ...]) -> str:

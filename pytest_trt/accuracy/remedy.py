@@ -84,7 +84,7 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
 
 _BY_KIND: Mapping[Kind, Remedy] = {
     "swapped": Remedy(
-        "Return the outputs under the model's names: somewhere they are bound by position."
+        "Return the outputs under the model's names: some step probably binds them by position."
     ),
     "renamed": Remedy(
         "Export the model with its previous output names.",
@@ -169,12 +169,12 @@ def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
         )
     if not subject.precision:
         return Remedy(
-            "If the engine computes in FP16, values beyond 65504 overflow: keep the layers up to "
-            f"{before} in FP32."
+            "If the engine computes in FP16, values above 65504 overflow: keep the layers that "
+            f"compute {before} in FP32."
         )
     reason = (
-        "FP16 overflows beyond 65504, such as in the squares of a normalisation. Keeping the "
-        f"layers up to {before} in FP32 may help; this lists the operators:"
+        "FP16 overflows above 65504, for example where a normalisation squares its input. Keeping "
+        f"the layers that compute {before} in FP32 may help; this lists the operators:"
     )
     return Remedy(reason, *_block_lists(subject))
 
@@ -194,7 +194,7 @@ def _mismatch(
     if subject.random:
         return Remedy(
             f"The model draws random numbers ({', '.join(subject.random)}), so its outputs differ "
-            "from run to run. Feed them as an input, or export the model without them."
+            "from run to run. Feed random numbers as an input, or export the model without them."
         )
     precise = _precision_remedy(subject)
     if comparison.kinds.intersection(_AGREEMENT) and not _beyond_rounding(output, subject):
@@ -221,7 +221,7 @@ def _mismatch(
 def _beyond_text(subject: Subject) -> str:
     if subject.precision == "fp16":
         return (
-            "FP16 rounding does not explain this, but an intermediate overflow beyond 65504 could."
+            "FP16 rounding does not explain this, but an intermediate overflow above 65504 could."
         )
     if subject.precision:
         return f"{subject.precision.upper()} rounding does not explain this difference."

@@ -119,9 +119,9 @@ def resolve_tolerances(
     for row in ini:
         _check_precision(row, "ini trt_tolerances")
     common = [
-        ("marker", parse_tolerance_fields(marker, "marker")),
+        ("set on the marker", parse_tolerance_fields(marker, "marker")),
         (
-            "ini trt_tolerances",
+            "set in the ini file",
             parse_tolerance_fields(ini.get(precision, {}), f"ini trt_tolerances, {precision}"),
         ),
     ]
@@ -130,7 +130,8 @@ def resolve_tolerances(
         _require_comparable(spec)
         element = element_of(spec.dtype)
         where = f"output {spec.name!r} on the marker"
-        own = (where, parse_tolerance_fields(per_output.get(spec.name, {}), where))
+        fields = parse_tolerance_fields(per_output.get(spec.name, {}), where)
+        own = (f"set on the marker for output {spec.name!r}", fields)
         levels = [own] if is_exact_dtype(element) else [own, *common]
         resolved[spec.name] = _layered(levels, default_tolerance(precision, element))
     return resolved
@@ -148,7 +149,7 @@ def _require_comparable(spec: TensorSpec) -> None:
 
 
 #: Of outputs whose type leaves no room for rounding.
-EXACT = Tolerance(rtol=0.0, atol=0.0, origin="exact type")
+EXACT = Tolerance(rtol=0.0, atol=0.0, origin="default for this type")
 
 
 def is_exact_dtype(dtype: str) -> bool:
@@ -234,7 +235,7 @@ def _parse_word(word: str, where: str) -> tuple[str, object]:
         return name, float(text)
     except ValueError:
         raise invalid_tolerance(
-            f"{where}: {word!r} is not a field and its value",
+            f"{where}: {word!r} is not of the form field=value",
             "Write it as rtol=1e-2, nan=match or topk=5:0.9.",
             field=name,
         ) from None

@@ -168,7 +168,7 @@ class Entry:
     def differs(self, *, mode: str, spec: Mapping[str, str]) -> str | None:
         """Return why figures of this mode and spec cannot be compared with it, or None."""
         if mode != self.mode:
-            return f"it was measured in mode {self.mode}, this run in mode {mode}"
+            return f"its mode is {self.mode}, this run has {mode}"
         for label in dict.fromkeys([*self.spec, *spec]):
             stored, given = self.spec.get(label, "none"), spec.get(label, "none")
             if stored != given:

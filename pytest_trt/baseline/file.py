@@ -87,7 +87,7 @@ def read_baselines(path: Path) -> BaselineFile | None:
         return None
     except OSError as error:
         raise BaselineError(
-            f"{as_typed(path)}: cannot be read: {error.strerror}",
+            f"baseline file {as_typed(path)} cannot be read: {error.strerror}",
             fix="Make it readable for this user.",
             code="TRT601",
             facts={"file": str(path)},
@@ -117,9 +117,9 @@ def parse_baselines(text: str, name: str, *, fix: Remedy) -> BaselineFile:
     schema = data.get("schema") if isinstance(data, dict) else None
     if isinstance(schema, int) and schema != BASELINE_SCHEMA:
         raise BaselineError(
-            f"{name}: has format {schema}; this version of pytest-trt reads format "
-            f"{BASELINE_SCHEMA}",
-            fix=replace(fix, text=f"Use the version of pytest-trt that wrote it. Or: {fix.text}"),
+            f"the baseline file has format {schema}, but this version of pytest-trt reads format "
+            f"{BASELINE_SCHEMA}: {name}",
+            fix=replace(fix, text=f"Use the version of pytest-trt that wrote it. {fix.text}"),
             code="TRT603",
             facts={"file": name, "schema": schema, "expected": BASELINE_SCHEMA},
         )
@@ -132,7 +132,10 @@ def parse_baselines(text: str, name: str, *, fix: Remedy) -> BaselineFile:
 
 def _invalid(name: str, problem: str, fix: Remedy) -> BaselineError:
     return BaselineError(
-        f"{name}: {problem}", fix=fix, code="TRT602", facts={"file": name, "problem": problem}
+        f"invalid baseline file {name}: {problem}",
+        fix=fix,
+        code="TRT602",
+        facts={"file": name, "problem": problem},
     )
 
 
@@ -140,8 +143,9 @@ def how_to_restore(path: Path) -> Remedy:
     """Return how to get a usable file again without losing the one that cannot be used."""
     file, aside = shlex.quote(as_typed(path)), shlex.quote(f"{as_typed(path)}.broken")
     return Remedy(
-        "Restore the file from git; or move it away and record it again.",
-        (f"git checkout -- {file}", f"mv {file} {aside}", "pytest --trt-update-new"),
+        "Restore the file from git:",
+        (f"git checkout -- {file}",),
+        (f"Move it away and record again: `mv {file} {aside}`, then `pytest --trt-update-new`",),
     )
 
 
@@ -160,7 +164,7 @@ def write_baselines(path: Path, baselines: BaselineFile) -> None:
 def cannot_write(path: Path, error: OSError) -> BaselineError:
     """Return the error of a baseline file that can be neither written nor removed."""
     return BaselineError(
-        f"{as_typed(path)}: cannot be written: {error.strerror}",
+        f"baseline file {as_typed(path)} cannot be written: {error.strerror}",
         fix="Free space or make the folder writable, or name another with --trt-baseline-dir.",
         code="TRT604",
         facts={"file": str(path)},

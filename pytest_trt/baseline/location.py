@@ -135,8 +135,8 @@ class BaselineLocation:
         found = read_baselines(self.path)
         if found is not None and dict(found.target) != dict(self.target):
             raise BaselineError(
-                f"{self.shown}: recorded on {_listed(found.target)}, but this is "
-                f"{_listed(self.target)}: the file was renamed or edited",
+                f"baseline file {self.shown} was recorded on {_listed(found.target)}, but this is "
+                f"{_listed(self.target)}: it was renamed or edited",
                 fix=how_to_restore(self.path),
                 code="TRT605",
                 facts={

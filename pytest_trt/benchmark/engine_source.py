@@ -291,7 +291,7 @@ class EngineSource:
         return [messages.mode_not_available(self.subject.result(), str(wanted))]
 
     def _waiting(self, seconds: float) -> None:
-        self._say(f"waiting for another process that times on this device ({seconds:.0f} s)")
+        self._say(f"waiting for another process that measures on this device ({seconds:.0f} s)")
 
 
 def subject_of(

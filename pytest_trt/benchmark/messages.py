@@ -238,7 +238,7 @@ def _figures_text(result: BenchmarkResult, metric: Metric) -> str:
 
 def _detectable_text(change: MetricChange) -> str:
     if change.detectable is None:
-        return "no change was detectable"
+        return "no change of any size could have been detected"
     worse = change.detectable * (-1 if change.metric == "throughput" else 1)
     return f"smallest change that could have been detected: {units.change(worse)}"
 
@@ -353,7 +353,7 @@ def passed_in_spite(result: BenchmarkResult) -> list[Diagnostic]:
                 Diagnostic(
                     "TRT510",
                     f"{METRIC_NAMES[one.metric]} {units.change(one.change)} exceeds its limit of "
-                    f"{units.percent(one.limit)} and passed: {why} ({result.subject})",
+                    f"{units.percent(one.limit)}, but the test passed: {why} ({result.subject})",
                     _facts(result, {"metric": one.metric, "change": one.change, "reason": why}),
                     severity="note",
                 )
@@ -473,11 +473,13 @@ def no_baseline(
     if of_module:
         headline, tests = f"no baseline for this test in {result.file}", result.test_argument
     else:
-        headline = f"no baseline for this machine ({device}): {result.file} is missing"
+        headline = f"no baseline for this machine ({device})"
         tests = result.test_argument.partition("::")[0]
-    details = [why] if why else []
+    details = [] if of_module else [f"{result.file} does not exist"]
     if others and not of_module:
-        details.insert(0, f"there are baselines for {', '.join(others)}")
+        details.append(f"there are baselines for {', '.join(others)}")
+    if why:
+        details.append(why)
     return Diagnostic(
         "TRT660",
         f"{headline} ({result.subject})",
@@ -551,13 +553,10 @@ def recorded_on_busy_host(result: BenchmarkResult, busy: str) -> Diagnostic:
     """Return the warning on figures of an overloaded host that become a baseline."""
     return Diagnostic(
         "TRT664",
-        f"the baseline's figures come from an overloaded host ({result.subject})",
+        f"the baseline was recorded on an overloaded host ({result.subject})",
         _facts(result, {"reason": busy}),
-        (busy,),
-        Remedy(
-            "Only interleaved runs can be compared with it. Record it again on an idle host:",
-            (update_command([result.test_argument]),),
-        ),
+        (busy, "only interleaved A/B runs can be compared with this baseline"),
+        Remedy("Record it again on an idle host:", (update_command([result.test_argument]),)),
         "warning",
     )
 

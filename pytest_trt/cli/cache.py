@@ -141,7 +141,7 @@ def verify(root: Path, remove: bool) -> None:
     intact = f"{len(entries) - len(engines)} of {len(entries)} engines are intact."
     click.echo(intact if entries or timings else "The cache is empty.")
     if (engines or timings) and not remove:
-        click.echo("Fix: remove what is damaged; it is rebuilt when needed.")
+        click.echo("Fix: Remove what is damaged; it is rebuilt when needed.")
         click.echo(f"    {_command(root, 'verify --remove')}")
         raise SystemExit(1)
 

@@ -96,7 +96,7 @@ def compare_reports(
     for output in outputs:
         if output.suffix not in _WRITERS:
             raise click.UsageError(
-                f"--output {output}: expected a file that ends in {' or '.join(_WRITERS)}."
+                f"--output {output}: expected a file name that ends in {', '.join(_WRITERS)}."
             )
     try:
         names = (str(old), str(new))

@@ -99,7 +99,7 @@ def _plan_lines(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> Itera
         if header.archs is not None:
             yield f"  archs     {', '.join(header.archs)}"
         elif cached is None:
-            yield "  archs     not in the header, and there is no engine.json beside the plan"
+            yield "  archs     not in the header, and there is no engine.json next to the plan"
     elif cached is not None:
         yield f"{file}: ONNX Runtime engine"
         yield f"  size      {units.size(cached[1].size_bytes)}"

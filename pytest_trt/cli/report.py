@@ -106,7 +106,7 @@ def _print(document: Document, *, list_all: bool) -> None:
     for number, run in enumerate(document["runs"], 1):
         targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
         commit = f", commit {run['commit'][:12]}" if run["commit"] else ""
-        click.echo(f"run {number} of {run['started']}{commit}: {targets or 'nothing tested'}")
+        click.echo(f"run {number}, {run['started']}{commit}: {targets or 'nothing tested'}")
         how = "interrupted, " if run["interrupted"] else ""
         click.echo(
             f"  {how}exit status {run['exit_status']}; {counted(run['counts']) or 'no tests'}"

@@ -276,7 +276,7 @@ def _alone(item: pytest.Item) -> Iterator[DeviceWatch | None]:
     with progress_of(item.config).quiet_task(f"timing {item.name}") as say:
 
         def waiting(seconds: float) -> None:
-            say(f"waiting for another process that times on this device ({seconds:.0f} s)")
+            say(f"waiting for another process that measures on this device ({seconds:.0f} s)")
 
         engine = _engine_of(item)
         target = engine.target if engine else run.embedded.target(CPU)

@@ -87,7 +87,9 @@ class LoadableModel:
         index, _, name = point.rpartition("-")
         # Without a number it is the first profile's.
         if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
-            numbered = ", with the profile's number before it, as 0-min" * (len(profiles) > 1)
+            numbered = ", preceded by the number of the profile, such as 0-min" * (
+                len(profiles) > 1
+            )
             raise ConfigurationError(
                 f"trt_shape {point!r} is not a point of the profile of "
                 f"{self.model_marker.model.name}",
@@ -108,7 +110,7 @@ class LoadableModel:
             Diagnostic(
                 "TRT170",
                 # Without the model: pytest shows warnings of one text once, with their tests.
-                "int8 was calibrated on seeded inputs, which are not representative",
+                "int8 was calibrated on random inputs, which are not representative",
                 {"model": self.model_marker.model.name},
                 remedy=Remedy("override the trt_calibration fixture with real inputs."),
                 severity="warning",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
+from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
@@ -329,7 +329,7 @@ def _listed(values: tuple[Any, ...]) -> str:
 
 def _expect(condition: bool, marker: str, name: str, value: object, expected: str) -> None:
     if not condition:
-        raise _invalid(marker, f"{marker}: invalid {name}={value!r}", f"{name} must be {expected}.")
+        raise _invalid(marker, f"{marker}: invalid {name}={value!r}", f"give {expected}.")
 
 
 def _invalid(marker: str, message: str, fix: str) -> ConfigurationError:
@@ -346,12 +346,11 @@ def _model_path(value: Any, test_file: Path) -> Path:
     path = Path(os.path.normpath(test_file.parent / value))
     if not path.is_file():
         what = "a folder" if path.is_dir() else "missing"
+        models = _models_in(path if path.is_dir() else path.parent, test_file.parent)
+        where = "correct the path, which is relative to the test file"
         raise ConfigurationError(
             f"the model {value} is {what}",
-            fix=Remedy(
-                f"give the path of an ONNX file, relative to {as_typed(test_file.parent)}:",
-                alternatives=_models_in(path if path.is_dir() else path.parent, test_file.parent),
-            ),
+            fix=Remedy(f"{where}. Models there:" if models else f"{where}.", alternatives=models),
             code="TRT156",
             facts={"model": str(value), "path": str(path)},
         )

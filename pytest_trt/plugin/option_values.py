@@ -74,7 +74,7 @@ def size(text: str) -> int:
 def threads(text: str) -> int:
     """A number of threads."""
     if not text.isdigit():
-        raise ValueError("a whole number; 0 lets ONNX Runtime choose")
+        raise ValueError("a whole number (0 lets ONNX Runtime choose)")
     return int(text)
 
 
@@ -82,7 +82,7 @@ def checks(text: str) -> int:
     """A number of limits; 0 counts them."""
     text = text or "0"
     if not text.isdigit():
-        raise ValueError("a whole number; 0 counts those of the collected tests")
+        raise ValueError("a whole number (0 counts the limits of the collected tests)")
     return int(text)
 
 
@@ -93,7 +93,7 @@ def seconds(text: str) -> float:
     except ValueError:
         seconds = -1
     if not 0 <= seconds < float("inf"):
-        raise ValueError("a number of seconds; 0 for no limit")
+        raise ValueError("a number of seconds (0 for no limit)")
     return seconds
 
 

@@ -287,7 +287,7 @@ class Planner:
         if wanted != given:
             raise ConfigurationError(
                 f"the reference {marker.reference.name} takes {_listed(wanted)}, and the model "
-                f"{marker.model.name} takes {_listed(given)}: they cannot get the same inputs",
+                f"{marker.model.name} takes {_listed(given)}: the two cannot be compared",
                 fix="name a reference that has the model's inputs.",
                 code="TRT152",
                 facts={"model": marker.model.name, "reference": marker.reference.name},

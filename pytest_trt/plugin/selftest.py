@@ -29,6 +29,7 @@ from pytest_trt.statistics.decide import check_error
 from pytest_trt.statistics.limits import Limits
 from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.wording import count
 
 #: Proofs of one test that the terminal names.
 _NAMED = 5
@@ -167,7 +168,7 @@ class SelfTestLog:
         self._proofs += len(proofs)
         wrong = next((str(proof) for proof in proofs if not proof.holds), None)
         if hasattr(report, "wasxfail") and (record.checks or record.speeds):
-            wrong = "the test is marked xfail, so that nothing its checks find fails the run"
+            wrong = "the test is marked xfail, so its failing checks never fail the run"
         if wrong is not None:
             self._ineffective[report.nodeid] = wrong
         elif proofs:
@@ -194,7 +195,7 @@ class SelfTestLog:
             named = ", ".join(tests[:_NAMED]) + (", ..." if len(tests) > _NAMED else "")
             write(f"not tried: {named}: {why}")
         write(
-            f"{self._proofs} errors and slowdowns injected; checks by test: "
+            f"{count(self._proofs, 'injection')}; checks by test: "
             f"{len(self._effective)} effective, {len(self._ineffective)} ineffective, "
             f"{len(self._untried)} not tried"
         )

@@ -185,7 +185,7 @@ def _check_combinations(values: Mapping[str, Any], config: pytest.Config) -> Non
     if untimed and (values["update"] or values["calibrate"]):
         option = "--trt-update" if values["update"] else "--trt-calibrate"
         raise pytest.UsageError(
-            f"{option} records what is measured, and with {untimed} nothing is: use one of them."
+            f"{option} records what is measured, but {untimed} disables measuring: use one of them."
         )
     if values["update_anyway"] and not values["update"]:
         raise pytest.UsageError(

@@ -15,7 +15,7 @@ from pytest_trt.report.entries import REPORT_SCHEMA
 #: Parts that every report has.
 _PARTS = {"schema", "written_by", "runs", "engines", "tests", "groups", "coverage"}
 
-_WRITE = Remedy("Name a report that pytest wrote.", ("pytest --trt-report=report.json",))
+_WRITE = Remedy("Name a .json report, written by:", ("pytest --trt-report=report.json",))
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -63,7 +63,7 @@ def check_suffix(path: Path) -> None:
         ValueError: No writer has it; the text names the suffixes that exist.
     """
     if path.suffix not in WRITERS:
-        raise ValueError(f"a file that ends in {' or '.join(WRITERS)}")
+        raise ValueError(f"a file name that ends in {', '.join(WRITERS)}")
 
 
 def write_report(path: Path, document: Mapping[str, Any]) -> None:

@@ -81,8 +81,10 @@ def groups_of(tests: Iterable[tuple[str, Sequence[Diagnostic]]]) -> list[Group]:
 
 
 def _key(one: Diagnostic) -> tuple[str, ...]:
-    facts = (one.facts.get(name) for name in _entry(one.code).group_by)
-    return (one.code, *(json.dumps(fact, sort_keys=True) for fact in facts))
+    names = _entry(one.code).group_by
+    if not names:
+        return (one.code, one.message)
+    return (one.code, *(json.dumps(one.facts.get(name), sort_keys=True) for name in names))
 
 
 def _group(failures: Sequence[_Failure]) -> Group:

@@ -107,8 +107,9 @@ def _check_distinct(documents: Mapping[str, Document]) -> None:
         for run in document["runs"]:
             if run["id"] in seen:
                 raise ReportError(
-                    f"{seen[run['id']]} and {name} hold the same run, of {run['started']}",
-                    fix="Name each run once.",
+                    f"{seen[run['id']]} and {name} are reports of the same run, started "
+                    f"{run['started']}",
+                    fix="Name one report of each run.",
                     code="TRT910",
                     facts={"files": [seen[run["id"]], name]},
                 )

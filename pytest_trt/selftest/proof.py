@@ -29,9 +29,9 @@ class Proof:
         return self.must_fail == self.failed
 
     def __str__(self) -> str:
-        did, should = ("fails", "must pass") if self.failed else ("passes", "must fail")
+        did, must = ("failed", "pass") if self.failed else ("passed", "fail")
         because = f": {self.why}" if self.why else ""
-        return f"{self.check} {did} with {self.injected} but {should}{because}"
+        return f"{self.check} {did} with {self.injected}, but must {must}{because}"
 
 
 def cannot_fail(check: str, why: str) -> Proof:

@@ -92,7 +92,7 @@ def prove_relative(
             f"{100 * needed:.3g}% {'less throughput' if metric == 'throughput' else 'more time'}"
         )
         if to_fail > math.log(_MOST):
-            why = f"only {slower} would fail"
+            why = f"it fails only from {slower}"
             yield Proof(check, "twice the time", must_fail=True, failed=False, why=why)
             continue
         failed = decided(metric, to_fail + _MARGIN)[0]

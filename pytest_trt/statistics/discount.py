@@ -38,9 +38,9 @@ _SAME_PLAN = (
     "the plan is the baseline's, byte for byte, and so are runtime and driver: the machine was "
     "slower, not the engine"
 )
-_OWN = "its rounds are inconclusive, and the engine is the baseline's"
+_OWN = "its rounds are inconclusive, and the engine is the same as the baseline's"
 _BUSY = "the host was overloaded during the measurement: {}"
-_WITHIN_ALLOWANCE = "by the host's clock, processes of one engine can differ as much"
+_WITHIN_ALLOWANCE = "timed by the host's clock, two processes of one engine can differ by as much"
 
 
 def discount_host_noise(

@@ -201,7 +201,7 @@ def _word(word: str, where: str) -> tuple[str, object]:
     name, equals, text = word.partition("=")
     if not equals:
         raise ConfigurationError(
-            f"{where}: {word!r} is not a limit with its value",
+            f"{where}: {word!r} is not of the form limit=value",
             fix="Write it like p99=8% or p99_ms=12.5.",
             code="TRT165",
             facts={"word": word},

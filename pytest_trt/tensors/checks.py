@@ -74,7 +74,7 @@ def check_calibration(inputs: Sequence[TensorSpec], samples: object) -> None:
         InputError: It is not a list or tuple, is empty, or a sample does not fit the model or
             holds NaN or infinite values, which no INT8 range can span.
     """
-    form = f"return a list of samples, as [{_example_feed(inputs)}, ...]."
+    form = f"return a list of samples, such as [{_example_feed(inputs)}, ...]."
     if not isinstance(samples, Sequence) or isinstance(samples, str | bytes):
         raise _bad_calibration(
             f"trt_calibration must return a list of {{input: array}}; got a {_type_name(samples)}",

@@ -176,7 +176,7 @@ def _range(raw: object, spec: TensorSpec, where: str) -> ShapeRange | ValueRange
     if not len(low) == len(opt) == len(high):
         raise invalid_profile(
             f"{where}: min {low}, opt {opt} and max {high} differ in their number of dimensions",
-            "give all three the same number of ints.",
+            "give all three the same number of integers.",
             **spec.facts,
         )
     require_ascending(
@@ -221,7 +221,7 @@ def _shape(raw: object, spec: TensorSpec, where: str) -> Shape:
             f"{where}: {raw!r} is not a shape",
             f"give a tuple: ({raw},) for one dimension."
             if isinstance(raw, int)
-            else "give a tuple of ints.",
+            else "give a tuple of integers.",
             **spec.facts,
         )
     shape = tuple(_dimension(part, f"{where}, dimension {at}") for at, part in enumerate(raw))
@@ -230,7 +230,7 @@ def _shape(raw: object, spec: TensorSpec, where: str) -> Shape:
     if len(shape) != len(spec.shape):
         raise invalid_profile(
             f"{where}: {shape} has {count(len(shape), 'dimension')}; {spec} has {len(spec.shape)}",
-            _with_values_hint(f"give {count(len(spec.shape), 'int')}.", spec),
+            _with_values_hint(f"give {count(len(spec.shape), 'integer')}.", spec),
             **spec.facts,
         )
     for dimension, (given, fixed) in enumerate(zip(shape, spec.shape, strict=True)):

@@ -115,7 +115,7 @@ def check_ranges(
             )
         if name in given:
             raise _invalid_range(
-                f"input_ranges has {bounds} for input {name!r}, whose values come from the profile",
+                f"input_ranges gives {bounds} for input {name!r}, whose values the profile gives",
                 "leave it out of input_ranges.",
                 tensor=name,
             )
@@ -232,7 +232,7 @@ def _check_range(spec: TensorSpec, bounds: object) -> None:
     low, high = _two_numbers(spec, bounds)
     if not math.isfinite(low) or not math.isfinite(high) or low > high:
         raise _invalid_range(
-            f"input_ranges has ({low}, {high}) for input {spec.name!r}",
+            f"input_ranges gives ({low}, {high}) for input {spec.name!r}",
             "give two finite numbers, the smaller one first.",
             **spec.facts,
         )
@@ -246,7 +246,7 @@ def _check_range(spec: TensorSpec, bounds: object) -> None:
     limits = _limits(spec.dtype, dtype)
     if not limits[0] <= low <= high <= limits[1]:
         raise _invalid_range(
-            f"input_ranges has ({low}, {high}) for input {spec.name!r}, but {spec.dtype} holds "
+            f"input_ranges gives ({low}, {high}) for input {spec.name!r}, but {spec.dtype} holds "
             f"{limits[0]} to {limits[1]}",
             "give bounds inside the type.",
             **spec.facts,
@@ -255,7 +255,7 @@ def _check_range(spec: TensorSpec, bounds: object) -> None:
         low == int(low) and high == int(high)
     ):
         raise _invalid_range(
-            f"input_ranges has ({low}, {high}) for input {spec.name!r} of {spec.dtype}",
+            f"input_ranges gives ({low}, {high}) for input {spec.name!r} of {spec.dtype}",
             "give whole numbers.",
             **spec.facts,
         )
@@ -265,7 +265,7 @@ def _two_numbers(spec: TensorSpec, bounds: object) -> tuple[float, float]:
     pair = tuple(bounds) if isinstance(bounds, Sequence) and not isinstance(bounds, str) else ()
     if len(pair) != 2 or not all(isinstance(bound, Real) for bound in pair):
         raise _invalid_range(
-            f"input_ranges has {bounds!r} for input {spec.name!r}, not two numbers",
+            f"input_ranges gives {bounds!r} for input {spec.name!r}, not two numbers",
             f'write it as {{"{spec.name}": (low, high)}}.',
             **spec.facts,
         )

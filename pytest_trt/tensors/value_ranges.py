@@ -128,7 +128,7 @@ def parse_values(raw: object, spec: TensorSpec, *, where: str) -> ValueRange:
     if not len(low) == len(opt) == len(high):
         raise invalid_profile(
             f"{where}: min {low}, opt {opt} and max {high} differ in their number of values",
-            "give all three the same number of ints.",
+            "give all three the same number of integers.",
             **spec.facts,
         )
     require_ascending(

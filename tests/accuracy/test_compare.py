@@ -266,7 +266,7 @@ def test_forbid_reports_one_nan_with_count_place_and_side():
     assert [finding.kind for finding in output.findings] == ["nonfinite"]
     text = text_of(output, "nonfinite")
     assert text == (
-        "1 NaN in the output, none in the reference, of 20 elements; "
+        "1 NaN in the output (20 elements), none in the reference; "
         "first at [2, 3]: nan, reference 1"
     )
     assert output.mismatched == 0
@@ -276,7 +276,7 @@ def test_forbid_reports_one_nan_with_count_place_and_side():
 def test_forbid_fails_even_where_both_sides_are_equal(bad):
     both = np.array([1.0, bad])
     output = compare_one(both, both.copy())
-    assert "in the output, 1 " in text_of(output, "nonfinite")
+    assert "in the output (2 elements), 1 " in text_of(output, "nonfinite")
 
 
 def test_match_passes_the_same_kind_at_the_same_place_only():

@@ -16,7 +16,7 @@ from pytest_trt.codes import CODES
 from pytest_trt.records import to_data
 
 ONES = np.ones((2, 4))
-LOOSE = Tolerance(0.01, 0.01, origin="marker")
+LOOSE = Tolerance(0.01, 0.01, origin="set on the marker")
 EXACT = Tolerance(0.0, 0.0)
 SUBJECT = Subject("digits.onnx", "models/digits.onnx", "int8", "cpu")
 
@@ -47,7 +47,7 @@ def test_the_whole_text_of_a_mismatch():
     found = explained(actual, reference, context=["run 1 of 1 at test_it.py:7"])
     assert str(found).splitlines() == [
         "probs: 1.63x over tolerance (digits.onnx, int8, cpu) [TRT401]",
-        "  1 of 20 elements (5%) differ by more than 0.01 + 0.01*|reference| (marker)",
+        "  1 of 20 elements (5%) differ by more than 0.01 + 0.01*|reference| (set on the marker)",
         "  worst at [2, 3]: 0.8721, reference 0.8421",
         "  only row 2 of 4 along axis 0 differs",
         "  smallest tolerance that passes: atol=0.02158 at rtol=0.01, or rtol=0.02376 at atol=0.01",
@@ -188,10 +188,10 @@ def test_infinite_figures_are_text_as_json_has_none():
 
 
 def test_integers_are_compared_exactly_and_no_tolerance_is_shown():
-    exact = Tolerance(0, 0, origin="exact type")
+    exact = Tolerance(0, 0, origin="default for this type")
     details = details_of(np.array([3, 2]), np.array([1, 2]), exact)
     assert details == (
-        "50% of the elements differ; equality is required (exact type)",
+        "50% of the elements differ; equality is required (default for this type)",
         "first at [0]: 3, reference 1",
     )
 

@@ -118,9 +118,9 @@ OWN = {"probs": {"rtol": 0.1, "atol": 0.1}}
 @pytest.mark.parametrize(
     ("levels", "rtol", "origin"),
     [
-        ({"per_output": OWN, "marker": MARKER, "ini": INI}, 0.1, "output 'probs' on the marker"),
-        ({"marker": MARKER, "ini": INI}, 0.2, "marker"),
-        ({"ini": INI}, 0.3, "ini trt_tolerances"),
+        ({"per_output": OWN, "marker": MARKER}, 0.1, "set on the marker for output 'probs'"),
+        ({"marker": MARKER, "ini": INI}, 0.2, "set on the marker"),
+        ({"ini": INI}, 0.3, "set in the ini file"),
         ({"ini": {"int8": INI["int8"]}}, 1e-2, "default for fp16"),
     ],
 )
@@ -137,20 +137,20 @@ def test_each_field_comes_from_the_strongest_level_that_gives_it():
         ini={"fp16": {"max_mismatch_pct": 1.0, "nan": "ignore"}},
     )["probs"]
     assert tolerance == Tolerance(
-        0.2, 0.0, nan="match", max_mismatch_pct=1.0, top1=0.99, origin="marker"
+        0.2, 0.0, nan="match", max_mismatch_pct=1.0, top1=0.99, origin="set on the marker"
     )
 
 
 def test_integers_are_exact_whatever_the_marker_says_for_all():
     both = resolved(PROBS, LABEL, marker={**MARKER, "top1": 0.9})
-    assert both["label"] == Tolerance(0.0, 0.0, origin="exact type")
+    assert both["label"] == Tolerance(0.0, 0.0, origin="default for this type")
     assert both["probs"].rtol == 0.2
 
 
 def test_integers_take_a_tolerance_that_is_set_for_them_by_name():
     tolerance = resolved(LABEL, per_output={"label": {"rtol": 0.0, "atol": 1.0}})["label"]
     assert tolerance.atol == 1.0
-    assert tolerance.origin == "output 'label' on the marker"
+    assert tolerance.origin == "set on the marker for output 'label'"
 
 
 def test_an_output_coarser_than_its_default_is_allowed_one_step_of_its_type():
@@ -200,9 +200,9 @@ def test_ini_lines_become_a_table():
     [
         ("rtol=1 atol=1", "unknown precision"),
         ("fp17: rtol=1 atol=1", "Did you mean 'fp1"),
-        ("fp16: rtol=x atol=1", "'rtol=x' is not a field and its value"),
-        ("fp16: rtol", "'rtol' is not a field and its value"),
-        ("fp16: topk=5", "'topk=5' is not a field"),
+        ("fp16: rtol=x atol=1", "'rtol=x' is not of the form field=value"),
+        ("fp16: rtol", "'rtol' is not of the form field=value"),
+        ("fp16: topk=5", "'topk=5' is not of the form"),
         ("fp16: rtol=1", "given without atol"),
         ("fp16: rtoll=1", "Did you mean 'rtol'"),
     ],

@@ -124,7 +124,7 @@ def test_several_runs_join_at_once() -> None:
     ("mode", "spec", "why"),
     [
         ("graph", SPEC, None),
-        ("enqueue", SPEC, "it was measured in mode graph, this run in mode enqueue"),
+        ("enqueue", SPEC, "its mode is graph, this run has enqueue"),
         ("graph", {**SPEC, "precision": "fp32"}, "it has precision fp16, this run has fp32"),
         ("graph", {**SPEC, "options": "x"}, "it has options none, this run has x"),
     ],
@@ -157,7 +157,7 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, text: str, why: 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"schema": BASELINE_SCHEMA + 1, "target": {}, "tests": {}}))
-    with pytest.raises(BaselineError, match=r"has format 2; .* reads format 1 "):
+    with pytest.raises(BaselineError, match=r"has format 2, but .* reads format 1: "):
         read_baselines(path)
 
 

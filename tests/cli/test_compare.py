@@ -81,7 +81,7 @@ def test_lines_fit_the_terminal(tmp_path, monkeypatch, columns: int) -> None:
 def test_file_of_another_kind_is_refused() -> None:
     result = call("old.json", "slower.json", "-o", "a.pdf")
     assert result.exit_code == 2
-    assert ".html or .md or .json" in result.output
+    assert ".html, .md, .json" in result.output
 
 
 def test_file_that_cannot_be_written_is_reported(tmp_path) -> None:

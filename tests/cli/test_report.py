@@ -77,7 +77,7 @@ def test_merged_report_can_be_written_for_dashboards(saved, tmp_path) -> None:
     assert (tmp_path / "all.prom").read_text().endswith("# EOF\n")
     result = call("merge", saved("a.json"), "-o", "all.pdf")
     assert result.exit_code == 2
-    assert ".json or .html or .prom" in result.output
+    assert ".json, .html, .prom" in result.output
 
 
 def test_report_is_not_merged_with_itself(saved) -> None:

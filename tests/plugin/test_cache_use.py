@@ -110,7 +110,7 @@ def test_unknown_operator_is_an_error_that_names_it(project) -> None:
     onnx.save(model, path)
     result = project.check()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["operator MatMulTimesTwo is*", "Fix: No opset of ONNX has *"])
+    result.stdout.fnmatch_lines(["operator MatMulTimesTwo is*", "Fix: Export * no opset has *"])
 
 
 def test_a_build_that_fails_is_not_repeated_for_every_test(project, save) -> None:

@@ -149,7 +149,7 @@ def test_overflow_repeats_the_builds_note_on_constants(project, save) -> None:
             "* against linear.onnx (large.onnx, fp16, cpu)*",
             "  at build time: constant *became 65504 in float16*",
             "  the engine does not agree with its own model in FP32 either",
-            "Fix: FP16 overflows beyond 65504*",
+            "Fix: FP16 overflows above 65504*",
         ]
     )
 
@@ -369,13 +369,13 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
     project.test_file(body)
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["note: int8 was calibrated on seeded inputs*"])
+    result.stdout.fnmatch_lines(["note: int8 was calibrated on random inputs*"])
     project.test_file(
         "@pytest.fixture\ndef trt_calibration(images):\n    return [{'image': images}]\n" + body
     )
     result = project.run()
     result.assert_outcomes(passed=1)
-    result.stdout.no_fnmatch_line("*calibrated on seeded inputs*")
+    result.stdout.no_fnmatch_line("*calibrated on random inputs*")
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_warning_of_several_models_is_shown_once(project) -> None:
     )
     result = project.run()
     result.assert_outcomes(passed=3)
-    shown = [line for line in result.outlines if "int8 was calibrated on seeded inputs" in line]
+    shown = [line for line in result.outlines if "int8 was calibrated on random inputs" in line]
     assert len(shown) == 1
 
 

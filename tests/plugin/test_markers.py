@@ -417,7 +417,7 @@ def test_an_error_that_classes_share_is_reported_with_the_first_of_them(
             "  in test_it.py::TestOther::test_it, as in test_it.py::TestOne::test_it",
         ]
     )
-    assert result.stdout.str().count("Fix: Give the path") == 1
+    assert result.stdout.str().count("Fix: Correct the path") == 1
 
 
 def test_every_class_with_something_wrong_is_reported(project) -> None:

@@ -148,7 +148,7 @@ def test_function_that_seems_slower_is_inconclusive_and_says_why(project, run, s
     result = run(sum_test(marker='p50="5%"'), steady)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines_random(
-        ["speed * inconclusive", "*by the host's clock, processes * can differ as much*"]
+        ["speed * inconclusive", "*by the host's clock, two processes * can differ by as much*"]
     )
     result = run(sum_test(marker='p50="5%"'), steady, "--trt-inconclusive=fail")
     result.assert_outcomes(failed=1)

@@ -176,9 +176,9 @@ def test_unknown_ending_is_a_usage_error(report) -> None:
     report.project.test_file(SUITE)
     result = report.run("--trt-report=report.xml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    endings = ".json or .html or .prom"
+    endings = ".json, .html, .prom"
     # Of several files only the wrong one is named.
-    expected = f"*--trt-report: expected a file that ends in {endings}, got 'report.xml'*"
+    expected = f"*--trt-report: expected a file name that ends in {endings}, got 'report.xml'*"
     result.stderr.fnmatch_lines([expected])
 
 

@@ -85,7 +85,7 @@ def test_an_input_range_for_an_input_with_profile_values_is_refused(resized) -> 
     )
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["input_ranges has (1, 2) for input 'size', whose values come from the profile *"]
+        ["input_ranges gives (1, 2) for input 'size', whose values the profile gives *"]
     )
 
 

@@ -62,7 +62,7 @@ def test_failure_of_a_check_fits_the_terminal(project) -> None:
     assert wider(told) == []
     # Other readers of the text get whole lines.
     junit = (project.path / "junit.xml").read_text(encoding="utf-8")
-    assert f"{detail} differ by more than 1e-09 (marker)" in junit
+    assert f"{detail} differ by more than 1e-09 (set on the marker)" in junit
 
 
 def test_nothing_is_printed_between_the_summary_and_its_title(project) -> None:

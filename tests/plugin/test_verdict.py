@@ -219,7 +219,7 @@ def test_warning_fails_the_test_where_a_filter_makes_it_an_error(project) -> Non
     model = f'"models/linear.onnx", {CALIBRATED}'
     result = project.check(model=model, consistency=tolerance, args=(error,))
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*int8 was calibrated on seeded inputs*TRT170*"])
+    result.stdout.fnmatch_lines(["*int8 was calibrated on random inputs*TRT170*"])
 
 
 def test_warning_is_hidden_by_a_filter(project) -> None:
@@ -227,7 +227,7 @@ def test_warning_is_hidden_by_a_filter(project) -> None:
     model = f'"models/linear.onnx", {CALIBRATED}'
     result = project.check(model=model, consistency="rtol=1, atol=1", args=(ignore,))
     result.assert_outcomes(passed=1)
-    result.stdout.no_fnmatch_line("*seeded inputs*")
+    result.stdout.no_fnmatch_line("*random inputs*")
 
 
 def test_failure_that_is_not_ours_carries_what_the_checks_found(project) -> None:

@@ -87,7 +87,7 @@ def test_fp16_overflows_and_that_is_found(project, magika) -> None:
         [
             "target_label: * over tolerance (model.onnx, fp16, cpu) *",
             "*share of rows with the same largest element is 0, below the limit of 1",
-            "Fix: * an intermediate overflow beyond 65504 could*",
+            "Fix: * an intermediate overflow above 65504 could*",
         ]
     )
 

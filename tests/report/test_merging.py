@@ -93,7 +93,7 @@ def test_two_verdicts_on_one_architecture_are_refused() -> None:
 
 def test_run_that_is_there_twice_is_refused() -> None:
     one = document(two())
-    with pytest.raises(ReportError, match="hold the same run"):
+    with pytest.raises(ReportError, match="are reports of the same run"):
         merge_documents({"a.json": one, "b.json": one})
 
 

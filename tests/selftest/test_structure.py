@@ -46,7 +46,7 @@ def test_injected_figures_are_reported() -> None:
 
 def test_growth_that_allows_twice_as_much_cannot_fail() -> None:
     (found,) = proofs({"plan_size": 5.0})
-    assert "plan_size within 500% passes with twice as much but must fail" in str(found)
+    assert "plan_size within 500% passed with twice as much, but must fail" in str(found)
     assert not found.holds
 
 

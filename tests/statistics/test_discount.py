@@ -106,7 +106,7 @@ def test_what_the_baselines_own_engine_leaves_open_has_passed() -> None:
         discount_host_noise(wavering(), same_engine=True, same_environment=True, busy="all of it"),
     ):
         assert found.outcome == "passed"
-        assert "the engine is the baseline's" in found.metrics["p50"].why
+        assert "the engine is the same as the baseline's" in found.metrics["p50"].why
 
 
 @pytest.mark.parametrize(("same_engine", "same_environment"), [(False, True), (True, False)])
@@ -177,7 +177,7 @@ def test_pass_of_another_engine_must_be_more_than_a_busy_hour_then(
     one = found.metrics["p50"]
     assert one.bounds is not None
     assert (one.bounds.high < one.limit) == (outcome == "passed")
-    assert ("can differ as much" in one.why) == (outcome == "inconclusive")
+    assert ("can differ by as much" in one.why) == (outcome == "inconclusive")
 
 
 def test_regression_that_nothing_can_confirm_is_inconclusive_and_says_why() -> None:

@@ -66,7 +66,7 @@ def test_lines_are_read_by_precision() -> None:
     ("line", "said"),
     [
         ("fp8: p99=8%", "unknown precision 'fp8'"),
-        ("fp16: p99", "not a limit with its value"),
+        ("fp16: p99", "not of the form limit=value"),
         ("fp16: p99_ms=fast", "not a number of milliseconds"),
         ("fp16: p99=8", "is not a percentage"),
     ],

@@ -149,8 +149,8 @@ def test_a_fixed_input_must_be_given_as_the_model_has_it():
 
 def test_numbers_and_their_words_agree():
     line = TensorSpec("line", "float32", ("n",))
-    assert _refused({"line": (2, 3)}, r"2 dimensions; .* has 1", line) == "Give 1 int."
-    assert _refused({"image": (2,)}, r"\(2,\) has 1 dimension; .* has 3") == "Give 3 ints."
+    assert _refused({"line": (2, 3)}, r"2 dimensions; .* has 1", line) == "Give 1 integer."
+    assert _refused({"image": (2,)}, r"\(2,\) has 1 dimension; .* has 3") == "Give 3 integers."
 
 
 def test_ranks_must_agree_where_the_model_gives_none():

@@ -170,9 +170,9 @@ def test_a_range_for_values_that_a_profile_gives_is_refused():
     specs = [_spec("int64", shape=(2,))]
     model = _model(*specs)
 
-    _refused("from the profile", lambda: check_ranges(specs, {"x": (1, 2)}, given=["x"]))
+    _refused("the profile gives", lambda: check_ranges(specs, {"x": (1, 2)}, given=["x"]))
     _refused(
-        "from the profile",
+        "the profile gives",
         lambda: seeded_inputs(model, {}, ranges={"x": (1, 2)}, values={"x": (8, 8)}),
     )
 
@@ -180,7 +180,7 @@ def test_a_range_for_values_that_a_profile_gives_is_refused():
 @pytest.mark.parametrize(
     ("dtype", "bounds", "match"),
     [
-        ("float32", (1, 0), r"has \(1, 0\)"),
+        ("float32", (1, 0), r"gives \(1, 0\)"),
         ("float32", (0, float("nan")), "nan"),
         ("float32", (0, float("inf")), "inf"),
         ("float16", (0, 1e6), "but float16 holds"),

@@ -322,10 +322,9 @@ def _unknown_remedy(operator: str, model: Path, precision: str) -> Remedy:
     if precision == "int8":
         quantised = ", with a model that is quantised already (Q/DQ nodes)"
     return Remedy(
-        f"no opset of ONNX has {operator}.",
+        f"export the model with operators of the ONNX standard: no opset has {operator}.",
         alternatives=(
-            f"restore the model without it: {git_restore_hint(model)}",
-            "export the model with operators of the ONNX standard",
+            f"restore an earlier model without it: {git_restore_hint(model)}",
             "if it is a TensorRT plugin, test on a GPU: pytest --trt-backend tensorrt" + quantised,
         ),
     )

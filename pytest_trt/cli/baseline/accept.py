@@ -58,7 +58,7 @@ def accept(
     for candidate in refused:
         click.echo(f"Error: {candidate.test} is not accepted: {candidate.refused}", err=True)
     if refused:
-        click.echo("Fix: remove the cause, and run the tests again.", err=True)
+        click.echo("Fix: Remove the cause, and run the tests again.", err=True)
         raise SystemExit(1)
 
 

@@ -41,7 +41,7 @@ def list_(folders: Folders, as_json: bool) -> None:
         click.echo(f"{count(len(found), 'baseline')} of {count(targets, 'target')}")
     elif not errors:
         click.echo(f"There are no baselines in {folders.shown}.")
-        click.echo("Fix: run tests with trt_benchmark, or name the folder with --baseline-dir.")
+        click.echo("Fix: Run tests with trt_benchmark, or name the folder with --baseline-dir.")
     for error in errors:
         click.echo(f"Error: {error}", err=True)
     if errors:

@@ -61,7 +61,8 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
     ids = [{run["id"] for run in one["runs"]} for one in (old, new)]
     if ids[0] & ids[1]:
         raise ReportError(
-            f"{names[0]} and {names[1]} hold the same run, of {new['runs'][0]['started']}",
+            f"{names[0]} and {names[1]} are reports of the same run, started "
+            f"{new['runs'][0]['started']}",
             fix="Name the reports of two runs.",
             code="TRT920",
             facts={"files": list(names)},

@@ -242,7 +242,9 @@ def test_unknown_operator_is_refused_with_what_to_do(
     model = networks.saved(proto, tmp_path / "swirl.onnx")
     with pytest.raises(EngineBuildError, match="operator mine:Swirl is unknown") as caught:
         builder.build(model, "fp32")
-    assert remedy(caught.value).startswith("No opset of ONNX has mine:Swirl.\nRestore the model")
+    assert remedy(caught.value).startswith(
+        "Export the model with operators of the ONNX standard: no opset has mine:Swirl.\nRestore an"
+    )
     assert f"git log -- {model.path}" in remedy(caught.value)
     with pytest.raises(ModelError, match="ONNX Runtime computes the FP32 reference"):
         backend.reference(model)

@@ -249,7 +249,7 @@ def merged(*names: str, ids: Sequence[str] = ("1",)) -> Document:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (merged("test_a"), merged("test_a"), "hold the same run"),
+        (merged("test_a"), merged("test_a"), "are reports of the same run"),
         (merged("test_a"), merged("test_b", ids=("2",)), "have no test in common"),
         (merged(), merged("test_b", ids=("2",)), "none and test_it.py::test_b on sm86"),
     ],
