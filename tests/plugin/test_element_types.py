@@ -102,7 +102,7 @@ def test_scales_and_four_bit_floats_must_be_equal(project, dtype: str) -> None:
     result = project.run()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ["c: 1 of 3 elements differ *", "*equality is required (exact type)"]
+        ["c: 1 of 3 elements differ *", "*equality is required (default for this type)"]
     )
 
 
