@@ -183,7 +183,7 @@ BUILDER_OPTIONS: Mapping[str, BuilderOption] = {
             "exclude_lean_runtime",
             "bool",
             "False",
-            "version-compatible plans do not contain their runtime",
+            "version-compatible plans do not contain the lean runtime",
             _nvidia(),
         ),
         BuilderOption("refit", "bool", "False", "weights can be replaced in the plan", _nvidia()),
@@ -192,7 +192,7 @@ BUILDER_OPTIONS: Mapping[str, BuilderOption] = {
             "strict_nans",
             "bool",
             "False",
-            "no optimisation that is wrong for NaN",
+            "disable optimisations that are wrong for NaN",
             _nvidia(since="10.7"),
         ),
         BuilderOption(

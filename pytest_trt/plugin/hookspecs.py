@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_trt_machine_facts(config: pytest.Config) -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Return facts of this machine that reports show beside the versions.
+    """Return facts of this machine that reports show with the versions.
 
     Called once, when the reports are written; under xdist in the process that writes them. Where
     two implementations return the same name, the conftest.py wins over plugins.
