@@ -172,11 +172,8 @@ def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
             "If the engine computes in FP16, values above 65504 overflow: keep the layers that "
             f"compute {before} in FP32."
         )
-    reason = (
-        "FP16 overflows above 65504, for example where a normalisation squares its input. Keeping "
-        f"the layers that compute {before} in FP32 may help; this lists the operators:"
-    )
-    return Remedy(reason, *_block_lists(subject))
+    reason = "FP16 overflows above 65504, for example where a normalisation squares its input."
+    return _with_reason(reason, _keep_in_fp32(f"the layers that compute {before}", subject))
 
 
 def _mismatch(
@@ -261,10 +258,7 @@ def _precision_remedy(subject: Subject) -> Remedy:
         case "tf32":
             return Remedy("Build the engine in fp32.")
         case "fp16":
-            return Remedy(
-                "Keeping sensitive layers in FP32 may help; this lists the operators:",
-                *_block_lists(subject),
-            )
+            return _keep_in_fp32("sensitive layers", subject)
         case "int8":
             keep = "keeping sensitive layers in FP32 may help"
             if subject.model:
@@ -285,6 +279,22 @@ _CALIBRATE: Mapping[CalibratedBy, str] = {
     "project": "Calibrating on more inputs than trt_calibration returns may help.",
     "model": "Quantising the model again on more representative inputs may help.",
 }
+
+
+def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
+    tried = subject.tried
+    if tried is not None and tried.passing:
+        return Remedy(
+            "The first run that failed passes with nothing but matrix products in FP16:",
+            (f"trt_model(builder_options={tried.passing})",),
+        )
+    keep = f"Keeping {layers} in FP32 may help; this lists the operators:"
+    if tried is not None:
+        keep = (
+            "It also fails with nothing but matrix products in FP16, so some of them may need "
+            "FP32; this lists the operators:"
+        )
+    return Remedy(keep, *_block_lists(subject))
 
 
 def _graph_optimisation(tried: Tried | None) -> Remedy:

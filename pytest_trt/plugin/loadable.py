@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -18,9 +19,10 @@ from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.accuracy.trial import options_to_try
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.protocols import BackendSession
+from pytest_trt.engine.protocols import BackendSession, BuildRequest
 from pytest_trt.engine.session import Observer
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
@@ -41,8 +43,8 @@ from pytest_trt.terms import CPU
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
 _SEEDED_SAMPLES = 8
 
-#: Larger models are not loaded again for a line of advice.
-_TRIED_BYTES = 200_000_000
+#: No engine of a larger model is built for a line of advice.
+_TRIED_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -204,23 +206,25 @@ class LoadableModel:
         )
 
     def _attempts(self, engine: Engine, inputs: Tensors) -> Iterator[tuple[str, Tensors]]:
-        """Yield what an fp32 engine of ONNX Runtime returns with fewer graph optimisations."""
-        embedded, option = self.run.embedded, "graph_optimization_level"
+        """Yield what an engine of ONNX Runtime returns with options that a remedy may name."""
+        embedded = self.run.embedded
         if (
             self.run.backend(engine.target.arch).name != embedded.name
-            or engine.spec.precision != "fp32"
-            or option in engine.spec.builder_options
             or engine.model.size_bytes > _TRIED_BYTES
         ):
             return
-        for level in ("basic", "disabled"):
-            with suppress(PytestTrtError):
-                session = embedded.reference(engine.model, level)
+        for options in options_to_try(engine.model.op_types, engine.spec):
+            given = {**engine.spec.builder_options, **options}
+            spec = replace(engine.spec, builder_options=given)
+            with suppress(PytestTrtError), TemporaryDirectory() as folder:
+                request = BuildRequest(engine.model, spec, engine.target, Path(folder))
+                plan = Path(folder) / embedded.build(request).plan_name
+                session = embedded.open(plan, engine.model, spec, engine.target)
                 try:
                     outputs = session.run(inputs)
                 finally:
                     session.close()
-                yield json.dumps({option: level}), outputs
+                yield json.dumps(options), outputs
 
     def skip(self, reason: str) -> NoReturn:
         """Skip the test."""

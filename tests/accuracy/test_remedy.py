@@ -257,6 +257,16 @@ def test_fp32_on_the_cpu_names_the_level_of_graph_optimisation(tried, words, com
     assert len(remedy.commands) == commands
 
 
+@pytest.mark.parametrize("actual", [[1.5, 100.0], [np.inf, 100.0]])
+@pytest.mark.parametrize(("passing", "commands"), [('{"op_block_list": "Mul"}', 1), ("", 0)])
+def test_a_block_list_is_named_only_where_it_was_tried(actual, passing, commands):
+    subject = replace(FP16, tried=Tried(('{"op_block_list": "Mul"}',), passing))
+    remedy = remedy_for(actual, [1.0, 100.0], subject=subject)
+    assert len([one for one in remedy.commands if "op_block_list" in one]) == commands
+    assert ("may need" in remedy.text) is not bool(passing)
+    assert len([part for part in remedy.text.rstrip(".:").split(". ") if part]) <= 2
+
+
 @pytest.mark.parametrize(
     ("calibrated_by", "words"),
     [

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
+import builders_networks as networks
 import builders_types as types
 import numpy as np
 import onnx
@@ -564,6 +565,35 @@ def test_a_level_of_graph_optimisation_is_advised_only_if_it_helps(
     result.stdout.fnmatch_lines([f"Fix: {advice}"])
     line = '    trt_model(builder_options={"graph_optimization_level": "basic"})'
     assert result.outlines.count(line) == command
+
+
+def save_square(path: Path, scale: float) -> None:
+    """Write |x @ W|, by way of a square that FP16 cannot hold; scale: of the product itself."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="product"),
+        helper.make_node("Mul", ["h", "h"], ["square"], name="square"),
+        helper.make_node("Sqrt", ["square"], ["y"], name="root"),
+    ]
+    weights = networks.constant("w", scale * np.eye(4))
+    rows = [networks.value(name, ["n", 4]) for name in "xy"]
+    onnx.save(networks.model(nodes, rows[:1], rows[1:], [weights]), path)
+
+
+@pytest.mark.parametrize(("scale", "helps"), [(1000.0, True), (1e6, False)])
+def test_a_block_list_is_advised_only_if_it_helps(project, scale: float, helps: bool) -> None:
+    save_square(project.path / "models" / "square.onnx", scale)
+    body = 'trt_session.run({"x": np.ones((2, 4), np.float32)})'
+    given = '"models/square.onnx", precision="fp16"'
+    result = project.check(body, model=given)
+    result.assert_outcomes(failed=1)
+    options = 'builder_options={"op_block_list": "Mul,Sqrt"}'
+    shown = f"    trt_model({options})" in result.outlines
+    assert shown is helps
+    words = "passes with nothing but" if helps else "also fails with nothing but"
+    result.stdout.fnmatch_lines([f"Fix: FP16 overflows * {words} matrix products in FP16*"])
+    project.check(body, model=f"{given}, {options}").assert_outcomes(
+        **{"passed" if helps else "failed": 1}
+    )
 
 
 def test_reference_that_cannot_be_run_is_refused(project) -> None:

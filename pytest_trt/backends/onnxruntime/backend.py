@@ -199,14 +199,10 @@ class OnnxRuntimeBackend:
         subject = f"the {spec.precision} engine of {model.path.name}"
         return OnnxRuntimeSession(session, subject=subject)
 
-    def reference(self, model: OnnxModel, level: str = "disabled") -> BackendSession:
+    def reference(self, model: OnnxModel) -> BackendSession:
         """Load the model itself as the FP32 reference, without graph optimisations.
 
         So no rewrite of the optimiser is ever compared with itself.
-
-        Args:
-            model: The model.
-            level: Another level of graph optimisations, to try what it changes.
 
         Raises:
             ModelError: ONNX Runtime refuses the model.
@@ -215,7 +211,7 @@ class OnnxRuntimeBackend:
         try:
             session = ort.InferenceSession(
                 str(model.path),
-                self._session_options(level),
+                self._session_options("disabled"),
                 providers=["CPUExecutionProvider"],
             )
         except Exception as error:

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.accuracy.trial import options_to_try
+from pytest_trt.engine.spec import EngineSpec
+
+OPERATORS = ("MatMul", "com.microsoft::Gelu", "Add", "Constant")
+
+
+@pytest.mark.parametrize(
+    ("precision", "given", "tried"),
+    [
+        (
+            "fp32",
+            {},
+            [{"graph_optimization_level": "basic"}, {"graph_optimization_level": "disabled"}],
+        ),
+        ("fp32", {"graph_optimization_level": "all"}, []),
+        ("fp16", {"graph_optimization_level": "all"}, [{"op_block_list": "Add,Gelu"}]),
+        ("fp16", {"op_block_list": "Add"}, []),
+        ("int8", {}, []),
+    ],
+)
+def test_what_is_tried_is_what_the_engine_does_not_have(precision, given, tried) -> None:
+    spec = EngineSpec(precision, builder_options=given)
+    assert list(options_to_try(OPERATORS, spec)) == tried
+
+
+@pytest.mark.parametrize("operators", [("MatMul",), ("Add", "Mul")])
+def test_an_engine_without_anything_in_fp16_is_not_tried(operators) -> None:
+    assert list(options_to_try(operators, EngineSpec("fp16"))) == []
