@@ -91,7 +91,7 @@ def planned(name: str = "test_it", **overrides: Any) -> PlannedTest:
     return PlannedTest(**{**values, **overrides})
 
 
-def told(outcome: str = "passed", text: str = "", **record: Any) -> PhaseOutcomes:
+def reported(outcome: str = "passed", text: str = "", **record: Any) -> PhaseOutcomes:
     phases = {"setup": Phase("passed", 0.1), "call": Phase(outcome, 0.5, text, text)}
     return PhaseOutcomes(phases, TestRecord(**{"engines": (engine(),), **record}))
 

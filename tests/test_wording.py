@@ -6,9 +6,9 @@ _MANY = [f"/encoder/layer.{index}/MatMul" for index in range(100)]
 
 
 def test_a_near_match_is_suggested_alone():
-    said = known_names("operator", "softmax", ["Add", "Softmax"])
+    message = known_names("operator", "softmax", ["Add", "Softmax"])
 
-    assert said == "did you mean 'Softmax'?"
+    assert message == "did you mean 'Softmax'?"
 
 
 def test_a_name_like_no_other_is_answered_with_the_list_alone():
@@ -24,15 +24,15 @@ def test_letter_case_does_not_hide_a_name():
 
 
 def test_many_names_are_not_all_listed():
-    said = known_names("node", "/encoder/layer.42/Matmul", _MANY)
+    message = known_names("node", "/encoder/layer.42/Matmul", _MANY)
 
-    assert said.startswith("did you mean '/encoder/layer.42/MatMul'? Other similar nodes: ")
-    assert said.count("MatMul") == 5
+    assert message.startswith("did you mean '/encoder/layer.42/MatMul'? Other similar nodes: ")
+    assert message.count("MatMul") == 5
 
 
 def test_many_names_of_which_none_is_close_show_what_names_look_like():
-    said = known_names("node", "?", _MANY)
+    message = known_names("node", "?", _MANY)
 
-    assert said.startswith(
+    assert message.startswith(
         "none of the 100 nodes has a similar name; the first are '/encoder/layer.0/"
     )

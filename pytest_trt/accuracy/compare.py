@@ -157,7 +157,7 @@ def _name_of(dtype: np.dtype[np.generic]) -> str:
 
 
 def _emptiness(outputs: tuple[OutputResult, ...]) -> Iterator[Finding]:
-    """Find that no output had an element. An empty output beside others may be right."""
+    """Find that no output had an element. An empty output next to others may be right."""
     if not outputs or any(output.size or output.findings for output in outputs):
         return
     shapes = ", ".join(f"{output.name!r} {list(output.shape)}" for output in outputs)

@@ -1,4 +1,4 @@
-"""What was measured against what is allowed: the findings of one output, and the gravest of all."""
+"""Judges one output: what was measured against its tolerance, as findings by severity."""
 
 from __future__ import annotations
 

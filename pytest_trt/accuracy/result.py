@@ -1,4 +1,4 @@
-"""What a comparison found: data that travels as JSON, and from which texts are made."""
+"""Results of a comparison: data that is stored as JSON, and from which all texts are rendered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which baselines belong to tests that no longer exist. In case of doubt, none does."""
+"""Which baselines belong to tests that no longer exist; uncertain cases count as existing."""
 
 from __future__ import annotations
 

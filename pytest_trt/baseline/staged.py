@@ -1,4 +1,4 @@
-"""New baselines on their way into files: gathered while tests run, written once at the end.
+"""New baselines before they are written: collected while tests run, written once at the end.
 
 The process that has all results writes them, each file once, while it holds the folder's lock.
 """

@@ -1,4 +1,4 @@
-"""What of a measurement is stored, and stored rounds as rounds to compare with."""
+"""What is stored of a measurement, and stored rounds to compare new rounds with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds of a loaded engine: the source that can sample on, interleave and start processes."""
+"""Rounds of a loaded engine: measures further rounds, interleaves engines, starts processes."""
 
 from __future__ import annotations
 

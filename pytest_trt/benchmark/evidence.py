@@ -1,4 +1,4 @@
-"""What the pipeline works on: what is timed, where its rounds come from, and what they showed."""
+"""Data of the measuring pipeline: what is timed, the source of its rounds, and what they showed."""
 
 from __future__ import annotations
 

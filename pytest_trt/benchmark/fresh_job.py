@@ -1,4 +1,4 @@
-"""What is sent to the process that measures one engine, and what it returns: JSON-simple data."""
+"""The job of a process that measures one engine, and its result: JSON-simple data."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 #: Share of the time for which threads may wait for a core.
 #: Source: an engine on one and on two of two cores, seconds at a time: 0 to 2.4% where nothing else
-#: ran, 32 to 87% beside as many busy processes as leave it fewer cores than it has threads. Beside
-#: those that leave it enough it waited for 0.1%, and its P50 was 3% longer.
+#: ran, 32 to 87% alongside as many busy processes as leave it fewer cores than it has threads.
+#: Alongside those that leave it enough it waited for 0.1%, and its P50 was 3% longer.
 _MOST_WAITING = 0.1
 
 #: Share of all cores that others may use, or that a hypervisor may take.

@@ -1,4 +1,4 @@
-"""The judge: limits and evidence in, a result out. It takes no rounds and writes nothing."""
+"""Judges a benchmark: from limits and evidence to a result. It measures and writes nothing."""
 
 from __future__ import annotations
 

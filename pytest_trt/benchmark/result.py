@@ -1,4 +1,4 @@
-"""What the benchmark of one test found: figures, what each limit came to, and diagnostics."""
+"""The result of one benchmark: figures, the outcome of each limit, and diagnostics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds of consecutive calls: how long they are, how they are timed, which are taken again.
+"""Rounds of consecutive calls: how long they are, how they are timed, which are repeated.
 
 The device is checked between rounds and never within one.
 """

@@ -1,4 +1,4 @@
-"""What new rounds make of a test's baseline: one more run of it, or another baseline.
+"""How new rounds update a test's baseline: as one more run of it, or as its replacement.
 
 A run of the same engine under the same conditions is added to those that are stored, unless its
 speed differs with confidence. Anything else replaces them; where it is slower than a limit of the

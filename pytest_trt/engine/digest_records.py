@@ -17,7 +17,7 @@ from pytest_trt.version import __version__
 
 # History of the format:
 #   1  first version
-#   2  what the model's own file holds, beside the digest
+#   2  what the model's own file holds, next to the digest
 #: Format of a record. Records of other versions are ignored: their models are hashed again.
 RECORD_SCHEMA = 2
 

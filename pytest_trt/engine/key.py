@@ -1,4 +1,4 @@
-"""The engine key: what must be equal for one plan to stand in for another.
+"""The engine key: what must be equal for one plan to be used in place of another.
 
 The key is a pure function of values. It reads no file, clock or environment: the caller passes
 their content, so that two processes, and two machines with one toolchain, get one key.
@@ -26,7 +26,7 @@ class EngineKey:
 
     Attributes:
         digest: Hex SHA-256 over the fields.
-        fields: What went into it, as readable labels and texts, in order. Stored beside the plan,
+        fields: What went into it, as readable labels and texts, in order. Stored next to the plan,
             so that a miss can be explained field by field.
     """
 

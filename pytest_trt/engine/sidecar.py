@@ -1,4 +1,4 @@
-"""What is stored beside a plan: what it was built from, and the digests that verify it."""
+"""What is stored next to a plan: what it was built from, and the digests that verify it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_trt.version import __version__
 #   3  digests of files are made in pieces, on all cores
 #   4  digests of files are BLAKE3
 #   5  fields as `Sidecar` has them; the model's path
-#: Format of the JSON beside plans. A sidecar of another version makes its entry a miss: the cache
+#: Format of the JSON next to plans. A sidecar of another version makes its entry a miss: the cache
 #: is disposable, so nothing is migrated.
 SIDECAR_SCHEMA = 5
 

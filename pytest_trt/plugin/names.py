@@ -1,4 +1,4 @@
-"""The names by which a test asks for the plugin: its markers and fixtures.
+"""Names and help texts of the plugin's markers, and names of its fixtures.
 
 Every run of pytest loads this module.
 """

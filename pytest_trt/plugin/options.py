@@ -26,7 +26,7 @@ class Option(NamedTuple):
         default: The value as text where neither flag nor ini file gives one.
         parse: Text to value; raises ValueError naming what is expected.
         metavar: The value's name in `--help`; None for a switch.
-        toml: Its type in `[tool.pytest]` beside a string: "bool", "int", "float" or "linelist".
+        toml: Its type in `[tool.pytest]`, apart from text: "bool", "int", "float" or "linelist".
         separator: What joins the items of a list.
         ini_only: Whether there is no flag: the value is a table.
         is_path: Whether it is a path, which an ini file gives relative to itself.

@@ -1,4 +1,4 @@
-"""Beside pytest-benchmark: its options hold for our tests, and our results stand in its table.
+"""Integration of pytest-benchmark: its options apply to our tests, its table shows our results.
 
 Loaded wherever pytest-benchmark is, and light for that. What gates the rounds of its own fixture is
 in `plugin.benchmark`.

@@ -1,4 +1,4 @@
-"""What the tests of a run have recorded, in the one process that has it all."""
+"""Results of all tests of a run, in the one process that has them."""
 
 from __future__ import annotations
 

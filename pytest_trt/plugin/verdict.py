@@ -86,7 +86,7 @@ def judged(item: pytest.Item) -> Iterator[None]:
 
 
 def _add_to_failure(item: pytest.Item, state: TestState) -> None:
-    """Show what the checks found beside the failure of a test that fails by itself."""
+    """Show what the checks found next to the failure of a test that fails by itself."""
     _forget_recorded(state)
     _warn(item, state.notes)
     for name, found in _failed_checks(state).items():

@@ -30,7 +30,7 @@ _OUTCOMES = {
     "xpassed": "yellow",
 }
 
-#: Width of the share beside the bar.
+#: Width of the share next to the bar.
 _SHARE_COLUMNS = 5
 
 #: Title of the bars, where they are drawn.
@@ -77,7 +77,7 @@ class _Line:
 
     @property
     def output(self) -> str:
-        """The name beside the bar."""
+        """The name next to the bar."""
         return (self.row.worst and self.row.worst.worst_output) or ""
 
 
@@ -239,7 +239,7 @@ def fit(room: int, *, model: int, output: int, bar: int, least: int) -> Fit:
         room: Columns for all of them.
         model: Width of the longest model name.
         output: Width of the longest output name, with the space before it.
-        bar: Width of the bar and the share beside it.
+        bar: Width of the bar and the share next to it.
         least: Width of what remains without the bar.
     """
     shortest = min(output, _OUTPUT_LEAST)

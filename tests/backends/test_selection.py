@@ -60,7 +60,7 @@ def test_backend_follows_from_the_request_and_the_machine(given, chosen) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         pytest.param(
             {"probe": H200, "installed": BOTH, "archs": ("sm86",)},
@@ -104,8 +104,8 @@ def test_backend_follows_from_the_request_and_the_machine(given, chosen) -> None
         ),
     ],
 )
-def test_what_cannot_be_tested_is_an_error_with_a_way_out(given, said) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_what_cannot_be_tested_is_an_error_with_a_way_out(given, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         choose(**given)
 
 
@@ -143,7 +143,7 @@ def test_one_of_several_gpus_is_tested_and_the_reason_numbers_it(given, chosen, 
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         pytest.param(
             {"probe": TWO.only("1"), "archs": ("sm86",)},
@@ -168,8 +168,8 @@ def test_one_of_several_gpus_is_tested_and_the_reason_numbers_it(given, chosen, 
         ),
     ],
 )
-def test_chosen_gpu_that_cannot_be_tested_is_an_error(given, said) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_chosen_gpu_that_cannot_be_tested_is_an_error(given, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         choose(**{"installed": BOTH, **given})
 
 

@@ -20,7 +20,7 @@ TESTS = (f"{A}::test_x[fp16]", f"{A}::TestIt::test_y")
 
 
 @pytest.mark.parametrize(
-    ("nodeid", "fate", "said"),
+    ("nodeid", "fate", "message"),
     [
         (f"{A}::test_x[fp16]", "exists", ""),
         (f"{A}::TestIt::test_y", "exists", ""),
@@ -30,10 +30,10 @@ TESTS = (f"{A}::test_x[fp16]", f"{A}::TestIt::test_y")
         ("tests/test_gone.py::test_x", "missing", "tests/test_gone.py does not exist"),
     ],
 )
-def test_only_undefined_tests_are_orphaned(root, nodeid, fate, said) -> None:
+def test_only_undefined_tests_are_orphaned(root, nodeid, fate, message) -> None:
     found, why = orphan_status(nodeid, Collected(root, TESTS, ()))
     assert found == fate
-    assert why.startswith(said)
+    assert why.startswith(message)
 
 
 @pytest.mark.parametrize("error", [A, "tests", ""])

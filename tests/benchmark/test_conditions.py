@@ -32,10 +32,10 @@ def held_elsewhere(folder: Path, device: str) -> subprocess.Popen[str]:
 
 def test_second_process_waits_and_says_so(tmp_path: Path) -> None:
     process = held_elsewhere(tmp_path, "GPU-1")
-    told = []
+    reported = []
 
     def waiting(seconds: float) -> None:
-        told.append(seconds)
+        reported.append(seconds)
         assert process.stdin is not None
         process.stdin.close()  # the other one ends, and with it its hold
 
@@ -43,7 +43,7 @@ def test_second_process_waits_and_says_so(tmp_path: Path) -> None:
         assert process.wait() == 0
     assert process.stdout is not None
     process.stdout.close()
-    assert len(told) >= 1
+    assert len(reported) >= 1
 
 
 def test_other_device_is_free(tmp_path: Path) -> None:

@@ -130,9 +130,9 @@ def test_process_that_hangs_is_ended(job, broken_vendor) -> None:
 
 def test_unexpected_exception_is_shown(job, broken_vendor) -> None:
     broken_vendor("raise RuntimeError('no such luck')\n")
-    said = reason(job)
-    assert "ended with exit status 1" in said
-    assert said.endswith("RuntimeError: no such luck")
+    message = reason(job)
+    assert "ended with exit status 1" in message
+    assert message.endswith("RuntimeError: no such luck")
 
 
 def test_python_that_cannot_be_started_is_a_reason(job, monkeypatch) -> None:

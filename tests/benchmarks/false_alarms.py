@@ -167,8 +167,8 @@ class Tally:
                 limit = OUR_LIMITS[change["metric"]]
                 self.of[limit] += 1
                 if change["outcome"] != "passed":
-                    told = ALARM if change["outcome"] == "regressed" else OPEN
-                    self.counts[limit, told] += 1
+                    reported = ALARM if change["outcome"] == "regressed" else OPEN
+                    self.counts[limit, reported] += 1
 
 
 def rows(tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
@@ -192,7 +192,7 @@ def rows(tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
 def lines(table: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
     """Return the table for people."""
     width = max(len(row["gate"]) for row in table)
-    told = [f"{'false alarms':{width}}" + "".join(f"  {name:>32}" for name in names)]
+    reported = [f"{'false alarms':{width}}" + "".join(f"  {name:>32}" for name in names)]
     for row in table:
         cells = []
         for name in names:
@@ -200,8 +200,8 @@ def lines(table: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]
             share = of["false_alarms"] / max(of["comparisons"], 1)
             left = f", {of['inconclusive']} inconclusive" if of["inconclusive"] else ""
             cells.append(f"{of['false_alarms']} of {of['comparisons']} ({share:.0%}){left}")
-        told.append(f"{row['gate']:{width}}" + "".join(f"  {cell:>32}" for cell in cells))
-    return told
+        reported.append(f"{row['gate']:{width}}" + "".join(f"  {cell:>32}" for cell in cells))
+    return reported
 
 
 def main() -> None:

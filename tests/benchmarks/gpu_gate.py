@@ -207,7 +207,9 @@ class Project:
         return [json.loads(line) for line in records.read_text().splitlines()]
 
 
-def told(figures: Figures, what: str, records: Sequence[dict[str, object]], target: str) -> None:
+def reported(
+    figures: Figures, what: str, records: Sequence[dict[str, object]], target: str
+) -> None:
     """Note how many tests failed, passed, and could not tell."""
     verdicts = Counter(str(record["verdict"]) for record in records)
     failed = sum(record["outcome"] == "failed" for record in records)
@@ -294,7 +296,7 @@ def run(
             print(f"  {what}, process {number + 1}: {verdicts} in {seconds:.1f} s", flush=True)
             keep(options.json, what, new)
         figures.add(f"{what}: seconds", time.perf_counter() - started, "s")
-        told(figures, what, records, target)
+        reported(figures, what, records, target)
         return records
 
     if "unchanged" in chosen:

@@ -101,8 +101,8 @@ def test_list_reports_a_broken_file_and_lists_the_others(root) -> None:
     save_baselines(root, {FP16: stored()})
     path = save_baselines(root, {"test_a": stored()}, module="test_other")
     break_file(path, lambda tests: tests["test_a"]["runs"][0]["rounds"].update(throughput=[]))
-    said = refused("list", status=1)
-    assert f"{path}: tests.test_a.runs[0].rounds.throughput: empty [TRT602]" in said
+    message = refused("list", status=1)
+    assert f"{path}: tests.test_a.runs[0].rounds.throughput: empty [TRT602]" in message
     assert FP16 in call("list").output
 
 
@@ -118,8 +118,8 @@ def test_show_prints_an_entry_in_full(root, name) -> None:
     save_baselines(root, {FP16: stored(*runs, noise=noise), FP32: stored()})
     output = shown("show", name)
     assert output.splitlines()[0] == NODE
-    for told in ("sm90, NVIDIA H200", "precision fp16", "key ab12", "size 53 MB", "run 2 of 2"):
-        assert told in output
+    for reported in ("sm90, NVIDIA H200", "precision fp16", "key ab12", "size 53 MB", "run 2 of 2"):
+        assert reported in output
     assert "reason      driver" in output
     assert "between runs P50 0.3%, of 5 processes" in output
     assert FP32 not in output
@@ -138,9 +138,9 @@ def test_show_prints_every_target(root) -> None:
 def test_show_of_no_test_or_of_several_says_which_there_are(root) -> None:
     save_baselines(root, {FP16: stored(), FP32: stored()})
     assert "there is no baseline of a test named nothing" in refused("show", "nothing")
-    said = refused("show", "test_speed")
-    assert "matches 2 tests" in said
-    assert NODE in said
+    message = refused("show", "test_speed")
+    assert "matches 2 tests" in message
+    assert NODE in message
 
 
 def test_diff_of_two_files_reports_changes_with_their_bounds() -> None:
@@ -174,7 +174,7 @@ def test_diff_shows_added_runs_and_what_cannot_be_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "plan", "said"),
+    ("mode", "plan", "message"),
     [
         ("graph", "aa", "the difference is due to the machine"),
         ("end_to_end", "aa", "the difference is due to the machine"),
@@ -182,14 +182,14 @@ def test_diff_shows_added_runs_and_what_cannot_be_compared() -> None:
         ("graph", "bb", ""),
     ],
 )
-def test_diff_says_what_a_change_may_be_of(mode: str, plan: str, said: str) -> None:
+def test_diff_says_what_a_change_may_be_of(mode: str, plan: str, message: str) -> None:
     engine = {"key": "ab12", "size_bytes": 53_000_000}
     old = save_baselines(Path("old"), {FP16: stored(mode=mode, engine={**engine, "plan": "aa"})})
     slower = stored(stored_run(2, 0.6), mode=mode, engine={**engine, "plan": plan})
     output = shown("diff", str(old), str(save_baselines(Path("new"), {FP16: slower})))
     assert "+20%" in output
-    assert said in output
-    assert any(word in output for word in ("machine", "host")) == bool(said)
+    assert message in output
+    assert any(word in output for word in ("machine", "host")) == bool(message)
 
 
 def test_noise_that_was_measured_counts_in_a_diff() -> None:
@@ -338,9 +338,9 @@ def test_accept_writes_what_was_measured_and_says_what_changed(root) -> None:
 
 
 def test_accept_without_a_run_says_where_it_looked(tmp_path) -> None:
-    said = refused(*ACCEPT, "--all", "--reason", "x")
-    assert str(tmp_path) in said
-    assert "--cache-dir=DIR" in said
+    message = refused(*ACCEPT, "--all", "--reason", "x")
+    assert str(tmp_path) in message
+    assert "--cache-dir=DIR" in message
     assert not Path("cache").exists()
 
 
@@ -362,16 +362,16 @@ def test_accept_without_a_reason_is_refused_without_a_terminal(root) -> None:
 
 def test_accept_of_an_unknown_test_lists_those_there_are(root) -> None:
     keep_run(root, {FP16: stored()})
-    said = refused(*ACCEPT, "test_nothing", "--reason", "x")
-    assert "no result of test_nothing" in said
-    assert NODE in said
+    message = refused(*ACCEPT, "test_nothing", "--reason", "x")
+    assert "no result of test_nothing" in message
+    assert NODE in message
 
 
 def test_accept_refuses_what_may_not_be_a_baseline_and_accepts_the_rest(root) -> None:
     why = "the device was disturbed"
     keep_run(root, {FP16: stored(), FP32: stored()}, {FP32: why})
-    said = refused(*ACCEPT, "--all", "--reason", "x", status=1)
-    assert f"{FP32} is not accepted: {why}" in said
+    message = refused(*ACCEPT, "--all", "--reason", "x", status=1)
+    assert f"{FP32} is not accepted: {why}" in message
     assert len(runs_of(root, FP16)) == 1
     assert runs_of(root, FP32) == ()
 
@@ -463,9 +463,9 @@ def test_prune_that_cannot_remove_exits_with_2(root, tests, monkeypatch) -> None
 
 @pytest.mark.parametrize("command", ["diff", "prune"])
 def test_help_documents_exit_statuses(command: str) -> None:
-    said = " ".join(shown(command, "--help").split())
-    assert "xit status 1 if any" in said
-    assert "Exit status 2 if" in said
+    message = " ".join(shown(command, "--help").split())
+    assert "xit status 1 if any" in message
+    assert "Exit status 2 if" in message
 
 
 def test_prune_asks_for_confirmation(root, tests) -> None:
@@ -510,9 +510,9 @@ def test_prune_removes_parameters_only_on_request(root, tests) -> None:
 
 def test_prune_removes_nothing_where_pytest_fails(root, tests) -> None:
     Path("pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
-    said = refused("prune", "--yes")
-    assert "could not collect the tests" in said
-    assert "--no-such-option" in said
+    message = refused("prune", "--yes")
+    assert "could not collect the tests" in message
+    assert "--no-such-option" in message
     assert len(left(root)) == 5
 
 
@@ -521,8 +521,8 @@ def test_prune_elsewhere_removes_nothing(root, tests, monkeypatch, tmp_path) -> 
     elsewhere.mkdir()
     (elsewhere / "pytest.ini").write_text("[pytest]\n")
     monkeypatch.chdir(elsewhere)
-    said = refused(f"--baseline-dir={tmp_path / root}", "prune", "--yes")
-    assert "nothing was removed" in said
+    message = refused(f"--baseline-dir={tmp_path / root}", "prune", "--yes")
+    assert "nothing was removed" in message
     monkeypatch.chdir(tmp_path)
     assert len(left(root)) == 5
 

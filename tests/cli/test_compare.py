@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from builders_report import document, told
+from builders_report import document, reported
 from click.testing import CliRunner, Result
 from report.comparison.test_compare import timed
 
@@ -16,7 +16,7 @@ def _in_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     for name, ms in (("old", 1.0), ("slower", 1.2), ("same", 1.0)):
-        tests = {"test_a": timed(ms, seed=len(name)), "test_b": told()}
+        tests = {"test_a": timed(ms, seed=len(name)), "test_b": reported()}
         write_report(tmp_path / f"{name}.json", document(tests, id=name))
 
 
@@ -72,7 +72,7 @@ def test_markdown_is_printed_alone(tmp_path, capsys) -> None:
 @pytest.mark.parametrize("columns", [80, 200])
 def test_lines_fit_the_terminal(tmp_path, monkeypatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    failed = {"test_b": told("failed", "it is off " * 30), "test_a": timed(1.2, seed=9)}
+    failed = {"test_b": reported("failed", "it is off " * 30), "test_a": timed(1.2, seed=9)}
     write_report(tmp_path / "failed.json", document(failed, id="failed"))
     lines = call("old.json", "failed.json").output.splitlines()
     assert max(map(len, lines)) <= columns

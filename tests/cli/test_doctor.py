@@ -272,8 +272,8 @@ def test_unknown_requirement_is_a_usage_error_before_any_check(show) -> None:
 
 
 def test_help_says_what_can_be_required_and_the_schema_is_printed(show) -> None:
-    told = show("--help").output
-    assert all(word in told for word in WORDS)
+    reported = show("--help").output
+    assert all(word in reported for word in WORDS)
     assert show("--json-schema").output == schema_text()
 
 
@@ -294,9 +294,9 @@ def test_brackets_in_texts_are_not_markup() -> None:
         "[bold",
         Remedy(commands=("pip install 'a[b]'",)),
     )
-    told = "\n".join(str(line) for line in lines(example(odd), None))
-    assert "/tmp/[red]x[/]" in told
-    assert "pip install 'a[b]'" in told
+    reported = "\n".join(str(line) for line in lines(example(odd), None))
+    assert "/tmp/[red]x[/]" in reported
+    assert "pip install 'a[b]'" in reported
 
 
 def test_last_line_counts_what_is_wrong() -> None:

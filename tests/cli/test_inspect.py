@@ -81,7 +81,7 @@ def test_layers_of_a_plan_that_is_not_cached_are_an_error(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("model.onnx", b"plain text, no model", "is a text file"),
         ("model.onnx", b"", "is empty"),
@@ -91,7 +91,7 @@ def test_layers_of_a_plan_that_is_not_cached_are_an_error(tmp_path: Path) -> Non
     ],
 )
 def test_what_is_neither_is_an_error_on_standard_error(
-    tmp_path: Path, name: str, content: bytes | None, said: str
+    tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
@@ -104,6 +104,6 @@ def test_what_is_neither_is_an_error_on_standard_error(
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Fix: " in done.stderr
     assert "Traceback" not in done.stderr

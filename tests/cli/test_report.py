@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from builders_report import check, check_schema, document, skipped, speed, told
+from builders_report import check, check_schema, document, reported, skipped, speed
 from click.testing import CliRunner, Result
 
 from pytest_trt.cli import commands
@@ -23,7 +23,7 @@ def _in_folder(tmp_path, monkeypatch) -> None:
 @pytest.fixture
 def saved(tmp_path):
     def save(name: str, tests=None, **of) -> str:
-        tests = tests or {"test_a": told(checks=(check(),), speeds=(speed(),))}
+        tests = tests or {"test_a": reported(checks=(check(),), speeds=(speed(),))}
         write_report(tmp_path / name, document(tests, **of))
         return name
 
@@ -94,7 +94,7 @@ def test_merged_report_can_be_looked_at(saved, tmp_path) -> None:
 
 
 def test_show_lists_what_did_not_pass_and_counts_the_rest(saved) -> None:
-    tests = {f"test_{n}": told() for n in range(50)} | {"test_bad": told("failed")}
+    tests = {f"test_{n}": reported() for n in range(50)} | {"test_bad": reported("failed")}
     name = saved("a.json", tests)
     shown = call("show", name).output
     assert "test_bad" in shown
@@ -112,7 +112,7 @@ def test_file_that_is_not_there_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "is not valid JSON"),
         ("[]", "is not a report of pytest-trt"),
@@ -121,23 +121,23 @@ def test_file_that_is_not_there_says_so() -> None:
         ('{"schema": 2, "written_by": "pytest-trt 1"}', "lacks coverage, engines"),
     ],
 )
-def test_foreign_file_is_refused_with_its_name(tmp_path, text, said) -> None:
+def test_foreign_file_is_refused_with_its_name(tmp_path, text, message) -> None:
     (tmp_path / "a.json").write_text(text)
-    told = error("show", "a.json")
-    assert said in told
-    assert "a.json" in told
+    reported = error("show", "a.json")
+    assert message in reported
+    assert "a.json" in reported
 
 
 def test_names_are_whole_without_a_terminal(saved, monkeypatch) -> None:
     monkeypatch.delenv("COLUMNS")
     name = "test_with_" + "a_very_long_name_" * 12
-    result = call("show", saved("a.json", {name: told()}))
+    result = call("show", saved("a.json", {name: reported()}))
     assert any(line.startswith(f"test_it.py::{name} ") for line in result.output.splitlines())
 
 
 def test_report_shows_what_to_do(saved) -> None:
     failure = Diagnostic("TRT401", "logits: 9x over tolerance", remedy=Remedy("Look.", ("look",)))
-    tests = {"test_a": told("failed", diagnostics=(failure,))}
+    tests = {"test_a": reported("failed", diagnostics=(failure,))}
     output = call("show", saved("a.json", tests)).output
     assert "logits: 9x over tolerance [TRT401]\n  test_it.py::test_a\n  Fix: Look.\n" in output
     assert "\n      look\n" in output

@@ -156,7 +156,7 @@ def test_looking_for_gpus_that_crashes_is_an_error_for_runs_look_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("now", "message"),
     [
         (IDLE, ""),
         (state(*clock_reasons(0x4)), ""),
@@ -166,12 +166,12 @@ def test_looking_for_gpus_that_crashes_is_an_error_for_runs_look_too() -> None:
         (state(*clock_reasons(0x8), utilization_pct=80), "slowdown) and another process"),
     ],
 )
-def test_what_would_spoil_speed_is_warned_of(now, said) -> None:
-    assert (said in disturbance(now)) if said else disturbance(now) == ""
+def test_what_would_spoil_speed_is_warned_of(now, message) -> None:
+    assert (message in disturbance(now)) if message else disturbance(now) == ""
     found = next(
         one for one in gpu_findings(machine(states={"GPU-0": now})) if one.name == "GPU 0 now"
     )
-    assert found.level is (Level.WARN if said else Level.OK)
+    assert found.level is (Level.WARN if message else Level.OK)
 
 
 def test_an_unknown_gpu_state_is_reported_with_what_to_do() -> None:

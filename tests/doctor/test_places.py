@@ -135,20 +135,20 @@ def test_a_full_disk_is_an_error_with_what_to_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "level", "said"),
+    ("fields", "level", "message"),
     [
         ({"free_bytes": 10**8}, Level.WARN, "little space left"),
         ({"file_system": "nfs4"}, Level.WARN, "locks over a network"),
         ({"file_system": "xfs"}, Level.OK, ""),
     ],
 )
-def test_file_system_of_the_cache_is_judged(tmp_path: Path, fields, level, said) -> None:
+def test_file_system_of_the_cache_is_judged(tmp_path: Path, fields, level, message) -> None:
     EngineCache(tmp_path)
     facts = from_data(CacheFacts, look_at_cache(str(tmp_path)))
     facts = replace(facts, folder=replace(facts.folder, **{"free_bytes": 10**11, **fields}))
     (found,) = cache_findings(facts, 10**9)
     assert found.level is level
-    assert said in found.why
+    assert message in found.why
 
 
 def test_baselines_are_distinguished_by_what_they_were_measured_on(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_what_has_to_change_first_is_reported(driver_cuda, archs, python, first)
 
 
 @pytest.mark.parametrize(
-    ("version", "arch", "said"),
+    ("version", "arch", "message"),
     [
         ("8.6.1", "sm61", ""),
         ("10.0.1", "sm61", "has dropped sm61, which 8.6 was the last to support"),
@@ -220,5 +220,5 @@ def test_what_has_to_change_first_is_reported(driver_cuda, archs, python, first)
         ("unknown", "sm120", ""),
     ],
 )
-def test_a_gpu_that_a_release_does_not_support_is_reported(version, arch, said) -> None:
-    assert (said in unserved(version, arch)) if said else unserved(version, arch) == ""
+def test_a_gpu_that_a_release_does_not_support_is_reported(version, arch, message) -> None:
+    assert (message in unserved(version, arch)) if message else unserved(version, arch) == ""

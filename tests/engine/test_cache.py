@@ -114,7 +114,7 @@ def escaping_file(entry: Entry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (flip_byte, "engine.plan has digest"),
         (truncate_plan, "engine.plan has 3 of 4 bytes"),
@@ -131,11 +131,11 @@ def escaping_file(entry: Entry) -> None:
         (flipped_facts, "facts.json has digest"),
     ],
 )
-def test_entry_that_is_not_whole_is_never_trusted(cache: EngineCache, damage, said: str) -> None:
+def test_entry_that_is_not_whole_is_never_trusted(cache: EngineCache, damage, message: str) -> None:
     damage(store(cache))
     found = cache.lookup(NAME, KEY)
     assert isinstance(found, CorruptEntry)
-    assert said in found.reason
+    assert message in found.reason
 
 
 def test_damaged_entry_is_replaced_by_the_next_one(cache: EngineCache) -> None:

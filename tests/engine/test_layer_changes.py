@@ -28,7 +28,7 @@ REFORMAT = Layer("Reformatting CopyNode for x", "Reformat", CONVERSION)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "reported"),
     [
         (
             [layer("conv1", "relu1")],
@@ -73,8 +73,8 @@ REFORMAT = Layer("Reformatting CopyNode for x", "Reformat", CONVERSION)
         ),
     ],
 )
-def test_change_is_named_by_its_nodes(before, after, told: list[str]) -> None:
-    assert list(map(str, layer_changes(before, after))) == told
+def test_change_is_named_by_its_nodes(before, after, reported: list[str]) -> None:
+    assert list(map(str, layer_changes(before, after))) == reported
 
 
 def test_names_order_and_unknown_precisions_are_not_changes() -> None:
@@ -116,14 +116,14 @@ def test_same_layers_in_any_order_are_not_a_change(layers: list[Layer], random) 
 def test_no_layer_is_reported_twice_and_each_removed_one_is_reported(before, after) -> None:
     changes = layer_changes(before, after)
     for side, layers in (("before", before), ("after", after)):
-        told = Counter(id(one) for change in changes for one in getattr(change, side))
-        assert set(told.values()) <= {1}
-        assert set(told) <= {id(one) for one in layers}
+        reported = Counter(id(one) for change in changes for one in getattr(change, side))
+        assert set(reported.values()) <= {1}
+        assert set(reported) <= {id(one) for one in layers}
     known = {node for one in after for node in one.origins}
     gone = [one for one in before if one.origins and not known & set(one.origins)]
     in_removals = [one for c in changes if c.change is Change.REMOVED for one in c.before]
     # Layers that share a node with one that is still there belong to its change.
-    assert all(any(one is told for c in changes for told in c.before) for one in gone)
+    assert all(any(one is reported for c in changes for reported in c.before) for one in gone)
     assert {id(one) for one in in_removals if one.origins} <= {id(one) for one in gone}
 
 
@@ -184,9 +184,9 @@ def test_real_engines_of_one_model_differ_by_what_their_options_say(tmp_path) ->
     half, same = (built(tmp_path, "fp16", name) for name in ("half", "same"))
     assert layer_changes(half, same) == ()
     mixed = layer_changes(half, built(tmp_path, "fp16", "mixed", op_block_list="Conv"))
-    told = [str(one) for one in mixed if one.change is Change.PRECISION]
-    assert told
-    assert all(text.endswith("half -> float") for text in told)
+    reported = [str(one) for one in mixed if one.change is Change.PRECISION]
+    assert reported
+    assert all(text.endswith("half -> float") for text in reported)
 
 
 def test_fusions_that_onnx_runtime_makes_only_in_fp32_are_named(tmp_path) -> None:

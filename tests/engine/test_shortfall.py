@@ -128,7 +128,7 @@ def test_opaque_engine_as_large_as_its_weights_in_fp32_is_uncertain(model) -> No
         (FP16, EngineFacts(size_bytes=445 * MB, build_s=1.0, fp32_weights_bytes=440 * MB)),
         (FP16, made_of(("half", {"half": 9}), fp32_weights_bytes=36)),
     ],
-    ids=["half the size", "small", "fp32", "cross-built", "told"],
+    ids=["half the size", "small", "fp32", "cross-built", "reported"],
 )
 def test_other_engines_are_not_uncertain(model, spec, facts) -> None:
     assert precision_uncertain(spec, model, facts) is None

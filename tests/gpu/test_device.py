@@ -169,10 +169,10 @@ def test_nvidia_smi_says_the_same_of_the_gpu(whole_gpu: Gpu) -> None:
         pytest.skip("nvidia-smi is not installed")
     query = "--query-gpu=name,uuid,memory.total,driver_version"
     command = ["nvidia-smi", query, "--format=csv,noheader,nounits", f"--id={whole_gpu.uuid}"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    message = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     mib = whole_gpu.memory_bytes >> 20
     expected = (whole_gpu.name, whole_gpu.uuid, str(mib), whole_gpu.driver_version)
-    assert tuple(said.split(", ")) == expected
+    assert tuple(message.split(", ")) == expected
 
 
 def test_state_of_the_gpu_is_plausible(whole_gpu: Gpu) -> None:
@@ -224,8 +224,8 @@ def test_gpu_that_is_not_there_is_a_usage_error_that_lists_those_that_are(
 ) -> None:
     result = inner_pytest(folder, "--trt-device=99")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = f"*--trt-device 99: no such GPU; this machine has 0 {gpu} {gpu.uuid}*"
-    result.stderr.fnmatch_lines([said])
+    message = f"*--trt-device 99: no such GPU; this machine has 0 {gpu} {gpu.uuid}*"
+    result.stderr.fnmatch_lines([message])
 
 
 def test_the_gpu_is_visible_by_its_uuid(gpu: Gpu, folder, inner_pytest) -> None:

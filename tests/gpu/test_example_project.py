@@ -34,5 +34,5 @@ def test_another_architecture_is_refused_with_the_gpu_at_hand(gpu, run) -> None:
     other = "sm86" if gpu.arch != "sm86" else "sm89"
     done = run(f"--trt-arch={other}")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
-    said = f"--trt-arch {other}, but the GPU of this machine is {gpu.name}"
-    done.stderr.fnmatch_lines([f"*{said}*"])
+    message = f"--trt-arch {other}, but the GPU of this machine is {gpu.name}"
+    done.stderr.fnmatch_lines([f"*{message}*"])

@@ -50,7 +50,7 @@ def with_swapped_inputs(model: ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (lambda model: None, ""),
         (
@@ -65,12 +65,12 @@ def with_swapped_inputs(model: ModelProto) -> None:
         (with_nothing_of_weight, ""),
     ],
 )
-def test_difference_is_named(tmp_path: Path, change: Callable[[ModelProto], None], told: str):
+def test_difference_is_named(tmp_path: Path, change: Callable[[ModelProto], None], reported: str):
     reference = save_linear(tmp_path / "reference.onnx")
     model = onnx.load(reference)
     change(model)
     onnx.save(model, tmp_path / "model.onnx")
-    assert fnmatch(model_difference(tmp_path / "model.onnx", reference), told)
+    assert fnmatch(model_difference(tmp_path / "model.onnx", reference), reported)
 
 
 def test_the_other_way_round_what_was_new_is_missing(tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_few_are_named_and_the_others_counted(tmp_path: Path) -> None:
         onnx.save(helper.make_model(graph), path)
         return path
 
-    told = model_difference(chain(tmp_path / "a.onnx", 1.0), chain(tmp_path / "b.onnx", 2.0))
+    reported = model_difference(chain(tmp_path / "a.onnx", 1.0), chain(tmp_path / "b.onnx", 2.0))
     by = "(by up to 50% of its largest value)"
-    assert told == f"weights w0 of mul0 {by}, w1 of mul1 {by} and 3 more"
+    assert reported == f"weights w0 of mul0 {by}, w1 of mul1 {by} and 3 more"
 
 
 def test_differences_beyond_the_largest_value_are_written_out(tmp_path: Path) -> None:

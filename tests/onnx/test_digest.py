@@ -85,20 +85,20 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path):
 
 
 def test_progress_speaks_a_few_times_a_second_only():
-    told = []
+    reported = []
     # One reading at the start, then one per step of 0.1 s.
     clock = itertools.count().__next__
-    progress = ByteProgress("m.onnx", 4_000_000_000, told.append, clock=lambda: clock() / 10)
+    progress = ByteProgress("m.onnx", 4_000_000_000, reported.append, clock=lambda: clock() / 10)
 
     for _ in range(10):
         progress.advance(400_000_000)
 
-    assert told == [f"hashing m.onnx: {done} of 4.0 GB" for done in ("1.2", "2.4", "3.6")]
+    assert reported == [f"hashing m.onnx: {done} of 4.0 GB" for done in ("1.2", "2.4", "3.6")]
 
 
 def test_progress_of_smaller_models_is_in_megabytes():
-    told = []
+    reported = []
     clock = itertools.count().__next__
-    ByteProgress("m.onnx", 850_000_000, told.append, clock=clock).advance(310_000_000)
+    ByteProgress("m.onnx", 850_000_000, reported.append, clock=clock).advance(310_000_000)
 
-    assert told == ["hashing m.onnx: 310.0 of 850.0 MB"]
+    assert reported == ["hashing m.onnx: 310.0 of 850.0 MB"]

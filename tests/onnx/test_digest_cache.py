@@ -165,13 +165,13 @@ def test_data_files_that_trade_places_are_another_model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [(Path.unlink, "does not exist"), (lambda path: os.truncate(path, 5), "which has 5")],
 )
-def test_missing_or_truncated_data_is_refused_with_a_cached_digest(remembered, change, said):
+def test_missing_or_truncated_data_is_refused_with_a_cached_digest(remembered, change, message):
     change(remembered.data)
 
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=message):
         remembered.load()
 
 

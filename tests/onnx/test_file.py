@@ -497,10 +497,10 @@ def test_inline_weights_need_no_memory(tmp_path):
 
 
 def test_a_small_model_reports_no_progress(tmp_path):
-    told = []
-    load_model(save(model_proto(), tmp_path / "m.onnx"), progress=told.append)
+    reported = []
+    load_model(save(model_proto(), tmp_path / "m.onnx"), progress=reported.append)
 
-    assert told == []
+    assert reported == []
 
 
 def _rich_model():

@@ -172,9 +172,11 @@ def test_summary_does_not_say_recorded_of_what_was_not(speed, why) -> None:
     speed.write("", FAILING[why], model=model, more=TIGHT * accuracy)
     result = speed.run("--trt-update")
     result.assert_outcomes(failed=1)
-    told = "its accuracy check did not pass" if accuracy else "the test failed for another reason*"
+    reported = (
+        "its accuracy check did not pass" if accuracy else "the test failed for another reason*"
+    )
     result.stdout.fnmatch_lines(
-        ["speed * not recorded", f"not recorded: test_it.py::test_speed: {told}"]
+        ["speed * not recorded", f"not recorded: test_it.py::test_speed: {reported}"]
     )
     result.stdout.no_fnmatch_line("wrote *")
     assert speed.files == []
@@ -340,16 +342,16 @@ def test_the_command_below_several_failed_tests_accepts_all_of_them(speed) -> No
     test.write_text(test.read_text() + "\n" + other)
     speed.run().assert_outcomes(passed=2)
     speed.slow_down()
-    told = speed.run()
-    told.assert_outcomes(failed=2)
-    told.stdout.fnmatch_lines(
+    reported = speed.run()
+    reported.assert_outcomes(failed=2)
+    reported.stdout.fnmatch_lines(
         [
             "*= trt: what to do =*",
             "  Fix: Restore the model that the baseline was recorded with. *",
             "*git checkout COMMIT -- models/linear.onnx",
         ]
     )
-    command = next(line for line in reversed(told.outlines) if "--trt-update" in line)
+    command = next(line for line in reversed(reported.outlines) if "--trt-update" in line)
     accepted = speed.run(*shlex.split(command.replace("...", "more classes"))[1:])
     accepted.assert_outcomes(passed=2)
     for name in ("test_speed", "test_other"):

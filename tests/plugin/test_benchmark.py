@@ -171,14 +171,14 @@ def test_baseline_of_an_overloaded_host_is_marked_and_only_interleaved(speed, bu
     busy_host(HostLoad())
     result = speed.run()
     result.assert_outcomes(passed=1)
-    told = f"*the host was overloaded when the baseline was recorded ({BUSY})*"
-    result.stdout.fnmatch_lines(["*inconclusive*", told])
+    reported = f"*the host was overloaded when the baseline was recorded ({BUSY})*"
+    result.stdout.fnmatch_lines(["*inconclusive*", reported])
     speed.slow_down()
     speed.run().assert_outcomes(failed=1)
     shutil.rmtree(speed.project.cache)
     result = speed.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*inconclusive*", told])
+    result.stdout.fnmatch_lines(["*inconclusive*", reported])
 
 
 def test_update_on_a_free_host_replaces_the_baseline_of_a_busy_one(speed, busy_host) -> None:

@@ -88,14 +88,16 @@ def test_unusable_cache_is_one_clear_error_a_test(project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(b"", "*is empty*"), (b"hello, this is not a model", "*text*"), (b"\x89PNG\r\n", "*")],
 )
-def test_file_that_is_not_a_model_is_an_error_without_a_traceback(project, content, said) -> None:
+def test_file_that_is_not_a_model_is_an_error_without_a_traceback(
+    project, content, message
+) -> None:
     (project.path / "models" / "linear.onnx").write_bytes(content)
     result = project.check()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([said, "Fix: *"])
+    result.stdout.fnmatch_lines([message, "Fix: *"])
     # In the short summary, nothing but the model stands before what is wrong with it.
     result.stdout.fnmatch_lines(["ERROR test_it.py - models/linear.onnx *"])
     assert "Traceback" not in result.stdout.str()
@@ -123,10 +125,10 @@ def test_a_build_that_fails_is_not_repeated_for_every_test(project, save) -> Non
     )
     result = project.run("-ra")
     result.assert_outcomes(errors=2)
-    told = [line for line in result.outlines if "the engine is not built again" in line]
-    assert len(told) >= 1
+    reported = [line for line in result.outlines if "the engine is not built again" in line]
+    assert len(reported) >= 1
     first = result.outlines.index(next(line for line in result.outlines if "Frobnicate" in line))
-    assert result.outlines.index(told[0]) > first
+    assert result.outlines.index(reported[0]) > first
 
 
 def _unknown_operator(path: Path) -> Path:

@@ -277,8 +277,8 @@ def test_worst_run_is_reported_in_full_and_the_others_in_a_line(project) -> None
         ]
     )
     # Where CI is set, pytest repeats failures whole in its short summary.
-    told = result.stdout.str().partition("= trt =")[0]
-    assert told.count("Fix: ") == 1
+    reported = result.stdout.str().partition("= trt =")[0]
+    assert reported.count("Fix: ") == 1
 
 
 def test_failure_is_an_assertion_error(project) -> None:
@@ -380,7 +380,7 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
 
 
 @pytest.mark.parametrize(
-    ("returned", "said"),
+    ("returned", "message"),
     [
         ("{'image': images}", "*must return a list*dict*"),
         ("None", "*must return a list*None*"),
@@ -391,7 +391,7 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
     ],
 )
 def test_calibration_inputs_that_do_not_fit_are_reported_before_anything_is_built(
-    project, returned: str, said: str
+    project, returned: str, message: str
 ) -> None:
     project.test_file(
         f"@pytest.fixture\ndef trt_calibration(images):\n    return {returned}\n"
@@ -400,7 +400,7 @@ def test_calibration_inputs_that_do_not_fit_are_reported_before_anything_is_buil
     )
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([said, "Fix: *"])
+    result.stdout.fnmatch_lines([message, "Fix: *"])
     assert "Traceback" not in result.stdout.str()
     assert project.plans() == []
 

@@ -77,7 +77,7 @@ def test_ini_names_the_gpu_and_the_flag_wins(project, two_gpus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (
             ["--trt-device=2"],
@@ -91,11 +91,11 @@ def test_ini_names_the_gpu_and_the_flag_wins(project, two_gpus) -> None:
         (["--trt-device=first"], "*--trt-device: expected a CUDA index*got 'first'*"),
     ],
 )
-def test_gpu_that_cannot_be_tested_is_a_usage_error(project, two_gpus, args, said: str) -> None:
+def test_gpu_that_cannot_be_tested_is_a_usage_error(project, two_gpus, args, message: str) -> None:
     project.test_file(TEST)
     result = project.run(*args, arch=None)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
 
 
 @pytest.mark.parametrize("args", [("--trt-arch=cpu",), ("--trt-backend=onnxruntime",)])

@@ -167,14 +167,17 @@ def test_idle_gpu_records_with_its_clock_and_passes(recorded) -> None:
 
 @pytest.mark.parametrize("how", DISTURBED)
 def test_slower_engine_on_a_disturbed_gpu_is_inconclusive(recorded, how: str) -> None:
-    answers, said = DISTURBED[how]
+    answers, message = DISTURBED[how]
     recorded.answers(**answers)
     recorded.latency_ms = 3.0
     result = recorded.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["speed * inconclusive"])
     result.stdout.fnmatch_lines(
-        [f"*speed is inconclusive: 5 rounds of 20 were disturbed: {said} *TRT730*", "*Run again *"]
+        [
+            f"*speed is inconclusive: 5 rounds of 20 were disturbed: {message} *TRT730*",
+            "*Run again *",
+        ]
     )
 
 
@@ -243,8 +246,8 @@ def test_nothing_is_recorded_on_a_disturbed_gpu(machine, how: str, args: list[st
     updated = "--trt-update" in args
     result.assert_outcomes(**{"failed" if updated else "passed": 1})
     assert machine.files == []
-    told = "baseline not updated: *" if updated else "*; no baseline was recorded *"
-    result.stdout.fnmatch_lines([told, "*Run again when the GPU is idle and not throttled.*"])
+    reported = "baseline not updated: *" if updated else "*; no baseline was recorded *"
+    result.stdout.fnmatch_lines([reported, "*Run again when the GPU is idle and not throttled.*"])
 
 
 @pytest.mark.parametrize("how", DISTURBED)
@@ -333,12 +336,12 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("what", CONDITIONS)
 def test_stored_rounds_under_other_conditions_are_not_compared(recorded, what: str) -> None:
-    answers, said = CONDITIONS[what]
+    answers, message = CONDITIONS[what]
     recorded.answers(**answers)
     recorded.latency_ms = 1.3
     result = recorded.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines_random(["speed * inconclusive", f"*{said}*"])
+    result.stdout.fnmatch_lines_random(["speed * inconclusive", f"*{message}*"])
 
 
 def test_clock_that_differs_by_a_step_is_compared_without_a_note(recorded) -> None:
@@ -359,8 +362,8 @@ def test_engines_are_interleaved_at_another_clock_too(recorded) -> None:
     result.stdout.fnmatch_lines(["speed * passed"])
 
 
-@pytest.mark.parametrize(("reasons", "said"), [(0x4, "recorded"), (0x40, "inconclusive")])
-def test_gpu_is_watched_while_pytest_benchmark_times(machine, reasons: int, said: str) -> None:
+@pytest.mark.parametrize(("reasons", "message"), [(0x4, "recorded"), (0x40, "inconclusive")])
+def test_gpu_is_watched_while_pytest_benchmark_times(machine, reasons: int, message: str) -> None:
     pytest.importorskip("pytest_benchmark")
     machine.project.test_file(
         TEST.replace("(trt_benchmark,", "(benchmark, trt_session,").replace(
@@ -371,7 +374,7 @@ def test_gpu_is_watched_while_pytest_benchmark_times(machine, reasons: int, said
     machine.answers(nvmlDeviceGetCurrentClocksEventReasons=reasons)
     result = machine.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"speed  linear.onnx fp32 sm90 *{said}"])
-    assert len(machine.files) == (said == "recorded")
+    result.stdout.fnmatch_lines([f"speed  linear.onnx fp32 sm90 *{message}"])
+    assert len(machine.files) == (message == "recorded")
     if machine.files:
         assert machine.run_stored["environment"]["sm_clock_mhz"] == "1980"

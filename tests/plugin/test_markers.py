@@ -6,7 +6,7 @@ BODY = "def test_it(trt_session):\n    pass\n"
 
 
 @pytest.mark.parametrize(
-    ("marks", "said"),
+    ("marks", "message"),
     [
         pytest.param(
             'pytest.mark.trt_model("models/linear.onnx", precison="fp16")',
@@ -125,37 +125,37 @@ BODY = "def test_it(trt_session):\n    pass\n"
         ),
     ],
 )
-def test_wrong_marker_is_a_collection_error_that_names_the_test(project, marks, said) -> None:
+def test_wrong_marker_is_a_collection_error_that_names_the_test(project, marks, message) -> None:
     project.test_file(f"pytestmark = [{marks}]\n{BODY}")
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(said)
+    result.stdout.fnmatch_lines(message)
     assert "Traceback" not in result.stdout.str()
 
 
 @pytest.mark.parametrize(
-    ("profiles", "said"),
+    ("profiles", "message"),
     [
         ('{"imagee": ((1, 8), (4, 8), (8, 8))}', ["*imagee*"]),
         ('{"image": ((8, 8), (4, 8), (1, 8))}', ["*opt is 4*below min*"]),
         ('{"image": ((1, 9), (4, 9), (8, 9))}', ["*"]),
     ],
 )
-def test_wrong_profile_is_a_collection_error(project, profiles, said) -> None:
+def test_wrong_profile_is_a_collection_error(project, profiles, message) -> None:
     project.test_file(
         f'@pytest.mark.trt_model("models/linear.onnx", profiles={profiles})\n'
         "def test_it(trt_session):\n    pass\n"
     )
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ERROR collecting*", *said, "Fix: *"])
+    result.stdout.fnmatch_lines(["*ERROR collecting*", *message, "Fix: *"])
 
 
 SPEED = "def test_it(trt_benchmark):\n    pass\n"
 
 
 @pytest.mark.parametrize(
-    ("marks", "body", "said"),
+    ("marks", "body", "message"),
     [
         pytest.param(
             'trt_benchmark(p98="10%")', SPEED, "*trt_benchmark has no keyword 'p98'*", id="unknown"
@@ -172,13 +172,13 @@ SPEED = "def test_it(trt_benchmark):\n    pass\n"
         pytest.param("skipif(False)", SPEED, "*no trt_benchmark marker*", id="no marker"),
     ],
 )
-def test_wrong_benchmark_marker_is_a_collection_error(project, marks, body, said) -> None:
+def test_wrong_benchmark_marker_is_a_collection_error(project, marks, body, message) -> None:
     project.test_file(
         f'pytestmark = [pytest.mark.trt_model("models/linear.onnx"), pytest.mark.{marks}]\n{body}'
     )
     result = project.run("--trt-arch=cpu")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ERROR collecting*", said, "Fix: *"])
+    result.stdout.fnmatch_lines(["*ERROR collecting*", message, "Fix: *"])
 
 
 def test_benchmark_without_a_model_is_a_collection_error(project) -> None:

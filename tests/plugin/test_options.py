@@ -27,7 +27,7 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--trt-arch=smxx"], "*--trt-arch: *smxx*"),
         (["--trt-backend=torch"], "*--trt-backend: expected one of auto, tensorrt,*'torch'*"),
@@ -47,11 +47,11 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
         (["--trt-benchmark-time=0"], "*expected a number of seconds above 0*"),
     ],
 )
-def test_value_that_cannot_be_understood_is_a_usage_error(project, args, said) -> None:
+def test_value_that_cannot_be_understood_is_a_usage_error(project, args, message) -> None:
     project.test_file("def test_it():\n    pass\n")
     result = project.run(*args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
 
 
 def test_flag_wins_over_ini_and_ini_over_default(project) -> None:

@@ -138,7 +138,7 @@ def test_overridden_inputs_are_multiplied_only_if_they_use_trt_shape(
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ("{}", "*image*"),
         ("{'imag': images}", "*no input 'imag'*"),
@@ -148,12 +148,12 @@ def test_overridden_inputs_are_multiplied_only_if_they_use_trt_shape(
         ("{'image': np.ones((17, 8), np.float32)}", "*17*16*"),
     ],
 )
-def test_wrong_input_is_reported_at_the_line_that_feeds_it(project, inputs, said) -> None:
+def test_wrong_input_is_reported_at_the_line_that_feeds_it(project, inputs, message) -> None:
     project.test_file(
         f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})\n'
         f"def test_it(trt_session, images):\n    trt_session.run({inputs})\n"
     )
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([">*trt_session.run(*", f"E {said}", "E*Fix: *"])
+    result.stdout.fnmatch_lines([">*trt_session.run(*", f"E {message}", "E*Fix: *"])
     result.stdout.no_fnmatch_line("*raise InputError*")

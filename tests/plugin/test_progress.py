@@ -118,7 +118,7 @@ def shown_by(line: terminal.ProgressLine, reader: int) -> str:
     return read_until(reader, end).removesuffix(end)
 
 
-def said(line: terminal.ProgressLine, clock: Clock, *at_s: float, step: str = "") -> None:
+def show_progress(line: terminal.ProgressLine, clock: Clock, *at_s: float, step: str = "") -> None:
     for now_s in at_s:
         clock.now_s = now_s
         line.say(step or f"round at {now_s:g}")
@@ -128,7 +128,7 @@ def test_timed_step_is_reported_periodically_on_a_terminal_and_removed_afterward
     reader, writer = pty.openpty()
     clock = Clock()
     with still_line(writer, clock) as line:
-        said(line, clock, 0.1, 0.6, 0.7, 0.8, 1.2, step="taking rounds")
+        show_progress(line, clock, 0.1, 0.6, 0.7, 0.8, 1.2, step="taking rounds")
         line.stop()
         shown = shown_by(line, reader)
     assert shown.count("timing digits.onnx: taking rounds") == 2
@@ -141,8 +141,8 @@ def test_next_step_is_reported_at_once() -> None:
     reader, writer = pty.openpty()
     clock = Clock()
     with still_line(writer, clock) as line:
-        said(line, clock, 0.6, step="fresh process 1 of 7: loading")
-        said(line, clock, 0.7, 0.8, step="fresh process 1 of 7: taking rounds")
+        show_progress(line, clock, 0.6, step="fresh process 1 of 7: loading")
+        show_progress(line, clock, 0.7, 0.8, step="fresh process 1 of 7: taking rounds")
         shown = shown_by(line, reader)
     assert shown.count("loading") == shown.count("taking rounds") == 1
     os.close(reader)
@@ -152,7 +152,7 @@ def test_long_timed_step_is_one_line_without_a_terminal() -> None:
     reader, writer = os.pipe()
     clock = Clock()
     with still_line(writer, clock) as line:
-        said(line, clock, 0.6, 4.0, 5.5, 9.0, 30.0)
+        show_progress(line, clock, 0.6, 4.0, 5.5, 9.0, 30.0)
     assert read(reader) == "\ntrt: timing digits.onnx: round at 5.5\n"
     os.close(reader)
 
@@ -167,7 +167,7 @@ def test_timed_step_is_never_wider_than_its_terminal() -> None:
     reader, writer = narrow(40)
     clock = Clock()
     with still_line(writer, clock) as line:
-        said(line, clock, 1.0, step="x" * 100)
+        show_progress(line, clock, 1.0, step="x" * 100)
         assert len(shown_by(line, reader).rpartition("\x1b[2K")[2]) == 39
     os.close(reader)
 
@@ -176,11 +176,11 @@ def test_step_and_elapsed_time_are_shown_where_the_name_is_shortened() -> None:
     reader, writer = narrow(40)
     clock = Clock()
     with still_line(writer, clock) as line:
-        said(line, clock, 1.0, step="taking turns, look 2 of 3")
-        told = shown_by(line, reader).rpartition("\x1b[2K")[2]
-    assert told.startswith("ti")
-    assert told.endswith("...x: taking turns, look 2 of 3 (1 s)")
-    assert len(told) <= 39
+        show_progress(line, clock, 1.0, step="taking turns, look 2 of 3")
+        reported = shown_by(line, reader).rpartition("\x1b[2K")[2]
+    assert reported.startswith("ti")
+    assert reported.endswith("...x: taking turns, look 2 of 3 (1 s)")
+    assert len(reported) <= 39
     os.close(reader)
 
 
@@ -190,7 +190,7 @@ def test_ci_terminal_shows_a_step_once(at_once, monkeypatch, variable: str) -> N
     reader, writer = pty.openpty()
     clock = Clock()
     with still_line(writer, clock) as line:
-        said(line, clock, 1.0, 2.0, 3.0, step="taking rounds")
+        show_progress(line, clock, 1.0, 2.0, 3.0, step="taking rounds")
         line.stop()
         shown = shown_by(line, reader)
     assert shown.strip() == "trt: timing digits.onnx: taking rounds"
@@ -230,7 +230,7 @@ def test_row_of_dots_continues_where_it_stopped(column: int, back: str) -> None:
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     clock = Clock()
     with still_line(writer, clock, column) as line:
-        said(line, clock, 1.0)
+        show_progress(line, clock, 1.0)
         line.stop()
         shown = shown_by(line, reader)
     assert shown.startswith("\r\n\r\x1b[2K") == (column > 0)

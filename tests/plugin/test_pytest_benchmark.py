@@ -244,12 +244,14 @@ def test_averages_report_throughput_and_no_percentile(project, run) -> None:
     run(AVERAGED.format(marker='throughput="5%"')).stdout.fnmatch_lines(["speed * passed"])
     result = run(AVERAGED.format(marker=""))
     result.assert_outcomes(passed=1)
-    told = "note *P50, P95 and P99 are not tested: *averaged over 20*"
-    result.stdout.fnmatch_lines(["speed * passed", told])
+    reported = "note *P50, P95 and P99 are not tested: *averaged over 20*"
+    result.stdout.fnmatch_lines(["speed * passed", reported])
     result = run(AVERAGED.format(marker='p99="10%"'))
     result.assert_outcomes(failed=1)
-    told = "P99 cannot be tested: pytest-benchmark averaged over 20 calls at a time*"
-    result.stdout.fnmatch_lines([told, "Fix: Time single calls: benchmark.pedantic(*iterations=1*"])
+    reported = "P99 cannot be tested: pytest-benchmark averaged over 20 calls at a time*"
+    result.stdout.fnmatch_lines(
+        [reported, "Fix: Time single calls: benchmark.pedantic(*iterations=1*"]
+    )
 
 
 def test_averages_keep_no_absolute_percentile(run) -> None:
@@ -331,9 +333,9 @@ def test_results_appear_in_the_table_and_file_of_pytest_benchmark(project, run) 
     assert by_name["test_ours"]["stats"]["rounds"] == 20
     assert by_name["test_ours"]["stats"]["iterations"] == 70
     for benchmark in by_name.values():
-        told = benchmark["extra_info"]
-        assert told["p50_ms"] <= told["p95_ms"]
-        assert told["p99_ms"] > 0
+        reported = benchmark["extra_info"]
+        assert reported["p50_ms"] <= reported["p95_ms"]
+        assert reported["p99_ms"] > 0
     ours = by_name["test_ours"]
     # Four images a call: its operations are calls, our throughput is images.
     assert ours["extra_info"]["throughput_qps"] == pytest.approx(4 / ours["stats"]["median"], 0.01)

@@ -59,7 +59,7 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
 
 
 @pytest.mark.parametrize(
-    ("source", "args", "said"),
+    ("source", "args", "message"),
     [
         (CHECKED.format("b"), ("-k", "test_a"), "deselected: *"),
         (f"{MODEL}def test_b(trt_session):\n    pytest.skip('no')\n", (), "skipped: no"),
@@ -72,13 +72,13 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
     ],
     ids=["deselected", "skipped", "not measured"],
 )
-def test_a_status_that_is_not_a_verdict_does_not_pass(project, source, args, said) -> None:
+def test_a_status_that_is_not_a_verdict_does_not_pass(project, source, args, message) -> None:
     project.test_file(CHECKED.format("a") + source)
     arguments = ("--trt-require-arch=cpu", "--trt-benchmark-time=0.2", *args)
     result = project.run(*arguments)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["  cpu: no verdict for 1 of 2 tests", f"    test_it.py::test_b: {said}"]
+        ["  cpu: no verdict for 1 of 2 tests", f"    test_it.py::test_b: {message}"]
     )
 
 

@@ -56,10 +56,10 @@ def test_failure_of_a_check_fits_the_terminal(project) -> None:
     lines = shown(project, f"--junitxml={project.path / 'junit.xml'}")
     start = next(i for i, line in enumerate(lines) if "FAILURES" in line)
     end = next(i for i, line in enumerate(lines) if line.startswith("==") and " trt " in line)
-    told = [line for line in lines[start:end] if "generated xml file" not in line]
+    reported = [line for line in lines[start:end] if "generated xml file" not in line]
     detail = "of 16 elements (100%)"
-    assert any(detail in line for line in told)
-    assert wider(told) == []
+    assert any(detail in line for line in reported)
+    assert wider(reported) == []
     # Other readers of the text get whole lines.
     junit = (project.path / "junit.xml").read_text(encoding="utf-8")
     assert f"{detail} differ by more than 1e-09 (set on the marker)" in junit
@@ -90,9 +90,9 @@ def test_input_without_a_shape_is_reported_in_lines_that_fit(project) -> None:
         '@pytest.mark.trt_model("models/linear.onnx")\n'
         "def test_it(request):\n    request.getfixturevalue('trt_inputs')\n"
     )
-    told = between(shown(project), "FAILURES", "short test summary")
-    assert any(line.startswith("Fix: ") for line in told)
-    assert wider(told) == []
+    reported = between(shown(project), "FAILURES", "short test summary")
+    assert any(line.startswith("Fix: ") for line in reported)
+    assert wider(reported) == []
 
 
 @pytest.mark.parametrize("args", [[], ["-n", "1"]], ids=["here", "in a worker"])
@@ -101,17 +101,19 @@ def test_wrong_markers_are_reported_in_lines_that_fit(project, args: list[str]) 
         pytest.importorskip("xdist")
     (project.path / "models" / "linear.onnx").write_bytes(b"no model")
     project.test_file(_TEST)
-    told = between(shown(project, *args, status=1 if args else 2), "ERRORS", "short test summary")
-    assert any(line.startswith("Fix: ") for line in told)
-    assert wider(told) == []
+    reported = between(
+        shown(project, *args, status=1 if args else 2), "ERRORS", "short test summary"
+    )
+    assert any(line.startswith("Fix: ") for line in reported)
+    assert wider(reported) == []
 
 
 def test_worker_of_a_failure_is_named_once(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(_TEST)
-    told = between(shown(project, "-n", "1", columns=80), "FAILURES", " trt ")
-    assert sum(line.startswith("[gw0]") for line in told) == 1
-    assert sum("over tolerance" in line and "[TRT401]" in line for line in told) == 1
+    reported = between(shown(project, "-n", "1", columns=80), "FAILURES", " trt ")
+    assert sum(line.startswith("[gw0]") for line in reported) == 1
+    assert sum("over tolerance" in line and "[TRT401]" in line for line in reported) == 1
 
 
 def test_failure_is_shown_at_its_test(project) -> None:
@@ -151,28 +153,28 @@ def test_failure_of_anything_else_stays_as_pytest_has_it(project, args: list[str
 def test_missing_gpu_is_reported_in_lines_that_fit(project, monkeypatch) -> None:
     project.test_file(_TEST)
     lines = shown(project, "--trt-arch=sm90", columns=50, status=4)
-    told = [line for line in lines if line]
-    assert told[0].startswith("ERROR: ")
-    assert any(line.startswith("Fix: ") for line in told)
-    assert [line for line in wider(told, 50) if "pip install" not in line] == []
+    reported = [line for line in lines if line]
+    assert reported[0].startswith("ERROR: ")
+    assert any(line.startswith("Fix: ") for line in reported)
+    assert [line for line in wider(reported, 50) if "pip install" not in line] == []
 
 
 def test_option_that_cannot_be_understood_is_reported_in_lines_that_fit(project) -> None:
     project.test_file(_TEST)
     both = ("--trt-update", "--trt-update-new")
-    told = [line for line in shown(project, *both, status=4) if line]
-    assert told[0].startswith("ERROR: --trt-update records ")
-    assert wider(told) == []
+    reported = [line for line in shown(project, *both, status=4) if line]
+    assert reported[0].startswith("ERROR: --trt-update records ")
+    assert wider(reported) == []
 
 
 def test_coverage_facts_and_files_are_shown_in_lines_that_fit(project) -> None:
     project.test_file(_TEST.replace("1e-9", "1e-2"))
     lines = shown(project, "-v", "--trt-require-arch=sm86", "--trt-report=report.json")
-    told = [
+    reported = [
         *between(lines, " trt ", "required verdicts"),
         *between(lines, "required verdicts", " in "),
     ]
-    assert any(line.startswith("facts ") for line in told)
-    assert any(line.startswith("Fix: ") for line in told)
-    assert "wrote report.json" in told
-    assert [line for line in wider(told) if "  pytest-trt report merge " not in line] == []
+    assert any(line.startswith("facts ") for line in reported)
+    assert any(line.startswith("Fix: ") for line in reported)
+    assert "wrote report.json" in reported
+    assert [line for line in wider(reported) if "  pytest-trt report merge " not in line] == []

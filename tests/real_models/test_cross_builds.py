@@ -107,7 +107,7 @@ def test_branches_that_the_builder_stops_at_are_named(cross_build, precision: st
 
 
 @pytest.mark.parametrize(
-    ("precision", "said", "fix"),
+    ("precision", "message", "fix"),
     [
         (
             "fp32",
@@ -122,9 +122,9 @@ def test_branches_that_the_builder_stops_at_are_named(cross_build, precision: st
     ],
     ids=["fp32", "fp16"],
 )
-def test_dynamic_quantisation_is_named(cross_build, precision: str, said: str, fix: str) -> None:
+def test_dynamic_quantisation_is_named(cross_build, precision: str, message: str, fix: str) -> None:
     result = cross_build("ddddocr", "common_old.onnx", COLUMNS, precision)
     result.assert_outcomes(errors=4)
-    result.stdout.fnmatch_lines([said, fix])
+    result.stdout.fnmatch_lines([message, fix])
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("*ModelImporter.cpp*")

@@ -106,7 +106,7 @@ def trt_calibration():
 
 
 @pytest.mark.parametrize(
-    ("calibration", "said", "fix"),
+    ("calibration", "message", "fix"),
     [
         (
             CALIBRATION,
@@ -123,11 +123,11 @@ def trt_calibration():
     ids=["branches", "seeded"],
 )
 def test_int8_says_what_prevents_it(
-    project, package_file, calibration: str, said: str, fix: str
+    project, package_file, calibration: str, message: str, fix: str
 ) -> None:
     model = package_file("silero-vad", "silero_vad.onnx")
     int8 = {**FP16, "PRECISIONS": "int8", "MODEL": model, "REFERENCE": None, "RATE": 16000}
     result = project.run(SILERO + calibration, "-k", "stream", **int8)
     result.assert_outcomes(errors=1, deselected=3)
-    result.stdout.fnmatch_lines([said, fix])
+    result.stdout.fnmatch_lines([message, fix])
     result.stdout.no_fnmatch_line("*Traceback*")

@@ -25,11 +25,11 @@ def test_actions_are_reported(kind, runs, came, text) -> None:
 
 
 def test_figure_is_one_that_both_sides_have() -> None:
-    told = update_text("replaced", runs=1, came=1, before={"p50": 1.0}, now=NOW)
-    assert told == "replaced, P50 1.00 -> 1.20 ms (+20%)"
+    reported = update_text("replaced", runs=1, came=1, before={"p50": 1.0}, now=NOW)
+    assert reported == "replaced, P50 1.00 -> 1.20 ms (+20%)"
     rates = {"throughput": 1000.0}, {"throughput": 900.0}
-    told = update_text("replaced", runs=1, came=1, before=rates[0], now=rates[1])
-    assert told == "replaced, throughput 1,000 -> 900/s (-10%)"
+    reported = update_text("replaced", runs=1, came=1, before=rates[0], now=rates[1])
+    assert reported == "replaced, throughput 1,000 -> 900/s (-10%)"
     assert update_text("replaced", runs=1, came=1, before={}, now=NOW) == "replaced"
 
 
@@ -46,11 +46,11 @@ def test_figure_that_became_worse_is_not_hidden_by_one_that_became_better(now, t
 
 
 def test_lost_throughput_is_not_hidden_either() -> None:
-    told = update_text(
+    reported = update_text(
         "replaced",
         runs=1,
         came=1,
         before={**THEN, "throughput": 1000.0},
         now={**THEN, "throughput": 500.0},
     )
-    assert told.startswith("replaced, throughput 1,000 -> 500/s (-50%), P99 1.02")
+    assert reported.startswith("replaced, throughput 1,000 -> 500/s (-50%), P99 1.02")

@@ -10,10 +10,10 @@ from builders_report import (
     document,
     engine,
     planned,
+    reported,
     run,
     skipped,
     speed,
-    told,
 )
 from jsonschema import ValidationError
 
@@ -25,8 +25,8 @@ from pytest_trt.report.document import make_document
 from pytest_trt.report.files import WRITERS, check_suffix, json_text, write_report
 
 FULL = {
-    "test_a": told(checks=(check(),), speeds=(speed(),)),
-    "test_b": told("failed", "it is off\nby much", checks=(check(verdict="failed"),)),
+    "test_a": reported(checks=(check(),), speeds=(speed(),)),
+    "test_b": reported("failed", "it is off\nby much", checks=(check(verdict="failed"),)),
     "test_c": skipped("no sm86 GPU"),
     "test_d": None,
 }
@@ -55,7 +55,7 @@ def compared(scale: float = 1.0) -> Comparison:
 
 def test_runs_of_a_test_are_summed_up_by_output_with_the_furthest_off_in_full() -> None:
     runs = [compared(scale) for scale in (1.0, 2.0, 1.5)]
-    made = document({"test_a": told(checks=(check(runs=3, outputs=merge_runs(runs).outputs),))})
+    made = document({"test_a": reported(checks=(check(runs=3, outputs=merge_runs(runs).outputs),))})
     check_schema(made)
     logits, _ = made["tests"][0]["results"][0]["accuracy"]["outputs"]
     furthest = runs[1].outputs[0].worst_used
@@ -68,7 +68,7 @@ def test_runs_of_a_test_are_summed_up_by_output_with_the_furthest_off_in_full() 
 def test_output_without_measures_is_reported_too() -> None:
     tolerance = {"x": Tolerance(rtol=0.0, atol=0.0)}
     wrong = compare_outputs({"x": np.zeros(3)}, {"x": np.full(4, np.inf)}, tolerance)
-    made = document({"test_a": told(checks=(check(outputs=wrong.outputs),))})
+    made = document({"test_a": reported(checks=(check(outputs=wrong.outputs),))})
     check_schema(made)
     (output,) = made["tests"][0]["results"][0]["accuracy"]["outputs"]
     assert (output["histogram"], output["worst_used"]) == (None, None)
@@ -95,14 +95,14 @@ def test_rounds_are_stored_and_rounded() -> None:
 
 
 def test_engine_is_reported_once_however_many_tests_use_it() -> None:
-    made = document({"test_a": told(), "test_b": told()})
+    made = document({"test_a": reported(), "test_b": reported()})
     assert len(made["engines"]) == 1
     assert {test["results"][0]["engine"] for test in made["tests"]} == set(made["engines"])
 
 
 def test_unchecked_engine_is_not_measured_although_another_one_is() -> None:
     other = engine(key="o" * 64, precision="int8")
-    found = told(checks=(check(),))
+    found = reported(checks=(check(),))
     found.record = type(found.record)(engines=(engine(), other), checks=(check(),))
     plan = planned()
     made = make_document(run(), {plan.nodeid: plan}, {plan.nodeid: found}, {})
@@ -115,7 +115,7 @@ def test_nan_and_infinities_are_valid_json() -> None:
 
 
 def test_long_failure_keeps_its_beginning_and_its_end() -> None:
-    (test,) = document({"test_a": told("failed", "begin" + "x" * 9000 + "end")})["tests"]
+    (test,) = document({"test_a": reported("failed", "begin" + "x" * 9000 + "end")})["tests"]
     assert test["failure"].startswith("beginx")
     assert test["failure"].endswith("xend")
     assert len(test["failure"]) < 5100
@@ -130,7 +130,7 @@ def test_thousand_tests_stay_below_ten_megabytes() -> None:
 
     def size(fail_every: int, **found) -> int:
         tests = {
-            f"test_{n}": told(*(("failed", "x" * 5000) if n % fail_every == 0 else ()), **found)
+            f"test_{n}": reported(*(("failed", "x" * 5000) if n % fail_every == 0 else ()), **found)
             for n in range(1000)
         }
         return len(json_text(document(tests)).encode())
@@ -149,7 +149,7 @@ def test_report_is_written_whole_and_nothing_else(tmp_path, suffix) -> None:
 
 
 def test_text_that_is_not_unicode_is_written_all_the_same(tmp_path) -> None:
-    made = document({"test_a": told("failed", "half \udc80 of it")})
+    made = document({"test_a": reported("failed", "half \udc80 of it")})
     write_report(tmp_path / "r.json", made)
     assert json.loads((tmp_path / "r.json").read_text()) == made
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders_report import document, told
+from builders_report import document, reported
 
 from pytest_trt.accuracy.offer import allowing, offer_text
 from pytest_trt.accuracy.subject import Subject
@@ -169,11 +169,11 @@ def test_sentences_are_wrapped_and_commands_are_not() -> None:
 
 def test_report_has_the_groups_of_all_its_runs() -> None:
     tests = {
-        "test_a": told("failed", diagnostics=(off(3.0),)),
-        "test_b": told(),
+        "test_a": reported("failed", diagnostics=(off(3.0),)),
+        "test_b": reported(),
     }
     one = document(tests, arch="sm86")
-    worse = {**tests, "test_a": told("failed", diagnostics=(off(9.0),))}
+    worse = {**tests, "test_a": reported("failed", diagnostics=(off(9.0),))}
     other = document(worse, arch="sm120")
     merged = merge_documents({"a.json": one, "b.json": other}, ("sm86",))
     (group,) = merged["groups"]

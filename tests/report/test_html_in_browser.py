@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pytest
 from builders_browser import Page, browser, chromium
-from builders_report import check, document, skipped, speed, told
+from builders_report import check, document, reported, skipped, speed
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
@@ -83,24 +83,24 @@ SLOWER = speed(
     ),
 )
 
-FULL_NEW = told(speeds=(speed(update="first", changes=(), verdict="not measured"),))
+FULL_NEW = reported(speeds=(speed(update="first", changes=(), verdict="not measured"),))
 
 FULL = document(
     {
-        "test_fine": told(checks=(check(),), speeds=(speed(),)),
-        "test_wrong": told(
+        "test_fine": reported(checks=(check(),), speeds=(speed(),)),
+        "test_wrong": reported(
             "failed",
             "logits is off\nFix: look",
             checks=(check(verdict="failed", used=24.5, outputs=wrong().outputs),),
             diagnostics=(Diagnostic("TRT401", "logits is off", remedy=Remedy("look")),),
         ),
-        "test_slow": told(
+        "test_slow": reported(
             "failed",
             "p99 is slower",
             speeds=(SLOWER,),
             notes=(Diagnostic("TRT700", "it was hot", severity="note"),),
         ),
-        "test_new": told(speeds=(speed(update="first", changes=(), verdict="not measured"),)),
+        "test_new": reported(speeds=(speed(update="first", changes=(), verdict="not measured"),)),
         "test_left_out": skipped("no sm86 GPU"),
         "test_never": None,
     },
@@ -138,8 +138,8 @@ def test_failure_without_a_baseline_is_counted(show) -> None:
     wanting = speed(verdict="not measured", kind="not measured", changes=(), calls=0)
     made = document(
         {
-            "test_a": told("failed", "no baseline", speeds=(wanting,), failed_by_checks=True),
-            "test_b": told(),
+            "test_a": reported("failed", "no baseline", speeds=(wanting,), failed_by_checks=True),
+            "test_b": reported(),
         }
     )
     page = show(made)
@@ -156,7 +156,7 @@ def test_failure_without_a_baseline_is_counted(show) -> None:
 )
 def test_only_a_change_that_is_sure_is_coloured_as_faster(show, least, most, tone) -> None:
     change = MetricChange("p99", "passed", 0.1, (least + most) / 2, least, most, 0.02, "screening")
-    page = show(document({"test_a": told(speeds=(speed(changes=(change,)),))}))
+    page = show(document({"test_a": reported(speeds=(speed(changes=(change,)),))}))
     assert page.page.locator("tr.test .speed").get_attribute("data-tone") == tone
 
 
@@ -169,7 +169,7 @@ def test_output_without_an_element_to_compare_says_so(show) -> None:
         histogram=True,
     )
     off = check(verdict="failed", outputs=found.outputs)
-    page = show(document({"test_a": told("failed", "NaN", checks=(off,))}))
+    page = show(document({"test_a": reported("failed", "NaN", checks=(off,))}))
     page.open("test_a")
     assert "no element could be compared" in page.text("tr.detail-row")
     assert page.page.locator("tr.detail-row .chart").count() == 0
@@ -200,7 +200,9 @@ def test_columns_sort_both_ways_and_say_so(show) -> None:
 
 def test_what_has_no_figure_is_sorted_last_either_way(show) -> None:
     used = {"test_a": check(used=0.2), "test_b": check(used=0.9)}
-    made = document({name: told(checks=(one,)) for name, one in used.items()} | {"test_c": told()})
+    made = document(
+        {name: reported(checks=(one,)) for name, one in used.items()} | {"test_c": reported()}
+    )
     page = show(made)
     by_tolerance = page.page.locator(".tests > thead th", has_text="Tolerance used")
     by_tolerance.locator("button").click()
@@ -236,21 +238,21 @@ def test_slow_engine_is_opened_with_its_rounds_bounds_and_layers(show) -> None:
 
 
 @pytest.mark.parametrize(
-    ("many", "said"),
+    ("many", "message"),
     [(1, "1 round outside the chart: 9.0"), (2, "2 rounds outside the chart: 9.0"), (10, None)],
 )
-def test_charts_leave_out_a_few_far_rounds_and_say_so(show, many, said) -> None:
+def test_charts_leave_out_a_few_far_rounds_and_say_so(show, many, message) -> None:
     usual = tuple(1.2 + n % 7 / 50 for n in range(20))
     hit = speed(
         candidate_rounds={"p99": (9.0,) * many + usual[many:]},
         baseline_rounds={"p99": usual},
     )
-    page = show(document({"test_hit": told(speeds=(hit,))}))
+    page = show(document({"test_hit": reported(speeds=(hit,))}))
     page.open("test_hit")
     captions = page.page.locator("tr.detail-row figcaption").all_inner_texts()
     assert len(captions) == 2
     for caption in captions:
-        assert said in caption if said else "outside" not in caption
+        assert message in caption if message else "outside" not in caption
 
 
 def test_keyboard_alone_filters_walks_and_opens(show) -> None:
@@ -286,7 +288,11 @@ def test_hostile_text_is_read_as_it_is(show, text) -> None:
     )
     bad = Diagnostic("TRT401", text, {text: text}, (text,), Remedy(text, (text,), (text,)))
     made = document(
-        {f"test_{text}": told("failed", text, speeds=(hostile,), diagnostics=(bad,), notes=(bad,))},
+        {
+            f"test_{text}": reported(
+                "failed", text, speeds=(hostile,), diagnostics=(bad,), notes=(bad,)
+            )
+        },
         platform=text,
         stopped=text,
         interrupted=True,
@@ -323,7 +329,7 @@ def test_browser_that_cannot_unpack_the_report_shows_a_message(started, tmp_path
 
 def test_interrupted_run_says_so_first(show) -> None:
     made = document(
-        {"test_a": told(), "test_b": None}, interrupted=True, stopped="KeyboardInterrupt"
+        {"test_a": reported(), "test_b": None}, interrupted=True, stopped="KeyboardInterrupt"
     )
     page = show(made)
     assert page.text("h1") == "The run was interrupted"
@@ -332,7 +338,7 @@ def test_interrupted_run_says_so_first(show) -> None:
 
 
 def test_run_whose_files_could_not_be_collected_is_not_all_passed(show) -> None:
-    made = document({"test_a": told()}, collection_errors={"test_x.py": "SyntaxError"})
+    made = document({"test_a": reported()}, collection_errors={"test_x.py": "SyntaxError"})
     assert show(made).text("h1") == "1 file could not be collected"
 
 
@@ -345,9 +351,9 @@ def test_file_that_could_not_be_collected_is_reported_in_full_without_a_click(sh
 
 def merged():
     ampere = document(
-        {"test_a": told(checks=(check(),)), "test_b": told(speeds=(SLOWER,))}, arch="sm86"
+        {"test_a": reported(checks=(check(),)), "test_b": reported(speeds=(SLOWER,))}, arch="sm86"
     )
-    blackwell = document({"test_a": told("failed", "only on Blackwell")}, arch="sm120")
+    blackwell = document({"test_a": reported("failed", "only on Blackwell")}, arch="sm120")
     return merge_documents({"a": ampere, "b": blackwell}, ("sm86", "sm120"))
 
 
@@ -376,7 +382,7 @@ def test_address_names_a_test_on_one_architecture(show) -> None:
 
 
 def test_documents_with_fewer_fields_are_shown_as_far_as_they_go(show) -> None:
-    made = document({"test_a": told("failed", "off", speeds=(SLOWER,))})
+    made = document({"test_a": reported("failed", "off", speeds=(SLOWER,))})
     for result in made["tests"][0]["results"]:
         for name in ("layer_changes", "differences"):
             del result["speed"][name]
@@ -422,7 +428,7 @@ def test_gpu_is_named_with_its_driver(show) -> None:
             "mig": False,
         },
     }
-    page = show(document({"test_a": told()}, targets=[target]))
+    page = show(document({"test_a": reported()}, targets=[target]))
     assert "TensorRT 10.16.1 · driver 570.1 · 80 GB" in page.text(".run")
     assert "NVIDIA H100" in page.text(".run h2")
 
@@ -431,7 +437,7 @@ def test_reasons_are_shown_once_at_the_top_with_remedies_and_commands_to_copy(sh
     command = "pytest test_it.py --trt-update-new"
     remedy = Remedy("Record it.", ("git log -- m.onnx", command), ("Or remove the limit.",))
     one = Diagnostic("TRT301", "no baseline", remedy=remedy)
-    page = show(document({f"test_{n}": told("failed", diagnostics=(one,)) for n in range(5)}))
+    page = show(document({f"test_{n}": reported("failed", diagnostics=(one,)) for n in range(5)}))
     (card,) = page.page.query_selector_all(".card.group")
     text = card.inner_text()
     assert " ".join(text.split()).startswith("5 tests TRT301 no baseline Fix: Record it.")
@@ -453,7 +459,7 @@ def test_missing_verdicts_are_shown_above_the_outcomes(show) -> None:
     ledger, news = (page.page.query_selector(name) for name in (".ledger", ".news"))
     assert ledger.bounding_box()["y"] < news.bounding_box()["y"]
     covered = show(
-        document({"test_a": told(checks=(check(),), speeds=(SLOWER,))}, required=("sm86",))
+        document({"test_a": reported(checks=(check(),), speeds=(SLOWER,))}, required=("sm86",))
     )
     ledger, news = (covered.page.query_selector(name) for name in (".ledger", ".news"))
     assert ledger.bounding_box()["y"] > news.bounding_box()["y"]

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 import pytest
-from builders_report import check, document, speed, told
+from builders_report import check, document, reported, speed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +42,9 @@ def held(page: str) -> Document:
     return json.loads(gzip.decompress(base64.b64decode(island.text, validate=True)))
 
 
-FULL = document({"test_a": told(checks=(check(),), speeds=(speed(),)), "test_b": told("failed")})
+FULL = document(
+    {"test_a": reported(checks=(check(),), speeds=(speed(),)), "test_b": reported("failed")}
+)
 
 
 @pytest.mark.parametrize("made", [FULL, document({})], ids=["full", "empty"])
@@ -52,7 +54,7 @@ def test_page_is_valid_and_holds_the_document(made) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_text_breaks_out_of_the_document(text) -> None:
-    made = document({f"test_{text}": told("failed", text, checks=(check(worst_output=text),))})
+    made = document({f"test_{text}": reported("failed", text, checks=(check(worst_output=text),))})
     page = html_page(made)
     assert held(page) == made
     assert page.count("<script") == html_page(FULL).count("<script")
@@ -60,7 +62,7 @@ def test_no_text_breaks_out_of_the_document(text) -> None:
 
 @given(st.text())
 def test_any_text_is_held(text) -> None:
-    made = document({"test_a": told("failed", text)})
+    made = document({"test_a": reported("failed", text)})
     assert held(html_page(made)) == made
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from builders_report import check, document, skipped, speed, told
+from builders_report import check, document, reported, skipped, speed
 
 from pytest_trt.report.markdown import markdown
 
@@ -8,8 +8,8 @@ from pytest_trt.report.markdown import markdown
 def test_table_shows_status_tolerance_and_speed_with_failures_first() -> None:
     made = document(
         {
-            "test_a": told(checks=(check(),), speeds=(speed(),)),
-            "test_b": told("failed", "logits at 9x its tolerance"),
+            "test_a": reported(checks=(check(),), speeds=(speed(),)),
+            "test_b": reported("failed", "logits at 9x its tolerance"),
             "test_c": skipped("no GPU"),
         }
     )
@@ -23,14 +23,14 @@ def test_table_shows_status_tolerance_and_speed_with_failures_first() -> None:
 
 
 def test_failure_is_folded_away_with_the_command_that_repeats_it() -> None:
-    text = markdown(document({"test_b": told("failed", "off ``` by <much>")}))
+    text = markdown(document({"test_b": reported("failed", "off ``` by <much>")}))
     assert "<details><summary>test_it.py::test_b on sm86</summary>" in text
     assert "````text\noff ``` by <much>\n````" in text
     assert "pytest test_it.py::test_b" in text
 
 
 def test_what_breaks_tables_is_escaped() -> None:
-    text = markdown(document({"test_a[x|y]": told("failed", "a <b> | c")}))
+    text = markdown(document({"test_a[x|y]": reported("failed", "a <b> | c")}))
     (row,) = [line for line in text.splitlines() if "x\\|y" in line]
     assert "a &lt;b&gt; \\| c" in row
 
@@ -41,13 +41,13 @@ def test_missing_verdicts_are_named() -> None:
 
 
 def test_tests_that_were_left_out_are_counted_only() -> None:
-    text = markdown(document({"test_a": told(), "test_z": None}))
+    text = markdown(document({"test_a": reported(), "test_z": None}))
     assert "1 passed, 1 not run" in text
     assert "test_z" not in text
 
 
 def test_size_limit_holds_and_nothing_is_cut_in_the_middle() -> None:
-    made = document({f"test_{n}": told("failed", "ü" * 3000) for n in range(300)})
+    made = document({f"test_{n}": reported("failed", "ü" * 3000) for n in range(300)})
     text = markdown(made, limit_bytes=100_000)
     assert len(text.encode()) <= 100_000
     assert text.count("<details>") == text.count("</details>") > 0
@@ -55,4 +55,4 @@ def test_size_limit_holds_and_nothing_is_cut_in_the_middle() -> None:
 
 
 def test_no_room_at_all_adds_nothing() -> None:
-    assert markdown(document({"test_a": told()}), limit_bytes=10) == ""
+    assert markdown(document({"test_a": reported()}), limit_bytes=10) == ""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from builders_report import check_schema, document, engine, skipped, told
+from builders_report import check_schema, document, engine, reported, skipped
 
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.report.coverage import is_covered, missing_verdicts
@@ -13,7 +13,7 @@ def runs(**tests: dict) -> dict:
 
 
 def two(names=("test_a", "test_b")) -> dict:
-    return {name: told() for name in names}
+    return {name: reported() for name in names}
 
 
 def test_three_complete_runs_cover_what_is_required() -> None:
@@ -25,7 +25,7 @@ def test_three_complete_runs_cover_what_is_required() -> None:
 
 
 def test_incomplete_one_of_three_is_missing_by_name_and_with_its_reason() -> None:
-    half = {"test_a": told(), "test_b": skipped("out of memory")}
+    half = {"test_a": reported(), "test_b": skipped("out of memory")}
     merged = merge_documents(runs(sm86=two(), sm89=two(), sm120=half), ("sm86", "sm89", "sm120"))
     assert not is_covered(merged["coverage"])
     missing = missing_verdicts(merged["coverage"])
@@ -51,7 +51,7 @@ def test_architecture_that_nothing_was_run_for_is_one_line_and_not_a_list() -> N
 
 
 def test_tests_that_were_deselected_or_only_built_are_explained() -> None:
-    tests = {"test_a": told(engines=(engine(runs_here=False),)), "test_b": told()}
+    tests = {"test_a": reported(engines=(engine(runs_here=False),)), "test_b": reported()}
     made = document(tests, required=("sm86",))
     made["tests"][0]["status"] = "skipped"
     made["tests"][1]["status"] = "deselected"
@@ -79,7 +79,7 @@ def test_test_that_only_one_runner_collected_is_missing_on_the_other() -> None:
 
 def test_verdict_takes_the_place_of_a_skip_whichever_comes_first() -> None:
     cross = document({"test_a": skipped("built, not run")}, id="laptop")
-    real = document({"test_a": told()}, id="gpu")
+    real = document({"test_a": reported()}, id="gpu")
     for named in ({"a": cross, "b": real}, {"b": real, "a": cross}):
         (test,) = merge_documents(named, ("sm86",))["tests"]
         assert test["status"] == "passed"
@@ -141,7 +141,7 @@ def test_nothing_collected_covers_nothing() -> None:
 
 
 def test_inconclusive_and_not_measured_are_not_verdicts() -> None:
-    made = document({"test_a": told(), "test_b": told()}, required=("sm86",))
+    made = document({"test_a": reported(), "test_b": reported()}, required=("sm86",))
     made["tests"][0]["status"] = "inconclusive"
     made["tests"][1]["status"] = "not measured"
     merged = merge_documents({"a": made}, ("sm86",))

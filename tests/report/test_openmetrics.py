@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from builders_report import check, document, skipped, speed, told
+from builders_report import check, document, reported, skipped, speed
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
@@ -9,8 +9,8 @@ from pytest_trt.report.merging import merge_documents
 from pytest_trt.report.openmetrics import openmetrics_text
 
 TESTS = {
-    "test_a": lambda: told(checks=(check(),), speeds=(speed(),)),
-    'test_b["quoted" \\ \n]': lambda: told("failed", speeds=(speed(verdict="inconclusive"),)),
+    "test_a": lambda: reported(checks=(check(),), speeds=(speed(),)),
+    'test_b["quoted" \\ \n]': lambda: reported("failed", speeds=(speed(verdict="inconclusive"),)),
     "test_c": lambda: skipped("no GPU"),
 }
 
@@ -54,7 +54,7 @@ def test_missing_verdicts_are_counted_by_architecture() -> None:
 
 
 def test_several_runs_are_distinguished() -> None:
-    made = {arch: document({"test_a": told()}, arch=arch) for arch in ("sm86", "sm89")}
+    made = {arch: document({"test_a": reported()}, arch=arch) for arch in ("sm86", "sm89")}
     content = openmetrics_text(merge_documents(made))
     assert [labels["run"] for labels, _ in samples(content, "run_exit_status")] == ["0", "1"]
 

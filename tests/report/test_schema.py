@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from builders_report import check_schema, document, told
+from builders_report import check_schema, document, reported
 from jsonschema import Draft202012Validator
 
 from pytest_trt.report.schema import attribute_docs, report_schema, schema_of, schema_text
@@ -24,13 +24,13 @@ def test_text_is_the_schema() -> None:
 
 def test_empty_report_fits() -> None:
     check_schema(document({}))
-    check_schema(document({"test_a": told(), "test_b": None}, required=("sm86", "cpu")))
+    check_schema(document({"test_a": reported(), "test_b": None}, required=("sm86", "cpu")))
 
 
 def test_types_say_what_is_valid() -> None:
     schema = report_schema()
     errors = Draft202012Validator(schema).iter_errors
-    made: dict[str, Any] = document({"test_a": told()})
+    made: dict[str, Any] = document({"test_a": reported()})
     assert not list(errors(made))
     made["tests"][0]["status"] = "fine"
     made["tests"][0]["duration_s"] = "long"

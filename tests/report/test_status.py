@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from builders_report import check, engine, skipped, speed, told
+from builders_report import check, engine, reported, skipped, speed
 
 from pytest_trt.report.record import TestRecord
 from pytest_trt.report.status import Phase, PhaseOutcomes, Status, status_of
@@ -12,15 +12,15 @@ def of(found: PhaseOutcomes | None, *, selected: bool = True) -> str:
 
 
 def test_passed_failed_skipped_and_error_are_pytest_s_own() -> None:
-    assert of(told()) == "passed"
-    assert of(told("failed")) == "failed"
+    assert of(reported()) == "passed"
+    assert of(reported("failed")) == "failed"
     assert of(skipped("no GPU")) == "skipped"
     assert of(PhaseOutcomes({"setup": Phase("failed")})) == "error"
     assert of(PhaseOutcomes({"setup": Phase("passed"), "crash": Phase("failed")})) == "error"
 
 
 def test_failing_to_tear_down_what_passed_is_an_error() -> None:
-    found = told()
+    found = reported()
     found.phases["teardown"] = Phase("failed")
     assert of(found) == "error"
 
@@ -41,23 +41,25 @@ def test_test_without_a_report_was_deselected_or_not_reached() -> None:
     ],
 )
 def test_check_that_fails_the_test_says_how(verdict, status) -> None:
-    found = told("failed", speeds=(speed(verdict=verdict),), failed_by_checks=True)
+    found = reported("failed", speeds=(speed(verdict=verdict),), failed_by_checks=True)
     assert of(found) == status
 
 
 def test_test_that_fails_by_itself_has_failed_whatever_its_checks_say() -> None:
-    assert of(told("failed", speeds=(speed(verdict="inconclusive"),))) == "failed"
+    assert of(reported("failed", speeds=(speed(verdict="inconclusive"),))) == "failed"
 
 
 def test_test_that_never_made_its_check_was_not_measured() -> None:
-    assert of(told("failed", engines=(), failed_by_checks=True)) == "not measured"
-    made_one = told("failed", checks=(check(),), failed_by_checks=True)
+    assert of(reported("failed", engines=(), failed_by_checks=True)) == "not measured"
+    made_one = reported("failed", checks=(check(),), failed_by_checks=True)
     assert of(made_one) == "not measured"
 
 
 def test_passing_for_pytest_is_not_enough() -> None:
-    assert of(told(speeds=(speed(verdict="inconclusive"),), checks=(check(),))) == "inconclusive"
-    assert of(told(speeds=(speed(verdict="not measured"),))) == "not measured"
+    assert (
+        of(reported(speeds=(speed(verdict="inconclusive"),), checks=(check(),))) == "inconclusive"
+    )
+    assert of(reported(speeds=(speed(verdict="not measured"),))) == "not measured"
 
 
 def test_expected_failure_is_a_verdict_unless_it_was_not_run() -> None:

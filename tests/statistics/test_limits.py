@@ -27,7 +27,7 @@ def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_", "said"),
+    ("given_", "message"),
     [
         ({"p98": "10%"}, "unknown limit 'p98'"),
         ({"p99": 0.1}, "is not a percentage"),
@@ -42,8 +42,8 @@ def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
         ({"min_throughput": float("inf")}, "not a number of items per second"),
     ],
 )
-def test_invalid_limit_is_refused_with_what_to_write(given_, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said) as error:
+def test_invalid_limit_is_refused_with_what_to_write(given_, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as error:
         parse_limit_fields(given_, "trt_benchmark")
     assert str(error.value).startswith("trt_benchmark: ")
     assert error.value.fix
@@ -63,7 +63,7 @@ def test_lines_are_read_by_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("fp8: p99=8%", "unknown precision 'fp8'"),
         ("fp16: p99", "not of the form limit=value"),
@@ -71,8 +71,8 @@ def test_lines_are_read_by_precision() -> None:
         ("fp16: p99=8", "is not a percentage"),
     ],
 )
-def test_line_that_is_not_a_limit_is_quoted(line: str, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said) as error:
+def test_line_that_is_not_a_limit_is_quoted(line: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as error:
         parse_limit_lines([line], "trt_limits", precisions=PRECISIONS)
     assert line in str(error.value)
 

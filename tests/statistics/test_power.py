@@ -41,11 +41,11 @@ def share_called(
         if turns:
             change = by_interleaving(metric, limit, pairs, measured, checks=CHECKS)[-1].change
         else:
-            told = by_processes(
+            reported = by_processes(
                 metric, limit, runs[-5:], runs, measured, checks=CHECKS, mode="graph"
             )
-            assert told is not None
-            change = told.change
+            assert reported is not None
+            change = reported.change
         allowed = -math.log1p(-limit) if metric == "throughput" else math.log1p(limit)
         factor = math.exp(allowed + part * (change - allowed))
         found = decide(
@@ -83,11 +83,11 @@ def test_engine_that_always_takes_the_same_time_detects_all_beyond_its_limit() -
     pairs, measured = [(still(), still())] * 2, MeasuredNoise({"p50": 0.0}, 0.0, 3)
     for one in by_interleaving("p50", 0.05, pairs, measured, checks=1):
         assert one.change == pytest.approx(math.log1p(0.05))
-    told = by_processes(
+    reported = by_processes(
         "p50", 0.05, [still()], [still()] * 3, measured, checks=1, mode="end_to_end"
     )
-    assert told is not None
-    assert told.change == pytest.approx(math.log1p(0.05) + math.log(1.25))
+    assert reported is not None
+    assert reported.change == pytest.approx(math.log1p(0.05) + math.log(1.25))
 
 
 def test_calls_are_those_of_both_engines() -> None:

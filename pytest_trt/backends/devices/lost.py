@@ -1,4 +1,4 @@
-"""A GPU that a test has lost for its whole process, and what becomes of the tests after it."""
+"""A GPU that the process can no longer use after an error, and why later tests are skipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker that builds plans: whatever the vendor's code does to it, pytest lives on."""
+"""The child process that builds plans, so that a crash of vendor code does not end pytest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent to the worker that builds: which product builds which plan on which GPU."""
+"""The job of the process that builds: which product builds which plan on which GPU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BuildPlan:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build leaves beside its plan.
+    """What a build leaves next to its plan.
 
     Attributes:
         log_tail: The last lines that the builder logged.

@@ -1,4 +1,4 @@
-"""Building in a worker: builders crash, hang and run out of memory, and pytest must not."""
+"""Builds in a child process, since builders may crash, hang or run out of memory."""
 
 from __future__ import annotations
 

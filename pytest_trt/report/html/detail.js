@@ -40,7 +40,7 @@ function inFull(entry, documents) {
   ].flat(Infinity).filter(Boolean);
 }
 
-/** Architectures beside each other, a line for each figure that one of them has. */
+/** Architectures side by side, a line for each figure that one of them has. */
 function sideBySide(group, documents) {
   const lines = [];
   const add = (label, of) => {

@@ -1,4 +1,4 @@
-// Changes with their bounds against their limits, drawn beside each other: slower is to the right.
+// Changes with their bounds against their limits, drawn side by side: slower is to the right.
 
 /** How much worse, whichever way the metric counts. */
 function worse(metric, value) {

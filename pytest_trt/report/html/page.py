@@ -1,7 +1,7 @@
 """A report as one HTML page that needs no network: the document as JSON, and what draws it.
 
 The page is the same for every report. All of a report stands in one island, as JSON compressed by
-gzip in Base64, so that nothing in it can end the island; the scripts beside this module put it into
+gzip in Base64, so that nothing in it can end the island; the scripts in this folder put it into
 the page as text, never as markup.
 """
 

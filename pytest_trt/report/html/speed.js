@@ -24,7 +24,7 @@ function speedSection(speed) {
   );
 }
 
-/** Why a change need not be the ratio of the two figures beside it. */
+/** Why a change need not be the ratio of the two figures next to it. */
 function estimateText(speed) {
   const judged = speed.changes.find((one) => one.change !== null);
   const how = judged.step === "interleaved" ? "interleaved with the baseline engine" : "against the stored ones";

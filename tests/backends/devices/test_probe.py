@@ -204,7 +204,7 @@ def test_the_default_mig_slice_of_cuda_comes_from_the_driver(machine, environ) -
 
 
 @pytest.mark.parametrize(
-    ("status", "refusal", "said"),
+    ("status", "refusal", "message"),
     [
         (803, pynvml.NVMLError_LibRmVersionMismatch(), r"cuInit error 803.*different ver.*Reboot"),
         (999, pynvml.NVMLError_NoPermission(), r"cuInit error 999.*may not use.*/dev/nvidia"),
@@ -214,12 +214,12 @@ def test_the_default_mig_slice_of_cuda_comes_from_the_driver(machine, environ) -
     ],
 )
 def test_driver_that_does_not_work_is_a_reason_with_what_to_do(
-    machine, status, refusal, said
+    machine, status, refusal, message
 ) -> None:
     machine(driver=FakeDriver(status), refusal=refusal)
     probe = probe_devices({})
     assert probe.gpus == ()
-    assert re.search(said, " ".join([probe.reason, probe.remedy.text, *probe.remedy.commands]))
+    assert re.search(message, " ".join([probe.reason, probe.remedy.text, *probe.remedy.commands]))
     assert "\n" not in probe.reason
 
 

@@ -47,10 +47,10 @@ def facts(tmp_path: Path, model: OnnxModel, name: str, *, weights: int) -> Engin
     engine = json.loads((INSPECTIONS / f"{name}.json").read_text())
     inspection = {"device_memory_bytes": 1 << 20, "engine": engine}
     (tmp_path / "inspector.json").write_text(json.dumps(inspection))
-    told = take_inspection(tmp_path, replace(model, elements={"float32": weights, "int64": 99}))
-    assert told.device_memory_bytes == 1 << 20
+    reported = take_inspection(tmp_path, replace(model, elements={"float32": weights, "int64": 99}))
+    assert reported.device_memory_bytes == 1 << 20
     return EngineFacts(
-        size_bytes=1, build_s=1.0, layers=told.layers, hidden_weights=told.hidden_weights
+        size_bytes=1, build_s=1.0, layers=reported.layers, hidden_weights=reported.hidden_weights
     )
 
 
@@ -259,8 +259,12 @@ def test_no_answer_is_so_odd_that_a_build_fails_of_it(entries) -> None:
 
 
 def test_plan_that_was_not_inspected_has_no_layers(tmp_path, model) -> None:
-    told = take_inspection(tmp_path, model)
-    assert (told.layers, told.hidden_weights, told.device_memory_bytes) == (None, 0, None)
+    reported = take_inspection(tmp_path, model)
+    assert (reported.layers, reported.hidden_weights, reported.device_memory_bytes) == (
+        None,
+        0,
+        None,
+    )
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()

@@ -53,7 +53,7 @@ def test_processes_that_build_at_once_keep_the_timings_of_all(job, path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("timings", "said"),
+    ("timings", "message"),
     [
         (b"no timings", "the builder rejects it"),
         (b"of another GPU", "the builder rejects it"),
@@ -61,14 +61,14 @@ def test_processes_that_build_at_once_keep_the_timings_of_all(job, path: Path) -
     ],
 )
 def test_a_refused_or_damaged_file_is_deleted_and_replaced(
-    job, path: Path, timings: bytes | None, said: str
+    job, path: Path, timings: bytes | None, message: str
 ) -> None:
     if timings is None:
         path.write_bytes(b"rubbish")
     else:
         write_timings(path, timings)
     (note,) = build(job("conv", timing_cache=path)).notes
-    assert note == f"the timing cache {path} was deleted: {said}; tactics are timed again"
+    assert note == f"the timing cache {path} was deleted: {message}; tactics are timed again"
     assert read_timings(path) == b"conv"
 
 

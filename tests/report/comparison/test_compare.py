@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders_report import KEY, check, document, engine, run, skipped, speed, told
+from builders_report import KEY, check, document, engine, reported, run, skipped, speed
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.tolerance import Tolerance
@@ -31,7 +31,7 @@ def rounds(ms: float, *, seed: int, spread: float = 0.001, count: int = 20) -> d
 def timed(ms: float, *, seed: int = 0, mode: str = "graph", **of: Any):
     figures = {"p50_ms": ms, "p99_ms": 1.1 * ms, "throughput_qps": 8000 / ms}
     taken = rounds(ms, seed=seed)
-    return told(speeds=(speed(mode=mode, candidate=figures, candidate_rounds=taken, **of),))
+    return reported(speeds=(speed(mode=mode, candidate=figures, candidate_rounds=taken, **of),))
 
 
 def off_by(error: float, *, atol: float = 0.01):
@@ -40,7 +40,7 @@ def off_by(error: float, *, atol: float = 0.01):
     found = compare_outputs(
         {"logits": reference + error}, {"logits": reference}, {"logits": Tolerance(0.0, atol)}
     )
-    return told(checks=(check(used=error / atol, outputs=found.outputs),))
+    return reported(checks=(check(used=error / atol, outputs=found.outputs),))
 
 
 def pair(old: Any, new: Any, **of: Any) -> Comparison:
@@ -140,7 +140,7 @@ def test_another_tolerance_makes_shares_incomparable() -> None:
     ],
 )
 def test_status_counts_before_all_else(was: str, now: str, direction: Direction) -> None:
-    found = pair(told(was, "it is off"), told(now, "it is off"))
+    found = pair(reported(was, "it is off"), reported(now, "it is off"))
     assert found.tests[0].direction is direction
     assert found.tests[0].why == ("it is off" if now == "failed" else "")
 
@@ -163,12 +163,12 @@ def test_what_leaves_the_question_open_is_neither_worse_nor_better(
 
 
 def test_test_that_is_skipped_now_is_a_change() -> None:
-    (found,) = pair(told(), skipped("no GPU")).tests
+    (found,) = pair(reported(), skipped("no GPU")).tests
     assert (found.direction, found.was, found.status) == (Direction.CHANGED, "passed", "skipped")
 
 
 def with_engine(one: EngineRecord, **of: Any) -> Document:
-    made = document({"test_it": told()}, **of)
+    made = document({"test_it": reported()}, **of)
     facts = {name: value for name, value in to_data(one).items() if name in made["engines"][KEY]}
     return {**made, "engines": {KEY: facts}}
 
@@ -205,9 +205,9 @@ def test_what_runs_were_made_with_is_reported_where_it_differs() -> None:
         gpu = {"name": "A10", "driver": driver}
         return {"target": "sm86 (A10)", "toolchain": toolchain, "gpu": gpu}
 
-    old = document({"test_it": told()}, targets=[target("TensorRT 10.16.1", "570.1")])
+    old = document({"test_it": reported()}, targets=[target("TensorRT 10.16.1", "570.1")])
     new = document(
-        {"test_it": told()},
+        {"test_it": reported()},
         id="2",
         commit="d" * 40,
         targets=[target("TensorRT 11.4.0", "580.2")],
@@ -220,8 +220,8 @@ def test_what_runs_were_made_with_is_reported_where_it_differs() -> None:
 
 
 def test_tests_that_one_run_alone_has_are_named() -> None:
-    old = document({"test_a": told(), "test_b": told()})
-    new = document({"test_a": told(), "test_c": told()}, id="2")
+    old = document({"test_a": reported(), "test_b": reported()})
+    new = document({"test_a": reported(), "test_c": reported()}, id="2")
     found = compare(old, new)
     assert found.removed == ("test_it.py::test_b on sm86",)
     assert found.added == ("test_it.py::test_c on sm86",)
@@ -238,24 +238,24 @@ def test_runs_of_one_device_each_are_compared_with_a_note() -> None:
 
 def test_test_that_came_to_no_engine_is_not_lost() -> None:
     refused = document({"test_it": None}, id="2")
-    (found,) = compare(document({"test_it": told()}), refused).tests
+    (found,) = compare(document({"test_it": reported()}), refused).tests
     assert (found.was, found.status, found.direction) == ("passed", "not run", Direction.CHANGED)
 
 
 def merged(*names: str, ids: Sequence[str] = ("1",)) -> Document:
-    return document({name: told() for name in names}, id=ids[0])
+    return document({name: reported() for name in names}, id=ids[0])
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (merged("test_a"), merged("test_a"), "are reports of the same run"),
         (merged("test_a"), merged("test_b", ids=("2",)), "have no test in common"),
         (merged(), merged("test_b", ids=("2",)), "none and test_it.py::test_b on sm86"),
     ],
 )
-def test_what_cannot_be_compared_is_an_error(old: Document, new: Document, said: str) -> None:
-    with pytest.raises(ReportError, match=said) as found:
+def test_what_cannot_be_compared_is_an_error(old: Document, new: Document, message: str) -> None:
+    with pytest.raises(ReportError, match=message) as found:
         compare(old, new)
     assert found.value.fix
 

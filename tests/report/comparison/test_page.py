@@ -15,8 +15,8 @@ def text_of(made: str) -> str:
 
 def test_page_is_valid_and_reports_what_changed() -> None:
     text = text_of(page(comparison(change(), change("test_b", now="passed"), removed=("test_x",))))
-    for told in ("1 worse", "driver 570.1 -> 580.2", "+18% to +22%", "Only before", "test_x"):
-        assert told in text
+    for reported in ("1 worse", "driver 570.1 -> 580.2", "+18% to +22%", "Only before", "test_x"):
+        assert reported in text
     assert "test_b" not in text
 
 
