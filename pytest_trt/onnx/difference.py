@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from pytest_trt.onnx.graph import constants, load, walk_graphs
+from pytest_trt.onnx.graph import constants, walk_graphs
+from pytest_trt.onnx.loading import load
 
 #: Types whose values are numbers on a scale.
 _FLOATING = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)

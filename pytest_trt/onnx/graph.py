@@ -8,14 +8,11 @@ order in which they can run.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
-import onnx.inliner
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
-from onnx.external_data_helper import load_external_data_for_model
 
 from pytest_trt.diagnostics import ModelError
 
@@ -56,31 +53,6 @@ def constants(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
                         yield node.output[0], attribute.t
 
 
-def load(path: Path) -> ModelProto:
-    """Load a model with its weights, local functions inlined and shapes inferred.
-
-    Shapes are inferred before external data come in, so the 2 GiB limit of the inference, which
-    serialises the model, holds for the file alone and not for its weights.
-
-    Raises:
-        ModelError: The file or its external data cannot be read.
-    """
-    try:
-        model = onnx.load(path, load_external_data=False)
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-        model = onnx.shape_inference.infer_shapes(model)
-        load_external_data_for_model(model, str(path.parent))
-    except (DecodeError, OSError, RuntimeError, ValueError, onnx.checker.ValidationError) as exc:
-        raise ModelError(
-            f"{path} cannot be loaded for conversion: {type(exc).__name__}: {exc}",
-            fix="export the model again, with its external data files next to it.",
-            code="TRT208",
-            facts={"model": str(path)},
-        ) from exc
-    return model
-
-
 def save(model: ModelProto, path: Path) -> None:
     """Write a model; weights that do not fit into one file are stored in `<name>.data` next to it.
 
@@ -109,7 +81,7 @@ def modernise(model: ModelProto) -> None:
         for node in graph.node:
             if node.op_type == "Constant":
                 _tensor_constant(node)
-    used = _defined(model.graph)
+    used = defined(model.graph)
     for node in model.graph.node:
         for inner in subgraphs(node):
             _rename(inner, {}, used)
@@ -173,10 +145,11 @@ def _tensor_constant(node: NodeProto) -> None:
         attribute.CopyFrom(helper.make_attribute("value", tensor))
 
 
-def _defined(graph: GraphProto) -> set[str]:
+def defined(graph: GraphProto) -> set[str]:
     """Return the names of values that a graph defines, without subgraphs."""
     names = {value.name for value in graph.input}
     names.update(tensor.name for tensor in graph.initializer)
+    names.update(sparse.values.name for sparse in graph.sparse_initializer)
     names.update(name for node in graph.node for name in node.output if name)
     return names
 
@@ -187,7 +160,7 @@ def _rename(graph: GraphProto, outer: dict[str, str], used: set[str]) -> None:
     Sibling branches may legally share names; tools with one table per model mix them up.
     """
     renamed = dict(outer)
-    for name in sorted(_defined(graph)):
+    for name in sorted(defined(graph)):
         renamed.pop(name, None)
         fresh, number = name, 0
         while fresh in used:
@@ -196,14 +169,27 @@ def _rename(graph: GraphProto, outer: dict[str, str], used: set[str]) -> None:
         used.add(fresh)
         if fresh != name:
             renamed[name] = fresh
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for value in (*graph.input, *graph.output):
         value.name = renamed.get(value.name, value.name)
+    rename_inside(graph, renamed)
+    for node in graph.node:
+        for inner in subgraphs(node):
+            _rename(inner, renamed, used)
+
+
+def rename_inside(graph: GraphProto, renamed: Mapping[str, str]) -> None:
+    """Rename values where they are made and read; a graph's inputs and outputs keep their names.
+
+    Graphs inside it are left out.
+    """
     for node in graph.node:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
-                names[index] = renamed.get(name, name)
-        for inner in subgraphs(node):
-            _rename(inner, renamed, used)
+                if name in renamed:
+                    names[index] = renamed[name]
+    sparse = (one.values for one in graph.sparse_initializer)
+    for value in (*graph.initializer, *sparse, *graph.value_info):
+        value.name = renamed.get(value.name, value.name)
 
 
 def _relocate(main: GraphProto) -> None:
@@ -212,10 +198,10 @@ def _relocate(main: GraphProto) -> None:
     Converters append the casts they insert to the main graph, where values of a branch or loop
     body cannot be seen.
     """
-    inner_home = {name: graph for graph in list(walk_graphs(main))[1:] for name in _defined(graph)}
+    inner_home = {name: graph for graph in list(walk_graphs(main))[1:] for name in defined(graph)}
     if not inner_home:
         return
-    outer = _defined(main) - inner_home.keys()
+    outer = defined(main) - inner_home.keys()
     remaining = []
     for node in main.node:
         homes = [
@@ -244,7 +230,7 @@ def _needed(node: NodeProto) -> set[str]:
         inside: set[str] = {value.name for value in graph.output}
         for inner in graph.node:
             inside |= _needed(inner)
-        names |= inside - _defined(graph)
+        names |= inside - defined(graph)
     return names
 
 

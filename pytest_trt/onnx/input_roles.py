@@ -56,7 +56,7 @@ def _origin(name: str, producers: dict[str, Node], operators: frozenset[str]) ->
 
 #: Indices of an operator's inputs whose values are sizes, positions or axes.
 #: Source for this table and the next: the shape tensors of the parser of TensorRT-RTX 1.7.
-_SIZES = {
+SIZES = {
     "ConstantOfShape": (0,),
     "CumSum": (1,),
     "Expand": (1,),
@@ -73,7 +73,7 @@ _SIZES = {
 
 #: Operators that pass values of any input on to such an input. `Shape` does not: it reads no
 #: values.
-_COMPUTES_SIZES = frozenset(
+COMPUTES_SIZES = frozenset(
     {"Abs", "Add", "Ceil", "Clip", "Div", "Exp", "Floor", "Max", "Min", "Mod", "Mul", "Neg", "Pow"}
     | {"Relu", "Round", "Sign", "Sqrt", "Sub", "Equal", "Greater", "Less", "Where", "Cast"}
     | {"ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"}
@@ -91,7 +91,7 @@ def shape_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
     open_names = [
         node.inputs[place]
         for node in graph.nodes
-        for place in _SIZES.get(node.operator, ())
+        for place in SIZES.get(node.operator, ())
         if place < len(node.inputs)
     ]
     sizes: set[str] = set()
@@ -101,7 +101,7 @@ def shape_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
             continue
         sizes.add(name)
         node = producers.get(name)
-        if node is not None and node.operator in _COMPUTES_SIZES:
+        if node is not None and node.operator in COMPUTES_SIZES:
             open_names += node.inputs
     return tuple(spec.name for spec in inputs if spec.name in sizes and may_hold_shape(spec))
 

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,17 @@ from pytest_trt.backends.conversion.ort_messages import (
     refusal,
     without_path,
 )
-from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, PytestTrtError, Remedy
+from pytest_trt.diagnostics import (
+    ConfigurationError,
+    EngineBuildError,
+    ModelError,
+    PytestTrtError,
+    Remedy,
+)
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
-from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.file import OnnxModel, read_interface
+from pytest_trt.tensors.spec import TensorSpec
 
 #: Lines of a converter's message that are shown.
 _SHOWN_LINES = 4
@@ -83,7 +90,7 @@ def refuse_dynamically_quantised(model: OnnxModel, precision: str) -> None:
             f"converted to {precision}",
             fix="name the float32 model that it was made from, or test this one as it is with "
             'precision="fp32" on the onnxruntime backend.',
-            code="TRT354",
+            code="TRT355",
             facts={"model": str(model.path), "precision": precision, "operators": found},
         )
 
@@ -93,7 +100,7 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
     """Turn any exception of a converter into an error of this package."""
     try:
         yield
-    except (EngineBuildError, ConfigurationError, MemoryError, OSError):
+    except (EngineBuildError, ConfigurationError, ModelError, MemoryError, OSError):
         raise
     except Exception as exc:
         # The converters raise bare ValueError, AssertionError, IndexError, onnx and ORT errors.
@@ -153,24 +160,13 @@ class _Collector(logging.Handler):
             self._logged.append(message)
 
 
-def _in_float32(text: str) -> Remedy:
-    """Return the remedy for mixed types: an option, where ONNX Runtime names the operator."""
-    operator, node = mixed_place(text)
-    if operator:
-        what, option, name = "operator", "op_block_list", operator
-    elif node:
-        what, option, name = "node", "node_block_list", node
-    else:
-        return _OTHER_MODEL
-    return Remedy(
-        f'keep the {what} named above in float32: builder_options={{"{option}": "{name}"}}'
-    )
+def verify(model: OnnxModel, output: Path, precision: str) -> None:
+    """Require that a converted model is what it should be, and that ONNX Runtime loads it.
 
-
-def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
-    """Check the written model: its structure with onnx, its types with ONNX Runtime."""
-    with explained(model, precision):
-        onnx.checker.check_model(str(output))
+    Raises:
+        EngineBuildError: Its inputs or outputs are not those of the model, or it is not valid.
+    """
+    require_interface(model, output, precision)
     runtime: Any = importlib.import_module("onnxruntime")
     session_options = runtime.SessionOptions()
     session_options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -182,11 +178,75 @@ def verify_types(model: OnnxModel, output: Path, precision: str) -> None:
         # nothing to other backends, and the onnxruntime backend reports it by itself.
         if "Type Error" not in str(exc) and "Type parameter" not in str(exc):
             return
-        raise EngineBuildError(
-            f"{model.path.name} is invalid after conversion to {precision}: it mixes float32 and "
-            "float16",
-            fix=_in_float32(str(exc)),
-            code="TRT354",
-            facts={"model": str(model.path), "precision": precision},
-            log_tail=[first_line(exc)],
-        ) from exc
+        raise invalid(model, precision, exc) from exc
+
+
+def invalid(model: OnnxModel, precision: str, cause: Exception) -> EngineBuildError:
+    """Return the error for a converted model that ONNX Runtime refuses."""
+    return EngineBuildError(
+        f"{model.path.name} is invalid after conversion to {precision}",
+        fix=_in_float32(str(cause)),
+        code="TRT354",
+        facts={"model": str(model.path), "precision": precision},
+        log_tail=[first_line(cause)],
+    )
+
+
+def require_interface(model: OnnxModel, output: Path, precision: str) -> None:
+    """Require that a file has the inputs and outputs of a model: names, dtypes and ranks.
+
+    Raises:
+        EngineBuildError: It has others.
+    """
+    for kind, wanted, found in zip(
+        ("inputs", "outputs"), (model.inputs, model.outputs), read_interface(output), strict=True
+    ):
+        different = [
+            f"{name} ({_described(there)} instead of {_described(here)})"
+            for name, here, there in _pairs(wanted, found)
+            if not _agrees(here, there)
+        ]
+        if different:
+            raise EngineBuildError(
+                f"{model.path.name} has other {kind} after conversion to {precision}: "
+                f"{', '.join(different)}",
+                fix=_OTHER_MODEL,
+                code="TRT354",
+                facts={"model": str(model.path), "precision": precision, "tensors": different},
+            )
+
+
+def _pairs(
+    wanted: Iterable[TensorSpec], found: Iterable[TensorSpec]
+) -> Iterator[tuple[str, TensorSpec | None, TensorSpec | None]]:
+    here = {spec.name: spec for spec in wanted}
+    there = {spec.name: spec for spec in found}
+    for name in {**here, **there}:
+        yield name, here.get(name), there.get(name)
+
+
+def _agrees(here: TensorSpec | None, there: TensorSpec | None) -> bool:
+    if here is None or there is None or here.dtype != there.dtype:
+        return False
+    # A rank that one of the two files does not state may be any.
+    return None in (here.shape, there.shape) or len(here.shape or ()) == len(there.shape or ())
+
+
+def _described(spec: TensorSpec | None) -> str:
+    if spec is None:
+        return "none"
+    return spec.dtype if spec.shape is None else f"{spec.dtype}, rank {len(spec.shape)}"
+
+
+def _in_float32(text: str) -> Remedy:
+    """Return the remedy for an invalid model: an option, where ONNX Runtime names the operator."""
+    operator, node = mixed_place(text)
+    if operator:
+        what, option, name = "operator", "op_block_list", operator
+    elif node:
+        what, option, name = "node", "node_block_list", node
+    else:
+        return _OTHER_MODEL
+    return Remedy(
+        f'keep the {what} named above in float32: builder_options={{"{option}": "{name}"}}'
+    )

@@ -1,17 +1,18 @@
-"""Changes of a model's constants by a conversion to float16."""
+"""Constants as float16, and a report of what they lost."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from pytest_trt.onnx import graph
 
-#: The largest finite float16, and the smallest that the converter leaves as is (2**-24, rounded).
+#: The largest finite float16, and the smallest that is left as it is (2**-24, rounded).
 MAX_FLOAT16 = 65504.0
 MIN_FLOAT16 = 5.96e-08
 
@@ -24,80 +25,68 @@ _SCALARS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A constant with values that float16 cannot hold; `index` is the worst of them."""
+    """A constant with values that float16 cannot hold: the worst of them, and how many."""
 
     name: str
-    tensor: Any
-    index: int
     before: float
+    after: float
     count: int
     size: int
 
 
-class Float16Watch:
-    """Examines a model before its conversion and reports afterwards what was lost.
+class Float16Report:
+    """Converts constants to float16, and reports what was lost.
 
-    It holds references into the model, which must be converted in place.
+    Finite values stay finite, and values other than zero stay other than zero.
     """
 
-    def __init__(self, model: ModelProto) -> None:
-        self._elements: Counter[int] = Counter()
+    def __init__(self) -> None:
         self._clamped: list[_Change] = []
         self._flushed: list[_Change] = []
-        for name, tensor in graph.constants(model.graph):
-            self._elements[tensor.data_type] += int(np.prod(tensor.dims, dtype=np.int64))
-            if tensor.data_type == TensorProto.FLOAT:
-                self._look(name, tensor)
-        self._types = {
-            value.type.tensor_type.elem_type
-            for scope in graph.walk_graphs(model.graph)
-            for value in (*scope.input, *scope.output, *scope.value_info)
-        } | self._elements.keys()
 
-    def _look(self, name: str, tensor: TensorProto) -> None:
-        values = np.abs(numpy_helper.to_array(tensor).reshape(-1))
-        large = np.isfinite(values) & (values > MAX_FLOAT16)
-        small = (values > 0) & (values < MIN_FLOAT16)
-        for mask, found, worst in (
-            (large, self._clamped, np.argmax),
-            (small, self._flushed, np.argmin),
-        ):
-            if mask.any():
-                hits = np.flatnonzero(mask)
-                index = int(hits[worst(values[hits])])
-                before = float(numpy_helper.to_array(tensor).reshape(-1)[index])
-                found.append(_Change(name, tensor, index, before, len(hits), values.size))
+    def narrow(self, name: str, tensor: TensorProto) -> None:
+        """Convert a float32 tensor in place.
 
-    @property
-    def has_float32(self) -> bool:
-        """Whether anything in the model is float32."""
-        return TensorProto.FLOAT in self._types
+        Args:
+            name: What the report calls it.
+            tensor: The tensor, with its data.
+        """
+        values = numpy_helper.to_array(tensor)
+        magnitudes = np.abs(values)
+        large = np.isfinite(values) & (magnitudes > MAX_FLOAT16)
+        small = (values != 0) & (magnitudes < MIN_FLOAT16)
+        with np.errstate(over="ignore"):
+            half = np.asarray(values.astype(np.float16))
+        half[large] = np.copysign(MAX_FLOAT16, values[large])
+        half[small] = np.copysign(MIN_FLOAT16, values[small])
+        self._note(self._clamped, name, values, half, large, largest=True)
+        self._note(self._flushed, name, values, half, small, largest=False)
+        own_name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, own_name))
 
-    @property
-    def is_already_float16(self) -> bool:
-        """Whether most of the model's constants are float16 already."""
-        return self._elements[TensorProto.FLOAT16] > self._elements[TensorProto.FLOAT]
-
-    def already_note(self) -> str:
-        """Return why the model is not converted."""
-        half, single = self._elements[TensorProto.FLOAT16], self._elements[TensorProto.FLOAT]
-        return (
-            f"the model is float16 already ({half} of {half + single} floating-point constants); "
-            "it is not converted"
-        )
-
-    def types(self) -> str:
-        """Return the element types in the model, as ONNX names them."""
-        names = sorted(TensorProto.DataType.Name(number) for number in self._types if number)
-        return ", ".join(names).lower() or "unknown"
+    def _note(
+        self,
+        changes: list[_Change],
+        name: str,
+        before: npt.NDArray[np.generic],
+        after: npt.NDArray[np.generic],
+        changed: npt.NDArray[np.bool_],
+        *,
+        largest: bool,
+    ) -> None:
+        hits = np.flatnonzero(changed)
+        if not hits.size:
+            return
+        magnitudes = np.abs(before.reshape(-1)[hits].astype(np.float64))
+        worst = hits[magnitudes.argmax() if largest else magnitudes.argmin()]
+        old, new = (float(array.reshape(-1)[worst]) for array in (before, after))
+        changes.append(_Change(name, old, new, len(hits), before.size))
 
     def notes(self) -> tuple[str, ...]:
-        """Return one line per constant that changed, once the conversion is done."""
-        clamped = [_described(change) for change in self._clamped if _converted(change)]
-        flushed = [change for change in self._flushed if _converted(change)]
-        scalars = [_described(change) for change in flushed if change.size <= _SCALARS]
-        weights = [change for change in flushed if change.size > _SCALARS]
-        lines = [*clamped, *scalars]
+        """Return one line per constant that changed."""
+        scalars = [_described(change) for change in self._flushed if change.size <= _SCALARS]
+        weights = [change for change in self._flushed if change.size > _SCALARS]
+        lines = [*map(_described, self._clamped), *scalars]
         if len(lines) > _LISTED:
             lines[_LISTED:] = [f"{len(lines) - _LISTED} more constants do not fit float16"]
         if weights:
@@ -108,13 +97,31 @@ class Float16Watch:
         return tuple(lines)
 
 
-def _converted(change: _Change) -> bool:
-    return bool(change.tensor.data_type == TensorProto.FLOAT16)
+def already_float16(model: ModelProto, types: Iterable[int]) -> str | None:
+    """Return why a model counts as float16 already, or None if it does not.
+
+    Args:
+        model: The model.
+        types: The element types of its values.
+    """
+    elements: Counter[int] = Counter()
+    for _, tensor in graph.constants(model.graph):
+        elements[tensor.data_type] += int(np.prod(tensor.dims, dtype=np.int64))
+    what = "floating-point constants"
+    half, single = elements[TensorProto.FLOAT16], elements[TensorProto.FLOAT]
+    if not half and not single:
+        counted = Counter(types)
+        what = "floating-point values"
+        half, single = counted[TensorProto.FLOAT16], counted[TensorProto.FLOAT]
+    if half <= single:
+        return None
+    return (
+        f"the model is float16 already ({half} of {half + single} {what}); it is not converted"
+    )
 
 
 def _described(change: _Change) -> str:
-    after = float(numpy_helper.to_array(change.tensor).reshape(-1)[change.index])
-    line = f"constant {change.name!r}: {change.before:.6g} became {after:.6g} in float16"
+    line = f"constant {change.name!r}: {change.before:.6g} became {change.after:.6g} in float16"
     if change.size > 1:
         line += f" ({change.count} of {change.size} values out of range, this one the most)"
     return line

@@ -1,45 +1,46 @@
-"""Float32 to float16 by ONNX Runtime's converter, prepared and repaired around it."""
+"""Float32 to float16: which nodes stay float32, and everything around the narrowing itself."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, TensorProto
 
 from pytest_trt.backends.conversion.converting import (
     Conversion,
-    captured,
     explained,
     refuse_dynamically_quantised,
     require_named,
-    verify_types,
+    verify,
 )
 from pytest_trt.backends.conversion.counting import count_in_integers
-from pytest_trt.backends.conversion.float16_report import MAX_FLOAT16, Float16Watch
+from pytest_trt.backends.conversion.float16_report import Float16Report, already_float16
+from pytest_trt.backends.conversion.integers import integer_arithmetic
 from pytest_trt.backends.conversion.named import listed
+from pytest_trt.backends.conversion.narrowing import narrow
+from pytest_trt.backends.conversion.tensor_types import TensorTypes, tensor_types
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.loading import load
+from pytest_trt.tensors.elements import element_name
 
-_NEVER = 2**31
+#: Operators that could compute in float16, but lose too much: sums over a whole axis, and
+#: coordinates in pixels.
+_FLOAT32_OPERATORS = frozenset({"CumSum", "RoiAlign"})
 
-#: Operators whose float inputs are float32 by specification, and the opset that lifted that.
-_FLOAT32_BELOW_OPSET = {
-    "DynamicQuantizeLinear": _NEVER,
-    "DynamicQuantizeLSTM": _NEVER,
-    "DynamicQuantizeMatMul": _NEVER,
-    "MatMulIntegerToFloat": _NEVER,
-    "QuantizeLinear": 19,
-    "DequantizeLinear": 19,
-}
+#: ONNX Runtime and TensorRT compute it by a function whose constants are float32.
+_FLOAT32_FUNCTIONS = frozenset({"MeanVarianceNormalization"})
 
 
 def to_fp16(
-    model: OnnxModel, output: Path, *, options: Mapping[str, OptionValue] | None = None
+    model: OnnxModel,
+    output: Path,
+    *,
+    options: Mapping[str, OptionValue] | None = None,
+    verified: bool = True,
 ) -> Conversion:
     """Convert a float32 model to float16 inside; its inputs and outputs keep their types.
 
@@ -47,84 +48,83 @@ def to_fp16(
         model: What to convert.
         output: The file to write; large weights become external data next to it.
         options: Builder options of the conversion to fp16.
+        verified: Whether ONNX Runtime has to load and run the result.
 
     Raises:
         ConfigurationError: An option names an operator or node that is not there.
         ModelError: The model cannot be read.
-        EngineBuildError: It has no float32 to convert, is quantised dynamically, or mixes types
+        EngineBuildError: It has no float32 to convert, is quantised dynamically, or is invalid
             after conversion.
     """
     options = options or {}
     refuse_dynamically_quantised(model, "fp16")
-    proto = graph.load(model.path)
+    proto = load(model.path)
     require_named(model, proto, options)
-    graph.modernise(proto)
-    names = graph.name_nodes(proto)
-    count_in_integers(proto)
-    watch = Float16Watch(proto)
-    if watch.is_already_float16:
-        graph.save(proto, output)
-        return Conversion((watch.already_note(),))
-    if not watch.has_float32:
-        raise EngineBuildError(
-            f"{model.path.name} has no float32 values to convert to fp16 (its types: "
-            f"{watch.types()})",
-            fix='use precision="fp32", which runs the model as it is.',
-            code="TRT355",
-            facts={"model": str(model.path), "precision": "fp16", "dtypes": watch.types()},
-        )
-    float16: Any = importlib.import_module("onnxruntime.transformers.float16")
-    blocked = {*float16.DEFAULT_OP_BLOCK_LIST, *listed(options.get("op_block_list"))}
-    blocked |= {op for op, opset in _FLOAT32_BELOW_OPSET.items() if model.opset < opset}
-    own_casts = casts(proto)
-    with captured() as logged, explained(model, "fp16"):
-        proto = float16.convert_float_to_float16(
-            proto,
-            max_finite_val=MAX_FLOAT16,
-            keep_io_types=True,
-            disable_shape_infer=True,
-            op_block_list=sorted(blocked),
-            node_block_list=[
-                name for given in listed(options.get("node_block_list")) for name in names[given]
-            ],
-        )
+    with explained(model, "fp16"):
+        graph.modernise(proto)
+        names = graph.name_nodes(proto)
+        count_in_integers(proto)
         graph.tidy(proto)
-        remove_round_trips(proto, own_casts)
-    notes = watch.notes()
+        types = tensor_types(proto)
+    already = already_float16(proto, types.known.values())
+    if already is not None:
+        graph.save(proto, output)
+        return Conversion((already,))
+    if TensorProto.FLOAT not in types.known.values():
+        raise _refused(model, "has no float32 values to convert to fp16", types)
+    report = Float16Report()
+    with explained(model, "fp16"):
+        computing = narrow(proto, types, _kept(proto, types, names, options), report)
+    undeclared = _undeclared(proto, types)
+    if not computing and not options and not undeclared:
+        raise _refused(model, "has no operator that can compute in float16", types)
     graph.save(proto, output)
     del proto
-    verify_types(model, output, "fp16")
-    return Conversion((*notes, *logged))
+    if verified:
+        verify(model, output, "fp16")
+    return Conversion((*report.notes(), *undeclared))
 
 
-def casts(model: ModelProto) -> frozenset[str]:
-    """Return the outputs of a model's Cast nodes, subgraphs included."""
-    return frozenset(node.output[0] for node in _nodes(model) if node.op_type == "Cast")
+def _kept(
+    proto: ModelProto,
+    types: TensorTypes,
+    names: Mapping[str, list[str]],
+    options: Mapping[str, OptionValue],
+) -> frozenset[str]:
+    """Return the names of the nodes that stay float32."""
+    operators = {*listed(options.get("op_block_list")), *_FLOAT32_OPERATORS, *_FLOAT32_FUNCTIONS}
+    wanted = [
+        name for given in listed(options.get("node_block_list")) for name in names.get(given, ())
+    ]
+    by_operator = (
+        node.name
+        for scope in graph.walk_graphs(proto.graph)
+        for node in scope.node
+        if node.op_type in operators
+    )
+    return frozenset({*wanted, *by_operator}) | integer_arithmetic(proto, types)
 
 
-def remove_round_trips(model: ModelProto, own: frozenset[str]) -> None:
-    """Let float32 values that were cast to float16 and back pass as they are, in place.
-
-    Args:
-        model: A converted model whose names are unique across subgraphs.
-        own: Outputs of the Cast nodes that it had before; they round on purpose and remain.
-    """
-    added = {
-        node.output[0]: node
-        for node in _nodes(model)
-        if node.op_type == "Cast" and node.output[0] not in own
+def _undeclared(proto: ModelProto, types: TensorTypes) -> list[str]:
+    """Return a note for each operator whose types nobody declares."""
+    operators = {
+        node.op_type
+        for scope in graph.walk_graphs(proto.graph)
+        for node in scope.node
+        if types.signature(node) is None
     }
-    for node in added.values():
-        down = added.get(node.input[0])
-        if down is not None and (_to(down), _to(node)) == (TensorProto.FLOAT16, TensorProto.FLOAT):
-            # A cast of float32 to float32 is left, which every builder drops: the name that it
-            # defines may be an output of the graph.
-            node.input[0] = down.input[0]
+    return [
+        f"operator {operator} stays float32: neither ONNX nor ONNX Runtime declares its types"
+        for operator in sorted(operators)
+    ]
 
 
-def _nodes(model: ModelProto) -> list[NodeProto]:
-    return [node for scope in graph.walk_graphs(model.graph) for node in scope.node]
-
-
-def _to(node: NodeProto) -> int:
-    return next(int(attribute.i) for attribute in node.attribute if attribute.name == "to")
+def _refused(model: OnnxModel, problem: str, types: TensorTypes) -> EngineBuildError:
+    known = {element_name(number) for number in types.known.values() if number}
+    dtypes = ", ".join(sorted(known)) or "unknown"
+    return EngineBuildError(
+        f"{model.path.name} {problem} (its types: {dtypes})",
+        fix='use precision="fp32", which runs the model as it is.',
+        code="TRT355",
+        facts={"model": str(model.path), "precision": "fp16", "dtypes": dtypes},
+    )

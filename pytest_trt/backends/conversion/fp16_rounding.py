@@ -103,6 +103,7 @@ def round_to_float16(model: ModelProto) -> tuple[str, ...]:
         rounding.rewrite(graph)
     model.graph.node.extend(casts)
     surgery.tidy(model)
+    surgery.name_nodes(model)
     return tuple(
         f"the type of {count} output{'s' * (count > 1)} of {op_type} is not known; not rounded"
         for op_type, count in sorted(tensors.unknown.items())
@@ -134,7 +135,7 @@ class _Rounding:
                 inside[value.name] = fresh = self._name(value.name, "float32")
                 casts.append(_cast(fresh, value.name, TensorProto.FLOAT16))
         for graph in surgery.walk_graphs(main):
-            _rename(graph, inside)
+            surgery.rename_inside(graph, inside)
         self._is_float16.update(dict.fromkeys(inside.values(), True))
         return casts
 
@@ -219,16 +220,6 @@ def _float16_values(values: Iterable[ValueInfoProto]) -> Iterator[ValueInfoProto
                 facts={"tensor": value.name, "precision": "fp16"},
             )
         yield value
-
-
-def _rename(graph: GraphProto, renamed: Mapping[str, str]) -> None:
-    """Rename values where they are made and read; a graph's inputs and outputs keep their names."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = renamed.get(name, name)
-    for value in (*graph.initializer, *graph.value_info):
-        value.name = renamed.get(value.name, value.name)
 
 
 #: Attributes that hold an element type; a Cast's `to` is not among them, as it does the rounding.

@@ -14,7 +14,7 @@ from pytest_trt.backends.conversion.converting import (
     explained,
     refuse_dynamically_quantised,
     require_named,
-    verify_types,
+    verify,
 )
 from pytest_trt.backends.conversion.int8_preparation import (
     Choice,
@@ -30,6 +30,7 @@ from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.loading import load
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.spec import Tensors
 
@@ -71,7 +72,7 @@ def to_int8(
     """
     options = options or {}
     if model.is_quantized:
-        proto = graph.load(model.path)
+        proto = load(model.path)
         state_kernel_shapes(proto.graph)
         graph.save(proto, output)
         return Conversion(("the model is already quantised; its own Q/DQ nodes are used",))
@@ -84,7 +85,7 @@ def to_int8(
             facts={"model": str(model.path), "precision": "int8"},
         )
     check_calibration(model.inputs, calibration)
-    proto = graph.load(model.path)
+    proto = load(model.path)
     require_named(model, proto, options)
     graph.modernise(proto)
     with (
@@ -105,14 +106,14 @@ def to_int8(
             _quantise(
                 prepared, calibration, Path(folder) / "int8.onnx", options, choice, qdq_weights
             )
-        quantised = graph.load(Path(folder) / "int8.onnx")
+        quantised = load(Path(folder) / "int8.onnx")
     _require_quantised(model, quantised, options)
     with explained(model, "int8"):
         graph.tidy(quantised)
         state_kernel_shapes(quantised.graph)
     graph.save(quantised, output)
     del quantised
-    verify_types(model, output, "int8")
+    verify(model, output, "int8")
     return Conversion(tuple(logged))
 
 

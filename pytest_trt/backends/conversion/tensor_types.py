@@ -19,7 +19,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 from pytest_trt.onnx import graph as surgery
 
 #: Operators with a body: how many of the body's first outputs do not leave the node.
-_OWN_BODY_OUTPUTS = {"If": 0, "Loop": 1, "Scan": 0, "SequenceMap": 0}
+BODY_OPERATORS = {"If": 0, "Loop": 1, "Scan": 0, "SequenceMap": 0}
 
 #: Operators that put tensors into a container or take them out: elements keep their type.
 _CONTAINERS = frozenset(
@@ -33,10 +33,23 @@ _CONTAINERS = frozenset(
     }
 )
 
+#: Operators whose output is a sequence or an optional.
+_MAKES_CONTAINER = frozenset(
+    {
+        "Optional",
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "SequenceErase",
+        "SequenceInsert",
+        "SequenceMap",
+        "SplitToSequence",
+    }
+)
+
 #: Operators whose attribute names their output's type: the attribute, and the input whose type is
 #: used if it is absent; None for float32.
 #: Source: ONNX operator specifications.
-_TYPED_BY_ATTRIBUTE: Mapping[str, tuple[str, int | None]] = {
+TYPED_BY_ATTRIBUTE: Mapping[str, tuple[str, int | None]] = {
     "Bernoulli": ("dtype", 0),
     "BlackmanWindow": ("output_datatype", None),
     "Cast": ("to", None),
@@ -72,10 +85,19 @@ class TensorTypes:
             a number of TensorProto.DataType, or `NOT_FLOAT16`. Names must be unique in the model,
             subgraphs included, as `graph.modernise` makes them.
         unknown: Operators with an output of unknown type, with their number.
+        containers: Names of values that are sequences, optionals or maps instead of tensors.
+        opsets: The version of each domain.
     """
 
     known: Mapping[str, int]
     unknown: Mapping[str, int]
+    containers: frozenset[str]
+    opsets: Mapping[str, int]
+
+    def signature(self, node: NodeProto) -> Signature | None:
+        """Return the types that an operator takes and gives; None for one that nobody declares."""
+        domain = _domain(node.domain)
+        return _signature(domain, node.op_type, self.opsets.get(domain, 1))
 
 
 def tensor_types(model: ModelProto) -> TensorTypes:
@@ -88,9 +110,17 @@ def tensor_types(model: ModelProto) -> TensorTypes:
             for value in (*scope.value_info, *scope.output, *scope.input)
             if element_type(value.type) != TensorProto.UNDEFINED
         },
+        containers={
+            value.name
+            for scope in surgery.walk_graphs(model.graph)
+            for value in (*scope.value_info, *scope.output, *scope.input)
+            if value.type.WhichOneof("value") not in (None, "tensor_type")
+        },
     )
     typing.visit(model.graph)
-    return TensorTypes(typing.known, typing.unknown)
+    return TensorTypes(
+        typing.known, typing.unknown, frozenset(typing.containers), typing.opsets
+    )
 
 
 def is_standard(node: NodeProto) -> bool:
@@ -114,6 +144,7 @@ class _Typing:
 
     opsets: Mapping[str, int]
     declared: Mapping[str, int]
+    containers: set[str] = field(default_factory=set)
     known: dict[str, int] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
 
@@ -131,6 +162,7 @@ class _Typing:
             for name, element in zip(node.output, outputs, strict=True):
                 if not name:
                     continue
+                self._note_container(node, name)
                 number = self.declared.get(name) if element is None else element
                 if number is None:
                     self.unknown[node.op_type] += 1
@@ -142,13 +174,21 @@ class _Typing:
             # An If's branches take no inputs; those of Loop, Scan (whose first version has one
             # more input of its own) and SequenceMap line up from the end.
             for name, value in zip(reversed(node.input), reversed(body.input), strict=False):
-                if name in self.known and node.op_type in _OWN_BODY_OUTPUTS:
+                if name in self.known and node.op_type in BODY_OPERATORS:
                     self.known[value.name] = self.known[name]
             self.visit(body)
 
+    def _note_container(self, node: NodeProto, name: str) -> None:
+        """Note an output that is a container: made here, or passed on by an Identity."""
+        holds = node.op_type in _MAKES_CONTAINER
+        if is_standard(node) and (
+            holds or (node.op_type == "Identity" and node.input[0] in self.containers)
+        ):
+            self.containers.add(name)
+
     def _outputs(self, node: NodeProto) -> Sequence[int | None]:
-        if node.op_type in _OWN_BODY_OUTPUTS and is_standard(node):
-            skipped = _OWN_BODY_OUTPUTS[node.op_type]
+        if node.op_type in BODY_OPERATORS and is_standard(node):
+            skipped = BODY_OPERATORS[node.op_type]
             bodies = [body.output[skipped:] for body in surgery.subgraphs(node)]
             found = [
                 _first(self.known.get(value.name) for value in values)
@@ -162,15 +202,15 @@ class _Typing:
             for index in range(len(node.output))
         ]
 
-    def _output(self, node: NodeProto, signature: _Signature, index: int) -> int | None:
-        variable = _at(signature.outputs, index)
+    def _output(self, node: NodeProto, signature: Signature, index: int) -> int | None:
+        variable = variable_at(signature.outputs, index)
         choices = {_element(text) for text in signature.choices.get(variable, (variable,))}
         if len(choices) == 1:
             return choices.pop()
         bound = _first(
             self.known.get(name)
             for position, name in enumerate(node.input)
-            if name and _at(signature.inputs, position) == variable
+            if name and variable_at(signature.inputs, position) == variable
         )
         element = self._from_attributes(node) if bound is None else bound
         return NOT_FLOAT16 if element is None and TensorProto.FLOAT16 not in choices else element
@@ -188,7 +228,7 @@ class _Typing:
         if node.op_type in ("Constant", "ConstantOfShape"):
             (name,) = [attribute.name for attribute in node.attribute] or ("value_float",)
             return _CONSTANTS[name.removesuffix("s")]
-        named = _TYPED_BY_ATTRIBUTE.get(node.op_type)
+        named = TYPED_BY_ATTRIBUTE.get(node.op_type)
         if named is None:
             return None
         value = next((entry.i for entry in node.attribute if entry.name == named[0]), 0)
@@ -198,16 +238,26 @@ class _Typing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Signature:
-    """The types of an operator: type variables or types of its parameters, and their choices."""
+class Signature:
+    """The types of an operator.
+
+    Attributes:
+        inputs: The type variable or type of each input.
+        outputs: The same of each output.
+        choices: The types that a variable stands for, as "tensor(float16)".
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     choices: Mapping[str, tuple[str, ...]]
 
+    def takes_float16(self, variable: str) -> bool:
+        """Whether a variable can be a tensor of float16."""
+        return "tensor(float16)" in self.choices.get(variable, ())
+
 
 @functools.cache
-def _signature(domain: str, op_type: str, opset: int) -> _Signature | None:
+def _signature(domain: str, op_type: str, opset: int) -> Signature | None:
     """Return what ONNX, or else ONNX Runtime, declares for an operator; None if neither does."""
     try:
         schema: Any = onnx.defs.get_schema(op_type, opset, domain)
@@ -217,7 +267,7 @@ def _signature(domain: str, op_type: str, opset: int) -> _Signature | None:
         if not fitting:
             return None
         schema = max(fitting, key=lambda entry: entry.since_version)
-    return _Signature(
+    return Signature(
         tuple(_variable(parameter) for parameter in schema.inputs),
         tuple(_variable(parameter) for parameter in schema.outputs),
         {
@@ -243,7 +293,7 @@ def _variable(parameter: Any) -> str:
     return str(parameter.type_str if hasattr(parameter, "type_str") else parameter.typeStr)
 
 
-def _at(variables: Sequence[str], index: int) -> str:
+def variable_at(variables: Sequence[str], index: int) -> str:
     """Return a parameter's type variable; the last parameter may stand for any number of them."""
     return variables[min(index, len(variables) - 1)] if variables else ""
 

@@ -19,6 +19,7 @@ from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import load_model
+from pytest_trt.onnx.loading import load
 
 
 def images() -> dict[str, np.ndarray]:
@@ -38,7 +39,7 @@ def test_batch_normalisation_is_folded_and_values_stay(tmp_path: Path) -> None:
         [networks.weights("w", 4, 3, 3, 3), *statistics],
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
-    prepared = prepare(graph.load(model.path), model.opset, tmp_path)
+    prepared = prepare(load(model.path), model.opset, tmp_path)
     assert load_model(prepared).op_types == {"Conv": 1}
     expected, actual = (
         onnxruntime.InferenceSession(path).run(None, images())[0] for path in (model.path, prepared)
