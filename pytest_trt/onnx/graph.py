@@ -20,7 +20,7 @@ from pytest_trt.diagnostics import ModelError
 INLINE_LIMIT_BYTES = 2**31 - 2**24
 
 #: IR version from which an initialiser need not be listed among the graph's inputs as well.
-_IR_FREE_INITIALISERS = 4
+IR_FREE_INITIALISERS = 4
 
 
 def subgraphs(node: NodeProto) -> list[GraphProto]:
@@ -122,14 +122,17 @@ def tidy(model: ModelProto) -> None:
 
 
 def _free_initialisers(model: ModelProto) -> None:
-    """Remove inputs that are initialisers: converters would treat weights as inputs."""
+    """Remove inputs that are initialisers: converters would treat weights as inputs.
+
+    What they make of the model may have initialisers that are no inputs.
+    """
+    model.ir_version = max(model.ir_version, IR_FREE_INITIALISERS)
     initialisers = {tensor.name for tensor in model.graph.initializer}
     remaining = [value for value in model.graph.input if value.name not in initialisers]
     if len(remaining) == len(model.graph.input):
         return
     del model.graph.input[:]
     model.graph.input.extend(remaining)
-    model.ir_version = max(model.ir_version, _IR_FREE_INITIALISERS)
 
 
 def _tensor_constant(node: NodeProto) -> None:

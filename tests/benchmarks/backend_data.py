@@ -206,9 +206,7 @@ def _printed(precision: str, outcomes: dict[str, _Outcome], verbose: bool) -> bo
     print(f"\n{precision}: {total} cases that ONNX Runtime runs")
     for kind in ("passed", "failed", "model", "refused", "exception"):
         print(f"  {kind:<10}{counts[kind]:>6}{100 * counts[kind] / max(total, 1):>8.2f}%")
-    reasons = collections.Counter(
-        (one.kind, one.reason) for one in outcomes.values() if one.reason
-    )
+    reasons = collections.Counter((one.kind, one.reason) for one in outcomes.values() if one.reason)
     for (kind, reason), number in reasons.most_common():
         print(f"    {number:>4} {kind} {reason}")
     if verbose:

@@ -122,6 +122,20 @@ def test_values_of_an_input_decide_a_shape(opened, operator: str) -> None:
         net.check(seeded_inputs(net.model, at_point[0], values=at_point[1]))
 
 
+@pytest.mark.parametrize("name", ["?", "n"])
+def test_dimensions_of_one_name_run_with_several_sizes(opened, name: str) -> None:
+    # As paddle2onnx writes them; TensorRT 8.6 refuses such a profile unless names are removed.
+    shape = [name, 3, name, name]
+    proto = networks.model(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        [networks.value("x", shape)],
+        [networks.value("y", shape)],
+    )
+    net = opened(proto, {"x": ((1, 3, 48, 192), (4, 3, 48, 192), (8, 3, 48, 192))})
+    for batch in (1, 4, 8):
+        net.check({"x": np.random.default_rng(batch).random((batch, 3, 48, 192), np.float32)})
+
+
 def test_profiles_are_switched_by_value(opened) -> None:
     sizes = [{"size": {"values": bounds}} for bounds in (((1, 8),) * 2 + ((4, 8),), ((8, 8),) * 3)]
     net = opened(shapes.expander(), sizes)

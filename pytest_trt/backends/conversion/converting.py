@@ -22,6 +22,7 @@ from pytest_trt.backends.conversion.ort_messages import (
     refusal,
     without_path,
 )
+from pytest_trt.backends.conversion.trial import run_failure, trial_inputs, unoptimised
 from pytest_trt.diagnostics import (
     ConfigurationError,
     EngineBuildError,
@@ -161,24 +162,36 @@ class _Collector(logging.Handler):
 
 
 def verify(model: OnnxModel, output: Path, precision: str) -> None:
-    """Require that a converted model is what it should be, and that ONNX Runtime loads it.
+    """Require that a converted model has the model's interface, and that ONNX Runtime runs it.
 
     Raises:
         EngineBuildError: Its inputs or outputs are not those of the model, or it is not valid.
     """
-    require_interface(model, output, precision)
-    runtime: Any = importlib.import_module("onnxruntime")
-    session_options = runtime.SessionOptions()
-    session_options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session_options.log_severity_level = SEVERITY_FATAL
+    different = different_tensors(model, output)
+    if different:
+        raise EngineBuildError(
+            f"{model.path.name} has other inputs or outputs after conversion to {precision}: "
+            f"{', '.join(different)}",
+            fix=_OTHER_MODEL,
+            code="TRT354",
+            facts={"model": str(model.path), "precision": precision, "tensors": different},
+        )
     try:
-        runtime.InferenceSession(str(output), session_options, providers=["CPUExecutionProvider"])
+        session = unoptimised(output)
     except Exception as exc:
         # Other errors concern one runtime only: a custom operator or a missing CPU kernel means
         # nothing to other backends, and the onnxruntime backend reports it by itself.
-        if "Type Error" not in str(exc) and "Type parameter" not in str(exc):
+        if not is_type_error(exc):
             return
         raise invalid(model, precision, exc) from exc
+    failure = run_failure(session, model, trial_inputs(model))
+    if failure is not None:
+        raise invalid(model, precision, failure) from failure
+
+
+def is_type_error(error: Exception) -> bool:
+    """Whether ONNX Runtime refuses a graph because types do not fit."""
+    return "Type Error" in str(error) or "Type parameter" in str(error)
 
 
 def invalid(model: OnnxModel, precision: str, cause: Exception) -> EngineBuildError:
@@ -192,28 +205,16 @@ def invalid(model: OnnxModel, precision: str, cause: Exception) -> EngineBuildEr
     )
 
 
-def require_interface(model: OnnxModel, output: Path, precision: str) -> None:
-    """Require that a file has the inputs and outputs of a model: names, dtypes and ranks.
-
-    Raises:
-        EngineBuildError: It has others.
-    """
-    for kind, wanted, found in zip(
-        ("inputs", "outputs"), (model.inputs, model.outputs), read_interface(output), strict=True
-    ):
-        different = [
+def different_tensors(model: OnnxModel, file: Path) -> list[str]:
+    """Return the inputs and outputs in which a file differs from a model: name, dtype or rank."""
+    found: list[str] = []
+    for ours, theirs in zip((model.inputs, model.outputs), read_interface(file), strict=True):
+        found += [
             f"{name} ({_described(there)} instead of {_described(here)})"
-            for name, here, there in _pairs(wanted, found)
+            for name, here, there in _pairs(ours, theirs)
             if not _agrees(here, there)
         ]
-        if different:
-            raise EngineBuildError(
-                f"{model.path.name} has other {kind} after conversion to {precision}: "
-                f"{', '.join(different)}",
-                fix=_OTHER_MODEL,
-                code="TRT354",
-                facts={"model": str(model.path), "precision": precision, "tensors": different},
-            )
+    return found
 
 
 def _pairs(

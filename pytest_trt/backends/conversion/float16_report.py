@@ -115,9 +115,7 @@ def already_float16(model: ModelProto, types: Iterable[int]) -> str | None:
         half, single = counted[TensorProto.FLOAT16], counted[TensorProto.FLOAT]
     if half <= single:
         return None
-    return (
-        f"the model is float16 already ({half} of {half + single} {what}); it is not converted"
-    )
+    return f"the model is float16 already ({half} of {half + single} {what}); it is not converted"
 
 
 def _described(change: _Change) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 import onnx.version_converter
-from onnx import GraphProto, TensorProto, helper
+from onnx import GraphProto, TensorProto, ValueInfoProto, helper
 
 from pytest_trt.onnx import graph
 
@@ -180,3 +180,41 @@ def _free(name: str, taken: set[str]) -> str:
     while f"{name}_{number}" in taken:
         number += 1
     return f"{name}_{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOutputs:
+    """Outputs of a graph that none of its nodes makes: its inputs and constants, passed on.
+
+    ONNX Runtime's quantisation takes such a graph for cyclic.
+    """
+
+    outputs: tuple[tuple[int, ValueInfoProto], ...]
+    constants: Mapping[str, TensorProto]
+
+    @classmethod
+    def taken_from(cls, graph: GraphProto) -> PassedOutputs:
+        """Take them out of a graph that has others."""
+        made = {name for node in graph.node for name in node.output}
+        passed = [(at, value) for at, value in enumerate(graph.output) if value.name not in made]
+        if len(passed) == len(graph.output):
+            return cls((), {})
+        names = {value.name for _, value in passed}
+        remaining = [value for value in graph.output if value.name in made]
+        constants = {one.name: one for one in graph.initializer if one.name in names}
+        found = cls(tuple(passed), constants)
+        del graph.output[:]
+        graph.output.extend(remaining)
+        return found
+
+    def put_back(self, graph: GraphProto) -> None:
+        """Put them back where they were."""
+        stored = {one.name for one in graph.initializer}
+        graph.initializer.extend(
+            one for name, one in self.constants.items() if name not in stored
+        )
+        outputs = list(graph.output)
+        for index, value in self.outputs:
+            outputs.insert(index, value)
+        del graph.output[:]
+        graph.output.extend(outputs)

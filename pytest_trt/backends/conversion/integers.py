@@ -32,9 +32,7 @@ def integer_arithmetic(model: ModelProto, types: TensorTypes) -> frozenset[str]:
     nodes = [node for scope in surgery.walk_graphs(model.graph) for node in scope.node]
     found = _Integers(nodes, model, types)
     kept: set[str] = set()
-    open_names = [
-        name for node in nodes for name in _ends(node, types) if found.is_integer(name)
-    ]
+    open_names = [name for node in nodes for name in _ends(node, types) if found.is_integer(name)]
     while open_names:
         maker = found.makers.get(open_names.pop())
         if maker is None or maker.name in kept or maker.op_type == "Constant":

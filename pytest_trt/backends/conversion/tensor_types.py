@@ -118,9 +118,7 @@ def tensor_types(model: ModelProto) -> TensorTypes:
         },
     )
     typing.visit(model.graph)
-    return TensorTypes(
-        typing.known, typing.unknown, frozenset(typing.containers), typing.opsets
-    )
+    return TensorTypes(typing.known, typing.unknown, frozenset(typing.containers), typing.opsets)
 
 
 def is_standard(node: NodeProto) -> bool:

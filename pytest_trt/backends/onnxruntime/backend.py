@@ -25,10 +25,16 @@ from pytest_trt.backends.conversion.ort_messages import (
     refusal,
 )
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
+from pytest_trt.backends.onnxruntime.plan import (
+    CONVERTED_NAME,
+    OPTIMIZATION_LEVELS,
+    converted_files,
+    load_plan,
+    write_plan,
+)
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
-from pytest_trt.backends.onnxruntime.values import unreadable
+from pytest_trt.backends.onnxruntime.values import require_readable
 from pytest_trt.diagnostics import (
-    EngineBuildError,
     EngineLoadError,
     ModelError,
     Remedy,
@@ -44,25 +50,6 @@ from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel, read_node_names
 from pytest_trt.onnx.input_roles import require_values
 from pytest_trt.wording import count
-
-#: ONNX Runtime's names of the levels. The default is 'extended' because 'all' adds layouts for the
-#: CPU at hand, and a cached engine may run on another CPU.
-#: Source: ONNX Runtime documentation, "Graph optimizations", offline mode.
-_OPTIMIZATION_LEVELS = {
-    "disabled": "ORT_DISABLE_ALL",
-    "basic": "ORT_ENABLE_BASIC",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "all": "ORT_ENABLE_ALL",
-}
-
-#: Engines of models above this size store their weights in a second file: protobuf messages are
-#: limited to 2 GiB, and the optimiser adds to them.
-_EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
-
-_PLAN_NAME = "engine.onnx"
-
-#: The converted model, and how the names of its data files begin.
-_CONVERTED_NAME = "converted.onnx"
 
 _NO_REFERENCE = "ONNX Runtime computes the FP32 reference, so there is nothing to compare with"
 
@@ -116,55 +103,19 @@ class OnnxRuntimeBackend:
         return Route("converted model", versions, needs_calibration=spec.precision == "int8")
 
     def build(self, request: BuildRequest) -> BuildResult:
-        """Convert, optimise and serialise the model."""
-        folder, spec = request.directory, request.spec
-        source = request.model.path
-        notes: tuple[str, ...] = ()
-        layers: tuple[Layer, ...] = ()
-        converted = folder / _CONVERTED_NAME
-        if not _as_it_is(request.model, spec):
-            request.progress(f"converting {source.name} to {spec.precision}")
-            notes, layers = _convert(request, converted)
-            source = converted
-        request.progress(f"optimising {request.model.path.name}")
-        self._optimise(source, request)
-        for left_over in _converted(folder):
-            left_over.unlink()
-        layers = layers or _layers(folder / _PLAN_NAME, request.model)
-        notes += _fusion_notes(request.model, layers)
-        return BuildResult(plan_name=_PLAN_NAME, notes=notes, layers=layers)
+        """Convert, optimise and serialise the model.
 
-    def _optimise(self, source: Path, request: BuildRequest) -> None:
-        ort = load_onnxruntime()
-        options = self._session_options(_level(request.spec, default="extended"))
-        plan = request.directory / _PLAN_NAME
-        options.optimized_model_filepath = str(plan)
-        options.intra_op_num_threads = 1  # nothing runs: no threads to start and end
-        # A float16 model doubles in size when it is rounded in float32.
-        parts = _converted(request.directory)
-        size_bytes = max(request.model.size_bytes, sum(part.stat().st_size for part in parts))
-        if size_bytes > _EXTERNAL_WEIGHTS_ABOVE_BYTES:
-            options.add_session_config_entry(
-                "session.optimized_model_external_initializers_file_name", f"{_PLAN_NAME}.data"
-            )
-        try:
-            session = ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no other common base class
-            refused = refusal(
-                str(error),
-                request.model.path,
-                failed=f"ONNX Runtime {ort.__version__} cannot load {request.model.path.name} as "
-                f"an {request.spec.precision} engine",
-                precision=request.spec.precision,
-            )
-            raise EngineBuildError(
-                refused.message,
-                fix=refused.remedy,
-                code=refused.code,
-                facts=refused.facts,
-                log_tail=[refused.log],
-            ) from error
-        _require_readable(session, request.model)
+        Where a level of optimisation breaks a valid model, the engine gets the next lower one.
+        """
+        model = request.model
+        source, notes, layers = _source(request)
+        request.progress(f"optimising {model.path.name}")
+        plan, lowered = write_plan(source, request, self._session_options)
+        for left_over in converted_files(request.directory):
+            left_over.unlink()
+        layers = layers or _layers(plan, model)
+        notes += (*lowered, *_fusion_notes(model, layers))
+        return BuildResult(plan_name=plan.name, notes=notes, layers=layers)
 
     def cannot_run(self, target: Target) -> str | None:
         """Why engines for this target do not run here: only those for the CPU do."""
@@ -178,12 +129,7 @@ class OnnxRuntimeBackend:
         """Load a serialised engine."""
         ort = load_onnxruntime()
         try:
-            # The layout for this CPU, which the plan does not contain, is chosen here.
-            session = ort.InferenceSession(
-                str(plan),
-                self._session_options(_level(spec, default="all")),
-                providers=["CPUExecutionProvider"],
-            )
+            session = load_plan(plan, spec, self._session_options)
         except Exception as error:
             raise EngineLoadError(
                 f"ONNX Runtime {ort.__version__} cannot load {plan}",
@@ -228,14 +174,14 @@ class OnnxRuntimeBackend:
                 facts=refused.facts,
                 details=[_NO_REFERENCE, refused.log],
             ) from error
-        _require_readable(session, model)
+        require_readable(session, model)
         return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
 
     def _session_options(self, level: str) -> Any:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
         options.graph_optimization_level = getattr(
-            ort.GraphOptimizationLevel, _OPTIMIZATION_LEVELS[level]
+            ort.GraphOptimizationLevel, OPTIMIZATION_LEVELS[level]
         )
         options.intra_op_num_threads = self.threads
         options.log_severity_level = SEVERITY_FATAL
@@ -250,26 +196,22 @@ class OnnxRuntimeBackend:
         return options
 
 
-def _require_readable(session: Any, model: OnnxModel) -> None:
-    """Refuse a model whose inputs or outputs cannot be used from Python.
+def _source(request: BuildRequest) -> tuple[Path, tuple[str, ...], tuple[Layer, ...]]:
+    """Return the file to optimise, notes, and the layers if the plan does not show them."""
+    model, converted = request.model, request.directory / CONVERTED_NAME
+    if not _as_it_is(model, request.spec):
+        request.progress(f"converting {model.path.name} to {request.spec.precision}")
+        return (converted, *_convert(request, converted))
+    from pytest_trt.onnx import graph
+    from pytest_trt.onnx.loading import load
 
-    Raises:
-        ModelError: One cannot.
-    """
-    tensor = unreadable(session)
-    if tensor:
-        ort = load_onnxruntime()
-        raise ModelError(
-            f"{tensor} of {model.path.name} cannot be used from Python with ONNX Runtime "
-            f"{ort.__version__}, beside tensors of types that numpy lacks",
-            fix="cast those tensors to float32 or integers of 8 bits in the model.",
-            code="TRT209",
-            facts={"model": str(model.path), "tensor": tensor, "version": str(ort.__version__)},
-        )
-
-
-def _converted(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name.startswith(_CONVERTED_NAME)]
+    if model.ir_version >= graph.IR_FREE_INITIALISERS:
+        return model.path, (), ()
+    # The optimiser's constants would be inputs of the plan.
+    proto = load(model.path)
+    graph.modernise(proto)
+    graph.save(proto, converted)
+    return converted, (), ()
 
 
 def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
@@ -280,21 +222,22 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
     """
     from pytest_trt.backends import conversion
 
-    spec = request.spec
+    spec, model = request.spec, request.model
     options = {
         name: value
         for name, value in spec.builder_options.items()
         if BUILDER_OPTIONS[name].of_conversion
     }
+    # The plan is checked instead of what it is made from.
     if spec.precision == "int8":
         done = conversion.to_int8(
-            request.model, request.calibration, output, options=options, qdq_weights=False
+            model, request.calibration, output, options=options, qdq_weights=False, verified=False
         )
         return done.notes, ()
     from pytest_trt.backends.conversion.fp16_rounding import round_file
 
-    notes = conversion.to_fp16(request.model, output, options=options).notes
-    layers = _layers(output, request.model)
+    notes = conversion.to_fp16(model, output, options=options, verified=False).notes
+    layers = _layers(output, model)
     return (*notes, *round_file(output)), layers
 
 
@@ -315,10 +258,6 @@ def _fusion_notes(model: OnnxModel, layers: tuple[Layer, ...]) -> tuple[str, ...
         f"{count(fused, 'MatMul')} of block-quantised weights became {_FUSED_BLOCK_MATMUL}, which "
         'quantises activations too; builder option graph_optimization_level="basic" avoids it',
     )
-
-
-def _level(spec: EngineSpec, *, default: str) -> str:
-    return str(spec.builder_options.get("graph_optimization_level", default))
 
 
 def _as_it_is(model: OnnxModel, spec: EngineSpec) -> bool:

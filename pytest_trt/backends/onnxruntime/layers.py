@@ -13,6 +13,7 @@ from onnx import NodeProto
 from pytest_trt.backends.conversion.tensor_types import tensor_types
 from pytest_trt.engine.facts import CONVERSION, INTEGER, Layer, precision_of
 from pytest_trt.onnx import graph
+from pytest_trt.onnx.loading import repair_names
 from pytest_trt.tensors.elements import element_name
 
 #: Operators that change types and compute nothing.
@@ -30,6 +31,7 @@ def onnx_layers(path: Path, origins: frozenset[str]) -> tuple[Layer, ...]:
             one is known: the one whose name the fused node has.
     """
     model = onnx.load(path, load_external_data=False)
+    repair_names(model)
     precisions = {
         name: precision_of(element_name(number))
         for name, number in tensor_types(model).known.items()

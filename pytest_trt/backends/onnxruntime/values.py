@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
+from pytest_trt.diagnostics import ModelError
+from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.elements import (
     dtype_name,
     element_bits,
@@ -39,6 +42,24 @@ def unreadable(session: Any) -> str:
         return ""
     others = [one for one in _borders(session) if not one.type.startswith("tensor(")]
     return next((f"{one.name!r} ({one.type})" for one in others), "")
+
+
+def require_readable(session: Any, model: OnnxModel) -> None:
+    """Refuse a model whose inputs or outputs cannot be used from Python.
+
+    Raises:
+        ModelError: One cannot.
+    """
+    tensor = unreadable(session)
+    if tensor:
+        version = onnxruntime_version()
+        raise ModelError(
+            f"{tensor} of {model.path.name} cannot be used from Python with ONNX Runtime "
+            f"{version}, beside tensors of types that numpy lacks",
+            fix="cast those tensors to float32 or integers of 8 bits in the model.",
+            code="TRT209",
+            facts={"model": str(model.path), "tensor": tensor, "version": version},
+        )
 
 
 def run_values(

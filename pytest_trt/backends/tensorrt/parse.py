@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_trt.backends.tensorrt.build_job import BuildPlan
+from pytest_trt.backends.tensorrt.dimension_names import without_ambiguous_names
 from pytest_trt.backends.tensorrt.log import LogTail, process_logger
 from pytest_trt.diagnostics import EngineBuildError, Fact, Remedy
 
@@ -74,7 +75,11 @@ def parsed(trt: Any, network: Any, plan: BuildPlan, tail: LogTail) -> Any:
         EngineBuildError: The parser refused the model, or the network is empty.
     """
     parser = trt.OnnxParser(network, process_logger(trt))
-    done = parser.parse_from_file(str(plan.source))
+    renamed = without_ambiguous_names(plan.source, plan.profiles)
+    if renamed is None:
+        done = parser.parse_from_file(str(plan.source))
+    else:  # external data are found by the path
+        done = parser.parse(renamed, str(plan.source))
     tail.raise_pending()
     if not done:
         errors = [parser.get_error(index) for index in range(parser.num_errors)]

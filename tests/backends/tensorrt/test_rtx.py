@@ -95,6 +95,28 @@ def test_a_plain_network_builds_to_the_same_bytes(
     assert plans[0] == plans[1]
 
 
+@pytest.mark.parametrize("names", [("?", "?", "?"), ("n", "n", "n")])
+def test_dimensions_of_one_name_may_have_several_sizes(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    # As paddle2onnx writes them. External data show that the model is still read where it lies.
+    batch, height, width = names
+    proto = networks.model(
+        [helper.make_node("Add", ["x", "bias"], ["y"])],
+        [networks.value("x", [batch, 3, height, width])],
+        [networks.value("y", [batch, 3, height, width])],
+        [networks.weights("bias", 1, 3, 1, 1)],
+    )
+    path = tmp_path / "m.onnx"
+    onnx.save(proto, path, save_as_external_data=True, location="m.data", size_threshold=0)
+    ranges = {"x": ((1, 3, 48, 192), (4, 3, 48, 192), (8, 3, 48, 192))}
+    model = load_model(path)
+    spec = EngineSpec(profiles=parse_profiles(ranges, model.inputs, where="test"))
+    (tmp_path / "plan").mkdir()
+    result = build(model, tmp_path / "plan", spec)
+    assert read_plan_header(tmp_path / "plan" / result.plan_name).archs == ("sm86",)
+
+
 def test_the_request_changes_the_plan(models: Mapping[str, OnnxModel], tmp_path: Path) -> None:
     plans = set()
     specs = {

@@ -1,0 +1,210 @@
+"""Plans of the embedded backend: models that ONNX Runtime optimised and wrote, and their check.
+
+Every plan is loaded and run once before it counts as built. Where a level of optimisation breaks a
+valid model, the plan gets the next lower level, at which it is also loaded later; its file name
+states the level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.backends.conversion.ort_messages import first_line, refusal
+from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
+from pytest_trt.backends.onnxruntime.values import require_readable
+from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.spec import EngineSpec
+
+#: ONNX Runtime's names of the levels, the lowest first. The default is 'extended' because 'all'
+#: adds layouts for the CPU at hand, and a cached engine may run on another CPU.
+#: Source: ONNX Runtime documentation, "Graph optimizations", offline mode.
+OPTIMIZATION_LEVELS = {
+    "disabled": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+
+_PLAN_NAME = "engine.onnx"
+
+#: What a model is converted into, in the folder of its plan, and how the names of its data files
+#: begin.
+CONVERTED_NAME = "converted.onnx"
+
+#: Engines of models above this size store their weights in a second file: protobuf messages are
+#: limited to 2 GiB, and the optimiser adds to them.
+_EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
+
+#: Session options: the file of a plan's weights, and the least size of what goes there.
+#: Source: onnxruntime_session_options_config_keys.h.
+_WEIGHTS_FILE = "session.optimized_model_external_initializers_file_name"
+_LEAST_WEIGHTS_BYTES = "session.optimized_model_external_initializers_min_size_in_bytes"
+
+#: Returns the `SessionOptions` for a level.
+Options = Callable[[str], Any]
+
+
+def write_plan(
+    source: Path, request: BuildRequest, options: Options
+) -> tuple[Path, tuple[str, ...]]:
+    """Write a plan at the highest level up to the requested one that does not break the model.
+
+    Args:
+        source: What to optimise: the model, or its conversion in the request's folder.
+        request: The engine to build.
+        options: Gives the session options for a level.
+
+    Returns:
+        The plan, and a note if its level is lower than requested.
+
+    Raises:
+        EngineBuildError: ONNX Runtime refuses the model at every level.
+    """
+    wanted = _level(request.spec, default="extended")
+    plan = request.directory / _PLAN_NAME
+    try:
+        _write(source, plan, request, wanted, options)
+    except EngineBuildError as error:
+        _remove(plan)
+        lower = _write_lower(source, request, wanted, options)
+        if lower is None:
+            raise
+        level, plan = lower
+        reason = next(iter(error.log_tail), "")
+        note = (
+            f"optimised at the level {level!r}: ONNX Runtime {onnxruntime_version()} breaks "
+            f"{request.model.path.name} at {wanted!r} ({reason})"
+        )
+        return plan, (note,)
+    return plan, ()
+
+
+def converted_files(folder: Path) -> list[Path]:
+    """Return the converted model and its data files."""
+    return [path for path in folder.iterdir() if path.name.startswith(CONVERTED_NAME)]
+
+
+def load_plan(plan: Path, spec: EngineSpec, options: Options) -> Any:
+    """Return an `onnxruntime.InferenceSession` of a plan.
+
+    Raises:
+        Exception: ONNX Runtime cannot load it; its exceptions have no other common base class.
+    """
+    lowered = (level for level in OPTIMIZATION_LEVELS if plan.name == _lowered_name(level))
+    # The layout for this CPU, which the plan does not contain, is chosen here.
+    level = next(lowered, _level(spec, default="all"))
+    return load_onnxruntime().InferenceSession(
+        str(plan), options(level), providers=["CPUExecutionProvider"]
+    )
+
+
+def _write_lower(
+    source: Path, request: BuildRequest, wanted: str, options: Options
+) -> tuple[str, Path] | None:
+    """Write a plan below the requested level; return its level and itself, or None if none is."""
+    from pytest_trt.backends.conversion.trial import unoptimised
+
+    names = list(OPTIMIZATION_LEVELS)
+    try:
+        unoptimised(source)
+    except Exception:  # the model is refused as it is
+        return None
+    for level in reversed(names[: names.index(wanted)]):
+        plan = request.directory / _lowered_name(level)
+        try:
+            _write(source, plan, request, level, options)
+        except EngineBuildError:
+            _remove(plan)
+        else:
+            return level, plan
+    return None
+
+
+def _write(source: Path, plan: Path, request: BuildRequest, level: str, options: Options) -> None:
+    """Optimise a model into a plan, and check the plan.
+
+    Raises:
+        ModelError: An input or output cannot be used from Python.
+        EngineBuildError: ONNX Runtime refuses the model or the plan, or the plan has other inputs
+            or outputs, or does not run where the model does.
+    """
+    from pytest_trt.backends.conversion.converting import different_tensors
+    from pytest_trt.backends.conversion.trial import run_failure, trial_inputs
+
+    model, chosen = request.model, options(level)
+    chosen.optimized_model_filepath = str(plan)
+    chosen.intra_op_num_threads = 1  # nothing runs: no threads to start and end
+    # A float16 model doubles in size when it is rounded in float32.
+    parts = converted_files(request.directory)
+    size_bytes = max(model.size_bytes, sum(part.stat().st_size for part in parts))
+    if size_bytes > _EXTERNAL_WEIGHTS_ABOVE_BYTES:
+        chosen.add_session_config_entry(_WEIGHTS_FILE, f"{plan.name}.data")
+    elif model.external_files:
+        # By default weights stay in the model's own files, which do not belong to the plan. With
+        # a file for weights larger than any, all are stored in the plan.
+        chosen.add_session_config_entry(_WEIGHTS_FILE, f"{plan.name}.data")
+        chosen.add_session_config_entry(_LEAST_WEIGHTS_BYTES, str(1 << 40))
+    try:
+        load_onnxruntime().InferenceSession(str(source), chosen, providers=["CPUExecutionProvider"])
+        session = load_plan(plan, request.spec, options)
+    except Exception as error:  # its exceptions have no other common base class
+        raise _refused(error, request, converted=source != model.path) from error
+    require_readable(session, model)
+    different = different_tensors(model, plan)
+    if different:
+        raise _broken(request, level, f"inputs or outputs differ: {', '.join(different)}")
+    failure = run_failure(session, model, trial_inputs(model, request.spec.profiles))
+    if failure is not None:
+        raise _broken(request, level, first_line(failure))
+
+
+def _refused(error: Exception, request: BuildRequest, *, converted: bool) -> EngineBuildError:
+    """Return the error for a model that ONNX Runtime does not load."""
+    from pytest_trt.backends.conversion.converting import invalid, is_type_error
+
+    model, precision = request.model, request.spec.precision
+    if converted and is_type_error(error):
+        return invalid(model, precision, error)
+    refused = refusal(
+        str(error),
+        model.path,
+        failed=f"ONNX Runtime {onnxruntime_version()} cannot load {model.path.name} as an "
+        f"{precision} engine",
+        precision=precision,
+    )
+    return EngineBuildError(
+        refused.message,
+        fix=refused.remedy,
+        code=refused.code,
+        facts=refused.facts,
+        log_tail=[refused.log],
+    )
+
+
+def _broken(request: BuildRequest, level: str, reason: str) -> EngineBuildError:
+    """Return the error for a plan that ONNX Runtime loads, but that is not the model's."""
+    model, precision = request.model, request.spec.precision
+    return EngineBuildError(
+        f"ONNX Runtime {onnxruntime_version()} breaks the {precision} engine of {model.path.name}, "
+        f"also without optimisations",
+        fix="test the model in another precision, or with another version of ONNX Runtime.",
+        code="TRT300",
+        facts={"model": str(model.path), "precision": precision, "level": level},
+        log_tail=[reason],
+    )
+
+
+def _remove(plan: Path) -> None:
+    for part in plan.parent.glob(f"{plan.name}*"):
+        part.unlink()
+
+
+def _lowered_name(level: str) -> str:
+    return f"engine.{level}.onnx"
+
+
+def _level(spec: EngineSpec, *, default: str) -> str:
+    return str(spec.builder_options.get("graph_optimization_level", default))
