@@ -332,6 +332,13 @@ CODES: dict[str, Code] = {
         "Feed real data, or give valid ranges with input_ranges= or profiles=.",
         ("model",),
     ),
+    "TRT230": Code(
+        "model draws random numbers",
+        "The FP32 outputs of the model differ from run to run on the same inputs, so a comparison "
+        "with them would pass or fail by chance.",
+        "Export the model in inference mode, or with the random numbers as an input.",
+        ("model",),
+    ),
     # 3xx build and run
     "TRT300": Code(
         "engine build failed",

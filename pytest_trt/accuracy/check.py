@@ -9,6 +9,7 @@ from typing import TypeAlias
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain, fact
 from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
 from pytest_trt.accuracy.resolve import EXACT
 from pytest_trt.accuracy.result import AccuracyResult, Comparison, merge_runs
 from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
@@ -22,16 +23,6 @@ from pytest_trt.wording import count
 
 #: Gives options, as they are typed, and what an engine with them returns for inputs.
 Attempts: TypeAlias = Callable[[Engine, Tensors], Iterable[tuple[str, Tensors]]]
-
-#: Operators of ONNX that draw random numbers.
-_RANDOM = (
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Multinomial",
-    "Bernoulli",
-)
 
 #: The most notes of a build that a failure repeats.
 _NOTES = 4
@@ -231,7 +222,7 @@ class ConsistencyCheck:
             path=as_typed(engine.model.path),
             precision=engine.spec.precision,
             arch=engine.target.arch,
-            random=tuple(op for op in _RANDOM if op in engine.model.op_types),
+            random=tuple(op for op in RANDOM_OPERATORS if op in engine.model.op_types),
             several=self._several,
             other=self._other.as_subject(agrees=worst.agrees) if self._other else None,
             tried=runs.tried,

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.accuracy.reference_store import ReferenceStore, reference_key
+from pytest_trt.accuracy.repeatable import repeatable
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.devices.lost import LostDevice
 from pytest_trt.backends.devices.probe import probe_devices
@@ -296,7 +297,7 @@ class TrtRun:
                     self._references.popitem(last=False)[1].close()
                 self._references[model.digest] = self.embedded.reference(model)
             self._references.move_to_end(model.digest)
-            return self._references[model.digest].run(inputs)
+            return repeatable(model, self._references[model.digest].run, inputs)
 
         key = reference_key(
             model_digest=model.digest,

@@ -210,9 +210,7 @@ class PassedOutputs:
     def put_back(self, graph: GraphProto) -> None:
         """Put them back where they were."""
         stored = {one.name for one in graph.initializer}
-        graph.initializer.extend(
-            one for name, one in self.constants.items() if name not in stored
-        )
+        graph.initializer.extend(one for name, one in self.constants.items() if name not in stored)
         outputs = list(graph.output)
         for index, value in self.outputs:
             outputs.insert(index, value)

@@ -9,6 +9,7 @@ Sequences, optionals and maps keep float32 elements, as no cast can cross them.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
@@ -48,7 +49,7 @@ def narrow(
     Returns:
         The number of nodes that compute in float16 now, casts left out.
     """
-    _separate_body_outputs(model.graph, types)
+    types = _separate_body_outputs(model.graph, types)
     narrowing = _Narrowing(model.graph, types, kept, report)
     narrowing.rewrite(model.graph)
     for scope in surgery.walk_graphs(model.graph):
@@ -57,11 +58,12 @@ def narrow(
     return narrowing.computing
 
 
-def _separate_body_outputs(main: GraphProto, types: TensorTypes) -> None:
-    """Let each float32 output of a body be what a node of the body makes.
+def _separate_body_outputs(main: GraphProto, types: TensorTypes) -> TensorTypes:
+    """Let each float32 output of a body be what a node of the body makes; return all types.
 
     An output that is a constant, an input or a value from outside could not change its type alone.
     """
+    known = dict(types.known)
     bodies = [
         body
         for scope in surgery.walk_graphs(main)
@@ -71,11 +73,13 @@ def _separate_body_outputs(main: GraphProto, types: TensorTypes) -> None:
     for body in bodies:
         made = {name for node in body.node for name in node.output}
         for index, value in enumerate(body.output):
-            if types.known.get(value.name) != _FLOAT or value.name in made:
+            if known.get(value.name) != _FLOAT or value.name in made:
                 continue
             fresh = f"{body.name}_{value.name}_output_{index}"
             body.node.append(helper.make_node("Identity", [value.name], [fresh], name=fresh))
             value.name = fresh
+            known[fresh] = _FLOAT
+    return replace(types, known=known)
 
 
 class _Narrowing:
@@ -89,7 +93,7 @@ class _Narrowing:
         report: Float16Report,
     ) -> None:
         self._types, self._kept, self._report = types, kept, report
-        self._known = dict(types.known)
+        self._known = types.known
         self._half: set[str] = set()
         self._uses: list[_Use] = []
         self._homes = {
