@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from pytest_trt.backends.conversion.ort_messages import (
     refusal,
     without_path,
 )
-from pytest_trt.backends.conversion.trial import run_failure, trial_inputs, unoptimised
 from pytest_trt.diagnostics import (
     ConfigurationError,
     EngineBuildError,
@@ -33,7 +32,7 @@ from pytest_trt.diagnostics import (
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel, read_interface
-from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.tensors.spec import Tensors, TensorSpec
 
 #: Lines of a converter's message that are shown.
 _SHOWN_LINES = 4
@@ -161,8 +160,17 @@ class _Collector(logging.Handler):
             self._logged.append(message)
 
 
-def verify(model: OnnxModel, output: Path, precision: str) -> None:
-    """Require that a converted model has the model's interface, and that ONNX Runtime runs it.
+def verify(model: OnnxModel, output: Path, precision: str, samples: Sequence[Tensors] = ()) -> None:
+    """Require that a converted model has the model's interface, and that ONNX Runtime loads it.
+
+    It is run on inputs that the model is known to run on, if there are any. Generated ones are no
+    substitute: an integer division by one of their zeros ends the process.
+
+    Args:
+        model: The model.
+        output: Its conversion.
+        precision: What it was converted to.
+        samples: Inputs that the model runs on, the first of which is used.
 
     Raises:
         EngineBuildError: Its inputs or outputs are not those of the model, or it is not valid.
@@ -184,9 +192,32 @@ def verify(model: OnnxModel, output: Path, precision: str) -> None:
         if not is_type_error(exc):
             return
         raise invalid(model, precision, exc) from exc
-    failure = run_failure(session, model, trial_inputs(model))
+    failure = run_failure(session, samples)
     if failure is not None:
         raise invalid(model, precision, failure) from failure
+
+
+def unoptimised(path: Path) -> Any:
+    """Return an `onnxruntime.InferenceSession` of a file, as it is.
+
+    Raises:
+        Exception: ONNX Runtime refuses it; its exceptions have no other common base class.
+    """
+    runtime: Any = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = SEVERITY_FATAL
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run_failure(session: Any, samples: Sequence[Tensors]) -> Exception | None:
+    """Return why a session fails on the first of some inputs, or None if it does not."""
+    try:
+        for inputs in samples[:1]:
+            session.run(None, dict(inputs))
+    except Exception as exc:  # see `unoptimised`
+        return exc
+    return None
 
 
 def is_type_error(error: Exception) -> bool:

@@ -119,7 +119,7 @@ def to_int8(
     graph.save(quantised, output)
     del quantised
     if verified:
-        verify(model, output, "int8")
+        verify(model, output, "int8", calibration)
     return Conversion(tuple(logged))
 
 

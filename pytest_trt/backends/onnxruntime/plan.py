@@ -1,8 +1,8 @@
 """Plans of the embedded backend: models that ONNX Runtime optimised and wrote, and their check.
 
-Every plan is loaded and run once before it counts as built. Where a level of optimisation breaks a
-valid model, the plan gets the next lower level, at which it is also loaded later; its file name
-states the level.
+Every plan is loaded before it counts as built, and run where there is calibration data. Where a
+level of optimisation breaks a valid model, the plan gets the next lower level, at which it is also
+loaded later; its file name states the level.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _write_lower(
     source: Path, request: BuildRequest, wanted: str, options: Options
 ) -> tuple[str, Path] | None:
     """Write a plan below the requested level; return its level and itself, or None if none is."""
-    from pytest_trt.backends.conversion.trial import unoptimised
+    from pytest_trt.backends.conversion.converting import unoptimised
 
     names = list(OPTIMIZATION_LEVELS)
     try:
@@ -129,10 +129,9 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, options:
     Raises:
         ModelError: An input or output cannot be used from Python.
         EngineBuildError: ONNX Runtime refuses the model or the plan, or the plan has other inputs
-            or outputs, or does not run where the model does.
+            or outputs, or does not run on the calibration data.
     """
-    from pytest_trt.backends.conversion.converting import different_tensors
-    from pytest_trt.backends.conversion.trial import run_failure, trial_inputs
+    from pytest_trt.backends.conversion.converting import different_tensors, run_failure
 
     model, chosen = request.model, options(level)
     chosen.optimized_model_filepath = str(plan)
@@ -156,7 +155,7 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, options:
     different = different_tensors(model, plan)
     if different:
         raise _broken(request, level, f"inputs or outputs differ: {', '.join(different)}")
-    failure = run_failure(session, model, trial_inputs(model, request.spec.profiles))
+    failure = run_failure(session, request.calibration)
     if failure is not None:
         raise _broken(request, level, first_line(failure))
 

@@ -12,8 +12,8 @@ from builders_float16 import FLOAT, HALF
 from onnx import numpy_helper
 
 from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.converting import unoptimised
 from pytest_trt.backends.conversion.fp16_rounding import round_file
-from pytest_trt.backends.conversion.trial import unoptimised
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.onnx import graph as surgery
 from pytest_trt.onnx.file import OnnxModel, load_model
