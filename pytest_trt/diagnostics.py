@@ -6,6 +6,7 @@ whatever groups, filters or counts diagnostics reads the code and the facts.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -341,11 +342,11 @@ def as_typed(path: Path) -> str:
 
 def git_restore_hint(path: Path) -> str:
     """Return how a file that changed is brought back: the commands, with the commit left open."""
-    name = as_typed(path)
+    name = shlex.quote(as_typed(path))
     return f"`git log -- {name}`, then `git checkout COMMIT -- {name}`"
 
 
 def git_restore_commands(path: Path) -> tuple[str, str]:
     """Return the commands that restore a file that changed, the commit left open."""
-    name = as_typed(path)
+    name = shlex.quote(as_typed(path))
     return f"git log -- {name}", f"git checkout COMMIT -- {name}"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from pytest_trt.diagnostics import (
     ModelError,
     PytestTrtError,
     Remedy,
+    git_restore_commands,
     in_context,
 )
 
@@ -63,3 +66,10 @@ def test_context_precedes_the_message() -> None:
     error = in_context(ModelError("no model", fix="x"), "trt_model")
     assert isinstance(error, ModelError)
     assert error.message == "trt_model: no model"
+
+
+def test_commands_with_a_path_are_taken_by_a_shell_as_one_word(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path.cwd() / "my models" / "$m.onnx"
+    for command in git_restore_commands(path):
+        assert shlex.split(command)[-1] == "my models/$m.onnx"

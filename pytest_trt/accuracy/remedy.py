@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -75,10 +76,11 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
             "sensitive layers unconverted.",
             alternatives=allow,
         )
+    model, reference = shlex.quote(other.model), shlex.quote(other.path)
     return Remedy(
         f"{reason} Restore the model, unless the change is intended:",
-        (f"git log -- {other.model}", f"git checkout COMMIT -- {other.model}"),
-        (f"if it is intended, make it the reference: `cp {other.model} {other.path}`",),
+        (f"git log -- {model}", f"git checkout COMMIT -- {model}"),
+        (f"if it is intended, make it the reference: `cp {model} {reference}`",),
     )
 
 
@@ -325,7 +327,7 @@ def _block_lists(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _inspect(subject: Subject) -> str:
-    return f"pytest-trt inspect {subject.path or subject.model}"
+    return f"pytest-trt inspect {shlex.quote(subject.path or subject.model)}"
 
 
 def _beyond_rounding(output: OutputResult, subject: Subject) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -307,7 +308,8 @@ def _cannot_open(path: Path, error: OSError) -> ModelError:
             path,
             "cannot be read: permission denied",
             Remedy(
-                "make it and its folders readable for this user:", commands=(f"chmod u+r {path}",)
+                "make it and its folders readable for this user:",
+                commands=(f"chmod u+r {shlex.quote(str(path))}",),
             ),
         )
     return _refused(path, f"cannot be read: {error.strerror}", "name an ONNX file.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,7 +94,7 @@ def parsed(trt: Any, network: Any, plan: BuildPlan, tail: LogTail) -> Any:
             f"{network.num_layers} layers, 0 outputs",
             fix=Remedy(
                 "export a model with at least one graph output. To see what this one has:",
-                commands=(f"pytest-trt inspect {plan.source}",),
+                commands=(f"pytest-trt inspect {shlex.quote(str(plan.source))}",),
             ),
             code="TRT353",
             facts=_facts(plan),
