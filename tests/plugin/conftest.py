@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import hypothesis  # noqa: F401 - see below
+import ml_dtypes  # noqa: F401
 import pytest
 import quiet_host
 from builders import save_linear
