@@ -89,7 +89,8 @@ class BackendSession(Protocol):
         Returns:
             Every output of the model by name, in the model's order and dtypes (the engine's own
             if the model does not state one). The arrays belong to the caller: later runs do not
-            change them. bfloat16 is `ml_dtypes.bfloat16`.
+            change them. Types that numpy lacks are those of ml_dtypes; a sequence is a list, a map
+            a dict, and an optional that is absent is None.
 
         Raises:
             InputError: The inputs do not fit the model or the engine's profiles.

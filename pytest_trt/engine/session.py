@@ -81,11 +81,13 @@ class Session:
 
         Args:
             inputs: Every input of the model by name, as NumPy arrays in the model's dtypes. They
-                are read, never changed.
+                are read, never changed. A sequence is a list, a map a dict, and an optional that is
+                absent is None; so they are in the outputs.
             *more: Nothing: `run(None, inputs)`, as ONNX Runtime has it, is refused.
 
         Returns:
-            New arrays in the model's dtypes, which the caller owns.
+            New arrays in the model's dtypes, which the caller owns. Types that NumPy lacks are
+            those of ml_dtypes.
 
         Raises:
             InputError: An input is missing, unknown, has the wrong dtype, or has a shape (or

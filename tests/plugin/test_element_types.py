@@ -83,6 +83,31 @@ def test_a_wrong_value_of_a_type_that_numpy_lacks_fails(project) -> None:
     result.stdout.fnmatch_lines(["* of 3 elements (100%) differ*"])
 
 
+@pytest.mark.parametrize(
+    ("shape", "profiles"),
+    [
+        ([2**31, 2**31, 2**31], ""),
+        ([2**62], ""),
+        (["n", 4], ', profiles={"x": ((1, 4), (1, 4), (2**40, 4))}'),
+    ],
+)
+def test_inputs_beyond_the_memory_are_refused_at_collection_with_their_size(
+    project, shape: list[int | str], profiles: str
+) -> None:
+    saved(project, "huge.onnx", types.same("float32", shape))
+    project.test_file(
+        f'@pytest.mark.trt_model("models/huge.onnx"{profiles})\n'
+        "@pytest.mark.trt_consistency()\n"
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["collected 0 items / 1 error", "input x: float32[[]* would take * of memory *TRT226*"]
+    )
+    assert project.plans() == []
+
+
 @pytest.mark.parametrize("dtype", ["float4e2m1", "float8e8m0"])
 def test_scales_and_four_bit_floats_must_be_equal(project, dtype: str) -> None:
     pytest.importorskip("onnx", minversion="1.23")

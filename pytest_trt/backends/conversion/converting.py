@@ -280,5 +280,5 @@ def _in_float32(text: str) -> Remedy:
     else:
         return _OTHER_MODEL
     return Remedy(
-        f'keep the {what} named above in float32: builder_options={{"{option}": "{name}"}}'
+        f'keeping {what} {name} in float32 may help: builder_options={{"{option}": "{name}"}}'
     )
