@@ -17,8 +17,10 @@ def saved(project, name: str, proto: onnx.ModelProto) -> None:
 @pytest.mark.parametrize("dtype", types.TYPES)
 def test_a_type_is_accepted_and_returned(project, dtype: str, shape: str) -> None:
     saved(project, "m.onnx", types.complement(dtype, SHAPES[shape]))
+    # Sizes and positions are computed in float32, so that nothing is left for an fp16 engine.
+    precisions = ("fp32",) if dtype in ("int32", "int64") else ("fp32", "fp16")
     project.test_file(
-        '@pytest.mark.trt_model("models/m.onnx", precision=("fp32", "fp16"))\n'
+        f'@pytest.mark.trt_model("models/m.onnx", precision={precisions})\n'
         "@pytest.mark.trt_consistency()\n"
         "def test_it(trt_session, trt_inputs):\n"
         "    x, y = trt_inputs['x'], trt_session.run(trt_inputs)['y']\n"
@@ -26,7 +28,7 @@ def test_a_type_is_accepted_and_returned(project, dtype: str, shape: str) -> Non
         "    np.testing.assert_allclose(y.astype(float), 1 - x.astype(float), atol=1e-2)\n"
     )
     for _ in range(2):  # the second one finds reference outputs that were kept
-        project.run("--trt-arch=cpu").assert_outcomes(passed=2)
+        project.run("--trt-arch=cpu").assert_outcomes(passed=len(precisions))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
