@@ -31,6 +31,7 @@ from pytest_trt.plugin.fixtures import (
     trt_session,
     trt_shape,
 )
+from pytest_trt.plugin.ledger import Ledger
 from pytest_trt.plugin.names import MARKER_LINES, is_ours
 from pytest_trt.plugin.options import add_options, anything_given
 from pytest_trt.plugin.results import ResultCollector
@@ -64,6 +65,7 @@ __all__ = [
 ]
 
 _COLLECTOR_KEY = pytest.StashKey[ResultCollector]()
+_LEDGER_KEY = pytest.StashKey[Ledger]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,6 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     config.stash[_COLLECTOR_KEY] = ResultCollector(config)
     config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
+    ledger = config.stash[_LEDGER_KEY] = Ledger(config)
+    config.pluginmanager.register(ledger, "trt-ledger")
     if hasattr(config.option, "benchmark_disable"):  # pytest-benchmark is there
         from pytest_trt.plugin.pytest_benchmark import PytestBenchmarkHooks
 
@@ -94,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("GITHUB_STEP_SUMMARY") or (given and settings_of(config).wants_report):
         from pytest_trt.plugin.report_log import ReportLog
 
-        config.pluginmanager.register(ReportLog(config), "trt-report")
+        config.pluginmanager.register(ReportLog(config, ledger), "trt-report")
     if not given:
         return
     settings = settings_of(config)
@@ -289,8 +293,10 @@ def _updates(config: pytest.Config) -> bool:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write the summary section; with -q only what must not be missed, with -qq nothing."""
     config = terminalreporter.config
-    collector = config.stash[_COLLECTOR_KEY]
-    if collector.results and (verbosity := config.get_verbosity()) >= -1:
+    collector, verbosity = config.stash[_COLLECTOR_KEY], config.get_verbosity()
+    hidden = verbosity < 0 or config.option.collectonly
+    not_run = "" if hidden else config.stash[_LEDGER_KEY].not_run()
+    if (collector.results or not_run) and verbosity >= -1:
         from pytest_trt.plugin.terminal import width_of, write_prose
         from pytest_trt.report.summary import Style, noted_lines, summary_lines
 
@@ -314,7 +320,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             )
         for line in lines:
             terminalreporter.write_line(line)
-        for line in collector.written:
+        for line in filter(None, (not_run, *collector.written)):
             write_prose(terminalreporter, line)
 
     if collector.not_written:

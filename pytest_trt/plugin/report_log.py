@@ -25,17 +25,17 @@ import pytest
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
 from pytest_trt.git import head_commit
 from pytest_trt.plugin.options import OPTIONS, anything_given, ini_value
-from pytest_trt.plugin.state import plan_of, run_of, settings_of
+from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
-from pytest_trt.records import from_data, to_data
 from pytest_trt.version import __version__
 
 # Where GitHub's summary is the only report, every project on CI loads this module: the rooms of
 # results, which load NumPy, are imported where there is a test of ours.
 if TYPE_CHECKING:
+    from pytest_trt.plugin.ledger import Ledger
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.report.document import Document
-    from pytest_trt.report.record import PlannedTest, TestResult
+    from pytest_trt.report.record import TestResult
     from pytest_trt.report.status import Phase, PhaseOutcomes
 
 #: Where GitHub Actions reads the summary of a step.
@@ -52,20 +52,22 @@ _SECTIONS = ("trt consistency", "trt benchmark")
 
 
 class ReportLog:
-    """The tests that were collected, and what was reported of them.
+    """The tests that were planned, and what was reported of them.
 
     Args:
         config: The run's configuration.
+        ledger: The tests that were planned.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, ledger: Ledger) -> None:
         self._config = config
         self._worker = hasattr(config, "workerinput")
         self._started_s = time.time()
-        self._planned: dict[str, PlannedTest] = {}
+        self._planned = ledger.planned
         self._outcomes: dict[str, PhaseOutcomes] = {}
         self._targets: dict[str, dict[str, Any]] = {}
         self._collection_errors: dict[str, str] = {}
+        self._workers: dict[str, str] = {}
         self._sent = False
         self._failures: list[tuple[str, Diagnostic]] = []
         self._written: list[str] = []
@@ -76,22 +78,11 @@ class ReportLog:
         if report.failed:
             self._collection_errors[report.nodeid] = report.longreprtext
 
-    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Record deselected tests, which no other hook reports."""
-        self._plan(items, selected=False)
-
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Record the tests that are to run."""
-        self._plan(session.items, selected=True)
+    def pytest_collection_finish(self) -> None:
+        """Record what the tests are run on."""
         if self._planned:
             self._targets = {one["target"]: one for one in _targets(run_of(self._config))}
-
-    def _plan(self, items: Sequence[pytest.Item], *, selected: bool) -> None:
-        for item in items:
-            plan = planned(item, selected=selected)
-            if plan is not None:
-                self._planned[plan.nodeid] = plan
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -104,17 +95,11 @@ class ReportLog:
 
     def _collected(self) -> dict[str, Any]:
         return {
-            "planned": to_data(self._planned.values()),
             "targets": list(self._targets.values()),
             "errors": self._collection_errors,
         }
 
     def _add_collected(self, collected: dict[str, Any]) -> None:
-        from pytest_trt.report.record import PlannedTest
-
-        for data in collected["planned"]:
-            plan = from_data(PlannedTest, data)
-            self._planned.setdefault(plan.nodeid, plan)
         self._targets.update({one["target"]: one for one in collected["targets"]})
         self._collection_errors.update(collected["errors"])
 
@@ -129,12 +114,16 @@ class ReportLog:
         from pytest_trt.report.record import TestRecord
         from pytest_trt.report.status import PhaseOutcomes
 
-        if report.when == "setup":  # a plugin may repeat a test: the last attempt counts
+        worker = getattr(report, "worker_id", "")
+        same = self._workers.setdefault(report.nodeid, worker) == worker
+        if report.when == "setup" and same:  # a plugin may repeat a test: the last attempt counts
             self._outcomes[report.nodeid] = PhaseOutcomes()
         outcomes = self._outcomes.setdefault(report.nodeid, PhaseOutcomes())
         # xdist's report of a worker that crashed has no phase.
         phase = "crash" if report.when not in ("setup", "call", "teardown") else report.when
-        outcomes.phases[phase] = _phase(report)
+        # With --dist=each every worker runs every test, and one that fails decides.
+        if same or report.failed or phase not in outcomes.phases:
+            outcomes.phases[phase] = _phase(report)
         if data is not None:
             record = TestRecord.from_dict(data)
             if outcomes.record is not None:  # the teardown failed as well
@@ -256,31 +245,6 @@ class ReportLog:
                 "see above",
                 red=True,
             )
-
-
-def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
-    """Return a collected test as a report names it, or None where it has no model."""
-    plan = plan_of(item)
-    if plan is None or plan.model is None:
-        return None
-    from pytest_trt.report.record import PlannedTest, below, without_arch
-
-    callspec = getattr(item, "callspec", None)
-    arch = callspec.params.get("trt_arch") if callspec else None
-    root, model = item.config.rootpath, plan.model.model
-    file, line, _ = item.location
-    return PlannedTest(
-        nodeid=item.nodeid,
-        test=without_arch(item.nodeid, callspec.id if callspec else "", arch or ""),
-        file=file,
-        line=0 if line is None else line + 1,
-        model=below(model, root),
-        precision=plan.precision,
-        arch=plan.arch,
-        checks=plan.checks,
-        on_engine=bool(plan.checks) or "trt_arch" in getattr(item, "fixturenames", ()),
-        selected=selected,
-    )
 
 
 def _phase(report: pytest.TestReport) -> Phase:

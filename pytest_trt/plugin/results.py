@@ -37,13 +37,16 @@ class ResultCollector:
         self.not_written = ""
         self.unjudged: list[Diagnostic] = []
         self._why: dict[str, Sequence[Diagnostic]] = {}
-        self._tests: set[str] = set()
+        self._latest: dict[tuple[str, str], TestResult] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect a report's record."""
-        if report.when == "setup" and report.nodeid in self._tests:
+        # With --dist=each, every worker runs every test.
+        test = (report.nodeid, getattr(report, "worker_id", ""))
+        if report.when == "setup" and test in self._latest:
             # Of a test that is run again the last attempt counts.
-            self.results = [one for one in self.results if one.nodeid != report.nodeid]
+            earlier = self._latest.pop(test)
+            self.results = [one for one in self.results if one is not earlier]
         if report.failed:
             self.failed[report.nodeid].add(report.when or "")
         data = getattr(report, "trt", None)
@@ -60,8 +63,8 @@ class ResultCollector:
         # A check without an engine leaves nothing to summarise.
         found = record.engines or record.unbuilt or record.speeds or record.skipped
         if found and outcome != "rerun":
-            self._tests.add(report.nodeid)
-            self.results.append(TestResult(report.nodeid, outcome, record))
+            self._latest[test] = TestResult(report.nodeid, outcome, record)
+            self.results.append(self._latest[test])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -138,7 +138,7 @@ def _reason(status: Status, phases: Mapping[str, Phase], record: TestRecord) -> 
     if status is Status.NOT_RUN:
         return "the run ended before it"
     if status is Status.DESELECTED:
-        return "deselected by -k, -m or --deselect"
+        return "deselected by -k, -m, --deselect or a hook"
     if record.skipped:
         return record.skipped
     for phase in phases.values():

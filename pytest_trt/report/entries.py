@@ -39,7 +39,7 @@ class Status(str, Enum):
     - inconclusive: speed was measured, and the data neither show a regression nor rule one out.
     - not measured: a check had nothing to compare with, or was never made.
     - skipped: by the test, or because its engine cannot run on this machine.
-    - deselected: by -k, -m or --deselect.
+    - deselected: by -k, -m, --deselect or a hook.
     - not run: the run ended before it.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -337,3 +338,56 @@ def test_shared_int8_engine_is_calibrated_on_what_the_fixture_gives(suite) -> No
     seeded = suite(source.replace("GIVEN", ""))
     seeded.assert_outcomes(passed=1, warnings=1)
     seeded.stdout.fnmatch_lines(["*int8 was calibrated on random inputs*TRT170*"])
+
+
+NAMED = """
+@M(**GOOD, precision=("fp32", "fp16"), profiles={"image": ((1, 8), (4, 8), (16, 8))})
+@C
+def test_it(trt_session, trt_inputs):
+    trt_session.run(trt_inputs)
+@M(**GOOD)
+@C
+def test_skipped(trt_session):
+    pytest.skip("not today")
+@M(**GOOD)
+def test_without_an_engine():
+    pass
+"""
+
+DROPS = """
+def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if "min" not in item.name]
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "in a worker"])
+def test_summary_counts_what_was_named_and_did_not_run(suite, project, workers) -> None:
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + DROPS)
+    result = suite(NAMED, "-k", "not opt", *workers)
+    assert result.parseoutcomes()["passed"] == 3
+    result.stdout.fnmatch_lines(["not run  5 of 7 tests: 4 deselected, 1 skipped"])
+
+
+def test_summary_counts_tests_that_a_failure_stopped(suite) -> None:
+    result = suite(NAMED.replace("GOOD", "WRONG"), "-x")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["not run  6 of 7 tests: 6 not run"])
+
+
+def test_summary_says_nothing_where_all_ran(suite) -> None:
+    result = suite("@M(**GOOD)\n@C\ndef test_it(trt_session):\n    trt_session.run(X)\n")
+    result.stdout.no_fnmatch_line("not run*")
+
+
+def test_failure_in_one_of_several_workers_is_not_lost(suite, project) -> None:
+    result = suite(
+        "import os\n@M(**WRONG)\n@C\ndef test_it(trt_session):\n"
+        "    wrong = os.environ['PYTEST_XDIST_WORKER'] == 'gw0'\n"
+        "    trt_session.run({'image': X['image'] * wrong})\n",
+        *("--dist=each", "--tx=2*popen", "--trt-report=report.json"),
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["linear.onnx *1 failed, 1 passed"])
+    report = json.loads((project.path / "report.json").read_text())
+    assert [one["status"] for one in report["tests"]] == ["failed"]

@@ -1,0 +1,134 @@
+"""What was planned, and what became of it: every test x architecture x precision x shape x model.
+
+The tests of a run are known where they were collected, which with xdist is in its workers: what
+they planned is attached to the first report of each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_trt.plugin.state import plan_of
+from pytest_trt.records import from_data, to_data
+
+if TYPE_CHECKING:
+    from pytest_trt.report.record import PlannedTest
+
+
+class Ledger:
+    """The planned tests of a run, those included that were deselected or never began.
+
+    Args:
+        config: The run's configuration.
+
+    Attributes:
+        planned: The tests by node id.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.planned: dict[str, PlannedTest] = {}
+        self._config = config
+        self._worker = hasattr(config, "workerinput")
+        self._sent = False
+        self._collected: list[pytest.Item] = []
+        self._ran: dict[str, bool] = {}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, items: list[pytest.Item]
+    ) -> Generator[None, object, object]:
+        """See every test before one is deselected, or removed by a hook that reports it nowhere."""
+        self._collected = list(items)
+        return (yield)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Plan the tests, of which those in the session are to run."""
+        selected = set(session.items)
+        for item in dict.fromkeys([*self._collected, *session.items]):
+            one = planned(item, selected=item in selected)
+            if one is not None:
+                self.planned[one.nodeid] = one
+        self._collected = []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """In a worker, attach what was planned to the first report."""
+        report = yield
+        if self._worker and not self._sent:
+            self._sent = True
+            report.trt_planned = to_data(self.planned.values())  # type: ignore[attr-defined]
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Record whether a test ran."""
+        self._add(getattr(report, "trt_planned", ()))
+        if report.nodeid in self.planned:
+            ran = report.failed or (report.when == "call" and not _is_skip(report))
+            self._ran[report.nodeid] = ran or (
+                report.when != "setup" and self._ran.get(report.nodeid, False)
+            )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Add what a worker planned, where no test of it reported."""
+        self._add(getattr(node, "workeroutput", {}).get("trt_planned", ()))
+
+    def pytest_sessionfinish(self) -> None:
+        """In a worker, pass on what was planned."""
+        if self._worker:
+            planned = to_data(self.planned.values())
+            self._config.workeroutput["trt_planned"] = planned  # type: ignore[attr-defined]
+
+    def _add(self, found: Iterable[Mapping[str, Any]]) -> None:
+        for data in found:
+            from pytest_trt.report.record import PlannedTest
+
+            one = from_data(PlannedTest, data)
+            self.planned.setdefault(one.nodeid, one)
+
+    def not_run(self) -> str:
+        """Return how many tests that need an engine did not run, and why; empty for none."""
+        tests = [one for one in self.planned.values() if one.on_engine]
+        missing = Counter(
+            "skipped" if one.nodeid in self._ran else "not run" if one.selected else "deselected"
+            for one in tests
+            if not self._ran.get(one.nodeid)
+        )
+        if not missing:
+            return ""
+        why = ", ".join(f"{number} {word}" for word, number in sorted(missing.items()))
+        return f"not run  {missing.total()} of {len(tests)} tests: {why}"
+
+
+def _is_skip(report: pytest.TestReport) -> bool:
+    return report.skipped and not hasattr(report, "wasxfail")
+
+
+def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
+    """Return a collected test as a report names it, or None where it has no engine."""
+    plan = plan_of(item)
+    if plan is None or (plan.model is None and plan.consistency is None):
+        return None
+    from pytest_trt.report.record import PlannedTest, below, without_arch
+
+    callspec = getattr(item, "callspec", None)
+    arch = callspec.params.get("trt_arch") if callspec else None
+    file, line, _ = item.location
+    return PlannedTest(
+        nodeid=item.nodeid,
+        test=without_arch(item.nodeid, callspec.id if callspec else "", arch or ""),
+        file=file,
+        line=0 if line is None else line + 1,
+        model=below(plan.model.model, item.config.rootpath) if plan.model else "",
+        precision=plan.precision,
+        arch=plan.arch,
+        checks=plan.checks,
+        on_engine=bool(plan.checks) or "trt_arch" in getattr(item, "fixturenames", ()),
+        selected=selected,
+    )
