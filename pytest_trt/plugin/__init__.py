@@ -293,10 +293,9 @@ def _updates(config: pytest.Config) -> bool:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write the summary section; with -q only what must not be missed, with -qq nothing."""
     config = terminalreporter.config
-    collector, verbosity = config.stash[_COLLECTOR_KEY], config.get_verbosity()
-    hidden = verbosity < 0 or config.option.collectonly
-    not_run = "" if hidden else config.stash[_LEDGER_KEY].not_run()
-    if (collector.results or not_run) and verbosity >= -1:
+    collector, ledger = config.stash[_COLLECTOR_KEY], config.stash[_LEDGER_KEY]
+    not_run = "" if config.option.collectonly else ledger.not_run()
+    if (collector.results or not_run) and (verbosity := config.get_verbosity()) >= -1:
         from pytest_trt.plugin.terminal import width_of, write_prose
         from pytest_trt.report.summary import Style, noted_lines, summary_lines
 
@@ -320,7 +319,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             )
         for line in lines:
             terminalreporter.write_line(line)
-        for line in filter(None, (not_run, *collector.written)):
+        for line in [not_run] * bool(not_run and verbosity >= 0) + collector.written:
             write_prose(terminalreporter, line)
 
     if collector.not_written:

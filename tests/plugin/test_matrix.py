@@ -1,0 +1,148 @@
+"""A wrong output in every way of writing a test: none may pass, and none may fail without it.
+
+`tests/benchmarks/mutations.py` runs many more random combinations, with more options and plugins.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+from builders import save_linear
+from builders_ways import CONFTEST, HEAD, WAYS, Way, mutation, read_outcomes
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "ways.md"
+
+
+class Suite:
+    """A project of many test files, run with outputs that are wrong or right."""
+
+    def __init__(self, project) -> None:
+        self._project = project
+        self.path = project.path
+
+    def write(self, files: Mapping[str, str], plugins: Mapping[str, str] = {}) -> None:
+        """Write test files by the name of what they try, and plugins."""
+        self._project.pytester.syspathinsert()
+        names = [f"adds_{name}" for name in plugins]
+        (self.path / "conftest.py").write_text(CONFTEST.replace("PLUGINS", repr(names)))
+        for name, source in zip(names, plugins.values(), strict=True):
+            (self.path / f"{name}.py").write_text(source)
+        for name, source in files.items():
+            (self.path / f"test_{name}.py").write_text(source)
+
+    def outcomes(self, *args: str, wrong: bool, **given: object) -> dict[str, Counter[str]]:
+        """Return how often each file's tests came to each outcome: the worst phase of each test."""
+        save_linear(self.path / "models" / "reference.onnx", nudge=0.5 if wrong else 0.0)
+        lines = self.path / "outcomes.jsonl"
+        lines.write_text("")
+        args = ("--continue-on-collection-errors", *args)
+        self._project.run(*args, **given)
+        found: dict[str, Counter[str]] = {}
+        for nodeid, outcome in read_outcomes(lines).items():
+            name = Path(nodeid.partition("::")[0]).stem.removeprefix("test_")
+            found.setdefault(name, Counter())[outcome] += 1
+        return found
+
+
+@pytest.fixture
+def suite(project) -> Suite:
+    return Suite(project)
+
+
+def installed(ways: Iterable[str]) -> dict[str, Way]:
+    return {
+        name: WAYS[name]
+        for name in ways
+        if not WAYS[name].needs or importlib.util.find_spec(WAYS[name].needs)
+    }
+
+
+def write_ways(suite: Suite, names: Iterable[str] = tuple(WAYS)) -> dict[str, Way]:
+    ways = installed(names)
+    plugins = {name: way.plugin for name, way in ways.items() if way.plugin}
+    suite.write({name: HEAD + way.source for name, way in ways.items()}, plugins)
+    return ways
+
+
+def test_every_row_of_the_documentation_is_tried() -> None:
+    tables = DOCS.read_text(encoding="utf-8").partition("\n## Runs\n")[0].split("|---|---|\n")[1:]
+    rows = re.findall(r"^\| (.*?) \| ", "\n".join(tables), flags=re.MULTILINE)
+    headers = {"how the test is written", "where the engine is used"}
+    assert set(rows) - headers == {way.row for way in WAYS.values()}
+
+
+def test_wrong_output_fails_every_test_in_every_way(suite) -> None:
+    ways = write_ways(suite)
+    # Doctests are collected as well; the threads that outlive tests end with them.
+    outcomes = suite.outcomes("--doctest-modules", wrong=True)
+    for name, way in ways.items():
+        found = outcomes[name]
+        assert found["passed"] == 0, (name, found)
+        if way.tests:
+            assert found.total() == way.tests, (name, found)
+        else:
+            assert found["refused"] + found["failed"] == found.total(), (name, found)
+
+
+def test_right_output_fails_no_test_that_is_honoured(suite) -> None:
+    ways = write_ways(suite)
+    outcomes = suite.outcomes("--doctest-modules", wrong=False)
+    for name, way in ways.items():
+        found = outcomes[name]
+        if way.tests:
+            assert (found["failed"], found["refused"]) == (way.refused, 0), (name, found)
+        else:
+            assert found["passed"] == 0, (name, found)
+
+
+FEW = ("marks", "sets", "unittest", "setup", "shared", "joined")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--reruns=1",),
+        ("-Werror",),
+        ("-n2", "--dist=worksteal"),
+        ("--dist=each", "--tx=2*popen"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_output_fails_however_tests_are_run(suite, args: tuple[str, ...]) -> None:
+    ways = write_ways(suite, FEW)
+    outcomes = suite.outcomes(*args, wrong=True)
+    assert {name: dict(found) for name, found in outcomes.items()} == {
+        name: {"failed": way.tests} for name, way in ways.items()
+    }
+
+
+def test_wrong_output_fails_where_python_removes_assertions(suite, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")
+    ways = write_ways(suite, ["marks", "unittest"])
+    outcomes = suite.outcomes(wrong=True, subprocess=True)
+    assert all(outcomes[name]["failed"] == way.tests for name, way in ways.items())
+
+
+@pytest.mark.parametrize("option", ["--lf", "--sw"])
+def test_wrong_output_fails_in_runs_of_what_failed_last(suite, option: str) -> None:
+    ways = write_ways(suite, ["marks"])
+    for _ in range(2):
+        outcomes = suite.outcomes("-p", "cacheprovider", "-p", "stepwise", option, wrong=True)
+        assert outcomes["marks"]["passed"] == 0
+        assert outcomes["marks"]["failed"] in (1, ways["marks"].tests)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_random_way_of_writing_a_test_passes_with_a_wrong_output(suite, seed: int) -> None:
+    rng = random.Random(seed)
+    suite.write({f"{number:02}": mutation(rng) for number in range(12)})
+    outcomes = suite.outcomes(*rng.choice([(), ("--reruns=1",), ("-Werror",)]), wrong=True)
+    assert len(outcomes) == 12
+    passed = [name for name, found in outcomes.items() if found["passed"]]
+    assert not passed, [(suite.path / f"test_{name}.py").read_text() for name in passed]
