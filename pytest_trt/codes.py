@@ -119,8 +119,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT158": Code(
         "not a test function",
-        "A check or a fixture of the plugin is used by something that is no Python test function, "
-        "such as a doctest or an item of another plugin: no engine would be checked.",
+        "A check or a fixture of the plugin is used by something that is not a Python test "
+        "function, such as a doctest or an item of another plugin: no engine would be checked.",
         "Write a test function or method.",
     ),
     # 16x and 17x: what the plugin finds out about a test

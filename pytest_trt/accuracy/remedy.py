@@ -276,7 +276,7 @@ def _precision_remedy(subject: Subject) -> Remedy:
 
 _CALIBRATE: Mapping[CalibratedBy, str] = {
     "": "Calibrating on more representative inputs may help.",
-    "seeded": "The engine was calibrated on seeded inputs: override the trt_calibration fixture "
+    "seeded": "The engine was calibrated on random inputs: override the trt_calibration fixture "
     "with real ones.",
     "project": "Calibrating on more inputs than trt_calibration returns may help.",
     "model": "Quantising the model again on more representative inputs may help.",

@@ -410,7 +410,7 @@ def require_precision(backend: str, precision: str) -> None:
     if precision not in BACKEND_PRECISIONS[backend]:
         others = [name for name, has in BACKEND_PRECISIONS.items() if precision in has]
         raise UnsupportedError(
-            f"{PRODUCTS[backend]} has no precision {precision!r}",
+            f"{PRODUCTS[backend]} does not support precision {precision!r}",
             fix=f"Test it on a GPU (--trt-backend {others[0]}), or name a precision that "
             f"{PRODUCTS[backend]} has: {', '.join(BACKEND_PRECISIONS[backend])}.",
             facts={"backend": backend, "precision": precision, "option": None},

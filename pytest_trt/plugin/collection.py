@@ -125,7 +125,7 @@ def plan_changed_tests(items: list[pytest.Item]) -> None:
 
 
 def _refuse_checks_on(item: pytest.Item, wrong: dict[pytest.Collector, _Wrong]) -> None:
-    """Refuse a check on what is no Python test function: it would check nothing.
+    """Refuse a check on what is not a Python test function: it would check nothing.
 
     Markers of a module do not apply to its doctests.
     """
@@ -135,7 +135,8 @@ def _refuse_checks_on(item: pytest.Item, wrong: dict[pytest.Collector, _Wrong]) 
         assert item.parent is not None
         found = Diagnostic(
             "TRT158",
-            f"{name} is on {item.name}, which is no Python test function ({type(item).__name__})",
+            f"{name} is on {item.name}, which is not a Python test function "
+            f"({type(item).__name__})",
             {"marker": name, "type": type(item).__name__},
             remedy=Remedy("Write a test function or method for the check."),
         )

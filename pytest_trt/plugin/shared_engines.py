@@ -91,7 +91,7 @@ def shared_session(
     assert marker is not None
     if len(marker.precision) > 1:
         raise ConfigurationError(
-            f"trt_engines was given the precisions {' and '.join(marker.precision)}, and returns "
+            f"trt_engines was given the precisions {' and '.join(marker.precision)}, but returns "
             "one engine",
             fix="call it once for each, or parametrise the fixture.",
             code="TRT154",

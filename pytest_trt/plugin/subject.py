@@ -43,7 +43,7 @@ class ModelUnderTest(LoadableModel):
         """
         if not isinstance(request.node, pytest.Function):
             raise ConfigurationError(
-                f"{request.node.nodeid} is no Python test function "
+                f"{request.node.nodeid} is not a Python test function "
                 f"({type(request.node).__name__}), and uses pytest-trt's fixtures",
                 fix="write a test function or method for the engine.",
                 code="TRT158",

@@ -185,7 +185,7 @@ def _uncompared(plan: TestPlan, compared: Sequence[Engine]) -> Iterator[Diagnost
             f"trt_consistency compared {which} of {plan.model.model.name}, which the markers "
             f"name: the test ran {others}",
             {"check": "trt_consistency", "precisions": missing},
-            remedy=Remedy("Run what the markers name, or name what the test runs."),
+            remedy=Remedy("Run the engine that the markers name, or change the markers."),
         )
 
 
@@ -279,7 +279,7 @@ def begin_attempt(item: pytest.Item) -> None:
         state.note(
             Diagnostic(
                 "TRT172",
-                f"attempt {state.attempt} of {item.nodeid}: attempt {attempt} failed: "
+                f"attempt {attempt} of {item.nodeid} failed before attempt {state.attempt}: "
                 f"{message}{coded}",
                 {
                     "test": item.nodeid,

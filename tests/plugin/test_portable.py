@@ -19,8 +19,8 @@ def test_precision_that_this_backend_lacks_is_skipped_where_the_marker_names_oth
     result.stdout.fnmatch_lines(
         [
             "linear.onnx  cpu tf32  not built * 1 skipped",
-            "skipped 1 test: ONNX Runtime has no precision 'tf32'",
-            "SKIPPED *test_it.py:*: ONNX Runtime has no precision 'tf32'",
+            "skipped 1 test: ONNX Runtime does not support precision 'tf32'",
+            "SKIPPED *test_it.py:*: ONNX Runtime does not support precision 'tf32'",
         ]
     )
 
@@ -132,7 +132,7 @@ def test_what_was_named_and_skipped_is_missing_from_required_verdicts(project) -
     result.stdout.fnmatch_lines(
         [
             "1 of 2 required verdicts are missing*",
-            "*[[]tf32[]]: skipped: ONNX Runtime has no precision 'tf32'",
+            "*[[]tf32[]]: skipped: ONNX Runtime does not support precision 'tf32'",
         ]
     )
     (missing,) = json.loads(report.read_text())["coverage"]["missing"]

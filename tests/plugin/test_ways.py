@@ -82,7 +82,9 @@ def test_ordinary_failure_that_a_rerun_clears_leaves_a_note(suite) -> None:
         "--reruns=1",
     )
     assert result.parseoutcomes()["passed"] == 1
-    result.stdout.fnmatch_lines(["note  attempt 2 of *: attempt 1 failed: AssertionError*TRT172*"])
+    result.stdout.fnmatch_lines(
+        ["note  attempt 1 of * failed before attempt 2: AssertionError*TRT172*"]
+    )
 
 
 @pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "in a worker"])
@@ -217,7 +219,9 @@ def test_check_on_what_is_no_test_function_is_refused(project) -> None:
     (project.path / "one.case").write_text("")
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*trt_consistency is on case, which is no Python test function*"])
+    result.stdout.fnmatch_lines(
+        ["*trt_consistency is on case, which is not a Python test function*"]
+    )
 
 
 def test_doctest_that_uses_a_fixture_of_the_plugin_is_refused(suite) -> None:
@@ -228,7 +232,7 @@ def test_doctest_that_uses_a_fixture_of_the_plugin_is_refused(suite) -> None:
         "test_it.py",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*is no Python test function (DoctestItem)*TRT158*"])
+    result.stdout.fnmatch_lines(["*is not a Python test function (DoctestItem)*TRT158*"])
 
 
 @pytest.mark.parametrize(

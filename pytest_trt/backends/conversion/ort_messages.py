@@ -257,7 +257,7 @@ def _load_remedy(text: str) -> Remedy | None:
             "free space on the disk of the cache, or move the cache with --trt-cache-dir."
         )
     if "two nodes with same node name" in lowered:
-        return Remedy("give every node a name of its own, or none: ONNX Runtime refuses the same.")
+        return Remedy("give every node a unique name, or none: ONNX Runtime refuses duplicates.")
     if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
         return _older_opset(text)
     return None
@@ -393,7 +393,7 @@ def _value_remedy(cause: str, inputs: Tensors) -> Remedy:
     return Remedy(
         f"{cause}. Check the values of {', '.join(held.values())}.",
         alternatives=(
-            "for seeded inputs give the valid range on the trt_model marker: "
+            "for random inputs give the valid range on the trt_model marker: "
             f'input_ranges={{"{next(iter(held))}": (low, high)}}',
             "feed real data",
         ),
