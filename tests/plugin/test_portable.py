@@ -28,7 +28,7 @@ def test_precision_that_this_backend_lacks_is_skipped_where_the_marker_names_oth
 def test_precision_that_this_backend_lacks_is_an_error_where_it_is_the_only_one(project) -> None:
     result = project.check(model=f'{MODEL}, precision="tf32"')
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*no precision 'tf32'*TRT360*", "Fix: *GPU*"])
+    result.stdout.fnmatch_lines(["*does not support precision 'tf32'*TRT360*", "Fix: *GPU*"])
 
 
 def test_options_of_one_precision_that_this_backend_lacks_skip_that_precision(project) -> None:
