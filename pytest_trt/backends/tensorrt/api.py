@@ -64,9 +64,7 @@ def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> Pr
     )
 
 
-def check_spec(
-    product: Product, model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute
-) -> None:
+def check_spec(backend: str, model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute) -> None:
     """Refuse invalid options and profiles before a build, without importing the product.
 
     Raises:
@@ -75,7 +73,7 @@ def check_spec(
     """
     require_options(
         spec.builder_options,
-        product.module,
+        backend,
         spec.precision,
         converts=chosen.convert is not None,
         model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
@@ -89,6 +87,7 @@ def build(
     request: BuildRequest,
     chosen: PrecisionRoute,
     *,
+    backend: str,
     device: int | None,
     timeout_s: float,
     compute_capabilities: tuple[str, ...] = (),
@@ -100,6 +99,7 @@ def build(
         product: The product that builds.
         request: The model, the spec, and the folder for the plan.
         chosen: How the precision is reached.
+        backend: The name of the backend.
         device: CUDA's number of the GPU to build on; None for a cross-build.
         timeout_s: Time limit of the build in seconds; 0 for no limit.
         compute_capabilities: Members of ComputeCapability to cross-build for.
@@ -111,7 +111,7 @@ def build(
     from pytest_trt.backends.tensorrt.inspection import take_inspection
 
     spec, model_name = request.spec, request.model.path.name
-    check_spec(product, request.model, spec, chosen)
+    check_spec(backend, request.model, spec, chosen)
     for_builder, _ = _divided(spec)
     converted = request.directory / "converted.onnx"
     try:

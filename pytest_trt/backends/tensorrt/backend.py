@@ -57,7 +57,7 @@ class TensorRtBackend:
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """Builder flags up to TensorRT 10, a converted model from 11 on."""
         chosen = self._chosen(model, spec)
-        trt_api.check_spec(self._product, model, spec, chosen)
+        trt_api.check_spec(self.name, model, spec, chosen)
         return chosen.route
 
     def build(self, request: BuildRequest) -> BuildResult:
@@ -74,6 +74,7 @@ class TensorRtBackend:
             self._product,
             request,
             chosen,
+            backend=self.name,
             device=device,
             timeout_s=self._build_timeout_s,
             timing_cache=folder and timing_file(folder, self.toolchain(), request.target),
@@ -144,7 +145,7 @@ class TensorRtRtxBackend:
     def route(self, model: OnnxModel, spec: EngineSpec) -> Route:
         """A converted model: its types choose the precision."""
         chosen = _chosen(model, spec)
-        trt_api.check_spec(TENSORRT_RTX, model, spec, chosen)
+        trt_api.check_spec(self.name, model, spec, chosen)
         return chosen.route
 
     def build(self, request: BuildRequest) -> BuildResult:
@@ -161,6 +162,7 @@ class TensorRtRtxBackend:
             TENSORRT_RTX,
             request,
             _chosen(request.model, request.spec),
+            backend=self.name,
             device=None,  # builds for the target, on any machine
             timeout_s=self._build_timeout_s,
             compute_capabilities=(member,),

@@ -27,7 +27,8 @@ def without_ambiguous_names(source: Path, profiles: Sequence[Profile]) -> bytes 
     Returns:
         The model, its external data left where they are; None if no name has to be removed.
     """
-    names = ambiguous_names(read_interface(source)[0], profiles)
+    # Without profiles no input has dimensions of several sizes.
+    names = ambiguous_names(read_interface(source)[0], profiles) if profiles else None
     if not names:
         return None
     import onnx

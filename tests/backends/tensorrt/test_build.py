@@ -13,7 +13,7 @@ from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt import backend as tensorrt
 from pytest_trt.backends.tensorrt import backend as tensorrt_rtx
 from pytest_trt.backends.tensorrt.log import LogTail
-from pytest_trt.backends.tensorrt.product import Product
+from pytest_trt.backends.tensorrt.product import TENSORRT, Product
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec, Target
@@ -101,15 +101,17 @@ def test_an_error_about_a_missing_profile_shows_one_to_paste(tmp_path: Path) -> 
     model = networks.saved(networks.encoder(), tmp_path / "encoder.onnx")
     chosen = trt_api.precision_route(model, "fp32", weak_types=True)
     with pytest.raises(ConfigurationError) as caught:
-        trt_api.check_spec(model, EngineSpec(), chosen)
+        trt_api.check_spec("tensorrt", model, EngineSpec(), chosen)
     assert caught.value.message == (
         "there is no range of shapes for ids: int64[batch, length]; mask: int64[batch, length]; "
         "TensorRT builds only for a range of shapes"
     )
     pasted = remedy(caught.value).partition("profiles=")[2].partition(" (min")[0]
     profiles = parse_profiles(eval(pasted), model.inputs, where="the test")
-    trt_api.check_spec(model, EngineSpec(profiles=profiles), chosen)
+    trt_api.check_spec("tensorrt", model, EngineSpec(profiles=profiles), chosen)
 
 
 def test_a_fixed_model_needs_no_profile(model) -> None:
-    trt_api.check_spec(model, EngineSpec(), trt_api.precision_route(model, "fp32", weak_types=True))
+    trt_api.check_spec(
+        TENSORRT, model, EngineSpec(), trt_api.precision_route(model, "fp32", weak_types=True)
+    )

@@ -231,7 +231,9 @@ def test_events_of_the_child_become_facts(tmp_path, fake_product, fake_cuda) -> 
     folder.mkdir()
     request = BuildRequest(model, EngineSpec("fp32"), Target("sm90"), folder)
     chosen = trt_api.precision_route(model, "fp32", weak_types=True)
-    result = trt_api.build(fake_product, request, chosen, device=1, timeout_s=60)
+    result = trt_api.build(
+        fake_product, request, chosen, backend="tensorrt", device=1, timeout_s=60
+    )
     assert result.layers == (Layer("a", "", None, ("a",)),)
     assert result.hidden_weights == 36
     assert result.device_memory_bytes == 4096
