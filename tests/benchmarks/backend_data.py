@@ -37,7 +37,7 @@ from onnx.backend.test.loader import load_model_tests
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.resolve import default_tolerance
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError
 from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.session import Session
@@ -137,7 +137,7 @@ def _value(array: Any) -> Any:
 
 def _outcome(case: _Case, precision: str, cache: EngineCache) -> _Outcome:
     try:
-        passed = _checked(case, precision, cache)
+        failures = _failures(case, precision, cache)
     except PytestTrtError as error:
         code = error.diagnostic.code
         kind = "model" if code == _BECAUSE_OF_THE_MODEL else "refused"
@@ -145,10 +145,12 @@ def _outcome(case: _Case, precision: str, cache: EngineCache) -> _Outcome:
         return _Outcome(kind, code, f"{error.diagnostic.message} [{details}]")
     except Exception as error:
         return _Outcome("exception", type(error).__name__, str(error).partition("\n")[0])
-    return _Outcome("passed" if passed else "failed")
+    if not failures:
+        return _Outcome("passed")
+    return _Outcome("failed", failures[0].code, failures[0].message)
 
 
-def _checked(case: _Case, precision: str, cache: EngineCache) -> bool:
+def _failures(case: _Case, precision: str, cache: EngineCache) -> tuple[Diagnostic, ...]:
     backend = OnnxRuntimeBackend(threads=1)
     model = load_model(case.path)
     engine = build_or_load(
@@ -168,7 +170,7 @@ def _checked(case: _Case, precision: str, cache: EngineCache) -> bool:
     opened = backend.open(engine.plan, model, engine.spec, engine.target)
     session = Session(engine, lambda _: _Held(opened), check.observe)
     session.run(case.inputs)
-    return not check.has_failed
+    return check.diagnostics() if check.has_failed else ()
 
 
 def _profiles(case: _Case, model: OnnxModel) -> tuple[Profile, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +87,21 @@ def to_int8(
             code="TRT355",
             facts={"model": str(model.path), "precision": "int8"},
         )
+    chosen = frozenset(listed(options.get("op_types")) or _INT8_OPS)
+    if not chosen & {name.rpartition("::")[2] for name in model.op_types}:
+        raise _nothing_quantised(model, chosen)
     check_calibration(model.inputs, calibration)
     proto = load(model.path)
     require_named(model, proto, options)
-    graph.modernise(proto)
     with (
         tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder,
         captured() as logged,
         explained(model, "int8"),
     ):
+        graph.modernise(proto)
         choice = Choice(
             operators=name_nodes(proto),
-            chosen=frozenset(listed(options.get("op_types")) or _INT8_OPS),
+            chosen=chosen,
             blocked=frozenset(listed(options.get("op_block_list"))),
             blocked_nodes=frozenset(listed(options.get("node_block_list"))),
         )
@@ -111,7 +114,8 @@ def to_int8(
                 prepared, calibration, Path(folder) / "int8.onnx", options, choice, qdq_weights
             )
         quantised = load(Path(folder) / "int8.onnx")
-    _require_quantised(model, quantised, options)
+    if not _is_quantised(quantised):
+        raise _nothing_quantised(model, chosen)
     with explained(model, "int8"):
         passed.put_back(quantised.graph)
         graph.tidy(quantised)
@@ -209,17 +213,17 @@ def _reader(calibration: Sequence[Tensors]) -> Any:
     return MemoryReader()
 
 
-def _require_quantised(
-    model: OnnxModel, quantised: Any, options: Mapping[str, OptionValue]
-) -> None:
-    if any(
+def _is_quantised(model: Any) -> bool:
+    return any(
         node.op_type == "QuantizeLinear"
-        for scope in graph.walk_graphs(quantised.graph)
+        for scope in graph.walk_graphs(model.graph)
         for node in scope.node
-    ):
-        return
-    operators = listed(options.get("op_types")) or list(_INT8_OPS)
-    raise EngineBuildError(
+    )
+
+
+def _nothing_quantised(model: OnnxModel, chosen: Collection[str]) -> EngineBuildError:
+    operators = sorted(chosen)
+    return EngineBuildError(
         f"nothing in {model.path.name} could be quantised: none of {', '.join(operators)} outside "
         "control flow and block lists has float32 inputs of known type",
         fix="name the operators to quantise with the builder option op_types, or remove "

@@ -12,9 +12,11 @@ import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.converting import unoptimised
 from pytest_trt.backends.conversion.int8 import to_int8
 from pytest_trt.backends.conversion.int8_preparation import prepare, unshare_weights
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx import graph
@@ -178,3 +180,57 @@ def test_shared_weights_run_in_int8(tmp_path: Path) -> None:
         outputs.append(backend.open(plan, model, spec, target).run(inputs)["y"])
     found, expected = outputs
     assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("passed", ["x", "w"])
+def test_int8_of_a_model_that_passes_on_an_input_or_a_constant(passed: str, tmp_path: Path) -> None:
+    proto = networks.model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [networks.value("x", [4, 4])],
+        [networks.value(passed, [4, 4]), networks.value("y", [4, 4])],
+        [networks.weights("w", 4, 4)],
+    )
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    conversion.to_int8(model, [{"x": x}], tmp_path / "q.onnx")
+    expected = unoptimised(model.path).run(None, {"x": x})
+    found = unoptimised(tmp_path / "q.onnx").run(None, {"x": x})
+    assert load_model(tmp_path / "q.onnx").outputs == model.outputs
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1], atol=0.1)
+
+
+def test_int8_of_a_model_without_operators_to_quantise_needs_no_calibration(
+    tmp_path: Path,
+) -> None:
+    proto = networks.model(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        [networks.value("x", [2])],
+        [networks.value("y", [2])],
+    )
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    with pytest.raises(EngineBuildError, match="could be quantised") as got:
+        conversion.to_int8(model, [{"x": np.float32([np.nan, 1])}], tmp_path / "q.onnx")
+    assert got.value.diagnostic.code == "TRT355"
+
+
+@pytest.mark.parametrize("ir_version", [3, 4])
+def test_int8_of_old_models_with_weights_in_constants(ir_version: int, tmp_path: Path) -> None:
+    weights = networks.weights("w", 4, 3, 3, 3)
+    proto = networks.model(
+        [
+            helper.make_node("Constant", [], ["w"], value=weights),
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node("Clip", ["c"], ["y"], min=0.0, max=6.0),
+        ],
+        [networks.value("x", [1, 3, 8, 8])],
+        [networks.value("y", [1, 4, 6, 6])],
+        opset=9,
+        ir_version=ir_version,
+    )
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    x = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    conversion.to_int8(model, [{"x": x}], tmp_path / "q.onnx")
+    (expected,) = unoptimised(model.path).run(None, {"x": x})
+    (found,) = unoptimised(tmp_path / "q.onnx").run(None, {"x": x})
+    np.testing.assert_allclose(found, expected, atol=0.1)
