@@ -234,11 +234,13 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
             model, request.calibration, output, options=options, qdq_weights=False, verified=False
         )
         return done.notes, ()
+    from pytest_trt.backends.conversion.converting import explained
     from pytest_trt.backends.conversion.fp16_rounding import round_file
 
     notes = conversion.to_fp16(model, output, options=options, verified=False).notes
     layers = _layers(output, model)
-    return (*notes, *round_file(output)), layers
+    with explained(model, "fp16"):
+        return (*notes, *round_file(output)), layers
 
 
 def _layers(file: Path, model: OnnxModel) -> tuple[Layer, ...]:
