@@ -25,6 +25,7 @@ from pytest_trt.backends.conversion.ort_messages import (
 from pytest_trt.diagnostics import (
     ConfigurationError,
     EngineBuildError,
+    InputError,
     ModelError,
     PytestTrtError,
     Remedy,
@@ -100,7 +101,7 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
     """Turn any exception of a converter into an error of this package."""
     try:
         yield
-    except (EngineBuildError, ConfigurationError, ModelError, MemoryError, OSError):
+    except (EngineBuildError, ConfigurationError, InputError, ModelError, MemoryError, OSError):
         raise
     except Exception as exc:
         # The converters raise bare ValueError, AssertionError, IndexError, onnx and ORT errors.

@@ -33,6 +33,7 @@ from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.loading import load
 from pytest_trt.tensors.checks import check_calibration
+from pytest_trt.tensors.elements import is_extension
 from pytest_trt.tensors.spec import Tensors
 
 #: Operators that gain from INT8 arithmetic; quantising others costs accuracy for nothing.
@@ -88,9 +89,6 @@ def to_int8(
             facts={"model": str(model.path), "precision": "int8"},
         )
     chosen = frozenset(listed(options.get("op_types")) or _INT8_OPS)
-    if not chosen & {name.rpartition("::")[2] for name in model.op_types}:
-        raise _nothing_quantised(model, chosen)
-    check_calibration(model.inputs, calibration)
     proto = load(model.path)
     require_named(model, proto, options)
     with (
@@ -109,9 +107,19 @@ def to_int8(
         passed = PassedOutputs.taken_from(proto.graph)
         prepared = prepare(proto, model.opset, Path(folder))
         del proto
+        operators, excluded = choice.of(prepared)
+        if not operators:
+            raise _nothing_quantised(model, chosen)
+        _require_numpy_types(model)
+        check_calibration(model.inputs, calibration)
         with _calibrating(model):
             _quantise(
-                prepared, calibration, Path(folder) / "int8.onnx", options, choice, qdq_weights
+                prepared,
+                calibration,
+                Path(folder) / "int8.onnx",
+                options,
+                (operators, excluded),
+                qdq_weights,
             )
         quantised = load(Path(folder) / "int8.onnx")
     if not _is_quantised(quantised):
@@ -132,11 +140,11 @@ def _quantise(
     calibration: Sequence[Tensors],
     output: Path,
     options: Mapping[str, OptionValue],
-    choice: Choice,
+    chosen: tuple[list[str], list[str]],
     qdq_weights: bool,
 ) -> None:
     quantization = import_quantization()
-    op_types, excluded = choice.of(source)
+    op_types, excluded = chosen
     quantization.quantize_static(
         str(source),
         str(output),
@@ -164,6 +172,23 @@ def _quantise(
             "CalibStridedMinMax": 1,
         },
     )
+
+
+def _require_numpy_types(model: OnnxModel) -> None:
+    """Refuse a model that ONNX Runtime's calibration cannot run: it uses numpy's types only.
+
+    Raises:
+        EngineBuildError: An input or output has another type.
+    """
+    others = [str(spec) for spec in (*model.inputs, *model.outputs) if is_extension(spec.dtype)]
+    if others:
+        raise EngineBuildError(
+            f"{model.path.name} cannot be calibrated for int8: ONNX Runtime's calibration does not "
+            f"support the type of {', '.join(others)}",
+            fix="cast it to float32 in the model, or remove int8 from precision=.",
+            code="TRT355",
+            facts={"model": str(model.path), "precision": "int8", "tensors": others},
+        )
 
 
 @contextlib.contextmanager

@@ -19,9 +19,6 @@ from pytest_trt.onnx import graph
 #: Per-channel scales need the `axis` attribute of QuantizeLinear.
 _INT8_OPSET = 13
 
-#: Stands for a type of operator that no graph has: of none at all, every type would be quantised.
-_NO_OPERATOR = "NoOperator"
-
 _UNUSED = "onnxruntime.quantization.shape_inference"
 
 
@@ -111,7 +108,7 @@ class Choice:
                 operators.add(node.op_type)
             else:
                 excluded.append(node.name)
-        return sorted(operators) or [_NO_OPERATOR], excluded
+        return sorted(operators), excluded
 
     def _origin(self, name: str) -> str:
         origin = name

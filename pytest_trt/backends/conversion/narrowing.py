@@ -29,6 +29,9 @@ _NAMES = {_FLOAT: "float32", _HALF: "float16"}
 #: An input that takes either type as it comes.
 _ANY = None
 
+#: Operators that ask about a tensor and compute nothing with its values.
+_LOOKS_AT = frozenset({"IsInf", "IsNaN", "Shape", "Size"})
+
 #: Where a value is read, and the type that it must have there: a node and the index of its input,
 #: or a graph and the index of its output.
 _Use = tuple[NodeProto | GraphProto, int, int | None]
@@ -152,8 +155,7 @@ class _Narrowing:
             if variable in variables and self._is_float(name):
                 self._half.add(name)
         _narrow_attributes(node, self._report)
-        # An operator that only looks at one tensor, such as Shape, takes it as it comes.
-        target = _ANY if sum(map(self._is_float, (*node.input, *node.output))) == 1 else _HALF
+        target = _ANY if node.op_type in _LOOKS_AT and is_standard(node) else _HALF
         self.computing += target == _HALF and node.op_type not in ("CastLike", "ConstantOfShape")
         return [
             target if variable in variables else want

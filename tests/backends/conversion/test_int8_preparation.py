@@ -234,3 +234,18 @@ def test_int8_of_old_models_with_weights_in_constants(ir_version: int, tmp_path:
     (expected,) = unoptimised(model.path).run(None, {"x": x})
     (found,) = unoptimised(tmp_path / "q.onnx").run(None, {"x": x})
     np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+def test_int8_of_an_input_that_calibration_cannot_feed_names_it(tmp_path: Path) -> None:
+    proto = networks.model(
+        [
+            helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["f", "w"], ["y"]),
+        ],
+        [networks.value("x", [4, 4], TensorProto.BFLOAT16)],
+        [networks.value("y", [4, 4])],
+        [networks.weights("w", 4, 4)],
+    )
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    with pytest.raises(EngineBuildError, match=r"does not support the type of .*x.*bfloat16"):
+        conversion.to_int8(model, [], tmp_path / "q.onnx")
