@@ -51,7 +51,8 @@ def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
         specs: The model's inputs, in order.
         inputs: The arrays by name.
     """
-    leading = [spec for spec in specs if inputs[spec.name].ndim]
+    # A sequence has items, which are no batch.
+    leading = [spec for spec in specs if getattr(inputs[spec.name], "ndim", 0)]
     dynamic = [spec for spec in leading if spec.shape and isinstance(spec.shape[0], str)]
     for spec in (*dynamic, *leading):
         return max(int(inputs[spec.name].shape[0]), 1)

@@ -171,6 +171,8 @@ def test_inputs_of_any_name_and_type_survive_the_journey(tmp_path: Path) -> None
 def test_python_objects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Python objects"):
         write_inputs({"text": np.array(["a"], dtype=object)}, tmp_path)
+    with pytest.raises(ValueError, match="Python objects"):
+        write_inputs({"sequence": [np.zeros(2)]}, tmp_path)
 
 
 def test_error_of_the_operating_system_is_a_reason(job) -> None:

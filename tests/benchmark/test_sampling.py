@@ -147,3 +147,9 @@ def spec(name: str, *shape: int | str) -> TensorSpec:
 def test_batch_is_the_first_dimension_of_the_first_input(specs, shapes, batch: int) -> None:
     inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     assert batch_of(specs, inputs) == batch
+
+
+def test_items_of_a_sequence_are_no_batch() -> None:
+    specs = [TensorSpec("s", "sequence(float32)", None), spec("a", "n", 8)]
+    assert batch_of(specs, {"s": [np.zeros(3)] * 7, "a": np.zeros((2, 8))}) == 2
+    assert batch_of(specs[:1], {"s": [np.zeros(3)] * 7}) == 1

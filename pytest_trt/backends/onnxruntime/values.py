@@ -35,12 +35,13 @@ def needs_values(session: Any) -> bool:
 def unreadable(session: Any) -> str:
     """Return the input or output that cannot be used from Python, with its type; "" if all can.
 
-    Sequences, maps and optionals can be used by the numpy interface alone, and so not together
-    with types that numpy lacks.
+    Sequences, maps, optionals and inputs of strings can be used by the numpy interface alone, and
+    so not together with types that numpy lacks.
     """
     if not needs_values(session):
         return ""
-    others = [one for one in _borders(session) if not one.type.startswith("tensor(")]
+    others = [one for one in session.get_inputs() if one.type == "tensor(string)"]
+    others += [one for one in _borders(session) if not one.type.startswith("tensor(")]
     return next((f"{one.name!r} ({one.type})" for one in others), "")
 
 

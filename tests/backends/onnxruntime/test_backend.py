@@ -364,6 +364,19 @@ def test_a_sequence_beside_a_type_that_numpy_lacks_is_refused_with_tensor_and_ty
             refused()
 
 
+def test_an_input_of_strings_beside_a_type_that_numpy_lacks_is_refused(
+    builder: Builder, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("Cast", ["s"], ["x"], name="parse", to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["x"], ["y"], name="narrow", to=TensorProto.BFLOAT16),
+    ]
+    s, y = networks.value("s", [2], TensorProto.STRING), networks.value("y", [2], 16)
+    model = networks.saved(networks.model(nodes, [s], [y]), tmp_path / "both.onnx")
+    with pytest.raises(ModelError, match=r"'s' \(tensor\(string\)\) of both.onnx"):
+        builder.open(model, "fp32")
+
+
 def test_what_the_runtime_refuses_in_bfloat16_is_reported(builder: Builder, tmp_path: Path) -> None:
     session = builder.open(bfloat16_net(tmp_path), "fp32")
     rows = np.zeros((2, 3), ml_dtypes.bfloat16)
