@@ -287,7 +287,7 @@ def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
     tried = subject.tried
     if tried is not None and tried.passing:
         return Remedy(
-            "The first run that failed passes with nothing but matrix products in FP16:",
+            "The first run that failed passes with these operators in FP32:",
             (f"trt_model(builder_options={tried.passing})",),
         )
     keep = f"Keeping {layers} in FP32 may help; this lists the operators:"

@@ -5,7 +5,8 @@ import pytest
 from pytest_trt.accuracy.trial import options_to_try
 from pytest_trt.engine.spec import EngineSpec
 
-OPERATORS = ("MatMul", "com.microsoft::Gelu", "Add", "Constant")
+OPERATORS = ("MatMul", "com.microsoft::Gelu", "Add", "Reshape", "Constant")
+FP16 = [{"op_block_list": "Add,Gelu"}, {"op_block_list": "Add,Gelu,Reshape"}]
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ OPERATORS = ("MatMul", "com.microsoft::Gelu", "Add", "Constant")
             [{"graph_optimization_level": "basic"}, {"graph_optimization_level": "disabled"}],
         ),
         ("fp32", {"graph_optimization_level": "all"}, []),
-        ("fp16", {"graph_optimization_level": "all"}, [{"op_block_list": "Add,Gelu"}]),
+        ("fp16", {"graph_optimization_level": "all"}, FP16),
         ("fp16", {"op_block_list": "Add"}, []),
         ("int8", {}, []),
     ],
