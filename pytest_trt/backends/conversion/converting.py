@@ -22,6 +22,7 @@ from pytest_trt.backends.conversion.ort_messages import (
     refusal,
     without_path,
 )
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.diagnostics import (
     ConfigurationError,
     EngineBuildError,
@@ -34,6 +35,7 @@ from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel, read_interface
 from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.version import __version__
 
 #: Lines of a converter's message that are shown.
 _SHOWN_LINES = 4
@@ -109,7 +111,7 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
         refused = refusal(
             reason,
             model.path,
-            failed=f"{model.path.name} could not be converted to {precision}",
+            failed=f"{_converter(precision)} cannot convert {model.path.name} to {precision}",
             code="TRT354",
             remedy=_OTHER_MODEL,
             precision=precision,
@@ -121,6 +123,13 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
             facts=refused.facts,
             log_tail=without_path(reason).splitlines()[:_SHOWN_LINES],
         ) from exc
+
+
+def _converter(precision: str) -> str:
+    """Return the product that converts to a precision, with its version."""
+    if precision == "int8":
+        return f"the quantiser of ONNX Runtime {onnxruntime_version()}"
+    return f"pytest-trt {__version__}"
 
 
 @contextlib.contextmanager
