@@ -31,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ from onnx.backend.test.loader import load_model_tests
 from pytest_trt.onnx.digest_cache import REST_NS
 
 _ROOT = Path(__file__).parents[2]
+
+#: Plugins that are left out, as their time is not ours.
+_OTHERS = {entry.name for entry in entry_points(group="pytest11")} - {"trt"}
 
 _TEST = """
 import pickle
@@ -167,7 +171,8 @@ def _pytest(folder: Path) -> tuple[float, float]:
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     options = ("-q", "-p", "no:cacheprovider", "--trt-arch=cpu", f"--trt-cache-dir={folder}/cache")
-    command = [sys.executable, "-m", "pytest", *options]
+    others = (f"-pno:{name}" for name in sorted(_OTHERS))
+    command = [sys.executable, "-m", "pytest", *options, *others]
     started_s = time.perf_counter()
     with (folder / "output.txt").open("wb") as output:
         process = subprocess.Popen(
