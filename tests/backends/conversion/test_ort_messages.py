@@ -309,7 +309,7 @@ def test_nodes_of_one_name_are_answered_with_names(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError) as caught:
         BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx"))
-    assert remedy(caught.value).startswith("Give every node a name of its own")
+    assert remedy(caught.value).startswith("Give every node a unique name")
 
 
 def test_a_failing_run_names_product_node_and_index(tmp_path: Path) -> None:
