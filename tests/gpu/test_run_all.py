@@ -98,7 +98,7 @@ def call(out: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_a_gpu_tests_fail_and_the_report_says_why(tmp_path: Path) -> None:
-    done = call(tmp_path, "--only", "behaviour", "-k", "two_sessions_take_turns")
+    done = call(tmp_path, "--only", "behaviour", "-k", "two_sessions_are_interleaved")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "PYTEST_TRT_REQUIRE_GPU=1, but " in (tmp_path / "behaviour.log").read_text()
     assert 'errors="1"' in (tmp_path / "junit-behaviour.xml").read_text()
@@ -106,6 +106,13 @@ def test_without_a_gpu_tests_fail_and_the_report_says_why(tmp_path: Path) -> Non
     assert report["about"]["why_no_gpu"]
     assert [stage["verdict"] for stage in report["stages"]] == ["failed"]
     assert "no GPU: " in (tmp_path / "figures.txt").read_text()
+
+
+def test_names_that_no_test_has_are_no_success(tmp_path: Path) -> None:
+    done = call(tmp_path, "--only", "behaviour", "-k", "no_test_of_this_name")
+    assert done.returncode == 1, done.stdout + done.stderr
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert [stage["verdict"] for stage in report["stages"]] == ["no tests"]
 
 
 def test_an_unknown_stage_is_refused_with_the_ones_there_are(tmp_path: Path) -> None:

@@ -454,7 +454,7 @@ def test_update_without_a_benchmark_is_not_a_success(speed, skipped: bool) -> No
 def test_recording_what_is_not_measured_is_a_usage_error(speed, option, untimed) -> None:
     result = speed.run(option, untimed)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {option} records what is measured, and with {untimed} *"])
+    result.stderr.fnmatch_lines([f"ERROR: {option} records what is measured, but {untimed} disables measuring*"])
 
 
 TIGHT = "@pytest.mark.trt_consistency(rtol=0, atol=1e-12)\n"
@@ -752,7 +752,7 @@ def test_baseline_of_another_machine_in_this_ones_folder_is_an_error(recorded) -
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*test_it.json: recorded on sm90, NVIDIA H200, but this is cpu, *: the file was *",
+            "*test_it.json was recorded on sm90, NVIDIA H200, but this is cpu, *: it was renamed *",
             "*git checkout -- *test_it.json",
         ]
     )

@@ -537,12 +537,12 @@ def test_reference_of_a_project_is_what_is_compared_with(project, offset, outcom
 @pytest.mark.parametrize(
     ("reference", "advice", "command"),
     [
-        ("return trt_reference", "*A graph optimisation causes it: the first run that failed*", 1),
-        ("return Shifted(trt_reference)", "*The graph optimisations do not cause it: *", 0),
+        ("return trt_reference", "*A graph optimisation causes it: the first run that failed*", True),
+        ("return Shifted(trt_reference)", "*The graph optimisations do not cause it: *", False),
     ],
 )
 def test_a_level_of_graph_optimisation_is_advised_only_if_it_helps(
-    project, reference: str, advice: str, command: int
+    project, reference: str, advice: str, command: bool
 ) -> None:
     """ONNX Runtime fuses block-quantised weights into an operator that quantises inputs too."""
     onnx.save(types.block_quantised(), project.path / "models" / "int4.onnx")
@@ -564,7 +564,8 @@ def test_a_level_of_graph_optimisation_is_advised_only_if_it_helps(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"Fix: {advice}"])
     line = '    trt_model(builder_options={"graph_optimization_level": "basic"})'
-    assert result.outlines.count(line) == command
+    # On CI, pytest's short summary repeats the message.
+    assert (line in result.outlines) == command
 
 
 def save_square(path: Path, scale: float) -> None:
