@@ -429,6 +429,7 @@ class _Mutation:
         profiles = rng.choice(["", ", profiles=PROFILES"])
         model = (rng.choice(places), f"M(**ONE, precision={self.precision}{profiles})")
         near, far = sorted(rng.sample(range(len(places)), 2))
+        far = near if rng.random() < 0.1 else far  # which is refused
         tight = (
             places[near],
             rng.choice(["C", "TIGHT", "C(by_precision={'fp16': dict(rtol=.02, atol=.02)})"]),
@@ -487,6 +488,13 @@ class _Mutation:
                 "trt_session, subtests",
                 "with subtests.test():\n    trt_session.run(X)",
             ),
+            "other": (
+                "",
+                "trt_build",
+                "trt_build(precision='fp32').run(INPUTS)".replace(
+                    "INPUTS", "ZERO" if self.precision == "'fp16'" else "X"
+                ),
+            ),
             "nothing": ("", "trt_engine", "pass"),
             "late": (
                 "@pytest.fixture\ndef late(trt_session):\n    trt_session.run(ZERO)\n    yield\n"
@@ -495,11 +503,14 @@ class _Mutation:
                 "pass",
             ),
         }
-        fixtures, arguments, body = sites[rng.choice(list(sites))]
+        site = rng.choice(list(sites))
+        fixtures, arguments, body = sites[site]
         before = (
             rng.choice(["", "", "trt_session.run(ZERO)\n"]) if "trt_session" in arguments else ""
         )
         after = rng.choice(["", "", "", "\npytest.skip('later')", "\nassert False", "\nreturn"])
+        if "skip" in after and site in ("nothing", "other"):  # which hides no output that is wrong
+            after = ""
         return fixtures, arguments, before + body + after
 
     def _hold(self, marks: dict[str, list[str]], arguments: str, body: str) -> str:

@@ -54,7 +54,7 @@ class TestPlan:
         profiles: The parsed optimisation profiles of the model.
         arch: The architecture under test.
         precision: The precision under test; empty without a model.
-        named: Where markers name several precisions, those that this test has to compare.
+        named: Precisions that its accuracy check has to compare; empty where none is named.
         consistency: Tolerances of the accuracy check; None where the test has none.
         benchmark: Limits of the speed check; None where the test has none.
         variants: What the test is multiplied by: values by fixture.
@@ -221,7 +221,8 @@ class Planner:
             profiles=parsed.profiles,
             arch=str(params.get(ARCH, values[ARCH][0])),
             precision=precision,
-            named=named if len(precisions) > 1 else (),
+            # A marker without precision= names none, and trt_build may give any.
+            named=() if precisions in (("fp32",), ("",)) else named,
             consistency=parsed.consistency,
             benchmark=parsed.benchmark,
             variants=values,

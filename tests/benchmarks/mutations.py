@@ -5,7 +5,7 @@
 Every mutation is a test file of `builders_ways.mutation`; a run has 25 of them, with random
 options, and with those of these plugins that are installed: pytest-rerunfailures, flaky,
 pytest-randomly, pytest-repeat, pytest-timeout, pytest-forked, pytest-asyncio, anyio. It exits with
-1 and prints the files if a test passed, or if a file neither ran nor was refused.
+1 and prints the files if a test passed or was skipped, or if a file neither ran nor was refused.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def main() -> int:
             found, options = _run(folder, rng, numbers)
             for name, counts in found.items():
                 total.update(counts)
-                if counts["passed"] or not counts:
+                if counts["passed"] or counts["skipped"] or not counts:
                     wrong += 1
                     source = (folder / f"test_{name}.py").read_text().replace(HEAD, "")
                     print(f"--- {name}: {dict(counts) or 'never ran'} with {options}\n{source}")
