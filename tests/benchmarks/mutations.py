@@ -37,11 +37,11 @@ _OPTIONS = {
     ],
     "pytest_rerunfailures": ["--reruns=1", "--reruns=2 --only-rerun=Failed"],
     "flaky": ["--force-flaky --max-runs=2"],
-    "pytest_randomly": ["-p randomly"],
+    "pytest_randomly": ["--randomly-seed=1", "--randomly-seed=2 --randomly-dont-reset-seed"],
     "pytest_repeat": ["--count=2"],
     "pytest_timeout": ["--timeout=300", "--timeout=300 --timeout-method=thread"],
     "pytest": [
-        *("-p no:cacheprovider", "-Werror", "--lf", "--sw", "--maxfail=1000", "-p no:randomly"),
+        *("-p no:cacheprovider", "-Werror", "--lf", "--maxfail=1000", "-p no:randomly"),
         *("--import-mode=importlib", "-p no:threadexception", "--tb=no", "-q", "--durations=3"),
     ],
 }
@@ -51,9 +51,7 @@ def _options(rng: random.Random) -> list[str]:
     """Return one to three options that go together."""
     modules = [name for name in _OPTIONS if importlib.util.find_spec(name)]
     chosen = rng.sample(modules, min(len(modules), rng.randint(1, 3)))
-    words = [word for name in chosen for word in rng.choice(_OPTIONS[name]).split()]
-    # --sw stops at the first failure, so that the other files would not be tried.
-    return [*words, "--stepwise-skip"] if "--sw" in words else words
+    return [word for name in chosen for word in rng.choice(_OPTIONS[name]).split()]
 
 
 def _source(rng: random.Random) -> str:
