@@ -137,6 +137,11 @@ def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:
     assert "2 passed, 1 skipped" in folder.run("test_portable.py").stdout
 
 
+def test_engine_is_shared_as_shown(folder) -> None:
+    (folder.path / "test_shared.py").write_text(blocks("python", page("ways.md"))[0])
+    assert "1 passed" in folder.run("test_shared.py").stdout
+
+
 def test_ini_table_is_understood(digits) -> None:
     (digits.path / "pytest.ini").write_text(blocks("ini", page("markers.md"))[0])
     assert "1 failed, 1 passed" in digits.run().stdout
