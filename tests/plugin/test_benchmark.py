@@ -454,7 +454,8 @@ def test_update_without_a_benchmark_is_not_a_success(speed, skipped: bool) -> No
 def test_recording_what_is_not_measured_is_a_usage_error(speed, option, untimed) -> None:
     result = speed.run(option, untimed)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {option} records what is measured, but {untimed} disables measuring*"])
+    message = f"ERROR: {option} records what is measured, but {untimed} disables measuring*"
+    result.stderr.fnmatch_lines([message])
 
 
 TIGHT = "@pytest.mark.trt_consistency(rtol=0, atol=1e-12)\n"
