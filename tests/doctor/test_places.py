@@ -187,6 +187,14 @@ def test_a_damaged_baseline_file_is_an_error(tmp_path: Path, text, why, fix) -> 
     assert fix in remedy_text(bad.remedy)
 
 
+def test_the_commands_that_restore_a_damaged_baseline_file_are_shown(tmp_path: Path) -> None:
+    broken = tmp_path / "bad" / "x.json"
+    broken.parent.mkdir()
+    broken.write_text("{broken", encoding="utf-8")
+    _, bad = baselines(tmp_path)
+    assert any(command.startswith("git checkout -- ") for command in bad.remedy.commands)
+
+
 def test_read_only_baselines_are_warned_of(reachable_path: Path) -> None:
     reachable_path.chmod(0o555)
     data = ask_elsewhere("look_at_baselines", reachable_path, AS_NOBODY)
