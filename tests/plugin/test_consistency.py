@@ -603,3 +603,25 @@ def test_reference_that_cannot_be_run_is_refused(project) -> None:
     result = project.run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["the trt_reference fixture returned dict, *"])
+
+
+def noisy(path: Path) -> None:
+    """Write x -> x plus random numbers."""
+    proto = networks.model(
+        [
+            helper.make_node("RandomNormalLike", ["image"], ["noise"]),
+            helper.make_node("Add", ["image", "noise"], ["y"]),
+        ],
+        [networks.value("image", ["batch", 8])],
+        [networks.value("y", ["batch", 8])],
+    )
+    onnx.save(proto, path)
+
+
+def test_a_model_that_draws_random_numbers_is_named_before_anything_is_compared(project) -> None:
+    noisy(project.path / "models" / "noise.onnx")
+    for _ in range(2):  # nothing of the first run may be a reference of the second
+        result = project.check(model='"models/noise.onnx"', consistency="rtol=9, atol=99")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*noise.onnx draws random numbers (RandomNormalLike)*TRT230*"])
+        result.stdout.no_fnmatch_line("*over tolerance*")
