@@ -40,8 +40,9 @@ def load(path: Path) -> ModelProto:
     try:
         model = onnx.load(path, load_external_data=False)
         repair_names(model)
-        _require_text(model)
+        _require_text(path, model)
         _complete(model)
+        _require_imports(path, model)
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         model = _with_shapes(model)
@@ -86,7 +87,7 @@ def repair_names(model: ModelProto) -> None:
                 node.name = name.decode("utf-8", "backslashreplace")
 
 
-def _require_text(model: ModelProto) -> None:
+def _require_text(path: Path, model: ModelProto) -> None:
     for scope in surgery.walk_graphs(model.graph):
         values = (*scope.input, *scope.output, *scope.value_info, *scope.initializer)
         texts: list[Any] = [value.name for value in values]
@@ -94,7 +95,7 @@ def _require_text(model: ModelProto) -> None:
             texts += (node.op_type, node.domain, *node.input, *node.output)
         for text in texts:
             if isinstance(text, bytes):
-                raise ValueError(f"the name {text!r} is not UTF-8")
+                raise _refused(path, f"the name {text!r} is not UTF-8")
 
 
 def _complete(model: ModelProto) -> None:
@@ -102,6 +103,19 @@ def _complete(model: ModelProto) -> None:
     model.graph.name = model.graph.name or "graph"
     if not any(one.domain in ("", "ai.onnx") for one in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid("", _OPSET))
+
+
+def _require_imports(path: Path, model: ModelProto) -> None:
+    imported = {one.domain for one in (*model.opset_import, *model.functions)} | {"", "ai.onnx"}
+    for scope in surgery.walk_graphs(model.graph):
+        for node in scope.node:
+            if node.domain not in imported:
+                name = node.name or next(iter(node.output), "")
+                raise _refused(
+                    path,
+                    f"node {name!r} ({node.op_type}) is of the domain {node.domain!r}, which the "
+                    "model does not import",
+                )
 
 
 def _with_shapes(model: ModelProto) -> ModelProto:

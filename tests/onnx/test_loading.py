@@ -114,6 +114,14 @@ def test_another_name_that_is_not_utf8_is_an_error_of_the_model(
         load(path)
 
 
+def test_a_domain_that_is_not_imported_is_an_error_of_the_model(tmp_path: Path) -> None:
+    proto = linear()
+    proto.graph.node[0].domain = "ai.onnx.contrib"
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"'product' \(MatMul\).*'ai.onnx.contrib'.*not import"):
+        load(tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize("size", [0, 8, 4 * 64 + 4])
 def test_data_that_do_not_fit_the_shape_are_an_error_of_the_model(
     size: int, tmp_path: Path

@@ -27,9 +27,9 @@ from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.loading import load
 from pytest_trt.tensors.elements import element_name
 
-#: Operators that could compute in float16, but lose too much: sums over a whole axis, and
-#: coordinates in pixels.
-_FLOAT32_OPERATORS = frozenset({"CumSum", "RoiAlign"})
+#: Operators that could compute in float16, but lose too much: sums over a whole axis, coordinates
+#: in pixels; and the bits of float32 themselves.
+_FLOAT32_OPERATORS = frozenset({"BitCast", "CumSum", "RoiAlign"})
 
 #: ONNX Runtime and TensorRT compute it by a function whose constants are float32.
 _FLOAT32_FUNCTIONS = frozenset({"MeanVarianceNormalization"})

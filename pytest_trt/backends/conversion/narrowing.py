@@ -30,7 +30,7 @@ _NAMES = {_FLOAT: "float32", _HALF: "float16"}
 _ANY = None
 
 #: Operators that ask about a tensor and compute nothing with its values.
-_LOOKS_AT = frozenset({"IsInf", "IsNaN", "Shape", "Size"})
+_LOOKS_AT = frozenset({"IsInf", "IsNaN", "OptionalHasElement", "Shape", "Size"})
 
 #: Where a value is read, and the type that it must have there: a node and the index of its input,
 #: or a graph and the index of its output.
@@ -185,7 +185,11 @@ class _Narrowing:
             if variable not in bound and self._is_float(name)
         }
         # The type of such an output is an attribute's, or implicitly that of an input.
-        if free and is_standard(node) and node.op_type in TYPED_BY_ATTRIBUTE:
+        if (
+            free
+            and is_standard(node)
+            and node.op_type in (*TYPED_BY_ATTRIBUTE, "OptionalGetElement")
+        ):
             return set()
         if is_standard(node) and node.op_type == "ConstantOfShape":
             bound |= free

@@ -14,7 +14,7 @@ from typing import Any
 from pytest_trt.backends.conversion.ort_messages import first_line, refusal
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
 from pytest_trt.backends.onnxruntime.values import require_readable
-from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.diagnostics import EngineBuildError, ModelError, PytestTrtError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
 
@@ -127,7 +127,7 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, options:
     """Optimise a model into a plan, and check the plan.
 
     Raises:
-        ModelError: An input or output cannot be used from Python.
+        ModelError: The model is damaged, or an input or output cannot be used from Python.
         EngineBuildError: ONNX Runtime refuses the model or the plan, or the plan has other inputs
             or outputs, or does not run on the calibration data.
     """
@@ -161,11 +161,16 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, options:
         raise _broken(request, level, first_line(failure))
 
 
-def _refused(error: Exception, request: BuildRequest, *, converted: bool) -> EngineBuildError:
+def _refused(error: Exception, request: BuildRequest, *, converted: bool) -> PytestTrtError:
     """Return the error for a model that ONNX Runtime does not load."""
     from pytest_trt.backends.conversion.converting import invalid, is_type_error
+    from pytest_trt.onnx.loading import load
 
     model, precision = request.model, request.spec.precision
+    try:
+        load(model.path)
+    except ModelError as damage:  # it names the tensor or the node
+        return damage
     if converted and is_type_error(error):
         return invalid(model, precision, error)
     refused = refusal(

@@ -20,7 +20,7 @@ from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.spec import Tensors
 
-OPSETS = '<ir_version: 8, opset_import: ["" : 17]>'
+OPSETS = '<ir_version: 8, opset_import: ["" : 18]>'
 
 
 def parsed(text: str, path: Path) -> OnnxModel:
@@ -143,6 +143,10 @@ MODELS = {
             m = Cast <to = 1> (before)
             y = Mul (x, m)
         }""",
+    "an optional that is a tensor": """
+        g (float[2] x) => (float[2] y)
+        { e = Exp (x)  o = OptionalGetElement (e)  h = OptionalHasElement (o)
+          f = Cast <to = 1> (h)  y = Mul (o, f) }""",
     "a cast like another value": """
         g (int64[2] i, float[2] x) => (float[2] y) { c = CastLike (i, x)  y = Add (c, x) }""",
     "a float32 constant in float64 arithmetic": """
@@ -195,9 +199,9 @@ def test_a_size_computed_in_float32_stays_exact(length: int, tmp_path: Path) -> 
 
 INDICES = """
     g (int64[4] i, float[4, 1] x) => (float[4, 1] y, float[4] p)
-    <float two = {2.0}, float[1, 4] w = {1.0, 2.0, 3.0, 4.0}>
+    <float two = {2.0}, int64[1] axes = {1}, float[1, 4] w = {1.0, 2.0, 3.0, 4.0}>
     { f = Cast <to = 1> (i)  p = Mul (f, two)  q = MatMul (x, w)  r = Add (q, p)
-      y = ReduceMean <axes = [1]> (r) }"""
+      y = ReduceMean (r, axes) }"""
 
 
 def test_what_blocked_nodes_pass_on_is_exact(tmp_path: Path) -> None:

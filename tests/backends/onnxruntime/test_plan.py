@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from pytest_trt.backends.onnxruntime import plan as plans
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.diagnostics import ModelError
 from pytest_trt.engine.protocols import BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
@@ -198,3 +199,12 @@ def test_a_level_that_breaks_a_valid_model_is_lowered_and_reported(
     assert f"optimised at the level {above!r}" in note
     assert "m.onnx at 'extended'" in note
     assert "gained" in note
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_damage_is_an_error_of_the_model_in_every_precision(precision: str, tmp_path: Path) -> None:
+    proto = networks.conv_net()
+    proto.graph.initializer[0].raw_data = b"\0" * 8
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="tensor 'w1' do not fit its shape"):
+        build(model, tmp_path / "plan", precision)
