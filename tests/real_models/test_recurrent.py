@@ -105,29 +105,17 @@ def trt_calibration():
 """
 
 
-@pytest.mark.parametrize(
-    ("calibration", "message", "fix"),
-    [
-        (
-            CALIBRATION,
-            "nothing in silero_vad.onnx could be quantised: * outside control flow *",
-            "Fix: * remove int8 from precision=.",
-        ),
-        # Seeded inputs ask for a sampling rate of 0 or 1 Hz.
-        (
-            "",
-            "silero_vad.onnx fails on its calibration inputs*",
-            "Fix: Override the trt_calibration fixture with representative inputs.",
-        ),
-    ],
-    ids=["branches", "seeded"],
-)
-def test_int8_says_what_prevents_it(
-    project, package_file, calibration: str, message: str, fix: str
-) -> None:
+# Seeded inputs, which ask for a sampling rate of 0 or 1 Hz, do not hide that nothing is quantised.
+@pytest.mark.parametrize("calibration", [CALIBRATION, ""], ids=["real", "seeded"])
+def test_int8_says_what_prevents_it(project, package_file, calibration: str) -> None:
     model = package_file("silero-vad", "silero_vad.onnx")
     int8 = {**FP16, "PRECISIONS": "int8", "MODEL": model, "REFERENCE": None, "RATE": 16000}
     result = project.run(SILERO + calibration, "-k", "stream", **int8)
     result.assert_outcomes(errors=1, deselected=3)
-    result.stdout.fnmatch_lines([message, fix])
+    result.stdout.fnmatch_lines(
+        [
+            "nothing in silero_vad.onnx could be quantised: * outside control flow *",
+            "Fix: * remove int8 from precision=.",
+        ]
+    )
     result.stdout.no_fnmatch_line("*Traceback*")
