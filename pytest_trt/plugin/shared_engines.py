@@ -64,9 +64,10 @@ class SharedModel(LoadableModel):
             state.checks[key] = self.check(
                 plan, self._reference, is_fixture=False, calibrated_by=calibrated_by
             )
+            state.observers[key] = self.observer(state, state.checks[key])
         if all(one.key.digest != key for one in state.engines):
             state.engines.append(engine)
-        self.observer(state, state.checks[key])(engine, *seen)
+        state.observers[key](engine, *seen)
 
     def _reference(self, inputs: Tensors) -> Tensors:
         return self.run.reference_outputs(self.reference_model, inputs)

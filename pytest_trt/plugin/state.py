@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_trt.benchmark.result import BenchmarkResult
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
+    from pytest_trt.engine.session import Observer
     from pytest_trt.plugin.plan import Planner, TestPlan
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.settings import Settings
@@ -55,6 +56,7 @@ class TestState:
         unbuilt: Model, architecture and precision of those that could not be built.
         checks: Its consistency checks: of its own engines (`OWN`), and of each engine of
             `trt_engines` that it ran, by the engine's key.
+        observers: What compares the runs of engines of `trt_engines`, by key.
         speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
@@ -77,6 +79,7 @@ class TestState:
         self.engines: list[Engine] = []
         self.unbuilt: list[tuple[str, str, str]] = []
         self.checks: dict[str, ConsistencyCheck] = {}
+        self.observers: dict[str, Observer] = {}
         self.speed: BenchmarkResult | None = None
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()

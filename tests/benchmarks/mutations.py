@@ -73,6 +73,8 @@ def _run(folder: Path, rng: random.Random, numbers: range) -> tuple[dict[str, Co
     for number in numbers:
         (folder / f"test_{number:04}.py").write_text(_source(rng))
     options = _options(rng)
+    if importlib.util.find_spec("pytest_asyncio"):  # which warns without it
+        options.append("-oasyncio_default_fixture_loop_scope=function")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[:2])}
     if extra := os.environ.get("PYTHONPATH"):
         env["PYTHONPATH"] += os.pathsep + extra

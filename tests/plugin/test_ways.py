@@ -289,6 +289,18 @@ def test_run_in_the_setup_of_a_shared_fixture_is_judged_in_the_test_that_sets_it
     result.stdout.fnmatch_lines([FAILS, "*compared nothing*TRT160*"])
 
 
+def test_self_test_injects_errors_into_one_run_of_a_shared_engine(suite) -> None:
+    source = SHARED.replace("SCOPE", "module").replace("WRONG", "GOOD")
+    one = suite(source, "--trt-selftest", "-ktest_wrong")
+    several = suite(
+        source.replace("shared.run(X)", "shared.run(X); shared.run(X)"),
+        "--trt-selftest",
+        "-ktest_wrong",
+    )
+    lines = [[line for line in run.outlines if "injections" in line] for run in (one, several)]
+    assert lines[0] == lines[1] != []
+
+
 def test_run_of_a_shared_engine_in_a_teardown_is_refused(suite) -> None:
     result = suite(
         '@pytest.fixture(scope="session")\ndef shared(trt_engines):\n'
