@@ -386,6 +386,13 @@ CODES: dict[str, Code] = {
         "Inspect the engine, or assert facts of it that your test needs.",
         ("model", "precision"),
     ),
+    "TRT307": Code(
+        "lower level of optimisation",
+        "A level of ONNX Runtime's graph optimiser breaks a valid model: the optimised model does "
+        "not load or run, or has other inputs or outputs. The engine has the next lower level.",
+        "Nothing, or try another version of ONNX Runtime. Log lines of the engine name the cause.",
+        ("model", "precision"),
+    ),
     "TRT320": Code(
         "engine cannot be loaded",
         "A plan exists, but this machine or this version of the backend cannot load it.",

@@ -140,7 +140,8 @@ class LoadableModel:
         return engine
 
     def _note_on(self, engine: Engine) -> None:
-        """Note what passes here and fails elsewhere."""
+        """Note what passes here and fails elsewhere, and what was built other than requested."""
+        self._note_lowered_level(engine)
         unbound = [spec.name for spec in engine.model.inputs if needs_profile(spec)]
         if unbound and not engine.spec.profiles:
             name = engine.model.path.name
@@ -154,6 +155,25 @@ class LoadableModel:
                     severity="note",
                 )
             )
+
+    def _note_lowered_level(self, engine: Engine) -> None:
+        if engine.target.arch != CPU:
+            return
+        from pytest_trt.backends.onnxruntime.plan import lowered_level
+
+        level = lowered_level(engine.plan)
+        if level is None:
+            return
+        name, precision = engine.model.path.name, engine.spec.precision
+        state_of(self.item).note(
+            Diagnostic(
+                "TRT307",
+                f"the {precision} engine of {name} is optimised at the level {level!r}: a higher "
+                f"level of {engine.toolchain} breaks this model",
+                {"model": name, "precision": precision, "level": level},
+                severity="note",
+            )
+        )
 
     def skip_unless_runnable(self, engine: Engine) -> None:
         """Skip a test whose engine this machine can build but not run."""

@@ -110,12 +110,12 @@ class OnnxRuntimeBackend:
         model = request.model
         source, notes, layers = _source(request)
         request.progress(f"optimising {model.path.name}")
-        plan, lowered = write_plan(source, request, self._session_options)
+        plan, log = write_plan(source, request, self._session_options)
         for left_over in converted_files(request.directory):
             left_over.unlink()
         layers = layers or _layers(plan, model)
-        notes += (*lowered, *_fusion_notes(model, layers))
-        return BuildResult(plan_name=plan.name, notes=notes, layers=layers)
+        notes += _fusion_notes(model, layers)
+        return BuildResult(plan_name=plan.name, log_tail=log, notes=notes, layers=layers)
 
     def cannot_run(self, target: Target) -> str | None:
         """Why engines for this target do not run here: only those for the CPU do."""

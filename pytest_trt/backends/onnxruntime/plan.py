@@ -58,7 +58,7 @@ def write_plan(
         options: Gives the session options for a level.
 
     Returns:
-        The plan, and a note if its level is lower than requested.
+        The plan, and why its level is lower than requested (see `lowered_level`) if it is.
 
     Raises:
         EngineBuildError: ONNX Runtime refuses the model at every level.
@@ -72,14 +72,13 @@ def write_plan(
         lower = _write_lower(source, request, wanted, options)
         if lower is None:
             raise
-        level, plan = lower
-        reason = next(iter(error.log_tail), "")
-        note = (
-            f"optimised at the level {level!r}: ONNX Runtime {onnxruntime_version()} breaks "
-            f"{request.model.path.name} at {wanted!r} ({reason})"
-        )
-        return plan, (note,)
+        return lower, (f"{error.message} at the level {wanted!r}", *error.log_tail)
     return plan, ()
+
+
+def lowered_level(plan: Path) -> str | None:
+    """Return a plan's level of optimisation if it is lower than requested, else None."""
+    return next((one for one in OPTIMIZATION_LEVELS if plan.name == _lowered_name(one)), None)
 
 
 def converted_files(folder: Path) -> list[Path]:
@@ -93,18 +92,15 @@ def load_plan(plan: Path, spec: EngineSpec, options: Options) -> Any:
     Raises:
         Exception: ONNX Runtime cannot load it; its exceptions have no other common base class.
     """
-    lowered = (level for level in OPTIMIZATION_LEVELS if plan.name == _lowered_name(level))
     # The layout for this CPU, which the plan does not contain, is chosen here.
-    level = next(lowered, _level(spec, default="all"))
+    level = lowered_level(plan) or _level(spec, default="all")
     return load_onnxruntime().InferenceSession(
         str(plan), options(level), providers=["CPUExecutionProvider"]
     )
 
 
-def _write_lower(
-    source: Path, request: BuildRequest, wanted: str, options: Options
-) -> tuple[str, Path] | None:
-    """Write a plan below the requested level; return its level and itself, or None if none is."""
+def _write_lower(source: Path, request: BuildRequest, wanted: str, options: Options) -> Path | None:
+    """Write and return a plan below the requested level, or None if none can be."""
     from pytest_trt.backends.conversion.converting import unoptimised
 
     names = list(OPTIMIZATION_LEVELS)
@@ -119,7 +115,7 @@ def _write_lower(
         except EngineBuildError:
             _remove(plan)
         else:
-            return level, plan
+            return plan
     return None
 
 
@@ -193,8 +189,7 @@ def _broken(request: BuildRequest, level: str, reason: str) -> EngineBuildError:
     """Return the error for a plan that ONNX Runtime loads, but that is not the model's."""
     model, precision = request.model, request.spec.precision
     return EngineBuildError(
-        f"ONNX Runtime {onnxruntime_version()} breaks the {precision} engine of {model.path.name}, "
-        f"also without optimisations",
+        f"ONNX Runtime {onnxruntime_version()} breaks the {precision} engine of {model.path.name}",
         fix="test the model in another precision, or with another version of ONNX Runtime.",
         code="TRT300",
         facts={"model": str(model.path), "precision": precision, "level": level},
