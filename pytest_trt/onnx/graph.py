@@ -8,11 +8,22 @@ order in which they can run.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    SparseTensorProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+)
 
 from pytest_trt.diagnostics import ModelError
 
@@ -75,9 +86,17 @@ def save(model: ModelProto, path: Path) -> None:
 
 
 def modernise(model: ModelProto) -> None:
-    """Rewrite what converters cannot handle: initialiser inputs, scalar Constants, reused names."""
+    """Rewrite what converters cannot handle.
+
+    That is initialiser inputs, sparse constants, Constants without a tensor, and reused names.
+
+    Raises:
+        ModelError: A sparse constant is damaged, or too large to be dense.
+    """
     _free_initialisers(model)
     for graph in walk_graphs(model.graph):
+        graph.initializer.extend(map(_dense, graph.sparse_initializer))
+        del graph.sparse_initializer[:]
         for node in graph.node:
             if node.op_type == "Constant":
                 _tensor_constant(node)
@@ -136,16 +155,42 @@ def _free_initialisers(model: ModelProto) -> None:
 
 
 def _tensor_constant(node: NodeProto) -> None:
-    """Replace a Constant's `value_float` or `value_floats` by a tensor."""
+    """Replace a Constant's `value_float`, `value_floats` or `sparse_value` by a tensor."""
     for attribute in node.attribute:
         if attribute.name == "value_float":
             tensor = helper.make_tensor("value", TensorProto.FLOAT, [], [attribute.f])
         elif attribute.name == "value_floats":
             values = list(attribute.floats)
             tensor = helper.make_tensor("value", TensorProto.FLOAT, [len(values)], values)
+        elif attribute.name == "sparse_value":
+            tensor = _dense(attribute.sparse_tensor)
         else:
             continue
         attribute.CopyFrom(helper.make_attribute("value", tensor))
+
+
+def _dense(sparse: SparseTensorProto) -> TensorProto:
+    """Return a sparse tensor as a dense one, as ONNX Runtime does when it loads a model."""
+    name, dims = sparse.values.name, tuple(sparse.dims)
+    values, indices = (numpy_helper.to_array(part) for part in (sparse.values, sparse.indices))
+    if math.prod(dims) * values.itemsize > INLINE_LIMIT_BYTES:
+        raise _damaged_sparse(name, f"has the shape {list(dims)}, too large to be dense")
+    dense = np.zeros(dims, values.dtype)
+    places = indices if indices.ndim == 1 else tuple(indices.T)
+    try:
+        (dense.reshape(-1) if indices.ndim == 1 else dense)[places] = values
+    except (IndexError, ValueError) as error:
+        raise _damaged_sparse(name, f"has indices outside its shape {list(dims)}") from error
+    return numpy_helper.from_array(dense, name)
+
+
+def _damaged_sparse(name: str, problem: str) -> ModelError:
+    return ModelError(
+        f"sparse tensor {name!r} {problem}",
+        fix="export the model again, with dense tensors.",
+        code="TRT208",
+        facts={"tensor": name},
+    )
 
 
 def defined(graph: GraphProto) -> set[str]:

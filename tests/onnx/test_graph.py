@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.diagnostics import ModelError
 from pytest_trt.onnx import graph
@@ -208,3 +208,35 @@ def test_nameless_nodes_get_their_own_names_in_subgraphs_too():
     assert all(names)
     assert len(set(names)) == len(names)
     assert named.graph.node[0].name == "Neg_0"
+
+
+def sparse(indices: list) -> onnx.SparseTensorProto:
+    values = numpy_helper.from_array(np.float32([1.5, 2.5]), "w")
+    return helper.make_sparse_tensor(values, numpy_helper.from_array(np.int64(indices)), [4, 4])
+
+
+@pytest.mark.parametrize("in_node", [True, False])
+@pytest.mark.parametrize("indices", [[1, 6], [[0, 1], [1, 2]]])
+def test_sparse_constants_become_dense(indices: list, in_node: bool) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    if in_node:
+        nodes.insert(0, helper.make_node("Constant", [], ["w"], sparse_value=sparse(indices)))
+    model = networks.model(nodes, [networks.value("x", [2, 4])], [networks.value("y", [2, 4])])
+    if not in_node:
+        model.graph.sparse_initializer.append(sparse(indices))
+    graph.modernise(model)
+    assert not model.graph.sparse_initializer
+    ((name, tensor),) = graph.constants(model.graph)
+    expected = np.zeros((4, 4), np.float32)
+    expected[0, 1], expected[1, 2] = 1.5, 2.5
+    assert name == "w"
+    np.testing.assert_array_equal(numpy_helper.to_array(tensor), expected)
+
+
+@pytest.mark.parametrize("indices", [[1, 16], [[0, 1], [4, 0]]])
+def test_a_sparse_constant_with_indices_outside_is_an_error_of_the_model(indices: list) -> None:
+    model = networks.model([], [], [])
+    model.graph.sparse_initializer.append(sparse([1, 6]))
+    model.graph.sparse_initializer[0].indices.CopyFrom(numpy_helper.from_array(np.int64(indices)))
+    with pytest.raises(ModelError, match="'w' has indices outside its shape"):
+        graph.modernise(model)

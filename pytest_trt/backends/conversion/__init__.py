@@ -38,7 +38,7 @@ _HOMES = {
 #: Raise this by one whenever the code behind this module or in `model.graph` can give another model
 #: for the same input: it is part of the engine key, and engines of older conversions must not be
 #: reused.
-_CONVERTER_VERSION = "7"
+_CONVERTER_VERSION = "8"
 
 #: The same of `fp16_rounding`.
 ROUNDING_VERSION = "1"
