@@ -123,6 +123,12 @@ CODES: dict[str, Code] = {
         "function, such as a doctest or an item of another plugin: no engine would be checked.",
         "Write a test function or method.",
     ),
+    "TRT159": Code(
+        "fixture of a wider scope",
+        "A fixture of class, module or session scope requests a fixture of the plugin that has "
+        "function scope.",
+        "Request trt_engines, which has session scope, or give the fixture function scope.",
+    ),
     # 16x and 17x: what the plugin finds out about a test
     "TRT160": Code(
         "check compared or measured nothing",

@@ -365,7 +365,7 @@ WAYS = {
         WIDER,
         "@pytest.fixture(scope='module')\ndef session(trt_session):\n    return trt_session\n"
         "@M(**ONE)\n@C\ndef test_it(session):\n    session.run(X)\n",
-        refused=1,
+        0,
     ),
     "shared": Way(
         SHARED,

@@ -26,7 +26,7 @@ from pytest_trt.plugin.markers import (
     parse_consistency,
     parse_model,
 )
-from pytest_trt.plugin.names import is_ours
+from pytest_trt.plugin.names import FIXTURES, is_ours
 from pytest_trt.tensors.profile_choice import distinct_points, shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, parse_profiles
 from pytest_trt.tensors.seeded import check_ranges, check_seedable
@@ -205,8 +205,8 @@ class Planner:
         marks, settings = marks_of(item), self._run.settings
         parsed = self._parse(marks, item.path)
         wrong, values = list(parsed.wrong), self._values(parsed)
-        checks = (_check_conflicts, self._check_benchmark, self._check_model, self._check_variants)
-        for check in checks:
+        checks = (self._check_benchmark, self._check_model, self._check_variants)
+        for check in (_check_conflicts, _check_scopes, *checks):
             with _gathered(wrong):
                 check(item, parsed)
         if wrong:
@@ -397,6 +397,30 @@ def _check_conflicts(item: pytest.Function, parsed: _Parsed) -> None:
                 _refuse_conflict(place, mark, other)
 
 
+def _check_scopes(item: pytest.Function, parsed: _Parsed) -> None:
+    """Refuse a fixture of a wider scope that requests one of ours, as pytest does in the setup."""
+    fixtures = _fixtures(item)
+    for name, (*_, fixture) in fixtures.items():
+        requested = FIXTURES.intersection(fixture.argnames, fixtures)
+        narrow = sorted(each for each in requested if fixtures[each][-1].scope == "function")
+        if fixture.scope != "function" and narrow:
+            raise ConfigurationError(
+                f"the fixture {name} has {fixture.scope} scope and requests {narrow[0]}, which has "
+                "function scope",
+                fix="request trt_engines instead, or give the fixture function scope.",
+                code="TRT159",
+                facts={"fixture": name, "scope": fixture.scope, "requested": narrow},
+            )
+
+
+def _fixtures(item: pytest.Function) -> Mapping[str, Sequence[Any]]:
+    """Return the fixtures of a test by name, the one that it gets last."""
+    fixtures: Mapping[str, Sequence[Any]] = getattr(
+        getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}
+    )
+    return fixtures
+
+
 def _refuse_conflict(place: str, mark: pytest.Mark, other: pytest.Mark) -> None:
     """Refuse marks of which one would be ignored in part: others set other keywords, and add up."""
     given, others = (
@@ -504,8 +528,7 @@ def _seeds_inputs(item: pytest.Function) -> bool:
 
     If pytest does not show whether the fixture is overridden, the test finds out when it runs.
     """
-    fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    named = fixtures.get("trt_inputs", ())
+    named = _fixtures(item).get("trt_inputs", ())
     return bool(named) and named[-1].func.__module__ == "pytest_trt.plugin.fixtures"
 
 

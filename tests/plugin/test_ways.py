@@ -301,6 +301,17 @@ def test_self_test_injects_errors_into_one_run_of_a_shared_engine(suite) -> None
     assert lines[0] == lines[1] != []
 
 
+def test_fixture_of_a_wider_scope_that_requests_a_narrow_one_is_refused(suite) -> None:
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef session(trt_session):\n    return trt_session\n'
+        "@M(**GOOD)\n@C\ndef test_it(session):\n    session.run(X)\n"
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*session has module scope and requests trt_session*TRT159*", "*trt_engines instead*"]
+    )
+
+
 def test_run_of_a_shared_engine_in_a_teardown_is_refused(suite) -> None:
     result = suite(
         '@pytest.fixture(scope="session")\ndef shared(trt_engines):\n'
