@@ -176,6 +176,12 @@ CODES: dict[str, Code] = {
         "trt_benchmark was called twice in one test, and a test has one baseline.",
         "Write a test for each call, or parametrise this one.",
     ),
+    "TRT164": Code(
+        "checks never judged",
+        "A plugin called a test without the hook pytest_runtest_call, in which its checks are "
+        "judged, so the test fails.",
+        "Run the test without that plugin.",
+    ),
     "TRT165": Code(
         "invalid limit",
         "A limit of speed or of the engine has an unknown name, or a value that is not valid.",

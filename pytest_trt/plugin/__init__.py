@@ -242,9 +242,10 @@ def pytest_runtest_makereport(
             state_of(item).diagnostics = found
         elif TEST_KEY in item.stash:
             state_of(item).failure = call.excinfo.exconly().partition("\n")[0]
-    if TEST_KEY in item.stash:
-        from pytest_trt.plugin.verdict import attach
+    if PLAN_KEY in item.stash or TEST_KEY in item.stash:
+        from pytest_trt.plugin.verdict import attach, fail_if_unjudged
 
+        fail_if_unjudged(item, report)
         attach(item, report)
     if report.failed and call.excinfo is not None:
         from pytest_trt.plugin.failure import PluginFailure, place_at_test

@@ -49,6 +49,14 @@ _NOTHING_MEASURED = Diagnostic(
 )
 
 
+_NEVER_JUDGED = Diagnostic(
+    "TRT164",
+    "the checks of the test were never judged: a plugin called it without pytest_runtest_call",
+    {},
+    remedy=Remedy("Run it without that plugin."),
+)
+
+
 #: Warnings on a baseline that is recorded; of a test that fails, none is.
 _ON_RECORDED = ("TRT664", "TRT665", "TRT666", "TRT667")
 
@@ -292,6 +300,16 @@ def begin_attempt(item: pytest.Item) -> None:
                 severity="note",
             )
         )
+
+
+def fail_if_unjudged(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Fail a test that passed outside the hook in which its checks are judged."""
+    plan, state = plan_of(item), state_of(item)
+    judges = plan is not None and plan.checks and report.when == "call"
+    if judges and report.passed and not (state.called or state.over):
+        state.diagnostics = (_NEVER_JUDGED,)
+        state.failed_by_checks = True
+        report.outcome, report.longrepr = "failed", str(_NEVER_JUDGED)
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -249,6 +249,33 @@ def test_call_of_another_library_says_what_to_write(suite, call: str, message: s
     result.stdout.fnmatch_lines(["E " + message])
 
 
+CALLS = """
+def pytest_runtest_protocol(item, nextitem):
+    hook = item.ihook
+    phases = {
+        "setup": lambda: hook.pytest_runtest_setup(item=item),
+        "call": item.runtest,
+        "teardown": lambda: hook.pytest_runtest_teardown(item=item, nextitem=nextitem),
+    }
+    for when, phase in phases.items():
+        call = pytest.CallInfo.from_call(phase, when=when)
+        report = hook.pytest_runtest_makereport(item=item, call=call)
+        hook.pytest_runtest_logreport(report=report)
+    return True
+"""
+
+
+def test_plugin_that_calls_a_test_without_the_hook_that_judges_it_fails_it(suite, project) -> None:
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + CALLS)
+    result = suite(
+        "@M(**WRONG)\n@C\ndef test_it(trt_session):\n    trt_session.run(X)\n"
+        "def test_plain():\n    pass\n"
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["the checks of the test were never judged*TRT164*"])
+
+
 SHARED = """
 @pytest.fixture(scope="SCOPE")
 def shared(trt_engines):
