@@ -18,7 +18,6 @@ collect_ignore = ["projects"]
 # is imported out here stays.
 for _name in (
     "hypothesis",
-    "onnxruntime.transformers.float16",
     "pytest_trt.backends.conversion",
     "pytest_trt.backends.conversion.fp16_rounding",
     "pytest_trt.plugin.run",

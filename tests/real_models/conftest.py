@@ -24,7 +24,6 @@ for _name in (
     "hypothesis",
     "onnx.version_converter",
     "onnxruntime.quantization",
-    "onnxruntime.transformers.float16",
     "pytest_trt.backends.conversion",
     "pytest_trt.backends.conversion.fp16_rounding",
     "pytest_trt.plugin.run",

@@ -1,8 +1,8 @@
 """Precision conversion: an ONNX model in, an ONNX model of lower precision out.
 
-The converters are ONNX Runtime's. The modules of this package prepare graphs that they fail on,
-repair their results, and report what they changed silently. Conversion is deterministic:
-its result is keyed by the model, the options and `converter_versions()`.
+Float16 is converted here (`narrowing`), by what each operator declares. INT8 is quantised by ONNX
+Runtime; `int8_preparation` prepares graphs that it fails on. Conversion is deterministic: its
+result is keyed by the model, the options and `converter_versions()`.
 """
 
 from __future__ import annotations
