@@ -31,7 +31,7 @@ def run_all() -> ModuleType:
     [
         ("print('== 3 passed ==')", "ok", "3 passed"),
         ("print('1 failed'); raise SystemExit(1)", "failed", "1 failed"),
-        ("print('0 collected'); raise SystemExit(5)", "ok", "0 collected"),
+        ("print('0 collected'); raise SystemExit(5)", "no tests", "0 collected"),
     ],
 )
 def test_a_stage_comes_to_a_verdict(
