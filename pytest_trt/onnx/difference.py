@@ -119,7 +119,11 @@ def _by(one: TensorProto, other: TensorProto) -> str:
     largest = np.abs(theirs).max(initial=0.0)
     if not largest or not np.isfinite(ours).all() or not np.isfinite(largest):
         return ""
-    share = 100.0 * np.abs(ours - theirs).max() / largest
+    with np.errstate(over="ignore"):
+        # Of shares: the difference of the largest values of a type is infinite.
+        share = 100.0 * np.abs(ours / largest - theirs / largest).max()
+    if not np.isfinite(share):
+        return ""
     rounded = f"{share:.2g}" if share < 99.5 else f"{share:,.0f}"
     return f" (by up to {rounded}% of its largest value)"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -150,7 +151,13 @@ def pytest_make_collect_report(
     ):
         from pytest_trt.plugin.collection import plan_tests
 
-        plan_tests(collector, report)
+        try:
+            plan_tests(collector, report)
+        except (pytest.UsageError, pytest.exit.Exception):
+            raise
+        except Exception:  # a fault of the plugin fails the module, and does not end the run
+            report.outcome, report.result = "failed", []
+            report.longrepr = traceback.format_exc()
     return report
 
 
@@ -245,8 +252,11 @@ def pytest_runtest_makereport(
     if PLAN_KEY in item.stash or TEST_KEY in item.stash:
         from pytest_trt.plugin.verdict import attach, fail_if_unjudged
 
-        fail_if_unjudged(item, report)
-        attach(item, report)
+        try:
+            fail_if_unjudged(item, report)
+            attach(item, report)
+        except Exception:  # a fault of the plugin fails the test, and does not end the run
+            report.outcome, report.longrepr = "failed", traceback.format_exc()
     if report.failed and call.excinfo is not None:
         from pytest_trt.plugin.failure import PluginFailure, place_at_test
 

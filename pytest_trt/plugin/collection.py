@@ -14,7 +14,7 @@ import pytest
 from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
 from pytest_trt.plugin.markers import BenchmarkMarker, ConsistencyMarker
 from pytest_trt.plugin.names import is_ours
-from pytest_trt.plugin.plan import MULTIPLIED_KEY, PlanError, Planner, marks_of
+from pytest_trt.plugin.plan import MULTIPLIED_KEY, PlanError, Planner, marks_of, same_marks
 from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
 from pytest_trt.records import to_data
 
@@ -111,7 +111,7 @@ def plan_changed_tests(items: list[pytest.Item]) -> None:
         if not uses_plugin(item, item.fixturenames):
             continue
         plan = item.stash.get(PLAN_KEY, None)
-        if plan is not None and plan.marks == marks_of(item):
+        if plan is not None and same_marks(plan.marks, marks_of(item)):
             continue
         assert item.parent is not None
         _plan(item, planner_of(item.config), wrong.setdefault(item.parent, {}))

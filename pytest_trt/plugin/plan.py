@@ -426,7 +426,11 @@ def _refuse_conflict(place: str, mark: pytest.Mark, other: pytest.Mark) -> None:
     given, others = (
         {**one.kwargs, **({"model": one.args[0]} if one.args else {})} for one in (mark, other)
     )
-    differing = {name for name in given.keys() & others.keys() if given[name] != others[name]}
+    differing = {
+        name
+        for name in given.keys() & others.keys()
+        if _without_arrays(given[name]) != _without_arrays(others[name])
+    }
     # The closest trt_consistency decides alone, and a marker that names a model discards others.
     if mark.name == ConsistencyMarker.NAME or "model" in given.keys() & others.keys():
         differing |= given.keys() ^ others.keys()
@@ -439,6 +443,15 @@ def _refuse_conflict(place: str, mark: pytest.Mark, other: pytest.Mark) -> None:
         )
 
 
+def _without_arrays(value: Any) -> Any:
+    """Return a value whose comparison is true or false: arrays in it compare element by element."""
+    if isinstance(value, Mapping):
+        return {key: _without_arrays(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_arrays(own) for own in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def _places(item: pytest.Function) -> Iterator[tuple[str, Sequence[pytest.Mark]]]:
     """Yield each place where marks are written side by side, and those of it."""
     yield "one parameter set", getattr(getattr(item, "callspec", None), "marks", ())
@@ -449,6 +462,11 @@ def _places(item: pytest.Function) -> Iterator[tuple[str, Sequence[pytest.Mark]]
                 yield f"the class {cls.__name__}", _pytestmark(cls)
         elif isinstance(node, pytest.Module):
             yield f"the module {node.name}", _pytestmark(node.obj)
+
+
+def same_marks(some: Sequence[pytest.Mark], others: Sequence[pytest.Mark]) -> bool:
+    """Whether marks are the same objects: arrays in them cannot be compared."""
+    return [*map(id, some)] == [*map(id, others)]
 
 
 def marks_of(node: pytest.Item | pytest.Collector) -> tuple[pytest.Mark, ...]:

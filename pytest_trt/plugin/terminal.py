@@ -227,10 +227,13 @@ def _keep_writing(line: ProgressLine, done: threading.Event) -> None:
 
 def _column_of(config: pytest.Config) -> Callable[[], int]:
     """Return a function that returns how many columns pytest has written of the current row."""
-    writer, output = config.get_terminal_writer(), sys.__stdout__
+    output = sys.__stdout__
     # What tests write with -s is on that row as well, and pytest does not count it.
-    if config.getoption("capture") == "no" or output is None or not output.isatty():
+    captures = config.getoption("capture", "no") != "no"  # -p no:capture removes the option
+    shows = config.pluginmanager.hasplugin("terminalreporter")
+    if not (captures and shows) or output is None or not output.isatty():
         return lambda: 0
+    writer = config.get_terminal_writer()
     return lambda: writer.width_of_current_line
 
 

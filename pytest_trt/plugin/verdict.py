@@ -20,7 +20,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
-from pytest_trt.plugin.plan import TestPlan, marks_of
+from pytest_trt.plugin.plan import TestPlan, marks_of, same_marks
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.records import to_data
@@ -148,7 +148,7 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     """Return why the checks of a test fail it: every check that its markers ask for."""
     found: list[Diagnostic] = []
     plan = plan_of(item)
-    if marks_of(item) != (plan.marks if plan else ()):
+    if not same_marks(marks_of(item), plan.marks if plan else ()):
         found.append(_marked_late(item))
     if plan is None:
         return found

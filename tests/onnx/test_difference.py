@@ -124,3 +124,18 @@ def test_external_weights_are_compared_by_their_values(tmp_path: Path) -> None:
     data.unlink()
     with pytest.raises(ModelError):
         model_difference(beside, reference)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("largest", [1.7e308, 1.0])
+def test_weights_of_any_size_are_compared_without_overflow(tmp_path: Path, largest: float) -> None:
+    reference = save_linear(tmp_path / "reference.onnx")
+    paths = []
+    for name, sign in (("one", 1.0), ("other", -1.0)):
+        model = onnx.load(reference)
+        weight = model.graph.initializer[0]
+        values = np.full(tuple(weight.dims), sign * largest)
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+        paths.append(tmp_path / f"{name}.onnx")
+        onnx.save(model, paths[-1])
+    assert "by up to 200%" in model_difference(*paths)

@@ -237,3 +237,58 @@ def test_arch_that_the_run_does_not_test_is_refused(project) -> None:
     result = project.run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*trt_arch='sm90'*does not test*"])
+
+
+def _stacked(project, first: str, second: str) -> pytest.RunResult:
+    project.test_file(
+        f"@{C}\n@{M}('models/linear.onnx', {first})\n@{M}('models/linear.onnx', {second})\n"
+        "def test_it(trt_session, images):\n" + USES
+    )
+    return project.run()
+
+
+ARRAYS = [
+    ('input_ranges={"image": np.array([0, %d])}', 1, 2),
+    ('profiles={"image": np.array([[1, 8], [4, 8], [%d, 8]])}', 16, 32),
+]
+
+
+@pytest.mark.parametrize(("keyword", "value", "other"), ARRAYS, ids=["ranges", "profiles"])
+def test_stacked_markers_with_arrays_are_compared_by_value(project, keyword, value, other) -> None:
+    conflict = "trt_model is given twice on the function test_it, with different*TRT150*"
+    for second in (other, value):
+        result = _stacked(project, keyword % value, keyword % second)
+        result.assert_outcomes(errors=1)  # an array is no valid value
+        (result.stdout.fnmatch_lines if second == other else result.stdout.no_fnmatch_line)(
+            [conflict] if second == other else conflict
+        )
+
+
+@pytest.mark.parametrize(
+    ("added", "outcome"),
+    [("(0, 2)", {"passed": 1}), ("np.array([0, 2])", {"errors": 1})],
+    ids=["numbers", "array"],
+)
+def test_marker_of_a_hook_is_planned_or_refused(project, added: str, outcome) -> None:
+    project.test_file(
+        f"@{C}\n@{M}('models/linear.onnx', input_ranges={{'image': (0, 1)}})\n"
+        "def test_it(trt_session, images):\n" + USES
+    )
+    with (project.path / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\ndef pytest_collection_modifyitems(items):\n"
+            f"    new = {M}(input_ranges={{'image': {added}}})\n"
+            "    for item in items:\n        item.add_marker(new, append=False)\n"
+        )
+    project.run().assert_outcomes(**outcome)
+
+
+def test_fault_while_a_module_is_planned_fails_that_module_alone(project) -> None:
+    project.test_file(
+        "class Faulty:\n    def __repr__(self):\n        raise RuntimeError('no text')\n"
+        f"@{M}('models/linear.onnx', seed=Faulty())\ndef test_it(trt_session):\n    pass\n",
+        test_other="def test_fine():\n    pass\n",
+    )
+    result = project.run("--continue-on-collection-errors")
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["*RuntimeError: no text"])

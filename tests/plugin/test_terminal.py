@@ -178,3 +178,12 @@ def test_coverage_facts_and_files_are_shown_in_lines_that_fit(project) -> None:
     assert any(line.startswith("Fix: ") for line in reported)
     assert "wrote report.json" in reported
     assert [line for line in wider(reported) if "  pytest-trt report merge " not in line] == []
+
+
+@pytest.mark.parametrize("plugin", ["capture", "terminal"])
+@pytest.mark.parametrize(("rtol", "status"), [("1e-2", 0), ("0.0", 1)], ids=["right", "wrong"])
+def test_run_without_capture_or_terminal_judges_as_always(
+    project, plugin: str, rtol: str, status: int
+) -> None:
+    project.test_file(_TEST.replace("1e-9", rtol))
+    assert project.run("-p", f"no:{plugin}", subprocess=True).ret == status
