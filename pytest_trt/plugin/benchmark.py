@@ -31,6 +31,7 @@ from pytest_trt.diagnostics import (
 )
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
+from pytest_trt.plugin.failure import skips
 from pytest_trt.plugin.markers import BenchmarkMarker
 from pytest_trt.plugin.options import is_disabled
 from pytest_trt.plugin.pinning import baseline_location
@@ -261,7 +262,7 @@ def run_and_judge(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None
             try:
                 with meter.running():
                     yield
-            except pytest.skip.Exception:  # it has been timed all the same
+            except skips():  # it has been timed all the same
                 _judge_recorded(item, fixture, meter.load, watch)
                 raise
             _judge_recorded(item, fixture, meter.load, watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -39,6 +40,12 @@ class CheckFailure(PluginFailure, AssertionError):
     """A check that fails; also an AssertionError, for `xfail(raises=AssertionError)`."""
 
     __module__, __qualname__ = "builtins", "Failed"
+
+
+def skips() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that skip a test: pytest's own, and unittest's where it is loaded."""
+    unittest = sys.modules.get("unittest")
+    return (pytest.skip.Exception, *([unittest.SkipTest] if unittest is not None else ()))
 
 
 def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:

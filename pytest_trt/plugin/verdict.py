@@ -19,7 +19,7 @@ from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
-from pytest_trt.plugin.failure import CheckFailure, PluginFailure
+from pytest_trt.plugin.failure import CheckFailure, PluginFailure, skips
 from pytest_trt.plugin.plan import TestPlan, marks_of, same_marks
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
@@ -79,7 +79,7 @@ def judged(item: pytest.Item) -> Iterator[None]:
                 item.ihook.pytest_trt_result(item=item, result=result)
     except CheckFailure:  # complete already
         raise
-    except pytest.skip.Exception:
+    except skips():
         # It has been measured: skipping afterwards does not undo a failure.
         if _failed_checks(state):
             _conclude(item, state)
@@ -105,7 +105,7 @@ def _add_to_failure(item: pytest.Item, state: TestState) -> None:
 def _failed_in_unittest(item: pytest.Item) -> bool:
     """Whether a unittest method failed: pytest sets its exceptions aside, and raises none."""
     found = getattr(item, "_excinfo", None) or []
-    return any(not one.errisinstance(pytest.skip.Exception) for one in found)
+    return any(not one.errisinstance(skips()) for one in found)
 
 
 def _conclude(item: pytest.Item, state: TestState) -> None:
@@ -123,7 +123,7 @@ def _conclude(item: pytest.Item, state: TestState) -> None:
 def _forget_skips(item: pytest.Item) -> None:
     """Let no skip take the place of a failure: pytest sets a unittest method's aside as a list."""
     found = getattr(item, "_excinfo", None) or []
-    found[:] = [one for one in found if not one.errisinstance(pytest.skip.Exception)]
+    found[:] = [one for one in found if not one.errisinstance(skips())]
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def failing_in_setup(item: pytest.Item) -> Iterator[None]:
     __tracebackhide__ = True
     try:
         yield
-    except pytest.skip.Exception:
+    except skips():
         state = item.stash.get(TEST_KEY, None)
         if state is not None and _failed_checks(state):
             _conclude(item, state)

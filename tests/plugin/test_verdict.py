@@ -87,6 +87,10 @@ SKIPS = {
     "test": "def test_it(trt_session, images):\n    RUN\n    pytest.skip('later')\n",
     "setup": "@pytest.fixture\ndef used(trt_session, images):\n    RUN\n    pytest.skip('later')\n"
     "def test_it(used):\n    pass\n",
+    "SkipTest in the test": "import unittest\ndef test_it(trt_session, images):\n"
+    "    RUN\n    raise unittest.SkipTest('later')\n",
+    "SkipTest in a setup": "import unittest\n@pytest.fixture\ndef used(trt_session, images):\n"
+    "    RUN\n    raise unittest.SkipTest('later')\ndef test_it(used):\n    pass\n",
     "unittest": "import unittest\n"
     "class TestIt(unittest.TestCase):\n"
     "    @pytest.fixture(autouse=True)\n"
@@ -103,7 +107,7 @@ def test_skip_does_not_undo_a_failure(project, where: str, nudge: float) -> None
     marks = MARKS.replace("linear.onnx", "linear.onnx', reference='models/reference.onnx")
     source = SKIPS[where].replace("RUN", "trt_session.run({'image': images})")
     project.test_file(marks.replace('"', "'") + source)
-    failed = {"errors": 1} if where == "setup" else {"failed": 1}
+    failed = {"errors": 1} if "setup" in where else {"failed": 1}
     result = project.run()
     result.assert_outcomes(**(failed if nudge else {"skipped": 1}))
     if nudge:
