@@ -68,7 +68,7 @@ def _plain(cell: Cell) -> str:
 
 def _narrow(widths: list[int], room: int, giving_way: Sequence[int]) -> None:
     """Narrow the widest of the columns that may be shortened, until the row fits."""
-    while sum(widths) > room:
+    while giving_way and sum(widths) > room:
         longest = max(giving_way, key=lambda column: widths[column])
         if widths[longest] <= _LEAST:
             return

@@ -45,3 +45,9 @@ def test_pipe_has_all_of_it(capsys, monkeypatch) -> None:
 def test_what_cannot_be_shortened_makes_a_longer_line(capsys, monkeypatch) -> None:
     lines = printed(capsys, ("a", "1" * 90, "b"), columns="40", monkeypatch=monkeypatch)
     assert lines[1].split() == ["a", "1" * 90, "b"]
+
+
+def test_table_of_which_nothing_may_be_shortened_is_printed_whole(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    print_table(("option", "type"), [("workspace_bytes", "int")], giving_way=())
+    assert capsys.readouterr().out.splitlines()[1].split() == ["workspace_bytes", "int"]
