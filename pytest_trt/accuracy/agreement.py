@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,23 @@ _BLOCK = 1 << 18
 _SAFE_SQUARES = (1e-140, 1e140)
 
 
+#: Flags of elements.
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """Overlap of the rows so far: how many rows, and how many of their picks agree."""
+    """Overlap of the rows so far.
+
+    Attributes:
+        rows: How many rows have something to compare.
+        agreeing: How many of their picks agree.
+        constant: Rows among them that agree whatever is picked, as all of the reference ties.
+    """
 
     rows: int = 0
     agreeing: int = 0
+    constant: int = 0
 
 
 def topk_agreement(
@@ -49,13 +61,14 @@ def topk_agreement(
         block: Elements ranked at a time.
 
     Returns:
-        A share from 0 to 1, or None when no row had anything to compare.
+        A share from 0 to 1, or None when no row could disagree: each has nothing to compare, or a
+        constant reference.
     """
     length = actual.shape[-1]
     total = actual.size // length
     readers = FlatReader(actual, max(block, 1)), FlatReader(reference, max(block, 1))
     step = max(1, block // length)
-    rows = agreeing = 0
+    rows = agreeing = constant = 0
     for row in range(0, total, step):
         start, count = row * length, min(step, total - row)
         if length > block:
@@ -65,17 +78,22 @@ def topk_agreement(
                 reader.read(start, start + count * length).astype(np.float64) for reader in readers
             ]
             left, right = (side.reshape(count, length) for side in sides)
-            part = _rank_rows(left, right, k, _leave_out(left, right, nan))
+            part = _rank_rows(left, right, k, *_leave_out(left, right, nan))
         rows += part.rows
         agreeing += part.agreeing
-    return agreeing / (rows * k) if rows else None
+        constant += part.constant
+    return agreeing / (rows * k) if rows > constant else None
 
 
-def _leave_out(left: FloatArray, right: FloatArray, nan: NanPolicy) -> npt.NDArray[np.bool_]:
-    """Set left-out positions, and NaN on one side, to -inf; return where one side was NaN."""
+def _leave_out(left: FloatArray, right: FloatArray, nan: NanPolicy) -> tuple[Flags, Flags]:
+    """Set left-out positions, and NaN on one side, to -inf.
+
+    Returns:
+        Where one side was NaN, and all positions that were set.
+    """
     one_nan = np.zeros(left.shape, np.bool_)
     if np.isfinite(left.max()) and np.isfinite(right.max()) and nan != "ignore":
-        return one_nan
+        return one_nan, one_nan
     left_nan, right_nan = np.isnan(left), np.isnan(right)
     if nan == "ignore":
         out = ~(np.isfinite(left) & np.isfinite(right))
@@ -83,14 +101,15 @@ def _leave_out(left: FloatArray, right: FloatArray, nan: NanPolicy) -> npt.NDArr
         out = left_nan | right_nan
         one_nan = left_nan ^ right_nan
     left[out] = right[out] = -np.inf
-    return one_nan
+    return one_nan, out
 
 
-def _rank_rows(
-    left: FloatArray, right: FloatArray, k: int, one_nan: npt.NDArray[np.bool_]
-) -> _Ranked:
+def _rank_rows(left: FloatArray, right: FloatArray, k: int, one_nan: Flags, out: Flags) -> _Ranked:
     """Rank rows of one block."""
-    empty = (left.max(axis=1) == -np.inf) & (right.max(axis=1) == -np.inf) & ~one_nan.any(axis=1)
+    wrong = one_nan.any(axis=1)
+    largest = right.max(axis=1)
+    empty = (left.max(axis=1) == -np.inf) & (largest == -np.inf) & ~wrong
+    constant = np.min(right, axis=1, where=~out, initial=np.inf) == largest
     picked = _first_largest(left, k)
     last = _kth_largest(right, k)
     above = right > last
@@ -98,8 +117,12 @@ def _rank_rows(
     tied = np.count_nonzero(picked & (right == last), axis=1)
     places = k - np.count_nonzero(above, axis=1)
     agreeing = certain + np.minimum(tied, places)
-    agreeing[one_nan.any(axis=1) | empty] = 0
-    return _Ranked(int(np.count_nonzero(~empty)), int(agreeing.sum()))
+    agreeing[wrong | empty] = 0
+    return _Ranked(
+        int(np.count_nonzero(~empty)),
+        int(agreeing.sum()),
+        int(np.count_nonzero(constant & ~wrong & ~empty)),
+    )
 
 
 def _kth_largest(rows: FloatArray, k: int) -> FloatArray:
@@ -134,13 +157,15 @@ def _rank_long_row(
     largest.
     """
     best, best_right, largest = (np.empty((1, 0)) for _ in range(3))
-    one_nan = False
+    one_nan, smallest = False, math.inf
     for low in range(start, stop, block):
         high = min(low + block, stop)
         left, right = (
             reader.read(low, high).astype(np.float64).reshape(1, -1) for reader in readers
         )
-        one_nan |= bool(_leave_out(left, right, nan).any())
+        one_side, out = _leave_out(left, right, nan)
+        one_nan |= bool(one_side.any())
+        smallest = min(smallest, float(np.min(right, where=~out, initial=np.inf)))
         best = np.concatenate([best, left], axis=1)
         best_right = np.concatenate([best_right, right], axis=1)
         largest = np.concatenate([largest, right], axis=1)
@@ -157,7 +182,8 @@ def _rank_long_row(
     last = largest.min()
     certain = np.count_nonzero(best_right > last)
     tied = np.count_nonzero(best_right == last)
-    return _Ranked(1, int(certain + min(tied, k - np.count_nonzero(largest > last))))
+    agreeing = int(certain + min(tied, k - np.count_nonzero(largest > last)))
+    return _Ranked(1, agreeing, int(smallest == largest.max()))
 
 
 def least_cosine(actual: Array, reference: Array, chunk: int = CHUNK) -> float:

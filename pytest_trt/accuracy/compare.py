@@ -287,9 +287,9 @@ def _agreement(
         return cosine, top1, topk
     if tolerance.cosine is not None:
         cosine = least_cosine(actual, reference)
-    if tolerance.top1 is not None:
+    if tolerance.top1 is not None and actual.shape[-1] > 1:
         top1 = topk_agreement(actual, reference, 1, tolerance.nan)
-    if tolerance.topk is not None and tolerance.topk[0] <= actual.shape[-1]:
+    if tolerance.topk is not None and tolerance.topk[0] < actual.shape[-1]:
         topk = topk_agreement(actual, reference, tolerance.topk[0], tolerance.nan)
     return cosine, top1, topk
 

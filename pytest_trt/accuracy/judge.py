@@ -14,7 +14,7 @@ from pytest_trt.accuracy.result import (
     OutputResult,
     Scalar,
 )
-from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.accuracy.tolerance import Tolerance, field_that_cannot_fail
 from pytest_trt.units import percent_of
 from pytest_trt.wording import count
 
@@ -30,6 +30,9 @@ def judge(output: OutputResult) -> Iterator[Finding]:
     if output.mismatched:
         yield from _judge_elements(output)
     yield from _judge_agreement(output)
+    idle = idle_field(output) if output.size else None
+    if idle and idle[0] == "atol":
+        yield Finding("not applicable", f"atol {idle[1]}, so it was not checked")
 
 
 def gravest(comparison: Comparison) -> tuple[Finding, OutputResult | None]:
@@ -61,6 +64,12 @@ def is_exact(output: OutputResult) -> bool:
     """Whether only equality makes sense: a larger tolerance is no answer then."""
     zero = output.tolerance.atol == output.tolerance.rtol == 0.0
     return output.worst_abs is None or output.dtype == "bool" or (zero and "int" in output.dtype)
+
+
+def idle_field(output: OutputResult) -> tuple[str, str] | None:
+    """Return a field of the tolerance that cannot fail on an output, and why; None if none."""
+    last = output.shape[-1] if output.shape else None
+    return field_that_cannot_fail(output.tolerance, output.dtype, last)
 
 
 def scalar(value: Scalar) -> str:
@@ -102,11 +111,20 @@ def _place(element: Element | None) -> str:
 
 
 def _judge_emptiness(output: OutputResult) -> Iterator[Finding]:
-    if output.size and not output.compared and output.tolerance.nan == "ignore":
+    if not output.size or output.compared:
+        return
+    if output.tolerance.nan == "ignore":
         yield Finding(
             "nothing compared",
             f"none of {count(output.size, 'element')} is finite on both sides, and nan='ignore' "
             "leaves out the others",
+        )
+    elif output.tolerance.nan == "match" and (
+        output.nonfinite.actual_nan == output.nonfinite.reference_nan == output.size
+    ):
+        # Infinities of one sign are equal values; NaN are not.
+        yield Finding(
+            "nothing compared", f"all {count(output.size, 'element')} are NaN on both sides"
         )
 
 
@@ -154,13 +172,16 @@ def _judge_agreement(output: OutputResult) -> Iterator[Finding]:
 
 def _not_measured(output: OutputResult, kind: Kind) -> Finding:
     """Explain why a requested measure has no value: it must not pass as agreement."""
-    k, _ = output.tolerance.topk or (0, None)
+    idle = idle_field(output)
     if output.dtype.startswith(_UNORDERED):
         why = f"does not apply to {output.dtype} elements"
     elif not output.shape:
         why = "needs at least one axis, and this output is a single number"
-    elif kind == "topk" and k > output.shape[-1]:
-        why = f"asks for the {k} largest of a last axis of length {output.shape[-1]}"
+    elif idle and idle[0] == kind:
+        _, why = idle
     else:
-        return Finding("nothing compared", f"{kind} found no finite row to compare")
+        return Finding(
+            "nothing compared",
+            f"{kind} found no row to rank: each is constant in the reference, or nowhere finite",
+        )
     return Finding("not applicable", f"{kind} {why}, so it was not checked")

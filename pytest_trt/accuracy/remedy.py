@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pytest_trt.accuracy.judge import gravest, is_exact, with_finding
+from pytest_trt.accuracy.judge import gravest, idle_field, is_exact, with_finding
 from pytest_trt.accuracy.offer import (
     BEYOND_DEFAULT,
     Offer,
@@ -119,6 +119,9 @@ def _engine_remedy(
     if kind == "shape":
         first = "" if subject.model else "Check that both sides got the same inputs. "
         return Remedy(f"{first}Check the layout and the dynamic axes of the exported model.")
+    idle = idle_field(output) if output and kind == "not applicable" else None
+    if idle and idle[0] == "atol":
+        return Remedy("Give an atol that the largest difference of this type exceeds.")
     if output is None or kind in _BY_KIND:
         return _BY_KIND[kind]
     if kind == "nonfinite":
@@ -135,7 +138,10 @@ def _engine_remedy(
 
 def _nothing_compared(output: OutputResult | None, comparison: Comparison) -> Remedy:
     if output is not None:
-        return Remedy("Use inputs for which the outputs are finite, or remove nan='ignore'.")
+        policy = f"nan={output.tolerance.nan!r}"
+        if output.compared:  # by value, and its ranking was not
+            return Remedy("Use inputs for which the outputs differ within a row.")
+        return Remedy(f"Use inputs for which the outputs are finite, or remove {policy}.")
     if not comparison.outputs:
         return Remedy("Compare at least one output that both sides have.")
     return Remedy(

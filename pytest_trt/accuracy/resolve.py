@@ -12,6 +12,7 @@ from pytest_trt.accuracy.tolerance import (
     DEFAULT_TOLERANCES,
     STEP_BY_DTYPE,
     Tolerance,
+    field_that_cannot_fail,
     invalid_tolerance,
 )
 from pytest_trt.diagnostics import ConfigurationError, in_context
@@ -54,7 +55,9 @@ def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[st
     if isinstance(fields.get("topk"), list):
         fields["topk"] = tuple(cast("list[object]", fields["topk"]))
     try:
-        _build({"rtol": 0.0, "atol": 0.0, **fields})
+        # Another level may give the measure that makes max_mismatch_pct=100 a check.
+        level = {"rtol": 0.0, "atol": 0.0, **fields}
+        _build(level if level.get("cosine") is not None else {**level, "cosine": 1.0})
     except ConfigurationError as error:
         raise in_context(error, where) from error
     return fields
@@ -133,8 +136,26 @@ def resolve_tolerances(
         fields = parse_tolerance_fields(per_output.get(spec.name, {}), where)
         own = (f"set on the marker for output {spec.name!r}", fields)
         levels = [own] if is_exact_dtype(element) else [own, *common]
-        resolved[spec.name] = _layered(levels, default_tolerance(precision, element))
+        try:
+            resolved[spec.name] = _layered(levels, default_tolerance(precision, element))
+        except ConfigurationError as error:
+            raise in_context(error, f"output {spec.name!r}") from error
+        _require_a_check(spec, element, resolved[spec.name])
     return resolved
+
+
+def _require_a_check(spec: TensorSpec, element: str, tolerance: Tolerance) -> None:
+    """Refuse a field that cannot fail on an output, as far as its type and shape show it."""
+    last = spec.shape[-1] if spec.shape else None
+    found = field_that_cannot_fail(tolerance, element, last if isinstance(last, int) else None)
+    if found is None:
+        return
+    field, why = found
+    raise invalid_tolerance(
+        f"output {spec}: {field} {why}, so it could not fail",
+        "Give a smaller atol." if field == "atol" else f"Give {field} in outputs= where it fits.",
+        field=field,
+    )
 
 
 def _require_comparable(spec: TensorSpec) -> None:

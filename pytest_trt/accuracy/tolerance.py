@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -37,7 +38,8 @@ class Tolerance:
         origin: Where rtol and atol come from, as failures and reports show it.
 
     Raises:
-        ConfigurationError: A value is not a number, not finite, or outside its range.
+        ConfigurationError: A value is not a number, not finite, outside its range, or allows
+            everything.
     """
 
     rtol: float
@@ -54,9 +56,9 @@ class Tolerance:
         _check_number("atol", self.atol, least=0.0)
         _check_number("max_mismatch_pct", self.max_mismatch_pct, least=0.0, most=100.0)
         if self.cosine is not None:
-            _check_number("cosine", self.cosine, least=-1.0, most=1.0)
+            _check_number("cosine", self.cosine, least=-1.0, most=1.0, above=True)
         if self.top1 is not None:
-            _check_number("top1", self.top1, least=0.0, most=1.0)
+            _check_number("top1", self.top1, least=0.0, most=1.0, above=True)
         if self.topk is not None:
             _check_topk(self.topk)
         if self.nan not in NAN_POLICIES:
@@ -65,6 +67,17 @@ class Tolerance:
                 f"Use one of {', '.join(map(repr, NAN_POLICIES))}.",
                 field="nan",
             )
+        if self.max_mismatch_pct == 100.0 and not self._has_measure:
+            raise invalid_tolerance(
+                "max_mismatch_pct=100 lets every element differ, and no other measure is given: "
+                "wrong values could not fail",
+                "Give less than 100, or a measure of the whole output, such as cosine=0.99.",
+                field="max_mismatch_pct",
+            )
+
+    @property
+    def _has_measure(self) -> bool:
+        return (self.cosine, self.top1, self.topk) != (None, None, None)
 
     @property
     def allowance(self) -> str:
@@ -72,17 +85,21 @@ class Tolerance:
         return f"atol={self.atol:g}, rtol={self.rtol:g}"
 
 
-def _check_number(name: str, value: object, *, least: float, most: float = math.inf) -> None:
+def _check_number(
+    name: str, value: object, *, least: float, most: float = math.inf, above: bool = False
+) -> None:
+    """Refuse what is not a number of a range; `above`: its least value allows everything."""
     wanted = (
         f"a finite number of at least {least:g}"
         if most == math.inf
-        else (f"a number from {least:g} to {most:g}")
+        else f"a number {'above' if above else 'from'} {least:g} {'and up ' * above}to {most:g}"
     )
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
         or not math.isfinite(value)
         or not least <= value <= most
+        or (above and value == least)
     ):
         raise invalid_tolerance(
             f"{name}={value!r} is not {wanted}", f"Give {name} {wanted}.", field=name
@@ -103,7 +120,32 @@ def _check_topk(topk: object) -> None:
             "Write topk=(5, 0.9): k first, then the least share.",
             field="topk",
         )
-    _check_number("the share in topk", share, least=0.0, most=1.0)
+    _check_number("the share in topk", share, least=0.0, most=1.0, above=True)
+
+
+def field_that_cannot_fail(
+    tolerance: Tolerance, dtype: str, last_axis: int | None
+) -> tuple[str, str] | None:
+    """Return a field of a tolerance that lets anything pass on an output, and why; None if none.
+
+    Args:
+        tolerance: The output's tolerance.
+        dtype: The output's element type, by numpy's name.
+        last_axis: Length of the output's last axis; None where it is unknown, or there is none.
+    """
+    integer = re.fullmatch(r"u?int(\d+)", dtype)
+    bits = 1 if dtype == "bool" else int(integer[1]) if integer else 0
+    if bits and tolerance.atol >= 2**bits - 1:
+        return (
+            "atol",
+            f"allows {tolerance.atol:g}, and {dtype} elements differ by at most {2**bits - 1:g}",
+        )
+    if tolerance.top1 is not None and last_axis == 1:
+        return "top1", "ranks a last axis of length 1"
+    if tolerance.topk is not None and last_axis and tolerance.topk[0] >= last_axis:
+        k, _ = tolerance.topk
+        return "topk", f"asks for the {k} largest of a last axis of length {last_axis}"
+    return None
 
 
 def invalid_tolerance(message: str, fix: str, *, field: str) -> ConfigurationError:

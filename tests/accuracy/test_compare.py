@@ -454,6 +454,10 @@ def test_an_output_that_is_empty_on_one_side_only_is_a_wrong_shape():
         (np.array(1.0), {"cosine": 0.9}, "cosine"),
         (np.array(1.0), {"top1": 0.9}, "top1"),
         (np.ones((2, 4)), {"topk": (5, 0.9)}, "topk"),
+        (np.eye(4), {"topk": (4, 0.9)}, "topk"),
+        (np.ones((2, 1)), {"top1": 0.9}, "top1"),
+        (np.array([True, False]), {"atol": 1.0}, "atol"),
+        (np.arange(4, dtype=np.int8), {"atol": 255.0}, "atol"),
         (np.ones(2, complex), {"cosine": 0.9}, "cosine"),
     ],
 )
@@ -576,3 +580,37 @@ def test_a_result_survives_json():
     )
     data = json.loads(json.dumps(to_data(result), allow_nan=False))
     assert from_data(AccuracyResult, data) == result
+
+
+@pytest.mark.parametrize("columns", [3, 1 << 19])
+def test_ranking_needs_one_row_that_is_not_constant(columns):
+    constant, varied = np.ones((2, columns)), np.ones((2, columns))
+    varied[1, -1] = 2.0
+    assert "constant" in text_of(
+        compare_one(constant.copy(), constant, top1=0.9), "nothing compared"
+    )
+    assert compare_one(varied.copy(), varied, top1=0.9).passed
+
+
+def test_left_out_elements_make_no_row_vary():
+    array = np.array([[np.nan, 1.0, 1.0]])
+    found = compare_one(array.copy(), array, nan="ignore", top1=0.9)
+    assert "constant" in text_of(found, "nothing compared")
+    assert compare_one(
+        np.array([[np.nan, 1.0, 2.0]]), np.array([[np.nan, 1.0, 2.0]]), nan="ignore", top1=0.9
+    ).passed
+
+
+def test_nan_in_front_of_a_constant_reference_is_no_agreement():
+    assert not compare_one([[np.nan, 1.0]], np.ones((1, 2)), nan="match", top1=0.9).passed
+
+
+def test_output_of_nan_alone_was_not_compared():
+    array = np.full(3, np.nan)
+    assert "all 3 elements are NaN" in text_of(
+        compare_one(array.copy(), array, nan="match"), "nothing compared"
+    )
+    array[0] = 1.0
+    assert compare_one(array.copy(), array, nan="match").passed
+    infinite = np.full(3, np.inf)
+    assert compare_one(infinite.copy(), infinite, nan="match").passed

@@ -51,6 +51,10 @@ def test_every_precision_of_a_spec_has_a_default():
         {"topk": (0, 0.9)},
         {"topk": (5.0, 0.9)},
         {"topk": (5, 90)},
+        {"topk": (5, 0.0)},
+        {"max_mismatch_pct": 100},
+        {"cosine": -1},
+        {"top1": 0.0},
         {"topk": (5, 0.9, 1)},
         {"nan": "equal"},
         {"nan": None},
@@ -65,7 +69,7 @@ def test_an_impossible_value_is_refused(fields):
 
 
 def test_values_at_the_edges_are_accepted():
-    Tolerance(0, 0, max_mismatch_pct=100, cosine=-1, top1=1, topk=(1, 0.0), nan="ignore")
+    Tolerance(0, 0, max_mismatch_pct=100, cosine=-0.9, top1=1, topk=(1, 0.01), nan="ignore")
 
 
 def test_an_unknown_nan_policy_is_answered_with_the_known_ones():
@@ -211,3 +215,33 @@ def test_a_bad_ini_line_is_quoted(line, message):
     with pytest.raises(ConfigurationError, match=message) as caught:
         parse_tolerance_lines([line], "ini trt_tolerances")
     assert repr(line) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "cannot_fail", "can_fail"),
+    [
+        ("float32", ("n", 5), {"topk": (5, 0.9)}, {"topk": (4, 0.9)}),
+        ("float32", ("n", 1), {"top1": 0.9}, {"cosine": 0.9}),
+        ("bool", ("n",), {"rtol": 0, "atol": 1}, {"rtol": 1, "atol": 0.9}),
+        ("uint8", None, {"rtol": 0, "atol": 255}, {"rtol": 0, "atol": 254}),
+        ("float32", None, {"max_mismatch_pct": 100}, {"max_mismatch_pct": 100, "top1": 0.9}),
+    ],
+)
+def test_field_that_cannot_fail_on_an_output_is_refused(dtype, shape, cannot_fail, can_fail):
+    output = TensorSpec("y", dtype, shape)
+    assert resolved(output, per_output={"y": can_fail})
+    with pytest.raises(ConfigurationError, match=r"output 'y'|output y"):
+        resolved(output, per_output={"y": cannot_fail})
+
+
+def test_measure_that_the_shape_does_not_rule_out_is_accepted():
+    for shape in (None, (), ("n", "classes")):
+        assert resolved(TensorSpec("y", "float32", shape), marker={"top1": 0.9, "topk": (2, 0.9)})
+
+
+def test_levels_together_give_the_measure_for_elements_that_may_all_differ():
+    marker = {"max_mismatch_pct": 100}
+    found = resolved(TensorSpec("y", "float32", None), marker=marker, per_output={"y": {"top1": 1}})
+    assert found["y"].max_mismatch_pct == 100
+    with pytest.raises(ConfigurationError, match="every element"):
+        resolved(TensorSpec("y", "float32", None), marker=marker)
