@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import get_ident
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -225,6 +226,13 @@ class LoadableModel:
             histogram=bool(self.run.settings.report),
         )
 
+    def overrides(self, fixture: str) -> bool:
+        """Whether a project overrides a fixture of the plugin for the test that is running."""
+        # pytest has no other way to ask for a fixture without making it.
+        manager = self.item.session._fixturemanager
+        found = manager.getfixturedefs(fixture, self.item) or ()
+        return not found or found[-1].func.__module__ != "pytest_trt.plugin.fixtures"
+
     def _attempts(self, engine: Engine, inputs: Tensors) -> Iterator[tuple[str, Tensors]]:
         """Yield what an engine of ONNX Runtime returns with options that a remedy may name."""
         embedded = self.run.embedded
@@ -335,6 +343,44 @@ class LoadableModel:
 
     def _task(self, title: str) -> Any:
         return progress_of(self.request.config).task(title)
+
+
+def run_of_reference(reference: object, state: TestState) -> Callable[[Tensors], Tensors]:
+    """Return the `run` of what a project's trt_reference fixture returned, checked at each call.
+
+    Raises:
+        ConfigurationError: It has none; a call raises it if no outputs by name are returned.
+    """
+    run = getattr(reference, "run", None)
+    if not callable(run):
+        raise _unusable_reference(
+            reference, "the trt_reference fixture returned", ", without run()"
+        )
+
+    def outputs(inputs: Tensors) -> Tensors:
+        __tracebackhide__ = True
+        state.in_reference.add(get_ident())
+        try:
+            found = run(inputs)
+        finally:
+            state.in_reference.discard(get_ident())
+        named = isinstance(found, Mapping) and all(isinstance(name, str) for name in found)
+        if not named:
+            raise _unusable_reference(
+                found, "run() of the trt_reference fixture returned", ", not outputs by name"
+            )
+        return cast(Tensors, found)
+
+    return outputs
+
+
+def _unusable_reference(found: object, which: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{which} {type(found).__name__}{why}",
+        fix="return an object whose run(inputs) returns the outputs by name.",
+        code="TRT157",
+        facts={"type": type(found).__name__},
+    )
 
 
 def _fail_here(diagnostics: Sequence[Diagnostic]) -> NoReturn:

@@ -6,10 +6,11 @@ What such an engine runs is compared in the test during which it runs, under tha
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.plugin.loadable import LoadableModel
+from pytest_trt.plugin.loadable import LoadableModel, run_of_reference
 from pytest_trt.plugin.markers import parse_model
-from pytest_trt.plugin.state import ITEM_KEY, plan_of, run_of, state_of
+from pytest_trt.plugin.plan import TestPlan
+from pytest_trt.plugin.state import ITEM_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profiles import parse_profiles
 from pytest_trt.tensors.spec import Tensors
@@ -59,15 +61,35 @@ class SharedModel(LoadableModel):
         plan, state = plan_of(item), state_of(item)
         if plan is None or plan.consistency is None:
             return
-        key = engine.key.digest
+        # What the project's own reference runs cannot be compared with that reference.
+        nested = get_ident() in state.in_reference
+        key = f"{engine.key.digest} {self.model_marker.reference or ''} {nested}"
         if key not in state.checks:
+            reference = None if nested else self._reference_fixture(plan, state)
             state.checks[key] = self.check(
-                plan, self._reference, is_fixture=False, calibrated_by=calibrated_by
+                plan,
+                reference or self._reference,
+                is_fixture=reference is not None,
+                calibrated_by=calibrated_by,
             )
+            named = plan.model.reference if plan.model is not None else None
+            if reference is None and named not in (None, self.model_marker.reference):
+                state.other_references.add(key)
             state.observers[key] = self.observer(state, state.checks[key])
-        if all(one.key.digest != key for one in state.engines):
+        if all(one.key.digest != engine.key.digest for one in state.engines):
             state.engines.append(engine)
         state.observers[key](engine, *seen)
+
+    def _reference_fixture(
+        self, plan: TestPlan, state: TestState
+    ) -> Callable[[Tensors], Tensors] | None:
+        """Return the project's own reference of the test that is running, if of this model."""
+        same = plan.model is None or plan.model.model == self.model_marker.model
+        if not (same and self.overrides("trt_reference")):
+            return None
+        # The fixture has function scope: the request of the factory cannot make it.
+        request: pytest.FixtureRequest = self.item._request  # type: ignore[attr-defined]
+        return run_of_reference(request.getfixturevalue("trt_reference"), state)
 
     def _reference(self, inputs: Tensors) -> Tensors:
         return self.run.reference_outputs(self.reference_model, inputs)

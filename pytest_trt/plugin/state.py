@@ -55,7 +55,9 @@ class TestState:
         engines: Engines that it requested.
         unbuilt: Model, architecture and precision of those that could not be built.
         checks: Its consistency checks: of its own engines (`OWN`), and of each engine of
-            `trt_engines` that it ran, by the engine's key.
+            `trt_engines` that it ran, by the engine's key and reference.
+        other_references: Of them, those whose reference is not the one that the markers name.
+        in_reference: Threads that are running the project's own reference.
         observers: What compares the runs of engines of `trt_engines`, by key.
         speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
@@ -79,6 +81,8 @@ class TestState:
         self.engines: list[Engine] = []
         self.unbuilt: list[tuple[str, str, str]] = []
         self.checks: dict[str, ConsistencyCheck] = {}
+        self.other_references: set[str] = set()
+        self.in_reference: set[int] = set()
         self.observers: dict[str, Observer] = {}
         self.speed: BenchmarkResult | None = None
         self.notes: list[Diagnostic] = []

@@ -10,12 +10,11 @@ import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.reference import ReferenceSession
-from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.diagnostics import ConfigurationError, UnsupportedError
 from pytest_trt.engine.builder_options import has_all
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.plugin.loadable import LoadableModel
+from pytest_trt.plugin.loadable import LoadableModel, run_of_reference
 from pytest_trt.plugin.markers import ModelMarker
 from pytest_trt.plugin.plan import TestPlan
 from pytest_trt.plugin.state import OWN, plan_of, run_of, state_of
@@ -112,26 +111,12 @@ class ModelUnderTest(LoadableModel):
     def _consistency_check(self) -> ConsistencyCheck:
         # A project may override the fixture, with any object that has the same `run`.
         reference = self.request.getfixturevalue("trt_reference")
-        if not callable(getattr(reference, "run", None)):
-            raise ConfigurationError(
-                f"the trt_reference fixture returned {type(reference).__name__}, without run()",
-                fix="return an object whose run(inputs) returns the outputs by name.",
-                code="TRT157",
-                facts={"type": type(reference).__name__},
-            )
         return self.check(
             self.plan,
-            reference.run,
+            run_of_reference(reference, state_of(self.item)),
             is_fixture=not isinstance(reference, ReferenceSession),
-            calibrated_by=self._calibrated_by(),
+            calibrated_by="project" if self.overrides("trt_calibration") else "seeded",
         )
-
-    def _calibrated_by(self) -> CalibratedBy:
-        # pytest has no other way to ask for a fixture without making it.
-        manager = self.request.session._fixturemanager
-        found = manager.getfixturedefs("trt_calibration", self.request.node) or ()
-        is_ours = found and found[-1].func.__module__ == "pytest_trt.plugin.fixtures"
-        return "seeded" if is_ours else "project"
 
     def _profiles(self, overrides: Mapping[str, Any]) -> tuple[Profile, ...]:
         if "profiles" not in overrides:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from mmap import mmap
@@ -20,6 +20,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure, skips
+from pytest_trt.plugin.markers import ModelMarker
 from pytest_trt.plugin.plan import TestPlan, marks_of, same_marks
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
@@ -174,27 +175,46 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
         found.append(_unjudged(item.nodeid, where))
     if not compared:
         return found or [NOTHING_COMPARED if state.checks else _NO_ENGINE]
-    return found + list(_uncompared(plan, compared))
+    return found + list(_uncompared(plan, state, run_of(item.config)))
 
 
-def _uncompared(plan: TestPlan, compared: Sequence[Engine]) -> Iterator[Diagnostic]:
+def _uncompared(plan: TestPlan, state: TestState, run: TrtRun) -> Iterator[Diagnostic]:
     """Yield what the markers name that no run of the test compared."""
     if plan.model is None:
         return
-    own = [one.spec.precision for one in compared if one.model.path == plan.model.model]
+    own, others = [], []
+    for key, check in state.checks.items():
+        for engine in check.engines:
+            precision = engine.spec.precision
+            differing = list(_differing(plan.model, plan, engine, run))
+            if key in state.other_references:
+                differing.append("reference")
+            if engine.model.path == plan.model.model and not differing:
+                own.append(precision)
+            but = f" with another {' and '.join(differing)}" if differing else ""
+            others.append(f"{engine.model.path.name} {precision}{but}")
     missing = [precision for precision in plan.named if precision not in own]
     if missing or not own:
         which = f"no {' and no '.join(missing)} engine" if missing else "no engine"
-        others = ", ".join(
-            dict.fromkeys(f"{one.model.path.name} {one.spec.precision}" for one in compared)
-        )
+        ran = ", ".join(dict.fromkeys(others))
         yield Diagnostic(
             "TRT160",
             f"trt_consistency compared {which} of {plan.model.model.name}, which the markers "
-            f"name: the test ran {others}",
+            f"name: the test ran {ran}",
             {"check": "trt_consistency", "precisions": missing},
             remedy=Remedy("Run the engine that the markers name, or change the markers."),
         )
+
+
+def _differing(model: ModelMarker, plan: TestPlan, engine: Engine, run: TrtRun) -> Iterator[str]:
+    """Yield what the markers give of an engine of their model, and this one has not."""
+    if engine.model.path != model.model:
+        return
+    if plan.profiles and engine.spec.profiles != plan.profiles:
+        yield "profile"
+    options = model.options(run.backend(engine.target.arch).name, engine.spec.precision)
+    if options and dict(engine.spec.builder_options) != options:
+        yield "set of builder options"
 
 
 def _unjudged(test: str, where: str) -> Diagnostic:

@@ -362,6 +362,113 @@ def test_shared_engine_does_not_stand_for_what_the_markers_name(suite) -> None:
     )
 
 
+PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+BASIC = 'builder_options={"graph_optimization_level": "basic"}'
+OTHER = 'builder_options={"graph_optimization_level": "disabled"}'
+
+
+@pytest.mark.parametrize(
+    ("named", "differing"),
+    [
+        ('reference="models/wrong.onnx"', "reference"),
+        (PROFILES, "profile"),
+        (BASIC, "set of builder options"),
+        ("seed=1", None),
+    ],
+    ids=["reference", "profiles", "builder_options", "seed"],
+)
+def test_shared_engine_stands_for_the_markers_if_it_is_built_and_compared_like_it(
+    suite, named: str, differing: str | None
+) -> None:
+    source = (
+        f'@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        "    return trt_engines(**GOOD, GIVEN)\n"
+        f"@M(**GOOD, {named})\n@C(rtol=1, atol=9)\ndef test_it(shared):\n    shared.run(X)\n"
+    )
+    suite(source.replace("GIVEN", named)).assert_outcomes(passed=1)
+    result = suite(source.replace(", GIVEN", ""))
+    result.assert_outcomes(**({"failed": 1} if differing else {"passed": 1}))
+    if differing:
+        result.stdout.fnmatch_lines([f"*the test ran linear.onnx fp32 with another {differing}*"])
+
+
+def test_engine_of_other_options_does_not_stand_for_the_one_of_the_markers(suite) -> None:
+    build = f"    trt_build({OTHER}, profiles=None).run(X)\n"
+    head = f"@M(**GOOD, {PROFILES}, {BASIC})\n@C\n"
+    result = suite(
+        f"{head}def test_other(trt_build):\n{build}"
+        f"{head}def test_both(trt_build):\n    trt_build().run(X)\n{build}"
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*with another profile and set of builder options*TRT160*"])
+
+
+@pytest.mark.parametrize("marker", ["", "@M(**GOOD)\n    "], ids=["no marker", "marker"])
+def test_shared_engine_is_compared_with_the_reference_fixture_of_its_test(suite, marker) -> None:
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        "    return trt_engines(**GOOD)\n"
+        "class Off:\n"
+        "    def run(self, inputs):\n        return {'logits': np.full((4, 4), 99, np.float32)}\n"
+        "class TestOff:\n"
+        "    @pytest.fixture\n    def trt_reference(self):\n        return Off()\n"
+        f"    {marker}@C\n    def test_it(self, shared):\n        shared.run(X)\n"
+        f"class TestOwn:\n    {marker}@C\n    def test_it(self, shared):\n        shared.run(X)\n",
+        "-v",
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*TestOff::test_it FAILED*", "*over tolerance*"])
+
+
+def test_reference_that_runs_shared_engines_of_the_model_is_used(suite) -> None:
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        "    return trt_engines(**GOOD, precision='fp16')\n"
+        "class TestOther:\n"
+        "    @pytest.fixture\n    def trt_reference(self, trt_engines):\n"
+        "        return trt_engines(**GOOD)\n"
+        "    @C\n    def test_it(self, shared):\n        shared.run(X)\n"
+        "class TestItself:\n"
+        "    @pytest.fixture\n    def trt_reference(self, trt_engines):\n"
+        "        return trt_engines(**WRONG, precision='fp16')\n"
+        "    @C\n    def test_it(self, shared):\n        shared.run(X)\n",
+        "-v",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*TestItself::test_it FAILED*", FAILS])
+
+
+def test_engine_that_is_shared_with_two_references_is_compared_with_both(suite) -> None:
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef both(trt_engines):\n'
+        "    return trt_engines(**GOOD), trt_engines(**WRONG)\n"
+        "@C\ndef test_good(both):\n    both[0].run(X)\n"
+        "@C\ndef test_it(both):\n    both[0].run(X)\n    both[1].run(X)\n"
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines([FAILS])
+
+
+RETURNED = ["None", "[1]", "np.zeros((4, 4), np.float32)", "{1: np.zeros(4)}", "(x for x in [1])"]
+
+
+@pytest.mark.parametrize("returned", [*RETURNED, "dict(self.own.run(inputs))"])
+def test_reference_fixture_has_to_return_outputs_by_name(suite, returned: str) -> None:
+    result = suite(
+        "class Reference:\n    def run(self, inputs):\n"
+        f"        return {returned}\n"
+        "@pytest.fixture\ndef trt_reference(trt_engines):\n"
+        "    reference = Reference()\n    reference.own = trt_engines(**GOOD)\n"
+        "    return reference\n"
+        "@M(**GOOD)\n@C\ndef test_it(trt_session):\n    trt_session.run(X)\n"
+    )
+    if returned in RETURNED:
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*not outputs by name*TRT157*"])
+    else:
+        result.assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
