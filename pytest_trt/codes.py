@@ -200,6 +200,13 @@ CODES: dict[str, Code] = {
         "All limits of a trt_benchmark marker are switched off, so the test could not fail.",
         "Leave one on, or remove the marker.",
     ),
+    "TRT168": Code(
+        "run not compared",
+        "The engine or the reference raised an error during a run, and the test caught it: the "
+        "run was never compared. Inputs that are refused (InputError) are not a run.",
+        "Let the test fail with the error, or test the error without trt_consistency.",
+        ("check",),
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",

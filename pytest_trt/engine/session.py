@@ -28,8 +28,8 @@ _LIBRARIES = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 
-#: Receives every run: the engine, what went in, what came out, and the line that ran it.
-Observer = Callable[[Engine, Tensors, Tensors, str], None]
+#: Receives every run: the engine, what went in, what came out or was raised, and the line of it.
+Observer = Callable[[Engine, Tensors, Tensors | BaseException, str], None]
 
 
 class Session:
@@ -98,6 +98,7 @@ class Session:
             ConfigurationError: The test is over, so that its checks would not judge the run.
         """
         __tracebackhide__ = True
+        outputs: dict[str, npt.NDArray[np.generic]] | None = None
         try:
             if more:
                 raise InputError(
@@ -108,12 +109,19 @@ class Session:
                     facts={"problem": "several arguments"},
                 )
             self.check(inputs)
-            with self._loaded(self.engine) as session:
-                started_s = time.perf_counter()
-                outputs = session.run(inputs)
-                self.engine.timings.ran(time.perf_counter() - started_s)
-                if self._observer is not None:
-                    self._observer(self.engine, inputs, outputs, _calling_line())
+            try:
+                with self._loaded(self.engine) as session:
+                    started_s = time.perf_counter()
+                    outputs = session.run(inputs)
+                    self.engine.timings.ran(time.perf_counter() - started_s)
+                    if self._observer is not None:
+                        self._observer(self.engine, inputs, outputs, _calling_line())
+            except BaseException as error:
+                # Inputs that the engine itself refuses, for their values, are no run either.
+                refused = isinstance(error, InputError)
+                if outputs is None and not refused and self._observer is not None:
+                    self._observer(self.engine, inputs, error, _calling_line())
+                raise
         except PytestTrtError as error:
             # Without the package's own frames: the line to fix is the test's.
             raise error.with_traceback(None) from None

@@ -262,16 +262,29 @@ class LoadableModel:
 
     def observer(self, state: TestState, check: ConsistencyCheck) -> Observer:
         """Return what compares the runs of a test, and refuses those that no check judges."""
-        observe: Observer = check.observe
+        observe: Callable[[Engine, Tensors, Tensors, str], None] = check.observe
         if self.run.settings.selftest:
             from pytest_trt.plugin.selftest import observing
 
             observe = observing(check, state.proofs)
 
-        def observe_in_time(*seen: Any) -> None:
+        def observe_in_time(
+            engine: Engine, inputs: Tensors, outputs: Tensors | BaseException, where: str
+        ) -> None:
             __tracebackhide__ = True
+            if isinstance(outputs, pytest.skip.Exception):  # this machine cannot run it
+                return
             self.refuse_late_use(state, "trt_session.run")
-            observe(*seen)
+            if isinstance(outputs, BaseException):
+                state.uncompared.append(_ended_by(outputs, engine, where))
+                return
+            try:
+                observe(engine, inputs, outputs, where)
+            except CheckFailure:  # compared, and wrong
+                raise
+            except BaseException as error:
+                state.uncompared.append(_ended_by(error, engine, where))
+                raise
             # The test may have ended meanwhile: computing the reference can take long.
             self.refuse_late_use(state, "trt_session.run")
 
@@ -381,6 +394,14 @@ def _unusable_reference(found: object, which: str, why: str) -> ConfigurationErr
         code="TRT157",
         facts={"type": type(found).__name__},
     )
+
+
+def _ended_by(error: BaseException, engine: Engine, where: str) -> str:
+    """Return which run an error ended, and the error, in one line."""
+    message = error.message if isinstance(error, PytestTrtError) else str(error)
+    line = next(iter(message.splitlines()), "")
+    name, precision = engine.model.path.name, engine.spec.precision
+    return f"the run at {where} of {name}, {precision}: {type(error).__name__}: {line}"
 
 
 def _fail_here(diagnostics: Sequence[Diagnostic]) -> NoReturn:

@@ -6,7 +6,7 @@ with the tolerances of the test, and the decision on speed gets slower samples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -18,7 +18,6 @@ from pytest_trt.benchmark.evidence import RoundSource
 from pytest_trt.benchmark.gates import figures_of, stored_figures
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.session import Observer
 from pytest_trt.plugin.terminal import write_prose
 from pytest_trt.report.record import TestRecord
 from pytest_trt.selftest.outputs import inject_errors
@@ -35,7 +34,9 @@ from pytest_trt.wording import count
 _NAMED = 5
 
 
-def observing(check: ConsistencyCheck, proofs: list[Proof]) -> Observer:
+def observing(
+    check: ConsistencyCheck, proofs: list[Proof]
+) -> Callable[[Engine, Tensors, Tensors, str], None]:
     """Return an observer that compares every run, and injects errors into one run of each engine.
 
     Args:

@@ -59,6 +59,7 @@ class TestState:
         other_references: Of them, those whose reference is not the one that the markers name.
         in_reference: Threads that are running the project's own reference.
         observers: What compares the runs of engines of `trt_engines`, by key.
+        uncompared: Runs that an error of the engine or the reference ended, and the error.
         speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
@@ -84,6 +85,7 @@ class TestState:
         self.other_references: set[str] = set()
         self.in_reference: set[int] = set()
         self.observers: dict[str, Observer] = {}
+        self.uncompared: list[str] = []
         self.speed: BenchmarkResult | None = None
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()

@@ -58,6 +58,9 @@ _NEVER_JUDGED = Diagnostic(
 )
 
 
+#: The most further runs that an error ended and that a failure names.
+_SHOWN = 9
+
 #: Warnings on a baseline that is recorded; of a test that fails, none is.
 _ON_RECORDED = ("TRT664", "TRT665", "TRT666", "TRT667")
 
@@ -168,6 +171,8 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
     """Return why the accuracy check fails: outputs, or that something named was not compared."""
     compared = [engine for check in state.checks.values() for engine in check.engines]
     found = [one for check in state.checks.values() for one in check.diagnostics() if check.engines]
+    if state.uncompared:
+        found.append(_not_compared(state))
     if state.elsewhere is not None and state.elsewhere[0]:
         found.append(_unjudged(item.nodeid, "in another process than the test"))
     if item.nodeid in run_of(item.config).active:
@@ -215,6 +220,19 @@ def _differing(model: ModelMarker, plan: TestPlan, engine: Engine, run: TrtRun) 
     options = model.options(run.backend(engine.target.arch).name, engine.spec.precision)
     if options and dict(engine.spec.builder_options) != options:
         yield "set of builder options"
+
+
+def _not_compared(state: TestState) -> Diagnostic:
+    """Say which runs an error ended before they were compared, and which error."""
+    first, *others = state.uncompared
+    more = [f"and {len(others) - _SHOWN} more"] if len(others) > _SHOWN else []
+    return Diagnostic(
+        "TRT168",
+        f"a run was not compared, because of an error that the test caught: {first}",
+        {"check": "trt_consistency", "runs": len(state.uncompared)},
+        details=(*others[:_SHOWN], *more),
+        remedy=Remedy("Let the test fail with the error, or test it without trt_consistency."),
+    )
 
 
 def _unjudged(test: str, where: str) -> Diagnostic:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 
+import builders_networks as networks
+import onnx
 import pytest
 from builders import save_linear
+from onnx import helper
 
 HEAD = """
 import threading, unittest
@@ -145,6 +148,60 @@ def test_run_in_a_process_that_the_test_forks_fails_it(suite) -> None:
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*called in another process than the test*TRT161*"])
+
+
+BROKEN_REFERENCE = """
+@pytest.fixture
+def trt_reference(trt_reference):
+    class Reference:
+        def run(self, inputs):
+            if inputs["image"].any():
+                raise RuntimeError("broken reference")
+            return trt_reference.run(inputs)
+    return Reference()
+"""
+
+
+def test_run_that_an_error_of_the_reference_ends_fails_the_test_that_catches_it(suite) -> None:
+    result = suite(
+        BROKEN_REFERENCE + "@M(**GOOD)\n@C\ndef test_it(trt_session):\n"
+        "    trt_session.run({'image': X['image'] * 0})\n"
+        "    with pytest.raises(RuntimeError):\n        trt_session.run(X)\n"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["a run was not compared*run at test_it.py:*linear.onnx, fp32*broken reference*TRT168*"]
+    )
+
+
+def test_run_that_an_error_of_the_engine_ends_fails_the_test_that_catches_it(
+    suite, project
+) -> None:
+    """Only a run shows that an index is out of range."""
+    gather = networks.model(
+        [helper.make_node("Gather", ["table", "index"], ["row"])],
+        [networks.value("index", [1], networks.INT64)],
+        [networks.value("row", [1, 2])],
+        [networks.weights("table", 5, 2)],
+    )
+    onnx.save(gather, project.path / "models" / "rows.onnx")
+    result = suite(
+        "@M('models/rows.onnx')\n@C\n@pytest.mark.parametrize('index', [4, 77])\n"
+        "def test_it(trt_session, index):\n"
+        "    trt_session.run({'index': np.array([0])})\n"
+        "    try:\n        trt_session.run({'index': np.array([index])})\n"
+        "    except Exception:\n        pass\n"
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["a run was not compared*rows.onnx, fp32: EngineRunError*TRT168*"])
+
+
+def test_inputs_that_are_refused_are_no_run(suite) -> None:
+    suite(
+        "from pytest_trt import InputError\n@M(**GOOD)\n@C\ndef test_it(trt_session):\n"
+        "    trt_session.run(X)\n"
+        "    with pytest.raises(InputError):\n        trt_session.run({'image': X['image'][0]})\n"
+    ).assert_outcomes(passed=1)
 
 
 def test_precision_that_is_passed_to_the_fixture_decides(suite) -> None:
