@@ -107,7 +107,7 @@ def planned_from(nodeid: str, outcomes: PhaseOutcomes) -> PlannedTest:
 def _test(
     plan: PlannedTest, outcomes: PhaseOutcomes | None, repeat: str, most_chars: int
 ) -> entries.Test:
-    status = status_of(outcomes, selected=plan.selected)
+    status = status_of(outcomes, selected=plan.selected, checks=plan.checks)
     phases = outcomes.phases if outcomes else {}
     record = (outcomes.record if outcomes else None) or TestRecord()
     return entries.Test(

@@ -34,7 +34,7 @@ class Status(str, Enum):
 
     - passed: every check was made and passed.
     - failed: a check failed, or the test failed by itself.
-    - xfailed: it failed as expected.
+    - xfailed: it failed as expected, after one of its checks, if it has any, judged something.
     - error: its setup or teardown failed, such as the build of an engine.
     - inconclusive: speed was measured, and the data neither show a regression nor rule one out.
     - not measured: a check had nothing to compare with, or was never made.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -71,21 +71,28 @@ class PhaseOutcomes:
         return "passed" if "call" in self.phases else None
 
 
-def status_of(outcomes: PhaseOutcomes | None, *, selected: bool) -> Status:
+def status_of(
+    outcomes: PhaseOutcomes | None, *, selected: bool, checks: Sequence[str] = ()
+) -> Status:
     """Return the status of a test.
 
     Args:
         outcomes: What was reported of it; None where nothing was.
         selected: Whether it was not deselected.
+        checks: The checks that its markers ask for.
     """
     if outcomes is None or outcomes.outcome is None:
         return Status.NOT_RUN if selected else Status.DESELECTED
     call = outcomes.phases.get("call")
     if outcomes.outcome == "failed" and (call is None or call.outcome != "failed"):
         return Status.ERROR
-    if call is None or call.outcome == "skipped":
-        return Status.XFAILED if call and call.xfail is not None else Status.SKIPPED
     of_checks = checks_status(outcomes.record)
+    if call is None or call.outcome == "skipped":
+        if call is None or call.xfail is None:
+            return Status.SKIPPED
+        # A test that fails before one of its checks judged anything says nothing of the engine.
+        judged = of_checks in (Status.PASSED, Status.FAILED) or not (of_checks or checks)
+        return Status.XFAILED if judged else of_checks or Status.NOT_MEASURED
     if call.outcome == "passed":
         return of_checks or Status.PASSED
     if outcomes.record is None or not outcomes.record.failed_by_checks:

@@ -69,8 +69,20 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
             (),
             "not measured: recorded as a new baseline*",
         ),
+        (
+            f"{MODEL}@pytest.mark.xfail(reason='later')\n@pytest.mark.trt_consistency\n"
+            "def test_b(trt_session):\n    misspelt(trt_session)\n",
+            (),
+            "not measured: later",
+        ),
+        (
+            f"{MODEL}@pytest.mark.trt_benchmark(p50='10%')\n"
+            "def test_b(trt_benchmark):\n    pytest.xfail('later')\n",
+            (),
+            "not measured: later",
+        ),
     ],
-    ids=["deselected", "skipped", "not measured"],
+    ids=["deselected", "skipped", "not measured", "xfailed early", "xfail before the benchmark"],
 )
 def test_a_status_that_is_not_a_verdict_does_not_pass(project, source, args, message) -> None:
     project.test_file(CHECKED.format("a") + source)
