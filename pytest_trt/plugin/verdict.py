@@ -71,9 +71,6 @@ def judged(item: pytest.Item) -> Iterator[None]:
     __tracebackhide__ = True
     state = state_of(item)
     state.called = True
-    plan = plan_of(item)
-    if plan is not None and plan.consistency is not None:
-        state.elsewhere = mmap(-1, 1)
     try:
         try:
             yield
@@ -134,11 +131,14 @@ def _forget_skips(item: pytest.Item) -> None:
 def failing_in_setup(item: pytest.Item) -> Iterator[None]:
     """Fail a setup that skips the test after it ran the engine, and the outputs were wrong."""
     __tracebackhide__ = True
+    # Made here, not when it is first needed: that may be in a process that the setup forks.
+    state, plan = state_of(item), plan_of(item)
+    if plan is not None and plan.consistency is not None:
+        state.elsewhere = mmap(-1, 1)
     try:
         yield
     except skips():
-        state = item.stash.get(TEST_KEY, None)
-        if state is not None and _failed_checks(state):
+        if _failed_checks(state):
             _conclude(item, state)
         raise
 
@@ -173,7 +173,7 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
     found = [one for check in state.checks.values() for one in check.diagnostics() if check.engines]
     if state.uncompared:
         found.append(_not_compared(state))
-    if state.elsewhere is not None and state.elsewhere[0]:
+    if _ran_elsewhere(state):
         found.append(_unjudged(item.nodeid, "in another process than the test"))
     if item.nodeid in run_of(item.config).active:
         where = "in a thread, and was still running when the test ended"
@@ -235,6 +235,14 @@ def _not_compared(state: TestState) -> Diagnostic:
     )
 
 
+def _ran_elsewhere(state: TestState) -> bool:
+    """Whether the engine ran in a process that the test forked, since this was last asked."""
+    ran = state.elsewhere is not None and state.elsewhere[0] == 1
+    if ran and state.elsewhere is not None:
+        state.elsewhere[0] = 0
+    return ran
+
+
 def _unjudged(test: str, where: str) -> Diagnostic:
     return Diagnostic(
         "TRT161",
@@ -291,6 +299,8 @@ def refusing_late_runs(item: pytest.Item) -> Iterator[None]:
     state.over = True  # also where the test never began
     yield
     late = take_late_runs(run_of(item.config), item.nodeid)
+    if _ran_elsewhere(state):
+        late.append(_unjudged(item.nodeid, "in another process than the test"))
     if late:
         raise PluginFailure(*late)
 

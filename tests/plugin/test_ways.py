@@ -135,18 +135,39 @@ def test_threads_that_share_a_session_lose_no_failure(suite) -> None:
     result.stdout.fnmatch_lines(["*20 of 20 runs of this engine failed*"])
 
 
+FORKS = """
+import multiprocessing
+def fork(target):
+    child = multiprocessing.get_context("fork").Process(target=target, args=(X,))
+    child.start(); child.join()
+@pytest.fixture
+def used(trt_session):
+    SETUP
+    yield trt_session
+    TEARDOWN
+@M(**WRONG)
+@C
+def test_it(used):
+    used.run({"image": X["image"] * 0})
+    TEST
+"""
+
+
 @pytest.mark.skipif("os.name == 'nt'", reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_run_in_a_process_that_the_test_forks_fails_it(suite) -> None:
-    result = suite(
-        "import multiprocessing\n"
-        "@M(**WRONG)\n@C\ndef test_it(trt_session):\n"
-        "    trt_session.run({'image': X['image'] * 0})\n"
-        "    fork = multiprocessing.get_context('fork')\n"
-        "    child = fork.Process(target=trt_session.run, args=(X,))\n"
-        "    child.start(); child.join()\n"
-    )
-    result.assert_outcomes(failed=1)
+@pytest.mark.parametrize("where", ["SETUP", "TEST", "TEARDOWN"])
+@pytest.mark.parametrize("target", ["print", "SESSION.run"])
+def test_run_in_a_process_that_the_test_forks_fails_it(suite, where: str, target: str) -> None:
+    session = "used" if where == "TEST" else "trt_session"
+    source = FORKS.replace(where, f"fork({target.replace('SESSION', session)})")
+    for other in ("SETUP", "TEST\n", "TEARDOWN"):
+        source = source.replace(other, "pass\n")
+    result = suite(source)
+    if target == "print":
+        result.assert_outcomes(passed=1)
+        return
+    of_teardown = where == "TEARDOWN"
+    result.assert_outcomes(passed=of_teardown, failed=not of_teardown, errors=of_teardown)
     result.stdout.fnmatch_lines(["*called in another process than the test*TRT161*"])
 
 
