@@ -207,6 +207,13 @@ CODES: dict[str, Code] = {
         "Let the test fail with the error, or test the error without trt_consistency.",
         ("check",),
     ),
+    "TRT169": Code(
+        "marker where pytest reads none",
+        "A conftest.py or the __init__.py of a package has a pytestmark with a trt_ marker. pytest "
+        "ignores it there, so the tests of the folder would not be checked.",
+        "Write the marker in each test file, or add it in pytest_itemcollected of conftest.py.",
+        ("marker", "file"),
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",

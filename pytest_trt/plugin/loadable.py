@@ -30,7 +30,7 @@ from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.markers import ModelMarker
 from pytest_trt.plugin.pinning import pin_baselines
-from pytest_trt.plugin.plan import TestPlan
+from pytest_trt.plugin.plan import TestPlan, chosen_point
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TestState, plan_of, progress_of, state_of
 from pytest_trt.report.record import below
@@ -38,7 +38,6 @@ from pytest_trt.tensors.profile_choice import shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, needs_profile
 from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.spec import Tensors
-from pytest_trt.tensors.value_ranges import Point
 from pytest_trt.terms import CPU
 
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
@@ -86,25 +85,13 @@ class LoadableModel:
             point: "min", "opt" or "max", with the profile's number before it if there are several.
             sample: Each number gives different values, except those that the profile fixes.
         """
-        profiles = self.profiles
-        index, _, name = point.rpartition("-")
-        # Without a number it is the first profile's.
-        if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
-            numbered = ", preceded by the number of the profile, such as 0-min" * (
-                len(profiles) > 1
-            )
-            raise ConfigurationError(
-                f"trt_shape {point!r} is not a point of the profile of "
-                f"{self.model_marker.model.name}",
-                fix=f"use min, opt or max{numbered}.",
-            )
-        profile = profiles[int(index or 0)] if profiles else None
+        profile, name = chosen_point(point, self.profiles, self.model_marker)
         return seeded_inputs(
             self.model,
-            shapes_at(self.model.inputs, profile, cast(Point, name)),
+            shapes_at(self.model.inputs, profile, name),
             seed=self.model_marker.seed + sample,
             ranges=self.model_marker.input_ranges,
-            values=values_at(profile, cast(Point, name)),
+            values=values_at(profile, name),
         )
 
     def seeded_samples(self) -> list[dict[str, npt.NDArray[np.generic]]]:

@@ -6,12 +6,14 @@ count. Nothing reads a marker afterwards.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -31,6 +33,7 @@ from pytest_trt.tensors.profile_choice import distinct_points, shapes_at, values
 from pytest_trt.tensors.profiles import Profile, parse_profiles
 from pytest_trt.tensors.seeded import check_ranges, check_seedable
 from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.tensors.value_ranges import Point
 
 if TYPE_CHECKING:
     from pytest_trt.accuracy.tolerance import Tolerance
@@ -206,7 +209,7 @@ class Planner:
         parsed = self._parse(marks, item.path)
         wrong, values = list(parsed.wrong), self._values(parsed)
         checks = (self._check_benchmark, self._check_model, self._check_variants)
-        for check in (_check_conflicts, _check_scopes, *checks):
+        for check in (_check_conflicts, _check_scopes, _check_ignored, *checks):
             with _gathered(wrong):
                 check(item, parsed)
         if wrong:
@@ -354,6 +357,8 @@ class Planner:
             wanted = values[fixture]
             if fixture in item.fixturenames and fixture not in params and len(wanted) > 1:
                 raise _not_multiplied(item, fixture, wanted)
+        if parsed.model is not None and SHAPE in params:
+            chosen_point(str(params[SHAPE]), parsed.profiles, parsed.model)
         if params.get(ARCH, values[ARCH][0]) not in values[ARCH]:
             raise ConfigurationError(
                 f"the test is parametrised with trt_arch={params[ARCH]!r}, which this run does not "
@@ -362,6 +367,27 @@ class Planner:
                 code="TRT154",
                 facts={"fixture": ARCH, "values": list(values[ARCH])},
             )
+
+
+def chosen_point(
+    point: str, profiles: Sequence[Profile], model: ModelMarker
+) -> tuple[Profile | None, Point]:
+    """Return the profile and its point that a value of trt_shape names.
+
+    Raises:
+        ConfigurationError: The value names none.
+    """
+    index, _, name = point.rpartition("-")
+    # Without a number it is the first profile's.
+    if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
+        numbered = ", preceded by the number of the profile, such as 0-min" * (len(profiles) > 1)
+        raise ConfigurationError(
+            f"trt_shape {point!r} is not a point of the profile of {model.model.name}",
+            fix=f"use min, opt or max{numbered}.",
+            code="TRT154",
+            facts={"fixture": SHAPE, "value": point},
+        )
+    return (profiles[int(index or 0)] if profiles else None), cast(Point, name)
 
 
 def _not_multiplied(
@@ -411,6 +437,31 @@ def _check_scopes(item: pytest.Function, parsed: _Parsed) -> None:
                 code="TRT159",
                 facts={"fixture": name, "scope": fixture.scope, "requested": narrow},
             )
+
+
+def _check_ignored(item: pytest.Function, parsed: _Parsed) -> None:
+    """Refuse a pytestmark of a conftest.py or package, which pytest ignores: it checks nothing."""
+    for module in _modules_above(item):
+        ours = [one for one in _pytestmark(module) if is_ours(one.name, item.config)]
+        if ours:
+            raise ConfigurationError(
+                f"{ours[0].name} is in the pytestmark of {module.__file__}, which pytest ignores",
+                fix="write it in each test file, or add it in pytest_itemcollected of conftest.py.",
+                code="TRT169",
+                facts={"marker": ours[0].name, "file": str(module.__file__)},
+            )
+
+
+def _modules_above(item: pytest.Function) -> Iterator[ModuleType]:
+    """Yield the conftest.py modules above a test, and the packages that it is in."""
+    for plugin in item.config.pluginmanager.get_plugins():
+        file = getattr(plugin, "__file__", None)
+        if file and Path(file).name == "conftest.py" and Path(file).parent in item.path.parents:
+            yield plugin
+    name = getattr(item.module, "__name__", "")
+    while name := name.rpartition(".")[0]:
+        if getattr(sys.modules.get(name), "__file__", None):
+            yield sys.modules[name]
 
 
 def _fixtures(item: pytest.Function) -> Mapping[str, Sequence[Any]]:

@@ -49,7 +49,7 @@ def test_a_point_that_no_profile_has_is_named(project) -> None:
         "def test_it(trt_inputs):\n    pass\n"
     )
     result = project.run()
-    result.assert_outcomes(errors=2)
+    result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         ["*trt_shape 'largest' is not a point of the profile*", "*Use min, opt or max*"]
     )

@@ -292,3 +292,46 @@ def test_fault_while_a_module_is_planned_fails_that_module_alone(project) -> Non
     result = project.run("--continue-on-collection-errors")
     result.assert_outcomes(errors=1, passed=1)
     result.stdout.fnmatch_lines(["*RuntimeError: no text"])
+
+
+IGNORED = f"import pytest\npytestmark = [{C}]\n"
+
+
+@pytest.mark.parametrize("place", ["conftest.py", "pkg/__init__.py", "pkg/conftest.py", "pkg/a.py"])
+def test_marks_where_pytest_ignores_them_are_refused_by_name(project, place: str) -> None:
+    folder = project.path / "pkg"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "test_it.py").write_text(
+        f"import pytest\n@{M}('../models/linear.onnx')\ndef test_it(trt_session):\n    pass\n"
+    )
+    (folder / "test_plain.py").write_text("def test_plain():\n    pass\n")
+    (project.path / place).write_text(IGNORED)
+    result = project.run("--continue-on-collection-errors")
+    if place == "pkg/a.py":  # no test is in it
+        result.assert_outcomes(passed=2)
+    else:
+        result.assert_outcomes(passed=1, errors=1)
+        result.stdout.fnmatch_lines([f"*trt_consistency is in the pytestmark of *{place}*TRT169*"])
+
+
+def test_mark_of_the_conftest_of_another_folder_is_no_concern(project) -> None:
+    other = project.path / "other"
+    other.mkdir()
+    (other / "conftest.py").write_text(IGNORED)
+    (other / "test_plain.py").write_text("def test_plain():\n    pass\n")
+    project.test_file(f"@{M}('models/linear.onnx')\ndef test_it(trt_session):\n    pass\n")
+    project.run().assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("shape", ["max", "1-max", "huge"])
+def test_shape_that_no_profile_has_is_refused_at_collection(project, shape: str) -> None:
+    project.test_file(
+        f"@pytest.mark.parametrize('trt_shape', ['{shape}'])\n"
+        f"@{C}\n@{M}('models/linear.onnx', {P})\n"
+        "def test_it(trt_session, trt_shape, images):\n" + USES
+    )
+    result = project.run()
+    result.assert_outcomes(**({"passed": 1} if shape == "max" else {"errors": 1}))
+    if shape != "max":
+        result.stdout.fnmatch_lines([f"trt_shape '{shape}' is not a point of the profile*TRT154*"])
