@@ -33,7 +33,7 @@ from pytest_trt.plugin.fixtures import (
     trt_shape,
 )
 from pytest_trt.plugin.ledger import Ledger
-from pytest_trt.plugin.names import MARKER_LINES, is_ours
+from pytest_trt.plugin.names import MARKER_LINES
 from pytest_trt.plugin.options import add_options, anything_given
 from pytest_trt.plugin.results import ResultCollector
 from pytest_trt.plugin.state import (
@@ -218,10 +218,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _marked_late(item: pytest.Item) -> bool:
-    """Whether a test got its first marker after it was collected."""
-    return isinstance(item, pytest.Function) and any(
-        is_ours(mark.name, item.config) for mark in item.own_markers
-    )
+    """Whether a test, or its class or module, got its first marker after it was collected."""
+    return isinstance(item, pytest.Function) and uses_plugin(item, ())
 
 
 @pytest.hookimpl(wrapper=True)

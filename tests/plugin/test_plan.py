@@ -212,6 +212,28 @@ def test_mark_that_is_added_while_the_test_runs_fails_it(project) -> None:
     result.stdout.fnmatch_lines(["*added after the test was collected*TRT155*"])
 
 
+@pytest.mark.parametrize("scope", ["class", "module", "session"])
+@pytest.mark.parametrize("mark", [C, "pytest.mark.usefixtures"])
+def test_mark_that_a_fixture_adds_to_a_class_or_module_fails_its_tests(
+    project, scope: str, mark: str
+) -> None:
+    project.test_file(
+        f"@pytest.fixture(autouse=True, scope='{scope}')\n"
+        f"def late(request):\n    request.node.add_marker({mark})\n"
+        "@pytest.fixture\n"
+        "def shared(trt_engines):\n    return trt_engines('models/linear.onnx')\n"
+        "class TestIt:\n"
+        "    def test_it(self, request, images):\n"
+        "        request.getfixturevalue('shared').run({'image': images})\n"
+    )
+    result = project.run()
+    if mark == C:
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*added after the test was collected*TRT155*"])
+    else:
+        result.assert_outcomes(passed=1)
+
+
 def test_doctest_under_the_markers_of_its_module_is_not_a_test_of_the_model(project) -> None:
     project.pytester.makepyfile(
         test_it=f'''
