@@ -41,7 +41,7 @@ from pytest_trt.git import commit_that_added
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
 from pytest_trt.statistics.limits import Limits
 from pytest_trt.statistics.rounds import GROUP_CALLS, Rounds, testable
-from pytest_trt.tensors.containers import description
+from pytest_trt.tensors.containers import shapes_text
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU, METRICS, Mode
 from pytest_trt.workers.warm import warm_builder
@@ -321,11 +321,10 @@ def subject_of(
         restore: Commands that restore the model's file.
         model_name: The model's name in baselines.
     """
-    shapes = [f"{spec.name} {description(inputs[spec.name])}" for spec in engine.model.inputs]
     spec = {
         "model": model_name,
         "precision": engine.spec.precision,
-        "shapes": ", ".join(shapes),
+        "shapes": shapes_text(engine.model.inputs, inputs),
         "batch": str(batch),
     }
     options = engine.spec.builder_options

@@ -111,8 +111,9 @@ class BenchmarkCheck:
                     fix="Write a test for each call, or parametrise this one.",
                     code="TRT163",
                 )
-            self._called = True
             self._session.check(inputs)
+            self._called = True
+            self._subject.noting(state_of(item))(self._session.engine, inputs, {}, "")
             if is_disabled(item.config):
                 return _take(item, self._untimed(inputs))
             with progress_of(item.config).quiet_task(f"timing {item.name}") as self._say:
@@ -346,6 +347,9 @@ def _recorded_subject(
     if engine is not None:
         model = location.model_name(engine.model.path)
         spec = {"model": model, "precision": engine.spec.precision, **spec}
+        shapes = state_of(item).timed.get(engine.key.digest)
+        if shapes:
+            spec["shapes"] = "; ".join(sorted(shapes))
     return Subject(
         test=item.nodeid,
         test_argument=_as_argument(item),

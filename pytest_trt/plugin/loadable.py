@@ -34,6 +34,7 @@ from pytest_trt.plugin.plan import TestPlan, chosen_point
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TestState, plan_of, progress_of, state_of
 from pytest_trt.report.record import below
+from pytest_trt.tensors.containers import shapes_text
 from pytest_trt.tensors.profile_choice import shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, needs_profile
 from pytest_trt.tensors.seeded import seeded_inputs
@@ -276,6 +277,15 @@ class LoadableModel:
             self.refuse_late_use(state, "trt_session.run")
 
         return observe_in_time
+
+    def noting(self, state: TestState) -> Observer:
+        """Return what notes the shapes that a benchmark runs: it is called in what is timed."""
+
+        def note(engine: Engine, inputs: Tensors, *_: Any) -> None:
+            shapes = shapes_text(engine.model.inputs, inputs)
+            state.timed.setdefault(engine.key.digest, set()).add(shapes)
+
+        return note
 
     def refuse_late_use(self, state: TestState, call: str) -> None:
         """Refuse a call that no check judges: after the test, or in a process that it forked.

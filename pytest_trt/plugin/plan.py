@@ -319,6 +319,16 @@ class Planner:
                 fix="write a test for each.",
                 code="TRT153",
             )
+        if parsed.consistency is not None:
+            raise ConfigurationError(
+                "the test has trt_consistency and uses pytest-benchmark's benchmark, which would "
+                "time the comparison with the reference too",
+                fix=Remedy(
+                    "write a test for each.",
+                    alternatives=("or call trt_benchmark(inputs), which times the engine alone",),
+                ),
+                code="TRT153",
+            )
         if parsed.benchmark.mode not in (None, "end_to_end"):
             raise ConfigurationError(
                 f"trt_benchmark was given mode={parsed.benchmark.mode!r}, and pytest-benchmark, "

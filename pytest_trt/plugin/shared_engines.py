@@ -59,7 +59,12 @@ class SharedModel(LoadableModel):
         __tracebackhide__ = True
         item = self.item
         plan, state = plan_of(item), state_of(item)
-        if plan is None or plan.consistency is None:
+        if plan is None or not plan.checks:
+            return
+        if all(one.key.digest != engine.key.digest for one in state.engines):
+            state.engines.append(engine)
+        if plan.consistency is None:
+            self.noting(state)(engine, *seen)
             return
         # What the project's own reference runs cannot be compared with that reference.
         nested = get_ident() in state.in_reference
@@ -76,8 +81,6 @@ class SharedModel(LoadableModel):
             if reference is None and named not in (None, self.model_marker.reference):
                 state.other_references.add(key)
             state.observers[key] = self.observer(state, state.checks[key])
-        if all(one.key.digest != engine.key.digest for one in state.engines):
-            state.engines.append(engine)
         state.observers[key](engine, *seen)
 
     def _reference_fixture(

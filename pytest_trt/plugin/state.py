@@ -54,6 +54,7 @@ class TestState:
     Attributes:
         engines: Engines that it requested.
         unbuilt: Model, architecture and precision of those that could not be built.
+        timed: Shapes of the inputs of what its benchmark ran, by the engine's key.
         checks: Its consistency checks: of its own engines (`OWN`), and of each engine of
             `trt_engines` that it ran, by the engine's key and reference.
         other_references: Of them, those whose reference is not the one that the markers name.
@@ -80,6 +81,7 @@ class TestState:
 
     def __init__(self, attempt: int = 1) -> None:
         self.engines: list[Engine] = []
+        self.timed: dict[str, set[str]] = {}
         self.unbuilt: list[tuple[str, str, str]] = []
         self.checks: dict[str, ConsistencyCheck] = {}
         self.other_references: set[str] = set()

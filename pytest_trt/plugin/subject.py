@@ -81,9 +81,10 @@ class ModelUnderTest(LoadableModel):
             if not overrides and precision == self.plan.precision and self._others(arch, error):
                 self.skip(error.message)
             raise
-        if self.plan.consistency is None:
-            return Session(engine, self.loaded, None)
         state = state_of(self.item)
+        if self.plan.consistency is None:
+            observe = self.noting(state) if self.plan.benchmark else None
+            return Session(engine, self.loaded, observe)
         with self.run.lock:
             if OWN not in state.checks:
                 state.checks[OWN] = self._consistency_check()

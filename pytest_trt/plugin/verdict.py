@@ -160,6 +160,8 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
         found += _judge_consistency(item, plan, state)
     if plan.benchmark is not None:
         found += (_NOTHING_MEASURED,) if state.speed is None else _errors(state.speed)
+        if state.speed is not None and not found:
+            found += _unmeasured(plan, state)
     if state.proofs and not found:
         from pytest_trt.plugin.selftest import diagnostics_of
 
@@ -241,6 +243,26 @@ def _ran_elsewhere(state: TestState) -> bool:
     if ran and state.elsewhere is not None:
         state.elsewhere[0] = 0
     return ran
+
+
+def _unmeasured(plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
+    """Yield that the speed check measured no engine of a precision that the markers name."""
+    if plan.model is None:
+        return
+    own = [
+        one.spec.precision
+        for one in state.engines
+        if one.model.path == plan.model.model and one.key.digest in state.timed
+    ]
+    missing = [precision for precision in plan.named if precision not in own]
+    if missing:
+        which = f"no {' and no '.join(missing)} engine of {plan.model.model.name}"
+        yield Diagnostic(
+            "TRT160",
+            f"trt_benchmark measured {which}, which the markers name",
+            {"check": "trt_benchmark", "precisions": missing},
+            remedy=Remedy("Time the engine that the markers name, or change the markers."),
+        )
 
 
 def _unjudged(test: str, where: str) -> Diagnostic:

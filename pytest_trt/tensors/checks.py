@@ -97,6 +97,14 @@ def check_calibration(inputs: Sequence[TensorSpec], samples: object) -> None:
         except InputError as error:
             raise in_context(error, where) from error
         for name, array in items_of(sample, inputs).tensors.items():
+            if not array.size:
+                raise _bad_calibration(
+                    f"{where}: input {name!r} has 0 elements, shape {list(array.shape)}, which set "
+                    "no INT8 range",
+                    form,
+                    sample=number,
+                    tensor=name,
+                )
             _require_finite(number, name, array)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.tensors.elements import dtype_name, element_of, is_tensor, numpy_dtype
-from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.tensors.spec import Tensors, TensorSpec
 
 #: Kinds of numpy dtypes that hold text: object, bytes, str, and numpy 2's StringDType.
 TEXT_KINDS = "OSUT"
@@ -102,6 +102,11 @@ def description(value: object) -> str:
     if isinstance(value, list | tuple | Mapping):
         return f"with {len(value)} item{'s' * (len(value) != 1)}"
     return str(list(np.asarray(value).shape))
+
+
+def shapes_text(specs: Sequence[TensorSpec], inputs: Tensors) -> str:
+    """Return the shapes of all inputs of a model, as baselines store them."""
+    return ", ".join(f"{spec.name} {description(inputs[spec.name])}" for spec in specs)
 
 
 def misfit(value: object, dtype: str) -> str:

@@ -617,6 +617,34 @@ def test_second_call_is_an_error(speed) -> None:
     assert speed.files == []
 
 
+def test_call_that_was_refused_is_not_the_one_call(speed) -> None:
+    speed.write(
+        body="with pytest.raises(Exception, match='image'):\n"
+        '    trt_benchmark({"image": np.ones((99, 8), np.float32)})\n'
+        'trt_benchmark({"image": images})'
+    )
+    speed.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("precision", "outcome"), [("fp16", "passed"), ("fp32", "failed")])
+def test_precision_that_is_named_has_to_be_measured(speed, precision, outcome) -> None:
+    speed.project.test_file(f'''
+@pytest.mark.trt_model({MODEL}, precision="fp16")
+@pytest.mark.trt_benchmark
+class TestIt:
+    @pytest.fixture
+    def trt_precision(self):
+        return "{precision}"
+
+    def test_it(self, trt_benchmark, images):
+        trt_benchmark({{"image": images}})
+''')
+    result = speed.run()
+    result.assert_outcomes(**{outcome: 1})
+    if outcome == "failed":
+        result.stdout.fnmatch_lines(["*measured no fp16 engine*"])
+
+
 def test_inputs_outside_the_profile_are_refused(speed) -> None:
     speed.write(body='trt_benchmark({"image": np.ones((99, 8), np.float32)})')
     result = speed.run()

@@ -406,6 +406,43 @@ def test_only_does_not_run_what_is_skipped_for_another_reason(run) -> None:
     result.assert_outcomes(skipped=1)
 
 
+# --- what it has to time
+
+
+NAMED = f"""
+@{MODEL[:-1]}, precision="fp16")
+@pytest.mark.trt_benchmark(p50="50%")
+def test_engine(benchmark, trt_session, images):
+    benchmark.pedantic(TIMED, rounds=100)
+"""
+
+
+@pytest.mark.parametrize(
+    ("timed", "outcome"),
+    [('trt_session.run, ({"image": images},)', "passed"), ("sum, ([1],)", "failed")],
+)
+def test_engine_that_markers_name_has_to_be_timed(run, timed: str, outcome: str) -> None:
+    result = run(NAMED.replace("TIMED", timed))
+    result.assert_outcomes(**{outcome: 1})
+    if outcome == "failed":
+        result.stdout.fnmatch_lines(["*measured no fp16 engine*"])
+
+
+def test_other_shapes_are_not_comparable_with_the_baseline(project, run) -> None:
+    run(ENGINE).assert_outcomes(passed=1)
+    assert stored(project)["test_engine"]["spec"]["shapes"].startswith("image [")
+    run(ENGINE).assert_outcomes(passed=1)
+    result = run(ENGINE.replace('"image": images', '"image": images[:1]'))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*shapes*"])
+
+
+def test_comparison_is_not_timed_with_the_engine(run) -> None:
+    result = run("@pytest.mark.trt_consistency" + ENGINE)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*would time the comparison*", "*Write a test for each*"])
+
+
 # --- without it
 
 

@@ -191,6 +191,15 @@ def test_samples_that_fit_pass(samples):
     check_calibration(_SPECS, samples)
 
 
+def test_sample_without_elements_is_refused():
+    empty = np.zeros((0, *_IMAGE.shape[1:]), _IMAGE.dtype)
+    specs = [TensorSpec("image", str(_IMAGE.dtype), None)]
+    check_calibration(specs, [{"image": _IMAGE}])
+    with pytest.raises(InputError, match="0 elements") as caught:
+        check_calibration(specs, [{"image": _IMAGE}, {"image": empty}])
+    assert caught.value.diagnostic.code == "TRT225"
+
+
 def test_samples_of_types_without_infinities_pass():
     specs = [TensorSpec("t", "string", None), TensorSpec("s", "sequence(float32)", None)]
     check_calibration(specs, [{"t": np.array(["nan"]), "s": [_IMAGE]}])
