@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 
 #: The name of each metric.
 METRIC_NAMES = {"p50": "P50", "p95": "P95", "p99": "P99", "throughput": "throughput"}
@@ -145,3 +146,12 @@ def metric_change(metric: str, before: float, now: float) -> str:
     unit = "/s" if metric == "throughput" else " ms"
     then = figure(metric, before)[: -len(unit)]
     return f"{METRIC_NAMES[metric]} {then} -> {figure(metric, now)} ({change(now / before - 1)})"
+
+
+def plain_number(value: object) -> object:
+    """Return a real number, such as a NumPy scalar, as Python's own; anything else as it is."""
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value

@@ -18,6 +18,7 @@ from pytest_trt.accuracy.tolerance import (
 from pytest_trt.diagnostics import ConfigurationError, in_context
 from pytest_trt.tensors.elements import element_of
 from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.units import plain_number
 
 #: Fields that a marker, an entry of its `outputs`, or an ini line may set.
 TOLERANCE_FIELDS = tuple(
@@ -43,7 +44,7 @@ def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[st
     Raises:
         ConfigurationError: An unknown field, a value out of range, or one of rtol and atol alone.
     """
-    fields = dict(mapping)
+    fields = {name: plain_number(value) for name, value in mapping.items()}
     for name in fields:
         if name not in TOLERANCE_FIELDS:
             raise invalid_tolerance(
@@ -52,8 +53,8 @@ def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[st
                 field=name,
             )
     _check_pair(fields, where)
-    if isinstance(fields.get("topk"), list):
-        fields["topk"] = tuple(cast("list[object]", fields["topk"]))
+    if isinstance(fields.get("topk"), list | tuple):
+        fields["topk"] = tuple(map(plain_number, cast("Sequence[object]", fields["topk"])))
     try:
         # Another level may give the measure that makes max_mismatch_pct=100 a check.
         level = {"rtol": 0.0, "atol": 0.0, **fields}

@@ -73,7 +73,9 @@ def _distinct_marks(
 
 
 def _chosen(metafunc: pytest.Metafunc, fixture: str) -> bool:
-    """Whether a parametrize marker of the test names the fixture."""
+    """Whether a parametrize marker of the test or a hook of its project names the fixture."""
+    if any(fixture in one.params for one in getattr(metafunc, "_calls", ())):
+        return True
     for mark in metafunc.definition.iter_markers("parametrize"):
         names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
         if fixture in (names.replace(",", " ").split() if isinstance(names, str) else names):

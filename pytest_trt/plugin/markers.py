@@ -145,7 +145,7 @@ def parse_model(
         given = {**(for_all if "model" in keywords else given), **keywords}
         if "model" not in given:
             for_all = given
-    if "model" not in given:
+    if given.get("model") is None:
         raise ConfigurationError(
             "trt_model names no model",
             fix='trt_model("models/classifier.onnx", ...)',
@@ -256,7 +256,9 @@ def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:
 
 
 def _expect_mappings(name: str, value: object, expected: str) -> None:
-    shaped = isinstance(value, Mapping) and all(isinstance(v, Mapping) for v in value.values())
+    shaped = isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(own, Mapping) for key, own in value.items()
+    )
     _expect(shaped, ConsistencyMarker.NAME, name, value, expected)
 
 
@@ -344,8 +346,16 @@ def _model_path(value: Any, test_file: Path) -> Path:
             "give the path of an ONNX file.",
         )
     path = Path(os.path.normpath(test_file.parent / value))
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "missing"
+    try:
+        is_file, what = path.is_file(), "a folder" if path.is_dir() else "missing"
+    except OSError as error:  # such as a name that is too long
+        raise ConfigurationError(
+            f"the model {str(value)[:80]!r} cannot be read: {error.strerror}",
+            fix="correct the path, which is relative to the test file.",
+            code="TRT156",
+            facts={"model": str(value), "path": str(path)},
+        ) from None
+    if not is_file:
         models = _models_in(path if path.is_dir() else path.parent, test_file.parent)
         where = "correct the path, which is relative to the test file"
         raise ConfigurationError(

@@ -28,7 +28,7 @@ from pytest_trt.backends.devices.lost import LostDevice
 from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
-from pytest_trt.diagnostics import CacheError, EngineBuildError, EngineLoadError
+from pytest_trt.diagnostics import CacheError, ConfigurationError, EngineBuildError, EngineLoadError
 from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Timings
@@ -141,7 +141,15 @@ class TrtRun:
 
     def backend(self, arch: str) -> Backend:
         """Return the backend that was selected for an architecture."""
-        name = next(s.backend for s in self.selections if s.arch == arch)
+        name = next((s.backend for s in self.selections if s.arch == arch), None)
+        if name is None:
+            archs = [selection.arch for selection in self.selections]
+            raise ConfigurationError(
+                f"the trt_arch fixture returned {arch!r}, and this run tests {', '.join(archs)}",
+                fix=f"run with --trt-arch={arch}, or leave trt_arch to the plugin.",
+                code="TRT154",
+                facts={"fixture": "trt_arch", "values": archs},
+            )
         if name not in self._backends:
             self._backends[name] = make_backend(
                 name,

@@ -65,6 +65,12 @@ class ModelUnderTest(LoadableModel):
 
     def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> Session:
         """Build an engine, or take it from the cache, and return a session that loads it on use."""
+        options = overrides.get("builder_options", {})
+        if not isinstance(options, Mapping):
+            raise ConfigurationError(
+                f"trt_build was given builder_options={options!r}, which is not a mapping",
+                fix="give options by name, or leave them out to have those of the marker.",
+            )
         spec = EngineSpec(
             precision=precision,
             profiles=self._profiles(overrides),

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias, cast
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.statistics.structure import GROWTHS, STRUCTURAL, Structural, parse_structural
 from pytest_trt.terms import METRICS, Metric
+from pytest_trt.units import plain_number
 
 #: A limit that needs no baseline.
 Absolute: TypeAlias = Literal["p50_ms", "p95_ms", "p99_ms", "min_throughput"]
@@ -107,6 +108,7 @@ def parse_limit_fields(
 def _parsed(name: str, value: object, where: str, quote: str) -> float | None:
     if value is None or value == "off":
         return None
+    value = plain_number(value)
     if name in STRUCTURAL:
         return parse_structural(name, value, where)
     if name in METRICS:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from pytest_trt.accuracy.resolve import (
@@ -245,3 +246,16 @@ def test_levels_together_give_the_measure_for_elements_that_may_all_differ():
     assert found["y"].max_mismatch_pct == 100
     with pytest.raises(ConfigurationError, match="every element"):
         resolved(TensorSpec("y", "float32", None), marker=marker)
+
+
+@pytest.mark.parametrize(
+    ("given", "valid"),
+    [(np.float32(0.25), True), (np.int64(1), True), (np.bool_(True), False), (True, False)],
+)
+def test_numbers_of_numpy_are_numbers(given: object, valid: bool) -> None:
+    if valid:
+        fields = parse_tolerance_fields({"rtol": given, "atol": 0}, "here")
+        assert type(fields["rtol"]) in (int, float)
+    else:
+        with pytest.raises(ConfigurationError):
+            parse_tolerance_fields({"rtol": given, "atol": 0}, "here")

@@ -437,3 +437,60 @@ def test_what_pytest_has_to_say_of_a_module_stays_in_sight(project) -> None:
     project.test_file(SEVERAL + '@pytest.mark.parametrize("x", [1])\ndef test_it():\n    pass\n')
     result = project.run("-W", "ignore")
     result.stdout.fnmatch_lines(["*function uses no argument 'x'"])
+
+
+@pytest.mark.parametrize(
+    ("model", "consistency", "message"),
+    [
+        ("None", "", "*trt_model names no model*TRT151*"),
+        ("'a' * 5000", "", "*cannot be read*TRT156*"),
+        ("'models/linear.onnx'", "outputs={3: {}}", "*invalid outputs=*TRT150*"),
+        ("'models/linear.onnx'", "rtol=np.float32(1), atol=np.int64(1)", None),
+    ],
+    ids=["none", "long", "number", "right"],
+)
+def test_value_of_a_wrong_type_is_refused_by_name(project, model, consistency, message) -> None:
+    result = project.check(model=model, consistency=consistency)
+    result.assert_outcomes(**({"errors": 1} if message else {"passed": 1}))
+    if message:
+        result.stdout.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize("options", ["[1]", "None", "{}"])
+def test_builder_options_of_trt_build_are_a_mapping(project, options: str) -> None:
+    project.test_file(
+        "@pytest.mark.trt_model('models/linear.onnx')\ndef test_it(trt_build):\n"
+        f"    trt_build(builder_options={options})\n"
+    )
+    result = project.run()
+    result.assert_outcomes(**({"passed": 1} if options == "{}" else {"failed": 1}))
+    if options != "{}":
+        result.stdout.fnmatch_lines(["trt_build was given builder_options=*not a mapping*"])
+
+
+@pytest.mark.parametrize("arch", ["sm86", "cpu"])
+def test_trt_arch_of_a_project_has_to_be_tested_by_the_run(project, arch: str) -> None:
+    project.test_file(
+        f"@pytest.fixture\ndef trt_arch():\n    return {arch!r}\n"
+        "@pytest.mark.trt_model('models/linear.onnx')\ndef test_it(trt_session):\n    pass\n"
+    )
+    result = project.run()
+    result.assert_outcomes(**({"passed": 1} if arch == "cpu" else {"errors": 1}))
+    if arch != "cpu":
+        result.stdout.fnmatch_lines(["*trt_arch fixture returned 'sm86'*tests cpu*TRT154*"])
+
+
+@pytest.mark.parametrize("rtol", ["0", "1"])
+def test_precisions_that_a_hook_parametrises_replace_those_of_the_marker(project, rtol) -> None:
+    project.test_file(
+        "@pytest.mark.trt_model('models/linear.onnx', precision=('fp32', 'fp16'))\n"
+        f"@pytest.mark.trt_consistency(rtol={rtol}, atol={rtol})\n"
+        "def test_it(trt_session, images):\n    trt_session.run({'image': images})\n"
+    )
+    with (project.path / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\ndef pytest_generate_tests(metafunc):\n"
+            "    if 'trt_precision' in metafunc.fixturenames:\n"
+            "        metafunc.parametrize('trt_precision', ['fp16'])\n"
+        )
+    project.run().assert_outcomes(**({"passed": 1} if rtol == "1" else {"failed": 1}))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +113,9 @@ def test_old_name_of_a_limit_works_and_warns() -> None:
     with pytest.warns(DeprecationWarning, match="min_throughput_qps is now called min_throughput"):
         found = parse_limit_fields({"min_throughput_qps": 100}, "trt_benchmark")
     assert found == {"min_throughput": 100.0}
+
+
+def test_limits_may_be_numbers_of_numpy_but_no_booleans() -> None:
+    assert parse_limit_fields({"p99_ms": np.float32(12.5)}, "here") == {"p99_ms": 12.5}
+    with pytest.raises(ConfigurationError):
+        parse_limit_fields({"p99_ms": np.bool_(True)}, "here")
