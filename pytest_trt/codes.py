@@ -133,10 +133,10 @@ CODES: dict[str, Code] = {
     "TRT160": Code(
         "check compared or measured nothing",
         "A test has a trt_consistency or trt_benchmark marker, but never ran the engine through "
-        "the fixture that the marker checks. Such a check could never detect an error, so the "
-        "test fails.",
+        "the fixture that the marker checks, or none of a precision that its markers name. Such a "
+        "check could never detect an error, so the test fails.",
         "Call trt_session.run(inputs) or trt_benchmark(inputs) in the test, or remove the marker.",
-        ("check",),
+        ("check", "precisions"),
     ),
     "TRT161": Code(
         "run after the test",
