@@ -367,6 +367,11 @@ def _model_path(value: Any, test_file: Path) -> Path:
     return path
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths name one file: a folder may be reached by a symbolic link."""
+    return one == other or one.resolve() == other.resolve()
+
+
 def _models_in(folder: Path, start: Path) -> tuple[str, ...]:
     found = sorted(folder.glob("*.onnx"))[:5] if folder.is_dir() else []
     return tuple(Path(os.path.relpath(path, start)).as_posix() for path in found)

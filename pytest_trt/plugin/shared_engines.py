@@ -21,7 +21,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.loadable import LoadableModel, run_of_reference
-from pytest_trt.plugin.markers import parse_model
+from pytest_trt.plugin.markers import parse_model, same_file
 from pytest_trt.plugin.plan import TestPlan
 from pytest_trt.plugin.state import ITEM_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
@@ -78,7 +78,8 @@ class SharedModel(LoadableModel):
                 calibrated_by=calibrated_by,
             )
             named = plan.model.reference if plan.model is not None else None
-            if reference is None and named not in (None, self.model_marker.reference):
+            given = self.model_marker.reference or self.model_marker.model
+            if reference is None and named is not None and not same_file(named, given):
                 state.other_references.add(key)
             state.observers[key] = self.observer(state, state.checks[key])
         state.observers[key](engine, *seen)
@@ -87,7 +88,7 @@ class SharedModel(LoadableModel):
         self, plan: TestPlan, state: TestState
     ) -> Callable[[Tensors], Tensors] | None:
         """Return the project's own reference of the test that is running, if of this model."""
-        same = plan.model is None or plan.model.model == self.model_marker.model
+        same = plan.model is None or same_file(plan.model.model, self.model_marker.model)
         if not (same and self.overrides("trt_reference")):
             return None
         # The fixture has function scope: the request of the factory cannot make it.

@@ -20,7 +20,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure, skips
-from pytest_trt.plugin.markers import ModelMarker
+from pytest_trt.plugin.markers import ModelMarker, same_file
 from pytest_trt.plugin.plan import TestPlan, marks_of, same_marks
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
@@ -196,7 +196,7 @@ def _uncompared(plan: TestPlan, state: TestState, run: TrtRun) -> Iterator[Diagn
             differing = list(_differing(plan.model, plan, engine, run))
             if key in state.other_references:
                 differing.append("reference")
-            if engine.model.path == plan.model.model and not differing:
+            if same_file(engine.model.path, plan.model.model) and not differing:
                 own.append(precision)
             but = f" with another {' and '.join(differing)}" if differing else ""
             others.append(f"{engine.model.path.name} {precision}{but}")
@@ -215,7 +215,7 @@ def _uncompared(plan: TestPlan, state: TestState, run: TrtRun) -> Iterator[Diagn
 
 def _differing(model: ModelMarker, plan: TestPlan, engine: Engine, run: TrtRun) -> Iterator[str]:
     """Yield what the markers give of an engine of their model, and this one has not."""
-    if engine.model.path != model.model:
+    if not same_file(engine.model.path, model.model):
         return
     if plan.profiles and engine.spec.profiles != plan.profiles:
         yield "profile"

@@ -516,6 +516,19 @@ def test_reference_that_runs_shared_engines_of_the_model_is_used(suite) -> None:
     result.stdout.fnmatch_lines(["*TestItself::test_it FAILED*", FAILS])
 
 
+@pytest.mark.skipif("os.name == 'nt'", reason="needs symbolic links")
+@pytest.mark.parametrize("model", ["linear", "wrong"])
+def test_shared_engine_of_a_linked_folder_stands_for_the_markers(suite, project, model) -> None:
+    real = project.path / "models" / f"{model}.onnx"
+    (project.path / "link").symlink_to(project.path / "models")
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        f"    return trt_engines({str(real)!r})\n"
+        '@M("link/linear.onnx")\n@C\ndef test_it(shared):\n    shared.run(X)\n'
+    )
+    result.assert_outcomes(**({"passed": 1} if model == "linear" else {"failed": 1}))
+
+
 def test_engine_that_is_shared_with_two_references_is_compared_with_both(suite) -> None:
     result = suite(
         '@pytest.fixture(scope="module")\ndef both(trt_engines):\n'
