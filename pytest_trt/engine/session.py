@@ -23,19 +23,21 @@ from pytest_trt.tensors.checks import check_inputs
 from pytest_trt.tensors.profile_choice import select_profile
 from pytest_trt.tensors.spec import Tensors
 
-#: Where Python and installed packages are: `Thread(target=trt_session.run)` calls from there.
-_LIBRARIES = tuple(
-    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+#: Where Python, installed packages and this one are: `Thread(target=trt_session.run)` calls from
+#: there.
+_LIBRARIES = (
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
 
-#: Receives every run: the engine, what went in, what came out or was raised, and the line of it.
-Observer = Callable[[Engine, Tensors, Tensors | BaseException, str], None]
+#: Receives every run: the engine, what went in, and what came out or was raised.
+Observer = Callable[[Engine, Tensors, Tensors | BaseException], None]
 
 
 class Session:
     """An engine that runs: `outputs = trt_session.run({"image": images})`.
 
-    The engine is loaded on first use. Threads may share a session: their runs take turns.
+    The engine is loaded on first use. Threads may share a session: one runs at a time.
 
     Args:
         engine: The engine.
@@ -115,12 +117,12 @@ class Session:
                     outputs = session.run(inputs)
                     self.engine.timings.ran(time.perf_counter() - started_s)
                     if self._observer is not None:
-                        self._observer(self.engine, inputs, outputs, _calling_line())
+                        self._observer(self.engine, inputs, outputs)
             except BaseException as error:
                 # Inputs that the engine itself refuses, for their values, are no run either.
                 refused = isinstance(error, InputError)
                 if outputs is None and not refused and self._observer is not None:
-                    self._observer(self.engine, inputs, error, _calling_line())
+                    self._observer(self.engine, inputs, error)
                 raise
         except PytestTrtError as error:
             # Without the package's own frames: the line to fix is the test's.
@@ -211,9 +213,9 @@ class SharedEngineFactory(Protocol):
         ...
 
 
-def _calling_line() -> str:
+def calling_line() -> str:
     """Return the line of the test that called `run`, as "test_digits.py:12", or the thread."""
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
         frame = frame.f_back
     if frame is None:

@@ -202,6 +202,16 @@ def defined(graph: GraphProto) -> set[str]:
     return names
 
 
+def fresh_name(name: str, used: set[str]) -> str:
+    """Return the name, numbered if it is used already, and add it to those that are used."""
+    fresh, number = name, 0
+    while fresh in used:
+        number += 1
+        fresh = f"{name}_{number}"
+    used.add(fresh)
+    return fresh
+
+
 def _rename(graph: GraphProto, outer: dict[str, str], used: set[str]) -> None:
     """Give values of a subgraph names that no other graph uses; adds them to `used`.
 
@@ -210,11 +220,7 @@ def _rename(graph: GraphProto, outer: dict[str, str], used: set[str]) -> None:
     renamed = dict(outer)
     for name in sorted(defined(graph)):
         renamed.pop(name, None)
-        fresh, number = name, 0
-        while fresh in used:
-            number += 1
-            fresh = f"{name}_{number}"
-        used.add(fresh)
+        fresh = fresh_name(name, used)
         if fresh != name:
             renamed[name] = fresh
     for value in (*graph.input, *graph.output):

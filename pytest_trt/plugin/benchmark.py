@@ -113,7 +113,7 @@ class BenchmarkCheck:
                 )
             self._session.check(inputs)
             self._called = True
-            self._subject.noting(state_of(item))(self._session.engine, inputs, {}, "")
+            self._subject.noting(state_of(item))(self._session.engine, inputs, {})
             if is_disabled(item.config):
                 return _take(item, self._untimed(inputs))
             with progress_of(item.config).quiet_task(f"timing {item.name}") as self._say:

@@ -24,7 +24,7 @@ from pytest_trt.accuracy.trial import options_to_try
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession, BuildRequest
-from pytest_trt.engine.session import Observer
+from pytest_trt.engine.session import Observer, calling_line
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.failure import CheckFailure, PluginFailure
@@ -257,12 +257,13 @@ class LoadableModel:
             observe = observing(check, state.proofs)
 
         def observe_in_time(
-            engine: Engine, inputs: Tensors, outputs: Tensors | BaseException, where: str
+            engine: Engine, inputs: Tensors, outputs: Tensors | BaseException
         ) -> None:
             __tracebackhide__ = True
             if isinstance(outputs, pytest.skip.Exception):  # this machine cannot run it
                 return
             self.refuse_late_use(state, "trt_session.run")
+            where = calling_line()
             if isinstance(outputs, BaseException):
                 state.uncompared.append(_ended_by(outputs, engine, where))
                 return

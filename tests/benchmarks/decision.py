@@ -73,7 +73,7 @@ def acceptance(scale: float) -> None:
     def trials(count: int) -> int:
         return max(10, round(count * scale))
 
-    print("A2, A7: no change, taking turns, one stored run")
+    print("A2, A7: no change, interleaved A/B, one stored run")
     for name, machine in MACHINES.items():
         found, calls, _ = simulated(machine, trials(2000), Change(), turns=True, runs=1, seed=1)
         allowed = {"throttled": "<= 1 of 2000"}.get(name, "0")

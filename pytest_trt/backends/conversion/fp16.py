@@ -74,7 +74,7 @@ def to_fp16(
         raise _refused(model, "has no float32 values to convert to fp16", types)
     report = Float16Report()
     with explained(model, "fp16"):
-        computing = narrow(proto, types, _kept(proto, types, names, options), report)
+        computing = narrow(proto, types, _float32_nodes(proto, types, names, options), report)
     undeclared = _undeclared(proto, types)
     if not computing and not options and not undeclared:
         raise _refused(model, "has no operator that can compute in float16", types)
@@ -85,7 +85,7 @@ def to_fp16(
     return Conversion((*report.notes(), *undeclared))
 
 
-def _kept(
+def _float32_nodes(
     proto: ModelProto,
     types: TensorTypes,
     names: Mapping[str, list[str]],

@@ -128,11 +128,11 @@ class _Rounding:
         inside: dict[str, str] = {}
         casts = []
         for value in _float16_values(main.input):
-            inside[value.name] = fresh = self._name(value.name, "float32")
+            inside[value.name] = fresh = surgery.fresh_name(f"{value.name}_float32", self._used)
             casts.append(_cast(value.name, fresh, TensorProto.FLOAT))
         for value in _float16_values(main.output):
             if value.name not in inputs:
-                inside[value.name] = fresh = self._name(value.name, "float32")
+                inside[value.name] = fresh = surgery.fresh_name(f"{value.name}_float32", self._used)
                 casts.append(_cast(fresh, value.name, TensorProto.FLOAT16))
         for graph in surgery.walk_graphs(main):
             surgery.rename_inside(graph, inside)
@@ -163,11 +163,11 @@ class _Rounding:
         for index, name in enumerate(node.output):
             if not name or not self._is_float16.get(name):
                 continue
-            rounded = self._name(name, "float16")
+            rounded = surgery.fresh_name(f"{name}_float16", self._used)
             if node.op_type == "Cast":
                 node.output[index] = rounded
             else:
-                node.output[index] = exact = self._name(name, "unrounded")
+                node.output[index] = exact = surgery.fresh_name(f"{name}_unrounded", self._used)
                 yield _cast(exact, rounded, TensorProto.FLOAT16)
             yield _cast(rounded, name, TensorProto.FLOAT)
 
@@ -184,15 +184,6 @@ class _Rounding:
         node.op_type = kind
         del node.input[1:], node.attribute[:]
         node.attribute.extend(attributes)
-
-    def _name(self, name: str, what: str) -> str:
-        """Return a name that is not used yet, and use it."""
-        fresh, number = f"{name}_{what}", 0
-        while fresh in self._used:
-            number += 1
-            fresh = f"{name}_{what}_{number}"
-        self._used.add(fresh)
-        return fresh
 
 
 def _cast(source: str, target: str, dtype: int) -> NodeProto:

@@ -31,21 +31,21 @@ def integer_arithmetic(model: ModelProto, types: TensorTypes) -> frozenset[str]:
     """
     nodes = [node for scope in surgery.walk_graphs(model.graph) for node in scope.node]
     found = _Integers(nodes, model, types)
-    kept: set[str] = set()
+    float32_nodes: set[str] = set()
     open_names = [name for node in nodes for name in _ends(node, types) if found.is_integer(name)]
     while open_names:
         maker = found.makers.get(open_names.pop())
-        if maker is None or maker.name in kept or maker.op_type == "Constant":
+        if maker is None or maker.name in float32_nodes or maker.op_type == "Constant":
             continue
-        kept.add(maker.name)
+        float32_nodes.add(maker.name)
         open_names += [name for name in maker.input if found.is_integer(name)]
     # What ends such a computation compares or counts in float32 too.
-    kept |= {
+    float32_nodes |= {
         node.name
         for node in nodes
         if node.op_type in _COMPARISONS and all(map(found.is_integer, node.input))
     }
-    return frozenset(kept)
+    return frozenset(float32_nodes)
 
 
 def _ends(node: NodeProto, types: TensorTypes) -> Iterator[str]:

@@ -38,7 +38,7 @@ _Use = tuple[NodeProto | GraphProto, int, int | None]
 
 
 def narrow(
-    model: ModelProto, types: TensorTypes, kept: Collection[str], report: Float16Report
+    model: ModelProto, types: TensorTypes, float32_nodes: Collection[str], report: Float16Report
 ) -> int:
     """Narrow a model in place; its inputs and outputs keep their types.
 
@@ -46,14 +46,14 @@ def narrow(
         model: The model with its weights in memory. Local functions are inlined, names that
             graphs share made unique, nodes sorted and named uniquely.
         types: The types of its tensors.
-        kept: Names of the nodes that stay float32.
+        float32_nodes: Names of the nodes that stay float32.
         report: Converts constants, and notes what float16 cannot hold.
 
     Returns:
         The number of nodes that compute in float16 now, casts left out.
     """
     types = _separate_body_outputs(model.graph, types)
-    narrowing = _Narrowing(model.graph, types, kept, report)
+    narrowing = _Narrowing(model.graph, types, float32_nodes, report)
     narrowing.rewrite(model.graph)
     for scope in surgery.walk_graphs(model.graph):
         surgery.sort_topologically(scope)
@@ -92,10 +92,10 @@ class _Narrowing:
         self,
         main: GraphProto,
         types: TensorTypes,
-        kept: Collection[str],
+        float32_nodes: Collection[str],
         report: Float16Report,
     ) -> None:
-        self._types, self._kept, self._report = types, kept, report
+        self._types, self._float32_nodes, self._report = types, float32_nodes, report
         self._known = types.known
         self._half: set[str] = set()
         self._uses: list[_Use] = []
@@ -138,7 +138,7 @@ class _Narrowing:
         """Return the type that each input needs; note the outputs that become float16."""
         inputs = [self._is_float(name) for name in node.input]
         in_float32 = [_FLOAT if is_float else _ANY for is_float in inputs]
-        if node.name in self._kept:
+        if node.name in self._float32_nodes:
             return in_float32
         if node.op_type == "Cast" and is_standard(node):
             if self._is_float(node.output[0]):
@@ -200,7 +200,9 @@ class _Narrowing:
 
     def _plan_bodies(self, node: NodeProto) -> None:
         """Plan the values that enter and leave the bodies of an If, Loop, Scan or SequenceMap."""
-        target = _FLOAT if node.name in self._kept or node.op_type == "SequenceMap" else _HALF
+        target = (
+            _FLOAT if node.name in self._float32_nodes or node.op_type == "SequenceMap" else _HALF
+        )
         skipped = BODY_OPERATORS[node.op_type]
         bodies = surgery.subgraphs(node)
         planned: set[int] = set()
@@ -248,7 +250,9 @@ class _Narrowing:
         renamed = {}
         for value in main.output:
             if value.name in self._half:
-                renamed[value.name] = fresh = self._name(value.name, "float16")
+                renamed[value.name] = fresh = surgery.fresh_name(
+                    f"{value.name}_float16", self._used
+                )
                 self._half.remove(value.name)
                 self._half.add(fresh)
                 self._homes[fresh] = main
@@ -276,7 +280,7 @@ class _Narrowing:
         key = name, wanted
         if key not in self._cast:
             home = self._homes[name]
-            self._cast[key] = fresh = self._name(name, _NAMES[wanted])
+            self._cast[key] = fresh = surgery.fresh_name(f"{name}_{_NAMES[wanted]}", self._used)
             if name in self._constants:
                 twin = home.initializer.add()
                 twin.CopyFrom(self._constants[name])
@@ -287,15 +291,6 @@ class _Narrowing:
             if wanted == _HALF:
                 self._half.add(fresh)
         return self._cast[key]
-
-    def _name(self, name: str, what: str) -> str:
-        """Return a name that is not used yet, and use it."""
-        fresh, number = f"{name}_{what}", 0
-        while fresh in self._used:
-            number += 1
-            fresh = f"{name}_{what}_{number}"
-        self._used.add(fresh)
-        return fresh
 
 
 def _read(holder: NodeProto | GraphProto) -> Sequence[str]:
