@@ -176,10 +176,10 @@ def test_step_and_elapsed_time_are_shown_where_the_name_is_shortened() -> None:
     reader, writer = narrow(40)
     clock = Clock()
     with still_line(writer, clock) as line:
-        show_progress(line, clock, 1.0, step="interleaved A/B, look 2 of 3")
+        show_progress(line, clock, 1.0, step="taking turns, look 2 of 3")
         reported = shown_by(line, reader).rpartition("\x1b[2K")[2]
     assert reported.startswith("ti")
-    assert reported.endswith("...x: interleaved A/B, look 2 of 3 (1 s)")
+    assert reported.endswith("...x: taking turns, look 2 of 3 (1 s)")
     assert len(reported) <= 39
     os.close(reader)
 
