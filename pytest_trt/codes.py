@@ -1049,9 +1049,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT801": Code(
         "engine cache is not private",
-        "The cache folder belongs to another user, or others can write to it. Plans are native "
-        "code, so nothing is loaded from it.",
-        "Make the folder private (chmod 700), or name another one with --trt-cache-dir.",
+        "The cache folder, one in it, or one above it belongs to another user, or others can write "
+        "to it. Plans are native code, so nothing is loaded from it.",
+        "Make the folder private with the printed command, or name another one with "
+        "--trt-cache-dir.",
         ("folder",),
     ),
     "TRT802": Code(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from pytest_trt.private import NotPrivateError, runtime_folder
+
 #: How often a process that waits for a lock reports it, in seconds.
 _REPORT_S = 1.0
+
+#: Seconds between two attempts to get a lock.
+_POLL_S = 0.02
 
 #: The mounts of this process. Source: proc(5), /proc/pid/mountinfo.
 MOUNTS = Path("/proc/self/mountinfo")
@@ -65,62 +72,103 @@ def atomic_write(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
 def locked(
     path: Path,
     *,
-    waiting: Callable[[float], None] = lambda seconds: None,
+    waiting: Callable[[float, str], None] = lambda seconds, holder: None,
     timeout_s: float | None = None,
 ) -> Iterator[None]:
     """Hold a lock file. The kernel releases it when the process dies.
 
     Args:
-        path: The lock file. It stays when the lock is released.
-        waiting: Called with the seconds waited so far, about once a second.
-        timeout_s: Seconds to wait at most; None for no limit.
+        path: The lock file. It stays when the lock is released. A link is not followed.
+        waiting: Called about once a second with the seconds waited so far, and who holds it:
+            "process 1234".
+        timeout_s: Seconds to wait at most for one holder; None for no limit. A holder that is
+            followed by another one is no reason to give up.
 
     Raises:
-        TimeoutError: Another process still holds it.
-        OSError, NotImplementedError: The file cannot be opened, or its file system has no locks.
+        LockTimeoutError: Another process still holds it.
+        OSError: The file cannot be opened, or its file system has no locks.
     """
-    # Imported late: a run that finds its engines in the cache needs no lock.
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    started_s = time.monotonic()
-    while True:
-        waited_s = time.monotonic() - started_s
-        left_s = _REPORT_S if timeout_s is None else min(_REPORT_S, max(0, timeout_s - waited_s))
-        try:
-            lock.acquire(timeout=left_s, poll_interval=0.02)
-            break
-        except Timeout:
-            waited_s = time.monotonic() - started_s
-            if timeout_s is not None and waited_s >= timeout_s:
-                raise
-            waiting(waited_s)
+    descriptor = _acquired(path, waiting, timeout_s)
     try:
+        # For those who wait: one hold differs from the next.
+        os.pwrite(descriptor, f"{os.getpid()} {time.monotonic_ns()}\n".encode(), 0)
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+class LockTimeoutError(TimeoutError):
+    """Another process held a lock for too long.
+
+    Attributes:
+        holder: "process 1234".
+        waited_s: For how long it was waited for.
+    """
+
+    def __init__(self, path: Path, holder: str, waited_s: float) -> None:
+        super().__init__(errno.ETIMEDOUT, f"{holder} holds the lock", str(path))
+        self.holder, self.waited_s = holder, waited_s
+
+
+def _acquired(path: Path, waiting: Callable[[float, str], None], timeout_s: float | None) -> int:
+    """Return the descriptor of a lock file that this process holds."""
+    # Imported late: it is not there on every system.
+    import fcntl
+
+    started_s = since_s = reported_s = time.monotonic()
+    hold = b""
+    while True:
+        descriptor = _open_lock(path)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_nlink:
+                    return descriptor
+                os.close(descriptor)  # somebody cleared the folder meanwhile
+                continue
+            held = os.pread(descriptor, 100, 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        now_s = time.monotonic()
+        if held != hold:
+            hold, since_s = held, now_s
+        number = held.split(b" ")[0].decode(errors="replace")
+        holder = f"process {number}" if number.isdigit() else "another process"
+        if timeout_s is not None and now_s - since_s >= timeout_s:
+            raise LockTimeoutError(path, holder, now_s - since_s)
+        if now_s - reported_s >= _REPORT_S:
+            reported_s = now_s
+            waiting(now_s - started_s, holder)
+        time.sleep(_POLL_S)
+
+
+def _open_lock(path: Path) -> int:
+    """Open a lock file of this user's or root's, and nothing that only looks like one.
+
+    A named pipe would block whoever opens it, and a link would create a file elsewhere.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, PRIVATE)
+    except FileNotFoundError:  # the first lock, or somebody cleared the cache
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, flags, PRIVATE)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid not in (os.geteuid(), 0):
+        os.close(descriptor)
+        raise NotPrivateError(path, "it is not a lock file of this user")
+    return descriptor
 
 
 def user_lock(name: str) -> Path:
     """Return a lock file of the user's, for things in whose own place no file may be left.
 
-    It lies in the user's state folder, or among temporary files where that cannot be written.
+    Raises:
+        OSError: There is no folder for it that only the user can write to.
     """
-    import getpass
-    import tempfile
-
-    import platformdirs
-
-    folder = Path(platformdirs.user_state_dir("pytest-trt"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        usable = os.access(folder, os.W_OK)
-    except OSError:
-        usable = False
-    if not usable:
-        folder = Path(tempfile.gettempdir()) / f"pytest-trt-{getpass.getuser()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{name}.lock"
+    return runtime_folder() / f"{name}.lock"
 
 
 def file_system(path: str, mounts: Path = MOUNTS) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 #: A buffer of this size comes from memory that the process has already; fresh pages cost as much
@@ -60,7 +61,17 @@ class FileDigest:
 
 
 def digest_file(path: Path) -> FileDigest:
-    """Return a file's size and digest; memory does not grow with the file.
+    """Return a file's size and digest, see `digest_open`.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        return digest_open(file)
+
+
+def digest_open(file: FileIO) -> FileDigest:
+    """Return the size and digest of an open file; memory does not grow with the file.
 
     It is read in steps, by one thread. Through a memory map, a file that is cut short meanwhile, or
     removed on a server, would end the interpreter (SIGBUS); and neither a map nor more threads were
@@ -73,8 +84,7 @@ def digest_file(path: Path) -> FileDigest:
 
     state, size_bytes = blake3(), 0
     buffer = memoryview(bytearray(_STEP_BYTES))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            state.update(buffer[:count])
-            size_bytes += count
+    while count := file.readinto(buffer):
+        state.update(buffer[:count])
+        size_bytes += count
     return FileDigest(state.hexdigest(), size_bytes)

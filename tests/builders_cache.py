@@ -29,7 +29,7 @@ def store(
     model: Path = MODEL,
     fields: Mapping[str, str] = FIELDS,
 ) -> Entry:
-    with cache.lock(key, lambda seconds: None):
+    with cache.lock(key, lambda seconds, holder: None):
         return store_locked(cache, name, key, plan, model, fields)
 
 
@@ -61,7 +61,7 @@ def store_locked(
 #: environment that packages lie in.
 IMPORTS = f"""
 import os, sys
-import blake3, filelock, sqlite3
+import blake3, fcntl, sqlite3
 sys.path[:0] = {[str(Path(__file__).parent)]!r}
 from pathlib import Path
 from pytest_trt.engine.cache import EngineCache

@@ -99,8 +99,8 @@ def test_a_process_waits_for_the_lock_and_reports_it(tmp_path: Path) -> None:
     process = held_elsewhere(tmp_path / "lock")
     reported = []
 
-    def waiting(seconds: float) -> None:
-        reported.append(seconds)
+    def waiting(seconds: float, holder: str) -> None:
+        reported.append(holder)
         assert process.stdin is not None
         process.stdin.close()  # the holder ends and releases the lock
 
@@ -108,7 +108,7 @@ def test_a_process_waits_for_the_lock_and_reports_it(tmp_path: Path) -> None:
         assert process.wait() == 0
     assert process.stdout is not None
     process.stdout.close()
-    assert reported
+    assert reported == [f"process {process.pid}"]
 
 
 def test_waiting_ends_at_the_time_limit(tmp_path: Path) -> None:

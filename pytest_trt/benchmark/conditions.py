@@ -63,7 +63,7 @@ def device_lock(
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", device)
     path = user_lock(name) if folder is None else folder / f"{name}.lock"
-    return locked(path, waiting=waiting)
+    return locked(path, waiting=lambda seconds, holder: waiting(seconds))
 
 
 def free_since(

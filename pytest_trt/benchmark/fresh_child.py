@@ -27,6 +27,7 @@ from pytest_trt.benchmark.sampling import timer_of, warm_up_of
 from pytest_trt.benchmark.warmup import warm_up
 from pytest_trt.diagnostics import EngineLoadError
 from pytest_trt.engine.sidecar import SidecarError, read_sidecar, verify_files
+from pytest_trt.private import open_private, trusted_places
 from pytest_trt.workers.child import Reporter, serve
 
 
@@ -88,11 +89,12 @@ def _probe(device: str) -> DeviceProbe:
 
 def _verified_plan(job: FreshJob) -> Path:
     try:
-        sidecar = read_sidecar(job.entry)
-        if sidecar.key_digest != job.key:
-            raise SidecarError(f"it was built for key {sidecar.key_digest[:12]}")
-        verify_files(job.entry, sidecar)
-    except (SidecarError, FileNotFoundError) as error:
+        with open_private(job.entry, trusted=trusted_places()) as entry:
+            sidecar = read_sidecar(entry)
+            if sidecar.key_digest != job.key:
+                raise SidecarError(f"it was built for key {sidecar.key_digest[:12]}")
+            verify_files(entry, sidecar)
+    except (SidecarError, OSError) as error:
         raise EngineLoadError(
             f"the engine {job.entry} with key {job.key[:12]} is missing or damaged: {error}",
             fix="Run again: it is rebuilt.",

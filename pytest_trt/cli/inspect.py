@@ -17,6 +17,7 @@ from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_facts, read_sidecar
 from pytest_trt.onnx.file import load_model
+from pytest_trt.private import PrivateFolder
 from pytest_trt.report.summary import shares
 from pytest_trt.tensors.profiles import example_profiles, needs_profile
 
@@ -53,9 +54,10 @@ def inspect(file: Path, layers: bool) -> None:
 def _cached(file: Path) -> tuple[Sidecar, EngineFacts] | None:
     """Return the sidecar and facts of a plan in the cache; None for other files."""
     try:
-        sidecar = read_sidecar(file.parent)
-        return (sidecar, read_facts(file.parent)) if file.name == sidecar.plan_name else None
-    except (FileNotFoundError, SidecarError):
+        with PrivateFolder.at(file.parent) as entry:
+            sidecar = read_sidecar(entry)
+            return (sidecar, read_facts(entry)) if file.name == sidecar.plan_name else None
+    except (OSError, SidecarError):
         return None
 
 

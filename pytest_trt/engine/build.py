@@ -151,10 +151,10 @@ class _Build:
         self.name = entry_name(self._model_name, spec.precision, target.arch, self.key.digest)
         self._title = f"{self._model_name} {spec.precision} for {target.arch}"
 
-    def waiting(self, seconds: float) -> None:
+    def waiting(self, seconds: float, holder: str) -> None:
         """Report that another process builds the engine."""
         self._request.progress(
-            f"waiting for another process that builds {self._title} ({seconds:.0f} s)"
+            f"waiting for {holder}, which builds {self._title} ({seconds:.0f} s)"
         )
 
     def run(self, found: CorruptEntry | None) -> Engine:

@@ -33,10 +33,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from pytest_trt.diagnostics import CacheError
-from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare
+from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare, refused
 from pytest_trt.engine.digest_records import DigestRecords
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import (
@@ -48,7 +46,15 @@ from pytest_trt.engine.sidecar import (
     read_sidecar,
     verify_files,
 )
-from pytest_trt.files import locked
+from pytest_trt.files import PRIVATE, locked
+from pytest_trt.private import (
+    NotPrivateError,
+    PrivateFolder,
+    home_folder,
+    open_private,
+    trusted_places,
+    user_folder,
+)
 
 if TYPE_CHECKING:
     from pytest_trt.engine.cache_index import CacheIndex
@@ -113,7 +119,9 @@ class EngineCache:
         self.root = root
         self.folder = root / LAYOUT
         self.max_bytes = max_bytes
-        self.writable = prepare(self.folder)
+        # As they are now: a test may change the current folder.
+        self._trusted = trusted_places()
+        self.writable = prepare(self.folder, self._trusted)
         # Where entries of a read-only cache are assembled: removed with this object.
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         # Entries that this process has verified, with the stamps of their files at that time.
@@ -152,27 +160,53 @@ class EngineCache:
         """
         folder = self.folder / "engines" / name
         try:
-            sidecar = read_sidecar(folder)
-            if sidecar.key_digest != key_digest:
-                raise SidecarError(
-                    f"it was built for key {sidecar.key_digest[:12]}, not {key_digest[:12]}"
-                )
-            self._verify(folder, sidecar)
-            entry = Entry(folder, sidecar, read_facts(folder))
+            with self._opened(folder) as opened:
+                sidecar = read_sidecar(opened)
+                if sidecar.key_digest != key_digest:
+                    raise SidecarError(
+                        f"it was built for key {sidecar.key_digest[:12]}, not {key_digest[:12]}"
+                    )
+                self._verify(opened, sidecar)
+                entry = Entry(folder, sidecar, read_facts(opened))
+                with contextlib.suppress(OSError):
+                    opened.touch()
         except FileNotFoundError:
             return None
         except SidecarError as error:
             return CorruptEntry(folder, str(error), isinstance(error, OtherFormatError))
-        with contextlib.suppress(OSError):
-            os.utime(folder)
         return entry
 
-    def _verify(self, folder: Path, sidecar: Sidecar) -> None:
+    @contextlib.contextmanager
+    def _opened(self, entry: Path) -> Iterator[PrivateFolder]:
+        """Open an entry, every folder above it checked.
+
+        Raises:
+            FileNotFoundError: There is no such entry.
+            SidecarError: Others can have written the entry.
+            CacheError: They could have replaced the cache.
+        """
+        try:
+            with open_private(entry.parent, trusted=self._trusted) as engines:
+                try:
+                    opened = engines.folder(entry.name)
+                except NotPrivateError as error:
+                    raise SidecarError(error.strerror) from error
+        except NotPrivateError as error:
+            raise refused(self.folder, error) from error
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise SidecarError(f"it cannot be opened ({error.strerror})") from error
+        with opened:
+            yield opened
+
+    def _verify(self, entry: PrivateFolder, sidecar: Sidecar) -> None:
         """Check an entry's files, once per process for as long as they stay untouched."""
-        stamps = _stamps(folder, sidecar)
-        if stamps is None or self._verified.get(folder.name) != stamps:
-            verify_files(folder, sidecar)
-            self._verified[folder.name] = stamps or ()
+        name = entry.path.name
+        stamps = _stamps(entry, sidecar)
+        if stamps is None or self._verified.get(name) != stamps:
+            verify_files(entry, sidecar)
+            self._verified[name] = stamps or ()
 
     def pin(self, key_digests: Collection[str]) -> None:
         """Exempt engines from eviction by this process, and mark them as used for others.
@@ -198,8 +232,11 @@ class EngineCache:
         """
         found = []
         for folder in self._index.related(model, key_fields):
-            with contextlib.suppress(FileNotFoundError, SidecarError):
-                found.append(read_sidecar(folder))
+            with (
+                contextlib.suppress(FileNotFoundError, SidecarError),
+                self._opened(folder) as entry,
+            ):
+                found.append(read_sidecar(entry))
         return found
 
     def stored(self, file: Path) -> None:
@@ -225,12 +262,12 @@ class EngineCache:
         return CacheIndex(self.folder, writable=self.writable)
 
     @contextlib.contextmanager
-    def lock(self, key_digest: str, waiting: Callable[[float], None]) -> Iterator[None]:
+    def lock(self, key_digest: str, waiting: Callable[[float, str], None]) -> Iterator[None]:
         """Hold the right to build one key. The kernel releases it when the process dies.
 
         Args:
             key_digest: The key to build.
-            waiting: Called with the seconds waited so far, about once a second.
+            waiting: Called about once a second with the seconds waited so far, and who holds it.
         """
         if not self.writable:
             yield
@@ -274,8 +311,10 @@ class EngineCache:
         """
         with out_of_space_explained(self.root):
             (staged / SIDECAR_NAME).write_text(sidecar.to_json(), encoding="utf-8")
+        for file in staged.iterdir():
+            file.chmod(PRIVATE)  # builders follow the umask
         if not self.writable:
-            return Entry(staged, sidecar, read_facts(staged))
+            return _entry(staged, sidecar)
         final = self.folder / "engines" / name
         try:
             staged.rename(final)
@@ -283,7 +322,7 @@ class EngineCache:
             self.discard(final)
             staged.rename(final)
         self._index_and_evict(final, sidecar)
-        return Entry(final, sidecar, read_facts(final))
+        return _entry(final, sidecar)
 
     def discard(self, folder: Path) -> None:
         """Remove an entry at once for every other process: renamed first, then deleted."""
@@ -297,7 +336,8 @@ class EngineCache:
         found: list[Entry | CorruptEntry] = []
         for folder in self._folders():
             try:
-                found.append(Entry(folder, read_sidecar(folder), read_facts(folder)))
+                with self._opened(folder) as opened:
+                    found.append(Entry(folder, read_sidecar(opened), read_facts(opened)))
             except FileNotFoundError:
                 continue
             except SidecarError as error:
@@ -329,7 +369,7 @@ class EngineCache:
         self._index.delete()
         for part in PARTS:
             shutil.rmtree(self.folder / part, ignore_errors=True)
-        prepare(self.folder)
+        prepare(self.folder, self._trusted)
         return engines
 
     def _folders(self) -> list[Path]:
@@ -354,8 +394,12 @@ class EngineCache:
 
 
 def default_cache_dir() -> Path:
-    """Return the default root: in the user's cache folder."""
-    return Path(platformdirs.user_cache_dir("pytest-trt"))
+    """Return the default root: in the user's cache folder; of users without a home, in `/tmp`.
+
+    Raises:
+        OSError: They have no folder there either.
+    """
+    return home_folder("cache") or user_folder() / "cache"
 
 
 def entry_name(model_name: str, precision: str, arch: str, key_digest: str) -> str:
@@ -364,10 +408,15 @@ def entry_name(model_name: str, precision: str, arch: str, key_digest: str) -> s
     return f"{stem}-{precision}-{arch}-{key_digest[:_KEY_CHARACTERS]}"
 
 
-def _stamps(folder: Path, sidecar: Sidecar) -> tuple[object, ...] | None:
+def _entry(folder: Path, sidecar: Sidecar) -> Entry:
+    with PrivateFolder.at(folder) as opened:
+        return Entry(folder, sidecar, read_facts(opened))
+
+
+def _stamps(entry: PrivateFolder, sidecar: Sidecar) -> tuple[object, ...] | None:
     """Return what changes with every write of a file, its change time included."""
     try:
-        stats = [(name, (folder / name).stat()) for name in sidecar.files]
+        stats = [(name, entry.status(name)) for name in sidecar.files]
     except OSError:
         return None
-    return tuple((n, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in stats)
+    return tuple((n, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in stats)

@@ -6,10 +6,11 @@ import contextlib
 import errno
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_trt.diagnostics import CacheError, Remedy
+from pytest_trt.private import NotPrivateError, open_private
 
 #: The folders in it.
 PARTS = ("engines", "building", "locks", "references", "timing", "digests", "last_runs")
@@ -24,21 +25,26 @@ _LABELS = {
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def prepare(folder: Path) -> bool:
+def prepare(folder: Path, trusted: Sequence[Path]) -> bool:
     """Create the cache's folders, private to the user, and return whether they can be written.
+
+    Args:
+        folder: The cache's folder.
+        trusted: See `pytest_trt.private.open_private`.
 
     Raises:
         CacheError: It cannot be created, belongs to another user, or others can write to it.
     """
     try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _check_private(folder)
+        _make(folder)
+        _check_private(folder, trusted)
         if not _writable(folder):
             return False  # an older version may have made it, without some of the folders
         if not _parts_writable(folder):
             _make_parts(folder)
             return _parts_writable(folder)
+    except NotPrivateError as error:
+        raise refused(folder, error) from error
     except OSError as error:
         if error.errno in _NO_SPACE:
             with out_of_space_explained(folder.parent):
@@ -50,6 +56,50 @@ def prepare(folder: Path) -> bool:
             fix="Name a folder that you can write to with --trt-cache-dir.",
         ) from error
     return True
+
+
+def _make(folder: Path) -> None:
+    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
+    for one in reversed(missing):
+        # Only the cache itself is private: folders above it may hold other things. None is one
+        # that others can write to, whatever the umask.
+        one.mkdir(exist_ok=True, mode=0o700 if one == folder else 0o755)
+
+
+def _check_private(folder: Path, trusted: Sequence[Path]) -> None:
+    """Refuse a folder that others could put plans into: a plan is native code that is run."""
+    with open_private(folder, trusted=trusted) as opened:
+        for part in PARTS:
+            with contextlib.suppress(FileNotFoundError):
+                opened.folder(part).close()
+
+
+def refused(folder: Path, error: NotPrivateError) -> CacheError:
+    """Return the error for a cache that others could have written.
+
+    Args:
+        folder: The cache's folder.
+        error: What is not private: the cache, what is in it, or a folder above it.
+    """
+    path, shown = error.path, shlex.quote(str(error.path))
+    inside = path == folder or folder in path.parents
+    where = f"the engine cache {path}" if inside else f"{path}, above the engine cache {folder},"
+    fix = Remedy("Name a folder of your own with --trt-cache-dir.")
+    if error.owner is not None:
+        what = f"{where} belongs to user {error.owner}, not to you ({os.geteuid()})"
+    elif error.mode is not None:
+        what = f"other users can write to {where.rstrip(',')} (mode {error.mode:o})"
+        command = f"chmod {'700' if inside else 'go-w'} {shown}"
+        fix = Remedy("Make it private:", (command,))
+    else:
+        what = f"{where} cannot be used: {error.strerror}"
+        fix = Remedy("Remove it: it is created again when it is needed.")
+    return CacheError(
+        f"{what}: engines are native code, so only your own are loaded",
+        code="TRT801",
+        facts={"folder": str(folder), "path": str(path), "owner": error.owner, "mode": error.mode},
+        fix=fix,
+    )
 
 
 def _make_parts(folder: Path) -> None:
@@ -67,29 +117,6 @@ def _parts_writable(folder: Path) -> bool:
 
 def _writable(folder: Path | str) -> bool:
     return os.access(folder, os.W_OK | os.X_OK)
-
-
-def _check_private(folder: Path) -> None:
-    """Refuse a folder that others could put plans into: a plan is native code that is run."""
-    if os.name != "posix":
-        return
-    status = folder.stat()
-    if status.st_uid not in (os.geteuid(), 0):
-        raise CacheError(
-            f"the engine cache {folder} belongs to user {status.st_uid}, not to you "
-            f"({os.geteuid()}): engines are native code, so only your own are loaded",
-            code="TRT801",
-            facts={"folder": str(folder), "owner": status.st_uid},
-            fix="Name a folder of your own with --trt-cache-dir.",
-        )
-    if status.st_mode & 0o022:
-        raise CacheError(
-            f"other users can write to the engine cache {folder} (mode "
-            f"{status.st_mode & 0o777:o}): engines are native code, so it is not used",
-            code="TRT801",
-            facts={"folder": str(folder), "mode": f"{status.st_mode & 0o777:o}"},
-            fix=Remedy("Make it private:", (f"chmod 700 {shlex.quote(str(folder))}",)),
-        )
 
 
 @contextlib.contextmanager

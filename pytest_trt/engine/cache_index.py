@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_sidecar
+from pytest_trt.private import PrivateFolder
 
 #: Its file. Another format gets another name, so that two releases can share a cache.
 INDEX_NAME = "index1.sqlite"
@@ -162,9 +163,9 @@ class CacheIndex:
         with contextlib.suppress(OSError):  # removed by another process meanwhile
             used, size_bytes = path.stat().st_mtime_ns, _size_bytes(path)
             model, digest, use = None, None, None
-            with contextlib.suppress(SidecarError, FileNotFoundError):
+            with contextlib.suppress(SidecarError, OSError):
                 if path.parent.name == "engines":
-                    sidecar = sidecar or read_sidecar(path)
+                    sidecar = sidecar or _sidecar(path)
                     model, digest, use = _of_use(Path(sidecar.model_path), sidecar.key_fields)
             db.execute(
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -211,6 +212,11 @@ def _connect(file: Path | str) -> sqlite3.Connection:
     db = sqlite3.connect(file, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA synchronous = OFF")
     return db
+
+
+def _sidecar(path: Path) -> Sidecar:
+    with PrivateFolder.at(path) as entry:
+        return read_sidecar(entry)
 
 
 def _names(path: Path) -> tuple[str, bytes]:

@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_trt.engine.facts import EngineFacts
-from pytest_trt.hashing import FileDigest, digest_file
+from pytest_trt.hashing import FileDigest, digest_open
+from pytest_trt.private import PrivateFolder
 from pytest_trt.records import from_data, to_data
 from pytest_trt.version import __version__
 
@@ -84,25 +84,22 @@ class Sidecar:
         return json.dumps(to_data(self), indent=2) + "\n"
 
 
-def read_sidecar(entry: Path) -> Sidecar:
+def read_sidecar(entry: PrivateFolder) -> Sidecar:
     """Return an entry's sidecar.
 
     Raises:
-        FileNotFoundError: There is no such entry.
-        SidecarError: The sidecar is damaged or of another format.
+        SidecarError: The sidecar is missing, damaged or of another format.
     """
     try:
-        data = json.loads(_read(entry / SIDECAR_NAME))
+        data = json.loads(entry.read(SIDECAR_NAME))
         if data["schema"] != SIDECAR_SCHEMA:
             raise OtherFormatError(
                 f"its sidecar has format {data['schema']}, written by {data.get('written_by')}; "
                 f"this version uses {SIDECAR_SCHEMA}"
             )
         sidecar = from_data(Sidecar, data)
-    except (FileNotFoundError, NotADirectoryError):
-        if entry.exists():
-            raise SidecarError("its sidecar is missing") from None
-        raise FileNotFoundError(entry) from None
+    except FileNotFoundError:
+        raise SidecarError("its sidecar is missing") from None
     except OSError as error:
         raise SidecarError(f"its sidecar cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -113,27 +110,21 @@ def read_sidecar(entry: Path) -> Sidecar:
     return sidecar
 
 
-def read_facts(entry: Path) -> EngineFacts:
+def read_facts(entry: PrivateFolder) -> EngineFacts:
     """Return the facts of an entry whose files have been verified.
 
     Raises:
         SidecarError: They are not what this version writes.
     """
     try:
-        return EngineFacts.from_json(_read(entry / FACTS_NAME))
+        return EngineFacts.from_json(entry.read(FACTS_NAME))
     except (OSError, ValueError) as error:
         raise SidecarError(
             f"its {FACTS_NAME} is damaged ({type(error).__name__}: {error})"
         ) from error
 
 
-def _read(file: Path) -> bytes:
-    # Without a buffer: a cache hit reads small files, and every millisecond of it counts.
-    with file.open("rb", buffering=0) as opened:
-        return opened.read()
-
-
-def verify_files(entry: Path, sidecar: Sidecar) -> None:
+def verify_files(entry: PrivateFolder, sidecar: Sidecar) -> None:
     """Check every file of an entry against its digest.
 
     Raises:
@@ -141,7 +132,8 @@ def verify_files(entry: Path, sidecar: Sidecar) -> None:
     """
     for name, expected in sidecar.files.items():
         try:
-            actual = digest_file(entry / name)
+            with entry.open(name) as file:
+                actual = digest_open(file)
         except OSError as error:
             raise SidecarError(f"{name} cannot be read ({error.strerror})") from error
         if actual.size_bytes != expected.size_bytes:

@@ -284,7 +284,7 @@ def test_full_disk_is_a_clear_error_and_leaves_nothing_behind(cache: EngineCache
 BUILDER = """
 cache = EngineCache(root)
 name, key = "m", "m" * 64
-with cache.lock(key, lambda seconds: print("waiting", flush=True)):
+with cache.lock(key, lambda *_: print("waiting", flush=True)):
     if cache.lookup(name, key) is None:
         with cache.staging(name) as folder:
             (folder / "half").write_bytes(b"x")

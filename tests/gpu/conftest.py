@@ -17,10 +17,10 @@ from pathlib import Path
 
 import networks
 import pytest
-from filelock import FileLock
 
 from pytest_trt.backends.devices.gpu import Gpu
 from pytest_trt.backends.devices.probe import probe_devices
+from pytest_trt.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +56,7 @@ def project(shared: Path) -> Callable[[str], Path]:
     def laid_out(name: str) -> Path:
         folder = shared / "projects" / name
         folder.parent.mkdir(exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with locked(folder.with_suffix(".lock")):
             if not folder.exists():
                 unfinished = networks.lay_out(name, folder.with_suffix(".part"), reduced=False)
                 unfinished.rename(folder)

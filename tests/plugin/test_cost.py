@@ -14,7 +14,7 @@ from pytest_trt.plugin.markers import ModelMarker
 
 GPU_MODULES = {"tensorrt", "tensorrt_rtx", "cuda", "pynvml"}
 HEAVY_MODULES = GPU_MODULES | {
-    *("onnx", "onnxruntime", "numpy", "rich", "click", "filelock", "blake3"),
+    *("onnx", "onnxruntime", "numpy", "rich", "click", "blake3"),
 }
 
 #: Every process of the run leaves the names of the packages that it has loaded at its end.
@@ -110,8 +110,8 @@ def test_run_that_finds_all_in_the_cache_loads_nothing_that_builds(pytester, loa
         """
     )
     args = ("--trt-cache-dir=cache", "--trt-arch=cpu")
-    assert {"onnx", "onnxruntime", "filelock"} <= loaded_by(*args)["main"]
-    assert not loaded_by(*args)["main"] & {"onnx", "filelock"}
+    assert {"onnx", "onnxruntime"} <= loaded_by(*args)["main"]
+    assert not loaded_by(*args)["main"] & {"onnx"}
     assert "onnxruntime" not in loaded_by(*args, "-k", "test_facts")["main"]
 
 
