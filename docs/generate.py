@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_trt.codes import CODES
 from pytest_trt.engine.builder_options import BUILDER_OPTIONS, PRODUCTS
-from pytest_trt.plugin.options import OPTIONS
+from pytest_trt.plugin.options.table import OPTIONS
 
 HERE = Path(__file__).parent
 

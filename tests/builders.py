@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.plugin.options import OPTIONS
-from pytest_trt.plugin.settings import Settings
+from pytest_trt.plugin.options.settings import Settings
+from pytest_trt.plugin.options.table import OPTIONS
 
 
 @contextmanager

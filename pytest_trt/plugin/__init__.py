@@ -32,10 +32,10 @@ from pytest_trt.plugin.fixtures import (
     trt_session,
     trt_shape,
 )
-from pytest_trt.plugin.ledger import Ledger
 from pytest_trt.plugin.names import MARKER_LINES
-from pytest_trt.plugin.options import add_options, anything_given
-from pytest_trt.plugin.results import ResultCollector
+from pytest_trt.plugin.options.table import add_options, anything_given
+from pytest_trt.plugin.results.collector import ResultCollector
+from pytest_trt.plugin.results.ledger import Ledger
 from pytest_trt.plugin.state import (
     ITEM_KEY,
     PLAN_KEY,
@@ -97,7 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     given = anything_given(config)
     if os.environ.get("GITHUB_STEP_SUMMARY") or (given and settings_of(config).wants_report):
-        from pytest_trt.plugin.report_log import ReportLog
+        from pytest_trt.plugin.results.report_log import ReportLog
 
         config.pluginmanager.register(ReportLog(config, ledger), "trt-report")
     if not given:
@@ -195,12 +195,12 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Start with fresh state where a plugin such as pytest-rerunfailures repeats a test."""
     item.config.stash[ITEM_KEY] = item
     if TEST_KEY in item.stash:
-        from pytest_trt.plugin.verdict import begin_attempt
+        from pytest_trt.plugin.results.verdict import begin_attempt
 
         begin_attempt(item)
     if PLAN_KEY not in item.stash:
         return (yield)
-    from pytest_trt.plugin.verdict import failing_in_setup
+    from pytest_trt.plugin.results.verdict import failing_in_setup
 
     with failing_in_setup(item):
         return (yield)
@@ -211,7 +211,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Judge the test's checks: one failure, in the call phase, with every reason."""
     if PLAN_KEY not in item.stash and not _marked_late(item):
         return (yield)
-    from pytest_trt.plugin.verdict import judged
+    from pytest_trt.plugin.results.verdict import judged
 
     with judged(item):
         return (yield)
@@ -227,7 +227,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     """Refuse runs that no check judges any more."""
     if TEST_KEY not in item.stash:
         return (yield)
-    from pytest_trt.plugin.verdict import refusing_late_runs
+    from pytest_trt.plugin.results.verdict import refusing_late_runs
 
     with refusing_late_runs(item):
         return (yield)
@@ -240,7 +240,7 @@ def pytest_runtest_makereport(
     """Attach what was found to the report, as data that crosses process boundaries."""
     report = yield
     if report.failed and call.excinfo is not None:
-        from pytest_trt.plugin.failure import diagnostics_of
+        from pytest_trt.plugin.results.failure import diagnostics_of
 
         found = diagnostics_of(call.excinfo.value)
         if found:
@@ -248,7 +248,7 @@ def pytest_runtest_makereport(
         elif TEST_KEY in item.stash:
             state_of(item).failure = call.excinfo.exconly().partition("\n")[0]
     if PLAN_KEY in item.stash or TEST_KEY in item.stash:
-        from pytest_trt.plugin.verdict import attach, fail_if_unjudged
+        from pytest_trt.plugin.results.verdict import attach, fail_if_unjudged
 
         try:
             fail_if_unjudged(item, report)
@@ -256,7 +256,7 @@ def pytest_runtest_makereport(
         except Exception:  # a fault of the plugin fails the test, and does not end the run
             report.outcome, report.longrepr = "failed", traceback.format_exc()
     if report.failed and call.excinfo is not None:
-        from pytest_trt.plugin.failure import PluginFailure, place_at_test
+        from pytest_trt.plugin.results.failure import PluginFailure, place_at_test
 
         if isinstance(call.excinfo.value, PluginFailure) and not call.excinfo.value.pytrace:
             place_at_test(item, report, call.excinfo.value.diagnostics)
@@ -275,7 +275,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             collector.not_written = "--trt-update: no benchmark ran, so nothing was updated"
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return
-    from pytest_trt.plugin.baselines import store_last_run, write_baselines_of
+    from pytest_trt.plugin.results.baselines import store_last_run, write_baselines_of
 
     stopped = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     outcome = write_baselines_of(

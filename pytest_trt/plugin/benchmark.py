@@ -31,12 +31,13 @@ from pytest_trt.diagnostics import (
 )
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
-from pytest_trt.plugin.failure import skips
-from pytest_trt.plugin.markers import BenchmarkMarker
-from pytest_trt.plugin.options import is_disabled
-from pytest_trt.plugin.pinning import baseline_location
-from pytest_trt.plugin.plan import TestPlan
+from pytest_trt.plugin.models.subject import ModelUnderTest
+from pytest_trt.plugin.options.table import is_disabled
+from pytest_trt.plugin.planning.markers import BenchmarkMarker
+from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info
+from pytest_trt.plugin.results.failure import skips
+from pytest_trt.plugin.results.pinning import baseline_location
 from pytest_trt.plugin.state import (
     CHECKS_KEY,
     plan_of,
@@ -45,7 +46,6 @@ from pytest_trt.plugin.state import (
     settings_of,
     state_of,
 )
-from pytest_trt.plugin.subject import ModelUnderTest
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU
 from pytest_trt.workers.warm import warm_builder
@@ -210,7 +210,7 @@ def benchmark_settings(session: pytest.Session) -> BenchmarkSettings:
 
 
 def _why_required(config: pytest.Config) -> str:
-    from pytest_trt.plugin.option_values import missing_baseline
+    from pytest_trt.plugin.options.values import missing_baseline
 
     if settings_of(config).selftest:
         return "--trt-selftest compares with stored baselines"

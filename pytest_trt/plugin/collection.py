@@ -12,9 +12,10 @@ from itertools import product
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
-from pytest_trt.plugin.markers import BenchmarkMarker, ConsistencyMarker
 from pytest_trt.plugin.names import is_ours
-from pytest_trt.plugin.plan import MULTIPLIED_KEY, PlanError, Planner, marks_of, same_marks
+from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
+from pytest_trt.plugin.planning.marks import MULTIPLIED_KEY, marks_of, same_marks
+from pytest_trt.plugin.planning.planner import PlanError, Planner
 from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
 from pytest_trt.records import to_data
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.session import EngineFactory, Session, SharedEngineFactory
     from pytest_trt.plugin.benchmark import BenchmarkCheck
-    from pytest_trt.plugin.subject import ModelUnderTest
+    from pytest_trt.plugin.models.subject import ModelUnderTest
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except PytestTrtError as error:
-        from pytest_trt.plugin.failure import PluginFailure
+        from pytest_trt.plugin.results.failure import PluginFailure
 
         raise PluginFailure(error.diagnostic) from None
 
@@ -60,7 +60,7 @@ def _parameter(request: pytest.FixtureRequest, fixture: str) -> str | None:
 @pytest.fixture
 def _trt_subject(request: pytest.FixtureRequest) -> ModelUnderTest:
     """The model under test, shared by the other fixtures."""
-    from pytest_trt.plugin.subject import ModelUnderTest
+    from pytest_trt.plugin.models.subject import ModelUnderTest
 
     with _clear_errors():
         return ModelUnderTest.of(request)
@@ -149,7 +149,7 @@ def trt_engines(request: pytest.FixtureRequest) -> SharedEngineFactory:
 
     def engines(model: str | Path, **given: Any) -> Session:
         __tracebackhide__ = True
-        from pytest_trt.plugin.shared_engines import shared_session
+        from pytest_trt.plugin.models.shared_engines import shared_session
 
         with _clear_errors():
             return shared_session(request, model, given)

@@ -20,7 +20,7 @@ from pytest_trt.baseline.location import find_folder
 from pytest_trt.baseline.orphans import ANSWER_VARIABLE
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.doctor.finding import Problem
-from pytest_trt.plugin.settings import read_settings
+from pytest_trt.plugin.options.settings import read_settings
 from pytest_trt.records import to_data
 
 _NAME = "trt"

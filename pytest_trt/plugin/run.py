@@ -36,7 +36,7 @@ from pytest_trt.engine.key import same_runtime
 from pytest_trt.engine.protocols import Backend, BackendSession, Progress
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model, read_interface
-from pytest_trt.plugin.settings import Settings
+from pytest_trt.plugin.options.settings import Settings
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.terms import CPU

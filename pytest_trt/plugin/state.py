@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.session import Observer
-    from pytest_trt.plugin.plan import Planner, TestPlan
+    from pytest_trt.plugin.options.settings import Settings
+    from pytest_trt.plugin.planning.plan import TestPlan
+    from pytest_trt.plugin.planning.planner import Planner
     from pytest_trt.plugin.run import TrtRun
-    from pytest_trt.plugin.settings import Settings
     from pytest_trt.plugin.terminal import TerminalProgress
     from pytest_trt.selftest.proof import Proof
 
@@ -117,7 +118,7 @@ def settings_of(config: pytest.Config) -> Settings:
     """
     settings = config.stash.get(SETTINGS_KEY, None)
     if settings is None:
-        from pytest_trt.plugin.settings import read_settings
+        from pytest_trt.plugin.options.settings import read_settings
 
         try:
             settings = config.stash[SETTINGS_KEY] = read_settings(config)
@@ -160,7 +161,7 @@ def planner_of(config: pytest.Config) -> Planner:
     """
     planner = config.stash.get(PLANNER_KEY, None)
     if planner is None:
-        from pytest_trt.plugin.plan import Planner
+        from pytest_trt.plugin.planning.planner import Planner
 
         run = run_of(config)
         try:

@@ -48,8 +48,8 @@ import gc, json, sys, time
 from pathlib import Path
 import blake3, numpy, onnxruntime
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.options import OPTIONS
-from pytest_trt.plugin.settings import Settings
+from pytest_trt.plugin.options.table import OPTIONS
+from pytest_trt.plugin.options.settings import Settings
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.profile_choice import shapes_at

@@ -10,7 +10,7 @@ import pytest
 from builders import save_linear
 
 from pytest_trt.plugin import MARKER_LINES
-from pytest_trt.plugin.markers import ModelMarker
+from pytest_trt.plugin.planning.markers import ModelMarker
 
 GPU_MODULES = {"tensorrt", "tensorrt_rtx", "cuda", "pynvml"}
 HEAVY_MODULES = GPU_MODULES | {

@@ -20,9 +20,9 @@ from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.plugin.loadable import LoadableModel, run_of_reference
-from pytest_trt.plugin.markers import parse_model, same_file
-from pytest_trt.plugin.plan import TestPlan
+from pytest_trt.plugin.models.loadable import LoadableModel, run_of_reference
+from pytest_trt.plugin.planning.markers import parse_model, same_file
+from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import ITEM_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profiles import parse_profiles

@@ -14,9 +14,9 @@ from pytest_trt.diagnostics import ConfigurationError, UnsupportedError
 from pytest_trt.engine.builder_options import has_all
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.plugin.loadable import LoadableModel, run_of_reference
-from pytest_trt.plugin.markers import ModelMarker
-from pytest_trt.plugin.plan import TestPlan
+from pytest_trt.plugin.models.loadable import LoadableModel, run_of_reference
+from pytest_trt.plugin.planning.markers import ModelMarker
+from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import OWN, plan_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profiles import Profile, parse_profiles

@@ -19,9 +19,10 @@ from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
-from pytest_trt.plugin.failure import CheckFailure, PluginFailure, skips
-from pytest_trt.plugin.markers import ModelMarker, same_file
-from pytest_trt.plugin.plan import TestPlan, marks_of, same_marks
+from pytest_trt.plugin.planning.markers import ModelMarker, same_file
+from pytest_trt.plugin.planning.marks import marks_of, same_marks
+from pytest_trt.plugin.planning.plan import TestPlan
+from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.records import to_data

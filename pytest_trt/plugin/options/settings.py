@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, in_context
-from pytest_trt.plugin.option_values import BACKENDS
-from pytest_trt.plugin.options import OPTIONS, Option, ini_value, is_disabled
+from pytest_trt.plugin.options.table import OPTIONS, Option, ini_value, is_disabled
+from pytest_trt.plugin.options.values import BACKENDS
 
 if TYPE_CHECKING:
     from pytest_trt.backends.selection import AdditionalBackend, Registry

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_trt.plugin import option_values as read
+from pytest_trt.plugin.options import values as read
 
 
 class Option(NamedTuple):

@@ -24,7 +24,7 @@ import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
 from pytest_trt.git import head_commit
-from pytest_trt.plugin.options import OPTIONS, anything_given, ini_value
+from pytest_trt.plugin.options.table import OPTIONS, anything_given, ini_value
 from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
 from pytest_trt.version import __version__
@@ -32,7 +32,7 @@ from pytest_trt.version import __version__
 # Where GitHub's summary is the only report, every project on CI loads this module: the rooms of
 # results, which load NumPy, are imported where there is a test of ours.
 if TYPE_CHECKING:
-    from pytest_trt.plugin.ledger import Ledger
+    from pytest_trt.plugin.results.ledger import Ledger
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.report.document import Document
     from pytest_trt.report.record import TestResult

@@ -27,10 +27,10 @@ from pytest_trt.engine.protocols import BackendSession, BuildRequest
 from pytest_trt.engine.session import Observer, calling_line
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
-from pytest_trt.plugin.failure import CheckFailure, PluginFailure
-from pytest_trt.plugin.markers import ModelMarker
-from pytest_trt.plugin.pinning import pin_baselines
-from pytest_trt.plugin.plan import TestPlan, chosen_point
+from pytest_trt.plugin.planning.markers import ModelMarker
+from pytest_trt.plugin.planning.plan import TestPlan, chosen_point
+from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure
+from pytest_trt.plugin.results.pinning import pin_baselines
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TestState, plan_of, progress_of, state_of
 from pytest_trt.report.record import below

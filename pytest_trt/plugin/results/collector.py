@@ -79,7 +79,7 @@ class ResultCollector:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail the run for runs of an engine that no test reported."""
         if RUN_KEY in self._config.stash:
-            from pytest_trt.plugin.verdict import runs_out_of_time
+            from pytest_trt.plugin.results.verdict import runs_out_of_time
 
             self.unjudged += runs_out_of_time(self._config.stash[RUN_KEY])
         if not self.unjudged:

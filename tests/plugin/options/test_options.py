@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from pytest_trt.plugin.options import OPTIONS
-from pytest_trt.plugin.settings import Settings
+from pytest_trt.plugin.options.settings import Settings
+from pytest_trt.plugin.options.table import OPTIONS
 
 TIGHT_TEST = (
     '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'

@@ -1,0 +1,1 @@
+"""Models of a test: their engines, built, loaded, and observed when they run."""

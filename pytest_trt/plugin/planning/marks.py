@@ -1,0 +1,95 @@
+"""The plugin's marks and parameters of a collected test, the closest mark first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+import pytest
+
+from pytest_trt.plugin.names import is_ours
+
+#: Of a module or class: names of test functions, with the fixtures that the plugin gives values.
+MULTIPLIED_KEY = pytest.StashKey[set[tuple[str, str]]]()
+
+
+def marks_of(node: pytest.Item | pytest.Collector) -> tuple[pytest.Mark, ...]:
+    """Return the plugin's marks of a test, the closest first.
+
+    A mark of `pytest.param` is closer than one of the function, and one of a class is closer than
+    one of its bases; pytest itself orders both the other way round.
+    """
+    return tuple(
+        mark
+        for each in reversed(node.listchain())
+        for mark in _own_marks(each)
+        if is_ours(mark.name, node.config)
+    )
+
+
+def same_marks(some: Sequence[pytest.Mark], others: Sequence[pytest.Mark]) -> bool:
+    """Whether marks are the same objects: arrays in them cannot be compared."""
+    return [*map(id, some)] == [*map(id, others)]
+
+
+def _own_marks(node: object) -> Sequence[pytest.Mark]:
+    marks: list[pytest.Mark] = getattr(node, "own_markers", [])
+    if len(marks) < 2:
+        return marks
+    if isinstance(node, pytest.Class):
+        ranks = {
+            id(mark): depth
+            for depth, cls in enumerate(node.obj.__mro__)
+            for mark in pytestmark_of(cls)
+        }
+        # What a hook put in front stays there, what it appended is furthest.
+        first = len(list(takewhile(lambda mark: id(mark) not in ranks, marks)))
+        rest = sorted(marks[first:], key=lambda mark: ranks.get(id(mark), len(ranks)))
+        return [*marks[:first], *rest]
+    of_set = {id(mark) for mark in getattr(getattr(node, "callspec", None), "marks", ())}
+    if of_set:
+        own = of_set | {id(mark) for mark in pytestmark_of(getattr(node, "obj", None))}
+        first = len(list(takewhile(lambda mark: id(mark) not in own, marks)))
+        return [
+            *marks[:first],
+            *(mark for mark in marks[first:] if id(mark) in of_set),
+            *(mark for mark in marks[first:] if id(mark) not in of_set),
+        ]
+    return marks
+
+
+def places(item: pytest.Function) -> Iterator[tuple[str, Sequence[pytest.Mark]]]:
+    """Yield each place where marks are written side by side, and those of it."""
+    yield "one parameter set", getattr(getattr(item, "callspec", None), "marks", ())
+    yield f"the function {item.originalname}", pytestmark_of(item.obj)
+    for node in item.listchain():
+        if isinstance(node, pytest.Class):
+            for cls in node.obj.__mro__:
+                yield f"the class {cls.__name__}", pytestmark_of(cls)
+        elif isinstance(node, pytest.Module):
+            yield f"the module {node.name}", pytestmark_of(node.obj)
+
+
+def pytestmark_of(obj: object) -> list[pytest.Mark]:
+    """Return the marks written on a function, class or module itself."""
+    found: Any = getattr(obj, "__dict__", {}).get("pytestmark", [])
+    marks = found if isinstance(found, list) else [found]
+    return [mark if isinstance(mark, pytest.Mark) else mark.mark for mark in marks]
+
+
+def params_of(item: pytest.Function) -> Mapping[str, object]:
+    """Return the values that parametrisation gave a test, by argument."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params if callspec is not None else {}
+
+
+def multiplied(item: pytest.Function) -> dict[str, object]:
+    """Return the values that the plugin itself gave a test when it multiplied it."""
+    assert item.parent is not None
+    by_plugin = item.parent.stash.get(MULTIPLIED_KEY, set())
+    return {
+        fixture: value
+        for fixture, value in params_of(item).items()
+        if (item.originalname, fixture) in by_plugin
+    }

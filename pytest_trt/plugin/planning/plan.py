@@ -1,0 +1,165 @@
+"""TestPlan: what one test checks, parsed, resolved and validated when the test is collected.
+
+Nothing reads a marker afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from pytest_trt.accuracy.resolve import resolve_tolerances
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError
+from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker, ModelMarker
+from pytest_trt.tensors.profiles import Profile
+from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.tensors.value_ranges import Point
+
+if TYPE_CHECKING:
+    from pytest_trt.accuracy.tolerance import Tolerance
+    from pytest_trt.statistics.limits import Limits
+
+#: The fixtures by which a test is multiplied, in the order in which its id names them.
+ARCH, PRECISION, SHAPE = "trt_arch", "trt_precision", "trt_shape"
+
+
+@dataclass(frozen=True, slots=True)
+class TestPlan:
+    """What one test checks, with what, and on what.
+
+    Attributes:
+        marks: The marks that it was made from, the closest first.
+        model: The model under test and how its engines are built; None where no marker names one.
+        profiles: The parsed optimisation profiles of the model.
+        arch: The architecture under test.
+        precision: The precision under test; empty without a model.
+        named: Precisions that its accuracy check has to compare; empty where none is named.
+        consistency: Tolerances of the accuracy check; None where the test has none.
+        benchmark: Limits of the speed check; None where the test has none.
+        variants: What the test is multiplied by: values by fixture.
+        ini_tolerances: Tolerances of the ini file, by precision.
+        ini_limits: Limits of the ini file, by precision.
+    """
+
+    __test__ = False  # not a test class, despite its name
+
+    marks: tuple[pytest.Mark, ...]
+    model: ModelMarker | None
+    profiles: tuple[Profile, ...]
+    arch: str
+    precision: str
+    named: tuple[str, ...]
+    consistency: ConsistencyMarker | None
+    benchmark: BenchmarkMarker | None
+    variants: Mapping[str, Sequence[str]]
+    ini_tolerances: Mapping[str, Mapping[str, object]]
+    ini_limits: Mapping[str, Mapping[str, float | None]]
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The checks that the test makes: "consistency", "benchmark"."""
+        made = {"consistency": self.consistency, "benchmark": self.benchmark}
+        return tuple(name for name, marker in made.items() if marker is not None)
+
+    def tolerances(self, outputs: Sequence[TensorSpec], precision: str) -> Mapping[str, Tolerance]:
+        """Return the tolerance of every output in a precision.
+
+        Raises:
+            ConfigurationError: See `resolve_tolerances`.
+        """
+        marker = self.consistency or ConsistencyMarker()
+        return tolerances_of(marker, self.ini_tolerances, outputs, precision)
+
+    def limits(self, precision: str) -> Limits:
+        """Return the limits of the speed check in a precision.
+
+        Raises:
+            ConfigurationError: All of them are switched off.
+        """
+        return limits_of(self.benchmark or BenchmarkMarker(), self.ini_limits, precision)
+
+
+def tolerances_of(
+    marker: ConsistencyMarker,
+    ini: Mapping[str, Mapping[str, object]],
+    outputs: Sequence[TensorSpec],
+    precision: str,
+) -> Mapping[str, Tolerance]:
+    """Return the tolerance of every output: the marker's, else the ini file's, else the default.
+
+    Raises:
+        ConfigurationError: See `resolve_tolerances`.
+    """
+    given = marker.at(precision)
+    return resolve_tolerances(
+        outputs,
+        precision=precision,
+        marker=given.tolerance,
+        per_output=given.outputs,
+        ini=ini,
+    )
+
+
+def limits_of(
+    marker: BenchmarkMarker, ini: Mapping[str, Mapping[str, float | None]], precision: str
+) -> Limits:
+    """Return the limits of a speed check: the marker's, else the ini file's, else the defaults.
+
+    Raises:
+        ConfigurationError: All of them are switched off.
+    """
+    from pytest_trt.statistics.limits import resolve_limits
+
+    return resolve_limits(marker.limits, ini.get(precision, {}))
+
+
+@dataclass(slots=True)
+class Parsed:
+    """The parsed content of a set of marks, whichever test has them."""
+
+    marks: tuple[pytest.Mark, ...]
+    model: ModelMarker | None = None
+    consistency: ConsistencyMarker | None = None
+    benchmark: BenchmarkMarker | None = None
+    profiles: tuple[Profile, ...] = ()
+    wrong: list[Diagnostic] = field(default_factory=list)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Add an error to what is wrong, so that all of it is reported together."""
+        with gathered_into(self.wrong):
+            yield
+
+
+@contextmanager
+def gathered_into(wrong: list[Diagnostic]) -> Iterator[None]:
+    """Add an error to a list instead of raising it."""
+    try:
+        yield
+    except PytestTrtError as error:
+        wrong.append(error.diagnostic)
+
+
+def chosen_point(
+    point: str, profiles: Sequence[Profile], model: ModelMarker
+) -> tuple[Profile | None, Point]:
+    """Return the profile and its point that a value of trt_shape names.
+
+    Raises:
+        ConfigurationError: The value names none.
+    """
+    index, _, name = point.rpartition("-")
+    # Without a number it is the first profile's.
+    if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
+        numbered = ", preceded by the number of the profile, such as 0-min" * (len(profiles) > 1)
+        raise ConfigurationError(
+            f"trt_shape {point!r} is not a point of the profile of {model.model.name}",
+            fix=f"use min, opt or max{numbered}.",
+            code="TRT154",
+            facts={"fixture": SHAPE, "value": point},
+        )
+    return (profiles[int(index or 0)] if profiles else None), cast(Point, name)

@@ -1,0 +1,213 @@
+"""Makes the plans of a run's tests.
+
+A plan is made from the collected item, so that marks of `pytest.param`, of hooks and of subclasses
+count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic
+from pytest_trt.plugin.planning.markers import (
+    ModelMarker,
+    check_names,
+    parse_benchmark,
+    parse_consistency,
+    parse_model,
+)
+from pytest_trt.plugin.planning.marks import marks_of, multiplied, params_of
+from pytest_trt.plugin.planning.plan import (
+    ARCH,
+    PRECISION,
+    SHAPE,
+    Parsed,
+    TestPlan,
+    gathered_into,
+    limits_of,
+    tolerances_of,
+)
+from pytest_trt.plugin.planning.refusals import (
+    check_benchmark,
+    check_conflicts,
+    check_ignored,
+    check_model,
+    check_scopes,
+    check_variants,
+)
+from pytest_trt.tensors.profile_choice import distinct_points, values_at
+from pytest_trt.tensors.profiles import Profile, parse_profiles
+from pytest_trt.tensors.seeded import check_ranges
+
+if TYPE_CHECKING:
+    from pytest_trt.plugin.run import TrtRun
+
+
+class PlanError(Exception):
+    """A test has no valid plan.
+
+    Attributes:
+        diagnostics: Everything that is wrong with its markers.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__("\n".join(map(str, diagnostics)))
+        self.diagnostics = tuple(diagnostics)
+
+
+class Planner:
+    """Makes the plans of a run's tests.
+
+    Args:
+        run: What the tests of the run share.
+    """
+
+    def __init__(self, run: TrtRun) -> None:
+        self._run = run
+        self._parsed: dict[tuple[object, ...], Parsed] = {}
+
+    def variants(
+        self, marks: Sequence[tuple[pytest.Mark, ...]], path: Path
+    ) -> dict[str, tuple[str, ...]]:
+        """Return by what a test function is multiplied: the values of all of its parameter sets.
+
+        Args:
+            marks: The marks of each parameter set, the closest first.
+            path: The test's file.
+        """
+        union: dict[str, dict[str, None]] = {ARCH: {}, PRECISION: {}, SHAPE: {}}
+        for each in marks:
+            for fixture, values in self._values(self._parse(each, path)).items():
+                union[fixture].update(dict.fromkeys(values))
+        return {fixture: tuple(values) for fixture, values in union.items()}
+
+    def is_surplus(self, item: pytest.Function) -> bool:
+        """Whether a test has a value that only another parameter set of its function names."""
+        values = self._values(self._parse(marks_of(item), item.path))
+        return any(
+            values[fixture] and value not in values[fixture]
+            for fixture, value in multiplied(item).items()
+        )
+
+    def plan(self, item: pytest.Function) -> TestPlan:
+        """Return what a test checks.
+
+        Raises:
+            PlanError: Its markers are wrong, or ask for what this test does not do.
+        """
+        marks, settings = marks_of(item), self._run.settings
+        parsed = self._parse(marks, item.path)
+        wrong, values = list(parsed.wrong), self._values(parsed)
+        for check in (
+            check_conflicts,
+            check_scopes,
+            check_ignored,
+            check_benchmark,
+            partial(check_model, run=self._run),
+            partial(check_variants, values=values),
+        ):
+            with gathered_into(wrong):
+                check(item, parsed)
+        if wrong:
+            raise PlanError(wrong)
+        params = params_of(item)
+        precisions = values[PRECISION] or ("",)
+        precision = str(params.get(PRECISION, precisions[0]))
+        named = (precision,) if PRECISION in params else precisions
+        return TestPlan(
+            marks=marks,
+            model=parsed.model,
+            profiles=parsed.profiles,
+            arch=str(params.get(ARCH, values[ARCH][0])),
+            precision=precision,
+            # A marker without precision= names none, and trt_build may give any.
+            named=() if precisions in (("fp32",), ("",)) else named,
+            consistency=parsed.consistency,
+            benchmark=parsed.benchmark,
+            variants=values,
+            ini_tolerances=settings.tolerances,
+            ini_limits=settings.limits,
+        )
+
+    def _values(self, parsed: Parsed) -> dict[str, tuple[str, ...]]:
+        archs = tuple(selection.arch for selection in self._run.selections)
+        if parsed.model is None:
+            return {ARCH: archs, PRECISION: (), SHAPE: ()}
+        return {ARCH: archs, PRECISION: parsed.model.precision, SHAPE: _points(parsed.profiles)}
+
+    def _parse(self, marks: tuple[pytest.Mark, ...], path: Path) -> Parsed:
+        # The tests of a module share marks, which are parsed once. The result keeps them alive.
+        key = (path, *map(id, marks))
+        if key not in self._parsed:
+            self._parsed[key] = self._newly_parsed(marks, path)
+        return self._parsed[key]
+
+    def _newly_parsed(self, marks: tuple[pytest.Mark, ...], path: Path) -> Parsed:
+        parsed = Parsed(marks)
+        with parsed.gathered():
+            check_names(marks)
+        with parsed.gathered():
+            settings = self._run.settings
+            parsed.model = parse_model(marks, path, settings.additional_backends, settings.backend)
+        with parsed.gathered():
+            parsed.consistency = parse_consistency(marks)
+        with parsed.gathered():
+            parsed.benchmark = parse_benchmark(marks)
+        if parsed.model is not None:
+            self._resolve(parsed, parsed.model)
+        return parsed
+
+    def _resolve(self, parsed: Parsed, marker: ModelMarker) -> None:
+        """Check the markers against the model, so that a mistake shows before anything is built."""
+        settings = self._run.settings
+        with parsed.gathered():
+            inputs, outputs = self._run.interface(marker.model)
+            with parsed.gathered():
+                parsed.profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
+                given = {name for one in parsed.profiles for name in values_at(one, "opt")}
+                check_ranges(inputs, marker.input_ranges, given=given)
+            with parsed.gathered():
+                self._check_reference(marker)
+            for precision in marker.precision:
+                if parsed.consistency is not None:
+                    with parsed.gathered():
+                        ini = settings.tolerances
+                        tolerances_of(parsed.consistency, ini, outputs, precision)
+                if parsed.benchmark is not None:
+                    with parsed.gathered():
+                        limits_of(parsed.benchmark, settings.limits, precision)
+
+    def _check_reference(self, marker: ModelMarker) -> None:
+        if marker.reference is None:
+            return
+        wanted, given = (
+            {spec.name: spec.dtype for spec in self._run.interface(model)[0]}
+            for model in (marker.reference, marker.model)
+        )
+        if wanted != given:
+            raise ConfigurationError(
+                f"the reference {marker.reference.name} takes {_listed(wanted)}, and the model "
+                f"{marker.model.name} takes {_listed(given)}: the two cannot be compared",
+                fix="name a reference that has the model's inputs.",
+                code="TRT152",
+                facts={"model": marker.model.name, "reference": marker.reference.name},
+            )
+
+
+def _points(profiles: Sequence[Profile]) -> tuple[str, ...]:
+    if len(profiles) < 2:
+        return distinct_points(profiles[0] if profiles else None)
+    return tuple(
+        f"{index}-{point}"
+        for index, profile in enumerate(profiles)
+        for point in distinct_points(profile)
+    )
+
+
+def _listed(dtypes: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({dtype})" for name, dtype in dtypes.items()) or "nothing"

@@ -1,0 +1,247 @@
+"""What is refused of a test at collection: markers that would check nothing, or only a part.
+
+Each check raises ConfigurationError.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_trt.diagnostics import ConfigurationError, Remedy
+from pytest_trt.plugin.names import FIXTURES, is_ours
+from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
+from pytest_trt.plugin.planning.marks import multiplied, params_of, places, pytestmark_of
+from pytest_trt.plugin.planning.plan import ARCH, PRECISION, SHAPE, Parsed, chosen_point, limits_of
+from pytest_trt.tensors.profile_choice import distinct_points, shapes_at
+from pytest_trt.tensors.profiles import Profile
+from pytest_trt.tensors.seeded import check_seedable
+from pytest_trt.tensors.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from pytest_trt.plugin.run import TrtRun
+
+
+def check_conflicts(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse two marks of one place that disagree: decorators and lists have opposite orders."""
+    for place, marks in places(item):
+        ours = [mark for mark in marks if is_ours(mark.name, item.config)]
+        for number, mark in enumerate(ours):
+            for other in (one for one in ours[:number] if one.name == mark.name):
+                _refuse_conflict(place, mark, other)
+
+
+def _refuse_conflict(place: str, mark: pytest.Mark, other: pytest.Mark) -> None:
+    """Refuse marks of which one would be ignored in part: others set other keywords, and add up."""
+    given, others = (
+        {**one.kwargs, **({"model": one.args[0]} if one.args else {})} for one in (mark, other)
+    )
+    differing = {
+        name
+        for name in given.keys() & others.keys()
+        if _without_arrays(given[name]) != _without_arrays(others[name])
+    }
+    # The closest trt_consistency decides alone, and a marker that names a model discards others.
+    if mark.name == ConsistencyMarker.NAME or "model" in given.keys() & others.keys():
+        differing |= given.keys() ^ others.keys()
+    if differing:
+        raise ConfigurationError(
+            f"{mark.name} is given twice on {place}, with different {', '.join(sorted(differing))}",
+            fix="write one marker: a list and stacked decorators are read in opposite orders.",
+            code="TRT150",
+            facts={"marker": mark.name},
+        )
+
+
+def _without_arrays(value: Any) -> Any:
+    """Return a value whose comparison is true or false: arrays in it compare element by element."""
+    if isinstance(value, Mapping):
+        return {key: _without_arrays(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_arrays(own) for own in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def check_scopes(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse a fixture of a wider scope that requests one of ours, as pytest does in the setup."""
+    fixtures = _fixtures(item)
+    for name, (*_, fixture) in fixtures.items():
+        requested = FIXTURES.intersection(fixture.argnames, fixtures)
+        narrow = sorted(each for each in requested if fixtures[each][-1].scope == "function")
+        if fixture.scope != "function" and narrow:
+            raise ConfigurationError(
+                f"the fixture {name} has {fixture.scope} scope and requests {narrow[0]}, which has "
+                "function scope",
+                fix="request trt_engines instead, or give the fixture function scope.",
+                code="TRT159",
+                facts={"fixture": name, "scope": fixture.scope, "requested": narrow},
+            )
+
+
+def check_ignored(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse a pytestmark of a conftest.py or package, which pytest ignores: it checks nothing."""
+    for module in _modules_above(item):
+        ours = [one for one in pytestmark_of(module) if is_ours(one.name, item.config)]
+        if ours:
+            raise ConfigurationError(
+                f"{ours[0].name} is in the pytestmark of {module.__file__}, which pytest ignores",
+                fix="write it in each test file, or add it in pytest_itemcollected of conftest.py.",
+                code="TRT169",
+                facts={"marker": ours[0].name, "file": str(module.__file__)},
+            )
+
+
+def _modules_above(item: pytest.Function) -> Iterator[ModuleType]:
+    """Yield the conftest.py modules above a test, and the packages that it is in."""
+    for plugin in item.config.pluginmanager.get_plugins():
+        file = getattr(plugin, "__file__", None)
+        if file and Path(file).name == "conftest.py" and Path(file).parent in item.path.parents:
+            yield plugin
+    name = getattr(item.module, "__name__", "")
+    while name := name.rpartition(".")[0]:
+        if getattr(sys.modules.get(name), "__file__", None):
+            yield sys.modules[name]
+
+
+def _fixtures(item: pytest.Function) -> Mapping[str, Sequence[Any]]:
+    """Return the fixtures of a test by name, the one that it gets last."""
+    fixtures: Mapping[str, Sequence[Any]] = getattr(
+        getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}
+    )
+    return fixtures
+
+
+def check_benchmark(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse benchmarks that would check nothing, or whose mode cannot be timed."""
+    ours = BenchmarkMarker.NAME in item.fixturenames
+    if parsed.benchmark is None:
+        if ours and not parsed.wrong:
+            raise ConfigurationError(
+                "the test uses the trt_benchmark fixture, but has no trt_benchmark marker: "
+                "nothing would be checked",
+                fix="mark it: @pytest.mark.trt_benchmark, with limits or without.",
+                code="TRT153",
+            )
+        return
+    times_itself = hasattr(item.config.option, "benchmark_disable")  # pytest-benchmark
+    if not (times_itself and "benchmark" in item.fixturenames):
+        return
+    if ours:
+        raise ConfigurationError(
+            "the test uses trt_benchmark and pytest-benchmark's benchmark, and a test has one "
+            "baseline",
+            fix="write a test for each.",
+            code="TRT153",
+        )
+    if parsed.consistency is not None:
+        raise ConfigurationError(
+            "the test has trt_consistency and uses pytest-benchmark's benchmark, which would "
+            "time the comparison with the reference too",
+            fix=Remedy(
+                "write a test for each.",
+                alternatives=("or call trt_benchmark(inputs), which times the engine alone",),
+            ),
+            code="TRT153",
+        )
+    if parsed.benchmark.mode not in (None, "end_to_end"):
+        raise ConfigurationError(
+            f"trt_benchmark was given mode={parsed.benchmark.mode!r}, and pytest-benchmark, "
+            "whose fixture the test uses, only reads the host's clock",
+            fix='call trt_benchmark(inputs) instead, or give mode="end_to_end".',
+            code="TRT153",
+        )
+
+
+def check_model(item: pytest.Function, parsed: Parsed, run: TrtRun) -> None:
+    """Refuse checks without a model; pytest-benchmark's fixture times anything."""
+    if parsed.model is not None:
+        if _seeds_inputs(item):
+            _check_seeded(run.interface(parsed.model.model)[0], parsed.profiles)
+    elif parsed.consistency is None and "benchmark" in item.fixturenames:
+        if parsed.benchmark is not None:
+            limits_of(parsed.benchmark, {}, "")
+    elif parsed.benchmark is None and "trt_engines" in item.fixturenames:
+        return  # it names the models
+    elif not parsed.wrong and (parsed.consistency or parsed.benchmark):
+        checked = parsed.consistency or parsed.benchmark
+        assert checked is not None
+        raise ConfigurationError(
+            f"{checked.NAME} has no model to check",
+            fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
+            code="TRT151",
+            facts={"marker": checked.NAME},
+        )
+
+
+def _seeds_inputs(item: pytest.Function) -> bool:
+    """Whether a test uses the plugin's own trt_inputs, which needs shapes.
+
+    If pytest does not show whether the fixture is overridden, the test finds out when it runs.
+    """
+    named = _fixtures(item).get("trt_inputs", ())
+    return bool(named) and named[-1].func.__module__ == "pytest_trt.plugin.fixtures"
+
+
+def _check_seeded(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) -> None:
+    """Refuse inputs that cannot be generated before an engine is built for them."""
+    check_seedable(inputs, {})
+    # Where the values of an input may be a shape, the build checks what the profile needs.
+    may_be_shape = (i.dtype in ("int32", "int64") and len(i.shape or (0, 0)) < 2 for i in inputs)
+    if not profiles and any(may_be_shape):
+        return
+    for profile in profiles or (None,):
+        for point in distinct_points(profile):
+            check_seedable(inputs, shapes_at(inputs, profile, point))
+
+
+def check_variants(
+    item: pytest.Function, parsed: Parsed, values: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse a test that would run for only a part of what its markers name."""
+    params = params_of(item)
+    for fixture, value in multiplied(item).items():
+        if values[fixture] and value not in values[fixture]:
+            raise _not_multiplied(item, fixture, values[fixture])
+    for fixture in (ARCH, PRECISION, SHAPE):
+        wanted = values[fixture]
+        if fixture in item.fixturenames and fixture not in params and len(wanted) > 1:
+            raise _not_multiplied(item, fixture, wanted)
+    if parsed.model is not None and SHAPE in params:
+        chosen_point(str(params[SHAPE]), parsed.profiles, parsed.model)
+    if params.get(ARCH, values[ARCH][0]) not in values[ARCH]:
+        raise ConfigurationError(
+            f"the test is parametrised with trt_arch={params[ARCH]!r}, which this run does not "
+            f"test: it tests {', '.join(values[ARCH])}",
+            fix=f"run with --trt-arch={params[ARCH]}, or leave trt_arch to the plugin.",
+            code="TRT154",
+            facts={"fixture": ARCH, "values": list(values[ARCH])},
+        )
+
+
+def _not_multiplied(
+    item: pytest.Function, fixture: str, values: Sequence[str]
+) -> ConfigurationError:
+    of_unittest = not hasattr(item, "callspec") and item.__class__.__name__ == "TestCaseFunction"
+    fix = Remedy(
+        "name one value for this test, or put the marker where pytest can parametrise the test.",
+        alternatives=(
+            ("pytest does not parametrise methods of unittest.TestCase: use a plain class",)
+            if of_unittest
+            else (
+                "on the function, its class or its module, or on a pytest.param of parametrize; "
+                "not in a hook, and not on the parameters of a fixture",
+            )
+        ),
+    )
+    return ConfigurationError(
+        f"the markers name {fixture} {' and '.join(values)}, but the test would run with only one "
+        "of them",
+        fix=fix,
+        code="TRT154",
+        facts={"fixture": fixture, "values": list(values)},
+    )

@@ -1,0 +1,1 @@
+"""What became of the tests: judged, collected, stored as baselines, and reported."""
