@@ -132,7 +132,7 @@ def test_faults_of_the_plugin_end_no_run_that_has_no_use_for_it(pytester, monkey
 
     had = pytest.Config.get_verbosity
     monkeypatch.setattr(pytest.Config, "get_verbosity", get_verbosity)
-    for name in ("settings.read_settings", "run.TrtRun", "collection.parametrize"):
+    for name in ("options.settings.read_settings", "run.TrtRun", "collection.parametrize"):
         monkeypatch.setattr(f"pytest_trt.plugin.{name}", fail)
     pytester.makeini("[pytest]\nmarkers = trt_slow(seconds): takes long")
     pytester.makepyfile(LIKE_OURS)
