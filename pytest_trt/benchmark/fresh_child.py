@@ -5,8 +5,8 @@ It takes no lock: the process that started it holds the device for both, and is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Any
 
@@ -25,8 +25,10 @@ from pytest_trt.benchmark.rounds import (
 )
 from pytest_trt.benchmark.sampling import timer_of, warm_up_of
 from pytest_trt.benchmark.warmup import warm_up
-from pytest_trt.diagnostics import EngineLoadError
-from pytest_trt.engine.sidecar import SidecarError, read_sidecar, verify_files
+from pytest_trt.engine.cache import missing_or_damaged
+from pytest_trt.engine.entry import open_entry
+from pytest_trt.engine.protocols import Plan
+from pytest_trt.engine.sidecar import SidecarError
 from pytest_trt.private import open_private, trusted_places
 from pytest_trt.workers.child import Reporter, serve
 
@@ -52,7 +54,11 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
         EngineRunError: It failed.
     """
     progress("loading")
-    plan = _verified_plan(job)
+    with _verified_plan(job) as plan:
+        return _measured(job, plan, progress)
+
+
+def _measured(job: FreshJob, plan: Plan, progress: Callable[[str], None]) -> FreshRun:
     inputs = read_inputs(job.inputs, job.model.inputs)
     backend = make_backend(job.backend, probe=_probe(job.device), threads=job.threads)
     session = backend.open(plan, job.model, job.spec, job.target)
@@ -87,16 +93,13 @@ def _probe(device: str) -> DeviceProbe:
     return probe_devices().only(device) if device else DeviceProbe((), "not looked for")
 
 
-def _verified_plan(job: FreshJob) -> Path:
-    try:
-        with open_private(job.entry, trusted=trusted_places()) as entry:
-            sidecar = read_sidecar(entry)
-            if sidecar.key_digest != job.key:
-                raise SidecarError(f"it was built for key {sidecar.key_digest[:12]}")
-            verify_files(entry, sidecar)
-    except (SidecarError, OSError) as error:
-        raise EngineLoadError(
-            f"the engine {job.entry} with key {job.key[:12]} is missing or damaged: {error}",
-            fix="Run again: it is rebuilt.",
-        ) from error
-    return job.entry / sidecar.plan_name
+@contextmanager
+def _verified_plan(job: FreshJob) -> Iterator[Plan]:
+    with ExitStack() as opened:
+        try:
+            folder = opened.enter_context(open_private(job.entry, trusted=trusted_places()))
+            entry = opened.enter_context(open_entry(folder, job.key))
+            entry.verify()
+        except (SidecarError, OSError) as error:
+            raise missing_or_damaged(job.entry, error) from error
+        yield entry.plan()

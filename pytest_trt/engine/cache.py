@@ -33,10 +33,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.diagnostics import CacheError
+from pytest_trt.diagnostics import CacheError, EngineLoadError
 from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare, refused
 from pytest_trt.engine.digest_records import DigestRecords
+from pytest_trt.engine.entry import OpenEntry, open_entry
 from pytest_trt.engine.facts import EngineFacts
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.engine.sidecar import (
     SIDECAR_NAME,
     OtherFormatError,
@@ -44,7 +46,6 @@ from pytest_trt.engine.sidecar import (
     SidecarError,
     read_facts,
     read_sidecar,
-    verify_files,
 )
 from pytest_trt.files import PRIVATE, locked
 from pytest_trt.private import (
@@ -160,14 +161,9 @@ class EngineCache:
         """
         folder = self.folder / "engines" / name
         try:
-            with self._opened(folder) as opened:
-                sidecar = read_sidecar(opened)
-                if sidecar.key_digest != key_digest:
-                    raise SidecarError(
-                        f"it was built for key {sidecar.key_digest[:12]}, not {key_digest[:12]}"
-                    )
-                self._verify(opened, sidecar)
-                entry = Entry(folder, sidecar, read_facts(opened))
+            with self._opened(folder) as opened, open_entry(opened, key_digest) as files:
+                self._verify(files)
+                entry = Entry(folder, files.sidecar, files.facts())
                 with contextlib.suppress(OSError):
                     opened.touch()
         except FileNotFoundError:
@@ -200,13 +196,33 @@ class EngineCache:
         with opened:
             yield opened
 
-    def _verify(self, entry: PrivateFolder, sidecar: Sidecar) -> None:
+    def _verify(self, entry: OpenEntry) -> None:
         """Check an entry's files, once per process for as long as they stay untouched."""
-        name = entry.path.name
-        stamps = _stamps(entry, sidecar)
-        if stamps is None or self._verified.get(name) != stamps:
-            verify_files(entry, sidecar)
-            self._verified[name] = stamps or ()
+        name, stamps = entry.folder.path.name, entry.stamps()
+        if self._verified.get(name) != stamps:
+            entry.verify()
+            self._verified[name] = stamps
+
+    @contextlib.contextmanager
+    def plan(self, path: Path, key_digest: str) -> Iterator[Plan]:
+        """Open a plan to load it: the file that is verified, or has been and is untouched since.
+
+        Args:
+            path: Where the plan was when its entry was looked up.
+            key_digest: The full digest of its key.
+
+        Raises:
+            EngineLoadError: It is missing or damaged.
+            CacheError: Others could have replaced the cache.
+        """
+        with contextlib.ExitStack() as opened:
+            try:
+                folder = opened.enter_context(self._opened(path.parent))
+                entry = opened.enter_context(open_entry(folder, key_digest))
+                self._verify(entry)
+            except (SidecarError, FileNotFoundError) as error:
+                raise missing_or_damaged(path.parent, error) from error
+            yield entry.plan()
 
     def pin(self, key_digests: Collection[str]) -> None:
         """Exempt engines from eviction by this process, and mark them as used for others.
@@ -408,15 +424,17 @@ def entry_name(model_name: str, precision: str, arch: str, key_digest: str) -> s
     return f"{stem}-{precision}-{arch}-{key_digest[:_KEY_CHARACTERS]}"
 
 
+def missing_or_damaged(entry: Path, error: Exception) -> EngineLoadError:
+    """Return the error for an entry that cannot be loaded any more."""
+    reason = "it was removed" if isinstance(error, FileNotFoundError) else str(error)
+    return EngineLoadError(
+        f"the cached engine {entry} is missing or damaged: {reason}",
+        code="TRT322",
+        facts={"plan": str(entry)},
+        fix="Run again: it is rebuilt.",
+    )
+
+
 def _entry(folder: Path, sidecar: Sidecar) -> Entry:
     with PrivateFolder.at(folder) as opened:
         return Entry(folder, sidecar, read_facts(opened))
-
-
-def _stamps(entry: PrivateFolder, sidecar: Sidecar) -> tuple[object, ...] | None:
-    """Return what changes with every write of a file, its change time included."""
-    try:
-        stats = [(name, entry.status(name)) for name in sidecar.files]
-    except OSError:
-        return None
-    return tuple((n, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in stats)

@@ -5,8 +5,10 @@ A backend is a value: two of them (TensorRT and TensorRT-RTX, say) work side by 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -62,6 +64,41 @@ class BuildResult:
     layers: tuple[Layer, ...] | None = None
     hidden_weights: int = 0
     device_memory_bytes: int | None = None
+
+
+class Plan:
+    """A plan as a backend loads it: the very file that was verified, while it is open.
+
+    Args:
+        path: The plan's file, as messages name it.
+        stable_path: A path that leads to the same folder whatever is renamed meanwhile; by default
+            that of a plan that this process has just built.
+        file: The open file; by default it is opened by its path.
+    """
+
+    def __init__(
+        self, path: Path, *, stable_path: Path | None = None, file: FileIO | None = None
+    ) -> None:
+        self.path, self.stable_path = path, stable_path or path
+        self._file = file
+
+    def read(self, most: int = -1) -> bytes:
+        """Return its bytes, or the first of them: for libraries that load a plan from memory.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if self._file is None:
+            with self.path.open("rb", buffering=0) as file:
+                return file.read(most)
+        self._file.seek(0)
+        return self._file.read(most)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file."""
+        file = self._file
+        return (os.fstat(file.fileno()) if file is not None else self.path.stat()).st_size
 
 
 class BackendSession(Protocol):
@@ -193,9 +230,12 @@ class Backend(Protocol):
         ...
 
     def open(
-        self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, target: Target
     ) -> BackendSession:
         """Load a plan on its device, after the cache has verified its digest.
+
+        A plan is native code: what is loaded must be `plan.read()`, or lie at `plan.stable_path`.
+        `plan.path` is for messages; it may lead elsewhere by now.
 
         Raises:
             EngineLoadError: The plan cannot be loaded here.

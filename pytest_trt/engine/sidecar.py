@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_trt.engine.facts import EngineFacts
-from pytest_trt.hashing import FileDigest, digest_open
+from pytest_trt.hashing import FileDigest
 from pytest_trt.private import PrivateFolder
 from pytest_trt.records import from_data, to_data
 from pytest_trt.version import __version__
@@ -111,34 +111,26 @@ def read_sidecar(entry: PrivateFolder) -> Sidecar:
 
 
 def read_facts(entry: PrivateFolder) -> EngineFacts:
-    """Return the facts of an entry whose files have been verified.
+    """Return the facts of an entry.
+
+    Raises:
+        SidecarError: They are missing, or not what this version writes.
+    """
+    try:
+        return parse_facts(entry.read(FACTS_NAME))
+    except OSError as error:
+        raise SidecarError(f"its {FACTS_NAME} cannot be read ({error.strerror})") from error
+
+
+def parse_facts(content: bytes) -> EngineFacts:
+    """Return the facts that a file holds.
 
     Raises:
         SidecarError: They are not what this version writes.
     """
     try:
-        return EngineFacts.from_json(entry.read(FACTS_NAME))
-    except (OSError, ValueError) as error:
+        return EngineFacts.from_json(content)
+    except ValueError as error:
         raise SidecarError(
             f"its {FACTS_NAME} is damaged ({type(error).__name__}: {error})"
         ) from error
-
-
-def verify_files(entry: PrivateFolder, sidecar: Sidecar) -> None:
-    """Check every file of an entry against its digest.
-
-    Raises:
-        SidecarError: A file is missing, has another size, or has other bytes.
-    """
-    for name, expected in sidecar.files.items():
-        try:
-            with entry.open(name) as file:
-                actual = digest_open(file)
-        except OSError as error:
-            raise SidecarError(f"{name} cannot be read ({error.strerror})") from error
-        if actual.size_bytes != expected.size_bytes:
-            raise SidecarError(f"{name} has {actual.size_bytes} of {expected.size_bytes} bytes")
-        if actual.digest != expected.digest:
-            raise SidecarError(
-                f"{name} has digest {actual.digest[:12]}, not {expected.digest[:12]} as built"
-            )

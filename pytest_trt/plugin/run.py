@@ -222,9 +222,8 @@ class TrtRun:
             if engine.target.arch != CPU:
                 self.lost_device.refuse_if_lost()
             started_s = time.perf_counter()
-            self._sessions[key] = backend.open(
-                engine.plan, engine.model, engine.spec, engine.target
-            )
+            with self.cache.plan(engine.plan, key) as plan:
+                self._sessions[key] = backend.open(plan, engine.model, engine.spec, engine.target)
             engine.timings.loaded(time.perf_counter() - started_s)
         self._sessions.move_to_end(key)
         return self._sessions[key]
@@ -246,10 +245,8 @@ class TrtRun:
         session, found = None, self.cache.find(key_digest)
         if found and same_runtime(found.sidecar.key_fields, dict(candidate.key.fields)):
             backend = self.backend(candidate.target.arch)
-            with suppress(EngineLoadError):
-                session = backend.open(
-                    found.plan, candidate.model, candidate.spec, candidate.target
-                )
+            with suppress(EngineLoadError), self.cache.plan(found.plan, key_digest) as plan:
+                session = backend.open(plan, candidate.model, candidate.spec, candidate.target)
         try:
             yield session
         finally:

@@ -40,6 +40,7 @@ from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError
 from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel, load_model
@@ -167,7 +168,7 @@ def _failures(case: _Case, precision: str, cache: EngineCache) -> tuple[Diagnost
 
     reference = backend.reference(model)
     check = ConsistencyCheck(tolerances, reference.run)
-    opened = backend.open(engine.plan, model, engine.spec, engine.target)
+    opened = backend.open(Plan(engine.plan), model, engine.spec, engine.target)
     session = Session(engine, lambda _: _Held(opened), check.observe)
     session.run(case.inputs)
     return check.diagnostics() if check.has_failed else ()

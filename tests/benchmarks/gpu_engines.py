@@ -15,6 +15,7 @@ from pytest_trt.backends.selection import make_backend
 from pytest_trt.backends.tensorrt.session import TrtSession
 from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import load_model
@@ -65,7 +66,7 @@ def built(name: str, precision: str, folder: Path, *, seed: int = 0) -> Built:
         backend=backend,
         cache=cache,
     )
-    session = backend.open(engine.plan, model, engine.spec, engine.target)
+    session = backend.open(Plan(engine.plan), model, engine.spec, engine.target)
     assert isinstance(session, TrtSession)
     public = Session(engine, lambda _: nullcontext(session), None)
     return Built(engine, session, public, spec.name, image)

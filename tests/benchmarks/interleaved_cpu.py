@@ -32,6 +32,7 @@ from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.benchmark.rounds import measure_interleaved, summarised, take_rounds
 from pytest_trt.benchmark.sampling import timer_of
 from pytest_trt.benchmark.warmup import ON_CPU, warm_up
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import load_model
 from pytest_trt.statistics.rounds import Rounds
@@ -58,7 +59,7 @@ def cycle(backend: OnnxRuntimeBackend, plan: Path, batch: int) -> Iterator[Round
     inputs = {"image": np.zeros((batch, int(model.inputs[0].shape[1])), np.float32)}
 
     def opened() -> Any:
-        session = backend.open(plan, model, EngineSpec("fp32"), Target("cpu", {}))
+        session = backend.open(Plan(plan), model, EngineSpec("fp32"), Target("cpu", {}))
         stretch = timer_of(session, inputs, "end_to_end")
         warm_up(stretch, ON_CPU)
         return stretch

@@ -14,7 +14,7 @@ from pytest_trt.diagnostics import CacheError, ConfigurationError, EngineBuildEr
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.protocols import BuildRequest, BuildResult
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import load_model
 
@@ -261,6 +261,6 @@ def test_engine_of_the_embedded_backend_runs_out_of_the_cache(model, cache, prec
     for cached in (False, True):
         engine = build(model, cache, backend, spec, calibration=lambda: [inputs])
         assert engine.cached is cached
-        outputs = backend.open(engine.plan, model, spec, engine.target).run(inputs)
+        outputs = backend.open(Plan(engine.plan), model, spec, engine.target).run(inputs)
         reference = backend.reference(model).run(inputs)
         np.testing.assert_allclose(outputs["logits"], reference["logits"], atol=0.2)

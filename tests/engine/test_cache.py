@@ -13,7 +13,7 @@ import pytest
 from builders import full_disk
 from builders_cache import KEY, NAME, as_reader, start_process, store
 
-from pytest_trt.diagnostics import CacheError
+from pytest_trt.diagnostics import CacheError, EngineLoadError
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
 from pytest_trt.hashing import digest_file
 
@@ -233,6 +233,103 @@ def test_cache_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(cache.folder, 4242, 4242)
     with pytest.raises(CacheError, match="belongs to user 4242"):
         EngineCache(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("part", ["engines", "engines/*", "engines/*/engine.plan"])
+def test_what_others_can_write_in_the_cache_is_not_loaded(cache: EngineCache, part: str) -> None:
+    plan = store(cache).plan
+    (path,) = cache.folder.glob(part)
+    path.chmod(0o777)
+    if part == "engines":
+        with pytest.raises(CacheError, match=r"other users can write to .*engines \(mode 777\)"):
+            cache.lookup(NAME, KEY)
+        with pytest.raises(CacheError, match="chmod 700"), cache.plan(plan, KEY):
+            pass
+    else:
+        found = cache.lookup(NAME, KEY)
+        assert isinstance(found, CorruptEntry)
+        assert "other users can write to it (mode 777)" in found.reason
+        with pytest.raises(EngineLoadError, match="other users can"), cache.plan(plan, KEY):
+            pass
+
+
+@pytest.mark.parametrize("part", ["engines", "engines/*", "engines/*/engine.plan"])
+def test_links_in_the_cache_are_not_followed(cache: EngineCache, part: str) -> None:
+    store(cache)
+    (path,) = cache.folder.glob(part)
+    moved = path.rename(cache.root / "moved")
+    path.symlink_to(moved)
+    if part == "engines":
+        with pytest.raises(CacheError, match="engines cannot be used: it is a symbolic link"):
+            cache.lookup(NAME, KEY)
+    else:
+        found = cache.lookup(NAME, KEY)
+        assert isinstance(found, CorruptEntry)
+        assert "it is a symbolic link" in found.reason
+
+
+@pytest.mark.parametrize("name", ["engine.plan", "engine.json"])
+def test_pipes_in_the_cache_block_nobody(cache: EngineCache, name: str) -> None:
+    entry = store(cache)
+    (entry.folder / name).unlink()
+    os.mkfifo(entry.folder / name)
+    found = cache.lookup(NAME, KEY)
+    assert isinstance(found, CorruptEntry)
+    assert "not a regular file" in found.reason
+
+
+def test_folder_above_that_others_can_write_is_refused_unless_it_leads_to_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = tmp_path / "above"
+    store(EngineCache(above / "cache"))
+    above.chmod(0o777)
+    with pytest.raises(CacheError, match=r"write to .*, above the engine cache [\s\S]*chmod go-w"):
+        EngineCache(above / "cache")
+    monkeypatch.chdir(above)
+    assert isinstance(EngineCache(above / "cache").lookup(NAME, KEY), Entry)
+
+
+def test_plan_that_is_loaded_is_the_one_that_was_verified(cache: EngineCache) -> None:
+    entry = store(cache)
+    with cache.plan(entry.plan, KEY) as plan:
+        cache.root.rename(cache.root.with_name("moved"))
+        entry.folder.mkdir(parents=True)
+        entry.plan.write_bytes(b"foreign")
+        assert plan.path == entry.plan
+        assert plan.read() == plan.stable_path.read_bytes() == b"plan"
+        assert plan.read(2) == b"pl"
+        assert plan.size_bytes == 4
+
+
+def test_plan_that_was_removed_or_damaged_meanwhile_is_not_loaded(cache: EngineCache) -> None:
+    entry = store(cache)
+    flip_byte(entry)
+    with pytest.raises(EngineLoadError, match="digest"), cache.plan(entry.plan, KEY):
+        pass
+    cache.discard(entry.folder)
+    with pytest.raises(EngineLoadError, match="it was removed"), cache.plan(entry.plan, KEY):
+        pass
+
+
+def test_files_of_an_entry_are_private_whatever_the_umask(cache: EngineCache) -> None:
+    before = os.umask(0)
+    try:
+        entry = store(cache)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in entry.folder.iterdir()} == {0o600}
+    assert isinstance(cache.lookup(NAME, KEY), Entry)
+
+
+def test_folders_above_a_new_cache_are_the_users_alone_to_write(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        cache = EngineCache(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (tmp_path / "a", cache.root, cache.folder)]
+    assert modes == [0o755, 0o755, 0o700]
 
 
 def test_file_in_the_place_of_the_cache_is_refused_with_a_way_out(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pytest_trt.backends.tensorrt.session import TrtSession
 from pytest_trt.diagnostics import EngineRunError, InputError
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors.profile_choice import shapes_at, values_at
@@ -73,7 +74,7 @@ def opened(gpu: Gpu, tmp_path: Path):
             backend=backend,
             cache=EngineCache(tmp_path / "cache", max_bytes=10**9),
         )
-        session = backend.open(engine.plan, model, engine.spec, engine.target)
+        session = backend.open(Plan(engine.plan), model, engine.spec, engine.target)
         assert isinstance(session, TrtSession)
         sessions.append(session)
         return Opened(model, session, OnnxRuntimeBackend(threads=0).reference(model).run)

@@ -29,7 +29,7 @@ from pytest_trt.backends.tensorrt.plan_header import read_plan_header
 from pytest_trt.diagnostics import EngineLoadError
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache, Entry
-from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.protocols import BuildRequest, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.tensors.profiles import parse_profiles
 
@@ -181,7 +181,7 @@ def test_foreign_plan_is_refused_by_its_header(gpu, build, tmp_path: Path, damag
     header = read_plan_header(plan)
     backend = make_backend("tensorrt", probe=probe_devices(), threads=0)
     with pytest.raises(EngineLoadError) as caught:
-        backend.open(plan, engine.model, engine.spec, engine.target)
+        backend.open(Plan(plan), engine.model, engine.spec, engine.target)
     assert f"was built by {header.product} {header.version}" in caught.value.message
     assert str(engine.toolchain) in caught.value.message
 

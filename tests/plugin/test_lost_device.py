@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pytest_trt.backends.devices import probe as probe_module
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import DeviceLostError
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.engine.spec import Target
 from pytest_trt.plugin import run as run_module
 
@@ -52,7 +52,7 @@ class Breakable(OnnxRuntimeBackend):
     def cannot_run(self, target: Target) -> None:
         return None
 
-    def open(self, plan: Path, *rest: Any) -> Any:
+    def open(self, plan: Plan, *rest: Any) -> Any:
         self.use("open")
         return BreakableSession(self, super().open(plan, *rest))
 

@@ -45,7 +45,7 @@ from pytest_trt.engine.builder_options import (
     require_precision,
 )
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel, read_node_names
 from pytest_trt.onnx.input_roles import require_values
@@ -124,23 +124,23 @@ class OnnxRuntimeBackend:
         return f"ONNX Runtime runs on the CPU, not on {target.arch}"
 
     def open(
-        self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, target: Target
     ) -> BackendSession:
-        """Load a serialised engine."""
+        """Load a serialised engine, by path: from memory, its weights would be there twice."""
         ort = load_onnxruntime()
         try:
-            session = load_plan(plan, spec, self._session_options)
+            session = load_plan(plan.stable_path, spec, self._session_options)
         except Exception as error:
             raise EngineLoadError(
-                f"ONNX Runtime {ort.__version__} cannot load {plan}",
+                f"ONNX Runtime {ort.__version__} cannot load {plan.path}",
                 fix=Remedy("rebuild the engine:", commands=("pytest-trt cache clear",)),
                 code="TRT322",
                 facts={
                     "model": str(model.path),
-                    "plan": str(plan),
+                    "plan": str(plan.path),
                     "version": str(ort.__version__),
                 },
-                details=[first_line(error)],
+                details=[first_line(error).replace(str(plan.stable_path), str(plan.path))],
             ) from error
         subject = f"the {spec.precision} engine of {model.path.name}"
         return OnnxRuntimeSession(session, subject=subject)

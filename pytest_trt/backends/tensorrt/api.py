@@ -10,13 +10,13 @@ from typing import Literal
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.devices.gpu import DeviceProbe
-from pytest_trt.backends.tensorrt.plan_header import read_plan_header
+from pytest_trt.backends.tensorrt.plan_header import header_of
 from pytest_trt.backends.tensorrt.product import Product, register_plugins
 from pytest_trt.backends.tensorrt.profiles import require_profiles
 from pytest_trt.backends.tensorrt.session import TrtSession
 from pytest_trt.diagnostics import EngineLoadError, Remedy
 from pytest_trt.engine.builder_options import BUILDER_OPTIONS, require_options
-from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, OptionValue, Route, Target
 from pytest_trt.onnx.file import OnnxModel
 
@@ -150,7 +150,7 @@ def build(
 
 
 def open_plan(
-    product: Product, plan: Path, model: OnnxModel, spec: EngineSpec, *, device: int
+    product: Product, plan: Plan, model: OnnxModel, spec: EngineSpec, *, device: int
 ) -> BackendSession:
     """Load a plan on a GPU, after checking the product and version in its header.
 
@@ -159,12 +159,12 @@ def open_plan(
         BackendUnavailableError: CUDA cannot be used.
     """
     trt = product.load()
-    header = read_plan_header(plan)
+    header = header_of(plan)
     portable = bool(spec.builder_options.get("version_compatible", False))
     installed = str(trt.__version__)
     if header.product != product.label or not (portable or _same(header.version, installed)):
         raise EngineLoadError(
-            f"plan {plan} was built by {header.product} {header.version}, but {product.label} "
+            f"plan {plan.path} was built by {header.product} {header.version}, but {product.label} "
             f"{installed} is installed; a plan runs only on the version that built it",
             fix=Remedy(
                 "install the version that built it, or rebuild it with this one:",
@@ -173,7 +173,7 @@ def open_plan(
             code="TRT321",
             facts={
                 "model": str(model.path),
-                "plan": str(plan),
+                "plan": str(plan.path),
                 "built_by": f"{header.product} {header.version}",
                 "installed": f"{product.label} {installed}",
             },

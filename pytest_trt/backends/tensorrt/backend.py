@@ -7,10 +7,10 @@ from typing import Any
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.tensorrt import api as trt_api
-from pytest_trt.backends.tensorrt.plan_header import read_plan_header
+from pytest_trt.backends.tensorrt.plan_header import header_of
 from pytest_trt.backends.tensorrt.product import TENSORRT, TENSORRT_RTX, Product, has_weak_types
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
-from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.engine.timing_cache import timing_file
 from pytest_trt.onnx.file import OnnxModel
@@ -85,7 +85,7 @@ class TensorRtBackend:
         return trt_api.cannot_run(self._probe, target)
 
     def open(
-        self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, target: Target
     ) -> BackendSession:
         """Load a verified plan on the GPU of its target.
 
@@ -96,10 +96,10 @@ class TensorRtBackend:
         gpu = self._probe.first(target.arch)
         if gpu is None:
             raise EngineLoadError(
-                f"plan {plan} is for {target}; {self.cannot_run(target)}",
+                f"plan {plan.path} is for {target}; {self.cannot_run(target)}",
                 fix="run it on a machine with the GPU that it was built for.",
                 code="TRT323",
-                facts={"model": str(model.path), "plan": str(plan), "arch": target.arch},
+                facts={"model": str(model.path), "plan": str(plan.path), "arch": target.arch},
             )
         return trt_api.open_plan(self._product, plan, model, spec, device=gpu.index)
 
@@ -173,7 +173,7 @@ class TensorRtRtxBackend:
         return trt_api.cannot_run(self._probe, target)
 
     def open(
-        self, plan: Path, model: OnnxModel, spec: EngineSpec, target: Target
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, target: Target
     ) -> BackendSession:
         """Load a verified plan on the GPU of its target.
 
@@ -181,14 +181,14 @@ class TensorRtRtxBackend:
             EngineLoadError: This machine has no GPU that the plan was built for.
             BackendUnavailableError: CUDA cannot be used.
         """
-        gpu, archs = self._probe.first(target.arch), read_plan_header(plan).archs or RTX_ARCHS
+        gpu, archs = self._probe.first(target.arch), header_of(plan).archs or RTX_ARCHS
         if gpu is None or gpu.arch not in archs:
             reason = self.cannot_run(target) or f"the GPU to run it on is {gpu}"
             raise EngineLoadError(
-                f"plan {plan} is for {', '.join(archs)}; {reason}",
+                f"plan {plan.path} is for {', '.join(archs)}; {reason}",
                 fix="run it on a machine with such a GPU; this machine can only build it.",
                 code="TRT323",
-                facts={"model": str(model.path), "plan": str(plan), "archs": list(archs)},
+                facts={"model": str(model.path), "plan": str(plan.path), "archs": list(archs)},
             )
         return trt_api.open_plan(TENSORRT_RTX, plan, model, spec, device=gpu.index)
 

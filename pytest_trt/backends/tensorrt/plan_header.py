@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_trt.diagnostics import EngineLoadError, Fact, Remedy
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.terms import RTX_ARCHS
 
 _COMMON = struct.Struct("<4sIQQ4B")
@@ -50,18 +51,22 @@ class PlanHeader:
 
 
 def read_plan_header(path: Path) -> PlanHeader:
-    """Return the header of a plan file.
+    """Return the header of a plan file, see `header_of`."""
+    return header_of(Plan(path))
+
+
+def header_of(plan: Plan) -> PlanHeader:
+    """Return the header of a plan.
 
     Raises:
         EngineLoadError: The file is not a plan, or its size differs from that in its header.
     """
+    path = str(plan.path)
     try:
-        with path.open("rb") as file:
-            start = file.read(_READ_BYTES)
-        file_bytes = path.stat().st_size
+        start, file_bytes = plan.read(_READ_BYTES), plan.size_bytes
     except OSError as exc:
-        raise _damaged(f"plan {path} cannot be read: {exc}", path=str(path)) from exc
-    return parse_plan_header(start, file_bytes, str(path))
+        raise _damaged(f"plan {path} cannot be read: {exc}", path=path) from exc
+    return parse_plan_header(start, file_bytes, path)
 
 
 def parse_plan_header(start: bytes, file_bytes: int, name: str = "plan") -> PlanHeader:

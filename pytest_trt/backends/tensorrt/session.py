@@ -32,7 +32,7 @@ from pytest_trt.diagnostics import (
     InputError,
     Remedy,
 )
-from pytest_trt.engine.protocols import Samples
+from pytest_trt.engine.protocols import Plan, Samples
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors import elements
 from pytest_trt.tensors.checks import check_inputs
@@ -56,7 +56,7 @@ class TrtSession:
 
     Args:
         trt: The vendor module.
-        plan: A verified plan file.
+        plan: A verified plan.
         model: The model that it was built from.
         profiles: The profiles of the build, in order.
         device: CUDA's number of the GPU.
@@ -70,7 +70,7 @@ class TrtSession:
     def __init__(
         self,
         trt: Any,
-        plan: Path,
+        plan: Plan,
         model: OnnxModel,
         profiles: Sequence[Profile],
         *,
@@ -83,10 +83,10 @@ class TrtSession:
             runtime = trt.Runtime(process_logger(trt))
             if host_code:
                 runtime.engine_host_code_allowed = True
-            engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+            engine = runtime.deserialize_cuda_engine(plan.read())
             context = engine.create_execution_context() if engine is not None else None
         if context is None:
-            raise refused_plan(plan, model, tail.lines, loaded=engine is not None)
+            raise refused_plan(plan.path, model, tail.lines, loaded=engine is not None)
         # The engine refers to its runtime, and the context to its engine.
         self._runtime, self._engine, self._context = runtime, engine, context
         self._profile = 0

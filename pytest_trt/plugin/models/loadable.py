@@ -23,7 +23,7 @@ from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.accuracy.trial import options_to_try
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.protocols import BackendSession, BuildRequest
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, Plan
 from pytest_trt.engine.session import Observer, calling_line
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
@@ -234,7 +234,7 @@ class LoadableModel:
             spec = replace(engine.spec, builder_options=given)
             with suppress(PytestTrtError), TemporaryDirectory() as folder:
                 request = BuildRequest(engine.model, spec, engine.target, Path(folder))
-                plan = Path(folder) / embedded.build(request).plan_name
+                plan = Plan(Path(folder) / embedded.build(request).plan_name)
                 session = embedded.open(plan, engine.model, spec, engine.target)
                 try:
                     outputs = session.run(inputs)

@@ -17,7 +17,7 @@ from pytest_trt.backends.conversion.int8 import to_int8
 from pytest_trt.backends.conversion.int8_preparation import prepare, unshare_weights
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import EngineBuildError
-from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.protocols import BuildRequest, Plan
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import load_model
@@ -177,7 +177,7 @@ def test_shared_weights_run_in_int8(tmp_path: Path) -> None:
         spec, target = EngineSpec(precision), backend.target("cpu")
         request = BuildRequest(model, spec, target, folder, calibration=[inputs])
         plan = folder / backend.build(request).plan_name
-        outputs.append(backend.open(plan, model, spec, target).run(inputs)["y"])
+        outputs.append(backend.open(Plan(plan), model, spec, target).run(inputs)["y"])
     found, expected = outputs
     assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 

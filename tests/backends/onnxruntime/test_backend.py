@@ -22,7 +22,7 @@ from pytest_trt.diagnostics import (
     InputError,
     ModelError,
 )
-from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult
+from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, OptionValue, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors import elements
@@ -81,7 +81,9 @@ class Builder:
         **options: OptionValue,
     ) -> BackendSession:
         plan, _ = self.build(model, precision, calibration, **options)
-        return self.backend.open(plan, model, EngineSpec(precision, builder_options=options), CPU)
+        return self.backend.open(
+            Plan(plan), model, EngineSpec(precision, builder_options=options), CPU
+        )
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def test_fp16_model_is_rounded_though_it_is_not_converted(builder: Builder, tmp_
     model = networks.saved(proto, tmp_path / "half.onnx")
     plan, result = builder.build(model, "fp16")
     assert "float16 already" in result.notes[0]
-    session = builder.backend.open(plan, model, EngineSpec("fp16"), CPU)
+    session = builder.backend.open(Plan(plan), model, EngineSpec("fp16"), CPU)
     y = session.run({"x": np.array([[0.5] * 4 + [2.0] * 4], np.float16)})["y"]
     assert y.dtype == np.float16
     np.testing.assert_array_equal(y, [[0.5] * 4 + [np.inf] * 4])
@@ -219,7 +221,7 @@ def test_damaged_plan_is_not_loaded(builder: Builder, linear: OnnxModel) -> None
     plan, _ = builder.build(linear, "fp32")
     plan.write_bytes(plan.read_bytes()[:-40])
     with pytest.raises(EngineLoadError, match="cannot load"):
-        builder.backend.open(plan, linear, EngineSpec("fp32"), CPU)
+        builder.backend.open(Plan(plan), linear, EngineSpec("fp32"), CPU)
 
 
 def test_failure_while_running_names_the_engine_and_the_shapes(

@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from pytest_trt.backends.onnxruntime import plan as plans
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import ModelError
-from pytest_trt.engine.protocols import BuildRequest, BuildResult
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors.spec import Tensors
@@ -37,7 +37,7 @@ def build(
 
 
 def run(model: OnnxModel, plan: Path, inputs: Tensors) -> Mapping[str, np.ndarray]:
-    return BACKEND.open(plan, model, EngineSpec(), CPU).run(inputs)
+    return BACKEND.open(Plan(plan), model, EngineSpec(), CPU).run(inputs)
 
 
 def with_data_file(folder: Path, location: str = "w.data") -> Path:

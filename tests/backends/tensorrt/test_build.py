@@ -15,7 +15,7 @@ from pytest_trt.backends.tensorrt import backend as tensorrt_rtx
 from pytest_trt.backends.tensorrt.log import LogTail
 from pytest_trt.backends.tensorrt.product import TENSORRT, Product
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
-from pytest_trt.engine.protocols import BuildRequest
+from pytest_trt.engine.protocols import BuildRequest, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.tensors.profiles import parse_profiles
 
@@ -59,7 +59,7 @@ def test_tensorrt_without_a_gpu_neither_builds_nor_opens(model, tmp_path: Path) 
     with pytest.raises(BackendUnavailableError, match=r"no NVIDIA GPU \(no NVIDIA driver"):
         backend.build(request)
     with pytest.raises(EngineLoadError, match=r"is for sm86; no NVIDIA GPU \(no NVIDIA driver"):
-        backend.open(tmp_path / "engine.plan", model, EngineSpec(), Target("sm86"))
+        backend.open(Plan(tmp_path / "engine.plan"), model, EngineSpec(), Target("sm86"))
 
 
 def test_a_target_of_tensorrt_names_the_gpu() -> None:

@@ -21,7 +21,7 @@ from pytest_trt.backends.tensorrt.build import build_plan
 from pytest_trt.backends.tensorrt.build_job import BuildPlan
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
 from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, EngineLoadError
-from pytest_trt.engine.protocols import BuildRequest, BuildResult
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors.profiles import Profile, ShapeRange, parse_profiles
@@ -390,7 +390,7 @@ def test_without_a_gpu_a_plan_is_not_opened(
     spec = EngineSpec(profiles=(IMAGES,))
     build(models["conv"], tmp_path, spec)
     with pytest.raises(EngineLoadError, match=r"is for sm86; no NVIDIA GPU \(no NVIDIA driver"):
-        BACKEND.open(tmp_path / "engine.plan", models["conv"], spec, Target("sm86"))
+        BACKEND.open(Plan(tmp_path / "engine.plan"), models["conv"], spec, Target("sm86"))
 
 
 def test_what_runs_where() -> None:

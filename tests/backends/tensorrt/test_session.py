@@ -18,6 +18,7 @@ from pytest_trt.diagnostics import (
     EngineRunError,
     InputError,
 )
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.tensors.profiles import parse_profiles
 from pytest_trt.tensors.spec import TensorSpec
 
@@ -34,7 +35,7 @@ def open_session(fake_runtime: FakeRuntime, tmp_path: Path) -> Callable[..., Trt
         engine.runtime = fake_runtime
         model = SimpleNamespace(path=Path("net.onnx"), inputs=inputs, outputs=outputs)
         parsed = parse_profiles(profiles, inputs, where="test")
-        return TrtSession(FakeTensorRt(engine), plan, model, parsed, device=0)  # type: ignore[arg-type]
+        return TrtSession(FakeTensorRt(engine), Plan(plan), model, parsed, device=0)  # type: ignore[arg-type]
 
     return load
 
