@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import atexit
+import importlib
+import importlib.util
 import os
+import pkgutil
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +16,14 @@ import pytest_trt
 
 # Runs that tests start would add themselves to the summary of the step that runs the tests.
 os.environ.pop("GITHUB_STEP_SUMMARY", None)
+
+if sys.dont_write_bytecode:
+    # Hundreds of child processes would each compile all that they import, which takes longer than
+    # what they do. Nothing is written next to the sources.
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
+    atexit.register(shutil.rmtree, sys.pycache_prefix, ignore_errors=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_configure() -> None:
@@ -25,3 +40,39 @@ def _no_worker_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs that tests start be runs of their own, whichever worker starts them."""
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
         monkeypatch.delenv(name, raising=False)
+
+
+#: What inner runs import, besides this package.
+_IMPORTED_BY_RUNS = (
+    "blake3",
+    "filelock",
+    "hypothesis",
+    "ml_dtypes",
+    "onnx.inliner",
+    "onnx.version_converter",
+    "onnxruntime.quantization",
+    "rich._emoji_codes",
+    "sqlite3",
+    "tensorrt_rtx",
+)
+
+
+@pytest.fixture(scope="session")
+def _imported() -> None:
+    """Import once what inner runs import: pytester removes what each of them imports."""
+    package = pkgutil.walk_packages(pytest_trt.__path__, "pytest_trt.")
+    for name in (*_IMPORTED_BY_RUNS, *(module.name for module in package)):
+        if importlib.util.find_spec(name.partition(".")[0]) is not None and "__main__" not in name:
+            importlib.import_module(name)
+
+
+@pytest.fixture
+def pytester(
+    _imported: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """Start runs that find everything imported, and trust no bytecode of files a test rewrites.
+
+    Bytecode is identified by the size of its source and the second in which that was written.
+    """
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return pytester

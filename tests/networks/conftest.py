@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +11,6 @@ import networks
 
 # Projects are run from a folder of their own, with models beside them.
 collect_ignore = ["projects"]
-
-# pytester takes back what an inner run imports, so that the next one would import it again. What
-# is imported out here stays.
-for _name in (
-    "hypothesis",
-    "pytest_trt.backends.conversion",
-    "pytest_trt.backends.conversion.fp16_rounding",
-    "pytest_trt.plugin.run",
-    "tensorrt_rtx",
-):
-    if importlib.util.find_spec(_name.partition(".")[0]) is not None:
-        importlib.import_module(_name)
 
 
 @pytest.fixture

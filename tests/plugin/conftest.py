@@ -6,18 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
-import hypothesis  # noqa: F401 - see below
-import ml_dtypes  # noqa: F401
 import pytest
 import quiet_host
 from builders import save_linear
 
-import pytest_trt.plugin.run
-import pytest_trt.report.summary  # noqa: F401
 from pytest_trt.benchmark import sampling
-
-# pytester takes back what an inner run imports, so that the next one would import it again. What
-# is imported out here stays.
 
 CONFTEST = """
 import numpy as np

@@ -8,7 +8,6 @@ PYTEST_TRT_REQUIRE_MODELS=1 says that it must be there.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +16,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import AttributeProto, TensorProto, numpy_helper
-
-# pytester takes back what an inner run imports, so that the next one would import it again. What
-# is imported out here stays.
-for _name in (
-    "hypothesis",
-    "onnx.version_converter",
-    "onnxruntime.quantization",
-    "pytest_trt.backends.conversion",
-    "pytest_trt.backends.conversion.fp16_rounding",
-    "pytest_trt.plugin.run",
-    "tensorrt_rtx",
-):
-    if importlib.util.find_spec(_name.partition(".")[0]) is not None:
-        importlib.import_module(_name)
 
 
 class ModelProject:
