@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal, TypeAlias
 
+from pytest_trt.escaping import terminal
+
 #: What a fact may be: anything that JSON can hold.
 Fact: TypeAlias = "str | int | float | bool | Sequence[Fact] | Mapping[str, Fact] | None"
 
@@ -110,7 +112,7 @@ def remedy_lines(remedy: Remedy, width: int | None = None, indent: str = "") -> 
         return
     yield from wrapped(f"Fix: {remedy.text}" if remedy.text else "Fix:", width, indent)
     for command in remedy.commands:
-        yield f"{indent}    {command}"
+        yield f"{indent}    {terminal(command)}"
     for alternative in remedy.alternatives:
         yield from wrapped(f"- {alternative}", width, f"{indent}  ")
 
@@ -119,10 +121,11 @@ def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
     """Return a line of prose wrapped between words, continuation lines indented by two more.
 
     Args:
-        text: One line.
+        text: One line; what a terminal would not show, such as a line feed in a name, is escaped.
         width: Columns; None returns the line as it is.
         indent: What every line begins with.
     """
+    text = terminal(text.expandtabs())
     line = f"{indent}{text}"
     if width is None or len(line) <= width:
         return [line]

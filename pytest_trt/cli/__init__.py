@@ -12,6 +12,7 @@ from pytest_trt.cli.doctor import doctor
 from pytest_trt.cli.explain import explain
 from pytest_trt.cli.inspect import inspect
 from pytest_trt.cli.options import options
+from pytest_trt.cli.output import echo_error
 from pytest_trt.cli.report import report
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.version import __version__
@@ -42,5 +43,5 @@ def main() -> None:
     try:
         commands()
     except PytestTrtError as error:
-        click.echo(f"Error: {error}", err=True)  # like the errors of click
+        echo_error(error)  # like the errors of click
         sys.exit(2)

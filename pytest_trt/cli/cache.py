@@ -11,6 +11,7 @@ import click
 
 from pytest_trt import units
 from pytest_trt.cli.ini import read_project
+from pytest_trt.cli.output import echo
 from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry
@@ -36,7 +37,7 @@ def cache(context: click.Context, cache_dir: Path | None) -> None:
 def _open(root: Path) -> EngineCache | None:
     """Open an existing cache; inspecting one must not create it."""
     if not root.is_dir():
-        click.echo(f"There is no engine cache at {root}.")
+        echo(f"There is no engine cache at {root}.")
         return None
     return EngineCache(root)
 
@@ -55,13 +56,13 @@ def list_(root: Path) -> None:
         print_table(titles, [_row(entry) for entry in engines], giving_way=(0, 3))
     for entry in entries:
         if isinstance(entry, CorruptEntry):
-            click.echo(f"damaged: {entry.folder.name}: {entry.reason}")
+            echo(f"damaged: {entry.folder.name}: {entry.reason}")
     total = sum(entry.sidecar.size_bytes for entry in engines)
-    click.echo(f"{count(len(entries), 'engine')}, {units.size(total)}, in {opened.folder}")
+    echo(f"{count(len(entries), 'engine')}, {units.size(total)}, in {opened.folder}")
     timings = timing_files(opened.timing)
     if timings:
         total = sum(path.stat().st_size for path in timings)
-        click.echo(f"{count(len(timings), 'timing cache')}, {units.size(total)}")
+        echo(f"{count(len(timings), 'timing cache')}, {units.size(total)}")
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
@@ -101,14 +102,15 @@ def explain(root: Path, name: str | None) -> None:
                 fix=Remedy("This lists the engines:", (_command(root, "list"),)),
             )
     if not found:
-        click.echo("The cache is empty.")
+        echo("The cache is empty.")
     for entry in found:
         sidecar = entry.sidecar
         reason = sidecar.reason or "first build"
-        click.echo(f"{entry.folder.name}\n  built {sidecar.built_at}: {reason}")
+        echo(entry.folder.name)
+        echo(f"  built {sidecar.built_at}: {reason}")
         if name is not None:
             for label, value in sidecar.key_fields.items():
-                click.echo(f"    {label}: {value}")
+                echo(f"    {label}: {value}")
 
 
 def _matches(entry: Entry, name: str) -> bool:
@@ -131,18 +133,18 @@ def verify(root: Path, remove: bool) -> None:
     engines = list(_damaged_engines(opened, entries))
     timings = list(_damaged_timings(opened))
     for path, reason in (*engines, *timings):
-        click.echo(f"damaged: {path.name}: {reason}")
+        echo(f"damaged: {path.name}: {reason}")
         if remove:
             if path.is_dir():
                 opened.discard(path)
             else:
                 path.unlink(missing_ok=True)
-            click.echo(f"removed: {path.name}")
+            echo(f"removed: {path.name}")
     intact = f"{len(entries) - len(engines)} of {len(entries)} engines are intact."
-    click.echo(intact if entries or timings else "The cache is empty.")
+    echo(intact if entries or timings else "The cache is empty.")
     if (engines or timings) and not remove:
-        click.echo("Fix: Remove what is damaged; it is rebuilt when needed.")
-        click.echo(f"    {_command(root, 'verify --remove')}")
+        echo("Fix: Remove what is damaged; it is rebuilt when needed.")
+        echo(f"    {_command(root, 'verify --remove')}")
         raise SystemExit(1)
 
 
@@ -171,7 +173,7 @@ def clear(root: Path) -> None:
     """Delete everything in the cache; it is rebuilt when needed."""
     opened = _open(root)
     if opened is not None:
-        click.echo(f"Removed {count(opened.clear(), 'engine')} from {opened.folder}.")
+        echo(f"Removed {count(opened.clear(), 'engine')} from {opened.folder}.")
 
 
 def _command(root: Path, words: str) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from pytest_trt.cli.output import echo, echo_data, echo_error
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import PytestTrtError, ReportError, wrapped
+from pytest_trt.files import atomic_write
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction
 from pytest_trt.report.comparison.markdown import markdown
@@ -104,21 +106,21 @@ def compare_reports(
         for output in outputs:
             _write(output, _WRITERS[output.suffix](found, everything=everything))
     except PytestTrtError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo_error(error)
         raise SystemExit(2) from None
     if form == "markdown":
-        click.echo(markdown(found, everything=everything), nl=False)
+        echo_data(markdown(found, everything=everything))
     else:
         _print(found, everything=everything)
     for output in outputs:
-        click.echo(f"wrote {output}", err=form == "markdown")
+        echo(f"wrote {output}", err=form == "markdown")
     if exit_code and any(found.of(Direction.WORSE)):
         raise SystemExit(1)
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        atomic_write(path, text)
     except OSError as error:
         raise ReportError(
             f"{path} cannot be written: {error.strerror}",
@@ -136,10 +138,10 @@ def _fitting(line: str) -> list[str]:
 
 
 def _print(found: Comparison, *, everything: bool) -> None:
-    click.echo(f"{found.old} -> {found.new}")
+    echo(f"{found.old} -> {found.new}")
     for line in found.differences or ("versions, devices, models and commit are the same",):
-        click.echo(f"  {line}")
-    click.echo("")
+        echo(f"  {line}")
+    echo("")
     rows: list[Row] = []
     for change in shown(found, everything=everything):
         rows.append(title(change))
@@ -152,10 +154,10 @@ def _print(found: Comparison, *, everything: bool) -> None:
             rows += [f"    {line}" for line in lines(finding)]
     if rows:
         print_table(TITLES, rows, giving_way=(0,))
-        click.echo("")
+        echo("")
     for names, what in ((found.removed, "only before"), (found.added, "only now")):
         for name in names[:_NAMED]:
-            click.echo(f"{what}: {name}")
+            echo(f"{what}: {name}")
         if len(names) > _NAMED:
-            click.echo(f"{what}: and {len(names) - _NAMED} more")
-    click.echo(summary(found))
+            echo(f"{what}: and {len(names) - _NAMED} more")
+    echo(summary(found))

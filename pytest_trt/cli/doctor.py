@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from pytest_trt.cli.output import echo_data
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.doctor.abilities import Ability
 from pytest_trt.doctor.examine import examine
@@ -26,6 +27,7 @@ from pytest_trt.doctor.finding import (
 )
 from pytest_trt.doctor.products import MODULES
 from pytest_trt.doctor.requirements import WORDS, parse_requirements
+from pytest_trt.escaping import terminal
 from pytest_trt.terms import described
 
 _STYLES = {Level.OK: "green", Level.NOTE: "dim", Level.WARN: "yellow", Level.ERROR: "bold red"}
@@ -85,7 +87,7 @@ def doctor(
     request, or that every run uses. A machine without a GPU is fine.
     """
     if json_schema:
-        click.echo(schema_text(), nl=False)
+        echo_data(schema_text())
         return
     try:
         requests = parse_requirements(required)
@@ -93,7 +95,7 @@ def doctor(
         raise click.UsageError(str(error)) from error
     found = examine(requests, cache_dir=cache_dir, baseline_dir=baseline_dir, timeout_s=timeout_s)
     if as_json:
-        click.echo(json.dumps(to_document(found), indent=2))
+        echo_data(json.dumps(to_document(found), indent=2))
     else:
         _print(found, colors=not (no_color or os.environ.get("NO_COLOR")))
     raise SystemExit(found.exit_status)
@@ -151,7 +153,7 @@ def _remedy_lines(finding: Finding, indent: int, width: int | None) -> Iterator[
     for command in remedy.commands:
         # To be copied, so never broken: a long one starts further left.
         left = indent + 4 if width is None else max(2, min(indent + 4, width - len(command)))
-        yield f"{'':<{left}}{command}"
+        yield f"{'':<{left}}{terminal(command)}"
 
 
 def _ability_lines(able: Sequence[Ability], names: int, width: int | None) -> Iterator[Text]:
@@ -186,8 +188,9 @@ def _last_line(found: Examination) -> Text:
 
 
 def _wrapped(text: str, width: int | None, indent: int) -> list[str]:
+    text = terminal(" ".join(text.split()))
     if width is None:
-        return [" ".join(text.split())]
+        return [text]
     return textwrap.wrap(
         text, max(width - indent, 20), break_long_words=False, break_on_hyphens=False
     ) or [""]

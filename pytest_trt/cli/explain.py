@@ -7,6 +7,7 @@ import textwrap
 
 import click
 
+from pytest_trt.cli.output import echo, echo_data
 from pytest_trt.codes import CODES
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 
@@ -19,12 +20,13 @@ def explain(code: str | None, as_json: bool) -> None:
     wanted = sorted(CODES) if code is None else [_known(code)]
     if as_json:
         entries = {name: CODES[name]._asdict() for name in wanted}
-        click.echo(json.dumps(entries, indent=2))
+        echo_data(json.dumps(entries, indent=2))
     elif code is None:
         for name in wanted:
-            click.echo(f"{name}  {CODES[name].title}")
+            echo(f"{name}  {CODES[name].title}")
     else:
-        click.echo("\n".join(_text(wanted[0])))
+        for line in _text(wanted[0]):
+            echo(line)
 
 
 def _known(code: str) -> str:

@@ -13,9 +13,11 @@ from rich.table import Table
 
 from pytest_trt import units
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
+from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_facts, read_sidecar
+from pytest_trt.escaping import terminal
 from pytest_trt.onnx.file import load_model
 from pytest_trt.private import PrivateFolder
 from pytest_trt.report.summary import shares
@@ -46,7 +48,7 @@ def inspect(file: Path, layers: bool) -> None:
             fix=Remedy("This lists the cached engines:", ("pytest-trt cache list",)),
         )
     for line in _plan_lines(file, cached) if cached or _is_plan(file) else _model_lines(file):
-        click.echo(line)
+        echo(line)
     if cached is not None and layers:
         _print_layers(cached[1])
 
@@ -124,7 +126,7 @@ def _cached_lines(sidecar: Sidecar, facts: EngineFacts) -> Iterator[str]:
 
 def _print_layers(facts: EngineFacts) -> None:
     if facts.layers is None:
-        click.echo("  layers    not reported by the product that built this plan")
+        echo("  layers    not reported by the product that built this plan")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("layer", "kind", "precision", "weights", "from the model's nodes"):
@@ -134,5 +136,5 @@ def _print_layers(facts: EngineFacts) -> None:
         # A layer that is one node has its name; repeating it would fold the table.
         origins = "" if layer.origins == (layer.name,) else ", ".join(layer.origins)
         cells = (layer.name, layer.kind, layer.precision or "?", weights, origins)
-        table.add_row(*map(escape, cells))
+        table.add_row(*(escape(terminal(cell)) for cell in cells))
     Console().print(table)

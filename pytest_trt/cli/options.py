@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import click
 
+from pytest_trt.cli.output import echo_data
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.engine.builder_options import (
     BACKEND_PRECISIONS,
@@ -27,7 +28,7 @@ def options(backend: str | None, as_json: bool) -> None:
     """
     backends = [backend] if backend else list(PRODUCTS)
     if as_json:
-        click.echo(json.dumps({name: _data(name) for name in backends}, indent=2))
+        echo_data(json.dumps({name: _data(name) for name in backends}, indent=2))
         return
     rows: list[Row] = []
     for name in backends:

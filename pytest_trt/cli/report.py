@@ -10,6 +10,7 @@ import click
 
 from pytest_trt import units
 from pytest_trt.cli.compare import compare_reports
+from pytest_trt.cli.output import echo, echo_data
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
@@ -84,7 +85,7 @@ def merge(
     _print(merged, list_all=list_all)
     for output in outputs:
         write_report(output, merged)
-        click.echo(f"wrote {output}")
+        echo(f"wrote {output}")
     if not (is_covered(merged["coverage"]) and _succeeded(merged)):
         raise SystemExit(1)
 
@@ -95,7 +96,7 @@ report.add_command(compare_reports)
 @report.command()
 def schema() -> None:
     """Print the JSON schema of reports, with a description of every field."""
-    click.echo(schema_text(), nl=False)
+    echo_data(schema_text())
 
 
 def _succeeded(document: Document) -> bool:
@@ -106,17 +107,16 @@ def _print(document: Document, *, list_all: bool) -> None:
     for number, run in enumerate(document["runs"], 1):
         targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
         commit = f", commit {run['commit'][:12]}" if run["commit"] else ""
-        click.echo(f"run {number}, {run['started']}{commit}: {targets or 'nothing tested'}")
+        echo(f"run {number}, {run['started']}{commit}: {targets or 'nothing tested'}")
         how = "interrupted, " if run["interrupted"] else ""
-        click.echo(
-            f"  {how}exit status {run['exit_status']}; {counted(run['counts']) or 'no tests'}"
-        )
+        echo(f"  {how}exit status {run['exit_status']}; {counted(run['counts']) or 'no tests'}")
     _print_tests(document, list_all=list_all)
     groups = [from_data(Group, group) for group in document["groups"]]
     for line in group_lines(groups, [test["id"] for test in document["tests"]]):
-        click.echo(line)
+        echo(line)
     if not is_covered(document["coverage"]):
-        click.echo(str(missing_verdicts(document["coverage"], most=len(document["tests"]))))
+        for line in missing_verdicts(document["coverage"], most=len(document["tests"])).lines():
+            echo(line)
 
 
 def _print_tests(document: Document, *, list_all: bool) -> None:
@@ -137,9 +137,9 @@ def _print_tests(document: Document, *, list_all: bool) -> None:
     if rows:
         titles = ("test", *archs)
         print_table(titles, rows, giving_way=range(len(titles)))
-        click.echo("Columns: status, tolerance used, latency (change).")
+        echo("Columns: status, tolerance used, latency (change).")
     if left_out:
-        click.echo(f"{left_out} tests passed on every architecture; --all lists them.")
+        echo(f"{left_out} tests passed on every architecture; --all lists them.")
 
 
 def _passed(test: Mapping[str, Any] | None) -> bool:

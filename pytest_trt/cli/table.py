@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from pytest_trt.escaping import terminal
 from pytest_trt.report.table import shortened
 
 #: A cell: its text, alone or with its colour.
@@ -39,7 +40,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Row], *, giving_way: Seque
     celled = [row for row in rows if not isinstance(row, str)]
     widths = [
         max(map(cell_len, (title, *(_plain(row[column]) for row in celled))))
-        for column, title in enumerate(titles)
+        for column, title in enumerate(map(terminal, titles))
     ]
     if fits:
         _narrow(widths, console.width - len(_GAP) * (len(titles) - 1), giving_way)
@@ -57,13 +58,13 @@ def print_table(titles: Sequence[str], rows: Sequence[Row], *, giving_way: Seque
     put(titles, "bold")
     for row in rows:
         if isinstance(row, str):
-            console.print(Text(row), soft_wrap=True)
+            console.print(Text(terminal(row)), soft_wrap=True)
         else:
             put(row)
 
 
 def _plain(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell[0]
+    return terminal(cell if isinstance(cell, str) else cell[0])
 
 
 def _narrow(widths: list[int], room: int, giving_way: Sequence[int]) -> None:

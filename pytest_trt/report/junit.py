@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_trt.escaping import junit
 from pytest_trt.report.record import TestRecord
 
 
@@ -13,7 +14,7 @@ def properties_of(record: TestRecord) -> list[tuple[str, str]]:
     A test of several engines has some names several times, in the order of the engines.
     `trt_code` and `trt_note` are codes of diagnostics and notes, see `pytest-trt explain`.
     """
-    return list(_properties(record))
+    return [(junit(name), junit(value)) for name, value in _properties(record)]
 
 
 def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:

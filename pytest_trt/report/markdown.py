@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_trt import units
+from pytest_trt import escaping, units
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.groups import Group, group_lines
@@ -49,14 +48,15 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield complete pieces of Markdown, so that the text can end after each."""
     for run in document["runs"]:
         targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
-        yield f"### pytest-trt: {counted(run['counts']) or 'no tests'}\n\n{_safe(targets)}\n\n"
+        yield f"### pytest-trt: {counted(run['counts']) or 'no tests'}\n\n"
+        yield f"{escaping.markdown(targets)}\n\n"
     if not is_covered(document["coverage"]):
         lines = str(missing_verdicts(document["coverage"], most=50))
-        yield f"**Verdicts are missing**\n\n{_fenced(lines)}\n\n"
+        yield f"**Verdicts are missing**\n\n{escaping.markdown_block(lines)}\n\n"
     if document["groups"]:
         groups = [from_data(Group, group) for group in document["groups"]]
         lines = "\n".join(group_lines(groups, [test["id"] for test in document["tests"]]))
-        yield f"**What to do**\n\n{_fenced(lines)}\n\n"
+        yield f"**What to do**\n\n{escaping.markdown_block(lines)}\n\n"
     ran = [test for test in document["tests"] if test["status"] in _LISTED]
     tests = sorted(ran, key=lambda test: _LISTED.index(test["status"]))
     if tests:
@@ -76,17 +76,17 @@ def _row(test: Mapping[str, Any]) -> str:
     speeds = [result["speed"] for result in test["results"] if result["speed"]]
     cells = (
         _MARKS.get(test["status"], _OTHER_MARK),
-        f"`{_cell(test['test'])}`",
-        test["arch"],
+        escaping.markdown(test["test"]),
+        escaping.markdown(test["arch"]),
         units.share(max(used)) if used else "",
         "; ".join(filter(None, map(speed_cell, speeds))),
-        "" if test["status"] == "passed" else _safe(_cell(_status(test))),
+        "" if test["status"] == "passed" else _status(test),
     )
     return f"| {' | '.join(cells)} |\n"
 
 
 def _status(test: Mapping[str, Any]) -> str:
-    reason = test["reason"][:200]
+    reason = escaping.markdown(test["reason"][:200])
     return f"{test['status']}: {reason}" if reason else str(test["status"])
 
 
@@ -103,22 +103,11 @@ def speed_cell(speed: Mapping[str, Any]) -> str:
 
 
 def _details(test: Mapping[str, Any]) -> str:
-    name = html.escape(f"{test['id']} on {test['arch']}")
-    repeat = f"Repeat it:\n\n{_fenced(test['repeat'])}\n\n" if test["repeat"] else ""
-    body = f"{_fenced(test['failure'])}\n\n{repeat}"
-    return f"<details><summary>{name}</summary>\n\n{body}</details>\n\n"
-
-
-def _fenced(text: str) -> str:
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}text\n{text}\n{fence}"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("`", "'")
-
-
-def _safe(text: str) -> str:
-    return html.escape(text, quote=False)
+    name = escaping.html(f"{test['id']} on {test['arch']}")
+    repeat = (
+        f"Repeat it:\n\n{escaping.markdown_block(escaping.terminal(test['repeat']))}\n\n"
+        if test["repeat"]
+        else ""
+    )
+    body = f"{escaping.markdown_block(test['failure'])}\n\n{repeat}"
+    return f"<details><summary><code>{name}</code></summary>\n\n{body}</details>\n\n"

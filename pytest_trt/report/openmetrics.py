@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from pytest_trt import escaping
+
 #: One sample: its labels and its value.
 _Sample: TypeAlias = tuple[dict[str, str], float]
 
@@ -121,8 +123,5 @@ def _label(name: str) -> str:
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    def quoted(text: str) -> str:
-        escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
-
-    return "{" + ",".join(f"{name}={quoted(value)}" for name, value in labels.items()) + "}"
+    pairs = (f"{name}={escaping.openmetrics(value)}" for name, value in labels.items())
+    return "{" + ",".join(pairs) + "}"

@@ -15,6 +15,7 @@ from pytest_trt.benchmark.result import FIGURE_OF, METRIC_OF, BenchmarkResult
 from pytest_trt.codes import CODES
 from pytest_trt.diagnostics import Diagnostic, wrapped
 from pytest_trt.engine.record import EngineRecord
+from pytest_trt.escaping import terminal
 from pytest_trt.report.noise import noise_lines
 from pytest_trt.report.record import TestResult
 from pytest_trt.report.table import Row, shortened, table_lines
@@ -60,7 +61,8 @@ def summary_lines(
     rows = _rows(results)
     if environment:
         engines = [engine for row in rows.values() for engine in row.engines]
-        yield from dict.fromkeys(f"{engine.toolchain} for {engine.target}" for engine in engines)
+        tested = dict.fromkeys(f"{engine.toolchain} for {engine.target}" for engine in engines)
+        yield from map(terminal, tested)
     if rows:
         yield from table_lines(rows, width=style.width, color=style.color, ascii=style.ascii)
     speeds = [speed for result in results for speed in result.record.speeds]
@@ -266,7 +268,7 @@ def speed_lines(
         if len(set(subjects)) < len(subjects):
             subjects = [f"{test} {one.arch}" for test, one in zip(tests, records, strict=True)]
     rows = [
-        (subject, *_figures(record), _outcome_word(record))
+        (terminal(subject), *_figures(record), _outcome_word(record))
         for subject, record in zip(subjects, records, strict=True)
     ]
     if not rows:

@@ -16,6 +16,7 @@ from rich.text import Text
 from pytest_trt import units
 from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.engine.record import EngineRecord
+from pytest_trt.escaping import terminal
 
 #: Width of the bar that shows how much of the tolerance was used.
 _BAR_CELLS = 10
@@ -78,7 +79,7 @@ class _Line:
     @property
     def output(self) -> str:
         """The name next to the bar."""
-        return (self.row.worst and self.row.worst.worst_output) or ""
+        return terminal((self.row.worst and self.row.worst.worst_output) or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,13 @@ def table_lines(
     """
     wide = width >= _WIDE_COLUMNS
     lines = [
-        _Line(model, f"{arch} {precision}", _engine(row, wide=wide), row, _outcomes(row))
+        _Line(
+            terminal(model),
+            terminal(f"{arch} {precision}"),
+            _engine(row, wide=wide),
+            row,
+            _outcomes(row),
+        )
         for (model, arch, precision), row in rows.items()
     ]
     shape, marks = _fitted(lines, width), _ASCII if ascii else _BLOCKS
@@ -117,7 +124,7 @@ def table_lines(
     for line in lines:
         model = escape(shortened(line.model, shape.model, marks.ellipsis))
         used = _budget(line.row, shape, marks)
-        table.add_row(model, line.use, line.engine, used, line.tests)
+        table.add_row(model, escape(line.use), line.engine, used, line.tests)
     yield from _printed(table, width=width, color=color)
 
 
@@ -196,7 +203,7 @@ def _budget(row: Row, shape: Fit, marks: _Marks) -> str:
     bar = marks.full * filled + marks.empty * (_BAR_CELLS - filled)
     used_by = ""
     if shape.output:
-        name = shortened(worst.worst_output or "", shape.output - 1, marks.ellipsis)
+        name = shortened(terminal(worst.worst_output or ""), shape.output - 1, marks.ellipsis)
         used_by = f" {escape(name)}"
     return f"[{style}]{bar}[/] {share}{used_by}"
 

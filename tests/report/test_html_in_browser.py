@@ -18,6 +18,7 @@ from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.differences import Difference
 from pytest_trt.benchmark.result import MetricChange
 from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.escaping import block
 from pytest_trt.report.files import write_report
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
@@ -298,8 +299,8 @@ def test_hostile_text_is_read_as_it_is(show, text) -> None:
         interrupted=True,
         collection_errors={text: text},
     )
-    page = show(made, made["tests"][0]["id"], viewport={"width": 400, "height": 800})
-    assert page.page.locator("pre.failure").text_content() == text
+    page = show(made, block(made["tests"][0]["id"]), viewport={"width": 400, "height": 800})
+    assert page.page.locator("pre.failure").text_content() == block(text)
     assert page.page.locator("img").count() == 0
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 400
 

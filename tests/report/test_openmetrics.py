@@ -45,7 +45,7 @@ def test_figures_are_in_base_units() -> None:
 
 def test_labels_are_escaped() -> None:
     tests = {labels["test"] for labels, _ in samples(text(), "test_verdict")}
-    assert tests == {"test_it.py::test_a", 'test_it.py::test_b["quoted" \\ \n]'}
+    assert tests == {"test_it.py::test_a", r'test_it.py::test_b["quoted" \ \n]'}
 
 
 def test_missing_verdicts_are_counted_by_architecture() -> None:

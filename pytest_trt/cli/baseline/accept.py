@@ -14,6 +14,7 @@ from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
 from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
 from pytest_trt.cli.baseline.stored import Folders, age
+from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.report.baseline_text import update_text
@@ -41,7 +42,7 @@ def accept(
     if bool(tests) + accept_all + failed != 1:
         for candidate in run.candidates:
             state = candidate.refused or f"{'failed; ' * candidate.failed}can be accepted"
-            click.echo(f"{candidate.test}: {state}")
+            echo(f"{candidate.test}: {state}")
         raise click.UsageError("name the tests to accept, or use --failed or --all.")
     chosen = [one for one in run.candidates if accept_all or (failed and one.failed)]
     chosen += [_named(run, name) for name in tests]
@@ -56,9 +57,9 @@ def accept(
     if accepted:
         _write(accepted, reason or _prompted(age(run.finished)))
     for candidate in refused:
-        click.echo(f"Error: {candidate.test} is not accepted: {candidate.refused}", err=True)
+        echo(f"Error: {candidate.test} is not accepted: {candidate.refused}", err=True)
     if refused:
-        click.echo("Fix: Remove the cause, and run the tests again.", err=True)
+        echo("Fix: Remove the cause, and run the tests again.", err=True)
         raise SystemExit(1)
 
 
@@ -135,9 +136,9 @@ def _write(accepted: Sequence[Staged], reason: str) -> None:
     ]
     written, errors, overtaken = write_staged(given)
     for one in written:
-        click.echo(f"{one.staged.test}: {update_text(**one.facts())}")
+        echo(f"{one.staged.test}: {update_text(**one.facts())}")
     for shown in dict.fromkeys(one.staged.shown for one in written):
-        click.echo(f"wrote {shown}")
+        echo(f"wrote {shown}")
     if errors:
         raise errors[0]
     if overtaken:

@@ -16,6 +16,7 @@ from pytest_trt.baseline.file import BaselineFile, baseline_files, parse_baselin
 from pytest_trt.benchmark.differences import Circumstances, differences
 from pytest_trt.cli.baseline.listing import as_json
 from pytest_trt.cli.baseline.stored import Folders
+from pytest_trt.cli.output import echo, echo_data
 from pytest_trt.cli.table import Cell, Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.git import json_files_at, text_at
@@ -67,11 +68,11 @@ def diff(
     found = [(title, changes) for title, changes in found if changes]
     if as_json:
         listed = [_as_dict(title, change) for title, changes in found for change in changes]
-        click.echo(json.dumps(listed, indent=2))
+        echo_data(json.dumps(listed, indent=2))
     elif found:
         _print(found)
     else:
-        click.echo("The baselines are the same.")
+        echo("The baselines are the same.")
     if found and exit_code:
         raise SystemExit(1)
 

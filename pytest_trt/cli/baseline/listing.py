@@ -13,6 +13,7 @@ from pytest_trt import units
 from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.cli.baseline.stored import Folders, Stored, age, target_text
+from pytest_trt.cli.output import echo, echo_data, echo_error
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.records import to_data
@@ -33,17 +34,17 @@ def list_(folders: Folders, as_json: bool) -> None:
     files, errors = folders.files()
     found = [stored for listed in files for stored in listed]
     if as_json:
-        click.echo(json.dumps([one.to_dict() for one in found], indent=2))
+        echo_data(json.dumps([one.to_dict() for one in found], indent=2))
     elif found:
         titles = ("test", "mode", "P50 ms", "P99 ms", "items/s", "runs", "recorded")
         print_table(titles, [row for listed in files for row in _rows(listed)], giving_way=(0,))
         targets = len({tuple(one.file.target.items()) for one in found})
-        click.echo(f"{count(len(found), 'baseline')} of {count(targets, 'target')}")
+        echo(f"{count(len(found), 'baseline')} of {count(targets, 'target')}")
     elif not errors:
-        click.echo(f"There are no baselines in {folders.shown}.")
-        click.echo("Fix: Run tests with trt_benchmark, or name the folder with --baseline-dir.")
+        echo(f"There are no baselines in {folders.shown}.")
+        echo("Fix: Run tests with trt_benchmark, or name the folder with --baseline-dir.")
     for error in errors:
-        click.echo(f"Error: {error}", err=True)
+        echo_error(error)
     if errors:
         raise SystemExit(1)
 
@@ -79,13 +80,13 @@ def show(folders: Folders, test: str, as_json: bool) -> None:
     found = named(folders.stored(), test)
     if as_json:
         listed = [{**one.to_dict(), **to_data(one.entry)} for one in found]
-        click.echo(json.dumps(listed, indent=2))
+        echo_data(json.dumps(listed, indent=2))
         return
     for number, stored in enumerate(found):
         if number:
-            click.echo()
+            echo()
         for line in _lines(stored):
-            click.echo(line)
+            echo(line)
 
 
 def named(stored: list[Stored], name: str) -> list[Stored]:

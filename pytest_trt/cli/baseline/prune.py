@@ -15,6 +15,7 @@ import click
 from pytest_trt.baseline.file import BaselineFile, cannot_write, write_baselines
 from pytest_trt.baseline.orphans import ANSWER_VARIABLE, Collected, orphan_status
 from pytest_trt.cli.baseline.stored import Folders, Stored, target_text
+from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.wording import count
 
@@ -46,7 +47,7 @@ def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
     """
     stored = folders.stored()
     if not stored:
-        click.echo(f"There are no baselines in {folders.shown}.")
+        echo(f"There are no baselines in {folders.shown}.")
         return
     collected = _collect(folders.baselines.base, {one.nodeid.partition("::")[0] for one in stored})
     orphans: list[Stored] = []
@@ -56,17 +57,17 @@ def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
         orphans += [one] if is_orphan else []
         if status != "exists":
             title = "no test" if is_orphan else "retained"
-            click.echo(f"{title}: {one.nodeid} on {target_text(one.file)}: {why}")
+            echo(f"{title}: {one.nodeid} on {target_text(one.file)}: {why}")
     total = count(len(stored), "baseline")
     if not orphans:
-        click.echo(f"{total}: nothing to remove.")
+        echo(f"{total}: nothing to remove.")
         return
     if dry_run:
-        click.echo(f"{total}: {len(orphans)} would be removed.")
+        echo(f"{total}: {len(orphans)} would be removed.")
         raise SystemExit(1)
     _confirm(len(orphans), yes=yes)
     _remove(orphans)
-    click.echo(f"{total}: {len(orphans)} removed.")
+    echo(f"{total}: {len(orphans)} removed.")
 
 
 def _confirm(orphans: int, *, yes: bool) -> None:

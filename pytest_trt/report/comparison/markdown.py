@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 
-from pytest_trt.report.comparison.findings import Comparison, Direction, EngineChange, TestChange
+from pytest_trt import escaping
+from pytest_trt.report.comparison.findings import (
+    Comparison,
+    Direction,
+    EngineChange,
+    Kind,
+    TestChange,
+)
 from pytest_trt.report.comparison.words import (
     TITLES,
     cells,
@@ -53,16 +59,18 @@ def markdown(
 
 
 def _blocks(comparison: Comparison, *, everything: bool) -> Iterator[str]:
-    names = f"`{_code(comparison.old)}` and `{_code(comparison.new)}`"
+    names = " and ".join(map(escaping.markdown, (comparison.old, comparison.new)))
     yield f"### pytest-trt: {summary(comparison)}\n\nBetween {names}:\n\n"
     for line in comparison.differences or ("versions, devices, models and commit are the same",):
-        yield f"- {_safe(line)}\n"
+        yield f"- {escaping.markdown(line)}\n"
     yield "\n"
     for number, change in enumerate(shown(comparison, everything=everything)):
         yield _test(change, everything=everything, is_open=number < _OPEN)
     for names_of, what in ((comparison.removed, "Only before"), (comparison.added, "Only now")):
         if names_of:
-            yield f"**{what}**\n\n" + "".join(f"- `{_code(n)}`\n" for n in names_of[:_NAMED])
+            yield f"**{what}**\n\n" + "".join(
+                f"- {escaping.markdown(name)}\n" for name in names_of[:_NAMED]
+            )
             more = len(names_of) - _NAMED
             yield f"- and {more} more\n\n" if more > 0 else "\n"
 
@@ -70,24 +78,15 @@ def _blocks(comparison: Comparison, *, everything: bool) -> Iterator[str]:
 def _test(change: TestChange | EngineChange, *, everything: bool, is_open: bool) -> str:
     rows = []
     for finding in findings_of(change, everything=everything):
-        row = [_safe(cell) for cell in cells(finding)]
-        row[-1] = _MARKS[finding.direction]
-        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
-        rows += [
-            f"| | {_safe(line).replace('|', chr(92) + '|')} | | | | |" for line in lines(finding)
-        ]
+        label, *figures, _ = cells(finding)
+        label = escaping.markdown(label) if finding.kind is Kind.ERROR else label
+        row = (label, *figures, _MARKS[finding.direction])
+        rows.append(f"| {' | '.join(row)} |")
+        rows += [f"| | {escaping.markdown(line)} | | | | |" for line in lines(finding)]
     head = f"| {' | '.join(TITLES)} |\n|{'---|' * len(TITLES)}"
     table = "\n".join([head, *rows]) if rows else ""
-    body = "\n\n".join(filter(None, [_safe(why(change)), table]))
+    body = "\n\n".join(filter(None, [escaping.markdown(why(change)), table]))
     mark = f"{_MARKS[change.direction]} ".lstrip()
-    name = f"{mark}{html.escape(title(change))}"
+    name = f"{mark}<code>{escaping.html(title(change))}</code>"
     opened = " open" if is_open else ""
     return f"<details{opened}><summary>{name}</summary>\n\n{body}\n\n</details>\n\n"
-
-
-def _safe(text: str) -> str:
-    return html.escape(text.replace("\n", " "), quote=False)
-
-
-def _code(text: str) -> str:
-    return text.replace("`", "'").replace("\n", " ")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from importlib import resources
 
+from pytest_trt.escaping import html
 from pytest_trt.report.comparison.findings import (
     Comparison,
     Direction,
@@ -50,7 +50,7 @@ def page(comparison: Comparison, *, everything: bool = False) -> str:
         everything: Whether to include what did not change.
     """
     style = resources.files("pytest_trt.report.html").joinpath("page.css").read_text("utf-8")
-    heading = escape(summary(comparison))
+    heading = html(summary(comparison))
     body = "\n".join(_body(comparison, everything=everything))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -64,7 +64,7 @@ def page(comparison: Comparison, *, everything: bool = False) -> str:
 
 
 def _body(comparison: Comparison, *, everything: bool) -> Iterator[str]:
-    names = f"<code>{escape(comparison.old)}</code> and <code>{escape(comparison.new)}</code>"
+    names = f"<code>{html(comparison.old)}</code> and <code>{html(comparison.new)}</code>"
     yield f"<h2>Between {names}</h2>"
     yield _list(comparison.differences or ("versions, devices, models and commit are the same",))
     for change in shown(comparison, everything=everything):
@@ -75,17 +75,17 @@ def _body(comparison: Comparison, *, everything: bool) -> Iterator[str]:
 
 
 def _list(texts: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+    return f"<ul>{''.join(f'<li>{html(text)}</li>' for text in texts)}</ul>"
 
 
 def _change(change: TestChange | EngineChange, *, everything: bool) -> str:
     opened = " open" if change.direction is Direction.WORSE else ""
-    reason = f"<p>{escape(why(change))}</p>" if why(change) else ""
+    reason = f"<p>{html(why(change))}</p>" if why(change) else ""
     rows = "".join(_row(found) for found in findings_of(change, everything=everything))
     head = "".join(f'<th scope="col">{name}</th>' for name in TITLES)
     table = f'<table class="grid"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return (
-        f"<details{opened}><summary>{_chip(change.direction)}<span>{escape(title(change))}</span>"
+        f"<details{opened}><summary>{_chip(change.direction)}<span>{html(title(change))}</span>"
         f"</summary><div>{reason}{table if rows else ''}</div></details>"
     )
 
@@ -93,9 +93,9 @@ def _change(change: TestChange | EngineChange, *, everything: bool) -> str:
 def _row(finding: Finding) -> str:
     *texts, direction = cells(finding)
     chip = _chip(finding.direction) if direction else ""
-    row = "".join(f"<td>{escape(text)}</td>" for text in texts)
+    row = "".join(f"<td>{html(text)}</td>" for text in texts)
     more = "".join(
-        f'<tr class="line"><td colspan="{len(TITLES)}">{escape(line)}</td></tr>'
+        f'<tr class="line"><td colspan="{len(TITLES)}">{html(line)}</td></tr>'
         for line in lines(finding)
     )
     return f"<tr>{row}<td>{chip}</td></tr>{more}"

@@ -2,7 +2,7 @@
 
 The page is the same for every report. All of a report stands in one island, as JSON compressed by
 gzip in Base64, so that nothing in it can end the island; the scripts in this folder put it into
-the page as text, never as markup.
+the page as text, never as markup. What a browser would not show, or would reorder, is escaped here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
+
+from pytest_trt.escaping import block
 
 #: Concatenated in this order into one script: what is used stands before what uses it.
 _SCRIPTS = (
@@ -44,8 +46,18 @@ def html_page(document: Mapping[str, Any]) -> str:
 
 def _packed(document: Mapping[str, Any]) -> str:
     """Return JSON, compressed, in letters that mean nothing to a parser of HTML."""
-    text = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    shown = _visible(document)
+    text = json.dumps(shown, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode("ascii"), mtime=0)).decode("ascii")
+
+
+def _visible(value: Any) -> Any:
+    """Return JSON-simple data whose texts and keys are escaped."""
+    if isinstance(value, str):
+        return block(value)
+    if isinstance(value, Mapping):
+        return {block(name): _visible(one) for name, one in value.items()}
+    return [_visible(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 @cache

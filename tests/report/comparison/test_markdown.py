@@ -22,7 +22,7 @@ def comparison(*tests: TestChange, **of: tuple[str, ...]) -> Comparison:
 def test_what_changed_is_reported_and_the_rest_counted() -> None:
     text = markdown(comparison(change(), change("test_b", now="passed")))
     assert "### pytest-trt: 2 tests: 1 worse, 1 the same" in text
-    assert "- driver 570.1 -&gt; 580.2" in text
+    assert "- `driver 570.1 -> 580.2`" in text
     assert "| P99 | 1.00 ms | 1.20 ms | +20% | +18% to +22% | ❌ |" in text
     assert "P99 +20%" in text
     assert "test_b" not in text
