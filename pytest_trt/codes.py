@@ -973,6 +973,13 @@ CODES: dict[str, Code] = {
         "Run again when the device is idle.",
         ("reason",),
     ),
+    "TRT731": Code(
+        "device cannot be reserved",
+        "One process of a user measures on a device at a time. Another one has held it for 30 "
+        "minutes, or there is no folder for a lock that only the user can write to.",
+        "End the process that the message names, or set XDG_RUNTIME_DIR to a private folder.",
+        ("device",),
+    ),
     "TRT740": Code(
         "host overloaded",
         "Threads waited for CPU cores, or other processes used too many of them, so times would "

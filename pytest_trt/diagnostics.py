@@ -297,6 +297,12 @@ class EngineRunError(PytestTrtError):
     CODE = "TRT340"
 
 
+class DeviceBusyError(PytestTrtError):
+    """A device cannot be reserved: another process holds it, or no lock is possible."""
+
+    CODE = "TRT731"
+
+
 class DeviceLostError(EngineRunError):
     """An error after which this process can no longer use CUDA, such as an illegal address.
 

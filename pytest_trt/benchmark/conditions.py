@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ from pytest_trt.backends.devices.watch import DeviceWatch
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.host import HostLoad
 from pytest_trt.benchmark.rounds import check_alone
-from pytest_trt.files import locked, user_lock
+from pytest_trt.diagnostics import DeviceBusyError, Remedy
+from pytest_trt.files import LockTimeoutError, locked, user_lock
 from pytest_trt.terms import Mode
 
 #: Median clock of the multiprocessors over the rounds of a run.
@@ -36,6 +37,10 @@ _LABELS = (*_DEVICE, HOST_BUSY)
 #: and lets the clocks fall. Whoever begins in between is mostly seen between rounds.
 _FREE_FOR_S = 10.0
 
+#: Longest wait for one process that holds a device: none measures an engine for that long, so it
+#: hangs, or was stopped in a debugger.
+_MOST_HELD_S = 1800.0
+
 
 class BenchmarkPlace(NamedTuple):
     """Where engines are timed.
@@ -51,19 +56,64 @@ class BenchmarkPlace(NamedTuple):
     environment: Mapping[str, str]
 
 
+@contextmanager
 def device_lock(
-    device: str, waiting: Callable[[float], None], *, folder: Path | None = None
-) -> AbstractContextManager[None]:
+    device: str,
+    say: Callable[[str], None],
+    *,
+    folder: Path | None = None,
+    most_held_s: float = _MOST_HELD_S,
+) -> Iterator[None]:
     """Hold the right to measure on a device. The kernel releases it when the process dies.
+
+    It excludes the user's other processes. Those of other users are seen by NVML while they
+    compute, see `pytest_trt.backends.devices.watch`; a lock that they share could be held by any of
+    them for ever.
 
     Args:
         device: Identifies the device on this machine: a GPU's UUID, or the host's name.
-        waiting: Called with the seconds waited so far, about once a second.
+        say: Receives who is waited for, about once a second.
         folder: Where the lock file lies; by default a folder of the user, whatever the cache is.
+        most_held_s: Seconds to wait at most for one process, which others may follow.
+
+    Raises:
+        DeviceBusyError: A process held it for longer, or no lock can be held.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", device)
-    path = user_lock(name) if folder is None else folder / f"{name}.lock"
-    return locked(path, waiting=lambda seconds, holder: waiting(seconds))
+
+    def waiting(seconds: float, holder: str) -> None:
+        say(f"waiting for {holder}, which measures on this device ({seconds:.0f} s)")
+
+    with ExitStack() as held:
+        try:
+            path = user_lock(name) if folder is None else folder / f"{name}.lock"
+            held.enter_context(locked(path, waiting=waiting, timeout_s=most_held_s))
+        except LockTimeoutError as error:
+            raise _held_for_too_long(device, error) from error
+        except OSError as error:
+            raise _no_lock(device, error) from error
+        yield
+
+
+def _held_for_too_long(device: str, error: LockTimeoutError) -> DeviceBusyError:
+    minutes = f"{error.waited_s / 60:.0f}"
+    number = error.holder.removeprefix("process ")
+    commands = (f"ps -fp {number}",) if number.isdigit() else ()
+    return DeviceBusyError(
+        f"{error.holder} has been measuring on {device} for more than {minutes} minutes",
+        fix=Remedy("End it if it hangs, or run again later. This shows what it is:", commands)
+        if commands
+        else "Run again later.",
+        facts={"device": device, "holder": error.holder, "waited_s": round(error.waited_s)},
+    )
+
+
+def _no_lock(device: str, error: OSError) -> DeviceBusyError:
+    return DeviceBusyError(
+        f"{device} cannot be reserved for this measurement: {error.strerror} ({error.filename})",
+        fix="Set XDG_RUNTIME_DIR to a folder on a local disk that only you can write to.",
+        facts={"device": device, "path": str(error.filename)},
+    )
 
 
 def free_since(

@@ -116,7 +116,7 @@ class EngineSource:
     def measuring(self) -> Iterator[None]:
         """Hold the device's lock, and watch the device."""
         with (
-            device_lock(self._place.device, self._waiting),
+            device_lock(self._place.device, self._say),
             self._machine.watched(self._engine.target) as self._watch,
             self._fresh,
         ):
@@ -289,9 +289,6 @@ class EngineSource:
         if wanted in (None, self.subject.mode):
             return []
         return [messages.mode_not_available(self.subject.result(), str(wanted))]
-
-    def _waiting(self, seconds: float) -> None:
-        self._say(f"waiting for another process that measures on this device ({seconds:.0f} s)")
 
 
 def subject_of(

@@ -276,13 +276,9 @@ def _alone(item: pytest.Item) -> Iterator[DeviceWatch | None]:
     """Hold the device of a test, as any benchmark does, and watch it."""
     run = run_of(item.config)
     with progress_of(item.config).quiet_task(f"timing {item.name}") as say:
-
-        def waiting(seconds: float) -> None:
-            say(f"waiting for another process that measures on this device ({seconds:.0f} s)")
-
         engine = _engine_of(item)
         target = engine.target if engine else run.embedded.target(CPU)
-        with device_lock(run.place(target).device, waiting), run.watched(target) as watch:
+        with device_lock(run.place(target).device, say), run.watched(target) as watch:
             warm_builder.end()
             yield watch
 

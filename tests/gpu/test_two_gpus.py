@@ -115,7 +115,7 @@ def test_engine_built_on_one_runs_on_the_other_of_the_same_product(
 def test_one_gpu_is_timed_while_another_is_in_use(
     two: tuple[Gpu, Gpu], folder: Path, inner_pytest, tmp_path: Path
 ) -> None:
-    with device_lock(two[0].uuid, lambda waited_s: None):
+    with device_lock(two[0].uuid, print):
         done = inner_pytest(
             folder,
             f"--trt-device={two[1].uuid}",
