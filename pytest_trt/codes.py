@@ -47,8 +47,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT110": Code(
         "invalid architecture",
-        "A GPU architecture is not written in a form that is understood.",
-        "Write it like sm86, 8.6 or 86; several like sm86,sm89; cpu for the embedded backend.",
+        "A value such as that of --trt-arch is not the name of a GPU architecture.",
+        "Write sm86, 8.6 or 86, or several as sm86,sm89; cpu means ONNX Runtime on the CPU.",
         ("arch",),
     ),
     "TRT111": Code(
@@ -75,7 +75,7 @@ CODES: dict[str, Code] = {
     "TRT150": Code(
         "invalid marker",
         "A trt_ marker is unknown, has an unknown keyword, or a value that it cannot have.",
-        "Write the marker as the message says; `pytest --markers` lists what each takes.",
+        "Write the marker as the message shows; `pytest --markers` lists the keywords of each.",
     ),
     "TRT151": Code(
         "no model",
@@ -114,7 +114,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT157": Code(
         "unusable reference",
-        "A project overrides the trt_reference fixture with something that cannot be run.",
+        "The project overrides the trt_reference fixture, and what the fixture returns has no "
+        "run(inputs) that returns outputs by name.",
         "Return an object whose run(inputs) returns the outputs by name.",
     ),
     "TRT158": Code(
@@ -132,9 +133,9 @@ CODES: dict[str, Code] = {
     # 16x and 17x: what the plugin finds out about a test
     "TRT160": Code(
         "check compared or measured nothing",
-        "A test has a trt_consistency or trt_benchmark marker, but never ran the engine through "
-        "the fixture that the marker checks, or none of a precision that its markers name. Such a "
-        "check could never detect an error, so the test fails.",
+        "The test has a trt_consistency or trt_benchmark marker, but ran no engine through the "
+        "marker's fixture, or no engine of a precision that its markers name. Such a check could "
+        "never fail, so the test fails instead.",
         "Call trt_session.run(inputs) or trt_benchmark(inputs) in the test, or remove the marker.",
         ("check", "precisions"),
     ),
@@ -174,17 +175,17 @@ CODES: dict[str, Code] = {
     "TRT163": Code(
         "benchmark called twice",
         "trt_benchmark was called twice in one test, and a test has one baseline.",
-        "Write a test for each call, or parametrise this one.",
+        "Split the test into one test per call, or parametrise it.",
     ),
     "TRT164": Code(
-        "checks never judged",
-        "A plugin called a test without the hook pytest_runtest_call, in which its checks are "
-        "judged, so the test fails.",
-        "Run the test without that plugin.",
+        "checks never evaluated",
+        "Another plugin ran the test without the hook pytest_runtest_call, which evaluates the "
+        "checks, so the test fails.",
+        "Disable that plugin: `pytest -p no:NAME`.",
     ),
     "TRT165": Code(
         "invalid limit",
-        "A limit of speed or of the engine has an unknown name, or a value that is not valid.",
+        "A limit on speed or on the engine has an unknown name or an invalid value.",
         "Write it like the example in the message.",
         ("limit",),
     ),
@@ -202,16 +203,17 @@ CODES: dict[str, Code] = {
     ),
     "TRT168": Code(
         "run not compared",
-        "The engine or the reference raised an error during a run, and the test caught it: the "
-        "run was never compared. Inputs that are refused (InputError) are not a run.",
-        "Let the test fail with the error, or test the error without trt_consistency.",
+        "The test caught an error that the engine or the reference raised during a run, so that "
+        "run was never compared. Refused inputs (InputError) do not count as a run.",
+        "Do not catch the error, or remove trt_consistency from a test that expects one.",
         ("check",),
     ),
     "TRT169": Code(
-        "marker where pytest reads none",
-        "A conftest.py or the __init__.py of a package has a pytestmark with a trt_ marker. pytest "
-        "ignores it there, so the tests of the folder would not be checked.",
-        "Write the marker in each test file, or add it in pytest_itemcollected of conftest.py.",
+        "marker that pytest ignores",
+        "A conftest.py or the __init__.py of a package sets a trt_ marker in pytestmark. pytest "
+        "ignores it there, so the tests in that folder would not be checked.",
+        "Set pytestmark in each test file, or call item.add_marker in pytest_itemcollected of "
+        "conftest.py.",
         ("marker", "file"),
     ),
     # 2xx model and inputs
@@ -310,7 +312,7 @@ CODES: dict[str, Code] = {
     "TRT221": Code(
         "wrong set of inputs",
         "An input is missing or unknown, or is not a numpy array.",
-        "Feed a dict with one array for every input of the model.",
+        "Pass a dict with one array for every input of the model.",
         ("problem", "tensor", "missing"),
     ),
     "TRT222": Code(
@@ -374,29 +376,30 @@ CODES: dict[str, Code] = {
     ),
     "TRT301": Code(
         "engine build took too long",
-        "The builder was ended at --trt-build-timeout.",
-        "Raise --trt-build-timeout, or give the builder less to do: a lower "
-        "builder_optimization_level, fewer profiles, an idle GPU.",
+        "pytest-trt stopped the builder after --trt-build-timeout seconds.",
+        "Raise --trt-build-timeout, lower builder_optimization_level, or use fewer profiles or an "
+        "idle GPU.",
         ("model",),
     ),
     "TRT302": Code(
         "engine builder was killed",
-        "Another process or the kernel ended the builder with SIGKILL, most often because memory "
-        "ran out.",
-        "Free memory, or build in fewer processes at once.",
+        "The kernel or another process sent SIGKILL to the builder, most often because memory ran "
+        "out.",
+        "Free memory, or run fewer builds at once (a lower `pytest -n`).",
         ("product",),
     ),
     "TRT303": Code(
         "engine builder crashed",
-        "The vendor's builder ended its process with a signal, such as SIGSEGV; pytest went on.",
+        "The vendor's builder died from a signal, such as SIGSEGV. It ran in its own process, so "
+        "pytest continued.",
         "Run again; if it repeats, try another precision, fewer builder options or another version "
         "of the product.",
         ("product", "signal"),
     ),
     "TRT304": Code(
         "engine builder ended without a plan",
-        "The process that builds ended by itself and reported neither a plan nor an error.",
-        "Act on the last lines of the log.",
+        "The build process exited without reporting a plan or an error.",
+        "Read the last lines of the builder's log, below the message.",
         ("product",),
     ),
     "TRT305": Code(
@@ -415,8 +418,9 @@ CODES: dict[str, Code] = {
     "TRT307": Code(
         "lower level of optimisation",
         "A level of ONNX Runtime's graph optimiser breaks a valid model: the optimised model does "
-        "not load or run, or has other inputs or outputs. The engine has the next lower level.",
-        "Nothing, or try another version of ONNX Runtime. Log lines of the engine name the cause.",
+        "not load or run, or has other inputs or outputs. The engine uses the next lower level.",
+        "No action needed. Another version of ONNX Runtime may allow the higher level; the "
+        "engine's log names the cause.",
         ("model", "precision"),
     ),
     "TRT320": Code(
@@ -515,12 +519,12 @@ CODES: dict[str, Code] = {
         "precision conversion failed",
         "The model could not be converted to the requested precision.",
         "Exclude the operator or node that the message names from the conversion, or use a "
-        "model converted by other means.",
+        "model converted with another tool.",
         ("model", "precision"),
     ),
     "TRT355": Code(
         "precision has no effect",
-        "The model has nothing that the requested precision would change, or cannot use it.",
+        "The requested precision would change nothing in the model, or the model cannot use it.",
         'Test the model as it is with precision="fp32", or name what to convert.',
         ("model", "precision"),
     ),
@@ -593,8 +597,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT405": Code(
         "output has the wrong dtype",
-        "The engine's output and the reference have different element types. Values are compared "
-        "all the same.",
+        "The engine's output and the reference have different element types. Their values are "
+        "compared too.",
         "Cast the output to the dtype of the reference.",
         ("path", "precision", "reference"),
     ),
@@ -612,8 +616,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT410": Code(
         "ranking below its limit",
-        "Too few of the reference's largest elements are also largest in the output, by the limit "
-        "top1= or topk=. No rtol and atol would change that.",
+        "The largest elements of the output agree with those of the reference less often than "
+        "top1= or topk= requires. No rtol or atol would make this pass.",
         "Restore the lost precision; judge rankings on real inputs, as random ones give near ties.",
         ("path", "precision", "reference"),
     ),
@@ -634,7 +638,7 @@ CODES: dict[str, Code] = {
     "TRT413": Code(
         "exact outputs differ",
         "Integers, booleans or strings differ; they are compared exactly.",
-        "Near ties in the scores can flip such outputs; compare the scores too.",
+        "Compare the scores that these values are computed from: a near tie can flip them.",
         ("path", "precision", "reference"),
         "mismatched",
     ),
@@ -704,20 +708,20 @@ CODES: dict[str, Code] = {
     ),
     "TRT508": Code(
         "limit cannot be tested",
-        "A limit that is written on a marker or in the ini file could never fail with the "
-        "calls that were made.",
+        "A limit on a marker or in the ini file could not have failed: the test measured too few "
+        "calls for it.",
         "Allow more time, or limit another metric.",
         ("name",),
     ),
     "TRT509": Code(
         "default limit not tested",
-        "Rounds that fit the time of the test are too short for some of the default limits.",
-        "Name the limit on the marker: it then gets the time that it needs.",
+        "Within the test's time limit, rounds are too short for some of the default limits.",
+        "Write the limit on the marker: the test then measures for longer.",
         ("metrics", "reason"),
     ),
     "TRT510": Code(
         "passed beyond its limit",
-        "A metric changed by more than its limit, and passed for the reason in the message.",
+        "A metric changed by more than its limit, but passed for the reason in the message.",
         "No action needed.",
     ),
     "TRT511": Code(
@@ -734,12 +738,12 @@ CODES: dict[str, Code] = {
     ),
     "TRT513": Code(
         "not calibrated",
-        "With --trt-calibrate, a fresh process could not measure.",
+        "With --trt-calibrate, a fresh process failed to measure.",
         "Fix what the message names, and calibrate again.",
     ),
     "TRT514": Code(
         "measuring mode not available",
-        "The marker asks for a mode that needs a GPU; another one was measured.",
+        "The marker asks for a mode that needs a GPU, so the test was measured in another mode.",
         "Run on a GPU, or change mode= of the marker.",
         ("wanted",),
     ),
@@ -789,22 +793,22 @@ CODES: dict[str, Code] = {
     ),
     "TRT605": Code(
         "baseline file of another target",
-        "A baseline file holds figures of another device than its name says: it was renamed or "
-        "edited.",
+        "The figures in a baseline file are of another device than its file name says: the file "
+        "was renamed or edited.",
         "Restore the file from git, or move it away and record it again with --trt-update-new.",
         ("file",),
     ),
     "TRT606": Code(
         "baseline changed by another run",
-        "Another run has changed the test's baseline since the new figures were compared with it, "
-        "so it was not replaced.",
+        "Another run changed the test's baseline after this run had compared with it, so this run "
+        "did not replace it.",
         "Run the test again.",
         ("file",),
     ),
     "TRT610": Code(
         "second folder of baselines",
-        "A run has created a folder of baselines although there is one further up. Baselines in "
-        "the other folder are not compared with.",
+        "A run created a baseline folder below an existing one. The tests no longer use the "
+        "baselines in the existing folder.",
         "Remove the new folder and set trt_baseline_dir in the ini file, unless both are intended.",
         ("folder",),
     ),
@@ -831,7 +835,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT640": Code(
         "nothing to accept",
-        "The last run has no result, or no result of the given test, that could become a baseline.",
+        "The last run, or the given test in it, has no result that could become a baseline.",
         "Run the tests first, with the same cache; without names, `pytest-trt baseline accept` "
         "lists what can be accepted.",
     ),
@@ -842,18 +846,18 @@ CODES: dict[str, Code] = {
     ),
     "TRT650": Code(
         "tests cannot be collected",
-        "pytest could not collect the tests, so it is unknown which baselines have none.",
-        "Fix what `pytest --collect-only` reports there.",
+        "pytest could not collect the tests, so it is unknown which baselines still have a test.",
+        "Fix the errors that `pytest --collect-only` reports.",
     ),
     "TRT651": Code(
         "removal not confirmed",
-        "Baselines are only removed after a confirmation, and there is no terminal to ask for it.",
+        "Removing baselines needs confirmation, and there is no terminal to ask on.",
         "Review them with --dry-run, then use --yes.",
     ),
     "TRT660": Code(
         "no baseline",
-        "The test compares with a baseline, none is stored for it on this device, and a "
-        "missing one is an error here.",
+        "No baseline is stored for the test on this device, and CI, --trt-missing-baseline=fail or "
+        "--trt-selftest makes that an error.",
         "Record it with --trt-update-new on this kind of machine, and commit the file.",
         ("file",),
     ),
@@ -884,7 +888,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT665": Code(
         "fewer runs recorded",
-        "A fresh process could not measure, so fewer runs than requested were recorded.",
+        "A fresh process failed to measure, so fewer runs than requested were recorded.",
         "Fix what the message names, and add runs with --trt-update.",
     ),
     "TRT666": Code(
@@ -962,7 +966,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT721": Code(
         "not run: the GPU was lost",
-        "Another test of this process lost the GPU, and no test has failed for it yet.",
+        "An earlier test in this process lost the GPU without failing, so this test fails for it.",
         "Fix the test that is named, or run it in its own process.",
         ("test",),
     ),
@@ -982,13 +986,13 @@ CODES: dict[str, Code] = {
     ),
     "TRT740": Code(
         "host overloaded",
-        "Threads waited for CPU cores, or other processes used too many of them, so times would "
+        "Threads waited for CPU cores, or other processes used too many of them, so timings would "
         "be inconclusive.",
         "Stop other work, or reserve cores for the tests.",
     ),
     "TRT741": Code(
         "GPU disturbed",
-        "A GPU is throttled, or another process computes on it, so times would be inconclusive.",
+        "A GPU is throttled, or another process computes on it, so timings would be inconclusive.",
         "Let the GPU cool, stop the other work, or wait.",
     ),
     "TRT742": Code(
