@@ -338,7 +338,7 @@ def make_backend(
         name: One of the names that `select` returns.
         probe: The GPUs of this machine.
         threads: Threads of one inference on the CPU; 0 for the default of ONNX Runtime.
-        build_timeout_s: Time limit of one TensorRT build in seconds; 0 for no limit.
+        build_timeout_s: Time limit of one build in seconds; 0 for no limit.
         timing_folder: The folder of TensorRT's timing caches; None for no timing cache.
         additional: Backends that plugins registered.
     """
@@ -348,7 +348,7 @@ def make_backend(
     if name == "onnxruntime":
         from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(threads=threads)
+        return OnnxRuntimeBackend(threads, build_timeout_s=build_timeout_s)
     if name == "tensorrt":
         from pytest_trt.backends.tensorrt.backend import TensorRtBackend
 

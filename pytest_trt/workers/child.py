@@ -61,7 +61,9 @@ class Reporter:
             os._exit(1)
 
 
-def serve(job: Callable[[Any, Reporter], object], *, once: bool = True) -> NoReturn:
+def serve(
+    job: Callable[[Any, Reporter], object], *, once: bool = True, after_errors: bool = False
+) -> NoReturn:
     """Do jobs until one fails, and end without unloading anything: libraries may crash then.
 
     Errors of this package and of the operating system are reported to the parent; any other
@@ -70,6 +72,7 @@ def serve(job: Callable[[Any, Reporter], object], *, once: bool = True) -> NoRet
     Args:
         job: Does a job; JSON-simple data in and out.
         once: Whether to end after one job; otherwise when none comes for `WARM_S`.
+        after_errors: Whether to do further jobs after a reported error.
     """
     reporter = Reporter()
     jobs = _jobs()
@@ -79,19 +82,23 @@ def serve(job: Callable[[Any, Reporter], object], *, once: bool = True) -> NoRet
     with contextlib.suppress(queue.Empty):
         while True:
             reporter.send("started")
-            reporter.send("done", _do(job, json.loads(line), reporter))
-            if once:
+            event, content = _do(job, json.loads(line), reporter)
+            if event == "error" and after_errors:
+                event = "refused"
+            reporter.send(event, content)
+            if once or event == "error":
                 break
             line = jobs.get(timeout=WARM_S)
     os._exit(0)
 
 
-def _do(job: Callable[[Any, Reporter], object], data: object, reporter: Reporter) -> object:
+def _do(
+    job: Callable[[Any, Reporter], object], data: object, reporter: Reporter
+) -> tuple[str, object]:
     try:
-        return job(data, reporter)
+        return "done", job(data, reporter)
     except (PytestTrtError, OSError) as error:
-        reporter.send("error", error_to_data(error))
-        os._exit(0)
+        return "error", error_to_data(error)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

@@ -7,7 +7,8 @@ The child's side is `child.serve`. A job is one line of JSON. Events are lines o
     {"event": "progress", "content": text}  the step that begins now
     {"event": "log", "content": line}       a line of a log
     {"event": "done", "content": data}      the job's result
-    {"event": "error", "content": {...}}    an exception, see `error_from_data`
+    {"event": "error", "content": {...}}    an exception, see `error_from_data`; the child ends
+    {"event": "refused", "content": {...}}  an exception; the child waits for the next job
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Reply:
         is_done: Whether there is a result.
         result: The job's result, JSON-simple.
         error: The exception that the child reported.
+        is_waiting: Whether the child waits for its next job.
         is_started: Whether the child read the job.
         step: The last step that it reported.
         log: The last lines of its log.
@@ -67,6 +69,7 @@ class Reply:
     is_done: bool = False
     result: Any = None
     error: PytestTrtError | OSError | None = None
+    is_waiting: bool = False
     is_started: bool = False
     step: str = "starting"
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
@@ -96,9 +99,9 @@ class Reply:
             case "log":
                 self.log.append(str(content))
             case "done":
-                self.is_done, self.result = True, content
-            case "error":
-                self.error = error_from_data(content)
+                self.is_done, self.is_waiting, self.result = True, True, content
+            case "error" | "refused" as name:
+                self.error, self.is_waiting = error_from_data(content), name == "refused"
             case _:
                 self.stderr.append(line.decode(errors="replace").rstrip())
         return str(event.get("event", ""))
@@ -160,7 +163,7 @@ class Worker:
         timeout_s: float,
         progress: Callable[[str], None] = lambda text: None,
     ) -> Reply:
-        """Do a job and wait for it. Unless it has a result, the process and its group are ended.
+        """Do a job and wait for it. Unless it waits for the next, the process group is ended.
 
         Args:
             job: JSON-simple data.
@@ -172,7 +175,7 @@ class Worker:
             self._send(job)
             self._follow(reply, timeout_s, progress)
         finally:
-            if not reply.is_done:
+            if not reply.is_waiting:
                 self.end()
                 reply.status = self._process.returncode
         return reply
@@ -216,7 +219,7 @@ class Worker:
             now_s = time.monotonic()
             if line is not None:
                 event = reply.take(line[1], is_event=line[0])
-                if event in ("done", "error"):
+                if event in ("done", "error", "refused"):
                     return
                 if event == "progress":
                     reported_s = now_s

@@ -7,26 +7,17 @@ loaded later; its file name states the level.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.backends.conversion.ort_messages import first_line, refusal
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
+from pytest_trt.backends.onnxruntime.options import OPTIMIZATION_LEVELS, session_options
 from pytest_trt.backends.onnxruntime.values import require_readable
 from pytest_trt.diagnostics import EngineBuildError, ModelError, PytestTrtError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
-
-#: ONNX Runtime's names of the levels, the lowest first. The default is 'extended' because 'all'
-#: adds layouts for the CPU at hand, and a cached engine may run on another CPU.
-#: Source: ONNX Runtime documentation, "Graph optimizations", offline mode.
-OPTIMIZATION_LEVELS = {
-    "disabled": "ORT_DISABLE_ALL",
-    "basic": "ORT_ENABLE_BASIC",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "all": "ORT_ENABLE_ALL",
-}
+from pytest_trt.onnx.file import OnnxModel
 
 _PLAN_NAME = "engine.onnx"
 
@@ -43,19 +34,21 @@ _EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
 _WEIGHTS_FILE = "session.optimized_model_external_initializers_file_name"
 _LEAST_WEIGHTS_BYTES = "session.optimized_model_external_initializers_min_size_in_bytes"
 
-#: Returns the `SessionOptions` for a level.
-Options = Callable[[str], Any]
+#: Checks run nothing, or few samples: no threads to start and end.
+_CHECK_THREADS = 1
 
 
-def write_plan(
-    source: Path, request: BuildRequest, options: Options
-) -> tuple[Path, tuple[str, ...]]:
+def as_it_is(model: OnnxModel, spec: EngineSpec) -> bool:
+    """Whether a model already has the spec's precision."""
+    return spec.precision == "fp32" or (spec.precision == "int8" and model.is_quantized)
+
+
+def write_plan(source: Path, request: BuildRequest) -> tuple[Path, tuple[str, ...]]:
     """Write a plan at the highest level up to the requested one that does not break the model.
 
     Args:
         source: What to optimise: the model, or its conversion in the request's folder.
         request: The engine to build.
-        options: Gives the session options for a level.
 
     Returns:
         The plan, and why its level is lower than requested (see `lowered_level`) if it is.
@@ -66,10 +59,10 @@ def write_plan(
     wanted = _level(request.spec, default="extended")
     plan = request.directory / _PLAN_NAME
     try:
-        _write(source, plan, request, wanted, options)
+        _write(source, plan, request, wanted)
     except EngineBuildError as error:
         _remove(plan)
-        lower = _write_lower(source, request, wanted, options)
+        lower = _write_lower(source, request, wanted)
         if lower is None:
             raise
         return lower, (f"{error.message} at the level {wanted!r}", *error.log_tail)
@@ -86,8 +79,13 @@ def converted_files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.startswith(CONVERTED_NAME)]
 
 
-def load_plan(plan: Path, spec: EngineSpec, options: Options) -> Any:
+def load_plan(plan: Path, spec: EngineSpec, *, threads: int) -> Any:
     """Return an `onnxruntime.InferenceSession` of a plan.
+
+    Args:
+        plan: The plan.
+        spec: What was requested.
+        threads: Threads of one inference; 0 for the default of ONNX Runtime.
 
     Raises:
         Exception: ONNX Runtime cannot load it; its exceptions have no other common base class.
@@ -95,11 +93,11 @@ def load_plan(plan: Path, spec: EngineSpec, options: Options) -> Any:
     # The layout for this CPU, which the plan does not contain, is chosen here.
     level = lowered_level(plan) or _level(spec, default="all")
     return load_onnxruntime().InferenceSession(
-        str(plan), options(level), providers=["CPUExecutionProvider"]
+        str(plan), session_options(level, threads=threads), providers=["CPUExecutionProvider"]
     )
 
 
-def _write_lower(source: Path, request: BuildRequest, wanted: str, options: Options) -> Path | None:
+def _write_lower(source: Path, request: BuildRequest, wanted: str) -> Path | None:
     """Write and return a plan below the requested level, or None if none can be."""
     from pytest_trt.backends.conversion.converting import unoptimised
 
@@ -111,7 +109,7 @@ def _write_lower(source: Path, request: BuildRequest, wanted: str, options: Opti
     for level in reversed(names[: names.index(wanted)]):
         plan = request.directory / _lowered_name(level)
         try:
-            _write(source, plan, request, level, options)
+            _write(source, plan, request, level)
         except EngineBuildError:
             _remove(plan)
         else:
@@ -119,7 +117,7 @@ def _write_lower(source: Path, request: BuildRequest, wanted: str, options: Opti
     return None
 
 
-def _write(source: Path, plan: Path, request: BuildRequest, level: str, options: Options) -> None:
+def _write(source: Path, plan: Path, request: BuildRequest, level: str) -> None:
     """Optimise a model into a plan, and check the plan.
 
     Raises:
@@ -129,9 +127,8 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, options:
     """
     from pytest_trt.backends.conversion.converting import different_tensors, run_failure
 
-    model, chosen = request.model, options(level)
+    model, chosen = request.model, session_options(level, threads=_CHECK_THREADS)
     chosen.optimized_model_filepath = str(plan)
-    chosen.intra_op_num_threads = 1  # nothing runs: no threads to start and end
     # A float16 model doubles in size when it is rounded in float32.
     parts = converted_files(request.directory)
     size_bytes = max(model.size_bytes, sum(part.stat().st_size for part in parts))
@@ -144,7 +141,7 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, options:
         chosen.add_session_config_entry(_LEAST_WEIGHTS_BYTES, str(1 << 40))
     try:
         load_onnxruntime().InferenceSession(str(source), chosen, providers=["CPUExecutionProvider"])
-        session = load_plan(plan, request.spec, options)
+        session = load_plan(plan, request.spec, threads=_CHECK_THREADS)
     except Exception as error:  # its exceptions have no other common base class
         raise _refused(error, request, converted=source != model.path) from error
     require_readable(session, model)

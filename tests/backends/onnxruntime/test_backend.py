@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion import ROUNDING_VERSION
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.backends.onnxruntime.options import session_options
 from pytest_trt.diagnostics import (
     ConfigurationError,
     EngineBuildError,
@@ -209,7 +210,7 @@ def test_engines_leave_the_cores_to_each_other_between_calls(
     builder: Builder, linear: OnnxModel
 ) -> None:
     """Threads that spin on are in the way of the engine whose turn it is."""
-    asked = builder.backend._session_options("all")
+    asked = session_options("all", threads=1)
     assert asked.get_session_config_entry("session.force_spinning_stop") == "1"
     first, second = (builder.open(linear, "fp32") for _ in range(2))
     inputs = {"image": np.ones((2, 8), np.float32)}

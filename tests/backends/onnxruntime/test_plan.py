@@ -15,8 +15,10 @@ import pytest
 from builders_networks import value
 from onnx import helper, numpy_helper
 
+from pytest_trt.backends.onnxruntime import building
 from pytest_trt.backends.onnxruntime import plan as plans
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
+from pytest_trt.backends.onnxruntime.options import OPTIMIZATION_LEVELS
 from pytest_trt.diagnostics import ModelError
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
@@ -33,7 +35,7 @@ def build(
 ) -> BuildResult:
     folder.mkdir()
     request = BuildRequest(model, EngineSpec(precision), CPU, folder, calibration)
-    return BACKEND.build(request)
+    return building.build(request)  # in this process, for its parts to be replaced
 
 
 def run(model: OnnxModel, plan: Path, inputs: Tensors) -> Mapping[str, np.ndarray]:
@@ -167,7 +169,7 @@ class Breaking:
     """ONNX Runtime whose optimiser breaks models above a level: it writes another graph."""
 
     def __init__(self, above: str) -> None:
-        self._allowed = list(plans.OPTIMIZATION_LEVELS).index(above)
+        self._allowed = list(OPTIMIZATION_LEVELS).index(above)
 
     def __getattr__(self, name: str) -> object:
         return getattr(onnxruntime, name)
@@ -183,7 +185,7 @@ class Breaking:
         return session
 
     def _rank(self, level: object) -> int:
-        return list(plans.OPTIMIZATION_LEVELS.values()).index(level.name)
+        return list(OPTIMIZATION_LEVELS.values()).index(level.name)
 
 
 @pytest.mark.parametrize("above", ["basic", "disabled"])

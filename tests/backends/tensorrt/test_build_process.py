@@ -90,13 +90,13 @@ def test_a_killed_builder_may_have_run_out_of_memory(job) -> None:
 
 def test_an_end_without_a_plan_is_an_error(job) -> None:
     error = failure(job("exit 0"))
-    assert "ended without a plan (exit status 0)" in error.message
+    assert "ended without a result (exit status 0)" in error.message
     assert error.diagnostic.code == "TRT304"
 
 
 def test_an_unexpected_exception_is_shown(job) -> None:
     error = failure(job("raise factory function returned nullptr"))
-    assert "ended without a plan (exit status 1)" in error.message
+    assert "ended without a result (exit status 1)" in error.message
     assert error.log_tail[-1] == "TypeError: factory function returned nullptr"
 
 

@@ -1,0 +1,91 @@
+"""ONNX Runtime and onnx at work in a child process: they may crash, hang or run out of memory.
+
+One process per pytest process, started when it is first needed. It retains the modules that it has
+imported, so that a small model costs it a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
+from pytest_trt.backends.ended import ended_early
+from pytest_trt.diagnostics import EngineBuildError, Remedy
+from pytest_trt.engine.protocols import Progress
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.workers.process import Worker
+from pytest_trt.workers.warm import WarmBuilder
+
+_CHILD = "pytest_trt.workers.calls"
+
+#: This process's. All that the functions need from environment and search path is imported first.
+_warm = WarmBuilder(fixed_environment=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is done to a model in the child process.
+
+    Attributes:
+        doing: What, for messages: "building digits.onnx fp16 for cpu".
+        model: The model.
+        precision: The precision that is asked for.
+        timeout_s: Seconds after which it is ended; 0 for no limit.
+        progress: Called with each step, and with the seconds so far while nothing is new.
+    """
+
+    doing: str
+    model: OnnxModel
+    precision: str = "fp32"
+    timeout_s: float = 0
+    progress: Progress = lambda message: None
+
+
+def call_isolated(function: str, task: Task, **arguments: object) -> Any:
+    """Call a function of this package in the child process, and return what it returns.
+
+    Args:
+        function: "package.module:function". It is called with `progress` and the arguments.
+        task: What it does.
+        **arguments: JSON-simple, as the result is.
+
+    Raises:
+        PytestTrtError: What the function raised; an EngineBuildError where the process took too
+            long, crashed, or needs more memory than there is.
+        OSError: A file cannot be read or written.
+    """
+    worker, reply = _warm.run(
+        "calls",
+        lambda: Worker(_CHILD, task=f"is {task.doing}"),
+        {"function": function, "arguments": arguments},
+        timeout_s=task.timeout_s,
+        progress=task.progress,
+    )
+    if reply.is_done:
+        return reply.result
+    if isinstance(reply.error, OSError) and reply.error.errno == errno.ENOMEM:
+        raise _out_of_memory(task, reply.error) from reply.error
+    raise reply.error or ended_early(
+        worker,
+        reply,
+        doing=task.doing,
+        label=f"ONNX Runtime {onnxruntime_version()}",
+        timeout_s=task.timeout_s,
+        facts={"model": str(task.model.path), "precision": task.precision},
+        quicker=('builder_options={"graph_optimization_level": "basic"}', "a smaller model"),
+        report_to="the ONNX Runtime project",
+    )
+
+
+def _out_of_memory(task: Task, error: OSError) -> EngineBuildError:
+    return EngineBuildError(
+        f"{task.doing}: {error.strerror}",
+        fix=Remedy(
+            "Free memory, or build in fewer processes at once (pytest -n). A small model that "
+            "needs so much memory is damaged or hostile: do not use it."
+        ),
+        code="TRT359",
+        facts={"model": str(task.model.path), "precision": task.precision},
+    )

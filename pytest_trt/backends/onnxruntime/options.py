@@ -1,0 +1,43 @@
+"""Options of ONNX Runtime's sessions: the same for engines, references and their checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_trt.backends.conversion.ort_messages import SEVERITY_FATAL
+from pytest_trt.backends.conversion.ort_module import load_onnxruntime
+
+#: ONNX Runtime's names of the levels, the lowest first. The default is 'extended' because 'all'
+#: adds layouts for the CPU at hand, and a cached engine may run on another CPU.
+#: Source: ONNX Runtime documentation, "Graph optimizations", offline mode.
+OPTIMIZATION_LEVELS = {
+    "disabled": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+
+
+def session_options(level: str, *, threads: int) -> Any:
+    """Return the `onnxruntime.SessionOptions` for a level of optimisation.
+
+    Args:
+        level: A key of `OPTIMIZATION_LEVELS`.
+        threads: Threads of one inference; 0 for the default of ONNX Runtime.
+    """
+    ort = load_onnxruntime()
+    options = ort.SessionOptions()
+    options.graph_optimization_level = getattr(
+        ort.GraphOptimizationLevel, OPTIMIZATION_LEVELS[level]
+    )
+    options.intra_op_num_threads = threads
+    options.log_severity_level = SEVERITY_FATAL
+    # Without it, INT8 products overflow 16 bits on x86 CPUs without VNNI, and an engine is
+    # right on one machine and wrong on another.
+    # Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    # Threads of a session spin after a run, waiting for the next. If two sessions are
+    # interleaved on few cores, one slows the other down, so threads stop after each call.
+    # Source: tests/benchmarks/interleaved_cpu.py, which also measures its cost.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options

@@ -1,0 +1,47 @@
+"""The FP32 reference: the model itself, without graph optimisations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_trt.backends.conversion.ort_messages import refusal
+from pytest_trt.backends.conversion.ort_module import load_onnxruntime
+from pytest_trt.backends.onnxruntime.options import session_options
+from pytest_trt.backends.onnxruntime.values import require_readable
+from pytest_trt.diagnostics import ModelError
+from pytest_trt.onnx.file import OnnxModel
+
+#: What a model that does not load means.
+NO_REFERENCE = "ONNX Runtime computes the FP32 reference, so there is nothing to compare with"
+
+
+def load_reference(model: OnnxModel, *, threads: int) -> Any:
+    """Return an `onnxruntime.InferenceSession` of a model as it is.
+
+    Args:
+        model: The model.
+        threads: Threads of one inference; 0 for the default of ONNX Runtime.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+    """
+    ort = load_onnxruntime()
+    options = session_options("disabled", threads=threads)
+    try:
+        session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        refused = refusal(
+            str(error),
+            model.path,
+            failed=f"ONNX Runtime {ort.__version__} cannot load {model.path.name}",
+            code="TRT206",
+        )
+        raise ModelError(
+            refused.message,
+            fix=refused.remedy,
+            code=refused.code,
+            facts=refused.facts,
+            details=[NO_REFERENCE, refused.log],
+        ) from error
+    require_readable(session, model)
+    return session
