@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import MutableSet
-from pathlib import Path
 
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.conversion.ort_messages import first_line
