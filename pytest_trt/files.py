@@ -86,6 +86,7 @@ def locked(
 
     Raises:
         LockTimeoutError: Another process still holds it.
+        NotPrivateError: Other users can hold it, or something else is in its place.
         OSError: The file cannot be opened, or its file system has no locks.
     """
     descriptor = _acquired(path, waiting, timeout_s)
@@ -123,9 +124,11 @@ def _acquired(path: Path, waiting: Callable[[float, str], None], timeout_s: floa
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(descriptor).st_nlink:
+                    os.fchmod(descriptor, PRIVATE)
                     return descriptor
                 os.close(descriptor)  # somebody cleared the folder meanwhile
                 continue
+            _require_unreadable(descriptor, path)
             held = os.pread(descriptor, 100, 0)
         except BaseException:
             os.close(descriptor)
@@ -160,6 +163,13 @@ def _open_lock(path: Path) -> int:
         os.close(descriptor)
         raise NotPrivateError(path, "it is not a lock file of this user")
     return descriptor
+
+
+def _require_unreadable(descriptor: int, path: Path) -> None:
+    # Whoever may read a file may lock it, and never let go.
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if mode & ~PRIVATE:
+        raise NotPrivateError(path, f"other users can hold this lock (mode {mode:o})")
 
 
 def user_lock(name: str) -> Path:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from builders import full_disk
 from pytest_trt.files import (
     MOUNTS,
     PRIVATE,
+    LockTimeoutError,
     atomic_open,
     atomic_write,
     file_system,
     locked,
     user_lock,
 )
+from pytest_trt.private import NotPrivateError
 
 HOLDER = """
 import sys
@@ -126,6 +129,46 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     process.communicate()
     with locked(tmp_path / "lock", timeout_s=0):
         pass
+
+
+def test_lock_that_others_may_hold_is_not_waited_for(tmp_path: Path) -> None:
+    process = held_elsewhere(tmp_path / "lock")
+    (tmp_path / "lock").chmod(0o644)  # whoever may read a file may lock it
+    with (
+        pytest.raises(NotPrivateError, match=r"other users can hold this lock \(mode 644\)"),
+        locked(tmp_path / "lock"),
+    ):
+        pass
+    process.communicate()
+    with locked(tmp_path / "lock"):
+        assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
+
+
+def test_limit_is_for_one_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = held_elsewhere(path)
+    holders = []
+
+    def waiting(seconds: float, holder: str) -> None:
+        holders.append(holder)
+        if len(holders) == 1:
+            first.communicate()
+            following.append(held_elsewhere(path))
+
+    following: list[subprocess.Popen[str]] = []
+    with pytest.raises(LockTimeoutError) as caught, locked(path, waiting=waiting, timeout_s=1.5):
+        pass
+    assert caught.value.holder == f"process {following[0].pid}"
+    assert caught.value.waited_s >= 1.5
+    following[0].communicate()
+
+
+def test_lock_of_a_cleared_folder_is_not_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "locks" / "lock"
+    with locked(path):
+        shutil.rmtree(path.parent)
+        with locked(path, timeout_s=0):
+            assert path.exists()
 
 
 @pytest.mark.parametrize("state", ["state", "file/state"])

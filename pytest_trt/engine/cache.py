@@ -284,11 +284,19 @@ class EngineCache:
         Args:
             key_digest: The key to build.
             waiting: Called about once a second with the seconds waited so far, and who holds it.
+
+        Raises:
+            CacheError: Other users can hold the lock.
         """
         if not self.writable:
             yield
             return
-        with locked(self.folder / "locks" / f"{key_digest[:32]}.lock", waiting=waiting):
+        path = self.folder / "locks" / f"{key_digest[:32]}.lock"
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locked(path, waiting=waiting))
+            except NotPrivateError as error:
+                raise refused(self.folder, error) from error
             yield
 
     @contextlib.contextmanager

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_sidecar
+from pytest_trt.files import PRIVATE
 from pytest_trt.private import PrivateFolder
 
 #: Its file. Another format gets another name, so that two releases can share a cache.
@@ -123,7 +124,7 @@ class CacheIndex:
             try:
                 # Opened each time: a process that deletes a damaged index must not leave others
                 # with the file that it deleted.
-                with contextlib.closing(_connect(self._folder / INDEX_NAME)) as db:
+                with contextlib.closing(_connect_private(self._folder / INDEX_NAME)) as db:
                     return self._transaction(db, work)
             except (sqlite3.Error, OSError):
                 with contextlib.suppress(OSError):
@@ -206,6 +207,16 @@ class CacheIndex:
         if part not in _PARTS or not isinstance(name, bytes) or not _FILE_NAME.fullmatch(name):
             raise sqlite3.DatabaseError(f"{part!r}, {name!r} is no entry")
         return self._folder / str(part) / os.fsdecode(name)
+
+
+def _connect_private(file: Path) -> sqlite3.Connection:
+    # Whoever may read a file may lock it, and never let go.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE))
+    if file.stat().st_mode & ~PRIVATE & 0o777:
+        file.unlink()  # it is made again
+        return _connect_private(file)
+    return _connect(file)
 
 
 def _connect(file: Path | str) -> sqlite3.Connection:

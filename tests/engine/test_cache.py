@@ -322,6 +322,15 @@ def test_files_of_an_entry_are_private_whatever_the_umask(cache: EngineCache) ->
     assert isinstance(cache.lookup(NAME, KEY), Entry)
 
 
+def test_files_that_others_could_lock_are_private(cache: EngineCache) -> None:
+    store(cache)
+    files = [*cache.folder.glob("*.sqlite"), *cache.folder.glob("locks/*")]
+    assert len(files) == 2
+    files[0].chmod(0o644)
+    store(cache)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
 def test_folders_above_a_new_cache_are_the_users_alone_to_write(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
