@@ -172,6 +172,23 @@ def test_commands_of_the_cache_section_work(digits) -> None:
         assert digits.command(*args).strip()
 
 
+def test_cache_that_others_only_read_is_made_as_shown(digits, tmp_path) -> None:
+    build, share, verify = commands_with_names(
+        page("security.md"), "/srv/trt-cache", tmp_path / "c"
+    )
+    assert digits.run(*build[1:]).returncode == 0
+    subprocess.run(share, check=True)
+    assert "2 of 2 engines are intact" in digits.command(*verify[1:])
+    assert all(
+        path.stat().st_mode & 0o055 in (0o055, 0o044) for path in (tmp_path / "c").rglob("*")
+    )
+
+
+def commands_with_names(text: str, place: str, instead: Path) -> list[list[str]]:
+    lines = [line for block in blocks("sh", text) for line in block.splitlines()]
+    return [shlex.split(line.replace(place, str(instead))) for line in lines]
+
+
 def test_selftest_proves_the_checks_of_the_first_test(digits) -> None:
     (args,) = commands(section(page("reports.md"), "Self-test: checks that can fail"))
     printed = digits.run("-k", "fp16", *args).stdout
