@@ -107,8 +107,8 @@ class BenchmarkCheck:
             self._subject.refuse_late_use(state_of(item), "trt_benchmark")
             if self._called:
                 raise ConfigurationError(
-                    "trt_benchmark was called twice in one test, and a test has one baseline",
-                    fix="Write a test for each call, or parametrise this one.",
+                    "trt_benchmark was called twice in one test, but each test has one baseline",
+                    fix="Split the test into one test per call, or parametrise it.",
                     code="TRT163",
                 )
             self._session.check(inputs)
@@ -368,7 +368,7 @@ def _disabled(
     result = subject.result()
     found = messages.not_timed(
         result,
-        "pytest-benchmark times nothing under xdist",
+        "pytest-benchmark does not time tests under pytest-xdist",
         "error" if settings.strict or settings.update else "warning",
         Remedy("Run it without -n, or call trt_benchmark(inputs), which waits for the device."),
     )

@@ -141,7 +141,7 @@ def _refuse_checks_on(item: pytest.Item, wrong: dict[pytest.Collector, _Wrong]) 
             f"{name} is on {item.name}, which is not a Python test function "
             f"({type(item).__name__})",
             {"marker": name, "type": type(item).__name__},
-            remedy=Remedy("Write a test function or method for the check."),
+            remedy=Remedy("Move the check to a test function or method."),
         )
         wrong.setdefault(item.parent, {})[str(found)] = (found, [item.nodeid])
 

@@ -48,9 +48,9 @@ def _parameter(request: pytest.FixtureRequest, fixture: str) -> str | None:
     values = plan.variants[fixture] if plan is not None else ()
     if len(values) > 1:
         raise ConfigurationError(
-            f"{fixture} was requested while the test ran, and its markers ask for "
-            f"{' and '.join(values)}: the test would run with only the first",
-            fix=f"name {fixture} as an argument of the test or of a fixture that it names.",
+            f"{fixture} was requested while the test ran, too late to run the test once for each "
+            f"of {', '.join(values)}",
+            fix=f"add {fixture} to the arguments of the test, or of a fixture that it requests.",
             code="TRT154",
             facts={"fixture": fixture, "values": list(values)},
         )
@@ -130,7 +130,7 @@ def trt_build(_trt_subject: ModelUnderTest, trt_arch: str, trt_precision: str) -
             if unknown:
                 raise ConfigurationError(
                     f"trt_build has no argument {', '.join(sorted(unknown))}",
-                    fix="it takes precision, profiles and builder_options.",
+                    fix="use precision=, profiles= and builder_options=.",
                 )
             return _trt_subject.build(trt_arch, precision, overrides)
 
@@ -191,8 +191,9 @@ def trt_benchmark(_trt_subject: ModelUnderTest, trt_session: Session) -> Benchma
         marker = _trt_subject.plan.benchmark
         if marker is None:  # requested by name while the test ran
             raise ConfigurationError(
-                "trt_benchmark has no trt_benchmark marker: nothing would be checked",
-                fix="mark the test: @pytest.mark.trt_benchmark.",
+                "the test requests the trt_benchmark fixture, but has no trt_benchmark marker: "
+                "nothing would be checked",
+                fix="mark the test: @pytest.mark.trt_benchmark (limits are optional).",
                 code="TRT153",
             )
         return BenchmarkCheck(_trt_subject, trt_session, marker)

@@ -145,8 +145,8 @@ class TrtRun:
         if name is None:
             archs = [selection.arch for selection in self.selections]
             raise ConfigurationError(
-                f"the trt_arch fixture returned {arch!r}, and this run tests {', '.join(archs)}",
-                fix=f"run with --trt-arch={arch}, or leave trt_arch to the plugin.",
+                f"the trt_arch fixture returned {arch!r}, but this run tests {', '.join(archs)}",
+                fix=f"run with --trt-arch={arch}, or do not override trt_arch.",
                 code="TRT154",
                 facts={"fixture": "trt_arch", "values": archs},
             )

@@ -99,9 +99,7 @@ def slowdowns_of(
     if limits.relative:
         comparable = [run for run in entry.runs if run.calls == source.calls] if entry else []
         if not comparable:
-            proofs.append(
-                cannot_fail("its limits of speed", "there is no baseline to compare with")
-            )
+            proofs.append(cannot_fail("its speed limits", "there is no baseline to compare with"))
         else:
             proofs += prove_relative(
                 limits.relative,
@@ -131,7 +129,7 @@ def diagnostics_of(proofs: Sequence[Proof]) -> tuple[Diagnostic, ...]:
     wrong = [proof for proof in proofs if not proof.holds]
     if not wrong:
         return ()
-    what = "a check of this test fails although it must pass"
+    what = "a check of this test fails on an error within its limit"
     fix = "Widen the tolerance or limit, or remove the check."
     if any(proof.must_fail for proof in wrong):
         what = "a check of this test does not detect injected errors"
@@ -169,7 +167,7 @@ class SelfTestLog:
         self._proofs += len(proofs)
         wrong = next((str(proof) for proof in proofs if not proof.holds), None)
         if hasattr(report, "wasxfail") and (record.checks or record.speeds):
-            wrong = "the test is marked xfail, so its failing checks never fail the run"
+            wrong = "the test is marked xfail, so a failed check cannot fail the run"
         if wrong is not None:
             self._ineffective[report.nodeid] = wrong
         elif proofs:

@@ -134,13 +134,14 @@ class LoadableModel:
         unbound = [spec.name for spec in engine.model.inputs if needs_profile(spec)]
         if unbound and not engine.spec.profiles:
             name = engine.model.path.name
+            ranges = ", ".join(f'"{one}": (min, opt, max)' for one in unbound)
             state_of(self.item).note(
                 Diagnostic(
                     "TRT171",
-                    f"{name} has dynamic inputs ({', '.join(unbound)}) and no profiles=: ONNX "
-                    "Runtime does not need them, but TensorRT cannot build the model without them",
+                    f"{name} has dynamic inputs ({', '.join(unbound)}) without profiles=: ONNX "
+                    "Runtime runs the model, but TensorRT cannot build it",
                     {"model": name, "inputs": unbound},
-                    remedy=Remedy("give trt_model profiles= for these inputs."),
+                    remedy=Remedy("add to the trt_model marker:", (f"profiles={{{ranges}}}",)),
                     severity="note",
                 )
             )
@@ -157,8 +158,8 @@ class LoadableModel:
         state_of(self.item).note(
             Diagnostic(
                 "TRT307",
-                f"the {precision} engine of {name} is optimised at the level {level!r}: a higher "
-                f"level of {engine.toolchain} breaks this model",
+                f"the {precision} engine of {name} has graph_optimization_level={level!r}: higher "
+                f"levels of {engine.toolchain} break this model",
                 {"model": name, "precision": precision, "level": level},
                 severity="note",
             )
@@ -294,15 +295,15 @@ class LoadableModel:
         Raises:
             ConfigurationError: It is one.
         """
-        where = "after the test: in a fixture's teardown, or in a thread that it did not wait for"
+        where = "after the test, by a fixture's teardown or by a thread that the test did not join"
         if state.process != os.getpid():
-            where = "in another process than the test"
+            where = "in a process that the test forked"
             if state.elsewhere is not None:
                 state.elsewhere[0] = 1
         elif not state.over:
             return
         error = ConfigurationError(
-            f"{call} was called {where}. Its result cannot fail the test",
+            f"{call} was called {where}: its result cannot fail the test",
             code="TRT161",
             facts={"call": call, "test": self.item.nodeid},
             fix="call it in the test itself or in a fixture's setup, and join threads in the test.",
@@ -342,8 +343,8 @@ class LoadableModel:
                 str(loss),
                 {"test": loss.test, "status": loss.status},
                 remedy=Remedy(
-                    "fix that test, or run it in its own process: after it, no test of the same "
-                    "process can use the GPU."
+                    "fix that test, or run it in its own process. Until pytest restarts, no test "
+                    "in this process can use the GPU."
                 ),
             )
         )
@@ -365,7 +366,7 @@ def run_of_reference(reference: object, state: TestState) -> Callable[[Tensors],
     run = getattr(reference, "run", None)
     if not callable(run):
         raise _unusable_reference(
-            reference, "the trt_reference fixture returned", ", without run()"
+            reference, "the trt_reference fixture returned", ", which has no run()"
         )
 
     def outputs(inputs: Tensors) -> Tensors:
@@ -378,7 +379,9 @@ def run_of_reference(reference: object, state: TestState) -> Callable[[Tensors],
         named = isinstance(found, Mapping) and all(isinstance(name, str) for name in found)
         if not named:
             raise _unusable_reference(
-                found, "run() of the trt_reference fixture returned", ", not outputs by name"
+                found,
+                "run() of the trt_reference fixture returned",
+                ", not a dict of outputs by name",
             )
         return cast(Tensors, found)
 
@@ -388,7 +391,7 @@ def run_of_reference(reference: object, state: TestState) -> Callable[[Tensors],
 def _unusable_reference(found: object, which: str, why: str) -> ConfigurationError:
     return ConfigurationError(
         f"{which} {type(found).__name__}{why}",
-        fix="return an object whose run(inputs) returns the outputs by name.",
+        fix='return an object whose run(inputs) returns {"name": array}.',
         code="TRT157",
         facts={"type": type(found).__name__},
     )
@@ -399,7 +402,7 @@ def _ended_by(error: BaseException, engine: Engine, where: str) -> str:
     message = error.message if isinstance(error, PytestTrtError) else str(error)
     line = next(iter(message.splitlines()), "")
     name, precision = engine.model.path.name, engine.spec.precision
-    return f"the run at {where} of {name}, {precision}: {type(error).__name__}: {line}"
+    return f"{name} {precision} at {where}: {type(error).__name__}: {line}"
 
 
 def _fail_here(diagnostics: Sequence[Diagnostic]) -> NoReturn:

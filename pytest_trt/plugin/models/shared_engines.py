@@ -118,17 +118,17 @@ def shared_session(
     assert marker is not None
     if len(marker.precision) > 1:
         raise ConfigurationError(
-            f"trt_engines was given the precisions {' and '.join(marker.precision)}, but returns "
-            "one engine",
-            fix="call it once for each, or parametrise the fixture.",
+            f"trt_engines takes one precision, not {len(marker.precision)}: "
+            f"{', '.join(marker.precision)}",
+            fix="call it once per precision, or parametrise the fixture.",
             code="TRT154",
             facts={"fixture": "trt_precision", "values": list(marker.precision)},
         )
     archs = [selection.arch for selection in run.selections]
     if (arch is None and len(archs) > 1) or arch not in (None, *archs):
         raise ConfigurationError(
-            f"trt_engines was given arch={arch!r}, and this run tests {' and '.join(archs)}",
-            fix="give it one of them: parametrise the fixture.",
+            f"trt_engines was given arch={arch!r}, but this run tests {' and '.join(archs)}",
+            fix="pass one of these as arch=, for example from a parametrised fixture.",
             code="TRT154",
             facts={"fixture": "trt_arch", "values": archs},
         )

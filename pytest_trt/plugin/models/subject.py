@@ -42,9 +42,9 @@ class ModelUnderTest(LoadableModel):
         """
         if not isinstance(request.node, pytest.Function):
             raise ConfigurationError(
-                f"{request.node.nodeid} is not a Python test function "
-                f"({type(request.node).__name__}), and uses pytest-trt's fixtures",
-                fix="write a test function or method for the engine.",
+                f"{request.node.nodeid} uses pytest-trt's fixtures, but is not a Python test "
+                f"function ({type(request.node).__name__})",
+                fix="move it to a test function or method.",
                 code="TRT158",
                 facts={"type": type(request.node).__name__},
             )
@@ -68,8 +68,8 @@ class ModelUnderTest(LoadableModel):
         options = overrides.get("builder_options", {})
         if not isinstance(options, Mapping):
             raise ConfigurationError(
-                f"trt_build was given builder_options={options!r}, which is not a mapping",
-                fix="give options by name, or leave them out to have those of the marker.",
+                f"trt_build: builder_options={options!r} is not a mapping",
+                fix="pass a dict of options, or omit builder_options= to use the marker's.",
             )
         spec = EngineSpec(
             precision=precision,

@@ -218,7 +218,7 @@ OPTIONS = (
     Option(
         "baseline_runs",
         "runs to record with each baseline: one in this process, further ones in fresh processes; "
-        "with five, run-to-run variation is known",
+        "five are enough to estimate run-to-run variation",
         "1",
         read.runs,
         "N",

@@ -154,7 +154,7 @@ def missing_baseline(text: str) -> str:
 def reason(text: str) -> str:
     """The reason for an update; the "..." of a pasted command is not accepted as one."""
     if text and not any(map(str.isalnum, text)):
-        raise ValueError('words that give the reason, such as "twice the classes"')
+        raise ValueError('a reason in words, such as "twice the classes"')
     return text
 
 

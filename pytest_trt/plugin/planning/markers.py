@@ -148,7 +148,7 @@ def parse_model(
     if given.get("model") is None:
         raise ConfigurationError(
             "trt_model names no model",
-            fix='trt_model("models/classifier.onnx", ...)',
+            fix='name it first: trt_model("models/classifier.onnx", ...).',
             code="TRT151",
             facts={"marker": ModelMarker.NAME},
         )

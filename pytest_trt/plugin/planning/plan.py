@@ -157,7 +157,7 @@ def chosen_point(
     if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
         numbered = ", preceded by the number of the profile, such as 0-min" * (len(profiles) > 1)
         raise ConfigurationError(
-            f"trt_shape {point!r} is not a point of the profile of {model.model.name}",
+            f"trt_shape={point!r} is not a point of a profile of {model.model.name}",
             fix=f"use min, opt or max{numbered}.",
             code="TRT154",
             facts={"fixture": SHAPE, "value": point},

@@ -191,9 +191,9 @@ class Planner:
         )
         if wanted != given:
             raise ConfigurationError(
-                f"the reference {marker.reference.name} takes {_listed(wanted)}, and the model "
-                f"{marker.model.name} takes {_listed(given)}: the two cannot be compared",
-                fix="name a reference that has the model's inputs.",
+                f"the reference {marker.reference.name} and the model {marker.model.name} have "
+                f"different inputs: {_listed(wanted)}; {_listed(given)}",
+                fix="set reference= to a model that has the same inputs.",
                 code="TRT152",
                 facts={"model": marker.model.name, "reference": marker.reference.name},
             )

@@ -52,7 +52,8 @@ def _refuse_conflict(place: str, mark: pytest.Mark, other: pytest.Mark) -> None:
     if differing:
         raise ConfigurationError(
             f"{mark.name} is given twice on {place}, with different {', '.join(sorted(differing))}",
-            fix="write one marker: a list and stacked decorators are read in opposite orders.",
+            fix="merge them into one marker: pytest reads a pytestmark list and stacked decorators "
+            "in opposite orders.",
             code="TRT150",
             facts={"marker": mark.name},
         )
@@ -89,8 +90,9 @@ def check_ignored(item: pytest.Function, parsed: Parsed) -> None:
         ours = [one for one in pytestmark_of(module) if is_ours(one.name, item.config)]
         if ours:
             raise ConfigurationError(
-                f"{ours[0].name} is in the pytestmark of {module.__file__}, which pytest ignores",
-                fix="write it in each test file, or add it in pytest_itemcollected of conftest.py.",
+                f"pytest ignores the {ours[0].name} marker in the pytestmark of {module.__file__}",
+                fix="set pytestmark in each test file, or call item.add_marker in "
+                "pytest_itemcollected of conftest.py.",
                 code="TRT169",
                 facts={"marker": ours[0].name, "file": str(module.__file__)},
             )
@@ -124,7 +126,7 @@ def check_benchmark(item: pytest.Function, parsed: Parsed) -> None:
             raise ConfigurationError(
                 "the test uses the trt_benchmark fixture, but has no trt_benchmark marker: "
                 "nothing would be checked",
-                fix="mark it: @pytest.mark.trt_benchmark, with limits or without.",
+                fix="mark the test: @pytest.mark.trt_benchmark (limits are optional).",
                 code="TRT153",
             )
         return
@@ -133,25 +135,25 @@ def check_benchmark(item: pytest.Function, parsed: Parsed) -> None:
         return
     if ours:
         raise ConfigurationError(
-            "the test uses trt_benchmark and pytest-benchmark's benchmark, and a test has one "
-            "baseline",
-            fix="write a test for each.",
+            "the test uses both trt_benchmark and pytest-benchmark's benchmark fixture, but a test "
+            "has one baseline",
+            fix="write one test for each fixture.",
             code="TRT153",
         )
     if parsed.consistency is not None:
         raise ConfigurationError(
-            "the test has trt_consistency and uses pytest-benchmark's benchmark, which would "
-            "time the comparison with the reference too",
+            "pytest-benchmark's benchmark fixture would also time the comparison that the test's "
+            "trt_consistency marker makes",
             fix=Remedy(
-                "write a test for each.",
+                "write one test for accuracy and one for speed.",
                 alternatives=("or call trt_benchmark(inputs), which times the engine alone",),
             ),
             code="TRT153",
         )
     if parsed.benchmark.mode not in (None, "end_to_end"):
         raise ConfigurationError(
-            f"trt_benchmark was given mode={parsed.benchmark.mode!r}, and pytest-benchmark, "
-            "whose fixture the test uses, only reads the host's clock",
+            f"pytest-benchmark's benchmark fixture only reads the host's clock, so it cannot time "
+            f"mode={parsed.benchmark.mode!r}",
             fix='call trt_benchmark(inputs) instead, or give mode="end_to_end".',
             code="TRT153",
         )
@@ -171,7 +173,7 @@ def check_model(item: pytest.Function, parsed: Parsed, run: TrtRun) -> None:
         checked = parsed.consistency or parsed.benchmark
         assert checked is not None
         raise ConfigurationError(
-            f"{checked.NAME} has no model to check",
+            f"{checked.NAME} has no model to check: no trt_model marker applies to the test",
             fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
             code="TRT151",
             facts={"marker": checked.NAME},
@@ -215,9 +217,9 @@ def check_variants(
         chosen_point(str(params[SHAPE]), parsed.profiles, parsed.model)
     if params.get(ARCH, values[ARCH][0]) not in values[ARCH]:
         raise ConfigurationError(
-            f"the test is parametrised with trt_arch={params[ARCH]!r}, which this run does not "
-            f"test: it tests {', '.join(values[ARCH])}",
-            fix=f"run with --trt-arch={params[ARCH]}, or leave trt_arch to the plugin.",
+            f"the test is parametrised with trt_arch={params[ARCH]!r}, but this run tests "
+            f"{', '.join(values[ARCH])}",
+            fix=f"run with --trt-arch={params[ARCH]}, or do not parametrise trt_arch.",
             code="TRT154",
             facts={"fixture": ARCH, "values": list(values[ARCH])},
         )
@@ -228,13 +230,13 @@ def _not_multiplied(
 ) -> ConfigurationError:
     of_unittest = not hasattr(item, "callspec") and item.__class__.__name__ == "TestCaseFunction"
     fix = Remedy(
-        "name one value for this test, or put the marker where pytest can parametrise the test.",
+        "name one value for this test, or move the marker to where pytest can parametrise it:",
         alternatives=(
             ("pytest does not parametrise methods of unittest.TestCase: use a plain class",)
             if of_unittest
             else (
-                "on the function, its class or its module, or on a pytest.param of parametrize; "
-                "not in a hook, and not on the parameters of a fixture",
+                "the function, its class, its module, or a pytest.param of parametrize; not a "
+                "hook or the parameters of a fixture",
             )
         ),
     )

@@ -80,7 +80,9 @@ def write_baselines_of(
         if staged in done:
             del candidates[nodeid]
         elif staged in overtaken:
-            not_recorded[nodeid] = f"another run has changed its baseline in {staged.shown} since"
+            not_recorded[nodeid] = (
+                f"another run changed its baseline in {staged.shown} in the meantime"
+            )
             if update:
                 errors.append(overtaken_error(staged))
         else:
@@ -107,7 +109,7 @@ def _refused(
         return "the test was skipped"
     of_speed = record.failed_by_checks and speed.failed
     if result.outcome in ("failed", "error", "xfailed") and not of_speed:
-        return "the test failed for another reason than its speed"
+        return "the test failed for a reason other than its speed"
     if staged is None:
         return speed.reason.message if speed.reason else ""
     busy = staged.entry.runs[-1].environment.get(HOST_BUSY)
@@ -147,11 +149,11 @@ def _second_folders(written: Iterable[Written]) -> Iterable[Diagnostic]:
     for folder, above in folders.items():
         yield Diagnostic(
             "TRT610",
-            f"created a second folder of baselines, {as_typed(folder)}; there is one in {above}",
+            f"created the baseline folder {as_typed(folder)}, but {above} exists already",
             {"folder": str(folder), "above": str(above)},
             remedy=Remedy(
-                "If the tests belong to the other folder, remove the new one and set "
-                "trt_baseline_dir in the ini file."
+                "Unless both are intended, remove the new folder and set in the ini file:",
+                (f"trt_baseline_dir = {above}",),
             ),
             severity="warning",
         )

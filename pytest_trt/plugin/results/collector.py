@@ -98,7 +98,7 @@ class ResultCollector:
             from pytest_trt.diagnostics import failure_lines
             from pytest_trt.plugin.terminal import width_of
 
-            terminalreporter.section("trt: runs that no check judged", red=True)
+            terminalreporter.section("trt: engine runs outside every check", red=True)
             for line in failure_lines(self.unjudged, width=width_of(self._config)):
                 terminalreporter.write_line(line)
         if len(self._why) < 2 or terminalreporter.config.get_verbosity() < -1:

@@ -53,9 +53,9 @@ _NOTHING_MEASURED = Diagnostic(
 
 _NEVER_JUDGED = Diagnostic(
     "TRT164",
-    "the checks of the test were never judged: a plugin called it without pytest_runtest_call",
+    "another plugin ran the test without pytest_runtest_call, so its checks were never evaluated",
     {},
-    remedy=Remedy("Run it without that plugin."),
+    remedy=Remedy("Disable that plugin:", ("pytest -p no:NAME",)),
 )
 
 
@@ -177,9 +177,9 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
     if state.uncompared:
         found.append(_not_compared(state))
     if _ran_elsewhere(state):
-        found.append(_unjudged(item.nodeid, "in another process than the test"))
+        found.append(_unjudged(item.nodeid, "in a process that the test forked"))
     if item.nodeid in run_of(item.config).active:
-        where = "in a thread, and was still running when the test ended"
+        where = "in a thread that was still running when the test ended"
         found.append(_unjudged(item.nodeid, where))
     if not compared:
         return found or [NOTHING_COMPARED if state.checks else _NO_ENGINE]
@@ -196,10 +196,10 @@ def _uncompared(plan: TestPlan, state: TestState, run: TrtRun) -> Iterator[Diagn
             precision = engine.spec.precision
             differing = list(_differing(plan.model, plan, engine, run))
             if key in state.other_references:
-                differing.append("reference")
+                differing.append("reference=")
             if same_file(engine.model.path, plan.model.model) and not differing:
                 own.append(precision)
-            but = f" with another {' and '.join(differing)}" if differing else ""
+            but = f" with other {' and '.join(differing)}" if differing else ""
             others.append(f"{engine.model.path.name} {precision}{but}")
     missing = [precision for precision in plan.named if precision not in own]
     if missing or not own:
@@ -219,10 +219,10 @@ def _differing(model: ModelMarker, plan: TestPlan, engine: Engine, run: TrtRun) 
     if not same_file(engine.model.path, model.model):
         return
     if plan.profiles and engine.spec.profiles != plan.profiles:
-        yield "profile"
+        yield "profiles="
     options = model.options(run.backend(engine.target.arch).name, engine.spec.precision)
     if options and dict(engine.spec.builder_options) != options:
-        yield "set of builder options"
+        yield "builder_options="
 
 
 def _not_compared(state: TestState) -> Diagnostic:
@@ -231,10 +231,10 @@ def _not_compared(state: TestState) -> Diagnostic:
     more = [f"and {len(others) - _SHOWN} more"] if len(others) > _SHOWN else []
     return Diagnostic(
         "TRT168",
-        f"a run was not compared, because of an error that the test caught: {first}",
+        f"the test caught an error, so a run was not compared: {first}",
         {"check": "trt_consistency", "runs": len(state.uncompared)},
         details=(*others[:_SHOWN], *more),
-        remedy=Remedy("Let the test fail with the error, or test it without trt_consistency."),
+        remedy=Remedy("Do not catch the error, or expect it in a test without trt_consistency."),
     )
 
 
@@ -269,9 +269,9 @@ def _unmeasured(plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
 def _unjudged(test: str, where: str) -> Diagnostic:
     return Diagnostic(
         "TRT161",
-        f"trt_session.run was called {where}. Its result cannot fail the test",
+        f"trt_session.run was called {where}: its result cannot fail the test",
         {"call": "trt_session.run", "test": test},
-        remedy=Remedy("Call it in the test itself, and join its threads there."),
+        remedy=Remedy("Call it in the test itself, and join its threads before the test returns."),
     )
 
 
@@ -280,7 +280,7 @@ def _marked_late(item: pytest.Item) -> Diagnostic:
         "TRT155",
         "a trt_ marker was added after the test was collected, too late to take effect",
         {"test": item.nodeid},
-        remedy=Remedy("add it in the file, or in pytest_collection_modifyitems."),
+        remedy=Remedy("write it in the test file, or add it in pytest_collection_modifyitems."),
     )
 
 
@@ -323,7 +323,7 @@ def refusing_late_runs(item: pytest.Item) -> Iterator[None]:
     yield
     late = take_late_runs(run_of(item.config), item.nodeid)
     if _ran_elsewhere(state):
-        late.append(_unjudged(item.nodeid, "in another process than the test"))
+        late.append(_unjudged(item.nodeid, "in a process that the test forked"))
     if late:
         raise PluginFailure(*late)
 
@@ -337,7 +337,7 @@ def take_late_runs(run: TrtRun, test: str | None = None) -> list[Diagnostic]:
 
 def runs_out_of_time(run: TrtRun) -> list[Diagnostic]:
     """Return, at the end of a run, what no test reported of threads that outlived their tests."""
-    where = "in a thread, and was still running when the run ended"
+    where = "in a thread that was still running when pytest ended"
     late = [*take_late_runs(run), *(_unjudged(test, where) for test in run.active)]
     return [replace(one, details=(f"in {one.facts['test']}",)) for one in late]
 

@@ -25,7 +25,7 @@ def test_a_lowered_level_of_optimisation_is_noted_in_every_run(
         result = project.check()
         result.assert_outcomes(passed=1)
         result.stdout.fnmatch_lines(
-            ["*the fp32 engine of linear.onnx is optimised at the level 'basic'*TRT307*"]
+            ["*the fp32 engine of linear.onnx has graph_optimization_level='basic'*TRT307*"]
         )
     (plan,) = project.plans()
     assert plan.name == "engine.basic.onnx"

@@ -173,7 +173,9 @@ def test_summary_does_not_say_recorded_of_what_was_not(speed, why) -> None:
     result = speed.run("--trt-update")
     result.assert_outcomes(failed=1)
     reported = (
-        "its accuracy check did not pass" if accuracy else "the test failed for another reason*"
+        "its accuracy check did not pass"
+        if accuracy
+        else "the test failed for a reason other than its speed"
     )
     result.stdout.fnmatch_lines(
         ["speed * not recorded", f"not recorded: test_it.py::test_speed: {reported}"]
@@ -463,9 +465,10 @@ def test_a_second_folder_below_another_is_reported_with_both(speed, monkeypatch)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [
-            "created a second folder of baselines, trt_baselines; there is one in "
-            f"{project / 'trt_baselines'} [[]TRT610]",
-            "Fix: *trt_baseline_dir in the ini file*",
+            f"created the baseline folder trt_baselines, but {project / 'trt_baselines'} exists "
+            "already [[]TRT610]",
+            "Fix: *remove the new folder and set in the ini file:*",
+            f"    trt_baseline_dir = {project / 'trt_baselines'}",
         ]
     )
     assert "TRT610" not in speed.project.run("--import-mode=importlib").stdout.str()
