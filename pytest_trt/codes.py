@@ -1101,6 +1101,13 @@ CODES: dict[str, Code] = {
         "Make the folder writable, or name another one with --trt-cache-dir.",
         ("folder",),
     ),
+    "TRT812": Code(
+        "cached file was replaced",
+        "Reference outputs or the digest of a model in the cache did not match their seal or their "
+        "key. They were computed again.",
+        "No action needed if it happens once; otherwise check the disk of the cache.",
+        ("file",),
+    ),
     # 9xx reports
     "TRT900": Code(
         "report cannot be read",

@@ -9,6 +9,8 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,45 +29,234 @@ MOUNTS = Path("/proc/self/mountinfo")
 PRIVATE = 0o600
 
 
+#: How long a file must have been unchanged before its stamp proves that it holds the same bytes:
+#: longer than a tick of any file system's clock (2 s on FAT), and longer than Linux leaves a page
+#: of a memory map dirty (30 s, checked every 5 s): until the page is written back, further stores
+#: do not move the file's times.
+#: Source: https://docs.kernel.org/admin-guide/sysctl/vm.html, dirty_expire_centisecs.
+REST_NS = 60 * 10**9
+
+#: A tick of the coarsest clock of a file system, FAT's.
+TICK_NS = 2 * 10**9
+
+#: Names of drafts, and of folders that hide them from git.
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{12}", re.DOTALL)
+_HIDING = re.compile(r"\.pytest-trt-[0-9a-f]{12}")
+_IGNORE = ".gitignore"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """The file system's metadata of a file.
+
+    Attributes:
+        path: The file, absolute, links resolved.
+        device: Number of the file system.
+        inode: Number of the file in it.
+        size_bytes: Its size.
+        mtime_ns: When its bytes last changed; programs can set it.
+        ctime_ns: When its bytes or metadata last changed.
+    """
+
+    path: str
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, path: Path, file: FileIO) -> FileStamp:
+        """Return the stamp of an open file: opening makes network file systems ask the server."""
+        status = os.fstat(file.fileno())
+        return cls(
+            path=os.path.realpath(path),
+            device=status.st_dev,
+            inode=status.st_ino,
+            size_bytes=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
+        )
+
+    def rested(self, now_ns: int, for_ns: int = REST_NS) -> bool:
+        """Whether the file had been unchanged for long enough at that time.
+
+        False where the file system has no file numbers or no change times.
+        """
+        known = self.inode > 0 and self.ctime_ns > 0
+        return known and max(self.mtime_ns, self.ctime_ns) + for_ns < now_ns
+
+
+def open_regular(path: Path) -> FileIO:
+    """Open a file to read, without a buffer. A pipe would block, and a device may do anything.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return FileIO(descriptor)
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 @contextlib.contextmanager
-def atomic_open(path: Path, *, mode: int = 0o666, sync: bool = True) -> Iterator[BinaryIO]:
+def atomic_open(
+    path: Path, *, mode: int = 0o666, sync: bool = True, hidden: bool = True
+) -> Iterator[BinaryIO]:
     """Open a new file to write, which replaces `path` when the block ends without an exception.
 
-    Readers see the old content or the new one, never a part; a crash of the machine included.
+    Readers see the old content or the new one, never a part; a crash of the machine included. What
+    a killed process leaves is removed by `sweep`.
 
     Args:
         path: The file to replace, in a folder that exists.
         mode: Permission bits, from which the process's umask is subtracted.
         sync: Whether to wait until the disk has it: not for what readers verify, and can do
             without if the machine crashes.
+        hidden: Whether to hide it from git until it is complete: not in a folder that git ignores.
 
     Raises:
         OSError: It cannot be written; the old file is unchanged.
     """
-    # In the same folder, as files are only renamed within one file system; hidden, so that no
+    # On the file system of the target, as files are only renamed within one; with a dot, so that no
     # `*.json` finds it.
-    draft = path.with_name(f".{path.name[:50]}.{os.urandom(6).hex()}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            if sync:
+    name = f".{path.name[:50]}"
+    with _hiding(path.parent) if hidden else contextlib.nullcontext(path.parent) as folder:
+        draft, descriptor = _new_draft(folder, name, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
                 file.flush()
-                os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+                if sync:
+                    os.fsync(file.fileno())
+                draft.replace(path)  # before it is closed, which releases its lock
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
 
 
 def atomic_write(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
     """Replace the content of a file at once for every reader, see `atomic_open`.
 
-    Text is written as UTF-8, lone surrogates as backslash escapes. The folder is created.
+    Text is written as UTF-8, lone surrogates as backslash escapes. The folder is created. What
+    killed processes left in it is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
     with atomic_open(path, mode=mode) as file:
         file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
+
+
+def sweep(folder: Path, *, drafts: bool = False) -> None:
+    """Remove what killed processes left of `atomic_open` in a folder. Never fails.
+
+    Args:
+        folder: The folder.
+        drafts: Whether to remove unhidden drafts too: only where all files are ours.
+    """
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if _HIDING.fullmatch(entry.name):
+                _remove_unlocked(Path(entry.path, _IGNORE), _empty)
+                with contextlib.suppress(OSError):
+                    Path(entry.path).rmdir()
+            elif drafts and _DRAFT.fullmatch(entry.name):
+                _remove_unlocked(Path(entry.path), lambda path: path.unlink())
+
+
+def _remove_unlocked(path: Path, remove: Callable[[Path], None]) -> None:
+    import fcntl
+
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(path)
+
+
+def _empty(ignore: Path) -> None:
+    """Remove the files of a folder, the one that hides the others last."""
+    for path in ignore.parent.iterdir():
+        if path != ignore:
+            path.unlink()
+    ignore.unlink()
+
+
+def _new_draft(folder: Path, name: str, mode: int) -> tuple[Path, int]:
+    while True:
+        draft = folder / f"{name}.{os.urandom(6).hex()}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        if _locked_before_swept(descriptor):
+            return draft, descriptor
+        os.close(descriptor)
+
+
+def _locked_before_swept(descriptor: int) -> bool:
+    """Lock a new file, by which `sweep` sees that it is in use; return whether it was faster."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks: then it is never swept
+        return True
+    return os.fstat(descriptor).st_nlink > 0
+
+
+@contextlib.contextmanager
+def _hiding(parent: Path) -> Iterator[Path]:
+    """Provide a new folder in which git ignores every file; it is removed."""
+    while True:
+        folder = parent / f".pytest-trt-{os.urandom(6).hex()}"
+        folder.mkdir(mode=0o700)
+        ignore = folder / _IGNORE
+        try:
+            descriptor = _new_ignore(folder)
+            break
+        except FileNotFoundError:  # swept while it was empty
+            continue
+        except BaseException:
+            ignore.unlink(missing_ok=True)
+            folder.rmdir()
+            raise
+    try:
+        yield folder
+    finally:
+        ignore.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        os.close(descriptor)
+
+
+def _new_ignore(folder: Path) -> int:
+    """Create the file that hides a folder's files from git, complete and locked from the start."""
+    import fcntl
+
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            flags, name = os.O_TMPFILE | os.O_RDWR, "."
+            descriptor = os.open(name, flags | os.O_CLOEXEC, PRIVATE, dir_fd=directory)
+        except OSError:  # a file system without nameless files
+            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
+            descriptor, name = os.open(folder / _IGNORE, flags | os.O_CLOEXEC, PRIVATE), _IGNORE
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(descriptor, b"*\n")
+            if name != _IGNORE:
+                # Through its descriptor: only root may link a nameless file otherwise.
+                source = f"/proc/self/fd/{descriptor}"
+                os.link(source, _IGNORE, dst_dir_fd=directory, follow_symlinks=True)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+    finally:
+        os.close(directory)
 
 
 @contextlib.contextmanager
@@ -74,15 +265,17 @@ def locked(
     *,
     waiting: Callable[[float, str], None] = lambda seconds, holder: None,
     timeout_s: float | None = None,
+    remove: bool = False,
 ) -> Iterator[None]:
     """Hold a lock file. The kernel releases it when the process dies.
 
     Args:
-        path: The lock file. It stays when the lock is released. A link is not followed.
+        path: The lock file. A link is not followed.
         waiting: Called about once a second with the seconds waited so far, and who holds it:
             "process 1234".
         timeout_s: Seconds to wait at most for one holder; None for no limit. A holder that is
             followed by another one is no reason to give up.
+        remove: Whether to remove the file when the lock is released.
 
     Raises:
         LockTimeoutError: Another process still holds it.
@@ -95,6 +288,8 @@ def locked(
         os.pwrite(descriptor, f"{os.getpid()} {time.monotonic_ns()}\n".encode(), 0)
         yield
     finally:
+        if remove:
+            path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
@@ -126,7 +321,7 @@ def _acquired(path: Path, waiting: Callable[[float, str], None], timeout_s: floa
                 if os.fstat(descriptor).st_nlink:
                     os.fchmod(descriptor, PRIVATE)
                     return descriptor
-                os.close(descriptor)  # somebody cleared the folder meanwhile
+                os.close(descriptor)  # it was removed meanwhile
                 continue
             _require_unreadable(descriptor, path)
             held = os.pread(descriptor, 100, 0)

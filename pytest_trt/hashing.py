@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
+from pytest_trt.files import open_regular
+
 #: A buffer of this size comes from memory that the process has already; fresh pages cost as much
 #: as hashing a small plan, and larger steps hash no faster.
 _STEP_BYTES = 1 << 16
@@ -64,9 +66,9 @@ def digest_file(path: Path) -> FileDigest:
     """Return a file's size and digest, see `digest_open`.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or is no regular file.
     """
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         return digest_open(file)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from pytest_trt.engine.cache import EngineCache, Entry
 from pytest_trt.engine.facts import EngineFacts
-from pytest_trt.engine.sidecar import Sidecar
+from pytest_trt.engine.sidecar import SIDECAR_NAME, Sidecar
 from pytest_trt.hashing import digest_file
+from pytest_trt.sealed import read_sealed, write_sealed
 
 KEY = "k" * 64
 NAME = f"model-fp16-sm86-{KEY[:20]}"
@@ -41,20 +43,29 @@ def store_locked(
     model: Path = MODEL,
     fields: Mapping[str, str] = FIELDS,
 ) -> Entry:
-    with cache.staging(name) as folder:
+    with cache.staging(key) as folder:
         (folder / "engine.plan").write_bytes(plan)
-        (folder / "facts.json").write_text(EngineFacts(size_bytes=len(plan), build_s=1.5).to_json())
         sidecar = Sidecar(
             key_digest=key,
             key_fields=fields,
             model_name=model.name,
             model_path=str(model),
             plan_name="engine.plan",
-            files={name: digest_file(folder / name) for name in ("engine.plan", "facts.json")},
+            files={"engine.plan": digest_file(folder / "engine.plan")},
             built_at="2026-01-01T00:00:00+00:00",
             reason="first build",
         )
-        return cache.publish(folder, name, sidecar)
+        facts = EngineFacts(size_bytes=len(plan), build_s=1.5)
+        return cache.publish(folder, name, sidecar, facts)
+
+
+def edit_sidecar(entry: Path, *, key: str = "", **changes: object) -> None:
+    """Change fields of an entry's sidecar, and seal it again."""
+    file = entry / SIDECAR_NAME
+    found = read_sealed(file, "engine")
+    text, end, facts = bytes(found.content).partition(b"\n}\n")
+    content = json.dumps({**json.loads(text + end), **changes}).removesuffix("}").encode()
+    write_sealed(file, "engine", key or found.key, content, end, facts)
 
 
 #: Begins a program of another process. Before rights are dropped: another user may not read the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pytest_trt.onnx.digest_cache import REST_NS
+from pytest_trt.files import REST_NS
 
 
 def much_later() -> int:

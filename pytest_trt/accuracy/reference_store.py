@@ -1,30 +1,37 @@
 """Reference outputs on disk: computed once for a model and its inputs, then read.
 
-The first line of a file is the checksum of the second, which is JSON: name, element type, dtype,
-shape and checksum of each output. Their bytes follow. The checksums are CRC-32, as in NumPy's
-archives, which take several times as long to read.
+The content of a file begins with JSON, behind its length: name, element type, dtype and shape of
+each output. Their bytes follow, each at a multiple of 64. No archive of NumPy's: it takes several
+times as long to read, and its checksums cover neither names nor shapes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-import zlib
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.files import PRIVATE, atomic_open
 from pytest_trt.hashing import LabelledHash
+from pytest_trt.sealed import SealError, read_sealed, write_sealed
 from pytest_trt.tensors.elements import as_bits, dtype_name, from_bits
 from pytest_trt.tensors.spec import Tensors
 
 #: Part of every key. Raise the number when reference outputs are computed differently.
-_SCHEMA = "pytest-trt reference 3"
+_SCHEMA = "pytest-trt reference 4"
+
+_KIND = "reference"
+
+#: How the length of the JSON is written.
+_LENGTH = "<Q"
+
+#: Arrays begin at multiples of this, as NumPy's own do.
+_ALIGNMENT = 64
 
 #: Kinds of dtype whose bytes are their values.
 _PLAIN_KINDS = frozenset("biufc")
@@ -48,52 +55,56 @@ def reference_key(*, model_digest: str, inputs_digest: str, producer: str) -> st
 class ReferenceStore:
     """A folder of reference outputs by key.
 
-    A file that cannot be read completely (its checksums are verified) is computed again.
+    A file that is damaged, or was stored under another key, is computed again.
     A store that cannot be written computes every time.
 
     Args:
         folder: Where they are.
         stored: Called with every new file.
+        damaged: Called with every file that is damaged, and why.
     """
 
-    def __init__(self, folder: Path, stored: Callable[[Path], None] = lambda path: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stored: Callable[[Path], None] = lambda path: None,
+        damaged: Callable[[Path, str], None] = lambda path, reason: None,
+    ) -> None:
         self.folder = folder
-        self._stored = stored
+        self._stored, self._damaged = stored, damaged
 
     def get(
         self, key: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Return the outputs of a key, computing and storing them where they are missing."""
         path = self.folder / f"{key}.outputs"
-        stored = _read(path)
-        if stored is not None:
-            return stored
+        try:
+            return _read(path, key)
+        except OSError:
+            pass
+        except (SealError, ValueError, KeyError, TypeError) as error:
+            self._damaged(path, str(error))
         outputs = compute()
-        if _write(path, outputs):
+        if _write(path, key, outputs):
             self._stored(path)
         return outputs
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[np.generic]] | None:
-    outputs = {}
-    try:
-        with path.open("rb") as file:
-            seal, header = file.readline(), file.readline()
-            if seal != _seal(header):
-                return None
-            for name, element, dtype, shape, checksum in json.loads(header):
-                array = np.fromfile(file, dtype, math.prod(shape))
-                if zlib.crc32(array.data) != checksum:
-                    return None
-                outputs[name] = from_bits(array.reshape(shape), element)
-    except (OSError, ValueError):
-        return None
+def _read(path: Path, key: str) -> dict[str, npt.NDArray[np.generic]]:
+    content = read_sealed(path, _KIND, key).content
+    (length,) = struct.unpack_from(_LENGTH, content)
+    begin, outputs = struct.calcsize(_LENGTH) + length, {}
+    for name, element, dtype, shape in json.loads(bytes(content[begin - length : begin])):
+        begin += -begin % _ALIGNMENT
+        array = np.ndarray(shape, dtype, content, begin)
+        begin += array.nbytes
+        outputs[name] = from_bits(np.require(array, requirements="A"), element)
     with contextlib.suppress(OSError):
         os.utime(path)  # the cache evicts what was not used for longest
     return outputs
 
 
-def _write(path: Path, outputs: Tensors) -> bool:
+def _write(path: Path, key: str, outputs: Tensors) -> bool:
     # Sequences and maps are no arrays, and text is of variable length: both are computed again.
     if not all(isinstance(array, np.ndarray) for array in outputs.values()):
         return False
@@ -101,18 +112,17 @@ def _write(path: Path, outputs: Tensors) -> bool:
     if not all(array.dtype.kind in _PLAIN_KINDS for array in stored):
         return False
     fields = [
-        (name, dtype_name(output.dtype), array.dtype.str, array.shape, zlib.crc32(array.data))
+        (name, dtype_name(output.dtype), array.dtype.str, array.shape)
         for (name, output), array in zip(outputs.items(), stored, strict=True)
     ]
-    header = f"{json.dumps(fields)}\n".encode()
+    header = json.dumps(fields).encode()
+    parts: list[bytes | memoryview] = [struct.pack(_LENGTH, len(header)) + header]
+    size_bytes = len(parts[0])
+    for array in stored:
+        parts += [bytes(-size_bytes % _ALIGNMENT), array.reshape(-1).view(np.uint8).data]
+        size_bytes += len(parts[-2]) + array.nbytes
     # A full or read-only disk costs only the time to compute the outputs again.
-    with contextlib.suppress(OSError), atomic_open(path, mode=PRIVATE, sync=False) as file:
-        file.write(_seal(header) + header)
-        for array in stored:
-            file.write(array.data)
+    with contextlib.suppress(OSError):
+        write_sealed(path, _KIND, key, *parts)
         return True
     return False
-
-
-def _seal(header: bytes) -> bytes:
-    return b"%08x\n" % zlib.crc32(header)

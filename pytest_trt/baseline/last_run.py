@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_trt.baseline.staged import Staged
-from pytest_trt.files import PRIVATE, atomic_write
 from pytest_trt.records import from_data, to_data
+from pytest_trt.sealed import SealError, read_sealed, write_sealed
 
 #: Format of the file; files of another one are ignored.
 _SCHEMA = 1
+
+_KIND = "last-run"
 
 #: For so many root folders the last run is stored.
 _MAX_ROOTS = 50
@@ -67,9 +70,12 @@ def write_last_run(cache: Path, run: LastRun) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    atomic_write(_path(cache, run.root), json.dumps(to_data(run)), mode=PRIVATE)
-    newest_first = sorted(cache.glob("*.json"), key=_changed_at, reverse=True)
-    for path in newest_first[_MAX_ROOTS:]:
+    own = _path(cache, run.root)
+    cache.mkdir(parents=True, exist_ok=True)
+    write_sealed(own, _KIND, own.stem, json.dumps(to_data(run)).encode())
+    # Its own is the newest, also where the clock was set back.
+    others = [path for path in cache.glob(f"*{own.suffix}") if path != own]
+    for path in sorted(others, key=_changed_at, reverse=True)[_MAX_ROOTS - 1 :]:
         path.unlink(missing_ok=True)
 
 
@@ -82,9 +88,10 @@ def read_last_run(cache: Path, folder: Path) -> LastRun | None:
     """
     for root in _upwards(folder.absolute()):
         try:
-            text = _path(cache, root).read_text(encoding="utf-8")
-            run = from_data(LastRun, json.loads(text))
-        except (OSError, ValueError):  # among them RecordError
+            path = _path(cache, root)
+            content = read_sealed(path, _KIND, path.stem).content
+            run = from_data(LastRun, json.loads(bytes(content)))
+        except (OSError, SealError, ValueError):  # among them RecordError
             continue
         if run.schema == _SCHEMA:
             return run
@@ -92,7 +99,7 @@ def read_last_run(cache: Path, folder: Path) -> LastRun | None:
 
 
 def _path(cache: Path, root: Path) -> Path:
-    return cache / f"{hashlib.sha256(str(root).encode()).hexdigest()[:20]}.json"
+    return cache / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:20]}.run"
 
 
 def _upwards(folder: Path) -> Iterator[Path]:

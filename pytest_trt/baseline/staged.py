@@ -181,6 +181,6 @@ def _only_writer(folder: Path) -> Iterator[None]:
     """
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:20]
     with ExitStack() as held:
-        with suppress(OSError, NotImplementedError):
-            held.enter_context(locked(user_lock(f"baselines-{name}")))
+        with suppress(OSError):
+            held.enter_context(locked(user_lock(f"baselines-{name}"), remove=True))
         yield

@@ -16,7 +16,7 @@ from pytest_trt.backends.tensorrt.plan_header import read_plan_header
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.engine.facts import EngineFacts
-from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_facts, read_sidecar
+from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_entry
 from pytest_trt.escaping import terminal
 from pytest_trt.onnx.file import load_model
 from pytest_trt.private import PrivateFolder
@@ -57,8 +57,8 @@ def _cached(file: Path) -> tuple[Sidecar, EngineFacts] | None:
     """Return the sidecar and facts of a plan in the cache; None for other files."""
     try:
         with PrivateFolder.at(file.parent) as entry:
-            sidecar = read_sidecar(entry)
-            return (sidecar, read_facts(entry)) if file.name == sidecar.plan_name else None
+            sidecar, facts = read_entry(entry)
+            return (sidecar, facts) if file.name == sidecar.plan_name else None
     except (OSError, SidecarError):
         return None
 
@@ -103,7 +103,7 @@ def _plan_lines(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> Itera
         if header.archs is not None:
             yield f"  archs     {', '.join(header.archs)}"
         elif cached is None:
-            yield "  archs     not in the header, and there is no engine.json next to the plan"
+            yield "  archs     not in the header, and there is no engine.sealed next to the plan"
     elif cached is not None:
         yield f"{file}: ONNX Runtime engine"
         yield f"  size      {units.size(cached[1].size_bytes)}"

@@ -17,7 +17,7 @@ from pytest_trt.engine.facts import EngineFacts, Timings, precision_of
 from pytest_trt.engine.key import EngineKey, engine_key, explain_miss
 from pytest_trt.engine.protocols import Backend, BuildRequest, Progress
 from pytest_trt.engine.shortfall import precision_shortfall, precision_uncertain
-from pytest_trt.engine.sidecar import FACTS_NAME, Sidecar
+from pytest_trt.engine.sidecar import Sidecar
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.hashing import digest_file
 from pytest_trt.onnx.file import OnnxModel
@@ -170,13 +170,12 @@ class _Build:
             warnings.append(_read_only(cache))
         why = f": {reason}" if reason else ""
         self._request.progress(f"building {self._title}{why}")
-        with cache.staging(self.name) as folder:
-            sidecar = self._build(replace(self._request, directory=folder), reason)
-            return self.engine(
-                cache.publish(folder, self.name, sidecar), cached=False, warnings=warnings
-            )
+        with cache.staging(self.key.digest) as folder:
+            sidecar, facts = self._build(replace(self._request, directory=folder), reason)
+            entry = cache.publish(folder, self.name, sidecar, facts)
+            return self.engine(entry, cached=False, warnings=warnings)
 
-    def _build(self, request: BuildRequest, reason: str) -> Sidecar:
+    def _build(self, request: BuildRequest, reason: str) -> tuple[Sidecar, EngineFacts]:
         """Let the backend write the plan into the request's folder, and describe the result."""
         folder = request.directory
         started_s = time.perf_counter()
@@ -191,27 +190,28 @@ class _Build:
                 fix="Read the log lines above, and check the space on the cache's disk.",
                 log_tail=result.log_tail,
             )
+        files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
         facts = EngineFacts(
-            size_bytes=sum(path.stat().st_size for path in folder.iterdir()),
+            size_bytes=sum(file.size_bytes for file in files.values()),
             build_s=build_s,
             memory_bytes=result.device_memory_bytes,
             layers=result.layers,
             hidden_weights=result.hidden_weights,
             fp32_weights_bytes=4 * _float_elements(request.model),
         )
-        (folder / FACTS_NAME).write_text(facts.to_json(), encoding="utf-8")
-        return Sidecar(
+        sidecar = Sidecar(
             key_digest=self.key.digest,
             key_fields=dict(self.key.fields),
             model_name=self._model_name,
             model_path=str(request.model.path),
             plan_name=result.plan_name,
-            files={path.name: digest_file(path) for path in sorted(folder.iterdir())},
+            files=files,
             built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             reason=reason,
             notes=result.notes,
             log_tail=result.log_tail,
         )
+        return sidecar, facts
 
     def engine(self, entry: Entry, *, cached: bool, warnings: Sequence[Diagnostic] = ()) -> Engine:
         """Return the engine of an entry.

@@ -1,17 +1,18 @@
 """The engine cache: a private folder of entries that are verified before they are used.
 
-An entry is a folder with the plan, any file that belongs to it, and a JSON sidecar. It is assembled
-elsewhere in the cache and renamed into place, so it exists completely or not at all. Its files are
-checked against their digests before every load, so that damage of any kind (a full disk, a fault of
-the file system, an editor) makes a miss and not a wrong engine. Everything in the cache can be
-deleted at any time.
+An entry is a folder with the plan, any file that belongs to it, and a sidecar. It is assembled
+elsewhere in the cache and renamed into place, so it exists completely or not at all. The sidecar is
+sealed with its key (`pytest_trt.sealed`), as all else in the cache is, and has the digests of the
+files. All are checked before every load, so that damage of any kind (a full disk, a fault of the
+file system, an editor) makes a miss and not a wrong engine. Everything in the cache can be deleted
+at any time. Nothing waits for the disk: what a crash of the machine damages is rebuilt.
 
 Layout below the cache's root::
 
     v1/                     private to the user (0700): plans are native code
-      engines/NAME-KEY/     engine.json and the files that it lists
-      building/             entries being assembled; leftovers are never read
-      locks/                one lock file per key
+      engines/NAME-KEY/     engine.sealed and the files that it lists
+      building/             KEY.lock of each key that is being built, and what is being assembled;
+                            what no process has locked is a leftover, and removed
       references/           reference outputs, see `pytest_trt.accuracy`
       last_runs/            speeds that may be accepted, see `pytest_trt.baseline`
       timing/               timings of builders, see `pytest_trt.engine.timing_cache`
@@ -22,19 +23,28 @@ Layout below the cache's root::
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import math
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.diagnostics import CacheError, EngineLoadError
-from pytest_trt.engine.cache_folder import PARTS, out_of_space_explained, prepare, refused
+from pytest_trt.diagnostics import CacheError, Diagnostic, EngineLoadError
+from pytest_trt.engine.cache_folder import (
+    PARTS,
+    out_of_space_explained,
+    prepare,
+    refused,
+    size_bytes,
+)
 from pytest_trt.engine.digest_records import DigestRecords
 from pytest_trt.engine.entry import OpenEntry, open_entry
 from pytest_trt.engine.facts import EngineFacts
@@ -44,10 +54,10 @@ from pytest_trt.engine.sidecar import (
     OtherFormatError,
     Sidecar,
     SidecarError,
-    read_facts,
+    read_entry,
     read_sidecar,
 )
-from pytest_trt.files import PRIVATE, locked
+from pytest_trt.files import PRIVATE, FileStamp, locked, sweep
 from pytest_trt.private import (
     NotPrivateError,
     PrivateFolder,
@@ -69,6 +79,9 @@ DEFAULT_MAX_BYTES = 20 * 10**9
 
 #: Characters that are replaced in names of entries.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]+")
+
+#: How file systems without locks refuse one.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 #: How much of a key is in the name of its entry.
 _KEY_CHARACTERS = 20
@@ -104,6 +117,9 @@ class EngineCache:
         root: The cache's folder; it is created when it is missing.
         max_bytes: Cap on the size of engines, reference outputs and digests.
 
+    Attributes:
+        notes: What was damaged, until it is reported.
+
     Raises:
         CacheError: The cap is not positive and finite; or the folder cannot be used: it belongs to
             another user, others may write to it, or something else is in its place.
@@ -126,11 +142,13 @@ class EngineCache:
         # Where entries of a read-only cache are assembled: removed with this object.
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         # Entries that this process has verified, with the stamps of their files at that time.
-        self._verified: dict[str, tuple[object, ...]] = {}
+        self._verified: dict[str, tuple[FileStamp, ...]] = {}
         # Ends of the names of entries that this process does not evict.
         self._pinned: set[str] = set()
         # Files that are not in the index yet: it is written once for each engine that is built.
         self._unindexed: list[Path] = []
+        self._swept = False
+        self.notes: list[Diagnostic] = []
 
     @property
     def references(self) -> Path:
@@ -150,7 +168,7 @@ class EngineCache:
     @cached_property
     def digests(self) -> DigestRecords:
         """The digests of models that were hashed before."""
-        return DigestRecords(self.folder / "digests", stored=self.stored)
+        return DigestRecords(self.folder / "digests", stored=self.stored, damaged=self.damaged)
 
     def lookup(self, name: str, key_digest: str) -> Entry | CorruptEntry | None:
         """Return the entry of a key after checking every byte of it, and mark it as used.
@@ -163,7 +181,7 @@ class EngineCache:
         try:
             with self._opened(folder) as opened, open_entry(opened, key_digest) as files:
                 self._verify(files)
-                entry = Entry(folder, files.sidecar, files.facts())
+                entry = Entry(folder, files.sidecar, files.facts)
                 with contextlib.suppress(OSError):
                     opened.touch()
         except FileNotFoundError:
@@ -199,9 +217,10 @@ class EngineCache:
     def _verify(self, entry: OpenEntry) -> None:
         """Check an entry's files, once per process for as long as they stay untouched."""
         name, stamps = entry.folder.path.name, entry.stamps()
-        if self._verified.get(name) != stamps:
+        if stamps is None or self._verified.get(name) != stamps:
             entry.verify()
-            self._verified[name] = stamps
+            if stamps is not None:
+                self._verified[name] = stamps
 
     @contextlib.contextmanager
     def plan(self, path: Path, key_digest: str) -> Iterator[Plan]:
@@ -259,6 +278,17 @@ class EngineCache:
         """Count a new file, of reference outputs or a digest, among what may be evicted."""
         self._unindexed.append(file)
 
+    def damaged(self, file: Path, reason: str) -> None:
+        """Note that a file of reference outputs or a digest is damaged, and is replaced."""
+        self.notes.append(
+            Diagnostic(
+                "TRT812",
+                f"a file of the cache was damaged, so its content was computed again: {reason}",
+                facts={"file": f"{file.parent.name}/{file.name}", "damage": reason},
+                severity="warning",
+            )
+        )
+
     @cached_property
     def _index(self) -> CacheIndex:
         """The index.
@@ -291,16 +321,30 @@ class EngineCache:
         if not self.writable:
             yield
             return
-        path = self.folder / "locks" / f"{key_digest[:32]}.lock"
+        self._sweep()
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(locked(path, waiting=waiting))
+                with out_of_space_explained(self.root):
+                    held.enter_context(self._held(key_digest, waiting))
             except NotPrivateError as error:
                 raise refused(self.folder, error) from error
+            except OSError as error:
+                # Then several processes may build one engine, and the last one's stays.
+                if error.errno not in _NO_LOCKS:
+                    raise
             yield
 
+    def _held(
+        self,
+        key: str,
+        waiting: Callable[[float, str], None] = lambda seconds, holder: None,
+        timeout_s: float | None = None,
+    ) -> AbstractContextManager[None]:
+        file = self._building / f"{key[:_KEY_CHARACTERS]}.lock"
+        return locked(file, waiting=waiting, timeout_s=timeout_s, remove=True)
+
     @contextlib.contextmanager
-    def staging(self, name: str) -> Iterator[Path]:
+    def staging(self, key_digest: str) -> Iterator[Path]:
         """Yield a private, empty folder to assemble an entry in; `publish` it or it is deleted.
 
         To be used under the key's `lock`.
@@ -310,22 +354,19 @@ class EngineCache:
         """
         if not self.writable:
             self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="pytest-trt-")
-            yield Path(tempfile.mkdtemp(prefix=f"{name}.", dir=self._scratch.name))
+            yield Path(tempfile.mkdtemp(dir=self._scratch.name))
             return
-        building = self.folder / "building"
-        # The caller holds the key's lock: what else is staged under its name is the leftover of a
-        # process that died.
-        for leftover in building.iterdir():
-            if leftover.name.startswith((f"{name}.", "trash.")):
-                shutil.rmtree(leftover, ignore_errors=True)
+        key = key_digest[:_KEY_CHARACTERS]
         with out_of_space_explained(self.root):
-            folder = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=building))
+            # A process that this one waited for may have died.
+            self._remove_leftovers(key)
+            folder = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._building))
             try:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, staged: Path, name: str, sidecar: Sidecar) -> Entry:
+    def publish(self, staged: Path, name: str, sidecar: Sidecar, facts: EngineFacts) -> Entry:
         """Make a staged entry the entry of its key, in place of any existing one.
 
         In a read-only cache the entry stays where it was staged.
@@ -334,11 +375,11 @@ class EngineCache:
             CacheError: The disk is full.
         """
         with out_of_space_explained(self.root):
-            (staged / SIDECAR_NAME).write_text(sidecar.to_json(), encoding="utf-8")
+            (staged / SIDECAR_NAME).write_bytes(sidecar.to_bytes(facts))
         for file in staged.iterdir():
             file.chmod(PRIVATE)  # builders follow the umask
         if not self.writable:
-            return _entry(staged, sidecar)
+            return Entry(staged, sidecar, facts)
         final = self.folder / "engines" / name
         try:
             staged.rename(final)
@@ -346,14 +387,37 @@ class EngineCache:
             self.discard(final)
             staged.rename(final)
         self._index_and_evict(final, sidecar)
-        return _entry(final, sidecar)
+        return Entry(final, sidecar, facts)
+
+    @property
+    def _building(self) -> Path:
+        return self.folder / "building"
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left; once, before this process builds."""
+        if self._swept:
+            return
+        self._swept = True
+        for part in PARTS:
+            sweep(self.folder / part, drafts=True)
+        for key in {path.name.split(".")[0] for path in self._building.iterdir()}:
+            with contextlib.suppress(OSError), self._held(key, timeout_s=0):
+                self._remove_leftovers(key)
+
+    def _remove_leftovers(self, key: str) -> None:
+        """Remove what is staged for a key whose lock this process holds."""
+        for leftover in self._building.glob(f"{glob.escape(key)}.*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            elif leftover.suffix != ".lock":
+                leftover.unlink()
 
     def discard(self, folder: Path) -> None:
         """Remove an entry at once for every other process: renamed first, then deleted."""
-        trash = Path(tempfile.mkdtemp(prefix="trash.", dir=self.folder / "building"))
-        with contextlib.suppress(FileNotFoundError):
-            folder.rename(trash / "entry")
-        shutil.rmtree(trash, ignore_errors=True)
+        trash = self._building / f"trash.{os.urandom(6).hex()}"
+        with contextlib.suppress(OSError):
+            folder.rename(trash)
+            shutil.rmtree(trash) if trash.is_dir() else trash.unlink()
 
     def entries(self) -> list[Entry | CorruptEntry]:
         """Return every entry, the most recently used first. Plans are not verified: `lookup`."""
@@ -361,7 +425,7 @@ class EngineCache:
         for folder in self._folders():
             try:
                 with self._opened(folder) as opened:
-                    found.append(Entry(folder, read_sidecar(opened), read_facts(opened)))
+                    found.append(Entry(folder, *read_entry(opened)))
             except FileNotFoundError:
                 continue
             except SidecarError as error:
@@ -412,7 +476,9 @@ class EngineCache:
             return path == new or path.name[-_KEY_CHARACTERS:] in self._pinned
 
         entries = {**dict.fromkeys(self._unindexed), new: sidecar}
-        for path in self._index.add(entries, max_bytes=self.max_bytes, stays=stays):
+        # What is being built counts, by whichever process.
+        left_bytes = self.max_bytes - size_bytes(self._building)
+        for path in self._index.add(entries, max_bytes=left_bytes, stays=stays):
             self.discard(path)
         self._unindexed.clear()
 
@@ -441,8 +507,3 @@ def missing_or_damaged(entry: Path, error: Exception) -> EngineLoadError:
         facts={"plan": str(entry)},
         fix="Run again: it is rebuilt.",
     )
-
-
-def _entry(folder: Path, sidecar: Sidecar) -> Entry:
-    with PrivateFolder.at(folder) as opened:
-        return Entry(folder, sidecar, read_facts(opened))

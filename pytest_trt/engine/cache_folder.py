@@ -13,7 +13,7 @@ from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.private import NotPrivateError, open_private
 
 #: The folders in it.
-PARTS = ("engines", "building", "locks", "references", "timing", "digests", "last_runs")
+PARTS = ("engines", "building", "references", "timing", "digests", "last_runs")
 
 #: Files that label the folder for people, backup programs and git.
 _LABELS = {
@@ -140,3 +140,20 @@ def out_of_space_explained(root: Path) -> Iterator[None]:
                 ("pytest-trt cache clear",),
             ),
         ) from error
+
+
+def size_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder; what vanishes meanwhile counts 0."""
+    try:
+        with os.scandir(path) as found:
+            entries = list(found)
+    except NotADirectoryError:
+        return path.stat().st_size
+    except OSError:
+        return 0
+    total = 0
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            total += size_bytes(Path(entry)) if is_folder else entry.stat().st_size
+    return total

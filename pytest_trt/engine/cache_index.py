@@ -7,8 +7,9 @@ time. It decides what is evicted and which difference explains a miss, never whi
 
 SQLite, because a transaction is whole or not there after `kill -9`, processes exclude each other,
 and the least recently used entry is found without reading the others. Nothing is synced to the
-disk: after a crash of the machine the index may be damaged, and is made again. A log that every
-process reads and compacts was the alternative: as long, and reading it grows with the cache.
+disk: after a crash of the machine the index may be damaged, and is made again. Each row has a
+checksum, as a wrong size or time would evict the wrong entries. A log that every process reads and
+compacts was the alternative: as long, and reading it grows with the cache.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+import threading
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from pytest_trt.engine.cache_folder import size_bytes
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_sidecar
 from pytest_trt.files import PRIVATE
 from pytest_trt.private import PrivateFolder
 
 #: Its file. Another format gets another name, so that two releases can share a cache.
-INDEX_NAME = "index1.sqlite"
+INDEX_NAME = "index2.sqlite"
 
 #: The folders of what is indexed and evicted.
 _PARTS = ("engines", "references", "digests")
@@ -39,7 +43,7 @@ _TIMEOUT_S = 60
 
 _SCHEMA = (
     "CREATE TABLE entries (part TEXT, name BLOB, bytes INTEGER, used INTEGER, model BLOB,"
-    " digest TEXT, use TEXT, PRIMARY KEY (part, name)) WITHOUT ROWID",
+    " digest TEXT, use TEXT, checksum INTEGER, PRIMARY KEY (part, name)) WITHOUT ROWID",
     "CREATE INDEX by_used ON entries (used)",
     "CREATE INDEX by_model ON entries (model, use)",
     "CREATE INDEX by_digest ON entries (digest, use)",
@@ -67,8 +71,12 @@ class CacheIndex:
 
     def __init__(self, folder: Path, *, writable: bool) -> None:
         self._folder = folder
-        self._in_memory = None if writable else _connect(":memory:")
+        self._writable = writable
+        self._in_memory: sqlite3.Connection | None = None
+        self._opened: _Opened | None = None
         self._compared = False
+        # Threads share the connection, and a transaction belongs to one of them.
+        self._lock = threading.Lock()
 
     def related(self, model: Path, fields: Mapping[str, str]) -> list[Path]:
         """Return engines of a model for the same use, the most recently used first.
@@ -88,7 +96,7 @@ class CacheIndex:
             )
             return [self._path(part, name) for part, name in found]
 
-        return self._run(work)
+        return self._run(work, "DEFERRED" if self._compared else "IMMEDIATE")
 
     def add(
         self,
@@ -114,28 +122,53 @@ class CacheIndex:
 
     def delete(self) -> None:
         """Delete the index."""
+        self._close()
         # The journal first: with the next index it would be taken for one to roll back.
         for suffix in ("-journal", ""):
             (self._folder / f"{INDEX_NAME}{suffix}").unlink(missing_ok=True)
 
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _run(self, work: Callable[[sqlite3.Connection], T], begin: str = "IMMEDIATE") -> T:
         """Return what a transaction returns; the index is made again if it is damaged."""
-        for _ in range(2 if self._in_memory is None else 0):
-            try:
-                # Opened each time: a process that deletes a damaged index must not leave others
-                # with the file that it deleted.
-                with contextlib.closing(_connect_private(self._folder / INDEX_NAME)) as db:
-                    return self._transaction(db, work)
-            except (sqlite3.Error, OSError):
-                with contextlib.suppress(OSError):
-                    self.delete()
-        # No space, or a file system without locks.
-        self._in_memory = self._in_memory or _connect(":memory:")
-        return self._transaction(self._in_memory, work)
+        with self._lock:
+            for _ in range(2 if self._writable and self._in_memory is None else 0):
+                try:
+                    return self._transaction(self._connection(), work, begin)
+                except (sqlite3.Error, OSError):
+                    with contextlib.suppress(OSError):
+                        self.delete()
+            # No space, a read-only cache, or a file system without locks.
+            self._in_memory = self._in_memory or _connect(":memory:")
+            return self._transaction(self._in_memory, work, begin)
 
-    def _transaction(self, db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _connection(self) -> sqlite3.Connection:
+        """Return the connection to the file that is there now, opened by this process.
+
+        Another process may have deleted a damaged index, or this one may have been forked.
+        """
+        file = self._folder / INDEX_NAME
+        opened = self._opened
+        if opened is not None and opened.process == os.getpid():
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(opened.status, file.stat()):
+                    return opened.db
+            self._close()
+        db = _connect_private(file)
+        db.execute("PRAGMA journal_mode = PERSIST").fetchone()
+        self._opened = _Opened(db, file.stat(), os.getpid())
+        self._compared = False
+        return db
+
+    def _close(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None and opened.process == os.getpid():
+            with contextlib.suppress(sqlite3.Error):
+                opened.db.close()
+
+    def _transaction(
+        self, db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], begin: str
+    ) -> T:
         with db:
-            db.execute("BEGIN IMMEDIATE")
+            db.execute(f"BEGIN {begin}")
             if not db.execute("PRAGMA user_version").fetchone()[0]:
                 for statement in _SCHEMA:
                     db.execute(statement)
@@ -151,9 +184,19 @@ class CacheIndex:
 
         A process may have died between its two steps; or other programs copied and deleted entries.
         """
-        known = {self._path(*row) for row in db.execute("SELECT part, name FROM entries")}
+        if db.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("its pages are damaged")
+        known, total_bytes = set(), 0
+        for *row, checksum in db.execute("SELECT * FROM entries"):
+            if _checksum(*row) != checksum:
+                raise sqlite3.DatabaseError("a row does not match its checksum")
+            known.add(self._path(*row[:2]))
+            total_bytes += row[2]
+        if db.execute("SELECT bytes FROM total").fetchall() != [(total_bytes,)]:
+            raise sqlite3.DatabaseError("the total is not the sum of the rows")
         parts = [folder for part in _PARTS if (folder := self._folder / part).is_dir()]
-        found = {path for folder in parts for path in folder.iterdir()}
+        # Names with a dot are drafts.
+        found = {path for folder in parts for path in folder.glob("[!.]*")}
         for path in known - found:
             self._remove(db, path)
         for path in found - known:
@@ -162,15 +205,15 @@ class CacheIndex:
     def _insert(self, db: sqlite3.Connection, path: Path, sidecar: Sidecar | None) -> None:
         self._remove(db, path)
         with contextlib.suppress(OSError):  # removed by another process meanwhile
-            used, size_bytes = path.stat().st_mtime_ns, _size_bytes(path)
+            used, held_bytes = path.stat().st_mtime_ns, size_bytes(path)
             model, digest, use = None, None, None
             with contextlib.suppress(SidecarError, OSError):
                 if path.parent.name == "engines":
                     sidecar = sidecar or _sidecar(path)
                     model, digest, use = _of_use(Path(sidecar.model_path), sidecar.key_fields)
+            row = (*_names(path), held_bytes, used, model, digest, use)
             db.execute(
-                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*_names(path), size_bytes, used, model, digest, use),
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _checksum(*row))
             )
 
     def _remove(self, db: sqlite3.Connection, path: Path) -> None:
@@ -183,17 +226,19 @@ class CacheIndex:
         skipped = 0
         while db.execute("SELECT bytes FROM total").fetchone()[0] > max_bytes:
             oldest = db.execute(
-                "SELECT part, name, used FROM entries ORDER BY used LIMIT 1 OFFSET ?", (skipped,)
+                "SELECT * FROM entries ORDER BY used LIMIT 1 OFFSET ?", (skipped,)
             ).fetchone()
             if oldest is None:
                 break
-            path = self._path(*oldest[:2])
+            part, name, held_bytes, indexed, *others, _ = oldest
+            path = self._path(part, name)
             used = _last_used(path)
             # A hit moves an entry's time and not the index: the time counts, once it matters.
-            if used not in (None, oldest[2]):
+            if used not in (None, indexed):
+                checksum = _checksum(part, name, held_bytes, used, *others)
                 db.execute(
-                    "UPDATE entries SET used = ? WHERE part = ? AND name = ?",
-                    (used, *oldest[:2]),
+                    "UPDATE entries SET used = ?, checksum = ? WHERE part = ? AND name = ?",
+                    (used, checksum, part, name),
                 )
             elif used is not None and stays(path):
                 skipped += 1
@@ -217,6 +262,16 @@ def _connect_private(file: Path) -> sqlite3.Connection:
         file.unlink()  # it is made again
         return _connect_private(file)
     return _connect(file)
+
+
+class _Opened(NamedTuple):
+    db: sqlite3.Connection
+    status: os.stat_result
+    process: int
+
+
+def _checksum(*row: object) -> int:
+    return zlib.crc32(repr(row).encode())
 
 
 def _connect(file: Path | str) -> sqlite3.Connection:
@@ -248,8 +303,3 @@ def _last_used(path: Path) -> int | None:
         return path.stat().st_mtime_ns
     except OSError:
         return None
-
-
-def _size_bytes(path: Path) -> int:
-    files: Iterable[Path] = path.iterdir() if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in files)

@@ -10,16 +10,20 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from pytest_trt.files import PRIVATE, atomic_open, file_system
+from pytest_trt.files import FileStamp, file_system
 from pytest_trt.onnx.digest import MODEL_SCHEMA
-from pytest_trt.onnx.digest_cache import CachedDigest, FileStamp
+from pytest_trt.onnx.digest_cache import CachedDigest
+from pytest_trt.sealed import SealError, read_sealed, write_sealed
 from pytest_trt.version import __version__
 
 # History of the format:
 #   1  first version
 #   2  what the model's own file holds, next to the digest
+#   3  sealed with its key
 #: Format of a record. Records of other versions are ignored: their models are hashed again.
-RECORD_SCHEMA = 2
+RECORD_SCHEMA = 3
+
+_KIND = "digest"
 
 #: File systems that move a file's change time with every write and retain its number. Excluded:
 #: network file systems, whose times come from another clock or through a cache; FUSE, where
@@ -40,6 +44,7 @@ class DigestRecords:
         folder: Where the records are, private to the user.
         kind_of: Returns the type of the file system that holds a path.
         stored: Called with every new file.
+        damaged: Called with every file that is damaged, and why.
     """
 
     def __init__(
@@ -47,64 +52,57 @@ class DigestRecords:
         folder: Path,
         kind_of: Callable[[str], str] = file_system,
         stored: Callable[[Path], None] = lambda path: None,
+        damaged: Callable[[Path, str], None] = lambda path, reason: None,
     ) -> None:
         self.folder = folder
         self._kind_of = kind_of
-        self._stored = stored
+        self._stored, self._damaged = stored, damaged
+        # Types of file systems by folder and device: the list of mounts is long.
+        self._kinds: dict[tuple[str, int], str] = {}
 
     def recall(self, model: FileStamp) -> CachedDigest | None:
         """Return what is stored for a model whose own file has exactly this stamp."""
+        path = self._path(model)
         try:
-            path = self._path(model)
-            with path.open("rb", buffering=0) as file:
-                found = file.read()
-            lines = found.removeprefix(_BEGIN).rpartition(_SEAL)[0]
-            if not lines.startswith(_HEAD) or found != _sealed(lines):
+            content = json.loads(bytes(read_sealed(path, _KIND, path.stem).content))
+            if content.pop("format") != _FORMAT:
                 return None
-            content = json.loads(found)
             stamps = tuple(FileStamp(**stamp) for stamp in content["files"])
-        except (OSError, ValueError, KeyError, TypeError):
+            found = CachedDigest(stamps, content["digest"], content["contents"])
+        except OSError:
+            return None
+        except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._damaged(path, str(error))
             return None
         if stamps[:1] != (model,):
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # the cache evicts what was not used for longest
-        return CachedDigest(stamps, content["digest"], content["contents"])
+        return found
 
     def remember(self, found: CachedDigest) -> None:
         """Store it, if the files lie on reliable file systems and the folder can be written."""
-        if not {self._kind_of(stamp.path) for stamp in found.stamps} <= TRUSTED_FILE_SYSTEMS:
+        if not set(map(self._kind, found.stamps)) <= TRUSTED_FILE_SYSTEMS:
             return
         path = self._path(found.stamps[0])
+        stamps = [asdict(stamp) for stamp in found.stamps]
+        content = {"format": _FORMAT, "files": stamps, "digest": found.digest}
+        text = json.dumps({**content, "contents": found.contents})
         with contextlib.suppress(OSError):
-            with atomic_open(path, mode=PRIVATE, sync=False) as file:
-                file.write(_record(found))
+            write_sealed(path, _KIND, path.stem, text.encode())
             self._stored(path)
+
+    def _kind(self, stamp: FileStamp) -> str:
+        place = str(Path(stamp.path).parent), stamp.device
+        if place not in self._kinds:
+            self._kinds[place] = self._kind_of(stamp.path)
+        return self._kinds[place]
 
     def _path(self, model: FileStamp) -> Path:
         # By the path of the model file, wherever its external data lies.
         name = hashlib.sha256(os.fsencode(model.path)).hexdigest()[:32]
-        return self.folder / f"{name}.json"
+        return self.folder / f"{name}.digest"
 
 
-def _record(found: CachedDigest) -> bytes:
-    stamps = [asdict(stamp) for stamp in found.stamps]
-    return _sealed(_HEAD + _lines(files=stamps, digest=found.digest, contents=found.contents))
-
-
-def _lines(**content: object) -> bytes:
-    # A line for each field: with an indented line for each value, thousands of tensors take long.
-    lines = (f"  {json.dumps(name)}: {json.dumps(it)},\n" for name, it in content.items())
-    return "".join(lines).encode()
-
-
-def _sealed(lines: bytes) -> bytes:
-    # The seal covers everything: one flipped bit would make a wrong digest.
-    seal = hashlib.sha256(lines).hexdigest().encode()
-    return _BEGIN + lines + _SEAL + b'"%b"\n}\n' % seal
-
-
-_BEGIN, _SEAL = b"{\n", b'  "seal": '
-
-#: The first lines of every record of this release.
-_HEAD = _lines(schema=RECORD_SCHEMA, written_by=f"pytest-trt {__version__}", rules=MODEL_SCHEMA)
+#: What every record of this release begins with.
+_FORMAT = [RECORD_SCHEMA, f"pytest-trt {__version__}", MODEL_SCHEMA]

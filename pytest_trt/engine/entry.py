@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
 
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.protocols import Plan
-from pytest_trt.engine.sidecar import FACTS_NAME, Sidecar, SidecarError, parse_facts, read_sidecar
+from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_entry
+from pytest_trt.files import TICK_NS, FileStamp
 from pytest_trt.hashing import digest_open
 from pytest_trt.private import PrivateFolder
 
@@ -22,19 +24,21 @@ class OpenEntry:
     Attributes:
         folder: The entry's folder.
         sidecar: Its sidecar.
+        facts: The engine's facts.
         files: The files that the sidecar lists, by name.
     """
 
     folder: PrivateFolder
     sidecar: Sidecar
+    facts: EngineFacts
     files: Mapping[str, FileIO]
 
-    def stamps(self) -> tuple[object, ...]:
-        """Return what changes with every write of a file, its change time included."""
-        stats = [(name, os.fstat(file.fileno())) for name, file in self.files.items()]
-        return tuple(
-            (n, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for n, s in stats
-        )
+    def stamps(self) -> tuple[FileStamp, ...] | None:
+        """Return what changes with every write of a file; None where one may go unnoticed."""
+        now_ns = time.time_ns()
+        stamps = [FileStamp.of(Path(name), file) for name, file in self.files.items()]
+        settled = all(stamp.rested(now_ns, TICK_NS) for stamp in stamps)
+        return tuple(stamps) if settled else None
 
     def verify(self) -> None:
         """Check every file against its digest.
@@ -55,16 +59,6 @@ class OpenEntry:
                 raise SidecarError(
                     f"{name} has digest {actual.digest[:12]}, not {expected.digest[:12]} as built"
                 )
-
-    def facts(self) -> EngineFacts:
-        """Return the engine's facts.
-
-        Raises:
-            SidecarError: They are not what this version writes.
-        """
-        file = self.files[FACTS_NAME]
-        file.seek(0)
-        return parse_facts(file.read())
 
     def plan(self) -> Plan:
         """Return the plan; it can be loaded while the entry is open."""
@@ -87,9 +81,7 @@ def open_entry(folder: PrivateFolder, key_digest: str) -> Iterator[OpenEntry]:
     Raises:
         SidecarError: A file is missing, or others can have written it; or the key differs.
     """
-    sidecar = read_sidecar(folder)
-    if sidecar.key_digest != key_digest:
-        raise SidecarError(f"it was built for key {sidecar.key_digest[:12]}, not {key_digest[:12]}")
+    sidecar, facts = read_entry(folder, key_digest)
     with contextlib.ExitStack() as opened:
         files = {}
         for name in sidecar.files:
@@ -97,4 +89,4 @@ def open_entry(folder: PrivateFolder, key_digest: str) -> Iterator[OpenEntry]:
                 files[name] = opened.enter_context(folder.open(name))
             except OSError as error:
                 raise SidecarError(f"{name} cannot be read ({error.strerror})") from error
-        yield OpenEntry(folder, sidecar, files)
+        yield OpenEntry(folder, sidecar, facts, files)

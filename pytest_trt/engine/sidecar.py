@@ -1,4 +1,4 @@
-"""What is stored next to a plan: what it was built from, and the digests that verify it."""
+"""What is stored next to a plan: what it was built from, its digests, and the engine's facts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.hashing import FileDigest
 from pytest_trt.private import PrivateFolder
 from pytest_trt.records import from_data, to_data
+from pytest_trt.sealed import SealError, sealed, unseal
 from pytest_trt.version import __version__
 
 # History of the sidecar's format:
@@ -19,19 +20,21 @@ from pytest_trt.version import __version__
 #   3  digests of files are made in pieces, on all cores
 #   4  digests of files are BLAKE3
 #   5  fields as `Sidecar` has them; the model's path
-#: Format of the JSON next to plans. A sidecar of another version makes its entry a miss: the cache
-#: is disposable, so nothing is migrated.
-SIDECAR_SCHEMA = 5
+#   6  sealed, with the facts in it
+#: Format of the sidecar. One of another version makes its entry a miss: the cache is disposable,
+#: so nothing is migrated.
+SIDECAR_SCHEMA = 6
 
 #: A file's name in an entry: nothing that leads out of its folder.
-_FILE_NAME = re.compile(r"[^/\\]+")
+_FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\0]+")
 
 #: Name of the sidecar in an entry's folder.
-SIDECAR_NAME = "engine.json"
+SIDECAR_NAME = "engine.sealed"
 
-#: Name of the file with the engine's facts, one of those that the sidecar lists: hundreds of layers
-#: would hide what a person looks for in the sidecar.
-FACTS_NAME = "facts.json"
+#: Its name until format 5.
+_OLD_NAME = "engine.json"
+
+_KIND = "engine"
 
 
 class SidecarError(Exception):
@@ -79,19 +82,49 @@ class Sidecar:
         """Bytes of all files of the entry."""
         return sum(file.size_bytes for file in self.files.values())
 
-    def to_json(self) -> str:
-        """Return the sidecar as the text of its file."""
-        return json.dumps(to_data(self), indent=2) + "\n"
+    def to_bytes(self, facts: EngineFacts) -> bytes:
+        """Return the bytes of the file that holds the sidecar and an engine's facts."""
+        lines = (f" {json.dumps(name)}: {json.dumps(it)}" for name, it in to_data(self).items())
+        text = "{\n" + ",\n".join(lines) + "\n}\n"
+        # The facts last: hundreds of layers would hide what a person looks for.
+        parts = sealed(_KIND, self.key_digest, text.encode(), facts.to_json().encode())
+        return b"".join(parts)
 
 
-def read_sidecar(entry: PrivateFolder) -> Sidecar:
+def read_sidecar(entry: PrivateFolder, key_digest: str | None = None) -> Sidecar:
     """Return an entry's sidecar.
 
+    Args:
+        entry: The entry's folder.
+        key_digest: The key that it should be of; None for any.
+
     Raises:
-        SidecarError: The sidecar is missing, damaged or of another format.
+        SidecarError: The sidecar is missing, damaged, of another key, or of another format.
     """
+    return _read(entry, key_digest)[0]
+
+
+def read_entry(entry: PrivateFolder, key_digest: str | None = None) -> tuple[Sidecar, EngineFacts]:
+    """Return an entry's sidecar and the engine's facts.
+
+    Raises:
+        SidecarError: As for `read_sidecar`.
+    """
+    sidecar, facts = _read(entry, key_digest)
     try:
-        data = json.loads(entry.read(SIDECAR_NAME))
+        return sidecar, EngineFacts.from_json(facts)
+    except ValueError as error:
+        raise SidecarError(f"its facts are damaged ({type(error).__name__}: {error})") from error
+
+
+def _read(entry: PrivateFolder, key_digest: str | None) -> tuple[Sidecar, bytes]:
+    """Return the sidecar, and the text of the facts."""
+    try:
+        with entry.open(SIDECAR_NAME) as file:
+            content = bytes(unseal(file, _KIND, key_digest).content)
+        # No value has a line of its own that ends an object.
+        text, end, facts = content.partition(b"\n}\n")
+        data = json.loads(text + end)
         if data["schema"] != SIDECAR_SCHEMA:
             raise OtherFormatError(
                 f"its sidecar has format {data['schema']}, written by {data.get('written_by')}; "
@@ -99,38 +132,20 @@ def read_sidecar(entry: PrivateFolder) -> Sidecar:
             )
         sidecar = from_data(Sidecar, data)
     except FileNotFoundError:
-        raise SidecarError("its sidecar is missing") from None
+        raise _missing(entry) from None
     except OSError as error:
         raise SidecarError(f"its sidecar cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SidecarError(f"its sidecar is damaged ({type(error).__name__}: {error})") from error
     names = sidecar.files.keys()
-    if not names >= {sidecar.plan_name, FACTS_NAME} or not all(map(_FILE_NAME.fullmatch, names)):
+    if sidecar.plan_name not in names or not all(map(_FILE_NAME.fullmatch, names)):
         raise SidecarError("its sidecar does not list its files")
-    return sidecar
+    return sidecar, facts
 
 
-def read_facts(entry: PrivateFolder) -> EngineFacts:
-    """Return the facts of an entry.
-
-    Raises:
-        SidecarError: They are missing, or not what this version writes.
-    """
+def _missing(entry: PrivateFolder) -> SidecarError:
     try:
-        return parse_facts(entry.read(FACTS_NAME))
-    except OSError as error:
-        raise SidecarError(f"its {FACTS_NAME} cannot be read ({error.strerror})") from error
-
-
-def parse_facts(content: bytes) -> EngineFacts:
-    """Return the facts that a file holds.
-
-    Raises:
-        SidecarError: They are not what this version writes.
-    """
-    try:
-        return EngineFacts.from_json(content)
-    except ValueError as error:
-        raise SidecarError(
-            f"its {FACTS_NAME} is damaged ({type(error).__name__}: {error})"
-        ) from error
+        entry.status(_OLD_NAME)
+    except OSError:
+        return SidecarError("its sidecar is missing")
+    return OtherFormatError(f"its sidecar has a format before {SIDECAR_SCHEMA}")

@@ -1,22 +1,19 @@
 """Timing caches of builders as files, so that tactics are not timed again in every build.
 
 A builder accepts a timing cache with a valid header, whatever follows, and would choose slow
-tactics. So each file begins with the digest of the rest.
+tactics. So the files are sealed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
 from pytest_trt.engine.spec import Target, Toolchain
-from pytest_trt.files import PRIVATE, atomic_write
 from pytest_trt.hashing import LabelledHash
+from pytest_trt.sealed import SealError, read_sealed, write_sealed
 
-#: The first line of every file; the SHA-256 of the rest follows. Another format gets another line.
-_MAGIC = b"pytest-trt timing cache 1\n"
-_DIGEST_BYTES = hashlib.sha256().digest_size
+_KIND = "timing"
 
 #: Suffix of the files.
 _SUFFIX = ".timing"
@@ -54,15 +51,11 @@ def read_timings(path: Path) -> bytes:
         OSError: It cannot be read.
     """
     try:
-        content = path.read_bytes()
+        return bytes(read_sealed(path, _KIND, path.stem).content)
     except FileNotFoundError:
         return b""
-    digest, timings = content[len(_MAGIC) :][:_DIGEST_BYTES], content[len(_MAGIC) + _DIGEST_BYTES :]
-    if not content.startswith(_MAGIC):
-        raise TimingFileError("it is not a timing cache of pytest-trt")
-    if hashlib.sha256(timings).digest() != digest:
-        raise TimingFileError("its content does not match its SHA-256")
-    return timings
+    except SealError as error:
+        raise TimingFileError(str(error)) from error
 
 
 def write_timings(path: Path, timings: bytes) -> None:
@@ -71,4 +64,5 @@ def write_timings(path: Path, timings: bytes) -> None:
     Raises:
         OSError: It cannot be written; the old file is unchanged.
     """
-    atomic_write(path, _MAGIC + hashlib.sha256(timings).digest() + timings, mode=PRIVATE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sealed(path, _KIND, path.stem, timings)

@@ -11,61 +11,13 @@ Where digests are stored, and which file systems are reliable, is up to `engine.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-#: How long files must have been unchanged: longer than a tick of any file system's clock (2 s on
-#: FAT), and longer than Linux leaves a page of a memory map dirty (30 s, checked every 5 s): until
-#: the page is written back, further stores do not move the file's times.
-#: Source: https://docs.kernel.org/admin-guide/sysctl/vm.html, dirty_expire_centisecs.
-REST_NS = 60 * 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """The file system's metadata of a file.
-
-    Attributes:
-        path: The file, absolute, links resolved.
-        device: Number of the file system.
-        inode: Number of the file in it.
-        size_bytes: Its size.
-        mtime_ns: When its bytes last changed; programs can set it.
-        ctime_ns: When its bytes or metadata last changed.
-    """
-
-    path: str
-    device: int
-    inode: int
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-
-    @classmethod
-    def of(cls, path: Path, file: FileIO) -> FileStamp:
-        """Return the stamp of an open file: opening makes network file systems ask the server."""
-        status = os.fstat(file.fileno())
-        return cls(
-            path=os.path.realpath(path),
-            device=status.st_dev,
-            inode=status.st_ino,
-            size_bytes=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-            ctime_ns=status.st_ctime_ns,
-        )
-
-    def rested(self, now_ns: int) -> bool:
-        """Whether the file had been unchanged for long enough at that time.
-
-        False where the file system has no file numbers or no change times.
-        """
-        known = self.inode > 0 and self.ctime_ns > 0
-        return known and max(self.mtime_ns, self.ctime_ns) + REST_NS < now_ns
-
+from pytest_trt.files import FileStamp, open_regular
 
 #: Stamps of every file that a digest covers, in the order in which the model refers to them.
 Stamps: TypeAlias = tuple[FileStamp, ...]
@@ -154,7 +106,7 @@ def _stamps(model: FileStamp, data_files: Iterable[Path]) -> Stamps | None:
     stamps = [model]
     try:
         for path in data_files:
-            with path.open("rb", buffering=0) as file:
+            with open_regular(path) as file:
                 stamps.append(FileStamp.of(path, file))
     except OSError:
         return None  # hashing reports what is wrong

@@ -134,6 +134,13 @@ class TrtRun:
         """
         return self.settings.open_cache()
 
+    def cache_notes(self) -> list[Diagnostic]:
+        """Return what was damaged in the cache and has not been reported yet."""
+        notes = []
+        if "cache" in vars(self):
+            notes, self.cache.notes = self.cache.notes, []
+        return notes
+
     @cached_property
     def embedded(self) -> OnnxRuntimeBackend:
         """ONNX Runtime, which computes references whatever is under test."""
@@ -309,8 +316,12 @@ class TrtRun:
             inputs_digest=inputs_digest(inputs),
             producer=f"{self.embedded.toolchain()} on {self.embedded.target('cpu')}, unoptimised",
         )
-        store = ReferenceStore(self.cache.references, stored=self.cache.stored)
-        return store.get(key, compute)
+        return self._reference_store.get(key, compute)
+
+    @cached_property
+    def _reference_store(self) -> ReferenceStore:
+        cache = self.cache
+        return ReferenceStore(cache.references, stored=cache.stored, damaged=cache.damaged)
 
     def close(self) -> None:
         """Release every loaded engine, and the process that builds them."""

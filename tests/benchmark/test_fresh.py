@@ -98,7 +98,7 @@ def test_engine_that_was_changed_since_is_not_loaded(job) -> None:
 
 
 def test_engine_of_another_key_is_not_loaded(job) -> None:
-    assert "was built for key" in reason(replace(job, key="0" * 64))
+    assert "it was stored as engine" in reason(replace(job, key="0" * 64))
 
 
 def test_missing_engine_is_reported(job) -> None:

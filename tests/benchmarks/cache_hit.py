@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
-from pytest_trt.onnx.digest_cache import REST_NS
+from pytest_trt.files import REST_NS
 
 _ROOT = Path(__file__).parents[2]
 _EXAMPLES = sorted((_ROOT / "example_project" / "models").glob("*.onnx"))

@@ -40,7 +40,7 @@ from typing import Any
 from onnx import TensorProto, numpy_helper, save
 from onnx.backend.test.loader import load_model_tests
 
-from pytest_trt.onnx.digest_cache import REST_NS
+from pytest_trt.files import REST_NS
 
 _ROOT = Path(__file__).parents[2]
 

@@ -83,7 +83,7 @@ def test_verify_passes_on_whole_engines_and_fails_on_a_damaged_one(root: Path) -
 
 
 def test_verify_removes_what_is_damaged_on_request_and_lists_it(root: Path) -> None:
-    damaged = next(root.glob("v1/engines/*/engine.json"))
+    damaged = next(root.glob("v1/engines/*/engine.sealed"))
     damaged.write_text("{}")
     result = call(root, "verify", "--remove")
     assert result.exit_code == 0
@@ -92,7 +92,7 @@ def test_verify_removes_what_is_damaged_on_request_and_lists_it(root: Path) -> N
 
 
 def test_what_verify_says_to_type_removes_it(root: Path) -> None:
-    next(root.glob("v1/engines/*/engine.json")).write_text("{}")
+    next(root.glob("v1/engines/*/engine.sealed")).write_text("{}")
     _, *args = shlex.split(call(root, "verify").output.splitlines()[-1])
     assert f"--cache-dir={root}" in args
     assert CliRunner().invoke(commands, args).exit_code == 0
@@ -104,7 +104,7 @@ def test_the_folder_of_the_ini_file_is_used(root: Path, tmp_path: Path, monkeypa
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
     assert "2 engines, " in CliRunner().invoke(commands, ["cache", "list"]).output
-    next(root.glob("v1/engines/*/engine.json")).write_text("{}")
+    next(root.glob("v1/engines/*/engine.sealed")).write_text("{}")
     shown = CliRunner().invoke(commands, ["cache", "verify"]).output
     assert shown.splitlines()[-1].strip() == "pytest-trt cache verify --remove"
 
@@ -137,7 +137,7 @@ def test_errors_of_the_package_begin_as_those_of_the_command_line(tmp_path: Path
 
 
 def test_list_shows_a_damaged_engine_as_such(root: Path) -> None:
-    next(root.glob("v1/engines/*/engine.json")).unlink()
+    next(root.glob("v1/engines/*/engine.sealed")).unlink()
     assert "damaged" in call(root, "list").output
 
 
@@ -185,7 +185,7 @@ def test_verify_checks_timing_caches(root: Path, timing: Path) -> None:
     timing.write_bytes(timing.read_bytes()[:-1])
     result = call(root, "verify")
     assert result.exit_code == 1
-    assert "damaged: TensorRT-8.6.0.timing: its content does not match its SHA-256" in result.output
+    assert "damaged: TensorRT-8.6.0.timing: its bytes do not match its seal" in result.output
     assert call(root, "verify", "--remove").exit_code == 0
     assert not timing.exists()
     assert call(root, "verify").exit_code == 0

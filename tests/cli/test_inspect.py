@@ -41,7 +41,7 @@ def test_plan_is_shown_by_its_header(tmp_path: Path) -> None:
     plan.write_bytes(header + (40).to_bytes(8, "little") + bytes([8, 6, 1, 6]) + bytes(12))
     output = call(plan)
     assert "TensorRT 8.6.1.6 plan" in output
-    assert "there is no engine.json next to the plan" in output
+    assert "there is no engine.sealed next to the plan" in output
 
 
 def cached(tmp_path: Path, precision: str) -> Path:

@@ -92,7 +92,7 @@ def test_damaged_engines_are_counted_by_what_is_cheap_to_see(tmp_path: Path) -> 
     engines = EngineCache(tmp_path).folder / "engines"
     (engines / "linear-fp16-cpu-1").mkdir()
     (engines / "linear-fp16-cpu-2").mkdir()
-    (engines / "linear-fp16-cpu-2" / "engine.json").write_text("{")
+    (engines / "linear-fp16-cpu-2" / "engine.sealed").write_text("{")
     whole, found = cache(tmp_path)
     assert whole.level is Level.OK
     assert found.level is Level.WARN

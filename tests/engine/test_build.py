@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import images, save_linear
+from builders_cache import edit_sidecar
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import CacheError, ConfigurationError, EngineBuildError
@@ -172,9 +172,7 @@ def test_damaged_engine_is_rebuilt_with_a_warning(model, cache) -> None:
 def test_engine_stored_by_another_version_is_rebuilt_and_not_reported_as_damaged(
     model, cache
 ) -> None:
-    sidecar = build(model, cache).plan.with_name("engine.json")
-    content = {**json.loads(sidecar.read_text()), "schema": 3, "written_by": "pytest-trt 0.0.1"}
-    sidecar.write_text(json.dumps(content))
+    edit_sidecar(build(model, cache).plan.parent, schema=3, written_by="pytest-trt 0.0.1")
     engine = build(model, cache)
     assert not engine.cached
     (warning,) = engine.warnings

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -11,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from builders import full_disk
-from builders_cache import KEY, NAME, as_reader, start_process, store
+from builders_cache import KEY, NAME, as_reader, edit_sidecar, start_process, store
 
 from pytest_trt.diagnostics import CacheError, EngineLoadError
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
-from pytest_trt.hashing import digest_file
+from pytest_trt.engine.sidecar import SIDECAR_NAME
+from pytest_trt.sealed import read_sealed, write_sealed
 
 
 @pytest.fixture
@@ -63,54 +63,67 @@ def remove_plan(entry: Entry) -> None:
 
 
 def empty_sidecar(entry: Entry) -> None:
-    (entry.folder / "engine.json").write_text("")
+    (entry.folder / SIDECAR_NAME).write_text("")
 
 
 def truncate_sidecar(entry: Entry) -> None:
-    sidecar = entry.folder / "engine.json"
+    sidecar = entry.folder / SIDECAR_NAME
     sidecar.write_text(sidecar.read_text()[:-20])
 
 
 def remove_sidecar(entry: Entry) -> None:
-    (entry.folder / "engine.json").unlink()
+    (entry.folder / SIDECAR_NAME).unlink()
 
 
 def list_in_sidecar(entry: Entry) -> None:
-    (entry.folder / "engine.json").write_text("[1]")
+    write_sealed(entry.folder / SIDECAR_NAME, "engine", KEY, b"[1]")
 
 
-def edit_sidecar(entry: Entry, **changes: object) -> None:
-    sidecar = entry.folder / "engine.json"
-    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), **changes}))
+def pipe_for_sidecar(entry: Entry) -> None:
+    (entry.folder / SIDECAR_NAME).unlink()
+    os.mkfifo(entry.folder / SIDECAR_NAME)
+
+
+def pipe_for_plan(entry: Entry) -> None:
+    entry.plan.unlink()
+    os.mkfifo(entry.plan)
 
 
 def older_format(entry: Entry) -> None:
-    edit_sidecar(entry, schema=3, written_by="pytest-trt 0.0.1")
+    edit_sidecar(entry.folder, schema=3, written_by="pytest-trt 0.0.1")
 
 
 def newer_format(entry: Entry) -> None:
-    edit_sidecar(entry, schema=99, written_by="pytest-trt 9.9")
+    edit_sidecar(entry.folder, schema=99, written_by="pytest-trt 9.9")
+
+
+def unsealed_format(entry: Entry) -> None:
+    (entry.folder / SIDECAR_NAME).rename(entry.folder / "engine.json")
 
 
 def other_facts(entry: Entry) -> None:
-    (entry.folder / "facts.json").write_text('{"size_bytes": 4}')
-    files = json.loads((entry.folder / "engine.json").read_text())["files"]
-    digest = digest_file(entry.folder / "facts.json")
-    files["facts.json"] = {"digest": digest.digest, "size_bytes": digest.size_bytes}
-    edit_sidecar(entry, files=files)
+    content = bytes(read_sealed(entry.folder / SIDECAR_NAME, "engine").content)
+    text = content.partition(b"\n}\n")[0] + b"\n}\n"
+    write_sealed(entry.folder / SIDECAR_NAME, "engine", KEY, text, b'{"size_bytes": 4}')
 
 
 def flipped_facts(entry: Entry) -> None:
-    facts = entry.folder / "facts.json"
-    facts.write_text(facts.read_text().replace("1.5", "2.5"))
+    sidecar = entry.folder / SIDECAR_NAME
+    sidecar.write_text(sidecar.read_text().replace("1.5", "2.5"))
+
+
+def flipped_date(entry: Entry) -> None:
+    sidecar = entry.folder / SIDECAR_NAME
+    sidecar.write_text(sidecar.read_text().replace("2026-01", "2026-02"))
 
 
 def foreign_key(entry: Entry) -> None:
-    edit_sidecar(entry, key_digest="f" * 64)
+    edit_sidecar(entry.folder, key="f" * 64)
 
 
 def escaping_file(entry: Entry) -> None:
-    edit_sidecar(entry, plan_name="../x", files={"../x": {"digest": "0" * 64, "size_bytes": 1}})
+    files = {"../x": {"digest": "0" * 64, "size_bytes": 1}}
+    edit_sidecar(entry.folder, plan_name="../x", files=files)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +135,17 @@ def escaping_file(entry: Entry) -> None:
         (empty_sidecar, "its sidecar is damaged"),
         (truncate_sidecar, "its sidecar is damaged"),
         (list_in_sidecar, "its sidecar is damaged"),
+        (pipe_for_sidecar, "its sidecar cannot be read (it is not a regular file)"),
+        (pipe_for_plan, "engine.plan cannot be read (it is not a regular file)"),
         (remove_sidecar, "its sidecar is missing"),
-        (older_format, "format 3, written by pytest-trt 0.0.1; this version uses 5"),
-        (newer_format, "format 99, written by pytest-trt 9.9; this version uses 5"),
-        (foreign_key, "built for key ffffffffffff, not kkkkkkkkkkkk"),
+        (older_format, "format 3, written by pytest-trt 0.0.1; this version uses 6"),
+        (newer_format, "format 99, written by pytest-trt 9.9; this version uses 6"),
+        (unsealed_format, "a format before 6"),
+        (foreign_key, "it was stored as engine ffffffffffff"),
         (escaping_file, "does not list its files"),
-        (other_facts, "its facts.json is damaged (RecordError: build_s: "),
-        (flipped_facts, "facts.json has digest"),
+        (other_facts, "its facts are damaged (RecordError: build_s: "),
+        (flipped_facts, "do not match its seal"),
+        (flipped_date, "do not match its seal"),
     ],
 )
 def test_entry_that_is_not_whole_is_never_trusted(cache: EngineCache, damage, message: str) -> None:
@@ -156,7 +173,7 @@ def test_damage_is_seen_also_after_the_entry_was_once_verified(cache: EngineCach
 
 
 def test_unpublished_staged_entry_is_removed(cache: EngineCache) -> None:
-    with cache.staging(NAME) as folder:
+    with cache.staging(KEY) as folder:
         (folder / "engine.plan").write_bytes(b"half")
     assert cache.lookup(NAME, KEY) is None
     assert list((cache.folder / "building").iterdir()) == []
@@ -268,7 +285,7 @@ def test_links_in_the_cache_are_not_followed(cache: EngineCache, part: str) -> N
         assert "it is a symbolic link" in found.reason
 
 
-@pytest.mark.parametrize("name", ["engine.plan", "engine.json"])
+@pytest.mark.parametrize("name", ["engine.plan", SIDECAR_NAME])
 def test_pipes_in_the_cache_block_nobody(cache: EngineCache, name: str) -> None:
     entry = store(cache)
     (entry.folder / name).unlink()
@@ -392,7 +409,7 @@ cache = EngineCache(root)
 name, key = "m", "m" * 64
 with cache.lock(key, lambda *_: print("waiting", flush=True)):
     if cache.lookup(name, key) is None:
-        with cache.staging(name) as folder:
+        with cache.staging(key) as folder:
             (folder / "half").write_bytes(b"x")
             print("building", flush=True)
             if os.environ.get("HANG"):

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -102,8 +103,19 @@ def other_tables(index: Path) -> None:
 
 def insert(index: Path, part: object, name: object) -> None:
     row = (part, name, 1, 0, os.fsencode(MODEL), None, "None fp16 None")
+    checksum = zlib.crc32(repr(row).encode())
     with closing(sqlite3.connect(index)) as db, db:
-        db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, checksum))
+
+
+def other_size(index: Path) -> None:
+    with closing(sqlite3.connect(index)) as db, db:
+        db.execute("UPDATE entries SET bytes = bytes * 1000")
+
+
+def other_total(index: Path) -> None:
+    with closing(sqlite3.connect(index)) as db, db:
+        db.execute("UPDATE total SET bytes = bytes * 1000")
 
 
 def path_that_leads_out(index: Path) -> None:
@@ -310,7 +322,7 @@ while killed:
     step += 1
     before, after = [step - 1, step, step + 1], [step, step + 1, step + 2]
     if step % 2:
-        (cache.folder / "index1.sqlite").unlink()  # the steps that make it are tried too
+        (cache.folder / "index2.sqlite").unlink()  # the steps that make it are tried too
     killed = put_killed_at(step, step + 2)
     cache = EngineCache(root, max_bytes=MAX_BYTES)
     assert numbers(cache) in (before, [*before, step + 2], after), (step, numbers(cache))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -19,8 +18,10 @@ from hypothesis import strategies as st
 
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.digest_records import DigestRecords
-from pytest_trt.onnx.digest_cache import CachedDigest, FileStamp, Stamps
+from pytest_trt.files import FileStamp
+from pytest_trt.onnx.digest_cache import CachedDigest, Stamps
 from pytest_trt.onnx.file import load_model
+from pytest_trt.sealed import read_sealed, write_sealed
 
 CONTENTS = {"schema": 1, "inputs": [{"name": "é", "shape": [1, "n"]}], "op_types": {"Add": 2}}
 DIGEST = "0123456789abcdef" * 4
@@ -65,7 +66,7 @@ def test_a_record_is_private_and_can_be_read_by_people(records: DigestRecords) -
     remember(records, STAMPS, DIGEST)
     record = the_record(records)
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
-    content = json.loads(record.read_text())
+    content = json.loads(record.read_text().splitlines()[2])
     assert content["digest"] == DIGEST
     assert content["files"][0]["path"] == "/models/m.onnx"
 
@@ -96,32 +97,35 @@ def test_other_stamps_recall_nothing(records: DigestRecords, other) -> None:
     assert recalled(records, other) is None
 
 
-def sealed(content: dict[str, object]) -> bytes:
-    text = "".join(f"  {json.dumps(name)}: {json.dumps(it)},\n" for name, it in content.items())
-    seal = hashlib.sha256(text.encode()).hexdigest()
-    return f'{{\n{text}  "seal": "{seal}"\n}}\n'.encode()
-
-
 @pytest.mark.parametrize(
     "changes",
     [
-        {"schema": 0},
-        {"schema": 1},
-        {"schema": 3},
-        {"rules": "pytest-trt model 0"},
-        {"written_by": "pytest-trt 0.0.1"},
+        {"format": [0, "pytest-trt 0.1.0", "pytest-trt model 1"]},
+        {"format": None},
         {"files": [{"path": "/models/m.onnx"}]},
         {"files": []},
     ],
 )
 def test_a_record_of_another_format_is_not_read(records: DigestRecords, changes) -> None:
     remember(records, STAMPS, DIGEST)
-    written = the_record(records).read_bytes()
-    content = json.loads(written)
-    del content["seal"]
-    assert sealed(content) == written
-    the_record(records).write_bytes(sealed({**content, **changes}))
+    record = the_record(records)
+    content = json.loads(bytes(read_sealed(record, "digest").content))
+    write_sealed(record, "digest", record.stem, json.dumps({**content, **changes}).encode())
     assert recalled(records, STAMPS) is None
+
+
+def test_a_record_in_the_place_of_another_is_not_read_and_reported(tmp_path: Path) -> None:
+    reported: list[str] = []
+    records = DigestRecords(tmp_path, local, damaged=lambda path, reason: reported.append(reason))
+    remember(records, STAMPS, DIGEST)
+    other = (replace(STAMPS[0], path="/models/n.onnx"),)
+    record = the_record(records)
+    remember(records, other, "f" * 64)
+    (second,) = set(tmp_path.iterdir()) - {record}
+    second.replace(record)
+    assert recalled(records, STAMPS) is None
+    (reason,) = reported
+    assert reason.startswith("it was stored as digest")
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -250,7 +254,7 @@ def test_many_processes_share_one_record(tmp_path: Path) -> None:
 os.umask(0)
 for _ in range(50):
     digest = load()
-    for record in root.glob("v1/digests/*.json"):
+    for record in root.glob("v1/digests/*.digest"):
         record.unlink(missing_ok=True)
 print(digest, load())
 """
@@ -261,7 +265,9 @@ print(digest, load())
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
 
     # What they left is whole: with another digest in it, no bytes are looked at.
-    (model_stamp, _) = (FileStamp(**one) for one in json.loads(record.read_text())["files"])
+    (model_stamp, _) = (
+        FileStamp(**one) for one in json.loads(record.read_text().splitlines()[2])["files"]
+    )
     records = DigestRecords(record.parent, local)
     found = records.recall(model_stamp)
     assert found is not None

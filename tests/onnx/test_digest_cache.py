@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from pytest_trt.diagnostics import ModelError
-from pytest_trt.onnx.digest_cache import REST_NS, CachedDigest, FileStamp, Stamps, recall_or_hash
+from pytest_trt.files import REST_NS, FileStamp
+from pytest_trt.onnx.digest_cache import CachedDigest, Stamps, recall_or_hash
 from pytest_trt.onnx.file import load_model, read_interface
 
 _PLANTED = "f" * 64

@@ -13,8 +13,7 @@ from builders import save_linear, settings
 from clocks import much_later, next_tick
 
 from pytest_trt.engine.digest_records import TRUSTED_FILE_SYSTEMS, DigestRecords
-from pytest_trt.files import file_system
-from pytest_trt.onnx.digest_cache import FileStamp
+from pytest_trt.files import FileStamp, file_system
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.run import TrtRun
 
@@ -34,7 +33,7 @@ def test_model_is_hashed_by_the_first_run_only(tmp_path: Path) -> None:
 
     # A digest that no bytes have, in the place of the one that was remembered.
     (record,) = (cache / "v1" / "digests").iterdir()
-    (stamp,) = (FileStamp(**one) for one in json.loads(record.read_text())["files"])
+    (stamp,) = (FileStamp(**one) for one in json.loads(record.read_text().splitlines()[2])["files"])
     records = DigestRecords(record.parent)
     found = records.recall(stamp)
     assert found is not None

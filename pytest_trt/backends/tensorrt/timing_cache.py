@@ -47,7 +47,7 @@ class TimingCache:
             return
         try:
             # Readers need no lock: the file is replaced atomically.
-            with locked(self._path.with_suffix(".lock"), timeout_s=_LOCK_TIMEOUT_S):
+            with locked(self._path.with_suffix(".lock"), timeout_s=_LOCK_TIMEOUT_S, remove=True):
                 before = self._read(self._path)
                 self._add(before)
                 serialized = self._cache.serialize()
@@ -56,7 +56,7 @@ class TimingCache:
                 timings = bytes(serialized)
                 if timings != before:
                     write_timings(self._path, timings)
-        except (OSError, NotImplementedError) as error:  # the latter where files cannot be locked
+        except OSError as error:
             self.notes.append(f"the timing cache {self._path} was not written: {error}")
 
     def _use(self, timings: bytes) -> bool:

@@ -77,6 +77,8 @@ def judged(item: pytest.Item) -> Iterator[None]:
             yield
         finally:
             state.called, state.over = False, True
+            for note in run_of(item.config).cache_notes():
+                state.note(note)
             for result in (*_checks(state), *_speeds(state)):
                 item.ihook.pytest_trt_result(item=item, result=result)
     except CheckFailure:  # complete already
