@@ -18,6 +18,8 @@ from pytest_trt.files import (
     atomic_write,
     file_system,
     locked,
+    open_regular,
+    sweep,
     user_lock,
 )
 from pytest_trt.private import NotPrivateError
@@ -224,3 +226,67 @@ def test_without_a_list_of_mounts_nothing_is_known(tmp_path) -> None:
 def test_the_kernel_s_own_list_is_understood() -> None:
     assert file_system("/proc/self/status") == "proc"
     assert file_system(str(Path(__file__).resolve())) not in ("", "proc")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pytest_trt.files import atomic_open
+with atomic_open(Path(sys.argv[1]), hidden=sys.argv[2] == "hidden") as file:
+    file.write(b"part")
+    file.flush()
+    if sys.argv[3] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def writer(path: Path, hidden: str, then: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", KILLED, str(path), hidden, then]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("hidden", ["hidden", "plain"])
+def test_what_a_killed_process_left_is_swept_and_what_is_written_is_not(
+    tmp_path: Path, hidden: str
+) -> None:
+    writer(tmp_path / "a", hidden, "kill").communicate()
+    writing = writer(tmp_path / "b", hidden, "wait")
+    assert writing.stdout is not None
+    assert writing.stdout.readline() == "open\n"
+    assert len(list(tmp_path.iterdir())) == 2
+    sweep(tmp_path, drafts=True)
+    assert len(list(tmp_path.iterdir())) == 1
+    writing.communicate()
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_git_does_not_show_what_a_killed_process_left(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    writer(tmp_path / "a", "hidden", "kill").communicate()
+    assert len(list(tmp_path.iterdir())) == 2
+    status = ["git", "-C", str(tmp_path), "status", "--porcelain"]
+    assert subprocess.run(status, capture_output=True, check=True).stdout == b""
+
+
+def test_a_users_hidden_file_is_never_swept(tmp_path: Path) -> None:
+    (tmp_path / ".notes.0123456789ab").write_text("mine")
+    atomic_write(tmp_path / "a", "")
+    assert (tmp_path / ".notes.0123456789ab").exists()
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        open_regular(tmp_path / "pipe")
+    with pytest.raises(IsADirectoryError):
+        open_regular(tmp_path)
+
+
+def test_a_lock_can_leave_no_file_and_still_excludes(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock", remove=True):
+        assert (tmp_path / "lock").exists()
+        with pytest.raises(TimeoutError), locked(tmp_path / "lock", timeout_s=0):
+            pass
+    assert list(tmp_path.iterdir()) == []

@@ -68,7 +68,23 @@ def test_damaged_reference_is_computed_again(built) -> None:
     content = bytearray(reference.read_bytes())
     content[len(content) // 2] ^= 255
     reference.write_bytes(content)
+    result = built.run()
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*a file of the cache was damaged, so its content was*"])
     built.run().assert_outcomes(passed=1)
+
+
+def test_swapped_references_fail_no_test_and_are_reported(built) -> None:
+    save_linear(built.path / "models" / "linear.onnx", nudge=0.25)
+    built.run().assert_outcomes(passed=1)
+    first, second = (built.cache / "v1" / "references").iterdir()
+    aside = first.with_name("aside")
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+    result = built.run()
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*a file of the cache was damaged*it was stored as reference *"])
 
 
 def test_reference_is_not_computed_a_second_time(built) -> None:
