@@ -444,7 +444,7 @@ def test_warning_of_several_models_is_shown_once(project) -> None:
 def test_dynamic_model_without_profiles_is_remarked_on(project) -> None:
     result = project.check()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["note  linear.onnx has dynamic inputs (image) and no profiles=*"])
+    result.stdout.fnmatch_lines(["note  linear.onnx has dynamic inputs (image) without profiles=*"])
     with_profiles = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
     project.check(model=with_profiles).stdout.no_fnmatch_line("*no profiles=*")
 
