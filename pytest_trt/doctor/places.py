@@ -19,6 +19,7 @@ from pytest_trt.baseline.file import baseline_files, read_baselines
 from pytest_trt.diagnostics import BaselineError, CacheError, Remedy
 from pytest_trt.doctor.finding import NO_REMEDY, Finding, Level, Problem
 from pytest_trt.engine.cache import LAYOUT, CorruptEntry, EngineCache
+from pytest_trt.engine.cache_folder import require_usable_name
 from pytest_trt.files import file_system
 from pytest_trt.records import to_data
 from pytest_trt.wording import count
@@ -110,9 +111,10 @@ def look_at_cache(path: str) -> dict[str, Any]:
     """Return the `CacheFacts` of a cache's root as JSON-simple data."""
     root = Path(path)
     folder = look_at_folder(root / LAYOUT)
-    if not folder.exists:
-        return _data(CacheFacts(path, folder))
     try:
+        require_usable_name(root)
+        if not folder.exists:
+            return _data(CacheFacts(path, folder))
         cache = EngineCache(root)
         found = cache.entries()
     except CacheError as error:

@@ -35,6 +35,7 @@ def prepare(folder: Path, trusted: Sequence[Path]) -> bool:
     Raises:
         CacheError: It cannot be created, belongs to another user, or others can write to it.
     """
+    require_usable_name(folder)
     try:
         _make(folder)
         _check_private(folder, trusted)
@@ -56,6 +57,25 @@ def prepare(folder: Path, trusted: Sequence[Path]) -> bool:
             fix="Name a folder that you can write to with --trt-cache-dir.",
         ) from error
     return True
+
+
+def require_usable_name(folder: Path) -> None:
+    """Refuse a path that vendor libraries cannot open.
+
+    Raises:
+        CacheError: It is not valid UTF-8.
+    """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(folder).decode(errors="backslashreplace")
+        raise CacheError(
+            f"the engine cache {shown} cannot be used: its path is not valid UTF-8, and vendor "
+            "libraries open no other files",
+            code="TRT802",
+            facts={"folder": shown},
+            fix="Name another folder with --trt-cache-dir.",
+        ) from error
 
 
 def _make(folder: Path) -> None:

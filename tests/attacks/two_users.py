@@ -53,7 +53,7 @@ from pytest_trt.diagnostics import PytestTrtError  # noqa: E402
 from pytest_trt.engine.build import build_or_load  # noqa: E402
 from pytest_trt.engine.cache import EngineCache  # noqa: E402
 from pytest_trt.engine.protocols import BuildRequest, BuildResult  # noqa: E402
-from pytest_trt.engine.sidecar import read_sidecar  # noqa: E402
+from pytest_trt.engine.sidecar import SIDECAR_NAME, read_entry  # noqa: E402
 from pytest_trt.engine.spec import EngineSpec, Target  # noqa: E402
 from pytest_trt.hashing import digest_file  # noqa: E402
 from pytest_trt.onnx.file import load_model  # noqa: E402
@@ -105,9 +105,9 @@ class Stage:
         entry = self.forgery / "v1" / "engines" / self.plan.parent.name
         shutil.copy(foreign, entry / "engine.onnx")
         with PrivateFolder.at(entry) as opened:
-            sidecar = read_sidecar(opened)
+            sidecar, facts = read_entry(opened)
         files = {**sidecar.files, "engine.onnx": digest_file(entry / "engine.onnx")}
-        (entry / "engine.json").write_text(replace(sidecar, files=files).to_json())
+        (entry / SIDECAR_NAME).write_bytes(replace(sidecar, files=files).to_bytes(facts))
         for path in (self.forgery, *self.forgery.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)  # the victim is meant to read it
         for one in (folder, folder / "model.onnx"):
@@ -139,7 +139,8 @@ class Stage:
         """Load the engine as a program does that looks at paths twice."""
         entry = root / "v1" / "engines" / self.plan.parent.name
         try:
-            listed = json.loads((entry / "engine.json").read_bytes())["files"]
+            text, end, _ = (entry / SIDECAR_NAME).read_bytes().partition(b"\n}\n")
+            listed = json.loads(text[text.index(b"{\n") :] + end)["files"]
             if digest_file(entry / "engine.onnx").digest != listed["engine.onnx"]["digest"]:
                 return "refused"
             return self.whose(self.outputs(str(entry / "engine.onnx")))
@@ -162,7 +163,7 @@ class Race:
         forged: The attacker's.
         elsewhere: A private folder of the victim, for links to lead to.
         entry: The name of the engine's folder in both caches.
-        lock: The name of the lock of the engine's key.
+        lock: The lock of the engine's key, below the cache's layout.
     """
 
     def __init__(self, stage: Stage, folder: Path) -> None:
@@ -174,7 +175,7 @@ class Race:
         shutil.copytree(stage.forgery, self.forged)
         self.elsewhere.mkdir()
         self.entry = stage.plan.parent.name
-        self.lock = f"{stage.key[:32]}.lock"
+        self.lock = f"building/{stage.key[:20]}.lock"
         give(self.root, VICTIM)
         give(self.forged, ATTACKER)
         give(self.elsewhere, VICTIM)
@@ -243,14 +244,14 @@ def entry_open(race: Race) -> Callable[[], None]:
     mine, theirs = (one / "v1" / "engines" / race.entry for one in (race.root, race.forged))
 
     def act() -> None:
-        for name in ("engine.json", "engine.onnx"):
+        for name in (SIDECAR_NAME, "engine.onnx"):
             exchange(mine / name, theirs / name)
 
     return act
 
 
 def files_open(race: Race) -> Callable[[], None]:
-    names = ("engine.json", "engine.onnx")
+    names = (SIDECAR_NAME, "engine.onnx")
     race.opened_up(*(f"engines/{race.entry}/{name}" for name in names), mode=0o666)
     mine = race.root / "v1" / "engines" / race.entry
     mine.chmod(0o755)
@@ -272,7 +273,7 @@ def pipes_in_entry(race: Race) -> Callable[[], None]:
     mine = race.root / "v1" / "engines" / race.entry
 
     def act() -> None:
-        for name in ("engine.json", "engine.onnx", "facts.json"):
+        for name in (SIDECAR_NAME, "engine.onnx"):
             pipe = mine / f"{name}.pipe"
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(pipe)
@@ -282,15 +283,15 @@ def pipes_in_entry(race: Race) -> Callable[[], None]:
 
 
 def locks_open(race: Race) -> Callable[[], None]:
-    race.opened_up("locks")
+    race.opened_up("building")
     race.without_entry()
-    return squatting(race, race.root / "v1" / "locks" / race.lock)
+    return squatting(race, race.root / "v1" / race.lock)
 
 
 def readable_lock_held(race: Race) -> Callable[[], None]:
-    race.opened_up("locks", mode=0o755)
+    race.opened_up("building", mode=0o755)
     race.without_entry()
-    lock = race.root / "v1" / "locks" / race.lock
+    lock = race.root / "v1" / race.lock
     lock.write_text("")
     lock.chmod(0o644)
     os.chown(lock, VICTIM, VICTIM)

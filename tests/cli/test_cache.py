@@ -194,3 +194,18 @@ def test_verify_checks_timing_caches(root: Path, timing: Path) -> None:
 def test_clear_deletes_timing_caches(root: Path, timing: Path) -> None:
     assert call(root, "clear").exit_code == 0
     assert not timing.exists()
+
+
+@pytest.mark.parametrize("name", ["with space", 'it\'s "quoted" $HOME', "\u00e9\u4e2d [x]*"])
+def test_commands_work_whatever_the_cache_is_called(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    plan = build(root, save_linear(tmp_path / "linear.onnx"))
+    assert build(root, tmp_path / "linear.onnx") == plan
+    assert str(plan.parents[2]) in call(root, "list").output
+    assert "1 of 1 engines are intact." in call(root, "verify").output
+    plan.write_bytes(b"damaged")
+    damaged = call(root, "verify")
+    command = shlex.split(damaged.output.splitlines()[-1])
+    assert command == ["pytest-trt", "cache", f"--cache-dir={root}", "verify", "--remove"]
+    assert CliRunner().invoke(commands, command[1:]).exit_code == 0
+    assert "Removed 0 engines" in call(root, "clear").output

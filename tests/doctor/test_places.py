@@ -107,6 +107,13 @@ def test_a_cache_that_others_can_write_is_an_error(tmp_path: Path) -> None:
     assert found.remedy.commands == (f"chmod 700 {tmp_path / 'v1'}",)
 
 
+def test_a_cache_whose_path_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    (found,) = cache(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert found.level is Level.ERROR
+    assert "caf\\xe9 cannot be used: its path is not valid UTF-8" in found.why
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_cache_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     (found,) = cache(tmp_path / "cache")

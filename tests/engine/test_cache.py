@@ -339,13 +339,13 @@ def test_files_of_an_entry_are_private_whatever_the_umask(cache: EngineCache) ->
     assert isinstance(cache.lookup(NAME, KEY), Entry)
 
 
-def test_files_that_others_could_lock_are_private(cache: EngineCache) -> None:
+def test_index_that_others_could_lock_is_made_again(cache: EngineCache) -> None:
     store(cache)
-    files = [*cache.folder.glob("*.sqlite"), *cache.folder.glob("locks/*")]
-    assert len(files) == 2
-    files[0].chmod(0o644)
-    store(cache)
-    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    (index,) = cache.folder.glob("*.sqlite")
+    assert stat.S_IMODE(index.stat().st_mode) == 0o600
+    index.chmod(0o644)
+    store(EngineCache(cache.root))
+    assert stat.S_IMODE(index.stat().st_mode) == 0o600
 
 
 def test_folders_above_a_new_cache_are_the_users_alone_to_write(tmp_path: Path) -> None:
@@ -356,6 +356,12 @@ def test_folders_above_a_new_cache_are_the_users_alone_to_write(tmp_path: Path) 
         os.umask(before)
     modes = [stat.S_IMODE(one.stat().st_mode) for one in (tmp_path / "a", cache.root, cache.folder)]
     assert modes == [0o755, 0o755, 0o700]
+
+
+def test_path_that_is_not_utf_8_is_refused_and_shown(tmp_path: Path) -> None:
+    with pytest.raises(CacheError, match=r"caf\\xe9/v1 cannot .*UTF-8[\s\S]*--trt-cache-dir"):
+        EngineCache(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_file_in_the_place_of_the_cache_is_refused_with_a_way_out(tmp_path: Path) -> None:
