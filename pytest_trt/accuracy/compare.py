@@ -81,7 +81,7 @@ def compare_outputs(
     alone = not isinstance(expected, dict | Mapping)
     if isinstance(actual, dict | Mapping) is alone:
         raise ConfigurationError(
-            "outputs by name can only be compared with outputs by name",
+            "one side is a single array, the other has outputs by name",
             code="TRT420",
             facts={"actual": list(left), "expected": list(right)},
             fix="Give two arrays, or two mappings with the same names.",

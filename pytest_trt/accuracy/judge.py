@@ -117,7 +117,7 @@ def _judge_emptiness(output: OutputResult) -> Iterator[Finding]:
         yield Finding(
             "nothing compared",
             f"none of {count(output.size, 'element')} is finite on both sides, and nan='ignore' "
-            "leaves out the others",
+            "skips the others",
         )
     elif output.tolerance.nan == "match" and (
         output.nonfinite.actual_nan == output.nonfinite.reference_nan == output.size
@@ -176,12 +176,12 @@ def _not_measured(output: OutputResult, kind: Kind) -> Finding:
     if output.dtype.startswith(_UNORDERED):
         why = f"does not apply to {output.dtype} elements"
     elif not output.shape:
-        why = "needs at least one axis, and this output is a single number"
+        why = "needs at least one axis, but this output is a scalar"
     elif idle and idle[0] == kind:
         _, why = idle
     else:
         return Finding(
             "nothing compared",
-            f"{kind} found no row to rank: each is constant in the reference, or nowhere finite",
+            f"{kind} has no row to rank: every reference row is constant or has no finite element",
         )
     return Finding("not applicable", f"{kind} {why}, so it was not checked")

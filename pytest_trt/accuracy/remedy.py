@@ -50,8 +50,8 @@ def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) ->
         return _other_model(other, subject, offer)
     engine = _engine_remedy(finding.kind, output, comparison, subject, None)
     return Remedy(
-        f"{other.model} could not run in FP32 here, so either it differs from {other.path}, or the "
-        "engine differs from it. Compare the two models first.",
+        f"{other.model} could not run in FP32 here, so the model or the engine may be the cause. "
+        f"Compare {other.model} with {other.path} first.",
         engine.commands,
         (f"if the models agree: {engine.text}", *engine.alternatives),
     )
@@ -121,7 +121,7 @@ def _engine_remedy(
         return Remedy(f"{first}Check the layout and the dynamic axes of the exported model.")
     idle = idle_field(output) if output and kind == "not applicable" else None
     if idle and idle[0] == "atol":
-        return Remedy("Give an atol that the largest difference of this type exceeds.")
+        return Remedy("Set an atol below the largest difference that this type allows.")
     if output is None or kind in _BY_KIND:
         return _BY_KIND[kind]
     if kind == "nonfinite":
@@ -132,7 +132,9 @@ def _engine_remedy(
     return _with_reason(
         f"Each element is within its tolerance, but the {what} of {output.name!r} changed.",
         _precision_remedy(subject),
-        "random inputs give near ties: judge rankings on real inputs" if what == "ranking" else "",
+        "random inputs give near ties: compare rankings on real inputs"
+        if what == "ranking"
+        else "",
     )
 
 
@@ -192,9 +194,8 @@ def _mismatch(
     if output.used > _SLIGHTLY_ABOVE and _only_later_rows(output) and _has_batch(comparison):
         assert output.rows is not None
         return Remedy(
-            f"Every row from {output.rows.first} on along axis 0 is wrong, every earlier one is "
-            "right: the engine or the test mishandles larger batches. Compare the same rows at "
-            "batch 1."
+            f"All rows from {output.rows.first} on along axis 0 are wrong, all earlier ones right: "
+            "the engine or the test mishandles larger batches. Compare the same rows at batch 1."
         )
     if subject.random:
         return Remedy(
@@ -204,7 +205,7 @@ def _mismatch(
     precise = _precision_remedy(subject)
     if comparison.kinds.intersection(_AGREEMENT) and not _beyond_rounding(output, subject):
         return _with_reason(
-            "A limit on ranking or direction fails too, so no rtol and atol would pass.", precise
+            "top1=, topk= or cosine= fails too, so no rtol and atol would make this pass.", precise
         )
     if _beyond_rounding(output, subject):
         return _with_reason(_beyond_text(subject), precise)
@@ -216,8 +217,8 @@ def _mismatch(
     usual = DEFAULT_TOLERANCES.get(subject.precision)
     if usual is not None and _within(output, usual):
         return Remedy(
-            f"{subject.precision} usually differs by this much ({usual.allowance}), so the "
-            "tolerance is too tight for the precision. To allow it:",
+            f"{subject.precision} engines usually differ by this much ({usual.allowance}), so the "
+            f"tolerance is too tight for {subject.precision}. To allow it:",
             (allow,),
         )
     return _with_reason("", precise, allowing(offer, subject))
@@ -252,7 +253,7 @@ def _no_offer(comparison: Comparison, subject: Subject) -> str:
     needed = f"{rounded_up(output.needed_atol):.4g}"
     return (
         f"No tolerance that still tests anything would pass: {output.name!r} needs atol={needed}, "
-        f"and its reference is at most {output.scale:.4g}."
+        f"and its largest |reference| is {output.scale:.4g}."
     )
 
 
@@ -299,8 +300,8 @@ def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
     keep = f"Keeping {layers} in FP32 may help; this lists the operators:"
     if tried is not None:
         keep = (
-            "It also fails with nothing but matrix products in FP16, so some of them may need "
-            "FP32; this lists the operators:"
+            "It also fails with only matrix products in FP16, so some of them may need FP32; this "
+            "lists the operators:"
         )
     return Remedy(keep, *_block_lists(subject))
 
@@ -308,7 +309,7 @@ def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
 def _graph_optimisation(tried: Tried | None) -> Remedy:
     if tried is None:
         return Remedy(
-            "A graph optimisation may cause it. To build with the basic ones alone:",
+            "A graph optimisation may be the cause. To build with only the basic ones:",
             ('trt_model(builder_options={"graph_optimization_level": "basic"})',),
         )
     if not tried.passing:

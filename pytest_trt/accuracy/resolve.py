@@ -153,8 +153,10 @@ def _require_a_check(spec: TensorSpec, element: str, tolerance: Tolerance) -> No
         return
     field, why = found
     raise invalid_tolerance(
-        f"output {spec}: {field} {why}, so it could not fail",
-        "Give a smaller atol." if field == "atol" else f"Give {field} in outputs= where it fits.",
+        f"output {spec}: {field} {why}, so it could never fail",
+        "Give a smaller atol."
+        if field == "atol"
+        else f"Set {field} only for other outputs, with outputs={{name: {{...}}}}.",
         field=field,
     )
 
@@ -228,8 +230,8 @@ def _check_pair(fields: Mapping[str, object], where: str) -> None:
     (name,) = given
     other = "atol" if name == "rtol" else "rtol"
     raise invalid_tolerance(
-        f"{where}: {name}={fields[name]!r} is given without {other}; the two are added, so the "
-        f"default {other} would silently apply",
+        f"{where}: {name}={fields[name]!r} is given without {other}, and the default {other} "
+        "would silently be added to it",
         f"Give both; {other}=0 switches that part off.",
         field=name,
     )

@@ -138,7 +138,7 @@ def field_that_cannot_fail(
     if bits and tolerance.atol >= 2**bits - 1:
         return (
             "atol",
-            f"allows {tolerance.atol:g}, and {dtype} elements differ by at most {2**bits - 1:g}",
+            f"allows {tolerance.atol:g}, but {dtype} elements differ by at most {2**bits - 1:g}",
         )
     if tolerance.top1 is not None and last_axis == 1:
         return "top1", "ranks a last axis of length 1"

@@ -154,7 +154,7 @@ class _Build:
     def waiting(self, seconds: float, holder: str) -> None:
         """Report that another process builds the engine."""
         self._request.progress(
-            f"waiting for {holder}, which builds {self._title} ({seconds:.0f} s)"
+            f"waiting for {holder}, which is building {self._title} ({seconds:.0f} s)"
         )
 
     def run(self, found: CorruptEntry | None) -> Engine:
@@ -243,7 +243,7 @@ class _Build:
 
 
 def _damaged(entry: CorruptEntry) -> Diagnostic:
-    what = "is of another version" if entry.other_format else "was damaged"
+    what = "has another format" if entry.other_format else "was damaged"
     return Diagnostic(
         "TRT810",
         f"the cached engine {what}, so it was rebuilt: {entry.reason}",
@@ -255,7 +255,7 @@ def _damaged(entry: CorruptEntry) -> Diagnostic:
 def _read_only(cache: EngineCache) -> Diagnostic:
     return Diagnostic(
         "TRT811",
-        f"the engine cache {cache.root} is read-only: the engine is not stored",
+        f"the engine cache {cache.root} is read-only, so the engine was not stored",
         facts={"folder": str(cache.root)},
         remedy=Remedy("Make the folder writable, or choose another with --trt-cache-dir."),
         severity="warning",
@@ -264,7 +264,7 @@ def _read_only(cache: EngineCache) -> Diagnostic:
 
 def _repeated(error: EngineBuildError) -> EngineBuildError:
     # The log of a builder is long; the test that met the error first has all of it.
-    details = ("an earlier test of this run met this error; the engine is not built again",)
+    details = ("an earlier test of this run got this error; the build was not repeated",)
     diagnostic = replace(error.diagnostic, details=details)
     copy = rebuild(type(error), {**vars(error), "diagnostic": diagnostic})
     assert isinstance(copy, EngineBuildError)

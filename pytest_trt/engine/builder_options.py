@@ -320,7 +320,7 @@ def _check_value(option: BuilderOption, value: object) -> None:
     facts: dict[str, Fact] = {"option": option.name, "value": str(value)}
     raise ConfigurationError(
         f"builder option {option.name}={value!r} is not {'one of ' * bool(option.choices)}{values}",
-        fix=f"Its meaning is: {option.meaning}.",
+        fix=f"{option.name}: {option.meaning}.",
         code="TRT357",
         facts=facts,
     )

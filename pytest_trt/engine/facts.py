@@ -275,7 +275,7 @@ class EngineFacts:
 
 def _unknown(name: str, why: str) -> UnknownFactError:
     return UnknownFactError(
-        f"{name} is not known: {why}",
+        f"facts.{name} is unknown: {why}",
         facts={"fact": name, "why": why},
         fix=Remedy(
             "Skip the test where the fact is not reported:",

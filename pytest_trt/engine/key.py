@@ -65,9 +65,9 @@ def engine_key(
     """
     if route.needs_calibration and calibration_digest is None:
         raise ConfigurationError(
-            f"the key of an {spec.precision} engine on the route {route.name!r} needs the digest "
-            "of its calibration inputs",
-            fix="Pass the digest of the calibration inputs.",
+            f"the key of an {spec.precision} engine that {route.name!r} calibrates needs the "
+            "digest of its calibration inputs",
+            fix="Pass calibration_digest=.",
         )
     fields = [
         ("model digest", model_digest),

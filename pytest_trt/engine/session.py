@@ -104,9 +104,9 @@ class Session:
         try:
             if more:
                 raise InputError(
-                    f"trt_session.run takes the inputs alone; it was given {1 + len(more)} "
-                    "arguments, as ONNX Runtime's run(None, inputs)",
-                    fix="write outputs = trt_session.run(inputs), and take an output by its name.",
+                    f"trt_session.run takes one argument, the inputs, but was given "
+                    f"{1 + len(more)}, like ONNX Runtime's run(None, inputs)",
+                    fix='write trt_session.run(inputs)["OUTPUT"].',
                     code="TRT221",
                     facts={"problem": "several arguments"},
                 )

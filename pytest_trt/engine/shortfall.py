@@ -67,12 +67,12 @@ def _fix(spec: EngineSpec, plan: Path) -> Remedy:
     ]
     if blocked:
         text, ways = (
-            "All that could be converted is excluded.",
+            "The block lists exclude everything that could be converted.",
             [f"shorten {' and '.join(blocked)}"],
         )
     else:
         text = (
-            "Builders keep FP32 where it is the fastest, as in very small models, or where the "
+            "A builder keeps FP32 where it is faster, as in very small models, or where the "
             "model's own types require it. This lists the layers:"
         )
         ways = [f"use a model that was converted to {spec.precision} elsewhere"]

@@ -99,8 +99,8 @@ def check_calibration(inputs: Sequence[TensorSpec], samples: object) -> None:
         for name, array in items_of(sample, inputs).tensors.items():
             if not array.size:
                 raise _bad_calibration(
-                    f"{where}: input {name!r} has 0 elements, shape {list(array.shape)}, which set "
-                    "no INT8 range",
+                    f"{where}: input {name!r} has 0 elements (shape {list(array.shape)}), so it "
+                    "sets no INT8 range",
                     form,
                     sample=number,
                     tensor=name,

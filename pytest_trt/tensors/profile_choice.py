@@ -47,7 +47,7 @@ def select_profile(
     )
     what = "shapes or values" if has_values else "shapes"
     raise InputError(
-        f"the {what} given are outside every profile of this engine",
+        f"the inputs' {what} are outside every profile of this engine",
         fix="feed inputs inside one profile, or widen profiles={...} on the trt_model marker.",
         code="TRT224",
         facts={"shapes": {name: list(np.shape(array)) for name, array in inputs.items()}},

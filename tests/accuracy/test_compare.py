@@ -234,8 +234,8 @@ def test_one_tolerance_for_all_outputs_leaves_integers_exact():
 @pytest.mark.parametrize(
     ("actual", "expected", "tolerance", "match"),
     [
-        ([1.0], {"y": [1.0]}, None, "outputs by name can only be compared with outputs by name"),
-        ({"y": [1.0]}, [1.0], None, "outputs by name can only be compared with outputs by name"),
+        ([1.0], {"y": [1.0]}, None, "one side is a single array, the other has outputs by name"),
+        ({"y": [1.0]}, [1.0], None, "one side is a single array, the other has outputs by name"),
         ({"y": [1.0]}, {"y": [1.0]}, {"y": TIGHT, "z": TIGHT}, "for output 'z', which neither"),
     ],
 )

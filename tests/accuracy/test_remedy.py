@@ -150,7 +150,7 @@ def test_what_a_precision_cannot_explain_is_reported_as_not_rounding(precision, 
 def test_a_tolerance_tighter_than_the_precision_allows_is_reported(precision, usual):
     tight = Tolerance(rtol=0.0, atol=1e-7)
     remedy = remedy_for([1.003, 2.0], [1.0, 2.0], tight, in_precision(precision))
-    assert remedy.text.startswith("fp16 usually differs by this much") is usual
+    assert remedy.text.startswith("fp16 engines usually differ by this much") is usual
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_lost_precision_names_the_options_that_keep_it(precision, names_options)
 @pytest.mark.parametrize(
     ("tried", "words", "commands"),
     [
-        (None, "A graph optimisation may cause it.", 1),
+        (None, "A graph optimisation may be the cause.", 1),
         (Tried(('{"level": "basic"}',), '{"level": "basic"}'), "A graph optimisation causes it", 1),
         (Tried(("basic", "disabled")), "also fails with basic and with disabled.", 0),
     ],

@@ -177,7 +177,7 @@ def test_engine_stored_by_another_version_is_rebuilt_and_not_reported_as_damaged
     assert not engine.cached
     (warning,) = engine.warnings
     assert (warning.code, warning.severity) == ("TRT810", "note")
-    assert "is of another version, so it was rebuilt: its sidecar has format 3" in warning.message
+    assert "has another format, so it was rebuilt: its sidecar has format 3" in warning.message
 
 
 def test_build_that_fails_leaves_nothing_in_the_cache(model, cache) -> None:
@@ -206,7 +206,7 @@ def test_build_that_failed_is_not_tried_again_where_failures_are_cached(model, c
     assert len(tried) == 1
     assert caught.value.message == "the builder failed"
     (detail,) = caught.value.diagnostic.details  # the log was shown once
-    assert "the engine is not built again" in detail
+    assert "the build was not repeated" in detail
     assert caught.value.fix == "Try another one."
     assert caught.value.log_tail == ("[E] why",)
     # Another engine is another matter, and so is one that somebody else has built meanwhile.

@@ -116,7 +116,7 @@ def test_share_that_is_not_known_cannot_be_asserted(case: str) -> None:
     engine, name, why = UNKNOWN[case]
     with pytest.raises(UnknownFactError) as caught:
         getattr(engine, name)
-    assert caught.value.message.startswith(f"{name} is not known: this engine {why}")
+    assert caught.value.message.startswith(f"facts.{name} is unknown: this engine {why}")
     (command,) = caught.value.diagnostic.remedy.commands
     assert command.startswith(f'if trt_engine.facts.get("{name}") is None: pytest.skip(')
     assert engine.get(name) is None
@@ -133,7 +133,7 @@ def test_share_that_is_not_known_cannot_be_asserted(case: str) -> None:
 def test_a_fact_that_is_not_reported_explains_itself(name: str, why: str) -> None:
     with pytest.raises(UnknownFactError) as caught:
         _ = getattr(EngineFacts(1000, 1.0), name) < 1e9
-    assert caught.value.message == f"{name} is not known: {why}"
+    assert caught.value.message == f"facts.{name} is unknown: {why}"
     assert caught.value.diagnostic.code == "TRT330"
     assert EngineFacts(1000, 1.0).get(name) is None
 

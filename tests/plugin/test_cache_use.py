@@ -141,7 +141,7 @@ def test_a_build_that_fails_is_not_repeated_for_every_test(project, save) -> Non
     )
     result = project.run("-ra")
     result.assert_outcomes(errors=2)
-    reported = [line for line in result.outlines if "the engine is not built again" in line]
+    reported = [line for line in result.outlines if "the build was not repeated" in line]
     assert len(reported) >= 1
     first = result.outlines.index(next(line for line in result.outlines if "Frobnicate" in line))
     assert result.outlines.index(reported[0]) > first

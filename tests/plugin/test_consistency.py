@@ -590,7 +590,7 @@ def test_a_block_list_is_advised_only_if_it_helps(project, scale: float, helps: 
     options = 'builder_options={"op_block_list": "Mul,Sqrt"}'
     shown = f"    trt_model({options})" in result.outlines
     assert shown is helps
-    words = "also fails with nothing but matrix products in FP16"
+    words = "also fails with only matrix products in FP16"
     words = "passes with these operators in FP32:" if helps else words
     result.stdout.fnmatch_lines([f"Fix: FP16 overflows * {words}*"])
     project.check(body, model=f"{given}, {options}").assert_outcomes(

@@ -59,7 +59,9 @@ def test_a_fact_that_is_not_reported_explains_itself_in_a_test(project) -> None:
     )
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*device_memory_bytes is not known: this engine does not*TRT330*"])
+    result.stdout.fnmatch_lines(
+        ["*facts.device_memory_bytes is unknown: this engine does not*TRT330*"]
+    )
 
 
 def test_fp16_engine_that_is_fp32_throughout_fails_by_itself(project) -> None:

@@ -318,8 +318,8 @@ def test_doctest_that_uses_a_fixture_of_the_plugin_is_refused(suite) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("run(None, X)", "*takes the inputs alone*"),
-        ("run(['probs'], X)", "*takes the inputs alone*"),
+        ("run(None, X)", "*takes one argument, the inputs, but was given 2*"),
+        ("run(['probs'], X)", "*takes one argument, the inputs, but was given 2*"),
         ("infer(X)", "*no attribute 'infer': write trt_session.run(inputs)"),
     ],
 )

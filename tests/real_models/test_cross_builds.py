@@ -117,7 +117,7 @@ def test_branches_that_the_builder_stops_at_are_named(cross_build, precision: st
         (
             "fp16",
             "common_old.onnx is dynamically quantised * cannot be converted to fp16*",
-            "Fix: Name the float32 model that it was made from, *",
+            "Fix: Use the float32 model that it was quantised from, *",
         ),
     ],
     ids=["fp32", "fp16"],

@@ -76,7 +76,7 @@ def test_a_dynamically_quantised_model_cannot_be_converted(
     result.stdout.fnmatch_lines(
         [
             f"common_old.onnx is dynamically quantised * converted to {precision}*",
-            'Fix: Name the float32 model * precision="fp32" on the onnxruntime backend.',
+            'Fix: Use the float32 model * precision="fp32" on the onnxruntime backend.',
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")

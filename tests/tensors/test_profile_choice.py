@@ -101,7 +101,7 @@ def test_a_broken_bound_of_values_is_given_with_both_values_closest_profile_firs
         _select_values(65, 20)
 
     assert [caught.value.message, *caught.value.diagnostic.details] == [
-        "the shapes or values given are outside every profile of this engine",
+        "the inputs' shapes or values are outside every profile of this engine",
         "profile 1: size value 0 is 65, above its max 64",
         "profile 0: size value 0 is 65, above its max 16; size value 1 is 20, above its max 16",
     ]

@@ -40,7 +40,7 @@ from pytest_trt.version import __version__
 #: Lines of a converter's message that are shown.
 _SHOWN_LINES = 4
 
-_OTHER_MODEL = Remedy("use a model that was converted by other means, or another precision.")
+_OTHER_MODEL = Remedy("use another precision, or a model that was converted with another tool.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def refuse_dynamically_quantised(model: OnnxModel, precision: str) -> None:
         raise EngineBuildError(
             f"{model.path.name} is dynamically quantised ({', '.join(found)} nodes) and cannot be "
             f"converted to {precision}",
-            fix="name the float32 model that it was made from, or test this one as it is with "
+            fix="use the float32 model that it was quantised from, or test it unconverted: "
             'precision="fp32" on the onnxruntime backend.',
             code="TRT355",
             facts={"model": str(model.path), "precision": precision, "operators": found},
@@ -188,7 +188,7 @@ def verify(model: OnnxModel, output: Path, precision: str, samples: Sequence[Ten
     different = different_tensors(model, output)
     if different:
         raise EngineBuildError(
-            f"{model.path.name} has other inputs or outputs after conversion to {precision}: "
+            f"the conversion to {precision} changed inputs or outputs of {model.path.name}: "
             f"{', '.join(different)}",
             fix=_OTHER_MODEL,
             code="TRT354",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from pytest_trt.onnx import graph
+from pytest_trt.wording import count
 
 #: The largest finite float16, and the smallest that is left as it is (2**-24, rounded).
 MAX_FLOAT16 = 65504.0
@@ -91,8 +92,9 @@ class Float16Report:
             lines[_LISTED:] = [f"{len(lines) - _LISTED} more constants do not fit float16"]
         if weights:
             lines.append(
-                f"{sum(change.count for change in weights)} weights of {len(weights)} tensors are "
-                f"smaller than float16 can hold; they became {MIN_FLOAT16:.3g} with their sign"
+                f"{count(sum(one.count for one in weights), 'weight')} of "
+                f"{count(len(weights), 'tensor')} are "
+                f"too small for float16; they became {MIN_FLOAT16:.3g} of the same sign"
             )
         return tuple(lines)
 
@@ -115,11 +117,13 @@ def already_float16(model: ModelProto, types: Iterable[int]) -> str | None:
         half, single = counted[TensorProto.FLOAT16], counted[TensorProto.FLOAT]
     if half <= single:
         return None
-    return f"the model is float16 already ({half} of {half + single} {what}); it is not converted"
+    return (
+        f"the model is float16 already ({half} of {half + single} {what}), so it was not converted"
+    )
 
 
 def _described(change: _Change) -> str:
     line = f"constant {change.name!r}: {change.before:.6g} became {change.after:.6g} in float16"
     if change.size > 1:
-        line += f" ({change.count} of {change.size} values out of range, this one the most)"
+        line += f" ({change.count} of {change.size} values out of range; this is the worst)"
     return line

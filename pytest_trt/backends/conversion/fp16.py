@@ -114,7 +114,7 @@ def _undeclared(proto: ModelProto, types: TensorTypes) -> list[str]:
         if types.signature(node) is None
     }
     return [
-        f"operator {operator} stays float32: neither ONNX nor ONNX Runtime declares its types"
+        f"operator {operator} stays float32: ONNX and ONNX Runtime do not declare its types"
         for operator in sorted(operators)
     ]
 

@@ -184,8 +184,8 @@ def _require_numpy_types(model: OnnxModel) -> None:
     if others:
         raise EngineBuildError(
             f"{model.path.name} cannot be calibrated for int8: ONNX Runtime's calibration does not "
-            f"support the type of {', '.join(others)}",
-            fix="cast it to float32 in the model, or remove int8 from precision=.",
+            f"support the types of {', '.join(others)}",
+            fix="cast them to float32 in the model, or remove int8 from precision=.",
             code="TRT355",
             facts={"model": str(model.path), "precision": "int8", "tensors": others},
         )
@@ -249,9 +249,9 @@ def _is_quantised(model: Any) -> bool:
 def _nothing_quantised(model: OnnxModel, chosen: Collection[str]) -> EngineBuildError:
     operators = sorted(chosen)
     return EngineBuildError(
-        f"nothing in {model.path.name} could be quantised: none of {', '.join(operators)} outside "
-        "control flow and block lists has float32 inputs of known type",
-        fix="name the operators to quantise with the builder option op_types, or remove "
+        f"nothing in {model.path.name} could be quantised: outside control flow and block lists, "
+        f"no {', '.join(operators)} has float32 inputs of known type",
+        fix='set the operators to quantise, builder_options={"op_types": "..."}, or remove '
         "int8 from precision=.",
         code="TRT355",
         facts={"model": str(model.path), "precision": "int8", "operators": operators},

@@ -376,8 +376,8 @@ def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, 
             alternatives=_profile_hint(inputs),
         )
     return "TRT340", Remedy(
-        "run the model on the same inputs as trt_reference. If that fails too, the inputs do not "
-        "fit the model; otherwise the engine's precision or optimisation is the cause."
+        "run trt_reference on the same inputs. If it fails too, the inputs do not fit the model; "
+        "if not, the engine's precision or optimisation is the cause."
     )
 
 

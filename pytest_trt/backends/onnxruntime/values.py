@@ -56,8 +56,8 @@ def require_readable(session: Any, model: OnnxModel) -> None:
         version = onnxruntime_version()
         raise ModelError(
             f"{tensor} of {model.path.name} cannot be used from Python with ONNX Runtime "
-            f"{version}, together with tensors of types that numpy lacks",
-            fix="cast those tensors to float32 or integers of 8 bits in the model.",
+            f"{version}, because another input or output has a type that NumPy lacks",
+            fix="cast the tensors of such types to float32 or 8-bit integers in the model.",
             code="TRT209",
             facts={"model": str(model.path), "tensor": tensor, "version": version},
         )

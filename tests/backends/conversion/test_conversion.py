@@ -79,7 +79,7 @@ def test_fp16_reports_each_constant_that_float16_cannot_hold(tmp_path: Path) -> 
     done = conversion.to_fp16(networks.saved(proto, tmp_path / "m.onnx"), tmp_path / "half.onnx")
     assert done.notes == (
         "constant 'far': -1e+09 became -65504 in float16 "
-        "(1 of 2 values out of range, this one the most)",
+        "(1 of 2 values out of range; this is the worst)",
         "constant 'eps': 1e-12 became 5.96046e-08 in float16",
     )
 
@@ -91,8 +91,7 @@ def test_fp16_sums_up_weights_that_vanish(tmp_path: Path) -> None:
     proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w1"))
     done = conversion.to_fp16(networks.saved(proto, tmp_path / "m.onnx"), tmp_path / "half.onnx")
     assert done.notes == (
-        "27 weights of 1 tensors are smaller than float16 can hold; "
-        "they became 5.96e-08 with their sign",
+        "27 weights of 1 tensor are too small for float16; they became 5.96e-08 of the same sign",
     )
 
 

@@ -247,5 +247,5 @@ def test_int8_of_an_input_that_calibration_cannot_feed_names_it(tmp_path: Path) 
         [networks.weights("w", 4, 4)],
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
-    with pytest.raises(EngineBuildError, match=r"does not support the type of .*x.*bfloat16"):
+    with pytest.raises(EngineBuildError, match=r"does not support the types of .*x.*bfloat16"):
         conversion.to_int8(model, [], tmp_path / "q.onnx")

@@ -157,7 +157,7 @@ def test_a_dynamically_quantised_model_is_refused_with_the_way_out(tmp_path: Pat
     model = quantised_dynamically(tmp_path / "q.onnx")
     message = (
         r"(?s)q\.onnx is dynamically quantised \(1 DynamicQuantizeLinear, 1 MatMulInteger "
-        r"nodes\).*Fix: Name the float32 model"
+        r"nodes\).*Fix: Use the float32 model"
     )
     with pytest.raises(EngineBuildError, match=message):
         conversion.to_fp16(model, tmp_path / "h.onnx")

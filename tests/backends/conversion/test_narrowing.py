@@ -268,7 +268,7 @@ def test_a_float16_model_without_weights_is_an_fp16_engine(tmp_path: Path) -> No
     model = parsed(text, tmp_path / "m.onnx")
     done = conversion.to_fp16(model, tmp_path / "half.onnx")
     assert done.notes == (
-        "the model is float16 already (3 of 3 floating-point values); it is not converted",
+        "the model is float16 already (3 of 3 floating-point values), so it was not converted",
     )
 
 
@@ -279,7 +279,7 @@ def test_an_operator_that_nobody_declares_stays_float32_and_is_noted(tmp_path: P
     model = parsed(text, tmp_path / "m.onnx")
     done = conversion.to_fp16(model, tmp_path / "half.onnx")
     assert done.notes == (
-        "operator Swirl stays float32: neither ONNX nor ONNX Runtime declares its types",
+        "operator Swirl stays float32: ONNX and ONNX Runtime do not declare its types",
     )
     nodes = {node.op_type: node for node in onnx.load(tmp_path / "half.onnx").graph.node}
     assert nodes["Swirl"].input[0] == "a_float32"

@@ -142,7 +142,7 @@ def test_another_type_is_answered_with_types(tmp_path: Path) -> None:
 def test_what_is_not_recognised_gets_advice_that_is_never_wrong() -> None:
     code, found = run_refusal("Non-zero status code: no such thing", {}, ["x"])
     assert code == "TRT340"
-    assert found.text.startswith("Run the model on the same inputs as trt_reference")
+    assert found.text.startswith("Run trt_reference on the same inputs")
 
 
 def test_an_error_without_text_is_named_by_its_type() -> None:
