@@ -264,7 +264,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT207": Code(
         "model changed while it was read",
-        "The model or its data file became shorter while it was being hashed.",
+        "The model, its external data or the calibration inputs changed while they were hashed, "
+        "built from, or used for the FP32 reference. Nothing of it is stored.",
         "Run again once the process that writes the file has finished.",
         ("model",),
     ),

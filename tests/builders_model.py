@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +59,23 @@ def remedy(error: PytestTrtError) -> str:
     """Return all that an error offers as a remedy, one line each."""
     offered = error.diagnostic.remedy
     return "\n".join(filter(None, (offered.text, *offered.alternatives, *offered.commands)))
+
+
+def flip_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def keep_times(change, path: Path) -> None:
+    """Change a file and set its times back, as `cp -p` and `touch -d` do."""
+    status = path.stat()
+    change(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_mtime_ns == status.st_mtime_ns
+
+
+def replace_with_other_bytes(path: Path) -> None:
+    shutil.copy(path, f"{path}.new")
+    flip_byte(Path(f"{path}.new"))
+    Path(f"{path}.new").replace(path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pytest_trt.diagnostics import Diagnostic, EngineBuildError, Remedy, rebuild
+from pytest_trt.diagnostics import Diagnostic, EngineBuildError, ModelError, Remedy, rebuild
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
 from pytest_trt.engine.facts import EngineFacts, Timings, precision_of
 from pytest_trt.engine.key import EngineKey, engine_key, explain_miss
@@ -21,6 +21,7 @@ from pytest_trt.engine.sidecar import Sidecar
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.hashing import digest_file
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.unchanged import of_hashed_bytes
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors
 
@@ -135,7 +136,7 @@ class _Build:
         self._request, self._backend, self._cache, self._route = request, backend, cache, route
         self._toolchain = backend.toolchain()
         spec, target = request.spec, request.target
-        samples = _samples_digest(request.calibration) if route.needs_calibration else None
+        self._samples = self._digest_samples()
         self.key = engine_key(
             model_digest=request.model.digest,
             backend=backend.name,
@@ -144,12 +145,16 @@ class _Build:
             toolchain=self._toolchain,
             route=route,
             platform=f"{platform.system()} {platform.machine()}",
-            calibration_digest=samples,
+            calibration_digest=self._samples,
             environment={k: os.environ[k] for k in BUILD_ENVIRONMENT if k in os.environ},
         )
         self._model_name = request.model.path.name
         self.name = entry_name(self._model_name, spec.precision, target.arch, self.key.digest)
         self._title = f"{self._model_name} {spec.precision} for {target.arch}"
+
+    def _digest_samples(self) -> str | None:
+        samples = self._request.calibration
+        return _samples_digest(samples) if self._route.needs_calibration else None
 
     def waiting(self, seconds: float, holder: str) -> None:
         """Report that another process builds the engine."""
@@ -179,8 +184,12 @@ class _Build:
         """Let the backend write the plan into the request's folder, and describe the result."""
         folder = request.directory
         started_s = time.perf_counter()
-        result = self._backend.build(request)
+        result = of_hashed_bytes(
+            request.model, lambda: self._backend.build(request), again=lambda: _clear(folder)
+        )
         build_s = time.perf_counter() - started_s
+        if self._samples != self._digest_samples():
+            raise _changed_samples(request)
         if not (folder / result.plan_name).exists():
             raise EngineBuildError(
                 f"{self._backend.name} reported success for {self._model_name}, but wrote no "
@@ -269,6 +278,21 @@ def _repeated(error: EngineBuildError) -> EngineBuildError:
     copy = rebuild(type(error), {**vars(error), "diagnostic": diagnostic})
     assert isinstance(copy, EngineBuildError)
     return copy
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def _changed_samples(request: BuildRequest) -> ModelError:
+    return ModelError(
+        f"the calibration inputs of {request.model.path.name} were changed while its "
+        f"{request.spec.precision} engine was built",
+        fix="Return arrays from trt_calibration that nothing writes to, and copies of memory maps.",
+        code="TRT207",
+        facts={"model": str(request.model.path)},
+    )
 
 
 def _float_elements(model: OnnxModel) -> int:

@@ -149,7 +149,8 @@ class CacheIndex:
         opened = self._opened
         if opened is not None and opened.process == os.getpid():
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(opened.status, file.stat()):
+                status = file.stat()
+                if os.path.samestat(opened.status, status) and not _is_shared(status):
                     return opened.db
             self._close()
         db = _connect_private(file)
@@ -254,11 +255,15 @@ class CacheIndex:
         return self._folder / str(part) / os.fsdecode(name)
 
 
+def _is_shared(status: os.stat_result) -> bool:
+    return bool(status.st_mode & ~PRIVATE & 0o777)
+
+
 def _connect_private(file: Path) -> sqlite3.Connection:
     # Whoever may read a file may lock it, and never let go.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE))
-    if file.stat().st_mode & ~PRIVATE & 0o777:
+    if _is_shared(file.stat()):
         file.unlink()  # it is made again
         return _connect_private(file)
     return _connect(file)

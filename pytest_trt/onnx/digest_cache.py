@@ -4,7 +4,7 @@ A file that has the stamp that it had when it was hashed holds the bytes that we
 write moves its change time (ctime), which no program can set back. There are two exceptions: a
 write in the same tick of the clock as the stamp, and a write through a memory map whose page is
 dirty already. So a stamp counts only if the file has been unchanged for a while, by both of its
-times, and if the file has the same stamp after it was hashed as before.
+times. A file that has another stamp after it was hashed than before is an error.
 
 Where digests are stored, and which file systems are reliable, is up to `engine.digest_records`.
 """
@@ -17,7 +17,11 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from pytest_trt.diagnostics import ModelError, as_typed
 from pytest_trt.files import FileStamp, open_regular
+
+#: The code of the error for a model that changed while it was read.
+CHANGED = "TRT207"
 
 #: Stamps of every file that a digest covers, in the order in which the model refers to them.
 Stamps: TypeAlias = tuple[FileStamp, ...]
@@ -75,8 +79,8 @@ def recall_or_hash(
     started_ns: int,
     hash_files: Callable[[], str],
     contents: Callable[[], Mapping[str, Any]],
-) -> str:
-    """Return a model's digest: the stored one if none of its files has changed since.
+) -> tuple[str, Stamps]:
+    """Return a model's digest, the stored one if none of its files has changed since, and stamps.
 
     Args:
         memory: The store, if any.
@@ -86,28 +90,50 @@ def recall_or_hash(
         started_ns: Before the model was opened, in nanoseconds since 1970.
         hash_files: Computes the digest.
         contents: Returns the contents to store with it.
+
+    Raises:
+        ModelError: A file changed while it was hashed.
     """
-    if memory is None:
-        return hash_files()
+    path, _ = model
     # What `recall` found has the stamp that the model's own file had a moment ago.
     own = known.stamps[0] if known is not None else FileStamp.of(*model)
-    before = _stamps(own, data_files)
-    if before is None or not all(stamp.rested(started_ns) for stamp in before):
-        return hash_files()
-    if known is not None and known.stamps == before:
-        return known.digest
+    others = stamps_of(data_files)
+    before = None if others is None else (own, *others)
+    rested = before is not None and all(stamp.rested(started_ns) for stamp in before)
+    if before is not None and rested and known is not None and known.stamps == before:
+        return known.digest, before
     digest = hash_files()
-    if _stamps(FileStamp.of(*model), data_files) == before:
+    after = stamps_of((path, *data_files))
+    if after is None:
+        raise changed(path)
+    if after != before:
+        # Where only a mode or the number of links changed, the bytes are the same.
+        same_file = after[0].inode == own.inode
+        if not same_file or hash_files() != digest or stamps_of((path, *data_files)) != after:
+            raise changed(path)
+        return digest, after
+    if memory is not None and rested:
         memory.remember(CachedDigest(before, digest, contents()))
-    return digest
+    return digest, before
 
 
-def _stamps(model: FileStamp, data_files: Iterable[Path]) -> Stamps | None:
-    stamps = [model]
+def stamps_of(files: Iterable[Path]) -> Stamps | None:
+    """Return the stamps of files as they are now; None if one cannot be opened."""
+    stamps = []
     try:
-        for path in data_files:
+        for path in files:
             with open_regular(path) as file:
                 stamps.append(FileStamp.of(path, file))
     except OSError:
-        return None  # hashing reports what is wrong
+        return None
     return tuple(stamps)
+
+
+def changed(path: Path) -> ModelError:
+    """Return the error for a model whose files changed while they were read."""
+    return ModelError(
+        f"{as_typed(path)} or its data was changed while it was being read",
+        fix="run again once the process that writes the file has finished.",
+        code=CHANGED,
+        facts={"model": str(path)},
+    )

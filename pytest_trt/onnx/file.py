@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import shlex
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +12,18 @@ from io import FileIO
 from pathlib import Path
 
 from pytest_trt.diagnostics import Fact, ModelError, Remedy, as_typed
+from pytest_trt.files import REST_NS, FileStamp, open_regular
 from pytest_trt.onnx.contents import Contents
 from pytest_trt.onnx.digest import ByteProgress, model_digest
-from pytest_trt.onnx.digest_cache import CachedDigest, DigestCache, recall, recall_or_hash
+from pytest_trt.onnx.digest_cache import (
+    CHANGED,
+    CachedDigest,
+    DigestCache,
+    changed,
+    recall,
+    recall_or_hash,
+    stamps_of,
+)
 from pytest_trt.onnx.external import external_regions
 from pytest_trt.onnx.proto import Graph, StoredModel, read_model
 from pytest_trt.onnx.wire import Source, WireError
@@ -117,6 +125,8 @@ class OnnxModel:
             (by Gather, as for an embedding), by input name.
         shape_inputs: Names of inputs whose values are used as a shape in the main graph.
         elements: The number of elements of stored tensors (weights and constants), by type.
+        stamps: Stamps of its files when they were hashed; the model's own comes first.
+        hashed_ns: When that was, in nanoseconds since 1970.
     """
 
     path: Path
@@ -132,6 +142,21 @@ class OnnxModel:
     index_limits: Mapping[str, int]
     shape_inputs: tuple[str, ...] = ()
     elements: Mapping[str, int] = field(default_factory=dict)
+    stamps: tuple[FileStamp, ...] = field(default=(), compare=False)
+    hashed_ns: int = field(default=0, compare=False)
+
+    def is_untouched(self, rest_ns: int = REST_NS) -> bool:
+        """Whether its files surely hold the bytes that were hashed, by their stamps.
+
+        Args:
+            rest_ns: How long they must have been unchanged when they were hashed.
+        """
+        settled = all(stamp.rested(self.hashed_ns, rest_ns) for stamp in self.stamps)
+        return settled and self.stamps_now() == self.stamps
+
+    def stamps_now(self) -> tuple[FileStamp, ...] | None:
+        """Return the stamps that its files have now; None if one cannot be opened."""
+        return stamps_of((self.path, *self.external_files))
 
 
 def load_model(
@@ -164,7 +189,7 @@ def load_model(
         total_bytes = size_bytes + sum(region.length for region in regions)
         external_files = tuple(dict.fromkeys(region.path for region in regions))
         progressing = ByteProgress(path.name, total_bytes, progress)
-        digest = recall_or_hash(
+        digest, stamps = recall_or_hash(
             digests,
             known,
             (path, file),
@@ -189,6 +214,8 @@ def load_model(
         index_limits=contents.index_limits,
         shape_inputs=contents.shape_inputs,
         elements=contents.elements,
+        stamps=stamps,
+        hashed_ns=started_ns,
     )
 
 
@@ -237,27 +264,20 @@ def _refused(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[FileIO, int]]:
-    """Open a model; an OSError becomes a ModelError."""
+    """Open a model; an OSError becomes a ModelError, and so does a change while it is open."""
     try:
-        # Before opening, as opening a pipe without a writer would block forever.
-        _require_regular(path)
-        with path.open("rb", buffering=0) as file:
-            yield file, os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise _cannot_open(path, error) from error
-
-
-def _require_regular(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
+        with open_regular(path) as file:
+            own = FileStamp.of(path, file)
+            try:
+                yield file, own.size_bytes
+            except ModelError as error:
+                if error.diagnostic.code != CHANGED and stamps_of([path]) != (own,):
+                    raise changed(path) from error
+                raise
     except ValueError as error:
         raise _refused(path, f"cannot be read: {error}", "name an ONNX file.") from error
-    if not stat.S_ISREG(mode):
-        raise _refused(
-            path,
-            f"is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not an ONNX file",
-            "name the .onnx file itself.",
-        )
+    except OSError as error:
+        raise _cannot_open(path, error) from error
 
 
 def _contents(known: CachedDigest | None, path: Path, file: FileIO, size_bytes: int) -> Contents:
@@ -312,6 +332,9 @@ def _cannot_open(path: Path, error: OSError) -> ModelError:
                 commands=(f"chmod u+r {shlex.quote(str(path))}",),
             ),
         )
+    if isinstance(error, IsADirectoryError) or error.errno == errno.EINVAL:
+        what = "a folder" if isinstance(error, IsADirectoryError) else "not a regular file"
+        return _refused(path, f"is {what}, not an ONNX file", "name the .onnx file itself.")
     return _refused(path, f"cannot be read: {error.strerror}", "name an ONNX file.")
 
 

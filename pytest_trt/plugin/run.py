@@ -28,14 +28,22 @@ from pytest_trt.backends.devices.lost import LostDevice
 from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.selection import Selection, is_installed, make_backend, select
-from pytest_trt.diagnostics import CacheError, ConfigurationError, EngineBuildError, EngineLoadError
+from pytest_trt.diagnostics import (
+    CacheError,
+    ConfigurationError,
+    EngineBuildError,
+    EngineLoadError,
+    ModelError,
+)
 from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Timings
 from pytest_trt.engine.key import same_runtime
 from pytest_trt.engine.protocols import Backend, BackendSession, Progress
 from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.files import TICK_NS
 from pytest_trt.onnx.file import OnnxModel, load_model, read_interface
+from pytest_trt.onnx.unchanged import of_hashed_bytes
 from pytest_trt.plugin.options.settings import Settings
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors, TensorSpec
@@ -84,7 +92,7 @@ class TrtRun:
         self._probe = probe or probe_devices
         self._clock, self._host = clock, host
         self._interfaces: dict[Path, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]] = {}
-        self._models: dict[Path, tuple[tuple[object, ...], OnnxModel]] = {}
+        self._models: dict[Path, OnnxModel] = {}
         self._backends: dict[str, Backend] = {}
         self._sessions: OrderedDict[str, BackendSession] = OrderedDict()
         self._references: OrderedDict[str, BackendSession] = OrderedDict()
@@ -180,10 +188,10 @@ class TrtRun:
     def model(self, path: Path, progress: Progress) -> OnnxModel:
         """Return a model's facts, read again only when one of its files has changed."""
         known = self._models.get(path)
-        if known is not None and known[0] == _stamps(known[1]):
-            return known[1]
+        if known is not None and known.is_untouched(TICK_NS):
+            return known
         model = load_model(path, progress=progress, digests=self.cache.digests, clock=self._clock)
-        self._models[path] = (_stamps(model), model)
+        self._models[path] = model
         return model
 
     def engine(
@@ -304,12 +312,15 @@ class TrtRun:
         """Return what the model computes in FP32, from the cache if it was computed before."""
 
         def compute() -> dict[str, npt.NDArray[np.generic]]:
-            if model.digest not in self._references:
-                while len(self._references) >= _LOADED_ENGINES:
-                    self._references.popitem(last=False)[1].close()
-                self._references[model.digest] = self.embedded.reference(model)
-            self._references.move_to_end(model.digest)
-            return repeatable(model, self._references[model.digest].run, inputs)
+            try:
+                return of_hashed_bytes(
+                    model,
+                    lambda: repeatable(model, self._reference(model).run, inputs),
+                    again=lambda: self._close_reference(model),
+                )
+            except ModelError:
+                self._close_reference(model)
+                raise
 
         key = reference_key(
             model_digest=model.digest,
@@ -317,6 +328,19 @@ class TrtRun:
             producer=f"{self.embedded.toolchain()} on {self.embedded.target('cpu')}, unoptimised",
         )
         return self._reference_store.get(key, compute)
+
+    def _reference(self, model: OnnxModel) -> BackendSession:
+        if model.digest not in self._references:
+            while len(self._references) >= _LOADED_ENGINES:
+                self._references.popitem(last=False)[1].close()
+            self._references[model.digest] = self.embedded.reference(model)
+        self._references.move_to_end(model.digest)
+        return self._references[model.digest]
+
+    def _close_reference(self, model: OnnxModel) -> None:
+        session = self._references.pop(model.digest, None)
+        if session is not None:
+            session.close()
 
     @cached_property
     def _reference_store(self) -> ReferenceStore:
@@ -341,8 +365,3 @@ class TrtRun:
             for s in self.selections
         ]
         return [*lines, f"trt cache: {self.cache.root}"]
-
-
-def _stamps(model: OnnxModel) -> tuple[object, ...]:
-    stats = [path.stat() for path in (model.path, *model.external_files)]
-    return tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)

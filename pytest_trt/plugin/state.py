@@ -13,6 +13,7 @@ from pytest_trt.plugin.names import FIXTURES, is_ours
 
 if TYPE_CHECKING:
     from mmap import mmap
+    from pathlib import Path
 
     from pytest_trt.accuracy.check import ConsistencyCheck
     from pytest_trt.backends.cuda.background import Background
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.session import Observer
+    from pytest_trt.onnx.file import OnnxModel
     from pytest_trt.plugin.options.settings import Settings
     from pytest_trt.plugin.planning.plan import TestPlan
     from pytest_trt.plugin.planning.planner import Planner
@@ -54,6 +56,7 @@ class TestState:
 
     Attributes:
         engines: Engines that it requested.
+        models: Models that it has read, by path.
         unbuilt: Model, architecture and precision of those that could not be built.
         timed: Shapes of the inputs of what its benchmark ran, by the engine's key.
         checks: Its consistency checks: of its own engines (`OWN`), and of each engine of
@@ -82,6 +85,7 @@ class TestState:
 
     def __init__(self, attempt: int = 1) -> None:
         self.engines: list[Engine] = []
+        self.models: dict[Path, OnnxModel] = {}
         self.timed: dict[str, set[str]] = {}
         self.unbuilt: list[tuple[str, str, str]] = []
         self.checks: dict[str, ConsistencyCheck] = {}

@@ -10,7 +10,7 @@ from builders import images, save_linear
 from builders_cache import edit_sidecar
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.diagnostics import CacheError, ConfigurationError, EngineBuildError
+from pytest_trt.diagnostics import CacheError, ConfigurationError, EngineBuildError, ModelError
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Layer
@@ -262,3 +262,27 @@ def test_engine_of_the_embedded_backend_runs_out_of_the_cache(model, cache, prec
         outputs = backend.open(Plan(engine.plan), model, spec, engine.target).run(inputs)
         reference = backend.reference(model).run(inputs)
         np.testing.assert_allclose(outputs["logits"], reference["logits"], atol=0.2)
+
+
+def test_an_engine_of_a_model_that_was_replaced_meanwhile_is_not_stored(model, cache) -> None:
+    def replaced(folder: Path) -> None:
+        save_linear(model.path, nudge=0.25)
+        (folder / "engine.plan").write_bytes(b"of the new model")
+
+    with pytest.raises(ModelError, match="changed while it was being read"):
+        build(model, cache, ScriptedBackend(write=replaced))
+    assert cache.entries() == []
+    assert list((cache.folder / "building").iterdir()) == []
+
+
+def test_calibration_inputs_that_change_meanwhile_are_an_error(model, cache) -> None:
+    samples = [{"image": images(4)}]
+
+    def changed(folder: Path) -> None:
+        samples[0]["image"][:] = 0
+        (folder / "engine.plan").write_bytes(b"plan")
+
+    backend = ScriptedBackend(needs_calibration=True, write=changed)
+    with pytest.raises(ModelError, match=r"calibration inputs .* were changed"):
+        build(model, cache, backend, EngineSpec("int8"), calibration=lambda: samples)
+    assert cache.entries() == []

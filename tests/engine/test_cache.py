@@ -342,9 +342,12 @@ def test_files_of_an_entry_are_private_whatever_the_umask(cache: EngineCache) ->
 def test_index_that_others_could_lock_is_made_again(cache: EngineCache) -> None:
     store(cache)
     (index,) = cache.folder.glob("*.sqlite")
-    assert stat.S_IMODE(index.stat().st_mode) == 0o600
     index.chmod(0o644)
-    store(EngineCache(cache.root))
+    store(cache)
+    with cache.lock(KEY, lambda seconds, holder: None):
+        (lock,) = cache.folder.glob("building/*.lock")
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    (index,) = cache.folder.glob("*.sqlite")
     assert stat.S_IMODE(index.stat().st_mode) == 0o600
 
 

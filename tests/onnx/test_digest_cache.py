@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders_model import external_model, external_tensor, model_proto, save, value
+from builders_model import (
+    external_model,
+    external_tensor,
+    flip_byte,
+    keep_times,
+    model_proto,
+    replace_with_other_bytes,
+    save,
+    value,
+)
 from builders_shapes import resizer
 from clocks import much_later, next_tick
 from hypothesis import HealthCheck, given, settings
@@ -69,26 +80,6 @@ class CachedDigest:
 @pytest.fixture
 def remembered(tmp_path) -> CachedDigest:
     return CachedDigest(tmp_path / "model")
-
-
-def flip_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-
-
-def keep_times(change, path: Path) -> None:
-    """Change a file and set its times back, as `cp -p` and `touch -d` do."""
-    status = path.stat()
-    change(path)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert path.stat().st_mtime_ns == status.st_mtime_ns
-
-
-def replace_with_other_bytes(path: Path) -> None:
-    shutil.copy(path, f"{path}.new")
-    flip_byte(Path(f"{path}.new"))
-    Path(f"{path}.new").replace(path)
 
 
 def test_an_unchanged_model_is_not_hashed_again(remembered):
@@ -208,38 +199,60 @@ def test_a_file_has_rested_when_both_its_times_are_long_past(changes, now_ns, re
     assert stamp(**changes).rested(now_ns) is rested
 
 
-@pytest.mark.parametrize(
-    ("meanwhile", "kept"),
-    [
-        (lambda path: None, True),
-        (flip_byte, False),
-        (lambda path: keep_times(flip_byte, path), False),
-        (replace_with_other_bytes, False),
-        (Path.unlink, False),
-    ],
-)
-@pytest.mark.parametrize("name", ["model.onnx", "w.bin"])
-def test_a_file_that_changes_while_it_is_hashed_is_not_cached(tmp_path, meanwhile, kept, name):
-    path, memory = external_model(tmp_path), Memory()
-    next_tick(tmp_path)
-
+def hashed(path: Path, memory: Memory, meanwhile: Callable[[], object]) -> str:
     def hash_files() -> str:
-        meanwhile(tmp_path / name)
-        return "digest"
+        content = path.read_bytes() + (path.parent / "w.bin").read_bytes()
+        meanwhile()
+        return hashlib.sha256(content).hexdigest()
 
     with path.open("rb", buffering=0) as file:
-        digest = recall_or_hash(
+        return recall_or_hash(
             memory,
             None,
             (path, file),
-            [tmp_path / "w.bin"],
+            [path.parent / "w.bin"],
             started_ns=much_later(),
             hash_files=hash_files,
             contents=dict,
-        )
+        )[0]
 
-    assert digest == "digest"
-    assert bool(memory) is kept
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        flip_byte,
+        lambda path: keep_times(flip_byte, path),
+        replace_with_other_bytes,
+        lambda path: path.rename(path.with_name("aside")),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.onnx", "w.bin"])
+def test_a_file_that_changes_while_it_is_hashed_is_an_error(tmp_path, meanwhile, name):
+    path, memory, times = external_model(tmp_path), Memory(), []
+    next_tick(tmp_path)
+
+    def once() -> None:
+        if not times:
+            meanwhile(tmp_path / name)
+        times.append(1)
+
+    with pytest.raises(ModelError, match="changed while it was being read"):
+        hashed(path, memory, once)
+    assert not memory
+
+
+def test_a_file_that_is_only_touched_while_it_is_hashed_has_its_digest(tmp_path):
+    path, memory, times = external_model(tmp_path), Memory(), []
+    next_tick(tmp_path)
+
+    def touched_once() -> None:
+        if not times:
+            os.utime(path)
+        times.append(1)
+
+    assert hashed(path, memory, touched_once) == hashed(path, Memory(), lambda: None)
+    assert len(times) == 2
+    assert not memory
 
 
 _DEEDS = {

@@ -26,6 +26,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, Plan
 from pytest_trt.engine.session import Observer, calling_line
 from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.digest_cache import changed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan, chosen_point
@@ -264,6 +265,8 @@ class LoadableModel:
             if isinstance(outputs, pytest.skip.Exception):  # this machine cannot run it
                 return
             self.refuse_late_use(state, "trt_session.run")
+            if engine.model.digest != self.model.digest:  # of another scope than the test
+                raise changed(engine.model.path)
             where = calling_line()
             if isinstance(outputs, BaseException):
                 state.uncompared.append(_ended_by(outputs, engine, where))
@@ -350,8 +353,12 @@ class LoadableModel:
         )
 
     def _read(self, path: Path) -> OnnxModel:
-        with self._task(f"reading {path.name}") as say:
-            return self.run.model(path, say)
+        # One for the whole test: what is compared belongs together.
+        models = state_of(self.item).models
+        if path not in models:
+            with self._task(f"reading {path.name}") as say:
+                models[path] = self.run.model(path, say)
+        return models[path]
 
     def _task(self, title: str) -> Any:
         return progress_of(self.request.config).task(title)
