@@ -70,7 +70,7 @@ def test_the_first_index_wins_ties_of_the_actual_row():
     assert topk_agreement(np.array([[0.0, 4.0, 5.0]]), reference, 1, "forbid") == 1.0
 
 
-def test_any_of_the_references_largest_will_do():
+def test_top1_accepts_any_of_the_tied_largest():
     reference = np.array([[3.0, 1.0, 3.0]])
     for right in ([9.0, 0.0, 0.0], [0.0, 0.0, 9.0]):
         assert topk_agreement(np.array([right]), reference, 1, "forbid") == 1.0

@@ -171,7 +171,7 @@ def test_a_wrong_shape_fails_and_says_how_it_differs(shape, hint):
     assert output.compared == 0
 
 
-def test_a_wrong_dtype_fails_and_the_values_are_compared_all_the_same():
+def test_a_wrong_dtype_fails_and_the_values_are_still_compared():
     reference = np.array([1.0, 2.0], np.float32)
     output = compare_one(reference.astype(np.float16), reference)
     assert [finding.kind for finding in output.findings] == ["dtype"]
@@ -239,7 +239,9 @@ def test_one_tolerance_for_all_outputs_leaves_integers_exact():
         ({"y": [1.0]}, {"y": [1.0]}, {"y": TIGHT, "z": TIGHT}, "for output 'z', which neither"),
     ],
 )
-def test_what_does_not_belong_together_is_a_configuration_error(actual, expected, tolerance, match):
+def test_mismatched_outputs_and_tolerances_are_a_configuration_error(
+    actual, expected, tolerance, match
+):
     with pytest.raises(ConfigurationError, match=match):
         compare_outputs(actual, expected, tolerance)
 

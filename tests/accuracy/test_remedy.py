@@ -45,14 +45,14 @@ def test_a_tolerance_that_would_disable_the_test_is_not_offered(actual, referenc
     assert not any("rtol" in text for text in found.remedy.commands + found.remedy.alternatives)
 
 
-def test_it_is_not_offered_where_it_is_only_slightly_more_than_given_either():
+def test_meaningless_tolerance_is_not_offered_even_if_only_slightly_wider():
     found = failure([0.7, 0.0], [0.0, 1.0], Tolerance(0.0, 0.4))
     assert found.facts["offer"] is None
     assert found.remedy.text.startswith("No tolerance that still tests anything would pass: 'y' ")
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("fp16", False), ("", False), ("int8", True)])
-def test_what_the_precision_is_known_for_decides_near_the_spread(precision, allowed):
+def test_default_tolerance_decides_whether_a_wide_one_is_offered(precision, allowed):
     subject = in_precision(precision)
     found = failure([7.0, 7.0], [10.0, 10.0], Tolerance(0.0, 0.5), subject)
     assert (found.facts["offer"] is not None) is allowed

@@ -73,7 +73,7 @@ def test_values_at_the_edges_are_accepted():
     Tolerance(0, 0, max_mismatch_pct=100, cosine=-0.9, top1=1, topk=(1, 0.01), nan="ignore")
 
 
-def test_an_unknown_nan_policy_is_answered_with_the_known_ones():
+def test_an_unknown_nan_policy_error_lists_the_known_ones():
     with pytest.raises(ConfigurationError, match="'forbid', 'match', 'ignore'"):
         Tolerance(0.0, 0.0, nan="allow")
 
@@ -92,14 +92,14 @@ def test_rtol_and_atol_together_are_accepted():
     assert fields == {"rtol": 0.1, "atol": 0, "topk": (5, 0.9)}
 
 
-def test_an_unknown_field_is_answered_with_the_closest_and_the_known_ones():
+def test_an_unknown_field_error_lists_the_closest_and_the_known_names():
     with pytest.raises(ConfigurationError) as caught:
         parse_tolerance_fields({"max_mismatch": 1.0}, "marker on test_x")
     assert "Did you mean 'max_mismatch_pct'?" in caught.value.fix
     assert "rtol, atol, nan" in caught.value.fix
 
 
-def test_where_a_tolerance_comes_from_is_not_the_users_to_say():
+def test_origin_of_a_tolerance_cannot_be_set_by_users():
     with pytest.raises(ConfigurationError, match="unknown field 'origin'"):
         parse_tolerance_fields({"origin": "me"}, "marker")
 
@@ -129,7 +129,7 @@ OWN = {"probs": {"rtol": 0.1, "atol": 0.1}}
         ({"ini": {"int8": INI["int8"]}}, 1e-2, "default for fp16"),
     ],
 )
-def test_the_strongest_level_that_speaks_wins(levels, rtol, origin):
+def test_the_closest_level_that_sets_a_field_wins(levels, rtol, origin):
     tolerance = resolved(**levels)["probs"]
     assert (tolerance.rtol, tolerance.atol) == (rtol, rtol)
     assert tolerance.origin == origin
@@ -166,7 +166,7 @@ def test_an_output_coarser_than_its_default_is_allowed_one_step_of_its_type():
     assert resolved(spec, precision="fp16")["probs"] == DEFAULT_TOLERANCES["fp16"]
 
 
-def test_an_unknown_output_is_answered_with_the_closest_and_the_known_ones():
+def test_an_unknown_output_error_lists_the_closest_and_the_known_names():
     with pytest.raises(ConfigurationError) as caught:
         resolved(PROBS, LABEL, per_output={"prob": {"top1": 0.9}})
     assert "'prob'" in caught.value.message

@@ -23,7 +23,7 @@ FP16 = [{"op_block_list": "Add,Gelu"}, {"op_block_list": "Add,Gelu,Reshape"}]
         ("int8", {}, []),
     ],
 )
-def test_what_is_tried_is_what_the_engine_does_not_have(precision, given, tried) -> None:
+def test_only_options_that_the_engine_lacks_are_tried(precision, given, tried) -> None:
     spec = EngineSpec(precision, builder_options=given)
     assert list(options_to_try(OPERATORS, spec)) == tried
 

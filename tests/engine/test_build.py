@@ -79,7 +79,7 @@ def build(model, cache, backend=None, spec=None, **options):
     )
 
 
-def test_engine_is_built_once_and_found_ever_after(model, cache) -> None:
+def test_engine_is_built_once_then_found_in_the_cache(model, cache) -> None:
     backend = ScriptedBackend()
     first, second = build(model, cache, backend), build(model, cache, backend)
     assert (first.cached, second.cached) == (False, True)
@@ -111,7 +111,7 @@ def test_facts_are_stored_with_the_engine(model, cache) -> None:
         assert engine.facts.build_s >= 0.0
 
 
-def test_facts_take_in_what_was_measured_since(model, cache) -> None:
+def test_facts_include_what_was_measured_later(model, cache) -> None:
     engine = build(model, cache)
     assert [engine.facts.get(name) for name in ("load_s", "first_inference_s")] == [None, None]
     engine.timings.loaded(0.5)
@@ -247,7 +247,7 @@ def test_steps_are_announced(model, cache) -> None:
     assert said == ["building linear.onnx fp32 for sm86"]
 
 
-def test_precision_the_backend_has_not_is_refused_before_anything_is_built(model, cache) -> None:
+def test_precision_that_the_backend_lacks_is_refused_before_anything_is_built(model, cache) -> None:
     with pytest.raises(ConfigurationError, match="tf32"):
         build(model, cache, OnnxRuntimeBackend(), EngineSpec("tf32"))
 

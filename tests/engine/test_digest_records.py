@@ -92,7 +92,7 @@ def test_a_model_has_one_record_which_is_replaced(records: DigestRecords) -> Non
         (*STAMPS, STAMPS[1]),
     ],
 )
-def test_other_stamps_recall_nothing(records: DigestRecords, other) -> None:
+def test_changed_file_stamps_invalidate_the_digest(records: DigestRecords, other) -> None:
     remember(records, STAMPS, DIGEST)
     assert recalled(records, other) is None
 

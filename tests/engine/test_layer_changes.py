@@ -83,7 +83,7 @@ def test_names_order_and_unknown_precisions_are_not_changes() -> None:
     assert layer_changes(before, after) == ()
 
 
-def test_gravest_comes_first_and_what_is_too_much_is_counted() -> None:
+def test_gravest_change_comes_first_and_omitted_ones_are_counted() -> None:
     before = [layer("gone"), layer("a"), layer("conv", "relu"), layer("x"), layer("y")]
     after = [layer("new"), layer("a", precision="float"), layer("conv"), layer("relu"),
              layer("x", "y")]  # fmt: skip
@@ -128,7 +128,7 @@ def test_no_layer_is_reported_twice_and_each_removed_one_is_reported(before, aft
 
 
 @given(LAYERS, LAYERS)
-def test_what_is_undone_is_the_opposite(before, after) -> None:
+def test_reversed_comparison_reports_the_opposite_changes(before, after) -> None:
     opposite = {
         Change.SPLIT: Change.FUSED,
         Change.FUSED: Change.SPLIT,

@@ -61,7 +61,7 @@ def test_partly_converted_engine_is_what_was_requested(model, spec, facts) -> No
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_full_precision_falls_short_of_nothing(model, precision: str) -> None:
+def test_full_precision_has_no_shortfall(model, precision: str) -> None:
     for facts in (SILENT_FP32, made_of(("half", {"half": 8}))):
         assert precision_shortfall(EngineSpec(precision), model, facts, PLAN) is None
 

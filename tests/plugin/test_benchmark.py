@@ -229,7 +229,7 @@ def may_be_accepted(project) -> tuple[bool, str]:
     return not candidate["refused"], candidate["refused"]
 
 
-def test_what_a_busy_host_made_of_figures_replaces_no_baseline(recorded, busy_host) -> None:
+def test_figures_of_a_busy_host_replace_no_baseline(recorded, busy_host) -> None:
     recorded.slow_down()
     recorded.run().assert_outcomes(failed=1)
     assert may_be_accepted(recorded.project) == (True, "")
@@ -269,7 +269,7 @@ def multiply_times(entry: dict[str, Any]) -> None:
             run["rounds"][metric] = [value * factor for value in values]
 
 
-def test_busier_machine_then_hides_no_slower_engine(recorded) -> None:
+def test_slow_baseline_machine_does_not_hide_a_slower_engine(recorded) -> None:
     recorded.rewrite(multiply_times)
     recorded.slow_down()
     result = recorded.run()
@@ -277,7 +277,7 @@ def test_busier_machine_then_hides_no_slower_engine(recorded) -> None:
     result.stdout.fnmatch_lines(["*rounds of 70 calls interleaved with the baseline engine;*"])
 
 
-def test_busier_machine_then_fails_no_engine_that_is_as_quick(recorded) -> None:
+def test_slow_baseline_machine_does_not_fail_an_engine_that_is_as_fast(recorded) -> None:
     recorded.rewrite(multiply_times)
     save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)
     recorded.run().assert_outcomes(passed=1)
@@ -354,7 +354,7 @@ def test_missing_baseline_is_recorded_in_a_file_that_has_others(recorded) -> Non
     )
 
 
-def test_dots_are_not_a_reason(recorded) -> None:
+def test_ellipsis_is_not_accepted_as_a_reason(recorded) -> None:
     result = recorded.run("--trt-update", "--trt-update-reason=...")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--trt-update-reason*a reason in words*'...'*"])
@@ -617,7 +617,7 @@ def test_second_call_is_an_error(speed) -> None:
     assert speed.files == []
 
 
-def test_call_that_was_refused_is_not_the_one_call(speed) -> None:
+def test_refused_call_does_not_count_as_the_one_call(speed) -> None:
     speed.write(
         body="with pytest.raises(Exception, match='image'):\n"
         '    trt_benchmark({"image": np.ones((99, 8), np.float32)})\n'

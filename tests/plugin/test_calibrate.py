@@ -58,7 +58,7 @@ def test_without_a_baseline_one_is_recorded_in_ci_too(speed, monkeypatch) -> Non
     assert entry["noise"]["placement"] > 0
 
 
-def test_baseline_that_is_there_gets_its_noise_and_keeps_its_runs(speed) -> None:
+def test_existing_baseline_gets_its_noise_and_retains_its_runs(speed) -> None:
     speed.run().assert_outcomes(passed=1)
     runs = speed.entry()["runs"]
     speed.calibrate().assert_outcomes(passed=1)
@@ -124,7 +124,7 @@ def test_other_shapes_are_refused(speed) -> None:
     speed.calibrate().assert_outcomes(failed=1)
 
 
-def test_test_without_relative_limits_is_judged_as_ever(speed) -> None:
+def test_test_without_relative_limits_is_judged_as_usual(speed) -> None:
     speed.write('p50="off", p95="off", p99="off", throughput="off", p50_ms=1e-6')
     speed.calibrate().assert_outcomes(failed=1)
     assert speed.files == []

@@ -415,7 +415,7 @@ def test_calibration_may_be_a_generator_of_samples(project) -> None:
     project.run().assert_outcomes(passed=1)
 
 
-def test_seeded_calibration_is_remarked_on_also_when_the_test_passes(project) -> None:
+def test_seeded_calibration_gets_a_note_even_when_the_test_passes(project) -> None:
     model = '"models/linear.onnx", precision="int8", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
     result = project.check(model=model, consistency="rtol=10, atol=10")
     result.assert_outcomes(passed=1)
@@ -441,7 +441,7 @@ def test_warning_of_several_models_is_shown_once(project) -> None:
     assert len(shown) == 1
 
 
-def test_dynamic_model_without_profiles_is_remarked_on(project) -> None:
+def test_dynamic_model_without_profiles_gets_a_note(project) -> None:
     result = project.check()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["note  linear.onnx has dynamic inputs (image) without profiles=*"])

@@ -192,7 +192,7 @@ def test_disturbed_gpu_fails_where_what_is_inconclusive_does(recorded, how: str)
 
 
 @pytest.mark.parametrize("args", [["--trt-update-new"], []])
-def test_nothing_is_recorded_where_another_process_is_heard(machine, args: list[str]) -> None:
+def test_nothing_is_recorded_while_another_process_is_detected(machine, args: list[str]) -> None:
     machine.answers(**UNNAMED)
     result = machine.run(*args)
     result.assert_outcomes(passed=1)
@@ -208,7 +208,7 @@ def test_update_that_another_process_prevents_is_a_failure(machine) -> None:
     assert machine.files == []
 
 
-def test_slower_engine_is_inconclusive_where_another_process_is_heard_at_the_end(
+def test_slower_engine_is_inconclusive_if_another_process_is_detected_at_the_end(
     recorded, monkeypatch
 ) -> None:
     # It began after the first listening, and the driver named this process alone since.
@@ -224,7 +224,7 @@ def test_slower_engine_is_inconclusive_where_another_process_is_heard_at_the_end
     assert next(heard, "nobody asked again") == "nobody asked again"
 
 
-def test_slower_engine_fails_where_what_was_heard_ends(recorded, monkeypatch) -> None:
+def test_slower_engine_fails_once_the_other_process_ends(recorded, monkeypatch) -> None:
     heard = iter([HEARD, None, HEARD, None])
     monkeypatch.setattr(DeviceWatch, "listen", lambda _: next(heard))
     recorded.change_engine()
@@ -232,7 +232,7 @@ def test_slower_engine_fails_where_what_was_heard_ends(recorded, monkeypatch) ->
     recorded.run().assert_outcomes(failed=1)
 
 
-def test_what_passes_is_listened_to_once(recorded, monkeypatch) -> None:
+def test_passing_benchmark_checks_for_other_processes_once(recorded, monkeypatch) -> None:
     heard = iter([None])
     monkeypatch.setattr(DeviceWatch, "listen", lambda _: next(heard))
     recorded.run().assert_outcomes(passed=1)
@@ -298,7 +298,7 @@ def test_a_plan_that_was_rebuilt_may_be_slower(recorded) -> None:
     result.stdout.fnmatch_lines(["*engine was rebuilt from the same key, and its plan differs*"])
 
 
-def test_what_is_over_after_a_moment_costs_rounds_and_no_verdict(recorded) -> None:
+def test_brief_disturbance_discards_rounds_but_not_the_verdict(recorded) -> None:
     masks = iter([0x4] * 10 + [0x44] * 8)
     recorded.answers(nvmlDeviceGetCurrentClocksEventReasons=lambda: next(masks, 0x4))
     result = recorded.run()
@@ -317,7 +317,7 @@ def test_foreign_process_ids_in_a_container_disturb_nothing(recorded) -> None:
 
 
 @pytest.mark.parametrize("error", [pynvml.NVMLError_NotSupported(), pynvml.NVMLError_NotFound()])
-def test_gpu_that_does_not_report_who_uses_it_is_measured_all_the_same(recorded, error) -> None:
+def test_gpu_that_does_not_report_its_processes_is_still_measured(recorded, error) -> None:
     recorded.answers(nvmlDeviceGetProcessUtilization=error)
     recorded.run().stdout.fnmatch_lines(["speed * passed"])
 

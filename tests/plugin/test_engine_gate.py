@@ -106,7 +106,7 @@ def test_exact_limits_fail_on_a_busy_host_too(gate) -> None:
     gate.run("max_layers=1").assert_outcomes(failed=1)
 
 
-def test_growth_is_held_against_the_baseline(gate) -> None:
+def test_growth_is_compared_with_the_baseline(gate) -> None:
     gate.run('plan_size="5%"').assert_outcomes(passed=1)
     gate.run('plan_size="5%"').assert_outcomes(passed=1)
     gate.save(conv_net(batch=2, channels=32))
@@ -169,7 +169,7 @@ def test_regression_of_speed_names_the_layers_that_changed(gate) -> None:
     )
 
 
-def test_layers_are_known_from_the_cache_where_the_baseline_does_not_reports(gate) -> None:
+def test_layers_come_from_the_cache_if_the_baseline_has_none(gate) -> None:
     gate.run('plan_size="5%"')
     gate.rewrite(lambda entry: entry.pop("layers"))
     larger = conv_net(batch=2, channels=32)

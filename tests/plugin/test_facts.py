@@ -107,7 +107,7 @@ def test_facts_are_in_the_summary_of_a_verbose_run(project) -> None:
     project.run().stdout.no_fnmatch_line("facts *")
 
 
-def test_facts_ride_on_the_report(project) -> None:
+def test_facts_are_attached_to_the_report(project) -> None:
     project.pytester.makeconftest(
         project.pytester.path.joinpath("conftest.py").read_text()
         + """

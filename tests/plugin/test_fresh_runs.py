@@ -52,7 +52,7 @@ def test_engine_as_quick_as_the_missing_one_does_not_fail(recorded) -> None:
     recorded.run().assert_outcomes(passed=1)
 
 
-def test_dead_process_leaves_it_open_and_says_how_to_have_the_baseline_engine(
+def test_crashed_process_is_inconclusive_and_the_way_to_the_baseline_engine_is_shown(
     recorded, no_fresh_process
 ) -> None:
     recorded.slow_down()
@@ -105,7 +105,7 @@ def test_missing_fresh_runs_are_reported(speed, no_fresh_process) -> None:
 
 
 @pytest.mark.parametrize("count", ["0", "6", "two"])
-def test_no_more_runs_than_a_baseline_keeps(speed, count: str) -> None:
+def test_more_runs_than_a_baseline_stores_are_refused(speed, count: str) -> None:
     result = speed.run(f"--trt-baseline-runs={count}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--trt-baseline-runs: expected a whole number from 1 to 5*"])

@@ -114,7 +114,7 @@ def test_one_test_fails_and_the_later_ones_are_not_run(project, backend) -> None
     assert backend.closed == 0
 
 
-def test_engines_are_built_on_as_that_needs_no_gpu_of_this_process(project, backend) -> None:
+def test_engines_are_still_built_after_the_gpu_is_lost(project, backend) -> None:
     fp16 = MARK.replace(")", ', precision="fp16")')
     project.test_file(
         source(test_a=BREAKS)

@@ -107,7 +107,7 @@ def test_options_of_int8_do_not_affect_the_other_precisions_of_a_marker(project)
         ),
     ],
 )
-def test_what_no_backend_has_is_refused_at_collection(project, options: str, lines) -> None:
+def test_option_that_no_backend_has_is_refused_at_collection(project, options: str, lines) -> None:
     result = project.check(model=f"{MODEL}, {options}", args=("--collect-only",))
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(lines)

@@ -155,9 +155,7 @@ def test_function_that_seems_slower_is_inconclusive_and_says_why(project, run, s
     result.stdout.fnmatch_lines(["* is inconclusive: *(test_sum, cpu) *"])
 
 
-def test_function_that_is_slower_by_a_multiple_fails_but_on_a_busy_host(
-    project, run, steady
-) -> None:
+def test_function_several_times_slower_fails_except_on_a_busy_host(project, run, steady) -> None:
     run(sum_test(marker='p50="5%"'), steady)
     rewrite(project, 0.05)
     run(sum_test(marker='p50="5%"'), steady).assert_outcomes(failed=1)
@@ -187,7 +185,7 @@ def test_engine_is_judged_by_its_rounds(project, run, steady) -> None:
     result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu *"])
 
 
-def test_another_engine_that_is_slower_by_a_multiple_fails(project, run, steady) -> None:
+def test_a_different_engine_that_is_several_times_slower_fails(project, run, steady) -> None:
     run(ENGINE, steady)
     save_linear(project.path / "models" / "linear.onnx", classes=20_000)
     write_clock(project, 150e-6)
@@ -390,22 +388,22 @@ def test_disabled_benchmark_is_not_judged(project, run) -> None:
     run(assert_impossible, "--benchmark-disable", "--benchmark-enable").assert_outcomes(failed=1)
 
 
-def test_disabled_benchmark_is_run_all_the_same(run) -> None:
+def test_disabled_benchmark_still_runs_once(run) -> None:
     wrong = OURS.replace('"image": images', '"image": images[:0]')
     run(wrong, "--benchmark-disable").assert_outcomes(failed=1)
 
 
-def test_skip_skips_our_benchmarks_too(run) -> None:
+def test_benchmark_skip_also_skips_our_benchmarks(run) -> None:
     result = run(OURS + ENGINE + PLAIN, "--benchmark-skip", "-rs")
     result.assert_outcomes(passed=1, skipped=2)
 
 
-def test_only_runs_our_benchmarks_too(run) -> None:
+def test_benchmark_only_also_runs_our_benchmarks(run) -> None:
     result = run(OURS + ENGINE + PLAIN, "--benchmark-only")
     result.assert_outcomes(passed=2, skipped=1)
 
 
-def test_only_does_not_run_what_is_skipped_for_another_reason(run) -> None:
+def test_benchmark_only_does_not_run_tests_skipped_otherwise(run) -> None:
     result = run("@pytest.mark.skip(reason='not today')" + OURS, "--benchmark-only")
     result.assert_outcomes(skipped=1)
 
@@ -462,7 +460,7 @@ def test_our_benchmarks_need_no_pytest_benchmark(project, run) -> None:
     result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu * recorded"])
 
 
-def test_its_fixture_is_not_there_without_it(project) -> None:
+def test_benchmark_fixture_does_not_exist_without_pytest_benchmark(project) -> None:
     project.test_file(sum_test())
     result = project.run("-p", "no:benchmark", subprocess=True)
     result.assert_outcomes(errors=1)

@@ -45,7 +45,7 @@ def test_model_is_hashed_by_the_first_run_only(tmp_path: Path) -> None:
     assert read(path, cache).digest not in (first.digest, "f" * 64)
 
 
-def test_model_of_just_now_is_hashed_by_every_run(tmp_path: Path) -> None:
+def test_model_that_was_just_written_is_hashed_by_every_run(tmp_path: Path) -> None:
     path, cache = save_linear(tmp_path / "linear.onnx"), tmp_path / "cache"
     read(path, cache, time.time_ns)
     assert list((cache / "v1" / "digests").iterdir()) == []

@@ -97,7 +97,7 @@ def test_another_range_of_values_needs_another_engine(resized, project) -> None:
     assert len(project.plans()) == 2
 
 
-def test_values_are_demanded_on_the_cpu_in_the_words_of_tensorrt(resized) -> None:
+def test_cpu_backend_requires_value_ranges_as_tensorrt_does(resized) -> None:
     result = resized(
         "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n",
         marker='pytestmark = pytest.mark.trt_model("models/resizer.onnx")\n',

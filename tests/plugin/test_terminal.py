@@ -182,7 +182,7 @@ def test_coverage_facts_and_files_are_shown_in_lines_that_fit(project) -> None:
 
 @pytest.mark.parametrize("plugin", ["capture", "terminal"])
 @pytest.mark.parametrize(("rtol", "status"), [("1e-2", 0), ("0.0", 1)], ids=["right", "wrong"])
-def test_run_without_capture_or_terminal_judges_as_always(
+def test_run_without_capture_or_terminal_still_judges(
     project, plugin: str, rtol: str, status: int
 ) -> None:
     project.test_file(_TEST.replace("1e-9", rtol))

@@ -121,7 +121,7 @@ def test_names_like_ours_belong_to_the_project(pytester, options) -> None:
     assert "trt: " not in result.stdout.str()
 
 
-def test_faults_of_the_plugin_end_no_run_that_has_no_use_for_it(pytester, monkeypatch) -> None:
+def test_plugin_errors_do_not_end_runs_that_do_not_use_it(pytester, monkeypatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a fault of the plugin")
 

@@ -435,7 +435,7 @@ def test_other_modules_run_with_continue_on_collection_errors(project) -> None:
     result.assert_outcomes(errors=1, passed=1)
 
 
-def test_what_pytest_has_to_say_of_a_module_stays_in_sight(project) -> None:
+def test_pytests_own_errors_of_a_module_are_still_shown(project) -> None:
     project.test_file(SEVERAL + '@pytest.mark.parametrize("x", [1])\ndef test_it():\n    pass\n')
     result = project.run("-W", "ignore")
     result.stdout.fnmatch_lines(["*function uses no argument 'x'"])

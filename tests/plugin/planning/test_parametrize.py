@@ -76,7 +76,7 @@ def test_several_profiles_are_numbered(project) -> None:
     project.run().assert_outcomes(passed=4)
 
 
-def test_tests_that_use_none_of_it_are_not_multiplied(project) -> None:
+def test_tests_without_an_engine_are_not_parametrised(project) -> None:
     project.test_file(
         'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))\n'
         "def test_it():\n    pass\n"

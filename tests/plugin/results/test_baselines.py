@@ -153,7 +153,7 @@ def test_replacing_an_engine_without_a_reason_retains_the_accepted_figures(speed
         assert min(slow) <= kept["p50"] <= max(slow)
 
 
-def test_note_on_another_engine_does_not_advise_to_replace_what_it_is_held_against(
+def test_note_on_a_different_engine_does_not_advise_more_baseline_runs(
     recorded,
 ) -> None:
     recorded.rewrite(lambda entry: times(entry, 0.001))
@@ -248,7 +248,7 @@ def test_the_printed_remedy_for_a_broken_file_fixes_it(recorded) -> None:
     assert Path(f"{file}.broken").read_text() == "{"
 
 
-def test_metric_that_is_missing_is_an_error_and_no_limit_less(recorded) -> None:
+def test_missing_metric_is_an_error_rather_than_a_dropped_limit(recorded) -> None:
     recorded.rewrite(lambda entry: entry["runs"][0]["rounds"].update(throughput=[]))
     result = recorded.run()
     result.assert_outcomes(failed=1)
