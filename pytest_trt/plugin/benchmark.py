@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from platform import python_version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,6 +40,7 @@ from pytest_trt.plugin.results.failure import skips
 from pytest_trt.plugin.results.pinning import baseline_location
 from pytest_trt.plugin.state import (
     CHECKS_KEY,
+    TestState,
     plan_of,
     progress_of,
     run_of,
@@ -260,6 +261,7 @@ def run_and_judge(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None
             if fixture.enabled and isinstance(session, Session):
                 session.load()  # pytest-benchmark derives the number of calls from the first one
             meter = run_of(item.config).host.meter()
+            _note_what_is_timed(state_of(item), fixture)
             try:
                 with meter.running():
                     yield
@@ -269,6 +271,31 @@ def run_and_judge(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None
             _judge_recorded(item, fixture, meter.load, watch)
     except PytestTrtError as error:
         raise error.with_traceback(None) from None
+
+
+def _note_what_is_timed(state: TestState, fixture: BenchmarkFixture) -> None:
+    """Let only what the fixture times count as measured: a test may run the engine besides.
+
+    A fixture that times nothing runs its function all the same.
+    """
+    make_runner = getattr(fixture, "_make_runner", None)
+    if not fixture.enabled or make_runner is None:
+        return
+    state.timing = False
+
+    def make_noting_runner(*function: Any) -> Callable[..., Any]:
+        runner = make_runner(*function)
+
+        def timed(*loops: Any) -> Any:
+            state.timing = True
+            try:
+                return runner(*loops)
+            finally:
+                state.timing = False
+
+        return timed
+
+    fixture._make_runner = make_noting_runner
 
 
 @contextmanager

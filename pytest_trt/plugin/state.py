@@ -58,6 +58,7 @@ class TestState:
         engines: Engines that it requested.
         models: Models that it has read, by path.
         unbuilt: Model, architecture and precision of those that could not be built.
+        timing: Whether what runs is timed: pytest-benchmark times a part of what a test does.
         timed: Shapes of the inputs of what its benchmark ran, by the engine's key.
         checks: Its consistency checks: of its own engines (`OWN`), and of each engine of
             `trt_engines` that it ran, by the engine's key and reference.
@@ -86,6 +87,7 @@ class TestState:
     def __init__(self, attempt: int = 1) -> None:
         self.engines: list[Engine] = []
         self.models: dict[Path, OnnxModel] = {}
+        self.timing = True
         self.timed: dict[str, set[str]] = {}
         self.unbuilt: list[tuple[str, str, str]] = []
         self.checks: dict[str, ConsistencyCheck] = {}

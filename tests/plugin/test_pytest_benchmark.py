@@ -419,15 +419,33 @@ def test_engine(benchmark, trt_session, images):
 """
 
 
-@pytest.mark.parametrize(
-    ("timed", "outcome"),
-    [('trt_session.run, ({"image": images},)', "passed"), ("sum, ([1],)", "failed")],
+#: Runs the engine next to what is timed, and times something else.
+BESIDES = NAMED.replace("    bench", '    trt_session.run({"image": images})\n    bench', 1)
+
+#: Does so in what pytest-benchmark calls between the rounds.
+BETWEEN = NAMED.replace(
+    "TIMED", 'sum, ([1],), teardown=lambda *_: trt_session.run({"image": images})'
 )
-def test_engine_that_markers_name_has_to_be_timed(run, timed: str, outcome: str) -> None:
-    result = run(NAMED.replace("TIMED", timed))
-    result.assert_outcomes(**{outcome: 1})
-    if outcome == "failed":
-        result.stdout.fnmatch_lines(["*measured no fp16 engine*"])
+
+
+@pytest.mark.parametrize(
+    ("named", "which"),
+    [('precision="fp16"', "fp16 "), ('precision="fp32"', "fp32 "), ("seed=1", "")],
+    ids=["fp16", "fp32", "no precision"],
+)
+def test_engine_that_markers_name_has_to_be_timed(run, named: str, which: str) -> None:
+    timed = ['trt_session.run, ({"image": images},)', "sum, ([1],)"]
+    tests = [NAMED.replace("TIMED", one) for one in timed]
+    tests += [BESIDES.replace("TIMED", timed[1]), BETWEEN]
+    source = "".join(test.replace("test_engine", f"test_{n}") for n, test in enumerate(tests))
+    result = run(source.replace('precision="fp16"', named))
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines([f"*measured no {which}engine of linear.onnx*"] * 3)
+
+
+def test_function_of_a_test_with_a_model_may_be_timed_without_its_engine(run) -> None:
+    other = NAMED.replace(', precision="fp16"', "").replace("trt_session, ", "")
+    run(other.replace("TIMED", "sum, ([1],)")).assert_outcomes(passed=1)
 
 
 def test_other_shapes_are_not_comparable_with_the_baseline(project, run) -> None:

@@ -287,6 +287,8 @@ class LoadableModel:
         """Return what notes the shapes that a benchmark runs: it is called in what is timed."""
 
         def note(engine: Engine, inputs: Tensors, *_: Any) -> None:
+            if not state.timing:
+                return
             shapes = shapes_text(engine.model.inputs, inputs)
             state.timed.setdefault(engine.key.digest, set()).add(shapes)
 

@@ -36,6 +36,8 @@ class ModelMarker:
         by_backend: Builder options by backend, which take precedence over both.
         input_ranges: Value ranges of seeded inputs: {input: (low, high)}.
         seed: Seed of the seeded inputs.
+        named: The precisions, if the marker gives any: what its checks have to have compared. No
+            keyword.
     """
 
     NAME: ClassVar[str] = "trt_model"
@@ -49,6 +51,7 @@ class ModelMarker:
     by_backend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     input_ranges: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    named: tuple[str, ...] = ()
 
     def options(self, backend: str, precision: str) -> dict[str, Any]:
         """Return the builder options of one engine."""
@@ -137,7 +140,7 @@ def parse_model(
     marks = [mark for mark in marks if mark.name == ModelMarker.NAME]
     if not marks:
         return None
-    known = [entry.name for entry in fields(ModelMarker)]
+    known = [entry.name for entry in fields(ModelMarker) if entry.name != "named"]
     given: dict[str, Any] = {}
     for_all: dict[str, Any] = {}
     for mark in reversed(marks):
@@ -162,7 +165,8 @@ def _model_marker(
     for name in ("model", "reference"):
         if name in values:
             values[name] = _model_path(values[name], test_file)
-    values["precision"] = _precisions(values.get("precision", "fp32"))
+    values["named"] = _precisions(values["precision"]) if "precision" in values else ()
+    values["precision"] = values["named"] or ("fp32",)
     for name in ("builder_options", "input_ranges"):
         value = values.get(name, {})
         _expect(isinstance(value, Mapping), ModelMarker.NAME, name, value, "a mapping")

@@ -118,15 +118,14 @@ class Planner:
         params = params_of(item)
         precisions = values[PRECISION] or ("",)
         precision = str(params.get(PRECISION, precisions[0]))
-        named = (precision,) if PRECISION in params else precisions
+        named = parsed.model.named if parsed.model is not None else ()
         return TestPlan(
             marks=marks,
             model=parsed.model,
             profiles=parsed.profiles,
             arch=str(params.get(ARCH, values[ARCH][0])),
             precision=precision,
-            # A marker without precision= names none, and trt_build may give any.
-            named=() if precisions in (("fp32",), ("",)) else named,
+            named=(precision,) if named and PRECISION in params else named,
             consistency=parsed.consistency,
             benchmark=parsed.benchmark,
             variants=values,

@@ -164,7 +164,7 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     if plan.benchmark is not None:
         found += (_NOTHING_MEASURED,) if state.speed is None else _errors(state.speed)
         if state.speed is not None and not found:
-            found += _unmeasured(plan, state)
+            found += _unmeasured(item, plan, state)
     if state.proofs and not found:
         from pytest_trt.plugin.selftest import diagnostics_of
 
@@ -248,8 +248,8 @@ def _ran_elsewhere(state: TestState) -> bool:
     return ran
 
 
-def _unmeasured(plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
-    """Yield that the speed check measured no engine of a precision that the markers name."""
+def _unmeasured(item: pytest.Item, plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
+    """Yield that the speed check measured no engine that the markers or the fixtures name."""
     if plan.model is None:
         return
     own = [
@@ -258,8 +258,9 @@ def _unmeasured(plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
         if one.model.path == plan.model.model and one.key.digest in state.timed
     ]
     missing = [precision for precision in plan.named if precision not in own]
-    if missing:
-        which = f"no {' and no '.join(missing)} engine of {plan.model.model.name}"
+    if missing or (not own and "trt_session" in getattr(item, "fixturenames", ())):
+        precisions = f"no {' and no '.join(missing)}" if missing else "no"
+        which = f"{precisions} engine of {plan.model.model.name}"
         yield Diagnostic(
             "TRT160",
             f"trt_benchmark measured {which}, which the markers name",
