@@ -291,7 +291,7 @@ def test_step_summary_is_added_to_what_is_there(report, monkeypatch) -> None:
     text = path.read_text()
     assert text.startswith("# before\n")
     assert "1 passed, 1 failed, 7 deselected" in text
-    assert "<details><summary>test_it.py::test_failed on cpu</summary>" in text
+    assert "<summary><code>test_it.py::test_failed on cpu</code></summary>" in text
 
 
 def test_step_summary_of_a_project_without_models_is_left_alone(report, monkeypatch) -> None:
