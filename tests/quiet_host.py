@@ -1,6 +1,8 @@
 """A plugin for pytest runs of tests: a host that is as busy as the test says, by default idle.
 
 In other processes it is loaded as `-p quiet_host`.
+
+PYTEST_DONT_REWRITE: pytest would warn that it is imported before it is loaded so.
 """
 
 from __future__ import annotations

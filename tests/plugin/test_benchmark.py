@@ -507,7 +507,7 @@ def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None
     path = recorded.project.path / "test_it.py"
     path.write_text(path.read_text() + FIRST_IS_SLOW)
     written = ("--trt-report=r.json", "--benchmark-json=b.json")
-    result = recorded.run("--reruns=1", *written, subprocess=True)
+    result = recorded.run("--reruns=1", *written)
     assert "1 passed, 1 rerun" in result.outlines[-1]
     result.stdout.fnmatch_lines(
         ["note  attempt 1 of * failed before attempt 2: P* the baseline*TRT501*"]
@@ -528,7 +528,7 @@ def test_of_a_test_that_is_run_again_for_its_teardown_the_last_attempt_counts(sp
         "@pytest.fixture\ndef shaky():\n    yield\n    ATTEMPTS.append(1)\n"
         "    assert len(ATTEMPTS) > 1\n"
     )
-    result = speed.run("--reruns=1", "--benchmark-json=b.json", subprocess=True)
+    result = speed.run("--reruns=1", "--benchmark-json=b.json")
     result.stdout.fnmatch_lines(["linear.onnx * 1 passed"])
     assert len([line for line in result.outlines if line.startswith("speed ")]) == 1
     assert len(json.loads((speed.project.path / "b.json").read_text())["benchmarks"]) == 1
@@ -558,7 +558,7 @@ def test_interrupted_run_records_nothing(speed) -> None:
         'def test_speed(trt_benchmark, images):\n    trt_benchmark({"image": images})\n'
         "def test_stop():\n    raise KeyboardInterrupt\n"
     )
-    speed.run(subprocess=True)
+    speed.run(interrupted=True)
     assert speed.files == []
 
 
@@ -583,7 +583,7 @@ def test_parallel_run_writes_each_file_once_with_all_its_tests(speed) -> None:
         for name in ("one", "two")
     )
     speed.project.test_file(tests)
-    result = speed.run("-n", "2", subprocess=True)
+    result = speed.run("-n", "2")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["wrote trt_baselines/*/test_it.json (4 baselines; commit *)"])
     assert sorted(speed.stored()["tests"]) == [

@@ -343,7 +343,7 @@ def test_junit_counts_a_failing_check_as_a_failed_test(project) -> None:
 def test_xdist_workers_report_verdicts_and_records(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(TWO_FAILING + "def test_three(trt_engine):\n    pass\n")
-    result = project.run("-n", "2", subprocess=True)
+    result = project.run("-n", "2")
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(["*= trt =*", "linear.onnx*fp16*3 failed*"])
 
@@ -452,7 +452,7 @@ def test_dynamic_model_without_profiles_gets_a_note(project) -> None:
 def test_workers_say_what_was_tested_in_the_summary(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(TWO_FAILING)
-    result = project.run("-n", "1", "--trt-arch=cpu", subprocess=True)
+    result = project.run("-n", "1", "--trt-arch=cpu")
     result.stdout.fnmatch_lines(["*= trt =*", "ONNX Runtime * for cpu (*"])
 
 

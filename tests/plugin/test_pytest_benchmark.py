@@ -327,7 +327,7 @@ def test_function_without_a_model_is_in_the_report(project, run) -> None:
 
 
 def test_results_appear_in_the_table_and_file_of_pytest_benchmark(project, run) -> None:
-    result = run(OURS + ENGINE, "--benchmark-json=out.json", subprocess=True)
+    result = run(OURS + ENGINE, "--benchmark-json=out.json")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*benchmark: 2 tests*", "test_*", "test_*"])
     by_name = {benchmark["name"]: benchmark for benchmark in written(project)}
@@ -346,7 +346,7 @@ def test_results_appear_in_the_table_and_file_of_pytest_benchmark(project, run) 
 def test_our_results_are_compared_by_its_rules(run) -> None:
     options = ("--benchmark-autosave", "--benchmark-compare")
     run(OURS, "--benchmark-autosave").assert_outcomes(passed=1)
-    result = run(OURS, *options, "--benchmark-compare-fail=mean:0.000000000001", subprocess=True)
+    result = run(OURS, *options, "--benchmark-compare-fail=mean:0.000000000001")
     result.stdout.fnmatch_lines(["*test_ours (NOW)*"])
 
 
@@ -359,14 +359,14 @@ def test_our_results_group_by_precision(run) -> None:
 
 def test_our_tests_keep_measuring_under_xdist_where_its_own_do_not(project, run) -> None:
     pytest.importorskip("xdist")
-    result = run(OURS + ENGINE, "-n2", "--benchmark-json=out.json", subprocess=True)
+    result = run(OURS + ENGINE, "-n2", "--benchmark-json=out.json")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines_random(
         ["speed * recorded", "speed * not measured", "*does not time tests under pytest-xdist *"]
     )
     assert [benchmark["name"] for benchmark in written(project)] == ["test_ours"]
     assert list(stored(project)) == ["test_ours"]
-    strict = run(ENGINE, "-n2", "--trt-inconclusive=fail", subprocess=True)
+    strict = run(ENGINE, "-n2", "--trt-inconclusive=fail")
     strict.assert_outcomes(failed=1)
 
 
@@ -480,6 +480,6 @@ def test_our_benchmarks_need_no_pytest_benchmark(project, run) -> None:
 
 def test_benchmark_fixture_does_not_exist_without_pytest_benchmark(project) -> None:
     project.test_file(sum_test())
-    result = project.run("-p", "no:benchmark", subprocess=True)
+    result = project.run("-p", "no:benchmark")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*fixture 'benchmark' not found"])

@@ -12,6 +12,7 @@ import termios
 from pathlib import Path
 
 import pytest
+from plugin.conftest import LIGHT
 
 from pytest_trt import cli
 
@@ -31,7 +32,7 @@ def shown(project, *args: str, columns: int = 60, status: int = 1) -> list[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "CI")}
     here = str(Path(cli.__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([here, environment.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", *LIGHT]
     command += ["--trt-arch=cpu", f"--trt-cache-dir={project.cache}", *args]
     started = subprocess.Popen(
         command, cwd=project.path, env=environment, stdin=writer, stdout=writer, stderr=writer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,17 @@ from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.profiles import ShapeRange, parse_profiles
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import ValueRange
+from pytest_trt.workers.warm import warm_builder
 
 BACKEND = TensorRtRtxBackend(DeviceProbe((), "no NVIDIA driver"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_builder_stays() -> Iterator[None]:
+    """Let one process build for all tests of this file: it is slow to start."""
+    yield
+    warm_builder.end()
+
 
 SIZE = TensorSpec("size", "int64", (2,))
 

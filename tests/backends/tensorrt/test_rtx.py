@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import builders_networks as networks
@@ -26,8 +26,17 @@ from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors.profiles import Profile, ShapeRange, parse_profiles
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.workers.warm import warm_builder
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_builder_stays() -> Iterator[None]:
+    """Let one process build for all tests of this file: it is slow to start."""
+    yield
+    warm_builder.end()
+
 
 NO_GPU = DeviceProbe((), "no NVIDIA driver")
 BACKEND = TensorRtRtxBackend(NO_GPU)

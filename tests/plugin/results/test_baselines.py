@@ -283,7 +283,7 @@ def two_files(speed: Baselines) -> None:
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_one_process_writes_all_files_of_a_run(speed, workers) -> None:
     two_files(speed)
-    result = speed.run(*workers, subprocess=True)
+    result = speed.run(*workers)
     result.assert_outcomes(passed=4)
     assert [file.name for file in speed.files] == ["test_it.json", "test_other.json"]
     for name in ("test_it", "test_other"):
@@ -318,7 +318,7 @@ def test_interrupted_run_says_that_nothing_was_recorded(speed) -> None:
     stop = "def test_stop():\n    raise KeyboardInterrupt\n"
     test = speed.project.path / "test_it.py"
     test.write_text(f"{test.read_text()}\n\n{stop}")
-    result = speed.run(subprocess=True)
+    result = speed.run(interrupted=True)
     result.stdout.fnmatch_lines(["not recorded: test_it.py::test_speed: the run was interrupted"])
     assert speed.files == []
 
@@ -373,7 +373,7 @@ def test_rounds_are_spread_over_time_where_they_are_stored_alone(speed, monkeypa
 
 def test_last_run_is_what_workers_measured(recorded) -> None:
     recorded.slow_down()
-    recorded.run("-n", "2", subprocess=True).assert_outcomes(failed=1)
+    recorded.run("-n", "1").assert_outcomes(failed=1)
     assert recorded.accept("--all", "--reason", "more classes").exit_code == 0
 
 

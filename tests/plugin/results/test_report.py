@@ -99,7 +99,7 @@ def report(project, monkeypatch) -> Report:
 @pytest.mark.parametrize("processes", ["-n0", "-n2"])
 def test_report_has_every_status(report, processes) -> None:
     report.project.test_file(SUITE)
-    report.run("-k", "not deselected", processes, subprocess=True)
+    report.run("-k", "not deselected", processes)
     assert report.statuses() == {
         "passed": "passed",
         "failed": "failed",
@@ -220,7 +220,7 @@ def test_run_that_stops_writes_what_it_has_and_names_what_it_did_not_reach(
     report.project.test_file(
         f"pytestmark = {MODEL.strip()[1:]}\ndef test_0():\n    assert False\n{others}"
     )
-    report.run("-x", processes, subprocess=True)
+    report.run("-x", processes)
     (run,) = report.read()["runs"]
     assert run["interrupted"]
     assert run["counts"]["failed"] == 1
@@ -233,7 +233,7 @@ def test_interruption_from_the_keyboard_is_reported(report) -> None:
         f"{MODEL}def test_a(trt_engine):\n    pass\n"
         f"{MODEL}def test_b(trt_engine):\n    raise KeyboardInterrupt\n"
     )
-    report.run(subprocess=True)
+    report.run(interrupted=True)
     assert report.read()["runs"][0]["interrupted"]
     assert report.statuses() == {"a": "passed", "b": "not run"}
 
@@ -248,7 +248,7 @@ def test_file_that_cannot_be_collected_is_reported(report) -> None:
 @needs_xdist
 def test_tests_that_are_all_left_out_are_named_by_workers_too(report) -> None:
     report.project.test_file(SUITE)
-    report.run("-k", "no_such_test", "-n2", subprocess=True)
+    report.run("-k", "no_such_test", "-n1")
     assert set(report.statuses().values()) == {"deselected"}
 
 
@@ -287,7 +287,7 @@ def test_step_summary_is_added_to_what_is_there(report, monkeypatch) -> None:
     path.write_text("# before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
     report.project.test_file(SUITE)
-    report.project.run("-k", "test_failed or test_passed", subprocess=True)
+    report.project.run("-k", "test_failed or test_passed")
     text = path.read_text()
     assert text.startswith("# before\n")
     assert "1 passed, 1 failed, 7 deselected" in text
@@ -303,10 +303,10 @@ def test_step_summary_of_a_project_without_models_is_left_alone(report, monkeypa
 
 
 @needs_xdist
-@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+@pytest.mark.parametrize("processes", ["-n0", "-n1"])
 def test_junit_gets_properties(report, processes) -> None:
     report.project.test_file(SUITE)
-    report.project.run("-k", "test_failed", "--junitxml=j.xml", processes, subprocess=True)
+    report.project.run("-k", "test_failed", "--junitxml=j.xml", processes)
     properties = {
         one.get("name"): one.get("value")
         for one in ET.parse(report.project.path / "j.xml").iter("property")
