@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         BaselineError,
         CacheError,
         ConfigurationError,
+        DeviceBusyError,
         DeviceLostError,
         Diagnostic,
         EngineBuildError,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     )
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.facts import EngineFacts, Layer
-    from pytest_trt.engine.protocols import Backend, BackendSession
+    from pytest_trt.engine.protocols import Backend, BackendSession, Plan
     from pytest_trt.engine.session import EngineFactory, Session, SharedEngineFactory
 
 #: Where each public name is defined, by module.
@@ -58,6 +59,7 @@ _HOMES = {
         "BaselineError",
         "CacheError",
         "ConfigurationError",
+        "DeviceBusyError",
         "DeviceLostError",
         "Diagnostic",
         "EngineBuildError",
@@ -74,7 +76,7 @@ _HOMES = {
     ),
     "engine.build": ("Engine",),
     "engine.facts": ("EngineFacts", "Layer"),
-    "engine.protocols": ("Backend", "BackendSession"),
+    "engine.protocols": ("Backend", "BackendSession", "Plan"),
     "engine.session": ("EngineFactory", "Session", "SharedEngineFactory"),
 }
 
@@ -92,6 +94,7 @@ __all__ = [
     "Comparison",
     "ComparisonError",
     "ConfigurationError",
+    "DeviceBusyError",
     "DeviceLostError",
     "Diagnostic",
     "Engine",
@@ -104,6 +107,7 @@ __all__ = [
     "Layer",
     "ModelError",
     "OutputResult",
+    "Plan",
     "PytestTrtError",
     "PytestTrtWarning",
     "ReferenceSession",

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.plugin import faults
 from pytest_trt.plugin.fixtures import (
     _trt_subject,
     trt_arch,
@@ -153,7 +154,7 @@ def pytest_make_collect_report(
 
         try:
             plan_tests(collector, report)
-        except (pytest.UsageError, pytest.exit.Exception):
+        except faults.ON_PURPOSE:
             raise
         except Exception:  # a fault of the plugin fails the module, and does not end the run
             report.outcome, report.result = "failed", []
@@ -162,12 +163,22 @@ def pytest_make_collect_report(
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Plan again what other hooks have given markers."""
-    if any(uses_plugin(item, getattr(item, "fixturenames", ())) for item in items):
-        from pytest_trt.plugin.collection import plan_changed_tests
+    ours = [item for item in items if PLAN_KEY in item.stash]
+    try:
+        ours = [item for item in items if uses_plugin(item, getattr(item, "fixturenames", ()))]
+        if ours:
+            from pytest_trt.plugin.collection import plan_changed_tests
 
-        plan_changed_tests(items)
+            plan_changed_tests(items)
+    except faults.ON_PURPOSE:
+        raise
+    except Exception:
+        if ours:
+            faults.fail_collection(items, ours)
+        else:
+            faults.warn(config)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -239,6 +250,17 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach what was found to the report, as data that crosses process boundaries."""
     report = yield
+    try:
+        _complete(item, call, report)
+    except Exception:
+        if PLAN_KEY in item.stash or TEST_KEY in item.stash:
+            report.outcome, report.longrepr = "failed", traceback.format_exc()
+        else:
+            faults.warn(item.config)
+    return report
+
+
+def _complete(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     if report.failed and call.excinfo is not None:
         from pytest_trt.plugin.results.failure import diagnostics_of
 
@@ -250,23 +272,36 @@ def pytest_runtest_makereport(
     if PLAN_KEY in item.stash or TEST_KEY in item.stash:
         from pytest_trt.plugin.results.verdict import attach, fail_if_unjudged
 
-        try:
-            fail_if_unjudged(item, report)
-            attach(item, report)
-        except Exception:  # a fault of the plugin fails the test, and does not end the run
-            report.outcome, report.longrepr = "failed", traceback.format_exc()
+        fail_if_unjudged(item, report)
+        attach(item, report)
     if report.failed and call.excinfo is not None:
         from pytest_trt.plugin.results.failure import PluginFailure, place_at_test
 
         if isinstance(call.excinfo.value, PluginFailure) and not call.excinfo.value.pytrace:
             place_at_test(item, report, call.excinfo.value.diagnostics)
-    return report
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write new baselines, once, in the one process that has all results."""
+    collector = session.config.stash[_COLLECTOR_KEY]
+    try:
+        _finish(session, collector, exitstatus)
+    except faults.ON_PURPOSE:
+        raise
+    except Exception:
+        if _has_our_tests(session.config):
+            collector.faults.append(faults.fail_run(session))
+        else:
+            faults.warn(session.config)
+
+
+def _has_our_tests(config: pytest.Config) -> bool:
+    collector, ledger = config.stash[_COLLECTOR_KEY], config.stash[_LEDGER_KEY]
+    return bool(RUN_KEY in config.stash or ledger.planned or collector.has_records)
+
+
+def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int) -> None:
     config = session.config
-    collector = config.stash[_COLLECTOR_KEY]
     measured = any(result.record.speeds for result in collector.results)
     if hasattr(config, "workerinput"):
         return
@@ -302,7 +337,23 @@ def _updates(config: pytest.Config) -> bool:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write the summary section; with -q only what must not be missed, with -qq nothing."""
     config = terminalreporter.config
-    collector, ledger = config.stash[_COLLECTOR_KEY], config.stash[_LEDGER_KEY]
+    collector = config.stash[_COLLECTOR_KEY]
+    try:
+        _summarise(terminalreporter, collector, config.stash[_LEDGER_KEY])
+    except Exception:
+        if not _has_our_tests(config):
+            faults.warn(config)
+        elif collector.session is not None:
+            collector.faults.append(faults.fail_run(collector.session))
+    for text in collector.faults:
+        terminalreporter.section("trt: a fault of pytest-trt itself; please report it", red=True)
+        terminalreporter.write(text)
+
+
+def _summarise(
+    terminalreporter: pytest.TerminalReporter, collector: ResultCollector, ledger: Ledger
+) -> None:
+    config = terminalreporter.config
     not_run = "" if config.option.collectonly else ledger.not_run()
     if (collector.results or not_run) and (verbosity := config.get_verbosity()) >= -1:
         from pytest_trt.plugin.terminal import width_of, write_prose

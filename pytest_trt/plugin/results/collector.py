@@ -26,6 +26,9 @@ class ResultCollector:
         failed: Phases that failed, by test.
         written: What was done to baseline files, one line each.
         not_written: Why baseline files could not be written.
+        has_records: Whether a test has reported something to this plugin.
+        faults: Tracebacks of faults of this plugin.
+        session: The session, once it has finished.
         unjudged: Runs of an engine that no test could judge or report: in threads that outlive it.
     """
 
@@ -35,6 +38,9 @@ class ResultCollector:
         self.failed: defaultdict[str, set[str]] = defaultdict(set)
         self.written: list[str] = []
         self.not_written = ""
+        self.has_records = False
+        self.faults: list[str] = []
+        self.session: pytest.Session | None = None
         self.unjudged: list[Diagnostic] = []
         self._why: dict[str, Sequence[Diagnostic]] = {}
         self._latest: dict[tuple[str, str], TestResult] = {}
@@ -52,6 +58,7 @@ class ResultCollector:
         data = getattr(report, "trt", None)
         if data is None:
             return
+        self.has_records = True
         from pytest_trt.report.record import TestRecord, TestResult
 
         record = TestRecord.from_dict(data)
@@ -78,6 +85,7 @@ class ResultCollector:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail the run for runs of an engine that no test reported."""
+        self.session = session
         if RUN_KEY in self._config.stash:
             from pytest_trt.plugin.results.verdict import runs_out_of_time
 
