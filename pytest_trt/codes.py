@@ -488,6 +488,13 @@ CODES: dict[str, Code] = {
         "Rebuild the engine, or use another version of TensorRT.",
         ("model",),
     ),
+    "TRT345": Code(
+        "engine run took too long",
+        "A run of ONNX Runtime was ended at --trt-run-timeout; the next tests go on.",
+        "Raise --trt-run-timeout, or feed smaller inputs. If the model loops, check its loop's "
+        "condition.",
+        ("subject", "timeout_s"),
+    ),
     "TRT350": Code(
         "operator unknown",
         "No version of the named product has this operator, built in or as a plugin that is "

@@ -187,7 +187,7 @@ class _Build:
         result = of_hashed_bytes(
             request.model, lambda: self._backend.build(request), again=lambda: _clear(folder)
         )
-        build_s = time.perf_counter() - started_s
+        called_s = time.perf_counter() - started_s
         if self._samples != self._digest_samples():
             raise _changed_samples(request)
         if not (folder / result.plan_name).exists():
@@ -202,7 +202,7 @@ class _Build:
         files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
         facts = EngineFacts(
             size_bytes=sum(file.size_bytes for file in files.values()),
-            build_s=build_s,
+            build_s=called_s if result.build_s is None else result.build_s,
             memory_bytes=result.device_memory_bytes,
             layers=result.layers,
             hidden_weights=result.hidden_weights,

@@ -56,6 +56,8 @@ class BuildResult:
         layers: The engine's layers, or None where the product does not report them.
         hidden_weights: About how many weights the layers do not account for.
         device_memory_bytes: Scratch memory of one execution context, or None if not reported.
+        build_s: Seconds of the build alone, where starting a process is no part of it; None for
+            those that the call took.
     """
 
     plan_name: str
@@ -64,6 +66,7 @@ class BuildResult:
     layers: tuple[Layer, ...] | None = None
     hidden_weights: int = 0
     device_memory_bytes: int | None = None
+    build_s: float | None = None
 
 
 class Plan:

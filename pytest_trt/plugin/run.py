@@ -39,6 +39,7 @@ from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Timings
 from pytest_trt.engine.key import same_runtime
+from pytest_trt.engine.loaded_models import LoadedModels
 from pytest_trt.engine.protocols import Backend, BackendSession, Progress
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.files import TICK_NS
@@ -152,7 +153,20 @@ class TrtRun:
     @cached_property
     def embedded(self) -> OnnxRuntimeBackend:
         """ONNX Runtime, which computes references whatever is under test."""
-        return OnnxRuntimeBackend(threads=self.settings.threads)
+        return OnnxRuntimeBackend(
+            self.settings.threads,
+            build_timeout_s=self.settings.build_timeout,
+            run_timeout_s=self.settings.run_timeout,
+            loaded=LoadedModels(
+                self.cache.references, producer=self._producer, stored=self.cache.stored
+            ),
+        )
+
+    @cached_property
+    def _producer(self) -> str:
+        """What computes references."""
+        plain = OnnxRuntimeBackend()
+        return f"{plain.toolchain()} on {plain.target(CPU)}, unoptimised"
 
     def backend(self, arch: str) -> Backend:
         """Return the backend that was selected for an architecture."""
@@ -171,6 +185,7 @@ class TrtRun:
                 probe=self.probe,
                 threads=self.settings.threads,
                 build_timeout_s=self.settings.build_timeout,
+                run_timeout_s=self.settings.run_timeout,
                 timing_folder=self.cache.timing,
                 additional=self.settings.additional_backends,
             )
@@ -230,6 +245,7 @@ class TrtRun:
     def session(self, engine: Engine) -> BackendSession:
         """Return a loaded engine; the last few stay loaded."""
         key = engine.key.digest
+        _drop_abandoned(self._sessions, key)
         if key not in self._sessions:
             backend = self.backend(engine.target.arch)
             while len(self._sessions) >= _LOADED_ENGINES:
@@ -325,11 +341,12 @@ class TrtRun:
         key = reference_key(
             model_digest=model.digest,
             inputs_digest=inputs_digest(inputs),
-            producer=f"{self.embedded.toolchain()} on {self.embedded.target('cpu')}, unoptimised",
+            producer=self._producer,
         )
         return self._reference_store.get(key, compute)
 
     def _reference(self, model: OnnxModel) -> BackendSession:
+        _drop_abandoned(self._references, model.digest)
         if model.digest not in self._references:
             while len(self._references) >= _LOADED_ENGINES:
                 self._references.popitem(last=False)[1].close()
@@ -365,3 +382,9 @@ class TrtRun:
             for s in self.selections
         ]
         return [*lines, f"trt cache: {self.cache.root}"]
+
+
+def _drop_abandoned(sessions: OrderedDict[str, BackendSession], key: str) -> None:
+    """Drop a session whose last run did not stop when it was asked to."""
+    if getattr(sessions.get(key), "is_abandoned", False):
+        del sessions[key]

@@ -15,7 +15,6 @@ machine was overloaded, and its P99 fell. Source: three runs of tests/benchmarks
 from __future__ import annotations
 
 import platform
-from collections.abc import MutableSet
 
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.conversion.ort_messages import first_line
@@ -25,6 +24,7 @@ from pytest_trt.backends.onnxruntime.reference import load_reference
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
 from pytest_trt.diagnostics import EngineLoadError, Remedy
 from pytest_trt.engine.builder_options import require_options, require_precision
+from pytest_trt.engine.loaded_models import Loaded
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel
@@ -38,7 +38,7 @@ class OnnxRuntimeBackend:
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
         build_timeout_s: Time limit of one build in seconds; 0 for no limit.
         run_timeout_s: Time limit of one run in seconds; 0 for no limit.
-        proofs: Models that were loaded in a child process before.
+        loaded: Models that were loaded in a child process before.
     """
 
     name = "onnxruntime"
@@ -49,12 +49,12 @@ class OnnxRuntimeBackend:
         *,
         build_timeout_s: float = 0,
         run_timeout_s: float = 0,
-        proofs: MutableSet[str] | None = None,
+        loaded: Loaded | None = None,
     ) -> None:
         self.threads = threads
         self._build_timeout_s = build_timeout_s
         self._run_timeout_s = run_timeout_s
-        self._proofs = set[str]() if proofs is None else proofs
+        self._loaded: Loaded = set[str]() if loaded is None else loaded
 
     def toolchain(self) -> Toolchain:
         """The version of ONNX Runtime."""
@@ -126,7 +126,7 @@ class OnnxRuntimeBackend:
                 details=[first_line(error).replace(str(plan.stable_path), str(plan.path))],
             ) from error
         subject = f"the {spec.precision} engine of {model.path.name}"
-        return OnnxRuntimeSession(session, subject=subject)
+        return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
 
     def reference(self, model: OnnxModel) -> BackendSession:
         """Load the model itself as the FP32 reference, without graph optimisations.
@@ -137,13 +137,14 @@ class OnnxRuntimeBackend:
         Raises:
             ModelError: ONNX Runtime refuses the model, crashes, or takes too long.
         """
-        if model.digest not in self._proofs:
+        if model.digest not in self._loaded:
             from pytest_trt.backends.onnxruntime.build_job import load_isolated
 
             load_isolated(model, timeout_s=self._build_timeout_s)
-            self._proofs.add(model.digest)
+            self._loaded.add(model.digest)
         session = load_reference(model, threads=self.threads)
-        return OnnxRuntimeSession(session, subject=f"the FP32 reference of {model.path.name}")
+        subject = f"the FP32 reference of {model.path.name}"
+        return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
 
 
 def _require_values(model: OnnxModel, spec: EngineSpec) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,9 @@ def do_build(progress: Progress, job: Mapping[str, Any]) -> Any:
     request = BuildRequest(
         asked.model, asked.spec, Target(CPU), asked.directory, calibration, progress
     )
-    return to_data(build(request))
+    started_s = time.perf_counter()
+    result = build(request)
+    return to_data(replace(result, build_s=time.perf_counter() - started_s))
 
 
 def do_load_reference(progress: Progress, job: Mapping[str, Any]) -> None:

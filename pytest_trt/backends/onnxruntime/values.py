@@ -64,11 +64,13 @@ def require_readable(session: Any, model: OnnxModel) -> None:
 
 
 def run_values(
-    session: Any, output_names: Sequence[str], inputs: Tensors
+    session: Any, output_names: Sequence[str], inputs: Tensors, options: Any
 ) -> list[npt.NDArray[np.generic]]:
-    """Run a session on tensors of any type; return its outputs in order."""
+    """Run a session with `RunOptions` on tensors of any type; return its outputs in order."""
     values = {name: _value(array) for name, array in inputs.items()}
-    return [_array(value) for value in session.run_with_ort_values(list(output_names), values)]
+    return [
+        _array(value) for value in session.run_with_ort_values(list(output_names), values, options)
+    ]
 
 
 def _borders(session: Any) -> Iterator[Any]:

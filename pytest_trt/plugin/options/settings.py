@@ -35,7 +35,8 @@ class Settings:
         cache_dir: The engine cache's folder; None for the user's cache folder.
         cache_size: Size limit of the cache in bytes.
         threads: Threads per inference of ONNX Runtime on the CPU; 0 for its own choice.
-        build_timeout: Time limit of one TensorRT build in seconds; 0 for none.
+        build_timeout: Time limit of one build in seconds; 0 for none.
+        run_timeout: Time limit of one run of ONNX Runtime in seconds; 0 for none.
         build_only: Build engines and run nothing.
         tolerances: Tolerances by precision, from the ini file.
         limits: Speed limits by precision, from the ini file.
@@ -64,6 +65,7 @@ class Settings:
     cache_size: int
     threads: int
     build_timeout: float
+    run_timeout: float
     build_only: bool
     tolerances: dict[str, dict[str, object]]
     limits: dict[str, dict[str, float | None]]

@@ -114,8 +114,16 @@ OPTIONS = (
     ),
     Option(
         "build_timeout",
-        "time limit of one TensorRT build in seconds; 0 for none",
+        "time limit of one build in seconds; 0 for none",
         "3600",
+        read.seconds,
+        "SECONDS",
+        toml="float",
+    ),
+    Option(
+        "run_timeout",
+        "time limit of one run of ONNX Runtime in seconds; 0 for none",
+        "600",
         read.seconds,
         "SECONDS",
         toml="float",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import builders_networks as networks
@@ -9,12 +10,15 @@ import numpy as np
 import onnx
 import pytest
 from builders import images, save_linear, save_overflowing
+from builders_harmful import endless_loop
 from builders_model import remedy
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion import ROUNDING_VERSION
+from pytest_trt.backends.onnxruntime import build_job
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.onnxruntime.options import session_options
+from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
 from pytest_trt.diagnostics import (
     ConfigurationError,
     EngineBuildError,
@@ -28,6 +32,7 @@ from pytest_trt.engine.spec import EngineSpec, OptionValue, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors import elements
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.workers import limited
 
 CPU = Target("cpu")
 LEVELS = ("disabled", "basic", "extended", "all")
@@ -398,3 +403,63 @@ def test_a_fused_int4_product_is_noted_with_the_option_that_avoids_it(
     ]
     assert 'graph_optimization_level="basic"' in fused.notes[0]
     assert exact.notes == ()
+
+
+def test_a_run_without_end_is_ended_at_the_limit_and_the_session_runs_on(tmp_path: Path) -> None:
+    model = load_model(endless_loop(tmp_path / "loop.onnx"))
+    session = OnnxRuntimeBackend(threads=1, run_timeout_s=0.2).reference(model)
+    for _ in range(2):
+        with pytest.raises(EngineRunError, match=r"than --trt-run-timeout=0\.2 on x ") as caught:
+            session.run({"x": np.ones(4, np.float32)})
+        assert caught.value.diagnostic.code == "TRT345"
+        assert caught.value.diagnostic.facts["stopped"] is True
+
+
+def test_a_run_that_does_not_stop_abandons_its_session(
+    linear: OnnxModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+
+    class Stuck:
+        def get_inputs(self) -> list[object]:
+            return []
+
+        get_outputs = get_inputs
+
+        def run(self, *_: object) -> list[object]:
+            let_go.wait()
+            return []
+
+    monkeypatch.setattr(limited, "GRACE_S", 0.01)
+    session = OnnxRuntimeSession(Stuck(), subject="it", timeout_s=0.01)
+    with pytest.raises(EngineRunError, match="it took longer") as caught:
+        session.run({})
+    assert caught.value.diagnostic.facts["stopped"] is False
+    assert "did not stop" in caught.value.diagnostic.details[0]
+    assert session.is_abandoned
+    let_go.set()
+
+
+def test_a_loop_of_runs_has_one_limit(tmp_path: Path, linear: OnnxModel) -> None:
+    feed = {"image": images(2)}
+    session = OnnxRuntimeBackend(threads=1, run_timeout_s=60).reference(linear)
+    assert isinstance(session, OnnxRuntimeSession)
+    expected = session.run(feed)
+    found = session.run_in_loop(lambda run: [run(feed) for _ in range(3)], feed, 3)
+    assert [worst(one, expected) for one in found] == [0, 0, 0]
+    endless = load_model(endless_loop(tmp_path / "loop.onnx"))
+    session = OnnxRuntimeBackend(threads=1, run_timeout_s=0.1).reference(endless)
+    assert isinstance(session, OnnxRuntimeSession)
+    x = {"x": np.ones(4, np.float32)}
+    with pytest.raises(EngineRunError, match="longer than --trt-run-timeout"):
+        session.run_in_loop(lambda run: [run(x) for _ in range(2)], x, 2)
+
+
+def test_a_model_is_loaded_in_a_child_process_once(
+    linear: OnnxModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: set[str] = set()
+    OnnxRuntimeBackend(threads=1, loaded=loaded).reference(linear)
+    assert loaded == {linear.digest}
+    monkeypatch.setattr(build_job, "load_isolated", pytest.fail)
+    OnnxRuntimeBackend(threads=1, loaded=loaded).reference(linear)

@@ -1,0 +1,100 @@
+"""Models that hang or explode fail their own test; the tests after it pass, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders_harmful import endless_loop, function_bomb
+
+TESTS = """
+from pathlib import Path
+import numpy as np
+import pytest
+model, x = pytest.mark.trt_model, np.ones(4, np.float32)
+pytestmark = pytest.mark.trt_consistency()
+
+@model("models/{name}.onnx")
+def test_engine(trt_session):
+    Path("began").touch()
+    trt_session.run({{"x": x}})
+
+@model("models/fine.onnx", reference="models/{name}.onnx")
+def test_reference(trt_session):
+    trt_session.run({{"x": x}})
+
+@model("models/linear.onnx")
+def test_next(trt_session, images):
+    trt_session.run({{"image": images}})
+"""
+
+
+def test_an_engine_and_a_reference_that_run_without_end_are_failed_tests(project) -> None:
+    endless_loop(project.path / "models" / "loop.onnx")
+    endless_loop(project.path / "models" / "fine.onnx", trips=1)
+    project.pytester.makepyfile(test_loop=TESTS.format(name="loop"))
+    result = project.run("--trt-run-timeout=0.3")
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*the fp32 engine of loop.onnx took longer than --trt-run-timeout=0.3*TRT345*",
+            "*the FP32 reference of loop.onnx took longer than --trt-run-timeout=0.3*TRT345*",
+        ]
+    )
+
+
+def test_a_bomb_is_a_failed_test_as_engine_and_as_reference(project) -> None:
+    function_bomb(project.path / "models" / "bomb.onnx")
+    endless_loop(project.path / "models" / "fine.onnx", trips=1)
+    project.pytester.makepyfile(test_bomb=TESTS.format(name="bomb"))
+    result = project.run("--trt-build-timeout=1.5")
+    result.assert_outcomes(errors=1, failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*building bomb.onnx fp32 for cpu: ONNX Runtime *",
+            "*loading bomb.onnx as the FP32 reference: ONNX Runtime *",
+        ]
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("name", "began"), [("bomb", False), ("loop", True)])
+def test_an_interrupt_of_a_build_and_of_a_run_leaves_no_process(
+    project, name: str, began: bool
+) -> None:
+    models = project.path / "models"
+    (function_bomb if name == "bomb" else endless_loop)(models / f"{name}.onnx")
+    endless_loop(models / "fine.onnx", trips=1)
+    project.pytester.makepyfile(test_it=TESTS.format(name=name))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_engine"]
+    options = ["--trt-arch=cpu", f"--trt-cache-dir={project.cache}", "test_it.py"]
+    with subprocess.Popen([*command, *options], cwd=project.path, text=True, stdout=-1) as run:
+        child = _child_of(run.pid)
+        while began and not (project.path / "began").exists():
+            os.sched_yield()
+        run.send_signal(signal.SIGINT)
+        output, _ = run.communicate(timeout=60)
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert not _is_alive(child)
+
+
+def _child_of(pid: int) -> int:
+    """Wait for a child of the process, and return its number."""
+    while True:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children = (task / "children").read_text().split()
+            if children:
+                return int(children[0])
+        os.sched_yield()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
