@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -73,28 +75,21 @@ def test_an_interrupt_of_a_build_and_of_a_run_leaves_no_process(
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_engine"]
     options = ["--trt-arch=cpu", f"--trt-cache-dir={project.cache}", "test_it.py"]
     with subprocess.Popen([*command, *options], cwd=project.path, text=True, stdout=-1) as run:
-        child = _child_of(run.pid)
+        child = os.pidfd_open(_child_of(run.pid))
         while began and not (project.path / "began").exists():
             os.sched_yield()
         run.send_signal(signal.SIGINT)
         output, _ = run.communicate(timeout=60)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, output
-    assert not _is_alive(child)
+    assert select.select([child], [], [], 60)[0], "the child process still runs"
+    os.close(child)
 
 
 def _child_of(pid: int) -> int:
-    """Wait for a child of the process, and return its number."""
+    """Wait until a process has started its worker, and return the number of that."""
     while True:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            children = (task / "children").read_text().split()
-            if children:
-                return int(children[0])
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(OSError):  # others end at once
+                if b"pytest_trt.workers" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
         os.sched_yield()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
