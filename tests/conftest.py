@@ -45,7 +45,6 @@ def _no_worker_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 #: What inner runs import, besides this package.
 _IMPORTED_BY_RUNS = (
     "blake3",
-    "filelock",
     "hypothesis",
     "ml_dtypes",
     "onnx.inliner",
