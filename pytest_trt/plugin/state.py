@@ -131,7 +131,8 @@ def settings_of(config: pytest.Config) -> Settings:
         except pytest.UsageError as error:
             from pytest_trt.plugin.terminal import usage_error
 
-            raise usage_error(str(error)) from error
+            cause = error.__cause__
+            raise usage_error(cause if isinstance(cause, PytestTrtError) else str(error)) from error
     return settings
 
 

@@ -236,8 +236,9 @@ def refuse_misread_paths(config: pytest.Config) -> None:
         ini = config.inipath
         lost = config.rootpath != here if ini is None else not here.is_relative_to(ini.parent)
         if lost:
-            raise pytest.UsageError(
+            error = ConfigurationError(
                 f"{flag} {value}: pytest treats a path after a space as a test path, which changed "
-                f"rootdir to {config.rootpath} and the ini file to {ini or 'none'}.\n"
-                f"Fix: Write {flag}={value}"
+                f"rootdir to {config.rootpath} and the ini file to {ini or 'none'}",
+                fix=f"write {flag}={value}",
             )
+            raise pytest.UsageError(str(error)) from error
