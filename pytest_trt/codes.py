@@ -831,6 +831,13 @@ CODES: dict[str, Code] = {
         "Name one that exists; `git log --oneline` lists commits.",
         ("revision",),
     ),
+    "TRT622": Code(
+        "repository of another user",
+        "The git repository belongs to another user, such as that of a host that is mounted into a "
+        "container, and git reads nothing of it. Reports name no commit; tests are not affected.",
+        "If you trust it, add its folder to git's safe.directory.",
+        ("repository",),
+    ),
     "TRT630": Code(
         "no such baseline",
         "No baseline, or more than one, has the given name.",
@@ -847,10 +854,24 @@ CODES: dict[str, Code] = {
         "Run the tests first, with the same cache; without names, `pytest-trt baseline accept` "
         "lists what can be accepted.",
     ),
+    "TRT641": Code(
+        "damaged last run",
+        "The file that holds the results of the last run was changed or damaged since it was "
+        "written, so nothing of it is accepted.",
+        "Run the tests again: each run writes the file.",
+        ("file",),
+    ),
     "TRT642": Code(
         "new baseline without a reason",
         "A baseline is only replaced for a reason, which is stored with it.",
         "Add --reason and a few words.",
+    ),
+    "TRT643": Code(
+        "baseline in another folder",
+        "The last run compared a test with baselines of another folder than the one in which they "
+        "would be accepted.",
+        "Name the folder that the run used with `pytest-trt baseline --baseline-dir`.",
+        ("folder",),
     ),
     "TRT650": Code(
         "tests cannot be collected",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -13,14 +15,21 @@ _TIMEOUT_S = 60
 
 
 def head_commit(folder: Path) -> str | None:
-    """Return the commit that is checked out in a folder, or None if that is unknown."""
-    with suppress(BaselineError, _Refused, OSError):
-        return _git(folder, "rev-parse", "HEAD").strip()
-    return None
+    """Return the commit that is checked out in a folder, or None if that is unknown.
+
+    Raises:
+        UntrustedError: The repository belongs to another user.
+    """
+    try:
+        return _text(folder, "rev-parse", "HEAD")
+    except UntrustedError:
+        raise
+    except (BaselineError, _Refused, OSError):
+        return None
 
 
-def text_at(revision: str, path: Path) -> str | None:
-    """Return a file's text at a revision, or None where the revision has no such file.
+def content_at(revision: str, path: Path) -> bytes | None:
+    """Return a file's bytes at a revision, or None where the revision has no such file.
 
     Args:
         revision: A commit, branch or tag, as git understands it.
@@ -31,8 +40,7 @@ def text_at(revision: str, path: Path) -> str | None:
     """
     top, commit = _resolved(revision, path)
     name = (path.parent.resolve() / path.name).relative_to(top).as_posix()
-    found = _git(top, "ls-tree", "--name-only", "--full-tree", commit, "--", name)
-    if not found:
+    if not _git(top, "ls-tree", "--name-only", "--full-tree", commit, "--", name):
         return None
     return _git(top, "cat-file", "blob", f"{commit}:{name}")
 
@@ -43,9 +51,9 @@ def commit_that_added(text: str, path: Path) -> str | None:
     A shallow clone does not know: its oldest commit seems to have added everything.
     """
     with suppress(BaselineError, _Refused):
-        if _git(path.parent, "rev-parse", "--is-shallow-repository").strip() == "false":
+        if _text(path.parent, "rev-parse", "--is-shallow-repository") == "false":
             log = ("log", "-1", "--format=%h", f"-S{text}", "--", path.name)
-            return _git(path.parent, *log).strip() or None
+            return _text(path.parent, "--literal-pathspecs", *log) or None
     return None
 
 
@@ -58,7 +66,7 @@ def json_files_at(revision: str, folder: Path) -> list[Path]:
     top, commit = _resolved(revision, folder)
     name = folder.resolve().relative_to(top).as_posix()
     listed = _git(top, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
-    names = [one for one in listed.split("\0") if one.endswith(".json")]
+    names = [os.fsdecode(one) for one in listed.split(b"\0") if one.endswith(b".json")]
     inside = [one for one in names if name == "." or one.startswith(f"{name}/")]
     return [folder / (top / one).relative_to(folder.resolve()) for one in inside]
 
@@ -69,7 +77,7 @@ def _resolved(revision: str, path: Path) -> tuple[Path, str]:
     while not there.is_dir():
         there = there.parent
     try:
-        top = _git(there, "rev-parse", "--show-toplevel").strip()
+        top = _text(there, "rev-parse", "--show-toplevel")
     except _Refused as error:
         raise BaselineError(
             f"{path}: not in a git repository ({error})",
@@ -80,7 +88,7 @@ def _resolved(revision: str, path: Path) -> tuple[Path, str]:
     try:
         # Without --end-of-options, git takes what begins with a dash for an option.
         wanted = ("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-        commit = _git(there, "rev-parse", *wanted).strip()
+        commit = _text(there, "rev-parse", *wanted)
     except _Refused as error:
         raise BaselineError(
             f"{revision!r} is not a revision of the git repository {top}",
@@ -91,14 +99,29 @@ def _resolved(revision: str, path: Path) -> tuple[Path, str]:
     return Path(top), commit
 
 
+class UntrustedError(BaselineError):
+    """git reads nothing of a repository that belongs to another user."""
+
+    CODE = "TRT622"
+
+
 class _Refused(Exception):
     """git ended with an error; the text is the first line that it printed."""
 
 
-def _git(folder: Path, *args: str) -> str:
+def _text(folder: Path, *args: str) -> str:
+    """Return what git printed, in one line; a path may have bytes that are not UTF-8."""
+    return os.fsdecode(_git(folder, *args)).removesuffix("\n")
+
+
+def _git(folder: Path, *args: str) -> bytes:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *args], capture_output=True, timeout=_TIMEOUT_S, check=False
+            ["git", "-C", folder, *args],
+            env={**os.environ, "LC_ALL": "C"},  # its messages are read below
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
         )
     except FileNotFoundError as error:
         raise BaselineError(
@@ -117,5 +140,19 @@ def _git(folder: Path, *args: str) -> str:
         ) from error
     if done.returncode:
         printed = done.stderr.decode(errors="replace").strip()
+        if "dubious ownership" in printed:
+            raise _untrusted(folder)
         raise _Refused(printed.partition("\n")[0] or f"git: exit status {done.returncode}")
-    return done.stdout.decode("utf-8", errors="replace")
+    return done.stdout
+
+
+def _untrusted(folder: Path) -> UntrustedError:
+    owned = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
+    return UntrustedError(
+        f"the git repository {owned} belongs to another user, so git reads nothing of it",
+        fix=Remedy(
+            "If you trust it, allow it:",
+            (f"git config --global --add safe.directory {shlex.quote(str(owned))}",),
+        ),
+        facts={"repository": str(owned)},
+    )

@@ -2,6 +2,7 @@
 
     data = to_data(entry)               # dicts, lists, str, int, float, bool, None: for json.dumps
     entry = from_data(Entry, data)      # RecordError: runs[0].calls: expected int, found 'a'
+    entry = from_json(Entry, text)      # the same of a file, whatever stands in it
 
 The types of the fields say what is valid: str, int, float, bool, None, Path, enums, Literal,
 unions, tuple[T, ...], tuple[A, B], list[T], frozenset[T], Sequence[T], Mapping[K, V], other
@@ -12,7 +13,9 @@ error. What types cannot say, a class checks in `__post_init__`:
     if self.calls < 1:
         raise RecordError(f"expected 1 or more, found {self.calls}", "calls")
 
-JSON has no infinity: floats that are not finite are written as text, "inf", and read again.
+JSON has no infinity: floats that are not finite are written as text, "inf", and read again. An
+infinity or NaN as a number, which Python's reader lets through, is an error, and so is an integer
+of more than 64 bits.
 
 Not msgspec: its import takes longer than those of dataclasses, typing and json together, its
 errors leave out keys of mappings, and it ignores unknown fields.
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, fields, is_dataclass
@@ -41,11 +45,19 @@ from typing import (
     get_type_hints,
 )
 
+from pytest_trt.diagnostics import PytestTrtError
+
 _T = TypeVar("_T")
 _Decoder = Callable[[Any], Any]
 
-#: How many characters of an unexpected value an error shows.
-_SHOWN = 40
+#: How many characters of an unexpected value an error shows, and of a key in a path.
+_SHOWN, _SHOWN_STEP = 40, 100
+
+#: Integers beyond this are damage: nothing that is stored has so many bytes or calls.
+_LARGEST = 2**63 - 1
+
+#: Levels of data whose type says nothing about them, such as facts of a diagnostic.
+_LEVELS = 20
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -72,8 +84,11 @@ def path_text(path: Sequence[str | int]) -> str:
     """Return a path as it is written: `tests["test_a[fp16]"].runs[0].calls`."""
     text = ""
     for step in path:
-        if isinstance(step, str) and step.isidentifier():
+        long = isinstance(step, str) and len(step) > _SHOWN_STEP
+        if isinstance(step, str) and step.isidentifier() and not long:
             text += f".{step}" if text else step
+        elif isinstance(step, str) and long:
+            text += f'[{json.dumps(step[: _SHOWN_STEP - 3])[:-1]}..."]'
         else:
             text += f"[{json.dumps(step)}]"
     return text
@@ -98,45 +113,113 @@ def to_data(value: object) -> Any:
     return str(value)
 
 
-def from_data(cls: type[_T], data: object) -> _T:
+def from_data(cls: type[_T], data: object, *, ignore_unknown: bool = False) -> _T:
     """Return the dataclass that `to_data` made this data from.
+
+    Args:
+        cls: The dataclass.
+        data: The data.
+        ignore_unknown: Whether fields that the classes do not have are ignored.
 
     Raises:
         RecordError: The data does not fit; the error names the field.
     """
     hint: Any = cls
-    value: _T = _decoder(hint)(data)
+    value: _T = _decoder(hint, ignore_unknown)(data)
     return value
 
 
+def from_json(cls: type[_T], text: str | bytes, *, ignore_unknown: bool = False) -> _T:
+    """Return the dataclass in a file that anyone may have edited, see `from_data`.
+
+    Raises:
+        RecordError: The text is not JSON in UTF-8, or does not fit.
+    """
+    return from_data(cls, parse_json(text), ignore_unknown=ignore_unknown)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the data in a text of JSON.
+
+    Raises:
+        RecordError: It is not JSON in UTF-8, an object has a field twice, or it is nested too
+            deeply.
+    """
+    try:
+        return json.loads(
+            text.decode("utf-8") if isinstance(text, bytes) else text, object_pairs_hook=_object
+        )
+    except RecordError:
+        raise
+    except UnicodeDecodeError as error:
+        found = error.object[error.start]
+        raise RecordError(
+            f"expected UTF-8, found the byte 0x{found:02x} at position {error.start}"
+        ) from error
+    except ValueError as error:  # among them an integer of more digits than Python converts
+        raise RecordError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise RecordError("not JSON of ours: it is nested too deeply") from error
+
+
+def schema_of(data: object) -> int:
+    """Return the number of a file's format.
+
+    Raises:
+        RecordError: It has none.
+    """
+    if not isinstance(data, Mapping):
+        _refuse("an object", data)
+    if "schema" not in data:
+        raise RecordError("missing", "schema")
+    found: int = _at("schema", _integer, data["schema"])
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        raise RecordError("the field is there twice", counts.most_common(1)[0][0])
+    return found
+
+
 def _refuse(expected: str, data: object) -> NoReturn:
-    shown = repr(data)
-    shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
-    raise RecordError(f"expected {expected}, found {shown}")
+    raise RecordError(f"expected {expected}, found {_shown(data)}")
+
+
+def _shown(data: object) -> str:
+    import reprlib  # only errors need it
+
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring = 3, 10 * _SHOWN
+    shown = repr(data) if isinstance(data, int) else short.repr(data)
+    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
 
 
 @cache
-def _decoder(hint: Any) -> _Decoder:
+def _decoder(hint: Any, ignore_unknown: bool) -> _Decoder:
     """Return the function that makes a value of a type from data."""
     origin, args = get_origin(hint), get_args(hint)
     if hint in _SCALARS:
         return _SCALARS[hint]
     if hint is Any or hint is object or isinstance(hint, ForwardRef | str):  # recursive aliases
-        return lambda data: data
+        return _anything
     if origin is Literal:
         return _one_of({value: value for value in args})
-    if origin in (Union, UnionType):
-        return _union(args)
-    if origin is tuple and args[-1:] != (...,):
-        return _fixed_tuple(args)
-    if origin in _SEQUENCES:
-        return _sequence(_SEQUENCES[origin], args[0])
-    if origin in (dict, Mapping):
-        return _mapping(*args)
     if is_dataclass(hint):
-        return _dataclass(hint)
+        return _dataclass(hint, ignore_unknown)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _one_of({member.value: member for member in hint})
+    decoders = {arg: _decoder(arg, ignore_unknown) for arg in args if arg is not ...}
+    if origin in (Union, UnionType):
+        return _union(decoders)
+    if origin is tuple and args[-1:] != (...,):
+        return _fixed_tuple([decoders[arg] for arg in args])
+    if origin in _SEQUENCES:
+        return _sequence(_SEQUENCES[origin], decoders[args[0]])
+    if origin in (dict, Mapping):
+        return _mapping(*(decoders[arg] for arg in args))
     raise TypeError(f"records hold no {hint!r}")
 
 
@@ -156,15 +239,22 @@ def _exactly(kind: type) -> _Decoder:
     return decode
 
 
+def _integer(data: Any) -> int:
+    if type(data) is not int:
+        _refuse("int", data)
+    return data if -_LARGEST <= data <= _LARGEST else _refuse("an integer of 64 bits", data)
+
+
 def _number(data: Any) -> float:
     if isinstance(data, str) and data in _NON_FINITE:
         return _NON_FINITE[data]
     if isinstance(data, bool) or not isinstance(data, int | float):
         _refuse("a number", data)
     try:
-        return float(data)
+        found = float(data)
     except OverflowError:
         _refuse("a number", data)
+    return found if math.isfinite(found) else _refuse("a finite number", data)
 
 
 def _null(data: Any) -> None:
@@ -173,12 +263,29 @@ def _null(data: Any) -> None:
 
 
 def _path(data: Any) -> Path:
-    return Path(data) if isinstance(data, str) else _refuse("a path", data)
+    return Path(data) if isinstance(data, str) and "\0" not in data else _refuse("a path", data)
+
+
+def _anything(data: Any, levels: int = _LEVELS) -> Any:
+    """Return data as it is, if it can be written and shown again."""
+    if not levels:
+        _refuse(f"at most {_LEVELS} levels", data)
+    if isinstance(data, Mapping):
+        for key, item in data.items():
+            _at(key, lambda item: _anything(item, levels - 1), item)
+    elif isinstance(data, list | tuple):
+        for index, item in enumerate(data):
+            _at(index, lambda item: _anything(item, levels - 1), item)
+    elif type(data) is int:
+        return _integer(data)
+    elif type(data) is float:
+        return _number(data)
+    return data
 
 
 _SCALARS: Mapping[Any, _Decoder] = {
     str: _exactly(str),
-    int: _exactly(int),
+    int: _integer,
     bool: _exactly(bool),
     float: _number,
     NoneType: _null,
@@ -195,11 +302,11 @@ def _one_of(values: Mapping[Any, Any]) -> _Decoder:
     return decode
 
 
-def _union(args: tuple[Any, ...]) -> _Decoder:
-    decoders = {arg: _decoder(arg) for arg in args if arg is not NoneType}
+def _union(of: Mapping[Any, _Decoder]) -> _Decoder:
+    decoders = {arg: decoder for arg, decoder in of.items() if arg is not NoneType}
 
     def decode(data: Any) -> Any:
-        if data is None and NoneType in args:
+        if data is None and NoneType in of:
             return None
         if type(data) in decoders or len(decoders) == 1:
             return decoders.get(type(data), next(iter(decoders.values())))(data)
@@ -215,9 +322,7 @@ def _union(args: tuple[Any, ...]) -> _Decoder:
     return decode
 
 
-def _fixed_tuple(args: tuple[Any, ...]) -> _Decoder:
-    decoders = [_decoder(arg) for arg in args]
-
+def _fixed_tuple(decoders: Sequence[_Decoder]) -> _Decoder:
     def decode(data: Any) -> Any:
         if not isinstance(data, list | tuple) or len(data) != len(decoders):
             _refuse(f"a list of {len(decoders)}", data)
@@ -229,9 +334,7 @@ def _fixed_tuple(args: tuple[Any, ...]) -> _Decoder:
     return decode
 
 
-def _sequence(make: _Decoder, item_hint: Any) -> _Decoder:
-    decoder = _decoder(item_hint)
-
+def _sequence(make: _Decoder, decoder: _Decoder) -> _Decoder:
     def decode(data: Any) -> Any:
         if not isinstance(data, list | tuple):
             _refuse("a list", data)
@@ -240,9 +343,7 @@ def _sequence(make: _Decoder, item_hint: Any) -> _Decoder:
     return decode
 
 
-def _mapping(key_hint: Any, value_hint: Any) -> _Decoder:
-    of_key, of_value = _decoder(key_hint), _decoder(value_hint)
-
+def _mapping(of_key: _Decoder, of_value: _Decoder) -> _Decoder:
     def decode(data: Any) -> Any:
         if not isinstance(data, Mapping):
             _refuse("an object", data)
@@ -251,11 +352,12 @@ def _mapping(key_hint: Any, value_hint: Any) -> _Decoder:
     return decode
 
 
-def _dataclass(cls: Any) -> _Decoder:
+def _dataclass(cls: Any, ignore_unknown: bool) -> _Decoder:
     @cache
     def decoders() -> dict[str, _Decoder]:  # on first use: classes may refer to each other
         hints = get_type_hints(cls)
-        return {field.name: _decoder(hints[field.name]) for field in fields(cls) if field.init}
+        names = [field.name for field in fields(cls) if field.init]
+        return {name: _decoder(hints[name], ignore_unknown) for name in names}
 
     required = [
         field.name
@@ -269,18 +371,26 @@ def _dataclass(cls: Any) -> _Decoder:
         for name in required:
             if name not in data:
                 raise RecordError("missing", name)
-        for name in data:
-            if name not in decoders():
+        values = {}
+        for name, item in data.items():
+            if name in decoders():
+                values[name] = _at(name, decoders()[name], item)
+            elif not ignore_unknown:
                 raise RecordError("unknown field", name)
-        values = {name: _at(name, decoders()[name], item) for name, item in data.items()}
-        try:
-            return cls(**values)
-        except RecordError:
-            raise
-        except ValueError as error:
-            raise RecordError(str(error)) from error
+        return _made(cls, values)
 
     return decode
+
+
+def _made(cls: Any, values: Mapping[str, Any]) -> Any:
+    try:
+        return cls(**values)
+    except RecordError:
+        raise
+    except PytestTrtError as error:
+        raise RecordError(error.message) from error
+    except ValueError as error:
+        raise RecordError(str(error)) from error
 
 
 def _at(step: str | int, decoder: _Decoder, data: Any) -> Any:

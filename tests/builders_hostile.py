@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -13,7 +13,7 @@ from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import to_data
-from pytest_trt.report.entries import REPORT_SCHEMA, Report, Status, Test
+from pytest_trt.report.entries import REPORT_SCHEMA, Coverage, Report, Run, Status, Test
 from pytest_trt.report.groups import Group
 
 #: What a name may hold, by what it attacks.
@@ -179,11 +179,13 @@ _FITTING: Mapping[str, Any] = {
 def hostile_report(names: Sequence[str], run: str = "1") -> dict[str, Any]:
     """Return a report with a test, an engine and a group for each name, as data."""
     given = {**_FITTING, "id": run, "written_by": "pytest-trt 1", "versions": {"pytest-trt": "1"}}
-    given["tests"] = (0,)
-    report = saturated(Report, names[0], given)
-    del given["id"]
-    tests = [saturated(Test, name, given) for name in names]
+    tests = [saturated(Test, name, {**given, "id": name}) for name in names]
     groups = [saturated(Group, name, {**given, "tests": (n,)}) for n, name in enumerate(names)]
-    engines = {name: saturated(EngineRecord, name, given) for name in names}
-    filled = replace(report, tests=tuple(tests), groups=tuple(groups), engines=engines)
-    return to_data(filled)
+    given |= {
+        "runs": (saturated(Run, names[0], given),),
+        "engines": {name: saturated(EngineRecord, name, given) for name in names},
+        "tests": tuple(tests),
+        "groups": tuple(groups),
+        "coverage": saturated(Coverage, names[0], {**given, "tests": 1}),
+    }
+    return to_data(saturated(Report, names[0], given))

@@ -70,8 +70,8 @@ def speed(**overrides: Any) -> BenchmarkResult:
         "changes": (MetricChange("p99", "passed", 0.1, 0.045, 0.04, 0.05, 0.02, "screening", 20),),
         "candidate": {"p99_ms": 1.23456789, "throughput_qps": 6400.0},
         "baseline": {"p99_ms": 1.18},
-        "candidate_rounds": {"p99": (1.23456789, 1.2)},
-        "baseline_rounds": {"p99": (1.18, 1.18)},
+        "candidate_rounds": {"p50": (1.1, 1.1), "p99": (1.23456789, 1.2)},
+        "baseline_rounds": {"p50": (1.1, 1.1), "p99": (1.18, 1.18)},
         "key": KEY,
     }
     return BenchmarkResult(**{**values, **overrides})

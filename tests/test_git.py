@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from pytest_trt.diagnostics import BaselineError
-from pytest_trt.git import commit_that_added, head_commit, json_files_at, text_at
+from pytest_trt.git import commit_that_added, content_at, head_commit, json_files_at
 
 
 def git(folder: Path, *args: str) -> None:
@@ -32,14 +33,14 @@ def repository(tmp_path: Path) -> Path:
 def test_text_is_that_of_the_revision(repository: Path) -> None:
     path = repository / "a" / "x.json"
     path.write_text("now")
-    assert text_at("HEAD", path) == "sécond"
-    assert text_at("v1", path) == "first"
-    assert text_at("HEAD~1", path) == "first"
+    assert content_at("HEAD", path) == "sécond".encode()
+    assert content_at("v1", path) == b"first"
+    assert content_at("HEAD~1", path) == b"first"
 
 
 def test_path_may_be_relative(repository: Path, monkeypatch) -> None:
     monkeypatch.chdir(repository / "a")
-    assert text_at("v1", Path("x.json")) == "first"
+    assert content_at("v1", Path("x.json")) == b"first"
     assert json_files_at("v1", Path()) == [Path("x.json")]
 
 
@@ -65,8 +66,8 @@ def test_commit_of_a_file_is_none_where_it_is_unknown(repository: Path, tmp_path
 
 
 def test_file_that_git_does_not_have_is_none(repository: Path) -> None:
-    assert text_at("HEAD", repository / "a" / "y.json") is None
-    assert text_at("HEAD", repository / "gone" / "x.json") is None
+    assert content_at("HEAD", repository / "a" / "y.json") is None
+    assert content_at("HEAD", repository / "gone" / "x.json") is None
 
 
 def test_removed_file_is_still_listed(repository: Path) -> None:
@@ -81,7 +82,7 @@ def test_removed_file_is_still_listed(repository: Path) -> None:
 @pytest.mark.parametrize("revision", ["nothing", "--help", "", "v1:a"])
 def test_unknown_revision_is_an_error(repository: Path, revision: str) -> None:
     with pytest.raises(BaselineError, match="is not a revision of the git repository") as caught:
-        text_at(revision, repository / "a" / "x.json")
+        content_at(revision, repository / "a" / "x.json")
     assert caught.value.diagnostic.code == "TRT621"
 
 
@@ -96,14 +97,14 @@ def test_folder_without_a_repository_is_an_error(tmp_path: Path, monkeypatch) ->
     folder = tmp_path / "a"
     folder.mkdir()
     with pytest.raises(BaselineError, match="not in a git repository") as caught:
-        text_at("HEAD", folder / "x.json")
+        content_at("HEAD", folder / "x.json")
     assert caught.value.diagnostic.remedy.commands == ("pytest-trt baseline diff OLD NEW",)
 
 
 def test_machine_without_git_is_an_error(repository: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(repository))
     with pytest.raises(BaselineError, match="git is not installed") as caught:
-        text_at("HEAD", repository / "a" / "x.json")
+        content_at("HEAD", repository / "a" / "x.json")
     assert caught.value.diagnostic.remedy.commands == ("pytest-trt baseline diff OLD NEW",)
 
 
@@ -114,3 +115,32 @@ def test_checked_out_commit_is_known_in_a_repository_only(repository: Path, monk
     assert head_commit(repository / "none") is None
     monkeypatch.setenv("PATH", str(repository))
     assert head_commit(repository) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_repository_of_another_user_has_a_name_of_its_own(repository: Path, monkeypatch) -> None:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    for path in (repository, *repository.rglob("*")):
+        os.chown(path, 12345, 12345)
+    command = f"git config --global --add safe.directory {repository}"
+    for ask in (
+        lambda: content_at("HEAD", repository / "a" / "x.json"),
+        lambda: head_commit(repository / "a"),
+    ):
+        with pytest.raises(BaselineError, match="belongs to another user") as found:
+            ask()
+        assert found.value.diagnostic.code == "TRT622"
+        assert found.value.diagnostic.remedy.commands == (command,)
+    assert commit_that_added("x", repository / "a" / "x.json") is None
+
+
+def test_names_that_are_not_utf8_are_found(repository: Path) -> None:
+    path = repository / "a" / os.fsdecode(b"\xff.json")
+    try:
+        path.write_text("third")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "bytes")
+    assert path in json_files_at("HEAD", repository)
+    assert content_at("HEAD", path) == b"third"

@@ -44,6 +44,7 @@ READERS = {
     "backends/tensorrt/options.py": "messages of TensorRT",
     "benchmark/host.py": "/proc/cpuinfo",
     "engine/key.py": "labels of key fields",
+    "git.py": "messages of git",
     "workers/question.py": "tracebacks of faulthandler",
 }
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, Remedy
-from pytest_trt.records import RecordError, from_data, path_text, to_data
+from pytest_trt.records import RecordError, from_data, from_json, path_text, to_data
 
 
 class Colour(str, Enum):
@@ -129,6 +130,47 @@ def test_an_error_names_the_field(data: object, error: str) -> None:
     with pytest.raises(RecordError) as caught:
         from_data(Everything, data)
     assert str(caught.value) == error
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (b"\xff", "expected UTF-8, found the byte 0xff at position 0"),
+        ("", "not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("[" * 100_000, "not JSON of ours: it is nested too deeply"),
+        (f'{{"runs": {"9" * 5000}}}', "not JSON: "),
+        ('{"runs": [], "runs": []}', "runs: the field is there twice"),
+        ('{"runs": [], "used": NaN}', "used: expected a finite number, found nan"),
+        ('{"runs": [], "used": 1e999}', "used: expected a finite number, found inf"),
+        (f'{{"runs": [], "listed": [{"9" * 400}]}}', "listed[0]: expected an integer of 64 bits"),
+        ('{"runs": [], "path": "a\\u0000b"}', "path: expected a path, found "),
+        ('{"runs": [], "anything": [[1e999]]}', "anything[0][0]: expected a finite number"),
+        (f'{{"runs": [], "anything": {"[" * 30}{"]" * 30}}}', "expected at most 20 levels"),
+        (f'{{"runs": [], "by_name": {{"{"x" * 500}": 1}}}}', f'by_name["{"x" * 97}..."]: expected'),
+        (f'{{"runs": {"[" * 200}{"]" * 200}}}', "runs[0]: expected an object, found "),
+    ],
+)
+def test_whatever_a_file_holds_is_read_or_an_error(text: str | bytes, error: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        from_json(Everything, text)
+    assert error in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_unknown_fields_are_ignored_on_request() -> None:
+    text = json.dumps({"runs": [{**RUN, "new": {"a": [1]}}], "newer": [[]]})
+    assert from_json(Everything, text, ignore_unknown=True).runs[0].calls == 7
+    with pytest.raises(RecordError, match=r"runs\[0\].new: unknown field"):
+        from_json(Everything, text)
+
+
+def test_an_error_of_a_class_names_its_field() -> None:
+    @dataclass
+    class Holder:
+        tolerance: Tolerance
+
+    with pytest.raises(RecordError, match=r"^tolerance: rtol"):
+        from_data(Holder, {"tolerance": {"rtol": -1, "atol": 0}})
 
 
 def test_the_error_of_a_union_is_that_of_the_alternative_that_was_meant() -> None:

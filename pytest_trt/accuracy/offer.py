@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from pytest_trt.accuracy.judge import is_exact, with_finding
 from pytest_trt.accuracy.result import Comparison, OutputResult
@@ -102,7 +102,7 @@ def offer_for_all(tests: Sequence[Mapping[str, Fact]], subject: Subject) -> dict
         tests: The facts of the tests' diagnostics, first of the one whose lines are replaced.
         subject: What was compared.
     """
-    offers = [cast("Offer | None", facts.get("offer")) for facts in tests]
+    offers = [_offered(facts) for facts in tests]
     merged: dict[str, dict[str, Fact]] = {}
     for offer in offers:
         if not offer:  # no tolerance is offered for that test
@@ -114,6 +114,19 @@ def offer_for_all(tests: Sequence[Mapping[str, Fact]], subject: Subject) -> dict
             merged[name] = _widest(known, entry)
     lines = (offer_text, allowing, allowing_share)
     return {line(offers[0] or {}, subject): line(merged, subject) for line in lines}
+
+
+def _offered(facts: Mapping[str, Fact]) -> Offer | None:
+    """Return what one test's diagnostic offers; facts of a report may hold anything."""
+    offer: dict[str, Mapping[str, Fact]] = {}
+    found = facts.get("offer")
+    for name, entry in found.items() if isinstance(found, Mapping) else ():
+        if not isinstance(entry, Mapping):
+            return None
+        if not all(isinstance(entry[one], float) for one in _WIDENED & entry.keys()):
+            return None
+        offer[name] = entry
+    return offer or None
 
 
 def _fixed(entry: Mapping[str, Fact]) -> Mapping[str, Fact]:

@@ -52,17 +52,7 @@ class StoredRun:
         _check_time(self.recorded)
         if self.calls < 1:
             raise RecordError(f"expected 1 or more, found {self.calls}", "calls")
-        for metric, values in self.rounds.items():
-            if metric not in METRICS:
-                raise RecordError(f"expected one of {', '.join(METRICS)}", "rounds", metric)
-            if not values:
-                raise RecordError("empty", "rounds", metric)
-            for index, value in enumerate(values):
-                _check_number(value, "rounds", metric, index)
-        counts = {metric: len(values) for metric, values in self.rounds.items()}
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"{count} of {metric}" for metric, count in counts.items())
-            raise RecordError(f"expected as many rounds of every metric, found {listed}", "rounds")
+        check_rounds(self.rounds, "rounds")
         rounds = {metric: tuple(map(rounded, values)) for metric, values in self.rounds.items()}
         object.__setattr__(self, "rounds", rounds)
         object.__setattr__(self, "environment", dict(sorted(self.environment.items())))
@@ -133,6 +123,9 @@ class Entry:
             for metric in self._needed(run):
                 if metric not in run.rounds:
                     raise RecordError("missing", "runs", index, "rounds", metric)
+        for index, row in enumerate(self.layers):
+            if len(row) < 2:
+                raise RecordError("expected a kind and a precision", "layers", index)
         for metric, value in self.accepted.items():
             _check_number(value, "accepted", metric)
         accepted = {metric: rounded(value) for metric, value in self.accepted.items()}
@@ -174,6 +167,32 @@ class Entry:
             if stored != given:
                 return f"it has {label} {stored}, this run has {given}"
         return None
+
+
+def check_rounds(rounds: Mapping[str, Sequence[float]], field: str) -> None:
+    """Check figures of rounds that anyone may have edited.
+
+    Args:
+        rounds: By metric one number per round.
+        field: The name of the field, for errors.
+
+    Raises:
+        RecordError: A metric is unknown, empty or longer than another one, or a figure is not
+            positive; or a tail has no median to which it belongs.
+    """
+    for metric, values in rounds.items():
+        if metric not in METRICS:
+            raise RecordError(f"expected one of {', '.join(METRICS)}", field, metric)
+        if not values:
+            raise RecordError("empty", field, metric)
+        for index, value in enumerate(values):
+            _check_number(value, field, metric, index)
+    counts = {metric: len(values) for metric, values in rounds.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{count} of {metric}" for metric, count in counts.items())
+        raise RecordError(f"expected as many rounds of every metric, found {listed}", field)
+    if counts.keys() & CALLS_NEEDED.keys() and "p50" not in counts:
+        raise RecordError("missing", field, "p50")
 
 
 def rounded(value: float, digits: int = 5) -> float:

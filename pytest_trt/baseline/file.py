@@ -17,7 +17,7 @@ from typing import Any
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.files import atomic_write
-from pytest_trt.records import RecordError, from_data, to_data
+from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
 
 #: Format of baseline files; files of any other format are refused.
 BASELINE_SCHEMA = 1
@@ -82,7 +82,7 @@ def read_baselines(path: Path) -> BaselineFile | None:
         BaselineError: It cannot be read, is invalid, or of another format.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -92,38 +92,33 @@ def read_baselines(path: Path) -> BaselineFile | None:
             code="TRT601",
             facts={"file": str(path)},
         ) from error
-    except UnicodeDecodeError as error:
-        raise _invalid(as_typed(path), str(error), how_to_restore(path)) from error
     return parse_baselines(text, as_typed(path), fix=how_to_restore(path))
 
 
-def parse_baselines(text: str, name: str, *, fix: Remedy) -> BaselineFile:
-    """Return the baselines that a file's text holds.
+def parse_baselines(text: bytes, name: str, *, fix: Remedy) -> BaselineFile:
+    """Return the baselines that a file holds.
 
     Args:
-        text: The text.
+        text: The file's bytes.
         name: The file's name in errors.
         fix: What to do if it is invalid.
 
     Raises:
         BaselineError: It is not a valid baseline file, or of another format.
     """
-    if re.search("^<<<<<<< ", text, flags=re.MULTILINE):
+    if re.search(b"^<<<<<<< ", text, flags=re.MULTILINE):
         raise _invalid(name, "it contains merge conflict markers", fix)
     try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise _invalid(name, f"not JSON: {error}", fix) from error
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(schema, int) and schema != BASELINE_SCHEMA:
-        raise BaselineError(
-            f"the baseline file has format {schema}, but this version of pytest-trt reads format "
-            f"{BASELINE_SCHEMA}: {name}",
-            fix=replace(fix, text=f"Use the version of pytest-trt that wrote it. {fix.text}"),
-            code="TRT603",
-            facts={"file": name, "schema": schema, "expected": BASELINE_SCHEMA},
-        )
-    try:
+        data = parse_json(text)
+        schema = schema_of(data)
+        if schema != BASELINE_SCHEMA:
+            raise BaselineError(
+                f"the baseline file has format {schema}, but this version of pytest-trt reads "
+                f"format {BASELINE_SCHEMA}: {name}",
+                fix=replace(fix, text=f"Use the version of pytest-trt that wrote it. {fix.text}"),
+                code="TRT603",
+                facts={"file": name, "schema": schema, "expected": BASELINE_SCHEMA},
+            )
         content = from_data(_Content, data)
     except RecordError as error:
         raise _invalid(name, str(error), fix) from error

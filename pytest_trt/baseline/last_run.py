@@ -1,7 +1,7 @@
 """What the last run measured, stored for `pytest-trt baseline accept`.
 
 It belongs to the user, not to the repository: a file in the engine cache for each root folder of
-pytest.
+pytest. It is sealed, as what is in it may become a baseline.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_trt.baseline.staged import Staged
-from pytest_trt.records import from_data, to_data
+from pytest_trt.diagnostics import BaselineError, Remedy
+from pytest_trt.records import RecordError, from_json, to_data
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
-
-#: Format of the file; files of another one are ignored.
-_SCHEMA = 1
 
 _KIND = "last-run"
 
@@ -51,13 +49,11 @@ class LastRun:
         root: pytest's root folder.
         finished: When it ended, ISO 8601 in UTC.
         candidates: What its tests measured.
-        schema: Format of the file.
     """
 
     root: Path
     finished: str
     candidates: Sequence[Candidate]
-    schema: int = _SCHEMA
 
 
 def write_last_run(cache: Path, run: LastRun) -> None:
@@ -85,17 +81,37 @@ def read_last_run(cache: Path, folder: Path) -> LastRun | None:
     Args:
         cache: The engine cache's folder for such runs.
         folder: Where to look from.
+
+    Raises:
+        BaselineError: The file of the closest root is damaged; one further up is another project's.
     """
     for root in _upwards(folder.absolute()):
+        path = _path(cache, root)
         try:
-            path = _path(cache, root)
-            content = read_sealed(path, _KIND, path.stem).content
-            run = from_data(LastRun, json.loads(bytes(content)))
-        except (OSError, SealError, ValueError):  # among them RecordError
+            content = bytes(read_sealed(path, _KIND, path.stem).content)
+        except FileNotFoundError:
             continue
-        if run.schema == _SCHEMA:
-            return run
+        except OSError as error:
+            raise _damaged(path, error.strerror or str(error)) from error
+        except SealError as error:
+            raise _damaged(path, str(error)) from error
+        try:
+            run = from_json(LastRun, content)
+            if run.root != root:
+                raise RecordError(f"expected {str(root)!r}, found {str(run.root)!r}", "root")
+        except RecordError as error:
+            raise _damaged(path, str(error)) from error
+        return run
     return None
+
+
+def _damaged(path: Path, problem: str) -> BaselineError:
+    return BaselineError(
+        f"the results of the last run cannot be used: {path}: {problem}",
+        fix=Remedy("Run the tests again.", ("pytest",)),
+        code="TRT641",
+        facts={"file": str(path), "problem": problem},
+    )
 
 
 def _path(cache: Path, root: Path) -> Path:

@@ -14,7 +14,7 @@ from pytest_trt.records import from_data, to_data
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.tensors.spec import Tensors
-from pytest_trt.terms import Metric, Verdict
+from pytest_trt.terms import Metric, Mode, Verdict
 
 #: What became of a measurement: "compared" with limits or a baseline, "recorded" as a baseline,
 #: "not measured" (nothing was timed, or nothing may be compared), or "disturbed" by other work.
@@ -177,7 +177,7 @@ class BenchmarkResult:
     precision: str
     arch: str
     toolchain: str
-    mode: str
+    mode: Mode
     batch: int
     kind: Kind = "compared"
     verdict: Verdict = Verdict.NOT_MEASURED

@@ -51,31 +51,61 @@ class Project:
     def folder(self, name: str) -> Path | None:
         """Return the folder that an option names, such as "baseline_dir"; None if none does."""
         flag = f"--trt-{name.replace('_', '-')}"
-        added = self.values.get("addopts", [])
-        words = [
-            *(shlex.split(added) if isinstance(added, str) else added),
-            *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
-        ]
+        added, variable = self.values.get("addopts", []), os.environ.get("PYTEST_ADDOPTS", "")
+        words = [*_words(added, f"{self.ini}: addopts"), *_words(variable, "PYTEST_ADDOPTS")]
         found = None
         for word, following in pairwise([*words, ""]):
             given, equals, value = word.partition("=")
             if given == flag:
-                found = Path(value if equals else following).expanduser().absolute()
-        value = self.values.get(f"trt_{name}")
-        if found is None and isinstance(value, str) and value.strip():
-            found = self.rootdir / Path(value.strip()).expanduser()
+                found = _folder(value if equals else following, flag).absolute()
+        given_ini: object = self.values.get(f"trt_{name}")
+        if found is None and isinstance(given_ini, str) and given_ini.strip():
+            found = self.rootdir / _folder(given_ini.strip(), f"{self.ini}: trt_{name}")
         return found
 
-    def baselines(self, given: Path | None = None) -> BaselineFolder:
-        """Return the folder of baselines: the given one, the configured one, or the default."""
+    def baselines(self, given: Path | None = None, tests: Path | None = None) -> BaselineFolder:
+        """Return the folder of baselines: the given one, the configured one, or the default.
+
+        Args:
+            given: The folder that the command line names.
+            tests: Where the tests are; by default in the current folder.
+        """
         chosen = given.expanduser().absolute() if given else self.folder("baseline_dir")
-        has_ini = self.ini is not None
-        return find_folder(Path.cwd(), rootdir=self.rootdir, has_ini=has_ini, configured=chosen)
+        has_ini, start = self.ini is not None, tests or Path.cwd()
+        return find_folder(start, rootdir=self.rootdir, has_ini=has_ini, configured=chosen)
 
     def cache(self, given: Path | None = None) -> Path:
         """Return the engine cache: the given folder, the configured one, or the user's."""
         chosen = given or self.folder("cache_dir") or default_cache_dir()
         return chosen.expanduser().absolute()
+
+
+def _words(given: object, where: str) -> list[str]:
+    """Return the words of a command line: a text, or a list of them."""
+    try:
+        if isinstance(given, str):
+            return shlex.split(given)
+        if isinstance(given, list) and all(isinstance(one, str) for one in given):
+            return given
+    except ValueError as error:
+        raise _refused(where, f"{error} in {given!r}") from error
+    raise _refused(where, f"expected a text or a list of texts, found {given!r}")
+
+
+def _folder(given: str, where: str) -> Path:
+    """Return a folder that someone named; "~" stands for the user's own."""
+    try:
+        if "\0" not in given:
+            return Path(given).expanduser()
+    except RuntimeError as error:  # there is no such user
+        raise _refused(where, f"{given}: {error}") from error
+    raise _refused(where, f"expected a folder, found {given!r}")
+
+
+def _refused(where: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{where}: {problem}", fix="Correct the value; pytest cannot read it either."
+    )
 
 
 def read_project(start: Path | None = None) -> Project:
@@ -106,7 +136,7 @@ def _values(path: Path) -> Mapping[str, Any] | None:
         if path.suffix == ".toml":
             return _toml_values(path)
         return _ini_values(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"{path}: {error}", fix="Correct the file; pytest cannot read it either."
         ) from error
@@ -117,13 +147,19 @@ def _toml_values(path: Path) -> Mapping[str, Any] | None:
     tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     if path.name != "pyproject.toml":
-        found: Mapping[str, Any] = content.get("pytest", {})
-        return found
-    table = content.get("tool", {}).get("pytest")
+        return _table(content, "pytest") or {}
+    table = _table(_table(content, "tool") or {}, "pytest")
     if table is None:
         return None
-    options: Mapping[str, Any] = table.get("ini_options", table)
-    return options
+    options = _table(table, "ini_options")
+    return table if options is None else options
+
+
+def _table(content: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    found = content.get(name)
+    if found is None or isinstance(found, dict):
+        return found
+    raise ValueError(f"expected a table {name}, found {str(found)[:40]}")
 
 
 def _ini_values(path: Path) -> Mapping[str, str] | None:

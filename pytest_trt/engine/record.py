@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.records import RecordError
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +66,8 @@ class EngineRecord:
     model_digest: str = ""
     layer_rows: tuple[tuple[str, ...], ...] = ()
     path: str = ""
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.layer_rows):
+            if len(row) < 2:
+                raise RecordError("expected a kind and a precision", "layer_rows", number)

@@ -5,21 +5,23 @@ Units are suffixes of names. Figures that JSON cannot hold are text: "nan", "inf
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
 from pytest_trt.accuracy.result import Element, Kind
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.baseline.entry import check_rounds
 from pytest_trt.benchmark.result import MetricChange
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.engine.record import EngineRecord
+from pytest_trt.records import RecordError
 from pytest_trt.report.groups import Group
 from pytest_trt.selftest.proof import Proof
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult
-from pytest_trt.terms import Metric, Verdict
+from pytest_trt.terms import Metric, Mode, Verdict
 
 #: History of the format:
 #:   1  first version
@@ -256,7 +258,7 @@ class Speed:
     """
 
     verdict: Verdict
-    mode: str
+    mode: Mode
     batch: int
     calls: int
     rounds: int
@@ -275,6 +277,12 @@ class Speed:
     baseline_update: str
     differences: tuple[str, ...]
     why: str
+
+    def __post_init__(self) -> None:
+        check_rounds(self.candidate_rounds, "candidate_rounds")
+        check_rounds(self.baseline_rounds, "baseline_rounds")
+        if self.candidate_rounds and self.calls < 1:
+            raise RecordError(f"expected 1 or more, found {self.calls}", "calls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -418,3 +426,22 @@ class Report:
     tests: tuple[Test, ...]
     groups: tuple[Group, ...]
     coverage: Coverage | None
+
+    def __post_init__(self) -> None:
+        for index, run in enumerate(self.runs):
+            if "pytest-trt" not in run.versions:
+                raise RecordError("missing", "runs", index, "versions", "pytest-trt")
+        for index, test in enumerate(self.tests):
+            _check_position(test.run, self.runs, "tests", index, "run")
+            for number, result in enumerate(test.results):
+                if result.engine not in self.engines:
+                    problem = "expected the key of an engine of the report"
+                    raise RecordError(problem, "tests", index, "results", number, "engine")
+        for index, group in enumerate(self.groups):
+            for number, place in enumerate(group.tests):
+                _check_position(place, self.tests, "groups", index, "tests", number)
+
+
+def _check_position(place: int, of: Sequence[object], *path: str | int) -> None:
+    if not 0 <= place < len(of):
+        raise RecordError(f"expected a position below {len(of)}, found {place}", *path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pytest_trt.accuracy.offer import offer_for_all
@@ -62,7 +63,9 @@ class _Failure:
         """The fact that ranks diagnostics of one code; 0 where the code names none."""
         rank_by = _entry(self.diagnostic.code).rank_by
         value = self.diagnostic.facts.get(rank_by) if rank_by else None
-        return abs(float(value)) if isinstance(value, int | float | str) else 0.0
+        with suppress(TypeError, ValueError):  # facts of a report may hold anything
+            return abs(float(value))  # type: ignore[arg-type]
+        return 0.0
 
 
 def groups_of(tests: Iterable[tuple[str, Sequence[Diagnostic]]]) -> list[Group]:
@@ -76,7 +79,7 @@ def groups_of(tests: Iterable[tuple[str, Sequence[Diagnostic]]]) -> list[Group]:
         for one in diagnostics:
             if one.severity == "error":
                 groups.setdefault(_key(one), []).append(_Failure(place, test, one))
-    ordered = sorted(groups.items(), key=lambda group: _LAST.find(group[0][0][3]))
+    ordered = sorted(groups.items(), key=lambda group: _LAST.find(group[0][0][3:4] or "-"))
     return [_group(failures) for _, failures in ordered]
 
 

@@ -62,7 +62,7 @@ def run(change: Change) -> Change:
         ),
         (
             rounds(lambda r: r["p50"].__setitem__(0, float("nan"))),
-            "runs[0].rounds.p50[0]: expected a positive number, found nan",
+            "runs[0].rounds.p50[0]: expected a finite number, found nan",
         ),
         (
             rounds(lambda r: r["p50"].pop()),

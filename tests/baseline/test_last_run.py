@@ -9,6 +9,8 @@ from builders_baseline import TARGET, stored
 
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run, write_last_run
 from pytest_trt.baseline.staged import Staged
+from pytest_trt.diagnostics import BaselineError
+from pytest_trt.sealed import write_sealed
 
 WHEN = "2026-11-20T10:00:00+00:00"
 
@@ -51,12 +53,42 @@ def test_it_is_the_users_alone(cache, tmp_path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1}'])
-def test_anything_but_a_stored_run_is_ignored(cache, tmp_path, text) -> None:
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 200])
+def test_anything_but_a_stored_run_is_an_error(cache, tmp_path, content) -> None:
     keep(cache, tmp_path, "test_x")
     (path,) = cache.iterdir()
-    path.write_text(text)
-    assert read_last_run(cache, tmp_path) is None
+    path.write_bytes(content)
+    (tmp_path / "below").mkdir()
+    with pytest.raises(BaselineError, match="it has no seal") as found:
+        read_last_run(cache, tmp_path / "below")
+    assert found.value.diagnostic.code == "TRT641"
+    assert str(path) in found.value.message
+
+
+def test_a_run_that_was_changed_is_not_read(cache, tmp_path) -> None:
+    keep(cache, tmp_path, "test_x")
+    (path,) = cache.iterdir()
+    path.write_bytes(path.read_bytes().replace(b"trt_baselines", b"trt_elsewhere"))
+    with pytest.raises(BaselineError, match="do not match its seal"):
+        read_last_run(cache, tmp_path)
+
+
+def test_a_run_of_another_folder_is_not_read(cache, tmp_path) -> None:
+    keep(cache, tmp_path / "a", "test_x")
+    (path,) = cache.iterdir()
+    keep(cache, tmp_path / "b", "test_x")
+    (other,) = {*cache.iterdir()} - {path}
+    other.replace(path)
+    with pytest.raises(BaselineError, match="it was stored as last-run"):
+        read_last_run(cache, tmp_path / "a")
+
+
+def test_a_run_that_does_not_fit_is_an_error_that_names_the_field(cache, tmp_path) -> None:
+    keep(cache, tmp_path, "test_x")
+    (path,) = cache.iterdir()
+    write_sealed(path, "last-run", path.stem, b'{"root": "/", "finished": 1, "candidates": []}')
+    with pytest.raises(BaselineError, match="finished: expected str, found 1"):
+        read_last_run(cache, tmp_path)
 
 
 def test_old_runs_of_removed_projects_are_deleted(cache, tmp_path) -> None:

@@ -400,6 +400,23 @@ def test_accept_refuses_figures_of_before_the_baseline_changed(root) -> None:
     assert [run.recorded[8:10] for run in runs_of(root, FP16)] == ["03"]
 
 
+def test_accept_writes_only_where_the_test_has_its_baseline(root, tmp_path) -> None:
+    keep_run(root, {FP16: stored()})
+    message = refused("--baseline-dir=elsewhere", *ACCEPT, FP16, "--reason", "x")
+    assert f"compared {NODE} with {root / SLUG}" in message
+    assert "--baseline-dir=DIR" in message
+    assert not Path("elsewhere").exists()
+    assert runs_of(root, FP16) == ()
+
+
+def test_accept_of_a_damaged_run_writes_nothing(root) -> None:
+    keep_run(root, {FP16: stored()})
+    (path,) = Path("cache").rglob("last_runs/*")
+    path.write_bytes(path.read_bytes().replace(b"TensorRT 8.6.0", b"TensorRT 8.6.1"))
+    assert "do not match its seal" in refused(*ACCEPT, "--all", "--reason", "x")
+    assert runs_of(root, FP16) == ()
+
+
 TESTS = """
 import pytest
 

@@ -94,4 +94,4 @@ def test_damaged_report_is_an_error(tmp_path) -> None:
     (tmp_path / "cut.json").write_text((tmp_path / "old.json").read_text()[:100])
     result = call("old.json", "cut.json")
     assert result.exit_code == 2
-    assert "cut.json is not valid JSON" in result.output
+    assert "cut.json is not a valid report: not JSON" in result.output

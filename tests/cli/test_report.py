@@ -108,11 +108,11 @@ def test_file_that_is_not_there_says_so() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not valid JSON"),
+        ("{", "is not a valid report: not JSON"),
         ("[]", "is not a report of pytest-trt"),
         ('{"schema": 1, "written_by": "another"}', "is not a report of pytest-trt"),
         ('{"schema": 99, "written_by": "pytest-trt 9"}', "has format 99, written by pytest-trt 9"),
-        ('{"schema": 2, "written_by": "pytest-trt 1"}', "lacks coverage, engines"),
+        ('{"schema": 2, "written_by": "pytest-trt 1"}', "is not a valid report: runs: missing"),
     ],
 )
 def test_foreign_file_is_refused_with_its_name(tmp_path, text, message) -> None:

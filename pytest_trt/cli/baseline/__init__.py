@@ -35,7 +35,11 @@ _folder = click.Path(path_type=Path, file_okay=False)
 def baseline(context: click.Context, baseline_dir: Path | None, cache_dir: Path | None) -> None:
     """List, compare, accept and prune speed baselines."""
     project = read_project()
-    context.obj = Folders(project.baselines(baseline_dir), project.cache(cache_dir))
+    context.obj = Folders(
+        project.baselines(baseline_dir),
+        project.cache(cache_dir),
+        lambda tests: project.baselines(baseline_dir, tests),
+    )
 
 
 for command in (list_, show, diff, accept, prune):

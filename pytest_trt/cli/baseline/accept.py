@@ -12,6 +12,7 @@ import click
 from pytest_trt.baseline.entry import StoredRun
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
+from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
 from pytest_trt.cli.baseline.stored import Folders, age
 from pytest_trt.cli.output import echo
@@ -53,7 +54,7 @@ def accept(
             code="TRT640",
             facts={"finished": run.finished},
         )
-    accepted, refused = _sorted_out(chosen)
+    accepted, refused = _sorted_out(folders, run, chosen)
     if accepted:
         _write(accepted, reason or _prompted(age(run.finished)))
     for candidate in refused:
@@ -94,14 +95,16 @@ def _named(run: LastRun, name: str) -> Candidate:
     )
 
 
-def _sorted_out(chosen: Sequence[Candidate]) -> tuple[list[Staged], list[Candidate]]:
+def _sorted_out(
+    folders: Folders, run: LastRun, chosen: Sequence[Candidate]
+) -> tuple[list[Staged], list[Candidate]]:
     """Return what can be accepted, and what cannot with the reason."""
     accepted, refused = [], []
     for candidate in {one.test: one for one in chosen}.values():
         if candidate.refused or candidate.staged is None:
             refused.append(candidate)
             continue
-        staged = candidate.staged
+        staged = _placed(folders, run, candidate.test, candidate.staged)
         content = read_baselines(staged.path)
         old = content.tests.get(staged.test) if content else None
         if entry_digest(old) != staged.against:
@@ -110,6 +113,30 @@ def _sorted_out(chosen: Sequence[Candidate]) -> tuple[list[Staged], list[Candida
         else:
             accepted.append(staged)
     return accepted, refused
+
+
+def _placed(folders: Folders, run: LastRun, test: str, staged: Staged) -> Staged:
+    """Return a new baseline at the place that its test has: no file says where one is written.
+
+    Raises:
+        BaselineError: The run compared it with the baseline at another place.
+    """
+    module, _, name = test.partition("::")
+    path = run.root / module
+    folder = folders.baselines_of(path.parent)
+    place = BaselineLocation.of(folder, path, name, staged.target, rootdir=run.root)
+    if place.path != staged.path or place.test != staged.test:
+        raise BaselineError(
+            f"the last run compared {test} with {staged.shown}, and its baseline here is "
+            f"{place.shown}",
+            fix=Remedy(
+                "Name the folder of baselines that the run used:",
+                ("pytest-trt baseline --baseline-dir=DIR accept",),
+            ),
+            code="TRT643",
+            facts={"test": test, "file": str(staged.path), "folder": str(folder.path)},
+        )
+    return replace(staged, path=place.path)
 
 
 def _prompted(when: str) -> str:

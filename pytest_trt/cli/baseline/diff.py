@@ -19,7 +19,7 @@ from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.output import echo, echo_data
 from pytest_trt.cli.table import Cell, Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
-from pytest_trt.git import json_files_at, text_at
+from pytest_trt.git import content_at, json_files_at
 from pytest_trt.statistics.agreement import SIDE_ERROR, changes_between
 from pytest_trt.statistics.bounds import Bounds
 from pytest_trt.statistics.noise import Noise
@@ -107,7 +107,7 @@ def _against_git(
             facts={"folder": str(root), "revision": revision},
         )
     for path in paths:
-        text, new = text_at(revision, path), read_baselines(path)
+        text, new = content_at(revision, path), read_baselines(path)
         name = as_typed(path)
         other = Remedy("Name another revision with --git.")
         old = None if text is None else parse_baselines(text, f"{name} at {revision}", fix=other)

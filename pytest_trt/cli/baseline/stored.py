@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,10 +22,12 @@ class Folders:
     Attributes:
         baselines: The folder of all baselines.
         cache: The engine cache.
+        baselines_of: Returns the folder of the baselines of tests in a folder.
     """
 
     baselines: BaselineFolder
     cache: Path
+    baselines_of: Callable[[Path], BaselineFolder]
 
     @property
     def shown(self) -> str:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
-from pytest_trt.git import head_commit
+from pytest_trt.git import UntrustedError, head_commit
 from pytest_trt.plugin.options.table import OPTIONS, anything_given, ini_value
 from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
@@ -337,7 +337,13 @@ def _commit(folder: Path, environ: Mapping[str, str]) -> str | None:
         folder: A folder of the working tree.
         environ: Where CI systems name the commit: GITHUB_SHA, CI_COMMIT_SHA.
     """
-    return head_commit(folder) or environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
+    with suppress(UntrustedError):
+        return head_commit(folder) or _commit_of_ci(environ)
+    return _commit_of_ci(environ)
+
+
+def _commit_of_ci(environ: Mapping[str, str]) -> str | None:
+    return environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
 
 
 def _given_options(config: pytest.Config) -> dict[str, str]:

@@ -1,0 +1,415 @@
+"""Damages the files that pytest-trt reads, and gives them to every command that reads them.
+
+    python tests/attacks/mutated_json.py --files 10000
+
+Each file is valid but for one change: a value of another type, a number that is none, nesting, a
+field that is missing or there twice, or bytes that are not JSON. A command may refuse the file with
+an error of ours, or read it; an exception of another kind, more than `LIMIT_S` seconds, and a
+damaged file that was overwritten are faults. The commands run in this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from builders_baseline import TARGET, save_baselines, stored, stored_run
+from builders_hostile import hostile_report
+from builders_report import check, document, reported, skipped, speed
+from click.testing import CliRunner
+
+from pytest_trt.baseline.entry import StoredNoise
+from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
+from pytest_trt.baseline.staged import Staged, entry_digest
+from pytest_trt.cli import commands
+from pytest_trt.cli.ini import read_project
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy
+from pytest_trt.doctor.places import look_at_baselines
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.report.files import write_report
+from pytest_trt.sealed import read_sealed, sealed
+
+#: Seconds that one command may take.
+LIMIT_S = 20
+
+#: Texts that JSON can hold where Python's writer would not write them.
+_RAW = ("1e999", "-1e999", "NaN", "Infinity", "9" * 400, "-" + "9" * 400, "9" * 5000, "1e-400")
+
+_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 1e308, -1e308, 5e-324, -0.0, 0.5,
+    "", " ", "\x00", "a\x00b", "\ud800", "nan", "inf", "-inf", "x" * 10_000, "\u202e", "../../x",
+    "/etc/passwd", "1", "passed", "p99", [], {}, [[]], [None], {"": None}, [0] * 2000, ["x"] * 3,
+)  # fmt: skip
+
+_NAMES = ("", "x", "schema", "\x00", "__class__", "tests", "x" * 5000, "a.b[0]")
+
+
+class Nested:
+    """So many lists, or objects, around nothing."""
+
+    def __init__(self, levels: int, opens: str = "[", closes: str = "]") -> None:
+        self.text = opens * levels + "null" * (opens != "[") + closes * levels
+
+
+_DEEP = (Nested(30), Nested(900), Nested(100_000), Nested(900, '{"a":', "}"))
+
+
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """Return a file with one change."""
+    if chance.random() < 0.2:
+        return _mutated_bytes(content, chance)
+    data = json.loads(content)
+    raw: dict[str, str] = {}
+
+    def evil() -> Any:
+        kind = chance.random()
+        if kind < 0.65:
+            return chance.choice(_VALUES)
+        mark = f"@raw{len(raw)}@"
+        raw[mark] = chance.choice(_RAW) if kind < 0.9 else chance.choice(_DEEP).text
+        return mark
+
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        data = _mutate(data, chance, evil)
+    text = json.dumps(data)
+    for mark, value in raw.items():
+        text = text.replace(f'"{mark}"', value)
+    if chance.random() < 0.05:  # a field twice
+        text = text.replace("{", '{"schema": 1, ', 1)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _places(one, (*path, name))
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _places(one, (*path, index))
+
+
+def _mutate(data: Any, chance: random.Random, evil: Callable[[], Any]) -> Any:
+    place = chance.choice(list(_places(data)))
+    if not place:
+        return evil() if chance.random() < 0.1 else data
+    holder = data
+    for step in place[:-1]:
+        holder = holder[step]
+    last, kind = place[-1], chance.random()
+    if kind < 0.6:
+        holder[last] = evil()
+    elif kind < 0.75:
+        del holder[last]
+    elif isinstance(holder, list):
+        holder += [holder[last]] * chance.choice((1, 3, 300))
+    elif kind < 0.85:
+        holder[chance.choice(_NAMES)] = evil()
+    else:
+        holder[chance.choice(_NAMES)] = holder.pop(last)
+    return data
+
+
+def _mutated_bytes(content: bytes, chance: random.Random) -> bytes:
+    at = chance.randrange(len(content))
+    return chance.choice(
+        (
+            b"",
+            content[:at],
+            content[at:],
+            content[:at] + bytes([chance.randrange(256)]) + content[at + 1 :],
+            content[:at] + bytes([content[at] ^ (1 << chance.randrange(8))]) + content[at + 1 :],
+            content[:at] + b"\x00" + content[at:],
+            content[:at] + b"\xff\xfe" + content[at:],
+            b"\xef\xbb\xbf" + content,
+            content.decode().encode("utf-16"),
+            content[:at] + b"\n<<<<<<< HEAD\n" + content[at:],
+            content + content,
+            content.replace(b"\n", b"\r\n"),
+            b"[" * 100_000,
+            b'{"a":' * 50_000,
+        )
+    )
+
+
+def _resealed(path: Path, chance: random.Random) -> bytes:
+    """Return a damaged last run: within its seal, where only its reader finds it, or as it lies."""
+    if chance.random() < 0.3:
+        return _mutated_bytes(path.read_bytes(), chance)
+    content = mutated(bytes(read_sealed(path, "last-run").content), chance)
+    return b"".join(sealed("last-run", path.stem, content))
+
+
+class Project:
+    """A project with baselines, reports and a last run, in the current folder."""
+
+    def __init__(self) -> None:
+        Path("pytest.ini").write_text("[pytest]\n")
+        noise = StoredNoise("2026-11-01T10:00:00+00:00", 3, 0.01, {"p50": 0.01, "p99": 0.02})
+        layers = (("Conv", "fp16", "conv1", "relu1"), ("Gemm", "fp16", "linear"))
+        runs = [stored_run(1), stored_run(2)]
+        old = stored(*runs, noise=noise, layers=layers, accepted={"p99": 0.5})
+        root = Path("trt_baselines").absolute()
+        self.baseline = save_baselines(root, {"test_a": old, "test_b": stored()})
+        self.other = Path("other.json").absolute()
+        self.other.write_bytes(self.baseline.read_bytes())
+        self.last_run = self._last_run(root, old)
+        self.report, self.report2 = Path("report.json").absolute(), Path("second.json").absolute()
+        self.full = Path("full.json").absolute()
+        checked = check(verdict="failed", used=24.5)
+        facts = {
+            "model": "digits.onnx",
+            "precision": "fp16",
+            "used": 24.5,
+            "offer": {"logits": {"rtol": 0.01, "atol": 0.5}},
+        }
+        off = Diagnostic("TRT401", "logits is off", facts, ("row",), Remedy("Look.", ("pytest",)))
+        slow = Diagnostic("TRT501", "P99 +20%", {"model": "digits.onnx", "beyond_limit": 0.2})
+        tests = {
+            "test_e": reported("failed", "off", checks=(checked,), diagnostics=(off,)),
+            "test_f": reported("failed", "off", checks=(checked,), diagnostics=(off, slow)),
+            "test_a": reported(checks=(check(),), speeds=(speed(),)),
+            "test_b": reported("failed", "logits is off", checks=(checked,)),
+            "test_c": skipped("no GPU"),
+            "test_d": None,
+        }
+        write_report(self.report, document(tests, required=("sm86", "sm89")))
+        write_report(self.report2, document(tests, id="2"))
+        write_report(self.full, hostile_report(["name", "name2"], "3"))
+
+    def _last_run(self, root: Path, old: Any) -> Path:
+        path, new = self.baseline, stored(stored_run(3, 0.6))
+        staged = [
+            Staged(path, path.name, TARGET, "test_a", new, against=entry_digest(old)),
+            Staged(path, path.name, TARGET, "test_new", new),
+        ]
+        found = [Candidate(f"tests/test_speed.py::{one.test}", one, failed=True) for one in staged]
+        cache = EngineCache(Path("cache").absolute()).last_runs
+        write_last_run(cache, LastRun(Path.cwd(), "2026-11-20T10:00:00+00:00", found))
+        (written,) = cache.iterdir()
+        return written
+
+
+def attacks(of: Project) -> dict[str, tuple[Path, list[list[str]]]]:
+    """Return the file of each kind, and the commands that read it."""
+    report, second, full = (one.name for one in (of.report, of.report2, of.full))
+    accept = ["baseline", "--cache-dir=cache", "accept"]
+    reads = [
+        ["report", "show", "@", "--all"],
+        ["report", "merge", "@", "-o", "out.json", "-o", "out.html", "-o", "out.prom"],
+        ["report", "merge", "@", "other.json", "--mixed", "--require-arch=sm86"],
+        ["report", "compare", "@", "other.json", "--all", "-o", "out.md", "-o", "out.html"],
+        ["report", "compare", "other.json", "@", "--format=markdown", "-o", "out.json"],
+    ]
+
+    def reading(name: str, other: str) -> list[list[str]]:
+        names = {"@": name, "other.json": other}
+        return [[names.get(word, word) for word in words] for words in reads]
+
+    return {
+        "baseline": (
+            of.baseline,
+            [
+                ["baseline", "list"],
+                ["baseline", "list", "--json"],
+                ["baseline", "show", "test_a"],
+                ["baseline", "diff", "other.json", str(of.baseline)],
+                ["baseline", "diff", str(of.baseline), "other.json", "--json"],
+                [*accept, "--all", "--reason", "it is better"],
+                ["doctor of baselines"],
+            ],
+        ),
+        "report": (of.report, reading(report, second)),
+        "full report": (of.full, reading(full, report)),
+        "last run": (of.last_run, [accept, [*accept, "--all", "--reason", "it is better"]]),
+    }
+
+
+#: Files that configure pytest, which the command reads as well: no JSON, but edited as often.
+_INI = {
+    "pytest.ini": '[pytest]\naddopts = --trt-cache-dir=a "b c"\ntrt_baseline_dir = ~/x\n',
+    "pyproject.toml": '[tool.pytest.ini_options]\naddopts = ["-q"]\ntrt_baseline_dir = "b"\n',
+    "pytest.toml": '[pytest]\naddopts = ["-q", "--trt-baseline-dir=c"]\ntrt_cache_dir = "b"\n',
+    "setup.cfg": "[tool:pytest]\naddopts = -q\ntrt_cache_dir = b\n",
+}
+
+_INI_PARTS = (
+    b'"', b"'", b"\\", b"\x00", b"\xff", b"[pytest]", b"= 5\n", b"= [1, {}]\n", b"~nobody/x", b"\n",
+    b"[", b"]", b"[" * 5000, b"trt_baseline_dir = \x00", b'trt_cache_dir = "a\\u0000b"\n',
+    b"addopts = --trt-baseline-dir=a\x00b\n", b"[tool]\npytest = 5\n", b"tool = 5\n",
+    b"pytest = 5\n",
+)  # fmt: skip
+
+
+def attack_ini(chance: random.Random) -> str | None:
+    """Read one damaged file that configures pytest; return what went wrong."""
+    name = chance.choice(list(_INI))
+    content = _INI[name].encode()
+    at = chance.randrange(len(content))
+    left = at if chance.random() < 0.7 else min(at + chance.randrange(20), len(content))
+    folder = Path("configured")
+    folder.mkdir(exist_ok=True)
+    for one in folder.iterdir():
+        one.unlink()
+    (folder / name).write_bytes(content[:at] + chance.choice(_INI_PARTS) + content[left:])
+    try:
+        with limit():
+            project = read_project(folder.absolute())
+            project.baselines()
+            project.cache()
+    except PytestTrtError as error:
+        str(error)
+    except BaseException:
+        return traceback.format_exc()
+    return None
+
+
+@contextlib.contextmanager
+def limit() -> Iterator[None]:
+    """Raise TimeoutError in a block that takes too long."""
+
+    def hang(number: int, frame: object) -> None:
+        raise TimeoutError(f"more than {LIMIT_S} s")
+
+    before = signal.signal(signal.SIGALRM, hang)
+    signal.alarm(LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def fault(words: list[str]) -> str | None:
+    """Run a command; return the traceback of what is no error of ours."""
+    try:
+        with limit():
+            if words == ["doctor of baselines"]:
+                look_at_baselines(str(Path("trt_baselines").absolute()))
+                return None
+            result = CliRunner().invoke(commands, words)
+            if isinstance(result.exception, PytestTrtError):
+                str(result.exception)  # as `main` prints it
+            elif result.exception and not isinstance(result.exception, SystemExit):
+                return "".join(traceback.format_exception(result.exception))
+    except BaseException:
+        return traceback.format_exc()
+    return None
+
+
+class Tally:
+    """What the attacks came to.
+
+    Attributes:
+        files: Number of damaged files by kind.
+        commands: Number of commands.
+        faults: A place in the code, and how often something ended there.
+        examples: A file, a command and a traceback of each place.
+        lost: Damaged files that a command overwrote.
+    """
+
+    def __init__(self) -> None:
+        self.files: Counter[str] = Counter()
+        self.commands = 0
+        self.faults: Counter[str] = Counter()
+        self.examples: dict[str, tuple[bytes, str, str]] = {}
+        self.lost: list[str] = []
+
+    def add(self, text: str, content: bytes, words: Sequence[str]) -> None:
+        """Count a fault by the last place of ours in its traceback."""
+        ours = [line.strip() for line in text.splitlines() if "/pytest_trt/" in line]
+        place = f"{ours[-1] if ours else '?'}: {text.strip().splitlines()[-1][:100]}"
+        self.faults[place] += 1
+        self.examples.setdefault(place, (content, " ".join(words), text))
+
+    def __str__(self) -> str:
+        lines = [
+            f"{sum(self.files.values())} files ({dict(self.files)}), {self.commands} commands: "
+            f"{sum(self.faults.values())} faults at {len(self.faults)} places, "
+            f"{len(self.lost)} files lost"
+        ]
+        for place, times in self.faults.most_common():
+            content, words, text = self.examples[place]
+            lines += [f"{times:5} {place}", f"      {words}", *text.splitlines()[-8:]]
+            lines.append(f"      {content[:200]!r}")
+        return "\n".join([*lines, *self.lost[:20]])
+
+
+def attack(files: int, seed: int = 0) -> Tally:
+    """Attack in the current folder, which has to be empty."""
+    chance, of, tally = random.Random(seed), Project(), Tally()
+    kinds = attacks(of)
+    valid = {path: path.read_bytes() for path, _ in kinds.values()}
+    for number in range(files):
+        if number % 10 == 9:
+            tally.files["ini"] += 1
+            found = attack_ini(chance)
+            if found:
+                tally.add(found, b"".join(p.read_bytes() for p in Path("configured").iterdir()), ())
+            continue
+        kind = chance.choice(list(kinds))
+        path, words_of = kinds[kind]
+        content = _resealed(path, chance) if kind == "last run" else mutated(valid[path], chance)
+        tally.files[kind] += 1
+        for words in words_of:
+            path.write_bytes(content)
+            found = fault(words)
+            tally.commands += 1
+            if found:
+                tally.add(found, content, words)
+            _check_kept(path, content, valid, tally, words)
+    return tally
+
+
+def _check_kept(
+    path: Path, content: bytes, valid: dict[Path, bytes], tally: Tally, words: list[str]
+) -> None:
+    """Count a damaged file that was overwritten, and bring back what the command may write."""
+    accepts = "accept" in words
+    if path.read_bytes() != content and not (accepts and _is_baseline(content)):
+        tally.lost.append(f"{path.name}: {' '.join(words)}")
+    baselines = {*Path("trt_baselines").rglob("*.json")} if accepts else set()
+    if len(baselines) > 1:
+        tally.lost.append(f"{path.name}: {' '.join(words)} wrote {baselines}")
+    for one, text in valid.items():
+        if one.read_bytes() != text:
+            one.write_bytes(text)
+
+
+def _is_baseline(content: bytes) -> bool:
+    from pytest_trt.baseline.file import parse_baselines
+
+    try:
+        parse_baselines(content, "a", fix=Remedy("b"))
+    except PytestTrtError:
+        return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        tally = attack(given.files, given.seed)
+        print(tally)
+    sys.exit(bool(tally.faults or tally.lost))
+
+
+if __name__ == "__main__":
+    main()
