@@ -105,7 +105,7 @@ def open_regular(path: Path) -> FileIO:
 
 @contextlib.contextmanager
 def atomic_open(
-    path: Path, *, mode: int = 0o666, sync: bool = True, hidden: bool = True
+    path: Path, *, mode: int = 0o666, sync: bool = True, drafts: Path | None = None
 ) -> Iterator[BinaryIO]:
     """Open a new file to write, which replaces `path` when the block ends without an exception.
 
@@ -117,7 +117,8 @@ def atomic_open(
         mode: Permission bits, from which the process's umask is subtracted.
         sync: Whether to wait until the disk has it: not for what readers verify, and can do
             without if the machine crashes.
-        hidden: Whether to hide it from git until it is complete: not in a folder that git ignores.
+        drafts: A folder of the same file system in which to write it, swept by its owner; by
+            default a new one next to the target, in which git ignores it.
 
     Raises:
         OSError: It cannot be written; the old file is unchanged.
@@ -125,7 +126,7 @@ def atomic_open(
     # On the file system of the target, as files are only renamed within one; with a dot, so that no
     # `*.json` finds it.
     name = f".{path.name[:50]}"
-    with _hiding(path.parent) if hidden else contextlib.nullcontext(path.parent) as folder:
+    with _hiding(path.parent) if drafts is None else contextlib.nullcontext(drafts) as folder:
         draft, descriptor = _new_draft(folder, name, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -156,7 +157,7 @@ def sweep(folder: Path, *, drafts: bool = False) -> None:
 
     Args:
         folder: The folder.
-        drafts: Whether to remove unhidden drafts too: only where all files are ours.
+        drafts: Whether it is a folder for drafts, and all files in it are ours.
     """
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):

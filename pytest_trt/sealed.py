@@ -66,7 +66,10 @@ def write_sealed(path: Path, kind: str, key: str, *parts: bytes | memoryview) ->
     Raises:
         OSError: It cannot be written; the old file is unchanged.
     """
-    with atomic_open(path, mode=PRIVATE, sync=False, hidden=False) as file:
+    # Where the cache assembles everything: it is swept by the next process that opens the cache.
+    drafts = path.parent.with_name("building")
+    drafts = drafts if drafts.is_dir() else path.parent
+    with atomic_open(path, mode=PRIVATE, sync=False, drafts=drafts) as file:
         file.writelines(sealed(kind, key, *parts))
 
 

@@ -232,7 +232,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from pytest_trt.files import atomic_open
-with atomic_open(Path(sys.argv[1]), hidden=sys.argv[2] == "hidden") as file:
+path = Path(sys.argv[1])
+with atomic_open(path, drafts=None if sys.argv[2] == "hidden" else path.parent) as file:
     file.write(b"part")
     file.flush()
     if sys.argv[3] == "kill":

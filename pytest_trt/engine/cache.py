@@ -11,7 +11,7 @@ Layout below the cache's root::
 
     v1/                     private to the user (0700): plans are native code
       engines/NAME-KEY/     engine.sealed and the files that it lists
-      building/             KEY.lock of each key that is being built, and what is being assembled;
+      building/             KEY.lock of each key that is being built, and all that is being written;
                             what no process has locked is a leftover, and removed
       references/           reference outputs, see `pytest_trt.accuracy`
       last_runs/            speeds that may be accepted, see `pytest_trt.baseline`
@@ -147,8 +147,9 @@ class EngineCache:
         self._pinned: set[str] = set()
         # Files that are not in the index yet: it is written once for each engine that is built.
         self._unindexed: list[Path] = []
-        self._swept = False
         self.notes: list[Diagnostic] = []
+        if self.writable:
+            self._sweep()
 
     @property
     def references(self) -> Path:
@@ -321,7 +322,6 @@ class EngineCache:
         if not self.writable:
             yield
             return
-        self._sweep()
         with contextlib.ExitStack() as held:
             try:
                 with out_of_space_explained(self.root):
@@ -394,13 +394,9 @@ class EngineCache:
         return self.folder / "building"
 
     def _sweep(self) -> None:
-        """Remove what killed processes left; once, before this process builds."""
-        if self._swept:
-            return
-        self._swept = True
-        for part in PARTS:
-            sweep(self.folder / part, drafts=True)
-        for key in {path.name.split(".")[0] for path in self._building.iterdir()}:
+        """Remove what killed processes left."""
+        sweep(self._building, drafts=True)
+        for key in {path.name.split(".")[0] for path in self._building.glob("[!.]*")}:
             with contextlib.suppress(OSError), self._held(key, timeout_s=0):
                 self._remove_leftovers(key)
 

@@ -33,15 +33,15 @@ def of_hashed_bytes(
 
     Raises:
         ModelError: The files have other bytes now.
-        PytestTrtError: What `make` raised, unless that explains it.
+        PytestTrtError, OSError: What `make` raised, unless that explains it.
     """
     for attempt in range(_ATTEMPTS):
         if attempt:
             again()
-        failure: PytestTrtError | None = None
+        failure: PytestTrtError | OSError | None = None
         try:
             made = make()
-        except PytestTrtError as error:
+        except (PytestTrtError, OSError) as error:
             failure = error
         if not model.is_untouched():
             now = load_model(model.path)
