@@ -110,7 +110,7 @@ def reference(attack: Attack) -> None:
 
 def digest(attack: Attack) -> None:
     """The digest and contents of a model."""
-    scene, model, _ = _stored(attack)
+    scene, _, _ = _stored(attack)
     (file,) = scene.cache.digests.folder.iterdir()
 
     def check(position: int) -> None:

@@ -1,7 +1,7 @@
 """`kill -9` at every event of the file system, and at random moments, while something is stored.
 
-After each kill the next process must find what was stored before or after, and nothing else; it must
-succeed, and leave nothing behind. See `runner` for how to run it.
+After each kill the next process must find what was stored before or after, and nothing else; it
+must succeed, and leave nothing behind. See `runner` for how to run it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from runner import Attack, in_child, main
@@ -68,14 +69,14 @@ def _kill_everywhere(
     while killed:
         number += step
         with attack.attempt(f"event {number}"):
-            killed = _killed_at_event(number, lambda: work(number))
+            killed = _killed_at_event(number, partial(work, number))
             check(number)
     began_s = time.monotonic()
     in_child(lambda: work(number))
     took_s = time.monotonic() - began_s
     for moment in range(40 * times if attack.is_long else 3):
         with attack.attempt(f"moment {moment}"):
-            _killed_after(attack.chance.uniform(0, took_s), lambda: work(number + moment))
+            _killed_after(attack.chance.uniform(0, took_s), partial(work, number + moment))
             check(number + moment)
 
 
