@@ -27,6 +27,12 @@ _MOST_LINKS = 40
 _OPEN_FILES = "/proc/self/fd"
 
 
+#: A test may change the current folder before the first engine is needed.
+_started_in: list[Path] = []
+with suppress(OSError):
+    _started_in.append(Path.cwd())
+
+
 class NotPrivateError(PermissionError):
     """Another user could have written a file, or could replace a folder.
 
@@ -149,20 +155,22 @@ class _Step(NamedTuple):
 
 
 def trusted_places() -> tuple[Path, ...]:
-    """Return the current folder and the user's home.
+    """Return the current folder, the one that the process was started in, and the user's home.
 
     Whoever can replace one of them can already run code as this user: as a test that pytest is
     about to import, or as a file that shells and interpreters load.
     """
-    found = []
+    found = [*_started_in]
     with suppress(OSError):  # it was removed
         found.append(Path.cwd())
     with suppress(RuntimeError):  # no HOME, and a user without a name
         found.append(Path.home())
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
-def open_private(path: Path, *, trusted: Iterable[Path] = ()) -> PrivateFolder:
+def open_private(
+    path: Path, *, trusted: Iterable[Path] = (), create: bool = False
+) -> PrivateFolder:
     """Open a folder that only the user and root can write to, or replace by renaming one above.
 
     In a sticky folder, such as /tmp, nobody can rename what belongs to somebody else.
@@ -170,6 +178,7 @@ def open_private(path: Path, *, trusted: Iterable[Path] = ()) -> PrivateFolder:
     Args:
         path: The folder. Links above it are followed if the user or root made them.
         trusted: Folders that, with all above them, may belong to others; see `trusted_places`.
+        create: Whether to create it, private, and those above it, which others may read.
 
     Raises:
         NotPrivateError: Others can write to it, or could replace it.
@@ -178,14 +187,16 @@ def open_private(path: Path, *, trusted: Iterable[Path] = ()) -> PrivateFolder:
     path = path.absolute()
     if path == path.parent:
         raise NotPrivateError(path, "it is the root folder")
-    above = _walk(path.parent, tuple(trusted))
+    above = _walk(path.parent, tuple(trusted), create=create)
     try:
+        if create:
+            _make(above, path.name, 0o700)
         return PrivateFolder(path, _open_folder(above.descriptor, path))
     finally:
         os.close(above.descriptor)
 
 
-def _walk(folder: Path, trusted: tuple[Path, ...]) -> _Step:
+def _walk(folder: Path, trusted: tuple[Path, ...], *, create: bool) -> _Step:
     """Open a folder step by step from the root; others may have made what is in it."""
     names, links = list(reversed(folder.parts[1:])), 0
     here = _start(folder)
@@ -193,6 +204,8 @@ def _walk(folder: Path, trusted: tuple[Path, ...]) -> _Step:
         _check_above(here, trusted)
         while names:
             name = names.pop()
+            if create:
+                _make(here, name, 0o755)
             try:
                 descriptor = os.open(name, _folder_flags(), dir_fd=here.descriptor)
             except OSError as error:
@@ -212,6 +225,18 @@ def _walk(folder: Path, trusted: tuple[Path, ...]) -> _Step:
         os.close(here.descriptor)
         raise
     return here
+
+
+def _make(above: _Step, name: str, mode: int) -> None:
+    """Create a folder if nothing of its name is there; for others never to write, any umask."""
+    try:
+        os.stat(name, dir_fd=above.descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(name, mode, dir_fd=above.descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(above.path / name)) from None
 
 
 def _start(path: Path) -> _Step:
@@ -372,8 +397,7 @@ def runtime_folder() -> Path:
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open_private(folder, trusted=trusted_places()) as opened:
+    with open_private(folder, trusted=trusted_places(), create=True) as opened:
         if not os.access(opened.stable_path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     return folder

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from pytest_trt.private import (
 )
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+STARTED_IN = Path.cwd()
 
 #: Of another user than the one that runs the tests.
 OTHER = 4242
@@ -118,7 +121,9 @@ def test_current_folder_and_home_are_trusted(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/some/home")
-    assert trusted_places() == (tmp_path, Path("/some/home"))
+    started_in, *others = trusted_places()
+    assert started_in.samefile(STARTED_IN)
+    assert others == [tmp_path, Path("/some/home")]
 
 
 def test_own_links_above_are_followed(folder: Path, tmp_path: Path) -> None:
@@ -136,6 +141,26 @@ def test_links_of_others_are_not_followed(folder: Path, tmp_path: Path) -> None:
     os.chown(link, OTHER, OTHER, follow_symlinks=False)
     error = refused(link / "mine")
     assert (error.path, error.owner) == (link, OTHER)
+
+
+@needs_root
+def test_folders_are_created_where_no_link_of_others_leads(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        open_private(tmp_path / "a" / "b", create=True).close()
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a", tmp_path / "a" / "b")]
+    assert modes == [0o755, 0o700]
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    (tmp_path / "shared" / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(NotPrivateError):
+        open_private(tmp_path / "shared" / "link" / "c", create=True)
+    with pytest.raises(NotPrivateError):
+        open_private(tmp_path / "shared" / "d" / "e", create=True)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == ["link"]
 
 
 def test_circle_of_links_is_an_error(tmp_path: Path) -> None:

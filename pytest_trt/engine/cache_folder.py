@@ -37,7 +37,6 @@ def prepare(folder: Path, trusted: Sequence[Path]) -> bool:
     """
     require_usable_name(folder)
     try:
-        _make(folder)
         _check_private(folder, trusted)
         if not _writable(folder):
             return False  # an older version may have made it, without some of the folders
@@ -78,17 +77,9 @@ def require_usable_name(folder: Path) -> None:
         ) from error
 
 
-def _make(folder: Path) -> None:
-    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
-    for one in reversed(missing):
-        # Only the cache itself is private: folders above it may hold other things. None is one
-        # that others can write to, whatever the umask.
-        one.mkdir(exist_ok=True, mode=0o700 if one == folder else 0o755)
-
-
 def _check_private(folder: Path, trusted: Sequence[Path]) -> None:
-    """Refuse a folder that others could put plans into: a plan is native code that is run."""
-    with open_private(folder, trusted=trusted) as opened:
+    """Create the folder, or refuse one that others could put plans into."""
+    with open_private(folder, trusted=trusted, create=True) as opened:
         for part in PARTS:
             with contextlib.suppress(FileNotFoundError):
                 opened.folder(part).close()
