@@ -56,7 +56,7 @@ class Outcomes:
 
 def read_outcomes(lines: Path) -> dict[str, str]:
     """Return the worst outcome of each test, and of each file that could not be collected."""
-    order = ["passed", "rerun", "skipped", "xfailed", "failed", "refused"]
+    order = ["passed", "rerun", "retried", "skipped", "xfailed", "failed", "refused"]
     worst: dict[str, str] = {}
     for nodeid, outcome in map(json.loads, lines.read_text().splitlines()):
         worst[nodeid] = max(worst.get(nodeid, "passed"), outcome, key=order.index)

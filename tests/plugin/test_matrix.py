@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
 import re
 from collections import Counter
@@ -120,6 +121,39 @@ def test_wrong_output_fails_however_tests_are_run(suite, args: tuple[str, ...]) 
     assert {name: dict(found) for name, found in outcomes.items()} == {
         name: {"failed": way.tests} for name, way in ways.items()
     }
+
+
+#: Plugins of others that change how or how often a test runs, with what makes them do so.
+#: `.ci/plugins` installs all of them. They are loaded one at a time: some clash.
+RUNNERS = {
+    "flaky.flaky_pytest_plugin": ("--force-flaky", "--max-runs=2"),
+    "pytest_forked": ("--forked",),
+    "pytest_randomly": (),
+    "pytest_repeat": ("--count=2",),
+    "pytest_retry.retry_plugin": ("--retries=1",),
+    "pytest_run_parallel.plugin": ("--parallel-threads=2",),
+    "pytest_timeout": ("--timeout=600",),
+}
+
+
+@pytest.mark.parametrize("plugin", RUNNERS)
+def test_wrong_output_fails_under_plugins_that_run_tests_otherwise(
+    suite, plugin: str, monkeypatch
+) -> None:
+    package = plugin.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        assert "PYTEST_TRT_REQUIRE_PLUGINS" not in os.environ, f"{package} is not installed"
+        pytest.skip(f"{package} is not installed")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    args = ("-p", "pytest_trt.plugin", "-p", plugin, *RUNNERS[plugin])
+    ways = write_ways(suite, ["marks", "sets", "setup", "shared", "joined"])
+    wrong = suite.outcomes(*args, wrong=True, subprocess=True)
+    assert {name: found["passed"] for name, found in wrong.items()} == dict.fromkeys(ways, 0)
+    if plugin != "pytest_forked":  # with pytest 9.2 it fails every test
+        right = suite.outcomes(*args, wrong=False, subprocess=True)
+        assert {name: found.keys() for name, found in right.items()} == {
+            name: {"passed"} for name in ways
+        }
 
 
 def test_wrong_output_fails_where_python_removes_assertions(suite, monkeypatch) -> None:
