@@ -143,7 +143,9 @@ def run_of(config: pytest.Config) -> TrtRun:
         settings = settings_of(config)
         begin_probe(config, settings)
         from pytest_trt.plugin.run import TrtRun
+        from pytest_trt.plugin.signals import end_as_ctrl_c_does
 
+        end_as_ctrl_c_does(config)
         probe = config.stash.get(PROBE_KEY, None)
         run = config.stash[RUN_KEY] = TrtRun(
             settings, probe.result if probe else None, host=config.stash.get(HOST_KEY, None)

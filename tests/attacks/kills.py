@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from runner import Attack, in_child, main
@@ -62,22 +61,27 @@ def _killed_after(seconds: float, work: Callable[[], object]) -> None:
 
 
 def _kill_everywhere(
-    attack: Attack, work: Callable[[int], object], check: Callable[[int], None], times: int = 3
+    attack: Attack,
+    work: Callable[[], object],
+    check: Callable[[int], None],
+    prepare: Callable[[int], object] = lambda number: None,
 ) -> None:
     """Kill `work` at every event, then at random moments, and check after each kill."""
     number, step, killed = 0, 1 if attack.is_long else _STRIDE, True
     while killed:
         number += step
         with attack.attempt(f"event {number}"):
-            killed = _killed_at_event(number, partial(work, number))
+            prepare(number)
+            killed = _killed_at_event(number, work)
             check(number)
     began_s = time.monotonic()
-    in_child(lambda: work(number))
+    in_child(work)
     took_s = time.monotonic() - began_s
-    for moment in range(40 * times if attack.is_long else 3):
+    for moment in range(number, number + (120 if attack.is_long else 3)):
         with attack.attempt(f"moment {moment}"):
-            _killed_after(attack.chance.uniform(0, took_s), partial(work, number + moment))
-            check(number + moment)
+            prepare(moment)
+            _killed_after(attack.chance.uniform(0, took_s), work)
+            check(moment)
 
 
 def build(attack: Attack, damage: Callable[[Scene], None] = lambda scene: None) -> None:
@@ -86,21 +90,19 @@ def build(attack: Attack, damage: Callable[[Scene], None] = lambda scene: None) 
     scene.write_model(0)
     _build_all(scene)
 
-    def work(number: int) -> None:
+    def prepare(number: int) -> None:
         scene.write_model(number)
         damage(scene)
-        _build_all(scene)
 
     def check(number: int) -> None:
         _check_cache(attack, scene)
-        scene.write_model(number)
         _build_all(scene)
         _check_cache(attack, scene)
         left = [*(scene.cache.folder / "building").iterdir(), *scene.cache.folder.glob("*/.*")]
         if left:
             attack.outcomes.add("leftovers", f"{number}: {left}")
 
-    _kill_everywhere(attack, work, check)
+    _kill_everywhere(attack, lambda: _build_all(scene), check, prepare)
 
 
 def _build_all(scene: Scene) -> None:
@@ -157,7 +159,7 @@ def baseline(attack: Attack) -> None:
         _check_git(attack, scene.baseline, number)
         scene.write_baseline("first")
 
-    _kill_everywhere(attack, lambda number: scene.write_baseline("first", "second"), check)
+    _kill_everywhere(attack, lambda: scene.write_baseline("first", "second"), check)
 
 
 def report(attack: Attack) -> None:
@@ -173,7 +175,7 @@ def report(attack: Attack) -> None:
         _check_git(attack, path, number)
         atomic_write(path, "old")
 
-    _kill_everywhere(attack, lambda number: write_report(path, _REPORT), check)
+    _kill_everywhere(attack, lambda: write_report(path, _REPORT), check)
 
 
 def _in_git(folder: Path) -> None:
