@@ -81,6 +81,22 @@ def conv_net(batch: int | str = "batch", channels: int = 8, **kwargs: int) -> Mo
     )
 
 
+def save_flat(path: Path) -> None:
+    """Write a linear layer in place of the example's digits.onnx: image [.., 1, 16, 16] -> ten."""
+    node = helper.make_node
+    flat = model(
+        [
+            node("Flatten", ["image"], ["pixels"], name="flatten"),
+            node("Gemm", ["pixels", "weight", "bias"], ["logits"], name="linear"),
+            node("Softmax", ["logits"], ["probs"], name="softmax"),
+        ],
+        [value("image", ["batch", 1, 16, 16])],
+        [value("logits", ["batch", 10]), value("probs", ["batch", 10])],
+        [weights("weight", 256, 10), weights("bias", 10)],
+    )
+    onnx.save(flat, path)
+
+
 def encoder(batch: int | str = "batch", length: int | str = "length") -> ModelProto:
     """One transformer encoder block on embedded tokens: ids, mask [batch, length] -> [.., 32]."""
     node = helper.make_node

@@ -19,9 +19,11 @@ os.environ.pop("GITHUB_STEP_SUMMARY", None)
 
 if sys.dont_write_bytecode:
     # Hundreds of child processes would each compile all that they import, which takes longer than
-    # what they do. Nothing is written next to the sources.
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
-    atexit.register(shutil.rmtree, sys.pycache_prefix, ignore_errors=True)
+    # what they do. Nothing is written next to the sources, and of tests' own projects nothing stays.
+    _bytecode = Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode"
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(_bytecode)
+    _of_projects = _bytecode / Path(tempfile.gettempdir()).relative_to("/")
+    atexit.register(shutil.rmtree, _of_projects, ignore_errors=True)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
 

@@ -13,10 +13,14 @@ import pytest
 
 from pytest_trt.benchmark import sampling
 from pytest_trt.benchmark.host import HostLoad, HostMonitor, LoadMeter
+from pytest_trt.benchmark.warmup import WarmUp
 from pytest_trt.plugin.state import HOST_KEY
 
 #: Where Linux would report load, if there was anything.
 NOWHERE = Path("/nonexistent")
+
+#: When an engine is warm. It is compared with itself, or with one that is many times as slow.
+SOON = WarmUp(least_s=0.0, window_s=0.01, within=0.1, most_s=0.1)
 
 #: A host on which threads waited, and what is reported of it.
 OVERLOADED = HostLoad(elapsed_s=1.0, waited_s=0.45)
@@ -59,6 +63,7 @@ class FixedHost(HostMonitor):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Be idle, and spread the rounds of no baseline over a second."""
+    """Be idle, warm at once, and spread the rounds of no baseline over a second."""
     sampling.STORED_S = 0.0
+    sampling.ON_CPU = SOON
     config.stash[HOST_KEY] = FixedHost()

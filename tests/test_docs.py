@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders_networks import save_flat
 
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES
 
@@ -96,7 +97,8 @@ def digits(folder) -> Folder:
 
 @pytest.fixture
 def speed(folder) -> Folder:
-    """The test of docs/speed.md, with a baseline."""
+    """The test of docs/speed.md, with a baseline and a model whose calls take microseconds."""
+    save_flat(folder.path / "models" / "digits.onnx")
     (folder.path / "test_speed.py").write_text(blocks("python", page("speed.md"))[0])
     recorded = folder.run("test_speed.py")
     assert "2 passed" in recorded.stdout

@@ -22,7 +22,7 @@ from pytest_trt.benchmark.host import HostLoad
 MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
 #: Classes of a model that takes many times as long as the usual one of four.
-SLOW = 20_000
+SLOW = 5_000
 
 
 @pytest.fixture(autouse=True)
