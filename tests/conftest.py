@@ -19,7 +19,8 @@ os.environ.pop("GITHUB_STEP_SUMMARY", None)
 
 if sys.dont_write_bytecode:
     # Hundreds of child processes would each compile all that they import, which takes longer than
-    # what they do. Nothing is written next to the sources, and of tests' own projects nothing stays.
+    # what they do. Nothing is written next to the sources, and what is compiled of the projects
+    # that tests write is removed.
     _bytecode = Path(__file__).resolve().parent.parent / ".pytest_cache" / "bytecode"
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(_bytecode)
     _of_projects = _bytecode / Path(tempfile.gettempdir()).relative_to("/")
