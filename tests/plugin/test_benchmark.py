@@ -17,12 +17,14 @@ from builders import save_linear
 from plugin.conftest import CONFTEST
 from quiet_host import BUSY, OVERLOADED
 
+from pytest_trt.baseline.last_run import read_last_run
 from pytest_trt.benchmark.host import HostLoad
+from pytest_trt.engine.cache import EngineCache
 
 MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
 #: Classes of a model that takes many times as long as the usual one of four.
-SLOW = 5_000
+SLOW = 20_000
 
 
 @pytest.fixture(autouse=True)
@@ -224,9 +226,10 @@ def test_update_on_an_overloaded_host_records_a_first_baseline(speed, busy_host)
 
 def may_be_accepted(project) -> tuple[bool, str]:
     """Return whether the last run's figures may become a baseline, and why not."""
-    (file,) = project.cache.glob("*/last_runs/*.json")
-    (candidate,) = json.loads(file.read_text())["candidates"]
-    return not candidate["refused"], candidate["refused"]
+    last_run = read_last_run(EngineCache(project.cache).last_runs, project.path)
+    assert last_run is not None
+    (candidate,) = last_run.candidates
+    return not candidate.refused, candidate.refused
 
 
 def test_figures_of_a_busy_host_replace_no_baseline(recorded, busy_host) -> None:
