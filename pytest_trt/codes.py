@@ -1090,7 +1090,8 @@ CODES: dict[str, Code] = {
     "TRT801": Code(
         "engine cache is not private",
         "The cache folder, one in it, or one above it belongs to another user, or others can write "
-        "to it. Plans are native code, so nothing is loaded from it.",
+        "to it. Plans are native code, so nothing is loaded from it. That is so for a cache that a "
+        "group shares, too: docs/security.md shows how users can share one.",
         "Make the folder private with the printed command, or name another one with "
         "--trt-cache-dir.",
         ("folder",),

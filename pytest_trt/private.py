@@ -357,7 +357,11 @@ def _has_acl(descriptor: int | None) -> bool:
 
 
 def home_folder(kind: Literal["cache", "state"]) -> Path | None:
-    """Return the folder in the user's home for such files; None for users without a home."""
+    """Return the folder in the user's home for such files.
+
+    None for users without a home, or with one that they cannot write to: in a container, the home
+    of a user without a name is "/".
+    """
     import platformdirs
 
     found = {"cache": platformdirs.user_cache_dir, "state": platformdirs.user_state_dir}[kind]
@@ -365,7 +369,10 @@ def home_folder(kind: Literal["cache", "state"]) -> Path | None:
         folder = Path(found("pytest-trt"))
     except RuntimeError:
         return None
-    return folder if folder.is_absolute() else None  # older versions of platformdirs do not raise
+    if not folder.is_absolute():  # older versions of platformdirs do not raise
+        return None
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return folder if there == folder or os.access(there, os.W_OK | os.X_OK) else None
 
 
 def user_folder() -> Path:

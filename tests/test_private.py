@@ -249,7 +249,10 @@ def reachable_path() -> Iterator[Path]:
 
 
 @needs_root
-def test_user_without_a_name_and_a_home_has_a_cache_and_locks(reachable_path: Path) -> None:
+@pytest.mark.parametrize("home", [{}, {"HOME": "/"}], ids=["none", "not writable"])
+def test_user_without_a_name_and_a_home_has_a_cache_and_locks(
+    reachable_path: Path, home: dict[str, str]
+) -> None:
     program = """
 import os, sys
 import platformdirs, fcntl
@@ -265,7 +268,7 @@ print(EngineCache(default_cache_dir()).folder)
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={"PYTHONPATH": ":".join(sys.path), "TMPDIR": str(reachable_path)},
+        env={"PYTHONPATH": ":".join(sys.path), "TMPDIR": str(reachable_path), **home},
         capture_output=True,
         text=True,
         check=False,

@@ -101,7 +101,8 @@ def refused(folder: Path, error: NotPrivateError) -> CacheError:
     elif error.mode is not None:
         what = f"other users can write to {where.rstrip(',')} (mode {error.mode:o})"
         command = f"chmod {'700' if inside else 'go-w'} {shown}"
-        fix = Remedy("Make it private:", (command,))
+        own = "use a cache of your own: --trt-cache-dir"
+        fix = Remedy("Make it private:", (command,), alternatives=(own,))
     else:
         what = f"{where} cannot be used: {error.strerror}"
         fix = Remedy("Remove it: it is created again when it is needed.")
