@@ -23,6 +23,7 @@ from pytest_trt.diagnostics import ModelError
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
+from pytest_trt.private import PrivateFolder
 from pytest_trt.tensors.spec import Tensors
 
 CPU = Target("cpu")
@@ -85,7 +86,12 @@ def test_weights_of_a_large_model_lie_beside_its_plan(
     shutil.rmtree(tmp_path / "source")
     names = {path.name for path in (tmp_path / "plan").iterdir()}
     assert names == {"engine.onnx", "engine.onnx.data"}
-    y = run(model, tmp_path / "plan" / result.plan_name, X)["y"]
+    with PrivateFolder.at(tmp_path / "plan") as folder:
+        # Both files are those of the open folder, whatever has its name by now.
+        (tmp_path / "plan").rename(tmp_path / "moved")
+        path = tmp_path / "plan" / result.plan_name
+        plan = Plan(path, stable_path=folder.stable_path / path.name)
+        y = BACKEND.open(plan, model, EngineSpec(), CPU).run(X)["y"]
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
