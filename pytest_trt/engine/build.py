@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pytest_trt.diagnostics import Diagnostic, EngineBuildError, ModelError, Remedy, rebuild
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
+from pytest_trt.engine.cache_folder import require_space
 from pytest_trt.engine.facts import EngineFacts, Timings, precision_of
 from pytest_trt.engine.key import EngineKey, engine_key, explain_miss
 from pytest_trt.engine.protocols import Backend, BuildRequest, Progress
@@ -184,9 +185,14 @@ class _Build:
         """Let the backend write the plan into the request's folder, and describe the result."""
         folder = request.directory
         started_s = time.perf_counter()
-        result = of_hashed_bytes(
-            request.model, lambda: self._backend.build(request), again=lambda: _clear(folder)
-        )
+        try:
+            result = of_hashed_bytes(
+                request.model, lambda: self._backend.build(request), again=lambda: _clear(folder)
+            )
+        except EngineBuildError:
+            # Builders say many things of a full disk, most of them about the model.
+            require_space(folder, request.model.size_bytes)
+            raise
         called_s = time.perf_counter() - started_s
         if self._samples != self._digest_samples():
             raise _changed_samples(request)

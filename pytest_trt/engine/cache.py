@@ -37,7 +37,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.diagnostics import CacheError, Diagnostic, EngineLoadError
+from pytest_trt.diagnostics import CacheError, Diagnostic, EngineBuildError, EngineLoadError, Remedy
 from pytest_trt.engine.cache_folder import (
     PARTS,
     out_of_space_explained,
@@ -350,7 +350,7 @@ class EngineCache:
         To be used under the key's `lock`.
 
         Raises:
-            CacheError: The disk is full.
+            CacheError: The disk is full, or the cache was removed.
         """
         if not self.writable:
             self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="pytest-trt-")
@@ -363,6 +363,18 @@ class EngineCache:
             folder = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._building))
             try:
                 yield folder
+            except (EngineBuildError, FileNotFoundError) as error:
+                if folder.parent.exists():
+                    raise
+                raise CacheError(
+                    f"the engine cache {self.root} was removed while an engine was being built",
+                    code="TRT802",
+                    facts={"folder": str(self.folder)},
+                    fix=Remedy(
+                        "Run again. This clears a cache that is in use:",
+                        ("pytest-trt cache clear",),
+                    ),
+                ) from error
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -384,6 +396,7 @@ class EngineCache:
         try:
             staged.rename(final)
         except OSError:
+            final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # removed meanwhile
             self.discard(final)
             staged.rename(final)
         self._index_and_evict(final, sidecar)
@@ -452,7 +465,9 @@ class EngineCache:
         engines = len(list(self._folders()))
         self._index.delete()
         for part in PARTS:
-            shutil.rmtree(self.folder / part, ignore_errors=True)
+            if self.folder / part != self._building:
+                shutil.rmtree(self.folder / part, ignore_errors=True)
+        self._sweep()  # builds of other processes go on
         prepare(self.folder, self._trusted)
         return engines
 

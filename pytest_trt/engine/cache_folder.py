@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shlex
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def out_of_space_explained(root: Path) -> Iterator[None]:
         if error.errno not in _NO_SPACE:
             raise
         raise CacheError(
-            f"no space left for the engine cache {root} ({error.strerror})",
+            f"no {_scarce(root)} left for the engine cache {root} ({error.strerror})",
             code="TRT803",
             facts={"folder": str(root), "errno": error.errno},
             fix=Remedy(
@@ -152,6 +153,28 @@ def out_of_space_explained(root: Path) -> Iterator[None]:
                 ("pytest-trt cache clear",),
             ),
         ) from error
+
+
+def _scarce(root: Path) -> str:
+    with contextlib.suppress(OSError):
+        status = os.statvfs(root)
+        if status.f_files and not status.f_favail:
+            return "inode"
+    return "space"
+
+
+def require_space(folder: Path, size_bytes: int) -> None:
+    """Check that a folder can take a file of some size.
+
+    Raises:
+        OSError: The disk has too little space, or no inode for another file.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, max(size_bytes, 1 << 16))
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise
 
 
 def size_bytes(path: Path) -> int:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import images, save_linear
+from builders import full_disk, images, save_linear
 from builders_cache import edit_sidecar
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
@@ -286,3 +287,39 @@ def test_calibration_inputs_that_change_meanwhile_are_an_error(model, cache) -> 
     with pytest.raises(ModelError, match=r"calibration inputs .* were changed"):
         build(model, cache, backend, EngineSpec("int8"), calibration=lambda: samples)
     assert cache.entries() == []
+
+
+def failing(folder: Path) -> None:
+    raise EngineBuildError("the model cannot be serialised", fix="check the model.")
+
+
+def test_a_full_disk_is_not_blamed_on_the_model(model, cache) -> None:
+    with full_disk(), pytest.raises(CacheError, match="no space left for the engine cache"):
+        build(model, cache, ScriptedBackend(write=failing))
+    with pytest.raises(EngineBuildError, match="cannot be serialised"):
+        build(model, cache, ScriptedBackend(write=failing))
+
+
+def test_a_cache_that_is_removed_meanwhile_is_an_error_that_says_so(model, cache) -> None:
+    def removed(folder: Path) -> None:
+        shutil.rmtree(cache.root)
+        (folder / "engine.plan").write_bytes(b"plan")
+
+    with pytest.raises(CacheError, match="was removed while an engine was being built"):
+        build(model, cache, ScriptedBackend(write=removed))
+
+
+@pytest.mark.parametrize("part", ["engines", "building", "references", "digests", "timing"])
+def test_a_folder_of_the_cache_that_was_removed_is_made_again(model, cache, part: str) -> None:
+    shutil.rmtree(cache.folder / part)
+    assert not build(model, cache).cached
+    assert build(model, cache).cached
+
+
+def test_clearing_the_cache_leaves_builds_of_other_processes_alone(model, cache) -> None:
+    def cleared(folder: Path) -> None:
+        EngineCache(cache.root).clear()
+        (folder / "engine.plan").write_bytes(b"plan")
+
+    assert not build(model, cache, ScriptedBackend(write=cleared)).cached
+    assert build(model, cache).cached

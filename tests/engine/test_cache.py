@@ -454,3 +454,27 @@ def test_entry_name_is_readable_and_safe_as_a_file_name() -> None:
     assert entry_name("../my model!.onnx", "fp16", "sm86", "0123456789abcdef" * 4) == (
         "my_model_-fp16-sm86-0123456789abcdef0123"
     )
+
+
+def test_a_leftover_of_a_killed_build_goes_when_the_cache_is_opened(cache: EngineCache) -> None:
+    building = cache.folder / "building"
+    (building / f"{KEY[:20]}.abcd").mkdir()
+    (building / f"{KEY[:20]}.lock").touch()
+    (building / "trash.0123").mkdir()
+    (building / ".a.sealed.0123456789ab").touch()
+    EngineCache(cache.root)
+    assert list(building.iterdir()) == []
+
+
+def test_what_another_process_is_building_stays_and_counts(tmp_path: Path) -> None:
+    plan = bytes(5000)
+    probe = EngineCache(tmp_path / "probe")
+    one_bytes = sum(f.stat().st_size for f in store(probe, plan=plan).folder.iterdir())
+    cache = EngineCache(tmp_path / "cache", max_bytes=3 * one_bytes + 100)
+    with cache.lock("l" * 64, lambda seconds, holder: None), cache.staging("l" * 64) as folder:
+        (folder / "engine.plan").write_bytes(bytes(2 * one_bytes))
+        other = EngineCache(cache.root, max_bytes=cache.max_bytes)
+        assert folder.exists()
+        store(other, name="a", key="a" * 64, plan=plan)
+        store(other, name="b", key="b" * 64, plan=plan)
+        assert {entry.folder.name for entry in other.entries()} == {"b"}
