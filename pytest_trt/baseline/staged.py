@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -17,11 +17,15 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
 from pytest_trt.diagnostics import BaselineError
-from pytest_trt.files import locked, user_lock
+from pytest_trt.files import LockTimeoutError, locked, user_lock
 from pytest_trt.records import to_data
 
 #: What happened to a baseline.
 Kind: TypeAlias = Literal["first", "added", "replaced", "calibrated"]
+
+
+#: Longest wait for one process that writes baselines, which takes milliseconds.
+_MOST_HELD_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +182,23 @@ def _only_writer(folder: Path) -> Iterator[None]:
     """Keep the user's other processes from writing files of a folder.
 
     Some network file systems have no locks; then nothing is locked.
+
+    Raises:
+        BaselineError: Another process has been writing for a minute: it hangs.
     """
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:20]
     with ExitStack() as held:
-        with suppress(OSError):
-            held.enter_context(locked(user_lock(f"baselines-{name}"), remove=True))
+        try:
+            lock = locked(user_lock(f"baselines-{name}"), timeout_s=_MOST_HELD_S, remove=True)
+            held.enter_context(lock)
+        except LockTimeoutError as error:
+            raise BaselineError(
+                f"{folder}: {error.holder} has been writing baselines there for "
+                f"{error.waited_s:.0f} s, so this run wrote none",
+                fix="End that process if it hangs, and run the test again.",
+                code="TRT604",
+                facts={"file": str(folder), "holder": error.holder},
+            ) from error
+        except OSError:
+            pass
         yield

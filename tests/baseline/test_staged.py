@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -164,3 +165,35 @@ def test_process_that_is_killed_leaves_a_whole_file_and_no_lock(tmp_path: Path) 
     assert "test_x" in content_of(path)
     (written,), *nothing = write_staged([staged(tmp_path, "test_z")])
     assert (written.kind, nothing) == ("first", [[], []])
+
+
+HOLDER = """
+import sys
+from pytest_trt.files import locked, user_lock
+with locked(user_lock(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_process_that_hangs_while_it_writes_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    save_baselines(tmp_path / "kept", {"test_x": stored()}, module="test_a")
+    entry = staged(tmp_path / "kept", "test_y")
+    folder = hashlib.sha256(os.fsencode(entry.path.parent.resolve())).hexdigest()[:20]
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, f"baselines-{folder}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    monkeypatch.setattr("pytest_trt.baseline.staged._MOST_HELD_S", 0)
+    written, (error,), _ = write_staged([entry])
+    assert written == []
+    assert f"process {process.pid} has been writing" in error.message
+    process.communicate()
+    assert not write_staged([entry]).errors
