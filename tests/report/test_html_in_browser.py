@@ -75,8 +75,8 @@ SLOWER = speed(
     ),
     limits=(AbsoluteLimitResult("p99_ms", 1.0, 1.2, "failed", 30, 1400),),
     structure=(StructuralLimitResult("plan_size", 0.1, "passed", 34000.0, 33000.0),),
-    candidate_rounds={"p99": tuple(1.2 + n % 7 / 50 for n in range(20))},
-    baseline_rounds={"p99": tuple(1.0 + n % 5 / 50 for n in range(40))},
+    candidate_rounds={m: tuple(1.2 + n % 7 / 50 for n in range(20)) for m in ("p50", "p99")},
+    baseline_rounds={m: tuple(1.0 + n % 5 / 50 for n in range(40)) for m in ("p50", "p99")},
     layer_changes=("split: conv1+relu1", "int8 -> fp16: conv2"),
     differences=(
         Difference("environment", "570.1", "575.2", "driver"),
@@ -136,7 +136,8 @@ def test_header_shows_what_stands_out_and_what_is_missing(show) -> None:
 
 
 def test_failure_without_a_baseline_is_counted(show) -> None:
-    wanting = speed(verdict="not measured", kind="not measured", changes=(), calls=0)
+    none = {"calls": 0, "candidate_rounds": {}, "baseline_rounds": {}}
+    wanting = speed(verdict="not measured", kind="not measured", changes=(), **none)
     made = document(
         {
             "test_a": reported("failed", "no baseline", speeds=(wanting,), failed_by_checks=True),
@@ -245,8 +246,8 @@ def test_slow_engine_is_opened_with_its_rounds_bounds_and_layers(show) -> None:
 def test_charts_leave_out_a_few_far_rounds_and_say_so(show, many, message) -> None:
     usual = tuple(1.2 + n % 7 / 50 for n in range(20))
     hit = speed(
-        candidate_rounds={"p99": (9.0,) * many + usual[many:]},
-        baseline_rounds={"p99": usual},
+        candidate_rounds={"p50": usual, "p99": (9.0,) * many + usual[many:]},
+        baseline_rounds={"p50": usual, "p99": usual},
     )
     page = show(document({"test_hit": reported(speeds=(hit,))}))
     page.open("test_hit")
