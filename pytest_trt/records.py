@@ -59,6 +59,9 @@ _LARGEST = 2**63 - 1
 #: Levels of data whose type says nothing about them, such as facts of a diagnostic.
 _LEVELS = 20
 
+#: Types whose values are JSON-simple; most values have one of them.
+_PLAIN = frozenset({str, int, bool, NoneType})
+
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -96,14 +99,20 @@ def path_text(path: Sequence[str | int]) -> str:
 
 def to_data(value: object) -> Any:
     """Return JSON-simple data of a dataclass, or of anything that fields may hold."""
+    kind: Any = type(value)
+    if kind in _PLAIN:
+        return value
+    names = _field_names(kind)
+    if names is not None:
+        return {name: to_data(getattr(value, name)) for name in names}
+    if kind is tuple or kind is list:
+        return [to_data(item) for item in value]  # type: ignore[attr-defined]
     if isinstance(value, Enum):
         return value.value
-    if value is None or isinstance(value, str | int):
+    if isinstance(value, str | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if is_dataclass(value):
-        return {field.name: to_data(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(to_data(key)): to_data(item) for key, item in value.items()}
     if isinstance(value, AbstractSet):
@@ -111,6 +120,11 @@ def to_data(value: object) -> Any:
     if isinstance(value, Collection):
         return [to_data(item) for item in value]
     return str(value)
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 def from_data(cls: type[_T], data: object, *, ignore_unknown: bool = False) -> _T:

@@ -182,7 +182,7 @@ class EngineCache:
         try:
             with self._opened(folder) as opened, open_entry(opened, key_digest) as files:
                 self._verify(files)
-                entry = Entry(folder, files.sidecar, files.facts)
+                entry = Entry(folder, files.sidecar, files.facts())
                 with contextlib.suppress(OSError):
                     opened.touch()
         except FileNotFoundError:

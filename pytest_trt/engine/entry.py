@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.protocols import Plan
-from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_entry
+from pytest_trt.engine.sidecar import Sidecar, SidecarError, parse_facts, read_texts
 from pytest_trt.files import TICK_NS, FileStamp
 from pytest_trt.hashing import digest_open
 from pytest_trt.private import PrivateFolder
@@ -24,13 +24,13 @@ class OpenEntry:
     Attributes:
         folder: The entry's folder.
         sidecar: Its sidecar.
-        facts: The engine's facts.
+        facts_text: The engine's facts, as text.
         files: The files that the sidecar lists, by name.
     """
 
     folder: PrivateFolder
     sidecar: Sidecar
-    facts: EngineFacts
+    facts_text: bytes
     files: Mapping[str, FileIO]
 
     def stamps(self) -> tuple[FileStamp, ...] | None:
@@ -60,6 +60,14 @@ class OpenEntry:
                     f"{name} has digest {actual.digest[:12]}, not {expected.digest[:12]} as built"
                 )
 
+    def facts(self) -> EngineFacts:
+        """Return the engine's facts.
+
+        Raises:
+            SidecarError: They are not what this version writes.
+        """
+        return parse_facts(self.facts_text)
+
     def plan(self) -> Plan:
         """Return the plan; it can be loaded while the entry is open."""
         name = self.sidecar.plan_name
@@ -81,7 +89,7 @@ def open_entry(folder: PrivateFolder, key_digest: str) -> Iterator[OpenEntry]:
     Raises:
         SidecarError: A file is missing, or others can have written it; or the key differs.
     """
-    sidecar, facts = read_entry(folder, key_digest)
+    sidecar, facts = read_texts(folder, key_digest)
     with contextlib.ExitStack() as opened:
         files = {}
         for name in sidecar.files:

@@ -91,8 +91,39 @@ class Sidecar:
         return b"".join(parts)
 
 
-def read_sidecar(entry: PrivateFolder, key_digest: str | None = None) -> Sidecar:
+def read_sidecar(entry: PrivateFolder) -> Sidecar:
     """Return an entry's sidecar.
+
+    Raises:
+        SidecarError: As for `read_texts`.
+    """
+    return read_texts(entry)[0]
+
+
+def read_entry(entry: PrivateFolder) -> tuple[Sidecar, EngineFacts]:
+    """Return an entry's sidecar and the engine's facts.
+
+    Raises:
+        SidecarError: As for `read_texts`; or the facts are not what this version writes.
+    """
+    sidecar, facts = read_texts(entry)
+    return sidecar, parse_facts(facts)
+
+
+def parse_facts(text: bytes) -> EngineFacts:
+    """Return the facts in a text of `read_texts`.
+
+    Raises:
+        SidecarError: They are not what this version writes.
+    """
+    try:
+        return EngineFacts.from_json(text)
+    except ValueError as error:
+        raise SidecarError(f"its facts are damaged ({type(error).__name__}: {error})") from error
+
+
+def read_texts(entry: PrivateFolder, key_digest: str | None = None) -> tuple[Sidecar, bytes]:
+    """Return an entry's sidecar, and the text of the engine's facts, which may be long.
 
     Args:
         entry: The entry's folder.
@@ -101,24 +132,6 @@ def read_sidecar(entry: PrivateFolder, key_digest: str | None = None) -> Sidecar
     Raises:
         SidecarError: The sidecar is missing, damaged, of another key, or of another format.
     """
-    return _read(entry, key_digest)[0]
-
-
-def read_entry(entry: PrivateFolder, key_digest: str | None = None) -> tuple[Sidecar, EngineFacts]:
-    """Return an entry's sidecar and the engine's facts.
-
-    Raises:
-        SidecarError: As for `read_sidecar`.
-    """
-    sidecar, facts = _read(entry, key_digest)
-    try:
-        return sidecar, EngineFacts.from_json(facts)
-    except ValueError as error:
-        raise SidecarError(f"its facts are damaged ({type(error).__name__}: {error})") from error
-
-
-def _read(entry: PrivateFolder, key_digest: str | None) -> tuple[Sidecar, bytes]:
-    """Return the sidecar, and the text of the facts."""
     try:
         with entry.open(SIDECAR_NAME) as file:
             content = bytes(unseal(file, _KIND, key_digest).content)
