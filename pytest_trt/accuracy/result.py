@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError
+from pytest_trt.escaping import terminal
 from pytest_trt.terms import Verdict
 from pytest_trt.wording import count
 
@@ -268,7 +269,9 @@ class Comparison:
         return f"{count(len(self.outputs), 'output')} passed, using {used} of the tolerance"
 
     def __repr__(self) -> str:
-        return f"<Comparison: {self.diagnostics[0].headline if self.diagnostics else self}>"
+        return terminal(
+            f"<Comparison: {self.diagnostics[0].headline if self.diagnostics else self}>"
+        )
 
 
 def merge_runs(comparisons: Iterable[Comparison]) -> Comparison:

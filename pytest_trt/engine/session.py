@@ -19,6 +19,7 @@ from pytest_trt.diagnostics import InputError, PytestTrtError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.engine.spec import OptionValue
+from pytest_trt.escaping import terminal
 from pytest_trt.tensors.checks import check_inputs
 from pytest_trt.tensors.profile_choice import select_profile
 from pytest_trt.tensors.spec import Tensors
@@ -60,7 +61,8 @@ class Session:
 
     def __repr__(self) -> str:
         engine = self.engine
-        return f"<session of {engine.model.path.name} {engine.spec.precision} {engine.target.arch}>"
+        name = f"{engine.model.path.name} {engine.spec.precision} {engine.target.arch}"
+        return terminal(f"<session of {name}>")
 
     @property
     def graph_refusal(self) -> str | None:

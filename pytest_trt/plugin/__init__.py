@@ -35,6 +35,7 @@ from pytest_trt.plugin.fixtures import (
 )
 from pytest_trt.plugin.names import MARKER_LINES
 from pytest_trt.plugin.options.table import add_options, anything_given
+from pytest_trt.plugin.results import transfer
 from pytest_trt.plugin.results.collector import ResultCollector
 from pytest_trt.plugin.results.ledger import Ledger
 from pytest_trt.plugin.state import (
@@ -90,6 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[_COLLECTOR_KEY], "trt-results")
     ledger = config.stash[_LEDGER_KEY] = Ledger(config)
     config.pluginmanager.register(ledger, "trt-ledger")
+    config.pluginmanager.register(transfer, "trt-transfer")
     if hasattr(config.option, "benchmark_disable"):  # pytest-benchmark is there
         from pytest_trt.plugin.pytest_benchmark import PytestBenchmarkHooks
 

@@ -31,6 +31,7 @@ from pytest_trt.diagnostics import (
 )
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
+from pytest_trt.escaping import terminal
 from pytest_trt.plugin.models.subject import ModelUnderTest
 from pytest_trt.plugin.options.table import is_disabled
 from pytest_trt.plugin.planning.markers import BenchmarkMarker
@@ -64,7 +65,7 @@ def _take(item: pytest.Item, result: BenchmarkResult) -> BenchmarkResult:
     state = state_of(item)
     if result.skipped:
         state.skipped = result.skipped
-        pytest.skip(result.skipped)
+        pytest.skip(terminal(result.skipped))
     state.speed = result
     for one in result.diagnostics:
         if one.severity != "error":

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import pytest
 
 from pytest_trt.diagnostics import PytestTrtWarning
+from pytest_trt.escaping import block, terminal
 
 _WARNED_KEY = pytest.StashKey[bool]()
 
@@ -23,7 +24,7 @@ def warn(config: pytest.Config) -> None:
         return
     config.stash[_WARNED_KEY] = True
     place = traceback.extract_tb(sys.exc_info()[2])[-1]
-    text = (
+    text = terminal(
         f"pytest-trt failed ({_last_line()}, {place.filename}:{place.lineno}); "
         "no test of this run needs it. Please report this; `-p no:trt` switches it off."
     )
@@ -35,7 +36,7 @@ def warn(config: pytest.Config) -> None:
 
 def fail_collection(items: list[pytest.Item], ours: Iterable[pytest.Item]) -> None:
     """Fail the modules and classes of some tests with the exception that is being handled."""
-    text, dropped = traceback.format_exc(), set(ours)
+    text, dropped = block(traceback.format_exc()), set(ours)
     items[:] = [item for item in items if item not in dropped]
     for collector in dict.fromkeys(item.parent for item in dropped):
         assert collector is not None
@@ -47,7 +48,7 @@ def fail_run(session: pytest.Session) -> str:
     """Fail a run with the exception that is being handled, and return its traceback."""
     if session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    return traceback.format_exc()
+    return block(traceback.format_exc())
 
 
 def _last_line() -> str:

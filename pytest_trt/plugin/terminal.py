@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import pytest
 
 from pytest_trt.diagnostics import PytestTrtError, failure_lines, wrapped
+from pytest_trt.escaping import terminal
 
 #: How a progress line on a terminal is updated at most, in seconds.
 _UPDATE_S = 0.5
@@ -175,7 +176,7 @@ class ProgressLine:
         column: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream, self._title, self._clock = stream, title, clock
+        self._stream, self._title, self._clock = stream, terminal(title), clock
         self._column = column
         self.is_live = stream.isatty() and not any(map(os.environ.get, _ON_CI))
         self.quiet_s = _QUIET_S["terminal" if self.is_live else "plain"]
@@ -189,7 +190,7 @@ class ProgressLine:
 
     def update(self) -> None:
         """Write the line if it is due: the message changed, or is shown for half a second."""
-        message, now_s = self.message, self._clock()
+        message, now_s = terminal(self.message), self._clock()
         if not self._has_begun:
             if now_s - self._started_s < self.quiet_s:
                 return

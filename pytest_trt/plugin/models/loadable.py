@@ -26,6 +26,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, Plan
 from pytest_trt.engine.session import Observer, calling_line
 from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.escaping import terminal
 from pytest_trt.onnx.digest_cache import changed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.planning.markers import ModelMarker
@@ -248,7 +249,7 @@ class LoadableModel:
         """Skip the test."""
         __tracebackhide__ = True
         state_of(self.item).skipped = reason
-        pytest.skip(reason)
+        pytest.skip(terminal(reason))
 
     def observer(self, state: TestState, check: ConsistencyCheck) -> Observer:
         """Return what compares the runs of a test, and refuses those that no check judges."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import RUN_KEY
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class ResultCollector:
             from pytest_trt.diagnostics import Diagnostic
             from pytest_trt.records import from_data
 
-            self.unjudged += [from_data(Diagnostic, one) for one in data]
+            self.unjudged += [from_data(Diagnostic, one) for one in unpacked(data)]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail the run for runs of an engine that no test reported."""
@@ -95,7 +96,7 @@ class ResultCollector:
         if hasattr(self._config, "workeroutput"):
             from pytest_trt.records import to_data
 
-            self._config.workeroutput["trt_unjudged"] = to_data(self.unjudged)
+            self._config.workeroutput["trt_unjudged"] = packed(to_data(self.unjudged))
         elif session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

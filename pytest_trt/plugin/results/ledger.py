@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import plan_of
 from pytest_trt.records import from_data, to_data
 
@@ -77,12 +78,12 @@ class Ledger:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Add what a worker planned, where no test of it reported."""
-        self._add(getattr(node, "workeroutput", {}).get("trt_planned", ()))
+        self._add(unpacked(getattr(node, "workeroutput", {}).get("trt_planned", "[]")))
 
     def pytest_sessionfinish(self) -> None:
         """In a worker, pass on what was planned."""
         if self._worker:
-            planned = to_data(self.planned.values())
+            planned = packed(to_data(self.planned.values()))
             self._config.workeroutput["trt_planned"] = planned  # type: ignore[attr-defined]
 
     def _add(self, found: Iterable[Mapping[str, Any]]) -> None:

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
+from pytest_trt.escaping import terminal
 from pytest_trt.git import UntrustedError, head_commit
 from pytest_trt.plugin.options.table import OPTIONS, anything_given, ini_value
+from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
 from pytest_trt.version import __version__
@@ -141,13 +143,14 @@ class ReportLog:
         """Add what a worker has collected, where no test of it reported."""
         collected = getattr(node, "workeroutput", {}).get("trt_collected")
         if collected is not None:
-            self._add_collected(collected)
+            self._add_collected(unpacked(collected))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Check the required verdicts and write the reports; a worker passes on what it has."""
         if self._worker:
-            self._config.workeroutput["trt_collected"] = self._collected()  # type: ignore[attr-defined]
+            collected = packed(self._collected())
+            self._config.workeroutput["trt_collected"] = collected  # type: ignore[attr-defined]
             return
         if self._config.option.collectonly:
             return
@@ -210,7 +213,7 @@ class ReportLog:
             with self._reporting_errors(session):
                 write_report(path, document)
                 shown = path.relative_to(start) if path.is_relative_to(start) else path
-                self._written.append(f"wrote {shown}")
+                self._written.append(terminal(f"wrote {shown}"))
         if document["tests"] and os.environ.get(STEP_SUMMARY):
             with self._reporting_errors(session):
                 _append_step_summary(Path(os.environ[STEP_SUMMARY]), document)
