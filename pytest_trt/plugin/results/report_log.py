@@ -73,6 +73,7 @@ class ReportLog:
         self._sent = False
         self._failures: list[tuple[str, Diagnostic]] = []
         self._written: list[str] = []
+        self._notes: list[Diagnostic] = []
         self._uncovered = ""
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -184,8 +185,14 @@ class ReportLog:
                 self._planned[nodeid] = planned_from(nodeid, outcomes)
         stopped = session.shouldstop or session.shouldfail
         stops = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        commit = None
+        try:
+            commit = _commit(self._config.rootpath, os.environ)
+        except UntrustedError as error:
+            self._notes.append(error.diagnostic)
         run = {
             **_start_facts(self._config, self._started_s),
+            "commit": commit,
             "duration_s": round(time.time() - self._started_s, 3),
             "exit_status": int(session.exitstatus),
             "interrupted": bool(stopped) or session.exitstatus in stops,
@@ -238,6 +245,9 @@ class ReportLog:
         if self._written and self._config.get_verbosity() >= 0:
             for line in self._written:
                 terminalreporter.write_line(line)
+            for note in self._notes:
+                for line in note.lines(width_of(self._config)):
+                    terminalreporter.write_line(line)
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """End with the failure where pytest's own last line reports success."""
@@ -309,7 +319,6 @@ def _start_facts(config: pytest.Config, started_s: float) -> dict[str, Any]:
         "id": uuid.uuid4().hex,
         "started": moment.isoformat(timespec="seconds"),
         "started_s": round(started_s, 3),
-        "commit": _commit(config.rootpath, os.environ),
         "platform": platform.platform(),
         "versions": _versions(),
         "options": _given_options(config),
@@ -339,14 +348,17 @@ def _commit(folder: Path, environ: Mapping[str, str]) -> str | None:
     Args:
         folder: A folder of the working tree.
         environ: Where CI systems name the commit: GITHUB_SHA, CI_COMMIT_SHA.
+
+    Raises:
+        UntrustedError: The repository belongs to another user.
     """
-    with suppress(UntrustedError):
-        return head_commit(folder) or _commit_of_ci(environ)
-    return _commit_of_ci(environ)
-
-
-def _commit_of_ci(environ: Mapping[str, str]) -> str | None:
-    return environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
+    named = environ.get("GITHUB_SHA") or environ.get("CI_COMMIT_SHA") or None
+    try:
+        return head_commit(folder) or named
+    except UntrustedError:
+        if named is None:
+            raise
+        return named
 
 
 def _given_options(config: pytest.Config) -> dict[str, str]:
