@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -314,3 +316,17 @@ def test_junit_gets_properties(report, processes) -> None:
     assert properties["trt_engine"] == "linear.onnx fp16 cpu"
     assert properties["trt_consistency"] == "failed"
     assert float(properties["trt_tolerance_used_pct"]) > 100
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_repository_of_another_user_is_named_and_fails_nothing(project, monkeypatch) -> None:
+    for name in ("GITHUB_SHA", "CI_COMMIT_SHA", "SUDO_UID"):
+        monkeypatch.delenv(name, raising=False)
+    subprocess.run(["git", "init", "-q"], check=True)
+    os.chown(project.path, 12345, 12345)
+    os.chown(project.path / ".git", 12345, 12345)
+    result = project.check(args=("--trt-report=report.json",))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["wrote report.json", "the git repository * another user*TRT622*"])
+    (run,) = json.loads((project.path / "report.json").read_text())["runs"]
+    assert run["commit"] is None
