@@ -56,6 +56,9 @@ _SCHEMA = (
     "PRAGMA user_version = 1",
 )
 
+#: What SQLite raises for a damaged file: its messages are not always UTF-8.
+_DAMAGED = (sqlite3.Error, OSError, ValueError, TypeError)
+
 _FILE_NAME = re.compile(rb"(?!\.\.?$)[^/\0]+")
 
 T = TypeVar("T")
@@ -133,7 +136,7 @@ class CacheIndex:
             for _ in range(2 if self._writable and self._in_memory is None else 0):
                 try:
                     return self._transaction(self._connection(), work, begin)
-                except (sqlite3.Error, OSError):
+                except _DAMAGED:
                     with contextlib.suppress(OSError):
                         self.delete()
             # No space, a read-only cache, or a file system without locks.
@@ -281,6 +284,7 @@ def _checksum(*row: object) -> int:
 
 def _connect(file: Path | str) -> sqlite3.Connection:
     db = sqlite3.connect(file, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA page_size = 1024")  # of a new one: each transaction writes a few rows
     db.execute("PRAGMA synchronous = OFF")
     return db
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from runner import Attack, main
 from scene import Scene, content_of, outputs_of
 
-from pytest_trt.engine.cache import EngineCache, Entry
+from pytest_trt.engine.cache import LAYOUT, Entry
+from pytest_trt.engine.cache_index import CacheIndex
 from pytest_trt.engine.timing_cache import TimingFileError
 from pytest_trt.onnx.file import OnnxModel, load_model
 
@@ -156,33 +157,21 @@ def index(attack: Attack) -> None:
     for number in range(2, 5):
         scene.write_model(number)
         scene.build(scene.cache, scene.load(scene.cache))
-    names = {one.folder.name for one in scene.cache.entries() if isinstance(one, Entry)}
+    engines = set((scene.cache.folder / "engines").iterdir())
     model, fields = Path(entry.sidecar.model_path), entry.sidecar.key_fields
-    new = [0]
+    new = scene.cache.references / "new"
+    new.write_bytes(b"new")
 
     def check(position: int) -> None:
-        cache = scene.cache
-        found = {one.key_digest for one in cache.related(model, fields)}
-        if not found <= _keys(cache):
+        opened = CacheIndex(scene.folder / "cache" / LAYOUT, writable=True)
+        if not set(opened.related(model, fields)) <= engines:
             attack.outcomes.add("trusted", f"byte {position}")
-        file = cache.references / f"new{new[0]}"
-        new[0] += 1
-        file.write_bytes(b"x")
-        cache.stored(file)
-        scene.write_model(100 + position % 100)
-        built = scene.build(cache, load_model(scene.model))
-        missing = names - {one.folder.name for one in cache.entries() if isinstance(one, Entry)}
-        if missing:
-            attack.outcomes.add("lost", f"byte {position}: {missing}")
-        file.unlink()
-        cache.discard(built.plan.parent)
+        evicted = opened.add({new: None}, max_bytes=10**9, stays=lambda path: False)
+        if evicted:
+            attack.outcomes.add("lost", f"byte {position}: {evicted}")
 
     for file in sorted(scene.cache.folder.glob("index*")):
         _flip_all(attack, file, check)
-
-
-def _keys(cache: EngineCache) -> set[str]:
-    return {one.sidecar.key_digest for one in cache.entries() if isinstance(one, Entry)}
 
 
 ATTACKS = {
