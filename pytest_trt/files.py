@@ -66,11 +66,17 @@ class FileStamp:
     ctime_ns: int
 
     @classmethod
-    def of(cls, path: Path, file: FileIO) -> FileStamp:
-        """Return the stamp of an open file: opening makes network file systems ask the server."""
+    def of(cls, path: Path, file: FileIO, real_path: str = "") -> FileStamp:
+        """Return the stamp of an open file: opening makes network file systems ask the server.
+
+        Args:
+            path: How the file was opened.
+            file: The file.
+            real_path: The path with links resolved, where it is known.
+        """
         status = os.fstat(file.fileno())
         return cls(
-            path=os.path.realpath(path),
+            path=real_path or os.path.realpath(path),
             device=status.st_dev,
             inode=status.st_ino,
             size_bytes=status.st_size,

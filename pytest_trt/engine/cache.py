@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import math
 import os
 import re
@@ -415,11 +414,13 @@ class EngineCache:
 
     def _remove_leftovers(self, key: str) -> None:
         """Remove what is staged for a key whose lock this process holds."""
-        for leftover in self._building.glob(f"{glob.escape(key)}.*"):
-            if leftover.is_dir():
+        for leftover in list(os.scandir(self._building)):
+            if not leftover.name.startswith(f"{key}.") or leftover.name.endswith(".lock"):
+                continue
+            if leftover.is_dir(follow_symlinks=False):
                 shutil.rmtree(leftover, ignore_errors=True)
-            elif leftover.suffix != ".lock":
-                leftover.unlink()
+            else:
+                Path(leftover).unlink()
 
     def discard(self, folder: Path) -> None:
         """Remove an entry at once for every other process: renamed first, then deleted."""

@@ -7,12 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from pytest_trt.files import FileStamp, file_system
 from pytest_trt.onnx.digest import MODEL_SCHEMA
 from pytest_trt.onnx.digest_cache import CachedDigest
+from pytest_trt.records import to_data
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
 from pytest_trt.version import __version__
 
@@ -85,7 +85,7 @@ class DigestRecords:
         if not set(map(self._kind, found.stamps)) <= TRUSTED_FILE_SYSTEMS:
             return
         path = self._path(found.stamps[0])
-        stamps = [asdict(stamp) for stamp in found.stamps]
+        stamps = to_data(found.stamps)
         content = {"format": _FORMAT, "files": stamps, "digest": found.digest}
         text = json.dumps({**content, "contents": found.contents})
         with contextlib.suppress(OSError):

@@ -36,7 +36,7 @@ class OpenEntry:
     def stamps(self) -> tuple[FileStamp, ...] | None:
         """Return what changes with every write of a file; None where one may go unnoticed."""
         now_ns = time.time_ns()
-        stamps = [FileStamp.of(Path(name), file) for name, file in self.files.items()]
+        stamps = [FileStamp.of(Path(name), file, name) for name, file in self.files.items()]
         settled = all(stamp.rested(now_ns, TICK_NS) for stamp in stamps)
         return tuple(stamps) if settled else None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pytest_trt.onnx.input_roles import index_limits, shape_inputs
 from pytest_trt.onnx.proto import Graph, StoredModel, StoredTensor
+from pytest_trt.records import to_data
 from pytest_trt.tensors.elements import element_name
 from pytest_trt.tensors.spec import TensorSpec
 
@@ -56,7 +57,7 @@ class Contents:
         """Return the contents as JSON-simple data."""
         data = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("inputs", "outputs", "external"):
-            data[name] = [asdict(one) for one in data[name]]
+            data[name] = to_data(data[name])
         return {"schema": CONTENTS_SCHEMA, **data}
 
     @classmethod

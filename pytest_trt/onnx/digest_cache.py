@@ -11,7 +11,7 @@ Where digests are stored, and which file systems are reliable, is up to `engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -103,13 +103,17 @@ def recall_or_hash(
     if before is not None and rested and known is not None and known.stamps == before:
         return known.digest, before
     digest = hash_files()
-    after = stamps_of((path, *data_files))
+    after = stamps_of((path, *data_files), before or ())
     if after is None:
         raise changed(path)
     if after != before:
         # Where only a mode or the number of links changed, the bytes are the same.
         same_file = after[0].inode == own.inode
-        if not same_file or hash_files() != digest or stamps_of((path, *data_files)) != after:
+        if (
+            not same_file
+            or hash_files() != digest
+            or stamps_of((path, *data_files), after) != after
+        ):
             raise changed(path)
         return digest, after
     if memory is not None and rested:
@@ -117,13 +121,19 @@ def recall_or_hash(
     return digest, before
 
 
-def stamps_of(files: Iterable[Path]) -> Stamps | None:
-    """Return the stamps of files as they are now; None if one cannot be opened."""
+def stamps_of(files: Sequence[Path], before: Stamps = ()) -> Stamps | None:
+    """Return the stamps of files as they are now; None if one cannot be opened.
+
+    Args:
+        files: The files.
+        before: Their stamps at another time. A link that leads elsewhere now shows in the rest.
+    """
     stamps = []
+    real_paths = [stamp.path for stamp in before] or [""] * len(files)
     try:
-        for path in files:
+        for path, real_path in zip(files, real_paths, strict=True):
             with open_regular(path) as file:
-                stamps.append(FileStamp.of(path, file))
+                stamps.append(FileStamp.of(path, file, real_path))
     except OSError:
         return None
     return tuple(stamps)

@@ -156,7 +156,7 @@ class OnnxModel:
 
     def stamps_now(self) -> tuple[FileStamp, ...] | None:
         """Return the stamps that its files have now; None if one cannot be opened."""
-        return stamps_of((self.path, *self.external_files))
+        return stamps_of((self.path, *self.external_files), self.stamps)
 
 
 def load_model(
