@@ -8,7 +8,6 @@ order in which they can run.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from onnx import (
 )
 
 from pytest_trt.diagnostics import ModelError
+from pytest_trt.tensors.elements import element_count
 
 #: A protobuf message cannot be larger than 2 GiB - 1; the rest is room for names and nodes.
 INLINE_LIMIT_BYTES = 2**31 - 2**24
@@ -173,8 +173,12 @@ def _dense(sparse: SparseTensorProto) -> TensorProto:
     """Return a sparse tensor as a dense one, as ONNX Runtime does when it loads a model."""
     name, dims = sparse.values.name, tuple(sparse.dims)
     values, indices = (numpy_helper.to_array(part) for part in (sparse.values, sparse.indices))
-    if math.prod(dims) * values.itemsize > INLINE_LIMIT_BYTES:
-        raise _damaged_sparse(name, f"has the shape {list(dims)}, too large to be dense")
+    dense_bytes = element_count(dims) * values.itemsize
+    if dense_bytes > INLINE_LIMIT_BYTES:
+        raise _damaged_sparse(
+            name,
+            f"has {dense_bytes:,} bytes as a dense one, and a model holds {INLINE_LIMIT_BYTES:,}",
+        )
     dense = np.zeros(dims, values.dtype)
     places = indices if indices.ndim == 1 else tuple(indices.T)
     try:

@@ -30,11 +30,14 @@ def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
         if node.outputs and node.operator in _KEEPS_INDICES | _KEEPS_SHAPE
     }
     limits: dict[str, int] = {}
+    indices: dict[str, str] = {}
+    tables: dict[str, str] = {}
     for node in graph.nodes:
         if node.operator != "Gather" or len(node.inputs) < 2:
             continue
-        source = _origin(node.inputs[1], producers, _KEEPS_INDICES)
-        table = graph.initializers.get(_origin(node.inputs[0], producers, _KEEPS_SHAPE), ())
+        source = _origin(node.inputs[1], producers, _KEEPS_INDICES, indices)
+        stored = _origin(node.inputs[0], producers, _KEEPS_SHAPE, tables)
+        table = graph.initializers.get(stored, ())
         if source not in integers or not -len(table) <= node.axis < len(table):
             continue
         rows = table[node.axis]
@@ -43,14 +46,27 @@ def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
     return limits
 
 
-def _origin(name: str, producers: dict[str, Node], operators: frozenset[str]) -> str:
-    """Follow first inputs through these operators; a damaged graph may contain a cycle."""
+def _origin(
+    name: str, producers: dict[str, Node], operators: frozenset[str], found: dict[str, str]
+) -> str:
+    """Follow first inputs through these operators; a damaged graph may contain a cycle.
+
+    Args:
+        name: Where to begin.
+        producers: The node that makes a value, by the value's name.
+        operators: The operators to follow.
+        found: Origins found before, to which these are added: chains may be long.
+    """
     seen = set()
     while name in producers and producers[name].operator in operators and name not in seen:
+        if name in found:
+            name = found[name]
+            break
         seen.add(name)
         if not producers[name].inputs:
             break
         name = producers[name].inputs[0]
+    found.update(dict.fromkeys(seen, name))
     return name
 
 

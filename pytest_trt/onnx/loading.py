@@ -6,7 +6,6 @@ UTF-8, an empty graph name, no default opset, nodes whose shapes onnx cannot inf
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from pytest_trt.diagnostics import ModelError
 from pytest_trt.onnx import graph as surgery
 from pytest_trt.onnx.external import external_regions
 from pytest_trt.onnx.proto import StoredTensor
-from pytest_trt.tensors.elements import stored_bytes
+from pytest_trt.tensors.elements import element_count, stored_bytes
 
 #: The default opset of a model that imports none. ONNX Runtime takes its newest one; every version
 #: that is supported has this one.
@@ -172,7 +171,7 @@ def _fields(tensor: TensorProto) -> tuple[Sequence[object], ...]:
 
 def _values(tensor: TensorProto) -> int:
     """Return how many numbers a tensor's data have outside `raw_data`."""
-    elements = int(math.prod(tensor.dims))
+    elements = element_count(tensor.dims)
     if tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
         return 2 * elements
     # Elements of less than a byte are packed into bytes, one a number.

@@ -6,14 +6,13 @@ weights and operators may live there too. Only the nodes of the main graph are s
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytest_trt.onnx import fields as tags
 from pytest_trt.onnx.wire import Source, WireError, fields, packed, signed, text
-from pytest_trt.tensors.elements import element_name
+from pytest_trt.tensors.elements import element_count, element_name
 from pytest_trt.tensors.spec import TensorSpec
 
 #: Types may nest (a sequence of maps). protobuf itself gives up at a hundred nested messages.
@@ -333,7 +332,7 @@ class _Walk:
                 location = value
         external = entries if location == tags.EXTERNAL else None
         tensor = StoredTensor(name, data_type, tuple(dims), external)
-        self._found.elements[data_type] += math.prod(max(dim, 0) for dim in dims)
+        self._found.elements[data_type] += element_count([max(dim, 0) for dim in dims])
         if external is not None:
             self._found.external.append(tensor)
         return tensor

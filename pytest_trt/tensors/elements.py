@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -87,6 +88,25 @@ def element_name(number: int) -> str:
     return name
 
 
+#: More elements than any tensor can have: numbers of elements are 64-bit integers.
+MOST_ELEMENTS = (1 << 63) - 1
+
+
+def element_count(dims: Sequence[int]) -> int:
+    """Return how many elements a tensor has, at most `MOST_ELEMENTS`.
+
+    Products of many large dimensions would take the square of their number.
+    """
+    if 0 in dims:
+        return 0
+    elements = 1
+    for dim in dims:
+        elements *= dim
+        if elements > MOST_ELEMENTS:
+            return MOST_ELEMENTS
+    return elements
+
+
 def stored_bytes(number: int, dims: tuple[int, ...]) -> int | None:
     """Return the size of a tensor in raw form in bytes, or None if its type has no fixed size.
 
@@ -95,10 +115,7 @@ def stored_bytes(number: int, dims: tuple[int, ...]) -> int | None:
     _, bits = _BY_NUMBER.get(number, ("", 0))
     if not bits or any(dim < 0 for dim in dims):
         return None
-    elements = 1
-    for dim in dims:
-        elements *= dim
-    return -(-elements * bits // 8)
+    return -(-element_count(dims) * bits // 8)
 
 
 def is_tensor(dtype: str) -> bool:

@@ -7,7 +7,7 @@ import importlib
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from pytest_trt.diagnostics import (
     ModelError,
     PytestTrtError,
     Remedy,
+    in_context,
 )
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
@@ -103,7 +104,15 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
     """Turn any exception of a converter into an error of this package."""
     try:
         yield
-    except (EngineBuildError, ConfigurationError, InputError, ModelError, MemoryError, OSError):
+    except ModelError as error:
+        if "model" in error.diagnostic.facts:
+            raise
+        # What is wrong in a graph is found where its file is not known.
+        named = in_context(error, model.path.name)
+        facts = {**error.diagnostic.facts, "model": str(model.path)}
+        named.diagnostic = replace(named.diagnostic, facts=facts)
+        raise named from error
+    except (EngineBuildError, ConfigurationError, InputError, MemoryError, OSError):
         raise
     except Exception as exc:
         # The converters raise bare ValueError, AssertionError, IndexError, onnx and ORT errors.

@@ -20,6 +20,7 @@ from pytest_trt.diagnostics import Fact, Remedy, git_restore_hint
 from pytest_trt.tensors.elements import TENSORRT_TYPES, element_name
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.value_ranges import example_values, may_hold_shape
+from pytest_trt.workers.memory import available_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -63,6 +64,9 @@ _MIXED_NODE = re.compile(r"(?:of|in) node \(([^)\s]+)\)")
 
 #: An element type for which ONNX Runtime makes no tensors.
 _NO_TYPE = re.compile(r"MLDataType for: (?:tensor\()?(\w+)\)? is not currently registered")
+
+#: The size of an allocation that failed.
+_ASKED_BYTES = re.compile(r"requested buffer of size (\d+)")
 
 #: The newest opset that a message names.
 _NEWEST_OPSET = re.compile(r"support for domain ai\.onnx is till opset (\d+)")
@@ -205,6 +209,17 @@ def refusal(
             "TRT352",
             _older_opset(text),
             {**facts, "opset": int(found[1])},
+            _first_line(text),
+        )
+    if "allocate memory" in text or "bad_alloc" in text or "bad allocation" in text:
+        return Refusal(
+            f"ONNX Runtime {version} needs more memory for {model.name} than this machine has",
+            "TRT359",
+            Remedy(
+                f"{_memory_figures(text)}free memory, or build in fewer processes at once "
+                "(pytest -n)."
+            ),
+            facts,
             _first_line(text),
         )
     return Refusal(failed, code, _load_remedy(text) or remedy, facts, _first_line(text))
@@ -364,7 +379,9 @@ def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, 
     if "input data type" in lowered:
         return "TRT222", Remedy("feed arrays of the model's dtypes: array.astype(...).")
     if "allocate memory" in lowered or "bad_alloc" in lowered:
-        return "TRT342", Remedy("feed a smaller batch, or free memory on this machine.")
+        return "TRT342", Remedy(
+            f"{_memory_figures(text)}feed a smaller batch, or free memory on this machine."
+        )
     if "running if node" in lowered:
         return "TRT229", _value_remedy(
             "the inputs selected an If branch that cannot process them", inputs
@@ -379,6 +396,14 @@ def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, 
         "run trt_reference on the same inputs. If it fails too, the inputs do not fit the model; "
         "if not, the engine's precision or optimisation is the cause."
     )
+
+
+def _memory_figures(text: str) -> str:
+    """Return what ONNX Runtime asked for and what there is, as far as known: "it asked for ..."."""
+    asked, left = _ASKED_BYTES.search(text), available_bytes()
+    if asked is None or left is None:
+        return ""
+    return f"it asked for {int(asked[1]):,} bytes, and this machine has {left:,} left: "
 
 
 def _value_remedy(cause: str, inputs: Tensors) -> Remedy:

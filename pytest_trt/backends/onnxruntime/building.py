@@ -76,6 +76,7 @@ def _source(request: BuildRequest) -> tuple[Path, tuple[str, ...], tuple[Layer, 
     if not as_it_is(model, request.spec):
         request.progress(f"converting {model.path.name} to {request.spec.precision}")
         return (converted, *_convert(request, converted))
+    from pytest_trt.backends.conversion.converting import explained
     from pytest_trt.onnx import graph
     from pytest_trt.onnx.loading import load
 
@@ -83,8 +84,9 @@ def _source(request: BuildRequest) -> tuple[Path, tuple[str, ...], tuple[Layer, 
         return model.path, (), ()
     # The optimiser's constants would be inputs of the plan.
     proto = load(model.path)
-    graph.modernise(proto)
-    graph.save(proto, converted)
+    with explained(model, "fp32"):
+        graph.modernise(proto)
+        graph.save(proto, converted)
     return converted, (), ()
 
 

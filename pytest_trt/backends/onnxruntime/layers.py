@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from pytest_trt.backends.conversion.tensor_types import tensor_types
 from pytest_trt.engine.facts import CONVERSION, INTEGER, Layer, precision_of
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.loading import repair_names
-from pytest_trt.tensors.elements import element_name
+from pytest_trt.tensors.elements import element_count, element_name
 
 #: Operators that change types and compute nothing.
 _CONVERSIONS = frozenset(
@@ -36,7 +35,7 @@ def onnx_layers(path: Path, origins: frozenset[str]) -> tuple[Layer, ...]:
         name: precision_of(element_name(number))
         for name, number in tensor_types(model).known.items()
     }
-    sizes = {name: math.prod(tensor.dims) for name, tensor in graph.constants(model.graph)}
+    sizes = {name: element_count(tensor.dims) for name, tensor in graph.constants(model.graph)}
     uncounted = dict(sizes)
     layers = []
     for scope in graph.walk_graphs(model.graph):

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from packaging.version import Version
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.conversion.ort_messages import first_line, run_refusal
+from pytest_trt.backends.conversion.ort_messages import first_line, refusal, run_refusal
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import EngineBuildError, EngineRunError, ModelError
 from pytest_trt.engine.protocols import BuildRequest
@@ -374,3 +374,17 @@ def test_a_model_without_inputs_cannot_be_calibrated(tmp_path: Path) -> None:
     model = networks.saved(proto, tmp_path / "none.onnx")
     with pytest.raises(EngineBuildError, match="has no inputs, so there is nothing"):
         conversion.to_int8(model, [{}], tmp_path / "q.onnx")
+
+
+def test_an_allocation_that_failed_names_what_was_asked_for_and_what_there_is(
+    tmp_path: Path,
+) -> None:
+    text = "bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 4000000000000"
+    refused = refusal(text, tmp_path / "m.onnx", failed="it failed")
+    assert refused.code == "TRT359"
+    code, remedy = run_refusal(text, {}, [])
+    assert code == "TRT342"
+    for one in (refused.remedy, remedy):
+        assert re.match(
+            r"It asked for 4,000,000,000,000 bytes, and this machine has [\d,]+ ", one.text
+        )
