@@ -44,7 +44,7 @@ class ModelProject:
         return self._pytester.runpytest_inprocess(
             f"--trt-cache-dir={self._cache}",
             "--trt-arch=cpu",
-            "--trt-threads=2",
+            "--trt-threads=1",
             "-Werror",
             "-pno:cacheprovider",
             *args,
