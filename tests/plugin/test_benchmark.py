@@ -52,7 +52,8 @@ class Speed:
         )
 
     def run(self, *args: str, **options: Any) -> pytest.RunResult:
-        return self.project.run("--trt-arch=cpu", *args, **options)
+        # On one thread: other tests use the other cores.
+        return self.project.run("--trt-arch=cpu", "--trt-threads=1", *args, **options)
 
     def slow_down(self) -> None:
         save_linear(self.project.path / "models" / "linear.onnx", classes=SLOW)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from builders import save_linear
 from click.testing import CliRunner, Result
+from plugin.conftest import LIGHT
 from plugin.test_benchmark import FAILING, MODEL, TIGHT, Speed
 from quiet_host import OVERLOADED
 
@@ -301,6 +302,7 @@ def test_concurrent_runs_preserve_each_others_baselines(speed) -> None:
             [
                 *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", precision),
                 *("--trt-arch=cpu", f"--trt-cache-dir={speed.project.cache}"),
+                *(*LIGHT, "-p", "quiet_host"),
             ],
             cwd=speed.project.path,
             stdout=subprocess.PIPE,
