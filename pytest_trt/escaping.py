@@ -21,6 +21,13 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 #: Source: actions/runner, ActionCommand.TryParseV2 (which skips leading blanks) and TryParse.
 _COMMAND = re.compile(r"(?<!\S)::(?=[A-Za-z])|##(?=\w*\[)")
 
+#: A fence is closed by any line of 255 marks, however long it is.
+#: Source: cmark-gfm, blocks.c, open_new_blocks: `fence_length = (matched > 255) ? 255 : matched`.
+_LONG_RUN = "`{100,}"
+
+#: The most characters of a code span in Markdown: a comment may have 65,536 in all.
+_MOST_IN_SPAN = 1000
+
 
 def terminal(text: str) -> str:
     """Return a text as one line for a terminal, a log, or any other plain text."""
@@ -38,9 +45,12 @@ def block(text: str) -> str:
 def markdown(text: str) -> str:
     """Return a text as a code span of one line, which may stand in a table.
 
-    Nothing in a code span is a link, an image, a mention or a reference to an issue.
+    Nothing in a code span is a link, an image, a mention or a reference to an issue. Of a text that
+    would leave no room for others, the middle is left out.
     """
     shown = terminal(text)
+    if len(shown) > _MOST_IN_SPAN:
+        shown = f"{shown[: _MOST_IN_SPAN // 2]}...{shown[-_MOST_IN_SPAN // 2 :]}"
     # A bar would end a cell, and a longer fence than GitHub accepts (80) would end no span.
     for mark in "`|":
         shown = shown.replace(mark, _hex(mark))
@@ -51,7 +61,7 @@ def markdown(text: str) -> str:
 
 def markdown_block(text: str) -> str:
     """Return a text of several lines as a fenced block of code."""
-    shown = block(text)
+    shown = re.sub(_LONG_RUN, lambda found: _hex("`") * len(found[0]), block(text))
     longest = max(map(len, re.findall("`+", shown)), default=0)
     fence = "`" * max(longest + 1, 3)
     return f"{fence}text\n{shown}\n{fence}"

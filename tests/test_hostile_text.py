@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import html5lib
+import onnx
 import pytest
 from builders_baseline import save_baselines, stored
 from builders_hostile import ATTACKS, hostile_names, hostile_report, mark, saturated
@@ -19,11 +21,13 @@ from prometheus_client import parser as prometheus
 from prometheus_client.openmetrics import parser as openmetrics
 
 from pytest_trt import escaping
+from pytest_trt.baseline.file import read_baselines, write_baselines
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.cli import commands
 from pytest_trt.diagnostics import Diagnostic, failure_lines
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison
+from pytest_trt.report.comparison.markdown import COMMENT_CHARACTERS
 from pytest_trt.report.comparison.markdown import markdown as comparison_markdown
 from pytest_trt.report.comparison.page import page as comparison_page
 from pytest_trt.report.document import Document
@@ -149,7 +153,7 @@ def test_junit() -> None:
 #: What our Markdown makes of itself.
 ELEMENTS = {
     "html", "head", "body", "h3", "p", "strong", "ul", "li", "table", "thead", "tbody", "tr", "th",
-    "td", "details", "summary", "code", "pre",
+    "td", "details", "summary", "code", "pre", "em",
 }  # fmt: skip
 
 #: What GitHub turns into links and pictures in text that is not code.
@@ -214,7 +218,9 @@ def test_code_of_markdown_shows_the_text(attack: str) -> None:
     tree = rendered(f"- {span}\n\n| a | b |\n|---|---|\n| {span} | {span} |\n")
     assert ["".join(one.itertext()) for one in tree.iter("code")] == [shown] * 3
     (pre,) = rendered(escaping.markdown_block(attack)).iter("pre")
-    assert "".join(pre.itertext()) == f"{escaping.block(attack)}\n"
+    block = escaping.block(attack)
+    block = re.sub("`{100,}", lambda found: "\\x60" * len(found[0]), block)
+    assert "".join(pre.itertext()) == f"{block}\n"
 
 
 @pytest.mark.parametrize("text", ["@octocat", "<b>x</b>", "![x](y)", "www.a.example", "<!-- x -->"])
@@ -285,7 +291,15 @@ def project(tmp_path_factory: pytest.TempPathFactory, report: Document) -> Path:
     write_report(folder / "old.json", report)
     write_report(folder / "new.json", hostile_report(NAMES, "2"))
     entries = {name: stored(spec={name: name}, engine={"key": name}) for name in NAMES}
-    save_baselines(folder / "trt_baselines", entries)
+    path = save_baselines(folder / "trt_baselines", entries)
+    write_baselines(folder / "none.json", replace(read_baselines(path), tests={}))
+    # A name in a model is UTF-8.
+    encoded = [name.encode("utf-8", "replace").decode() for name in NAMES]
+    inputs = [onnx.helper.make_tensor_value_info(name, 1, [name, 2]) for name in encoded]
+    node = onnx.helper.make_node("Identity", [encoded[0]], ["y"])
+    outputs = [onnx.helper.make_tensor_value_info("y", 1, [encoded[1], 2])]
+    graph = onnx.helper.make_graph([node], "graph", inputs, outputs)
+    onnx.save(onnx.helper.make_model(graph), folder / "model.onnx")
     return folder
 
 
@@ -295,13 +309,15 @@ SHOWING = {
     "report merge": ("old.json", "--all", "--require-arch=sm86"),
     "report compare": ("old.json", "new.json", "--all"),
     "baseline list": (),
+    "baseline diff": ("trt_baselines/sm90-nvidia-h200-132/tests/test_speed.json", "none.json"),
+    "inspect": ("model.onnx",),
     "baseline show": ("n000n",),
 }
 
 #: Those that are covered elsewhere, or that show our own texts only.
 OTHERS = {
-    "baseline accept", "baseline diff", "baseline prune", "cache clear", "cache explain",
-    "cache list", "cache verify", "doctor", "explain", "inspect", "options", "report schema",
+    "baseline accept", "baseline prune", "cache clear", "cache explain", "cache list",
+    "cache verify", "doctor", "explain", "options", "report schema",
 }  # fmt: skip
 
 
@@ -327,6 +343,19 @@ def test_command(project: Path, command: str, monkeypatch: pytest.MonkeyPatch) -
     check_plain(result.output)
     shown = marks(result.output)
     assert shown >= (MARKS if command != "baseline show" else {"n000n"})
+
+
+def test_names_of_ten_thousand_letters() -> None:
+    names = ["x" * 10_000, "`" * 10_000]
+    report = hostile_report(names)
+    summary = markdown(report)
+    check_markdown(summary)
+    assert len(list(rendered(summary).iter("details"))) == 2
+    found = compare(report, hostile_report(names, "2"))
+    assert names[0] in comparison_page(found, everything=True)
+    comment = comparison_markdown(found, everything=True)
+    assert len(comment) <= COMMENT_CHARACTERS
+    check_markdown(comment)
 
 
 def test_every_format_of_a_report_is_covered() -> None:
