@@ -1,11 +1,12 @@
 """Damages the files that pytest-trt reads, and gives them to every command that reads them.
 
-    python tests/attacks/mutated_json.py --files 10000
+    python tests/attacks/mutated_json.py --files 10000 --runs 20
 
 Each file is valid but for one change: a value of another type, a number that is none, nesting, a
 field that is missing or there twice, or bytes that are not JSON. A command may refuse the file with
 an error of ours, or read it; an exception of another kind, more than `LIMIT_S` seconds, and a
-damaged file that was overwritten are faults. The commands run in this process.
+damaged file that was overwritten are faults. The commands run in this process; `--runs` adds runs
+of pytest, each in a process of its own, with a damaged baseline and a damaged last run.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from builders import save_linear
 from builders_baseline import TARGET, save_baselines, stored, stored_run
 from builders_hostile import hostile_report
 from builders_report import check, document, reported, skipped, speed
@@ -77,7 +81,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
     def evil() -> Any:
         kind = chance.random()
         if kind < 0.65:
-            return chance.choice(_VALUES)
+            return deepcopy(chance.choice(_VALUES))
         mark = f"@raw{len(raw)}@"
         raw[mark] = chance.choice(_RAW) if kind < 0.9 else chance.choice(_DEEP).text
         return mark
@@ -399,16 +403,70 @@ def _is_baseline(content: bytes) -> bool:
     return True
 
 
+_TESTS = """
+import numpy as np
+import pytest
+
+@pytest.mark.trt_model("linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))})
+@pytest.mark.trt_benchmark(p50="900%")
+def test_speed(trt_benchmark):
+    trt_benchmark({"image": np.zeros((4, 8), np.float32)})
+"""
+
+_UPDATES = ([], ["--trt-update-new"], ["--trt-update", "--trt-update-reason=it is better"])
+
+
+def attack_runs(runs: int, seed: int = 0) -> Tally:
+    """Run pytest in the current folder, which has to be empty."""
+    chance, tally = random.Random(seed), Tally()
+    Path("pytest.ini").write_text("[pytest]\n")
+    Path("test_it.py").write_text(_TESTS)
+    save_linear(Path("linear.onnx"))
+    _run_pytest([])
+    (baseline,) = Path("trt_baselines").rglob("*.json")
+    valid = baseline.read_bytes()
+    for _ in range(runs):
+        content, update = mutated(valid, chance), chance.choice(_UPDATES)
+        baseline.write_bytes(content)
+        for stored_run_file in Path("cache").rglob("last_runs/*"):
+            stored_run_file.write_bytes(b"damaged")
+        printed = _run_pytest(["--trt-report=out.json", *update])
+        tally.files["run"] += 1
+        tally.commands += 1
+        if "INTERNALERROR" in printed or "Traceback" in printed:
+            tally.add(printed, content, update)
+        if baseline.read_bytes() != content and not _is_baseline(content):
+            tally.lost.append(f"{baseline.name}: pytest {' '.join(update)}")
+    return tally
+
+
+def _run_pytest(options: list[str]) -> str:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--trt-arch=cpu"]
+    done = subprocess.run(
+        [*command, "--trt-cache-dir=cache", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=10 * LIMIT_S,
+        check=False,
+    )
+    return done.stdout.decode(errors="replace")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        tally = attack(given.files, given.seed)
-        print(tally)
-    sys.exit(bool(tally.faults or tally.lost))
+    failed = False
+    for how, many in ((attack, given.files), (attack_runs, given.runs)):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            if many:
+                tally = how(many, given.seed)
+                print(tally)
+                failed = failed or bool(tally.faults or tally.lost)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
