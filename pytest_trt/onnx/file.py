@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -102,6 +104,13 @@ MAX_FILE_BYTES = (1 << 31) - 1
 
 #: Operators of quantised graphs, in any domain (com.microsoft has its own).
 _QUANTIZERS = frozenset({"DequantizeLinear", "QuantizeLinear"})
+
+
+#: Contents of small files, by SHA-256 of their bytes: a model is read when tests are collected, and
+#: again before its engine is looked up. Parsing takes ten times as long as hashing.
+_parsed: dict[bytes, Contents] = {}
+_SMALL_BYTES = 1 << 16
+_MOST_PARSED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,11 +291,24 @@ def _opened(path: Path) -> Iterator[tuple[FileIO, int]]:
 
 def _contents(known: CachedDigest | None, path: Path, file: FileIO, size_bytes: int) -> Contents:
     found = Contents.from_dict(known.contents) if known is not None else None
-    return found or Contents.of(*_read(path, file, size_bytes))
+    if found is not None:
+        return found
+    if size_bytes > _SMALL_BYTES:
+        return Contents.of(*_read(path, file, size_bytes))
+    held = os.pread(file.fileno(), size_bytes, 0)
+    key = hashlib.sha256(held).digest()
+    if key not in _parsed:
+        if len(_parsed) >= _MOST_PARSED:
+            _parsed.clear()
+        _parsed[key] = Contents.of(*_read(path, file, size_bytes, held))
+    return _parsed[key]
 
 
-def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph]:
-    head = file.read(HEAD_BYTES)
+def _read(
+    path: Path, file: FileIO, size_bytes: int, held: bytes | None = None
+) -> tuple[StoredModel, Graph]:
+    """Parse a file, or the bytes that are held of it."""
+    head = file.read(HEAD_BYTES) if held is None else held[:HEAD_BYTES]
     if not head:
         raise _refused(path, "is empty", "export or copy the model again; the last attempt failed.")
     kind = file_kind(head)
@@ -303,7 +325,11 @@ def _read(path: Path, file: FileIO, size_bytes: int) -> tuple[StoredModel, Graph
             size_bytes=size_bytes,
         )
     try:
-        stored = read_model(Source.of_file(file.fileno(), size_bytes))
+        if held is None or len(held) < size_bytes:  # it became shorter
+            source = Source.of_file(file.fileno(), size_bytes)
+        else:
+            source = Source.of_bytes(held)
+        stored = read_model(source)
     except WireError as error:
         raise _not_onnx(path, kind, size_bytes, error) from error
     if stored.graph is None:

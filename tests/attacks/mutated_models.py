@@ -292,6 +292,7 @@ def _attack_all(models: int, seed: int, folder: Path) -> tuple[Counter[str], lis
             ended.update(reply.result["ended"])
             tracebacks += reply.result["tracebacks"]
             next_seed += count
+            print(next_seed, json.dumps(ended), file=sys.stderr, flush=True)
             continue
         # What it had done before, and the model that ended it.
         number, _, done = reply.step.partition(" ")
