@@ -1,34 +1,27 @@
 """Damages the files that pytest-trt reads, and gives them to every command that reads them.
 
-    python tests/attacks/mutated_json.py --files 10000 --runs 20
-
 Each file is valid but for one change: a value of another type, a number that is none, nesting, a
 field that is missing or there twice, or bytes that are not JSON. A command may refuse the file with
-an error of ours, or read it; an exception of another kind, more than `LIMIT_S` seconds, and a
-damaged file that was overwritten are faults. The commands run in this process; `--runs` adds runs
-of pytest, each in a process of its own, with a damaged baseline and a damaged last run.
+an error of ours, or read it. "lost" counts damaged files that a command overwrote, and "trusted"
+baselines that were written where no test has one. The commands run in this process, runs of pytest
+in processes of their own. `--long` makes 10,000 files.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import tempfile
-import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from attacks.runner import Attack, main
 from builders import save_linear
 from builders_baseline import TARGET, save_baselines, stored, stored_run
 from builders_hostile import hostile_report
@@ -36,6 +29,7 @@ from builders_report import check, document, reported, skipped, speed
 from click.testing import CliRunner
 
 from pytest_trt.baseline.entry import StoredNoise
+from pytest_trt.baseline.file import parse_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.staged import Staged, entry_digest
 from pytest_trt.cli import commands
@@ -45,9 +39,6 @@ from pytest_trt.doctor.places import look_at_baselines
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.report.files import write_report
 from pytest_trt.sealed import read_sealed, sealed
-
-#: Seconds that one command may take.
-LIMIT_S = 20
 
 #: Texts that JSON can hold where Python's writer would not write them.
 _RAW = ("1e999", "-1e999", "NaN", "Infinity", "9" * 400, "-" + "9" * 400, "9" * 5000, "1e-400")
@@ -207,7 +198,7 @@ class Project:
         return written
 
 
-def attacks(of: Project) -> dict[str, tuple[Path, list[list[str]]]]:
+def readers(of: Project) -> dict[str, tuple[Path, list[list[str]]]]:
     """Return the file of each kind, and the commands that read it."""
     report, second, full = (one.name for one in (of.report, of.report2, of.full))
     accept = ["baseline", "--cache-dir=cache", "accept"]
@@ -258,149 +249,70 @@ _INI_PARTS = (
 )  # fmt: skip
 
 
-def attack_ini(chance: random.Random) -> str | None:
-    """Read one damaged file that configures pytest; return what went wrong."""
-    name = chance.choice(list(_INI))
-    content = _INI[name].encode()
-    at = chance.randrange(len(content))
-    left = at if chance.random() < 0.7 else min(at + chance.randrange(20), len(content))
-    folder = Path("configured")
-    folder.mkdir(exist_ok=True)
-    for one in folder.iterdir():
-        one.unlink()
-    (folder / name).write_bytes(content[:at] + chance.choice(_INI_PARTS) + content[left:])
-    try:
-        with limit():
-            project = read_project(folder.absolute())
-            project.baselines()
-            project.cache()
-    except PytestTrtError as error:
+def attack_commands(kind: str) -> Callable[[Attack], None]:
+    """Return the attack on the commands that read one kind of file."""
+
+    def attack(of: Attack) -> None:
+        os.chdir(of.folder)
+        project = Project()
+        path, commands_of = readers(project)[kind]
+        valid, baseline = path.read_bytes(), project.baseline.read_bytes()
+        for _ in range(2250 if of.is_long else 15):
+            is_last_run = kind == "last run"
+            content = _resealed(path, of.chance) if is_last_run else mutated(valid, of.chance)
+            for words in commands_of:
+                path.write_bytes(content)
+                with of.attempt(" ".join(words)):
+                    run_command(words)
+                # What is read as a baseline may be replaced by `accept`.
+                if path.read_bytes() != content and not ("accept" in words and _is_read(content)):
+                    of.outcomes.add("lost", " ".join(words))
+                if len([*Path("trt_baselines").rglob("*.json")]) > 1:
+                    of.outcomes.add("trusted", " ".join(words))
+                project.baseline.write_bytes(baseline)
+                path.write_bytes(valid)
+
+    return attack
+
+
+def run_command(words: list[str]) -> None:
+    """Run a command; an error of ours is printed as `main` prints it."""
+    if words == ["doctor of baselines"]:
+        look_at_baselines(str(Path("trt_baselines").absolute()))
+        return
+    error = CliRunner().invoke(commands, words).exception
+    if isinstance(error, PytestTrtError):
         str(error)
-    except BaseException:
-        return traceback.format_exc()
-    return None
+    elif error is not None and not isinstance(error, SystemExit):
+        raise error
 
 
-@contextlib.contextmanager
-def limit() -> Iterator[None]:
-    """Raise TimeoutError in a block that takes too long."""
-
-    def hang(number: int, frame: object) -> None:
-        raise TimeoutError(f"more than {LIMIT_S} s")
-
-    before = signal.signal(signal.SIGALRM, hang)
-    signal.alarm(LIMIT_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def fault(words: list[str]) -> str | None:
-    """Run a command; return the traceback of what is no error of ours."""
-    try:
-        with limit():
-            if words == ["doctor of baselines"]:
-                look_at_baselines(str(Path("trt_baselines").absolute()))
-                return None
-            result = CliRunner().invoke(commands, words)
-            if isinstance(result.exception, PytestTrtError):
-                str(result.exception)  # as `main` prints it
-            elif result.exception and not isinstance(result.exception, SystemExit):
-                return "".join(traceback.format_exception(result.exception))
-    except BaseException:
-        return traceback.format_exc()
-    return None
-
-
-class Tally:
-    """What the attacks came to.
-
-    Attributes:
-        files: Number of damaged files by kind.
-        commands: Number of commands.
-        faults: A place in the code, and how often something ended there.
-        examples: A file, a command and a traceback of each place.
-        lost: Damaged files that a command overwrote.
-    """
-
-    def __init__(self) -> None:
-        self.files: Counter[str] = Counter()
-        self.commands = 0
-        self.faults: Counter[str] = Counter()
-        self.examples: dict[str, tuple[bytes, str, str]] = {}
-        self.lost: list[str] = []
-
-    def add(self, text: str, content: bytes, words: Sequence[str]) -> None:
-        """Count a fault by the last place of ours in its traceback."""
-        ours = [line.strip() for line in text.splitlines() if "/pytest_trt/" in line]
-        place = f"{ours[-1] if ours else '?'}: {text.strip().splitlines()[-1][:100]}"
-        self.faults[place] += 1
-        self.examples.setdefault(place, (content, " ".join(words), text))
-
-    def __str__(self) -> str:
-        lines = [
-            f"{sum(self.files.values())} files ({dict(self.files)}), {self.commands} commands: "
-            f"{sum(self.faults.values())} faults at {len(self.faults)} places, "
-            f"{len(self.lost)} files lost"
-        ]
-        for place, times in self.faults.most_common():
-            content, words, text = self.examples[place]
-            lines += [f"{times:5} {place}", f"      {words}", *text.splitlines()[-8:]]
-            lines.append(f"      {content[:200]!r}")
-        return "\n".join([*lines, *self.lost[:20]])
-
-
-def attack(files: int, seed: int = 0) -> Tally:
-    """Attack in the current folder, which has to be empty."""
-    chance, of, tally = random.Random(seed), Project(), Tally()
-    kinds = attacks(of)
-    valid = {path: path.read_bytes() for path, _ in kinds.values()}
-    for number in range(files):
-        if number % 10 == 9:
-            tally.files["ini"] += 1
-            found = attack_ini(chance)
-            if found:
-                tally.add(found, b"".join(p.read_bytes() for p in Path("configured").iterdir()), ())
-            continue
-        kind = chance.choice(list(kinds))
-        path, words_of = kinds[kind]
-        content = _resealed(path, chance) if kind == "last run" else mutated(valid[path], chance)
-        tally.files[kind] += 1
-        for words in words_of:
-            path.write_bytes(content)
-            found = fault(words)
-            tally.commands += 1
-            if found:
-                tally.add(found, content, words)
-            _check_kept(path, content, valid, tally, words)
-    return tally
-
-
-def _check_kept(
-    path: Path, content: bytes, valid: dict[Path, bytes], tally: Tally, words: list[str]
-) -> None:
-    """Count a damaged file that was overwritten, and bring back what the command may write."""
-    accepts = "accept" in words
-    if path.read_bytes() != content and not (accepts and _is_baseline(content)):
-        tally.lost.append(f"{path.name}: {' '.join(words)}")
-    baselines = {*Path("trt_baselines").rglob("*.json")} if accepts else set()
-    if len(baselines) > 1:
-        tally.lost.append(f"{path.name}: {' '.join(words)} wrote {baselines}")
-    for one, text in valid.items():
-        if one.read_bytes() != text:
-            one.write_bytes(text)
-
-
-def _is_baseline(content: bytes) -> bool:
-    from pytest_trt.baseline.file import parse_baselines
-
+def _is_read(content: bytes) -> bool:
     try:
         parse_baselines(content, "a", fix=Remedy("b"))
     except PytestTrtError:
         return False
     return True
+
+
+def attack_ini(of: Attack) -> None:
+    """Read damaged files that configure pytest."""
+    os.chdir(of.folder)
+    for _ in range(1000 if of.is_long else 20):
+        name = of.chance.choice(list(_INI))
+        content = _INI[name].encode()
+        at = of.chance.randrange(len(content))
+        left = at if of.chance.random() < 0.7 else min(at + 10, len(content))
+        path = of.folder / name
+        path.write_bytes(content[:at] + of.chance.choice(_INI_PARTS) + content[left:])
+        with of.attempt(name):
+            try:
+                project = read_project(of.folder)
+                project.baselines()
+                project.cache()
+            except PytestTrtError as error:
+                str(error)
+        path.unlink()
 
 
 _TESTS = """
@@ -416,28 +328,28 @@ def test_speed(trt_benchmark):
 _UPDATES = ([], ["--trt-update-new"], ["--trt-update", "--trt-update-reason=it is better"])
 
 
-def attack_runs(runs: int, seed: int = 0) -> Tally:
-    """Run pytest in the current folder, which has to be empty."""
-    chance, tally = random.Random(seed), Tally()
+def attack_runs(of: Attack) -> None:
+    """Run pytest with a damaged baseline and a damaged last run."""
+    if not of.is_long:
+        return
+    os.chdir(of.folder)
     Path("pytest.ini").write_text("[pytest]\n")
     Path("test_it.py").write_text(_TESTS)
     save_linear(Path("linear.onnx"))
     _run_pytest([])
     (baseline,) = Path("trt_baselines").rglob("*.json")
     valid = baseline.read_bytes()
-    for _ in range(runs):
-        content, update = mutated(valid, chance), chance.choice(_UPDATES)
+    for _ in range(40):
+        content, update = mutated(valid, of.chance), of.chance.choice(_UPDATES)
         baseline.write_bytes(content)
-        for stored_run_file in Path("cache").rglob("last_runs/*"):
-            stored_run_file.write_bytes(b"damaged")
-        printed = _run_pytest(["--trt-report=out.json", *update])
-        tally.files["run"] += 1
-        tally.commands += 1
-        if "INTERNALERROR" in printed or "Traceback" in printed:
-            tally.add(printed, content, update)
-        if baseline.read_bytes() != content and not _is_baseline(content):
-            tally.lost.append(f"{baseline.name}: pytest {' '.join(update)}")
-    return tally
+        for last_run in Path("cache").rglob("last_runs/*"):
+            last_run.write_bytes(b"damaged")
+        with of.attempt(f"pytest {' '.join(update)}"):
+            printed = _run_pytest(["--trt-report=out.json", *update])
+            assert "INTERNALERROR" not in printed, printed
+            assert "Traceback" not in printed, printed
+        if baseline.read_bytes() != content and not _is_read(content):
+            of.outcomes.add("lost", f"pytest {' '.join(update)}")
 
 
 def _run_pytest(options: list[str]) -> str:
@@ -446,28 +358,16 @@ def _run_pytest(options: list[str]) -> str:
         [*command, "--trt-cache-dir=cache", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=10 * LIMIT_S,
         check=False,
     )
     return done.stdout.decode(errors="replace")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=1000)
-    parser.add_argument("--runs", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    failed = False
-    for how, many in ((attack, given.files), (attack_runs, given.runs)):
-        with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)
-            if many:
-                tally = how(many, given.seed)
-                print(tally)
-                failed = failed or bool(tally.faults or tally.lost)
-    sys.exit(failed)
-
+ATTACKS: dict[str, Callable[[Attack], None]] = {
+    **{one: attack_commands(one) for one in ("baseline", "report", "full report", "last run")},
+    "ini": attack_ini,
+    "runs of pytest": attack_runs,
+}
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(ATTACKS))
