@@ -86,7 +86,7 @@ def _kill_everywhere(
 
 def build(attack: Attack, damage: Callable[[Scene], None] = lambda scene: None) -> None:
     """Build an engine into a full cache, with its references, digest, timings and last run."""
-    scene = Scene(attack.folder, max_bytes=25_000)
+    scene = Scene(attack.folder, max_bytes=9_000)  # room for two or three
     scene.write_model(0)
     _build_all(scene)
 
