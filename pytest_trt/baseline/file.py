@@ -16,7 +16,7 @@ from typing import Any
 
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
-from pytest_trt.files import atomic_write
+from pytest_trt.files import atomic_write, open_regular
 from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
 
 #: Format of baseline files; files of any other format are refused.
@@ -82,7 +82,8 @@ def read_baselines(path: Path) -> BaselineFile | None:
         BaselineError: It cannot be read, is invalid, or of another format.
     """
     try:
-        text = path.read_bytes()
+        with open_regular(path) as file:
+            text = file.readall()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -11,6 +11,7 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import baseline_path, how_to_restore, read_baselines
 from pytest_trt.baseline.staged import Staged
 from pytest_trt.diagnostics import BaselineError
+from pytest_trt.files import sweep
 
 #: The folder's name where neither option nor ini file names one.
 DEFAULT_FOLDER = "trt_baselines"
@@ -132,6 +133,7 @@ class BaselineLocation:
         Raises:
             BaselineError: The file cannot be read, or is of another target.
         """
+        sweep(self.path.parent)  # what a run left that was killed while it wrote the file
         found = read_baselines(self.path)
         if found is not None and dict(found.target) != dict(self.target):
             raise BaselineError(

@@ -117,3 +117,14 @@ def test_a_file_of_another_target_is_refused(project) -> None:
     with pytest.raises(BaselineError, match="recorded on sm86, but this is sm90") as caught:
         place.read()
     assert caught.value.diagnostic.code == "TRT605"
+
+
+def test_what_a_killed_run_left_goes_when_the_next_one_reads(project) -> None:
+    folder = project / "trt_baselines"
+    path = save_baselines(folder, {"test_a": stored()}, module="tests/test_x")
+    left = path.parent / ".pytest-trt-0123456789ab"
+    left.mkdir()
+    (left / ".gitignore").write_text("*\n")
+    (left / ".test_x.json.0123456789ab").write_text("half")
+    assert located(folder, project, project / "tests" / "test_x.py").read() == stored()
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
