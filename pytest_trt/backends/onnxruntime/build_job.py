@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_trt.backends.conversion.isolated import Task, call_isolated
+from pytest_trt.backends.conversion.isolated import Task, call_isolated, stored_samples
 from pytest_trt.backends.onnxruntime.reference import NO_REFERENCE
 from pytest_trt.diagnostics import EngineBuildError, ModelError
 from pytest_trt.engine.protocols import BuildRequest, BuildResult
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.records import from_data, to_data
-from pytest_trt.tensors.spec import Tensors
 
 _DOES = "pytest_trt.backends.onnxruntime.building"
-
-#: The file of calibration data, in the folder of the plan, while it is built.
-_CALIBRATION_NAME = "calibration.pickle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,7 @@ def build_isolated(request: BuildRequest, *, timeout_s: float) -> BuildResult:
         timeout_s,
         request.progress,
     )
-    with _stored(request.calibration, request.directory) as calibration:
+    with stored_samples(request.calibration, request.directory) as calibration:
         job = BuildJob(model, replace(spec, profiles=()), request.directory, calibration)
         done = call_isolated(f"{_DOES}:do_build", task, job=to_data(job))
     return from_data(BuildResult, done)
@@ -100,18 +93,3 @@ def load_isolated(model: OnnxModel, *, timeout_s: float) -> None:
             facts=error.diagnostic.facts,
             details=[NO_REFERENCE, *error.diagnostic.details],
         ) from error
-
-
-@contextmanager
-def _stored(samples: Sequence[Tensors], folder: Path) -> Iterator[Path | None]:
-    """Provide a file of samples, in a folder that only this user can read; None for none."""
-    if not samples:
-        yield None
-        return
-    path = folder / _CALIBRATION_NAME
-    try:
-        with path.open("wb") as file:
-            pickle.dump(list(samples), file, pickle.HIGHEST_PROTOCOL)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)

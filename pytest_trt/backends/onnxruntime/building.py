@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.backends.conversion.isolated import read_samples
 from pytest_trt.backends.onnxruntime.build_job import BuildJob, ReferenceJob
 from pytest_trt.backends.onnxruntime.plan import (
     CONVERTED_NAME,
@@ -36,12 +36,8 @@ _FUSED_BLOCK_MATMUL = "MatMulNBits"
 def do_build(progress: Progress, job: Mapping[str, Any]) -> Any:
     """Do a `BuildJob`; return its `BuildResult`, both as JSON-simple data."""
     asked = from_data(BuildJob, job)
-    calibration = ()
-    if asked.calibration is not None:
-        calibration = pickle.loads(asked.calibration.read_bytes())
-    request = BuildRequest(
-        asked.model, asked.spec, Target(CPU), asked.directory, calibration, progress
-    )
+    samples = read_samples(asked.calibration)
+    request = BuildRequest(asked.model, asked.spec, Target(CPU), asked.directory, samples, progress)
     started_s = time.perf_counter()
     result = build(request)
     return to_data(replace(result, build_s=time.perf_counter() - started_s))

@@ -115,7 +115,7 @@ def build(
     for_builder, _ = _divided(spec)
     converted = request.directory / "converted.onnx"
     try:
-        source, notes = _source(request, chosen, converted)
+        source, notes = _source(request, chosen, converted, timeout_s)
         plan = BuildPlan(
             version=str(product.toolchain()),
             model_name=model_name,
@@ -193,17 +193,15 @@ def cannot_run(probe: DeviceProbe, target: Target) -> str | None:
 
 
 def _source(
-    request: BuildRequest, chosen: PrecisionRoute, converted: Path
+    request: BuildRequest, chosen: PrecisionRoute, converted: Path, timeout_s: float
 ) -> tuple[Path, tuple[str, ...]]:
     if chosen.convert is None:
         return request.model.path, ()
+    from pytest_trt.backends.conversion.convert_job import convert_isolated
+
     _, options = _divided(request.spec)
-    request.progress(f"converting {request.model.path.name} to {chosen.convert}")
-    if chosen.convert == "fp16":
-        done = conversion.to_fp16(request.model, converted, options=options)
-    else:
-        done = conversion.to_int8(request.model, request.calibration, converted, options=options)
-    return converted, done.notes
+    notes = convert_isolated(request, chosen.convert, converted, options, timeout_s=timeout_s)
+    return converted, notes
 
 
 def _control_flow(model: OnnxModel) -> tuple[str, ...]:

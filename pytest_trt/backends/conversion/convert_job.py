@@ -1,0 +1,85 @@
+"""A conversion in the child process, for backends that build from a converted model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.isolated import (
+    Task,
+    call_isolated,
+    read_samples,
+    stored_samples,
+)
+from pytest_trt.engine.protocols import BuildRequest, Progress
+from pytest_trt.engine.spec import OptionValue
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.records import from_data, to_data
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionJob:
+    """One model to convert.
+
+    Attributes:
+        model: What to convert.
+        precision: "fp16" or "int8".
+        output: The file to write.
+        options: Builder options of the conversion.
+        calibration: The file of the calibration data, which this process wrote; None for none.
+    """
+
+    model: OnnxModel
+    precision: str
+    output: Path
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    calibration: Path | None = None
+
+
+def convert_isolated(
+    request: BuildRequest,
+    precision: str,
+    output: Path,
+    options: Mapping[str, OptionValue],
+    *,
+    timeout_s: float,
+) -> tuple[str, ...]:
+    """Convert the model of a request in the child process, and return notes for the report.
+
+    Args:
+        request: The engine to build from the converted model.
+        precision: "fp16" or "int8".
+        output: The file to write, in the request's folder.
+        options: Builder options of the conversion.
+        timeout_s: Seconds after which the conversion is ended; 0 for no limit.
+
+    Raises:
+        PytestTrtError: As `to_fp16` and `to_int8`; an EngineBuildError where ONNX Runtime crashes,
+            takes too long, or needs more memory than there is.
+    """
+    model = request.model
+    task = Task(
+        f"converting {model.path.name} to {precision}",
+        model,
+        precision,
+        timeout_s,
+        request.progress,
+    )
+    with stored_samples(request.calibration, output.parent) as calibration:
+        job = ConversionJob(model, precision, output, options, calibration)
+        return tuple(call_isolated(f"{__name__}:do_convert", task, job=to_data(job)))
+
+
+def do_convert(progress: Progress, job: Mapping[str, Any]) -> list[str]:
+    """Do a `ConversionJob`, JSON-simple data; return the notes."""
+    asked = from_data(ConversionJob, job)
+    progress(f"converting {asked.model.path.name} to {asked.precision}")
+    if asked.precision == "fp16":
+        done = conversion.to_fp16(asked.model, asked.output, options=asked.options)
+    else:
+        samples = read_samples(asked.calibration)
+        done = conversion.to_int8(asked.model, samples, asked.output, options=asked.options)
+    return list(done.notes)
