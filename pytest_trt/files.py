@@ -305,12 +305,17 @@ class LockTimeoutError(TimeoutError):
 
     Attributes:
         holder: "process 1234".
+        pid: Its number; None where that is unknown.
         waited_s: For how long it was waited for.
     """
 
-    def __init__(self, path: Path, holder: str, waited_s: float) -> None:
-        super().__init__(errno.ETIMEDOUT, f"{holder} holds the lock", str(path))
-        self.holder, self.waited_s = holder, waited_s
+    def __init__(self, path: Path, pid: int | None, waited_s: float) -> None:
+        self.holder, self.pid, self.waited_s = _holder(pid), pid, waited_s
+        super().__init__(errno.ETIMEDOUT, f"{self.holder} holds the lock", str(path))
+
+
+def _holder(pid: int | None) -> str:
+    return "another process" if pid is None else f"process {pid}"
 
 
 def _acquired(path: Path, waiting: Callable[[float, str], None], timeout_s: float | None) -> int:
@@ -339,13 +344,13 @@ def _acquired(path: Path, waiting: Callable[[float, str], None], timeout_s: floa
         now_s = time.monotonic()
         if held != hold:
             hold, since_s = held, now_s
-        number = held.split(b" ")[0].decode(errors="replace")
-        holder = f"process {number}" if number.isdigit() else "another process"
+        number = held.split(b" ")[0]
+        pid = int(number) if number.isdigit() else None
         if timeout_s is not None and now_s - since_s >= timeout_s:
-            raise LockTimeoutError(path, holder, now_s - since_s)
+            raise LockTimeoutError(path, pid, now_s - since_s)
         if now_s - reported_s >= _REPORT_S:
             reported_s = now_s
-            waiting(now_s - started_s, holder)
+            waiting(now_s - started_s, _holder(pid))
         time.sleep(_POLL_S)
 
 

@@ -97,8 +97,7 @@ def device_lock(
 
 def _held_for_too_long(device: str, error: LockTimeoutError) -> DeviceBusyError:
     minutes = f"{error.waited_s / 60:.0f}"
-    number = error.holder.removeprefix("process ")
-    commands = (f"ps -fp {number}",) if number.isdigit() else ()
+    commands = () if error.pid is None else (f"ps -fp {error.pid}",)
     return DeviceBusyError(
         f"{error.holder} has been measuring on {device} for more than {minutes} minutes",
         fix=Remedy("End it if it hangs, or run again later. This shows what it is:", commands)
