@@ -37,7 +37,7 @@ def device(text: str) -> str:
 
 def folder(text: str) -> Path | None:
     """A folder, or None for the default one."""
-    return Path(text).expanduser().absolute() if text else None
+    return _path(text) if text else None
 
 
 def reports(text: str) -> tuple[Path, ...]:
@@ -46,10 +46,19 @@ def reports(text: str) -> tuple[Path, ...]:
         return ()
     from pytest_trt.report.files import check_suffix
 
-    paths = [Path(line).expanduser().absolute() for line in text.splitlines()]
+    paths = [_path(line) for line in text.splitlines()]
     for path in paths:
         check_suffix(path)
     return tuple(dict.fromkeys(paths))
+
+
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("a path, in which no system has a NUL character")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError("a path below the home folder of a user who exists") from error
 
 
 #: No file system holds more, and beyond it floats have no byte precision left.
@@ -73,7 +82,7 @@ def size(text: str) -> int:
 
 def threads(text: str) -> int:
     """A number of threads."""
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError("a whole number (0 lets ONNX Runtime choose)")
     return int(text)
 
@@ -81,7 +90,7 @@ def threads(text: str) -> int:
 def checks(text: str) -> int:
     """A number of limits; 0 counts them."""
     text = text or "0"
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError("a whole number (0 counts the limits of the collected tests)")
     return int(text)
 

@@ -76,3 +76,25 @@ def test_path_in_the_environment_is_refused_too(project, apart, monkeypatch) -> 
     result = project.pytester.runpytest()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*Fix: Write --trt-cache-dir={apart}"])
+
+
+def refused(result: pytest.RunResult) -> str:
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = "\n".join([*result.outlines, *result.errlines])
+    assert "INTERNALERROR" not in text
+    return text
+
+
+@pytest.mark.parametrize("option", ["cache-dir", "baseline-dir", "report"])
+def test_path_below_the_home_of_nobody_is_a_usage_error(project, option: str) -> None:
+    project.test_file("def test_it():\n    pass\n")
+    text = refused(project.run(f"--trt-{option}=~nobody-of-this-name/a.json"))
+    assert f"--trt-{option}: expected a path below the home folder of a user who exists" in text
+
+
+@pytest.mark.parametrize("option", ["baseline_dir", "report"])
+def test_path_with_a_nul_character_is_a_usage_error(project, option: str) -> None:
+    project.test_file("def test_it():\n    pass\n")
+    (project.path / "pytest.ini").write_text(f"[pytest]\ntrt_{option} = a\0b.json\n")
+    text = refused(project.run())
+    assert f"trt_{option} in the ini file: expected a path, in which no system has a NUL" in text
