@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from pytest_trt.cli.ini import named_folder
 from pytest_trt.cli.output import echo_data
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.doctor.abilities import Ability
@@ -93,7 +94,9 @@ def doctor(
         requests = parse_requirements(required)
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
-    found = examine(requests, cache_dir=cache_dir, baseline_dir=baseline_dir, timeout_s=timeout_s)
+    cache = named_folder(str(cache_dir), "--cache-dir") if cache_dir else None
+    baselines = named_folder(str(baseline_dir), "--baseline-dir") if baseline_dir else None
+    found = examine(requests, cache_dir=cache, baseline_dir=baselines, timeout_s=timeout_s)
     if as_json:
         echo_data(json.dumps(to_document(found), indent=2))
     else:

@@ -57,10 +57,10 @@ class Project:
         for word, following in pairwise([*words, ""]):
             given, equals, value = word.partition("=")
             if given == flag:
-                found = _folder(value if equals else following, flag).absolute()
+                found = named_folder(value if equals else following, flag).absolute()
         given_ini: object = self.values.get(f"trt_{name}")
         if found is None and isinstance(given_ini, str) and given_ini.strip():
-            found = self.rootdir / _folder(given_ini.strip(), f"{self.ini}: trt_{name}")
+            found = self.rootdir / named_folder(given_ini.strip(), f"{self.ini}: trt_{name}")
         return found
 
     def baselines(self, given: Path | None = None, tests: Path | None = None) -> BaselineFolder:
@@ -70,14 +70,15 @@ class Project:
             given: The folder that the command line names.
             tests: Where the tests are; by default in the current folder.
         """
-        chosen = given.expanduser().absolute() if given else self.folder("baseline_dir")
+        named = named_folder(str(given), "--baseline-dir").absolute() if given else None
+        chosen = named or self.folder("baseline_dir")
         has_ini, start = self.ini is not None, tests or Path.cwd()
         return find_folder(start, rootdir=self.rootdir, has_ini=has_ini, configured=chosen)
 
     def cache(self, given: Path | None = None) -> Path:
         """Return the engine cache: the given folder, the configured one, or the user's."""
-        chosen = given or self.folder("cache_dir") or default_cache_dir()
-        return chosen.expanduser().absolute()
+        named = named_folder(str(given), "--cache-dir") if given else self.folder("cache_dir")
+        return (named or default_cache_dir()).absolute()
 
 
 def _words(given: object, where: str) -> list[str]:
@@ -92,8 +93,16 @@ def _words(given: object, where: str) -> list[str]:
     raise _refused(where, f"expected a text or a list of texts, found {given!r}")
 
 
-def _folder(given: str, where: str) -> Path:
-    """Return a folder that someone named; "~" stands for the user's own."""
+def named_folder(given: str, where: str) -> Path:
+    """Return a folder that someone named; "~" stands for the user's own.
+
+    Args:
+        given: The folder.
+        where: The option that names it, for errors.
+
+    Raises:
+        ConfigurationError: No system has such a path, or there is no such user.
+    """
     try:
         if "\0" not in given:
             return Path(given).expanduser()
@@ -104,7 +113,7 @@ def _folder(given: str, where: str) -> Path:
 
 def _refused(where: str, problem: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{where}: {problem}", fix="Correct the value; pytest cannot read it either."
+        f"{where}: {problem}", fix="Correct the value; pytest refuses it as well."
     )
 
 

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pytest_trt.cli import commands
 from pytest_trt.cli.ini import read_project
 from pytest_trt.diagnostics import ConfigurationError
 
@@ -103,3 +105,37 @@ def test_a_broken_file_is_named(root, name, text) -> None:
     (root / name).write_text(text)
     with pytest.raises(ConfigurationError, match=name):
         read_project()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("pytest.ini", "[pytest]\naddopts = 'a\n", "addopts: No closing quotation"),
+        ("pytest.ini", "[pytest]\ntrt_cache_dir = ~nobody-of-this-name/x\n", "trt_cache_dir: "),
+        ("pytest.ini", "[pytest]\ntrt_cache_dir = a\0b\n", "trt_cache_dir: expected a folder"),
+        (
+            "pytest.ini",
+            "[pytest]\naddopts = --trt-cache-dir=~nobody-of-this-name\n",
+            "--trt-cache-dir: ",
+        ),
+        ("pyproject.toml", "tool = 5\n", "expected a table tool, found 5"),
+        ("pyproject.toml", "[tool]\npytest = [1]\n", "expected a table pytest, found [1]"),
+        ("pyproject.toml", "a = " + "[" * 5000, "pyproject.toml: "),
+        ("pytest.toml", "pytest = 1\n", "expected a table pytest, found 1"),
+        ("pytest.toml", "[pytest]\naddopts = [1]\n", "addopts: expected a text or a list of texts"),
+    ],
+)
+def test_whatever_the_file_holds_is_read_or_an_error(tmp_path, name, text, problem) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError) as found:
+        read_project(tmp_path).cache()
+    assert problem in found.value.message
+
+
+@pytest.mark.parametrize("words", ["baseline list", "cache list", "doctor"])
+def test_folder_below_the_home_of_nobody_is_an_error(words) -> None:
+    command, *leaf = words.split()
+    words = [command, "--cache-dir=~nobody-of-this-name", *leaf]
+    error = CliRunner().invoke(commands, words).exception
+    assert isinstance(error, ConfigurationError)
+    assert "--cache-dir: ~nobody-of-this-name" in error.message
