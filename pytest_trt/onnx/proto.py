@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pytest_trt.onnx import fields as tags
 from pytest_trt.onnx.wire import Source, WireError, fields, packed, signed, text
-from pytest_trt.tensors.elements import element_count, element_name
+from pytest_trt.tensors.elements import MOST_ELEMENTS, element_count, element_name
 from pytest_trt.tensors.spec import TensorSpec
 
 #: Types may nest (a sequence of maps). protobuf itself gives up at a hundred nested messages.
@@ -332,7 +332,8 @@ class _Walk:
                 location = value
         external = entries if location == tags.EXTERNAL else None
         tensor = StoredTensor(name, data_type, tuple(dims), external)
-        self._found.elements[data_type] += element_count([max(dim, 0) for dim in dims])
+        elements = self._found.elements[data_type] + element_count([max(dim, 0) for dim in dims])
+        self._found.elements[data_type] = min(elements, MOST_ELEMENTS)
         if external is not None:
             self._found.external.append(tensor)
         return tensor

@@ -42,7 +42,8 @@ def test_elements_are_counted_up_to_what_a_tensor_can_have(dims: list[int], elem
 
 def test_a_tensor_of_many_large_dimensions(tmp_path: Path) -> None:
     x, y = value("x", [2]), value("y", [2])
-    proto = model([node("Neg", ["x"], ["y"])], [x], [y], [_stored([2**62] * MANY)])
+    stored = [_stored([2**62] * MANY), _stored([2**62])]
+    proto = model([node("Neg", ["x"], ["y"])], [x], [y], stored)
     assert saved(proto, tmp_path / "m.onnx").elements == {"float32": MOST_ELEMENTS}
 
 

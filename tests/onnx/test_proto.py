@@ -99,7 +99,8 @@ class _Expected:
 
     def tensor(self, tensor: TensorProto):
         elements = math.prod(max(dim, 0) for dim in tensor.dims)
-        self.elements[tensor.data_type] += min(elements, MOST_ELEMENTS)
+        counted = self.elements[tensor.data_type] + elements
+        self.elements[tensor.data_type] = min(counted, MOST_ELEMENTS)
         if tensor.data_location == TensorProto.EXTERNAL:
             entries = {entry.key: entry.value for entry in tensor.external_data}
             self.external.append((tensor.name, tuple(tensor.dims), tuple(sorted(entries.items()))))
