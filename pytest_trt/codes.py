@@ -304,6 +304,13 @@ CODES: dict[str, Code] = {
         "Read the message; it shows what was requested and what the builder stored.",
         ("model",),
     ),
+    "TRT214": Code(
+        "model larger than the memory",
+        "The model's functions call each other: with every call replaced by its body, as runtimes "
+        "do, the model does not fit into this machine's memory.",
+        "Export the model again; do not use it unless you trust its origin.",
+        ("model", "nodes"),
+    ),
     "TRT220": Code(
         "inputs do not fit the model",
         "An input is missing or unknown, or has a dtype, shape or value that the model or all of "

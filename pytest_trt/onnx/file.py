@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
+from pytest_trt import units
 from pytest_trt.diagnostics import Fact, ModelError, Remedy, as_typed
 from pytest_trt.files import REST_NS, FileStamp, open_regular
 from pytest_trt.onnx.contents import Contents
@@ -27,6 +28,7 @@ from pytest_trt.onnx.digest_cache import (
     stamps_of,
 )
 from pytest_trt.onnx.external import external_regions
+from pytest_trt.onnx.functions import NODE_BYTES, expanded_nodes
 from pytest_trt.onnx.proto import Graph, StoredModel, read_model
 from pytest_trt.onnx.wire import Source, WireError
 from pytest_trt.tensors.spec import TensorSpec
@@ -341,7 +343,28 @@ def _read(
             "export the model again with its outputs, or declare them in graph.output.",
             code="TRT205",
         )
+    if stored.functions:
+        _require_memory(path, stored)
     return stored, stored.graph
+
+
+def _require_memory(path: Path, stored: StoredModel) -> None:
+    """Refuse a model whose functions multiply to more nodes than fit into memory."""
+    from pytest_trt.tensors.seeded import memory_bytes
+
+    nodes = expanded_nodes(stored.calls, stored.functions)
+    if nodes * NODE_BYTES > memory_bytes():
+        raise _refused(
+            path,
+            f"has {nodes:,} nodes once the calls of its functions are replaced by their bodies: "
+            f"about {units.size(nodes * NODE_BYTES)}, and this machine has "
+            f"{units.size(memory_bytes())} of memory",
+            "export the model again. If a small file needs so much, do not use it unless you trust "
+            "its origin.",
+            code="TRT214",
+            nodes=nodes,
+            size_bytes=nodes * NODE_BYTES,
+        )
 
 
 def _cannot_open(path: Path, error: OSError) -> ModelError:

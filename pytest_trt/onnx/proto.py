@@ -7,7 +7,8 @@ weights and operators may live there too. Only the nodes of the main graph are s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pytest_trt.onnx import fields as tags
@@ -167,6 +168,9 @@ class StoredModel:
     #: Names of all nodes that have one.
     node_names: set[str] = field(default_factory=set)
     external: list[StoredTensor] = field(default_factory=list)
+    #: Calls of the main graph, and of each function by its name, subgraphs included.
+    calls: Counter[str] = field(default_factory=Counter)
+    functions: dict[str, Counter[str]] = field(default_factory=dict)
 
 
 def read_model(source: Source) -> StoredModel:
@@ -186,7 +190,8 @@ def read_model(source: Source) -> StoredModel:
             if domain in _DEFAULT_DOMAINS:
                 model.opset = version
         elif tag == tags.MODEL_GRAPH:
-            model.graph = walk.graph(value, stop)
+            with walk.counting() as model.calls:
+                model.graph = walk.graph(value, stop)
         elif tag == tags.MODEL_FUNCTIONS:
             walk.function(value, stop)
         elif tag == tags.MODEL_TRAINING_INFO:
@@ -213,12 +218,27 @@ class _Walk:
                 version = signed(value)
         return domain, version
 
+    @contextmanager
+    def counting(self) -> Iterator[Counter[str]]:
+        """Provide the operators of what is read in the block."""
+        total, self._found.op_types = self._found.op_types, Counter()
+        yield self._found.op_types
+        total.update(self._found.op_types)
+        self._found.op_types = total
+
     def function(self, start: int, end: int) -> None:
-        for tag, value, stop in fields(self._source, start, end):
-            if tag == tags.FUNCTION_NODE:
-                self._node(value, stop, 0)
-            elif tag == tags.FUNCTION_ATTRIBUTE_PROTO:
-                self._attribute(value, stop, 0)
+        name = domain = ""
+        with self.counting() as calls:
+            for tag, value, stop in fields(self._source, start, end):
+                if tag == tags.FUNCTION_NODE:
+                    self._node(value, stop, 0)
+                elif tag == tags.FUNCTION_ATTRIBUTE_PROTO:
+                    self._attribute(value, stop, 0)
+                elif tag == tags.FUNCTION_NAME:
+                    name = text(self._source, value, stop)
+                elif tag == tags.FUNCTION_DOMAIN:
+                    domain = text(self._source, value, stop)
+        self._found.functions[_operator(domain, name)] = calls
 
     def training_info(self, start: int, end: int) -> None:
         for tag, value, stop in fields(self._source, start, end):
@@ -265,7 +285,7 @@ class _Walk:
             elif tag == tags.NODE_ATTRIBUTE:
                 name, number = self._attribute(value, stop, depth)
                 axis = number if name == "axis" else axis
-        operator = op_type if domain in _DEFAULT_DOMAINS else f"{domain}::{op_type}"
+        operator = _operator(domain, op_type)
         self._found.op_types[operator] += 1
         return Node(operator, tuple(inputs), tuple(outputs), axis)
 
@@ -346,3 +366,7 @@ class _Walk:
             elif tag == tags.STRINGSTRINGENTRY_VALUE:
                 entry = text(self._source, value, stop)
         return key, entry
+
+
+def _operator(domain: str, name: str) -> str:
+    return name if domain in _DEFAULT_DOMAINS else f"{domain}::{name}"

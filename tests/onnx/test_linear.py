@@ -8,11 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from builders_harmful import function_bomb
 from builders_networks import INT64, constant, model, saved, value
 from onnx import TensorProto
 from onnx.helper import make_node as node
 
 from pytest_trt.diagnostics import ModelError
+from pytest_trt.onnx.file import load_model
+from pytest_trt.onnx.functions import expanded_nodes
 from pytest_trt.tensors.elements import MOST_ELEMENTS, element_count
 
 MANY = 100_000
@@ -68,3 +71,28 @@ def test_many_tables_behind_a_long_chain_of_indices(tmp_path: Path) -> None:
         [constant("table", [0.0, 1.0, 2.0])],
     )
     assert saved(proto, tmp_path / "m.onnx").index_limits == {"i0": 3}
+
+
+def test_functions_that_multiply_are_counted_without_expanding_them(tmp_path: Path) -> None:
+    bomb = function_bomb(tmp_path / "bomb.onnx")
+    assert bomb.stat().st_size < 2048
+    with pytest.raises(
+        ModelError, match=r"has 1,000,000,000 nodes .* about 2\.\d+ TB, and"
+    ) as caught:
+        load_model(bomb)
+    assert caught.value.diagnostic.code == "TRT214"
+    load_model(function_bomb(tmp_path / "few.onnx", levels=3))
+
+
+@pytest.mark.parametrize(
+    ("functions", "nodes"),
+    [
+        ({}, 3),
+        ({"f": {"Neg": 4}}, 9),
+        ({"f": {"g": 2}, "g": {"Neg": 5, "Add": 1}}, 25),
+        ({"f": {"f": 1, "Neg": 1}}, 5),
+        ({f"f{n}": {f"f{n + 1}": 10} for n in range(MANY)} | {"f": {"f0": 1}}, MOST_ELEMENTS),
+    ],
+)
+def test_nodes_of_functions(functions: dict[str, dict[str, int]], nodes: int) -> None:
+    assert expanded_nodes({"f": 2, "Relu": 1}, functions) == nodes

@@ -51,7 +51,7 @@ def test_an_engine_and_a_reference_that_run_without_end_are_failed_tests(project
 
 
 def test_a_bomb_is_a_failed_test_as_engine_and_as_reference(project) -> None:
-    function_bomb(project.path / "models" / "bomb.onnx")
+    function_bomb(project.path / "models" / "bomb.onnx", levels=6)
     endless_loop(project.path / "models" / "fine.onnx", trips=1)
     project.pytester.makepyfile(test_bomb=TESTS.format(name="bomb"))
     result = project.run("--trt-build-timeout=1.5")
@@ -70,7 +70,8 @@ def test_an_interrupt_of_a_build_and_of_a_run_leaves_no_process(
     project, name: str, began: bool
 ) -> None:
     models = project.path / "models"
-    (function_bomb if name == "bomb" else endless_loop)(models / f"{name}.onnx")
+    function_bomb(models / "bomb.onnx", levels=6)
+    endless_loop(models / "loop.onnx")
     endless_loop(models / "fine.onnx", trips=1)
     project.pytester.makepyfile(test_it=TESTS.format(name=name))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_engine"]

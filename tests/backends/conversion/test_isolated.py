@@ -128,7 +128,7 @@ def test_an_interrupt_leaves_no_process(call, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_bomb_of_functions_is_one_error(tmp_path: Path) -> None:
-    bomb = function_bomb(tmp_path / "bomb.onnx")
+    bomb = function_bomb(tmp_path / "bomb.onnx", levels=6)
     assert bomb.stat().st_size < 2048
     (tmp_path / "plan").mkdir()
     backend = OnnxRuntimeBackend(threads=1, build_timeout_s=1)
