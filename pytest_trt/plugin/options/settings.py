@@ -170,7 +170,10 @@ def _is_valid(option: Option, line: str) -> bool:
 
 
 def _ini_text(config: pytest.Config, option: Option) -> str:
-    """Return an ini value as text, or the default; relative paths start at the ini file."""
+    """Return an ini value as text, or the default; relative paths start at the ini file.
+
+    The option's parser expands "~", as on the command line.
+    """
     given = ini_value(config, option)
     if given is None or given == "":
         return option.default
@@ -178,7 +181,8 @@ def _ini_text(config: pytest.Config, option: Option) -> str:
     if not option.is_path:
         return text
     base = config.rootpath if config.inipath is None else config.inipath.parent
-    return "\n".join(str(base / line.strip()) for line in text.strip().splitlines())
+    lines = map(str.strip, text.strip().splitlines())
+    return "\n".join(line if line.startswith("~") else str(base / line) for line in lines)
 
 
 def _check_combinations(values: Mapping[str, Any], config: pytest.Config) -> None:

@@ -98,3 +98,19 @@ def test_path_with_a_nul_character_is_a_usage_error(project, option: str) -> Non
     (project.path / "pytest.ini").write_text(f"[pytest]\ntrt_{option} = a\0b.json\n")
     text = refused(project.run())
     assert f"trt_{option} in the ini file: expected a path, in which no system has a NUL" in text
+
+
+def test_home_folder_in_the_ini_file_is_the_users_as_for_the_command(project, monkeypatch) -> None:
+    home = project.path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    project.test_file("def test_it():\n    pass\n")
+    (project.path / "pytest.ini").write_text("[pytest]\ntrt_report = ~/r.json\n")
+    assert project.run().ret == 0
+    assert (home / "r.json").exists()
+
+
+@pytest.mark.parametrize("option", ["baseline_dir", "report"])
+def test_home_of_nobody_in_the_ini_file_is_a_usage_error(project, option: str) -> None:
+    project.test_file("def test_it():\n    pass\n")
+    (project.path / "pytest.ini").write_text(f"[pytest]\ntrt_{option} = ~nobody-of-this/a.json\n")
+    assert "expected a path below the home folder" in refused(project.run())
