@@ -169,7 +169,12 @@ def _failures(case: _Case, precision: str, cache: EngineCache) -> tuple[Diagnost
     reference = backend.reference(model)
     check = ConsistencyCheck(tolerances, reference.run)
     opened = backend.open(Plan(engine.plan), model, engine.spec, engine.target)
-    session = Session(engine, lambda _: _Held(opened), check.observe)
+
+    def observe(engine: Engine, inputs: Any, outputs: Any) -> None:
+        if not isinstance(outputs, BaseException):
+            check.observe(engine, inputs, outputs, case.name)
+
+    session = Session(engine, lambda _: _Held(opened), observe)
     session.run(case.inputs)
     return check.diagnostics() if check.has_failed else ()
 
