@@ -44,6 +44,8 @@ def load(path: Path) -> ModelProto:
         _require_imports(path, model)
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
+            repair_names(model)
+            _require_text(path, model)
         model = _with_shapes(model)
         tensors = list(all_tensors(model.graph))
         _read_external_data(path, tensors)

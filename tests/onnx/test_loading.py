@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from builders_harmful import function_bomb
 from builders_networks import value
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -154,3 +155,10 @@ def test_data_outside_raw_data_are_complete(number: int, values: list, tmp_path:
     proto.graph.initializer.append(helper.make_tensor("other", number, [3], values))
     onnx.save(proto, tmp_path / "m.onnx")
     assert load(tmp_path / "m.onnx").graph.initializer[1].data_type == number
+
+
+def test_a_name_in_a_function_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = function_bomb(tmp_path / "m.onnx", levels=1, calls=1)
+    path.write_bytes(path.read_bytes().replace(b"Neg", b"N\xe9g"))
+    with pytest.raises(ModelError, match="is not UTF-8"):
+        load(path)
