@@ -195,12 +195,14 @@ def memory_bytes() -> int:
 
 def _too_large(spec: TensorSpec, shape: Shape) -> ConfigurationError:
     size_bytes = math.prod(shape) * _require_seedable(spec).itemsize
+    # As data at most what 64 bits hold: models declare any size.
+    known_bytes = min(size_bytes, 2**63 - 1)
     return ConfigurationError(
         f"input {spec} would take {units.size(size_bytes)} at shape {list(shape)}, and this "
         f"machine has {units.size(memory_bytes())} of memory",
         fix="give smaller sizes in profiles=, or export the model with sizes that it is used with.",
         code="TRT226",
-        facts={**spec.facts, "given_shape": list(shape), "size_bytes": size_bytes},
+        facts={**spec.facts, "given_shape": list(shape), "size_bytes": known_bytes},
     )
 
 
