@@ -5,10 +5,11 @@ belong to a model. The entries are the truth: the index is compared with their f
 process first uses it, and made again from them when it is damaged, so it can be deleted at any
 time. It decides what is evicted and which difference explains a miss, never which engine is loaded.
 
-SQLite, because a transaction is whole or not there after `kill -9`, processes exclude each other,
-and the least recently used entry is found without reading the others. Nothing is synced to the
-disk: after a crash of the machine the index may be damaged, and is made again. Each row has a
-checksum, as a wrong size or time would evict the wrong entries. A log that every process reads and
+SQLite, because processes exclude each other, and the least recently used entry is found without
+reading the others. Nothing is synced to the disk, and the journal is in memory: after a crash, or a
+kill in the middle of a write, the index may be damaged, and is made again. So each process checks
+its pages, a checksum of each row and the total first, as a wrong size or time would evict the wrong
+entries. A log that every process reads and
 compacts was the alternative: as long, and reading it grows with the cache.
 """
 
@@ -157,7 +158,7 @@ class CacheIndex:
                     return opened.db
             self._close()
         db = _connect_private(file)
-        db.execute("PRAGMA journal_mode = PERSIST").fetchone()
+        db.execute("PRAGMA journal_mode = MEMORY").fetchone()
         self._opened = _Opened(db, file.stat(), os.getpid())
         self._compared = False
         return db
