@@ -114,7 +114,7 @@ def test_int8_says_what_prevents_it(project, package_file, calibration: str) -> 
     result.assert_outcomes(errors=1, deselected=3)
     result.stdout.fnmatch_lines(
         [
-            "nothing in silero_vad.onnx could be quantised: * outside control flow *",
+            "nothing in silero_vad.onnx could be quantised: outside control flow *",
             "Fix: * remove int8 from precision=.",
         ]
     )
