@@ -408,7 +408,8 @@ class EngineCache:
     def _sweep(self) -> None:
         """Remove what killed processes left."""
         sweep(self._building, drafts=True)
-        for key in {path.name.split(".")[0] for path in self._building.glob("[!.]*")}:
+        found = self._building.iterdir() if self._building.is_dir() else ()
+        for key in {path.name.split(".")[0] for path in found if path.name[0] != "."}:
             with contextlib.suppress(OSError), self._held(key, timeout_s=0):
                 self._remove_leftovers(key)
 

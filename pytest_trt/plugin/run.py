@@ -179,6 +179,8 @@ class TrtRun:
                 code="TRT154",
                 facts={"fixture": "trt_arch", "values": archs},
             )
+        if name == OnnxRuntimeBackend.name:
+            return self.embedded
         if name not in self._backends:
             self._backends[name] = make_backend(
                 name,

@@ -134,6 +134,9 @@ if __name__ == "__main__":
 #: Operators that draw random numbers.
 _RANDOM = re.compile("bernoulli|dropout|multinomial|random", re.IGNORECASE)
 
+#: Cases whose optimised outputs are wrong in ONNX Runtime 1.32: their tests fail, and try advice.
+_WRONG = re.compile("attention_4d_with_past_and_present_qk_matmul_bias_.*_expanded")
+
 
 def _write_models(folder: Path, number: int) -> None:
     """Write models that ONNX Runtime runs, and their inputs."""
@@ -151,7 +154,9 @@ def _write_models(folder: Path, number: int) -> None:
             bare["run"](str(folder / "trial.onnx"), str(folder / "plan.onnx"), feeds)
         except Exception:  # not implemented on the CPU
             continue
-        if types == {TensorProto.FLOAT} and not _RANDOM.search(case.name):
+        if types == {TensorProto.FLOAT} and not (
+            _RANDOM.search(case.name) or _WRONG.search(case.name)
+        ):
             found.append((case, feeds))
     inputs: dict[str, dict[str, Any]] = {}
     for case, feeds in [*itertools.islice(itertools.cycle(found), number - 100), *found[:100]]:

@@ -29,6 +29,7 @@ from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResul
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.input_roles import require_values
+from pytest_trt.workers.limited import start_early
 
 
 class OnnxRuntimeBackend:
@@ -98,7 +99,11 @@ class OnnxRuntimeBackend:
         # Most runs find their engines in the cache.
         from pytest_trt.backends.onnxruntime.build_job import build_isolated
 
-        return build_isolated(request, timeout_s=self._build_timeout_s)
+        result = build_isolated(request, timeout_s=self._build_timeout_s)
+        if as_it_is(request.model, request.spec):
+            # The optimiser loaded the model itself.
+            self._loaded.add(request.model.digest)
+        return result
 
     def cannot_run(self, target: Target) -> str | None:
         """Why engines for this target do not run here: only those for the CPU do."""
@@ -111,6 +116,7 @@ class OnnxRuntimeBackend:
     ) -> BackendSession:
         """Load a serialised engine, by path: from memory, its weights would be there twice."""
         ort = load_onnxruntime()
+        start_early()
         try:
             session = load_plan(plan.stable_path, spec, threads=self.threads)
         except Exception as error:

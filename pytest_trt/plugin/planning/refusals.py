@@ -102,7 +102,7 @@ def _modules_above(item: pytest.Function) -> Iterator[ModuleType]:
     """Yield the conftest.py modules above a test, and the packages that it is in."""
     for plugin in item.config.pluginmanager.get_plugins():
         file = getattr(plugin, "__file__", None)
-        if file and Path(file).name == "conftest.py" and Path(file).parent in item.path.parents:
+        if file and file.endswith("conftest.py") and Path(file).parent in item.path.parents:
             yield plugin
     name = getattr(item.module, "__name__", "")
     while name := name.rpartition(".")[0]:

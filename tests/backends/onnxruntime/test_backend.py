@@ -463,3 +463,12 @@ def test_a_model_is_loaded_in_a_child_process_once(
     assert loaded == {linear.digest}
     monkeypatch.setattr(build_job, "load_isolated", pytest.fail)
     OnnxRuntimeBackend(threads=1, loaded=loaded).reference(linear)
+
+
+@pytest.mark.parametrize(("precision", "is_loaded"), [("fp32", True), ("fp16", False)])
+def test_building_loads_a_model_only_where_it_converts_nothing(
+    linear: OnnxModel, tmp_path: Path, precision: str, is_loaded: bool
+) -> None:
+    loaded: set[str] = set()
+    Builder(OnnxRuntimeBackend(threads=1, loaded=loaded), tmp_path).build(linear, precision)
+    assert (linear.digest in loaded) == is_loaded
