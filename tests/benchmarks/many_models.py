@@ -134,7 +134,7 @@ if __name__ == "__main__":
 #: Operators that draw random numbers.
 _RANDOM = re.compile("bernoulli|dropout|multinomial|random", re.IGNORECASE)
 
-#: Cases whose optimised outputs are wrong in ONNX Runtime 1.32: their tests fail, and try advice.
+#: Cases that ONNX Runtime 1.32 optimises to other outputs: their tests fail, and try advice.
 _WRONG = re.compile("attention_4d_with_past_and_present_qk_matmul_bias_.*_expanded")
 
 
