@@ -56,6 +56,7 @@ class OnnxRuntimeBackend:
         self._build_timeout_s = build_timeout_s
         self._run_timeout_s = run_timeout_s
         self._loaded: Loaded = set[str]() if loaded is None else loaded
+        self._built: set[str] = set()
 
     def toolchain(self) -> Toolchain:
         """The version of ONNX Runtime."""
@@ -101,8 +102,8 @@ class OnnxRuntimeBackend:
 
         result = build_isolated(request, timeout_s=self._build_timeout_s)
         if as_it_is(request.model, request.spec):
-            # The optimiser loaded the model itself.
-            self._loaded.add(request.model.digest)
+            # The optimiser loaded the model itself. A record costs as much as loading a small one.
+            self._built.add(request.model.digest)
         return result
 
     def cannot_run(self, target: Target) -> str | None:
@@ -143,7 +144,7 @@ class OnnxRuntimeBackend:
         Raises:
             ModelError: ONNX Runtime refuses the model, crashes, or takes too long.
         """
-        if model.digest not in self._loaded:
+        if model.digest not in self._built and model.digest not in self._loaded:
             from pytest_trt.backends.onnxruntime.build_job import load_isolated
 
             load_isolated(model, timeout_s=self._build_timeout_s)

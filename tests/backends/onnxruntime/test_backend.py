@@ -465,10 +465,12 @@ def test_a_model_is_loaded_in_a_child_process_once(
     OnnxRuntimeBackend(threads=1, loaded=loaded).reference(linear)
 
 
-@pytest.mark.parametrize(("precision", "is_loaded"), [("fp32", True), ("fp16", False)])
-def test_building_loads_a_model_only_where_it_converts_nothing(
-    linear: OnnxModel, tmp_path: Path, precision: str, is_loaded: bool
+@pytest.mark.parametrize(("precision", "calls"), [("fp32", 0), ("fp16", 1)])
+def test_model_that_was_built_as_it_is_needs_no_loading_in_the_child(
+    builder: Builder, linear: OnnxModel, monkeypatch: pytest.MonkeyPatch, precision, calls
 ) -> None:
-    loaded: set[str] = set()
-    Builder(OnnxRuntimeBackend(threads=1, loaded=loaded), tmp_path).build(linear, precision)
-    assert (linear.digest in loaded) == is_loaded
+    builder.build(linear, precision)
+    called = []
+    monkeypatch.setattr(build_job, "load_isolated", lambda *args, **given: called.append(args))
+    builder.backend.reference(linear)
+    assert len(called) == calls
