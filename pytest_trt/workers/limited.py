@@ -87,8 +87,9 @@ class LimitedCall(Generic[_T]):
             thread = _waiting.pop()
         except IndexError:
             thread = _Thread()
-        thread.begin(self._function)
         try:
+            # In here: Ctrl-C may come as soon as the call has begun.
+            thread.begin(self._function)
             value, raised = _waited(thread, timeout_s or math.inf)
         except queue.Empty:
             self.timed_out = True

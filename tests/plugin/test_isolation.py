@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders_harmful import endless_loop, function_bomb
+from heard import hearing
 
 TESTS = """
 from pathlib import Path
@@ -76,7 +77,9 @@ def test_an_interrupt_of_a_build_and_of_a_run_leaves_no_process(
     project.pytester.makepyfile(test_it=TESTS.format(name=name))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_engine"]
     options = ["--trt-arch=cpu", f"--trt-cache-dir={project.cache}", "test_it.py"]
-    with subprocess.Popen([*command, *options], cwd=project.path, text=True, stdout=-1) as run:
+    with subprocess.Popen(
+        [*command, *options], cwd=project.path, text=True, stdout=-1, preexec_fn=hearing()
+    ) as run:
         child = os.pidfd_open(_child_of(run.pid))
         while began and not (project.path / "began").exists():
             os.sched_yield()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from heard import hearing
 
 #: A backend that writes half a plan, says so, and then takes its time.
 SLOW = """
@@ -44,7 +45,7 @@ def started(project, *, ignored: int | None = None) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=None if ignored is None else (lambda: signal.signal(ignored, signal.SIG_IGN)),
+        preexec_fn=hearing(ignored=ignored),
     )
     assert process.stderr is not None
     for line in process.stderr:

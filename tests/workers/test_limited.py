@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -40,7 +41,15 @@ def test_a_call_that_does_not_stop_is_left_behind(monkeypatch: pytest.MonkeyPatc
     let_go.set()
 
 
-def test_an_interrupt_stops_the_call_and_comes_through() -> None:
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let Ctrl-C interrupt this process, also in a background job, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_stops_the_call_and_comes_through(heard: None) -> None:
     asked = threading.Event()
 
     def interrupt_and_wait() -> None:
