@@ -41,6 +41,7 @@ from typing import NoReturn
 import blake3  # noqa: F401
 import numpy as np
 import onnxruntime as ort
+import platformdirs.unix  # noqa: F401
 
 _TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(_TESTS)]
