@@ -9,6 +9,7 @@ import builders_networks as networks
 import builders_types as types
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from builders import save_batch_dependent, save_linear, save_overflowing
 from onnx import helper, numpy_helper
@@ -534,6 +535,10 @@ def test_reference_of_a_project_is_what_is_compared_with(project, offset, outcom
         )
 
 
+@pytest.mark.skipif(
+    onnxruntime.__version__.startswith("1.21."),
+    reason="ONNX Runtime 1.21 crashes the process that loads the engine of block-quantised weights",
+)
 @pytest.mark.parametrize(
     ("reference", "advice", "command"),
     [
