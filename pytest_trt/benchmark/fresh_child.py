@@ -59,7 +59,7 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
 
 
 def _measured(job: FreshJob, plan: Plan, progress: Callable[[str], None]) -> FreshRun:
-    inputs = read_inputs(job.inputs, job.model.inputs)
+    inputs = read_inputs(job.inputs)
     backend = make_backend(job.backend, probe=_probe(job.device), threads=job.threads)
     session = backend.open(plan, job.model, job.spec, job.target)
     timer, how, items = timer_of(session, inputs, job.mode), warm_up_of(session), job.items_per_call

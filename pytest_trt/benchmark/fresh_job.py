@@ -14,9 +14,9 @@ from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.records import from_data, to_data
 from pytest_trt.statistics.rounds import Rounds
-from pytest_trt.tensors.elements import as_bits, from_bits
 from pytest_trt.tensors.profiles import profile_from_json, profile_to_json
-from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.stored import read_samples, write_samples
 from pytest_trt.terms import Metric, Mode
 
 
@@ -86,26 +86,17 @@ def write_inputs(inputs: Tensors, folder: Path) -> Path:
         OSError: The file cannot be written.
     """
     path = folder / "inputs.npz"
-    names = np.array(list(inputs))
-    # Names of inputs may hold what names of members may not.
-    arrays = {f"input_{place}": array for place, array in enumerate(inputs.values())}
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()) or any(
-        array.dtype.hasobject for array in arrays.values()
-    ):
+    arrays = inputs.values()
+    if not all(isinstance(one, np.ndarray) and not one.dtype.hasobject for one in arrays):
         raise ValueError("inputs of Python objects cannot be sent to another process")
-    stored = {member: as_bits(array) for member, array in arrays.items()}
-    np.savez(path, names=names, **cast("dict[str, Any]", stored))
+    write_samples(path, [inputs])
     return path
 
 
-def read_inputs(path: Path, specs: tuple[TensorSpec, ...]) -> Tensors:
-    """Return the inputs that `write_inputs` wrote, in the model's dtypes."""
-    dtypes = {spec.name: spec.dtype for spec in specs}
-    taken = {}
-    with np.load(path, allow_pickle=False) as file:
-        for place, name in enumerate(map(str, file["names"])):
-            taken[name] = from_bits(file[f"input_{place}"], dtypes.get(name, ""))
-    return taken
+def read_inputs(path: Path) -> Tensors:
+    """Return the inputs that `write_inputs` wrote."""
+    (inputs,) = read_samples(path)
+    return inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.conversion.isolated import (
-    Task,
-    call_isolated,
-    read_samples,
-    stored_samples,
-)
+from pytest_trt.backends.conversion.isolated import Task, call_isolated, stored_samples
 from pytest_trt.engine.protocols import BuildRequest, Progress
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.records import from_data, to_data
+from pytest_trt.tensors.stored import read_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +71,11 @@ def convert_isolated(
 
 def do_convert(progress: Progress, job: Mapping[str, Any]) -> list[str]:
     """Do a `ConversionJob`, JSON-simple data; return the notes."""
-    asked = from_data(ConversionJob, job)
-    progress(f"converting {asked.model.path.name} to {asked.precision}")
-    if asked.precision == "fp16":
-        done = conversion.to_fp16(asked.model, asked.output, options=asked.options)
+    given = from_data(ConversionJob, job)
+    progress(f"converting {given.model.path.name} to {given.precision}")
+    if given.precision == "fp16":
+        done = conversion.to_fp16(given.model, given.output, options=given.options)
     else:
-        samples = read_samples(asked.calibration)
-        done = conversion.to_int8(asked.model, samples, asked.output, options=asked.options)
+        samples = read_samples(given.calibration) if given.calibration else []
+        done = conversion.to_int8(given.model, samples, given.output, options=given.options)
     return list(done.notes)

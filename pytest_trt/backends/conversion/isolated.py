@@ -7,7 +7,6 @@ imported, so that a small model costs it a few milliseconds.
 from __future__ import annotations
 
 import errno
-import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +19,14 @@ from pytest_trt.diagnostics import EngineBuildError, Remedy
 from pytest_trt.engine.protocols import Progress
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.stored import write_samples
 from pytest_trt.workers.process import Worker
 from pytest_trt.workers.warm import WarmBuilder
 
 _CHILD = "pytest_trt.workers.calls"
 
 #: The file of samples, next to what is made with them.
-_SAMPLES_NAME = "samples.pickle"
+_SAMPLES_NAME = "samples.npz"
 
 #: This process's. All that the functions need from environment and search path is imported first.
 _warm = WarmBuilder(fixed_environment=True)
@@ -89,7 +89,7 @@ def call_isolated(function: str, task: Task, **arguments: object) -> Any:
 
 @contextmanager
 def stored_samples(samples: Sequence[Tensors], folder: Path) -> Iterator[Path | None]:
-    """Provide a file of samples for `read_samples`; None for none.
+    """Provide a file for `tensors.stored.read_samples`; None where there are no samples.
 
     Args:
         samples: What is stored while the block runs.
@@ -100,19 +100,10 @@ def stored_samples(samples: Sequence[Tensors], folder: Path) -> Iterator[Path | 
         return
     path = folder / _SAMPLES_NAME
     try:
-        with path.open("wb") as file:
-            pickle.dump(list(samples), file, pickle.HIGHEST_PROTOCOL)
+        write_samples(path, samples)
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def read_samples(path: Path | None) -> Sequence[Tensors]:
-    """Return the samples that the process that asks has stored; none for None."""
-    if path is None:
-        return ()
-    samples: Sequence[Tensors] = pickle.loads(path.read_bytes())
-    return samples
 
 
 def _out_of_memory(task: Task, error: OSError) -> EngineBuildError:

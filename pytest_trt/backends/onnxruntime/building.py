@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.conversion.isolated import read_samples
 from pytest_trt.backends.onnxruntime.build_job import BuildJob, ReferenceJob
 from pytest_trt.backends.onnxruntime.plan import (
     CONVERTED_NAME,
@@ -23,6 +22,7 @@ from pytest_trt.engine.protocols import BuildRequest, BuildResult, Progress
 from pytest_trt.engine.spec import Target
 from pytest_trt.onnx.file import OnnxModel, read_node_names
 from pytest_trt.records import from_data, to_data
+from pytest_trt.tensors.stored import read_samples
 from pytest_trt.terms import CPU
 from pytest_trt.wording import count
 
@@ -35,9 +35,9 @@ _FUSED_BLOCK_MATMUL = "MatMulNBits"
 
 def do_build(progress: Progress, job: Mapping[str, Any]) -> Any:
     """Do a `BuildJob`; return its `BuildResult`, both as JSON-simple data."""
-    asked = from_data(BuildJob, job)
-    samples = read_samples(asked.calibration)
-    request = BuildRequest(asked.model, asked.spec, Target(CPU), asked.directory, samples, progress)
+    given = from_data(BuildJob, job)
+    samples = read_samples(given.calibration) if given.calibration else []
+    request = BuildRequest(given.model, given.spec, Target(CPU), given.directory, samples, progress)
     started_s = time.perf_counter()
     result = build(request)
     return to_data(replace(result, build_s=time.perf_counter() - started_s))
