@@ -329,7 +329,6 @@ def make_backend(
     probe: DeviceProbe,
     threads: int,
     build_timeout_s: float = 0,
-    run_timeout_s: float = 0,
     timing_folder: Path | None = None,
     additional: Registry = _NO_ADDITIONAL,
 ) -> Backend:
@@ -340,7 +339,6 @@ def make_backend(
         probe: The GPUs of this machine.
         threads: Threads of one inference on the CPU; 0 for the default of ONNX Runtime.
         build_timeout_s: Time limit of one build in seconds; 0 for no limit.
-        run_timeout_s: Time limit of one run of ONNX Runtime in seconds; 0 for no limit.
         timing_folder: The folder of TensorRT's timing caches; None for no timing cache.
         additional: Backends that plugins registered.
     """
@@ -350,9 +348,7 @@ def make_backend(
     if name == "onnxruntime":
         from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(
-            threads, build_timeout_s=build_timeout_s, run_timeout_s=run_timeout_s
-        )
+        return OnnxRuntimeBackend(threads, build_timeout_s=build_timeout_s)
     if name == "tensorrt":
         from pytest_trt.backends.tensorrt.backend import TensorRtBackend
 

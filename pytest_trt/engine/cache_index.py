@@ -9,8 +9,8 @@ SQLite, because processes exclude each other, and the least recently used entry 
 reading the others. Nothing is synced to the disk, and the journal is in memory: after a crash, or a
 kill in the middle of a write, the index may be damaged, and is made again. So each process checks
 its pages, a checksum of each row and the total first, as a wrong size or time would evict the wrong
-entries. A log that every process reads and
-compacts was the alternative: as long, and reading it grows with the cache.
+entries. A log that every process reads and compacts was the alternative: as long, and reading it
+grows with the cache.
 """
 
 from __future__ import annotations

@@ -31,9 +31,6 @@ _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\0]+")
 #: Name of the sidecar in an entry's folder.
 SIDECAR_NAME = "engine.sealed"
 
-#: Its name until format 5.
-_OLD_NAME = "engine.json"
-
 _KIND = "engine"
 
 
@@ -145,7 +142,7 @@ def read_texts(entry: PrivateFolder, key_digest: str | None = None) -> tuple[Sid
             )
         sidecar = from_data(Sidecar, data)
     except FileNotFoundError:
-        raise _missing(entry) from None
+        raise SidecarError("its sidecar is missing") from None
     except OSError as error:
         raise SidecarError(f"its sidecar cannot be read ({error.strerror})") from error
     except (SealError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -154,11 +151,3 @@ def read_texts(entry: PrivateFolder, key_digest: str | None = None) -> tuple[Sid
     if sidecar.plan_name not in names or not all(map(_FILE_NAME.fullmatch, names)):
         raise SidecarError("its sidecar does not list its files")
     return sidecar, facts
-
-
-def _missing(entry: PrivateFolder) -> SidecarError:
-    try:
-        entry.status(_OLD_NAME)
-    except OSError:
-        return SidecarError("its sidecar is missing")
-    return OtherFormatError(f"its sidecar has a format before {SIDECAR_SCHEMA}")

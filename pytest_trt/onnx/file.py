@@ -157,7 +157,7 @@ class OnnxModel:
     hashed_ns: int = field(default=0, compare=False)
 
     def is_untouched(self, rest_ns: int = REST_NS) -> bool:
-        """Whether its files surely hold the bytes that were hashed, by their stamps.
+        """Whether the stamps of its files prove that they hold the bytes that were hashed.
 
         Args:
             rest_ns: How long they must have been unchanged when they were hashed.

@@ -187,7 +187,6 @@ class TrtRun:
                 probe=self.probe,
                 threads=self.settings.threads,
                 build_timeout_s=self.settings.build_timeout,
-                run_timeout_s=self.settings.run_timeout,
                 timing_folder=self.cache.timing,
                 additional=self.settings.additional_backends,
             )

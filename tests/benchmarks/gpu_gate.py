@@ -116,6 +116,7 @@ import sys, threading
 from pathlib import Path
 from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.selection import make_backend
+from pytest_trt.engine.protocols import Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import load_model
 from pytest_trt.tensors.seeded import seeded_inputs
@@ -124,7 +125,7 @@ plan, model_path, arch, precision = sys.argv[1:]
 model = load_model(Path(model_path))
 name = "onnxruntime" if arch == "cpu" else "tensorrt"
 backend = make_backend(name, probe=probe_devices(), threads=0)
-session = backend.open(Path(plan), model, EngineSpec(precision), backend.target(arch))
+session = backend.open(Plan(Path(plan)), model, EngineSpec(precision), backend.target(arch))
 inputs = seeded_inputs(model, {spec.name: spec.shape for spec in model.inputs})
 done = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()

@@ -97,10 +97,6 @@ def newer_format(entry: Entry) -> None:
     edit_sidecar(entry.folder, schema=99, written_by="pytest-trt 9.9")
 
 
-def unsealed_format(entry: Entry) -> None:
-    (entry.folder / SIDECAR_NAME).rename(entry.folder / "engine.json")
-
-
 def other_facts(entry: Entry) -> None:
     content = bytes(read_sealed(entry.folder / SIDECAR_NAME, "engine").content)
     text = content.partition(b"\n}\n")[0] + b"\n}\n"
@@ -140,7 +136,6 @@ def escaping_file(entry: Entry) -> None:
         (remove_sidecar, "its sidecar is missing"),
         (older_format, "format 3, written by pytest-trt 0.0.1; this version uses 6"),
         (newer_format, "format 99, written by pytest-trt 9.9; this version uses 6"),
-        (unsealed_format, "a format before 6"),
         (foreign_key, "it was stored as engine ffffffffffff"),
         (escaping_file, "does not list its files"),
         (other_facts, "its facts are damaged (RecordError: build_s: "),

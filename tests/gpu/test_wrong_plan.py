@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import os
 import shutil
 import struct
@@ -20,6 +19,7 @@ from pathlib import Path
 import builders_networks as networks
 import pytest
 from builders import save_linear
+from builders_cache import edit_sidecar
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.devices.probe import probe_devices
@@ -131,10 +131,8 @@ def test_damaged_plan_is_rebuilt_and_reported(built: Built, damage: Callable[[Pa
 
 def test_engine_of_another_version_is_left_alone_and_a_new_one_built(built: Built) -> None:
     entry = built.entry
-    older = json.loads((entry.folder / "engine.json").read_text())
-    older["key"]["fields"]["TensorRT"] = "8.5.3"
-    older["key"]["digest"] = "0" * 64
-    (entry.folder / "engine.json").write_text(json.dumps(older))
+    older = {**entry.sidecar.key_fields, "TensorRT": "8.5.3"}
+    edit_sidecar(entry.folder, key="0" * 64, key_digest="0" * 64, key_fields=older)
     aside = entry.folder.with_name("linear-fp32-older")
     entry.folder.rename(aside)
     result = built.run()
