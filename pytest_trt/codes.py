@@ -96,8 +96,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT154": Code(
         "test cannot be parametrised",
-        "The markers ask for several architectures, precisions or shapes, but the test runs for "
-        "one of them only. Where pytest cannot parametrise a test, the plugin refuses it.",
+        "The markers ask for several architectures, models, precisions or shapes, but the test "
+        "runs for one of them only. Where pytest cannot parametrise a test, the plugin refuses it.",
         "Name one value, or put the marker on the function, its class, its module or a "
         "pytest.param.",
     ),
@@ -108,7 +108,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT156": Code(
         "model file not found",
-        "The path on the trt_model marker is not a file. Paths are relative to the test file.",
+        "The path on the trt_model marker is not a file, or its pattern matches none. Paths are "
+        "relative to the test file.",
         "Correct the path.",
         ("model",),
     ),

@@ -118,7 +118,11 @@ NESTED = "on nested classes"
 STACKED = "stacked decorators, or a `pytestmark` list"
 NO_TEST = "on a doctest, or an item of a custom collector"
 FUNCTIONS = "function, method, static method, class method, decorated function"
-PARAMETERS = "parametrised by `trt_arch`, `trt_precision` or `trt_shape`, also with `indirect=True`"
+MODELS = "that name several models: a list, a mapping or a pattern"
+PARAMETERS = (
+    "parametrised by `trt_arch`, `trt_model_path`, `trt_precision` or `trt_shape`, also with "
+    "`indirect=True`"
+)
 UNITTESTS = "method of a `unittest.TestCase`, also with `subTest` or `IsolatedAsyncioTestCase`"
 SUBTESTS = "`subtests`, of pytest 9 or pytest-subtests"
 ASYNC = "`async def`, with pytest-asyncio or anyio"
@@ -217,6 +221,21 @@ WAYS = {
         NO_TEST,
         'pytestmark = [M(**ONE), C]\ndef documented():\n    """\n'
         '    >>> getfixture("trt_session").run(X)\n    """\n',
+        0,
+    ),
+    "models": Way(
+        MODELS,
+        "TWICE = {'a': 'models/linear.onnx', 'b': 'models/linear.onnx'}\n"
+        "pytestmark = [M(**{**ONE, 'model': TWICE}, precision=('fp32', 'fp16')), C]\n"
+        + PLAIN
+        + "@M('models/lin*.onnx', reference='models/reference.onnx', profiles=PROFILES)\n"
+        "def test_pattern(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n",
+        7,
+    ),
+    "models_several": Way(
+        MODELS,
+        "@M(['models/linear.onnx', 'models/reference.onnx'])\n@C\n"
+        "def test_it(trt_engines):\n    trt_engines(**ONE).run(X)\n",
         0,
     ),
     "functions": Way(

@@ -15,6 +15,7 @@ from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
 from pytest_trt.plugin.names import is_ours
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
 from pytest_trt.plugin.planning.marks import MULTIPLIED_KEY, marks_of, same_marks
+from pytest_trt.plugin.planning.plan import MODEL
 from pytest_trt.plugin.planning.planner import PlanError, Planner
 from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
 from pytest_trt.records import to_data
@@ -28,7 +29,7 @@ _FIRST_KEY = pytest.StashKey[dict[str, str]]()
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
-    """Run a test once for each architecture, precision and shape that its markers name.
+    """Run a test once for each architecture, model, precision and shape that its markers name.
 
     Every parameter set gets the values of all of them. `plan_tests` drops the surplus, as only the
     collected item shows which marks it has.
@@ -38,9 +39,11 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     own, planner = marks_of(definition), planner_of(metafunc.config)
     sets = [(*marks, *own) for marks in _marks_of_sets(metafunc)]
     for fixture, values in planner.variants(sets, definition.path).items():
-        # A test with one value keeps its plain name, and one that parametrises itself its choice.
-        if fixture in metafunc.fixturenames and len(values) > 1 and not _chosen(metafunc, fixture):
-            metafunc.parametrize(fixture, values, ids=list(values))
+        # A test with one value keeps its plain name, and one that parametrises itself its choice. A
+        # list of models names even a single one.
+        several = len(values) > 1 or (fixture == MODEL and values)
+        if fixture in metafunc.fixturenames and several and not _chosen(metafunc, fixture):
+            metafunc.parametrize(fixture, values, ids=list(values), indirect=fixture == MODEL)
             by_plugin = definition.parent.stash.setdefault(MULTIPLIED_KEY, set())
             by_plugin.add((definition.name, fixture))
 

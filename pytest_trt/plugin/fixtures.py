@@ -58,7 +58,17 @@ def _parameter(request: pytest.FixtureRequest, fixture: str) -> str | None:
 
 
 @pytest.fixture
-def _trt_subject(request: pytest.FixtureRequest) -> ModelUnderTest:
+def trt_model_path(request: pytest.FixtureRequest) -> Path:
+    """The ONNX file of the model under test, absolute; the test runs once per model."""
+    from pytest_trt.plugin.models.subject import planned_model
+
+    with _clear_errors():
+        _parameter(request, "trt_model_path")
+        return planned_model(request)[1].model
+
+
+@pytest.fixture
+def _trt_subject(request: pytest.FixtureRequest, trt_model_path: Path) -> ModelUnderTest:
     """The model under test, shared by the other fixtures."""
     from pytest_trt.plugin.models.subject import ModelUnderTest
 

@@ -12,8 +12,8 @@ MARKER_LINES = {
     "trt_model": "trt_model(model, precision='fp32', profiles=None, reference=None, "
     "builder_options={}, by_precision={precision: {'builder_options': {...}}}, "
     "by_backend={backend: {'builder_options': {...}}}, input_ranges={}, seed=0): the ONNX model "
-    "under test, relative to the test file, and how its engines are built; a tuple runs the test "
-    "once per precision.",
+    "under test, relative to the test file, or a list, mapping or pattern of several, and how "
+    "engines are built; the test runs once per model and precision.",
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
     "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}): compare "
     "every trt_session.run of the test with the FP32 reference.",
@@ -35,6 +35,7 @@ FIXTURES = frozenset(
         "trt_engine",
         "trt_engines",
         "trt_inputs",
+        "trt_model_path",
         "trt_precision",
         "trt_reference",
         "trt_session",

@@ -22,6 +22,7 @@ from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.models.loadable import LoadableModel, run_of_reference
 from pytest_trt.plugin.planning.markers import parse_model, same_file
+from pytest_trt.plugin.planning.named_models import named_models
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import ITEM_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
@@ -112,10 +113,16 @@ def shared_session(
     arch, calibration = given.pop("arch", None), given.pop("calibration", None)
     mark = pytest.mark.trt_model(model, **given).mark
     # The file whose fixture calls: below this function are the factory and its fixture.
-    marker = parse_model(
-        [mark], Path(sys._getframe(2).f_code.co_filename), run.settings.additional_backends
-    )
-    assert marker is not None
+    caller = Path(sys._getframe(2).f_code.co_filename)
+    named = named_models([mark], caller)
+    if named.several:
+        raise ConfigurationError(
+            "trt_engines takes the path of one model",
+            fix="call it once per model, or parametrise the fixture.",
+            code="TRT154",
+            facts={"fixture": "trt_model_path", "values": [one.id for one in named.models]},
+        )
+    marker = parse_model([mark], caller, named.models[0], run.settings.additional_backends)
     if len(marker.precision) > 1:
         raise ConfigurationError(
             f"trt_engines takes one precision, not {len(marker.precision)}: "

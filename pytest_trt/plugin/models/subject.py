@@ -40,24 +40,8 @@ class ModelUnderTest(LoadableModel):
         Raises:
             ConfigurationError: No marker names a model.
         """
-        if not isinstance(request.node, pytest.Function):
-            raise ConfigurationError(
-                f"{request.node.nodeid} uses pytest-trt's fixtures, but is not a Python test "
-                f"function ({type(request.node).__name__})",
-                fix="move it to a test function or method.",
-                code="TRT158",
-                facts={"type": type(request.node).__name__},
-            )
-        plan = plan_of(request.node)
-        if plan is None or plan.model is None:
-            raise ConfigurationError(
-                f"{request.node.nodeid} uses pytest-trt's fixtures, but no trt_model marker names "
-                "its model",
-                fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
-                code="TRT151",
-                facts={"marker": ModelMarker.NAME},
-            )
-        return cls(request, run_of(request.config), plan.model, plan.profiles, plan)
+        plan, marker = planned_model(request)
+        return cls(request, run_of(request.config), marker, plan.profiles, plan)
 
     def reference(self) -> ReferenceSession:
         """Return the FP32 reference as a session."""
@@ -129,3 +113,29 @@ class ModelUnderTest(LoadableModel):
         if "profiles" not in overrides:
             return self.profiles
         return parse_profiles(overrides["profiles"], self.model.inputs, where="trt_build")
+
+
+def planned_model(request: pytest.FixtureRequest) -> tuple[TestPlan, ModelMarker]:
+    """Return the plan of the test that makes this request, and its model.
+
+    Raises:
+        ConfigurationError: No marker names a model.
+    """
+    if not isinstance(request.node, pytest.Function):
+        raise ConfigurationError(
+            f"{request.node.nodeid} uses pytest-trt's fixtures, but is not a Python test "
+            f"function ({type(request.node).__name__})",
+            fix="move it to a test function or method.",
+            code="TRT158",
+            facts={"type": type(request.node).__name__},
+        )
+    plan = plan_of(request.node)
+    if plan is None or plan.model is None:
+        raise ConfigurationError(
+            f"{request.node.nodeid} uses pytest-trt's fixtures, but no trt_model marker names "
+            "its model",
+            fix='mark the test or its module: @pytest.mark.trt_model("models/model.onnx").',
+            code="TRT151",
+            facts={"marker": ModelMarker.NAME},
+        )
+    return plan, plan.model

@@ -6,7 +6,6 @@ test, not a failure after minutes of building.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
+from pytest_trt.plugin.planning.keywords import expect, invalid, keywords, listed
+from pytest_trt.plugin.planning.named_models import MODEL_MARKER, NamedModel, model_of, models_in
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class ModelMarker:
     """The model under test, and how engines of it are built.
 
     Attributes:
-        model: Path of the ONNX file, relative to the test file.
+        model: The ONNX file, absolute.
         precision: One precision, or several to run the test once for each.
         profiles: Ranges of the dynamic inputs' shapes, {input: (min, opt, max)}, and of the values
             of inputs that contain a shape, {input: {"values": (min, opt, max)}}; or a list of both.
@@ -38,9 +39,10 @@ class ModelMarker:
         seed: Seed of the seeded inputs.
         named: The precisions, if the marker gives any: what its checks have to have compared. No
             keyword.
+        id: The model's id among those that the marker names. No keyword.
     """
 
-    NAME: ClassVar[str] = "trt_model"
+    NAME: ClassVar[str] = MODEL_MARKER
 
     model: Path
     precision: tuple[str, ...] = ("fp32",)
@@ -52,6 +54,7 @@ class ModelMarker:
     input_ranges: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     named: tuple[str, ...] = ()
+    id: str = ""
 
     def options(self, backend: str, precision: str) -> dict[str, Any]:
         """Return the builder options of one engine."""
@@ -64,6 +67,12 @@ class ModelMarker:
         }
         # What a marker names for one precision alone has to apply to it.
         return given if len(self.precision) == 1 else shared_options(given, precision)
+
+
+#: What a `trt_model` marker takes.
+MODEL_KEYWORDS = tuple(
+    entry.name for entry in fields(ModelMarker) if entry.name not in ("named", "id")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +127,11 @@ class BenchmarkMarker:
 def parse_model(
     marks: Sequence[pytest.Mark],
     test_file: Path,
+    model: NamedModel,
     additional: Collection[str] = (),
     backend: str = "auto",
-) -> ModelMarker | None:
-    """Return the `trt_model` markers of a test as one, or None if there are none.
+) -> ModelMarker:
+    """Return the `trt_model` markers of a test as one, for one of the models that they name.
 
     Markers of the test, its class and its module are merged: the closest one that gives a keyword
     decides it, so a test can change the precision without repeating the model. A marker that names
@@ -131,47 +141,37 @@ def parse_model(
     Args:
         marks: The test's marks, the closest first.
         test_file: The file that paths are relative to.
+        model: The model.
         additional: Names of the backends that plugins registered.
         backend: The value of --trt-backend.
 
     Raises:
         ConfigurationError: A keyword is unknown, a value is invalid, or a file does not exist.
     """
-    marks = [mark for mark in marks if mark.name == ModelMarker.NAME]
-    if not marks:
-        return None
-    known = [entry.name for entry in fields(ModelMarker) if entry.name != "named"]
     given: dict[str, Any] = {}
     for_all: dict[str, Any] = {}
-    for mark in reversed(marks):
-        keywords = _keywords(mark, known, positional="model")
-        given = {**(for_all if "model" in keywords else given), **keywords}
+    for mark in reversed([mark for mark in marks if mark.name == ModelMarker.NAME]):
+        own = keywords(mark, MODEL_KEYWORDS, positional="model")
+        given = {**(for_all if "model" in own else given), **own}
         if "model" not in given:
             for_all = given
-    if given.get("model") is None:
-        raise ConfigurationError(
-            "trt_model names no model",
-            fix='name it first: trt_model("models/classifier.onnx", ...).',
-            code="TRT151",
-            facts={"marker": ModelMarker.NAME},
-        )
     values = {name: value for name, value in given.items() if value is not None}
+    values["id"], values["model"] = model.id, _existing(model, test_file)
     return _model_marker(values, test_file, additional, backend)
 
 
 def _model_marker(
     values: dict[str, Any], test_file: Path, additional: Collection[str], backend: str
 ) -> ModelMarker:
-    for name in ("model", "reference"):
-        if name in values:
-            values[name] = _model_path(values[name], test_file)
+    if "reference" in values:
+        values["reference"] = _existing(model_of(values["reference"], test_file), test_file)
     values["named"] = _precisions(values["precision"]) if "precision" in values else ()
     values["precision"] = values["named"] or ("fp32",)
     for name in ("builder_options", "input_ranges"):
         value = values.get(name, {})
-        _expect(isinstance(value, Mapping), ModelMarker.NAME, name, value, "a mapping")
+        expect(isinstance(value, Mapping), ModelMarker.NAME, name, value, "a mapping")
     seed = values.get("seed", 0)
-    _expect(type(seed) is int, ModelMarker.NAME, "seed", seed, "an integer")
+    expect(type(seed) is int, ModelMarker.NAME, "seed", seed, "an integer")
     for name in ("by_precision", "by_backend"):
         values[name] = _builder_options(name, values.get(name, {}))
     _check_builder_options(values, additional, backend)
@@ -187,7 +187,7 @@ def _builder_options(name: str, value: object) -> dict[str, Mapping[str, Any]]:
         for own in value.values()
     )
     key = "fp16" if name == "by_precision" else "tensorrt"
-    _expect(
+    expect(
         valid, ModelMarker.NAME, name, value, f'like {{"{key}": {{"builder_options": {{...}}}}}}'
     )
     assert isinstance(value, Mapping)
@@ -216,7 +216,7 @@ def _check_builder_options(
         if backend in PRODUCTS:
             check_options(options, f"{where} {backend!r}", backend=backend)
         elif backend not in additional:
-            raise _invalid(
+            raise invalid(
                 ModelMarker.NAME,
                 f"{where}: unknown backend {backend!r}",
                 known_names("backend", backend, [*PRODUCTS, *additional]),
@@ -234,7 +234,7 @@ def parse_consistency(marks: Sequence[pytest.Mark]) -> ConsistencyMarker | None:
         return None
     from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
 
-    given = _keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision"])
+    given = keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision"])
     by_precision = given.pop("by_precision", {})
     _expect_mappings("by_precision", by_precision, "a mapping of precisions to tolerances")
     for precision in by_precision:
@@ -263,7 +263,7 @@ def _expect_mappings(name: str, value: object, expected: str) -> None:
     shaped = isinstance(value, Mapping) and all(
         isinstance(key, str) and isinstance(own, Mapping) for key, own in value.items()
     )
-    _expect(shaped, ConsistencyMarker.NAME, name, value, expected)
+    expect(shaped, ConsistencyMarker.NAME, name, value, expected)
 
 
 def parse_benchmark(marks: Sequence[pytest.Mark]) -> BenchmarkMarker | None:
@@ -282,13 +282,11 @@ def parse_benchmark(marks: Sequence[pytest.Mark]) -> BenchmarkMarker | None:
 
     given: dict[str, Any] = {}
     for mark in reversed(marks):
-        given.update(_keywords(mark, [*LIMIT_FIELDS, *RENAMED, "mode", "batch"]))
+        given.update(keywords(mark, [*LIMIT_FIELDS, *RENAMED, "mode", "batch"]))
     mode, batch = given.pop("mode", None), given.pop("batch", None)
-    _expect(
-        mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}"
-    )
+    expect(mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}")
     counted = batch is None or (type(batch) is int and batch > 0)
-    _expect(counted, BenchmarkMarker.NAME, "batch", batch, "a whole number above 0")
+    expect(counted, BenchmarkMarker.NAME, "batch", batch, "a whole number above 0")
     return BenchmarkMarker(parse_limit_fields(given, where=BenchmarkMarker.NAME), mode, batch)
 
 
@@ -309,64 +307,26 @@ def check_names(marks: Sequence[pytest.Mark]) -> None:
             )
 
 
-def _keywords(mark: pytest.Mark, known: list[str], positional: str | None = None) -> dict[str, Any]:
-    given = dict(mark.kwargs)
-    if len(mark.args) > (1 if positional else 0):
-        raise _invalid(
-            mark.name,
-            f"{mark.name} was given {len(mark.args)} positional arguments: {_listed(mark.args)}",
-            f"write them as keywords; {mark.name} takes {', '.join(known)}.",
-        )
-    if mark.args and positional:
-        given[positional] = mark.args[0]
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise _invalid(
-            mark.name,
-            f"{mark.name} has no keyword {', '.join(map(repr, unknown))}",
-            known_names("keyword", unknown[0], known),
-        )
-    return given
-
-
-def _listed(values: tuple[Any, ...]) -> str:
-    return ", ".join(map(repr, values))
-
-
-def _expect(condition: bool, marker: str, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise _invalid(marker, f"{marker}: invalid {name}={value!r}", f"give {expected}.")
-
-
-def _invalid(marker: str, message: str, fix: str) -> ConfigurationError:
-    return ConfigurationError(message, fix=fix, code="TRT150", facts={"marker": marker})
-
-
-def _model_path(value: Any, test_file: Path) -> Path:
-    if not isinstance(value, str | Path):
-        raise _invalid(
-            ModelMarker.NAME,
-            f"trt_model: {value!r} is not a path",
-            "give the path of an ONNX file.",
-        )
-    path = Path(os.path.normpath(test_file.parent / value))
+def _existing(model: NamedModel, test_file: Path) -> Path:
+    """Return the path of a model, which has to be there."""
+    given, path = model.given, model.path
     try:
         is_file, what = path.is_file(), "a folder" if path.is_dir() else "missing"
     except OSError as error:  # such as a name that is too long
         raise ConfigurationError(
-            f"the model {str(value)[:80]!r} cannot be read: {error.strerror}",
+            f"the model {given[:80]!r} cannot be read: {error.strerror}",
             fix="correct the path, which is relative to the test file.",
             code="TRT156",
-            facts={"model": str(value), "path": str(path)},
+            facts={"model": given, "path": str(path)},
         ) from None
     if not is_file:
-        models = _models_in(path if path.is_dir() else path.parent, test_file.parent)
+        models = models_in(path if path.is_dir() else path.parent, test_file.parent)
         where = "correct the path, which is relative to the test file"
         raise ConfigurationError(
-            f"the model {value} is {what}",
+            f"the model {given} is {what}",
             fix=Remedy(f"{where}. Models there:" if models else f"{where}.", alternatives=models),
             code="TRT156",
-            facts={"model": str(value), "path": str(path)},
+            facts={"model": given, "path": str(path)},
         )
     return path
 
@@ -376,11 +336,6 @@ def same_file(one: Path, other: Path) -> bool:
     return one == other or one.resolve() == other.resolve()
 
 
-def _models_in(folder: Path, start: Path) -> tuple[str, ...]:
-    found = sorted(folder.glob("*.onnx"))[:5] if folder.is_dir() else []
-    return tuple(Path(os.path.relpath(path, start)).as_posix() for path in found)
-
-
 def _precisions(value: Any, where: str = ModelMarker.NAME) -> tuple[str, ...]:
     from pytest_trt.engine.spec import PRECISIONS
 
@@ -388,15 +343,15 @@ def _precisions(value: Any, where: str = ModelMarker.NAME) -> tuple[str, ...]:
     valid = isinstance(precisions, tuple | list) and precisions
     unknown = [p for p in precisions if p not in PRECISIONS] if valid else [value]
     if unknown:
-        raise _invalid(
+        raise invalid(
             ModelMarker.NAME,
-            f"{where}: unknown precision {_listed(tuple(unknown))}",
+            f"{where}: unknown precision {listed(tuple(unknown))}",
             f"use one or several of {', '.join(PRECISIONS)}.",
         )
     if len(set(precisions)) != len(precisions):
-        raise _invalid(
+        raise invalid(
             ModelMarker.NAME,
-            f"trt_model names a precision twice: {_listed(tuple(precisions))}",
+            f"trt_model names a precision twice: {listed(tuple(precisions))}",
             "name each precision once.",
         )
     return tuple(precisions)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_trt.statistics.limits import Limits
 
 #: The fixtures by which a test is multiplied, in the order in which its id names them.
-ARCH, PRECISION, SHAPE = "trt_arch", "trt_precision", "trt_shape"
+ARCH, MODEL, PRECISION, SHAPE = "trt_arch", "trt_model_path", "trt_precision", "trt_shape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,17 @@ def limits_of(
 
 @dataclass(slots=True)
 class Parsed:
-    """The parsed content of a set of marks, whichever test has them."""
+    """The parsed content of a set of marks for one model, whichever test has them.
+
+    Attributes:
+        marks: The marks, the closest first.
+        model: The model; None where no marker names one, or a marker is wrong.
+        consistency: The accuracy check.
+        benchmark: The speed check.
+        profiles: The profiles of the model.
+        wrong: What is wrong with the marks.
+        variants: What a test is multiplied by: values by fixture.
+    """
 
     marks: tuple[pytest.Mark, ...]
     model: ModelMarker | None = None
@@ -127,12 +137,32 @@ class Parsed:
     benchmark: BenchmarkMarker | None = None
     profiles: tuple[Profile, ...] = ()
     wrong: list[Diagnostic] = field(default_factory=list)
+    variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Add an error to what is wrong, so that all of it is reported together."""
         with gathered_into(self.wrong):
             yield
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedModels:
+    """The parsed content of a set of marks, for each model that they name.
+
+    Attributes:
+        by_id: The content by the model's id; a single entry where they name no model.
+        several: Whether ids of tests name the model, see `NamedModels`.
+    """
+
+    by_id: Mapping[str, Parsed]
+    several: bool = False
+
+    def of(self, params: Mapping[str, object]) -> Parsed | None:
+        """Return the content for the model of a test, by its parameters; None if it is unknown."""
+        if MODEL in params:
+            return self.by_id.get(str(params[MODEL]))
+        return next(iter(self.by_id.values()))
 
 
 @contextmanager

@@ -22,11 +22,14 @@ from pytest_trt.plugin.planning.markers import (
     parse_model,
 )
 from pytest_trt.plugin.planning.marks import marks_of, multiplied, params_of
+from pytest_trt.plugin.planning.named_models import NamedModel, NamedModels, named_models
 from pytest_trt.plugin.planning.plan import (
     ARCH,
+    MODEL,
     PRECISION,
     SHAPE,
     Parsed,
+    ParsedModels,
     TestPlan,
     gathered_into,
     limits_of,
@@ -37,8 +40,10 @@ from pytest_trt.plugin.planning.refusals import (
     check_conflicts,
     check_ignored,
     check_model,
+    check_models,
     check_scopes,
     check_variants,
+    unknown_model,
 )
 from pytest_trt.tensors.profile_choice import distinct_points, values_at
 from pytest_trt.tensors.profiles import Profile, parse_profiles
@@ -69,7 +74,7 @@ class Planner:
 
     def __init__(self, run: TrtRun) -> None:
         self._run = run
-        self._parsed: dict[tuple[object, ...], Parsed] = {}
+        self._parsed: dict[tuple[object, ...], ParsedModels] = {}
 
     def variants(
         self, marks: Sequence[tuple[pytest.Mark, ...]], path: Path
@@ -80,18 +85,24 @@ class Planner:
             marks: The marks of each parameter set, the closest first.
             path: The test's file.
         """
-        union: dict[str, dict[str, None]] = {ARCH: {}, PRECISION: {}, SHAPE: {}}
-        for each in marks:
-            for fixture, values in self._values(self._parse(each, path)).items():
+        union: dict[str, dict[str, None]] = {ARCH: {}, MODEL: {}, PRECISION: {}, SHAPE: {}}
+        sets = [self._parse(each, path) for each in marks]
+        for parsed in (parsed for each in sets for parsed in each.by_id.values()):
+            for fixture, values in parsed.variants.items():
                 union[fixture].update(dict.fromkeys(values))
+        if not any(each.several for each in sets):
+            union[MODEL] = {}
         return {fixture: tuple(values) for fixture, values in union.items()}
 
     def is_surplus(self, item: pytest.Function) -> bool:
         """Whether a test has a value that only another parameter set of its function names."""
-        values = self._values(self._parse(marks_of(item), item.path))
+        given = multiplied(item)
+        parsed = self._parse(marks_of(item), item.path).of(given)
+        if parsed is None:
+            return True
+        values = parsed.variants
         return any(
-            values[fixture] and value not in values[fixture]
-            for fixture, value in multiplied(item).items()
+            values[fixture] and value not in values[fixture] for fixture, value in given.items()
         )
 
     def plan(self, item: pytest.Function) -> TestPlan:
@@ -101,21 +112,25 @@ class Planner:
             PlanError: Its markers are wrong, or ask for what this test does not do.
         """
         marks, settings = marks_of(item), self._run.settings
-        parsed = self._parse(marks, item.path)
-        wrong, values = list(parsed.wrong), self._values(parsed)
+        params = params_of(item)
+        models = self._parse(marks, item.path)
+        parsed = models.of(params)
+        if parsed is None:
+            raise PlanError([unknown_model(str(params[MODEL]), models)])
+        wrong, values = list(parsed.wrong), parsed.variants
         for check in (
+            partial(check_models, models=models),
             check_conflicts,
             check_scopes,
             check_ignored,
             check_benchmark,
             partial(check_model, run=self._run),
-            partial(check_variants, values=values),
+            check_variants,
         ):
             with gathered_into(wrong):
                 check(item, parsed)
         if wrong:
             raise PlanError(wrong)
-        params = params_of(item)
         precisions = values[PRECISION] or ("",)
         precision = str(params.get(PRECISION, precisions[0]))
         named = parsed.model.named if parsed.model is not None else ()
@@ -133,33 +148,47 @@ class Planner:
             ini_limits=settings.limits,
         )
 
-    def _values(self, parsed: Parsed) -> dict[str, tuple[str, ...]]:
-        archs = tuple(selection.arch for selection in self._run.selections)
-        if parsed.model is None:
-            return {ARCH: archs, PRECISION: (), SHAPE: ()}
-        return {ARCH: archs, PRECISION: parsed.model.precision, SHAPE: _points(parsed.profiles)}
-
-    def _parse(self, marks: tuple[pytest.Mark, ...], path: Path) -> Parsed:
+    def _parse(self, marks: tuple[pytest.Mark, ...], path: Path) -> ParsedModels:
         # The tests of a module share marks, which are parsed once. The result keeps them alive.
         key = (path, *map(id, marks))
         if key not in self._parsed:
             self._parsed[key] = self._newly_parsed(marks, path)
         return self._parsed[key]
 
-    def _newly_parsed(self, marks: tuple[pytest.Mark, ...], path: Path) -> Parsed:
-        parsed = Parsed(marks)
-        with parsed.gathered():
+    def _newly_parsed(self, marks: tuple[pytest.Mark, ...], path: Path) -> ParsedModels:
+        wrong: list[Diagnostic] = []
+        named = NamedModels()
+        with gathered_into(wrong):
             check_names(marks)
-        with parsed.gathered():
-            settings = self._run.settings
-            parsed.model = parse_model(marks, path, settings.additional_backends, settings.backend)
+        with gathered_into(wrong):
+            named = named_models(marks, path)
+        by_id, ids = {}, tuple(one.id for one in named.models)
+        for model in named.models or (None,):
+            parsed = Parsed(marks, wrong=list(wrong))
+            self._parse_for(parsed, model, path)
+            parsed.variants = {
+                ARCH: tuple(selection.arch for selection in self._run.selections),
+                MODEL: ids,
+                PRECISION: parsed.model.precision if parsed.model is not None else (),
+                SHAPE: _points(parsed.profiles) if parsed.model is not None else (),
+            }
+            by_id[model.id if model is not None else ""] = parsed
+        return ParsedModels(by_id, named.several)
+
+    def _parse_for(self, parsed: Parsed, model: NamedModel | None, path: Path) -> None:
+        """Parse the marks for one model, and check them against it."""
+        settings, marks = self._run.settings, parsed.marks
+        if model is not None:
+            with parsed.gathered():
+                parsed.model = parse_model(
+                    marks, path, model, settings.additional_backends, settings.backend
+                )
         with parsed.gathered():
             parsed.consistency = parse_consistency(marks)
         with parsed.gathered():
             parsed.benchmark = parse_benchmark(marks)
         if parsed.model is not None:
             self._resolve(parsed, parsed.model)
-        return parsed
 
     def _resolve(self, parsed: Parsed, marker: ModelMarker) -> None:
         """Check the markers against the model, so that a mistake shows before anything is built."""

@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.diagnostics import ConfigurationError, Remedy
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, Remedy
 from pytest_trt.plugin.names import FIXTURES, is_ours
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
 from pytest_trt.plugin.planning.marks import multiplied, params_of, places, pytestmark_of
-from pytest_trt.plugin.planning.plan import ARCH, PRECISION, SHAPE, Parsed, chosen_point, limits_of
+from pytest_trt.plugin.planning.plan import (
+    ARCH,
+    MODEL,
+    PRECISION,
+    SHAPE,
+    Parsed,
+    ParsedModels,
+    chosen_point,
+    limits_of,
+)
 from pytest_trt.tensors.profile_choice import distinct_points, shapes_at
 from pytest_trt.tensors.profiles import Profile
 from pytest_trt.tensors.seeded import check_seedable
 from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
     from pytest_trt.plugin.run import TrtRun
@@ -201,11 +211,43 @@ def _check_seeded(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) -> 
             check_seedable(inputs, shapes_at(inputs, profile, point))
 
 
-def check_variants(
-    item: pytest.Function, parsed: Parsed, values: Mapping[str, Sequence[str]]
-) -> None:
+def check_models(item: pytest.Function, parsed: Parsed, models: ParsedModels) -> None:
+    """Refuse a test that would check one of several models, and an override of trt_model_path."""
+    named, own = list(models.by_id), _fixtures(item).get(MODEL, ())
+    if len(named) > 1 and MODEL not in params_of(item):
+        if MODEL in item.fixturenames:
+            raise _not_multiplied(item, MODEL, named)
+        if parsed.consistency is not None or parsed.benchmark is not None:
+            raise ConfigurationError(
+                f"the markers name {len(named)} models, but the test uses none of the fixtures "
+                "that run it once for each",
+                fix="add trt_session or trt_model_path to the arguments of the test.",
+                code="TRT154",
+                facts={"fixture": MODEL, "values": named},
+            )
+    # A parameter of the test is a fixture of pytest itself.
+    if own and not own[-1].func.__module__.startswith(("_pytest.", "pytest_trt.")):
+        raise ConfigurationError(
+            "the project overrides trt_model_path, which would not change the model under test",
+            fix="name the model in trt_model.",
+            code="TRT154",
+            facts={"fixture": MODEL},
+        )
+
+
+def unknown_model(value: str, models: ParsedModels) -> Diagnostic:
+    """Return why a test is refused that parametrises trt_model_path with an unknown model."""
+    return Diagnostic(
+        "TRT154",
+        f"the test is parametrised with trt_model_path={value!r}, which its markers do not name",
+        {"fixture": MODEL, "value": value},
+        remedy=Remedy(known_names("model", value, models.by_id)),
+    )
+
+
+def check_variants(item: pytest.Function, parsed: Parsed) -> None:
     """Refuse a test that would run for only a part of what its markers name."""
-    params = params_of(item)
+    params, values = params_of(item), parsed.variants
     for fixture, value in multiplied(item).items():
         if values[fixture] and value not in values[fixture]:
             raise _not_multiplied(item, fixture, values[fixture])

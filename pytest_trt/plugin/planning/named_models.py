@@ -1,0 +1,170 @@
+"""The models that a test's markers name: one, or several, once for each of which the test runs."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from pytest_trt.diagnostics import ConfigurationError, Remedy
+from pytest_trt.plugin.planning.keywords import invalid, listed
+
+if TYPE_CHECKING:
+    import pytest
+
+MODEL_MARKER = "trt_model"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """One of the models that a test's markers name.
+
+    Attributes:
+        id: Its path relative to the folder of the test file, or its key in a mapping.
+        path: The file, which may be missing.
+        given: The path as messages name it.
+    """
+
+    id: str
+    path: Path
+    given: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModels:
+    """The models that a test's markers name.
+
+    Attributes:
+        models: The models, in the order in which tests are.
+        several: Whether they are given as a list, a mapping or a pattern: ids of tests then name
+            the model, even a single one, so that a second one renames no test.
+    """
+
+    models: tuple[NamedModel, ...] = ()
+    several: bool = False
+
+
+def named_models(marks: Iterable[pytest.Mark], test_file: Path) -> NamedModels:
+    """Return the models that the closest marker with a model names.
+
+    Args:
+        marks: The test's marks, the closest first.
+        test_file: The file that paths are relative to.
+
+    Raises:
+        ConfigurationError: No trt_model marker names a model, or one names something else.
+    """
+    marks = [mark for mark in marks if mark.name == MODEL_MARKER]
+    if not marks:
+        return NamedModels()
+    naming = (mark for mark in marks if mark.args or "model" in mark.kwargs)
+    closest = next(naming, marks[-1])
+    value = closest.args[0] if closest.args else closest.kwargs.get("model")
+    if value is None:
+        raise ConfigurationError(
+            "trt_model names no model",
+            fix='name it first: trt_model("models/classifier.onnx", ...).',
+            code="TRT151",
+            facts={"marker": MODEL_MARKER},
+        )
+    if isinstance(value, Mapping):
+        _require_some(value)
+        return NamedModels(tuple(_of_mapping(value, test_file)), several=True)
+    if _is_path(value) and _pattern(value, test_file) is None:
+        return NamedModels((model_of(value, test_file),))
+    several = value if isinstance(value, list | tuple) else [value]
+    _require_some(several)
+    return NamedModels(tuple(_of_list(several, test_file)), several=True)
+
+
+def _of_mapping(value: Mapping[Any, Any], test_file: Path) -> Iterator[NamedModel]:
+    for key, path in value.items():
+        if not isinstance(key, str) or not key:
+            raise invalid(
+                MODEL_MARKER, f"trt_model: {key!r} is not an id of a model", "give non-empty text."
+            )
+        yield model_of(path, test_file, key)
+
+
+def _of_list(values: Sequence[Any], test_file: Path) -> Iterator[NamedModel]:
+    found: dict[str, NamedModel] = {}
+    plain: list[str] = []
+    for value in values:
+        pattern = _pattern(value, test_file) if _is_path(value) else None
+        if pattern is None:
+            one = model_of(value, test_file)
+            plain.append(one.id)
+            found[one.id] = one
+        else:  # patterns may overlap
+            matched = (model_of(path, test_file) for path in _matches(pattern, test_file))
+            found.update({one.id: one for one in matched})
+    twice = [model for model in dict.fromkeys(plain) if plain.count(model) > 1]
+    if twice:
+        raise invalid(
+            MODEL_MARKER, f"trt_model names a model twice: {listed(twice)}", "name each once."
+        )
+    yield from found.values()
+
+
+def _require_some(values: Sequence[Any] | Mapping[Any, Any]) -> None:
+    if not values:
+        raise invalid(
+            MODEL_MARKER,
+            f"trt_model: {values!r} names no model",
+            "give at least one path of an ONNX file.",
+        )
+
+
+def _is_path(value: object) -> TypeGuard[str | Path]:
+    return isinstance(value, str | Path)
+
+
+def _pattern(value: str | Path, test_file: Path) -> str | None:
+    """Return a path as a pattern; None for one without wildcards, or of a file that has such."""
+    text = str(value)
+    if not glob.has_magic(text) or os.path.lexists(test_file.parent / text):
+        return None
+    return text
+
+
+def _matches(pattern: str, test_file: Path) -> list[str]:
+    start = test_file.parent
+    # Unlike Path.glob, it takes absolute patterns and leaves out hidden files.
+    found = glob.glob(pattern, root_dir=start, recursive=True)  # noqa: PTH207
+    files = sorted(path for path in found if (start / path).is_file())
+    if files:
+        return files
+    models = models_in(start / Path(pattern).parent, start) or models_in(start, start)
+    where = "correct the pattern, which is relative to the test file"
+    raise ConfigurationError(
+        f"no model matches the pattern {pattern}",
+        fix=Remedy(f"{where}. Models there:" if models else f"{where}.", alternatives=models),
+        code="TRT156",
+        facts={"model": pattern, "path": str(start)},
+    )
+
+
+def models_in(folder: Path, start: Path) -> tuple[str, ...]:
+    """Return the first models in a folder, relative to another one."""
+    found = sorted(folder.glob("*.onnx"))[:5] if folder.is_dir() else []
+    return tuple(Path(os.path.relpath(path, start)).as_posix() for path in found)
+
+
+def model_of(value: object, test_file: Path, name: str = "") -> NamedModel:
+    """Return the model of a path that a marker gives, and its id in a mapping.
+
+    Raises:
+        ConfigurationError: The value is not a path.
+    """
+    if not _is_path(value):
+        raise invalid(
+            MODEL_MARKER,
+            f"trt_model: {value!r} is not a path",
+            "give the path of an ONNX file.",
+        )
+    path = Path(os.path.normpath(test_file.parent / value))
+    relative = Path(os.path.relpath(path, test_file.parent)).as_posix()
+    return NamedModel(name or relative, path, str(value))

@@ -1,0 +1,222 @@
+"""One test over several models: a list, a mapping or a pattern on `trt_model`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from builders import save_linear
+
+M, C = "pytest.mark.trt_model", "pytest.mark.trt_consistency"
+P = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+RUNS = "def test_it(trt_session, images):\n    trt_session.run({'image': images})\n"
+BUILDS = "def test_it(trt_engine):\n    pass\n"
+
+
+@pytest.fixture
+def zoo(project):
+    """A project with three models, one of them in a folder below."""
+    models = project.path / "models"
+    save_linear(models / "big" / "deep.onnx", seed=1)
+    save_linear(models / "other.onnx", nudge=0.5)
+    return project
+
+
+def collected(zoo, mark: str, test: str = BUILDS, *args: str) -> list[str]:
+    """Return the ids of a test under a marker."""
+    zoo.test_file(f"@{mark}\n{test}")
+    result = zoo.run("--collect-only", "-q", *args)
+    return [line.partition("::test_it")[2] for line in result.outlines if "::" in line]
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [
+        ('"models/*.onnx"', ["models/linear.onnx", "models/other.onnx"]),
+        ('"**/*.onnx"', ["models/big/deep.onnx", "models/linear.onnx", "models/other.onnx"]),
+        ('"models/b*/deep.onnx"', ["models/big/deep.onnx"]),
+        (
+            '["models/other.onnx", "models/linear.onnx"]',
+            ["models/other.onnx", "models/linear.onnx"],
+        ),
+        (
+            '["models/other.onnx", "models/*.onnx", "models/o*.onnx"]',
+            ["models/other.onnx", "models/linear.onnx"],
+        ),
+        ('["models/linear.onnx"]', ["models/linear.onnx"]),
+        ('{"a": "models/other.onnx", "b": "models/other.onnx"}', ["a", "b"]),
+    ],
+)
+def test_ids_name_each_model_once_in_the_order_given_or_sorted(zoo, given: str, ids) -> None:
+    assert collected(zoo, f"{M}({given})") == [f"[{one}]" for one in ids]
+
+
+def test_hidden_models_and_folders_are_not_matched(zoo) -> None:
+    save_linear(zoo.path / "models" / ".cache" / "hidden.onnx")
+    (zoo.path / "models" / "folder.onnx").mkdir()
+    assert collected(zoo, f'{M}("models/**/*.onnx")') == [
+        f"[models/{one}.onnx]" for one in ("big/deep", "linear", "other")
+    ]
+
+
+def test_absolute_pattern_and_a_file_whose_name_looks_like_a_pattern_are_found(zoo) -> None:
+    save_linear(zoo.path / "models" / "v[1].onnx")
+    pattern = (zoo.path / "models" / "o*.onnx").as_posix()
+    assert collected(zoo, f'{M}("{pattern}")') == ["[models/other.onnx]"]
+    assert collected(zoo, f'{M}("models/v[1].onnx")') == [""]
+
+
+def test_models_multiply_with_precisions_and_shapes(zoo) -> None:
+    test = "def test_it(trt_session, trt_inputs):\n    pass\n"
+    mark = f'{M}("models/*.onnx", precision=("fp32", "fp16"), {P})'
+    assert sorted(collected(zoo, mark, test)) == sorted(
+        f"[models/{model}.onnx-{precision}-{shape}]"
+        for model in ("linear", "other")
+        for precision in ("fp32", "fp16")
+        for shape in ("min", "opt", "max")
+    )
+
+
+def test_each_model_is_built_compared_and_reported_under_its_path(zoo) -> None:
+    zoo.test_file(
+        f'@{M}("models/*.onnx")\n@{C}\n'
+        "def test_it(trt_session, trt_model_path, images, request):\n"
+        "    assert trt_model_path.is_absolute()\n"
+        "    assert trt_session.engine.model.path == trt_model_path\n"
+        "    assert request.node.name == f'test_it[models/{trt_model_path.name}]'\n"
+        "    trt_session.run({'image': images})\n"
+    )
+    zoo.run("--trt-report=report.json", "-n2").assert_outcomes(passed=2)
+    tests = json.loads((zoo.path / "report.json").read_text())["tests"]
+    assert {one["model"] for one in tests} == {"models/linear.onnx", "models/other.onnx"}
+
+
+def test_only_the_model_that_is_wrong_fails_and_alone_is_run_again(zoo) -> None:
+    zoo.test_file(f'@{M}("models/*.onnx", reference="models/linear.onnx")\n@{C}\n{RUNS}')
+    result = zoo.run("-v", "-p", "cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*::test_it[[]models/other.onnx[]] FAILED*"])
+    again = zoo.run("--lf", "-p", "cacheprovider")
+    assert again.parseoutcomes()["failed"] == 1
+    assert "passed" not in again.parseoutcomes()
+    only = zoo.run("test_it.py::test_it[models/linear.onnx]")
+    only.assert_outcomes(passed=1)
+
+
+def test_each_model_has_its_own_baseline(zoo) -> None:
+    zoo.test_file(
+        f'@{M}("models/*.onnx")\n@pytest.mark.trt_benchmark\n'
+        "def test_it(trt_benchmark, images):\n    trt_benchmark({'image': images})\n"
+    )
+    zoo.run().assert_outcomes(passed=2)
+    (path,) = zoo.path.glob("trt_baselines/*/*.json")
+    stored = path.read_text()
+    assert all(f"test_it[models/{one}.onnx]" in stored for one in ("linear", "other"))
+
+
+def test_parameter_sets_keep_their_own_models(zoo) -> None:
+    zoo.test_file(
+        "@pytest.mark.parametrize('case', [\n"
+        f"    pytest.param('zoo', marks={M}('models/*.onnx')),\n"
+        f"    pytest.param('one', marks={M}('models/big/deep.onnx', precision='fp16'))])\n"
+        f"@{C}(rtol=1, atol=1)\n"
+        "def test_it(trt_session, trt_model_path, case, images):\n"
+        "    assert (trt_model_path.stem == 'deep') == (case == 'one')\n"
+        "    trt_session.run({'image': images})\n"
+    )
+    zoo.run().assert_outcomes(passed=3)
+
+
+def test_test_may_choose_among_the_models(zoo) -> None:
+    zoo.test_file(
+        f'@{M}("models/*.onnx")\n'
+        "@pytest.mark.parametrize('trt_model_path', ['models/other.onnx'], indirect=True)\n"
+        "def test_it(trt_engine, trt_model_path):\n"
+        "    assert trt_engine.model.path.stem == trt_model_path.stem == 'other'\n"
+    )
+    zoo.run().assert_outcomes(passed=1)
+
+
+def test_tests_that_use_no_engine_are_not_multiplied(zoo) -> None:
+    assert collected(zoo, f'{M}("models/*.onnx")', "def test_it():\n    pass\n") == [""]
+
+
+@pytest.mark.parametrize(
+    ("mark", "message", "fix"),
+    [
+        ('"modles/*.onnx"', "no model matches the pattern modles/*TRT156", "*Correct the pattern*"),
+        ('"models/*.onxx"', "no model matches the pattern *TRT156", "  - models/linear.onnx"),
+        ('["models/linear.onnx", "models/lost.onnx"]', "*models/lost.onnx is missing*TRT156", "*"),
+        ('["models/linear.onnx"] * 2', "*names a model twice: 'models/linear.onnx'*", "*once*"),
+        ("[]", "*[[][]] names no model*TRT150", "*at least one path*"),
+        ("{}", "*{} names no model*TRT150", "*at least one path*"),
+        ('{7: "models/linear.onnx"}', "*7 is not an id of a model*", "*text*"),
+        ('{"a": ["models/linear.onnx"]}', "*not a path*", "*"),
+    ],
+)
+def test_what_names_no_model_is_refused(zoo, mark: str, message: str, fix: str) -> None:
+    zoo.test_file(f"@{M}({mark})\n{BUILDS}")
+    result = zoo.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*{message}*", fix])
+
+
+ALL = f'@{M}("models/*.onnx")\n'
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (
+            f"{ALL}@{C}\ndef test_it(trt_engines, images):\n"
+            "    trt_engines('models/linear.onnx').run({'image': images})\n",
+            "*name 2 models, but the test uses none of the fixtures*TRT154*",
+        ),
+        (
+            f"import unittest\n{ALL}class TestIt(unittest.TestCase):\n"
+            "    @pytest.fixture(autouse=True)\n"
+            "    def fixtures(self, trt_session):\n        pass\n"
+            "    def test_it(self):\n        pass\n",
+            "*name trt_model_path models/linear.onnx and models/other.onnx, but*TRT154*",
+        ),
+        (
+            f"@pytest.fixture\ndef trt_model_path():\n    return 'x'\n{ALL}{BUILDS}",
+            "*overrides trt_model_path*TRT154*",
+        ),
+        (
+            f"{ALL}@pytest.mark.parametrize('trt_model_path', ['models/othr.onnx'])\n{BUILDS}",
+            "*trt_model_path='models/othr.onnx', which its markers do not name*TRT154*",
+        ),
+    ],
+    ids=["trt_engines alone", "unittest", "override", "unknown choice"],
+)
+def test_test_that_would_check_one_of_several_models_is_refused(zoo, test, message) -> None:
+    zoo.test_file(test)
+    result = zoo.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_fixture_that_is_requested_while_the_test_runs_is_refused(zoo) -> None:
+    zoo.test_file(ALL + "def test_it(request):\n    request.getfixturevalue('trt_session')\n")
+    result = zoo.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*trt_model_path was requested while the test ran*TRT154*"])
+
+
+def test_shared_engines_are_of_one_model(zoo) -> None:
+    zoo.test_file("def test_it(trt_engines):\n    trt_engines('models/*.onnx')\n")
+    result = zoo.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*trt_engines takes the path of one model*TRT154*"])
+
+
+def test_pattern_is_relative_to_the_test_file(zoo) -> None:
+    folder = zoo.path / "tests"
+    folder.mkdir()
+    (folder / "test_it.py").write_text(
+        f"import pytest\n@{M}('../models/*.onnx')\n{BUILDS}", encoding="utf-8"
+    )
+    result = zoo.run("--collect-only", "-q", str(Path("tests", "test_it.py")))
+    result.stdout.fnmatch_lines(["tests/test_it.py::test_it[[]../models/linear.onnx[]]"])
