@@ -31,6 +31,18 @@ PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 LIGHT = ("-p", "no:anyio", "-p", "no:hypothesispytest")
 
 
+class NoOwnTraceback:
+    """A plugin for runs whose collection fails: pytest prepares a traceback that it never prints.
+
+    It parses its own files for that, which takes longer than the rest of such a run.
+    """
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        if excinfo.errisinstance(pytest.Session.Interrupted):
+            excinfo.traceback = excinfo.traceback[-1:]
+
+
 class Project:
     """A folder with `models/linear.onnx`, in which tests are written and run.
 
@@ -82,7 +94,7 @@ class Project:
         if subprocess:
             return self.pytester.runpytest_subprocess(*given)
         return self.pytester.runpytest_inprocess(
-            *given, plugins=[self.host], no_reraise_ctrlc=interrupted
+            *given, plugins=[self.host, NoOwnTraceback()], no_reraise_ctrlc=interrupted
         )
 
     def check(
