@@ -11,17 +11,18 @@ import pytest
 MARKER_LINES = {
     "trt_model": "trt_model(model, precision='fp32', profiles=None, reference=None, "
     "builder_options={}, by_precision={precision: {'builder_options': {...}}}, "
-    "by_backend={backend: {'builder_options': {...}}}, input_ranges={}, seed=0): the ONNX model "
-    "under test, relative to the test file, or a list, mapping or pattern of several, and how "
-    "engines are built; the test runs once per model and precision.",
+    "by_backend={backend: {'builder_options': {...}}}, input_ranges={}, seed=0, "
+    "per_model={id: {keyword: value}}): the ONNX model under test, relative to the test file, or a "
+    "list, mapping or pattern of several, and how engines are built; the test runs once per model "
+    "and precision.",
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
-    "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}): compare "
-    "every trt_session.run of the test with the FP32 reference.",
+    "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}, "
+    "per_model={id: {...}}): compare every trt_session.run of the test with the FP32 reference.",
     "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "
     "p95_ms=, p99_ms=, min_throughput=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
-    "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, mode=, batch=): compare what "
-    "trt_benchmark(inputs) measures, and the engine itself, with the stored baseline and with "
-    "absolute limits; several markers are merged.",
+    "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, mode=, batch=, "
+    "per_model={id: {...}}): compare what trt_benchmark(inputs) measures, and the engine itself, "
+    "with the stored baseline and with absolute limits; several markers are merged.",
 }
 
 #: The fixtures. Projects may have others that begin with `trt_`.

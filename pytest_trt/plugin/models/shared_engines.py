@@ -22,7 +22,7 @@ from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.models.loadable import LoadableModel, run_of_reference
 from pytest_trt.plugin.planning.markers import parse_model, same_file
-from pytest_trt.plugin.planning.named_models import named_models
+from pytest_trt.plugin.planning.named_models import check_per_model, named_models
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import ITEM_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
@@ -115,6 +115,7 @@ def shared_session(
     # The file whose fixture calls: below this function are the factory and its fixture.
     caller = Path(sys._getframe(2).f_code.co_filename)
     named = named_models([mark], caller)
+    check_per_model([mark], ())
     if named.several:
         raise ConfigurationError(
             "trt_engines takes the path of one model",

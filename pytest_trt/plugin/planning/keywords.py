@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.diagnostics import ConfigurationError
@@ -12,15 +12,24 @@ if TYPE_CHECKING:
     import pytest
 
 
+#: The keyword that gives others for one model.
+PER_MODEL = "per_model"
+
+
 def keywords(
-    mark: pytest.Mark, known: Sequence[str], positional: str | None = None
+    mark: pytest.Mark,
+    known: Sequence[str],
+    positional: str | None = None,
+    *,
+    names: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Return the keywords of a marker.
+    """Return the keywords of a marker, for one model.
 
     Args:
         mark: The marker.
         known: The keywords that it takes.
-        positional: The keyword that may be given without its name.
+        positional: The keyword that may be given without its name, and not by model.
+        names: What `per_model` may call the model.
 
     Raises:
         ConfigurationError: One is unknown.
@@ -34,18 +43,34 @@ def keywords(
         )
     if mark.args and positional:
         given[positional] = mark.args[0]
-    check_known(given, known, marker=mark.name, where=mark.name)
+    _check_known(given, [*known, PER_MODEL], marker=mark.name, where=mark.name)
+    per_model = given.pop(PER_MODEL, {})
+    for name in names_in(mark):
+        if name in names:
+            where = f"{mark.name}, {PER_MODEL} {name!r},"
+            by_model = [one for one in known if one != positional]
+            _check_known(per_model[name], by_model, marker=mark.name, where=where)
+            given.update(per_model[name])
     return given
 
 
-def check_known(
-    given: Mapping[str, object], known: Sequence[str], *, marker: str, where: str
-) -> None:
-    """Refuse keywords that do not exist.
+def names_in(mark: pytest.Mark) -> list[str]:
+    """Return the models that `per_model` of a marker names.
 
     Raises:
-        ConfigurationError: There are some.
+        ConfigurationError: It is not a mapping of models to keywords.
     """
+    per_model = mark.kwargs.get(PER_MODEL, {})
+    valid = isinstance(per_model, Mapping) and all(
+        isinstance(name, str) and isinstance(own, Mapping) for name, own in per_model.items()
+    )
+    expect(valid, mark.name, PER_MODEL, per_model, "a mapping of models to keywords")
+    return list(per_model)
+
+
+def _check_known(
+    given: Mapping[str, object], known: Sequence[str], *, marker: str, where: str
+) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise invalid(

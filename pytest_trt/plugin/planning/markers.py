@@ -15,7 +15,13 @@ import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.plugin.planning.keywords import expect, invalid, keywords, listed
-from pytest_trt.plugin.planning.named_models import MODEL_MARKER, NamedModel, model_of, models_in
+from pytest_trt.plugin.planning.named_models import (
+    MODEL_MARKER,
+    NamedModel,
+    model_marks,
+    model_of,
+    models_in,
+)
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
@@ -136,7 +142,8 @@ def parse_model(
     Markers of the test, its class and its module are merged: the closest one that gives a keyword
     decides it, so a test can change the precision without repeating the model. A marker that names
     another model discards the outer marker's settings, which would not fit it; keywords of outer
-    markers without a model apply to every model. Everything is checked that needs no model file.
+    markers without a model apply to every model. `per_model` replaces keywords of its own marker
+    for one model. Everything is checked that needs no model file.
 
     Args:
         marks: The test's marks, the closest first.
@@ -149,12 +156,8 @@ def parse_model(
         ConfigurationError: A keyword is unknown, a value is invalid, or a file does not exist.
     """
     given: dict[str, Any] = {}
-    for_all: dict[str, Any] = {}
-    for mark in reversed([mark for mark in marks if mark.name == ModelMarker.NAME]):
-        own = keywords(mark, MODEL_KEYWORDS, positional="model")
-        given = {**(for_all if "model" in own else given), **own}
-        if "model" not in given:
-            for_all = given
+    for mark in model_marks(marks):
+        given.update(keywords(mark, MODEL_KEYWORDS, "model", names=model.names))
     values = {name: value for name, value in given.items() if value is not None}
     values["id"], values["model"] = model.id, _existing(model, test_file)
     return _model_marker(values, test_file, additional, backend)
@@ -223,8 +226,14 @@ def _check_builder_options(
             )
 
 
-def parse_consistency(marks: Sequence[pytest.Mark]) -> ConsistencyMarker | None:
+def parse_consistency(
+    marks: Sequence[pytest.Mark], names: Collection[str] = ()
+) -> ConsistencyMarker | None:
     """Return the closest `trt_consistency` marker of a test, or None; checked as far as it can be.
+
+    Args:
+        marks: The test's marks, the closest first.
+        names: What `per_model` may call the model.
 
     Raises:
         ConfigurationError: Something in it is unknown or cannot be a tolerance.
@@ -234,7 +243,7 @@ def parse_consistency(marks: Sequence[pytest.Mark]) -> ConsistencyMarker | None:
         return None
     from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
 
-    given = keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision"])
+    given = keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision"], names=names)
     by_precision = given.pop("by_precision", {})
     _expect_mappings("by_precision", by_precision, "a mapping of precisions to tolerances")
     for precision in by_precision:
@@ -266,10 +275,16 @@ def _expect_mappings(name: str, value: object, expected: str) -> None:
     expect(shaped, ConsistencyMarker.NAME, name, value, expected)
 
 
-def parse_benchmark(marks: Sequence[pytest.Mark]) -> BenchmarkMarker | None:
+def parse_benchmark(
+    marks: Sequence[pytest.Mark], names: Collection[str] = ()
+) -> BenchmarkMarker | None:
     """Return the `trt_benchmark` markers of a test as one, or None if there are none.
 
     They add up; the closest one that gives a keyword decides it.
+
+    Args:
+        marks: The test's marks, the closest first.
+        names: What `per_model` may call the model.
 
     Raises:
         ConfigurationError: Something in one of them is unknown or cannot be a limit.
@@ -282,7 +297,7 @@ def parse_benchmark(marks: Sequence[pytest.Mark]) -> BenchmarkMarker | None:
 
     given: dict[str, Any] = {}
     for mark in reversed(marks):
-        given.update(keywords(mark, [*LIMIT_FIELDS, *RENAMED, "mode", "batch"]))
+        given.update(keywords(mark, [*LIMIT_FIELDS, *RENAMED, "mode", "batch"], names=names))
     mode, batch = given.pop("mode", None), given.pop("batch", None)
     expect(mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}")
     counted = batch is None or (type(batch) is int and batch > 0)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
-from pytest_trt.plugin.planning.keywords import invalid, listed
+from pytest_trt.plugin.planning.keywords import PER_MODEL, invalid, listed, names_in
+from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
     import pytest
@@ -31,6 +32,11 @@ class NamedModel:
     id: str
     path: Path
     given: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `per_model` may call it."""
+        return self.id, self.given, str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +63,10 @@ def named_models(marks: Iterable[pytest.Mark], test_file: Path) -> NamedModels:
     Raises:
         ConfigurationError: No trt_model marker names a model, or one names something else.
     """
-    marks = [mark for mark in marks if mark.name == MODEL_MARKER]
+    marks = model_marks(marks)
     if not marks:
         return NamedModels()
-    naming = (mark for mark in marks if mark.args or "model" in mark.kwargs)
-    closest = next(naming, marks[-1])
+    closest = next(filter(_names_model, reversed(marks)), marks[0])
     value = closest.args[0] if closest.args else closest.kwargs.get("model")
     if value is None:
         raise ConfigurationError(
@@ -78,6 +83,49 @@ def named_models(marks: Iterable[pytest.Mark], test_file: Path) -> NamedModels:
     several = value if isinstance(value, list | tuple) else [value]
     _require_some(several)
     return NamedModels(tuple(_of_list(several, test_file)), several=True)
+
+
+def model_marks(marks: Iterable[pytest.Mark]) -> list[pytest.Mark]:
+    """Return the `trt_model` markers of a test that count, the closest last.
+
+    A marker that names a model discards the outer ones, except those outside of every model.
+    """
+    counting: list[pytest.Mark] = []
+    for_all: list[pytest.Mark] | None = None
+    for mark in reversed([mark for mark in marks if mark.name == MODEL_MARKER]):
+        if _names_model(mark):
+            for_all = counting if for_all is None else for_all
+            counting = [*for_all]
+        counting.append(mark)
+    return counting
+
+
+def _names_model(mark: pytest.Mark) -> bool:
+    return bool(mark.args) or "model" in mark.kwargs
+
+
+def check_per_model(marks: Sequence[pytest.Mark], models: Sequence[NamedModel]) -> None:
+    """Refuse keywords for a model that the markers do not name: they would have no effect.
+
+    Raises:
+        ConfigurationError: There are some, or they are given twice for one model.
+    """
+    counting = [*model_marks(marks), *(mark for mark in marks if mark.name != MODEL_MARKER)]
+    for mark in counting:
+        given = names_in(mark)
+        known = {name: model.id for model in models for name in model.names} if given else {}
+        for name in given:
+            where = f"{mark.name}: {PER_MODEL} names {name!r}"
+            if name not in known:
+                raise invalid(
+                    mark.name,
+                    f"{where}, which is not a model of the test",
+                    known_names("model", name, [model.id for model in models]),
+                )
+            if any(known[name] == known.get(other) for other in given if other != name):
+                raise invalid(
+                    mark.name, f"{where} and the same model by another name", "name it once."
+                )
 
 
 def _of_mapping(value: Mapping[Any, Any], test_file: Path) -> Iterator[NamedModel]:

@@ -22,7 +22,12 @@ from pytest_trt.plugin.planning.markers import (
     parse_model,
 )
 from pytest_trt.plugin.planning.marks import marks_of, multiplied, params_of
-from pytest_trt.plugin.planning.named_models import NamedModel, NamedModels, named_models
+from pytest_trt.plugin.planning.named_models import (
+    NamedModel,
+    NamedModels,
+    check_per_model,
+    named_models,
+)
 from pytest_trt.plugin.planning.plan import (
     ARCH,
     MODEL,
@@ -162,6 +167,7 @@ class Planner:
             check_names(marks)
         with gathered_into(wrong):
             named = named_models(marks, path)
+            check_per_model(marks, named.models)
         by_id, ids = {}, tuple(one.id for one in named.models)
         for model in named.models or (None,):
             parsed = Parsed(marks, wrong=list(wrong))
@@ -178,15 +184,16 @@ class Planner:
     def _parse_for(self, parsed: Parsed, model: NamedModel | None, path: Path) -> None:
         """Parse the marks for one model, and check them against it."""
         settings, marks = self._run.settings, parsed.marks
+        names = model.names if model is not None else ()
         if model is not None:
             with parsed.gathered():
                 parsed.model = parse_model(
                     marks, path, model, settings.additional_backends, settings.backend
                 )
         with parsed.gathered():
-            parsed.consistency = parse_consistency(marks)
+            parsed.consistency = parse_consistency(marks, names)
         with parsed.gathered():
-            parsed.benchmark = parse_benchmark(marks)
+            parsed.benchmark = parse_benchmark(marks, names)
         if parsed.model is not None:
             self._resolve(parsed, parsed.model)
 

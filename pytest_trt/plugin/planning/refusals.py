@@ -15,6 +15,7 @@ import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, Remedy
 from pytest_trt.plugin.names import FIXTURES, is_ours
+from pytest_trt.plugin.planning.keywords import PER_MODEL
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
 from pytest_trt.plugin.planning.marks import multiplied, params_of, places, pytestmark_of
 from pytest_trt.plugin.planning.plan import (
@@ -56,6 +57,10 @@ def _refuse_conflict(place: str, mark: pytest.Mark, other: pytest.Mark) -> None:
         for name in given.keys() & others.keys()
         if _without_arrays(given[name]) != _without_arrays(others[name])
     }
+    for one, another in ((given, others), (others, given)):
+        by_model = one.get(PER_MODEL, {})
+        own = by_model.values() if isinstance(by_model, Mapping) else ()
+        differing |= {name for each in own for name in each if name in another}
     # The closest trt_consistency decides alone, and a marker that names a model discards others.
     if mark.name == ConsistencyMarker.NAME or "model" in given.keys() & others.keys():
         differing |= given.keys() ^ others.keys()

@@ -220,3 +220,127 @@ def test_pattern_is_relative_to_the_test_file(zoo) -> None:
     )
     result = zoo.run("--collect-only", "-q", str(Path("tests", "test_it.py")))
     result.stdout.fnmatch_lines(["tests/test_it.py::test_it[[]../models/linear.onnx[]]"])
+
+
+PER_MODEL = (
+    "OTHER = {'models/other.onnx': dict(precision='fp16', seed=3,\n"
+    "    profiles={'image': ((2, 8), (2, 8), (5, 8))}, input_ranges={'image': (5, 6)})}\n"
+)
+
+
+def test_each_model_runs_in_its_own_precisions_and_shapes(zoo) -> None:
+    zoo.test_file(
+        f"{PER_MODEL}"
+        f'@{M}("models/*.onnx", precision=("fp32", "fp16"), {P}, per_model=OTHER)\n'
+        f"@{C}(rtol=1, atol=1)\n"
+        "def test_it(trt_session, trt_model_path, trt_inputs):\n"
+        "    inside = 5 <= trt_inputs['image'].min() <= trt_inputs['image'].max() <= 6\n"
+        "    assert inside == (trt_model_path.stem == 'other')\n"
+        "    trt_session.run(trt_inputs)\n"
+    )
+    result = zoo.run("-v")
+    result.assert_outcomes(passed=8)
+    found = [line.split()[0] for line in result.outlines if "::test_it[models/other" in line]
+    assert found == [f"test_it.py::test_it[models/other.onnx-fp16-{one}]" for one in ("opt", "max")]
+
+
+def test_reference_and_builder_options_of_one_model_are_its_own(zoo) -> None:
+    zoo.test_file(
+        "OTHER = dict(reference='models/linear.onnx',\n"
+        "    builder_options={'graph_optimization_level': 'basic'})\n"
+        f'@{M}({{"a": "models/linear.onnx", "b": "models/other.onnx"}}, per_model={{"b": OTHER}})\n'
+        f"@{C}\n"
+        "def test_it(trt_session, images):\n"
+        "    assert bool(trt_session.engine.spec.builder_options) == ('other' in\n"
+        "        trt_session.engine.model.path.name)\n"
+        "    trt_session.run({'image': images})\n"
+    )
+    result = zoo.run("-v")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*::test_it[[]b[]] FAILED*"])
+
+
+@pytest.mark.parametrize("key", ["b", "models/other.onnx"], ids=["id", "path"])
+def test_tolerance_of_one_model_is_its_own(zoo, key: str) -> None:
+    zoo.test_file(
+        f'@{M}({{"a": "models/linear.onnx", "b": "models/other.onnx"}}, precision="fp16")\n'
+        f"@{C}(rtol=1, atol=1e9, per_model={{'{key}': dict(rtol=0, atol=0)}})\n{RUNS}"
+    )
+    result = zoo.run("-v")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*::test_it[[]b[]] FAILED*"])
+
+
+def test_limit_of_one_model_is_its_own(zoo) -> None:
+    zoo.test_file(
+        f'@{M}(["models/linear.onnx", "models/other.onnx"])\n'
+        "@pytest.mark.trt_benchmark(\n"
+        "    p50_ms=1e6, per_model={'models/other.onnx': {'p50_ms': 1e-9}})\n"
+        "def test_it(trt_benchmark, images):\n    trt_benchmark({'image': images})\n"
+    )
+    result = zoo.run("-v")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*::test_it[[]models/other.onnx[]] FAILED*"])
+
+
+def test_closest_marker_that_gives_a_keyword_decides_it_for_each_model(zoo) -> None:
+    zoo.test_file(
+        f"{PER_MODEL}"
+        f"pytestmark = {M}('models/*.onnx', precision='fp32', per_model=OTHER)\n"
+        f"@{M}(precision='int8')\ndef test_int8(trt_precision):\n"
+        "    assert trt_precision == 'int8'\n"
+        f"@{M}(per_model={{'models/linear.onnx': {{'precision': 'int8'}}}})\n"
+        "def test_mixed(trt_precision, trt_model_path):\n"
+        "    assert trt_precision == ('int8' if trt_model_path.stem == 'linear' else 'fp16')\n"
+        f"@{M}('models/big/deep.onnx')\ndef test_one(trt_precision):\n"
+        "    assert trt_precision == 'fp32'\n"
+    )
+    zoo.run().assert_outcomes(passed=5)
+
+
+@pytest.mark.parametrize(
+    ("marks", "message"),
+    [
+        (
+            f"{M}('models/*.onnx', per_model={{'models/othr.onnx': {{}}}})",
+            "trt_model: per_model names 'models/othr.onnx', which is not a model of*TRT150",
+        ),
+        (
+            f"{M}('models/*.onnx'), {C}(per_model={{'linear': {{'rtol': 0, 'atol': 0}}}})",
+            "trt_consistency: per_model names 'linear', which is not a model of the test*",
+        ),
+        (
+            f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'precison': 'fp16'}}}})",
+            "trt_model, per_model 'models/other.onnx', has no keyword 'precison'*TRT150",
+        ),
+        (
+            f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'model': 'x'}}}})",
+            "*per_model 'models/other.onnx', has no keyword 'model'*",
+        ),
+        (
+            f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'precision': 'fp8'}}}})",
+            "*unknown precision 'fp8'*",
+        ),
+        (
+            f"{M}({{'a': 'models/other.onnx'}}, "
+            "per_model={'a': {}, 'models/other.onnx': {}})",
+            "*per_model names 'a' and the same model by another name*",
+        ),
+        (f"{M}('models/*.onnx', per_model=['fp16'])", "*invalid per_model=[[]'fp16'[]]*"),
+        (
+            f"{M}('models/*.onnx', precision='fp16'), "
+            f"{M}(per_model={{'models/other.onnx': {{'precision': 'fp32'}}}})",
+            "trt_model is given twice on the module *, with different precision*",
+        ),
+        (
+            f"{M}('models/*.onnx', "
+            "per_model={'models/other.onnx': {'input_ranges': {'x': 1}}})",
+            "*'x'*",
+        ),
+    ],
+)
+def test_mistakes_in_per_model_are_refused(zoo, marks: str, message: str) -> None:
+    zoo.test_file(f"pytestmark = [{marks}]\ndef test_it(trt_session):\n    pass\n")
+    result = zoo.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"{message}*"])
