@@ -16,7 +16,7 @@ from pytest_trt.version import __version__
 
 if TYPE_CHECKING:
     from pytest_trt.accuracy.compare import compare_outputs
-    from pytest_trt.accuracy.reference import ReferenceSession
+    from pytest_trt.accuracy.reference import Reference, ReferenceSession
     from pytest_trt.accuracy.result import AccuracyResult, Comparison, ComparisonError, OutputResult
     from pytest_trt.accuracy.tolerance import Tolerance
     from pytest_trt.backends.selection import AdditionalBackend, BackendSettings
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 #: Where each public name is defined, by module.
 _HOMES = {
     "accuracy.compare": ("compare_outputs",),
-    "accuracy.reference": ("ReferenceSession",),
+    "accuracy.reference": ("Reference", "ReferenceSession"),
     "accuracy.result": ("AccuracyResult", "Comparison", "ComparisonError", "OutputResult"),
     "accuracy.tolerance": ("Tolerance",),
     "backends.selection": ("AdditionalBackend", "BackendSettings"),
@@ -110,6 +110,7 @@ __all__ = [
     "Plan",
     "PytestTrtError",
     "PytestTrtWarning",
+    "Reference",
     "ReferenceSession",
     "Remedy",
     "ReportError",

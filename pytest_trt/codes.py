@@ -115,9 +115,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT157": Code(
         "unusable reference",
-        "The project overrides the trt_reference fixture, and what the fixture returns has no "
-        "run(inputs) that returns outputs by name.",
-        "Return an object whose run(inputs) returns the outputs by name.",
+        "The project overrides the trt_reference fixture, and what the fixture returns is none of "
+        "what it may return, or returned something that cannot be compared.",
+        "Return a function of the inputs by name, an object with run(inputs), golden outputs by "
+        "name, a list of cases, or the path of an .npz file; see docs/references.md.",
     ),
     "TRT158": Code(
         "not a test function",
@@ -172,6 +173,29 @@ CODES: dict[str, Code] = {
         "A plugin ran the test several times, and an earlier attempt failed.",
         "Look at the earlier attempts: a test that passes only when it is repeated may hide a "
         "regression.",
+    ),
+    "TRT173": Code(
+        "golden outputs of other inputs",
+        "The golden outputs that trt_reference returned belong to other inputs than the test ran: "
+        "their recorded inputs differ, or the test ran several sets of inputs and none is "
+        "recorded. Inputs are compared bit for bit.",
+        "Run the test on the recorded inputs, or record inputs and outputs of each run.",
+    ),
+    "TRT174": Code(
+        "unreadable golden outputs",
+        "The .npz file that trt_reference returned is missing, damaged, of another kind, larger "
+        "than half of this machine's memory, or holds Python objects, which are never unpickled.",
+        "Correct the path, or write the file again with numpy.savez.",
+        ("path",),
+    ),
+    "TRT175": Code(
+        "reference not repeatable",
+        "A run failed, and trt_reference, called again on the same inputs, returned outputs that "
+        "differ by more than the test allows: from its own first ones, or from those that are "
+        "stored under its version.",
+        "Run the reference in inference mode with seeds, and give it another version whenever "
+        "its weights or code change.",
+        ("model",),
     ),
     "TRT163": Code(
         "benchmark called twice",

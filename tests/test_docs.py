@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 from builders_networks import save_flat
 
@@ -143,6 +145,31 @@ def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:
     test = "def test_builds(trt_engine):\n    assert trt_engine.spec.builder_options\n"
     (folder.path / "test_portable.py").write_text(f"{marker}\n\n{test}")
     assert "2 passed, 1 skipped" in folder.run("test_portable.py").stdout
+
+
+@pytest.mark.parametrize(("off", "outcome"), [(0, "passed"), (1, "failed")])
+def test_references_are_given_as_shown(folder, off: int, outcome: str) -> None:
+    shown, version, save, golden = blocks("python", page("references.md"))
+    returned = "    return outputs\n"
+    assert returned in shown
+    # What is stored of a version serves all tests of this file.
+    computed = shown.replace(returned, version.replace("digits 3", f"digits {off}") + returned)
+    wrong = f"[a + np.float32({off}) for a in network.run"
+    computed = computed.replace("network.run", wrong).replace("inputs)  #", "inputs)]  #")
+    (folder.path / "test_computed.py").write_text(f"import numpy as np\n{computed}")
+    head, _, rest = shown.partition("@pytest.fixture\n")
+    fed = rest.partition("\n\n\n")[2].replace("run(trt_inputs)", "run({'image': images})")
+    test = fed.replace("trt_inputs", "images")
+    images = np.load(folder.path / "data" / "digits.npz")["images"][:8]
+    network = onnxruntime.InferenceSession(folder.path / "models" / "digits.onnx")
+    logits, probs = network.run(None, {"image": images})
+    known = {"np": np, "images": images, "logits": logits + np.float32(off), "probs": probs}
+    exec(save.replace('"golden.npz"', "path"), {**known, "path": folder.path / "golden.npz"})
+    given = "@pytest.fixture\ndef images():\n    return np.load('golden.npz')['inputs/image']\n"
+    (folder.path / "test_golden.py").write_text(f"{head}import numpy as np\n{given}{golden}{test}")
+    printed = folder.run("-rA", "test_computed.py", "test_golden.py").stdout
+    assert f"4 {outcome}" in printed
+    assert f"{outcome.upper()} test_golden.py" in printed
 
 
 def test_engine_is_shared_as_shown(folder) -> None:

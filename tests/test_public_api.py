@@ -19,6 +19,7 @@ USER = """
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -33,6 +34,7 @@ from pytest_trt import (
     EngineFacts,
     EngineFactory,
     PytestTrtError,
+    Reference,
     ReferenceSession,
     Session,
     SharedEngineFactory,
@@ -72,6 +74,31 @@ def shared(trt_engines: SharedEngineFactory) -> Session:
     return trt_engines("models/model.onnx", precision="fp16")
 
 
+class Server:
+    version = "2"
+
+    def run(self, inputs: Inputs) -> dict[str, npt.NDArray[np.generic]]:
+        return dict(inputs)
+
+
+def network(inputs: Inputs) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    return np.zeros(3, np.float32), np.zeros(3, np.float32)
+
+
+@pytest.fixture
+def trt_reference(number: int, folder: Path) -> Reference:
+    array = np.zeros((1, 8), np.float32)
+    given: list[Reference] = [
+        Server(),
+        network,
+        lambda inputs: inputs["x"],
+        {"y": array},
+        folder / "golden.npz",
+        [{"inputs": {"x": array}, "outputs": {"y": array}}, "golden.npz"],
+    ]
+    return given[number]
+
+
 def test_error() -> None:
     with pytest.raises(PytestTrtError) as caught:
         raise PytestTrtError("no", fix="yes")
@@ -87,10 +114,15 @@ def test_users_annotated_test_type_checks(tmp_path: Path) -> None:
 
 
 def test_wrong_use_does_not_type_check(tmp_path: Path) -> None:
-    (tmp_path / "test_mine.py").write_text(USER.replace("result.p99_ms", "result.p98_ms"))
+    wrong = USER.replace("result.p99_ms", "result.p98_ms")
+    for given in ("Server()", "network"):
+        wrong = wrong.replace(f"        {given},", f"        ({given}, 3),")
+    (tmp_path / "test_mine.py").write_text(wrong)
     done = mypy(tmp_path)
     assert done.returncode == 1
     assert 'has no attribute "p98_ms"' in done.stdout
+    assert "List item 0 has incompatible type" in done.stdout
+    assert "List item 1 has incompatible type" in done.stdout
 
 
 def mypy(folder: Path) -> subprocess.CompletedProcess[str]:

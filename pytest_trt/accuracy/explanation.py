@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from pytest_trt.accuracy.judge import gravest, is_exact, scalar, with_finding
 from pytest_trt.accuracy.offer import sensible, tolerance_offer
-from pytest_trt.accuracy.remedy import remedy_for
+from pytest_trt.accuracy.remedy import is_of_fixture, remedy_for
 from pytest_trt.accuracy.result import Comparison, Finding, Kind, OutputResult
 from pytest_trt.accuracy.subject import Subject
 from pytest_trt.diagnostics import Diagnostic, Fact
@@ -58,6 +58,7 @@ def explain(
     finding, output = gravest(comparison)
     other = subject.other
     agrees = other is not None and other.agrees
+    of_fixture = other is not None and is_of_fixture(finding.kind, output, other)
     offer = tolerance_offer(comparison, comparison if runs is None else runs, subject.precision)
     if other is not None and other.agrees is not False and not (agrees and other.may_differ):
         # No tolerance makes up for a model that has changed.
@@ -86,7 +87,7 @@ def explain(
         *_rows(comparison, output),
     ]
     return Diagnostic(
-        _code(finding, output, agrees=bool(agrees)),
+        _code(finding, output, agrees=bool(agrees) and not of_fixture),
         f"{fact(comparison)}{against}{of}",
         facts,
         tuple(details),

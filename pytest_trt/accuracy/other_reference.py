@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.explanation import fact
+from pytest_trt.accuracy.own_reference import OwnReference
 from pytest_trt.accuracy.subject import OtherModel
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.diagnostics import PytestTrtError, as_typed
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError, as_typed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.elements import SMALL_TYPES
@@ -19,6 +22,19 @@ from pytest_trt.tensors.spec import Tensors
 
 #: The most bytes of two models that are read again for a line of advice.
 _COMPARED_BYTES = 2_000_000_000
+
+
+class ComputedReference(Protocol):
+    """A reference of the project."""
+
+    @property
+    def own(self) -> OwnReference:
+        """What computes it."""
+        ...
+
+    def compute(self, inputs: Tensors) -> Tensors:
+        """Compute outputs, also where they are stored already."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +45,60 @@ class OtherReference:
         model: The model under test.
         reference: The model that computes the reference; None for an object of the project.
         own: Computes the outputs of the model under test in FP32.
+        project: What computes the reference, where that is an object of the project.
     """
 
     model: OnnxModel
     reference: OnnxModel | None
     own: Callable[[Tensors], Tensors]
+    project: ComputedReference | None = None
+
+    def require_repeatable(
+        self, inputs: Tensors, reference: Tensors, tolerances: Mapping[str, Tolerance]
+    ) -> None:
+        """Check that the project's reference returns the same outputs for the same inputs again.
+
+        Args:
+            inputs: Inputs of a run that failed.
+            reference: What it returned for them, item by item.
+            tolerances: What differences the test allows, by item.
+
+        Raises:
+            ConfigurationError: It does not, or what it computes is not what is stored of it.
+        """
+        if self.project is None or not self.project.own.is_computed:
+            return
+        try:
+            found = self.project.compute(inputs)
+        except Exception:  # such as a server that ends: what was compared stands
+            return
+        again = items_of(found, self.model.outputs).tensors
+        limits = {
+            name: replace(one, nan="match") for name, one in tolerances.items() if name in again
+        }
+        comparison = compare_outputs(
+            {name: again[name] for name in limits},
+            {name: reference[name] for name in limits},
+            limits,
+        )
+        if comparison.kinds <= {"not applicable", "nothing compared"}:
+            return
+        version = self.project.own.version
+        message, fix = (
+            "trt_reference returned different outputs for the same inputs",
+            "make it repeatable: inference mode (such as net.eval() in PyTorch), and seeds.",
+        )
+        if version:
+            message, fix = (
+                f"trt_reference computes other outputs than are stored of its version {version!r}",
+                "give it another version whenever its weights or code change.",
+            )
+        raise ConfigurationError(
+            f"{message} ({fact(comparison)}), so nothing can be compared with them",
+            fix=fix,
+            code="TRT175",
+            facts={"model": str(self.model.path), "version": version},
+        )
 
     def agrees(
         self, inputs: Tensors, outputs: Tensors, tolerances: Mapping[str, Tolerance]

@@ -1,8 +1,10 @@
-"""The FP32 reference as a session."""
+"""The FP32 reference as a session, and what a project may give in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,38 @@ from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.checks import check_inputs
 from pytest_trt.tensors.spec import Tensors
+
+
+class HasArray(Protocol):
+    """An array, or a tensor of another library."""
+
+    def __array__(self) -> npt.NDArray[Any]:
+        """Return it as a NumPy array."""
+        ...
+
+
+#: Outputs by name, or in the order of the model's outputs.
+Outputs: TypeAlias = Mapping[str, Any] | Sequence[HasArray] | HasArray
+
+
+class RunsInputs(Protocol):
+    """An object whose `run(inputs)` returns outputs."""
+
+    def run(self, inputs: Tensors, /) -> Outputs:
+        """Return every output of the model for these inputs."""
+        ...
+
+
+#: What an override of the `trt_reference` fixture may return: a function of the inputs by name, an
+#: object with `run`, golden outputs by name, the path of an .npz file of them, or a list of cases.
+Reference: TypeAlias = (
+    RunsInputs
+    | Callable[[Tensors], Outputs]
+    | Mapping[str, Any]
+    | Sequence[Mapping[str, Any] | str | Path]
+    | str
+    | Path
+)
 
 
 class ReferenceSession:

@@ -77,6 +77,7 @@ class ReferenceStore:
         self, key: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Return the outputs of a key, computing and storing them where they are missing."""
+        __tracebackhide__ = True
         path = self.folder / f"{key}.outputs"
         try:
             return _read(path, key)

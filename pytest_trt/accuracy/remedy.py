@@ -44,6 +44,8 @@ def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) ->
     """
     finding, output = gravest(comparison)
     other = subject.other
+    if other is not None and is_of_fixture(finding.kind, output, other):
+        return Remedy(_OF_FIXTURE[finding.kind])
     if other is None or other.agrees is False or finding.kind in _NOT_OF_VALUES:
         return _engine_remedy(finding.kind, output, comparison, subject, offer)
     if other.agrees:
@@ -55,6 +57,13 @@ def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) ->
         engine.commands,
         (f"if the models agree: {engine.text}", *engine.alternatives),
     )
+
+
+def is_of_fixture(kind: Kind, output: OutputResult | None, other: OtherModel) -> bool:
+    """Whether the project's own reference is the cause by the form of what it returned."""
+    if not other.is_fixture or other.agrees is False or kind not in _OF_FIXTURE:
+        return False
+    return kind != "nonfinite" or (output is not None and not output.nonfinite.in_actual)
 
 
 def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Remedy:
@@ -83,6 +92,22 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
         (f"if it is intended, make it the reference: `cp {model} {reference}`",),
     )
 
+
+_ALL_OUTPUTS = "Return every output of the model from trt_reference, under the model's names."
+
+#: What to do where the project's own reference differs from the model in more than its values.
+_OF_FIXTURE: Mapping[Kind, str] = {
+    "renamed": _ALL_OUTPUTS,
+    "missing": _ALL_OUTPUTS,
+    "extra": _ALL_OUTPUTS,
+    "dtype": "Return the model's dtypes from trt_reference: array.astype(numpy.float32), "
+    "tensor.float().",
+    "shape": "Return the model's shapes from trt_reference: check layout and batch dimension.",
+    "nonfinite": "trt_reference returned NaN or infinity where the engine does not: check its "
+    "preprocessing.",
+    "swapped": "Return the outputs of trt_reference under the model's names, or in the order of "
+    "the model's outputs.",
+}
 
 _BY_KIND: Mapping[Kind, Remedy] = {
     "swapped": Remedy(

@@ -213,8 +213,8 @@ def trt_benchmark(_trt_subject: ModelUnderTest, trt_session: Session) -> Benchma
 def trt_reference(_trt_subject: ModelUnderTest) -> ReferenceSession:
     """The FP32 reference: ONNX Runtime on the CPU, graph optimisations off; `.run(inputs)`.
 
-    Checks compare with it. An override returns an object whose `run(inputs)` returns the outputs by
-    name.
+    Checks compare with it. An override returns a function of the inputs, an object with
+    `run(inputs)`, golden outputs by name, or the path of an .npz file; see docs/references.md.
     """
     with _clear_errors():
         return _trt_subject.reference()

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.accuracy.reference_store import ReferenceStore, reference_key
-from pytest_trt.accuracy.repeatable import repeatable
+from pytest_trt.accuracy.repeatable import Outputs, repeatable
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.devices.lost import LostDevice
 from pytest_trt.backends.devices.probe import probe_devices
@@ -339,10 +339,26 @@ class TrtRun:
                 self._close_reference(model)
                 raise
 
+        return self.stored_outputs(model, inputs, self._producer, compute)
+
+    def stored_outputs(
+        self,
+        model: OnnxModel,
+        inputs: Tensors,
+        producer: str,
+        compute: Callable[[], Outputs],
+    ) -> Outputs:
+        """Return reference outputs of a model from the cache, computed where they are missing.
+
+        Args:
+            model: The model.
+            inputs: Its inputs.
+            producer: What computes them, and its version.
+            compute: Computes them.
+        """
+        __tracebackhide__ = True
         key = reference_key(
-            model_digest=model.digest,
-            inputs_digest=inputs_digest(inputs),
-            producer=self._producer,
+            model_digest=model.digest, inputs_digest=inputs_digest(inputs), producer=producer
         )
         return self._reference_store.get(key, compute)
 

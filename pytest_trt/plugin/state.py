@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_trt.accuracy.check import ConsistencyCheck
+    from pytest_trt.accuracy.own_reference import OwnReference
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
     from pytest_trt.benchmark.host import HostMonitor
@@ -63,7 +64,9 @@ class TestState:
         checks: Its consistency checks: of its own engines (`OWN`), and of each engine of
             `trt_engines` that it ran, by the engine's key and reference.
         other_references: Of them, those whose reference is not the one that the markers name.
-        in_reference: Threads that are running the project's own reference.
+        references: The project's own reference, by digest of the model that is compared with it.
+        in_reference: Threads that are running it.
+        reference_error: The last error that it raised.
         observers: What compares the runs of engines of `trt_engines`, by key.
         uncompared: Runs that an error of the engine or the reference ended, and the error.
         speed: The result of its benchmark, once there is one.
@@ -92,7 +95,9 @@ class TestState:
         self.unbuilt: list[tuple[str, str, str]] = []
         self.checks: dict[str, ConsistencyCheck] = {}
         self.other_references: set[str] = set()
+        self.references: dict[str, OwnReference] = {}
         self.in_reference: set[int] = set()
+        self.reference_error: BaseException | None = None
         self.observers: dict[str, Observer] = {}
         self.uncompared: list[str] = []
         self.speed: BenchmarkResult | None = None

@@ -603,13 +603,6 @@ def test_a_block_list_is_advised_only_if_it_helps(project, scale: float, helps: 
     )
 
 
-def test_reference_that_cannot_be_run_is_refused(project) -> None:
-    project.test_file(OWN_REFERENCE.replace("RETURNED", "{}").replace("OFFSET", "0"))
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["the trt_reference fixture returned dict, *"])
-
-
 def noisy(path: Path) -> None:
     """Write x -> x plus random numbers."""
     proto = networks.model(

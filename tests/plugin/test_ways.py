@@ -548,26 +548,6 @@ def test_engine_that_is_shared_with_two_references_is_compared_with_both(suite) 
     result.stdout.fnmatch_lines([FAILS])
 
 
-RETURNED = ["None", "[1]", "np.zeros((4, 4), np.float32)", "{1: np.zeros(4)}", "(x for x in [1])"]
-
-
-@pytest.mark.parametrize("returned", [*RETURNED, "dict(self.own.run(inputs))"])
-def test_reference_fixture_has_to_return_outputs_by_name(suite, returned: str) -> None:
-    result = suite(
-        "class Reference:\n    def run(self, inputs):\n"
-        f"        return {returned}\n"
-        "@pytest.fixture\ndef trt_reference(trt_engines):\n"
-        "    reference = Reference()\n    reference.own = trt_engines(**GOOD)\n"
-        "    return reference\n"
-        "@M(**GOOD)\n@C\ndef test_it(trt_session):\n    trt_session.run(X)\n"
-    )
-    if returned in RETURNED:
-        result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["*not a dict of outputs by name*TRT157*"])
-    else:
-        result.assert_outcomes(passed=1)
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [

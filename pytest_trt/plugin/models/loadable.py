@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import get_ident
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -29,6 +28,7 @@ from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.escaping import terminal
 from pytest_trt.onnx.digest_cache import changed
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.plugin.models.project_reference import ProjectReference
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan, chosen_point
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure
@@ -185,7 +185,6 @@ class LoadableModel:
         plan: TestPlan,
         reference: Callable[[Tensors], Tensors],
         *,
-        is_fixture: bool,
         calibrated_by: CalibratedBy,
     ) -> ConsistencyCheck:
         """Return a check of a test that compares engines of this model.
@@ -193,7 +192,6 @@ class LoadableModel:
         Args:
             plan: What the test checks.
             reference: Gives the outputs to compare with.
-            is_fixture: Whether that is an object of the project instead of a model.
             calibrated_by: What int8 engines are calibrated on, unless the model is quantised.
         """
 
@@ -204,8 +202,10 @@ class LoadableModel:
             return self.run.reference_outputs(self.model, inputs)
 
         other = None
-        if is_fixture or self.model_marker.reference is not None:
-            other = OtherReference(self.model, None if is_fixture else self.reference_model, own)
+        if isinstance(reference, ProjectReference):
+            other = OtherReference(self.model, None, own, reference)
+        elif self.model_marker.reference is not None:
+            other = OtherReference(self.model, self.reference_model, own)
         return ConsistencyCheck(
             tolerances,
             reference,
@@ -277,7 +277,8 @@ class LoadableModel:
             except CheckFailure:  # compared, and wrong
                 raise
             except BaseException as error:
-                state.uncompared.append(_ended_by(error, engine, where))
+                in_reference = error is state.reference_error
+                state.uncompared.append(_ended_by(error, engine, where, in_reference=in_reference))
                 raise
             # The test may have ended meanwhile: computing the reference can take long.
             self.refuse_late_use(state, "trt_session.run")
@@ -367,52 +368,15 @@ class LoadableModel:
         return progress_of(self.request.config).task(title)
 
 
-def run_of_reference(reference: object, state: TestState) -> Callable[[Tensors], Tensors]:
-    """Return the `run` of what a project's trt_reference fixture returned, checked at each call.
-
-    Raises:
-        ConfigurationError: It has none; a call raises it if no outputs by name are returned.
-    """
-    run = getattr(reference, "run", None)
-    if not callable(run):
-        raise _unusable_reference(
-            reference, "the trt_reference fixture returned", ", which has no run()"
-        )
-
-    def outputs(inputs: Tensors) -> Tensors:
-        __tracebackhide__ = True
-        state.in_reference.add(get_ident())
-        try:
-            found = run(inputs)
-        finally:
-            state.in_reference.discard(get_ident())
-        named = isinstance(found, Mapping) and all(isinstance(name, str) for name in found)
-        if not named:
-            raise _unusable_reference(
-                found,
-                "run() of the trt_reference fixture returned",
-                ", not a dict of outputs by name",
-            )
-        return cast(Tensors, found)
-
-    return outputs
-
-
-def _unusable_reference(found: object, which: str, why: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{which} {type(found).__name__}{why}",
-        fix='return an object whose run(inputs) returns {"name": array}.',
-        code="TRT157",
-        facts={"type": type(found).__name__},
-    )
-
-
-def _ended_by(error: BaseException, engine: Engine, where: str) -> str:
+def _ended_by(
+    error: BaseException, engine: Engine, where: str, *, in_reference: bool = False
+) -> str:
     """Return which run an error ended, and the error, in one line."""
     message = error.message if isinstance(error, PytestTrtError) else str(error)
     line = next(iter(message.splitlines()), "")
     name, precision = engine.model.path.name, engine.spec.precision
-    return f"{name} {precision} at {where}: {type(error).__name__}: {line}"
+    of = "trt_reference raised " if in_reference else ""
+    return f"{name} {precision} at {where}: {of}{type(error).__name__}: {line}"
 
 
 def _fail_here(diagnostics: Sequence[Diagnostic]) -> NoReturn:

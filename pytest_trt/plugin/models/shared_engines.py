@@ -20,11 +20,12 @@ from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.plugin.models.loadable import LoadableModel, run_of_reference
+from pytest_trt.plugin.models.loadable import LoadableModel
+from pytest_trt.plugin.models.project_reference import project_reference
 from pytest_trt.plugin.planning.markers import parse_model, same_file
 from pytest_trt.plugin.planning.named_models import check_per_model, named_models
 from pytest_trt.plugin.planning.plan import TestPlan
-from pytest_trt.plugin.state import ITEM_KEY, TestState, plan_of, run_of, state_of
+from pytest_trt.plugin.state import ITEM_KEY, plan_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profiles import parse_profiles
 from pytest_trt.tensors.spec import Tensors
@@ -71,11 +72,10 @@ class SharedModel(LoadableModel):
         nested = get_ident() in state.in_reference
         key = f"{engine.key.digest} {self.model_marker.reference or ''} {nested}"
         if key not in state.checks:
-            reference = None if nested else self._reference_fixture(plan, state)
+            reference = None if nested else self._reference_fixture(plan)
             state.checks[key] = self.check(
                 plan,
                 reference or self._reference,
-                is_fixture=reference is not None,
                 calibrated_by=calibrated_by,
             )
             named = plan.model.reference if plan.model is not None else None
@@ -85,16 +85,15 @@ class SharedModel(LoadableModel):
             state.observers[key] = self.observer(state, state.checks[key])
         state.observers[key](engine, *seen)
 
-    def _reference_fixture(
-        self, plan: TestPlan, state: TestState
-    ) -> Callable[[Tensors], Tensors] | None:
+    def _reference_fixture(self, plan: TestPlan) -> Callable[[Tensors], Tensors] | None:
         """Return the project's own reference of the test that is running, if of this model."""
         same = plan.model is None or same_file(plan.model.model, self.model_marker.model)
         if not (same and self.overrides("trt_reference")):
             return None
         # The fixture has function scope: the request of the factory cannot make it.
         request: pytest.FixtureRequest = self.item._request  # type: ignore[attr-defined]
-        return run_of_reference(request.getfixturevalue("trt_reference"), state)
+        given = request.getfixturevalue("trt_reference")
+        return project_reference(given, self.item, self.run, self.model)
 
     def _reference(self, inputs: Tensors) -> Tensors:
         return self.run.reference_outputs(self.reference_model, inputs)

@@ -14,7 +14,8 @@ from pytest_trt.diagnostics import ConfigurationError, UnsupportedError
 from pytest_trt.engine.builder_options import has_all
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.plugin.models.loadable import LoadableModel, run_of_reference
+from pytest_trt.plugin.models.loadable import LoadableModel
+from pytest_trt.plugin.models.project_reference import project_reference
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import OWN, plan_of, run_of, state_of
@@ -100,12 +101,11 @@ class ModelUnderTest(LoadableModel):
         return cast("Sequence[Tensors]", samples)
 
     def _consistency_check(self) -> ConsistencyCheck:
-        # A project may override the fixture, with any object that has the same `run`.
-        reference = self.request.getfixturevalue("trt_reference")
+        # A project may override the fixture.
+        given = self.request.getfixturevalue("trt_reference")
         return self.check(
             self.plan,
-            run_of_reference(reference, state_of(self.item)),
-            is_fixture=not isinstance(reference, ReferenceSession),
+            project_reference(given, self.item, self.run, self.model),
             calibrated_by="project" if self.overrides("trt_calibration") else "seeded",
         )
 

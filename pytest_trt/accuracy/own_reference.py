@@ -1,0 +1,166 @@
+"""A project's own reference: what its `trt_reference` fixture returns, as outputs by name."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.accuracy.golden import GoldenOutputs, golden_outputs
+from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.tensors.elements import is_tensor
+from pytest_trt.tensors.foreign import named_arrays
+from pytest_trt.tensors.spec import Tensors
+from pytest_trt.wording import count
+
+_MISSING = object()
+
+_TAKEN = (
+    "return a function of the inputs by name, an object with run(inputs), golden outputs by name, "
+    "or the path of an .npz file."
+)
+
+
+class OwnReference:
+    """Gives the outputs of a project's own reference.
+
+    Args:
+        given: What the fixture returned: a function, an object with `run`, golden outputs by name,
+            a list of cases, or the path of an .npz file.
+        folder: Where relative paths begin.
+        model: The model under test, whose outputs are compared.
+
+    Attributes:
+        version: What it declares as its version; empty if nothing.
+        producer: Names it with its version, for outputs to be stored; empty without one.
+
+    Raises:
+        ConfigurationError: It is none of these, or declares a version that is none.
+    """
+
+    def __init__(self, given: object, folder: Path, model: OnnxModel) -> None:
+        self._golden: GoldenOutputs | None = None
+        self._run: Callable[[Tensors], object] | None = None
+        self.version = self.producer = ""
+        run = getattr(given, "run", None)
+        if isinstance(given, type):
+            raise _unusable(
+                f"the trt_reference fixture returned the class {given.__name__} itself",
+                f"return an object: {given.__name__}(...).",
+            )
+        if callable(run):
+            self._run = run
+        elif isinstance(given, str | Path | Mapping | list | tuple):
+            self._golden = golden_outputs(given, folder, model)
+            return
+        elif _is_torch_module(given):
+            names = ", ".join(f'torch.from_numpy(inputs["{spec.name}"])' for spec in model.inputs)
+            raise _unusable(
+                f"the trt_reference fixture returned {type(given).__name__}, a torch.nn.Module: it "
+                "takes tensors by position, and the inputs are NumPy arrays by name",
+                Remedy("return a function:", (f"return lambda inputs: module({names})",)),
+                type=type(given).__name__,
+            )
+        elif callable(given):
+            self._run = given
+        else:
+            name = type(given).__name__
+            raise _unusable(
+                f"the trt_reference fixture returned {name}, which cannot be called and has no "
+                "run()",
+                _TAKEN,
+                type=name,
+            )
+        version = getattr(given, "version", _MISSING)
+        if version is not _MISSING:
+            self.version = _checked_version(version)
+            self.producer = f"trt_reference {_qualified_name(given)} version {self.version}"
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether outputs are computed at each call, instead of recorded."""
+        return self._run is not None
+
+    def outputs(self, model: OnnxModel, inputs: Tensors) -> dict[str, Any]:
+        """Return the outputs for inputs, by name, as NumPy arrays.
+
+        Raises:
+            ConfigurationError: The reference returned something else, or its golden outputs are
+                of other inputs.
+        """
+        __tracebackhide__ = True
+        if self._golden is not None:
+            return _by_name(self._golden.of(inputs), model)
+        assert self._run is not None
+        # What it changes in place would be what the next run is fed.
+        return _by_name(self._run(copy.deepcopy(dict(inputs))), model)
+
+
+def _is_torch_module(given: object) -> bool:
+    names = {f"{one.__module__}.{one.__qualname__}" for one in type(given).__mro__}
+    return "torch.nn.modules.module.Module" in names
+
+
+def _checked_version(version: object) -> str:
+    if isinstance(version, str) and version.strip():
+        return version
+    raise _unusable(
+        f"the version of what the trt_reference fixture returned is {version!r}, not a text",
+        'give it a text that changes with its weights and code, such as version = "2", or none: '
+        "then its outputs are computed in each run.",
+        type=type(version).__name__,
+    )
+
+
+def _qualified_name(given: object) -> str:
+    """Return the name of a function or of an object's class, with its module and file."""
+    while isinstance(given, functools.partial):
+        given = given.func
+    code: Any = given if hasattr(given, "__qualname__") else type(given)
+    try:
+        file = Path(inspect.getfile(code)).name
+    except (TypeError, OSError):  # built in, or typed at a prompt
+        file = ""
+    return f"{file} {code.__module__}.{code.__qualname__}"
+
+
+def _by_name(found: object, model: OnnxModel) -> dict[str, Any]:
+    """Return outputs by name: of a mapping, or in the order of the model's outputs."""
+    if isinstance(found, Mapping):
+        if not all(isinstance(name, str) for name in found):
+            raise _unusable(
+                "trt_reference returned a mapping whose keys are not names of outputs",
+                'return {"name": array}.',
+                type=type(found).__name__,
+            )
+        return _arrays(found, model)
+    ordered = found if isinstance(found, list | tuple) else [found]
+    names = [spec.name for spec in model.outputs]
+    if len(ordered) != len(names) or not all(is_tensor(one.dtype) for one in model.outputs):
+        raise _unusable(
+            f"trt_reference returned {type(found).__name__}: {count(len(ordered), 'value')} "
+            f"without names, and the model has {count(len(names), 'output')}, "
+            f"{', '.join(map(str, model.outputs))}",
+            'return {"name": array} with every output of the model.',
+            type=type(found).__name__,
+            outputs=names,
+        )
+    return _arrays(dict(zip(names, ordered, strict=True)), model)
+
+
+def _arrays(outputs: Mapping[str, object], model: OnnxModel) -> dict[str, Any]:
+    try:
+        return named_arrays(outputs, model.outputs)
+    except ValueError as error:
+        raise _unusable(
+            f"trt_reference returned something that cannot be compared: output {error}",
+            'return {"name": array}: NumPy arrays, or tensors of a type that NumPy has.',
+        ) from error
+
+
+def _unusable(message: str, fix: str | Remedy, **facts: Fact) -> ConfigurationError:
+    return ConfigurationError(message, fix=fix, code="TRT157", facts=facts)

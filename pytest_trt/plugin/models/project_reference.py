@@ -1,0 +1,86 @@
+"""The reference that a project's own `trt_reference` fixture gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import get_ident
+
+import pytest
+
+from pytest_trt.accuracy.own_reference import OwnReference
+from pytest_trt.accuracy.reference import ReferenceSession
+from pytest_trt.accuracy.repeatable import Outputs
+from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.state import TestState, state_of
+from pytest_trt.tensors.containers import shapes_text
+from pytest_trt.tensors.spec import Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectReference:
+    """Gives reference outputs: those of a version are computed once, others at each call.
+
+    Attributes:
+        own: What computes them.
+        model: The model under test.
+        run: What all tests of the run share.
+        state: The test that is running.
+    """
+
+    own: OwnReference
+    model: OnnxModel
+    run: TrtRun
+    state: TestState
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        """Return the outputs for inputs.
+
+        Raises:
+            ConfigurationError: They cannot be compared.
+        """
+        __tracebackhide__ = True
+        if not self.own.producer:
+            return self.compute(inputs)
+
+        def compute() -> Outputs:
+            __tracebackhide__ = True
+            return self.compute(inputs)
+
+        return self.run.stored_outputs(self.model, inputs, self.own.producer, compute)
+
+    def compute(self, inputs: Tensors) -> Outputs:
+        """Compute the outputs, also where they are stored already."""
+        __tracebackhide__ = True
+        self.state.in_reference.add(get_ident())
+        try:
+            return self.own.outputs(self.model, inputs)
+        except PytestTrtError:
+            raise
+        except Exception as error:
+            self.state.reference_error = error
+            if hasattr(error, "add_note"):  # Python 3.11
+                shapes = shapes_text(self.model.inputs, inputs)
+                error.add_note(f"raised by the reference of trt_reference, inputs {shapes}")
+            raise
+        finally:
+            self.state.in_reference.discard(get_ident())
+
+
+def project_reference(
+    given: object, item: pytest.Item, run: TrtRun, model: OnnxModel
+) -> Callable[[Tensors], Tensors]:
+    """Return what gives reference outputs, for what the trt_reference fixture returned.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    if isinstance(given, ReferenceSession):
+        return given.run
+    state = state_of(item)
+    # One for the whole test: golden outputs fit one set of inputs, whichever engine runs.
+    if model.digest not in state.references:
+        state.references[model.digest] = OwnReference(given, item.path.parent, model)
+    return ProjectReference(state.references[model.digest], model, run, state)

@@ -1,0 +1,342 @@
+"""References that a project gives itself: each kind with right outputs, and with wrong ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import save_linear
+
+HEAD = """
+import functools
+from pathlib import Path
+X = {"image": np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)}
+Y = {"image": X["image"][:2] + 1}
+HERE = Path(__file__).parent
+
+class Runs:
+    def __init__(self, run):
+        self.run = run
+
+class Tensor:
+    \"\"\"Of another library.\"\"\"
+    def __init__(self, array):
+        self.array = array
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+def saved(name, **arrays):
+    np.savez(HERE / name, **arrays)
+    return name
+
+def prefixed(inputs, outputs):
+    both = {"inputs": inputs, "outputs": outputs}
+    return {f"{part}/{name}": array for part, all in both.items() for name, array in all.items()}
+
+def in_place(f):
+    def run(inputs):
+        outputs = f(inputs)
+        inputs["image"].fill(0)
+        return outputs
+    return run
+
+"""
+
+#: What a fixture returns, given a function `f` of the inputs.
+KINDS = {
+    "function": "f",
+    "object": "Runs(f)",
+    "partial": "functools.partial(f)",
+    "tuple": "lambda inputs: tuple(f(inputs).values())",
+    "list": "lambda inputs: list(f(inputs).values())",
+    "foreign": "lambda inputs: {name: Tensor(array) for name, array in f(inputs).items()}",
+    "changing its inputs": "in_place(f)",
+    "mapping": "f(X)",
+    "mapping with inputs": '{"inputs": X, "outputs": f(X)}',
+    "prefixed mapping": "prefixed(X, f(X))",
+    "cases": '[{"inputs": Y, "outputs": f(Y)}, {"inputs": X, "outputs": f(X)}]',
+    "npz": 'saved("a.npz", **f(X))',
+    "npz with inputs": 'HERE / saved("b.npz", **prefixed(X, f(X)))',
+    "several npz": '[saved("c.npz", **prefixed(X, f(X))), saved("d.npz", **prefixed(Y, f(Y)))]',
+}
+
+TEST = """
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("off", [0, 1])
+@pytest.mark.trt_model("models/linear.onnx")
+@pytest.mark.trt_consistency
+def test_it(trt_session, kind, off):
+    for _ in range(2):
+        trt_session.run(X)
+    assert X["image"].any()
+
+@pytest.fixture
+def trt_reference(trt_reference, kind, off):
+    def f(inputs):
+        found = trt_reference.run(inputs)
+        return {name: array + np.float32(off) for name, array in found.items()}
+    return KINDS[kind](f)
+"""
+
+
+def of(kinds: dict[str, str]) -> str:
+    lines = [f"    {name!r}: lambda f: {source}," for name, source in kinds.items()]
+    return "\n".join([HEAD, "KINDS = {", *lines, "}", TEST])
+
+
+def test_every_kind_of_reference_passes_right_outputs_and_fails_wrong_ones(project) -> None:
+    project.test_file(of(KINDS))
+    result = project.run("-rA")
+    result.assert_outcomes(passed=len(KINDS), failed=len(KINDS))
+    outcomes = [line.split()[:2] for line in result.outlines if line[:6] in ("PASSED", "FAILED")]
+    assert len(outcomes) == 2 * len(KINDS)
+    assert all(("[1-" in test) is (word == "FAILED") for word, test in outcomes)
+    assert str(result.stdout).count("over tolerance against trt_reference") >= len(KINDS)
+
+
+#: What a fixture returns that cannot be compared, and what is said of it.
+REFUSED = {
+    "number": ("3", "the trt_reference fixture returned int, which cannot be called *TRT157*"),
+    "class": ("Runs", "the trt_reference fixture returned the class Runs itself *TRT157*"),
+    "empty": ("{}", "the mapping of trt_reference is empty *TRT157*"),
+    "no cases": ("[]", "the trt_reference fixture returned no cases *TRT157*"),
+    "arrays": ("[np.ones(3)]", "case 0 of trt_reference is ndarray, not golden outputs *TRT157*"),
+    "case of unknown inputs": (
+        '[{"inputs": X, "outputs": f(X)}, f(Y)]',
+        "case 1 of trt_reference has no inputs, so nothing says which of 2 cases *TRT157*",
+    ),
+    "half prefixed": (
+        '{"inputs/image": X["image"], **f(X)}',
+        "the mapping of trt_reference has 'inputs/image' next to 'logits' *TRT157*",
+    ),
+    "missing file": (
+        '"none.npz"',
+        "none.npz, which the trt_reference fixture returned, is not a file *TRT174*",
+    ),
+    "foreign file": (
+        '"test_it.py"',
+        "test_it.py, which * cannot be read as .npz: it is a text file *TRT174*",
+    ),
+    "pointer": (
+        '(HERE / "lfs.npz").write_text("version https://git-lfs") and "lfs.npz"',
+        "lfs.npz, which * cannot be read as .npz: it is a Git LFS pointer *TRT174*",
+    ),
+    "objects": (
+        'saved("pickled.npz", logits=np.array([{}], dtype=object))',
+        "pickled.npz, which * array 'logits': it holds Python objects, which are never *TRT174*",
+    ),
+    "same inputs twice": (
+        '[{"inputs": X, "outputs": f(X)}] * 2',
+        "*case 0 and case 1 of trt_reference are golden outputs of the same inputs *TRT173*",
+    ),
+    "other inputs": (
+        '{"inputs": {"image": X["image"] + 1}, "outputs": f(X)}',
+        "*no golden outputs for the inputs of this run: 'image' has other values *TRT173*",
+    ),
+    "other cases": (
+        '[{"inputs": Y, "outputs": f(Y)}, {"inputs": {"z": X["image"]}, "outputs": f(X)}]',
+        "*'image' is float32 [[]2, 8[]], not float32 [[]4, 8[]] (case 0, the closest) *TRT173*",
+    ),
+    "nothing": ("lambda inputs: None", "*trt_reference returned NoneType: 1 value *TRT157*"),
+    "one of two": (
+        'lambda inputs: f(inputs)["logits"]',
+        "*returned ndarray: 1 value without names, and the model has 2 outputs, logits: *TRT157*",
+    ),
+    "numbers": (
+        "lambda inputs: {name: array.tolist() for name, array in f(inputs).items()}",
+        "*cannot be compared: output 'logits' is of type list, not an array *TRT157*",
+    ),
+    "numbered": ("lambda inputs: {1: X}", "*mapping whose keys are not names *TRT157*"),
+    "double": (
+        "lambda inputs: {name: array.astype(float) for name, array in f(inputs).items()}",
+        "logits and probs: wrong dtype against trt_reference *TRT405*",
+    ),
+    "flat": (
+        "lambda inputs: {name: array[0] for name, array in f(inputs).items()}",
+        "logits and probs: wrong shape against trt_reference *TRT404*",
+    ),
+    "not a number": (
+        "lambda inputs: {name: array * np.float32('nan') for name, array in f(inputs).items()}",
+        "logits and probs: the reference is not finite against trt_reference *TRT403*",
+    ),
+    "missing": (
+        'lambda inputs: {"logits": f(inputs)["logits"]}',
+        "probs is not in the reference against trt_reference *TRT406*",
+    ),
+    "swapped": (
+        "lambda inputs: tuple(f(inputs).values())[::-1]",
+        "logits and probs are swapped against trt_reference *TRT407*",
+    ),
+    "random": (
+        "lambda inputs: [a + np.random.rand(*a.shape).astype('f') for a in f(inputs).values()]",
+        "*trt_reference returned different outputs for the same inputs *TRT175*",
+    ),
+    "no version": (
+        "setattr(f, 'version', 2) or f",
+        "the version of what the trt_reference fixture returned is 2, not a text *TRT157*",
+    ),
+    "empty version": ("setattr(f, 'version', ' ') or f", "the version of * is ' ', *TRT157*"),
+}
+
+
+def test_what_cannot_be_compared_is_refused_by_name(project) -> None:
+    project.test_file(of({name: source for name, (source, _) in REFUSED.items()}))
+    result = project.run("-k", "0-")
+    counts = result.parseoutcomes()
+    assert counts["failed"] + counts["errors"] == len(REFUSED)
+    assert "passed" not in counts
+    for _, message in REFUSED.values():
+        result.stdout.fnmatch_lines([message])
+
+
+def test_golden_outputs_without_inputs_fit_one_set_of_inputs(project) -> None:
+    test = TEST.replace("range(2):\n        trt_session.run(X)", "(X, Y):\n        BODY")
+    kinds = {"mapping": "f(X)", "cases": KINDS["cases"]}
+    two = of(kinds).replace(TEST, test.replace("BODY", "trt_session.run(_)"))
+    project.test_file(two)
+    result = project.run("-k", "0-")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*the mapping of trt_reference fits one set of inputs, and the test ran two "
+            "('image' differs) *TRT173*"
+        ]
+    )
+
+
+class Counted:
+    """A project whose reference counts how often it is called."""
+
+    def __init__(self, project) -> None:
+        self.project = project
+        self.calls = 0
+
+    def run(self, version: str, off: int = 0) -> tuple[pytest.RunResult, int]:
+        source = HEAD + (
+            "def reference(inputs):\n"
+            "    with (HERE / 'calls.txt').open('a') as file:\n        file.write('x')\n"
+            f"    return {{n: a + np.float32({off}) for n, a in own(inputs).items()}}\n"
+            f"{version}\n"
+            "@pytest.fixture\ndef trt_reference(trt_reference):\n"
+            "    global own\n    own = trt_reference.run\n    return reference\n"
+            '@pytest.mark.trt_model("models/linear.onnx")\n@pytest.mark.trt_consistency\n'
+            "def test_it(trt_session):\n    trt_session.run(X)\n    trt_session.run(X)\n"
+        )
+        self.project.test_file(source)
+        result = self.project.run()
+        calls = len((self.project.path / "calls.txt").read_text())
+        done, self.calls = calls - self.calls, calls
+        return result, done
+
+
+@pytest.fixture
+def counted(project) -> Counted:
+    return Counted(project)
+
+
+def test_outputs_are_stored_only_under_a_version(counted) -> None:
+    for version, calls in [("", 2), ("", 2), ("reference.version = '1'", 1)]:
+        result, done = counted.run(version)
+        result.assert_outcomes(passed=1)
+        assert done == calls
+    assert counted.run("reference.version = '1'")[1] == 0
+    assert counted.run("reference.version = '2'")[1] == 1
+    # Another model, with the same reference.
+    save_linear(counted.project.path / "models" / "linear.onnx", nudge=1e-4)
+    assert counted.run("reference.version = '2'")[1] == 1
+
+
+def test_outputs_that_are_stored_under_an_old_version_are_named(counted) -> None:
+    counted.run("reference.version = '1'", off=1)[0].assert_outcomes(failed=1)
+    result, _ = counted.run("reference.version = '1'")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*trt_reference computes other outputs than are stored of its version '1' *TRT175*",
+            "*Give it another version whenever its weights or code change.",
+        ]
+    )
+    counted.run("reference.version = '2'")[0].assert_outcomes(passed=1)
+
+
+def test_stored_outputs_are_compared_with_each_engine(counted) -> None:
+    """What is stored is no verdict: the same outputs fail an engine that is wrong."""
+    counted.run("reference.version = '1'")[0].assert_outcomes(passed=1)
+    wrong, done = counted.run("reference.version = '1'\nX['image'][0] += 1", off=1)
+    wrong.assert_outcomes(failed=1)
+    assert done == 2  # of other inputs, and again as it failed
+
+
+RAISING = """
+def network(inputs):
+    raise KeyError("weights")
+
+@pytest.fixture
+def trt_reference():
+    return network
+
+@pytest.mark.trt_model("models/linear.onnx")
+@pytest.mark.trt_consistency
+def test_it(trt_session, images):
+    trt_session.run({"image": images})
+
+@pytest.mark.trt_model("models/linear.onnx")
+@pytest.mark.trt_consistency
+def test_caught(trt_session, images):
+    with pytest.raises(KeyError):
+        trt_session.run({"image": images})
+"""
+
+
+@pytest.mark.parametrize("version", ["", "network.version = '1'\n"])
+def test_an_error_of_the_reference_is_shown_where_it_was_raised(project, version: str) -> None:
+    project.test_file(RAISING.replace("\n@pytest.fixture", f"\n{version}\n@pytest.fixture", 1))
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(['>       trt_session.run({"image": images})', ">  *KeyError(*"])
+    result.stdout.no_fnmatch_line("*pytest_trt/*")
+    if sys.version_info >= (3, 11):
+        result.stdout.fnmatch_lines(
+            ["E * raised by the reference of trt_reference, inputs image *"]
+        )
+    result.stdout.fnmatch_lines(["*a run was not compared: * trt_reference raised KeyError: *"])
+
+
+def test_a_reference_may_skip_the_test(project) -> None:
+    project.test_file(RAISING.replace('raise KeyError("weights")', 'pytest.skip("no server")'))
+    project.run().assert_outcomes(skipped=2)
+
+
+def test_golden_outputs_serve_engines_that_tests_share(project) -> None:
+    project.test_file(
+        HEAD + "@pytest.fixture(scope='module')\ndef shared(trt_engines):\n"
+        "    return [trt_engines('models/linear.onnx', precision=p) for p in ('fp32', 'fp16')]\n"
+        "@pytest.fixture\ndef trt_reference(trt_reference):\n"
+        "    return trt_reference.run(X)\n"
+        "@pytest.mark.trt_model('models/linear.onnx')\n"
+        "@pytest.mark.trt_consistency(rtol=1, atol=1)\n"
+        "class TestIt:\n"
+        "    def test_same(self, shared):\n        [one.run(X) for one in shared]\n"
+        "    def test_two(self, shared):\n        shared[0].run(X)\n        shared[1].run(Y)\n"
+    )
+    result = project.run("-rA")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*fits one set of inputs*TRT173*", "PASSED*::test_same"])
+
+
+def test_extension_types_survive_an_npz(tmp_path: Path) -> None:
+    """NumPy stores them as raw bytes."""
+    import ml_dtypes
+
+    from pytest_trt.tensors.foreign import named_arrays
+    from pytest_trt.tensors.npz import read_npz
+    from pytest_trt.tensors.spec import TensorSpec
+
+    values = np.arange(4).astype(ml_dtypes.bfloat16)
+    np.savez(tmp_path / "a.npz", y=values)
+    raw = read_npz(tmp_path / "a.npz", 1000)
+    (found,) = named_arrays(raw, [TensorSpec("y", "bfloat16", (4,))]).values()
+    assert found.dtype == values.dtype
+    np.testing.assert_array_equal(found.astype(float), values.astype(float))
