@@ -27,7 +27,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
+from processes import with_bytecode
 
 from pytest_trt.files import REST_NS
 
@@ -159,9 +159,8 @@ def _save(
 
 
 def _process(code: str, *args: Path) -> str:
-    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-c", code, *map(str, args)]
+    environment = with_bytecode(_ROOT, args[1].parent)
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
         raise SystemExit(result.stderr)
