@@ -17,6 +17,12 @@ OPTIMIZATION_LEVELS = {
     "all": "ORT_ENABLE_ALL",
 }
 
+#: Microseconds for which a thread without work spins. Chains of products and convolutions of 0.2 to
+#: 4 ms were as fast as without a limit; loading, running and closing a small model took half the
+#: CPU time and a third of the time.
+#: Source: ONNX Runtime 1.32 on two busy cores; tests/benchmarks/interleaved_cpu.py.
+_SPIN_US = 500
+
 
 def session_options(level: str, *, threads: int) -> Any:
     """Return the `onnxruntime.SessionOptions` for a level of optimisation.
@@ -40,4 +46,8 @@ def session_options(level: str, *, threads: int) -> Any:
     # interleaved on few cores, one slows the other down, so threads stop after each call.
     # Source: tests/benchmarks/interleaved_cpu.py, which also measures its cost.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # They also spin from the session's creation to its first run, and during a run while one
+    # thread is enough: without a limit as long as a small model takes to load. Versions that
+    # have no such option ignore it.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
     return options

@@ -217,6 +217,7 @@ def test_engines_leave_the_cores_to_each_other_between_calls(
     """Threads that spin on are in the way of the engine whose turn it is."""
     asked = session_options("all", threads=1)
     assert asked.get_session_config_entry("session.force_spinning_stop") == "1"
+    assert int(asked.get_session_config_entry("session.intra_op.spin_duration_us")) < 1000
     first, second = (builder.open(linear, "fp32") for _ in range(2))
     inputs = {"image": np.ones((2, 8), np.float32)}
     for _ in range(3):
