@@ -352,7 +352,13 @@ def _sequence(make: _Decoder, decoder: _Decoder) -> _Decoder:
     def decode(data: Any) -> Any:
         if not isinstance(data, list | tuple):
             _refuse("a list", data)
-        return make(_at(index, decoder, item) for index, item in enumerate(data))
+        found: list[Any] = []
+        try:
+            for item in data:
+                found.append(decoder(item))
+        except RecordError as error:
+            raise error.within(len(found)) from None
+        return make(found)
 
     return decode
 
@@ -361,7 +367,13 @@ def _mapping(of_key: _Decoder, of_value: _Decoder) -> _Decoder:
     def decode(data: Any) -> Any:
         if not isinstance(data, Mapping):
             _refuse("an object", data)
-        return {_at(key, of_key, key): _at(key, of_value, item) for key, item in data.items()}
+        found, key = {}, ""
+        try:
+            for key, item in data.items():
+                found[of_key(key)] = of_value(item)
+        except RecordError as error:
+            raise error.within(key) from None
+        return found
 
     return decode
 
@@ -385,12 +397,15 @@ def _dataclass(cls: Any, ignore_unknown: bool) -> _Decoder:
         for name in required:
             if name not in data:
                 raise RecordError("missing", name)
-        values = {}
-        for name, item in data.items():
-            if name in decoders():
-                values[name] = _at(name, decoders()[name], item)
-            elif not ignore_unknown:
-                raise RecordError("unknown field", name)
+        values, name, known = {}, "", decoders()
+        try:
+            for name, item in data.items():
+                if name in known:
+                    values[name] = known[name](item)
+                elif not ignore_unknown:
+                    raise RecordError("unknown field")
+        except RecordError as error:
+            raise error.within(name) from None
         return _made(cls, values)
 
     return decode

@@ -33,6 +33,9 @@ _LENGTH = "<Q"
 #: Arrays begin at multiples of this, as NumPy's own do.
 _ALIGNMENT = 64
 
+#: Outputs up to this size are retained until others are needed.
+_SMALL_BYTES = 1 << 20
+
 #: Kinds of dtype whose bytes are their values.
 _PLAIN_KINDS = frozenset("biufc")
 
@@ -72,11 +75,25 @@ class ReferenceStore:
     ) -> None:
         self.folder = folder
         self._stored, self._damaged = stored, damaged
+        # The last outputs, if they are small: many tests run an engine twice on the same inputs.
+        self._last: tuple[str, dict[str, npt.NDArray[np.generic]]] = ("", {})
 
     def get(
         self, key: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
     ) -> dict[str, npt.NDArray[np.generic]]:
         """Return the outputs of a key, computing and storing them where they are missing."""
+        __tracebackhide__ = True
+        last, outputs = self._last  # at once: another thread may replace it
+        if key != last:
+            outputs = self._found(key, compute)
+            if not _is_small(outputs):
+                return outputs
+            self._last = key, outputs
+        return {name: array.copy() for name, array in outputs.items()}
+
+    def _found(
+        self, key: str, compute: Callable[[], dict[str, npt.NDArray[np.generic]]]
+    ) -> dict[str, npt.NDArray[np.generic]]:
         __tracebackhide__ = True
         path = self.folder / f"{key}.outputs"
         try:
@@ -89,6 +106,16 @@ class ReferenceStore:
         if _write(path, key, outputs):
             self._stored(path)
         return outputs
+
+
+def _is_small(outputs: Tensors) -> bool:
+    """Whether outputs are arrays that are copied sooner than read."""
+    arrays = [one for one in outputs.values() if _is_plain(one)]
+    return len(arrays) == len(outputs) and sum(one.nbytes for one in arrays) <= _SMALL_BYTES
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, np.ndarray) and not value.dtype.hasobject
 
 
 def _read(path: Path, key: str) -> dict[str, npt.NDArray[np.generic]]:

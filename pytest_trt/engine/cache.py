@@ -79,6 +79,10 @@ DEFAULT_MAX_BYTES = 20 * 10**9
 #: Characters that are replaced in names of entries.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]+")
 
+#: Models below this size are hashed and parsed in every run: that takes as long as to read a record
+#: of them, and to write one takes three times as long.
+_LEAST_RECORDED_BYTES = 4096
+
 #: How file systems without locks refuse one.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -168,7 +172,12 @@ class EngineCache:
     @cached_property
     def digests(self) -> DigestRecords:
         """The digests of models that were hashed before."""
-        return DigestRecords(self.folder / "digests", stored=self.stored, damaged=self.damaged)
+        return DigestRecords(
+            self.folder / "digests",
+            stored=self.stored,
+            damaged=self.damaged,
+            least_bytes=_LEAST_RECORDED_BYTES,
+        )
 
     def lookup(self, name: str, key_digest: str) -> Entry | CorruptEntry | None:
         """Return the entry of a key after checking every byte of it, and mark it as used.
@@ -375,7 +384,8 @@ class EngineCache:
                     ),
                 ) from error
             finally:
-                shutil.rmtree(folder, ignore_errors=True)
+                if folder.exists():  # not published
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, staged: Path, name: str, sidecar: Sidecar, facts: EngineFacts) -> Entry:
         """Make a staged entry the entry of its key, in place of any existing one.

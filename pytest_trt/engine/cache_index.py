@@ -141,7 +141,8 @@ class CacheIndex:
                     with contextlib.suppress(OSError):
                         self.delete()
             # No space, a read-only cache, or a file system without locks.
-            self._in_memory = self._in_memory or _connect(":memory:")
+            if self._in_memory is None:
+                self._in_memory, self._compared = _connect(":memory:"), False
             return self._transaction(self._in_memory, work, begin)
 
     def _connection(self) -> sqlite3.Connection:
@@ -174,11 +175,10 @@ class CacheIndex:
     ) -> T:
         with db:
             db.execute(f"BEGIN {begin}")
-            if not db.execute("PRAGMA user_version").fetchone()[0]:
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                self._compared = False
             if not self._compared:
+                if not db.execute("PRAGMA user_version").fetchone()[0]:
+                    for statement in _SCHEMA:
+                        db.execute(statement)
                 self._compare(db)
             result = work(db)
         self._compared = True
@@ -208,7 +208,6 @@ class CacheIndex:
             self._insert(db, path, None)
 
     def _insert(self, db: sqlite3.Connection, path: Path, sidecar: Sidecar | None) -> None:
-        self._remove(db, path)
         with contextlib.suppress(OSError):  # removed by another process meanwhile
             used, held_bytes = path.stat().st_mtime_ns, size_bytes(path)
             model, digest, use = None, None, None
@@ -218,7 +217,8 @@ class CacheIndex:
                     model, digest, use = _of_use(Path(sidecar.model_path), sidecar.key_fields)
             row = (*_names(path), held_bytes, used, model, digest, use)
             db.execute(
-                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _checksum(*row))
+                "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, _checksum(*row)),
             )
 
     def _remove(self, db: sqlite3.Connection, path: Path) -> None:
@@ -287,6 +287,7 @@ def _connect(file: Path | str) -> sqlite3.Connection:
     db = sqlite3.connect(file, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA page_size = 1024")  # of a new one: each transaction writes a few rows
     db.execute("PRAGMA synchronous = OFF")
+    db.execute("PRAGMA recursive_triggers = ON")  # a row that is replaced shrinks the total, too
     return db
 
 

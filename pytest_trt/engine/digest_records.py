@@ -45,6 +45,7 @@ class DigestRecords:
         kind_of: Returns the type of the file system that holds a path.
         stored: Called with every new file.
         damaged: Called with every file that is damaged, and why.
+        least_bytes: The size of a model, with its data, below which it has no record.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class DigestRecords:
         kind_of: Callable[[str], str] = file_system,
         stored: Callable[[Path], None] = lambda path: None,
         damaged: Callable[[Path, str], None] = lambda path, reason: None,
+        least_bytes: int = 0,
     ) -> None:
         self.folder = folder
-        self._kind_of = kind_of
+        self._kind_of, self._least_bytes = kind_of, least_bytes
         self._stored, self._damaged = stored, damaged
         # Types of file systems by folder and device: the list of mounts is long.
         self._kinds: dict[tuple[str, int], str] = {}
@@ -82,7 +84,8 @@ class DigestRecords:
 
     def remember(self, found: CachedDigest) -> None:
         """Store it, if the files lie on reliable file systems and the folder can be written."""
-        if not set(map(self._kind, found.stamps)) <= TRUSTED_FILE_SYSTEMS:
+        is_small = sum(stamp.size_bytes for stamp in found.stamps) < self._least_bytes
+        if is_small or not set(map(self._kind, found.stamps)) <= TRUSTED_FILE_SYSTEMS:
             return
         path = self._path(found.stamps[0])
         stamps = to_data(found.stamps)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.hashing import FileDigest
@@ -32,6 +33,9 @@ _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\0]+")
 SIDECAR_NAME = "engine.sealed"
 
 _KIND = "engine"
+
+#: Sidecars whose parsed texts are retained: those of the engines of a test.
+_PARSED = 8
 
 
 class SidecarError(Exception):
@@ -107,6 +111,8 @@ def read_entry(entry: PrivateFolder) -> tuple[Sidecar, EngineFacts]:
     return sidecar, parse_facts(facts)
 
 
+# An entry is read and checked again before it is loaded; what its bytes mean is known by then.
+@lru_cache(maxsize=_PARSED)
 def parse_facts(text: bytes) -> EngineFacts:
     """Return the facts in a text of `read_texts`.
 
@@ -134,13 +140,7 @@ def read_texts(entry: PrivateFolder, key_digest: str | None = None) -> tuple[Sid
             content = bytes(unseal(file, _KIND, key_digest).content)
         # No value has a line of its own that ends an object.
         text, end, facts = content.partition(b"\n}\n")
-        data = json.loads(text + end)
-        if data["schema"] != SIDECAR_SCHEMA:
-            raise OtherFormatError(
-                f"its sidecar has format {data['schema']}, written by {data.get('written_by')}; "
-                f"this version uses {SIDECAR_SCHEMA}"
-            )
-        sidecar = from_data(Sidecar, data)
+        sidecar = _parsed(text + end)
     except FileNotFoundError:
         raise SidecarError("its sidecar is missing") from None
     except OSError as error:
@@ -151,3 +151,14 @@ def read_texts(entry: PrivateFolder, key_digest: str | None = None) -> tuple[Sid
     if sidecar.plan_name not in names or not all(map(_FILE_NAME.fullmatch, names)):
         raise SidecarError("its sidecar does not list its files")
     return sidecar, facts
+
+
+@lru_cache(maxsize=_PARSED)
+def _parsed(text: bytes) -> Sidecar:
+    data = json.loads(text)
+    if data["schema"] != SIDECAR_SCHEMA:
+        raise OtherFormatError(
+            f"its sidecar has format {data['schema']}, written by {data.get('written_by')}; "
+            f"this version uses {SIDECAR_SCHEMA}"
+        )
+    return from_data(Sidecar, data)

@@ -38,9 +38,8 @@ class Counted:
 )
 def test_stored_outputs_come_back_as_they_were(tmp_path: Path, array: np.ndarray) -> None:
     compute = Counted(**{"output/0": array, "file": array})
-    store = ReferenceStore(tmp_path)
-    store.get(KEY, compute)
-    outputs = store.get(KEY, compute)
+    ReferenceStore(tmp_path).get(KEY, compute)
+    outputs = ReferenceStore(tmp_path).get(KEY, compute)
     assert compute.calls == 1
     assert list(outputs) == ["output/0", "file"]
     for output in outputs.values():
@@ -50,31 +49,33 @@ def test_stored_outputs_come_back_as_they_were(tmp_path: Path, array: np.ndarray
 
 @pytest.mark.parametrize("position", [0, 40, 150, 250, -30, -1])
 def test_damaged_file_is_computed_again_or_read_as_it_was(tmp_path: Path, position: int) -> None:
-    compute, store = Counted(y=np.arange(50.0)), ReferenceStore(tmp_path)
-    store.get(KEY, compute)
+    compute = Counted(y=np.arange(50.0))
+    ReferenceStore(tmp_path).get(KEY, compute)
     (file,) = tmp_path.iterdir()
     content = bytearray(file.read_bytes())
     content[position] ^= 0xFF
     file.write_bytes(content)
-    np.testing.assert_array_equal(store.get(KEY, compute)["y"], np.arange(50.0))
+    found = ReferenceStore(tmp_path).get(KEY, compute)
+    np.testing.assert_array_equal(found["y"], np.arange(50.0))
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_truncated_file_is_computed_again(tmp_path: Path, size: int) -> None:
-    compute, store = Counted(y=np.arange(50.0)), ReferenceStore(tmp_path)
-    store.get(KEY, compute)
+    compute = Counted(y=np.arange(50.0))
+    ReferenceStore(tmp_path).get(KEY, compute)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:size])
-    np.testing.assert_array_equal(store.get(KEY, compute)["y"], np.arange(50.0))
+    found = ReferenceStore(tmp_path).get(KEY, compute)
+    np.testing.assert_array_equal(found["y"], np.arange(50.0))
     assert compute.calls == 2
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint2"])
 def test_types_that_numpy_lacks_are_computed_once(tmp_path, name: str) -> None:
     array = np.array([[0, 1], [1, 0]], dtype=getattr(ml_dtypes, name))
-    compute, store = Counted(y=array), ReferenceStore(tmp_path)
+    compute = Counted(y=array)
     for _ in range(2):
-        stored = store.get(KEY, compute)["y"]
+        stored = ReferenceStore(tmp_path).get(KEY, compute)["y"]
         assert stored.dtype == array.dtype
         np.testing.assert_array_equal(stored, array)
     assert compute.calls == 1
@@ -89,10 +90,32 @@ def test_outputs_that_numpy_cannot_store_are_computed_every_time(tmp_path, array
     assert list(tmp_path.iterdir()) == []
 
 
-def test_store_that_cannot_be_written_computes_every_time(tmp_path: Path) -> None:
-    compute, store = Counted(y=np.arange(3.0)), ReferenceStore(tmp_path / "none")
+def test_store_that_cannot_be_written_computes_in_every_process(tmp_path: Path) -> None:
+    compute = Counted(y=np.arange(3.0))
     for _ in range(2):
-        store.get(KEY, compute)
+        ReferenceStore(tmp_path / "none").get(KEY, compute)
+    assert compute.calls == 2
+
+
+def test_small_outputs_are_read_once_and_belong_to_the_caller(tmp_path: Path) -> None:
+    store, compute = ReferenceStore(tmp_path), Counted(y=np.arange(3.0))
+    store.get(KEY, compute)["y"][:] = 9
+    (file,) = tmp_path.iterdir()
+    file.unlink()
+    np.testing.assert_array_equal(store.get(KEY, compute)["y"], np.arange(3.0))
+    assert compute.calls == 1
+    other = Counted(y=np.ones(3))
+    np.testing.assert_array_equal(store.get("l" * 64, other)["y"], np.ones(3))
+    store.get(KEY, compute)
+    assert compute.calls == 2
+
+
+def test_large_outputs_are_not_held_in_memory(tmp_path: Path) -> None:
+    store, compute = ReferenceStore(tmp_path), Counted(y=np.zeros(1 << 18))
+    store.get(KEY, compute)
+    (file,) = tmp_path.iterdir()
+    file.unlink()
+    store.get(KEY, compute)
     assert compute.calls == 2
 
 

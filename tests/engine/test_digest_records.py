@@ -62,6 +62,16 @@ def test_cached_digest_is_used(records: DigestRecords) -> None:
     assert found == CachedDigest(STAMPS, DIGEST, CONTENTS)
 
 
+def test_small_models_have_no_record(tmp_path: Path) -> None:
+    size_bytes = sum(stamp.size_bytes for stamp in STAMPS)
+    records = DigestRecords(tmp_path, local, least_bytes=size_bytes + 1)
+    remember(records, STAMPS, DIGEST)
+    assert recalled(records, STAMPS) is None
+    records = DigestRecords(tmp_path, local, least_bytes=size_bytes)
+    remember(records, STAMPS, DIGEST)
+    assert recalled(records, STAMPS) == DIGEST
+
+
 def test_a_record_is_private_and_can_be_read_by_people(records: DigestRecords) -> None:
     remember(records, STAMPS, DIGEST)
     record = the_record(records)

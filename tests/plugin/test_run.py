@@ -25,7 +25,7 @@ def read(path: Path, cache: Path, clock: Callable[[], int] = much_later) -> Onnx
 
 
 def test_model_is_hashed_by_the_first_run_only(tmp_path: Path) -> None:
-    path, cache = save_linear(tmp_path / "linear.onnx"), tmp_path / "cache"
+    path, cache = save_linear(tmp_path / "linear.onnx", features=500), tmp_path / "cache"
     if file_system(str(path)) not in TRUSTED_FILE_SYSTEMS:
         pytest.skip(f"models on {file_system(str(path))} are not remembered")
     first = read(path, cache)
@@ -41,11 +41,17 @@ def test_model_is_hashed_by_the_first_run_only(tmp_path: Path) -> None:
     assert read(path, cache) == replace(first, digest="f" * 64)
 
     next_tick(tmp_path)
-    save_linear(path, nudge=0.25)
+    save_linear(path, features=500, nudge=0.25)
     assert read(path, cache).digest not in (first.digest, "f" * 64)
 
 
+def test_small_model_is_hashed_by_every_run(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    read(save_linear(tmp_path / "linear.onnx"), cache)
+    assert list((cache / "v1" / "digests").iterdir()) == []
+
+
 def test_model_that_was_just_written_is_hashed_by_every_run(tmp_path: Path) -> None:
-    path, cache = save_linear(tmp_path / "linear.onnx"), tmp_path / "cache"
+    path, cache = save_linear(tmp_path / "linear.onnx", features=500), tmp_path / "cache"
     read(path, cache, time.time_ns)
     assert list((cache / "v1" / "digests").iterdir()) == []
