@@ -78,3 +78,26 @@ def pytester(
     """
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return pytester
+
+
+@pytest.fixture
+def torch_project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder in which PyTorch is imported by runs in processes of their own, with `network.py`.
+
+    A test is skipped without PyTorch, and fails where PYTEST_TRT_REQUIRE_TORCH=1 says that it must
+    be there. Its exporter needs no other package than onnx with dynamo=False.
+    """
+    if importlib.util.find_spec("torch") is None:
+        if os.environ.get("PYTEST_TRT_REQUIRE_TORCH") == "1":
+            pytest.fail("torch is not installed, but PYTEST_TRT_REQUIRE_TORCH=1", pytrace=False)
+        pytest.skip("torch is not installed")
+    pytester.makepyfile(
+        network="""
+        import torch
+
+        torch.manual_seed(0)
+        layers = torch.nn.Linear(8, 16), torch.nn.Dropout(), torch.nn.Linear(16, 4)
+        network = torch.nn.Sequential(*layers).eval()
+        """
+    )
+    return pytester
