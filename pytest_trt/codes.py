@@ -690,6 +690,15 @@ CODES: dict[str, Code] = {
         ("path", "precision", "reference"),
         "used",
     ),
+    "TRT416": Code(
+        "the model's own answers changed",
+        "The FP32 outputs of the model differ from the stored answers by more than the tolerance: "
+        "it was trained, exported or changed since, or its file is damaged.",
+        "Restore the model; or, if the change is intended, accept its answers with --trt-update "
+        "and a reason.",
+        ("path", "output"),
+        "used",
+    ),
     "TRT420": Code(
         "outputs and tolerances do not match",
         "compare_outputs got a tolerance for an unknown output, none for an output, or an array "
@@ -914,6 +923,39 @@ CODES: dict[str, Code] = {
         "removal not confirmed",
         "Removing baselines needs confirmation, and there is no terminal to ask on.",
         "Review them with --dry-run, then use --yes.",
+    ),
+    "TRT670": Code(
+        "no stored answers",
+        "trt_consistency compares with stored answers, none are stored for the test, and CI or "
+        "--trt-missing-baseline=fail makes that an error.",
+        "Record them with --trt-update-new, and commit both files.",
+        ("file",),
+    ),
+    "TRT671": Code(
+        "stored answers of other inputs",
+        "The test ran inputs for which nothing is stored: they differ from those of the baseline "
+        "in a value, a shape or a dtype.",
+        "Feed the inputs of the baseline, or replace it with --trt-update and a reason.",
+        ("file",),
+    ),
+    "TRT672": Code(
+        "stored answers were not compared",
+        "Answers are stored for inputs that the test did not run.",
+        "Run them again, or replace the baseline with --trt-update and a reason.",
+        ("file",),
+    ),
+    "TRT673": Code(
+        "stored answers are damaged",
+        "The `.npz` lacks what the JSON file names, or does not have the bytes that were stored: "
+        "one of the two was merged, edited or restored alone.",
+        "Restore both files from one commit, or record the answers again.",
+        ("file",),
+    ),
+    "TRT675": Code(
+        "update of answers without a reason",
+        "--trt-update would replace answers by others that differ beyond the tolerance of FP32.",
+        "Add --trt-update-reason.",
+        ("file",),
     ),
     "TRT660": Code(
         "no baseline",

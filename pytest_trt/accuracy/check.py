@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.explanation import explain, fact
+from pytest_trt.accuracy.explanation import explain, explain_stored, fact
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
 from pytest_trt.accuracy.resolve import EXACT
-from pytest_trt.accuracy.result import AccuracyResult, Comparison, merge_runs
+from pytest_trt.accuracy.result import AccuracyResult, Against, Comparison, merge_runs
+from pytest_trt.accuracy.stored import Stored, compare_stored
 from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
 from pytest_trt.engine.build import Engine
 from pytest_trt.tensors.containers import Items, description, items_of
 from pytest_trt.tensors.spec import Tensors
@@ -42,6 +44,19 @@ NOTHING_COMPARED = Diagnostic(
 )
 
 
+class StoredReference(Protocol):
+    """The stored answers of a test, and what becomes of them."""
+
+    def compares_model(self, inputs: Tensors) -> bool:
+        """Whether a run is compared with the model's own outputs, also or instead."""
+
+    def answer(self, inputs: Tensors) -> Mapping[str, Stored] | None:
+        """Return what is stored for inputs; None where a run is compared with nothing stored."""
+
+    def about(self) -> tuple[str, ...]:
+        """Return lines about what is stored: when, why, of which model."""
+
+
 @dataclass(frozen=True, slots=True)
 class _FailedRun:
     number: int
@@ -49,6 +64,7 @@ class _FailedRun:
     shapes: str
     comparison: Comparison
     agrees: bool | None
+    model_changed: Comparison | None = None
 
     @property
     def place(self) -> str:
@@ -60,6 +76,7 @@ class _EngineRuns:
     """All runs of one engine: the figures over all of them, and the worst that failed."""
 
     engine: Engine
+    against: Against = "model"
     runs: int = 0
     failed: int = 0
     merged: Comparison = field(default_factory=lambda: Comparison(()))
@@ -93,6 +110,7 @@ class ConsistencyCheck:
         on_failure: Receives why a run fails, right after it was compared, such as to stop a
             debugger at its line. All runs are judged together when the test is over, anyway.
         histogram: Whether to count how errors are spread, for a report.
+        stored: Stored answers, which runs are compared with also or instead.
     """
 
     def __init__(
@@ -106,6 +124,7 @@ class ConsistencyCheck:
         calibrated_by: CalibratedBy = "",
         on_failure: Callable[[Sequence[Diagnostic]], None] | None = None,
         histogram: bool = False,
+        stored: StoredReference | None = None,
     ) -> None:
         self._tolerances = tolerances
         self._reference = reference
@@ -115,11 +134,14 @@ class ConsistencyCheck:
         self._calibrated_by = calibrated_by
         self._on_failure = on_failure
         self._histogram = histogram
-        self._engines: dict[str, _EngineRuns] = {}
+        self._stored = stored
+        self._engines: dict[tuple[str, Against], _EngineRuns] = {}
 
     def twin(self) -> ConsistencyCheck:
         """Return a check with the same tolerances that has compared nothing."""
-        return ConsistencyCheck(self._tolerances, self._reference, several=self._several)
+        return ConsistencyCheck(
+            self._tolerances, self._reference, several=self._several, stored=self._stored
+        )
 
     def expected(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
         """Return what outputs should be, item by item, and how far from it each may be."""
@@ -137,17 +159,27 @@ class ConsistencyCheck:
             where: The line that ran it.
         """
         __tracebackhide__ = True
+        if self._stored is None or self._stored.compares_model(inputs):
+            self._compare_with_model(engine, inputs, outputs, where)
+        if self._stored is not None:
+            stored = self._stored.answer(inputs)
+            if stored is not None:
+                self._compare_with_stored(engine, inputs, outputs, where, stored)
+
+    def _compare_with_model(
+        self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str
+    ) -> None:
+        __tracebackhide__ = True
         reference, tolerances = self.expected(engine, inputs)
         items = items_of(outputs, engine.model.outputs)
         comparison = compare_outputs(
             items.tensors, reference, tolerances, histogram=self._histogram
         )
         comparison = _with_owners(comparison, items.owners)
-        known = self._engines.get(engine.key.digest)
+        known = self._engines.get((engine.key.digest, "model"))
         if self._other is not None and not comparison.passed and not (known and known.failed):
             self._other.require_repeatable(inputs, reference, tolerances)
-        runs = self._engines.setdefault(engine.key.digest, _EngineRuns(engine))
-        runs.add(comparison)
+        runs = self._runs_of(engine, "model", comparison)
         if comparison.passed:
             return
         agrees = None
@@ -155,19 +187,57 @@ class ConsistencyCheck:
             agrees = self._other.agrees(inputs, items.tensors, tolerances)
         if runs.failed == 1 and self._attempts is not None and not agrees:
             runs.tried = _tried(self._attempts(engine, inputs), engine, reference, tolerances)
-        shapes = ", ".join(f"{name} {description(value)}" for name, value in inputs.items())
-        runs.add_failed(_FailedRun(self._number, where, shapes, comparison, agrees))
+        self._fail(runs, _FailedRun(self._number, where, _shapes(inputs), comparison, agrees))
+
+    def _compare_with_stored(
+        self,
+        engine: Engine,
+        inputs: Tensors,
+        outputs: Tensors,
+        where: str,
+        stored: Mapping[str, Stored],
+    ) -> None:
+        """Compare one run with stored answers; if it fails, the model's own outputs too."""
+        __tracebackhide__ = True
+        items = items_of(outputs, engine.model.outputs)
+        tolerances = _by_item(items, self._tolerances(engine))
+        comparison = compare_stored(items.tensors, stored, tolerances, histogram=self._histogram)
+        comparison = _with_owners(comparison, items.owners)
+        runs = self._runs_of(engine, "stored", comparison)
+        if comparison.passed:
+            return
+        changed = None
+        with suppress(PytestTrtError):  # such as a model that only TensorRT can run
+            reference, tolerances = self.expected(engine, inputs)
+            own = compare_stored(reference, stored, tolerances)
+            changed = None if own.passed else own
+        self._fail(
+            runs, _FailedRun(self._number, where, _shapes(inputs), comparison, None, changed)
+        )
+
+    def _runs_of(self, engine: Engine, against: Against, comparison: Comparison) -> _EngineRuns:
+        key = engine.key.digest, against
+        runs = self._engines.setdefault(key, _EngineRuns(engine, against))
+        runs.add(comparison)
+        return runs
+
+    def _fail(self, runs: _EngineRuns, run: _FailedRun) -> None:
+        __tracebackhide__ = True
+        runs.add_failed(run)
         if self._on_failure is not None:
             self._on_failure(self.diagnostics())
 
     @property
     def _number(self) -> int:
-        return sum(one.runs for one in self._engines.values())
+        return max(
+            sum(one.runs for one in self._engines.values() if one.against == against)
+            for against in ("model", "stored")
+        )
 
     @property
     def engines(self) -> tuple[Engine, ...]:
         """The engines whose runs were compared."""
-        return tuple(runs.engine for runs in self._engines.values())
+        return tuple({key: runs.engine for (key, _), runs in self._engines.items()}.values())
 
     @property
     def has_failed(self) -> bool:
@@ -202,6 +272,7 @@ class ConsistencyCheck:
             findings=merged.findings,
             diagnostics=(self._diagnostic(runs),) if runs.failed else (),
             key=engine.key.digest,
+            against=runs.against,
         )
 
     def _diagnostic(self, runs: _EngineRuns) -> Diagnostic:
@@ -232,9 +303,19 @@ class ConsistencyCheck:
             tried=runs.tried,
             calibrated_by=self._calibrated_by,
         )
-        found = explain(worst.comparison, subject, runs=runs.merged, context=context)
+        if runs.against == "stored" and self._stored is not None:
+            context += self._stored.about()
+            found = explain_stored(
+                worst.comparison, worst.model_changed, subject, runs=runs.merged, context=context
+            )
+        else:
+            found = explain(worst.comparison, subject, runs=runs.merged, context=context)
         facts = {**found.facts, "runs": runs.runs, "failed_runs": runs.failed}
         return replace(found, facts=facts)
+
+
+def _shapes(inputs: Tensors) -> str:
+    return ", ".join(f"{name} {description(value)}" for name, value in inputs.items())
 
 
 def _by_item(reference: Items, tolerances: Mapping[str, Tolerance]) -> Mapping[str, Tolerance]:

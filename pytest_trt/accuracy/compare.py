@@ -26,6 +26,7 @@ from pytest_trt.accuracy.result import (
     OutputResult,
     RowSpread,
 )
+from pytest_trt.accuracy.sketch import Sketch
 from pytest_trt.accuracy.structure import holds_values_of, name_findings, shape_finding
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ConfigurationError
@@ -89,7 +90,7 @@ def compare_outputs(
     if isinstance(tolerance, dict | Mapping):
         _check_names(tolerance, left, right)
     outputs = tuple(
-        _compare_output(
+        compare_output(
             name,
             left[name],
             array,
@@ -99,9 +100,30 @@ def compare_outputs(
         for name, array in right.items()
         if name in left
     )
-    if outputs and left.keys() == right.keys() and all(o.size and o.passed for o in outputs):
+    return comparison_of(outputs, left, right)
+
+
+def comparison_of(
+    outputs: tuple[OutputResult, ...],
+    actual: Mapping[str, Array],
+    reference: Mapping[str, Array | Sketch],
+) -> Comparison:
+    """Return compared outputs as one comparison, with what is wrong with their names.
+
+    Args:
+        outputs: Every output that both sides have.
+        actual: The outputs by name.
+        reference: What they were compared with.
+    """
+    named = actual.keys() == reference.keys()
+    if outputs and named and all(o.size and o.passed for o in outputs):
         return Comparison(outputs)
-    findings = (*name_findings(left, right), *_swapped(outputs, left, right), *_emptiness(outputs))
+    whole = {name: one for name, one in reference.items() if not isinstance(one, Sketch)}
+    findings = (
+        *name_findings(actual, reference),
+        *_swapped(outputs, actual, whole),
+        *_emptiness(outputs),
+    )
     comparison = Comparison(outputs, findings)
     return (
         comparison if comparison.passed else Comparison(outputs, findings, (explain(comparison),))
@@ -165,29 +187,20 @@ def _emptiness(outputs: tuple[OutputResult, ...]) -> Iterator[Finding]:
     yield Finding("nothing compared", f"{which} 0 elements ({shapes})")
 
 
-def _compare_output(
-    name: str, actual: Array, reference: Array, tolerance: Tolerance, *, histogram: bool
+def compare_output(
+    name: str, actual: Array, reference: Array, tolerance: Tolerance, *, histogram: bool = False
 ) -> OutputResult:
     """Compare one output with its reference: structure first, values where that allows it.
 
     Values are also compared where only the dtype differs: is it a cast, or a wrong result?
     """
-    same_shape, same_type = (
-        actual.shape == reference.shape,
-        _same_type(actual.dtype, reference.dtype),
-    )
-    if same_shape and same_type and is_number(actual.dtype):
-        return _judged(_measured(name, actual, reference, tolerance, histogram=histogram))
-    findings = [found] if (found := shape_finding(actual.shape, reference.shape)) else []
-    texts = is_text(actual.dtype) and is_text(reference.dtype)
-    if not texts and not same_type:
-        text = f"dtype {_name_of(actual.dtype)}, reference {_name_of(reference.dtype)}"
-        findings.append(Finding("dtype", text))
-    if same_shape and texts:
-        return _judged(_measured_text(name, actual, reference, tolerance))
+    findings = misfits(actual, reference)
+    same_shape = actual.shape == reference.shape
+    if same_shape and is_text(actual.dtype) and is_text(reference.dtype):
+        return judged(_measured_text(name, actual, reference, tolerance))
     if same_shape and is_number(actual.dtype) and is_number(reference.dtype):
         measured = _measured(name, actual, reference, tolerance, histogram=histogram)
-        return _judged(measured, findings)
+        return judged(measured, findings)
     if not findings:
         text = f"elements of dtype {_name_of(actual.dtype)} cannot be compared"
         findings.append(Finding("not applicable", text))
@@ -196,7 +209,20 @@ def _compare_output(
     )
 
 
-def _judged(measured: OutputResult, findings: Sequence[Finding] = ()) -> OutputResult:
+def misfits(actual: Array, reference: Array | Sketch) -> list[Finding]:
+    """Return how the shape and the dtype of an output differ from those of its reference."""
+    findings = []
+    if actual.shape != reference.shape and (found := shape_finding(actual.shape, reference.shape)):
+        findings.append(found)
+    texts = is_text(actual.dtype) and is_text(reference.dtype)
+    if not texts and not _same_type(actual.dtype, reference.dtype):
+        text = f"dtype {_name_of(actual.dtype)}, reference {_name_of(reference.dtype)}"
+        findings.append(Finding("dtype", text))
+    return findings
+
+
+def judged(measured: OutputResult, findings: Sequence[Finding] = ()) -> OutputResult:
+    """Return what was measured of an output with why it does not pass, if it does not."""
     found = (*findings, *judge(measured))
     return dataclasses.replace(measured, findings=found) if found else measured
 

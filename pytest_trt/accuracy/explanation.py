@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from pytest_trt.accuracy.judge import gravest, is_exact, scalar, with_finding
@@ -11,7 +12,7 @@ from pytest_trt.accuracy.offer import sensible, tolerance_offer
 from pytest_trt.accuracy.remedy import is_of_fixture, remedy_for
 from pytest_trt.accuracy.result import Comparison, Finding, Kind, OutputResult
 from pytest_trt.accuracy.subject import Subject
-from pytest_trt.diagnostics import Diagnostic, Fact
+from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.units import multiple, percent_of, rounded_up
 from pytest_trt.wording import count
 
@@ -92,6 +93,45 @@ def explain(
         facts,
         tuple(details),
         remedy_for(comparison, subject, offer),
+    )
+
+
+def explain_stored(
+    comparison: Comparison,
+    changed: Comparison | None,
+    subject: Subject,
+    *,
+    runs: Comparison,
+    context: Sequence[str] = (),
+) -> Diagnostic:
+    """Return why an engine differs from stored answers: it does, or its model does.
+
+    Args:
+        comparison: The engine's outputs against them; of several runs the worst.
+        changed: The model's own FP32 outputs against them; None where these agree.
+        subject: What was compared.
+        runs: All runs as one.
+        context: Lines about this run, others, and what is stored.
+    """
+    if changed is None:
+        found = explain(comparison, subject, runs=runs, context=context)
+        agrees = "the model's own FP32 outputs agree with the stored answers: the engine differs"
+        return replace(
+            found,
+            message=f"{found.message} against the stored answers",
+            facts={**found.facts, "against": "stored"},
+            details=(agrees, *found.details),
+        )
+    found = explain(changed, subject, runs=changed, context=context)
+    return Diagnostic(
+        "TRT416",
+        f"the model's own answers changed: {fact(changed)} ({subject})",
+        {**found.facts, "against": "stored", "offer": None},
+        ("compared are the model's FP32 outputs and the stored answers", *found.details),
+        Remedy(
+            "If the change is intended, accept the new answers; if not, restore the model.",
+            ('pytest --trt-update --trt-update-reason "..."',),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from pytest_trt.accuracy.result import (
@@ -130,7 +131,7 @@ def _judge_emptiness(output: OutputResult) -> Iterator[Finding]:
 
 def _judge_elements(output: OutputResult) -> Iterator[Finding]:
     allowed = output.tolerance.max_mismatch_pct
-    if 100.0 * output.mismatched <= allowed * output.compared:
+    if 100.0 * output.mismatched <= allowed * output.compared or _may_be_chance(output):
         return
     share, tolerance = percent_of(output.mismatched_pct), output.tolerance
     if is_exact(output) or tolerance.atol == tolerance.rtol == 0.0:
@@ -142,6 +143,20 @@ def _judge_elements(output: OutputResult) -> Iterator[Finding]:
             f"more than {_formula(tolerance)} ({tolerance.origin})"
         )
     yield Finding("mismatch", f"{text}; {allowed:g}% may differ" if allowed else text)
+
+
+def _may_be_chance(output: OutputResult) -> bool:
+    """Whether a sample has more mismatches than allowed by chance, with a probability above 1%.
+
+    Chernoff's bound: with a share p in the whole output, n sampled elements have a share q > p or
+    more with a probability of at most exp(-n KL(q, p)).
+    """
+    allowed, share = output.tolerance.max_mismatch_pct / 100.0, output.mismatched_pct / 100.0
+    if not output.sampled or not allowed or share == 1.0:
+        return False
+    divergence = share * math.log(share / allowed)
+    divergence += (1.0 - share) * math.log((1.0 - share) / (1.0 - allowed))
+    return output.compared * divergence < math.log(100.0)
 
 
 def _formula(tolerance: Tolerance) -> str:

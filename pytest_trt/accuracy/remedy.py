@@ -275,6 +275,8 @@ def _no_offer(comparison: Comparison, subject: Subject) -> str:
     if not unfit:  # something else fails too
         return ""
     output = unfit[0]
+    if output.sampled:
+        return f"Only a sketch of {output.name!r} is stored, so the tolerance it needs is unknown."
     needed = f"{rounded_up(output.needed_atol):.4g}"
     return (
         f"No tolerance that still tests anything would pass: {output.name!r} needs atol={needed}, "

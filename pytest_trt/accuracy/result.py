@@ -36,6 +36,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _WITHOUT_DIFFERENCE = ("nonfinite", "shape")
 
 
+#: What outputs are compared with.
+Against: TypeAlias = Literal["model", "stored"]
+
 #: One element as JSON can hold it; a complex number as text.
 Scalar: TypeAlias = bool | int | float | str
 
@@ -161,6 +164,7 @@ class OutputResult:
         histogram: How many elements use which share of the tolerance, see `error_histogram`; None
             unless requested.
         item_of: The sequence, map or optional that it is an item of; empty for an output itself.
+        sampled: Of how many elements the stored sketch has the values; 0 where all were compared.
     """
 
     name: str
@@ -184,6 +188,7 @@ class OutputResult:
     findings: tuple[Finding, ...] = ()
     histogram: tuple[int, ...] | None = None
     item_of: str = ""
+    sampled: int = 0
 
     @property
     def passed(self) -> bool:
@@ -345,6 +350,8 @@ class AccuracyResult:
         findings: What is wrong with the set of outputs, one of each kind.
         diagnostics: Why it failed and what to do, for the worst run; empty when it passed.
         key: Digest of the engine's key.
+        against: What it was compared with: the reference that was computed from the model, or the
+            stored answers.
     """
 
     model: str
@@ -359,3 +366,4 @@ class AccuracyResult:
     findings: tuple[Finding, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     key: str = ""
+    against: Against = "model"

@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_trt.accuracy.arrays import Array
 from pytest_trt.accuracy.result import Finding
+from pytest_trt.accuracy.sketch import Sketch
 from pytest_trt.tensors.elements import dtype_name
 
 #: Elements sampled, evenly spread, to check whether one output holds another's values.
@@ -16,7 +17,7 @@ _SAMPLE = 4096
 
 
 def name_findings(
-    actual: Mapping[str, Array], reference: Mapping[str, Array]
+    actual: Mapping[str, Array], reference: Mapping[str, Array | Sketch]
 ) -> tuple[Finding, ...]:
     """Return what is wrong with the set of outputs: missing, extra, probably renamed, or none."""
     missing = [name for name in reference if name not in actual]
@@ -61,7 +62,7 @@ def name_findings(
 
 
 def _renamed_to(
-    name: str, expected: Array, candidates: Sequence[str], actual: Mapping[str, Array]
+    name: str, expected: Array | Sketch, candidates: Sequence[str], actual: Mapping[str, Array]
 ) -> str | None:
     """The only extra output that looks like a missing one, or the closest name among several."""
     similar = [
@@ -101,5 +102,5 @@ def holds_values_of(actual: Array, reference: Array, rtol: float, atol: float) -
         return bool(np.isclose(left, right, rtol=rtol, atol=atol, equal_nan=True).all())
 
 
-def _describe(array: Array) -> str:
+def _describe(array: Array | Sketch) -> str:
     return f"{dtype_name(array.dtype)}{list(array.shape)}"

@@ -49,7 +49,7 @@ class StoredRun:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_time(self.recorded)
+        check_time(self.recorded)
         if self.calls < 1:
             raise RecordError(f"expected 1 or more, found {self.calls}", "calls")
         check_rounds(self.rounds, "rounds")
@@ -78,7 +78,7 @@ class StoredNoise:
     between_runs: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        _check_time(self.recorded)
+        check_time(self.recorded)
         _check_number(self.placement, "placement", or_zero=True)
         for metric, value in self.between_runs.items():
             _check_number(value, "between_runs", metric, or_zero=True)
@@ -203,7 +203,12 @@ def rounded(value: float, digits: int = 5) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _check_time(text: str) -> None:
+def check_time(text: str) -> None:
+    """Check when something was recorded.
+
+    Raises:
+        RecordError: It is no date and time with its zone.
+    """
     try:
         aware = datetime.fromisoformat(text).tzinfo is not None
     except ValueError:

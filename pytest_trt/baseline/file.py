@@ -12,15 +12,20 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.files import atomic_write, open_regular
 from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
 
+_T = TypeVar("_T")
+
 #: Format of baseline files; files of any other format are refused.
 BASELINE_SCHEMA = 1
+
+#: The folder of stored answers, beside the folders of targets; see `answers`.
+ANSWERS = "answers"
 
 #: Stands for ".." in paths of baseline files: a test module outside the folder that modules are
 #: relative to.
@@ -71,8 +76,9 @@ def module_of(root: Path, path: Path) -> str:
 
 
 def baseline_files(root: Path) -> list[Path]:
-    """Return every baseline file below the folder of all baselines, sorted."""
-    return sorted(path for path in root.glob("*/**/*.json") if not path.name.startswith("."))
+    """Return every file of speed baselines below the folder of all baselines, sorted."""
+    found = (path for path in root.glob("*/**/*.json") if not path.name.startswith("."))
+    return sorted(path for path in found if path.relative_to(root).parts[0] != ANSWERS)
 
 
 def read_baselines(path: Path) -> BaselineFile | None:
@@ -81,9 +87,19 @@ def read_baselines(path: Path) -> BaselineFile | None:
     Raises:
         BaselineError: It cannot be read, is invalid, or of another format.
     """
+    text = read_text(path)
+    return None if text is None else parse_baselines(text, as_typed(path), fix=how_to_restore(path))
+
+
+def read_text(path: Path) -> bytes | None:
+    """Return the bytes of a file of baselines, or None if it does not exist.
+
+    Raises:
+        BaselineError: It cannot be read.
+    """
     try:
         with open_regular(path) as file:
-            text = file.readall()
+            return file.readall()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -93,7 +109,6 @@ def read_baselines(path: Path) -> BaselineFile | None:
             code="TRT601",
             facts={"file": str(path)},
         ) from error
-    return parse_baselines(text, as_typed(path), fix=how_to_restore(path))
 
 
 def parse_baselines(text: bytes, name: str, *, fix: Remedy) -> BaselineFile:
@@ -107,23 +122,39 @@ def parse_baselines(text: bytes, name: str, *, fix: Remedy) -> BaselineFile:
     Raises:
         BaselineError: It is not a valid baseline file, or of another format.
     """
+    content = content_of(_Content, text, name, BASELINE_SCHEMA, fix=fix)
+    return BaselineFile(content.target, content.tests)
+
+
+def content_of(kind: type[_T], text: bytes, name: str, format_: int, *, fix: Remedy) -> _T:
+    """Return what a file of baselines holds.
+
+    Args:
+        kind: The dataclass of its content.
+        text: The file's bytes.
+        name: The file's name in errors.
+        format_: The number that its `schema` must be.
+        fix: What to do if it is invalid.
+
+    Raises:
+        BaselineError: It is not valid, or of another format.
+    """
     if re.search(b"^<<<<<<< ", text, flags=re.MULTILINE):
         raise _invalid(name, "it contains merge conflict markers", fix)
     try:
         data = parse_json(text)
         schema = schema_of(data)
-        if schema != BASELINE_SCHEMA:
+        if schema != format_:
             raise BaselineError(
                 f"the baseline file has format {schema}, but this version of pytest-trt reads "
-                f"format {BASELINE_SCHEMA}: {name}",
+                f"format {format_}: {name}",
                 fix=replace(fix, text=f"Use the version of pytest-trt that wrote it. {fix.text}"),
                 code="TRT603",
-                facts={"file": name, "schema": schema, "expected": BASELINE_SCHEMA},
+                facts={"file": name, "schema": schema, "expected": format_},
             )
-        content = from_data(_Content, data)
+        return from_data(kind, data)
     except RecordError as error:
         raise _invalid(name, str(error), fix) from error
-    return BaselineFile(content.target, content.tests)
 
 
 def _invalid(name: str, problem: str, fix: Remedy) -> BaselineError:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_trt.baseline.staged import Staged
+from pytest_trt.baseline.staged_answers import StagedAnswers, sweep_drafts
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.records import RecordError, from_json, to_data
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
@@ -30,13 +32,13 @@ class Candidate:
 
     Attributes:
         test: The test's node id.
-        staged: Its possible new baseline; None if there is none.
+        staged: Its possible new baseline: of its speed, or of its answers; None if there is none.
         refused: Why that cannot be accepted; empty if it can.
-        failed: Whether the test failed because of its speed, or for lack of a baseline.
+        failed: Whether the test failed because of its speed or answers, or for lack of a baseline.
     """
 
     test: str
-    staged: Staged | None
+    staged: Staged | StagedAnswers | None
     refused: str = ""
     failed: bool = False
 
@@ -69,6 +71,8 @@ def write_last_run(cache: Path, run: LastRun) -> None:
     own = _path(cache, run.root)
     cache.mkdir(parents=True, exist_ok=True)
     write_sealed(own, _KIND, own.stem, json.dumps(to_data(run)).encode())
+    drafts = [one.staged.draft for one in run.candidates if isinstance(one.staged, StagedAnswers)]
+    sweep_drafts(cache, drafts, time.time())
     # Its own is the newest, also where the clock was set back.
     others = [path for path in cache.glob(f"*{own.suffix}") if path != own]
     for path in sorted(others, key=_changed_at, reverse=True)[_MAX_ROOTS - 1 :]:

@@ -128,7 +128,7 @@ def write_staged(staged: Sequence[Staged]) -> Writing:
     overtaken: list[Staged] = []
     for path, entries in sorted(by_file.items()):
         try:
-            with _only_writer(path.parent):
+            with only_writer(path.parent):
                 done = _write_file(path, entries)
         except BaselineError as error:
             errors.append(error)
@@ -139,14 +139,19 @@ def write_staged(staged: Sequence[Staged]) -> Writing:
     return Writing(written, errors, overtaken)
 
 
-def overtaken_error(staged: Staged) -> BaselineError:
-    """Return the error of an update that another run overtook."""
+def overtaken_error(path: Path, shown: str, test: str) -> BaselineError:
+    """Return the error of an update that another run overtook.
+
+    Args:
+        path: The file.
+        shown: The file as messages name it.
+        test: The test's name in it.
+    """
     return BaselineError(
-        f"{staged.shown}: another run has changed the baseline of {staged.test} meanwhile; it was "
-        "not replaced",
+        f"{shown}: another run has changed the baseline of {test} meanwhile; it was not replaced",
         fix="Run the test again.",
         code="TRT606",
-        facts={"file": str(staged.path), "test": staged.test},
+        facts={"file": str(path), "test": test},
     )
 
 
@@ -178,7 +183,7 @@ def _merged(old: Entry, new: Staged) -> Entry | None:
 
 
 @contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path) -> Iterator[None]:
     """Keep the user's other processes from writing files of a folder.
 
     Some network file systems have no locks; then nothing is locked.

@@ -306,12 +306,14 @@ def _has_our_tests(config: pytest.Config) -> bool:
 
 def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int) -> None:
     config = session.config
-    measured = any(result.record.speeds for result in collector.results)
+    measured = any(one.record.speeds or one.record.has_answers for one in collector.results)
     if hasattr(config, "workerinput"):
         return
     if not measured:
         if exitstatus == pytest.ExitCode.OK and _updates(config):
-            collector.not_written = "--trt-update: no benchmark ran, so nothing was updated"
+            collector.not_written = (
+                "--trt-update: no test with a baseline ran, so nothing was updated"
+            )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return
     from pytest_trt.plugin.results.baselines import store_last_run, write_baselines_of

@@ -158,13 +158,13 @@ class TrtRun:
             build_timeout_s=self.settings.build_timeout,
             run_timeout_s=self.settings.run_timeout,
             loaded=LoadedModels(
-                self.cache.references, producer=self._producer, stored=self.cache.stored
+                self.cache.references, producer=self.producer, stored=self.cache.stored
             ),
         )
 
     @cached_property
-    def _producer(self) -> str:
-        """What computes references."""
+    def producer(self) -> str:
+        """What computes references: product, version, host and settings."""
         plain = OnnxRuntimeBackend()
         return f"{plain.toolchain()} on {plain.target(CPU)}, unoptimised"
 
@@ -339,7 +339,7 @@ class TrtRun:
                 self._close_reference(model)
                 raise
 
-        return self.stored_outputs(model, inputs, self._producer, compute)
+        return self.stored_outputs(model, inputs, self.producer, compute)
 
     def stored_outputs(
         self,

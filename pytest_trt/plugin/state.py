@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.session import Observer
     from pytest_trt.onnx.file import OnnxModel
+    from pytest_trt.plugin.models.stored_answers import StoredAnswers
     from pytest_trt.plugin.options.settings import Settings
     from pytest_trt.plugin.planning.plan import TestPlan
     from pytest_trt.plugin.planning.planner import Planner
@@ -69,6 +70,7 @@ class TestState:
         reference_error: The last error that it raised.
         observers: What compares the runs of engines of `trt_engines`, by key.
         uncompared: Runs that an error of the engine or the reference ended, and the error.
+        answers: Its stored answers; None where its checks compare with none.
         speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
@@ -100,6 +102,7 @@ class TestState:
         self.reference_error: BaseException | None = None
         self.observers: dict[str, Observer] = {}
         self.uncompared: list[str] = []
+        self.answers: StoredAnswers | None = None
         self.speed: BenchmarkResult | None = None
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()

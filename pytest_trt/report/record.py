@@ -17,6 +17,7 @@ from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import from_data, to_data
 
 if TYPE_CHECKING:
+    from pytest_trt.baseline.staged_answers import StagedAnswers
     from pytest_trt.benchmark.result import BenchmarkResult
 
 _T = TypeVar("_T")
@@ -33,6 +34,8 @@ class TestRecord:
         notes: What else a reader of its result has to know.
         checks: Results of its consistency checks.
         speeds: Results of its benchmarks.
+        has_answers: Whether it is compared with stored answers.
+        answers: New answers that may be stored.
         skipped: Why the plugin skipped it, if it did.
         failed_by_checks: Whether it failed only because a check did not pass.
         proofs: What --trt-selftest injected, and how the checks responded.
@@ -43,6 +46,8 @@ class TestRecord:
     engines: tuple[EngineRecord, ...] = ()
     checks: tuple[AccuracyResult, ...] = ()
     speeds: tuple[BenchmarkResult, ...] = ()
+    has_answers: bool = False
+    answers: StagedAnswers | None = None
     skipped: str | None = None
     failed_by_checks: bool = False
     proofs: tuple[dict[str, Any], ...] = ()
@@ -62,6 +67,8 @@ class TestRecord:
             engines=_all(EngineRecord, data["engines"]),
             checks=tuple(from_data(AccuracyResult, check) for check in data["checks"]),
             speeds=_speeds(data["speeds"]),
+            has_answers=data["has_answers"],
+            answers=_answers(data["answers"]),
             diagnostics=_all(Diagnostic, data["diagnostics"]),
             notes=_all(Diagnostic, data["notes"]),
             skipped=data["skipped"],
@@ -122,26 +129,36 @@ def below(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def without_arch(nodeid: str, parameters: str, arch: str) -> str:
-    """Return a node id without the parameter that is the architecture.
+def without_parameters(nodeid: str, parameters: str, *values: str) -> str:
+    """Return a node id without some parameters, such as the architecture.
 
     "test_it.py::test_a[sm86-fp16]" and "[fp16]" of a run for one architecture are the same test.
 
     Args:
         nodeid: The test's node id.
         parameters: pytest's id of its parameters, such as "sm86-fp16"; empty without any.
-        arch: The architecture.
+        values: Those to leave out.
     """
     ids = parameters.split("-") if parameters else []
-    if arch not in ids:
+    if not set(ids) & set(values):
         return nodeid
-    ids.remove(arch)
+    for value in values:
+        if value in ids:
+            ids.remove(value)
     base = nodeid[: -len(f"[{parameters}]")]
     return f"{base}[{'-'.join(ids)}]" if ids else base
 
 
 def _all(cls: type[_T], items: Sequence[object]) -> tuple[_T, ...]:
     return tuple(from_data(cls, item) for item in items)
+
+
+def _answers(data: object) -> StagedAnswers | None:
+    if data is None:
+        return None
+    from pytest_trt.baseline.staged_answers import StagedAnswers
+
+    return from_data(StagedAnswers, data)
 
 
 def _speeds(items: Sequence[Mapping[str, Any]]) -> tuple[BenchmarkResult, ...]:

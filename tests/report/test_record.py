@@ -7,7 +7,7 @@ from builders_report import check, engine, speed
 
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.records import from_data, to_data
-from pytest_trt.report.record import PlannedTest, TestRecord, without_arch
+from pytest_trt.report.record import PlannedTest, TestRecord, without_parameters
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from pytest_trt.report.record import PlannedTest, TestRecord, without_arch
 )
 def test_the_architecture_is_not_part_of_a_tests_identity(parameters, test) -> None:
     nodeid = f"a.py::test_a[{parameters}]" if parameters else "a.py::test_a"
-    assert without_arch(nodeid, parameters, "sm86") == test
+    assert without_parameters(nodeid, parameters, "sm86") == test
 
 
 def test_planned_test_survives_json() -> None:

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import click
 
+from pytest_trt.baseline.answers import TARGET, read_answers
 from pytest_trt.baseline.entry import StoredRun
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
 from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
+from pytest_trt.baseline.staged_answers import (
+    StagedAnswers,
+    answers_digest,
+    write_staged_answers,
+)
 from pytest_trt.cli.baseline.stored import Folders, age
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
@@ -24,7 +30,11 @@ from pytest_trt.report.baseline_text import update_text
 @click.command(short_help="Accept the results of the last run as new baselines.")
 @click.argument("tests", nargs=-1)
 @click.option("--all", "accept_all", is_flag=True, help="Accept every test of the last run.")
-@click.option("--failed", is_flag=True, help="Accept every test that failed because of its speed.")
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Accept every test that failed because of its speed or its answers.",
+)
 @click.option(
     "--reason", help="Reason for the change, stored with the baseline. Prompted for if not given."
 )
@@ -49,7 +59,7 @@ def accept(
     chosen += [_named(run, name) for name in tests]
     if not chosen:
         raise BaselineError(
-            f"no test failed because of its speed in the last run, {age(run.finished)}",
+            f"no test failed because of its speed or answers in the last run, {age(run.finished)}",
             fix="Name the tests to accept, or use --all.",
             code="TRT640",
             facts={"finished": run.finished},
@@ -97,17 +107,16 @@ def _named(run: LastRun, name: str) -> Candidate:
 
 def _sorted_out(
     folders: Folders, run: LastRun, chosen: Sequence[Candidate]
-) -> tuple[list[Staged], list[Candidate]]:
+) -> tuple[list[Staged | StagedAnswers], list[Candidate]]:
     """Return what can be accepted, and what cannot with the reason."""
-    accepted, refused = [], []
-    for candidate in {one.test: one for one in chosen}.values():
+    accepted: list[Staged | StagedAnswers] = []
+    refused = []
+    for candidate in {(one.test, type(one.staged)): one for one in chosen}.values():
         if candidate.refused or candidate.staged is None:
             refused.append(candidate)
             continue
         staged = _placed(folders, run, candidate.test, candidate.staged)
-        content = read_baselines(staged.path)
-        old = content.tests.get(staged.test) if content else None
-        if entry_digest(old) != staged.against:
+        if _stored_digest(staged) != staged.against:
             why = f"its baseline in {staged.shown} has changed since that run"
             refused.append(replace(candidate, refused=why))
         else:
@@ -115,7 +124,18 @@ def _sorted_out(
     return accepted, refused
 
 
-def _placed(folders: Folders, run: LastRun, test: str, staged: Staged) -> Staged:
+def _stored_digest(staged: Staged | StagedAnswers) -> str:
+    """Return the digest of what is stored for a test now."""
+    if isinstance(staged, StagedAnswers):
+        answers = read_answers(staged.path)
+        return answers_digest(answers.tests.get(staged.test) if answers else None)
+    content = read_baselines(staged.path)
+    return entry_digest(content.tests.get(staged.test) if content else None)
+
+
+def _placed(
+    folders: Folders, run: LastRun, test: str, staged: Staged | StagedAnswers
+) -> Staged | StagedAnswers:
     """Return a new baseline at the place that its test has: no file says where one is written.
 
     Raises:
@@ -124,7 +144,13 @@ def _placed(folders: Folders, run: LastRun, test: str, staged: Staged) -> Staged
     module, _, name = test.partition("::")
     path = run.root / module
     folder = folders.baselines_of(path.parent)
-    place = BaselineLocation.of(folder, path, name, staged.target, rootdir=run.root)
+    if isinstance(staged, StagedAnswers):
+        # Tests of other precisions have the same.
+        function = staged.test.partition("[")[0]
+        target, name = TARGET, staged.test if name.partition("[")[0] == function else name
+    else:
+        target = staged.target
+    place = BaselineLocation.of(folder, path, name, target, rootdir=run.root)
     if place.path != staged.path or place.test != staged.test:
         raise BaselineError(
             f"the last run compared {test} with {staged.shown}, and its baseline here is "
@@ -154,22 +180,34 @@ def _no_reason() -> BaselineError:
     )
 
 
-def _write(accepted: Sequence[Staged], reason: str) -> None:
+def _write(accepted: Sequence[Staged | StagedAnswers], reason: str) -> None:
     if not any(map(str.isalnum, reason)):
         raise _no_reason()
-    given = [
-        replace(one, entry=replace(one.entry, runs=_with_reason(one, reason.strip()), accepted={}))
+    reason = reason.strip()
+    speeds = [
+        replace(one, entry=replace(one.entry, runs=_with_reason(one, reason), accepted={}))
         for one in accepted
+        if isinstance(one, Staged)
     ]
-    written, errors, overtaken = write_staged(given)
+    answers = [
+        replace(one, entry=replace(one.entry, reason=reason))
+        for one in accepted
+        if isinstance(one, StagedAnswers)
+    ]
+    written, errors, overtaken = write_staged(speeds)
+    stored = write_staged_answers(answers)
     for one in written:
         echo(f"{one.staged.test}: {update_text(**one.facts())}")
-    for shown in dict.fromkeys(one.staged.shown for one in written):
-        echo(f"wrote {shown}")
-    if errors:
-        raise errors[0]
-    if overtaken:
-        raise overtaken_error(overtaken[0])
+    for answer in stored.written:
+        echo(f"{answer.staged.test}: {answer.text}")
+    shown = [one.staged.shown for one in written] + [one.staged.shown for one in stored.written]
+    for name in dict.fromkeys(shown):
+        echo(f"wrote {name}")
+    if errors or stored.errors:
+        raise (*errors, *stored.errors)[0]
+    lost: list[Staged | StagedAnswers] = [*overtaken, *stored.overtaken]
+    for each in lost:
+        raise overtaken_error(each.path, each.shown, each.test)
 
 
 def _with_reason(staged: Staged, reason: str) -> tuple[StoredRun, ...]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,9 @@ from pytest_trt.tensors.profiles import Profile, needs_profile
 from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU
+
+if TYPE_CHECKING:
+    from pytest_trt.plugin.models.stored_answers import StoredAnswers
 
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
 _SEEDED_SAMPLES = 8
@@ -215,7 +218,27 @@ class LoadableModel:
             calibrated_by="model" if self.model.is_quantized else calibrated_by,
             on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
             histogram=bool(self.run.settings.report),
+            stored=self._stored_answers(plan, reference) if plan.against != "model" else None,
         )
+
+    def _stored_answers(
+        self, plan: TestPlan, reference: Callable[[Tensors], Tensors]
+    ) -> StoredAnswers:
+        """Return the stored answers of the test that is running, which are of one model."""
+        state = state_of(self.item)
+        if state.answers is None:
+            from pytest_trt.plugin.models.stored_answers import StoredAnswers
+
+            state.answers = StoredAnswers(self.item, self.run, plan, self.model, reference)
+        elif state.answers.model.digest != self.model.digest:
+            raise ConfigurationError(
+                f"the test compares {state.answers.model.path.name} and {self.model.path.name} "
+                "with stored answers, but a test has those of one model",
+                fix='Split the test, or compare with the models: against="model".',
+                code="TRT163",
+                facts={"test": self.item.nodeid, "model": self.model.path.name},
+            )
+        return state.answers
 
     def overrides(self, fixture: str) -> bool:
         """Whether a project overrides a fixture of the plugin for the test that is running."""

@@ -40,7 +40,9 @@ class Settings:
         build_only: Build engines and run nothing.
         tolerances: Tolerances by precision, from the ini file.
         limits: Speed limits by precision, from the ini file.
-        baseline_dir: Folder of the speed baselines; None for the default one.
+        baseline_dir: Folder of the baselines; None for the default one.
+        against: "model", "stored" or "both": what outputs are compared with.
+        answers_size: Size of one stored output in bytes.
         missing_baseline: "fail", "record" or "skip".
         inconclusive: "warn" or "fail".
         benchmark_time: Seconds for the rounds of one benchmark.
@@ -70,6 +72,8 @@ class Settings:
     tolerances: dict[str, dict[str, object]]
     limits: dict[str, dict[str, float | None]]
     baseline_dir: Path | None
+    against: str
+    answers_size: int
     missing_baseline: str
     inconclusive: str
     benchmark_time: float

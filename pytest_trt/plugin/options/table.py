@@ -153,12 +153,28 @@ OPTIONS = (
     ),
     Option(
         "baseline_dir",
-        "folder of the speed baselines, which belong in version control (default: trt_baselines "
+        "folder of the baselines, which belong in version control (default: trt_baselines "
         "next to the ini file, or else the nearest such folder above the tests)",
         "",
         read.folder,
         "DIR",
         is_path=True,
+    ),
+    Option(
+        "against",
+        "what trt_consistency compares with where the marker does not say: the FP32 outputs of the "
+        "model under test, stored answers, or both: model, stored, both",
+        "model",
+        read.one_of("model", "stored", "both"),
+        "WHAT",
+    ),
+    Option(
+        "answers_size",
+        "size of one stored output; of larger ones a sketch of this size is stored",
+        "64KB",
+        read.size,
+        "SIZE",
+        toml="int",
     ),
     Option(
         "missing_baseline",
@@ -185,9 +201,9 @@ OPTIONS = (
     ),
     Option(
         "update",
-        "accept the measured speed of every test that runs: runs of the same engine are added to "
-        "its baseline (the last five are stored), a different speed or engine replaces the "
-        "baseline; a test beyond one of its limits needs --trt-update-reason",
+        "accept the measured speed and the answers of every test that runs: runs of the same "
+        "engine are added to its baseline (the last five are stored), a different speed, engine or "
+        "answer replaces the baseline; beyond a limit or tolerance it needs --trt-update-reason",
         "false",
         read.switch,
         toml="bool",

@@ -90,6 +90,8 @@ class ConsistencyMarker:
             top1, topk.
         outputs: The same by output, which takes precedence.
         by_precision: Both by precision, which take precedence over those for all precisions.
+        against: "model", "stored" or "both": whether with outputs that are computed from the
+            reference model, with stored answers, or with both; None for --trt-against.
     """
 
     NAME: ClassVar[str] = "trt_consistency"
@@ -97,6 +99,7 @@ class ConsistencyMarker:
     tolerance: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     by_precision: Mapping[str, ConsistencyMarker] = field(default_factory=dict)
+    against: str | None = None
 
     def at(self, precision: str) -> ConsistencyMarker:
         """Return the tolerances for one precision."""
@@ -243,7 +246,17 @@ def parse_consistency(
         return None
     from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
 
-    given = keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision"], names=names)
+    given = keywords(
+        mark, [*TOLERANCE_FIELDS, "outputs", "by_precision", "against"], names=names
+    )
+    against = given.pop("against", None)
+    _expect(
+        against in (None, "model", "stored", "both"),
+        mark.name,
+        "against",
+        against,
+        '"model", "stored" or "both"',
+    )
     by_precision = given.pop("by_precision", {})
     _expect_mappings("by_precision", by_precision, "a mapping of precisions to tolerances")
     for precision in by_precision:
@@ -253,7 +266,7 @@ def parse_consistency(
         precision: _tolerances(dict(given), f"{mark.name}, by_precision {precision!r}")
         for precision, given in by_precision.items()
     }
-    return replace(everywhere, by_precision=own)
+    return replace(everywhere, by_precision=own, against=against)
 
 
 def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:

@@ -40,6 +40,7 @@ class TestPlan:
         named: Precisions that its accuracy check has to compare; empty where none is named.
         consistency: Tolerances of the accuracy check; None where the test has none.
         benchmark: Limits of the speed check; None where the test has none.
+        against: "model", "stored" or "both": what the accuracy check compares with.
         variants: What the test is multiplied by: values by fixture.
         ini_tolerances: Tolerances of the ini file, by precision.
         ini_limits: Limits of the ini file, by precision.
@@ -55,6 +56,7 @@ class TestPlan:
     named: tuple[str, ...]
     consistency: ConsistencyMarker | None
     benchmark: BenchmarkMarker | None
+    against: str
     variants: Mapping[str, Sequence[str]]
     ini_tolerances: Mapping[str, Mapping[str, object]]
     ini_limits: Mapping[str, Mapping[str, float | None]]

@@ -148,6 +148,7 @@ class Planner:
             named=(precision,) if named and PRECISION in params else named,
             consistency=parsed.consistency,
             benchmark=parsed.benchmark,
+            against=(parsed.consistency and parsed.consistency.against) or settings.against,
             variants=values,
             ini_tolerances=settings.tolerances,
             ini_limits=settings.limits,

@@ -12,6 +12,11 @@ from typing import Final
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.location import DEFAULT_FOLDER
 from pytest_trt.baseline.staged import Staged, Written, overtaken_error, write_staged
+from pytest_trt.baseline.staged_answers import (
+    StagedAnswers,
+    WrittenAnswers,
+    write_staged_answers,
+)
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy, as_typed
@@ -74,6 +79,7 @@ def write_baselines_of(
                 not_recorded[result.nodeid] = why or "the run was interrupted"
             else:
                 to_write[result.nodeid] = staged
+    answers = _write_answers(results, failed, stopped=stopped, update=update)
     written, errors, overtaken = write_staged(list(to_write.values()))
     done = [one.staged for one in written]
     for nodeid, staged in to_write.items():
@@ -84,16 +90,74 @@ def write_baselines_of(
                 f"another run changed its baseline in {staged.shown} in the meantime"
             )
             if update:
-                errors.append(overtaken_error(staged))
+                errors.append(overtaken_error(staged.path, staged.shown, staged.test))
         else:
             not_recorded[nodeid] = f"{staged.shown} could not be written"
     return Outcome(
         results=[_with_update(result, not_recorded) for result in results],
-        lines=[*_lines(written), *(f"not recorded: {n}: {why}" for n, why in not_recorded.items())],
+        lines=[
+            *_lines(written),
+            *answers.lines,
+            *(f"not recorded: {n}: {why}" for n, why in not_recorded.items()),
+        ],
         warnings=list(_second_folders(written)),
-        errors=errors,
-        candidates=list(candidates.values()),
+        errors=[*errors, *answers.errors],
+        candidates=[*candidates.values(), *answers.candidates],
     )
+
+
+def _write_answers(
+    results: Sequence[TestResult],
+    failed: Mapping[str, set[str]],
+    *,
+    stopped: bool,
+    update: bool,
+) -> Outcome:
+    """Store the new answers of a run's tests, each file once; see `write_baselines_of`."""
+    to_write: list[tuple[str, StagedAnswers]] = []
+    candidates: list[Candidate] = []
+    lines: list[str] = []
+    for result in results:
+        staged = result.record.answers
+        if staged is None:
+            continue
+        why = _answers_refused(result, failed.get(result.nodeid, set()))
+        of_answers = result.record.failed_by_checks and not why
+        if staged.update and not why and not stopped and not of_answers:
+            to_write.append((result.nodeid, staged))
+        else:
+            candidates.append(Candidate(result.nodeid, staged, why, of_answers))
+            if staged.update:
+                why = why or ("the run was interrupted" if stopped else "the test failed")
+                lines.append(f"not recorded: {result.nodeid}: {why}")
+    written, errors, overtaken = write_staged_answers([staged for _, staged in to_write])
+    for nodeid, staged in to_write:
+        if staged in overtaken:
+            lines.append(
+                f"not recorded: {nodeid}: another run changed its baseline in {staged.shown} in "
+                "the meantime"
+            )
+            if update:
+                errors.append(overtaken_error(staged.path, staged.shown, staged.test))
+    by_file: dict[str, list[WrittenAnswers]] = {}
+    for one in written:
+        by_file.setdefault(one.staged.shown, []).append(one)
+    for shown, entries in by_file.items():
+        lines.append(f"wrote {shown} and the .npz beside it (commit both files)")
+        lines += [f"  {one.staged.test}: {one.text}" for one in entries]
+    return Outcome([], lines, [], errors, candidates)
+
+
+def _answers_refused(result: TestResult, failed: set[str]) -> str:
+    """Return why the answers of a test cannot become a baseline; empty if they can."""
+    record = result.record
+    if any(one.against == "model" and one.verdict != Verdict.PASSED for one in record.checks):
+        return "its engine does not agree with its model"
+    if failed - {"call"}:
+        return "its setup or teardown failed"
+    if result.outcome in ("failed", "error", "xfailed") and not record.failed_by_checks:
+        return "the test failed for a reason other than its answers"
+    return ""
 
 
 def _refused(

@@ -116,14 +116,14 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
     plan = plan_of(item)
     if plan is None or (plan.model is None and plan.consistency is None):
         return None
-    from pytest_trt.report.record import PlannedTest, below, without_arch
+    from pytest_trt.report.record import PlannedTest, below, without_parameters
 
     callspec = getattr(item, "callspec", None)
     arch = callspec.params.get("trt_arch") if callspec else None
     file, line, _ = item.location
     return PlannedTest(
         nodeid=item.nodeid,
-        test=without_arch(item.nodeid, callspec.id if callspec else "", arch or ""),
+        test=without_parameters(item.nodeid, callspec.id if callspec else "", arch or ""),
         file=file,
         line=0 if line is None else line + 1,
         model=below(plan.model.model, item.config.rootpath) if plan.model else "",

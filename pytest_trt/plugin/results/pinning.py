@@ -30,8 +30,16 @@ def pin_baselines(session: pytest.Session) -> None:
         run_of(session.config).cache.pin(keys)
 
 
-def baseline_location(item: pytest.Item, target: Mapping[str, str]) -> BaselineLocation:
-    """Return where a test's baseline is stored."""
+def baseline_location(
+    item: pytest.Item, target: Mapping[str, str], nodeid: str = ""
+) -> BaselineLocation:
+    """Return where a test's baseline is stored.
+
+    Args:
+        item: The test.
+        target: What is measured on.
+        nodeid: The node id whose name the baseline has; by default the test's.
+    """
     config = item.config
     folder = find_folder(
         item.path.parent,
@@ -39,7 +47,7 @@ def baseline_location(item: pytest.Item, target: Mapping[str, str]) -> BaselineL
         has_ini=config.inipath is not None,
         configured=settings_of(config).baseline_dir,
     )
-    test = item.nodeid.partition("::")[2]
+    test = (nodeid or item.nodeid).partition("::")[2]
     return BaselineLocation.of(folder, item.path, test, target, rootdir=config.rootpath)
 
 

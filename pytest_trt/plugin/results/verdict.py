@@ -183,6 +183,8 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
     if item.nodeid in run_of(item.config).active:
         where = "in a thread that was still running when the test ended"
         found.append(_unjudged(item.nodeid, where))
+    if state.answers is not None:
+        found += state.answers.diagnostics()
     if not compared:
         return found or [NOTHING_COMPARED if state.checks else _NO_ENGINE]
     return found + list(_uncompared(plan, state, run_of(item.config)))
@@ -409,6 +411,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         ),
         checks=tuple(_checks(state)),
         speeds=_speeds(state),
+        has_answers=state.answers is not None,
+        answers=None if state.answers is None or state.skipped else state.answers.staged(),
         skipped=state.skipped,
         failed_by_checks=state.failed_by_checks,
         proofs=tuple(to_data(proof) for proof in state.proofs),

@@ -1,0 +1,247 @@
+"""Outputs against stored ones, of which large ones are sketches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.accuracy.arrays import Array, FloatArray, index_of, scalar_at
+from pytest_trt.accuracy.compare import compare_output, comparison_of, judged, misfits
+from pytest_trt.accuracy.result import (
+    Comparison,
+    Element,
+    Finding,
+    NonFinite,
+    OutputResult,
+)
+from pytest_trt.accuracy.sketch import (
+    Integers,
+    Sketch,
+    Statistics,
+    block_statistics,
+    bounds_of,
+    elements_at,
+    is_ordered,
+    largest_places,
+    row_of,
+)
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.tensors.elements import dtype_name
+
+#: An output as it is stored.
+Stored: TypeAlias = "Array | Sketch"
+
+#: What rounding adds to the sum of a block: pairwise sums in float64.
+_ROUNDING = 1e-11
+
+
+def compare_stored(
+    actual: Mapping[str, Array],
+    stored: Mapping[str, Stored],
+    tolerances: Mapping[str, Tolerance],
+    *,
+    histogram: bool = False,
+) -> Comparison:
+    """Compare outputs with stored ones, as `compare_outputs` does.
+
+    Args:
+        actual: Outputs by name.
+        stored: What is stored of the right ones, by name.
+        tolerances: What is allowed, by name.
+        histogram: Whether to count how the errors of whole outputs are spread.
+    """
+    outputs = [
+        _compare_sketch(name, actual[name], one, tolerances[name])
+        if isinstance(one, Sketch)
+        else compare_output(name, actual[name], one, tolerances[name], histogram=histogram)
+        for name, one in stored.items()
+        if name in actual
+    ]
+    return comparison_of(tuple(outputs), actual, stored)
+
+
+def _compare_sketch(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -> OutputResult:
+    findings = misfits(actual, sketch)
+    if findings:
+        dtype = dtype_name(actual.dtype)
+        return OutputResult(
+            name, dtype, actual.shape, actual.size, tolerance, findings=tuple(findings)
+        )
+    result = _of_sample(name, actual, sketch, tolerance)
+    if sketch.sums.size:
+        result = _with_blocks(result, actual, sketch)
+    if is_ordered(actual.dtype) and (tolerance.top1 is not None or tolerance.topk is not None):
+        result = _with_ranks(result, actual, sketch)
+    # Whatever the sample has found by itself is judged again with the rest.
+    return judged(result, result.findings)
+
+
+def _of_sample(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -> OutputResult:
+    """Return what the sample measured, at its places in the whole output."""
+    sampled = elements_at(actual, sketch.places)
+    found = compare_output(name, sampled, sketch.values, tolerance)
+
+    def placed(element: Element | None) -> Element | None:
+        if element is None:
+            return None
+        place = int(sketch.places[element.index[0]])
+        return replace(element, index=index_of(sketch.shape, place))
+
+    nonfinite = replace(
+        found.nonfinite,
+        first=placed(found.nonfinite.first),
+        first_disagreeing=placed(found.nonfinite.first_disagreeing),
+    )
+    return replace(
+        found,
+        shape=actual.shape,
+        size=actual.size,
+        # Which tolerance all elements need, a sketch cannot tell.
+        needed_atol=math.inf,
+        needed_rtol=math.inf,
+        top1=None,
+        topk=None,
+        sampled=sketch.places.size,
+        worst_abs=placed(found.worst_abs),
+        worst_rel=placed(found.worst_rel),
+        worst_used=placed(found.worst_used),
+        nonfinite=nonfinite,
+        findings=(),
+    )
+
+
+def _with_blocks(result: OutputResult, actual: Array, sketch: Sketch) -> OutputResult:
+    """Add what the exact statistics show: NaN and infinities, and differences of whole blocks."""
+    statistics = block_statistics(actual, sketch.sums.size)
+    counts = statistics[-1]
+    if counts.any() or sketch.nonfinite.any():
+        result = replace(result, nonfinite=_nonfinite(result.nonfinite, actual, counts, sketch))
+    # Where some elements may differ, their sum may differ by anything.
+    if result.tolerance.max_mismatch_pct:
+        return result
+    of_sums, of_extremes = _used_of_blocks(statistics, sketch, result.tolerance)
+    used = np.maximum(of_sums, of_extremes)
+    block = int(used.argmax())
+    if used[block] <= max(1.0, result.used):
+        return result
+    begin, end = bounds_of(actual.size, used.size)[block : block + 2].tolist()
+    findings = result.findings
+    if not result.mismatched:
+        text = (
+            f"elements {begin:,} to {end - 1:,} (in C order) cannot all be within the tolerance: "
+            f"their sum or an extreme differs by {used[block]:.3g} times what it allows"
+        )
+        findings = (*findings, Finding("mismatch", text))
+    place, here, there = begin, statistics[0][block], sketch.sums[block]
+    if of_extremes[block] == used[block]:
+        part = elements_at(actual, np.arange(begin, end)).astype(np.float64)
+        apart = abs(statistics[2][block] - sketch.least[block])
+        if apart >= abs(statistics[3][block] - sketch.largest[block]):
+            place, there = begin + int(part.argmin()), sketch.least[block]
+        else:
+            place, there = begin + int(part.argmax()), sketch.largest[block]
+        here = part[place - begin]
+    index = index_of(actual.shape, place)
+    worst = Element(float(used[block]), index, float(here), float(there))
+    return replace(
+        result,
+        mismatched=max(1, result.mismatched),
+        worst_abs=replace(worst, value=float(abs(here - there))),
+        worst_used=worst,
+        findings=findings,
+    )
+
+
+def _used_of_blocks(
+    statistics: Statistics, sketch: Sketch, tolerance: Tolerance
+) -> tuple[FloatArray, FloatArray]:
+    """Return by how much sums and extremes of blocks exceed what elements may differ by together.
+
+    Of |a - r| <= atol + rtol |r| for every element follows |sum a - sum r| <= n atol + rtol sum|r|,
+    and that each extreme differs by atol + rtol max|r| at most. A block with NaN or infinities on
+    either side is left out: its other elements may be different ones.
+    """
+    sums, _, least, largest, counts = statistics
+    sizes = np.diff(bounds_of(sketch.size, sums.size))
+    finite = ~(counts.any(axis=1) | sketch.nonfinite.any(axis=1))
+    scale = np.maximum(np.abs(sketch.least), np.abs(sketch.largest))
+    with np.errstate(all="ignore"):
+        of_sums = np.abs(sums - sketch.sums) - _ROUNDING * sketch.magnitudes
+        allowed = sizes * tolerance.atol + tolerance.rtol * sketch.magnitudes
+        of_extremes = np.maximum(np.abs(least - sketch.least), np.abs(largest - sketch.largest))
+        pairs = ((of_sums, allowed), (of_extremes, tolerance.atol + tolerance.rtol * scale))
+        sums_used, extremes_used = (
+            np.where(finite & (difference > 0), difference / limit, 0.0)
+            for difference, limit in pairs
+        )
+    return sums_used, extremes_used
+
+
+def _nonfinite(sample: NonFinite, actual: Array, counts: Integers, sketch: Sketch) -> NonFinite:
+    """Return the exact counts of NaN and infinities; of where they disagree, the least number."""
+    apart = np.abs(counts - sketch.nonfinite)
+    disagreeing = max(sample.disagreeing, int(apart.max(axis=1).sum()))
+    wrong = np.asarray((apart if disagreeing else counts).any(axis=1))
+    first = sample.first_disagreeing if sample.first_disagreeing and disagreeing else sample.first
+    if first is None:
+        first = _first_nonfinite(actual, wrong)
+    nan, pos_inf, neg_inf = map(int, counts.sum(axis=0))
+    reference_nan, reference_pos_inf, reference_neg_inf = map(int, sketch.nonfinite.sum(axis=0))
+    return NonFinite(
+        nan,
+        pos_inf,
+        neg_inf,
+        reference_nan,
+        reference_pos_inf,
+        reference_neg_inf,
+        positions=int(max(counts.sum(), sketch.nonfinite.sum())),
+        disagreeing=disagreeing,
+        first=sample.first or first,
+        first_disagreeing=first if disagreeing else None,
+    )
+
+
+def _first_nonfinite(actual: Array, blocks: npt.NDArray[np.bool_]) -> Element | None:
+    """Return the first element that is not finite in the first of some blocks, if one is."""
+    block = int(blocks.argmax())
+    begin, end = bounds_of(actual.size, blocks.size)[block : block + 2].tolist()
+    part = elements_at(actual, np.arange(begin, end)).astype(np.float64)
+    found = np.flatnonzero(~np.isfinite(part))
+    if not found.size:
+        return None
+    place = begin + int(found[0])
+    return Element(math.nan, index_of(actual.shape, place), scalar_at(actual, place), "not stored")
+
+
+def _with_ranks(result: OutputResult, actual: Array, sketch: Sketch) -> OutputResult:
+    """Add top-1 and top-k of the rows whose largest elements are stored."""
+    stored = sketch.tops.shape[1] if sketch.rows.size else 0
+    tolerance = result.tolerance
+    k = tolerance.topk[0] if tolerance.topk is not None else 1
+    findings = result.findings
+    if tolerance.topk is not None and k > stored:
+        text = f"top{k} needs the {k} largest elements of a row, and the sketch has {stored}"
+        findings = (*findings, Finding("not applicable", text))
+    top1 = _agreement(actual, sketch, 1) if tolerance.top1 is not None and stored else None
+    topk = _agreement(actual, sketch, k) if tolerance.topk is not None and k <= stored else None
+    return replace(result, top1=top1, topk=topk, findings=findings)
+
+
+def _agreement(actual: Array, sketch: Sketch, k: int) -> float:
+    """Return the mean share of the k largest elements of a row that are the reference's too.
+
+    An element that ties for the reference's last place counts, as in `agreement`.
+    """
+    shares = []
+    for number, tops, values in zip(
+        sketch.rows.tolist(), sketch.tops, sketch.top_values, strict=True
+    ):
+        right = set(tops[values >= values[k - 1]].tolist())
+        picks = largest_places(row_of(actual, number), k).tolist()
+        shares.append(sum(pick in right for pick in picks) / k)
+    return float(np.mean(shares))

@@ -1,0 +1,188 @@
+"""New answers before they are stored: collected while tests run, written once at the end.
+
+Their numbers are in a sealed file in the engine cache until then, as reports carry no arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from pytest_trt.baseline.answers import (
+    AnswerEntry,
+    AnswerFile,
+    Arrays,
+    Data,
+    data_bytes,
+    data_error,
+    parse_data,
+    read_answers,
+    read_data,
+    write_answers,
+)
+from pytest_trt.baseline.staged import only_writer
+from pytest_trt.diagnostics import BaselineError
+from pytest_trt.records import to_data
+from pytest_trt.sealed import SealError, read_sealed, write_sealed
+
+_KIND = "answers"
+
+#: No run takes longer, so an older draft belongs to none.
+_LONGEST_RUN_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class StagedAnswers:
+    """New answers of one test.
+
+    Attributes:
+        path: The JSON file to write.
+        shown: The file as messages name it.
+        test: The test's name in the file.
+        entry: The answers.
+        draft: The file with their numbers.
+        against: Digest of the entry that was there; see `entry_digest`.
+        update: Whether they are written at the end of the run, unless the test fails.
+    """
+
+    path: Path
+    shown: str
+    test: str
+    entry: AnswerEntry
+    draft: Path
+    against: str = ""
+    update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenAnswers:
+    """Answers that were stored.
+
+    Attributes:
+        staged: The new answers.
+        old: What was stored before; None if nothing was.
+    """
+
+    staged: StagedAnswers
+    old: AnswerEntry | None
+
+    @property
+    def text(self) -> str:
+        """What happened to them."""
+        runs = len(self.staged.entry.answers)
+        what = f"answers to {runs} set{'s' * (runs != 1)} of inputs"
+        return f"{'first' if self.old is None else 'replaced'} {what}"
+
+
+class AnswersWriting(NamedTuple):
+    """The result of storing answers.
+
+    Attributes:
+        written: What was stored.
+        errors: Files that could not be read or written.
+        overtaken: What was not stored because another run has changed the test's answers since.
+    """
+
+    written: list[WrittenAnswers]
+    errors: list[BaselineError]
+    overtaken: list[StagedAnswers]
+
+
+def answers_digest(entry: AnswerEntry | None) -> str:
+    """Return a digest by which a later change of an entry is noticed; empty for none."""
+    if entry is None:
+        return ""
+    text = json.dumps(to_data(entry), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def write_draft(folder: Path, data: Data) -> Path:
+    """Store the numbers of a test's answers until the run ends, and return the file.
+
+    Args:
+        folder: A folder of the engine cache, private to the user.
+        data: The arrays of all outputs, by digest.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    content = data_bytes(data)
+    key = hashlib.sha256(content).hexdigest()[:20]
+    path = folder / f"{key}.answers"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sealed(path, _KIND, key, content)
+    return path
+
+
+def sweep_drafts(folder: Path, used: Iterable[Path], now_s: float) -> None:
+    """Remove drafts that the last run does not use, nor one that is still going on.
+
+    Args:
+        folder: Where they are.
+        used: Those of what may be accepted.
+        now_s: Seconds since 1970.
+    """
+    kept = set(used)
+    for path in folder.glob("*.answers"):
+        with suppress(OSError):
+            if path not in kept and now_s - path.stat().st_mtime > _LONGEST_RUN_S:
+                path.unlink()
+
+
+def write_staged_answers(staged: Sequence[StagedAnswers]) -> AnswersWriting:
+    """Store new answers, each file once; what another run has changed meanwhile stays.
+
+    The tests of one function share answers across precisions and architectures: theirs are one.
+    """
+    by_file: dict[Path, list[StagedAnswers]] = {}
+    for one in staged:
+        by_file.setdefault(one.path, []).append(one)
+    result = AnswersWriting([], [], [])
+    for path, entries in sorted(by_file.items()):
+        try:
+            with only_writer(path.parent):
+                _write_file(path, entries, result)
+        except BaselineError as error:
+            result.errors.append(error)
+    return result
+
+
+def _write_file(path: Path, entries: Sequence[StagedAnswers], result: AnswersWriting) -> None:
+    found = read_answers(path) or AnswerFile({})
+    tests, written = dict(found.tests), []
+    data: dict[str, Arrays] = {}
+    for one in entries:
+        old = found.tests.get(one.test)
+        if answers_digest(old) != one.against and (old is None or not old.is_same(one.entry)):
+            result.overtaken.append(one)
+            continue
+        data.update(_numbers(one))
+        earlier = tests.get(one.test)
+        if earlier is not old and earlier is not None:  # of another precision of this run
+            tests[one.test] = _joined(earlier, one.entry)
+            continue
+        tests[one.test] = one.entry
+        written.append(WrittenAnswers(one, old))
+    kept = {digest for entry in tests.values() for digest in entry.data} - data.keys()
+    if written:
+        write_answers(path, AnswerFile(tests), {**read_data(path, kept), **data} if kept else data)
+        result.written.extend(written)
+
+
+def _joined(one: AnswerEntry, other: AnswerEntry) -> AnswerEntry:
+    new = [answer for answer in other.answers if one.answer(answer.inputs) is None]
+    return replace(one, answers=(*one.answers, *new))
+
+
+def _numbers(staged: StagedAnswers) -> Data:
+    try:
+        content = read_sealed(staged.draft, _KIND, staged.draft.stem).content
+    except (OSError, SealError) as error:
+        raise data_error(staged.draft.name, str(error)) from error
+    return parse_data(io.BytesIO(bytes(content)), staged.entry.data, staged.draft.name)

@@ -1,0 +1,322 @@
+"""The stored answers of the test that is running: found, collected, and staged to be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from functools import cached_property
+
+import numpy as np
+import pytest
+
+from pytest_trt.accuracy.arrays import Array
+from pytest_trt.accuracy.explanation import fact
+from pytest_trt.accuracy.sketch import (
+    Sketch,
+    block_statistics,
+    is_ordered,
+    sketch_from,
+    sketch_of,
+    sketch_parts,
+)
+from pytest_trt.accuracy.stored import Stored, compare_stored
+from pytest_trt.baseline.answers import (
+    TARGET,
+    AnswerEntry,
+    Arrays,
+    StoredAnswer,
+    StoredOutput,
+    data_digest,
+    data_error,
+    read_answers,
+    read_data,
+    short_digest,
+)
+from pytest_trt.baseline.entry import rounded
+from pytest_trt.baseline.location import BaselineLocation
+from pytest_trt.baseline.staged_answers import StagedAnswers, answers_digest, write_draft
+from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.git import commit_that_added
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.plugin.planning.plan import TestPlan
+from pytest_trt.plugin.results.pinning import baseline_location
+from pytest_trt.plugin.run import TrtRun
+from pytest_trt.report.record import without_parameters
+from pytest_trt.tensors.containers import description, items_of
+from pytest_trt.tensors.elements import as_bits, dtype_name, from_bits
+from pytest_trt.tensors.seeded import inputs_digest
+from pytest_trt.tensors.spec import Tensors
+
+
+class StoredAnswers:
+    """The stored answers of one attempt of one test.
+
+    Args:
+        item: The test.
+        run: What all tests of the run share.
+        plan: What the test checks.
+        model: The model whose answers they are.
+        reference: Gives its outputs for inputs.
+
+    Attributes:
+        model: The model.
+    """
+
+    def __init__(
+        self,
+        item: pytest.Item,
+        run: TrtRun,
+        plan: TestPlan,
+        model: OnnxModel,
+        reference: Callable[[Tensors], Tensors],
+    ) -> None:
+        self.model = model
+        self._item, self._run, self._plan, self._reference = item, run, plan, reference
+        self._collected: dict[str, tuple[StoredAnswer, dict[str, Arrays]]] = {}
+        self._unmatched: list[str] = []
+        self._ran: dict[str, None] = {}
+
+    # --- what is stored
+
+    @cached_property
+    def location(self) -> BaselineLocation:
+        """Where the answers are stored: the same for every precision and architecture."""
+        callspec, plan = getattr(self._item, "callspec", None), self._plan
+        parameters = callspec.id if callspec else ""
+        nodeid = without_parameters(self._item.nodeid, parameters, plan.arch, plan.precision)
+        return baseline_location(self._item, TARGET, nodeid)
+
+    @cached_property
+    def entry(self) -> AnswerEntry | None:
+        """What is stored for the test; None if nothing is.
+
+        Raises:
+            BaselineError: The file cannot be read.
+        """
+        found = read_answers(self.location.path)
+        return found.tests.get(self.location.test) if found else None
+
+    @property
+    def records(self) -> bool:
+        """Whether the model's outputs become the stored ones."""
+        settings = self._run.settings
+        return settings.update or (self.entry is None and settings.missing_baseline == "record")
+
+    # --- during a run
+
+    def compares_model(self, inputs: Tensors) -> bool:
+        """Whether a run is compared with the model's own outputs: those that would be stored."""
+        return self._plan.against == "both" or self.records
+
+    def answer(self, inputs: Tensors) -> Mapping[str, Stored] | None:
+        """Return what is stored for inputs, and collect what may be stored instead."""
+        digest = short_digest(inputs_digest(inputs))
+        self._ran[digest] = None
+        entry = self.entry
+        stored = None if entry is None else entry.answer(digest)
+        changed = entry is not None and entry.model_digest != self.model.digest
+        if digest not in self._collected and (stored is None or changed or self.records):
+            self._collect(digest, inputs)
+        if stored is None:
+            if entry is not None and not self.records:
+                self._unmatched.append(_shapes_text(inputs))
+            return None
+        return None if self.records else self._read(stored)
+
+    def _read(self, answer: StoredAnswer) -> dict[str, Stored]:
+        path = self.location.path
+        data = read_data(path, [one.data for one in answer.outputs.values()])
+        found: dict[str, Stored] = {}
+        for name, one in answer.outputs.items():
+            try:
+                found[name] = output_from(one, data[one.data])
+            except (ValueError, TypeError, KeyError) as error:
+                raise data_error(self.location.shown, f"output {name!r}: {error}") from error
+        return found
+
+    def _collect(self, digest: str, inputs: Tensors) -> None:
+        outputs = items_of(self._reference(inputs), self.model.outputs).tensors
+        most = self._run.settings.answers_size
+        stored: dict[str, StoredOutput] = {}
+        data: dict[str, Arrays] = {}
+        for name, array in outputs.items():
+            stored[name], arrays = stored_output(array, most)
+            data[stored[name].data] = arrays
+        shapes = {name: _input_text(value) for name, value in inputs.items()}
+        self._collected[digest] = StoredAnswer(digest, shapes, stored), data
+
+    # --- when the test is over
+
+    def about(self) -> tuple[str, ...]:
+        """Return lines about what is stored: when, by what, why, and in which commit."""
+        entry = self.entry
+        if entry is None:
+            return ()
+        line = f"stored {entry.recorded[:10]}, computed by {entry.producer}"
+        commit = commit_that_added(entry.recorded, self.location.path)
+        line += f", commit {commit}" if commit else ""
+        same = entry.model_digest == self.model.digest
+        model = "the model's bytes are those of then" if same else "the model's bytes have changed"
+        reason = (f"reason then: {entry.reason}",) if entry.reason else ()
+        return (line, *reason, model)
+
+    def diagnostics(self) -> Iterator[Diagnostic]:
+        """Yield why stored answers fail the test other than by their values."""
+        entry, shown, test = self.entry, self.location.shown, self.location.test
+        facts = {"file": shown, "test": test}
+        if entry is None and not self.records:
+            yield Diagnostic(
+                "TRT670",
+                f"no stored answers of {test} in {shown}",
+                facts,
+                remedy=Remedy("Record them, and commit the files:", ("pytest --trt-update-new",)),
+            )
+        if self._unmatched:
+            first, *others = dict.fromkeys(self._unmatched)
+            yield Diagnostic(
+                "TRT671",
+                f"the stored answers of {test} are of other inputs",
+                {**facts, "runs": len(self._unmatched)},
+                (f"nothing is stored for {first}", *(f"nor for {one}" for one in others[:9])),
+                Remedy(
+                    "Feed the inputs of the baseline, or replace it:",
+                    ('pytest --trt-update --trt-update-reason "..."',),
+                ),
+            )
+        elif entry is not None and not self.records:
+            yield from self._not_run(entry)
+        yield from self._unexplained()
+
+    def _not_run(self, entry: AnswerEntry) -> Iterator[Diagnostic]:
+        missing = [one for one in entry.answers if one.inputs not in self._ran]
+        if missing and self._ran:
+            shapes = ", ".join(f"{name} {text}" for name, text in missing[0].shapes.items())
+            yield Diagnostic(
+                "TRT672",
+                f"{len(missing)} of {len(entry.answers)} stored answers of {self.location.test} "
+                "were not compared: the test did not run their inputs",
+                {"file": self.location.shown, "test": self.location.test, "answers": len(missing)},
+                (f"the first has {shapes}",),
+                Remedy(
+                    "Run them again, or replace the baseline:",
+                    ('pytest --trt-update --trt-update-reason "..."',),
+                ),
+            )
+
+    def _unexplained(self) -> Iterator[Diagnostic]:
+        """Yield that an update without a reason would replace answers by others."""
+        settings, entry = self._run.settings, self.entry
+        if not settings.update or settings.update_reason or entry is None:
+            return
+        for digest, (new, data) in self._collected.items():
+            old = entry.answer(digest)
+            if old is None:
+                continue
+            changed = self._changed(old, new, data)
+            if changed:
+                yield Diagnostic(
+                    "TRT675",
+                    f"the answers of {self.location.test} changed: {changed}; they were not "
+                    "replaced",
+                    {"file": self.location.shown, "test": self.location.test},
+                    remedy=Remedy(
+                        "Give the reason for the change:",
+                        ('pytest --trt-update --trt-update-reason "..."',),
+                    ),
+                )
+                return
+
+    def _changed(self, old: StoredAnswer, new: StoredAnswer, data: dict[str, Arrays]) -> str:
+        """Return how new answers differ from stored ones beyond the tolerance of FP32, if so."""
+        if old.outputs == new.outputs:
+            return ""
+        stored, now = self._read(old), {}
+        for name, one in new.outputs.items():
+            now[name] = output_from(one, data[one.data])
+        whole = {name: one for name, one in now.items() if not isinstance(one, Sketch)}
+        if len(whole) != len(now):
+            return "outputs that are stored as sketches differ"
+        tolerances = self._plan.tolerances(self.model.outputs, "fp32")
+        comparison = compare_stored(whole, stored, {name: tolerances[name] for name in whole})
+        return "" if comparison.passed else fact(comparison)
+
+    def staged(self) -> StagedAnswers | None:
+        """Return the answers that this test may store; None if they are stored already."""
+        entry = self.entry
+        found = {digest: new for digest, (new, _) in self._collected.items()}
+        if entry is not None:
+            found = {**{one.inputs: one for one in entry.answers}, **found}
+        answers = tuple(found[digest] for digest in self._ran if digest in found)
+        if not answers:
+            return None
+        new = AnswerEntry(
+            model=self.location.model_name(self.model.path),
+            model_digest=self.model.digest,
+            producer=self._run.producer,
+            recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            answers=answers,
+            reason=self._run.settings.update_reason,
+        )
+        if entry is not None and entry.is_same(new):
+            return None
+        data = {key: one for _, each in self._collected.values() for key, one in each.items()}
+        return StagedAnswers(
+            path=self.location.path,
+            shown=self.location.shown,
+            test=self.location.test,
+            entry=new,
+            draft=write_draft(self._run.cache.last_runs, data),
+            against=answers_digest(entry),
+            update=self.records,
+        )
+
+
+def stored_output(array: Array, most_bytes: int) -> tuple[StoredOutput, dict[str, Array]]:
+    """Return what is stored of an output, and its arrays.
+
+    Args:
+        array: The output.
+        most_bytes: Up to this size all elements are stored, else a sketch of this size.
+    """
+    dtype = dtype_name(array.dtype)
+    if array.dtype.hasobject:  # text, which numpy's files hold in a fixed length
+        array = array.astype(np.str_)
+    whole = array.nbytes <= most_bytes or not array.size
+    parts = {"values": as_bits(array)} if whole else sketch_parts(sketch_of(array, most_bytes))
+    figures = {}
+    if is_ordered(array.dtype) and array.size:
+        sums, _, least, largest, nonfinite = block_statistics(array, 1)
+        finite = array.size - int(nonfinite.sum())
+        shown = {"min": least[0], "max": largest[0], "mean": sums[0] / max(1, finite)}
+        figures = {name: rounded(float(value)) for name, value in shown.items() if finite}
+    stored = StoredOutput(
+        dtype, array.shape, "all" if whole else "sketch", data_digest(parts), figures
+    )
+    return stored, parts
+
+
+def output_from(stored: StoredOutput, parts: Arrays) -> Stored:
+    """Return an output from what is stored of it.
+
+    Raises:
+        ValueError: These are not its arrays.
+    """
+    if stored.stored == "sketch":
+        return sketch_from(stored.shape, stored.dtype, parts)
+    if parts.keys() != {"values"}:
+        raise ValueError("other arrays than those of a whole output")
+    array = from_bits(parts["values"], stored.dtype)
+    if array.shape != stored.shape or (
+        dtype_name(array.dtype) != stored.dtype and array.dtype.kind != "U"
+    ):
+        raise ValueError(f"it has {dtype_name(array.dtype)}{list(array.shape)} stored")
+    return array
+
+
+def _input_text(value: object) -> str:
+    dtype = f"{dtype_name(value.dtype)} " if isinstance(value, np.ndarray) else ""
+    return f"{dtype}{description(value)}"
+
+
+def _shapes_text(inputs: Tensors) -> str:
+    return ", ".join(f"{name} {_input_text(value)}" for name, value in inputs.items())
