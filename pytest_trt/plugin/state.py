@@ -12,26 +12,40 @@ from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.names import FIXTURES, is_ours
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from mmap import mmap
     from pathlib import Path
+    from typing import Protocol
 
-    from pytest_trt.accuracy.check import ConsistencyCheck
+    from pytest_trt.accuracy.check import ConsistencyCheck, StoredReference
     from pytest_trt.accuracy.own_reference import OwnReference
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
+    from pytest_trt.baseline.staged_answers import StagedAnswers
     from pytest_trt.benchmark.host import HostMonitor
     from pytest_trt.benchmark.result import BenchmarkResult
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.session import Observer
     from pytest_trt.onnx.file import OnnxModel
-    from pytest_trt.plugin.models.stored_answers import StoredAnswers
     from pytest_trt.plugin.options.settings import Settings
     from pytest_trt.plugin.planning.plan import TestPlan
     from pytest_trt.plugin.planning.planner import Planner
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.terminal import TerminalProgress
     from pytest_trt.selftest.proof import Proof
+
+    class Answers(StoredReference, Protocol):
+        """What a test needs of its stored answers: `models.stored_answers.StoredAnswers`."""
+
+        model: OnnxModel
+
+        def diagnostics(self) -> Iterator[Diagnostic]:
+            """Yield why they fail the test other than by their values."""
+
+        def staged(self) -> StagedAnswers | None:
+            """Return the answers that this test may store."""
+
 
 SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()
 PROBE_KEY: pytest.StashKey[Background[DeviceProbe]] = pytest.StashKey()
@@ -102,7 +116,7 @@ class TestState:
         self.reference_error: BaseException | None = None
         self.observers: dict[str, Observer] = {}
         self.uncompared: list[str] = []
-        self.answers: StoredAnswers | None = None
+        self.answers: Answers | None = None
         self.speed: BenchmarkResult | None = None
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()

@@ -44,7 +44,7 @@ from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU
 
 if TYPE_CHECKING:
-    from pytest_trt.plugin.models.stored_answers import StoredAnswers
+    from pytest_trt.plugin.state import Answers
 
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
 _SEEDED_SAMPLES = 8
@@ -221,9 +221,7 @@ class LoadableModel:
             stored=self._stored_answers(plan, reference) if plan.against != "model" else None,
         )
 
-    def _stored_answers(
-        self, plan: TestPlan, reference: Callable[[Tensors], Tensors]
-    ) -> StoredAnswers:
+    def _stored_answers(self, plan: TestPlan, reference: Callable[[Tensors], Tensors]) -> Answers:
         """Return the stored answers of the test that is running, which are of one model."""
         state = state_of(self.item)
         if state.answers is None:

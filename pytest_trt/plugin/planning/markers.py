@@ -246,11 +246,9 @@ def parse_consistency(
         return None
     from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
 
-    given = keywords(
-        mark, [*TOLERANCE_FIELDS, "outputs", "by_precision", "against"], names=names
-    )
+    given = keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision", "against"], names=names)
     against = given.pop("against", None)
-    _expect(
+    expect(
         against in (None, "model", "stored", "both"),
         mark.name,
         "against",
