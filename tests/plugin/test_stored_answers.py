@@ -1,0 +1,220 @@
+"""`trt_consistency(against="stored")`: answers recorded, compared, refused, accepted and lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import save_linear
+
+#: Tests of two precisions that run two sets of inputs.
+TEST = """
+@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))
+@pytest.mark.trt_consistency(against="{against}"{tight})
+def test_it(trt_session, images):
+    trt_session.run({{"image": images}})
+    trt_session.run({{"image": images[:2]{plus}}})
+"""
+
+
+@pytest.fixture
+def answers(project) -> Path:
+    """The JSON file of the test module's answers."""
+    project.pytester.makeini("[pytest]\n")
+    return project.path / "trt_baselines" / "answers" / "test_it.json"
+
+
+@pytest.fixture
+def write(project) -> Callable[..., None]:
+    """Write the test."""
+
+    def written(against: str = "stored", plus: str = "", *, tight: bool = False) -> None:
+        tolerance = ", rtol=0, atol=1e-6" * tight  # too tight for fp16
+        project.test_file(TEST.format(against=against, plus=plus, tight=tolerance))
+
+    return written
+
+
+@pytest.fixture
+def recorded(project, answers, write) -> Path:
+    """Answers that a first run has recorded."""
+    write()
+    project.run("--trt-update-new").assert_outcomes(passed=2)
+    return answers
+
+
+def noisy(project, sigma: float = 0.5) -> None:
+    save_linear(project.path / "models" / "linear.onnx", nudge=10 * sigma)
+
+
+def text(result: pytest.RunResult) -> str:
+    return " ".join(result.stdout.str().split())
+
+
+def test_one_entry_is_recorded_for_all_precisions(project, recorded) -> None:
+    entry = json.loads(recorded.read_text())["tests"]["test_it"]
+    assert len(entry["answers"]) == 2
+    assert entry["answers"][0]["outputs"]["probs"]["stored"] == "all"
+    before = recorded.read_bytes(), recorded.with_suffix(".npz").read_bytes()
+    project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
+    assert before == (recorded.read_bytes(), recorded.with_suffix(".npz").read_bytes())
+
+
+@pytest.mark.parametrize("against", ["stored", "both"])
+def test_a_changed_model_fails_and_is_named_as_the_cause(project, recorded, write, against) -> None:
+    write(against)
+    noisy(project)
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    assert text(result).count("the model's own answers changed") >= 2
+    assert "TRT416" in text(result)
+
+
+def test_a_changed_model_passes_where_only_itself_is_asked(project, recorded, write) -> None:
+    write("model")
+    noisy(project)
+    project.run().assert_outcomes(passed=2)
+
+
+def test_an_engine_that_differs_is_not_called_a_changed_model(project, recorded, write) -> None:
+    write(tight=True)
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1)
+    assert "against the stored answers" in text(result)
+    assert "the engine differs" in text(result)
+    assert "answers changed" not in text(result)
+
+
+def test_other_inputs_are_not_comparable(project, recorded, write) -> None:
+    write(plus=" + 1")
+    result = project.run("--trt-missing-baseline=record")
+    result.assert_outcomes(failed=2)
+    assert "are of other inputs" in text(result)
+    assert "TRT671" in text(result)
+
+
+def test_inputs_that_do_not_run_any_more_fail(project, recorded) -> None:
+    project.test_file(
+        """
+        @pytest.mark.trt_model("models/linear.onnx")
+        @pytest.mark.trt_consistency(against="stored")
+        def test_it(trt_session, images):
+            trt_session.run({"image": images})
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "1 of 2 stored answers of test_it were not compared" in text(result)
+
+
+def test_without_answers_the_test_fails_where_recording_is_off(project, answers, write) -> None:
+    write()
+    result = project.run("--trt-missing-baseline=fail")
+    result.assert_outcomes(failed=2)
+    assert "no stored answers of test_it" in text(result)
+    assert not answers.exists()
+
+
+def test_what_is_recorded_is_compared_with_the_model(project, answers, write) -> None:
+    write(tight=True)
+    project.run("--trt-update-new").assert_outcomes(passed=1, failed=1)
+    project.run("-kfp16", "--trt-update").assert_outcomes(failed=1)
+
+
+def test_an_update_needs_a_reason_where_answers_changed(project, recorded) -> None:
+    before = recorded.read_bytes()
+    noisy(project)
+    result = project.run("--trt-update")
+    result.assert_outcomes(failed=2)
+    assert "TRT675" in text(result)
+    assert recorded.read_bytes() == before
+    project.run("--trt-update", "--trt-update-reason=trained again").assert_outcomes(passed=2)
+    assert json.loads(recorded.read_text())["tests"]["test_it"]["reason"] == "trained again"
+    project.run().assert_outcomes(passed=2)
+
+
+def test_an_update_of_the_same_answers_writes_nothing(project, recorded) -> None:
+    before = recorded.read_bytes()
+    assert project.run("--trt-update").ret == 0
+    assert recorded.read_bytes() == before
+
+
+def test_a_test_that_fails_records_nothing(project, answers) -> None:
+    project.test_file(
+        """
+        @pytest.mark.trt_model("models/linear.onnx")
+        @pytest.mark.trt_consistency(against="stored")
+        def test_it(trt_session, images):
+            trt_session.run({"image": images})
+            assert False
+        """
+    )
+    project.run("--trt-update-new").assert_outcomes(failed=1)
+    assert not answers.exists()
+
+
+def test_workers_record_together(project, answers, write) -> None:
+    write()
+    project.run("-n2", "--trt-update-new").assert_outcomes(passed=2)
+    project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
+
+
+def test_large_outputs_are_sketches(project, recorded) -> None:
+    recorded.unlink()
+    project.run("--trt-update-new", "--trt-answers-size=8").assert_outcomes(passed=2)
+    outputs = json.loads(recorded.read_text())["tests"]["test_it"]["answers"][0]["outputs"]
+    assert outputs["probs"]["stored"] == "sketch"
+    project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
+    noisy(project)
+    project.run().assert_outcomes(failed=2)
+
+
+@pytest.mark.parametrize("damage", ["missing", "byte", "swapped", "empty"])
+def test_damaged_numbers_fail_with_what_to_do(project, recorded, damage) -> None:
+    file = recorded.with_suffix(".npz")
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "byte":
+        place = content.index(b"NUMPY") + 150
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    elif damage == "swapped":
+        np.savez(file, other=np.zeros(3))
+    else:
+        file.write_bytes(b"")
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    assert "TRT673" in text(result)
+
+
+def test_a_merge_conflict_fails_with_what_to_do(project, recorded) -> None:
+    recorded.write_text("<<<<<<< HEAD\n" + recorded.read_text())
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    assert "merge conflict markers" in text(result)
+
+
+def test_a_test_compares_one_model(project, recorded, save) -> None:
+    save(save_linear, "other.onnx", seed=1)
+    project.test_file(
+        """
+        @pytest.mark.trt_consistency(against="stored")
+        def test_it(trt_engines, images):
+            trt_engines("models/linear.onnx").run({"image": images})
+            trt_engines("models/other.onnx").run({"image": images})
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "those of one model" in text(result)
+
+
+def test_the_option_and_the_marker_are_checked(project, answers, write) -> None:
+    write("history")
+    assert "invalid against='history'" in text(project.run())
+    assert project.run("--trt-against=history").ret == pytest.ExitCode.USAGE_ERROR
+    project.check(args=("--trt-against=stored", "--trt-update-new")).assert_outcomes(passed=1)
+    assert answers.exists()
