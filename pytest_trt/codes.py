@@ -197,6 +197,13 @@ CODES: dict[str, Code] = {
         "its weights or code change.",
         ("model",),
     ),
+    "TRT176": Code(
+        "unusable fixture of the model",
+        "The fixture that trt_model(fixture=...) names does not exist, returns no path, or needs "
+        "the model itself.",
+        "Name a fixture of any scope that returns the path of an ONNX file.",
+        ("fixture",),
+    ),
     "TRT163": Code(
         "benchmark called twice",
         "trt_benchmark was called twice in one test, and a test has one baseline.",

@@ -119,6 +119,7 @@ STACKED = "stacked decorators, or a `pytestmark` list"
 NO_TEST = "on a doctest, or an item of a custom collector"
 FUNCTIONS = "function, method, static method, class method, decorated function"
 MODELS = "that name several models: a list, a mapping or a pattern"
+FIXTURE = "that name a fixture which gives the model (`fixture=`)"
 PARAMETERS = (
     "parametrised by `trt_arch`, `trt_model_path`, `trt_precision` or `trt_shape`, also with "
     "`indirect=True`"
@@ -236,6 +237,27 @@ WAYS = {
         MODELS,
         "@M(['models/linear.onnx', 'models/reference.onnx'])\n@C\n"
         "def test_it(trt_engines):\n    trt_engines(**ONE).run(X)\n",
+        0,
+    ),
+    "model_fixture": Way(
+        FIXTURE,
+        "import shutil\n@pytest.fixture(scope='module')\ndef exported(tmp_path_factory):\n"
+        "    path = tmp_path_factory.mktemp('m') / 'exported.onnx'\n"
+        "    return shutil.copy('models/linear.onnx', path)\n"
+        "GIVEN = dict(fixture='exported', reference='models/reference.onnx')\n"
+        "@M(**GIVEN, precision=('fp32', 'fp16'))\n@C\n"
+        + PLAIN
+        + "@M(**GIVEN, profiles=PROFILES)\n@C\ndef test_shapes(trt_session, trt_inputs):\n"
+        "    trt_session.run(trt_inputs)\n"
+        "@M(**GIVEN)\n@C\ndef test_late(request):\n"
+        "    request.getfixturevalue('trt_session').run(X)\n",
+        6,
+    ),
+    "model_fixture_several": Way(
+        FIXTURE,
+        "@pytest.fixture(params=['models/linear.onnx', 'models/reference.onnx'])\n"
+        "def exported(request):\n    return request.param\n"
+        "@M(fixture='exported', reference='models/reference.onnx')\n@C\n" + PLAIN,
         0,
     ),
     "functions": Way(

@@ -156,13 +156,19 @@ def test_facts_are_asserted_as_shown(folder, precision: str, outcome: str) -> No
 
 
 def test_zoo_runs_each_model_as_its_markers_say(folder) -> None:
-    zoo, _ = blocks("python", section(page("markers.md"), "Markers"))
+    zoo, *_ = blocks("python", section(page("markers.md"), "Markers"))
     (folder.path / "test_zoo.py").write_text(zoo)
     assert "9 passed" in folder.run("test_zoo.py").stdout
 
 
+def test_model_that_a_fixture_makes_is_compared(folder) -> None:
+    _, made, _ = blocks("python", section(page("markers.md"), "Markers"))
+    (folder.path / "test_made.py").write_text(made)
+    assert "3 passed" in folder.run("test_made.py").stdout
+
+
 def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:
-    _, marker = blocks("python", section(page("markers.md"), "Markers"))
+    *_, marker = blocks("python", section(page("markers.md"), "Markers"))
     test = "def test_builds(trt_engine):\n    assert trt_engine.spec.builder_options\n"
     (folder.path / "test_portable.py").write_text(f"{marker}\n\n{test}")
     assert "2 passed, 1 skipped" in folder.run("test_portable.py").stdout

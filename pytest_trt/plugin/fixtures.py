@@ -60,11 +60,16 @@ def _parameter(request: pytest.FixtureRequest, fixture: str) -> str | None:
 @pytest.fixture
 def trt_model_path(request: pytest.FixtureRequest) -> Path:
     """The ONNX file of the model under test, absolute; the test runs once per model."""
-    from pytest_trt.plugin.models.subject import planned_model
+    from pytest_trt.plugin.models.subject import given_model
+    from pytest_trt.plugin.planning.planner import PlanError
+    from pytest_trt.plugin.results.failure import PluginFailure
 
     with _clear_errors():
         _parameter(request, "trt_model_path")
-        return planned_model(request)[1].model
+        try:
+            return given_model(request)
+        except PlanError as error:
+            raise PluginFailure(*error.diagnostics) from None
 
 
 @pytest.fixture
@@ -157,7 +162,7 @@ def trt_engines(request: pytest.FixtureRequest) -> SharedEngineFactory:
     marker is on that test.
     """
 
-    def engines(model: str | Path, **given: Any) -> Session:
+    def engines(model: str | Path | None = None, **given: Any) -> Session:
         __tracebackhide__ = True
         from pytest_trt.plugin.models.shared_engines import shared_session
 

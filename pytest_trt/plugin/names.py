@@ -9,12 +9,12 @@ import pytest
 
 #: What each marker takes and does, for `pytest --markers`.
 MARKER_LINES = {
-    "trt_model": "trt_model(model, precision='fp32', profiles=None, reference=None, "
+    "trt_model": "trt_model(model, fixture=None, precision='fp32', profiles=None, reference=None, "
     "builder_options={}, by_precision={precision: {'builder_options': {...}}}, "
     "by_backend={backend: {'builder_options': {...}}}, input_ranges={}, seed=0, "
     "per_model={id: {keyword: value}}): the ONNX model under test, relative to the test file, or a "
-    "list, mapping or pattern of several, and how engines are built; the test runs once per model "
-    "and precision.",
+    "list, mapping or pattern of several, or the name of a fixture that gives its path, and how "
+    "engines are built; the test runs once per model and precision.",
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
     "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}, "
     "per_model={id: {...}}): compare every trt_session.run of the test with the FP32 reference.",

@@ -192,9 +192,16 @@ class TrtRun:
             )
         return self._backends[name]
 
-    def interface(self, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-        """Return a model's inputs and outputs, which every collected test needs."""
-        if path not in self._interfaces:
+    def interface(
+        self, path: Path, *, again: bool = False
+    ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """Return a model's inputs and outputs, which every collected test needs.
+
+        Args:
+            path: The model.
+            again: Whether to read it even if it was read before: tests may have written it since.
+        """
+        if again or path not in self._interfaces:
             digests = None
             with suppress(CacheError):  # reported by the first test that needs the cache
                 digests = self.cache.digests

@@ -22,6 +22,7 @@ from pytest_trt.tensors.value_ranges import (
     is_value_range,
     may_hold_shape,
     parse_values,
+    rank_of_values,
     require_ascending,
     three_points,
 )
@@ -80,6 +81,46 @@ def parse_profiles(raw: object, inputs: Sequence[TensorSpec], *, where: str) -> 
             raise _shape_of_profiles(here, one, inputs)
         parsed.append(_profile(one, inputs, here))
     return tuple(profile for profile in parsed if profile)
+
+
+def profiles_without_model(raw: object, *, where: str) -> tuple[Profile, ...]:
+    """Return profiles of a model that is not there yet, checked as far as they can be.
+
+    Their points are those that `parse_profiles` returns for any model that they fit.
+
+    Args:
+        raw: As `parse_profiles` takes it.
+        where: The origin of the profiles, as messages name it.
+
+    Raises:
+        ConfigurationError: A size, value or order is not valid, or only the model shows whether
+            three values are one point or three.
+    """
+    profiles = [raw] if isinstance(raw, Mapping) else raw
+    if not is_listed(profiles) or not all(isinstance(one, Mapping) for one in profiles):
+        return parse_profiles(raw, (), where=where)
+    parsed: list[Profile] = []
+    for index, one in enumerate(profiles):
+        here = where if len(profiles) == 1 else f"{where}, profile {index}"
+        assert isinstance(one, Mapping)
+        specs = [_likely_spec(name, bounds, here) for name, bounds in one.items()]
+        parsed += parse_profiles(one, specs, where=here)
+    return tuple(parsed)
+
+
+def _likely_spec(name: str, bounds: object, where: str) -> TensorSpec:
+    """Return an input that a range may be of."""
+    if not is_value_range(bounds):
+        return TensorSpec(name, "float32", None)
+    rank = rank_of_values(bounds)
+    if rank is None:
+        raise invalid_profile(
+            f"{where}, input {name!r}: only the model shows whether {bounds} is one point or "
+            "three, and a fixture gives it when the test runs",
+            "write each point as a tuple: one value as (8,).",
+            tensor=str(name),
+        )
+    return TensorSpec(name, "int64", ("?",) * rank)
 
 
 def needs_profile(spec: TensorSpec) -> bool:

@@ -105,6 +105,22 @@ def is_value_range(raw: object) -> bool:
     return isinstance(raw, ValueRange) or (isinstance(raw, Mapping) and _KEY in raw)
 
 
+def rank_of_values(raw: object) -> int | None:
+    """Return whether a range of values is that of a scalar (0) or of one dimension (1).
+
+    None where only the model shows it: three numbers are three scalars, or one point of three.
+    """
+    values = raw.get(_KEY) if isinstance(raw, Mapping) else None
+    points = list(values.values()) if isinstance(values, Mapping) else values
+    if not is_listed(points):
+        return 0 if isinstance(raw, Mapping) else 1
+    if any(map(is_listed, points)):
+        return 1
+    if isinstance(values, Mapping):
+        return 0
+    return None if len(points) == 3 else 1
+
+
 def parse_values(raw: object, spec: TensorSpec, *, where: str) -> ValueRange:
     """Return a range of values in canonical form.
 

@@ -77,12 +77,12 @@ class LoadableModel:
     @property
     def model(self) -> OnnxModel:
         """The model under test."""
-        return self._read(self.model_marker.model)
+        return self._read(self.model_marker.path)
 
     @property
     def reference_model(self) -> OnnxModel:
         """The model that computes the reference: the model itself, or the marker's reference."""
-        return self._read(self.model_marker.reference or self.model_marker.model)
+        return self._read(self.model_marker.reference or self.model_marker.path)
 
     def seeded(self, point: str, *, sample: int = 0) -> dict[str, npt.NDArray[np.generic]]:
         """Return seeded inputs.
@@ -107,7 +107,7 @@ class LoadableModel:
                 "TRT170",
                 # Without the model: pytest shows warnings of one text once, with their tests.
                 "int8 was calibrated on random inputs, which are not representative",
-                {"model": self.model_marker.model.name},
+                {"model": self.model_marker.name},
                 remedy=Remedy("override the trt_calibration fixture with real inputs."),
                 severity="warning",
             )
@@ -121,12 +121,12 @@ class LoadableModel:
         marker, state = self.model_marker, state_of(self.item)
         pin_baselines(self.request.session)
         try:
-            with self.run.lock, self._task(f"{marker.model.name} {spec.precision}") as say:
+            with self.run.lock, self._task(f"{marker.name} {spec.precision}") as say:
                 engine = self.run.engine(
                     self.model, spec, arch, calibration=calibration, progress=say
                 )
         except PytestTrtError:
-            path = below(marker.model, self.request.config.rootpath)
+            path = below(marker.path, self.request.config.rootpath)
             state.unbuilt.append((path, arch, spec.precision))
             raise
         state.engines.append(engine)

@@ -79,7 +79,7 @@ class SharedModel(LoadableModel):
                 calibrated_by=calibrated_by,
             )
             named = plan.model.reference if plan.model is not None else None
-            given = self.model_marker.reference or self.model_marker.model
+            given = self.model_marker.reference or self.model_marker.path
             if reference is None and named is not None and not same_file(named, given):
                 state.other_references.add(key)
             state.observers[key] = self.observer(state, state.checks[key])
@@ -87,7 +87,7 @@ class SharedModel(LoadableModel):
 
     def _reference_fixture(self, plan: TestPlan) -> Callable[[Tensors], Tensors] | None:
         """Return the project's own reference of the test that is running, if of this model."""
-        same = plan.model is None or same_file(plan.model.model, self.model_marker.model)
+        same = plan.model is None or same_file(self.model_marker.path, plan.model.model)
         if not (same and self.overrides("trt_reference")):
             return None
         # The fixture has function scope: the request of the factory cannot make it.
@@ -100,7 +100,7 @@ class SharedModel(LoadableModel):
 
 
 def shared_session(
-    request: pytest.FixtureRequest, model: str | Path, given: dict[str, Any]
+    request: pytest.FixtureRequest, model: str | Path | None, given: dict[str, Any]
 ) -> Session:
     """Return a session of an engine, for `trt_engines(model, ...)`.
 
@@ -109,6 +109,13 @@ def shared_session(
             none was given.
     """
     run = run_of(request.config)
+    if "fixture" in given:
+        raise ConfigurationError(
+            "trt_engines has session scope, so it cannot request the fixture of fixture=",
+            fix="request that fixture, and pass the path that it gives: trt_engines(path).",
+            code="TRT176",
+            facts={"fixture": str(given["fixture"])},
+        )
     arch, calibration = given.pop("arch", None), given.pop("calibration", None)
     mark = pytest.mark.trt_model(model, **given).mark
     # The file whose fixture calls: below this function are the factory and its fixture.
@@ -139,7 +146,7 @@ def shared_session(
             code="TRT154",
             facts={"fixture": "trt_arch", "values": archs},
         )
-    interface = run.interface(marker.model)
-    profiles = parse_profiles(marker.profiles, interface[0], where="trt_engines")
+    inputs, _ = run.interface(marker.path, again=True)
+    profiles = parse_profiles(marker.profiles, inputs, where="trt_engines")
     shared = SharedModel(request, run, marker, profiles)
     return shared.session(arch or archs[0], calibration)

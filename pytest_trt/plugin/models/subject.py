@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,7 +20,7 @@ from pytest_trt.plugin.models.loadable import LoadableModel
 from pytest_trt.plugin.models.project_reference import project_reference
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan
-from pytest_trt.plugin.state import OWN, plan_of, run_of, state_of
+from pytest_trt.plugin.state import OWN, PLAN_KEY, plan_of, planner_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profiles import Profile, parse_profiles
 from pytest_trt.tensors.spec import Tensors
@@ -113,6 +115,33 @@ class ModelUnderTest(LoadableModel):
         if "profiles" not in overrides:
             return self.profiles
         return parse_profiles(overrides["profiles"], self.model.inputs, where="trt_build")
+
+
+def given_model(request: pytest.FixtureRequest) -> Path:
+    """Return the path of the model under test; one that a fixture gives, from that fixture.
+
+    Raises:
+        ConfigurationError: No marker names a model, or the fixture gives no path.
+        PlanError: The markers do not fit the model that the fixture gives.
+    """
+    plan, marker = planned_model(request)
+    if not marker.fixture:
+        return marker.path
+    value = request.getfixturevalue(marker.fixture)
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise ConfigurationError(
+            f"the fixture {marker.fixture}, which trt_model names, returned {type(value).__name__} "
+            "and not a path",
+            fix="return the path of an ONNX file.",
+            code="TRT176",
+            facts={"fixture": marker.fixture, "type": type(value).__name__},
+        )
+    # As open() takes it, and not relative to the test file: it is no text of a marker.
+    path = Path(value).absolute()
+    item = request.node
+    plan = item.stash[PLAN_KEY] = planner_of(item.config).resolve(plan, path, item)
+    assert plan.model is not None
+    return plan.model.path
 
 
 def planned_model(request: pytest.FixtureRequest) -> tuple[TestPlan, ModelMarker]:

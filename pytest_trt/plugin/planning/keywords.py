@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: The keyword that gives others for one model.
 PER_MODEL = "per_model"
 
+#: The keywords that name the model.
+NAMING = ("model", "fixture")
+
 
 def keywords(
     mark: pytest.Mark,
@@ -28,7 +31,7 @@ def keywords(
     Args:
         mark: The marker.
         known: The keywords that it takes.
-        positional: The keyword that may be given without its name, and not by model.
+        positional: The keyword that may be given without its name.
         names: What `per_model` may call the model.
 
     Raises:
@@ -48,7 +51,7 @@ def keywords(
     for name in names_in(mark):
         if name in names:
             where = f"{mark.name}, {PER_MODEL} {name!r},"
-            by_model = [one for one in known if one != positional]
+            by_model = [one for one in known if one not in NAMING]
             _check_known(per_model[name], by_model, marker=mark.name, where=where)
             given.update(per_model[name])
     return given

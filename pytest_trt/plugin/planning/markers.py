@@ -33,7 +33,8 @@ class ModelMarker:
     """The model under test, and how engines of it are built.
 
     Attributes:
-        model: The ONNX file, absolute.
+        model: The ONNX file, absolute; None where a fixture has not given it yet.
+        fixture: The fixture that gives the path when the test runs; empty if the marker does.
         precision: One precision, or several to run the test once for each.
         profiles: Ranges of the dynamic inputs' shapes, {input: (min, opt, max)}, and of the values
             of inputs that contain a shape, {input: {"values": (min, opt, max)}}; or a list of both.
@@ -50,7 +51,8 @@ class ModelMarker:
 
     NAME: ClassVar[str] = MODEL_MARKER
 
-    model: Path
+    model: Path | None
+    fixture: str = ""
     precision: tuple[str, ...] = ("fp32",)
     profiles: Any = None
     reference: Path | None = None
@@ -61,6 +63,17 @@ class ModelMarker:
     seed: int = 0
     named: tuple[str, ...] = ()
     id: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The ONNX file, once it is known."""
+        assert self.model is not None
+        return self.model
+
+    @property
+    def name(self) -> str:
+        """The model as messages name it."""
+        return f"fixture {self.fixture}" if self.model is None else self.model.name
 
     def options(self, backend: str, precision: str) -> dict[str, Any]:
         """Return the builder options of one engine."""
@@ -162,7 +175,9 @@ def parse_model(
     for mark in model_marks(marks):
         given.update(keywords(mark, MODEL_KEYWORDS, "model", names=model.names))
     values = {name: value for name, value in given.items() if value is not None}
-    values["id"], values["model"] = model.id, _existing(model, test_file)
+    values["id"], values["model"] = model.id, None
+    if model.path is not None:
+        values["model"] = _existing(model, test_file)
     return _model_marker(values, test_file, additional, backend)
 
 
@@ -336,18 +351,21 @@ def check_names(marks: Sequence[pytest.Mark]) -> None:
 def _existing(model: NamedModel, test_file: Path) -> Path:
     """Return the path of a model, which has to be there."""
     given, path = model.given, model.path
+    assert path is not None
+    where = "correct the path, which is relative to the test file"
+    if model.fixture:
+        where = f"return the path of an ONNX file from the fixture {model.fixture}"
     try:
         is_file, what = path.is_file(), "a folder" if path.is_dir() else "missing"
     except OSError as error:  # such as a name that is too long
         raise ConfigurationError(
             f"the model {given[:80]!r} cannot be read: {error.strerror}",
-            fix="correct the path, which is relative to the test file.",
+            fix=f"{where}.",
             code="TRT156",
             facts={"model": given, "path": str(path)},
         ) from None
     if not is_file:
         models = models_in(path if path.is_dir() else path.parent, test_file.parent)
-        where = "correct the path, which is relative to the test file"
         raise ConfigurationError(
             f"the model {given} is {what}",
             fix=Remedy(f"{where}. Models there:" if models else f"{where}.", alternatives=models),
@@ -357,9 +375,9 @@ def _existing(model: NamedModel, test_file: Path) -> Path:
     return path
 
 
-def same_file(one: Path, other: Path) -> bool:
+def same_file(one: Path, other: Path | None) -> bool:
     """Whether two paths name one file: a folder may be reached by a symbolic link."""
-    return one == other or one.resolve() == other.resolve()
+    return other is not None and (one == other or one.resolve() == other.resolve())
 
 
 def _precisions(value: Any, where: str = ModelMarker.NAME) -> tuple[str, ...]:

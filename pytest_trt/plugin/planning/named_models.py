@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
-from pytest_trt.plugin.planning.keywords import PER_MODEL, invalid, listed, names_in
+from pytest_trt.plugin.planning.keywords import NAMING, PER_MODEL, expect, invalid, listed, names_in
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
@@ -24,19 +24,22 @@ class NamedModel:
     """One of the models that a test's markers name.
 
     Attributes:
-        id: Its path relative to the folder of the test file, or its key in a mapping.
-        path: The file, which may be missing.
+        id: Its path relative to the folder of the test file, its key in a mapping, or the name of
+            its fixture.
+        path: The file, which may be missing; None where a fixture has not given it yet.
         given: The path as messages name it.
+        fixture: The fixture that gives the path; empty if the marker does.
     """
 
     id: str
-    path: Path
+    path: Path | None
     given: str
+    fixture: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """What `per_model` may call it."""
-        return self.id, self.given, str(self.path)
+        return (self.id,) if self.path is None else (self.id, self.given, str(self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ def named_models(marks: Iterable[pytest.Mark], test_file: Path) -> NamedModels:
     if not marks:
         return NamedModels()
     closest = next(filter(_names_model, reversed(marks)), marks[0])
+    if "fixture" in closest.kwargs:
+        return NamedModels((_of_fixture(closest),))
     value = closest.args[0] if closest.args else closest.kwargs.get("model")
     if value is None:
         raise ConfigurationError(
@@ -101,7 +106,25 @@ def model_marks(marks: Iterable[pytest.Mark]) -> list[pytest.Mark]:
 
 
 def _names_model(mark: pytest.Mark) -> bool:
-    return bool(mark.args) or "model" in mark.kwargs
+    return bool(mark.args) or any(name in mark.kwargs for name in NAMING)
+
+
+def _of_fixture(mark: pytest.Mark) -> NamedModel:
+    fixture = mark.kwargs["fixture"]
+    if mark.args or "model" in mark.kwargs:
+        raise invalid(
+            MODEL_MARKER,
+            "trt_model was given a model and fixture=, but a test has one source of its model",
+            "give one of them.",
+        )
+    expect(
+        isinstance(fixture, str) and fixture.isidentifier(),
+        MODEL_MARKER,
+        "fixture",
+        fixture,
+        "the name of a fixture that returns the path of an ONNX file",
+    )
+    return NamedModel(fixture, None, "", fixture)
 
 
 def check_per_model(marks: Sequence[pytest.Mark], models: Sequence[NamedModel]) -> None:

@@ -139,7 +139,7 @@ class Parsed:
     benchmark: BenchmarkMarker | None = None
     profiles: tuple[Profile, ...] = ()
     wrong: list[Diagnostic] = field(default_factory=list)
-    variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -189,7 +189,7 @@ def chosen_point(
     if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
         numbered = ", preceded by the number of the profile, such as 0-min" * (len(profiles) > 1)
         raise ConfigurationError(
-            f"trt_shape={point!r} is not a point of a profile of {model.model.name}",
+            f"trt_shape={point!r} is not a point of a profile of {model.name}",
             fix=f"use min, opt or max{numbered}.",
             code="TRT154",
             facts={"fixture": SHAPE, "value": point},

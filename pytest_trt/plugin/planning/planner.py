@@ -7,6 +7,7 @@ count.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,13 +46,14 @@ from pytest_trt.plugin.planning.refusals import (
     check_conflicts,
     check_ignored,
     check_model,
+    check_model_fixture,
     check_models,
     check_scopes,
     check_variants,
     unknown_model,
 )
 from pytest_trt.tensors.profile_choice import distinct_points, values_at
-from pytest_trt.tensors.profiles import Profile, parse_profiles
+from pytest_trt.tensors.profiles import Profile, parse_profiles, profiles_without_model
 from pytest_trt.tensors.seeded import check_ranges
 
 if TYPE_CHECKING:
@@ -125,6 +127,7 @@ class Planner:
         wrong, values = list(parsed.wrong), parsed.variants
         for check in (
             partial(check_models, models=models),
+            check_model_fixture,
             check_conflicts,
             check_scopes,
             check_ignored,
@@ -153,6 +156,27 @@ class Planner:
             ini_tolerances=settings.tolerances,
             ini_limits=settings.limits,
         )
+
+    def resolve(self, plan: TestPlan, path: Path, item: pytest.Function) -> TestPlan:
+        """Return the plan of a test whose model a fixture has given.
+
+        Args:
+            plan: The plan that was made at collection, or resolved in an earlier attempt.
+            path: The model.
+            item: The test.
+
+        Raises:
+            PlanError: The markers do not fit the model.
+        """
+        (named,) = named_models(plan.marks, item.path).models
+        parsed = Parsed(plan.marks, variants=plan.variants)
+        self._parse_for(parsed, replace(named, path=path, given=str(path)), item.path)
+        for check in (partial(check_model, run=self._run), check_variants):
+            with parsed.gathered():
+                check(item, parsed)
+        if parsed.wrong:
+            raise PlanError(parsed.wrong)
+        return replace(plan, model=parsed.model, profiles=parsed.profiles)
 
     def _parse(self, marks: tuple[pytest.Mark, ...], path: Path) -> ParsedModels:
         # The tests of a module share marks, which are parsed once. The result keeps them alive.
@@ -197,41 +221,48 @@ class Planner:
             parsed.benchmark = parse_benchmark(marks, names)
         if parsed.model is not None:
             self._resolve(parsed, parsed.model)
+            if parsed.benchmark is not None:
+                for precision in parsed.model.precision:
+                    with parsed.gathered():
+                        limits_of(parsed.benchmark, settings.limits, precision)
 
     def _resolve(self, parsed: Parsed, marker: ModelMarker) -> None:
-        """Check the markers against the model, so that a mistake shows before anything is built."""
-        settings = self._run.settings
+        """Check the markers against the model, so that a mistake shows before anything is built.
+
+        Of a model that a fixture gives, only the profiles are known before the test runs.
+        """
+        if marker.model is None:
+            with parsed.gathered():
+                parsed.profiles = profiles_without_model(marker.profiles, where="trt_model")
+            return
         with parsed.gathered():
-            inputs, outputs = self._run.interface(marker.model)
+            inputs, outputs = self._run.interface(marker.model, again=bool(marker.fixture))
             with parsed.gathered():
                 parsed.profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
                 given = {name for one in parsed.profiles for name in values_at(one, "opt")}
                 check_ranges(inputs, marker.input_ranges, given=given)
             with parsed.gathered():
                 self._check_reference(marker)
-            for precision in marker.precision:
-                if parsed.consistency is not None:
+            if parsed.consistency is not None:
+                for precision in marker.precision:
                     with parsed.gathered():
-                        ini = settings.tolerances
+                        ini = self._run.settings.tolerances
                         tolerances_of(parsed.consistency, ini, outputs, precision)
-                if parsed.benchmark is not None:
-                    with parsed.gathered():
-                        limits_of(parsed.benchmark, settings.limits, precision)
 
     def _check_reference(self, marker: ModelMarker) -> None:
         if marker.reference is None:
             return
         wanted, given = (
             {spec.name: spec.dtype for spec in self._run.interface(model)[0]}
-            for model in (marker.reference, marker.model)
+            for model in (marker.reference, marker.path)
         )
         if wanted != given:
             raise ConfigurationError(
-                f"the reference {marker.reference.name} and the model {marker.model.name} have "
+                f"the reference {marker.reference.name} and the model {marker.name} have "
                 f"different inputs: {_listed(wanted)}; {_listed(given)}",
                 fix="set reference= to a model that has the same inputs.",
                 code="TRT152",
-                facts={"model": marker.model.name, "reference": marker.reference.name},
+                facts={"model": marker.name, "reference": marker.reference.name},
             )
 
 

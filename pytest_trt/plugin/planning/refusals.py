@@ -177,7 +177,7 @@ def check_benchmark(item: pytest.Function, parsed: Parsed) -> None:
 def check_model(item: pytest.Function, parsed: Parsed, run: TrtRun) -> None:
     """Refuse checks without a model; pytest-benchmark's fixture times anything."""
     if parsed.model is not None:
-        if _seeds_inputs(item):
+        if parsed.model.model is not None and _seeds_inputs(item):
             _check_seeded(run.interface(parsed.model.model)[0], parsed.profiles)
     elif parsed.consistency is None and "benchmark" in item.fixturenames:
         if parsed.benchmark is not None:
@@ -238,6 +238,52 @@ def check_models(item: pytest.Function, parsed: Parsed, models: ParsedModels) ->
             code="TRT154",
             facts={"fixture": MODEL},
         )
+
+
+def check_model_fixture(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse a fixture for the model that does not exist, or that cannot give all of its values."""
+    name = parsed.model.fixture if parsed.model is not None else ""
+    if not name:
+        return
+    manager: Any = item.session._fixturemanager  # pytest has no other way to ask for a fixture
+    reached = _reached(manager, item, name)
+    if not reached[name]:
+        raise ConfigurationError(
+            f"trt_model(fixture={name!r}): there is no such fixture",
+            fix="correct the name, or define it in the test file or a conftest.py above it.",
+            code="TRT176",
+            facts={"fixture": name},
+        )
+    if MODEL in reached or MODEL in params_of(item):
+        needs = "requests the model itself" if MODEL in reached else "would not be requested"
+        raise ConfigurationError(
+            f"trt_model(fixture={name!r}): the fixture {needs}, by trt_model_path",
+            fix="let the fixture return a path without any fixture of the model, and do not "
+            "parametrise trt_model_path.",
+            code="TRT176",
+            facts={"fixture": name},
+        )
+    for one, definitions in reached.items():
+        if definitions and definitions[-1].params and one not in item.fixturenames:
+            raise ConfigurationError(
+                f"trt_model(fixture={name!r}): the fixture {one} has parameters, and the test "
+                "would run for none of them",
+                fix=f"add {name} to the arguments of the test.",
+                code="TRT154",
+                facts={"fixture": one},
+            )
+
+
+def _reached(manager: Any, item: pytest.Function, name: str) -> dict[str, Sequence[Any]]:
+    """Return a fixture and all that it requests, by name."""
+    found: dict[str, Sequence[Any]] = {}
+    names = [name]
+    while names:
+        one = names.pop()
+        if one not in found:
+            found[one] = manager.getfixturedefs(one, item) or ()
+            names += [each for definition in found[one][-1:] for each in definition.argnames]
+    return found
 
 
 def unknown_model(value: str, models: ParsedModels) -> Diagnostic:

@@ -17,6 +17,9 @@ from pytest_trt.plugin.state import plan_of
 from pytest_trt.records import from_data, to_data
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_trt.plugin.planning.markers import ModelMarker
     from pytest_trt.report.record import PlannedTest
 
 
@@ -111,12 +114,18 @@ def _is_skip(report: pytest.TestReport) -> bool:
     return report.skipped and not hasattr(report, "wasxfail")
 
 
+def _model(model: ModelMarker, root: Path) -> str:
+    from pytest_trt.report.record import below
+
+    return model.name if model.model is None else below(model.model, root)
+
+
 def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
     """Return a collected test as a report names it, or None where it has no engine."""
     plan = plan_of(item)
     if plan is None or (plan.model is None and plan.consistency is None):
         return None
-    from pytest_trt.report.record import PlannedTest, below, without_parameters
+    from pytest_trt.report.record import PlannedTest, without_parameters
 
     callspec = getattr(item, "callspec", None)
     arch = callspec.params.get("trt_arch") if callspec else None
@@ -126,7 +135,7 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
         test=without_parameters(item.nodeid, callspec.id if callspec else "", arch or ""),
         file=file,
         line=0 if line is None else line + 1,
-        model=below(plan.model.model, item.config.rootpath) if plan.model else "",
+        model=_model(plan.model, item.config.rootpath) if plan.model else "",
         precision=plan.precision,
         arch=plan.arch,
         checks=plan.checks,

@@ -211,7 +211,7 @@ def _uncompared(plan: TestPlan, state: TestState, run: TrtRun) -> Iterator[Diagn
         ran = ", ".join(dict.fromkeys(others))
         yield Diagnostic(
             "TRT160",
-            f"trt_consistency compared {which} of {plan.model.model.name}, which the markers "
+            f"trt_consistency compared {which} of {plan.model.name}, which the markers "
             f"name: the test ran {ran}",
             {"check": "trt_consistency", "precisions": missing},
             remedy=Remedy("Run the engine that the markers name, or change the markers."),
@@ -262,7 +262,7 @@ def _unmeasured(item: pytest.Item, plan: TestPlan, state: TestState) -> Iterator
     missing = [precision for precision in plan.named if precision not in own]
     if missing or (not own and "trt_session" in getattr(item, "fixturenames", ())):
         precisions = f"no {' and no '.join(missing)}" if missing else "no"
-        which = f"{precisions} engine of {plan.model.model.name}"
+        which = f"{precisions} engine of {plan.model.name}"
         yield Diagnostic(
             "TRT160",
             f"trt_benchmark measured {which}, which the markers name",
