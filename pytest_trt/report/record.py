@@ -129,24 +129,24 @@ def below(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def without_parameters(nodeid: str, parameters: str, *values: str) -> str:
+def without_parameters(nodeid: str, ids: Sequence[str], *values: str) -> str:
     """Return a node id without some parameters, such as the architecture.
 
     "test_it.py::test_a[sm86-fp16]" and "[fp16]" of a run for one architecture are the same test.
 
     Args:
         nodeid: The test's node id.
-        parameters: pytest's id of its parameters, such as "sm86-fp16"; empty without any.
+        ids: The id of each of its parameters, such as ("sm86", "fp16"); empty without any.
         values: Those to leave out.
     """
-    ids = parameters.split("-") if parameters else []
-    if not set(ids) & set(values):
-        return nodeid
+    rest = list(ids)
     for value in values:
-        if value in ids:
-            ids.remove(value)
-    base = nodeid[: -len(f"[{parameters}]")]
-    return f"{base}[{'-'.join(ids)}]" if ids else base
+        if value in rest:
+            rest.remove(value)
+    if len(rest) == len(ids):
+        return nodeid
+    base = nodeid[: -len(f"[{'-'.join(ids)}]")]
+    return f"{base}[{'-'.join(rest)}]" if rest else base
 
 
 def _all(cls: type[_T], items: Sequence[object]) -> tuple[_T, ...]:

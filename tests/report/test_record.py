@@ -19,11 +19,13 @@ from pytest_trt.report.record import PlannedTest, TestRecord, without_parameters
         ("fp16-sm86", "a.py::test_a[fp16]"),
         ("x-sm86-fp16", "a.py::test_a[x-fp16]"),
         ("sm860-fp16", "a.py::test_a[sm860-fp16]"),
+        ("sm86 a-sm86-b.onnx fp16", "a.py::test_a[a-sm86-b.onnx-fp16]"),
     ],
 )
 def test_the_architecture_is_not_part_of_a_tests_identity(parameters, test) -> None:
-    nodeid = f"a.py::test_a[{parameters}]" if parameters else "a.py::test_a"
-    assert without_parameters(nodeid, parameters, "sm86") == test
+    ids = parameters.split(" ") if " " in parameters else parameters.split("-")
+    nodeid = f"a.py::test_a[{'-'.join(ids)}]" if parameters else "a.py::test_a"
+    assert without_parameters(nodeid, ids if parameters else (), "sm86") == test
 
 
 def test_planned_test_survives_json() -> None:

@@ -38,6 +38,7 @@ from pytest_trt.baseline.staged_answers import StagedAnswers, answers_digest, wr
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.plugin.planning.marks import ids_of
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.pinning import baseline_location
 from pytest_trt.plugin.run import TrtRun
@@ -81,10 +82,9 @@ class StoredAnswers:
     @cached_property
     def location(self) -> BaselineLocation:
         """Where the answers are stored: the same for every precision and architecture."""
-        callspec, plan = getattr(self._item, "callspec", None), self._plan
-        parameters = callspec.id if callspec else ""
-        nodeid = without_parameters(self._item.nodeid, parameters, plan.arch, plan.precision)
-        return baseline_location(self._item, TARGET, nodeid)
+        item, plan = self._item, self._plan
+        nodeid = without_parameters(item.nodeid, ids_of(item), plan.arch, plan.precision)
+        return baseline_location(item, TARGET, nodeid)
 
     @cached_property
     def entry(self) -> AnswerEntry | None:

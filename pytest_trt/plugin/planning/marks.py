@@ -84,6 +84,12 @@ def params_of(item: pytest.Function) -> Mapping[str, object]:
     return callspec.params if callspec is not None else {}
 
 
+def ids_of(item: pytest.Item) -> Sequence[str]:
+    """Return the id of each parameter of a test: joined, they cannot be told apart."""
+    ids: Sequence[str] = getattr(getattr(item, "callspec", None), "_idlist", ())
+    return ids
+
+
 def multiplied(item: pytest.Function) -> dict[str, object]:
     """Return the values that the plugin itself gave a test when it multiplied it."""
     assert item.parent is not None

@@ -125,6 +125,7 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
     plan = plan_of(item)
     if plan is None or (plan.model is None and plan.consistency is None):
         return None
+    from pytest_trt.plugin.planning.marks import ids_of
     from pytest_trt.report.record import PlannedTest, without_parameters
 
     callspec = getattr(item, "callspec", None)
@@ -132,7 +133,7 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
     file, line, _ = item.location
     return PlannedTest(
         nodeid=item.nodeid,
-        test=without_parameters(item.nodeid, callspec.id if callspec else "", arch or ""),
+        test=without_parameters(item.nodeid, ids_of(item), arch or ""),
         file=file,
         line=0 if line is None else line + 1,
         model=_model(plan.model, item.config.rootpath) if plan.model else "",

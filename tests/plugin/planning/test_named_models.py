@@ -115,6 +115,19 @@ def test_each_model_has_its_own_baseline(zoo) -> None:
     assert all(f"test_it[models/{one}.onnx]" in stored for one in ("linear", "other"))
 
 
+def test_answers_of_a_model_are_stored_once_whatever_its_name(zoo) -> None:
+    """The precisions of a test share its answers; a path may contain the same word."""
+    save_linear(zoo.path / "models" / "net-fp16-b.onnx")
+    zoo.test_file(
+        f'@{M}("models/*.onnx", precision=("fp32", "fp16"))\n@{C}(against="stored")\n{RUNS}'
+    )
+    zoo.run("--trt-missing-baseline=record")
+    (path,) = zoo.path.glob("trt_baselines/*/*.json")
+    names = [f"test_it[models/{one}.onnx]" for one in ("linear", "net-fp16-b", "other")]
+    assert sorted(json.loads(path.read_text())["tests"]) == names
+    zoo.run().assert_outcomes(passed=6)
+
+
 def test_parameter_sets_keep_their_own_models(zoo) -> None:
     zoo.test_file(
         "@pytest.mark.parametrize('case', [\n"
