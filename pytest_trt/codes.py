@@ -706,6 +706,14 @@ CODES: dict[str, Code] = {
         ("path", "output"),
         "used",
     ),
+    "TRT417": Code(
+        "the error grew",
+        "An output is within its tolerance, but its largest absolute error is well beyond the one "
+        "that was stored with the answers (2x, or drift=).",
+        "Find what changed the engine, or store the new error with --trt-update and a reason.",
+        ("output", "engine"),
+        "now",
+    ),
     "TRT420": Code(
         "outputs and tolerances do not match",
         "compare_outputs got a tolerance for an unknown output, none for an output, or an array "
@@ -963,6 +971,13 @@ CODES: dict[str, Code] = {
         "--trt-update would replace answers by others that differ beyond the tolerance of FP32.",
         "Add --trt-update-reason.",
         ("file",),
+    ),
+    "TRT676": Code(
+        "no stored errors",
+        "drift= limits the growth of an engine's error, and none is stored for its architecture "
+        "and precision.",
+        "Record it with --trt-update-new on this kind of machine, and commit the files.",
+        ("file", "engine"),
     ),
     "TRT660": Code(
         "no baseline",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -101,6 +102,8 @@ class AnswerEntry:
         recorded: When, ISO 8601 in UTC.
         answers: The outputs for each set of inputs, in the order of the test's runs.
         reason: Why they were accepted, as given with `--trt-update-reason`; empty for none.
+        errors: By architecture and precision ("sm86 fp16") the largest absolute error of each
+            output of an engine when they were stored: what later errors are compared with.
     """
 
     model: str
@@ -109,9 +112,14 @@ class AnswerEntry:
     recorded: str
     answers: tuple[StoredAnswer, ...]
     reason: str = ""
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_time(self.recorded)
+        for engine, errors in self.errors.items():
+            for output, error in errors.items():
+                if not math.isfinite(error) or error < 0:
+                    raise RecordError("expected 0 or more", "errors", engine, output)
         if not self.answers:
             raise RecordError("empty", "answers")
         digests = [one.inputs for one in self.answers]
@@ -124,7 +132,9 @@ class AnswerEntry:
 
     def is_same(self, other: AnswerEntry) -> bool:
         """Whether another entry has the same answers of the same model."""
-        return replace(self, recorded=other.recorded, reason=other.reason) == other
+        return other == replace(
+            self, recorded=other.recorded, reason=other.reason, errors=other.errors
+        )
 
     @property
     def data(self) -> set[str]:
@@ -218,9 +228,14 @@ def read_data(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDA
 
 
 def parse_data(
-    file: Any, digests: Iterable[str], name: str
+    file: Any, digests: Iterable[str] | None, name: str
 ) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Return arrays of an open `.npz`, each checked against its digest.
+
+    Args:
+        file: The open file.
+        digests: What to read; None for everything.
+        name: The file's name in errors.
 
     Raises:
         BaselineError: It lacks them, or is damaged.
@@ -230,7 +245,8 @@ def parse_data(
             members: dict[str, list[zipfile.ZipInfo]] = {}
             for info in archive.infolist():
                 members.setdefault(info.filename.partition("/")[0], []).append(info)
-            return {one: _arrays(archive, members.get(one, []), one) for one in set(digests)}
+            wanted = members if digests is None else set(digests)
+            return {one: _arrays(archive, members.get(one, []), one) for one in wanted}
     except _DamagedError as error:
         raise data_error(name, str(error)) from error
     # zipfile and numpy raise many kinds for damaged bytes.

@@ -49,6 +49,8 @@ class StagedAnswers:
         draft: The file with their numbers.
         against: Digest of the entry that was there; see `entry_digest`.
         update: Whether they are written at the end of the run, unless the test fails.
+
+    The entry has the errors of the engines of this test alone; those of others stay.
     """
 
     path: Path
@@ -75,6 +77,9 @@ class WrittenAnswers:
     @property
     def text(self) -> str:
         """What happened to them."""
+        entry = self.staged.entry
+        if self.old is not None and self.old.is_same(entry):
+            return f"added the errors of {' and '.join(entry.errors)}"
         runs = len(self.staged.entry.answers)
         what = f"answers to {runs} set{'s' * (runs != 1)} of inputs"
         return f"{'first' if self.old is None else 'replaced'} {what}"
@@ -167,7 +172,8 @@ def _write_file(path: Path, entries: Sequence[StagedAnswers], result: AnswersWri
         if earlier is not old and earlier is not None:  # of another precision of this run
             tests[one.test] = _joined(earlier, one.entry)
             continue
-        tests[one.test] = one.entry
+        same = old is not None and old.is_same(one.entry)
+        tests[one.test] = _joined(old, one.entry) if old is not None and same else one.entry
         written.append(WrittenAnswers(one, old))
     kept = {digest for entry in tests.values() for digest in entry.data} - data.keys()
     if written:
@@ -176,8 +182,9 @@ def _write_file(path: Path, entries: Sequence[StagedAnswers], result: AnswersWri
 
 
 def _joined(one: AnswerEntry, other: AnswerEntry) -> AnswerEntry:
+    """Return an entry with what another one has besides: other inputs, errors of other engines."""
     new = [answer for answer in other.answers if one.answer(answer.inputs) is None]
-    return replace(one, answers=(*one.answers, *new))
+    return replace(one, answers=(*one.answers, *new), errors={**one.errors, **other.errors})
 
 
 def _numbers(staged: StagedAnswers) -> Data:
@@ -185,4 +192,4 @@ def _numbers(staged: StagedAnswers) -> Data:
         content = read_sealed(staged.draft, _KIND, staged.draft.stem).content
     except (OSError, SealError) as error:
         raise data_error(staged.draft.name, str(error)) from error
-    return parse_data(io.BytesIO(bytes(content)), staged.entry.data, staged.draft.name)
+    return parse_data(io.BytesIO(bytes(content)), None, staged.draft.name)

@@ -12,13 +12,14 @@ from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.names import FIXTURES, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from mmap import mmap
     from pathlib import Path
     from typing import Protocol
 
     from pytest_trt.accuracy.check import ConsistencyCheck, StoredReference
     from pytest_trt.accuracy.own_reference import OwnReference
+    from pytest_trt.accuracy.result import AccuracyResult
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
     from pytest_trt.baseline.staged_answers import StagedAnswers
@@ -43,7 +44,10 @@ if TYPE_CHECKING:
         def diagnostics(self) -> Iterator[Diagnostic]:
             """Yield why they fail the test other than by their values."""
 
-        def staged(self) -> StagedAnswers | None:
+        def drifted(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
+            """Yield errors that have grown beyond their stored level."""
+
+        def staged(self, results: Sequence[AccuracyResult]) -> StagedAnswers | None:
             """Return the answers that this test may store."""
 
 

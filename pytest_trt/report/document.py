@@ -163,7 +163,9 @@ def _failure(phases: Mapping[str, Phase], most_chars: int) -> str:
 
 
 def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries.Result:
-    check = next((one for one in record.checks if one.key == engine.key), None)
+    # Of an engine that was compared with its model and with stored answers, the worse.
+    own_checks = [one for one in record.checks if one.key == engine.key]
+    check = max(own_checks, key=lambda one: (one.failed_runs > 0, one.used or 0.0), default=None)
     speed = next((one for one in record.speeds if one.key == engine.key), None)
     own = checks_status(record, engine.key)
     if own is None:
@@ -186,6 +188,7 @@ def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries
 def _accuracy(check: AccuracyResult) -> entries.Accuracy:
     return entries.Accuracy(
         verdict=check.verdict,
+        against=check.against,
         runs=check.runs,
         failed_runs=check.failed_runs,
         used=check.used,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from pytest_trt.accuracy.result import Element, Kind
+from pytest_trt.accuracy.result import Against, Element, Kind
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.baseline.entry import check_rounds
 from pytest_trt.benchmark.result import MetricChange
@@ -204,10 +204,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Outputs of one engine against the FP32 reference.
+    """Outputs of one engine against the FP32 reference, or stored answers.
 
     Attributes:
         verdict: What the check concluded.
+        against: What they were compared with: the FP32 outputs of the "model", or "stored" answers.
         runs: Calls of trt_session.run that were compared.
         failed_runs: Those of them that failed.
         used: The largest share of its tolerance that an output used; null where nothing was
@@ -218,6 +219,7 @@ class Accuracy:
     """
 
     verdict: Verdict
+    against: Against
     runs: int
     failed_runs: int
     used: float | None

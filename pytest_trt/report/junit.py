@@ -29,6 +29,7 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
         yield "trt_engine_cached", str(engine.cached).lower()
     for check in record.checks:
         yield "trt_consistency", check.verdict.value
+        yield "trt_against", check.against
         if check.used is not None and check.worst_output is not None:
             yield "trt_tolerance_used_pct", f"{100 * check.used:.4g}"
             yield "trt_worst_output", check.worst_output

@@ -172,6 +172,59 @@ def test_large_outputs_are_sketches(project, recorded) -> None:
     project.run().assert_outcomes(failed=2)
 
 
+class TestDrift:
+    """Errors that grew within the tolerance: a note, and with drift= a failure."""
+
+    @pytest.fixture
+    def grown(self, project, recorded) -> Path:
+        """Answers whose stored error of fp16 is a tenth of what it is."""
+        content = json.loads(recorded.read_text())
+        errors = content["tests"]["test_it"]["errors"]
+        assert errors.keys() == {"cpu fp32", "cpu fp16"}
+        assert errors["cpu fp16"]["logits"] > 0
+        errors["cpu fp16"] = {name: value / 10 for name, value in errors["cpu fp16"].items()}
+        recorded.write_text(json.dumps(content))
+        return recorded
+
+    def test_it_is_noted(self, project, grown) -> None:
+        result = project.run()
+        result.assert_outcomes(passed=2)
+        assert "the error of cpu fp16 grew 10x" in text(result)
+
+    def test_it_fails_where_it_is_limited(self, project, grown, write) -> None:
+        write('both", drift="5x')
+        result = project.run()
+        result.assert_outcomes(passed=1, failed=1)
+        assert "TRT417" in text(result)
+        write('both", drift="20x')
+        project.run().assert_outcomes(passed=2)
+
+    def test_an_update_stores_the_new_level(self, project, grown, write) -> None:
+        write('both", drift="5x')
+        project.run("--trt-update").assert_outcomes(passed=2)
+        project.run().assert_outcomes(passed=2)
+
+    def test_of_an_engine_without_a_level_it_fails_or_is_recorded(
+        self, project, recorded, write
+    ) -> None:
+        content = json.loads(recorded.read_text())
+        del content["tests"]["test_it"]["errors"]["cpu fp16"]
+        recorded.write_text(json.dumps(content))
+        write('both", drift="5x')
+        result = project.run("--trt-missing-baseline=fail")
+        result.assert_outcomes(passed=1, failed=1)
+        assert "no errors of cpu fp16 are stored" in text(result)
+        project.run("--trt-update-new").assert_outcomes(passed=2)
+        project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
+
+    @pytest.mark.parametrize("against", ['model", drift="2x', 'both", drift="fast'])
+    def test_a_limit_without_a_level_is_refused(self, project, answers, write, against) -> None:
+        write(against)
+        result = project.run()
+        result.assert_outcomes(errors=1)
+        assert "drift=" in text(result)
+
+
 @pytest.mark.parametrize("damage", ["missing", "byte", "swapped", "empty"])
 def test_damaged_numbers_fail_with_what_to_do(project, recorded, damage) -> None:
     file = recorded.with_suffix(".npz")

@@ -218,16 +218,20 @@ class LoadableModel:
             calibrated_by="model" if self.model.is_quantized else calibrated_by,
             on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
             histogram=bool(self.run.settings.report),
-            stored=self._stored_answers(plan, reference) if plan.against != "model" else None,
+            stored=None if plan.against == "model" else self._stored_answers(plan, reference),
         )
 
     def _stored_answers(self, plan: TestPlan, reference: Callable[[Tensors], Tensors]) -> Answers:
         """Return the stored answers of the test that is running, which are of one model."""
-        state = state_of(self.item)
+        state, producer = state_of(self.item), self.run.producer
+        if isinstance(reference, ProjectReference):
+            producer = reference.own.producer or "the trt_reference fixture"
         if state.answers is None:
             from pytest_trt.plugin.models.stored_answers import StoredAnswers
 
-            state.answers = StoredAnswers(self.item, self.run, plan, self.model, reference)
+            state.answers = StoredAnswers(
+                self.item, self.run, plan, self.model, reference, producer
+            )
         elif state.answers.model.digest != self.model.digest:
             raise ConfigurationError(
                 f"the test compares {state.answers.model.path.name} and {self.model.path.name} "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 
@@ -11,6 +12,7 @@ import pytest
 
 from pytest_trt.accuracy.arrays import Array
 from pytest_trt.accuracy.explanation import fact
+from pytest_trt.accuracy.result import AccuracyResult, OutputResult
 from pytest_trt.accuracy.sketch import (
     Sketch,
     block_statistics,
@@ -47,6 +49,13 @@ from pytest_trt.tensors.containers import description, items_of
 from pytest_trt.tensors.elements import as_bits, dtype_name, from_bits
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.units import multiple, percent_of
+
+#: An error that grew by more than this factor is reported.
+_GROWTH = 2.0
+
+#: Errors that use less of their tolerance are too small to report, however much they grew.
+_LEAST_USED = 0.01
 
 
 class StoredAnswers:
@@ -58,6 +67,7 @@ class StoredAnswers:
         plan: What the test checks.
         model: The model whose answers they are.
         reference: Gives its outputs for inputs.
+        producer: What computes them.
 
     Attributes:
         model: The model.
@@ -70,8 +80,9 @@ class StoredAnswers:
         plan: TestPlan,
         model: OnnxModel,
         reference: Callable[[Tensors], Tensors],
+        producer: str,
     ) -> None:
-        self.model = model
+        self.model, self._producer = model, producer
         self._item, self._run, self._plan, self._reference = item, run, plan, reference
         self._collected: dict[str, tuple[StoredAnswer, dict[str, Arrays]]] = {}
         self._unmatched: list[str] = []
@@ -240,8 +251,83 @@ class StoredAnswers:
         comparison = compare_stored(whole, stored, {name: tolerances[name] for name in whole})
         return "" if comparison.passed else fact(comparison)
 
-    def staged(self) -> StagedAnswers | None:
-        """Return the answers that this test may store; None if they are stored already."""
+    # --- drift
+
+    def drifted(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
+        """Yield errors that have grown beyond their stored level: failures where drift= is given.
+
+        Args:
+            results: What the test's checks found.
+        """
+        marker = self._plan.consistency
+        limit = marker.drift if marker is not None and marker.drift else None
+        for result in results:
+            engine, then = _engine_of(result), self._levels.get(_engine_of(result))
+            if then is None:
+                if limit and not self._records_level(engine):
+                    yield self._no_level(engine)
+                continue
+            for output in result.outputs:
+                now, before = _error(output), then.get(output.name, 0.0)
+                grown = now > (limit or _GROWTH) * before and output.used > _LEAST_USED
+                if grown and output.passed:
+                    yield self._drift(engine, output, before, limit)
+
+    @property
+    def _levels(self) -> Mapping[str, Mapping[str, float]]:
+        return {} if self.entry is None or self.records else self.entry.errors
+
+    def _records_level(self, engine: str) -> bool:
+        settings = self._run.settings
+        return settings.update or (
+            settings.missing_baseline == "record" and engine not in self._levels
+        )
+
+    def _drift(
+        self, engine: str, output: OutputResult, before: float, limit: float | None
+    ) -> Diagnostic:
+        now = _error(output)
+        times = f"{multiple(now / before)}x" if before else "from 0"
+        return Diagnostic(
+            "TRT417",
+            f"{output.name}: the error of {engine} grew {times}, from {before:.3g} to {now:.3g}, "
+            f"using {percent_of(100 * output.used)} of its tolerance",
+            {
+                "file": self.location.shown,
+                "engine": engine,
+                "output": output.name,
+                "before": before,
+                "now": now,
+                "limit": limit,
+            },
+            self.about(),
+            Remedy(
+                "Find what changed the engine; if the error is acceptable, store it:",
+                ('pytest --trt-update --trt-update-reason "..."',),
+            ),
+            severity="error" if limit else "note",
+        )
+
+    def _no_level(self, engine: str) -> Diagnostic:
+        return Diagnostic(
+            "TRT676",
+            f"drift= has nothing to compare with: no errors of {engine} are stored for "
+            f"{self.location.test}",
+            {"file": self.location.shown, "test": self.location.test, "engine": engine},
+            remedy=Remedy(
+                "Record them on this kind of machine, and commit the files:",
+                ("pytest --trt-update-new",),
+            ),
+        )
+
+    # --- what may be stored
+
+    def staged(self, results: Sequence[AccuracyResult]) -> StagedAnswers | None:
+        """Return the answers that this test may store; None if they are stored already.
+
+        Args:
+            results: What the test's checks found.
+        """
         entry = self.entry
         found = {digest: new for digest, (new, _) in self._collected.items()}
         if entry is not None:
@@ -249,16 +335,25 @@ class StoredAnswers:
         answers = tuple(found[digest] for digest in self._ran if digest in found)
         if not answers:
             return None
+        errors = {
+            _engine_of(one): {output.name: rounded(_error(output), 3) for output in one.outputs}
+            for one in results
+            if self._records_level(_engine_of(one))
+        }
         new = AnswerEntry(
             model=self.location.model_name(self.model.path),
             model_digest=self.model.digest,
-            producer=self._run.producer,
+            producer=self._producer,
             recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             answers=answers,
             reason=self._run.settings.update_reason,
+            errors=errors,
         )
-        if entry is not None and entry.is_same(new):
-            return None
+        same = entry is not None and entry.is_same(new)
+        if entry is not None and same:
+            new = replace(entry, errors=errors)
+            if errors.items() <= dict(entry.errors).items():
+                return None
         data = {key: one for _, each in self._collected.values() for key, one in each.items()}
         return StagedAnswers(
             path=self.location.path,
@@ -267,8 +362,17 @@ class StoredAnswers:
             entry=new,
             draft=write_draft(self._run.cache.last_runs, data),
             against=answers_digest(entry),
-            update=self.records,
+            update=self.records or same,
         )
+
+
+def _engine_of(result: AccuracyResult) -> str:
+    return f"{result.arch} {result.precision}"
+
+
+def _error(output: OutputResult) -> float:
+    """Return the largest absolute error of an output; 0.0 where no element differs."""
+    return output.worst_abs.value if output.worst_abs is not None else 0.0
 
 
 def stored_output(array: Array, most_bytes: int) -> tuple[StoredOutput, dict[str, Array]]:

@@ -7,6 +7,7 @@ test, not a failure after minutes of building.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -105,6 +106,8 @@ class ConsistencyMarker:
         by_precision: Both by precision, which take precedence over those for all precisions.
         against: "model", "stored" or "both": whether with outputs that are computed from the
             reference model, with stored answers, or with both; None for --trt-against.
+        drift: By what factor an error may exceed the one that is stored with the answers; None
+            for no limit.
     """
 
     NAME: ClassVar[str] = "trt_consistency"
@@ -113,6 +116,7 @@ class ConsistencyMarker:
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     by_precision: Mapping[str, ConsistencyMarker] = field(default_factory=dict)
     against: str | None = None
+    drift: float | None = None
 
     def at(self, precision: str) -> ConsistencyMarker:
         """Return the tolerances for one precision."""
@@ -261,7 +265,9 @@ def parse_consistency(
         return None
     from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
 
-    given = keywords(mark, [*TOLERANCE_FIELDS, "outputs", "by_precision", "against"], names=names)
+    given = keywords(
+        mark, [*TOLERANCE_FIELDS, "outputs", "by_precision", "against", "drift"], names=names
+    )
     against = given.pop("against", None)
     expect(
         against in (None, "model", "stored", "both"),
@@ -270,6 +276,7 @@ def parse_consistency(
         against,
         '"model", "stored" or "both"',
     )
+    drift = _factor(mark.name, given.pop("drift", None))
     by_precision = given.pop("by_precision", {})
     _expect_mappings("by_precision", by_precision, "a mapping of precisions to tolerances")
     for precision in by_precision:
@@ -279,7 +286,7 @@ def parse_consistency(
         precision: _tolerances(dict(given), f"{mark.name}, by_precision {precision!r}")
         for precision, given in by_precision.items()
     }
-    return replace(everywhere, by_precision=own, against=against)
+    return replace(everywhere, by_precision=own, against=against, drift=drift)
 
 
 def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:
@@ -292,6 +299,18 @@ def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:
     for name, tolerance in outputs.items():
         parse_tolerance_fields(tolerance, where=f"{where}, output {name!r}")
     return ConsistencyMarker(tolerance=given, outputs=outputs)
+
+
+def _factor(marker: str, value: object) -> float | None:
+    """Return the factor of drift="2x", or None without one."""
+    if value is None:
+        return None
+    factor = 0.0
+    if isinstance(value, str) and value.endswith("x"):
+        with suppress(ValueError):
+            factor = float(value[:-1])
+    expect(1.0 <= factor < 1e6, marker, "drift", value, 'a factor of at least 1, such as "2x"')
+    return factor
 
 
 def _expect_mappings(name: str, value: object, expected: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.diagnostics import ConfigurationError, Diagnostic
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, Remedy
 from pytest_trt.plugin.planning.markers import (
     ModelMarker,
     check_names,
@@ -70,6 +70,15 @@ class PlanError(Exception):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__("\n".join(map(str, diagnostics)))
         self.diagnostics = tuple(diagnostics)
+
+
+#: Errors are stored with answers.
+_DRIFT_OF_NOTHING = Diagnostic(
+    "TRT153",
+    "drift= limits the growth of errors since answers were stored, and the test compares with none",
+    {"marker": "trt_consistency"},
+    remedy=Remedy('Compare with stored answers too: trt_consistency(against="both", drift=...).'),
+)
 
 
 class Planner:
@@ -142,6 +151,9 @@ class Planner:
         precisions = values[PRECISION] or ("",)
         precision = str(params.get(PRECISION, precisions[0]))
         named = parsed.model.named if parsed.model is not None else ()
+        against = (parsed.consistency and parsed.consistency.against) or settings.against
+        if parsed.consistency is not None and parsed.consistency.drift and against == "model":
+            raise PlanError([_DRIFT_OF_NOTHING])
         return TestPlan(
             marks=marks,
             model=parsed.model,
@@ -151,7 +163,7 @@ class Planner:
             named=(precision,) if named and PRECISION in params else named,
             consistency=parsed.consistency,
             benchmark=parsed.benchmark,
-            against=(parsed.consistency and parsed.consistency.against) or settings.against,
+            against=against,
             variants=values,
             ini_tolerances=settings.tolerances,
             ini_limits=settings.limits,

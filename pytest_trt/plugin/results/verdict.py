@@ -185,6 +185,11 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
         found.append(_unjudged(item.nodeid, where))
     if state.answers is not None:
         found += state.answers.diagnostics()
+        for drift in state.answers.drifted(_stored_results(state)):
+            if drift.severity == "error":
+                found.append(drift)
+            else:
+                state.note(drift)
     if not compared:
         return found or [NOTHING_COMPARED if state.checks else _NO_ENGINE]
     return found + list(_uncompared(plan, state, run_of(item.config)))
@@ -412,7 +417,9 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         checks=tuple(_checks(state)),
         speeds=_speeds(state),
         has_answers=state.answers is not None,
-        answers=None if state.answers is None or state.skipped else state.answers.staged(),
+        answers=None
+        if state.answers is None or state.skipped
+        else state.answers.staged(_stored_results(state)),
         skipped=state.skipped,
         failed_by_checks=state.failed_by_checks,
         proofs=tuple(to_data(proof) for proof in state.proofs),
@@ -424,6 +431,12 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     # The list that the reports of all phases share: junit reads it from the last one.
     state.properties = properties_of(record)
     item.user_properties += state.properties
+
+
+def _stored_results(state: TestState) -> list[AccuracyResult]:
+    """Return the results against stored answers; where they are recorded, against the model."""
+    results = _checks(state)
+    return [one for one in results if one.against == "stored"] or results
 
 
 def _speeds(state: TestState) -> tuple[BenchmarkResult, ...]:
