@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.accuracy.golden import GoldenOutputs, golden_outputs
+from pytest_trt.accuracy.golden import golden_outputs
 from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.elements import is_tensor
@@ -35,6 +35,8 @@ class OwnReference:
         model: The model under test, whose outputs are compared.
 
     Attributes:
+        model: The model under test.
+        is_computed: Whether outputs are computed at each call, instead of recorded.
         version: What it declares as its version; empty if nothing.
         producer: Names it with its version, for outputs to be stored; empty without one.
 
@@ -43,9 +45,9 @@ class OwnReference:
     """
 
     def __init__(self, given: object, folder: Path, model: OnnxModel) -> None:
-        self._golden: GoldenOutputs | None = None
-        self._run: Callable[[Tensors], object] | None = None
+        self.model, self.is_computed = model, True
         self.version = self.producer = ""
+        self._outputs: Callable[[Tensors], object]
         run = getattr(given, "run", None)
         if isinstance(given, type):
             raise _unusable(
@@ -53,9 +55,9 @@ class OwnReference:
                 f"return an object: {given.__name__}(...).",
             )
         if callable(run):
-            self._run = run
+            self._outputs = run
         elif isinstance(given, str | Path | Mapping | list | tuple):
-            self._golden = golden_outputs(given, folder, model)
+            self._outputs, self.is_computed = golden_outputs(given, folder, model).of, False
             return
         elif _is_torch_module(given):
             names = ", ".join(f'torch.from_numpy(inputs["{spec.name}"])' for spec in model.inputs)
@@ -66,7 +68,7 @@ class OwnReference:
                 type=type(given).__name__,
             )
         elif callable(given):
-            self._run = given
+            self._outputs = given
         else:
             name = type(given).__name__
             raise _unusable(
@@ -80,12 +82,7 @@ class OwnReference:
             self.version = _checked_version(version)
             self.producer = f"trt_reference {_qualified_name(given)} version {self.version}"
 
-    @property
-    def is_computed(self) -> bool:
-        """Whether outputs are computed at each call, instead of recorded."""
-        return self._run is not None
-
-    def outputs(self, model: OnnxModel, inputs: Tensors) -> dict[str, Any]:
+    def outputs(self, inputs: Tensors) -> dict[str, Any]:
         """Return the outputs for inputs, by name, as NumPy arrays.
 
         Raises:
@@ -93,11 +90,9 @@ class OwnReference:
                 of other inputs.
         """
         __tracebackhide__ = True
-        if self._golden is not None:
-            return _by_name(self._golden.of(inputs), model)
-        assert self._run is not None
         # What it changes in place would be what the next run is fed.
-        return _by_name(self._run(copy.deepcopy(dict(inputs))), model)
+        fed = copy.deepcopy(dict(inputs)) if self.is_computed else inputs
+        return _by_name(self._outputs(fed), self.model)
 
 
 def _is_torch_module(given: object) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 from builders import save_linear
 
@@ -324,19 +322,3 @@ def test_golden_outputs_serve_engines_that_tests_share(project) -> None:
     result = project.run("-rA")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*fits one set of inputs*TRT173*", "PASSED*::test_same"])
-
-
-def test_extension_types_survive_an_npz(tmp_path: Path) -> None:
-    """NumPy stores them as raw bytes."""
-    import ml_dtypes
-
-    from pytest_trt.tensors.foreign import named_arrays
-    from pytest_trt.tensors.npz import read_npz
-    from pytest_trt.tensors.spec import TensorSpec
-
-    values = np.arange(4).astype(ml_dtypes.bfloat16)
-    np.savez(tmp_path / "a.npz", y=values)
-    raw = read_npz(tmp_path / "a.npz", 1000)
-    (found,) = named_arrays(raw, [TensorSpec("y", "bfloat16", (4,))]).values()
-    assert found.dtype == values.dtype
-    np.testing.assert_array_equal(found.astype(float), values.astype(float))

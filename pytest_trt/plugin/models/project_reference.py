@@ -24,16 +24,19 @@ class ProjectReference:
     """Gives reference outputs: those of a version are computed once, others at each call.
 
     Attributes:
-        own: What computes them.
         model: The model under test.
         run: What all tests of the run share.
-        state: The test that is running.
+        state: The test that is running, which drops its references when it is over.
     """
 
-    own: OwnReference
     model: OnnxModel
     run: TrtRun
     state: TestState
+
+    @property
+    def own(self) -> OwnReference:
+        """What computes them, or holds them."""
+        return self.state.references[self.model.digest]
 
     def __call__(self, inputs: Tensors) -> Tensors:
         """Return the outputs for inputs.
@@ -56,7 +59,7 @@ class ProjectReference:
         __tracebackhide__ = True
         self.state.in_reference.add(get_ident())
         try:
-            return self.own.outputs(self.model, inputs)
+            return self.own.outputs(inputs)
         except PytestTrtError:
             raise
         except Exception as error:
@@ -83,4 +86,4 @@ def project_reference(
     # One for the whole test: golden outputs fit one set of inputs, whichever engine runs.
     if model.digest not in state.references:
         state.references[model.digest] = OwnReference(given, item.path.parent, model)
-    return ProjectReference(state.references[model.digest], model, run, state)
+    return ProjectReference(model, run, state)

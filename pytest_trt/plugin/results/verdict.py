@@ -330,6 +330,7 @@ def refusing_late_runs(item: pytest.Item) -> Iterator[None]:
     __tracebackhide__ = True
     state = item.stash[TEST_KEY]
     state.over = True  # also where the test never began
+    state.references.clear()  # golden outputs may be large, and pytest holds all tests
     yield
     late = take_late_runs(run_of(item.config), item.nodeid)
     if _ran_elsewhere(state):
