@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.version import __version__
 
 if TYPE_CHECKING:
+    from pytest_trt import metrics
     from pytest_trt.accuracy.compare import compare_outputs
     from pytest_trt.accuracy.reference import Reference, ReferenceSession
     from pytest_trt.accuracy.result import AccuracyResult, Comparison, ComparisonError, OutputResult
@@ -121,12 +122,15 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "compare_outputs",
+    "metrics",
 ]
 
 
 if not TYPE_CHECKING:  # or every misspelt name would type-check
 
     def __getattr__(name: str) -> Any:
+        if name == "metrics":
+            return importlib.import_module(f"{__name__}.metrics")
         for module, names in _HOMES.items():
             if name in names:
                 return getattr(importlib.import_module(f"{__name__}.{module}"), name)

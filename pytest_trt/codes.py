@@ -71,6 +71,14 @@ CODES: dict[str, Code] = {
         "Correct the value that the message names.",
         ("field",),
     ),
+    "TRT141": Code(
+        "invalid metric",
+        "A metric of trt_consistency(metrics=...) is unknown, has a function that cannot be called "
+        "with outputs and reference, or a limit that is none, that every value passes or that no "
+        "value can pass; or an output with elementwise=False has no metric.",
+        "Write metrics={name: limit} or metrics={name: (function, limit)} as the message shows.",
+        ("metric",),
+    ),
     # 15x: markers
     "TRT150": Code(
         "invalid marker",
@@ -689,6 +697,13 @@ CODES: dict[str, Code] = {
         ("path", "precision", "reference"),
         "mismatched",
     ),
+    "TRT414": Code(
+        "metric outside its limit",
+        "A metric of trt_consistency(metrics=...) has a value that its limit does not allow, at "
+        "the worst run of the test. No rtol or atol would make this pass.",
+        "Restore the lost precision as the message suggests.",
+        ("path", "precision", "reference", "metrics"),
+    ),
     "TRT415": Code(
         "model differs from its reference model",
         "The engine agrees with its own model in FP32, so the model differs from the one that "
@@ -713,6 +728,20 @@ CODES: dict[str, Code] = {
         "Find what changed the engine, or store the new error with --trt-update and a reason.",
         ("output", "engine"),
         "now",
+    ),
+    "TRT421": Code(
+        "arrays do not fit a metric",
+        "A function of pytest_trt.metrics got arrays that it cannot judge: other shapes than the "
+        "reference's, no elements, or values of another kind.",
+        "Give it what its documentation lists.",
+        ("metric",),
+    ),
+    "TRT419": Code(
+        "metric without a value",
+        "A metric of trt_consistency(metrics=...) raised an exception, or returned NaN, None, or "
+        "anything else that is not one real number.",
+        "Correct the metric, or use inputs and outputs for which it is defined.",
+        ("metrics",),
     ),
     "TRT420": Code(
         "outputs and tolerances do not match",

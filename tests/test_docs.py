@@ -167,6 +167,15 @@ def test_model_that_a_fixture_makes_is_compared(folder) -> None:
     assert "3 passed" in folder.run("test_made.py").stdout
 
 
+@pytest.mark.parametrize(("least", "outcome"), [("30", "passed"), ("300", "failed")])
+def test_metrics_are_judged_as_shown(folder, least: str, outcome: str) -> None:
+    shown, _ = blocks("python", page("metrics.md"))
+    (folder.path / "test_quality.py").write_text(shown.replace(">= 30", f">= {least}"))
+    printed = folder.run("test_quality.py").stdout
+    assert f"3 {outcome}" in printed
+    assert f"snr_db * dB (limit >= {least} dB)" in re.sub(r"snr_db [0-9.]+", "snr_db *", printed)
+
+
 def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:
     *_, marker = blocks("python", section(page("markers.md"), "Markers"))
     test = "def test_builds(trt_engine):\n    assert trt_engine.spec.builder_options\n"

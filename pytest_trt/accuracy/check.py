@@ -7,12 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
-from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.compare import compare_values
 from pytest_trt.accuracy.explanation import explain, explain_stored, fact
+from pytest_trt.accuracy.metric_checks import MetricCheck
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
 from pytest_trt.accuracy.resolve import EXACT
 from pytest_trt.accuracy.result import AccuracyResult, Against, Comparison, merge_runs
+from pytest_trt.accuracy.sketch import Sketch
 from pytest_trt.accuracy.stored import Stored, compare_stored
 from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
@@ -91,16 +93,20 @@ class _EngineRuns:
     def add_failed(self, run: _FailedRun) -> None:
         # sort() leaves runs that are equally far off in the order of their numbers.
         self.worst.append(run)
-        self.worst.sort(key=lambda one: -one.comparison.used)
+        self.worst.sort(key=lambda one: (-one.comparison.used, -one.comparison.excess))
         del self.worst[_WORST:]
 
 
 class ConsistencyCheck:
     """Compares an engine's outputs with the reference, run by run.
 
+    Attributes:
+        metrics: Gives the metrics that judge whole outputs of an engine.
+
     Args:
         tolerances: Gives the tolerance of every output of an engine.
         reference: Gives the reference outputs for inputs.
+        metrics: Gives the metrics that judge whole outputs of an engine.
         several: Whether the test runs in several precisions.
         other: The model that gives the reference, where it is not the model under test: a run that
             fails is compared with the engine's own model too, which shows which of the two differs.
@@ -118,6 +124,7 @@ class ConsistencyCheck:
         tolerances: Callable[[Engine], Mapping[str, Tolerance]],
         reference: Callable[[Tensors], Tensors],
         *,
+        metrics: Callable[[Engine], Sequence[MetricCheck]] = lambda _: (),
         several: bool = False,
         other: OtherReference | None = None,
         attempts: Attempts | None = None,
@@ -128,6 +135,7 @@ class ConsistencyCheck:
     ) -> None:
         self._tolerances = tolerances
         self._reference = reference
+        self.metrics = metrics
         self._several = several
         self._other = other
         self._attempts = attempts
@@ -138,16 +146,25 @@ class ConsistencyCheck:
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
 
     def twin(self) -> ConsistencyCheck:
-        """Return a check with the same tolerances that has compared nothing."""
+        """Return a check with the same tolerances and metrics that has compared nothing."""
         return ConsistencyCheck(
-            self._tolerances, self._reference, several=self._several, stored=self._stored
+            self._tolerances,
+            self._reference,
+            metrics=self.metrics,
+            several=self._several,
+            stored=self._stored,
         )
 
     def expected(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
         """Return what outputs should be, item by item, and how far from it each may be."""
         __tracebackhide__ = True
-        reference = items_of(self._reference(inputs), engine.model.outputs)
-        return reference.tensors, _by_item(reference, self._tolerances(engine))
+        return self._by_item(engine, self._reference(inputs))
+
+    def _by_item(
+        self, engine: Engine, reference: Tensors
+    ) -> tuple[Tensors, Mapping[str, Tolerance]]:
+        items = items_of(reference, engine.model.outputs)
+        return items.tensors, _by_item(items, self._tolerances(engine))
 
     def observe(self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
         """Compare one run.
@@ -170,23 +187,24 @@ class ConsistencyCheck:
         self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str
     ) -> None:
         __tracebackhide__ = True
-        reference, tolerances = self.expected(engine, inputs)
-        items = items_of(outputs, engine.model.outputs)
-        comparison = compare_outputs(
-            items.tensors, reference, tolerances, histogram=self._histogram
-        )
-        comparison = _with_owners(comparison, items.owners)
+        reference = self._reference(inputs)
+
+        def compared(actual: Tensors, expected: Tensors) -> Comparison:
+            return self._compared(engine, inputs, actual, expected)
+
+        comparison = self._compared(engine, inputs, outputs, reference, histogram=self._histogram)
         known = self._engines.get((engine.key.digest, "model"))
         if self._other is not None and not comparison.passed and not (known and known.failed):
-            self._other.require_repeatable(inputs, reference, tolerances)
+            self._other.require_repeatable(inputs, *self._by_item(engine, reference))
         runs = self._runs_of(engine, "model", comparison)
         if comparison.passed:
             return
         agrees = None
         if self._other is not None:
-            agrees = self._other.agrees(inputs, items.tensors, tolerances)
+            agrees = self._other.agrees(inputs, lambda own: compared(outputs, own))
         if runs.failed == 1 and self._attempts is not None and not agrees:
-            runs.tried = _tried(self._attempts(engine, inputs), engine, reference, tolerances)
+            attempts = self._attempts(engine, inputs)
+            runs.tried = _tried(attempts, lambda other: compared(other, reference))
         self._fail(runs, _FailedRun(self._number, where, _shapes(inputs), comparison, agrees))
 
     def _compare_with_stored(
@@ -199,18 +217,16 @@ class ConsistencyCheck:
     ) -> None:
         """Compare one run with stored answers; if it fails, the model's own outputs too."""
         __tracebackhide__ = True
-        items = items_of(outputs, engine.model.outputs)
-        tolerances = _by_item(items, self._tolerances(engine))
-        comparison = compare_stored(items.tensors, stored, tolerances, histogram=self._histogram)
-        comparison = _with_owners(comparison, items.owners)
+        comparison = self._compared_with_stored(
+            engine, inputs, outputs, stored, histogram=self._histogram
+        )
         runs = self._runs_of(engine, "stored", comparison)
         if comparison.passed:
             return
         changed = None
         with suppress(PytestTrtError):  # such as a model that only TensorRT can run
-            reference, tolerances = self.expected(engine, inputs)
-            own = compare_stored(reference, stored, tolerances)
-            changed = None if own.passed else own
+            own = self._compared_with_stored(engine, inputs, self._reference(inputs), stored)
+            changed = None if own.kinds <= {"no metric value"} else own
         self._fail(
             runs, _FailedRun(self._number, where, _shapes(inputs), comparison, None, changed)
         )
@@ -226,6 +242,45 @@ class ConsistencyCheck:
         runs.add_failed(run)
         if self._on_failure is not None:
             self._on_failure(self.diagnostics())
+
+    def _compared(
+        self,
+        engine: Engine,
+        inputs: Tensors,
+        outputs: Tensors,
+        reference: Tensors,
+        *,
+        histogram: bool = False,
+    ) -> Comparison:
+        """Return outputs compared with a reference: elements, and metrics of whole outputs."""
+        items = items_of(outputs, engine.model.outputs)
+        expected, tolerances = self._by_item(engine, reference)
+        comparison = compare_values(items.tensors, expected, tolerances, histogram=histogram)
+        metrics = (one.measure(outputs, reference, inputs) for one in self.metrics(engine))
+        return replace(_with_owners(comparison, items.owners), metrics=tuple(metrics))
+
+    def _compared_with_stored(
+        self,
+        engine: Engine,
+        inputs: Tensors,
+        outputs: Tensors,
+        stored: Mapping[str, Stored],
+        *,
+        histogram: bool = False,
+    ) -> Comparison:
+        """Return outputs compared with stored ones: elements, and metrics of whole outputs."""
+        items = items_of(outputs, engine.model.outputs)
+        tolerances = _by_item(items, self._tolerances(engine))
+        comparison = compare_stored(items.tensors, stored, tolerances, histogram=histogram)
+        whole = {name: one for name, one in stored.items() if not isinstance(one, Sketch)}
+        sketches = [name for name in stored if name not in whole]
+        metrics = tuple(
+            one.without_value(f"only a sketch of output {lacking[0]!r} is stored")
+            if (lacking := [name for name in sketches if one.judges_output(name)])
+            else one.measure(items.tensors, whole, inputs)
+            for one in self.metrics(engine)
+        )
+        return replace(_with_owners(comparison, items.owners), metrics=metrics)
 
     @property
     def _number(self) -> int:
@@ -258,7 +313,8 @@ class ConsistencyCheck:
 
     def _result(self, runs: _EngineRuns) -> AccuracyResult:
         engine, merged = runs.engine, runs.merged
-        worst = max(merged.outputs, key=lambda output: output.used, default=None)
+        judged = [one for one in merged.outputs if one.tolerance.elementwise or not one.passed]
+        worst = max(judged, key=lambda output: output.used, default=None)
         return AccuracyResult(
             model=engine.model.path.name,
             precision=engine.spec.precision,
@@ -273,6 +329,7 @@ class ConsistencyCheck:
             diagnostics=(self._diagnostic(runs),) if runs.failed else (),
             key=engine.key.digest,
             against=runs.against,
+            metrics=merged.metrics,
         )
 
     def _diagnostic(self, runs: _EngineRuns) -> Diagnostic:
@@ -330,17 +387,13 @@ def _by_item(reference: Items, tolerances: Mapping[str, Tolerance]) -> Mapping[s
 
 
 def _tried(
-    attempts: Iterable[tuple[str, Tensors]],
-    engine: Engine,
-    reference: Tensors,
-    tolerances: Mapping[str, Tolerance],
+    attempts: Iterable[tuple[str, Tensors]], compared: Callable[[Tensors], Comparison]
 ) -> Tried | None:
     """Return which option makes a run pass; None where nothing could be tried."""
     options: list[str] = []
     for option, outputs in attempts:
         options.append(option)
-        items = items_of(outputs, engine.model.outputs).tensors
-        if compare_outputs(items, reference, tolerances).passed:
+        if compared(outputs).passed:
             return Tried(tuple(options), option)
     return Tried(tuple(options)) if options else None
 

@@ -75,9 +75,29 @@ def compare_outputs(
         The comparison; it is true if it passed.
 
     Raises:
-        ConfigurationError: A tolerance is missing for an output, or names an output that neither
-            side has; or an array is compared with a mapping.
+        ConfigurationError: A tolerance is missing for an output, names an output that neither
+            side has, or could never fail; or an array is compared with a mapping.
     """
+    given = tolerance.values() if isinstance(tolerance, dict | Mapping) else (tolerance,)
+    if not all(one is None or one.elementwise or one.has_measure for one in given):
+        raise ConfigurationError(
+            "elementwise=False compares no element, and no other measure is given: wrong values "
+            "could not fail",
+            code="TRT420",
+            fix="Give a measure of the whole output, such as cosine=0.99.",
+        )
+    return compare_values(actual, expected, tolerance, precision=precision, histogram=histogram)
+
+
+def compare_values(
+    actual: Outputs,
+    expected: Outputs,
+    tolerance: Tolerance | Mapping[str, Tolerance] | None = None,
+    *,
+    precision: str = "fp32",
+    histogram: bool = False,
+) -> Comparison:
+    """Compare as `compare_outputs` does, also outputs that only metrics judge afterwards."""
     left, right = _by_name(actual), _by_name(expected)
     alone = not isinstance(expected, dict | Mapping)
     if isinstance(actual, dict | Mapping) is alone:
@@ -179,8 +199,13 @@ def _name_of(dtype: np.dtype[np.generic]) -> str:
 
 
 def _emptiness(outputs: tuple[OutputResult, ...]) -> Iterator[Finding]:
-    """Find that no output had an element. An empty output next to others may be right."""
-    if not outputs or any(output.size or output.findings for output in outputs):
+    """Find that no output had an element. An empty output next to others may be right.
+
+    So may one that metrics judge, such as the detections in an image without any.
+    """
+    if not outputs or any(
+        output.size or output.findings or not output.tolerance.elementwise for output in outputs
+    ):
         return
     shapes = ", ".join(f"{output.name!r} {list(output.shape)}" for output in outputs)
     which = "the only output has" if len(outputs) == 1 else f"all {len(outputs)} outputs have"
@@ -194,14 +219,16 @@ def compare_output(
 
     Values are also compared where only the dtype differs: is it a cast, or a wrong result?
     """
-    findings = misfits(actual, reference)
+    findings = misfits(actual, reference, tolerance)
     same_shape = actual.shape == reference.shape
     if same_shape and is_text(actual.dtype) and is_text(reference.dtype):
         return judged(_measured_text(name, actual, reference, tolerance))
     if same_shape and is_number(actual.dtype) and is_number(reference.dtype):
         measured = _measured(name, actual, reference, tolerance, histogram=histogram)
         return judged(measured, findings)
-    if not findings:
+    if not findings and not same_shape:
+        return judged(_of_two_shapes(name, actual, reference, tolerance))
+    if not findings and tolerance.elementwise:
         text = f"elements of dtype {_name_of(actual.dtype)} cannot be compared"
         findings.append(Finding("not applicable", text))
     return OutputResult(
@@ -209,16 +236,44 @@ def compare_output(
     )
 
 
-def misfits(actual: Array, reference: Array | Sketch) -> list[Finding]:
-    """Return how the shape and the dtype of an output differ from those of its reference."""
-    findings = []
-    if actual.shape != reference.shape and (found := shape_finding(actual.shape, reference.shape)):
-        findings.append(found)
+def misfits(actual: Array, reference: Array | Sketch, tolerance: Tolerance) -> list[Finding]:
+    """Return how the shape and the dtype of an output differ from those of its reference.
+
+    Metrics may judge other shapes; cosine and ranks cannot.
+    """
+    findings: list[Finding] = []
+    aligned = tolerance.elementwise or tolerance.has_measure
+    if aligned and actual.shape != reference.shape:
+        findings += filter(None, [shape_finding(actual.shape, reference.shape)])
     texts = is_text(actual.dtype) and is_text(reference.dtype)
     if not texts and not _same_type(actual.dtype, reference.dtype):
         text = f"dtype {_name_of(actual.dtype)}, reference {_name_of(reference.dtype)}"
         findings.append(Finding("dtype", text))
     return findings
+
+
+def _of_two_shapes(
+    name: str, actual: Array, reference: Array, tolerance: Tolerance
+) -> OutputResult:
+    """Return an output that has no elements to compare with: only what is not finite counts."""
+    sides = [_not_finite(side) for side in (actual, reference)]
+    nonfinite = _ALL_FINITE
+    if any(map(sum, sides)):
+        nonfinite = NonFinite(*sides[0], *sides[1], positions=sum(map(sum, sides)))
+    return OutputResult(
+        name, _name_of(actual.dtype), actual.shape, actual.size, tolerance, nonfinite=nonfinite
+    )
+
+
+def _not_finite(array: Array) -> tuple[int, int, int]:
+    """Return how many elements are NaN, +Inf and -Inf."""
+    if not array.size or not is_number(array.dtype) or array.dtype.kind in "biu":
+        return 0, 0, 0
+    wide = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    infinite = np.isinf(wide)
+    negative = infinite & (wide.real < 0)
+    nan, both, below = map(np.count_nonzero, (np.isnan(wide), infinite, negative))
+    return int(nan), int(both - below), int(below)
 
 
 def judged(measured: OutputResult, findings: Sequence[Finding] = ()) -> OutputResult:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from pytest_trt.accuracy.judge import gravest, is_exact, scalar, with_finding
+from pytest_trt.accuracy.judge import found_in_all, gravest, is_exact, scalar, with_finding
 from pytest_trt.accuracy.offer import sensible, tolerance_offer
 from pytest_trt.accuracy.remedy import is_of_fixture, remedy_for
-from pytest_trt.accuracy.result import Comparison, Finding, Kind, OutputResult
+from pytest_trt.accuracy.result import Comparison, Finding, Kind, MetricOutcome, OutputResult
 from pytest_trt.accuracy.subject import Subject
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.units import multiple, percent_of, rounded_up
@@ -37,6 +37,8 @@ _CODES: dict[Kind, str] = {
     "topk": "TRT410",
     "cosine": "TRT411",
     "not applicable": "TRT412",
+    "no metric value": "TRT419",
+    "metric": "TRT414",
 }
 
 
@@ -74,6 +76,7 @@ def explain(
         "several_precisions": subject.several,
         "reference": other.path if other else None,
         "outputs": [one.name for one in comparison.outputs if not one.passed],
+        "metrics": [one.name for one in comparison.failed_metrics],
         **_facts(finding, output),
         "offer": offer,
     }
@@ -82,7 +85,7 @@ def explain(
     details = [
         *_primary(finding, output, comparison),
         *(_needed(output, subject.precision) if output is not None and offer else ()),
-        *(one.text for one in comparison.findings if output is not None),
+        *(one.text for one in found_in_all(comparison) if output is not None),
         *context,
         *_own_model(agrees=other.agrees if other else None),
         *_rows(comparison, output),
@@ -157,7 +160,7 @@ def fact(comparison: Comparison) -> str:
 
 
 def _code(finding: Finding, output: OutputResult | None, *, agrees: bool) -> str:
-    if agrees and finding.kind not in ("nothing compared", "not applicable"):
+    if agrees and finding.kind not in ("nothing compared", "not applicable", "no metric value"):
         return "TRT415"
     if output is not None:
         if finding.kind == "mismatch" and is_exact(output):
@@ -205,10 +208,18 @@ def _of_the_set(finding: Finding, comparison: Comparison) -> str:
             return f"{_short(names[0])} is missing, {_short(names[1])} is new"
         case "nothing compared":
             return "nothing compared"
+        case "metric" | "no metric value":
+            return _metric(next(m for m in comparison.failed_metrics if m.kind == finding.kind))
     found = [one.outputs[0] for one in comparison.findings if one.kind == finding.kind]
     verb = "is" if len(found) == 1 else "are"
     what = "missing" if finding.kind == "missing" else "not in the reference"
     return f"{_named(found)} {verb} {what}"
+
+
+def _metric(metric: MetricOutcome) -> str:
+    of = f"{_short(metric.output)}: " if metric.output else ""
+    required = "" if metric.problem else f", required {metric.limit}"
+    return f"{of}{_short(metric.name)} {metric.figure}{required}"
 
 
 def _nonfinite(outputs: Sequence[OutputResult]) -> str:
@@ -269,7 +280,7 @@ def _primary(
 ) -> Iterator[str]:
     """Yield the lines about the gravest finding, and others of the same output."""
     if output is None:
-        yield from (one.text for one in comparison.findings)
+        yield from (one.text for one in found_in_all(comparison))
         return
     if _short(output.name) != output.name:
         yield output.name
@@ -341,6 +352,8 @@ def _failed_row(output: OutputResult) -> str:
 def _passed_row(output: OutputResult) -> str:
     if not output.size:
         return f"{output.name}: passed, but it has no elements ({list(output.shape)})"
+    if not output.tolerance.elementwise:
+        return f"{output.name}: its elements are not compared"
     parts = [f"{percent_of(100.0 * output.used)} of the tolerance used"]
     if output.worst_abs is None:
         parts = ["equal in every element"]

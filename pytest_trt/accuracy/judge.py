@@ -28,12 +28,24 @@ def judge(output: OutputResult) -> Iterator[Finding]:
     if output.nonfinite.positions:
         yield from _judge_nonfinite(output)
         yield from _judge_emptiness(output)
-    if output.mismatched:
+    if output.mismatched and output.tolerance.elementwise:
         yield from _judge_elements(output)
     yield from _judge_agreement(output)
     idle = idle_field(output) if output.size else None
     if idle and idle[0] == "atol":
         yield Finding("not applicable", f"atol {idle[1]}, so it was not checked")
+
+
+def found_in_all(comparison: Comparison) -> Iterator[Finding]:
+    """Yield what concerns no single output: the set of outputs, and metrics."""
+    yield from comparison.findings
+    for metric in comparison.failed_metrics:
+        of = f" of output {metric.output!r}" if metric.output else ""
+        names = (metric.output,) if metric.output else ()
+        text = f"metric {metric.name!r}{of} is {metric.figure}, required: {metric.limit}"
+        if metric.problem:
+            text = f"metric {metric.name!r}{of} has no value: {metric.problem}"
+        yield Finding(metric.kind, text, names)
 
 
 def gravest(comparison: Comparison) -> tuple[Finding, OutputResult | None]:
@@ -42,7 +54,7 @@ def gravest(comparison: Comparison) -> tuple[Finding, OutputResult | None]:
     The output is None where the finding concerns the set of outputs. Of several outputs with
     findings of one kind, it is the one that exceeds its tolerance most.
     """
-    whole = [(finding, None) for finding in comparison.findings]
+    whole = [(finding, None) for finding in found_in_all(comparison)]
     single = [(finding, output) for output in comparison.outputs for finding in output.findings]
     return min([*whole, *single], key=_rank)
 
@@ -81,8 +93,8 @@ def scalar(value: Scalar) -> str:
 def _judge_nonfinite(output: OutputResult) -> Iterator[Finding]:
     nonfinite, policy = output.nonfinite, output.tolerance.nan
     if policy == "forbid" and nonfinite.positions:
-        text = f"{_counts(output)}; first at {_place(nonfinite.first)}"
-        yield Finding("nonfinite", text)
+        first = f"; first at {_place(nonfinite.first)}" if nonfinite.first else ""
+        yield Finding("nonfinite", f"{_counts(output)}{first}")
     if policy == "match" and nonfinite.disagreeing:
         where = count(nonfinite.disagreeing, "position")
         yield Finding(
@@ -112,7 +124,7 @@ def _place(element: Element | None) -> str:
 
 
 def _judge_emptiness(output: OutputResult) -> Iterator[Finding]:
-    if not output.size or output.compared:
+    if not output.size or output.compared or not output.tolerance.elementwise:
         return
     if output.tolerance.nan == "ignore":
         yield Finding(

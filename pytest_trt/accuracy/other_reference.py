@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.compare import compare_values
 from pytest_trt.accuracy.explanation import fact
 from pytest_trt.accuracy.own_reference import OwnReference
+from pytest_trt.accuracy.result import Comparison
 from pytest_trt.accuracy.subject import OtherModel
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ConfigurationError, PytestTrtError, as_typed
@@ -76,7 +77,7 @@ class OtherReference:
         limits = {
             name: replace(one, nan="match") for name, one in tolerances.items() if name in again
         }
-        comparison = compare_outputs(
+        comparison = compare_values(
             {name: again[name] for name in limits},
             {name: reference[name] for name in limits},
             limits,
@@ -100,17 +101,17 @@ class OtherReference:
             facts={"model": str(self.model.path), "version": version},
         )
 
-    def agrees(
-        self, inputs: Tensors, outputs: Tensors, tolerances: Mapping[str, Tolerance]
-    ) -> bool | None:
+    def agrees(self, inputs: Tensors, compared: Callable[[Tensors], Comparison]) -> bool | None:
         """Return whether outputs agree with the engine's own model, where that can be computed.
 
         A measure that cannot be checked at all says nothing about agreement.
+
+        Args:
+            inputs: What the engine was given.
+            compared: Compares what it returned with the outputs of another model.
         """
         with suppress(PytestTrtError):  # such as a model that only TensorRT can run
-            own_items = items_of(self.own(inputs), self.model.outputs).tensors
-            own = compare_outputs(outputs, own_items, tolerances)
-            return own.kinds <= {"not applicable"}
+            return compared(self.own(inputs)).kinds <= {"not applicable", "no metric value"}
         return None
 
     def as_subject(self, *, agrees: bool | None) -> OtherModel:

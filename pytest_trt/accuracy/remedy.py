@@ -31,7 +31,7 @@ _FAR_ABOVE = 100.0
 _AGREEMENT = ("cosine", "top1", "topk")
 
 #: Kinds that say nothing about which of two models is wrong.
-_NOT_OF_VALUES = ("nothing compared", "not applicable")
+_NOT_OF_VALUES = ("nothing compared", "not applicable", "no metric value")
 
 
 def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) -> Remedy:
@@ -129,6 +129,10 @@ _BY_KIND: Mapping[Kind, Remedy] = {
     "not applicable": Remedy(
         "Remove the measure from this output, or set it on one whose last axis is classes."
     ),
+    "no metric value": Remedy(
+        "Correct the metric, or use inputs and outputs for which it is defined: it has to return "
+        "one real number at every run."
+    ),
 }
 
 
@@ -147,6 +151,8 @@ def _engine_remedy(
     idle = idle_field(output) if output and kind == "not applicable" else None
     if idle and idle[0] == "atol":
         return Remedy("Set an atol below the largest difference that this type allows.")
+    if kind == "metric":
+        return _precision_remedy(subject)
     if output is None or kind in _BY_KIND:
         return _BY_KIND[kind]
     if kind == "nonfinite":

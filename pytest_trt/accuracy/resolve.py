@@ -98,7 +98,8 @@ def resolve_tolerances(
     Each field comes from the first level that gives it: the output's own entry, the marker, the ini
     table's row for this precision, the default. rtol and atol count as one field. Outputs of
     integers, booleans, strings, float4e2m1 and float8e8m0 are compared exactly unless their own
-    entry says otherwise. The items of a sequence, map or optional have the tolerance of its output.
+    entry says otherwise, or the marker compares no elements. The items of a sequence, map or
+    optional have the tolerance of its output.
 
     Args:
         outputs: The model's outputs.
@@ -136,13 +137,19 @@ def resolve_tolerances(
         where = f"output {spec.name!r} on the marker"
         fields = parse_tolerance_fields(per_output.get(spec.name, {}), where)
         own = (f"set on the marker for output {spec.name!r}", fields)
-        levels = [own] if is_exact_dtype(element) else [own, *common]
+        levels = [own, *(map(_for_exact, common) if is_exact_dtype(element) else common)]
         try:
             resolved[spec.name] = _layered(levels, default_tolerance(precision, element))
         except ConfigurationError as error:
             raise in_context(error, f"output {spec.name!r}") from error
         _require_a_check(spec, element, resolved[spec.name])
     return resolved
+
+
+def _for_exact(level: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    """Return what of a level for all outputs holds for those that are compared exactly."""
+    where, fields = level
+    return where, {name: fields[name] for name in ("elementwise",) if name in fields}
 
 
 def _require_a_check(spec: TensorSpec, element: str, tolerance: Tolerance) -> None:

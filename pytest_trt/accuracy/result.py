@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from pytest_trt.accuracy.tolerance import Tolerance
@@ -14,7 +16,7 @@ from pytest_trt.terms import Verdict
 from pytest_trt.wording import count
 
 #: What may be wrong, the kind that explains the others first. The first four concern the set of
-#: outputs, the others one output; "nothing compared" may be either.
+#: outputs, as do metrics, the others one output; "nothing compared" may be either.
 Kind: TypeAlias = Literal[
     "swapped",
     "renamed",
@@ -29,6 +31,8 @@ Kind: TypeAlias = Literal[
     "cosine",
     "top1",
     "topk",
+    "no metric value",
+    "metric",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -112,6 +116,73 @@ class Finding:
     kind: Kind
     text: str
     outputs: tuple[str, ...] = ()
+
+
+#: How a metric may be compared with the bound of its limit.
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
+    {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricOutcome:
+    """One metric of `metrics=` at one run, or at the worst of several.
+
+    Attributes:
+        name: The metric's name.
+        output: The output that it judges; empty for one that judges several.
+        unit: Its unit, such as "dB"; empty where it has none, or none is known.
+        comparison: How its value has to compare with the bound, one of `COMPARISONS`.
+        bound: What its value is compared with.
+        value: The value, the worst of all runs; None where a run has none.
+        problem: Why there is no value; empty where there is one.
+        runs: Runs at which it was measured.
+        failed_runs: Those of them at which it was outside its limit, or had no value.
+    """
+
+    name: str
+    output: str
+    unit: str
+    comparison: str
+    bound: float
+    value: float | None = None
+    problem: str = ""
+    runs: int = 1
+    failed_runs: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every value was within the limit."""
+        return not self.failed_runs
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of finding that it is where it does not pass."""
+        return "metric" if self.value is not None else "no metric value"
+
+    @property
+    def excess(self) -> float:
+        """How far the value is to the wrong side of the bound; negative where it is within it."""
+        if self.value is None:
+            return math.inf
+        if self.value == self.bound:
+            return 0.0
+        away = self.value - self.bound
+        return abs(away) if self.comparison == "==" else -away if ">" in self.comparison else away
+
+    @property
+    def limit(self) -> str:
+        """The limit as it is typed, with the unit: ">= 40 dB"."""
+        return f"{self.comparison} {self.bound:g} {self.unit}".rstrip()
+
+    @property
+    def figure(self) -> str:
+        """The value in four digits, or in full where they hide that it is outside the limit."""
+        if self.value is None:
+            return "no value"
+        short = f"{self.value:.4g}"
+        hides = not self.passed and COMPARISONS[self.comparison](float(short), self.bound)
+        return f"{repr(self.value) if hides else short} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +271,12 @@ class OutputResult:
         """Share of the tolerance used by the worst element: 1.0 is exactly at the limit.
 
         Infinite where elements fail that have no difference: a NaN, or an output of another shape.
+        0 where elements are not compared.
         """
         if self.findings and any(one.kind in _WITHOUT_DIFFERENCE for one in self.findings):
             return math.inf
-        return 0.0 if self.worst_used is None else self.worst_used.value
+        compared = self.worst_used is not None and self.tolerance.elementwise
+        return self.worst_used.value if compared and self.worst_used else 0.0
 
     @property
     def mismatched_pct(self) -> float:
@@ -229,16 +302,27 @@ class Comparison:
         findings: What is wrong with the set of outputs: missing, extra, renamed, swapped, or none
             compared at all.
         diagnostics: Why it failed and what to do; empty when it passed.
+        metrics: Metrics of whole outputs, as far as a test has any.
     """
 
     outputs: tuple[OutputResult, ...]
     findings: tuple[Finding, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    metrics: tuple[MetricOutcome, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was found, in the set of outputs or in any of them."""
-        return not self.findings and not any(output.findings for output in self.outputs)
+        """Whether nothing was found, in the set of outputs, in any of them, or by a metric."""
+        return (
+            not self.findings
+            and not any(output.findings for output in self.outputs)
+            and not any(self.failed_metrics)
+        )
+
+    @property
+    def failed_metrics(self) -> Iterator[MetricOutcome]:
+        """The metrics that are outside their limits, or have no value."""
+        return (metric for metric in self.metrics if not metric.passed)
 
     @property
     def used(self) -> float:
@@ -246,9 +330,15 @@ class Comparison:
         return max((output.used for output in self.outputs), default=0.0)
 
     @property
+    def excess(self) -> float:
+        """How far the worst metric is outside its limit; 0 where none is."""
+        return max((metric.excess for metric in self.failed_metrics), default=0.0)
+
+    @property
     def kinds(self) -> frozenset[Kind]:
         """The kinds of everything that was found."""
         whole = {finding.kind for finding in self.findings}
+        whole.update(metric.kind for metric in self.failed_metrics)
         return frozenset(whole.union(f.kind for output in self.outputs for f in output.findings))
 
     def raise_if_failed(self) -> None:
@@ -287,13 +377,26 @@ def merge_runs(comparisons: Iterable[Comparison]) -> Comparison:
     """
     outputs: dict[str, OutputResult] = {}
     findings: dict[Kind, Finding] = {}
+    metrics: dict[tuple[str, str], MetricOutcome] = {}
     for comparison in comparisons:
         for output in comparison.outputs:
             known = outputs.get(output.name)
             outputs[output.name] = output if known is None else _merged(known, output)
         for finding in comparison.findings:
             findings.setdefault(finding.kind, finding)
-    return Comparison(tuple(outputs.values()), tuple(findings.values()))
+        for metric in comparison.metrics:
+            place = (metric.output, metric.name)
+            metrics[place] = _worse(metrics[place], metric) if place in metrics else metric
+    return Comparison(
+        tuple(outputs.values()), tuple(findings.values()), metrics=tuple(metrics.values())
+    )
+
+
+def _worse(one: MetricOutcome, other: MetricOutcome) -> MetricOutcome:
+    worst = other if other.excess > one.excess else one
+    return replace(
+        worst, runs=one.runs + other.runs, failed_runs=one.failed_runs + other.failed_runs
+    )
 
 
 def _merged(one: OutputResult, other: OutputResult) -> OutputResult:
@@ -352,6 +455,7 @@ class AccuracyResult:
         key: Digest of the engine's key.
         against: What it was compared with: the reference that was computed from the model, or the
             stored answers.
+        metrics: Metrics of whole outputs, each at its worst run.
     """
 
     model: str
@@ -367,3 +471,4 @@ class AccuracyResult:
     diagnostics: tuple[Diagnostic, ...] = ()
     key: str = ""
     against: Against = "model"
+    metrics: tuple[MetricOutcome, ...] = ()

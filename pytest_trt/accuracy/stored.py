@@ -66,8 +66,8 @@ def compare_stored(
 
 
 def _compare_sketch(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -> OutputResult:
-    findings = misfits(actual, sketch)
-    if findings:
+    findings = misfits(actual, sketch, tolerance)
+    if findings or actual.shape != sketch.shape:
         dtype = dtype_name(actual.dtype)
         return OutputResult(
             name, dtype, actual.shape, actual.size, tolerance, findings=tuple(findings)
@@ -122,7 +122,7 @@ def _with_blocks(result: OutputResult, actual: Array, sketch: Sketch) -> OutputR
     if counts.any() or sketch.nonfinite.any():
         result = replace(result, nonfinite=_nonfinite(result.nonfinite, actual, counts, sketch))
     # Where some elements may differ, their sum may differ by anything.
-    if result.tolerance.max_mismatch_pct:
+    if result.tolerance.max_mismatch_pct or not result.tolerance.elementwise:
         return result
     of_sums, of_extremes = _used_of_blocks(statistics, sketch, result.tolerance)
     used = np.maximum(of_sums, of_extremes)

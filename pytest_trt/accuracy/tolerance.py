@@ -35,6 +35,8 @@ class Tolerance:
             reference's. None: not checked.
         topk: k, and the least mean share of the k largest elements of a row (last axis) that are
             among the reference's k largest. None: not checked.
+        elementwise: Whether elements are compared at all: False leaves the judgement to cosine,
+            top1, topk and the metrics of a test. NaN and infinities are judged all the same.
         origin: Where rtol and atol come from, as failures and reports show it.
 
     Raises:
@@ -49,6 +51,7 @@ class Tolerance:
     cosine: float | None = None
     top1: float | None = None
     topk: tuple[int, float] | None = None
+    elementwise: bool = True
     origin: str = "given in code"
 
     def __post_init__(self) -> None:
@@ -67,7 +70,13 @@ class Tolerance:
                 f"Use one of {', '.join(map(repr, NAN_POLICIES))}.",
                 field="nan",
             )
-        if self.max_mismatch_pct == 100.0 and not self._has_measure:
+        if not isinstance(self.elementwise, bool):
+            raise invalid_tolerance(
+                f"elementwise={self.elementwise!r} is not True or False",
+                "Give False to let metrics alone judge an output.",
+                field="elementwise",
+            )
+        if self.max_mismatch_pct == 100.0 and self.elementwise and not self.has_measure:
             raise invalid_tolerance(
                 "max_mismatch_pct=100 lets every element differ, and no other measure is given: "
                 "wrong values could not fail",
@@ -76,7 +85,8 @@ class Tolerance:
             )
 
     @property
-    def _has_measure(self) -> bool:
+    def has_measure(self) -> bool:
+        """Whether it limits a measure of the whole output: cosine, top1 or topk."""
         return (self.cosine, self.top1, self.topk) != (None, None, None)
 
     @property
@@ -135,7 +145,7 @@ def field_that_cannot_fail(
     """
     integer = re.fullmatch(r"u?int(\d+)", dtype)
     bits = 1 if dtype == "bool" else int(integer[1]) if integer else 0
-    if bits and tolerance.atol >= 2**bits - 1:
+    if bits and tolerance.elementwise and tolerance.atol >= 2**bits - 1:
         return (
             "atol",
             f"allows {tolerance.atol:g}, but {dtype} elements differ by at most {2**bits - 1:g}",

@@ -16,8 +16,9 @@ MARKER_LINES = {
     "list, mapping or pattern of several, or the name of a fixture that gives its path, and how "
     "engines are built; the test runs once per model and precision.",
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
-    "top1=, topk=(k, share), outputs={name: {...}}, by_precision={precision: {...}}, "
-    "per_model={id: {...}}): compare every trt_session.run of the test with the FP32 reference.",
+    "top1=, topk=(k, share), elementwise=True, metrics={name: limit, name: (function, limit)}, "
+    "outputs={name: {...}}, by_precision={precision: {...}}, per_model={id: {...}}): compare "
+    "every trt_session.run of the test with the FP32 reference.",
     "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "
     "p95_ms=, p99_ms=, min_throughput=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
     "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, mode=, batch=, "

@@ -195,6 +195,7 @@ def _accuracy(check: AccuracyResult) -> entries.Accuracy:
         worst_output=check.worst_output,
         outputs=tuple(map(_output, check.outputs)),
         findings=_findings(check.findings),
+        metrics=check.metrics,
     )
 
 

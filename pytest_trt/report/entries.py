@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from pytest_trt.accuracy.result import Against, Element, Kind
+from pytest_trt.accuracy.result import Against, Element, Kind, MetricOutcome
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.baseline.entry import check_rounds
 from pytest_trt.benchmark.result import MetricChange
@@ -216,6 +216,7 @@ class Accuracy:
         worst_output: The output that used it.
         outputs: Every output.
         findings: What is wrong with the set of outputs: missing, extra, renamed, swapped.
+        metrics: Metrics of whole outputs, each at its worst run.
     """
 
     verdict: Verdict
@@ -226,6 +227,7 @@ class Accuracy:
     worst_output: str | None
     outputs: tuple[Output, ...]
     findings: tuple[OutputFinding, ...]
+    metrics: tuple[MetricOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,9 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
         if check.used is not None and check.worst_output is not None:
             yield "trt_tolerance_used_pct", f"{100 * check.used:.4g}"
             yield "trt_worst_output", check.worst_output
+        for metric in check.metrics:
+            of = f" of {metric.output}" if metric.output else ""
+            yield "trt_metric", f"{metric.name}{of}: {metric.figure} ({metric.limit})"
     for speed in record.speeds:
         yield "trt_speed", speed.verdict.value
         yield "trt_speed_mode", speed.mode

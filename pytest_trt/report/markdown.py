@@ -72,7 +72,8 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _row(test: Mapping[str, Any]) -> str:
-    used = [float(r["accuracy"]["used"] or 0) for r in test["results"] if r["accuracy"]]
+    shares = (result["accuracy"]["used"] for result in test["results"] if result["accuracy"])
+    used = [float(share) for share in shares if share is not None]
     speeds = [result["speed"] for result in test["results"] if result["speed"]]
     cells = (
         _MARKS.get(test["status"], _OTHER_MARK),

@@ -26,6 +26,7 @@ _METRICS = (
     ("missing_verdicts", "", "Required verdicts that are missing."),
     ("test_verdict", "", "Status of an engine in a test: 1 for passed, 0 for anything else."),
     ("tolerance_used_ratio", "ratio", "Share of the tolerance that an output used."),
+    ("accuracy_metric", "", "Value of a metric of trt_consistency at its worst run."),
     ("latency_seconds", "seconds", "Latency of a call."),
     ("throughput", "", "Items per second."),
     ("change_ratio", "ratio", "Change of a metric against its baseline."),
@@ -96,7 +97,13 @@ def _of_engines(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, st
 def _of_accuracy(
     accuracy: Mapping[str, Any] | None, labels: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, str], float]]:
-    for output in accuracy["outputs"] if accuracy else ():
+    if accuracy is None:
+        return
+    for metric in accuracy.get("metrics", ()):
+        if metric["value"] is not None:
+            of = {"metric": metric["name"], "output": metric["output"]}
+            yield "accuracy_metric", {**labels, **of}, float(metric["value"])
+    for output in accuracy["outputs"]:
         yield "tolerance_used_ratio", {**labels, "output": output["name"]}, float(output["used"])
 
 

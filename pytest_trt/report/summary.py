@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from rich.cells import cell_len
 
 from pytest_trt import units
+from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.benchmark.messages import ENGINE_NAMES, engine_figure, engine_limit
 from pytest_trt.benchmark.result import FIGURE_OF, METRIC_OF, BenchmarkResult
 from pytest_trt.codes import CODES
@@ -65,6 +66,7 @@ def summary_lines(
         yield from map(terminal, tested)
     if rows:
         yield from table_lines(rows, width=style.width, color=style.color, ascii=style.ascii)
+    yield from map(terminal, metric_lines(results))
     speeds = [speed for result in results for speed in result.record.speeds]
     ellipsis = "..." if style.ascii else "…"
     yield from speed_lines(speeds, width=style.width, color=style.color, ellipsis=ellipsis)
@@ -76,6 +78,23 @@ def summary_lines(
     yield from style.prose(note_lines(results))
     skipped = Counter(r.record.skipped for r in results if r.record.skipped)
     yield from style.prose(f"skipped {count(n, 'test')}: {why}" for why, n in skipped.items())
+
+
+def metric_lines(results: Iterable[TestResult]) -> Iterator[str]:
+    """Yield a line for each metric of an engine: its worst value in all tests, and its limit."""
+    found: dict[tuple[str, ...], list[MetricOutcome]] = {}
+    for result in results:
+        for check in result.record.checks:
+            for metric in check.metrics:
+                of = f"{metric.output}: {metric.name}" if metric.output else metric.name
+                if check.against == "stored":
+                    of += " (stored answers)"
+                key = (check.model, check.precision, check.arch, of, metric.limit)
+                found.setdefault(key, []).append(metric)
+    for (model, precision, arch, of, limit), metrics in found.items():
+        worst = max(metrics, key=lambda metric: metric.excess)
+        verdict = "passed" if all(metric.passed for metric in metrics) else "failed"
+        yield f"metric  {model} {precision} {arch}  {of} {worst.figure} (limit {limit})  {verdict}"
 
 
 def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:

@@ -39,27 +39,34 @@ class Injection(NamedTuple):
 
 
 def inject_errors(
-    outputs: Tensors, reference: Tensors, tolerances: Mapping[str, Tolerance]
+    outputs: Tensors,
+    reference: Tensors,
+    tolerances: Mapping[str, Tolerance],
+    *,
+    metrics: bool = False,
 ) -> Iterator[Injection]:
     """Yield outputs with injected errors, each altered in one output.
 
     - Errors as large as the range of the output, in every element.
     - NaN everywhere, in outputs that can hold it.
     - Just over the tolerance, in one element more than max_mismatch_pct allows, and just within it
-      in all of them, unless ranking or direction is limited too.
+      in all of them, unless ranking, direction or a metric is limited too.
 
     Args:
         outputs: What the engine returned.
         reference: What is right.
         tolerances: What is allowed, for every output.
+        metrics: Whether metrics judge outputs too.
     """
     for name, right in reference.items():
         if name not in outputs:
             continue
         actual, wanted = np.asarray(outputs[name]), np.asarray(right)
-        if actual.shape != wanted.shape or not wanted.size:
+        if not wanted.size or (actual.shape != wanted.shape and tolerances[name].elementwise):
             continue
         for what, must_fail, altered in _altered(actual, wanted, tolerances[name]):
+            if metrics and not must_fail:  # they may rightly fail on errors within the tolerance
+                continue
             yield Injection(name, what, must_fail, {**outputs, name: altered})
 
 
@@ -71,12 +78,14 @@ def _altered(
         return
     if not np.isnan(reference).all():
         yield "NaN everywhere", True, np.full_like(actual, np.nan)
+    if not tolerance.elementwise:
+        return
     finite = np.flatnonzero(np.isfinite(reference))
     may_be_off = math.floor(finite.size * tolerance.max_mismatch_pct / 100)
     if may_be_off < finite.size:
         yield from _errors(actual, reference, finite[: may_be_off + 1], tolerance, beyond=True)
     # Limits on ranking and direction may rightly fail on errors within the tolerance.
-    if finite.size and (tolerance.cosine, tolerance.top1, tolerance.topk) == (None, None, None):
+    if finite.size and not tolerance.has_measure:
         yield from _errors(actual, reference, finite, tolerance, beyond=False)
 
 

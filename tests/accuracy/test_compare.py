@@ -616,3 +616,13 @@ def test_output_of_nan_alone_was_not_compared():
     assert compare_one(array.copy(), array, nan="match").passed
     infinite = np.full(3, np.inf)
     assert compare_one(infinite.copy(), infinite, nan="match").passed
+
+
+def test_comparison_that_leaves_all_to_metrics_needs_a_measure():
+    alone = Tolerance(0.0, 0.0, elementwise=False)
+    for tolerance in (alone, {"y": alone}):
+        with pytest.raises(ConfigurationError, match="could not fail"):
+            compare_outputs({"y": np.ones(3)}, {"y": np.ones(3)}, tolerance)
+    ranked = Tolerance(0.0, 0.0, elementwise=False, top1=1.0)
+    assert compare_outputs([[1.0, 3.0]], [[1.0, 2.0]], ranked).passed
+    assert not compare_outputs([[3.0, 1.0]], [[1.0, 2.0]], ranked).passed

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.metric_checks import MetricCheck
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.accuracy.tolerance import Tolerance
@@ -201,6 +202,9 @@ class LoadableModel:
         def tolerances(engine: Engine) -> Mapping[str, Tolerance]:
             return plan.tolerances(engine.model.outputs, engine.spec.precision)
 
+        def metrics(engine: Engine) -> Sequence[MetricCheck]:
+            return plan.metrics(engine.model.outputs, engine.spec.precision)
+
         def own(inputs: Tensors) -> Tensors:
             return self.run.reference_outputs(self.model, inputs)
 
@@ -212,6 +216,7 @@ class LoadableModel:
         return ConsistencyCheck(
             tolerances,
             reference,
+            metrics=metrics,
             several=len(self.model_marker.precision) > 1,
             other=other,
             attempts=self._attempts,

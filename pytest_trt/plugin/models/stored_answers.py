@@ -371,8 +371,9 @@ def _engine_of(result: AccuracyResult) -> str:
 
 
 def _error(output: OutputResult) -> float:
-    """Return the largest absolute error of an output; 0.0 where no element differs."""
-    return output.worst_abs.value if output.worst_abs is not None else 0.0
+    """Return the largest absolute error of an output; 0.0 where none differs or is compared."""
+    compared = output.worst_abs is not None and output.tolerance.elementwise
+    return output.worst_abs.value if compared and output.worst_abs else 0.0
 
 
 def stored_output(array: Array, most_bytes: int) -> tuple[StoredOutput, dict[str, Array]]:

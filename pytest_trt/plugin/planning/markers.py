@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import pytest
 
@@ -26,7 +26,11 @@ from pytest_trt.plugin.planning.named_models import (
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
+    from pytest_trt.accuracy.metric_checks import MetricCheck
     from pytest_trt.terms import Mode
+
+_Metrics: TypeAlias = "Mapping[str, MetricCheck | None]"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,11 @@ class ConsistencyMarker:
 
     Attributes:
         tolerance: Tolerance of all outputs: rtol, atol, nan, max_mismatch_pct, cosine,
-            top1, topk.
+            top1, topk, elementwise.
         outputs: The same by output, which takes precedence.
-        by_precision: Both by precision, which take precedence over those for all precisions.
+        metrics: Metrics of all outputs by name, parsed; None where one is switched off.
+        output_metrics: The same by output. In the marker, they are `metrics` of `outputs`.
+        by_precision: All of it by precision, which takes precedence over that for all precisions.
         against: "model", "stored" or "both": whether with outputs that are computed from the
             reference model, with stored answers, or with both; None for --trt-against.
         drift: By what factor an error may exceed the one that is stored with the answers; None
@@ -114,22 +120,31 @@ class ConsistencyMarker:
 
     tolerance: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    metrics: _Metrics = field(default_factory=dict)
+    output_metrics: Mapping[str, _Metrics] = field(default_factory=dict)
     by_precision: Mapping[str, ConsistencyMarker] = field(default_factory=dict)
     against: str | None = None
     drift: float | None = None
 
     def at(self, precision: str) -> ConsistencyMarker:
-        """Return the tolerances for one precision."""
+        """Return the tolerances and metrics for one precision."""
         own = self.by_precision.get(precision)
         if own is None:
             return self
-        names = dict.fromkeys([*self.outputs, *own.outputs])
         return ConsistencyMarker(
             tolerance={**self.tolerance, **own.tolerance},
-            outputs={
-                name: {**self.outputs.get(name, {}), **own.outputs.get(name, {})} for name in names
-            },
+            outputs=_merged(self.outputs, own.outputs),
+            metrics={**self.metrics, **own.metrics},
+            output_metrics=_merged(self.output_metrics, own.output_metrics),
         )
+
+
+def _merged(
+    one: Mapping[str, Mapping[str, _T]], stronger: Mapping[str, Mapping[str, _T]]
+) -> dict[str, dict[str, _T]]:
+    """Return mappings by name, entry by entry."""
+    names = dict.fromkeys([*one, *stronger])
+    return {name: {**one.get(name, {}), **stronger.get(name, {})} for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +281,9 @@ def parse_consistency(
     from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
 
     given = keywords(
-        mark, [*TOLERANCE_FIELDS, "outputs", "by_precision", "against", "drift"], names=names
+        mark,
+        [*TOLERANCE_FIELDS, "metrics", "outputs", "by_precision", "against", "drift"],
+        names=names,
     )
     against = given.pop("against", None)
     expect(
@@ -290,15 +307,30 @@ def parse_consistency(
 
 
 def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:
-    """Return the tolerances for all precisions, or for one, checked without the model."""
+    """Return what holds for all precisions, or for one, checked without the model."""
     from pytest_trt.accuracy.resolve import parse_tolerance_fields
 
     outputs = given.pop("outputs", {})
     _expect_mappings("outputs", outputs, "a mapping of output names to tolerances")
+    outputs = {name: dict(own) for name, own in outputs.items()}
+    metrics = _metrics(given, where)
+    output_metrics = {name: _metrics(own, f"{where}, {name!r}") for name, own in outputs.items()}
     parse_tolerance_fields(given, where=where)
     for name, tolerance in outputs.items():
         parse_tolerance_fields(tolerance, where=f"{where}, output {name!r}")
-    return ConsistencyMarker(tolerance=given, outputs=outputs)
+    judged = {name: own for name, own in output_metrics.items() if own}
+    return ConsistencyMarker(
+        tolerance=given, outputs=outputs, metrics=metrics, output_metrics=judged
+    )
+
+
+def _metrics(given: dict[str, Any], where: str) -> _Metrics:
+    """Take the metrics out of keywords or of an output's entry, parsed."""
+    if "metrics" not in given:
+        return {}
+    from pytest_trt.accuracy.metric_checks import parse_metrics
+
+    return parse_metrics(given.pop("metrics"), where)
 
 
 def _factor(marker: str, value: object) -> float | None:

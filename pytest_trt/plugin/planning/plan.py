@@ -20,6 +20,7 @@ from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import Point
 
 if TYPE_CHECKING:
+    from pytest_trt.accuracy.metric_checks import MetricCheck
     from pytest_trt.accuracy.tolerance import Tolerance
     from pytest_trt.statistics.limits import Limits
 
@@ -76,6 +77,14 @@ class TestPlan:
         marker = self.consistency or ConsistencyMarker()
         return tolerances_of(marker, self.ini_tolerances, outputs, precision)
 
+    def metrics(self, outputs: Sequence[TensorSpec], precision: str) -> Sequence[MetricCheck]:
+        """Return the metrics that judge outputs as a whole in a precision.
+
+        Raises:
+            ConfigurationError: See `resolve_metrics`.
+        """
+        return metrics_of(self.consistency or ConsistencyMarker(), outputs, precision)
+
     def limits(self, precision: str) -> Limits:
         """Return the limits of the speed check in a precision.
 
@@ -94,16 +103,37 @@ def tolerances_of(
     """Return the tolerance of every output: the marker's, else the ini file's, else the default.
 
     Raises:
-        ConfigurationError: See `resolve_tolerances`.
+        ConfigurationError: See `resolve_tolerances`; or nothing judges an output.
     """
     given = marker.at(precision)
-    return resolve_tolerances(
+    tolerances = resolve_tolerances(
         outputs,
         precision=precision,
         marker=given.tolerance,
         per_output=given.outputs,
         ini=ini,
     )
+    if not all(one.elementwise for one in tolerances.values()):
+        from pytest_trt.accuracy.metric_checks import check_judged
+
+        check_judged(tolerances, metrics_of(marker, outputs, precision))
+    return tolerances
+
+
+def metrics_of(
+    marker: ConsistencyMarker, outputs: Sequence[TensorSpec], precision: str
+) -> Sequence[MetricCheck]:
+    """Return the metrics that a marker has for a model's outputs in a precision.
+
+    Raises:
+        ConfigurationError: See `resolve_metrics`.
+    """
+    given = marker.at(precision)
+    if not given.metrics and not given.output_metrics:
+        return ()
+    from pytest_trt.accuracy.metric_checks import resolve_metrics
+
+    return resolve_metrics(outputs, given.metrics, given.output_metrics)
 
 
 def limits_of(

@@ -39,6 +39,7 @@ from pytest_trt.plugin.planning.plan import (
     TestPlan,
     gathered_into,
     limits_of,
+    metrics_of,
     tolerances_of,
 )
 from pytest_trt.plugin.planning.refusals import (
@@ -260,6 +261,7 @@ class Planner:
                     with parsed.gathered():
                         ini = self._run.settings.tolerances
                         tolerances_of(parsed.consistency, ini, outputs, precision)
+                        metrics_of(parsed.consistency, outputs, precision)
 
     def _check_reference(self, marker: ModelMarker) -> None:
         if marker.reference is None:

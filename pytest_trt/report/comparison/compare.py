@@ -163,6 +163,7 @@ def _test_change(old: _Case, new: _Case, error: float, *, across: bool) -> TestC
         findings=(
             *_speed_findings(old.speed, new.speed, error),
             *_error_findings(old.accuracy, new.accuracy),
+            *_metric_findings(old.accuracy, new.accuracy),
         ),
     )
 
@@ -244,6 +245,20 @@ def _error_findings(
         yield _error_finding(then, output)
     for name in before:
         yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=("removed output",))
+
+
+def _metric_findings(
+    old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    """Yield the metrics that both have. What change of one is large, only its limit can say."""
+    before, after = (
+        {(one["output"], one["name"]): _number(one["value"]) for one in of.get("metrics", ())}
+        for of in (old or {}, new or {})
+    )
+    for (output, name), value in after.items():
+        if (output, name) in before:
+            label = f"{name} of {output}" if output else name
+            yield Finding(Kind.METRIC, label, Direction.SAME, before[output, name], value)
 
 
 def _error_finding(old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:

@@ -14,12 +14,14 @@ class Kind(str, Enum):
     """What a finding is about.
 
     `SPEED`: one metric, in milliseconds or items per second. `ERROR`: one output, as the share of
-    its tolerance that it uses. `SIZE` and `MEMORY`: bytes of the plan and of the device's scratch
-    memory. `LAYERS`: their number and how they changed. `NOTE`: why something was not compared.
+    its tolerance that it uses. `METRIC`: a metric of outputs, shown where the status changed.
+    `SIZE` and `MEMORY`: bytes of the plan and of the device's scratch memory. `LAYERS`: their
+    number and how they changed. `NOTE`: why something was not compared.
     """
 
     SPEED = "speed"
     ERROR = "error"
+    METRIC = "metric"
     SIZE = "size"
     MEMORY = "memory"
     LAYERS = "layers"

@@ -79,7 +79,7 @@ def _test(change: TestChange | EngineChange, *, everything: bool, is_open: bool)
     rows = []
     for finding in findings_of(change, everything=everything):
         label, *figures, _ = cells(finding)
-        label = escaping.markdown(label) if finding.kind is Kind.ERROR else label
+        label = escaping.markdown(label) if finding.kind in (Kind.ERROR, Kind.METRIC) else label
         row = (label, *figures, _MARKS[finding.direction])
         rows.append(f"| {' | '.join(row)} |")
         rows += [f"| | {escaping.markdown(line)} | | | | |" for line in lines(finding)]

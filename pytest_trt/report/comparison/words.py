@@ -87,6 +87,7 @@ def _label(finding: Finding) -> str:
     labels = {
         Kind.SPEED: units.METRIC_NAMES.get(finding.name, finding.name),
         Kind.ERROR: f"error of {finding.name}",
+        Kind.METRIC: finding.name,
         Kind.SIZE: "plan",
         Kind.MEMORY: "device memory",
         Kind.LAYERS: "layers",
@@ -102,6 +103,8 @@ def _figure(finding: Finding, value: float | None) -> str:
         return units.figure(finding.name, value)
     if finding.kind is Kind.ERROR:
         return units.share(value)
+    if finding.kind is Kind.METRIC:
+        return f"{value:.4g}"
     if finding.kind is Kind.LAYERS:
         return f"{value:,.0f}"
     return units.size(value)

@@ -21,8 +21,21 @@ function accuracySection(accuracy) {
     { class: "part" },
     el("h4", {}, "Accuracy ", outcome(accuracy.verdict), el("small", {}, compared)),
     accuracy.findings.length ? list(accuracy.findings.map((one) => one.text), { class: "findings" }) : null,
+    metricsPart(accuracy.metrics || []),
     accuracy.outputs.map((output) => outputPart(output)),
   );
+}
+
+/** Metrics of whole outputs, each at its worst run. */
+function metricsPart(metrics) {
+  if (!metrics.length) return null;
+  return grid(["metric", "output", "value", "required", "runs outside"], metrics.map((one) => [
+    one.name,
+    one.output || "all",
+    one.value === null ? one.problem : `${digits(one.value)} ${one.unit}`,
+    `${one.comparison} ${digits(one.bound)} ${one.unit}`,
+    `${count(one.failed_runs)} of ${count(one.runs)}`,
+  ]));
 }
 
 function outputPart(output) {
@@ -42,11 +55,11 @@ function outputPart(output) {
         "div",
         {},
         facts([
-          ["allowed", `${allowed} (${tolerance.origin})`],
-          ["beyond it", !output.compared ? "no element could be compared" : output.mismatched || tolerance.max_mismatch_pct
+          ["allowed", tolerance.elementwise === false ? "elements are not compared" : `${allowed} (${tolerance.origin})`],
+          ["beyond it", tolerance.elementwise === false ? null : !output.compared ? "no element could be compared" : output.mismatched || tolerance.max_mismatch_pct
             ? `${compared}${tolerance.max_mismatch_pct ? `, ${tolerance.max_mismatch_pct}% allowed` : ""}`
             : `none of ${counted(output.compared, "element")}`],
-          ["would have passed", output.mismatched
+          ["would have passed", output.mismatched && tolerance.elementwise !== false
             ? `atol ${digits(output.needed_atol)} at this rtol, or rtol ${digits(output.needed_rtol)} at this atol` : null],
           ["cosine", agreement(output.cosine, tolerance.cosine)],
           ["top-1", agreement(output.top1, tolerance.top1)],

@@ -1,0 +1,395 @@
+"""Metrics that judge outputs as a whole: parsed from a marker, applied to outputs, measured.
+
+metrics = parse_metrics({"snr_db": ">= 40", "iou": (function, ">= 0.9")}, "marker")
+checks = resolve_metrics(outputs, metrics, {"probs": {...}})
+found = [check.measure(outputs, reference, inputs) for check in checks]
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import traceback
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from pytest_trt.accuracy.metrics.builtin import (
+    BUILT_IN_NAMES,
+    BuiltIn,
+    MetricFunction,
+    built_in,
+    built_in_of,
+)
+from pytest_trt.accuracy.metrics.detection import Detections
+from pytest_trt.accuracy.resolve import is_exact_dtype
+from pytest_trt.accuracy.result import COMPARISONS, MetricOutcome
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
+from pytest_trt.tensors.elements import element_of, is_tensor
+from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.wording import known_names
+
+if TYPE_CHECKING:
+    from pytest_trt.accuracy.tolerance import Tolerance
+
+#: How inputs are handed to a metric: not at all, as its third argument, or by the name `inputs`.
+_Inputs: TypeAlias = Literal["", "third", "named"]
+
+#: Characters of an exception's message that a result retains.
+_MOST_CHARS = 200
+
+_LIMIT = re.compile(r"\s*(>=|<=|==|>|<)\s*(\S+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricCheck:
+    """A metric with its limit, and the outputs that it judges.
+
+    Attributes:
+        name: The metric's name.
+        function: Computes it.
+        comparison: How its value has to compare with the bound, one of `COMPARISONS`.
+        bound: What its value is compared with.
+        inputs: How it takes the inputs.
+        known: What is known of it; None for a function of the project.
+        output: The one output that it judges, as an array; empty where it gets all by name.
+    """
+
+    name: str
+    function: MetricFunction
+    comparison: str
+    bound: float
+    inputs: _Inputs = ""
+    known: BuiltIn | None = None
+    output: str = ""
+
+    @property
+    def judges(self) -> tuple[str, ...] | None:
+        """Names of the outputs that it judges; None for all."""
+        if self.output:
+            return (self.output,)
+        return self.function.outputs if isinstance(self.function, Detections) else None
+
+    def judges_output(self, name: str) -> bool:
+        """Whether it judges an output."""
+        return self.judges is None or name in self.judges
+
+    def measure(self, outputs: Tensors, reference: Tensors, inputs: Tensors) -> MetricOutcome:
+        """Return the metric's value at one run, judged.
+
+        Args:
+            outputs: What the engine returned.
+            reference: What is right.
+            inputs: What the engine was given.
+        """
+        return self._outcome(*self._value(outputs, reference, inputs))
+
+    def without_value(self, problem: str) -> MetricOutcome:
+        """Return the outcome of a run at which it cannot be measured."""
+        return self._outcome(None, problem)
+
+    def _outcome(self, value: float | None, problem: str) -> MetricOutcome:
+        passed = value is not None and COMPARISONS[self.comparison](value, self.bound)
+        return MetricOutcome(
+            name=self.name,
+            output=self.output,
+            unit=self.known.unit if self.known else "",
+            comparison=self.comparison,
+            bound=self.bound,
+            value=value,
+            problem=problem,
+            failed_runs=int(not passed),
+        )
+
+    def _value(
+        self, outputs: Tensors, reference: Tensors, inputs: Tensors
+    ) -> tuple[float | None, str]:
+        """Return a value, or why there is none."""
+        arguments: list[object] = [_read_only(side) for side in (outputs, reference)]
+        named = {"inputs": _read_only(inputs)} if self.inputs == "named" else {}
+        if self.output:
+            missing = [self.output not in side for side in (outputs, reference)]
+            if any(missing):
+                return None, f"the {'output' if missing[0] else 'reference'} is missing"
+            arguments = [side[self.output] for side in map(_read_only, (outputs, reference))]
+        if self.inputs == "third":
+            arguments.append(_read_only(inputs))
+        try:
+            found = self.function(*arguments, **named)
+        except Exception as error:
+            return None, _raised(error, self.function)
+        return _number(found)
+
+
+def _read_only(values: Tensors) -> dict[str, Any]:
+    """Return values of which no array can be written to: later checks get the same ones."""
+    return {name: _view(value) for name, value in values.items()}
+
+
+def _view(value: object) -> object:
+    if not isinstance(value, np.ndarray):
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return view
+
+
+def _raised(error: Exception, function: MetricFunction) -> str:
+    """Return an exception in a line, with the line of the metric's file that it came from."""
+    if isinstance(error, PytestTrtError):
+        return error.message
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if one.filename == file]
+    where = f", line {frames[-1].lineno} of {frames[-1].name}" if frames else ""
+    text = " ".join(str(error).split())[:_MOST_CHARS]
+    return f"it raised {type(error).__name__}{f': {text}' if text else ''}{where}"
+
+
+def _number(found: object) -> tuple[float | None, str]:
+    """Return a metric's result as a float, or why it is none."""
+    if isinstance(found, np.ndarray) and not found.ndim:
+        found = found[()]
+    if isinstance(found, bool | np.bool_) or not isinstance(found, Real):
+        shape = getattr(found, "shape", None)
+        of = f" of shape {list(shape)}" if isinstance(shape, tuple) else ""
+        what = repr(found) if found is None or isinstance(found, bool | np.bool_) else ""
+        return None, f"it returned {what or f'{type(found).__name__}{of}'}, not one real number"
+    try:
+        value = float(found)
+    except OverflowError:
+        return None, "it returned an integer beyond float64"
+    return (None, "it returned NaN") if math.isnan(value) else (value, "")
+
+
+def parse_metrics(given: object, where: str) -> dict[str, MetricCheck | None]:
+    """Return the metrics of one level of a marker by name; None where one is switched off.
+
+    Args:
+        given: {name: limit} of metrics of this package, {name: (function, limit)} of others. A
+            limit is a text: ">= 0.9".
+        where: Where it is written, for messages.
+
+    Raises:
+        ConfigurationError: A name, a function or a limit is not valid, or the limit allows
+            everything or nothing.
+    """
+    if not isinstance(given, Mapping):
+        raise _invalid(f"{where}: metrics={given!r} is not a mapping", _EXAMPLE, "metrics")
+    found: dict[str, MetricCheck | None] = {}
+    for name, value in given.items():
+        if not isinstance(name, str) or not name:
+            raise _invalid(f"{where}: {name!r} is not the name of a metric", _EXAMPLE, str(name))
+        found[name] = None if value is None else _parsed(name, value, where)
+    return found
+
+
+_EXAMPLE = 'write metrics={"snr_db": ">= 40"}, or {"iou": (function, ">= 0.9")}.'
+
+
+def _parsed(name: str, value: object, where: str) -> MetricCheck:
+    what = f"{where}: metric {name!r}"
+    if isinstance(value, str):
+        known = built_in(name)
+        if known is None:
+            others = known_names("metric", name, BUILT_IN_NAMES)
+            raise _invalid(
+                f"{what} is unknown", f"give your own as (function, limit); {others}", name
+            )
+        return _limited(MetricCheck(name, known.function, "", 0.0, known=known), value, what)
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise _invalid(f"{what}: {value!r} is no limit, nor a function and a limit", _EXAMPLE, name)
+    function, limit = value
+    if not callable(function):
+        raise _invalid(f"{what}: {function!r} is not a function", _EXAMPLE, name)
+    known = built_in_of(function)
+    check = MetricCheck(name, function, "", 0.0, _takes_inputs(function, what, name), known)
+    return _limited(check, limit, what)
+
+
+def _takes_inputs(function: MetricFunction, what: str, name: str) -> _Inputs:
+    """Return how a function takes the inputs, by its signature.
+
+    Raises:
+        ConfigurationError: It cannot be called with outputs and reference, nor with inputs too.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        raise _invalid(
+            f"{what}: the parameters of {function!r} are unknown",
+            "wrap it: lambda outputs, reference: ...",
+            name,
+        ) from None
+
+    def fits(*arguments: object, **named: object) -> bool:
+        try:
+            signature.bind(*arguments, **named)
+        except TypeError:
+            return False
+        return True
+
+    if "inputs" in signature.parameters and fits(None, None, inputs=None):
+        return "named"
+    if fits(None, None):
+        return ""
+    if fits(None, None, None):
+        return "third"
+    raise _invalid(
+        f"{what}: its function takes {signature}",
+        "let it take (outputs, reference) or (outputs, reference, inputs).",
+        name,
+    )
+
+
+def _limited(check: MetricCheck, limit: object, what: str) -> MetricCheck:
+    """Return a check with its limit.
+
+    Raises:
+        ConfigurationError: The limit is none, or would allow everything or nothing.
+    """
+    match = _LIMIT.fullmatch(limit) if isinstance(limit, str) else None
+    try:
+        comparison, bound = (match[1], float(match[2])) if match else ("", math.nan)
+    except ValueError:
+        bound = math.nan
+    if not match or not math.isfinite(bound):
+        raise _invalid(
+            f"{what}: {limit!r} is not a limit",
+            f'write one of {", ".join(COMPARISONS)} and a finite number: ">= 0.9".',
+            check.name,
+        )
+    if check.known is not None:
+        _check_direction(check.known, comparison, bound, f"{what}: {limit!r}", check.name)
+    return replace(check, comparison=comparison, bound=bound)
+
+
+def _check_direction(known: BuiltIn, comparison: str, bound: float, what: str, name: str) -> None:
+    """Refuse a limit that contradicts what is known of a metric."""
+    from_below = comparison in (">", ">=")
+    if comparison != "==" and from_below != known.larger_is_better:
+        better, instead = ("larger", ">=") if known.larger_is_better else ("smaller", "<=")
+        raise _invalid(
+            f"{what} would fail the better engines: of {name}, {better} is better",
+            f'write "{instead} {bound:g}".',
+            name,
+        )
+    ends = f"{name} is from {known.least:g} to {known.most:g}"
+    worst = known.least if known.larger_is_better else known.most
+    # The strict comparisons exclude the worst value itself.
+    if comparison in (">=", "<=") and bound == worst:
+        raise _invalid(f"{what} could never fail: {ends}", "give a stricter limit.", name)
+    best = known.most if known.larger_is_better else known.least
+    if not known.least <= bound <= known.most or (comparison in "<>" and bound == best):
+        raise _invalid(f"{what} is out of range: {ends}", "give a limit within it.", name)
+
+
+def resolve_metrics(
+    outputs: Sequence[TensorSpec],
+    common: Mapping[str, MetricCheck | None],
+    per_output: Mapping[str, Mapping[str, MetricCheck | None]],
+) -> tuple[MetricCheck, ...]:
+    """Return the metrics of a test for a model's outputs.
+
+    A function for all outputs gets them by name, once a run. A named metric for all outputs judges
+    each output that it fits: floating-point numbers, or for token metrics integers. An entry of an
+    output replaces one for all of the same name.
+
+    Args:
+        outputs: The model's outputs.
+        common: Metrics for all outputs, see `parse_metrics`.
+        per_output: Metrics by output.
+
+    Raises:
+        ConfigurationError: A metric fits no output, or not the one that it is given for.
+    """
+    own = (
+        _for_output(check, spec)
+        for spec in outputs
+        for check in per_output.get(spec.name, {}).values()
+        if check is not None
+    )
+    return (*_common(outputs, common, per_output), *own)
+
+
+def _common(
+    outputs: Sequence[TensorSpec],
+    common: Mapping[str, MetricCheck | None],
+    per_output: Mapping[str, Mapping[str, MetricCheck | None]],
+) -> Iterator[MetricCheck]:
+    names = [spec.name for spec in outputs]
+    for check in filter(None, common.values()):
+        if check.judges is not None or check.known is None:
+            for name in set(check.judges or ()) - set(names):
+                raise _invalid(
+                    f"metric {check.name!r} names output {name!r}, which the model does not have",
+                    known_names("output", name, names),
+                    check.name,
+                )
+            yield check
+            continue
+        fitting = [spec for spec in outputs if _fits(check.known, spec)]
+        if not fitting:
+            what = "integers" if check.known.of == "tokens" else "floating-point numbers"
+            raise _invalid(
+                f"metric {check.name!r} fits no output: none is a tensor of {what}",
+                "leave it out, or give it for one output: outputs={name: {'metrics': {...}}}.",
+                check.name,
+            )
+        for spec in fitting:
+            if check.name not in per_output.get(spec.name, {}):
+                yield replace(check, output=spec.name)
+
+
+def _fits(known: BuiltIn, spec: TensorSpec) -> bool:
+    """Whether a metric for all outputs judges this one."""
+    if known.of == "tokens":
+        return is_tensor(spec.dtype) and spec.dtype.startswith(("int", "uint"))
+    return is_tensor(spec.dtype) and not is_exact_dtype(element_of(spec.dtype))
+
+
+def _for_output(check: MetricCheck, spec: TensorSpec) -> MetricCheck:
+    known = check.known
+    if isinstance(check.function, Detections):
+        raise _invalid(
+            f"metric {check.name!r} of output {spec.name!r} judges several outputs",
+            "give it in metrics= of the marker, not of an output.",
+            check.name,
+        )
+    if known is not None and (
+        not is_tensor(spec.dtype)
+        or spec.dtype == "string"
+        or (known.of == "tokens" and not _fits(known, spec))
+    ):
+        raise _invalid(
+            f"metric {check.name!r} does not apply to output {spec}",
+            "leave it out there.",
+            check.name,
+        )
+    return replace(check, output=spec.name)
+
+
+def check_judged(tolerances: Mapping[str, Tolerance], metrics: Collection[MetricCheck]) -> None:
+    """Refuse outputs that nothing judges.
+
+    Raises:
+        ConfigurationError: An output has `elementwise=False`, and no metric.
+    """
+    for name, tolerance in tolerances.items():
+        if tolerance.elementwise or tolerance.has_measure:
+            continue
+        if not any(check.judges_output(name) for check in metrics):
+            raise ConfigurationError(
+                f"output {name!r} has elementwise=False and no metric, so it could never fail",
+                code="TRT141",
+                facts={"metric": "", "output": name},
+                fix=f"give it a metric, or compare it: outputs={{{name!r}: "
+                "{'elementwise': True}}.",
+            )
+
+
+def _invalid(message: str, fix: str, name: str) -> ConfigurationError:
+    return ConfigurationError(message, code="TRT141", facts={"metric": name}, fix=fix)

@@ -1,0 +1,1 @@
+"""Metrics of outputs against a reference; `pytest_trt.metrics` exports them."""

@@ -1,0 +1,206 @@
+"""`trt_consistency(metrics=...)`: what a test under it passes and fails with."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+from builders import save_linear
+from builders_report import check_schema
+
+#: The engine is compared with another model, so that it differs.
+NUDGED = '"models/nudged.onnx", reference="models/linear.onnx"'
+
+FUNCTIONS = """
+def agreement(outputs, reference):
+    return (outputs.argmax(axis=1) == reference.argmax(axis=1)).mean()
+
+def in_all(outputs, reference):
+    assert set(outputs) == set(reference) == {"logits", "probs"}
+    return float(abs(outputs["logits"] - reference["logits"]).max())
+
+def of_inputs(outputs, reference, inputs):
+    return abs(inputs["image"]).max() * agreement(outputs["probs"], reference["probs"])
+
+RUNS = []
+
+def falling(outputs, reference):
+    RUNS.append(1)
+    return 1.0 - 0.1 * len(RUNS)
+
+def broken(outputs, reference):
+    return reference["boxes"]
+"""
+
+
+@pytest.fixture
+def nudged(project, save):
+    save(save_linear, "nudged.onnx", nudge=0.05)
+    project.pytester.makepyfile(functions=FUNCTIONS)
+    return project
+
+
+def check(project, consistency, *args, model=NUDGED, body='trt_session.run({"image": images})'):
+    project.test_file(
+        "from functions import *\n"
+        "from pytest_trt import metrics\n"
+        f"@pytest.mark.trt_model({model})\n"
+        f"@pytest.mark.trt_consistency({consistency})\n"
+        "def test_it(trt_session, images):\n    " + body.replace("\n", "\n    ")
+    )
+    return project.run(*args)
+
+
+def within(limit):
+    return f"metrics={{'max_abs': {limit!r}}}, "
+
+
+def at_probs(given):
+    return f"outputs={{'probs': dict({given})}}, "
+
+
+def at_fp32(given):
+    return f"by_precision={{'fp32': dict({given})}}"
+
+
+LOOSE = "rtol=1.0, atol=1.0, "
+
+
+@pytest.mark.parametrize(
+    ("metrics", "outcome"),
+    [
+        ('metrics={"max_abs": "<= 0.2"}', "passed"),
+        ('metrics={"max_abs": "<= 0.001"}', "failed"),
+        ('outputs={"probs": {"metrics": {"kl_divergence": "<= 0.01"}}}', "passed"),
+        ('outputs={"probs": {"metrics": {"kl_divergence": "<= 1e-9"}}}', "failed"),
+        ('outputs={"logits": {"metrics": {"snr_db": ">= 10", "psnr_db": ">= 10"}}}', "passed"),
+        ('outputs={"logits": {"metrics": {"snr_db": ">= 90"}}}', "failed"),
+        ('outputs={"probs": {"metrics": {"same": (agreement, ">= 0.7")}}}', "passed"),
+        ('outputs={"probs": {"metrics": {"same": (agreement, "> 1")}}}', "failed"),
+        ('metrics={"far": (in_all, "<= 0.2")}', "passed"),
+        ('metrics={"far": (in_all, "<= 0.001")}', "failed"),
+        ('metrics={"of_inputs": (of_inputs, "> 1")}', "passed"),
+        ('metrics={"of_inputs": (of_inputs, "<= 1")}', "failed"),
+        (within("<= 0") + at_fp32("metrics={'max_abs': None}"), "passed"),
+        (within("<= 1") + at_fp32(within("<= 0")), "failed"),
+        (at_probs(within("<= 1")) + at_fp32(at_probs(within("<= 0"))), "failed"),
+    ],
+)
+def test_metrics_are_judged_beside_the_tolerance(nudged, metrics, outcome) -> None:
+    check(nudged, LOOSE + metrics).assert_outcomes(**{outcome: 1})
+
+
+def test_tolerance_applies_beside_metrics_unless_elements_are_not_compared(nudged) -> None:
+    metrics = 'metrics={"max_abs": "<= 0.2"}'
+    check(nudged, f"rtol=0, atol=1e-6, {metrics}").assert_outcomes(failed=1)
+    check(nudged, f"elementwise=False, {metrics}").assert_outcomes(passed=1)
+    one = 'outputs={"logits": {"elementwise": False, "metrics": {"max_abs": "<= 0.2"}}}'
+    result = check(nudged, f"rtol=0, atol=1e-6, {one}")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["probs: * over tolerance*", "  logits: its elements are not*"])
+
+
+def test_failure_names_the_metric_its_worst_value_and_its_limit(nudged) -> None:
+    result = check(nudged, LOOSE + 'outputs={"probs": {"metrics": {"max_abs": "<= 1e-3"}}}')
+    result.stdout.fnmatch_lines(
+        [
+            "probs: max_abs 0.0*, required <= 0.001 against linear.onnx (nudged.onnx, *TRT415*",
+            "  metric 'max_abs' of output 'probs' is 0.0*, required: <= 0.001",
+            "Fix: The engine agrees with models/nudged.onnx, which differs from *",
+        ]
+    )
+
+
+def test_failure_of_an_engine_has_its_own_code(project) -> None:
+    project.pytester.makepyfile(functions=FUNCTIONS)
+    given = 'metrics={"never": (lambda o, r: 0.5, ">= 0.9")}'
+    result = check(project, given, model='"models/linear.onnx"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["never 0.5, required >= 0.9 (linear.onnx, fp32, cpu)*TRT414*"])
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        ("broken", "it raised KeyError: 'boxes', line * of broken"),
+        ("lambda o, r: float('nan')", "it returned NaN"),
+        ("lambda o, r: None", "it returned None, not one real number"),
+        ("lambda o, r: o['probs']", "it returned ndarray of shape [[]4, 4], not one real number"),
+    ],
+)
+def test_metric_without_a_value_fails_by_name(project, function, problem) -> None:
+    project.pytester.makepyfile(functions=FUNCTIONS)
+    given = f'metrics={{"mine": ({function}, ">= 0.9")}}'
+    result = check(project, given, model='"models/linear.onnx"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "mine no value (linear.onnx, fp32, cpu)*TRT419*",
+            f"  metric 'mine' has no value: {problem}",
+            "Fix: Correct the metric, *",
+        ]
+    )
+
+
+def test_worst_of_all_runs_is_judged_and_reported(project) -> None:
+    project.pytester.makepyfile(functions=FUNCTIONS)
+    body = 'for _ in range(3):\n    trt_session.run({"image": images})'
+    own = 'outputs={"probs": {"metrics": {"cosine": "> 0.9"}}}'
+    for limit, outcome in ((0.65, "passed"), (0.75, "failed")):
+        given = f'metrics={{"falling": (falling, ">= {limit}")}}, {own}'
+        result = check(project, given, model='"models/linear.onnx"', body=body)
+        result.assert_outcomes(**{outcome: 1})
+        result.stdout.fnmatch_lines(
+            [
+                f"metric  linear.onnx fp32 cpu  falling 0.7 (limit >= {limit})  {outcome}",
+                "metric  linear.onnx fp32 cpu  probs: cosine 1 (limit > 0.9)  passed",
+            ]
+        )
+
+
+def test_reports_have_every_metric(project) -> None:
+    report, junit, text = (project.path / name for name in ("r.json", "j.xml", "m.prom"))
+    given = 'metrics={"snr_db": ">= 40"}, outputs={"probs": {"metrics": {"top1": ">= 1"}}}'
+    result = project.check(
+        consistency=given,
+        args=(f"--trt-report={report}", f"--trt-report={text}", f"--junitxml={junit}"),
+    )
+    result.assert_outcomes(passed=1)
+    written = json.loads(report.read_text())
+    check_schema(written)
+    (found,) = written["tests"][0]["results"]
+    shown = {(one["output"], one["name"]): one for one in found["accuracy"]["metrics"]}
+    assert shown.keys() == {("logits", "snr_db"), ("probs", "snr_db"), ("probs", "top1")}
+    assert shown["probs", "top1"]["value"] == 1.0
+    assert shown["probs", "snr_db"]["unit"] == "dB"
+    properties = [one.get("value") for one in ET.parse(junit).iter("property")]
+    assert "top1 of probs: 1 (>= 1)" in properties
+    assert 'metric="top1",output="probs"} 1.0' in text.read_text()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "elementwise=False",
+        'elementwise=False, outputs={"probs": {"metrics": {"max_abs": "<= 1"}}}',
+        'metrics={"iou": ">= 0.9"}',
+        'metrics={"iou": (lambda o: 1, ">= 0.9")}',
+        'metrics={"max_abs": ">= 0.1"}',
+        'outputs={"prob": {"metrics": {"max_abs": "<= 0.1"}}}',
+        'by_precision={"fp32": {"metrics": {"max_abs": "0.1"}}}',
+        'elementwise="no", metrics={"max_abs": "<= 1"}',
+    ],
+)
+def test_mistakes_are_errors_at_collection(project, given) -> None:
+    result = project.check(consistency=given)
+    result.assert_outcomes(errors=1)
+
+
+def test_selftest_proves_metrics(nudged) -> None:
+    good = 'elementwise=False, metrics={"max_abs": "<= 0.2"}'
+    check(nudged, good, "--trt-selftest").assert_outcomes(passed=1)
+    blind = 'elementwise=False, metrics={"blind": (lambda o, r: 1.0, ">= 0.9")}'
+    result = check(nudged, blind, "--trt-selftest")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*elements are not compared*no metric detects it*"])
