@@ -76,12 +76,13 @@ def explain(
         "several_precisions": subject.several,
         "reference": other.path if other else None,
         "outputs": [one.name for one in comparison.outputs if not one.passed],
-        "metrics": [one.name for one in comparison.failed_metrics],
         **_facts(finding, output),
         "offer": offer,
     }
     if subject.tried is not None:
         facts |= {"tried": list(subject.tried.options), "passing": subject.tried.passing}
+    if metrics := [one.name for one in comparison.failed_metrics]:
+        facts["metrics"] = [*metrics]
     details = [
         *_primary(finding, output, comparison),
         *(_needed(output, subject.precision) if output is not None and offer else ()),

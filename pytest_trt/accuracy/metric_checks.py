@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from pytest_trt.accuracy.metrics.builtin import (
 )
 from pytest_trt.accuracy.metrics.detection import Detections
 from pytest_trt.accuracy.resolve import is_exact_dtype
-from pytest_trt.accuracy.result import COMPARISONS, MetricOutcome
+from pytest_trt.accuracy.result import COMPARISONS, MetricOutcome, Sign
 from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
 from pytest_trt.tensors.elements import element_of, is_tensor
 from pytest_trt.tensors.spec import Tensors, TensorSpec
@@ -52,7 +52,7 @@ class MetricCheck:
     Attributes:
         name: The metric's name.
         function: Computes it.
-        comparison: How its value has to compare with the bound, one of `COMPARISONS`.
+        comparison: How its value has to compare with the bound.
         bound: What its value is compared with.
         inputs: How it takes the inputs.
         known: What is known of it; None for a function of the project.
@@ -61,7 +61,7 @@ class MetricCheck:
 
     name: str
     function: MetricFunction
-    comparison: str
+    comparison: Sign
     bound: float
     inputs: _Inputs = ""
     known: BuiltIn | None = None
@@ -199,14 +199,14 @@ def _parsed(name: str, value: object, where: str) -> MetricCheck:
             raise _invalid(
                 f"{what} is unknown", f"give your own as (function, limit); {others}", name
             )
-        return _limited(MetricCheck(name, known.function, "", 0.0, known=known), value, what)
+        return _limited(MetricCheck(name, known.function, "==", 0.0, known=known), value, what)
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise _invalid(f"{what}: {value!r} is no limit, nor a function and a limit", _EXAMPLE, name)
     function, limit = value
     if not callable(function):
         raise _invalid(f"{what}: {function!r} is not a function", _EXAMPLE, name)
     known = built_in_of(function)
-    check = MetricCheck(name, function, "", 0.0, _takes_inputs(function, what, name), known)
+    check = MetricCheck(name, function, "==", 0.0, _takes_inputs(function, what, name), known)
     return _limited(check, limit, what)
 
 
@@ -252,11 +252,12 @@ def _limited(check: MetricCheck, limit: object, what: str) -> MetricCheck:
         ConfigurationError: The limit is none, or would allow everything or nothing.
     """
     match = _LIMIT.fullmatch(limit) if isinstance(limit, str) else None
+    comparison = cast(Sign, match[1] if match else "==")
     try:
-        comparison, bound = (match[1], float(match[2])) if match else ("", math.nan)
+        bound = float(match[2]) if match else math.nan
     except ValueError:
         bound = math.nan
-    if not match or not math.isfinite(bound):
+    if not math.isfinite(bound):
         raise _invalid(
             f"{what}: {limit!r} is not a limit",
             f'write one of {", ".join(COMPARISONS)} and a finite number: ">= 0.9".',
@@ -267,7 +268,7 @@ def _limited(check: MetricCheck, limit: object, what: str) -> MetricCheck:
     return replace(check, comparison=comparison, bound=bound)
 
 
-def _check_direction(known: BuiltIn, comparison: str, bound: float, what: str, name: str) -> None:
+def _check_direction(known: BuiltIn, comparison: Sign, bound: float, what: str, name: str) -> None:
     """Refuse a limit that contradicts what is known of a metric."""
     from_below = comparison in (">", ">=")
     if comparison != "==" and from_below != known.larger_is_better:

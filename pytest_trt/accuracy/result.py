@@ -119,7 +119,10 @@ class Finding:
 
 
 #: How a metric may be compared with the bound of its limit.
-COMPARISONS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
+Sign: TypeAlias = Literal[">=", "<=", "==", ">", "<"]
+
+#: What each of them asks of a value and a bound.
+COMPARISONS: Mapping[Sign, Callable[[float, float], bool]] = MappingProxyType(
     {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 )
 
@@ -132,7 +135,7 @@ class MetricOutcome:
         name: The metric's name.
         output: The output that it judges; empty for one that judges several.
         unit: Its unit, such as "dB"; empty where it has none, or none is known.
-        comparison: How its value has to compare with the bound, one of `COMPARISONS`.
+        comparison: How its value has to compare with the bound.
         bound: What its value is compared with.
         value: The value, the worst of all runs; None where a run has none.
         problem: Why there is no value; empty where there is one.
@@ -143,7 +146,7 @@ class MetricOutcome:
     name: str
     output: str
     unit: str
-    comparison: str
+    comparison: Sign
     bound: float
     value: float | None = None
     problem: str = ""
