@@ -10,9 +10,12 @@ import pytest
 
 from pytest_trt.accuracy.check import NOTHING_COMPARED, ConsistencyCheck
 from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.metric_checks import parse_metrics, resolve_metrics
 from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.sketch import sketch_of
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ModelError
+from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.terms import Verdict
 
 REFERENCE = {"y": np.ones((2, 3))}
@@ -197,3 +200,20 @@ def test_a_measure_that_cannot_be_checked_is_not_a_disagreement():
     other = OtherReference(model("new.onnx"), model("ref.onnx"), lambda _: REFERENCE)
     tolerances = {"y": Tolerance(0.0, 0.01, topk=(20, 0.9))}
     assert other.agrees({}, lambda own: compare_outputs(REFERENCE, own, tolerances))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_metrics_need_all_of_a_stored_answer(whole):
+    answer = {"y": REFERENCE["y"] if whole else sketch_of(REFERENCE["y"], 100)}
+    stored = SimpleNamespace(
+        compares_model=lambda _: False, answer=lambda _: answer, about=lambda: ()
+    )
+    (metric,) = resolve_metrics(
+        [TensorSpec("y", "float64", (2, 3))], parse_metrics({"max_abs": "<= 0.01"}, "here"), {}
+    )
+    of = check(stored=stored, metrics=lambda _: [metric])
+    run(of, 0.005)
+    (result,) = of.results()
+    assert (result.verdict is Verdict.PASSED) is whole
+    assert result.metrics[0].problem == ("" if whole else "only a sketch of output 'y' is stored")
+    assert [one.code for one in of.diagnostics()] == ([] if whole else ["TRT418"])

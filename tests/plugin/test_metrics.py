@@ -204,3 +204,17 @@ def test_selftest_proves_metrics(nudged) -> None:
     result = check(nudged, blind, "--trt-selftest")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*elements are not compared*no metric detects it*"])
+
+
+def test_stored_answers_are_judged_by_metrics_too(nudged, save) -> None:
+    nudged.pytester.makeini("[pytest]\n")
+    given = 'against="stored", elementwise=False, metrics={"far": (in_all, "<= LIMIT")}'
+    recorded = check(
+        nudged, given.replace("LIMIT", "0"), "--trt-update-new", model='"models/linear.onnx"'
+    )
+    recorded.assert_outcomes(passed=1)
+    save(save_linear, "linear.onnx", nudge=0.05)
+    for limit, outcome in (("0.2", "passed"), ("0.001", "failed")):
+        result = check(nudged, given.replace("LIMIT", limit), model='"models/linear.onnx"')
+        result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(["the model's own answers changed: far 0.1*, required <= 0.001 *"])
