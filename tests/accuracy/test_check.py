@@ -216,4 +216,4 @@ def test_metrics_need_all_of_a_stored_answer(whole):
     (result,) = of.results()
     assert (result.verdict is Verdict.PASSED) is whole
     assert result.metrics[0].problem == ("" if whole else "only a sketch of output 'y' is stored")
-    assert [one.code for one in of.diagnostics()] == ([] if whole else ["TRT418"])
+    assert [one.code for one in of.diagnostics()] == ([] if whole else ["TRT419"])
