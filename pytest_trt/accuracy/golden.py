@@ -190,6 +190,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         if kind is not None:
             reason = f"it is {kind[0]}"
             fix = kind[1] if kind[1].commands else fix
+        if path.suffix == ".onnx":
+            fix = Remedy(f'name an ONNX model on the marker: trt_model(reference="{path.name}").')
         raise ConfigurationError(
             f"{shown}, which the trt_reference fixture returned, cannot be read as .npz: {reason}",
             fix=fix,
