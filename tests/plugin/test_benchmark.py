@@ -579,22 +579,6 @@ def test_consistency_and_speed_fail_in_one_failure(speed) -> None:
     )
 
 
-def test_parallel_run_writes_each_file_once_with_all_its_tests(speed) -> None:
-    tests = "".join(
-        f"@pytest.mark.trt_model({MODEL}, precision=('fp32', 'fp16'))\n"
-        "@pytest.mark.trt_benchmark\n"
-        f'def test_{name}(trt_benchmark, images):\n    trt_benchmark({{"image": images}})\n'
-        for name in ("one", "two")
-    )
-    speed.project.test_file(tests)
-    result = speed.run("-n", "2")
-    result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["wrote trt_baselines/*/test_it.json (4 baselines; commit *)"])
-    assert sorted(speed.stored()["tests"]) == [
-        "test_one[fp16]", "test_one[fp32]", "test_two[fp16]", "test_two[fp32]",
-    ]  # fmt: skip
-
-
 def test_benchmark_that_is_never_called_fails(speed) -> None:
     speed.write(body="pass")
     result = speed.run()

@@ -359,14 +359,14 @@ def test_our_results_group_by_precision(run) -> None:
 
 def test_our_tests_keep_measuring_under_xdist_where_its_own_do_not(project, run) -> None:
     pytest.importorskip("xdist")
-    result = run(OURS + ENGINE, "-n2", "--benchmark-json=out.json")
+    result = run(OURS + ENGINE, "-n1", "--benchmark-json=out.json")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines_random(
         ["speed * recorded", "speed * not measured", "*does not time tests under pytest-xdist *"]
     )
     assert [benchmark["name"] for benchmark in written(project)] == ["test_ours"]
     assert list(stored(project)) == ["test_ours"]
-    strict = run(ENGINE, "-n2", "--trt-inconclusive=fail")
+    strict = run(ENGINE, "-n1", "--trt-inconclusive=fail")
     strict.assert_outcomes(failed=1)
 
 

@@ -15,7 +15,7 @@ needs_xdist = pytest.mark.skipif(
     importlib.util.find_spec("xdist") is None, reason="pytest-xdist is not installed"
 )
 
-PROCESSES = ["-n0", pytest.param("-n2", marks=needs_xdist)]
+PROCESSES = ["-n0", pytest.param("-n1", marks=needs_xdist)]
 
 MODEL = (
     '@pytest.mark.trt_model("models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))})\n'
@@ -195,7 +195,7 @@ def test_report_that_cannot_be_written_fails_the_run(report) -> None:
 
 
 @needs_xdist
-@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+@pytest.mark.parametrize("processes", ["-n0", "-n1"])
 def test_run_that_stops_writes_what_it_has_and_names_what_it_did_not_reach(
     report, processes
 ) -> None:
