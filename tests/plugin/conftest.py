@@ -146,3 +146,17 @@ def save(project: Project) -> Callable[..., Path]:
         return builder(project.path / "models" / name, **options)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def _cache_of_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def engines_of_other_tests(project: Project, _cache_of_session: Path) -> None:
+    """Find the engines that other tests have built: for tests that are not about building.
+
+    Processes of their own would each start a builder, which takes longer than what they do.
+    """
+    project.cache = _cache_of_session

@@ -17,6 +17,8 @@ import pytest
 from builders import save_linear
 from builders_ways import CONFTEST, HEAD, WAYS, Way, mutation, read_outcomes
 
+pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
+
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "ways.md"
 
 

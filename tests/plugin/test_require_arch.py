@@ -4,6 +4,8 @@ import importlib.util
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
+
 needs_xdist = pytest.mark.skipif(
     importlib.util.find_spec("xdist") is None, reason="pytest-xdist is not installed"
 )

@@ -16,6 +16,8 @@ from plugin.conftest import LIGHT
 
 from pytest_trt import cli
 
+pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
+
 _TEST = """
 @pytest.mark.trt_model("models/linear.onnx", precision="fp16", profiles={
     "image": ((1, 8), (4, 8), (16, 8))})

@@ -11,6 +11,8 @@ import pytest
 from builders import save_linear
 from onnx import helper
 
+pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
+
 HEAD = """
 import threading, unittest
 M, C = pytest.mark.trt_model, pytest.mark.trt_consistency

@@ -17,6 +17,8 @@ needs_xdist = pytest.mark.skipif(
 
 PROCESSES = ["-n0", pytest.param("-n1", marks=needs_xdist)]
 
+pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
+
 MODEL = (
     '@pytest.mark.trt_model("models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))})\n'
 )
