@@ -40,7 +40,7 @@ class Contents:
     @classmethod
     def of(cls, stored: StoredModel, graph: Graph) -> Contents:
         """Return the contents of a parsed model."""
-        inputs = tuple(spec for spec in graph.inputs if spec.name not in graph.initializers)
+        inputs = graph.own_inputs
         return cls(
             opset=stored.opset,
             ir_version=stored.ir_version,

@@ -240,7 +240,7 @@ def read_interface(
 
     Args:
         path: The ONNX file.
-        digests: The digest cache.
+        digests: The digest cache; None for a file that is read once, whose nodes are stepped over.
         clock: Nanoseconds since 1970.
 
     Raises:
@@ -249,6 +249,9 @@ def read_interface(
     path = Path(path).absolute()
     started_ns = clock()
     with _opened(path) as (file, size_bytes):
+        if digests is None:
+            graph = _read(path, file, size_bytes, nodes=False)[1]
+            return graph.own_inputs, graph.outputs
         known = recall(digests, (path, file), started_ns=started_ns)
         contents = _contents(known, path, file, size_bytes)
         return contents.inputs, contents.outputs
@@ -307,9 +310,9 @@ def _contents(known: CachedDigest | None, path: Path, file: FileIO, size_bytes: 
 
 
 def _read(
-    path: Path, file: FileIO, size_bytes: int, held: bytes | None = None
+    path: Path, file: FileIO, size_bytes: int, held: bytes | None = None, *, nodes: bool = True
 ) -> tuple[StoredModel, Graph]:
-    """Parse a file, or the bytes that are held of it."""
+    """Parse a file, or the bytes that are held of it; see `read_model`."""
     head = file.read(HEAD_BYTES) if held is None else held[:HEAD_BYTES]
     if not head:
         raise _refused(path, "is empty", "export or copy the model again; the last attempt failed.")
@@ -331,7 +334,7 @@ def _read(
             source = Source.of_file(file.fileno(), size_bytes)
         else:
             source = Source.of_bytes(held)
-        stored = read_model(source)
+        stored = read_model(source, nodes=nodes)
     except WireError as error:
         raise _not_onnx(path, kind, size_bytes, error) from error
     if stored.graph is None:

@@ -154,6 +154,11 @@ class Graph:
     outputs: tuple[TensorSpec, ...]
     initializers: Mapping[str, tuple[int, ...]]
 
+    @property
+    def own_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that are no initialisers."""
+        return tuple(spec for spec in self.inputs if spec.name not in self.initializers)
+
 
 @dataclass(slots=True)
 class StoredModel:
@@ -173,14 +178,18 @@ class StoredModel:
     functions: dict[str, Counter[str]] = field(default_factory=dict)
 
 
-def read_model(source: Source) -> StoredModel:
+def read_model(source: Source, *, nodes: bool = True) -> StoredModel:
     """Return the facts of a serialised ModelProto.
+
+    Args:
+        source: Its bytes.
+        nodes: Whether to read the nodes of the main graph, or to step over them.
 
     Raises:
         WireError: The bytes are not such a message.
     """
     model = StoredModel()
-    walk = _Walk(source, model)
+    walk = _Walk(source, model, nodes=nodes)
     training = _Walk(source, StoredModel(external=model.external))
     for tag, value, stop in fields(source, 0, source.size):
         if tag == tags.MODEL_IR_VERSION:
@@ -203,9 +212,10 @@ def read_model(source: Source) -> StoredModel:
 class _Walk:
     """The parser: the messages of one source, and the facts found so far."""
 
-    def __init__(self, source: Source, found: StoredModel) -> None:
+    def __init__(self, source: Source, found: StoredModel, *, nodes: bool = True) -> None:
         self._source = source
         self._found = found
+        self._nodes = nodes
         #: Name and integer by the bytes of attributes that hold neither tensor nor graph.
         self._plain_attributes: dict[bytes, tuple[str, int]] = {}
 
@@ -252,6 +262,8 @@ class _Walk:
         initializers: dict[str, tuple[int, ...]] = {}
         for tag, value, stop in fields(self._source, start, end):
             if tag == tags.GRAPH_NODE:
+                if not self._nodes:
+                    continue
                 node = self._node(value, stop, depth)
                 if depth == 0:
                     nodes.append(node)

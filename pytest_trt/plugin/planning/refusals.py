@@ -5,9 +5,9 @@ Each check raises ConfigurationError.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +115,10 @@ def check_ignored(item: pytest.Function, parsed: Parsed) -> None:
 
 def _modules_above(item: pytest.Function) -> Iterator[ModuleType]:
     """Yield the conftest.py modules above a test, and the packages that it is in."""
+    path = str(item.path)
     for plugin in item.config.pluginmanager.get_plugins():
-        file = getattr(plugin, "__file__", None)
-        if file and file.endswith("conftest.py") and Path(file).parent in item.path.parents:
+        folder, name = os.path.split(getattr(plugin, "__file__", None) or "")
+        if name == "conftest.py" and path.startswith(folder + os.sep):
             yield plugin
     name = getattr(item.module, "__name__", "")
     while name := name.rpartition(".")[0]:
