@@ -117,7 +117,7 @@ REFUSED = {
         '"test_it.py"',
         "test_it.py, which * cannot be read as .npz: it is a text file *TRT174*",
     ),
-    "model": ('"models/linear.onnx"', "*name an ONNX model on the marker: trt_model(reference=*"),
+    "model": ('"models/linear.onnx"', "*Name an ONNX model on the marker: trt_model(reference=*"),
     "pointer": (
         '(HERE / "lfs.npz").write_text("version https://git-lfs") and "lfs.npz"',
         "lfs.npz, which * cannot be read as .npz: it is a Git LFS pointer *TRT174*",
