@@ -28,8 +28,10 @@ def trt_calibration(digits):
 
 # Without rtol and atol the defaults of the precision hold. Measured with ONNX Runtime on all 256
 # images: fp32 differs by 1.5e-6, fp16 by 8e-3 in logits of up to 5.8 and by 2.3e-3 in probs.
+# They are compared with the model's own answers, and with those that are committed under
+# trt_baselines: a model that was trained or exported again, or damaged, fails too.
 @floating_point
-@pytest.mark.trt_consistency(outputs={"probs": {"top1": 0.99}})
+@pytest.mark.trt_consistency(outputs={"probs": {"top1": 0.99}}, against="both", drift="3x")
 def test_same_answers(trt_session, images):
     trt_session.run({"image": images})
 
