@@ -13,7 +13,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -342,6 +342,19 @@ def write_answers(path: Path, answers: AnswerFile, data: Data) -> None:
             _write_data(path, {digest: both[digest] for digest in needed})
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def remove_answers(path: Path, tests: Collection[str]) -> None:
+    """Remove the answers of tests, and the files once they are of no test.
+
+    Raises:
+        BaselineError: A file cannot be read or written.
+    """
+    found = read_answers(path)
+    if found is None:
+        return
+    left = AnswerFile({test: one for test, one in found.tests.items() if test not in tests})
+    write_answers(path, left, read_data(path, left.data) if left.tests else {})
 
 
 def _write_data(path: Path, data: Data) -> None:

@@ -22,22 +22,27 @@ class Collected:
         root: Its root folder.
         tests: Node ids of all tests, deselected ones too.
         errors: Node ids of files and classes that were skipped or could not be collected.
+        answers: Node ids of all tests without precision and architecture, as answers have them.
     """
 
     root: Path
     tests: Collection[str]
     errors: Collection[str]
+    answers: Collection[str] = ()
 
 
-def orphan_status(nodeid: str, collected: Collected) -> tuple[OrphanStatus, str]:
+def orphan_status(
+    nodeid: str, collected: Collected, *, answers: bool = False
+) -> tuple[OrphanStatus, str]:
     """Return whether a baseline's test exists, and the reason for the answer.
 
     Args:
         nodeid: The test's node id.
         collected: What pytest collected.
+        answers: Whether the baseline is of answers.
     """
     module, _, test = nodeid.partition("::")
-    if nodeid in collected.tests:
+    if nodeid in (collected.answers if answers else collected.tests):
         return "exists", ""
     if ".." in Path(module).parts:
         return "unknown", f"{module} is outside of {collected.root}"

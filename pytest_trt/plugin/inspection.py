@@ -21,6 +21,8 @@ from pytest_trt.baseline.orphans import ANSWER_VARIABLE
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.doctor.finding import Problem
 from pytest_trt.plugin.options.settings import read_settings
+from pytest_trt.plugin.results.pinning import answers_nodeid
+from pytest_trt.plugin.state import plan_of
 from pytest_trt.records import to_data
 
 _NAME = "trt"
@@ -120,11 +122,14 @@ class _Collected:
 
     def __init__(self) -> None:
         self.tests: list[str] = []
+        self.answers: list[str] = []
         self.errors: list[str] = []
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Add a test."""
         self.tests.append(item.nodeid)
+        plan = plan_of(item)
+        self.answers.append(answers_nodeid(item, plan) if plan else item.nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Add a file that could not be collected, or was skipped as a whole."""
@@ -137,6 +142,7 @@ class _Collected:
             "root": str(session.config.rootpath),
             "tests": self.tests,
             "errors": self.errors,
+            "answers": self.answers,
         }
         Path(os.environ[ANSWER_VARIABLE]).write_text(json.dumps(content), encoding="utf-8")
 

@@ -12,10 +12,10 @@ import click
 from pytest_trt import units
 from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.benchmark.differences import HOST_BUSY
-from pytest_trt.cli.baseline.stored import Folders, Stored, age, target_text
+from pytest_trt.cli.baseline.stored import Answers, Folders, Stored, age, target_text
 from pytest_trt.cli.output import echo, echo_data, echo_error
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.diagnostics import BaselineError, Remedy
+from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.records import to_data
 from pytest_trt.terms import METRICS
 from pytest_trt.wording import count
@@ -32,21 +32,56 @@ def list_(folders: Folders, as_json: bool) -> None:
     Exit status 1 if a file is not valid.
     """
     files, errors = folders.files()
+    answers, more = folders.answers()
     found = [stored for listed in files for stored in listed]
+    errors += more
     if as_json:
-        echo_data(json.dumps([one.to_dict() for one in found], indent=2))
-    elif found:
-        titles = ("test", "mode", "P50 ms", "P99 ms", "items/s", "runs", "recorded")
-        print_table(titles, [row for listed in files for row in _rows(listed)], giving_way=(0,))
-        targets = len({tuple(one.file.target.items()) for one in found})
-        echo(f"{count(len(found), 'baseline')} of {count(targets, 'target')}")
-    elif not errors:
+        listed = [one.to_dict() for one in found] + [one.to_dict() for one in answers]
+        echo_data(json.dumps(listed, indent=2))
+    elif not found and not answers and not errors:
         echo(f"There are no baselines in {folders.shown}.")
         echo("Fix: Run tests with trt_benchmark, or name the folder with --baseline-dir.")
+    else:
+        _print(files, answers)
     for error in errors:
         echo_error(error)
     if errors:
         raise SystemExit(1)
+
+
+def _print(files: list[list[Stored]], answers: list[Answers]) -> None:
+    found = [stored for listed in files for stored in listed]
+    if found:
+        titles = ("test", "mode", "P50 ms", "P99 ms", "items/s", "runs", "recorded")
+        print_table(titles, [row for listed in files for row in _rows(listed)], giving_way=(0,))
+        targets = len({tuple(one.file.target.items()) for one in found})
+        echo(f"{count(len(found), 'baseline')} of {count(targets, 'target')}")
+    if found and answers:
+        echo()
+    if answers:
+        of_answers = ("answers of", "model", "inputs", "outputs", "recorded")
+        print_table(of_answers, list(_answer_rows(answers)), giving_way=(0, 1))
+        echo(f"answers of {count(len(answers), 'test')}")
+
+
+def _answer_rows(answers: list[Answers]) -> Iterator[Row]:
+    """Yield the rows of stored answers, the file above its tests and the reason below each."""
+    file = None
+    for one in answers:
+        entry, (sketches, outputs) = one.entry, one.sketches
+        if one.path != file:
+            file = one.path
+            yield as_typed(file)
+        how = {0: "whole", outputs: "sketches"}.get(sketches, f"{sketches} sketches")
+        yield (
+            one.test,
+            entry.model,
+            str(len(entry.answers)),
+            f"{outputs} {how}",
+            age(entry.recorded),
+        )
+        if entry.reason:
+            yield f"  {entry.reason}"
 
 
 def _rows(listed: list[Stored]) -> Iterator[Row]:
@@ -73,7 +108,7 @@ def _figures(entry: Entry) -> Iterator[str]:
 @as_json
 @click.pass_obj
 def show(folders: Folders, test: str, as_json: bool) -> None:
-    """Show everything that is stored for TEST, on every target.
+    """Show everything that is stored for TEST: its speed on every target, and its answers.
 
     TEST is its name, its node id, or a part of it that no other test has.
     """
@@ -85,12 +120,12 @@ def show(folders: Folders, test: str, as_json: bool) -> None:
     for number, stored in enumerate(found):
         if number:
             echo()
-        for line in _lines(stored):
+        for line in _answer_lines(stored) if isinstance(stored, Answers) else _lines(stored):
             echo(line)
 
 
-def named(stored: list[Stored], name: str) -> list[Stored]:
-    """Return the entries of one test, one for each target.
+def named(stored: list[Stored | Answers], name: str) -> list[Stored | Answers]:
+    """Return the entries of one test: its speed on each target, and its answers.
 
     Args:
         stored: The entries of all tests.
@@ -101,7 +136,12 @@ def named(stored: list[Stored], name: str) -> list[Stored]:
     """
     exact = [one for one in stored if name in (one.test, one.nodeid)]
     found = exact or [one for one in stored if name in one.nodeid]
-    tests = sorted({one.nodeid for one in found})
+    speeds = {one.nodeid for one in found if isinstance(one, Stored)}
+    if len(speeds) == 1:  # answers are of all precisions, so their names are shorter
+        (nodeid,) = speeds
+        answers = [one for one in stored if isinstance(one, Answers) and one.is_of(nodeid)]
+        found = [*(one for one in found if isinstance(one, Stored)), *answers]
+    tests = sorted(speeds or {one.nodeid for one in found})
     if not tests:
         raise BaselineError(
             f"there is no baseline of a test named {name}",
@@ -137,6 +177,23 @@ def _lines(stored: Stored) -> Iterator[str]:
     for number, run in enumerate(entry.runs, 1):
         yield f"  run {number} of {len(entry.runs)}, {age(run.recorded)}, {run.recorded}"
         yield from _run_lines(run)
+
+
+def _answer_lines(stored: Answers) -> Iterator[str]:
+    entry = stored.entry
+    yield stored.nodeid
+    yield f"  file      {as_typed(stored.path)}"
+    yield f"  model     {entry.model}, {entry.model_digest[:12]}"
+    yield f"  producer  {entry.producer}"
+    yield f"  recorded  {age(entry.recorded)}, {entry.recorded}"
+    yield f"  reason    {entry.reason or '-'}"
+    for number, answer in enumerate(entry.answers, 1):
+        shapes = ", ".join(f"{name} {shape}" for name, shape in answer.shapes.items())
+        yield f"  inputs {number} of {len(entry.answers)}: {shapes}"
+        for name, one in answer.outputs.items():
+            figures = "".join(f", {label} {value:g}" for label, value in one.figures.items())
+            how = "whole" if one.stored == "all" else "sketch"
+            yield f"    {name}  {one.dtype} {list(one.shape)}, {how}{figures}"
 
 
 def _labelled(title: str, fields: Iterable[tuple[str, object]]) -> Iterator[str]:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import click
 
+from pytest_trt.baseline.answers import remove_answers
 from pytest_trt.baseline.file import BaselineFile, cannot_write, write_baselines
 from pytest_trt.baseline.orphans import ANSWER_VARIABLE, Collected, orphan_status
-from pytest_trt.cli.baseline.stored import Folders, Stored, target_text
+from pytest_trt.baseline.staged import only_writer
+from pytest_trt.cli.baseline.stored import Answers, Folders, Stored, place_text
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.wording import count
@@ -50,14 +52,14 @@ def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
         echo(f"There are no baselines in {folders.shown}.")
         return
     collected = _collect(folders.baselines.base, {one.nodeid.partition("::")[0] for one in stored})
-    orphans: list[Stored] = []
+    orphans: list[Stored | Answers] = []
     for one in stored:
-        status, why = orphan_status(one.nodeid, collected)
+        status, why = orphan_status(one.nodeid, collected, answers=isinstance(one, Answers))
         is_orphan = status == "missing" or (status == "other parameters" and parameters)
         orphans += [one] if is_orphan else []
         if status != "exists":
             title = "no test" if is_orphan else "retained"
-            echo(f"{title}: {one.nodeid} on {target_text(one.file)}: {why}")
+            echo(f"{title}: {one.nodeid} {place_text(one)}: {why}")
     total = count(len(stored), "baseline")
     if not orphans:
         echo(f"{total}: nothing to remove.")
@@ -131,7 +133,9 @@ def _collect(base: Path, modules: set[str]) -> Collected:
                 details=[f"| {line}" for line in tail],
             )
         content = json.loads(answer.read_text(encoding="utf-8"))
-    collected = Collected(Path(content["root"]), set(content["tests"]), content["errors"])
+    collected = Collected(
+        Path(content["root"]), set(content["tests"]), content["errors"], set(content["answers"])
+    )
     if not any((collected.root / module).exists() for module in modules):
         raise BaselineError(
             f"no test module that has baselines is below {collected.root}; nothing was removed",
@@ -142,11 +146,15 @@ def _collect(base: Path, modules: set[str]) -> Collected:
     return collected
 
 
-def _remove(orphans: Sequence[Stored]) -> None:
-    by_file: dict[Path, list[Stored]] = {}
+def _remove(orphans: Sequence[Stored | Answers]) -> None:
+    speeds: dict[Path, list[Stored]] = {}
+    answers: dict[Path, set[str]] = {}
     for one in orphans:
-        by_file.setdefault(one.path, []).append(one)
-    for path, entries in by_file.items():
+        if isinstance(one, Answers):
+            answers.setdefault(one.path, set()).add(one.test)
+        else:
+            speeds.setdefault(one.path, []).append(one)
+    for path, entries in speeds.items():
         file, names = entries[0].file, {one.test for one in entries}
         left = {test: entry for test, entry in file.tests.items() if test not in names}
         if left:
@@ -156,3 +164,6 @@ def _remove(orphans: Sequence[Stored]) -> None:
             path.unlink()
         except OSError as error:
             raise cannot_write(path, error) from error
+    for path, tests in answers.items():
+        with only_writer(path.parent):
+            remove_answers(path, tests)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_trt import units
+from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, answer_files, read_answers
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, baseline_files, module_of, read_baselines
 from pytest_trt.baseline.location import BaselineFolder
 from pytest_trt.diagnostics import BaselineError, as_typed
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +38,59 @@ class Folders:
         return as_typed(self.baselines.path)
 
     def files(self) -> tuple[list[list[Stored]], list[BaselineError]]:
-        """Return the entries of every valid file, and the errors of the others."""
-        root = self.baselines.path
-        files, errors = [], []
-        for path in baseline_files(root):
-            try:
-                content = read_baselines(path)
-            except BaselineError as error:
-                errors.append(error)
-                continue
-            if content is not None:  # else it was removed meanwhile
-                module = module_of(root, path)
-                files.append(
-                    [
-                        Stored(path, f"{module}::{test}", test, content, entry)
-                        for test, entry in sorted(content.tests.items())
-                    ]
-                )
-        return files, errors
+        """Return the speed baselines of every valid file, and the errors of the others."""
+        found, errors = _valid(baseline_files(self.baselines.path), read_baselines)
+        return [
+            [
+                Stored(path, self._nodeid(path, test), test, content, entry)
+                for test, entry in sorted(content.tests.items())
+            ]
+            for path, content in found
+        ], errors
 
-    def stored(self) -> list[Stored]:
-        """Return the entries of every file.
+    def answers(self) -> tuple[list[Answers], list[BaselineError]]:
+        """Return the stored answers of every valid file, and the errors of the others."""
+        found, errors = _valid(answer_files(self.baselines.path), read_answers)
+        return [
+            Answers(path, self._nodeid(path, test), test, content, entry)
+            for path, content in found
+            for test, entry in sorted(content.tests.items())
+        ], errors
+
+    def _nodeid(self, path: Path, test: str) -> str:
+        return f"{module_of(self.baselines.path, path)}::{test}"
+
+    def stored(self) -> list[Stored | Answers]:
+        """Return the speed baselines and the answers of every file.
 
         Raises:
             BaselineError: A file cannot be read.
         """
         files, errors = self.files()
-        if errors:
-            raise errors[0]
-        return [stored for listed in files for stored in listed]
+        answers, more = self.answers()
+        if errors or more:
+            raise (*errors, *more)[0]
+        return [*(stored for listed in files for stored in listed), *answers]
+
+
+def _valid(
+    paths: Iterable[Path], read: Callable[[Path], _T | None]
+) -> tuple[list[tuple[Path, _T]], list[BaselineError]]:
+    found, errors = [], []
+    for path in paths:
+        try:
+            content = read(path)
+        except BaselineError as error:
+            errors.append(error)
+            continue
+        if content is not None:  # else it was removed meanwhile
+            found.append((path, content))
+    return found, errors
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One entry, and where it is.
+    """The speed baseline of a test on one target, and where it is.
 
     Attributes:
         path: The file.
@@ -88,6 +110,7 @@ class Stored:
         """Return a summary of the entry as JSON-simple data."""
         newest = self.entry.runs[-1]
         return {
+            "kind": "speed",
             "file": as_typed(self.path),
             "test": self.nodeid,
             "target": dict(self.file.target),
@@ -102,6 +125,55 @@ class Stored:
             "toolchain": newest.toolchain,
             "environment": dict(newest.environment),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The stored answers of a test, and where they are; the fields are those of `Stored`."""
+
+    path: Path
+    nodeid: str
+    test: str
+    file: AnswerFile
+    entry: AnswerEntry
+
+    def is_of(self, nodeid: str) -> bool:
+        """Whether they are of a test with these parameters and perhaps more."""
+        (own, few), (test, all_) = (_split(one) for one in (self.nodeid, nodeid))
+        return own == test and few <= all_
+
+    @property
+    def sketches(self) -> tuple[int, int]:
+        """How many outputs are stored as sketches, and how many in all."""
+        kinds = [one.stored for answer in self.entry.answers for one in answer.outputs.values()]
+        return kinds.count("sketch"), len(kinds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a summary as JSON-simple data."""
+        sketches, outputs = self.sketches
+        return {
+            "kind": "answers",
+            "file": as_typed(self.path),
+            "test": self.nodeid,
+            "model": self.entry.model,
+            "inputs": len(self.entry.answers),
+            "outputs": outputs,
+            "sketches": sketches,
+            "recorded": self.entry.recorded,
+            "reason": self.entry.reason,
+            "producer": self.entry.producer,
+        }
+
+
+def _split(nodeid: str) -> tuple[str, set[str]]:
+    """Return a node id without parameters, and the parts of its parameters."""
+    base, bracket, parameters = nodeid.removesuffix("]").partition("[")
+    return base, set(parameters.split("-")) if bracket else set()
+
+
+def place_text(stored: Stored | Answers) -> str:
+    """Return what an entry is, after its test's name."""
+    return "answers" if isinstance(stored, Answers) else f"on {target_text(stored.file)}"
 
 
 def target_text(file: BaselineFile) -> str:

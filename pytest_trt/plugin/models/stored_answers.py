@@ -40,11 +40,9 @@ from pytest_trt.baseline.staged_answers import StagedAnswers, answers_digest, wr
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
-from pytest_trt.plugin.planning.marks import ids_of
 from pytest_trt.plugin.planning.plan import TestPlan
-from pytest_trt.plugin.results.pinning import baseline_location
+from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_location
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.report.record import without_parameters
 from pytest_trt.tensors.containers import description, items_of
 from pytest_trt.tensors.elements import as_bits, dtype_name, from_bits
 from pytest_trt.tensors.seeded import inputs_digest
@@ -93,9 +91,7 @@ class StoredAnswers:
     @cached_property
     def location(self) -> BaselineLocation:
         """Where the answers are stored: the same for every precision and architecture."""
-        item, plan = self._item, self._plan
-        nodeid = without_parameters(item.nodeid, ids_of(item), plan.arch, plan.precision)
-        return baseline_location(item, TARGET, nodeid)
+        return baseline_location(self._item, TARGET, answers_nodeid(self._item, self._plan))
 
     @cached_property
     def entry(self) -> AnswerEntry | None:

@@ -11,7 +11,10 @@ import pytest
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.location import BaselineLocation, find_folder
 from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.plugin.planning.marks import ids_of
+from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import PINNED_KEY, plan_of, run_of, settings_of
+from pytest_trt.report.record import without_parameters
 from pytest_trt.terms import CPU
 
 
@@ -49,6 +52,16 @@ def baseline_location(
     )
     test = (nodeid or item.nodeid).partition("::")[2]
     return BaselineLocation.of(folder, item.path, test, target, rootdir=config.rootpath)
+
+
+def answers_nodeid(item: pytest.Item, plan: TestPlan) -> str:
+    """Return the node id that stored answers have: the same for every precision and architecture.
+
+    Args:
+        item: The test.
+        plan: What it checks.
+    """
+    return without_parameters(item.nodeid, ids_of(item), plan.arch, plan.precision)
 
 
 def _baseline_engines(config: pytest.Config, items: Iterable[pytest.Item]) -> set[str]:
