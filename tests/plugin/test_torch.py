@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 TEST = """
@@ -70,3 +72,15 @@ def test_tensors_are_compared_and_what_cannot_be_is_named(torch_project: pytest.
         "E *RuntimeError: mat1 and mat2 shapes cannot be multiplied*",
     ):
         result.stdout.fnmatch_lines([line])
+
+
+@pytest.mark.parametrize(
+    ("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)]
+)
+def test_a_missing_torch_skips_unless_it_is_required(
+    pytester, request, monkeypatch, required: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PYTEST_TRT_REQUIRE_TORCH", required)
+    with pytest.raises(outcome, match="torch is not installed"):
+        request.getfixturevalue("torch_project")
