@@ -518,8 +518,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT342": Code(
         "out of device memory",
-        "CUDA could not allocate device or page-locked memory.",
-        "Feed smaller shapes, or free device memory.",
+        "CUDA could not allocate device or page-locked memory, or ONNX Runtime memory of the host.",
+        "Feed smaller shapes, or free memory.",
     ),
     "TRT343": Code(
         "no CUDA graph",
@@ -541,6 +541,14 @@ CODES: dict[str, Code] = {
         "Raise --trt-run-timeout, or feed smaller inputs. If the model loops, check its loop's "
         "condition.",
         ("subject", "timeout_s"),
+    ),
+    "TRT346": Code(
+        "engine run crashed ONNX Runtime",
+        "A run ended the child process in which an engine or a reference runs on inputs of a new "
+        "kind; the next tests go on.",
+        "Check the values of the inputs. Otherwise try another version of ONNX Runtime, and report "
+        "it with the model and the inputs.",
+        ("subject", "signal"),
     ),
     "TRT350": Code(
         "operator unknown",

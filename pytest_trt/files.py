@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,6 +108,26 @@ def open_regular(path: Path) -> FileIO:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+@contextlib.contextmanager
+def memory_file() -> Iterator[Path]:
+    """Provide a file in memory that other processes of this user can read and write by its path.
+
+    It ends with the block, and with this process. Where the system has none, it is on the disk.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").exists():
+        descriptor = os.memfd_create("pytest-trt")
+        try:
+            yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+    else:
+        with tempfile.NamedTemporaryFile(prefix="pytest-trt-") as file:
+            yield Path(file.name)
 
 
 @contextlib.contextmanager

@@ -74,9 +74,10 @@ class PrivateFolder:
     def stable_path(self) -> Path:
         """A path that leads to this folder while it is open, whatever is renamed.
 
-        Where the system has none, the path by which it was reached.
+        In other processes of this user, too. Where the system has none, the path by which it was
+        reached.
         """
-        path = Path(_OPEN_FILES, str(self._descriptor))
+        path = Path(f"/proc/{os.getpid()}/fd/{self._descriptor}")
         return path if path.exists() else self.path
 
     def folder(self, name: str) -> PrivateFolder:

@@ -43,6 +43,39 @@ def endless_loop(path: Path, trips: int = 2**62) -> Path:
     return _saved(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
 
 
+def crashing_division(path: Path) -> Path:
+    """Write a model that divides int32 x [1] by -1: the least integer crashes a run on x86."""
+    graph = helper.make_graph(
+        [node("Div", ["x", "minus"], ["y"])],
+        "g",
+        [value("x", TensorProto.INT32, [1])],
+        [value("y", TensorProto.INT32, [1])],
+        [helper.make_tensor("minus", TensorProto.INT32, [1], [-1])],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return _saved(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+
+def exploding_output(path: Path) -> Path:
+    """Write a model whose output has 10 ** 12 elements for each unit of float32 x [1]."""
+    nodes = [
+        # Not through operators whose inputs count as shapes: those need ranges of values.
+        node("Mul", ["x", "scale"], ["scaled"]),
+        node("Elu", ["scaled"], ["elements"]),
+        node("Cast", ["elements"], ["shape"], to=TensorProto.INT64),
+        node("ConstantOfShape", ["shape"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("x", TensorProto.FLOAT, [1])],
+        [value("y", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor("scale", TensorProto.FLOAT, [1], [1e12])],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return _saved(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+
 def _graph(nodes: list[object]) -> GraphProto:
     return helper.make_graph(nodes, "g", [_vector("x")], [_vector("y")])
 

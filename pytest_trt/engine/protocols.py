@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -141,6 +141,19 @@ class BackendSession(Protocol):
 
     def close(self) -> None:
         """Release what the session holds; it cannot run afterwards. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class LoadsLater(Protocol):
+    """A session whose engine is not loaded in this process before it runs here."""
+
+    def load(self) -> object:
+        """Load it, if it is not.
+
+        Raises:
+            EngineLoadError: It cannot be loaded.
+        """
         ...
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pytest_trt.diagnostics import InputError, PytestTrtError
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.protocols import BackendSession
+from pytest_trt.engine.protocols import BackendSession, LoadsLater
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.escaping import terminal
 from pytest_trt.tensors.checks import check_inputs
@@ -137,8 +137,8 @@ class Session:
         Raises:
             EngineLoadError: It cannot be loaded.
         """
-        with self._loaded(self.engine):
-            pass
+        with self._loaded(self.engine) as session:
+            load_here(session)
 
     def check(self, inputs: Tensors) -> None:
         """Refuse inputs that the model, or all of its profiles, exclude.
@@ -150,6 +150,16 @@ class Session:
         check_inputs(model.inputs, inputs)
         if spec.profiles:
             select_profile(spec.profiles, model.inputs, inputs)
+
+
+def load_here(session: BackendSession) -> None:
+    """Load an engine in this process, where its first runs happen in another one.
+
+    Raises:
+        EngineLoadError: It cannot be loaded.
+    """
+    if isinstance(session, LoadsLater):
+        session.load()
 
 
 class EngineFactory(Protocol):

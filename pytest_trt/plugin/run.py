@@ -39,8 +39,9 @@ from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Timings
 from pytest_trt.engine.key import same_runtime
-from pytest_trt.engine.loaded_models import LoadedModels
 from pytest_trt.engine.protocols import Backend, BackendSession, Progress
+from pytest_trt.engine.run_records import RunRecords
+from pytest_trt.engine.session import load_here
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.files import TICK_NS
 from pytest_trt.onnx.file import OnnxModel, load_model, read_interface
@@ -157,10 +158,13 @@ class TrtRun:
             self.settings.threads,
             build_timeout_s=self.settings.build_timeout,
             run_timeout_s=self.settings.run_timeout,
-            loaded=LoadedModels(
-                self.cache.references, producer=self.producer, stored=self.cache.stored
-            ),
+            records=self._records,
         )
+
+    @cached_property
+    def _records(self) -> RunRecords:
+        """What ran on this machine before."""
+        return RunRecords(self.cache.references, producer=self.producer)
 
     @cached_property
     def producer(self) -> str:
@@ -255,17 +259,31 @@ class TrtRun:
         key = engine.key.digest
         _drop_abandoned(self._sessions, key)
         if key not in self._sessions:
-            backend = self.backend(engine.target.arch)
             while len(self._sessions) >= _LOADED_ENGINES:
                 self.lost_device.release(self._sessions.popitem(last=False)[1])
             if engine.target.arch != CPU:
                 self.lost_device.refuse_if_lost()
-            started_s = time.perf_counter()
-            with self.cache.plan(engine.plan, key) as plan:
-                self._sessions[key] = backend.open(plan, engine.model, engine.spec, engine.target)
-            engine.timings.loaded(time.perf_counter() - started_s)
+            self._sessions[key] = self._opened(engine)
         self._sessions.move_to_end(key)
         return self._sessions[key]
+
+    def _opened(self, engine: Engine) -> BackendSession:
+        key, model, spec, target = engine.key.digest, engine.model, engine.spec, engine.target
+        backend = self.backend(target.arch)
+        if backend is self.embedded:
+            return self.embedded.open_later(
+                lambda: self.cache.plan(engine.plan, key),
+                model,
+                spec,
+                target,
+                plan_digest=engine.plan_digest,
+                timings=engine.timings,
+            )
+        started_s = time.perf_counter()
+        with self.cache.plan(engine.plan, key) as plan:
+            session = backend.open(plan, model, spec, target)
+        engine.timings.loaded(time.perf_counter() - started_s)
+        return session
 
     def unload_others(self, engine: Engine) -> None:
         """Release every loaded engine but one, for another process to have the memory."""
@@ -283,9 +301,17 @@ class TrtRun:
         """
         session, found = None, self.cache.find(key_digest)
         if found and same_runtime(found.sidecar.key_fields, dict(candidate.key.fields)):
-            backend = self.backend(candidate.target.arch)
-            with suppress(EngineLoadError), self.cache.plan(found.plan, key_digest) as plan:
-                session = backend.open(plan, candidate.model, candidate.spec, candidate.target)
+            sidecar = found.sidecar
+            engine = replace(
+                candidate,
+                key=replace(candidate.key, digest=key_digest),
+                plan=found.plan,
+                plan_digest=sidecar.files[sidecar.plan_name].digest,
+                timings=Timings(),
+            )
+            with suppress(EngineLoadError):
+                session = self._opened(engine)
+                load_here(session)
         try:
             yield session
         finally:
@@ -396,6 +422,8 @@ class TrtRun:
             reference.close()
         self._sessions.clear()
         self._references.clear()
+        if "_records" in vars(self):
+            self._records.save()
         warm_builder.end()
 
     def environment(self) -> list[str]:

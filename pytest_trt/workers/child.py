@@ -42,17 +42,25 @@ class Reporter:
         os.dup2(2, 1)
         self._lock = threading.Lock()
 
-    def progress(self, text: str) -> None:
-        """Report the step that begins now."""
-        self.send("progress", text)
+    def progress(self, text: str, timeout_s: float | None = None) -> None:
+        """Report the step that begins now.
+
+        Args:
+            text: What it does.
+            timeout_s: The limit of its seconds, in place of what is left to the job; 0 for none.
+        """
+        self.send("progress", text, timeout_s)
 
     def log(self, line: str) -> None:
         """Report a line of a log."""
         self.send("log", line)
 
-    def send(self, event: str, content: object = None) -> None:
+    def send(self, event: str, content: object = None, timeout_s: float | None = None) -> None:
         """Send one event. The process ends if nobody reads it."""
-        line = json.dumps({"event": event, "content": content}).encode() + b"\n"
+        data = {"event": event, "content": content}
+        if timeout_s is not None:
+            data["timeout_s"] = timeout_s
+        line = json.dumps(data).encode() + b"\n"
         try:
             with self._lock:
                 self._stream.write(line)

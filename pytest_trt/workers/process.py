@@ -4,7 +4,8 @@ Vendor libraries crash, hang and run out of memory; in a worker that ends the jo
 The child's side is `child.serve`. A job is one line of JSON. Events are lines of JSON too::
 
     {"event": "started"}                    the child has read the job
-    {"event": "progress", "content": text}  the step that begins now
+    {"event": "progress", "content": text}  the step that begins now; it may have a "timeout_s" of
+                                            its own, which replaces what is left to the job
     {"event": "log", "content": line}       a line of a log
     {"event": "done", "content": data}      the job's result
     {"event": "error", "content": {...}}    an exception, see `error_from_data`; the child ends
@@ -60,6 +61,7 @@ class Reply:
         is_waiting: Whether the child waits for its next job.
         is_started: Whether the child read the job.
         step: The last step that it reported.
+        step_timeout_s: The time limit that began with it; None for that of the job.
         log: The last lines of its log.
         stderr: The last lines of its standard error.
         timed_out: Whether the time limit ended it.
@@ -72,6 +74,7 @@ class Reply:
     is_waiting: bool = False
     is_started: bool = False
     step: str = "starting"
+    step_timeout_s: float | None = None
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
     stderr: deque[str] = field(default_factory=lambda: deque(maxlen=_STDERR_LINES))
     timed_out: bool = False
@@ -96,6 +99,7 @@ class Reply:
                 self.is_started = True
             case "progress":
                 self.step = str(content)
+                self.step_timeout_s = event.get("timeout_s", self.step_timeout_s)
             case "log":
                 self.log.append(str(content))
             case "done":
@@ -222,6 +226,8 @@ class Worker:
                 if event in ("done", "error", "refused"):
                     return
                 if event == "progress":
+                    if reply.step_timeout_s is not None:
+                        began_s, timeout_s = now_s, reply.step_timeout_s
                     reported_s = now_s
                     progress(reply.step)
             elif now_s - reported_s >= TICK_S:

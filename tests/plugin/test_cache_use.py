@@ -16,9 +16,7 @@ TEST = (
 
 
 def references(project) -> list[Path]:
-    return [
-        path for path in (project.cache / "v1" / "references").iterdir() if path.suffix != ".loaded"
-    ]
+    return list((project.cache / "v1" / "references").glob("*.outputs"))
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""Models that hang or explode fail their own test; the tests after it pass, and nothing is left."""
+"""Models that do harm fail their own test; the tests after it pass, and nothing is left."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import select
 import signal
 import subprocess
@@ -11,8 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders_harmful import endless_loop, function_bomb
+from builders_harmful import crashing_division, endless_loop, exploding_output, function_bomb
 from heard import hearing
+
+from pytest_trt.backends.conversion import isolated
 
 TESTS = """
 from pathlib import Path
@@ -60,9 +63,65 @@ def test_a_bomb_is_a_failed_test_as_engine_and_as_reference(project) -> None:
     result.stdout.fnmatch_lines(
         [
             "*building bomb.onnx fp32 for cpu: ONNX Runtime *",
-            "*loading bomb.onnx as the FP32 reference: ONNX Runtime *",
+            "*loading the FP32 reference of bomb.onnx: ONNX Runtime *",
         ]
     )
+
+
+HARM = """
+import numpy as np
+import pytest
+model = pytest.mark.trt_model
+pytestmark = pytest.mark.trt_consistency()
+
+@model("models/loop.onnx")
+def test_hang(trt_session):
+    trt_session.run({"x": np.ones(4, np.float32)})
+
+@model("models/division.onnx")
+def test_crash(trt_session):
+    trt_session.run({"x": np.full(1, -(2**31), np.int32)})
+
+@model("models/large.onnx")
+def test_explosion(trt_session):
+    trt_session.run({"x": np.ones(1, np.float32)})
+
+@model("models/large.onnx", reference="models/loop.onnx")
+def test_reference(trt_reference):
+    trt_reference.run({"x": np.ones(4, np.float32)})
+
+@model("models/division.onnx")
+def test_other_values(trt_session):
+    trt_session.run({"x": np.full(1, 8, np.int32)})
+
+@model("models/linear.onnx")
+def test_next(trt_session, images):
+    trt_session.run({"image": images})
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the division traps on x86 only")
+def test_what_hangs_crashes_or_explodes_when_it_runs_is_one_failed_test(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = project.path / "models"
+    endless_loop(models / "loop.onnx")
+    crashing_division(models / "division.onnx")
+    exploding_output(models / "large.onnx")
+    project.pytester.makepyfile(test_harm=HARM)
+    result = project.run("--trt-run-timeout=0.5")
+    result.assert_outcomes(failed=4, passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*the fp32 engine of loop.onnx took longer than --trt-run-timeout=0.5*TRT345*",
+            "*the fp32 engine of division.onnx crashed ONNX Runtime * (SIGFPE) on x ?1?*TRT346*",
+            "*the fp32 engine of large.onnx failed on x ?1? *TRT342*",
+            "*the FP32 reference of loop.onnx took longer than --trt-run-timeout=0.5*TRT345*",
+        ]
+    )
+    # What ran well runs in pytest's process from then on.
+    monkeypatch.setattr(isolated, "reply_isolated", pytest.fail)
+    project.run("-k", "other_values or next").assert_outcomes(passed=2, deselected=4)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

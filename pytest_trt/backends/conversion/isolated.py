@@ -15,18 +15,18 @@ from typing import Any
 
 from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.backends.ended import ended_early
-from pytest_trt.diagnostics import EngineBuildError, Remedy
+from pytest_trt.diagnostics import EngineBuildError, PytestTrtError, Remedy
 from pytest_trt.engine.protocols import Progress
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.tensors.stored import write_samples
-from pytest_trt.workers.process import Worker
+from pytest_trt.workers.process import Reply, Worker
 from pytest_trt.workers.warm import WarmBuilder
 
 _CHILD = "pytest_trt.workers.calls"
 
 #: The file of samples, next to what is made with them.
-_SAMPLES_NAME = "samples.npz"
+_SAMPLES_NAME = "samples"
 
 #: This process's. All that the functions need from environment and search path is imported first.
 _warm = WarmBuilder(fixed_environment=True)
@@ -64,18 +64,34 @@ def call_isolated(function: str, task: Task, **arguments: object) -> Any:
             long, crashed, or needs more memory than there is.
         OSError: A file cannot be read or written.
     """
-    worker, reply = _warm.run(
+    worker, reply = reply_isolated(function, task, **arguments)
+    if reply.is_done:
+        return reply.result
+    raise failure(worker, reply, task) from reply.error
+
+
+def reply_isolated(function: str, task: Task, **arguments: object) -> tuple[Worker, Reply]:
+    """Call a function of this package in the child process; return that process and its reply.
+
+    Args:
+        function: As for `call_isolated`.
+        task: What it does.
+        **arguments: As for `call_isolated`.
+    """
+    return _warm.run(
         "calls",
         lambda: Worker(_CHILD, task=f"is {task.doing}"),
         {"function": function, "arguments": arguments},
         timeout_s=task.timeout_s,
         progress=task.progress,
     )
-    if reply.is_done:
-        return reply.result
-    if isinstance(reply.error, OSError) and reply.error.errno == errno.ENOMEM:
-        raise _out_of_memory(task, reply.error) from reply.error
-    raise reply.error or ended_early(
+
+
+def failure(worker: Worker, reply: Reply, task: Task) -> PytestTrtError | OSError:
+    """Return the error for a reply without a result; see `call_isolated`."""
+    if lack := lack_of_memory(reply):
+        return _out_of_memory(task, lack)
+    return reply.error or ended_early(
         worker,
         reply,
         doing=task.doing,
@@ -106,9 +122,17 @@ def stored_samples(samples: Sequence[Tensors], folder: Path) -> Iterator[Path | 
         path.unlink(missing_ok=True)
 
 
-def _out_of_memory(task: Task, error: OSError) -> EngineBuildError:
+def lack_of_memory(reply: Reply) -> str:
+    """Return what the child process reports of memory that it lacks, or "" if it does not."""
+    error = reply.error
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return str(error.strerror)
+    return ""
+
+
+def _out_of_memory(task: Task, lack: str) -> EngineBuildError:
     return EngineBuildError(
-        f"{task.doing}: {error.strerror}",
+        f"{task.doing}: {lack}",
         fix=Remedy(
             "Free memory, or build in fewer processes at once (pytest -n). A small model that "
             "needs so much memory is damaged or hostile: do not use it."

@@ -15,21 +15,30 @@ machine was overloaded, and its P99 fell. Source: three runs of tests/benchmarks
 from __future__ import annotations
 
 import platform
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pytest_trt.backends.conversion.named import require_operators
-from pytest_trt.backends.conversion.ort_messages import first_line
-from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
-from pytest_trt.backends.onnxruntime.plan import as_it_is, load_plan
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
+from pytest_trt.backends.onnxruntime.first_runs import FirstRunsIsolated
+from pytest_trt.backends.onnxruntime.plan import as_it_is, open_plan
 from pytest_trt.backends.onnxruntime.reference import load_reference
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
-from pytest_trt.diagnostics import EngineLoadError, Remedy
 from pytest_trt.engine.builder_options import require_options, require_precision
-from pytest_trt.engine.loaded_models import Loaded
-from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
+from pytest_trt.engine.facts import Timings
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
+from pytest_trt.engine.run_records import RunRecords
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.input_roles import require_values
+from pytest_trt.tensors.spec import Tensors
 from pytest_trt.workers.limited import start_early
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.onnxruntime.run_job import FirstRun, Source
 
 
 class OnnxRuntimeBackend:
@@ -39,7 +48,7 @@ class OnnxRuntimeBackend:
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
         build_timeout_s: Time limit of one build in seconds; 0 for no limit.
         run_timeout_s: Time limit of one run in seconds; 0 for no limit.
-        loaded: Models that were loaded in a child process before.
+        records: What ran on this machine before.
     """
 
     name = "onnxruntime"
@@ -50,13 +59,12 @@ class OnnxRuntimeBackend:
         *,
         build_timeout_s: float = 0,
         run_timeout_s: float = 0,
-        loaded: Loaded | None = None,
+        records: RunRecords | None = None,
     ) -> None:
         self.threads = threads
         self._build_timeout_s = build_timeout_s
         self._run_timeout_s = run_timeout_s
-        self._loaded: Loaded = set[str]() if loaded is None else loaded
-        self._built: set[str] = set()
+        self._records = records or RunRecords()
 
     def toolchain(self) -> Toolchain:
         """The version of ONNX Runtime."""
@@ -100,11 +108,7 @@ class OnnxRuntimeBackend:
         # Most runs find their engines in the cache.
         from pytest_trt.backends.onnxruntime.build_job import build_isolated
 
-        result = build_isolated(request, timeout_s=self._build_timeout_s)
-        if as_it_is(request.model, request.spec):
-            # The optimiser loaded the model itself. A record costs as much as loading a small one.
-            self._built.add(request.model.digest)
-        return result
+        return build_isolated(request, threads=self.threads, timeout_s=self._build_timeout_s)
 
     def cannot_run(self, target: Target) -> str | None:
         """Why engines for this target do not run here: only those for the CPU do."""
@@ -114,44 +118,105 @@ class OnnxRuntimeBackend:
 
     def open(
         self, plan: Plan, model: OnnxModel, spec: EngineSpec, target: Target
-    ) -> BackendSession:
+    ) -> OnnxRuntimeSession:
         """Load a serialised engine, by path: from memory, its weights would be there twice."""
-        ort = load_onnxruntime()
         start_early()
-        try:
-            session = load_plan(plan.stable_path, spec, threads=self.threads)
-        except Exception as error:
-            raise EngineLoadError(
-                f"ONNX Runtime {ort.__version__} cannot load {plan.path}",
-                fix=Remedy("rebuild the engine:", commands=("pytest-trt cache clear",)),
-                code="TRT322",
-                facts={
-                    "model": str(model.path),
-                    "plan": str(plan.path),
-                    "version": str(ort.__version__),
-                },
-                details=[first_line(error).replace(str(plan.stable_path), str(plan.path))],
-            ) from error
-        subject = f"the {spec.precision} engine of {model.path.name}"
+        session = open_plan(
+            plan.stable_path, spec, model=model.path, shown=plan.path, threads=self.threads
+        )
+        subject = _engine_of(model, spec)
         return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
 
-    def reference(self, model: OnnxModel) -> BackendSession:
-        """Load the model itself as the FP32 reference, without graph optimisations.
+    def open_later(
+        self,
+        opened: Callable[[], AbstractContextManager[Plan]],
+        model: OnnxModel,
+        spec: EngineSpec,
+        target: Target,
+        *,
+        plan_digest: str,
+        timings: Timings,
+    ) -> FirstRunsIsolated:
+        """Return an engine that is loaded in the process that runs it; see `first_runs`.
 
-        So no rewrite of the optimiser is ever compared with itself. A model that was not loaded
-        before is first loaded in a child process.
-
-        Raises:
-            ModelError: ONNX Runtime refuses the model, crashes, or takes too long.
+        Args:
+            opened: Opens the plan, each time that it is loaded.
+            model: What it was built from.
+            spec: What was requested.
+            target: What it was built for.
+            plan_digest: Digest of the plan.
+            timings: Receives how long loading and the first run took.
         """
-        if model.digest not in self._built and model.digest not in self._loaded:
-            from pytest_trt.backends.onnxruntime.build_job import load_isolated
 
-            load_isolated(model, timeout_s=self._build_timeout_s)
-            self._loaded.add(model.digest)
-        session = load_reference(model, threads=self.threads)
+        def load() -> OnnxRuntimeSession:
+            started_s = time.perf_counter()
+            with opened() as plan:
+                session = self.open(plan, model, spec, target)
+            timings.loaded(time.perf_counter() - started_s)
+            return session
+
+        def isolated(inputs: Tensors) -> FirstRun | None:
+            with opened() as plan:
+                return self.run_isolated(plan, model, spec, inputs)
+
+        return FirstRunsIsolated(
+            load, isolated, self._records.of(model.digest, plan_digest), timings
+        )
+
+    def run_isolated(
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, inputs: Tensors
+    ) -> FirstRun | None:
+        """Load and run an engine once in the child process; see `run_job.run_isolated`."""
+        from pytest_trt.backends.onnxruntime.run_job import Source
+
+        source = Source(
+            _engine_of(model, spec),
+            model.path,
+            plan.stable_path,
+            plan.path,
+            replace(spec, profiles=()),
+            self.threads,
+        )
+        return self._run_isolated(source, model, inputs)
+
+    def reference(self, model: OnnxModel) -> FirstRunsIsolated:
+        """Return the model itself as the FP32 reference, without graph optimisations.
+
+        So no rewrite of the optimiser is ever compared with itself. It is loaded in the process
+        that runs it; see `first_runs`. Its first run raises a ModelError where ONNX Runtime refuses
+        the model, crashes, or takes too long to load it.
+        """
         subject = f"the FP32 reference of {model.path.name}"
-        return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
+
+        def load() -> OnnxRuntimeSession:
+            start_early()
+            session = load_reference(model.path, threads=self.threads)
+            return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
+
+        def isolated(inputs: Tensors) -> FirstRun | None:
+            from pytest_trt.backends.onnxruntime.run_job import Source
+
+            source = Source(subject, model.path, threads=self.threads)
+            return self._run_isolated(source, model, inputs)
+
+        ran = self._records.of(model.digest, "reference")
+        return FirstRunsIsolated(load, isolated, ran, Timings())
+
+    def _run_isolated(self, source: Source, model: OnnxModel, inputs: Tensors) -> FirstRun | None:
+        # Most runs find what they need in the cache.
+        from pytest_trt.backends.onnxruntime.run_job import run_isolated
+
+        return run_isolated(
+            source,
+            model,
+            inputs,
+            load_timeout_s=self._build_timeout_s,
+            timeout_s=self._run_timeout_s,
+        )
+
+
+def _engine_of(model: OnnxModel, spec: EngineSpec) -> str:
+    return f"the {spec.precision} engine of {model.path.name}"
 
 
 def _require_values(model: OnnxModel, spec: EngineSpec) -> None:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.onnxruntime.build_job import BuildJob, ReferenceJob
+from pytest_trt.backends.onnxruntime import retained
+from pytest_trt.backends.onnxruntime.build_job import BuildJob
 from pytest_trt.backends.onnxruntime.plan import (
     CONVERTED_NAME,
     as_it_is,
     converted_files,
     write_plan,
 )
-from pytest_trt.backends.onnxruntime.reference import load_reference
 from pytest_trt.engine.builder_options import BUILDER_OPTIONS
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Progress
@@ -39,18 +39,12 @@ def do_build(progress: Progress, job: Mapping[str, Any]) -> Any:
     samples = read_samples(given.calibration) if given.calibration else []
     request = BuildRequest(given.model, given.spec, Target(CPU), given.directory, samples, progress)
     started_s = time.perf_counter()
-    result = build(request)
+    retained.drop()
+    result = build(request, threads=given.threads)
     return to_data(replace(result, build_s=time.perf_counter() - started_s))
 
 
-def do_load_reference(progress: Progress, job: Mapping[str, Any]) -> None:
-    """Do a `ReferenceJob`, JSON-simple data."""
-    model = from_data(ReferenceJob, job).model
-    progress(f"loading {model.path.name} as the FP32 reference")
-    load_reference(model, threads=1)
-
-
-def build(request: BuildRequest) -> BuildResult:
+def build(request: BuildRequest, *, threads: int = 1) -> BuildResult:
     """Convert, optimise and serialise the model.
 
     Where a level of optimisation breaks a valid model, the engine gets the next lower one.
@@ -58,7 +52,7 @@ def build(request: BuildRequest) -> BuildResult:
     model = request.model
     source, notes, layers = _source(request)
     request.progress(f"optimising {model.path.name}")
-    plan, log = write_plan(source, request)
+    plan, log = write_plan(source, request, threads=threads)
     for left_over in converted_files(request.directory):
         left_over.unlink()
     layers = layers or _layers(plan, model)

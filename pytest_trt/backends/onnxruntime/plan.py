@@ -7,14 +7,22 @@ loaded later; its file name states the level.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.backends.conversion.ort_messages import first_line, refusal
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
+from pytest_trt.backends.onnxruntime import retained
 from pytest_trt.backends.onnxruntime.options import OPTIMIZATION_LEVELS, session_options
 from pytest_trt.backends.onnxruntime.values import require_readable
-from pytest_trt.diagnostics import EngineBuildError, ModelError, PytestTrtError
+from pytest_trt.diagnostics import (
+    EngineBuildError,
+    EngineLoadError,
+    ModelError,
+    PytestTrtError,
+    Remedy,
+)
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
@@ -34,21 +42,23 @@ _EXTERNAL_WEIGHTS_ABOVE_BYTES = 1 << 30
 _WEIGHTS_FILE = "session.optimized_model_external_initializers_file_name"
 _LEAST_WEIGHTS_BYTES = "session.optimized_model_external_initializers_min_size_in_bytes"
 
-#: Checks run nothing, or few samples: no threads to start and end.
-_CHECK_THREADS = 1
-
 
 def as_it_is(model: OnnxModel, spec: EngineSpec) -> bool:
     """Whether a model already has the spec's precision."""
     return spec.precision == "fp32" or (spec.precision == "int8" and model.is_quantized)
 
 
-def write_plan(source: Path, request: BuildRequest) -> tuple[Path, tuple[str, ...]]:
+def write_plan(
+    source: Path, request: BuildRequest, *, threads: int
+) -> tuple[Path, tuple[str, ...]]:
     """Write a plan at the highest level up to the requested one that does not break the model.
+
+    The session that checked it is retained for its first run.
 
     Args:
         source: What to optimise: the model, or its conversion in the request's folder.
         request: The engine to build.
+        threads: Threads of one inference; 0 for the default of ONNX Runtime.
 
     Returns:
         The plan, and why its level is lower than requested (see `lowered_level`) if it is.
@@ -59,10 +69,10 @@ def write_plan(source: Path, request: BuildRequest) -> tuple[Path, tuple[str, ..
     wanted = _level(request.spec, default="extended")
     plan = request.directory / _PLAN_NAME
     try:
-        _write(source, plan, request, wanted)
+        _write(source, plan, request, wanted, threads)
     except EngineBuildError as error:
         _remove(plan)
-        lower = _write_lower(source, request, wanted)
+        lower = _write_lower(source, request, wanted, threads)
         if lower is None:
             raise
         return lower, (f"{error.message} at the level {wanted!r}", *error.log_tail)
@@ -93,11 +103,39 @@ def load_plan(plan: Path, spec: EngineSpec, *, threads: int) -> Any:
     # The layout for this CPU, which the plan does not contain, is chosen here.
     level = lowered_level(plan) or _level(spec, default="all")
     return load_onnxruntime().InferenceSession(
-        str(plan), session_options(level, threads=threads), providers=["CPUExecutionProvider"]
+        str(plan),
+        session_options(level, threads=threads),
+        providers=["CPUExecutionProvider"],
     )
 
 
-def _write_lower(source: Path, request: BuildRequest, wanted: str) -> Path | None:
+def open_plan(plan: Path, spec: EngineSpec, *, model: Path, shown: Path, threads: int) -> Any:
+    """Return an `onnxruntime.InferenceSession` of a plan.
+
+    Args:
+        plan: The plan.
+        spec: What was requested.
+        model: The model that it was built from.
+        shown: The plan, as messages name it.
+        threads: Threads of one inference; 0 for the default of ONNX Runtime.
+
+    Raises:
+        EngineLoadError: ONNX Runtime cannot load it.
+    """
+    try:
+        return load_plan(plan, spec, threads=threads)
+    except Exception as error:
+        version = onnxruntime_version()
+        raise EngineLoadError(
+            f"ONNX Runtime {version} cannot load {shown}",
+            fix=Remedy("rebuild the engine:", commands=("pytest-trt cache clear",)),
+            code="TRT322",
+            facts={"model": str(model), "plan": str(shown), "version": version},
+            details=[first_line(error).replace(str(plan), str(shown))],
+        ) from error
+
+
+def _write_lower(source: Path, request: BuildRequest, wanted: str, threads: int) -> Path | None:
     """Write and return a plan below the requested level, or None if none can be."""
     from pytest_trt.backends.conversion.converting import unoptimised
 
@@ -109,7 +147,7 @@ def _write_lower(source: Path, request: BuildRequest, wanted: str) -> Path | Non
     for level in reversed(names[: names.index(wanted)]):
         plan = request.directory / _lowered_name(level)
         try:
-            _write(source, plan, request, level)
+            _write(source, plan, request, level, threads)
         except EngineBuildError:
             _remove(plan)
         else:
@@ -117,8 +155,8 @@ def _write_lower(source: Path, request: BuildRequest, wanted: str) -> Path | Non
     return None
 
 
-def _write(source: Path, plan: Path, request: BuildRequest, level: str) -> None:
-    """Optimise a model into a plan, and check the plan.
+def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads: int) -> None:
+    """Optimise a model into a plan, check the plan, and retain its session.
 
     Raises:
         ModelError: The model is damaged, or an input or output cannot be used from Python.
@@ -127,7 +165,8 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str) -> None:
     """
     from pytest_trt.backends.conversion.converting import different_tensors, run_failure
 
-    model, chosen = request.model, session_options(level, threads=_CHECK_THREADS)
+    # Optimising runs nothing: no threads to start and end.
+    model, chosen = request.model, session_options(level, threads=1)
     chosen.optimized_model_filepath = str(plan)
     # A float16 model doubles in size when it is rounded in float32.
     parts = converted_files(request.directory)
@@ -141,10 +180,12 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str) -> None:
         chosen.add_session_config_entry(_LEAST_WEIGHTS_BYTES, str(1 << 40))
     try:
         load_onnxruntime().InferenceSession(str(source), chosen, providers=["CPUExecutionProvider"])
-        session = load_plan(plan, request.spec, threads=_CHECK_THREADS)
+        started_s = time.perf_counter()
+        session = load_plan(plan, request.spec, threads=threads)
+        load_s = time.perf_counter() - started_s
     except Exception as error:  # its exceptions have no other common base class
         raise _refused(error, request, converted=source != model.path) from error
-    require_readable(session, model)
+    require_readable(session, model.path)
     different = different_tensors(model, plan)
     if different:
         raise _broken(request, level, f"inputs or outputs differ: {', '.join(different)}")
@@ -152,6 +193,7 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str) -> None:
     failure = run_failure(session, request.calibration if request.spec.precision == "int8" else ())
     if failure is not None:
         raise _broken(request, level, first_line(failure))
+    retained.retain(plan, session, load_s, threads)
 
 
 def _refused(error: Exception, request: BuildRequest, *, converted: bool) -> PytestTrtError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pytest_trt.backends.conversion.ort_messages import refusal
@@ -9,17 +10,16 @@ from pytest_trt.backends.conversion.ort_module import load_onnxruntime
 from pytest_trt.backends.onnxruntime.options import session_options
 from pytest_trt.backends.onnxruntime.values import require_readable
 from pytest_trt.diagnostics import ModelError
-from pytest_trt.onnx.file import OnnxModel
 
 #: What a model that does not load means.
 NO_REFERENCE = "ONNX Runtime computes the FP32 reference, so there is nothing to compare with"
 
 
-def load_reference(model: OnnxModel, *, threads: int) -> Any:
+def load_reference(model: Path, *, threads: int) -> Any:
     """Return an `onnxruntime.InferenceSession` of a model as it is.
 
     Args:
-        model: The model.
+        model: The model's file.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
 
     Raises:
@@ -28,12 +28,12 @@ def load_reference(model: OnnxModel, *, threads: int) -> Any:
     ort = load_onnxruntime()
     options = session_options("disabled", threads=threads)
     try:
-        session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         refused = refusal(
             str(error),
-            model.path,
-            failed=f"ONNX Runtime {ort.__version__} cannot load {model.path.name}",
+            model,
+            failed=f"ONNX Runtime {ort.__version__} cannot load {model.name}",
             code="TRT206",
         )
         raise ModelError(

@@ -78,7 +78,7 @@ class OnnxRuntimeSession:
         except (EngineRunError, TimeoutError) as error:
             if not call.timed_out:
                 raise
-            raise self._too_slow(inputs, stuck=call.is_stuck) from error
+            raise too_slow(self._subject, inputs, self._timeout_s, stuck=call.is_stuck) from error
         finally:
             if call.is_stuck:
                 self.is_abandoned = True
@@ -94,13 +94,13 @@ class OnnxRuntimeSession:
             else:
                 outputs = self._session.run(self._output_names, dict(inputs), options)
         except Exception as error:
-            shapes = _shapes(inputs)
+            shapes = shapes_of(inputs)
             code, remedy = run_refusal(str(error), inputs, self._input_names)
             operator, node = running_node(str(error))
             at = f", in {operator} {f'node {node!r}' if node else 'node'}" if operator else ""
             version = onnxruntime_version()
             raise EngineRunError(
-                f"{self._subject} failed on {_listed(shapes)} (ONNX Runtime {version}{at})",
+                f"{self._subject} failed on {listed(shapes)} (ONNX Runtime {version}{at})",
                 fix=remedy,
                 code=code,
                 facts={
@@ -115,33 +115,44 @@ class OnnxRuntimeSession:
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
-    def _too_slow(self, inputs: Tensors, *, stuck: bool) -> EngineRunError:
-        shapes, version = _shapes(inputs), onnxruntime_version()
-        details = ["it did not stop when it was asked to: its thread goes on until pytest ends"]
-        return EngineRunError(
-            f"{self._subject} took longer than --trt-run-timeout={self._timeout_s:g} on "
-            f"{_listed(shapes)} (ONNX Runtime {version})",
-            fix="Raise --trt-run-timeout (0 lifts the limit), or feed smaller inputs.",
-            code="TRT345",
-            facts={
-                "subject": self._subject,
-                "backend": "onnxruntime",
-                "version": version,
-                "shapes": shapes,
-                "timeout_s": self._timeout_s,
-                "stopped": not stuck,
-            },
-            details=details if stuck else [],
-        )
-
     def close(self) -> None:
         """Release the session; it cannot run afterwards."""
         self._session = None
 
 
-def _shapes(inputs: Tensors) -> dict[str, str]:
+def too_slow(subject: str, inputs: Tensors, timeout_s: float, *, stuck: bool) -> EngineRunError:
+    """Return the error for a run that was ended at its time limit.
+
+    Args:
+        subject: What ran, as messages name it.
+        inputs: What it ran on.
+        timeout_s: The limit.
+        stuck: Whether it did not stop.
+    """
+    shapes, version = shapes_of(inputs), onnxruntime_version()
+    details = ["it did not stop when it was asked to: its thread goes on until pytest ends"]
+    return EngineRunError(
+        f"{subject} took longer than --trt-run-timeout={timeout_s:g} on {listed(shapes)} "
+        f"(ONNX Runtime {version})",
+        fix="Raise --trt-run-timeout (0 lifts the limit), or feed smaller inputs.",
+        code="TRT345",
+        facts={
+            "subject": subject,
+            "backend": "onnxruntime",
+            "version": version,
+            "shapes": shapes,
+            "timeout_s": timeout_s,
+            "stopped": not stuck,
+        },
+        details=details if stuck else [],
+    )
+
+
+def shapes_of(inputs: Tensors) -> dict[str, str]:
+    """Return the shapes of inputs, for messages."""
     return {name: description(value) for name, value in inputs.items()}
 
 
-def _listed(shapes: Mapping[str, str]) -> str:
+def listed(shapes: Mapping[str, str]) -> str:
+    """Return shapes in one line."""
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "no inputs"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ import numpy.typing as npt
 
 from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.diagnostics import ModelError
-from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.elements import (
     dtype_name,
     element_bits,
@@ -45,7 +45,7 @@ def unreadable(session: Any) -> str:
     return next((f"{one.name!r} ({one.type})" for one in others), "")
 
 
-def require_readable(session: Any, model: OnnxModel) -> None:
+def require_readable(session: Any, model: Path) -> None:
     """Refuse a model whose inputs or outputs cannot be used from Python.
 
     Raises:
@@ -55,11 +55,11 @@ def require_readable(session: Any, model: OnnxModel) -> None:
     if tensor:
         version = onnxruntime_version()
         raise ModelError(
-            f"{tensor} of {model.path.name} cannot be used from Python with ONNX Runtime "
+            f"{tensor} of {model.name} cannot be used from Python with ONNX Runtime "
             f"{version}, because another input or output has a type that NumPy lacks",
             fix="cast the tensors of such types to float32 or 8-bit integers in the model.",
             code="TRT209",
-            facts={"model": str(model.path), "tensor": tensor, "version": version},
+            facts={"model": str(model), "tensor": tensor, "version": version},
         )
 
 

@@ -268,12 +268,9 @@ class LoadableModel:
             with suppress(PytestTrtError), TemporaryDirectory() as folder:
                 request = BuildRequest(engine.model, spec, engine.target, Path(folder))
                 plan = Plan(Path(folder) / embedded.build(request).plan_name)
-                session = embedded.open(plan, engine.model, spec, engine.target)
-                try:
-                    outputs = session.run(inputs)
-                finally:
-                    session.close()
-                yield json.dumps(options), outputs
+                run = embedded.run_isolated(plan, engine.model, spec, inputs)
+                if run is not None:
+                    yield json.dumps(options), run.outputs
 
     def skip(self, reason: str) -> NoReturn:
         """Skip the test."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from builders import save_linear
 from builders_harmful import function_bomb
@@ -137,5 +138,5 @@ def test_a_bomb_of_functions_is_one_error(tmp_path: Path) -> None:
         backend.build(request)
     assert caught.value.diagnostic.code == "TRT301"
     with pytest.raises(ModelError) as refused:
-        backend.reference(request.model)
+        backend.reference(request.model).run({"x": np.ones(4, np.float32)})
     assert refused.value.diagnostic.code == "TRT301"

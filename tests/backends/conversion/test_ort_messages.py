@@ -245,7 +245,7 @@ def test_a_missing_kernel_is_distinguished_from_an_unknown_operator(
 ) -> None:
     model = networks.saved(proto, tmp_path / "m.onnx")
     with pytest.raises(ModelError) as caught:
-        BACKEND.reference(model)
+        BACKEND.reference(model).load()
     found = caught.value.diagnostic
     assert (found.code, [*found.facts["dtypes"]]) == ("TRT351", dtypes)
     assert found.message.startswith(operator)
@@ -261,7 +261,7 @@ def test_a_node_without_a_name_is_named_by_its_output_and_types(tmp_path: Path) 
         [node("MatMul", ["a", "b"], ["y"])], half, [value("y", None, TensorProto.BFLOAT16)]
     )
     with pytest.raises(ModelError) as caught:
-        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx"))
+        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx")).load()
     assert "for bfloat16 in ONNX Runtime" in caught.value.message
     assert caught.value.message.partition("\n")[0].endswith("(m.onnx, the node of 'y')")
     assert caught.value.diagnostic.facts["tensors"] == dict.fromkeys("aby", "bfloat16")
@@ -275,7 +275,7 @@ def test_one_of_several_nodes_without_a_name_is_not_guessed(tmp_path: Path) -> N
         [value("y", [2]), value("z", [2], TensorProto.INT16)],
     )
     with pytest.raises(ModelError) as caught:
-        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx"))
+        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx")).load()
     assert [*caught.value.diagnostic.facts["dtypes"]] == []
 
 
@@ -283,7 +283,7 @@ def test_a_type_without_tensors_is_named_with_a_tensor(tmp_path: Path) -> None:
     names = [value(name, [2], TensorProto.COMPLEX64) for name in "xy"]
     proto = networks.model([node("Identity", ["x"], ["y"])], names[:1], names[1:])
     with pytest.raises(ModelError, match="does not support the element type complex64") as caught:
-        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx"))
+        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx")).load()
     assert "(m.onnx, tensor 'x')" in caught.value.message
     assert caught.value.diagnostic.code == "TRT351"
 
@@ -298,7 +298,7 @@ def test_an_operator_for_training_is_not_said_to_be_unknown_to_onnx(tmp_path: Pa
     )
     proto.opset_import.append(helper.make_opsetid(domain, 1))
     with pytest.raises(ModelError, match="Adam is unknown to ONNX Runtime") as caught:
-        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx"))
+        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx")).load()
     assert remedy(caught.value).startswith(f"ONNX has Adam in the domain {domain}, but this build")
 
 
@@ -309,7 +309,7 @@ def test_nodes_of_one_name_are_answered_with_names(tmp_path: Path) -> None:
         [value("y", [2])],
     )
     with pytest.raises(ModelError) as caught:
-        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx"))
+        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx")).load()
     assert remedy(caught.value).startswith("Give every node a unique name")
 
 
@@ -360,7 +360,7 @@ def test_the_types_of_a_missing_kernel_include_those_of_its_outputs(tmp_path: Pa
     )
     model = networks.saved(proto, tmp_path / "fp4.onnx")
     with pytest.raises(ModelError) as caught:
-        BACKEND.reference(model)
+        BACKEND.reference(model).load()
     assert [*caught.value.diagnostic.facts["dtypes"]] == ["float32", "float4e2m1"]
 
 

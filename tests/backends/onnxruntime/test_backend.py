@@ -15,7 +15,6 @@ from builders_model import remedy
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion import ROUNDING_VERSION
-from pytest_trt.backends.onnxruntime import build_job
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.onnxruntime.options import session_options
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
@@ -256,7 +255,7 @@ def test_unknown_operator_is_refused_with_what_to_do(
     )
     assert f"git log -- {model.path}" in remedy(caught.value)
     with pytest.raises(ModelError, match="ONNX Runtime computes the FP32 reference"):
-        backend.reference(model)
+        backend.reference(model).load()
 
 
 def test_engines_run_on_the_cpu_alone(backend: OnnxRuntimeBackend) -> None:
@@ -368,7 +367,8 @@ def test_a_sequence_beside_a_type_that_numpy_lacks_is_refused_with_tensor_and_ty
     ]
     proto = networks.model(nodes, [networks.value("x", [2])], outputs)
     model = networks.saved(proto, tmp_path / "both.onnx")
-    for refused in (lambda: builder.open(model, "fp32"), lambda: builder.backend.reference(model)):
+    reference = builder.backend.reference(model)
+    for refused in (lambda: builder.open(model, "fp32"), reference.load):
         with pytest.raises(ModelError, match=r"'s' \(seq\(tensor\(float\)\)\) of both.onnx"):
             refused()
 
@@ -443,35 +443,12 @@ def test_a_run_that_does_not_stop_abandons_its_session(
 
 def test_a_loop_of_runs_has_one_limit(tmp_path: Path, linear: OnnxModel) -> None:
     feed = {"image": images(2)}
-    session = OnnxRuntimeBackend(threads=1, run_timeout_s=60).reference(linear)
-    assert isinstance(session, OnnxRuntimeSession)
+    session = OnnxRuntimeBackend(threads=1, run_timeout_s=60).reference(linear).load()
     expected = session.run(feed)
     found = session.run_in_loop(lambda run: [run(feed) for _ in range(3)], feed, 3)
     assert [worst(one, expected) for one in found] == [0, 0, 0]
     endless = load_model(endless_loop(tmp_path / "loop.onnx"))
-    session = OnnxRuntimeBackend(threads=1, run_timeout_s=0.1).reference(endless)
-    assert isinstance(session, OnnxRuntimeSession)
+    session = OnnxRuntimeBackend(threads=1, run_timeout_s=0.1).reference(endless).load()
     x = {"x": np.ones(4, np.float32)}
     with pytest.raises(EngineRunError, match="longer than --trt-run-timeout"):
         session.run_in_loop(lambda run: [run(x) for _ in range(2)], x, 2)
-
-
-def test_a_model_is_loaded_in_a_child_process_once(
-    linear: OnnxModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: set[str] = set()
-    OnnxRuntimeBackend(threads=1, loaded=loaded).reference(linear)
-    assert loaded == {linear.digest}
-    monkeypatch.setattr(build_job, "load_isolated", pytest.fail)
-    OnnxRuntimeBackend(threads=1, loaded=loaded).reference(linear)
-
-
-@pytest.mark.parametrize(("precision", "calls"), [("fp32", 0), ("fp16", 1)])
-def test_model_that_was_built_as_it_is_needs_no_loading_in_the_child(
-    builder: Builder, linear: OnnxModel, monkeypatch: pytest.MonkeyPatch, precision, calls
-) -> None:
-    builder.build(linear, precision)
-    called = []
-    monkeypatch.setattr(build_job, "load_isolated", lambda *args, **given: called.append(args))
-    builder.backend.reference(linear)
-    assert len(called) == calls

@@ -12,14 +12,14 @@ def test_a_lowered_level_of_optimisation_is_noted_in_every_run(
 ) -> None:
     write = plans._write
 
-    def breaks(source, plan, request, level) -> None:
+    def breaks(source, plan, request, level, threads) -> None:
         if level == "extended":
             raise EngineBuildError("broken", fix="none")
-        write(source, plan, request, level)
+        write(source, plan, request, level, threads)
 
     monkeypatch.setattr(plans, "_write", breaks)
     monkeypatch.setattr(
-        build_job, "build_isolated", lambda request, timeout_s: building.build(request)
+        build_job, "build_isolated", lambda request, **limits: building.build(request)
     )
     for _ in range(2):  # the second one finds the engine in the cache
         result = project.check()
