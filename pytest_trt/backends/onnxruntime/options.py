@@ -24,12 +24,13 @@ OPTIMIZATION_LEVELS = {
 _SPIN_US = 500
 
 
-def session_options(level: str, *, threads: int) -> Any:
+def session_options(level: str, *, threads: int, spins: bool = True) -> Any:
     """Return the `onnxruntime.SessionOptions` for a level of optimisation.
 
     Args:
         level: A key of `OPTIMIZATION_LEVELS`.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
+        spins: Whether threads without work spin; not for a run or two that nobody times.
     """
     ort = load_onnxruntime()
     options = ort.SessionOptions()
@@ -50,4 +51,7 @@ def session_options(level: str, *, threads: int) -> Any:
     # thread is enough: without a limit as long as a small model takes to load. Versions that
     # have no such option ignore it.
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
+    if not spins:
+        # Twice as quick as with that limit for loading and running a small model once.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -26,7 +26,7 @@ def load_reference(model: Path, *, threads: int) -> Any:
         ModelError: ONNX Runtime refuses the model.
     """
     ort = load_onnxruntime()
-    options = session_options("disabled", threads=threads)
+    options = session_options("disabled", threads=threads, spins=False)
     try:
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:
