@@ -94,7 +94,8 @@ CODES: dict[str, Code] = {
         "reference has other inputs",
         "The model that trt_model(reference=...) names takes other inputs than the model under "
         "test, so the two cannot be compared.",
-        "Name a reference that has the model's inputs.",
+        "Name a reference that has the model's inputs; or give reference_names= where only names "
+        "differ, and reference_only= for what only the reference has.",
         ("model", "reference"),
     ),
     "TRT153": Code(

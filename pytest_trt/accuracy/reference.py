@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.checks import check_inputs
@@ -53,6 +54,7 @@ class ReferenceSession:
     Args:
         model: The model.
         outputs_of: Computes its outputs, or finds them in the cache.
+        names: What it calls the inputs and outputs of the model under test; by default the same.
 
     Attributes:
         model: The model that runs.
@@ -62,23 +64,27 @@ class ReferenceSession:
         self,
         model: OnnxModel,
         outputs_of: Callable[[OnnxModel, Tensors], dict[str, npt.NDArray[np.generic]]],
+        names: ReferenceNames | None = None,
     ) -> None:
         self.model = model
+        self._names = names or ReferenceNames()
         self._outputs_of = outputs_of
 
     def run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output of the model for these inputs, by name; cached across runs.
 
         Args:
-            inputs: Every input of the model by name, as NumPy arrays in the model's dtypes.
+            inputs: Every input of the model under test by name, as NumPy arrays in the model's
+                dtypes, and those that only the reference has.
 
         Raises:
-            InputError: The inputs do not fit the model.
+            InputError: The inputs do not fit the reference.
         """
         __tracebackhide__ = True
         try:
-            check_inputs(self.model.inputs, inputs)
-            return self._outputs_of(self.model, inputs)
+            own = self._names.reference_inputs(inputs)
+            check_inputs(self.model.inputs, own)
+            return self._names.model_outputs(self._outputs_of(self.model, own))
         except PytestTrtError as error:
             # Without the package's own frames: the line to fix is the test's.
             raise error.with_traceback(None) from None

@@ -44,6 +44,7 @@ class Session:
         engine: The engine.
         loaded: Gives the loaded engine for one run; it may be unloaded between two runs.
         observer: Receives every run, or None.
+        own: Takes those inputs out that are for the observer alone; by default there are none.
 
     Attributes:
         engine: The engine that runs, with its facts.
@@ -54,10 +55,12 @@ class Session:
         engine: Engine,
         loaded: Callable[[Engine], AbstractContextManager[BackendSession]],
         observer: Observer | None,
+        own: Callable[[Tensors], Tensors] = lambda inputs: inputs,
     ) -> None:
         self.engine = engine
         self._loaded = loaded
         self._observer = observer
+        self._own = own
 
     def __repr__(self) -> str:
         engine = self.engine
@@ -84,9 +87,10 @@ class Session:
         Under a `trt_consistency` marker the outputs are compared with the FP32 reference.
 
         Args:
-            inputs: Every input of the model by name, as NumPy arrays in the model's dtypes. They
-                are read, never changed. A sequence is a list, a map a dict, and an optional that is
-                absent is None; so they are in the outputs.
+            inputs: Every input of the model by name, as NumPy arrays in the model's dtypes, and
+                those of `trt_model(reference_only=...)`. They are read, never changed. A sequence
+                is a list, a map a dict, and an optional that is absent is None; so they are in the
+                outputs.
             *more: Nothing: `run(None, inputs)`, as ONNX Runtime has it, is refused.
 
         Returns:
@@ -112,11 +116,11 @@ class Session:
                     code="TRT221",
                     facts={"problem": "several arguments"},
                 )
-            self.check(inputs)
+            own = self.check(inputs)
             try:
                 with self._loaded(self.engine) as session:
                     started_s = time.perf_counter()
-                    outputs = session.run(inputs)
+                    outputs = session.run(own)
                     self.engine.timings.ran(time.perf_counter() - started_s)
                     if self._observer is not None:
                         self._observer(self.engine, inputs, outputs)
@@ -140,16 +144,18 @@ class Session:
         with self._loaded(self.engine) as session:
             load_here(session)
 
-    def check(self, inputs: Tensors) -> None:
-        """Refuse inputs that the model, or all of its profiles, exclude.
+    def check(self, inputs: Tensors) -> Tensors:
+        """Return the inputs of the engine, and refuse those that the model or its profiles exclude.
 
         Raises:
             InputError: They do; see `run`.
         """
         model, spec = self.engine.model, self.engine.spec
-        check_inputs(model.inputs, inputs)
+        own = self._own(inputs)
+        check_inputs(model.inputs, own)
         if spec.profiles:
-            select_profile(spec.profiles, model.inputs, inputs)
+            select_profile(spec.profiles, model.inputs, own)
+        return own
 
 
 def load_here(session: BackendSession) -> None:
@@ -200,6 +206,8 @@ class SharedEngineFactory(Protocol):
         arch: str = ...,
         profiles: Any = ...,
         reference: str | Path = ...,
+        reference_names: Mapping[str, str] = ...,
+        reference_only: Sequence[str] = ...,
         builder_options: Mapping[str, OptionValue] = ...,
         input_ranges: Mapping[str, Any] = ...,
         seed: int = ...,
@@ -213,6 +221,8 @@ class SharedEngineFactory(Protocol):
             arch: One of the architectures that the run tests; needed where it tests several.
             profiles: Ranges of the dynamic inputs, as on the trt_model marker.
             reference: ONNX file to compare with instead of the model itself.
+            reference_names: Names in the reference by name in the model, where the two differ.
+            reference_only: Inputs and outputs that only the reference has.
             builder_options: Options of the backend's builder by name.
             input_ranges: Value ranges of seeded calibration inputs.
             seed: Seed of seeded calibration inputs.

@@ -113,7 +113,7 @@ class BenchmarkCheck:
                     fix="Split the test into one test per call, or parametrise it.",
                     code="TRT163",
                 )
-            self._session.check(inputs)
+            inputs = self._session.check(inputs)
             self._called = True
             self._subject.noting(state_of(item))(self._session.engine, inputs, {})
             if is_disabled(item.config):

@@ -117,7 +117,7 @@ def trt_inputs(
     the three points.
     """
     with _clear_errors():
-        return _trt_subject.seeded(trt_shape)
+        return _trt_subject.test_inputs(trt_shape)
 
 
 @pytest.fixture

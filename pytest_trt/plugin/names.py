@@ -10,7 +10,8 @@ import pytest
 #: What each marker takes and does, for `pytest --markers`.
 MARKER_LINES = {
     "trt_model": "trt_model(model, fixture=None, precision='fp32', profiles=None, reference=None, "
-    "builder_options={}, by_precision={precision: {'builder_options': {...}}}, "
+    "reference_names={}, reference_only=(), builder_options={}, "
+    "by_precision={precision: {'builder_options': {...}}}, "
     "by_backend={backend: {'builder_options': {...}}}, input_ranges={}, seed=0, "
     "per_model={id: {keyword: value}}): the ONNX model under test, relative to the test file, or a "
     "list, mapping or pattern of several, or the name of a fixture that gives its path, and how "

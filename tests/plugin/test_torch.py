@@ -84,3 +84,44 @@ def test_a_missing_torch_skips_unless_it_is_required(
     monkeypatch.setenv("PYTEST_TRT_REQUIRE_TORCH", required)
     with pytest.raises(outcome, match="torch is not installed"):
         request.getfixturevalue("torch_project")
+
+
+EXPORTED = """
+import pytest
+import torch
+from network import network
+
+@pytest.fixture(scope="session", params=[torch.nn.Identity, torch.nn.ReLU], ids=["right", "wrong"])
+def exported(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "network.onnx"
+    changed = torch.nn.Sequential(*network)
+    changed.append(request.param())
+    axes = {"x": {0: "batch"}, "y": {0: "batch"}}
+    names = dict(input_names=["x"], output_names=["y"], dynamic_axes=axes)
+    torch.onnx.export(changed.eval(), (torch.zeros(1, 8),), path, dynamo=False, **names)
+    return path
+
+@pytest.fixture
+def trt_reference():
+    return lambda inputs: network(torch.from_numpy(inputs["x"]))
+
+@pytest.mark.trt_model(
+    fixture="exported",
+    precision=("fp32", "fp16"),
+    profiles={"x": ((1, 8), (4, 8), (16, 8))},
+    input_ranges={"x": (-1, 1)},
+)
+@pytest.mark.trt_consistency
+def test_it(exported, trt_session, trt_inputs):
+    trt_session.run(trt_inputs)
+"""
+
+
+def test_model_that_a_fixture_exports_is_compared_with_pytorch(torch_project) -> None:
+    torch_project.makepyfile(test_it=EXPORTED)
+    result = torch_project.runpytest_subprocess(
+        "--trt-arch=cpu", f"--trt-cache-dir={torch_project.path / 'cache'}", "-v"
+    )
+    result.assert_outcomes(passed=6, failed=6)
+    result.stdout.fnmatch_lines(["*::test_it[[]right-fp32-min[]] PASSED*"])
+    result.stdout.fnmatch_lines(["*::test_it[[]wrong-fp16-max[]] FAILED*"])

@@ -18,6 +18,8 @@ import pytest
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.accuracy.metric_checks import MetricCheck
 from pytest_trt.accuracy.other_reference import OtherReference
+from pytest_trt.accuracy.reference import ReferenceSession
+from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.accuracy.trial import options_to_try
@@ -84,6 +86,37 @@ class LoadableModel:
     def reference_model(self) -> OnnxModel:
         """The model that computes the reference: the model itself, or the marker's reference."""
         return self._read(self.model_marker.reference or self.model_marker.path)
+
+    def reference(self) -> ReferenceSession:
+        """Return the FP32 reference as a session."""
+        return ReferenceSession(self.reference_model, self.run.reference_outputs, self._names)
+
+    @property
+    def _names(self) -> ReferenceNames:
+        marker, model = self.model_marker, self.model
+        return ReferenceNames(
+            marker.reference_names,
+            marker.reference_only,
+            [spec.name for spec in model.inputs],
+            [spec.name for spec in model.outputs],
+        )
+
+    def engine_inputs(self, inputs: Tensors) -> Tensors:
+        """Return the inputs of a test without those for the reference alone."""
+        if not self.model_marker.reference_only or not isinstance(inputs, Mapping):
+            return inputs
+        return self._names.engine_inputs(inputs)
+
+    def test_inputs(self, point: str) -> dict[str, npt.NDArray[np.generic]]:
+        """Return seeded inputs, those that only the reference has included."""
+        made = self.seeded(point)
+        only = self.model_marker.reference_only
+        others = [one for one in self.reference_model.inputs if one.name in only] if only else []
+        if others:
+            reference = replace(self.reference_model, inputs=tuple(others))
+            shapes = shapes_at(others, None, "opt")
+            made.update(seeded_inputs(reference, shapes, seed=self.model_marker.seed))
+        return made
 
     def seeded(self, point: str, *, sample: int = 0) -> dict[str, npt.NDArray[np.generic]]:
         """Return seeded inputs.
@@ -206,7 +239,7 @@ class LoadableModel:
             return plan.metrics(engine.model.outputs, engine.spec.precision)
 
         def own(inputs: Tensors) -> Tensors:
-            return self.run.reference_outputs(self.model, inputs)
+            return self.run.reference_outputs(self.model, self.engine_inputs(inputs))
 
         other = None
         if isinstance(reference, ProjectReference):
@@ -268,7 +301,7 @@ class LoadableModel:
             with suppress(PytestTrtError), TemporaryDirectory() as folder:
                 request = BuildRequest(engine.model, spec, engine.target, Path(folder))
                 plan = Plan(Path(folder) / embedded.build(request).plan_name)
-                run = embedded.run_isolated(plan, engine.model, spec, inputs)
+                run = embedded.run_isolated(plan, engine.model, spec, self.engine_inputs(inputs))
                 if run is not None:
                     yield json.dumps(options), run.outputs
 

@@ -54,7 +54,8 @@ class SharedModel(LoadableModel):
             return calibration
 
         observe = partial(self._observe, "seeded" if calibration is None else "project")
-        return Session(self.engine(spec, arch, samples), self.loaded, observe)
+        engine = self.engine(spec, arch, samples)
+        return Session(engine, self.loaded, observe, self.engine_inputs)
 
     def _observe(self, calibrated_by: CalibratedBy, engine: Engine, *seen: Any) -> None:
         """Compare a run in the test that is running, if that has an accuracy check."""
@@ -70,17 +71,17 @@ class SharedModel(LoadableModel):
             return
         # What the project's own reference runs cannot be compared with that reference.
         nested = get_ident() in state.in_reference
-        key = f"{engine.key.digest} {self.model_marker.reference or ''} {nested}"
+        marker = self.model_marker
+        names = f"{marker.reference or ''} {marker.reference_names} {marker.reference_only}"
+        key = f"{engine.key.digest} {names} {nested}"
         if key not in state.checks:
             reference = None if nested else self._reference_fixture(plan)
             state.checks[key] = self.check(
                 plan,
-                reference or self._reference,
+                reference or self.reference().run,
                 calibrated_by=calibrated_by,
             )
-            named = plan.model.reference if plan.model is not None else None
-            given = self.model_marker.reference or self.model_marker.path
-            if reference is None and named is not None and not same_file(named, given):
+            if reference is None and not self._has_reference_of(plan):
                 state.other_references.add(key)
             state.observers[key] = self.observer(state, state.checks[key])
         state.observers[key](engine, *seen)
@@ -95,8 +96,16 @@ class SharedModel(LoadableModel):
         given = request.getfixturevalue("trt_reference")
         return project_reference(given, self.item, self.run, self.model)
 
-    def _reference(self, inputs: Tensors) -> Tensors:
-        return self.run.reference_outputs(self.reference_model, inputs)
+    def _has_reference_of(self, plan: TestPlan) -> bool:
+        """Whether the reference is the one that the markers of a test name, if they name one."""
+        named, own = plan.model, self.model_marker
+        if named is None or named.reference is None:
+            return True
+        return (
+            same_file(named.reference, own.reference or own.path)
+            and named.reference_names == own.reference_names
+            and set(named.reference_only) == set(own.reference_only)
+        )
 
 
 def shared_session(

@@ -11,7 +11,6 @@ from typing import Any, cast
 import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
-from pytest_trt.accuracy.reference import ReferenceSession
 from pytest_trt.diagnostics import ConfigurationError, UnsupportedError
 from pytest_trt.engine.builder_options import has_all
 from pytest_trt.engine.session import Session
@@ -46,10 +45,6 @@ class ModelUnderTest(LoadableModel):
         plan, marker = planned_model(request)
         return cls(request, run_of(request.config), marker, plan.profiles, plan)
 
-    def reference(self) -> ReferenceSession:
-        """Return the FP32 reference as a session."""
-        return ReferenceSession(self.reference_model, self.run.reference_outputs)
-
     def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> Session:
         """Build an engine, or take it from the cache, and return a session that loads it on use."""
         options = overrides.get("builder_options", {})
@@ -77,11 +72,13 @@ class ModelUnderTest(LoadableModel):
         state = state_of(self.item)
         if self.plan.consistency is None:
             observe = self.noting(state) if self.plan.benchmark else None
-            return Session(engine, self.loaded, observe)
+            return Session(engine, self.loaded, observe, self.engine_inputs)
         with self.run.lock:
             if OWN not in state.checks:
                 state.checks[OWN] = self._consistency_check()
-        return Session(engine, self.loaded, self.observer(state, state.checks[OWN]))
+        return Session(
+            engine, self.loaded, self.observer(state, state.checks[OWN]), self.engine_inputs
+        )
 
     def _others(self, arch: str, error: UnsupportedError) -> bool:
         """Whether the marker names other precisions that are not missing here as well."""

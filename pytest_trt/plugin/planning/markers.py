@@ -44,6 +44,10 @@ class ModelMarker:
         profiles: Ranges of the dynamic inputs' shapes, {input: (min, opt, max)}, and of the values
             of inputs that contain a shape, {input: {"values": (min, opt, max)}}; or a list of both.
         reference: ONNX file to compare with instead of the model itself.
+        reference_names: Names of inputs and outputs in the reference, by name in the model, where
+            the two differ.
+        reference_only: Inputs and outputs that only the reference has: inputs get their values from
+            those of the test, outputs are ignored.
         builder_options: Options of the backend's builder by name.
         by_precision: Builder options by precision, which take precedence.
         by_backend: Builder options by backend, which take precedence over both.
@@ -61,6 +65,8 @@ class ModelMarker:
     precision: tuple[str, ...] = ("fp32",)
     profiles: Any = None
     reference: Path | None = None
+    reference_names: Mapping[str, str] = field(default_factory=dict)
+    reference_only: tuple[str, ...] = ()
     builder_options: Mapping[str, Any] = field(default_factory=dict)
     by_precision: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     by_backend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -205,6 +211,7 @@ def _model_marker(
 ) -> ModelMarker:
     if "reference" in values:
         values["reference"] = _existing(model_of(values["reference"], test_file), test_file)
+    values.update(_reference_names(values))
     values["named"] = _precisions(values["precision"]) if "precision" in values else ()
     values["precision"] = values["named"] or ("fp32",)
     for name in ("builder_options", "input_ranges"):
@@ -216,6 +223,25 @@ def _model_marker(
         values[name] = _builder_options(name, values.get(name, {}))
     _check_builder_options(values, additional, backend)
     return ModelMarker(**values)
+
+
+def _reference_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked keywords that name inputs and outputs of the reference."""
+    names, only = values.get("reference_names", {}), values.get("reference_only", ())
+    only = (only,) if isinstance(only, str) else only
+    valid = isinstance(names, Mapping) and all(
+        isinstance(name, str) for pair in names.items() for name in pair
+    )
+    expect(valid, ModelMarker.NAME, "reference_names", names, 'like {"logits": "output_0"}')
+    valid = isinstance(only, list | tuple) and all(isinstance(name, str) for name in only)
+    expect(valid, ModelMarker.NAME, "reference_only", only, 'like ("mask",)')
+    if (names or only) and "reference" not in values:
+        raise invalid(
+            ModelMarker.NAME,
+            "trt_model: reference_names and reference_only need reference=",
+            "name the reference, or leave them out: the model itself has the same names.",
+        )
+    return {"reference_names": names, "reference_only": tuple(only)}
 
 
 def _builder_options(name: str, value: object) -> dict[str, Mapping[str, Any]]:

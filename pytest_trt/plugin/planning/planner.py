@@ -6,7 +6,7 @@ count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.diagnostics import ConfigurationError, Diagnostic, Remedy
+from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.plugin.planning.markers import (
     ModelMarker,
     check_names,
@@ -42,6 +42,7 @@ from pytest_trt.plugin.planning.plan import (
     metrics_of,
     tolerances_of,
 )
+from pytest_trt.plugin.planning.reference_check import check_reference
 from pytest_trt.plugin.planning.refusals import (
     check_benchmark,
     check_conflicts,
@@ -254,30 +255,16 @@ class Planner:
                 parsed.profiles = parse_profiles(marker.profiles, inputs, where="trt_model")
                 given = {name for one in parsed.profiles for name in values_at(one, "opt")}
                 check_ranges(inputs, marker.input_ranges, given=given)
-            with parsed.gathered():
-                self._check_reference(marker)
+            if marker.reference is not None:
+                with parsed.gathered():
+                    reference = self._run.interface(marker.reference)
+                    check_reference(marker, (inputs, outputs), reference)
             if parsed.consistency is not None:
                 for precision in marker.precision:
                     with parsed.gathered():
                         ini = self._run.settings.tolerances
                         tolerances_of(parsed.consistency, ini, outputs, precision)
                         metrics_of(parsed.consistency, outputs, precision)
-
-    def _check_reference(self, marker: ModelMarker) -> None:
-        if marker.reference is None:
-            return
-        wanted, given = (
-            {spec.name: spec.dtype for spec in self._run.interface(model)[0]}
-            for model in (marker.reference, marker.path)
-        )
-        if wanted != given:
-            raise ConfigurationError(
-                f"the reference {marker.reference.name} and the model {marker.name} have "
-                f"different inputs: {_listed(wanted)}; {_listed(given)}",
-                fix="set reference= to a model that has the same inputs.",
-                code="TRT152",
-                facts={"model": marker.name, "reference": marker.reference.name},
-            )
 
 
 def _points(profiles: Sequence[Profile]) -> tuple[str, ...]:
@@ -288,7 +275,3 @@ def _points(profiles: Sequence[Profile]) -> tuple[str, ...]:
         for index, profile in enumerate(profiles)
         for point in distinct_points(profile)
     )
-
-
-def _listed(dtypes: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} ({dtype})" for name, dtype in dtypes.items()) or "nothing"

@@ -180,6 +180,10 @@ def check_model(item: pytest.Function, parsed: Parsed, run: TrtRun) -> None:
     if parsed.model is not None:
         if parsed.model.model is not None and _seeds_inputs(item):
             _check_seeded(run.interface(parsed.model.model)[0], parsed.profiles)
+            if parsed.model.reference is not None:
+                only = parsed.model.reference_only
+                inputs = run.interface(parsed.model.reference)[0]
+                _check_reference_only([one for one in inputs if one.name in only])
     elif parsed.consistency is None and "benchmark" in item.fixturenames:
         if parsed.benchmark is not None:
             limits_of(parsed.benchmark, {}, "")
@@ -295,6 +299,20 @@ def unknown_model(value: str, models: ParsedModels) -> Diagnostic:
         {"fixture": MODEL, "value": value},
         remedy=Remedy(known_names("model", value, models.by_id)),
     )
+
+
+def _check_reference_only(inputs: Sequence[TensorSpec]) -> None:
+    """Refuse inputs for the reference alone that cannot be generated: profiles are the engine's."""
+    check_seedable(inputs, {})
+    for spec in inputs:
+        if spec.is_dynamic:
+            raise ConfigurationError(
+                f"input {spec}, which only the reference has, is dynamic, and profiles= are those "
+                "of the model",
+                fix="override trt_inputs, with a value for this input too.",
+                code="TRT211",
+                facts=spec.facts,
+            )
 
 
 def check_variants(item: pytest.Function, parsed: Parsed) -> None:
