@@ -1004,6 +1004,13 @@ CODES: dict[str, Code] = {
         "Restore both files from one commit, or record the answers again.",
         ("file",),
     ),
+    "TRT674": Code(
+        "stored answers are a Git LFS pointer",
+        "The `.npz` of stored answers is in Git LFS and was not downloaded, here or at the "
+        "revision that `baseline diff` reads.",
+        "Install Git LFS and run `git lfs pull`; in CI let the checkout download LFS files.",
+        ("file",),
+    ),
     "TRT675": Code(
         "update of answers without a reason",
         "--trt-update would replace answers by others that differ beyond the tolerance of FP32.",

@@ -37,6 +37,9 @@ PRIVATE = 0o600
 #: Source: https://docs.kernel.org/admin-guide/sysctl/vm.html, dirty_expire_centisecs.
 REST_NS = 60 * 10**9
 
+#: First bytes of a file that Git LFS has not downloaded. Source: its specification, `docs/spec.md`.
+LFS_POINTER = b"version https://git-lfs"
+
 #: A tick of the coarsest clock of a file system, FAT's.
 TICK_NS = 2 * 10**9
 

@@ -28,12 +28,14 @@ def head_commit(folder: Path) -> str | None:
         return None
 
 
-def content_at(revision: str, path: Path) -> bytes | None:
+def content_at(revision: str, path: Path, *, filtered: bool = False) -> bytes | None:
     """Return a file's bytes at a revision, or None where the revision has no such file.
 
     Args:
         revision: A commit, branch or tag, as git understands it.
         path: The file; it need not exist now, but its folder or one above it must.
+        filtered: Whether git's filters apply as in a checkout: Git LFS is one. Where the filter
+            fails, the bytes are those that git itself has: a pointer.
 
     Raises:
         BaselineError: There is no git, no repository, or no such revision.
@@ -42,7 +44,11 @@ def content_at(revision: str, path: Path) -> bytes | None:
     name = (path.parent.resolve() / path.name).relative_to(top).as_posix()
     if not _git(top, "ls-tree", "--name-only", "--full-tree", commit, "--", name):
         return None
-    return _git(top, "cat-file", "blob", f"{commit}:{name}")
+    place = f"{commit}:{name}"
+    if filtered:
+        with suppress(_Refused):
+            return _git(top, "cat-file", "--filters", place)
+    return _git(top, "cat-file", "blob", place)
 
 
 def commit_that_added(text: str, path: Path) -> str | None:

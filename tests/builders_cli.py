@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from subprocess import CompletedProcess
@@ -24,3 +25,10 @@ def run_command(*args: str) -> CompletedProcess[str]:
         except SystemExit as ended:
             status = int(ended.code or 0)
     return CompletedProcess(args, status, out.getvalue(), err.getvalue())
+
+
+def commit(*args: str) -> None:
+    """Commit everything in the current folder, which becomes a repository."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    for line in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "x", *args)):
+        subprocess.run(["git", *who, *line], check=True, capture_output=True)

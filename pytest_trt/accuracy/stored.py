@@ -29,9 +29,10 @@ from pytest_trt.accuracy.sketch import (
     is_ordered,
     largest_places,
     row_of,
+    sketch_from,
 )
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.tensors.elements import dtype_name
+from pytest_trt.tensors.elements import dtype_name, from_bits
 
 #: An output as it is stored.
 Stored: TypeAlias = "Array | Sketch"
@@ -63,6 +64,30 @@ def compare_stored(
         if name in actual
     ]
     return comparison_of(tuple(outputs), actual, stored)
+
+
+def stored_from(
+    parts: Mapping[str, Array], dtype: str, shape: tuple[int, ...], *, whole: bool
+) -> Stored:
+    """Return an output from the arrays that are stored of it.
+
+    Args:
+        parts: The arrays by name.
+        dtype: The output's element type.
+        shape: Its shape.
+        whole: Whether all elements are stored, or a sketch.
+
+    Raises:
+        ValueError: These are not its arrays.
+    """
+    if not whole:
+        return sketch_from(shape, dtype, parts)
+    if parts.keys() != {"values"}:
+        raise ValueError("other arrays than those of a whole output")
+    array = from_bits(parts["values"], dtype)
+    if array.shape != shape or (dtype_name(array.dtype) != dtype and array.dtype.kind != "U"):
+        raise ValueError(f"it has {dtype_name(array.dtype)}{list(array.shape)} stored")
+    return array
 
 
 def _compare_sketch(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -> OutputResult:
@@ -124,7 +149,7 @@ def _with_blocks(result: OutputResult, actual: Array, sketch: Sketch) -> OutputR
     # Where some elements may differ, their sum may differ by anything.
     if result.tolerance.max_mismatch_pct or not result.tolerance.elementwise:
         return result
-    of_sums, of_extremes = _used_of_blocks(statistics, sketch, result.tolerance)
+    of_sums, of_extremes = used_of_blocks(statistics, sketch, result.tolerance)
     used = np.maximum(of_sums, of_extremes)
     block = int(used.argmax())
     if used[block] <= max(1.0, result.used):
@@ -157,7 +182,7 @@ def _with_blocks(result: OutputResult, actual: Array, sketch: Sketch) -> OutputR
     )
 
 
-def _used_of_blocks(
+def used_of_blocks(
     statistics: Statistics, sketch: Sketch, tolerance: Tolerance
 ) -> tuple[FloatArray, FloatArray]:
     """Return by how much sums and extremes of blocks exceed what elements may differ by together.
@@ -165,6 +190,14 @@ def _used_of_blocks(
     Of |a - r| <= atol + rtol |r| for every element follows |sum a - sum r| <= n atol + rtol sum|r|,
     and that each extreme differs by atol + rtol max|r| at most. A block with NaN or infinities on
     either side is left out: its other elements may be different ones.
+
+    Args:
+        statistics: Of as many blocks as the sketch has.
+        sketch: Of the reference.
+        tolerance: What each element may differ by.
+
+    Returns:
+        For each block the share of the allowance that its sum uses, and that its extremes use.
     """
     sums, _, least, largest, counts = statistics
     sizes = np.diff(bounds_of(sketch.size, sums.size))

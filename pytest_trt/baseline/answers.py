@@ -25,8 +25,8 @@ import numpy.typing as npt
 from pytest_trt.baseline.entry import check_time
 from pytest_trt.baseline.file import ANSWERS, cannot_write, content_of, how_to_restore, read_text
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
-from pytest_trt.files import atomic_open, atomic_write, open_regular
-from pytest_trt.records import RecordError, to_data
+from pytest_trt.files import LFS_POINTER, atomic_open, atomic_write, open_regular
+from pytest_trt.records import RecordError, parse_json, to_data
 
 #: What stands for the target of answers, which are the same on all.
 TARGET: Mapping[str, str] = {"kind": ANSWERS}
@@ -210,6 +210,17 @@ def parse_answers(text: bytes, name: str, *, fix: Remedy) -> AnswerFile:
     return AnswerFile(content_of(_Content, text, name, ANSWERS_SCHEMA, fix=fix).tests)
 
 
+def holds_answers(text: bytes) -> bool:
+    """Whether a JSON file of baselines, perhaps not a valid one, is one of answers."""
+    try:
+        data = parse_json(text)
+    except RecordError:
+        return False
+    tests = data.get("tests") if isinstance(data, dict) else None
+    entries = tests.values() if isinstance(tests, dict) else ()
+    return any(isinstance(one, dict) and "answers" in one for one in entries)
+
+
 def read_data(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Return arrays of a JSON file's `.npz`, each checked against its digest.
 
@@ -238,8 +249,15 @@ def parse_data(
         name: The file's name in errors.
 
     Raises:
-        BaselineError: It lacks them, or is damaged.
+        BaselineError: It lacks them, is damaged, or a Git LFS pointer.
     """
+    if file.read(len(LFS_POINTER)) == LFS_POINTER:
+        raise BaselineError(
+            f"stored answers {name} are a Git LFS pointer, not the numbers",
+            fix=Remedy("Install Git LFS, and download them:", ("git lfs pull",)),
+            code="TRT674",
+            facts={"file": name},
+        )
     try:
         with zipfile.ZipFile(file) as archive:
             members: dict[str, list[zipfile.ZipInfo]] = {}

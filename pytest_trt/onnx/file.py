@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_trt import units
 from pytest_trt.diagnostics import Fact, ModelError, Remedy, as_typed
-from pytest_trt.files import REST_NS, FileStamp, open_regular
+from pytest_trt.files import LFS_POINTER, REST_NS, FileStamp, open_regular
 from pytest_trt.onnx.contents import Contents
 from pytest_trt.onnx.digest import ByteProgress, model_digest
 from pytest_trt.onnx.digest_cache import (
@@ -43,7 +43,7 @@ _BY_PREFIX = (
     (b"ftrt", "a TensorRT plan", Remedy("name the ONNX model that the plan was built from.")),
     (b"vtrt", "a TensorRT-RTX plan", Remedy("name the ONNX model that the plan was built from.")),
     (
-        b"version https://git-lfs",
+        LFS_POINTER,
         "a Git LFS pointer",
         Remedy("download the model in its repository:", commands=("git lfs pull",)),
     ),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from builders_baseline import SLUG, TARGET, save_baselines, stored, stored_run
-from builders_cli import run_command
+from builders_cli import commit, run_command
 from click.testing import CliRunner, Result
 
 from pytest_trt.baseline.entry import Entry, StoredNoise, StoredRun
@@ -205,12 +205,6 @@ def test_exit_status_shows_a_difference_on_request(flag, status) -> None:
     assert call("diff", str(old), str(new), *flag).exit_code == status
     same = call("diff", str(old), str(old), *flag)
     assert (same.exit_code, same.output) == (0, "The baselines are the same.\n")
-
-
-def commit(*args: str) -> None:
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    for line in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "x", *args)):
-        subprocess.run(["git", *who, *line], check=True, capture_output=True)
 
 
 def test_diff_compares_with_git(root) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import save_linear
 from builders_baseline import Answered, save_answers, save_baselines, stored
-from builders_cli import run_command
+from builders_cli import commit, run_command
 
 from pytest_trt.baseline.answers import data_path, read_answers, read_data
 
@@ -86,6 +88,119 @@ class TestListing:
         assert "test_other" not in output
         kinds = [one["kind"] for one in json.loads(shown("show", "--json", name))]
         assert kinds == ["speed", "answers"][-len(kinds) :]
+
+
+def table(output: str) -> dict[str, list[str]]:
+    """The cells of each output's row, by its name."""
+    rows = [line for line in output.splitlines() if re.match(" {4}\\w", line) and "  " in line[4:]]
+    return {cells[0]: cells[1:] for row in rows if (cells := re.split(" {2,}", row.strip()))[1:]}
+
+
+class TestDiff:
+    def diff(self, old: Answered, new: Answered, *args: str, **of) -> str:
+        before = save_answers(Path("old"), {"test_it": old, "test_same": answered()})
+        after = save_answers(Path("new"), {"test_it": new, "test_same": answered()}, **of)
+        return shown("diff", str(before), str(after), *args)
+
+    def test_two_files_give_a_table_of_outputs(self, root) -> None:
+        moved, flipped = logits() + np.float32(1e-6), logits()
+        moved[2, 3] += np.float32(5e-5)
+        flipped[:3] = -flipped[:3]
+        old = answered(logits=logits(), probs=logits(), same=logits())
+        new = answered(logits=moved, probs=flipped, same=logits())
+        output = self.diff(old, new, model_digest="cd" * 32, reason="trained again")
+        assert "test_it: answers replaced: trained again" in output
+        assert "the model's bytes changed: models/digits.onnx" in output
+        assert "inputs image float32 [8, 64]" in output
+        rows = table(output)
+        assert rows.keys() == {"logits", "probs"}
+        assert rows["logits"] == ["5.1e-05 at [2, 3]", "1.62e-06", "0 of 8 rows", "within"]
+        assert rows["probs"][2:] == ["3 of 8 rows", "exceeded"]
+        assert "test_same: answers same answers, edited" in output
+
+    def test_what_cannot_be_compared_is_named(self, root) -> None:
+        new = {
+            ONE: {"logits": logits(0, 4), "more": logits()},
+            TWO: {"logits": logits()},
+        }
+        output = self.diff(answered(), new)
+        assert "not comparable: 1 set of inputs added: image float32 [8, 64]" in output
+        assert "logits: not comparable: shape [8, 10] -> [4, 10]" in output
+        assert "more: not comparable: it was added" in output
+        output = self.diff(answered(), {TWO: {"logits": logits()}})
+        assert "test_it: answers replaced, not comparable: other inputs" in output
+
+    def test_a_sketch_shows_what_it_sees(self, root) -> None:
+        large = logits(0, 50_000)
+        moved = large.copy()
+        moved[:1000] += np.float32(0.1)
+        old, new = answered(logits=large), answered(logits=moved)
+        output = self.diff(old, new)
+        assert table(output)["logits"][3] == "exceeded"
+        assert "a sketch: changes are those of 4,138" in output
+        assert "of 500,000 elements; sums and extremes are exact" in output
+        assert "a change of under 0.111% of the elements may not show" in output
+
+    def test_json_has_the_figures(self, root) -> None:
+        before = answered(logits=logits(0, 50_000), probs=logits())
+        after = answered(logits=logits(0, 50_000) * 2, probs=logits(0, 2))
+        found = json.loads(self.diff(before, after, "--json"))
+        (one,) = (one for one in found if one["test"] == "test_it")
+        assert (one["baseline"], one["kind"]) == ("answers", "replaced")
+        logits_of, probs = one["outputs"]
+        assert logits_of["sketch"]
+        assert logits_of["compared"] < logits_of["elements"] == 500_000
+        assert not logits_of["within_fp32_tolerance"]
+        assert probs["not_comparable"] == "shape [8, 10] -> [2, 10]"
+
+    def test_exit_status_shows_a_difference_on_request(self, root) -> None:
+        one = save_answers(Path("old"), {"test_it": answered()})
+        other = save_answers(Path("new"), {"test_it": answered(0.1)})
+        shown("diff", str(one), str(other), "--exit-code", status=1)
+        assert shown("diff", str(one), str(one), "--exit-code") == "The baselines are the same.\n"
+
+    def test_git_has_the_numbers_of_before(self, root) -> None:
+        save_baselines(root, {"test_it[fp16]": stored()})
+        save_answers(root, {"test_it": answered(), "test_gone": answered()})
+        commit()
+        assert shown("diff") == "The baselines are the same.\n"
+        path = save_answers(root, {"test_it": answered(1), "test_new": answered()})
+        output = shown("diff")
+        assert f"{path} since HEAD" in output
+        assert table(output)["logits"][0].startswith("1 at [")
+        assert "test_gone: answers removed" in output
+        assert "test_new: answers added" in output
+        commit()
+        assert "test_gone" in shown("diff", str(path), "--git=HEAD~1")
+
+    def test_numbers_that_are_missing_are_named(self, root) -> None:
+        path = save_answers(root, {"test_it": answered()})
+        Path(".gitignore").write_text("*.npz\n")
+        commit()
+        path = save_answers(root, {"test_it": answered(1)})
+        assert "only the JSON file was committed" in refused("diff")
+        data_path(path).unlink()
+        assert "TRT673" in refused("diff")
+
+    def test_of_git_lfs_the_filter_is_used_and_a_pointer_is_named(self, root, tmp_path) -> None:
+        Path(".gitattributes").write_text("*.npz filter=lfs -text\n")
+        path = save_answers(root, {"test_it": answered()})
+        commit()
+        numbers = tmp_path.parent / "numbers"
+        numbers.write_bytes(data_path(path).read_bytes())
+        # A stand-in for Git LFS: `clean` gives a pointer, `smudge` the content.
+        pointer = "echo version https://git-lfs.github.com/spec/v1"
+        clean = f"cat >/dev/null; {pointer}"
+        subprocess.run(["git", "config", "filter.lfs.clean", clean], check=True)
+        data_path(path).touch()
+        commit("--allow-empty", "--amend")
+        save_answers(root, {"test_it": answered(1)})
+        message = refused("diff")
+        assert "test_speed.npz at HEAD are a Git LFS pointer" in message
+        assert "git lfs pull" in message
+        smudge = f"cat >/dev/null; cat {numbers}"
+        subprocess.run(["git", "config", "filter.lfs.smudge", smudge], check=True)
+        assert table(shown("diff"))["logits"][0].startswith("1 at [")
 
 
 #: One test for all precisions, and one with a parameter of its own.

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pytest_trt import units
+from pytest_trt.baseline.answers import (
+    Data,
+    answer_files,
+    data_error,
+    data_path,
+    holds_answers,
+    parse_answers,
+    parse_data,
+    read_data,
+)
 from pytest_trt.baseline.changes import EntryChange, entry_changes
-from pytest_trt.baseline.file import BaselineFile, baseline_files, parse_baselines, read_baselines
+from pytest_trt.baseline.file import (
+    BaselineFile,
+    baseline_files,
+    how_to_restore,
+    parse_baselines,
+    read_text,
+)
 from pytest_trt.benchmark.differences import Circumstances, differences
+from pytest_trt.cli.baseline.answers_diff import Compared, Side, compared, print_answers
 from pytest_trt.cli.baseline.listing import as_json
 from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.output import echo, echo_data
@@ -52,36 +72,99 @@ def diff(
 ) -> None:
     """Compare two baseline files, or one or all of them with a git revision.
 
-    Each change has 95% confidence bounds, which include the variance between runs of one engine.
-    Only changes whose bounds exclude zero are coloured.
+    Each change of a speed has 95% confidence bounds, which include the variance between runs of one
+    engine. Only changes whose bounds exclude zero are coloured. Stored answers are compared output
+    by output.
 
     Exit status 2 if they cannot be compared.
     """
     if len(files) > 2 or (len(files) == 2 and revision is not None):
         raise click.UsageError("name two files, or one or none and --git REV.")
-    found: list[tuple[str, list[EntryChange]]] = []
     if len(files) == 2:
-        old, new = map(_read, files)
-        found.append((f"{files[0]} -> {files[1]}", entry_changes(old, new)))
+        both = [(f"{files[0]} -> {files[1]}", _version(files[0]), _version(files[1]))]
     else:
-        found += _against_git(folders.baselines.path, files, revision or "HEAD")
-    found = [(title, changes) for title, changes in found if changes]
+        both = list(_against_git(folders.baselines.path, files, revision or "HEAD"))
+    speeds, answers = [], []
+    for title, old, new in both:
+        if _are_answers(old, new):
+            answers += [(title, found) for found in [compared(_side(old), _side(new))] if found]
+        else:
+            speeds += [(title, changes) for changes in [_speed_changes(old, new)] if changes]
     if as_json:
-        listed = [_as_dict(title, change) for title, changes in found for change in changes]
+        listed = [_as_dict(title, change) for title, changes in speeds for change in changes]
+        listed += [one.to_dict(title) for title, changes in answers for one in changes]
         echo_data(json.dumps(listed, indent=2))
-    elif found:
-        _print(found)
+    elif speeds or answers:
+        _print_all(speeds, answers)
     else:
         echo("The baselines are the same.")
-    if found and exit_code:
+    if (speeds or answers) and exit_code:
         raise SystemExit(1)
 
 
-def _read(path: Path) -> BaselineFile:
-    content = read_baselines(path)
-    if content is None:
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version of a file.
+
+    Attributes:
+        path: The file.
+        text: Its bytes; None if it does not exist.
+        revision: The git revision that it is of; empty for the working tree.
+    """
+
+    path: Path
+    text: bytes | None
+    revision: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in errors."""
+        return f"{as_typed(self.path)} at {self.revision}" if self.revision else as_typed(self.path)
+
+    @property
+    def fix(self) -> Remedy:
+        """What to do if it is invalid."""
+        if self.revision:
+            return Remedy("Name another revision with --git.")
+        return how_to_restore(self.path)
+
+
+def _version(path: Path) -> _Version:
+    text = read_text(path)
+    if text is None:
         raise _missing(path)
-    return content
+    return _Version(path, text)
+
+
+def _are_answers(*versions: _Version) -> bool:
+    return any(one.text is not None and holds_answers(one.text) for one in versions)
+
+
+def _speed_changes(old: _Version, new: _Version) -> list[EntryChange]:
+    def parsed(one: _Version) -> BaselineFile | None:
+        return None if one.text is None else parse_baselines(one.text, one.name, fix=one.fix)
+
+    return entry_changes(parsed(old), parsed(new))
+
+
+def _side(one: _Version) -> Side:
+    file = None if one.text is None else parse_answers(one.text, one.name, fix=one.fix)
+    read = partial(_data_at, one) if one.revision else partial(read_data, one.path)
+    return Side(one.name, file, read)
+
+
+def _data_at(version: _Version, digests: Iterable[str]) -> Data:
+    """Return numbers as git has them.
+
+    Raises:
+        BaselineError: It does not, or they are damaged.
+    """
+    path = data_path(version.path)
+    name = f"{as_typed(path)} at {version.revision}"
+    content = content_at(version.revision, path, filtered=True)
+    if content is None:
+        raise data_error(name, "git has no such file: only the JSON file was committed")
+    return parse_data(io.BytesIO(content), digests, name)
 
 
 def _missing(path: Path, revision: str = "") -> BaselineError:
@@ -96,8 +179,9 @@ def _missing(path: Path, revision: str = "") -> BaselineError:
 
 def _against_git(
     root: Path, files: tuple[Path, ...], revision: str
-) -> Iterator[tuple[str, list[EntryChange]]]:
-    paths = files or sorted({*baseline_files(root), *json_files_at(revision, root)})
+) -> Iterator[tuple[str, _Version, _Version]]:
+    here = (*baseline_files(root), *answer_files(root))
+    paths = files or sorted({*here, *json_files_at(revision, root)})
     if not paths:
         raise BaselineError(
             f"there are no baselines in {as_typed(root)}, neither in the working tree nor at "
@@ -107,13 +191,22 @@ def _against_git(
             facts={"folder": str(root), "revision": revision},
         )
     for path in paths:
-        text, new = content_at(revision, path), read_baselines(path)
-        name = as_typed(path)
-        other = Remedy("Name another revision with --git.")
-        old = None if text is None else parse_baselines(text, f"{name} at {revision}", fix=other)
+        old, new = content_at(revision, path), read_text(path)
         if old is None and new is None:
             raise _missing(path, revision)
-        yield f"{name} since {revision}", entry_changes(old, new)
+        title = f"{as_typed(path)} since {revision}"
+        yield title, _Version(path, old, revision), _Version(path, new)
+
+
+def _print_all(
+    speeds: list[tuple[str, list[EntryChange]]], answers: list[tuple[str, list[Compared]]]
+) -> None:
+    if speeds:
+        _print(speeds)
+    if speeds and answers:
+        echo()
+    if answers:
+        print_answers(answers)
 
 
 def _print(found: list[tuple[str, list[EntryChange]]]) -> None:
@@ -217,6 +310,7 @@ def _as_dict(title: str, change: EntryChange) -> dict[str, Any]:
                 found[name] = round(share, 6) if math.isfinite(log) else None
         metrics[metric] = found
     return {
+        "baseline": "speed",
         "file": title,
         "test": change.test,
         "kind": change.kind,

@@ -187,6 +187,9 @@ def _answer_lines(stored: Answers) -> Iterator[str]:
     yield f"  producer  {entry.producer}"
     yield f"  recorded  {age(entry.recorded)}, {entry.recorded}"
     yield f"  reason    {entry.reason or '-'}"
+    for engine, errors in entry.errors.items():
+        listed = ", ".join(f"{name} {value:g}" for name, value in errors.items())
+        yield f"  errors    {engine}: {listed}"
     for number, answer in enumerate(entry.answers, 1):
         shapes = ", ".join(f"{name} {shape}" for name, shape in answer.shapes.items())
         yield f"  inputs {number} of {len(entry.answers)}: {shapes}"

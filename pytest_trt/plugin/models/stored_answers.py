@@ -17,11 +17,10 @@ from pytest_trt.accuracy.sketch import (
     Sketch,
     block_statistics,
     is_ordered,
-    sketch_from,
     sketch_of,
     sketch_parts,
 )
-from pytest_trt.accuracy.stored import Stored, compare_stored
+from pytest_trt.accuracy.stored import Stored, compare_stored, stored_from
 from pytest_trt.baseline.answers import (
     TARGET,
     AnswerEntry,
@@ -44,7 +43,7 @@ from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_location
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.tensors.containers import description, items_of
-from pytest_trt.tensors.elements import as_bits, dtype_name, from_bits
+from pytest_trt.tensors.elements import as_bits, dtype_name
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.units import multiple, percent_of
@@ -136,7 +135,9 @@ class StoredAnswers:
         found: dict[str, Stored] = {}
         for name, one in answer.outputs.items():
             try:
-                found[name] = output_from(one, data[one.data])
+                found[name] = stored_from(
+                    data[one.data], one.dtype, one.shape, whole=one.stored == "all"
+                )
             except (ValueError, TypeError, KeyError) as error:
                 raise data_error(self.location.shown, f"output {name!r}: {error}") from error
         return found
@@ -239,7 +240,7 @@ class StoredAnswers:
             return ""
         stored, now = self._read(old), {}
         for name, one in new.outputs.items():
-            now[name] = output_from(one, data[one.data])
+            now[name] = stored_from(data[one.data], one.dtype, one.shape, whole=one.stored == "all")
         whole = {name: one for name, one in now.items() if not isinstance(one, Sketch)}
         if len(whole) != len(now):
             return "outputs that are stored as sketches differ"
@@ -394,24 +395,6 @@ def stored_output(array: Array, most_bytes: int) -> tuple[StoredOutput, dict[str
         dtype, array.shape, "all" if whole else "sketch", data_digest(parts), figures
     )
     return stored, parts
-
-
-def output_from(stored: StoredOutput, parts: Arrays) -> Stored:
-    """Return an output from what is stored of it.
-
-    Raises:
-        ValueError: These are not its arrays.
-    """
-    if stored.stored == "sketch":
-        return sketch_from(stored.shape, stored.dtype, parts)
-    if parts.keys() != {"values"}:
-        raise ValueError("other arrays than those of a whole output")
-    array = from_bits(parts["values"], stored.dtype)
-    if array.shape != stored.shape or (
-        dtype_name(array.dtype) != stored.dtype and array.dtype.kind != "U"
-    ):
-        raise ValueError(f"it has {dtype_name(array.dtype)}{list(array.shape)} stored")
-    return array
 
 
 def _input_text(value: object) -> str:

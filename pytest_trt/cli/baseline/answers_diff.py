@@ -1,0 +1,209 @@
+"""Two versions of stored answers, compared: for each output by how much it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_trt.accuracy.stored import Stored, stored_from
+from pytest_trt.accuracy.stored_change import StoredChange, stored_change
+from pytest_trt.baseline.answer_changes import AnswersChange, answers_changes
+from pytest_trt.baseline.answers import (
+    AnswerFile,
+    Arrays,
+    Data,
+    StoredAnswer,
+    StoredOutput,
+    data_error,
+)
+from pytest_trt.cli.table import Row, print_table
+from pytest_trt.units import percent
+from pytest_trt.wording import count
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One version of a file of answers.
+
+    Attributes:
+        name: Its name in errors.
+        file: The JSON file; None if it does not exist.
+        read: Returns numbers by their digests.
+    """
+
+    name: str
+    file: AnswerFile | None
+    read: Callable[[Iterable[str]], Data]
+
+    def output(self, stored: StoredOutput) -> Stored:
+        """Return an output.
+
+        Raises:
+            BaselineError: Its numbers are missing or damaged.
+        """
+        parts: Arrays = self.read([stored.data])[stored.data]
+        try:
+            whole = stored.stored == "all"
+            return stored_from(parts, stored.dtype, stored.shape, whole=whole)
+        except (ValueError, TypeError, KeyError) as error:
+            raise data_error(self.name, str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChange:
+    """An output for one set of inputs that is not the same.
+
+    Attributes:
+        inputs: The inputs, for readers.
+        output: Its name.
+        change: By how much it changed.
+    """
+
+    inputs: str
+    output: str
+    change: StoredChange
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The answers of one test, compared.
+
+    Attributes:
+        change: What happened to them.
+        outputs: The outputs that are not the same.
+    """
+
+    change: AnswersChange
+    outputs: list[OutputChange]
+
+    def to_dict(self, title: str) -> dict[str, Any]:
+        """Return it as JSON-simple data.
+
+        Args:
+            title: The files.
+        """
+        return {
+            "baseline": "answers",
+            "file": title,
+            "test": self.change.test,
+            "kind": self.change.kind,
+            "differences": list(_about(self.change)),
+            "outputs": [_as_dict(one) for one in self.outputs],
+        }
+
+
+def compared(old: Side, new: Side) -> list[Compared]:
+    """Return every test whose answers are not the same.
+
+    Raises:
+        BaselineError: Numbers that differ are missing or damaged.
+    """
+    return [
+        Compared(change, list(_outputs(change, old, new)))
+        for change in answers_changes(old.file, new.file)
+    ]
+
+
+def _outputs(change: AnswersChange, old: Side, new: Side) -> Iterator[OutputChange]:
+    for before, after in change.pairs:
+        for name in dict.fromkeys([*before.outputs, *after.outputs]):
+            then, now = before.outputs.get(name), after.outputs.get(name)
+            if then is None or now is None:
+                found = StoredChange("it was added" if then is None else "it was removed")
+            elif then.data == now.data:
+                continue
+            else:
+                found = stored_change(old.output(then), new.output(now))
+            yield OutputChange(_inputs(after), name, found)
+
+
+def _inputs(answer: StoredAnswer) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in answer.shapes.items())
+
+
+def _as_dict(one: OutputChange) -> dict[str, Any]:
+    change = one.change
+    known = {} if change.why else {
+        "largest_change": change.largest.value if change.largest else 0.0,
+        "at": list(change.largest.index) if change.largest else None,
+        "mean_change": change.mean,
+        "rows": change.rows,
+        "top1_flips": change.flips if change.rows else None,
+        "within_fp32_tolerance": change.within,
+        "elements": change.size,
+        "compared": change.compared,
+        "sketch": bool(change.share),
+    }  # fmt: skip
+    return {"inputs": one.inputs, "output": one.output, "not_comparable": change.why, **known}
+
+
+# --- as a table
+
+
+def print_answers(found: list[tuple[str, list[Compared]]]) -> None:
+    """Print a table of each test below the file that it is in.
+
+    Args:
+        found: The tests by title.
+    """
+    titles = ("", "largest change", "mean change", "top-1 flips", "FP32 tolerance")
+    rows: list[Row] = []
+    for title, tests in found:
+        rows.append(title)
+        for one in tests:
+            rows.append(f"{one.change.test}: {_what(one.change)}")
+            rows += [f"  {line}" for line in _about(one.change)]
+            rows += _rows(one.outputs)
+    print_table(titles, rows, giving_way=(0,))
+
+
+def _what(change: AnswersChange) -> str:
+    texts = {
+        "edited": "same answers, edited",
+        "not comparable": "replaced, not comparable: other inputs",
+    }
+    reason = change.new.reason if change.new and change.kind != "edited" else ""
+    what = texts.get(change.kind, change.kind)
+    return f"answers {what}{': ' if reason else ''}{reason}"
+
+
+def _about(change: AnswersChange) -> Iterator[str]:
+    """Yield what else differs, and what cannot be compared."""
+    old, new = change.old, change.new
+    if old is None or new is None:
+        return
+    if old.model != new.model:
+        yield f"another model: {old.model} -> {new.model}"
+    elif old.model_digest != new.model_digest:
+        yield f"the model's bytes changed: {old.model}"
+    if old.producer != new.producer:
+        yield f"computed by {new.producer}, before by {old.producer}"
+    for kind, answers in zip(("removed", "added"), change.unpaired, strict=True):
+        if answers:
+            shapes = "; ".join(dict.fromkeys(map(_inputs, answers)))
+            yield f"not comparable: {count(len(answers), 'set')} of inputs {kind}: {shapes}"
+    if old.errors != new.errors:
+        yield "the errors of engines changed"
+
+
+def _rows(outputs: list[OutputChange]) -> Iterator[Row]:
+    inputs = None
+    for one in outputs:
+        if one.inputs != inputs:
+            inputs = one.inputs
+            yield f"  inputs {inputs}"
+        change, largest = one.change, one.change.largest
+        if change.why:
+            yield f"    {one.output}: not comparable: {change.why}"
+            continue
+        moved = f"{largest.value:.3g} at {list(largest.index)}" if largest else "0"
+        flips = f"{change.flips} of {count(change.rows, 'row')}" if change.rows else "-"
+        within = ("within", "green") if change.within else ("exceeded", "red")
+        yield f"    {one.output}", moved, f"{change.mean:.3g}", flips, within
+        if change.share:
+            yield (
+                f"      a sketch: changes are those of {change.compared:,} of {change.size:,} "
+                "elements; sums and extremes are exact;"
+            )
+            yield f"      a change of under {percent(change.share)} of the elements may not show"
