@@ -89,13 +89,14 @@ def converted_files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.startswith(CONVERTED_NAME)]
 
 
-def load_plan(plan: Path, spec: EngineSpec, *, threads: int) -> Any:
+def load_plan(plan: Path, spec: EngineSpec, *, threads: int, spins: bool = True) -> Any:
     """Return an `onnxruntime.InferenceSession` of a plan.
 
     Args:
         plan: The plan.
         spec: What was requested.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
+        spins: Whether threads without work spin; not for a run or two that nobody times.
 
     Raises:
         Exception: ONNX Runtime cannot load it; its exceptions have no other common base class.
@@ -104,12 +105,14 @@ def load_plan(plan: Path, spec: EngineSpec, *, threads: int) -> Any:
     level = lowered_level(plan) or _level(spec, default="all")
     return load_onnxruntime().InferenceSession(
         str(plan),
-        session_options(level, threads=threads),
+        session_options(level, threads=threads, spins=spins),
         providers=["CPUExecutionProvider"],
     )
 
 
-def open_plan(plan: Path, spec: EngineSpec, *, model: Path, shown: Path, threads: int) -> Any:
+def open_plan(
+    plan: Path, spec: EngineSpec, *, model: Path, shown: Path, threads: int, spins: bool = True
+) -> Any:
     """Return an `onnxruntime.InferenceSession` of a plan.
 
     Args:
@@ -118,12 +121,13 @@ def open_plan(plan: Path, spec: EngineSpec, *, model: Path, shown: Path, threads
         model: The model that it was built from.
         shown: The plan, as messages name it.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
+        spins: Whether threads without work spin; not for a run or two that nobody times.
 
     Raises:
         EngineLoadError: ONNX Runtime cannot load it.
     """
     try:
-        return load_plan(plan, spec, threads=threads)
+        return load_plan(plan, spec, threads=threads, spins=spins)
     except Exception as error:
         version = onnxruntime_version()
         raise EngineLoadError(
@@ -181,7 +185,7 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads:
     try:
         load_onnxruntime().InferenceSession(str(source), chosen, providers=["CPUExecutionProvider"])
         started_s = time.perf_counter()
-        session = load_plan(plan, request.spec, threads=threads)
+        session = load_plan(plan, request.spec, threads=threads, spins=False)
         load_s = time.perf_counter() - started_s
     except Exception as error:  # its exceptions have no other common base class
         raise _refused(error, request, converted=source != model.path) from error

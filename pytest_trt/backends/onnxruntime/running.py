@@ -50,6 +50,7 @@ def _loaded(source: Source, progress: _Progress) -> tuple[Any, float]:
             model=source.model,
             shown=source.shown,
             threads=source.threads,
+            spins=False,
         )
     load_s = time.perf_counter() - started_s
     if source.plan is not None:
