@@ -977,6 +977,13 @@ CODES: dict[str, Code] = {
         "Removing baselines needs confirmation, and there is no terminal to ask on.",
         "Review them with --dry-run, then use --yes.",
     ),
+    "TRT652": Code(
+        "rename would overwrite a baseline",
+        "`pytest-trt baseline rename` found another baseline under the new name, such as one that "
+        "a run has recorded since the test was renamed. Nothing was moved.",
+        "Compare the two. To retain the old one, restore the files of the new one from git, then "
+        "rename.",
+    ),
     "TRT670": Code(
         "no stored answers",
         "trt_consistency compares with stored answers, none are stored for the test, and CI or "

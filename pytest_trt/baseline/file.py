@@ -61,8 +61,13 @@ def baseline_path(root: Path, target: Mapping[str, str], module: PurePosixPath) 
         module: The test module, "tests/test_speed.py"; relative, also with "..".
     """
     slug = "-".join(_slug(value) for value in target.values() if value)
+    return root / slug / module_file(module)
+
+
+def module_file(module: PurePosixPath) -> PurePosixPath:
+    """Return the file of a test module below the folder of a target; see `module_of`."""
     parts = [_UP if part == ".." else part for part in module.parts]
-    return root / slug / PurePosixPath(*parts).with_suffix(".json")
+    return PurePosixPath(*parts).with_suffix(".json")
 
 
 def _slug(text: str) -> str:
@@ -184,6 +189,21 @@ def write_baselines(path: Path, baselines: BaselineFile) -> None:
     """
     try:
         atomic_write(path, as_text(baselines))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def write_or_remove(path: Path, baselines: BaselineFile) -> None:
+    """Write a baseline file, or remove it where it has no test any more.
+
+    Raises:
+        BaselineError: It can be neither written nor removed.
+    """
+    if baselines.tests:
+        write_baselines(path, baselines)
+        return
+    try:
+        path.unlink()
     except OSError as error:
         raise cannot_write(path, error) from error
 

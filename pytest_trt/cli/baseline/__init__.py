@@ -1,4 +1,4 @@
-"""`pytest-trt baseline`: list, compare, accept and prune stored speed baselines."""
+"""`pytest-trt baseline`: list, compare, accept, rename and prune baselines of speed and answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pytest_trt.cli.baseline.accept import accept
 from pytest_trt.cli.baseline.diff import diff
 from pytest_trt.cli.baseline.listing import list_, show
 from pytest_trt.cli.baseline.prune import prune
+from pytest_trt.cli.baseline.rename import rename
 from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.ini import read_project
 
@@ -33,7 +34,7 @@ _folder = click.Path(path_type=Path, file_okay=False)
 )
 @click.pass_context
 def baseline(context: click.Context, baseline_dir: Path | None, cache_dir: Path | None) -> None:
-    """List, compare, accept and prune speed baselines."""
+    """List, compare, accept, rename and prune baselines of speed and of answers."""
     project = read_project()
     context.obj = Folders(
         project.baselines(baseline_dir),
@@ -42,5 +43,5 @@ def baseline(context: click.Context, baseline_dir: Path | None, cache_dir: Path 
     )
 
 
-for command in (list_, show, diff, accept, prune):
+for command in (list_, show, diff, accept, rename, prune):
     baseline.add_command(command)

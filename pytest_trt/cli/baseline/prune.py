@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from pytest_trt.baseline.answers import remove_answers
-from pytest_trt.baseline.file import BaselineFile, cannot_write, write_baselines
+from pytest_trt.baseline.file import BaselineFile, write_or_remove
 from pytest_trt.baseline.orphans import ANSWER_VARIABLE, Collected, orphan_status
 from pytest_trt.baseline.staged import only_writer
 from pytest_trt.cli.baseline.stored import Answers, Folders, Stored, place_text
@@ -157,13 +157,7 @@ def _remove(orphans: Sequence[Stored | Answers]) -> None:
     for path, entries in speeds.items():
         file, names = entries[0].file, {one.test for one in entries}
         left = {test: entry for test, entry in file.tests.items() if test not in names}
-        if left:
-            write_baselines(path, BaselineFile(file.target, left))
-            continue
-        try:
-            path.unlink()
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        write_or_remove(path, BaselineFile(file.target, left))
     for path, tests in answers.items():
         with only_writer(path.parent):
             remove_answers(path, tests)

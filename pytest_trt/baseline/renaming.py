@@ -1,0 +1,225 @@
+"""Baselines under another name: of a test that was renamed, or of a module that was moved.
+
+The new place is written before the old one is cleared, each file atomically. Whoever is interrupted
+in between has both, and completes it by doing the same again.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pytest_trt.baseline.answers import (
+    AnswerFile,
+    answer_files,
+    read_answers,
+    read_data,
+    write_answers,
+)
+from pytest_trt.baseline.file import (
+    ANSWERS,
+    BaselineFile,
+    baseline_files,
+    module_file,
+    module_of,
+    read_baselines,
+    write_or_remove,
+)
+from pytest_trt.baseline.staged import only_writer
+from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The baselines of one file that get other names.
+
+    Attributes:
+        source: The file.
+        target: The file that they move to, perhaps the same.
+        tests: The new name of each test.
+    """
+
+    source: Path
+    target: Path
+    tests: Mapping[str, str]
+
+
+def planned_moves(root: Path, old: str, new: str) -> list[Move]:
+    """Return what a renaming moves: speeds of every target, and answers.
+
+    Args:
+        root: The folder of all baselines.
+        old: A node id, whose parameters and methods are meant too, or a module.
+        new: Another one of the same kind.
+
+    Raises:
+        BaselineError: A file cannot be read, nothing has the old name, or a baseline would be
+            overwritten.
+    """
+    (old_module, _, old_test), (new_module, _, new_test) = old.partition("::"), new.partition("::")
+    moves = []
+    for path in (*baseline_files(root), *answer_files(root)):
+        if module_of(root, path) != PurePosixPath(old_module).as_posix():
+            continue
+        content = _read(root, path)
+        names = content.tests if content else {}
+        found = {test: _renamed(test, old_test, new_test) for test in names}
+        tests = {test: name for test, name in found.items() if name}
+        if tests:
+            target = root / _slug_of(root, path) / module_file(PurePosixPath(new_module))
+            moves.append(Move(path, target, tests))
+    if not moves:
+        raise BaselineError(
+            f"there is no baseline of {old}",
+            fix=Remedy("Name a test or a module that has one:", ("pytest-trt baseline list",)),
+            code="TRT630",
+            facts={"name": old},
+        )
+    for move in moves:
+        _refuse_overwriting(root, move)
+    return moves
+
+
+def _renamed(test: str, old: str, new: str) -> str:
+    """Return the new name of a test of the module; empty if it keeps its name."""
+    if not old:
+        return test
+    rest = test.removeprefix(old)
+    return new + rest if test.startswith(old) and (not rest or rest[0] in "[:") else ""
+
+
+def _slug_of(root: Path, path: Path) -> str:
+    return path.relative_to(root).parts[0]
+
+
+def _is_answers(root: Path, path: Path) -> bool:
+    return _slug_of(root, path) == ANSWERS
+
+
+def _read(root: Path, path: Path) -> BaselineFile | AnswerFile | None:
+    return read_answers(path) if _is_answers(root, path) else read_baselines(path)
+
+
+def _refuse_overwriting(root: Path, move: Move) -> None:
+    source, target = _read(root, move.source), _read(root, move.target)
+    if source is None or target is None:
+        return
+    for test, name in move.tests.items():
+        there = target.tests.get(name)
+        # An interrupted renaming has left the same there.
+        if there is not None and there != source.tests[test]:
+            raise BaselineError(
+                f"{as_typed(move.target)} has another baseline of {name}; nothing was renamed",
+                fix=Remedy(
+                    "Compare them, and remove the one that is wrong:",
+                    (f"pytest-trt baseline show {shlex.quote(name)}",),
+                ),
+                code="TRT652",
+                facts={"file": str(move.target), "test": name},
+            )
+
+
+def rename_baselines(root: Path, old: str, new: str) -> list[Move]:
+    """Rename baselines, and return what was moved; see `planned_moves`.
+
+    Raises:
+        BaselineError: As there; or a file cannot be written, and no baseline is lost.
+    """
+    folders = {one.parent for move in planned_moves(root, old, new) for one in _files(move)}
+    with ExitStack() as held:
+        for folder in sorted(folders):  # sorted, so that two renamings cannot block each other
+            held.enter_context(only_writer(folder))
+        moves = planned_moves(root, old, new)  # as it is now that nobody else writes
+        for move in moves:
+            _move_answers(move) if _is_answers(root, move.source) else _move_speeds(move)
+    return moves
+
+
+def _files(move: Move) -> tuple[Path, Path]:
+    return move.source, move.target
+
+
+def _move_speeds(move: Move) -> None:
+    source = read_baselines(move.source)
+    assert source is not None  # planned while nobody else writes
+    moved, left = _split(source.tests, move.tests)
+    if move.source == move.target:
+        write_or_remove(move.source, BaselineFile(source.target, {**left, **moved}))
+        return
+    target = read_baselines(move.target) or BaselineFile(source.target, {})
+    write_or_remove(move.target, BaselineFile(target.target, {**target.tests, **moved}))
+    write_or_remove(move.source, BaselineFile(source.target, left))
+
+
+def _move_answers(move: Move) -> None:
+    source = read_answers(move.source)
+    assert source is not None  # planned while nobody else writes
+    moved, left = (AnswerFile(one) for one in _split(source.tests, move.tests))
+    data = read_data(move.source, source.data)
+    if move.source == move.target:
+        write_answers(move.source, AnswerFile({**left.tests, **moved.tests}), data)
+        return
+    target = read_answers(move.target) or AnswerFile({})
+    there = read_data(move.target, target.data) if target.tests else {}
+    numbers = {**there, **{digest: data[digest] for digest in moved.data}}
+    write_answers(move.target, AnswerFile({**target.tests, **moved.tests}), numbers)
+    write_answers(move.source, left, {digest: data[digest] for digest in left.data})
+
+
+def _split(
+    tests: Mapping[str, _T], names: Mapping[str, str]
+) -> tuple[dict[str, _T], dict[str, _T]]:
+    """Return entries by their new names, and those that keep theirs."""
+    moved = {names[test]: entry for test, entry in tests.items() if test in names}
+    return moved, {test: entry for test, entry in tests.items() if test not in names}
+
+
+# --- proposals
+
+
+def rename_command(nodeid: str, fitting: Iterable[str], exists: Callable[[str], bool]) -> str:
+    """Return the command that moves a fitting baseline to a test that has none; empty for none.
+
+    Args:
+        nodeid: The test.
+        fitting: Node ids of baselines, without a test, that are of the same inputs or spec.
+        exists: Whether a test module still exists.
+    """
+
+    def likeness(other: str) -> tuple[bool, float]:
+        same_name = other.partition("::")[2] == nodeid.partition("::")[2]
+        return same_name, SequenceMatcher(a=other, b=nodeid, autojunk=False).ratio()
+
+    old, new = max(fitting, key=likeness, default=""), nodeid
+    if not old:
+        return ""
+    (old_test, old_parameters), (new_test, new_parameters) = map(_parts, (old, new))
+    if old_parameters == new_parameters:
+        old, new = old_test, new_test
+    (module, _, name), (new_module, _, new_name) = old.partition("::"), new.partition("::")
+    if name == new_name and not exists(module):
+        old, new = module, new_module
+    return f"pytest-trt baseline rename {shlex.quote(old)} {shlex.quote(new)}"
+
+
+def _parts(nodeid: str) -> tuple[str, str]:
+    test, _, parameters = nodeid.partition("[")
+    return test, parameters
+
+
+def is_mentioned(test: str, source: str) -> bool:
+    """Whether the source of a test module has the words of a test's name: the test may exist.
+
+    Args:
+        test: The test's name in the module, with its classes and parameters.
+        source: The module's source.
+    """
+    names = test.partition("[")[0].split("::")
+    return all(re.search(rf"\b{re.escape(name)}\b", source) for name in names)

@@ -1,0 +1,59 @@
+"""`pytest-trt baseline rename`: move the baselines of a test that was renamed, or of a module."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import click
+
+from pytest_trt.baseline.file import ANSWERS, module_of
+from pytest_trt.baseline.renaming import Move, planned_moves, rename_baselines
+from pytest_trt.cli.baseline.stored import Folders
+from pytest_trt.cli.output import echo
+from pytest_trt.diagnostics import as_typed
+from pytest_trt.wording import count
+
+
+@click.command(short_help="Move the baselines of a renamed test or module.")
+@click.argument("old")
+@click.argument("new")
+@click.option("--dry-run", is_flag=True, help="Show what would be moved.")
+@click.pass_obj
+def rename(folders: Folders, old: str, new: str, dry_run: bool) -> None:
+    """Move the baselines of OLD to NEW: speeds of every target, and stored answers.
+
+    Both are node ids ("tests/test_a.py::test_x"), or both are test modules ("tests/test_a.py"). A
+    node id without parameters stands for all of its parameters, one of a class for its methods.
+
+    Exit status 2 if OLD has no baseline, or NEW has another one.
+    """
+    old, new = (_checked(one) for one in (old, new))
+    if old == new or ("::" in old) != ("::" in new):
+        raise click.UsageError("name two different node ids, or two different test modules.")
+    root = folders.baselines.path
+    moves = planned_moves(root, old, new) if dry_run else rename_baselines(root, old, new)
+    for move in moves:
+        _print(folders, move)
+    total = count(sum(len(move.tests) for move in moves), "baseline")
+    files = dict.fromkeys(as_typed(one) for move in moves for one in (move.source, move.target))
+    echo(f"{total} {'would be ' * dry_run}moved; files: {', '.join(files)}")
+
+
+def _checked(name: str) -> str:
+    module, separator, test = name.partition("::")
+    path = PurePosixPath(module)
+    if path.is_absolute() or path.suffix != ".py" or (separator and not test):
+        raise click.UsageError(
+            f"{name}: expected a node id or a test module, relative to pytest's root folder, such "
+            "as tests/test_a.py::test_x or tests/test_a.py."
+        )
+    return f"{path.as_posix()}{separator}{test}"
+
+
+def _print(folders: Folders, move: Move) -> None:
+    root = folders.baselines.path
+    target = move.source.relative_to(root).parts[0]
+    what = "answers" if target == ANSWERS else f"speed on {target}"
+    for test, name in move.tests.items():
+        new = f"{module_of(root, move.target)}::{name}"
+        echo(f"{module_of(root, move.source)}::{test} -> {new}: {what}")
