@@ -151,7 +151,7 @@ class PrivateFolder:
 class _Step(NamedTuple):
     """A folder on the way to another one."""
 
-    path: Path
+    path: str
     descriptor: int
 
 
@@ -213,11 +213,11 @@ def _walk(folder: Path, trusted: tuple[Path, ...], *, create: bool) -> _Step:
                 links += 1
                 target = _link_target(here, name, trusted) if links <= _MOST_LINKS else None
                 if target is None:
-                    raise OSError(error.errno, error.strerror, str(here.path / name)) from None
+                    raise OSError(error.errno, error.strerror, f"{here.path}/{name}") from None
                 names += reversed(target.parts[1:] if target.is_absolute() else target.parts)
                 following = _start(target) if target.is_absolute() else None
             else:
-                following = _Step(here.path / name, descriptor)
+                following = _Step(f"{here.path}/{name}", descriptor)
             if following is not None:
                 os.close(here.descriptor)
                 here = following
@@ -237,11 +237,11 @@ def _make(above: _Step, name: str, mode: int) -> None:
             with suppress(FileExistsError):
                 os.mkdir(name, mode, dir_fd=above.descriptor)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(above.path / name)) from None
+            raise OSError(error.errno, error.strerror, f"{above.path}/{name}") from None
 
 
 def _start(path: Path) -> _Step:
-    return _Step(Path(path.anchor), os.open(path.anchor, _folder_flags()))
+    return _Step(path.anchor.rstrip("/"), os.open(path.anchor, _folder_flags()))
 
 
 def _link_target(here: _Step, name: str, trusted: tuple[Path, ...]) -> Path | None:
@@ -252,7 +252,7 @@ def _link_target(here: _Step, name: str, trusted: tuple[Path, ...]) -> Path | No
     # Only its owner replaces a link in a sticky folder; elsewhere whoever can is trusted.
     if status.st_uid not in _owners() and not _leads_to(here.descriptor, trusted):
         reason = f"it is a symbolic link of user {status.st_uid}"
-        raise NotPrivateError(here.path / name, reason, owner=status.st_uid)
+        raise NotPrivateError(Path(f"{here.path}/{name}"), reason, owner=status.st_uid)
     return Path(os.readlink(name, dir_fd=here.descriptor))
 
 
@@ -261,7 +261,7 @@ def _check_above(here: _Step, trusted: tuple[Path, ...]) -> None:
     if status.st_mode & stat.S_ISVTX and status.st_uid in _owners():
         return
     try:
-        _check(status, here.path, descriptor=here.descriptor)
+        _check(status, here.path or "/", descriptor=here.descriptor)
     except NotPrivateError:
         if not _leads_to(here.descriptor, trusted):
             raise
@@ -309,7 +309,7 @@ def _folder_flags() -> int:
     return os.O_DIRECTORY | os.O_NOFOLLOW | getattr(os, "O_PATH", os.O_RDONLY)
 
 
-def _check(status: os.stat_result, path: Path, *, descriptor: int | None = None) -> None:
+def _check(status: os.stat_result, path: Path | str, *, descriptor: int | None = None) -> None:
     """Refuse what others can have written.
 
     Args:
@@ -318,7 +318,8 @@ def _check(status: os.stat_result, path: Path, *, descriptor: int | None = None)
         descriptor: Its own, where the user's own group may write: what follows the umask.
     """
     if status.st_uid not in _owners():
-        raise NotPrivateError(path, f"it belongs to user {status.st_uid}", owner=status.st_uid)
+        reason = f"it belongs to user {status.st_uid}"
+        raise NotPrivateError(Path(path), reason, owner=status.st_uid)
     writers = status.st_mode & (_GROUP | _OTHERS)
     if not writers:
         return
@@ -326,7 +327,7 @@ def _check(status: os.stat_result, path: Path, *, descriptor: int | None = None)
     if own_group and not _has_acl(descriptor):
         return
     mode = stat.S_IMODE(status.st_mode)
-    raise NotPrivateError(path, f"other users can write to it (mode {mode:o})", mode=mode)
+    raise NotPrivateError(Path(path), f"other users can write to it (mode {mode:o})", mode=mode)
 
 
 def _owners() -> tuple[int, int]:

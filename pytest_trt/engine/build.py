@@ -117,7 +117,8 @@ def build_or_load(
     if failures and build.key.digest in failures:
         raise _repeated(failures[build.key.digest])
     with cache.lock(build.key.digest, build.waiting):
-        found = cache.lookup(build.name, build.key.digest)
+        if cache.has(build.name):  # it is damaged, or another process built it meanwhile
+            found = cache.lookup(build.name, build.key.digest)
         if isinstance(found, Entry):
             return build.engine(found, cached=True)
         try:

@@ -199,6 +199,10 @@ class EngineCache:
             return CorruptEntry(folder, str(error), isinstance(error, OtherFormatError))
         return entry
 
+    def has(self, name: str) -> bool:
+        """Whether an entry of this name is there, whole or not; see `lookup`."""
+        return os.path.lexists(self.folder / "engines" / name)
+
     @contextlib.contextmanager
     def _opened(self, entry: Path) -> Iterator[PrivateFolder]:
         """Open an entry, every folder above it checked.

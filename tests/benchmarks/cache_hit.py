@@ -73,6 +73,7 @@ for spec in model.inputs:
     feeds[spec.name] = (numpy.ones if integer else numpy.zeros)(shapes[spec.name], spec.dtype)
 numpy.savez(feeds_path, **feeds)
 run.session(engine).run(feeds)
+run.close()  # records that it ran
 print(engine.plan)
 """
 )

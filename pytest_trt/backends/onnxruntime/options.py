@@ -21,7 +21,7 @@ OPTIMIZATION_LEVELS = {
 #: 4 ms were as fast as without a limit; loading, running and closing a small model took half the
 #: CPU time and a third of the time.
 #: Source: ONNX Runtime 1.32 on two busy cores; tests/benchmarks/interleaved_cpu.py.
-_SPIN_US = 500
+_SPIN_US = 100
 
 
 def session_options(level: str, *, threads: int, spins: bool = True) -> Any:
