@@ -498,6 +498,40 @@ CODES: dict[str, Code] = {
         "device memory.",
         "Free device memory, or lower the max of the profiles.",
     ),
+    "TRT325": Code(
+        "plan not found",
+        "The finished plan that trt_model(plan=...) names for this combination is missing or "
+        "cannot be read. Paths are relative to the test file.",
+        "Build and export the plan, or correct the path.",
+        ("plan",),
+    ),
+    "TRT326": Code(
+        "plan does not fit the test",
+        "A finished plan has other inputs or outputs than the model, none of its profiles covers "
+        "those of the test, or it has another precision.",
+        "Name the plan of this model and precision, or build it again.",
+        ("plan",),
+    ),
+    "TRT327": Code(
+        "plan of another model",
+        "The manifest of a finished plan names another model than the one that it is compared "
+        "with: the model has changed since, or it is the plan of another one.",
+        "Build and export the plan again, or restore the model.",
+        ("plan",),
+    ),
+    "TRT328": Code(
+        "manifest does not hold",
+        "The manifest next to a finished plan is invalid, or the plan is not the one that passed "
+        "its tests: its name, size or digest differs.",
+        "Test and export the plan again: pytest-trt export.",
+        ("plan",),
+    ),
+    "TRT329": Code(
+        "plan changed while it was tested",
+        "Another process wrote to a finished plan after it was hashed. Nothing of it is judged.",
+        "Run again once the process that writes the file has finished.",
+        ("plan",),
+    ),
     "TRT330": Code(
         "fact not reported by this engine",
         "A test asked for a fact that this backend does not report, such as device memory on the "

@@ -102,7 +102,7 @@ class FreshRuns(ExitStack):
             backend=how.backend,
             device=how.device,
             threads=how.threads,
-            entry=engine.plan.parent,
+            entry=engine.plan if engine.finished else engine.plan.parent,
             key=engine.key.digest,
             model=engine.model,
             spec=engine.spec,
@@ -114,6 +114,7 @@ class FreshRuns(ExitStack):
             rounds=rounds,
             proc=self._machine.host.proc,
             interleave=interleave,
+            plan_digest=engine.plan_digest if engine.finished else "",
         )
 
 

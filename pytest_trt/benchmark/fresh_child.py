@@ -27,6 +27,7 @@ from pytest_trt.benchmark.sampling import timer_of, warm_up_of
 from pytest_trt.benchmark.warmup import warm_up
 from pytest_trt.engine.cache import missing_or_damaged
 from pytest_trt.engine.entry import open_entry
+from pytest_trt.engine.finished import opened_plan
 from pytest_trt.engine.protocols import Plan
 from pytest_trt.engine.sidecar import SidecarError
 from pytest_trt.private import open_private, trusted_places
@@ -96,6 +97,9 @@ def _probe(device: str) -> DeviceProbe:
 @contextmanager
 def _verified_plan(job: FreshJob) -> Iterator[Plan]:
     with ExitStack() as opened:
+        if job.plan_digest:
+            yield opened.enter_context(opened_plan(job.entry, job.plan_digest))[0]
+            return
         try:
             folder = opened.enter_context(open_private(job.entry, trusted=trusted_places()))
             entry = opened.enter_context(open_entry(folder, job.key))

@@ -28,7 +28,8 @@ class FreshJob:
         backend: Name of the backend that opens the engine.
         device: UUID or CUDA's number of the GPU that it runs on; empty for the CPU.
         threads: Threads of one inference on the CPU; 0 leaves them to ONNX Runtime.
-        entry: The engine's folder in the cache; its files are verified before they are loaded.
+        entry: The engine's folder in the cache, or the file of a finished plan; files are verified
+            before they are loaded.
         key: Digest of the engine's key.
         model: What it was built from.
         spec: What it was built as.
@@ -40,6 +41,7 @@ class FreshJob:
         rounds: How many rounds.
         proc: Where Linux reports the host's load.
         interleave: Whether the engine is then also interleaved with a second session of itself.
+        plan_digest: Digest of a finished plan; empty for an engine of the cache.
     """
 
     backend: str
@@ -57,6 +59,7 @@ class FreshJob:
     rounds: int
     proc: Path = Path("/proc")
     interleave: bool = False
+    plan_digest: str = ""
 
     @property
     def title(self) -> str:

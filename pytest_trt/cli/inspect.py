@@ -119,7 +119,8 @@ def _cached_lines(sidecar: Sidecar, facts: EngineFacts) -> Iterator[str]:
         yield f"  layers    {len(facts.layers)}, {shares(facts.layers_pct)}"
     yield f"  model     {sidecar.model_name}"
     reason = f": {sidecar.reason}" if sidecar.reason else ""
-    yield f"  built     {sidecar.built_at}, {units.seconds(facts.build_s)}{reason}"
+    took = f", {units.seconds(facts.build_s)}" if facts.build_s is not None else ""
+    yield f"  built     {sidecar.built_at}{took}{reason}"
     for label, value in sidecar.key_fields.items():
         yield f"  {label}: {value}"
 

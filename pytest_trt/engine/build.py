@@ -51,6 +51,7 @@ class Engine:
         log_tail: The last lines of the builder's log.
         warnings: Problems that did not prevent the build, such as a damaged cache entry.
         timings: What this process measured of it so far.
+        finished: Whether it is a finished plan, outside of the cache.
     """
 
     model: OnnxModel
@@ -68,6 +69,7 @@ class Engine:
     log_tail: tuple[str, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     timings: Timings = field(default_factory=Timings)
+    finished: bool = False
 
     @property
     def facts(self) -> EngineFacts:
@@ -213,7 +215,7 @@ class _Build:
             memory_bytes=result.device_memory_bytes,
             layers=result.layers,
             hidden_weights=result.hidden_weights,
-            fp32_weights_bytes=4 * _float_elements(request.model),
+            fp32_weights_bytes=4 * float_elements(request.model),
         )
         sidecar = Sidecar(
             key_digest=self.key.digest,
@@ -302,7 +304,8 @@ def _changed_samples(request: BuildRequest) -> ModelError:
     )
 
 
-def _float_elements(model: OnnxModel) -> int:
+def float_elements(model: OnnxModel) -> int:
+    """Return the number of floating-point weights of a model."""
     floats = ("half", "float", "bfloat16")
     return sum(count for name, count in model.elements.items() if precision_of(name) in floats)
 

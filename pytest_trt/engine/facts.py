@@ -113,7 +113,8 @@ class EngineFacts:
 
     Attributes:
         size_bytes: Size of the plan and of the files that belong to it.
-        build_s: Seconds that the build took, in this process or the one that cached it.
+        build_s: Seconds that the build took, in this process or the one that cached it; None for a
+            finished plan.
         memory_bytes: `device_memory_bytes`, or None.
         layers: The layers in the order of the engine, or None.
         hidden_weights: About how many weights the layers do not account for.
@@ -122,7 +123,7 @@ class EngineFacts:
     """
 
     size_bytes: int
-    build_s: float
+    build_s: float | None
     memory_bytes: int | None = None
     layers: tuple[Layer, ...] | None = None
     hidden_weights: int = 0

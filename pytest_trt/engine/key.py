@@ -45,6 +45,7 @@ def engine_key(
     platform: str,
     calibration_digest: str | None = None,
     environment: Mapping[str, str] | None = None,
+    plan_digest: str | None = None,
 ) -> EngineKey:
     """Return the key of the engine that these values describe.
 
@@ -58,6 +59,7 @@ def engine_key(
         platform: Operating system and machine type; plans are portable across neither.
         calibration_digest: Digest of the calibration inputs, where the route uses them.
         environment: Environment variables that change what the builder does, those that are set.
+        plan_digest: Digest of a plan that is tested as it is, and was not built from the request.
 
     Raises:
         ConfigurationError: The route calibrates, but no digest was given: engines that were
@@ -85,6 +87,8 @@ def engine_key(
     ]
     if route.needs_calibration and calibration_digest is not None:
         fields.append(("calibration digest", calibration_digest))
+    if plan_digest is not None:
+        fields.append(("plan digest", plan_digest))
     return EngineKey(digest=_digest(fields), fields=tuple(fields))
 
 

@@ -22,7 +22,8 @@ class EngineRecord:
         route: How its precision was reached, such as "builder flags".
         key: Digest of its key in the engine cache.
         cached: Whether it came from the cache.
-        build_s: Seconds that its build took, in this run or when it was cached.
+        build_s: Seconds that its build took, in this run or when it was cached; null for a finished
+            plan.
         size_bytes: Size of the plan.
         reason: Why it was built: what differs from the closest cached engine; empty for the first
             engine of a model, precision and architecture.
@@ -40,6 +41,8 @@ class EngineRecord:
         layer_rows: Its layers, unless there are too many to review: kind, precision, and the
             model's nodes in each. Only where a report is written.
         path: The model's file, relative to pytest's root directory if it is below.
+        plan: The file of a finished plan, likewise; empty for an engine of the cache.
+        plan_digest: Digest of the plan.
     """
 
     model: str
@@ -50,7 +53,7 @@ class EngineRecord:
     route: str
     key: str
     cached: bool
-    build_s: float
+    build_s: float | None
     size_bytes: int
     reason: str
     runs_here: bool
@@ -66,6 +69,8 @@ class EngineRecord:
     model_digest: str = ""
     layer_rows: tuple[tuple[str, ...], ...] = ()
     path: str = ""
+    plan: str = ""
+    plan_digest: str = ""
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.layer_rows):

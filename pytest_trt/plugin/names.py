@@ -9,13 +9,15 @@ import pytest
 
 #: What each marker takes and does, for `pytest --markers`.
 MARKER_LINES = {
-    "trt_model": "trt_model(model, fixture=None, precision='fp32', profiles=None, reference=None, "
+    "trt_model": "trt_model(model, fixture=None, plan=None, precision='fp32', profiles=None, "
+    "reference=None, "
     "reference_names={}, reference_only=(), builder_options={}, "
     "by_precision={precision: {'builder_options': {...}}}, "
     "by_backend={backend: {'builder_options': {...}}}, input_ranges={}, seed=0, "
     "per_model={id: {keyword: value}}): the ONNX model under test, relative to the test file, or a "
     "list, mapping or pattern of several, or the name of a fixture that gives its path, and how "
-    "engines are built; the test runs once per model and precision.",
+    "engines are built, or the finished plan to test instead; the test runs once per model and "
+    "precision.",
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
     "top1=, topk=(k, share), elementwise=True, metrics={name: limit, name: (function, limit)}, "
     "outputs={name: {...}}, by_precision={precision: {...}}, per_model={id: {...}}): compare "

@@ -38,8 +38,14 @@ from pytest_trt.diagnostics import (
 from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Timings
+from pytest_trt.engine.finished import (
+    FinishedPlan,
+    check_finished,
+    finished_engine,
+    opened_plan,
+)
 from pytest_trt.engine.key import same_runtime
-from pytest_trt.engine.protocols import Backend, BackendSession, Progress
+from pytest_trt.engine.protocols import Backend, BackendSession, Plan, Progress
 from pytest_trt.engine.run_records import RunRecords
 from pytest_trt.engine.session import load_here
 from pytest_trt.engine.spec import EngineSpec, Target
@@ -99,6 +105,7 @@ class TrtRun:
         self._sessions: OrderedDict[str, BackendSession] = OrderedDict()
         self._references: OrderedDict[str, BackendSession] = OrderedDict()
         self._failed_builds: dict[str, EngineBuildError] = {}
+        self._finished: dict[str, Engine] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self._context_begun = False
         self.lost_device = LostDevice()
@@ -268,11 +275,11 @@ class TrtRun:
         return self._sessions[key]
 
     def _opened(self, engine: Engine) -> BackendSession:
-        key, model, spec, target = engine.key.digest, engine.model, engine.spec, engine.target
+        model, spec, target = engine.model, engine.spec, engine.target
         backend = self.backend(target.arch)
         if backend is self.embedded:
             return self.embedded.open_later(
-                lambda: self.cache.plan(engine.plan, key),
+                lambda: self._plan(engine),
                 model,
                 spec,
                 target,
@@ -280,10 +287,37 @@ class TrtRun:
                 timings=engine.timings,
             )
         started_s = time.perf_counter()
-        with self.cache.plan(engine.plan, key) as plan:
+        with self._plan(engine) as plan:
             session = backend.open(plan, model, spec, target)
         engine.timings.loaded(time.perf_counter() - started_s)
         return session
+
+    @contextmanager
+    def _plan(self, engine: Engine) -> Iterator[Plan]:
+        if not engine.finished:
+            with self.cache.plan(engine.plan, engine.key.digest) as plan:
+                yield plan
+            return
+        with opened_plan(engine.plan, engine.plan_digest) as (plan, _):
+            yield plan
+
+    def checked_plan(
+        self, path: Path, model: OnnxModel, spec: EngineSpec, arch: str
+    ) -> FinishedPlan:
+        """Return a finished plan after checking its header and its manifest; nothing is loaded."""
+        backend = self.backend(arch)
+        return check_finished(path, model, spec, backend.target(arch), backend)
+
+    def finished(self, found: FinishedPlan) -> Engine:
+        """Return a finished plan as an engine; it is loaded to be read once a run."""
+        key = repr((found.path, found.digest, found.model.digest, found.spec, found.target))
+        if key not in self._finished:
+            if found.target.arch != CPU:
+                self.lost_device.refuse_if_lost()
+            engine = finished_engine(found, self.backend(found.target.arch))
+            self._finished[key] = engine
+        engine = self._finished[key]
+        return replace(engine, timings=self._timings[engine.key.digest])
 
     def unload_others(self, engine: Engine) -> None:
         """Release every loaded engine but one, for another process to have the memory."""

@@ -300,7 +300,8 @@ class Result:
         arch: The architecture that it was built for.
         status: The status of this engine.
         cached: Whether it came from the cache.
-        build_s: Seconds that its build took, in this run or when it was cached.
+        build_s: Seconds that its build took, in this run or when it was cached; null for a finished
+            plan.
         why_built: How it differs from the closest cached engine; empty where it was cached, or is
             the first of its model, precision and architecture.
         accuracy: Null where no check asked for it.
@@ -313,7 +314,7 @@ class Result:
     arch: str
     status: Status
     cached: bool
-    build_s: float
+    build_s: float | None
     why_built: str
     accuracy: Accuracy | None
     speed: Speed | None

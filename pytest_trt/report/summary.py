@@ -233,6 +233,8 @@ def _content(engine: EngineRecord) -> Iterator[str]:
         yield f"weights {shares(engine.weights_pct)}"
         yield f"{engine.layers} layers, {shares(engine.layers_pct)}"
     yield units.size(engine.size_bytes)
+    if engine.plan:
+        yield f"plan {engine.plan}, digest {engine.plan_digest[:12]}"
     if engine.device_memory_bytes is not None:
         yield f"{units.size(engine.device_memory_bytes)} on the device"
 

@@ -176,7 +176,9 @@ def _engine(row: Row, *, wide: bool) -> str:
         return "[red]not built[/]"
     built = [engine for engine in row.engines if not engine.cached]
     engine = (built or row.engines)[0]
-    how = f"built {units.seconds(engine.build_s)}" if built else "cached"
+    how = f"built {units.seconds(engine.build_s or 0)}" if built else "cached"
+    if engine.plan:
+        how = "finished plan"
     return f"{how}, {units.size(engine.size_bytes)}" if wide else how
 
 

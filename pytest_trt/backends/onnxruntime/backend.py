@@ -29,6 +29,7 @@ from pytest_trt.backends.onnxruntime.reference import load_reference
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
 from pytest_trt.engine.builder_options import require_options, require_precision
 from pytest_trt.engine.facts import Timings
+from pytest_trt.engine.finished import PlanContent
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.run_records import RunRecords
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
@@ -126,6 +127,29 @@ class OnnxRuntimeBackend:
         )
         subject = _engine_of(model, spec)
         return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
+
+    def check_plan(self, plan: Plan, spec: EngineSpec, target: Target) -> None:
+        """Refuse finished plans of other products.
+
+        Raises:
+            EngineLoadError: It is one.
+        """
+        from pytest_trt.backends.onnxruntime.finished import check_plan
+
+        check_plan(plan, str(self.toolchain()))
+
+    def read_plan(
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, target: Target
+    ) -> PlanContent:
+        """Return the layers of a finished plan, which has no profiles.
+
+        Raises:
+            EngineLoadError: It is damaged, stores weights in other files, or has other inputs or
+                outputs than the model.
+        """
+        from pytest_trt.backends.onnxruntime.finished import read_plan
+
+        return read_plan(plan, model, spec)
 
     def open_later(
         self,

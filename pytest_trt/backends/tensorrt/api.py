@@ -159,10 +159,25 @@ def open_plan(
         BackendUnavailableError: CUDA cannot be used.
     """
     trt = product.load()
-    header = header_of(plan)
-    portable = bool(spec.builder_options.get("version_compatible", False))
+    check_header(product, plan, spec)
+    register_plugins(trt)
+    return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=portable(spec))
+
+
+def portable(spec: EngineSpec) -> bool:
+    """Whether a plan runs on later versions, and so contains a runtime of its own."""
+    return bool(spec.builder_options.get("version_compatible", False))
+
+
+def check_header(product: Product, plan: Plan, spec: EngineSpec) -> None:
+    """Refuse a plan of another product or version.
+
+    Raises:
+        EngineLoadError: It is one, or damaged.
+    """
+    trt, header = product.load(), header_of(plan)
     installed = str(trt.__version__)
-    if header.product != product.label or not (portable or _same(header.version, installed)):
+    if header.product != product.label or not (portable(spec) or _same(header.version, installed)):
         raise EngineLoadError(
             f"plan {plan.path} was built by {header.product} {header.version}, but {product.label} "
             f"{installed} is installed; a plan runs only on the version that built it",
@@ -172,14 +187,11 @@ def open_plan(
             ),
             code="TRT321",
             facts={
-                "model": str(model.path),
                 "plan": str(plan.path),
                 "built_by": f"{header.product} {header.version}",
                 "installed": f"{product.label} {installed}",
             },
         )
-    register_plugins(trt)
-    return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=portable)
 
 
 def cannot_run(probe: DeviceProbe, target: Target) -> str | None:

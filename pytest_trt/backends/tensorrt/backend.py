@@ -10,6 +10,7 @@ from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt.plan_header import header_of
 from pytest_trt.backends.tensorrt.product import TENSORRT, TENSORRT_RTX, Product, has_weak_types
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
+from pytest_trt.engine.finished import PlanContent, for_another
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.engine.timing_cache import timing_file
@@ -103,6 +104,24 @@ class TensorRtBackend:
             )
         return trt_api.open_plan(self._product, plan, model, spec, device=gpu.index)
 
+    def check_plan(self, plan: Plan, spec: EngineSpec, target: Target) -> None:
+        """Check the product and version in the header of a finished plan; it has no architecture.
+
+        Raises:
+            EngineLoadError: Another product or version built it, or it is damaged.
+        """
+        trt_api.check_header(self._product, plan, spec)
+
+    def read_plan(
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, target: Target
+    ) -> PlanContent:
+        """Return the profiles and layers of a finished plan.
+
+        Raises:
+            EngineLoadError: TensorRT refuses it, or it has other inputs or outputs than the model.
+        """
+        return _read(self._product, plan, model, spec, self._device(target))
+
     def _chosen(self, model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
         weak_types = has_weak_types(self._product.load())
         return trt_api.precision_route(model, spec.precision, weak_types=weak_types)
@@ -191,6 +210,46 @@ class TensorRtRtxBackend:
                 facts={"model": str(model.path), "plan": str(plan.path), "archs": list(archs)},
             )
         return trt_api.open_plan(TENSORRT_RTX, plan, model, spec, device=gpu.index)
+
+    def check_plan(self, plan: Plan, spec: EngineSpec, target: Target) -> None:
+        """Check the product, version and architectures in the header of a finished plan.
+
+        Raises:
+            EngineLoadError: It is for another of them, or damaged.
+        """
+        trt_api.check_header(TENSORRT_RTX, plan, spec)
+        archs = header_of(plan).archs or RTX_ARCHS
+        if target.arch not in archs:
+            raise for_another(plan.path, "TRT323", ", ".join(archs), target.arch)
+
+    def read_plan(
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, target: Target
+    ) -> PlanContent:
+        """Return the profiles and layers of a finished plan.
+
+        Raises:
+            EngineLoadError: TensorRT-RTX refuses it, or it has other inputs or outputs than the
+                model.
+            BackendUnavailableError: This machine has no such GPU.
+        """
+        gpu = self._probe.first(target.arch)
+        if gpu is None:
+            raise BackendUnavailableError(
+                f"the plan {plan.path} cannot be read: {self.cannot_run(target)}",
+                fix="run on a machine with the GPU that it is for.",
+                code="TRT701",
+                facts={"arch": target.arch, "backend": self.name},
+            )
+        return _read(TENSORRT_RTX, plan, model, spec, gpu.index)
+
+
+def _read(
+    product: Product, plan: Plan, model: OnnxModel, spec: EngineSpec, device: int
+) -> PlanContent:
+    from pytest_trt.backends.tensorrt.finished import read_engine
+
+    host_code = trt_api.portable(spec)
+    return read_engine(product.load(), plan, model, device=device, host_code=host_code)
 
 
 def compute_capability_member(trt: Any, arch: str, *, version: str) -> str:

@@ -35,6 +35,10 @@ _STRING_OR_NO_NUMBER = re.compile(
 )
 
 
+#: What inspecting an engine may raise.
+UNKNOWN = (MemoryError, RuntimeError, TypeError, ValueError)
+
+
 def write_inspection(trt: Any, plan: Path, *, host_code: bool) -> str | None:
     """Load a plan on the current device, and write the inspector's output next to it.
 
@@ -54,18 +58,27 @@ def write_inspection(trt: Any, plan: Path, *, host_code: bool) -> str | None:
         engine = runtime.deserialize_cuda_engine(plan.read_bytes())
         if engine is None:
             return "the layers of the engine are unknown: it could not be loaded after its build"
-        inspector = engine.create_engine_inspector()
-        if inspector is None:
-            return "the layers of the engine are unknown: it has no inspector"
-        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-        found = {
-            "device_memory_bytes": _device_memory_bytes(engine),
-            "engine": parse_tolerant(text),
-        }
-    except (MemoryError, RuntimeError, TypeError, ValueError) as error:
+        found = inspected(trt, engine)
+    except UNKNOWN as error:
         return f"the layers of the engine are unknown: {type(error).__name__}: {error}"
+    if "engine" not in found:
+        return "the layers of the engine are unknown: it has no inspector"
     plan.with_name(INSPECTOR_NAME).write_text(json.dumps(found) + "\n", encoding="utf-8")
     return None
+
+
+def inspected(trt: Any, engine: Any) -> dict[str, Any]:
+    """Return what the inspector of a loaded engine writes, see `INSPECTOR_NAME`.
+
+    Raises:
+        MemoryError, RuntimeError, TypeError, ValueError: It cannot be inspected.
+    """
+    found = {"device_memory_bytes": _device_memory_bytes(engine)}
+    inspector = engine.create_engine_inspector()
+    if inspector is not None:
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        found["engine"] = parse_tolerant(text)
+    return found
 
 
 def _device_memory_bytes(engine: Any) -> int:
@@ -157,6 +170,16 @@ def take_inspection(folder: Path, model: OnnxModel) -> Inspection:
     except FileNotFoundError:
         return Inspection()
     file.unlink()
+    return inspection_of(found, model)
+
+
+def inspection_of(found: Mapping[str, Any], model: OnnxModel) -> Inspection:
+    """Return the facts in what `inspected` returned.
+
+    Args:
+        found: The inspector's output, and the memory of a context.
+        model: The model that the engine was built from.
+    """
     memory_bytes, layers = found.get("device_memory_bytes"), inspected_layers(found.get("engine"))
     reported = sum(
         count

@@ -50,6 +50,12 @@ class PlanHeader:
     offset: int = 0
 
 
+def is_plan(start: bytes) -> bool:
+    """Whether a file that begins with these bytes is a plan, metadata in front of it included."""
+    offset = _metadata_bytes(start)
+    return start[offset : offset + 4] in _PRODUCTS
+
+
 def read_plan_header(path: Path) -> PlanHeader:
     """Return the header of a plan file, see `header_of`."""
     return header_of(Plan(path))

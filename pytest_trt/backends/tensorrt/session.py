@@ -80,10 +80,7 @@ class TrtSession:
         self._trt, self._model, self._profiles = trt, model, profiles
         self._cuda = Cuda(device)
         with log_tail(trt) as tail:
-            runtime = trt.Runtime(process_logger(trt))
-            if host_code:
-                runtime.engine_host_code_allowed = True
-            engine = runtime.deserialize_cuda_engine(plan.read())
+            runtime, engine = loaded_engine(trt, plan, host_code=host_code)
             context = engine.create_execution_context() if engine is not None else None
         if context is None:
             raise refused_plan(plan.path, model, tail.lines, loaded=engine is not None)
@@ -355,6 +352,20 @@ class TrtSession:
         """Return an output in the model's dtype: TensorRT 8.6 computes INT64 in INT32."""
         dtype = self._model_dtypes.get(name)
         return array if dtype in (None, array.dtype) else array.astype(dtype)
+
+
+def loaded_engine(trt: Any, plan: Plan, *, host_code: bool) -> tuple[Any, Any]:
+    """Return a runtime, and the engine of a plan on the current device; None if it is refused.
+
+    Args:
+        trt: The vendor module.
+        plan: The plan.
+        host_code: Whether the plan may contain its own runtime, as version-compatible ones do.
+    """
+    runtime = trt.Runtime(process_logger(trt))
+    if host_code:
+        runtime.engine_host_code_allowed = True
+    return runtime, runtime.deserialize_cuda_engine(plan.read())
 
 
 def refused_plan(

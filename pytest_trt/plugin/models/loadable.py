@@ -34,6 +34,7 @@ from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.models.project_reference import ProjectReference
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan, chosen_point
+from pytest_trt.plugin.planning.plan_files import PlanFiles
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.results.pinning import pin_baselines
 from pytest_trt.plugin.run import TrtRun
@@ -87,6 +88,10 @@ class LoadableModel:
         """The model that computes the reference: the model itself, or the marker's reference."""
         return self._read(self.model_marker.reference or self.model_marker.path)
 
+    @property
+    def _is_quantised_already(self) -> bool:
+        return self.model.is_quantized or self.model_marker.plan is not None
+
     def reference(self) -> ReferenceSession:
         """Return the FP32 reference as a session."""
         return ReferenceSession(self.reference_model, self.run.reference_outputs, self._names)
@@ -125,7 +130,7 @@ class LoadableModel:
             point: "min", "opt" or "max", with the profile's number before it if there are several.
             sample: Each number gives different values, except those that the profile fixes.
         """
-        profile, name = chosen_point(point, self.profiles, self.model_marker)
+        profile, name = chosen_point(point, self.covered(), self.model_marker)
         return seeded_inputs(
             self.model,
             shapes_at(self.model.inputs, profile, name),
@@ -133,6 +138,10 @@ class LoadableModel:
             ranges=self.model_marker.input_ranges,
             values=values_at(profile, name),
         )
+
+    def covered(self) -> tuple[Profile, ...]:
+        """Return the profiles of the marker."""
+        return self.profiles
 
     def seeded_samples(self) -> list[dict[str, npt.NDArray[np.generic]]]:
         """Return seeded inputs to calibrate an int8 engine on, and warn that they are."""
@@ -156,9 +165,12 @@ class LoadableModel:
         pin_baselines(self.request.session)
         try:
             with self.run.lock, self._task(f"{marker.name} {spec.precision}") as say:
-                engine = self.run.engine(
-                    self.model, spec, arch, calibration=calibration, progress=say
-                )
+                if marker.plan is not None:
+                    engine = self._finished(marker.plan, spec, arch)
+                else:
+                    engine = self.run.engine(
+                        self.model, spec, arch, calibration=calibration, progress=say
+                    )
         except PytestTrtError:
             path = below(marker.path, self.request.config.rootpath)
             state.unbuilt.append((path, arch, spec.precision))
@@ -167,9 +179,30 @@ class LoadableModel:
         self._note_on(engine)
         return engine
 
+    def _finished(self, files: PlanFiles, spec: EngineSpec, arch: str) -> Engine:
+        """Return the finished plan of the marker; skip the test where it cannot be loaded."""
+        __tracebackhide__ = True
+        marker, backend = self.model_marker, self.run.backend(arch)
+        if spec.precision not in marker.precision and "precision" not in files.names:
+            raise ConfigurationError(
+                f"plan={files.given!r} is of precision {', '.join(marker.precision)}, and "
+                f"{spec.precision} was requested",
+                fix="add the placeholder {precision} to plan=, or request that precision.",
+            )
+        path = files.path(marker.path, precision=spec.precision, arch=arch, backend=backend.name)
+        found = self.run.checked_plan(path, self.model, spec, arch)
+        if self.run.settings.build_only:
+            self.skip("--trt-build-only: there is nothing to build for a finished plan")
+        obstacle = backend.cannot_run(found.target)
+        if obstacle is not None:
+            self.skip(f"the plan for {arch} was not run: {obstacle}")
+        return self.run.finished(found)
+
     def _note_on(self, engine: Engine) -> None:
         """Note what passes here and fails elsewhere, and what was built other than requested."""
         self._note_lowered_level(engine)
+        if engine.finished:
+            return
         unbound = [spec.name for spec in engine.model.inputs if needs_profile(spec)]
         if unbound and not engine.spec.profiles:
             name = engine.model.path.name
@@ -186,7 +219,7 @@ class LoadableModel:
             )
 
     def _note_lowered_level(self, engine: Engine) -> None:
-        if engine.target.arch != CPU:
+        if engine.target.arch != CPU or engine.finished:
             return
         from pytest_trt.backends.onnxruntime.plan import lowered_level
 
@@ -253,7 +286,7 @@ class LoadableModel:
             several=len(self.model_marker.precision) > 1,
             other=other,
             attempts=self._attempts,
-            calibrated_by="model" if self.model.is_quantized else calibrated_by,
+            calibrated_by="model" if self._is_quantised_already else calibrated_by,
             on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
             histogram=bool(self.run.settings.report),
             stored=None if plan.against == "model" else self._stored_answers(plan, reference),
@@ -292,6 +325,7 @@ class LoadableModel:
         embedded = self.run.embedded
         if (
             self.run.backend(engine.target.arch).name != embedded.name
+            or engine.finished
             or engine.model.size_bytes > _TRIED_BYTES
         ):
             return

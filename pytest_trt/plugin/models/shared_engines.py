@@ -147,6 +147,11 @@ def shared_session(
             code="TRT154",
             facts={"fixture": "trt_precision", "values": list(marker.precision)},
         )
+    if calibration is not None and marker.plan is not None:
+        raise ConfigurationError(
+            "trt_engines: calibration= has no effect on a finished plan, which plan= names",
+            fix="omit one of them.",
+        )
     archs = [selection.arch for selection in run.selections]
     if (arch is None and len(archs) > 1) or arch not in (None, *archs):
         raise ConfigurationError(

@@ -21,7 +21,7 @@ from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import OWN, PLAN_KEY, plan_of, planner_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
-from pytest_trt.tensors.profiles import Profile, parse_profiles
+from pytest_trt.tensors.profiles import Profile, needs_profile, parse_profiles
 from pytest_trt.tensors.spec import Tensors
 
 
@@ -45,8 +45,23 @@ class ModelUnderTest(LoadableModel):
         plan, marker = planned_model(request)
         return cls(request, run_of(request.config), marker, plan.profiles, plan)
 
+    def covered(self) -> tuple[Profile, ...]:
+        """Return the profiles of the marker; where it gives none, those of its finished plan."""
+        marker = self.model_marker
+        if self.profiles or marker.plan is None or not any(map(needs_profile, self.model.inputs)):
+            return self.profiles
+        arch, precision = self.plan.arch, self.plan.precision
+        options = marker.options(self.run.backend(arch).name, precision)
+        return self.engine(EngineSpec(precision, (), options), arch, tuple).spec.profiles
+
     def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> Session:
         """Build an engine, or take it from the cache, and return a session that loads it on use."""
+        if overrides and self.model_marker.plan is not None:
+            given = ", ".join(f"{name}=" for name in overrides)
+            raise ConfigurationError(
+                f"trt_build: {given} cannot change a finished plan, which trt_model names",
+                fix="omit it, or build the engine in a test without plan=.",
+            )
         options = overrides.get("builder_options", {})
         if not isinstance(options, Mapping):
             raise ConfigurationError(

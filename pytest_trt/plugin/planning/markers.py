@@ -23,6 +23,7 @@ from pytest_trt.plugin.planning.named_models import (
     model_of,
     models_in,
 )
+from pytest_trt.plugin.planning.plan_files import PlanFiles, check_with_plan, parse_plan_files
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ModelMarker:
     Attributes:
         model: The ONNX file, absolute; None where a fixture has not given it yet.
         fixture: The fixture that gives the path when the test runs; empty if the marker does.
+        plan: The finished plans that are tested instead of engines to build; None to build.
         precision: One precision, or several to run the test once for each.
         profiles: Ranges of the dynamic inputs' shapes, {input: (min, opt, max)}, and of the values
             of inputs that contain a shape, {input: {"values": (min, opt, max)}}; or a list of both.
@@ -62,6 +64,7 @@ class ModelMarker:
 
     model: Path | None
     fixture: str = ""
+    plan: PlanFiles | None = None
     precision: tuple[str, ...] = ("fp32",)
     profiles: Any = None
     reference: Path | None = None
@@ -222,6 +225,9 @@ def _model_marker(
     for name in ("by_precision", "by_backend"):
         values[name] = _builder_options(name, values.get(name, {}))
     _check_builder_options(values, additional, backend)
+    if "plan" in values:
+        values["plan"] = parse_plan_files(values["plan"], test_file)
+        check_with_plan(values)
     return ModelMarker(**values)
 
 

@@ -50,6 +50,7 @@ from pytest_trt.plugin.planning.refusals import (
     check_model,
     check_model_fixture,
     check_models,
+    check_plan_files,
     check_scopes,
     check_variants,
     unknown_model,
@@ -218,6 +219,7 @@ class Planner:
                 SHAPE: _points(parsed.profiles) if parsed.model is not None else (),
             }
             by_id[model.id if model is not None else ""] = parsed
+        check_plan_files(by_id.values(), self._run.selections)
         return ParsedModels(by_id, named.several)
 
     def _parse_for(self, parsed: Parsed, model: NamedModel | None, path: Path) -> None:

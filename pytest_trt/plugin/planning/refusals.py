@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import pytest
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, Remedy
 from pytest_trt.plugin.names import FIXTURES, is_ours
 from pytest_trt.plugin.planning.keywords import PER_MODEL
-from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
+from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker, ModelMarker
 from pytest_trt.plugin.planning.marks import multiplied, params_of, places, pytestmark_of
 from pytest_trt.plugin.planning.plan import (
     ARCH,
@@ -28,6 +29,7 @@ from pytest_trt.plugin.planning.plan import (
     chosen_point,
     limits_of,
 )
+from pytest_trt.plugin.planning.plan_files import PLACEHOLDERS, PlanFiles
 from pytest_trt.tensors.profile_choice import distinct_points, shapes_at
 from pytest_trt.tensors.profiles import Profile
 from pytest_trt.tensors.seeded import check_seedable
@@ -35,6 +37,7 @@ from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
+    from pytest_trt.backends.selection import Selection
     from pytest_trt.plugin.run import TrtRun
 
 
@@ -178,7 +181,9 @@ def check_benchmark(item: pytest.Function, parsed: Parsed) -> None:
 def check_model(item: pytest.Function, parsed: Parsed, run: TrtRun) -> None:
     """Refuse checks without a model; pytest-benchmark's fixture times anything."""
     if parsed.model is not None:
-        if parsed.model.model is not None and _seeds_inputs(item):
+        # A finished plan may have the profiles.
+        of_plan = parsed.model.plan is not None and not parsed.profiles
+        if parsed.model.model is not None and not of_plan and _seeds_inputs(item):
             _check_seeded(run.interface(parsed.model.model)[0], parsed.profiles)
             if parsed.model.reference is not None:
                 only = parsed.model.reference_only
@@ -358,4 +363,48 @@ def _not_multiplied(
         fix=fix,
         code="TRT154",
         facts={"fixture": fixture, "values": list(values)},
+    )
+
+
+def check_plan_files(parsed: Iterable[Parsed], selections: Iterable[Selection]) -> None:
+    """Refuse plans that several combinations of a test would share, and limits on their build.
+
+    Args:
+        parsed: The markers of a test, for each model that they name.
+        selections: What the run tests.
+    """
+    found: dict[Path, str] = {}
+    for one in parsed:
+        model = one.model
+        if model is None or model.plan is None:
+            continue
+        for selection in selections:
+            for precision in model.precision:
+                arch, backend = selection.arch, selection.backend
+                path = model.plan.path(model.model, precision=precision, arch=arch, backend=backend)
+                which = f"{model.name} {precision} for {arch}"
+                with one.gathered():
+                    if path in found:
+                        raise _shared(model.plan, path, found[path], which)
+                found[path] = which
+        if one.benchmark is not None and one.benchmark.limits.get("build_s") is not None:
+            with one.gathered():
+                raise ConfigurationError(
+                    "trt_benchmark: build_s= limits a build, and with plan= nothing is built",
+                    fix="remove build_s=, or plan=.",
+                    code="TRT165",
+                    facts={"limit": "build_s"},
+                )
+
+
+def _shared(files: PlanFiles, path: Path, one: str, other: str) -> ConfigurationError:
+    missing = [name for name in PLACEHOLDERS if name not in files.names]
+    return ConfigurationError(
+        f"trt_model: plan={files.given!r} names one file for {one} and for {other}",
+        fix=Remedy(
+            f"add a placeholder: {', '.join(f'{{{name}}}' for name in missing)}.",
+            alternatives=("or give other plans with per_model=", "or name one combination"),
+        ),
+        code="TRT150",
+        facts={"marker": ModelMarker.NAME, "path": str(path)},
     )

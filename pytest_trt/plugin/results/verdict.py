@@ -227,9 +227,18 @@ def _differing(model: ModelMarker, plan: TestPlan, engine: Engine, run: TrtRun) 
     """Yield what the markers give of an engine of their model, and this one has not."""
     if not same_file(engine.model.path, model.model):
         return
+    arch, precision = engine.target.arch, engine.spec.precision
+    backend = run.backend(arch).name
+    named = model.plan and model.plan.path(
+        model.path, precision=precision, arch=arch, backend=backend
+    )
+    if named != (engine.plan if engine.finished else None):
+        yield "plan="
+    if engine.finished:  # profiles and options are its own
+        return
     if plan.profiles and engine.spec.profiles != plan.profiles:
         yield "profiles="
-    options = model.options(run.backend(engine.target.arch).name, engine.spec.precision)
+    options = model.options(backend, precision)
     if options and dict(engine.spec.builder_options) != options:
         yield "builder_options="
 
@@ -493,4 +502,6 @@ def _engine_record(engine: Engine, run: TrtRun, root: Path) -> EngineRecord:
         model_digest=engine.model.digest,
         layer_rows=layer_rows(facts.layers) if run.settings.report else (),
         path=below(engine.model.path, root),
+        plan=below(engine.plan, root) if engine.finished else "",
+        plan_digest=engine.plan_digest,
     )

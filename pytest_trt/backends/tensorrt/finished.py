@@ -1,0 +1,93 @@
+"""Finished plans of TensorRT and TensorRT-RTX: checked by their header, then loaded and read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from pytest_trt.backends.cuda.runtime import Cuda
+from pytest_trt.backends.tensorrt.inspection import UNKNOWN, inspected, inspection_of
+from pytest_trt.backends.tensorrt.log import log_tail
+from pytest_trt.backends.tensorrt.product import register_plugins
+from pytest_trt.backends.tensorrt.session import loaded_engine, refused_plan
+from pytest_trt.engine.finished import PlanContent, does_not_fit
+from pytest_trt.engine.protocols import Plan
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.tensors.profiles import ShapeRange
+from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.tensors.value_ranges import ValueRange
+
+
+def read_engine(
+    trt: Any, plan: Plan, model: OnnxModel, *, device: int, host_code: bool
+) -> PlanContent:
+    """Load a plan, and return its profiles and layers.
+
+    Args:
+        trt: The vendor module.
+        plan: The plan, whose header was checked.
+        model: The model that it should have been built from.
+        device: CUDA's number of the GPU.
+        host_code: Whether the plan may contain its own runtime, as version-compatible ones do.
+
+    Raises:
+        BackendUnavailableError: CUDA cannot be used.
+        EngineLoadError: It cannot be loaded on this GPU, or has other inputs or outputs.
+    """
+    Cuda(device).use()
+    register_plugins(trt)
+    with log_tail(trt) as tail:
+        _, engine = loaded_engine(trt, plan, host_code=host_code)
+        if engine is None:
+            raise refused_plan(plan.path, model, tail.lines, loaded=False)
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        inputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
+        different = list(_different(model, set(inputs), set(names) - set(inputs)))
+        if different:
+            tensors = ", ".join(different)
+            raise does_not_fit(plan.path, model, f"its inputs or outputs differ: {tensors}")
+        found: dict[str, Any] = {}
+        with suppress(*UNKNOWN):  # the layers are not reported then
+            found = inspected(trt, engine)
+        profiles = tuple(
+            dict(_ranges(engine, model, inputs, index))
+            for index in range(engine.num_optimization_profiles)
+        )
+    inspection = inspection_of(found, model)
+    return PlanContent(
+        profiles=tuple(filter(None, profiles)),
+        layers=inspection.layers,
+        hidden_weights=inspection.hidden_weights,
+        device_memory_bytes=inspection.device_memory_bytes,
+    )
+
+
+def _different(model: OnnxModel, inputs: set[str], outputs: set[str]) -> Iterator[str]:
+    """Yield the inputs and outputs in which a plan differs from its model."""
+    # A builder may drop an input that nothing reads.
+    yield from sorted(f"input {name} is not of the model" for name in inputs - _names(model.inputs))
+    yield from sorted(f"output {name} is missing" for name in _names(model.outputs) - outputs)
+    surplus = outputs - _names(model.outputs)
+    yield from sorted(f"output {name} is not of the model" for name in surplus)
+
+
+def _names(specs: Sequence[TensorSpec]) -> set[str]:
+    return {spec.name for spec in specs}
+
+
+def _ranges(
+    engine: Any, model: OnnxModel, inputs: list[str], index: int
+) -> Iterator[tuple[str, ShapeRange | ValueRange]]:
+    """Yield the ranges of one profile: of inputs that are dynamic in the plan or the model."""
+    specs = {spec.name: spec for spec in model.inputs}
+    # From TensorRT 10 on. By position: the keywords have each other's names.
+    values_of = getattr(engine, "get_tensor_profile_values", None)
+    for name in sorted(inputs, key=list(specs).index):
+        if engine.is_shape_inference_io(name) and values_of is not None:
+            values = [tuple(map(int, point)) for point in values_of(index, name)]
+            if len(values) == 3:
+                yield name, ValueRange(*values)
+        elif specs[name].is_dynamic or -1 in tuple(engine.get_tensor_shape(name)):
+            low, opt, high = (tuple(p) for p in engine.get_tensor_profile_shape(name, index))
+            yield name, ShapeRange(low, opt, high)
