@@ -28,6 +28,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -402,7 +403,8 @@ class EngineCache:
         with out_of_space_explained(self.root):
             (staged / SIDECAR_NAME).write_bytes(sidecar.to_bytes(facts))
         for file in staged.iterdir():
-            file.chmod(PRIVATE)  # builders follow the umask
+            if stat.S_IMODE(file.stat().st_mode) != PRIVATE:  # builders follow the umask
+                file.chmod(PRIVATE)
         if not self.writable:
             return Entry(staged, sidecar, facts)
         final = self.folder / "engines" / name

@@ -25,6 +25,7 @@ from pytest_trt.diagnostics import (
 )
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.files import PRIVATE
 from pytest_trt.onnx.file import OnnxModel
 
 _PLAN_NAME = "engine.onnx"
@@ -197,6 +198,8 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads:
     failure = run_failure(session, request.calibration if request.spec.precision == "int8" else ())
     if failure is not None:
         raise _broken(request, level, first_line(failure))
+    # As the cache does, which would change the times that tell whose session is retained.
+    plan.chmod(PRIVATE)
     retained.retain(plan, session, load_s, threads)
 
 

@@ -12,14 +12,17 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
+from builders import save_linear
 from builders_networks import value
 from onnx import helper, numpy_helper
 
-from pytest_trt.backends.onnxruntime import building
+from pytest_trt.backends.onnxruntime import building, retained
 from pytest_trt.backends.onnxruntime import plan as plans
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.onnxruntime.options import OPTIMIZATION_LEVELS
 from pytest_trt.diagnostics import ModelError
+from pytest_trt.engine.build import build_or_load
+from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
@@ -215,3 +218,22 @@ def test_damage_is_an_error_of_the_model_in_every_precision(precision: str, tmp_
     model = networks.saved(proto, tmp_path / "m.onnx")
     with pytest.raises(ModelError, match="tensor 'w1' do not fit its shape"):
         build(model, tmp_path / "plan", precision)
+
+
+class _InThisProcess(OnnxRuntimeBackend):
+    def build(self, request: BuildRequest) -> BuildResult:
+        return building.build(request, threads=self.threads)
+
+
+def test_session_that_checked_a_plan_is_retained_while_the_cache_stores_it(tmp_path: Path) -> None:
+    model = load_model(save_linear(tmp_path / "linear.onnx"))
+    engine = build_or_load(
+        model=model,
+        spec=EngineSpec(),
+        target=CPU,
+        backend=_InThisProcess(1),
+        cache=EngineCache(tmp_path / "cache"),
+    )
+    assert retained.retained(engine.plan, 1) is not None
+    engine.plan.touch()
+    assert retained.retained(engine.plan, 1) is None
