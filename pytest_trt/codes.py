@@ -1065,6 +1065,15 @@ CODES: dict[str, Code] = {
         "Record it with --trt-update-new on this kind of machine, and commit the files.",
         ("file", "engine"),
     ),
+    "TRT677": Code(
+        "baseline of a test that was perhaps renamed",
+        "A test has no baseline, and one that no test has any more is of the same inputs (stored "
+        "answers) or of the same model, options and shapes (speed). Nothing was recorded, so that "
+        "the old baseline is compared with once it is moved.",
+        "If the test was renamed or moved, run the `pytest-trt baseline rename` command; if it is "
+        "new, record its baseline with --trt-update-new.",
+        ("file", "what"),
+    ),
     "TRT660": Code(
         "no baseline",
         "No baseline is stored for the test on this device, and CI, --trt-missing-baseline=fail or "

@@ -39,6 +39,7 @@ from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info
 from pytest_trt.plugin.results.failure import skips
 from pytest_trt.plugin.results.pinning import baseline_location
+from pytest_trt.plugin.results.renames import with_renames
 from pytest_trt.plugin.state import (
     CHECKS_KEY,
     TestState,
@@ -153,7 +154,7 @@ class BenchmarkCheck:
                 say=self._say,
             )
             pipeline = Pipeline(source, limits, settings, location)
-            result = pipeline.run()
+            result = with_renames(item, pipeline.run(), subject, location)
         if run.settings.selftest and result.calls:
             from pytest_trt.plugin.selftest import slowdowns_of
 
@@ -343,7 +344,8 @@ def _judge_recorded(
         disturbed_by=disturbed_by,
     )
     limits = plan.limits(subject.precision)
-    result = Pipeline(source, limits, settings, location).run()
+    measured = Pipeline(source, limits, settings, location).run()
+    result = with_renames(item, measured, subject, location)
     _take(item, result)
     if result.calls:
         fixture.extra_info.update(extra_info(result.to_dict()))

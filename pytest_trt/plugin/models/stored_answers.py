@@ -41,6 +41,7 @@ from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_location
+from pytest_trt.plugin.results.renames import move_remedy, perhaps_renamed, renames_of
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.tensors.containers import description, items_of
 from pytest_trt.tensors.elements import as_bits, dtype_name
@@ -108,6 +109,18 @@ class StoredAnswers:
         settings = self._run.settings
         return settings.update or (self.entry is None and settings.missing_baseline == "record")
 
+    @cached_property
+    def _renamed(self) -> str:
+        """The command that moves answers without a test to this one, once it ran; empty if none."""
+        settings = self._run.settings
+        if self.entry is not None or settings.update or settings.update_new or not self._ran:
+            return ""
+
+        def fits(entry: AnswerEntry) -> bool:
+            return {one.inputs for one in entry.answers} == self._ran.keys()
+
+        return renames_of(self._item).command(self.location, fits)
+
     # --- during a run
 
     def compares_model(self, inputs: Tensors) -> bool:
@@ -169,7 +182,7 @@ class StoredAnswers:
         return (line, *reason, model)
 
     def diagnostics(self) -> Iterator[Diagnostic]:
-        """Yield why stored answers fail the test other than by their values."""
+        """Yield why stored answers fail the test other than by their values, and warnings."""
         entry, shown, test = self.entry, self.location.shown, self.location.test
         facts = {"file": shown, "test": test}
         if entry is None and not self.records:
@@ -177,8 +190,12 @@ class StoredAnswers:
                 "TRT670",
                 f"no stored answers of {test} in {shown}",
                 facts,
-                remedy=Remedy("Record them, and commit the files:", ("pytest --trt-update-new",)),
+                remedy=move_remedy(self._renamed, "pytest --trt-update-new")
+                if self._renamed
+                else Remedy("Record them, and commit the files:", ("pytest --trt-update-new",)),
             )
+        elif self._renamed:
+            yield perhaps_renamed("answers", shown, test, self._renamed)
         if self._unmatched:
             first, *others = dict.fromkeys(self._unmatched)
             yield Diagnostic(
@@ -359,7 +376,7 @@ class StoredAnswers:
             entry=new,
             draft=write_draft(self._run.cache.last_runs, data),
             against=answers_digest(entry),
-            update=self.records or same,
+            update=(self.records and not self._renamed) or same,
         )
 
 

@@ -71,7 +71,7 @@ def write_baselines_of(
             refused = _refused(result, speed, staged, failed.get(result.nodeid, set()))
             if staged is not None or refused:
                 candidates[result.nodeid] = Candidate(result.nodeid, staged, refused, speed.failed)
-            if staged is None or not speed.update:
+            if staged is None or speed.update in ("", NOT_RECORDED):
                 continue
             passed = result.outcome in ("passed", "xpassed")
             why = refused or ("" if passed else "the test failed")

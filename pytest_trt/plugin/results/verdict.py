@@ -184,12 +184,12 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
         where = "in a thread that was still running when the test ended"
         found.append(_unjudged(item.nodeid, where))
     if state.answers is not None:
-        found += state.answers.diagnostics()
-        for drift in state.answers.drifted(_stored_results(state)):
-            if drift.severity == "error":
-                found.append(drift)
+        drifted = state.answers.drifted(_stored_results(state))
+        for one in (*state.answers.diagnostics(), *drifted):
+            if one.severity == "error":
+                found.append(one)
             else:
-                state.note(drift)
+                state.note(one)
     if not compared:
         return found or [NOTHING_COMPARED if state.checks else _NO_ENGINE]
     return found + list(_uncompared(plan, state, run_of(item.config)))

@@ -1,0 +1,117 @@
+"""A test that was renamed: its old baseline is proposed, and no new one is begun in silence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from builders_cli import run_command
+from plugin.conftest import PROFILES
+
+ANSWERS = """
+@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))
+@pytest.mark.trt_consistency(against="stored")
+def {name}(trt_session, images):
+    trt_session.run({{"image": images{plus}}})
+"""
+
+SPEED = """
+@pytest.mark.trt_model("models/linear.onnx", {profiles})
+@pytest.mark.trt_benchmark(p50="900%")
+def {name}(trt_benchmark, images):
+    trt_benchmark({{"image": images{plus}}})
+"""
+
+COMMAND = "pytest-trt baseline rename test_it.py::test_old test_it.py::test_new"
+
+
+@pytest.fixture(autouse=True)
+def _project(project, monkeypatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.chdir(project.path)
+    project.pytester.makeini("[pytest]\n")
+
+
+def write(project, kind: str, name: str = "test_old", plus: str = "", more: str = "") -> None:
+    source = {"answers": ANSWERS, "speed": SPEED}[kind]
+    project.test_file(source.format(name=name, plus=plus, profiles=PROFILES) + more)
+
+
+def names(project) -> set[str]:
+    files = project.path.glob("trt_baselines/*/*.json")
+    return {test for file in files for test in json.loads(file.read_text())["tests"]}
+
+
+def text(result: pytest.RunResult) -> str:
+    return " ".join(result.stdout.str().split())
+
+
+@pytest.fixture(params=["answers", "speed"])
+def kind(request, project) -> str:
+    """Either kind of baseline; one of `test_old` is recorded."""
+    write(project, request.param)
+    project.run().assert_outcomes(passed={"answers": 2, "speed": 1}[request.param])
+    assert names(project) == {"test_old"}
+    return request.param
+
+
+def test_it_is_proposed_and_nothing_is_recorded(project, kind: str) -> None:
+    write(project, kind, "test_new")
+    result = project.run()
+    assert result.ret == 0
+    assert "TRT677" in text(result)
+    assert COMMAND in text(result)
+    assert names(project) == {"test_old"}
+    assert run_command(*COMMAND.split()[1:]).returncode == 0
+    result = project.run("--trt-missing-baseline=fail")
+    assert result.ret == 0
+    assert "TRT677" not in text(result)
+    assert names(project) == {"test_new"}
+
+
+def test_a_required_baseline_fails_with_the_command(project, kind: str) -> None:
+    write(project, kind, "test_new")
+    result = project.run("--trt-missing-baseline=fail")
+    assert result.ret == 1
+    assert {"answers": "TRT670", "speed": "TRT660"}[kind] in text(result)
+    assert COMMAND in text(result)
+
+
+def test_an_explicit_wish_records_a_new_one(project, kind: str) -> None:
+    write(project, kind, "test_new")
+    result = project.run("--trt-update-new")
+    assert "TRT677" not in text(result)
+    assert names(project) == {"test_old", "test_new"}
+
+
+@pytest.mark.parametrize(
+    ("plus", "more", "args"),
+    [
+        ("[:2]", "", ()),  # other inputs
+        ("", "def test_old(): pass", ()),  # a test that exists
+        ("", "def test_old(): pass", ("-ktest_new",)),  # one that is deselected
+    ],
+)
+def test_other_baselines_are_not_proposed(project, kind: str, plus, more, args) -> None:
+    write(project, kind, "test_new", plus, more)
+    result = project.run(*args)
+    assert result.ret == 0
+    assert "TRT677" not in text(result)
+    assert names(project) == {"test_old", "test_new"}
+
+
+def test_a_module_that_was_moved_is_proposed_whole(project, kind: str) -> None:
+    (project.path / "test_it.py").rename(project.path / "test_moved.py")
+    command = "pytest-trt baseline rename test_it.py test_moved.py"
+    assert command in text(project.run())
+    assert run_command(*command.split()[1:]).returncode == 0
+    assert project.run("--trt-missing-baseline=fail").ret == 0
+
+
+def test_workers_propose_it_too(project) -> None:
+    write(project, "answers")
+    project.run("--trt-update-new").assert_outcomes(passed=2)
+    write(project, "answers", "test_new")
+    result = project.run("-n2")
+    assert COMMAND in text(result)
+    assert names(project) == {"test_old"}
