@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from pytest_trt.baseline.answers import AnswerEntry
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
 from pytest_trt.diagnostics import BaselineError
@@ -91,7 +92,7 @@ class Written:
         }
 
 
-def entry_digest(entry: Entry | None) -> str:
+def entry_digest(entry: Entry | AnswerEntry | None) -> str:
     """Return a digest by which a later change of the entry is noticed; empty for none."""
     if entry is None:
         return ""

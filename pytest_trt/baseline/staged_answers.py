@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,9 +25,8 @@ from pytest_trt.baseline.answers import (
     read_data,
     write_answers,
 )
-from pytest_trt.baseline.staged import only_writer
+from pytest_trt.baseline.staged import entry_digest, only_writer
 from pytest_trt.diagnostics import BaselineError
-from pytest_trt.records import to_data
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
 
 _KIND = "answers"
@@ -99,14 +97,6 @@ class AnswersWriting(NamedTuple):
     overtaken: list[StagedAnswers]
 
 
-def answers_digest(entry: AnswerEntry | None) -> str:
-    """Return a digest by which a later change of an entry is noticed; empty for none."""
-    if entry is None:
-        return ""
-    text = json.dumps(to_data(entry), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
 def write_draft(folder: Path, data: Data) -> Path:
     """Store the numbers of a test's answers until the run ends, and return the file.
 
@@ -164,7 +154,7 @@ def _write_file(path: Path, entries: Sequence[StagedAnswers], result: AnswersWri
     data: dict[str, Arrays] = {}
     for one in entries:
         old = found.tests.get(one.test)
-        if answers_digest(old) != one.against and (old is None or not old.is_same(one.entry)):
+        if entry_digest(old) != one.against and (old is None or not old.is_same(one.entry)):
             result.overtaken.append(one)
             continue
         data.update(_numbers(one))

@@ -25,9 +25,9 @@ from pytest_trt.baseline.answers import (
     read_data,
     write_answers,
 )
+from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_answers import (
     StagedAnswers,
-    answers_digest,
     write_draft,
     write_staged_answers,
 )
@@ -177,7 +177,7 @@ class TestStaging:
         new = self.staged(tmp_path, stored, 2)
         written, _, overtaken = write_staged_answers([new])
         assert (written, overtaken) == ([], [new])
-        seen = replace(new, against=answers_digest(entry(0)))
+        seen = replace(new, against=entry_digest(entry(0)))
         assert len(write_staged_answers([seen]).written) == 1
         assert read_answers(stored).tests.keys() == {"test_a", "test_b"}
         assert len(read_data(stored, data(1, 2))) == 2

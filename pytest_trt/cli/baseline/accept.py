@@ -15,11 +15,7 @@ from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
 from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
-from pytest_trt.baseline.staged_answers import (
-    StagedAnswers,
-    answers_digest,
-    write_staged_answers,
-)
+from pytest_trt.baseline.staged_answers import StagedAnswers, write_staged_answers
 from pytest_trt.cli.baseline.stored import Folders, age
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
@@ -128,7 +124,7 @@ def _stored_digest(staged: Staged | StagedAnswers) -> str:
     """Return the digest of what is stored for a test now."""
     if isinstance(staged, StagedAnswers):
         answers = read_answers(staged.path)
-        return answers_digest(answers.tests.get(staged.test) if answers else None)
+        return entry_digest(answers.tests.get(staged.test) if answers else None)
     content = read_baselines(staged.path)
     return entry_digest(content.tests.get(staged.test) if content else None)
 

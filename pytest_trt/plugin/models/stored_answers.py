@@ -35,7 +35,8 @@ from pytest_trt.baseline.answers import (
 )
 from pytest_trt.baseline.entry import rounded
 from pytest_trt.baseline.location import BaselineLocation
-from pytest_trt.baseline.staged_answers import StagedAnswers, answers_digest, write_draft
+from pytest_trt.baseline.staged import entry_digest
+from pytest_trt.baseline.staged_answers import StagedAnswers, write_draft
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
@@ -375,7 +376,7 @@ class StoredAnswers:
             test=self.location.test,
             entry=new,
             draft=write_draft(self._run.cache.last_runs, data),
-            against=answers_digest(entry),
+            against=entry_digest(entry),
             update=(self.records and not self._renamed) or same,
         )
 
