@@ -21,9 +21,15 @@ PROFILES = {"image": ((1, 8), (4, 8), (16, 8))}
 ONE = dict(model="models/linear.onnx", reference="models/reference.onnx")
 TWO = dict(ONE, precision=("fp32", "fp16"))
 SIX = dict(TWO, profiles=PROFILES)
+ZOO = dict(ONE, model={"a": "models/linear.onnx", "b": "models/linear.onnx"})
+PATTERN = dict(ONE, model="models/lin*.onnx")
+GIVEN = dict(fixture="given", reference="models/reference.onnx")
 WIDE, TIGHT = C(rtol=1, atol=1e9), C(rtol=1e-2, atol=1e-2)
 X = {"image": np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)}
 ZERO = {"image": np.zeros((4, 8), np.float32)}
+@pytest.fixture(scope="session")
+def given():
+    return "models/linear.onnx"
 """
 
 
@@ -468,7 +474,8 @@ class _Mutation:
         """Return marks and their places, a tight tolerance closer than one that allows all."""
         rng = self.rng
         profiles = rng.choice(["", ", profiles=PROFILES"])
-        model = (rng.choice(places), f"M(**ONE, precision={self.precision}{profiles})")
+        which = rng.choice(["ONE", "ONE", "ZOO", "PATTERN", "GIVEN"])
+        model = (rng.choice(places), f"M(**{which}, precision={self.precision}{profiles})")
         near, far = sorted(rng.sample(range(len(places)), 2))
         far = near if rng.random() < 0.1 else far  # which is refused
         tight = (

@@ -130,6 +130,7 @@ class OtherReference:
             agrees=agrees,
             differs=self._difference(self.reference) if agrees and not converted else "",
             converted=converted,
+            names_differ=_names(self.model) != _names(self.reference),
         )
 
     def _difference(self, reference: OnnxModel) -> str:
@@ -137,6 +138,10 @@ class OtherReference:
             return ""
         digests = (self.model.digest, reference.digest)
         return _difference(self.model.path, reference.path, digests)
+
+
+def _names(model: OnnxModel) -> list[set[str]]:
+    return [{spec.name for spec in side} for side in (model.inputs, model.outputs)]
 
 
 def _is_converted(model: OnnxModel, reference: OnnxModel) -> bool:

@@ -49,7 +49,9 @@ def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) ->
     if other is None or other.agrees is False or finding.kind in _NOT_OF_VALUES:
         return _engine_remedy(finding.kind, output, comparison, subject, offer)
     if other.agrees:
-        return _other_model(other, subject, offer)
+        remedy = _other_model(other, subject, offer)
+        names = _keyword_for_names(finding.kind, comparison)
+        return replace(remedy, alternatives=(*names, *remedy.alternatives))
     engine = _engine_remedy(finding.kind, output, comparison, subject, None)
     return Remedy(
         f"{other.model} could not run in FP32 here, so the model or the engine may be the cause. "
@@ -86,10 +88,11 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
             alternatives=allow,
         )
     model, reference = shlex.quote(other.model), shlex.quote(other.path)
+    new = f"`cp {model} {reference}`"
     return Remedy(
         f"{reason} Restore the model, unless the change is intended:",
         (f"git log -- {model}", f"git checkout COMMIT -- {model}"),
-        (f"if it is intended, make it the reference: `cp {model} {reference}`",),
+        () if other.names_differ else (f"if it is intended, make it the reference: {new}",),
     )
 
 
@@ -167,6 +170,20 @@ def _engine_remedy(
         if what == "ranking"
         else "",
     )
+
+
+def _keyword_for_names(kind: Kind, comparison: Comparison) -> tuple[str, ...]:
+    """Return how to map outputs that the reference seems to call otherwise, or to ignore others."""
+    found = [one.outputs for one in comparison.findings if one.kind == kind]
+    if kind == "renamed":
+        names = {new: name for name, new in found}
+        return (
+            f"if only the names differ, map them in trt_model, such as reference_names={names}",
+        )
+    if kind == "missing":
+        only = [name for name, *_ in found]
+        return (f"if only the reference has to have it, add to trt_model: reference_only={only}",)
+    return ()
 
 
 def _nothing_compared(output: OutputResult | None, comparison: Comparison) -> Remedy:

@@ -21,6 +21,8 @@ class OtherModel:
             computed.
         differs: What differs between the two models; empty where that is not known.
         converted: Whether the model under test was quantised or cast from the reference model.
+        names_differ: Whether it has other inputs or outputs than the model under test, so that
+            neither can take the other's place.
         is_fixture: Whether it is an object of the project, returned by the trt_reference fixture.
     """
 
@@ -30,6 +32,7 @@ class OtherModel:
     differs: str = ""
     converted: bool = False
     is_fixture: bool = False
+    names_differ: bool = False
 
     @property
     def may_differ(self) -> bool:

@@ -170,6 +170,7 @@ def test_a_twin_has_the_same_tolerances_and_no_runs():
 def model(name):
     return SimpleNamespace(
         path=Path(name),
+        inputs=(),
         outputs=(),
         elements={},
         is_quantized=False,

@@ -169,6 +169,37 @@ def test_stored_answers_are_those_of_the_reference_under_the_models_names(suite,
 R = 'reference="models/renamed.onnx"'
 
 
+def test_keyword_for_outputs_that_differ_is_offered_and_helps(suite, project) -> None:
+    model = onnx.load(project.path / "models" / "renamed.onnx")
+    new = {"pixels": "image", "scores": "logits_0", "shares": "probs_0"}
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new.get(name, name) for name in names]
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = new[value.name]
+    onnx.save(model, project.path / "models" / "outputs.onnx")
+    reference = 'reference="models/outputs.onnx"'
+    result = suite(reference)
+    result.assert_outcomes(failed=1)
+    offered = "reference_names={'logits': 'logits_0', 'probs': 'probs_0'}"
+    result.stdout.fnmatch_lines([f"*map them in trt_model, such as {offered}"])
+    suite(f"{reference}, {offered}").assert_outcomes(passed=1)
+
+
+def test_outputs_that_only_the_reference_has_are_offered_to_be_ignored(suite, project) -> None:
+    model = onnx.load(project.path / "models" / "linear.onnx")
+    for name in ("one", "two"):
+        model.graph.node.append(helper.make_node("ReduceSum", ["logits"], [name], keepdims=0))
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
+    onnx.save(model, project.path / "models" / "outputs.onnx")
+    result = suite('reference="models/outputs.onnx"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*add to trt_model: reference_only=[[]'one', 'two'[]]"])
+    suite("reference='models/outputs.onnx', reference_only=['one', 'two']").assert_outcomes(
+        passed=1
+    )
+
+
 @pytest.mark.parametrize(
     ("marks", "message"),
     [
