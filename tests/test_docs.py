@@ -226,13 +226,33 @@ def test_speed_is_compared_and_accepted_as_shown(speed) -> None:
     assert '"reason": "twice the classes"' in next(speed.path.glob("trt_baselines/*/*")).read_text()
 
 
-def test_commands_of_the_baselines_page_work(speed) -> None:
-    assert "2 passed" in speed.run("test_speed.py").stdout
+def commit_all(folder: Folder) -> None:
     who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
     for args in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "baselines")):
-        subprocess.run(["git", *who, *args], cwd=speed.path, check=True)
+        subprocess.run(["git", *who, *args], cwd=folder.path, check=True)
+
+
+def test_commands_of_the_baselines_page_work(speed) -> None:
+    assert "2 passed" in speed.run("test_speed.py").stdout
+    commit_all(speed)
     for args in commands(page("baselines.md")):
         assert speed.command(*args).strip()
+
+
+def test_answers_are_stored_updated_and_compared_as_shown(folder) -> None:
+    shown = page("stored-answers.md")
+    (folder.path / "test_digits.py").write_text(blocks("python", shown)[0])
+    record, update, *reading = commands(shown)
+    assert "first answers to 1 set of inputs" in folder.run(*record).stdout
+    commit_all(folder)
+    save_flat(folder.path / "models" / "digits.onnx")
+    failed = folder.run().stdout
+    assert "2 failed" in failed
+    assert "the model's own answers changed" in failed
+    assert "2 passed" in folder.run(*update).stdout
+    printed = [folder.command(*args) for args in reading]
+    assert all(printed)
+    assert blocks("text", shown)[0] in printed[0]
 
 
 def test_commands_of_the_cache_section_work(digits) -> None:
