@@ -1330,6 +1330,12 @@ CODES: dict[str, Code] = {
         ("file",),
     ),
     # 9xx reports
+    "TRT820": Code(
+        "nothing to export",
+        "The cache has no engines of a run in this folder, or the last run had none of the tests "
+        "that were named.",
+        "Run the tests first, and name tests of that run.",
+    ),
     "TRT900": Code(
         "report cannot be read",
         "A report file is missing or not readable.",

@@ -263,6 +263,20 @@ def test_commands_of_the_cache_section_work(digits) -> None:
         assert digits.command(*args).strip()
 
 
+def test_plans_are_exported_verified_and_tested_as_shown(digits) -> None:
+    (digits.path / "tests").mkdir()
+    (digits.path / "test_digits.py").write_text(
+        blocks("python", README)[0].replace('"fp16", "int8"', '"fp32", "fp16"')
+    )
+    digits.run()
+    export, verify = commands(page("plans.md"))[1:]
+    assert digits.command(*(word.replace("tests/", ".") for word in export)).count("wrote ") == 2
+    assert "2 of 2 plans hold." in digits.command(*verify)
+    (shown,) = blocks("python", page("plans.md"))
+    (digits.path / "test_shipped.py").write_text(shown)
+    assert "2 passed" in digits.run("test_shipped.py").stdout
+
+
 def test_cache_that_others_only_read_is_made_as_shown(digits, tmp_path) -> None:
     build, share, verify = commands_with_names(
         page("security.md"), "/srv/trt-cache", tmp_path / "c"

@@ -10,10 +10,12 @@ from pytest_trt.cli.baseline import baseline
 from pytest_trt.cli.cache import cache
 from pytest_trt.cli.doctor import doctor
 from pytest_trt.cli.explain import explain
+from pytest_trt.cli.export import export
 from pytest_trt.cli.inspect import inspect
 from pytest_trt.cli.options import options
 from pytest_trt.cli.output import echo_error
 from pytest_trt.cli.report import report
+from pytest_trt.cli.verify import verify
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.version import __version__
 
@@ -23,16 +25,18 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pytest-trt")
 def commands() -> None:
-    """Inspect caches, baselines and reports of pytest-trt, and check this machine."""
+    """Inspect caches, baselines and reports, export tested plans, and check this machine."""
 
 
 commands.add_command(baseline)
 commands.add_command(cache)
 commands.add_command(doctor)
 commands.add_command(explain)
+commands.add_command(export)
 commands.add_command(inspect)
 commands.add_command(options)
 commands.add_command(report)
+commands.add_command(verify)
 
 
 def main() -> None:

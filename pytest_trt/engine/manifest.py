@@ -33,7 +33,7 @@ _HEX = 64
 _EXPECTED_PROFILES = "expected {input: [min, opt, max]}"
 
 #: (min, opt, max) of an input; of one that holds a shape, under "values".
-_Range: TypeAlias = tuple[tuple[int, ...], ...]
+Range: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class Manifest:
         key: Digest of its key in the engine cache.
         tests: The tests that passed with it.
         tested: When their run ended, ISO 8601 in UTC.
-        commit: The commit of the tests, with "+" if files differed from it; None if unknown.
-        report: The report of that run; empty if none was written.
+        commit: The commit that was checked out then; None if unknown.
+        report: The report of that run, relative to pytest's root folder; empty if none was written.
         schema: `MANIFEST_SCHEMA`.
         written_by: The package's name and version.
     """
@@ -81,7 +81,7 @@ class Manifest:
     model_digest: str
     backend: str
     precision: str
-    profiles: tuple[Mapping[str, _Range | Mapping[str, _Range]], ...]
+    profiles: tuple[Mapping[str, Range | Mapping[str, Range]], ...]
     options: Mapping[str, OptionValue]
     toolchain: Toolchain
     target: Target

@@ -309,6 +309,17 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     measured = any(one.record.speeds or one.record.has_answers for one in collector.results)
     if hasattr(config, "workerinput"):
         return
+    if any(collector.tested.values()):
+        from pytest_trt.plugin.results.tested import store_tested
+
+        store_tested(
+            run_of(config),
+            config.rootpath,
+            collector.results,
+            collector.tested.values(),
+            collector.failed,
+            config.stash[_LEDGER_KEY],
+        )
     if not measured:
         if exitstatus == pytest.ExitCode.OK and _updates(config):
             collector.not_written = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.devices.gpu import DeviceProbe
-from pytest_trt.backends.tensorrt.plan_header import header_of
+from pytest_trt.backends.tensorrt.plan_header import header_of, same_version
 from pytest_trt.backends.tensorrt.product import Product, register_plugins
 from pytest_trt.backends.tensorrt.profiles import require_profiles
 from pytest_trt.backends.tensorrt.session import TrtSession
@@ -177,7 +176,9 @@ def check_header(product: Product, plan: Plan, spec: EngineSpec) -> None:
     """
     trt, header = product.load(), header_of(plan)
     installed = str(trt.__version__)
-    if header.product != product.label or not (portable(spec) or _same(header.version, installed)):
+    if header.product != product.label or not (
+        portable(spec) or same_version(header.version, installed)
+    ):
         raise EngineLoadError(
             f"plan {plan.path} was built by {header.product} {header.version}, but {product.label} "
             f"{installed} is installed; a plan runs only on the version that built it",
@@ -228,12 +229,3 @@ def _divided(spec: EngineSpec) -> tuple[dict[str, OptionValue], dict[str, Option
     for name, value in spec.builder_options.items():
         (converter if BUILDER_OPTIONS[name].of_conversion else builder)[name] = value
     return builder, converter
-
-
-def _same(header: str, installed: str) -> bool:
-    """Whether versions agree in their common parts: plans of 8.6.0 have version 8.6.0.12.
-
-    Plans of the early release 10.0.0b6 have version 10.0.0.6.
-    """
-    ours, its = (re.findall(r"\d+", version) for version in (installed, header))
-    return all(a == b for a, b in zip(its, ours, strict=False))

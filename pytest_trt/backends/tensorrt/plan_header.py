@@ -10,6 +10,7 @@ rest was read off plans of TensorRT 8.6 and TensorRT-RTX 1.4 to 1.7.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,15 @@ class PlanHeader:
     size_bytes: int
     archs: tuple[str, ...] | None
     offset: int = 0
+
+
+def same_version(header: str, installed: str) -> bool:
+    """Whether versions agree in their common parts: plans of 8.6.0 have version 8.6.0.12.
+
+    Plans of the early release 10.0.0b6 have version 10.0.0.6.
+    """
+    ours, its = (re.findall(r"\d+", version) for version in (installed, header))
+    return all(a == b for a, b in zip(its, ours, strict=False))
 
 
 def is_plan(start: bytes) -> bool:

@@ -30,6 +30,7 @@ class ResultCollector:
         has_records: Whether a test has reported something to this plugin.
         faults: Tracebacks of faults of this plugin.
         session: The session, once it has finished.
+        tested: What `results.tested` stores of the engines of each test.
         unjudged: Runs of an engine that no test could judge or report: in threads that outlive it.
     """
 
@@ -42,6 +43,7 @@ class ResultCollector:
         self.has_records = False
         self.faults: list[str] = []
         self.session: pytest.Session | None = None
+        self.tested: dict[tuple[str, str], Any] = {}
         self.unjudged: list[Diagnostic] = []
         self._why: dict[str, Sequence[Diagnostic]] = {}
         self._latest: dict[tuple[str, str], TestResult] = {}
@@ -60,6 +62,7 @@ class ResultCollector:
         if data is None:
             return
         self.has_records = True
+        self.tested[test] = getattr(report, "trt_tested", ())
         from pytest_trt.report.record import TestRecord, TestResult
 
         record = TestRecord.from_dict(data)

@@ -96,6 +96,10 @@ class Ledger:
             one = from_data(PlannedTest, data)
             self.planned.setdefault(one.nodeid, one)
 
+    def outcome_without_engine(self, nodeid: str) -> str:
+        """Return what became of a test that neither failed nor requested an engine."""
+        return "skipped" if nodeid in self._ran else "not run"
+
     def not_run(self) -> str:
         """Return how many tests that need an engine did not run, and why; empty for none."""
         tests = [one for one in self.planned.values() if one.on_engine]

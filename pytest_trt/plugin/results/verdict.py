@@ -23,6 +23,7 @@ from pytest_trt.plugin.planning.markers import ModelMarker, same_file
 from pytest_trt.plugin.planning.marks import marks_of, same_marks
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
+from pytest_trt.plugin.results.tested import tested_data
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
 from pytest_trt.records import to_data
@@ -438,6 +439,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         notes=tuple(state.notes),
     )
     report.trt = record.to_dict()  # type: ignore[attr-defined]
+    if state.engines:
+        report.trt_tested = tested_data(_distinct(state), run)  # type: ignore[attr-defined]
     # The list that the reports of all phases share: junit reads it from the last one.
     state.properties = properties_of(record)
     item.user_properties += state.properties

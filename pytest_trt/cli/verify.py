@@ -1,0 +1,108 @@
+"""`pytest-trt verify`: checks exported plans against their manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from pytest_trt import units
+from pytest_trt.backends.tensorrt.plan_header import header_of, is_plan, same_version
+from pytest_trt.cli.output import echo
+from pytest_trt.cli.table import Row, print_table
+from pytest_trt.diagnostics import ModelError, PytestTrtError, as_typed
+from pytest_trt.engine.finished import SUFFIXES, opened_plan
+from pytest_trt.engine.manifest import ENDING, Manifest, invalid_manifest, read_manifest
+from pytest_trt.engine.protocols import Plan
+from pytest_trt.onnx.file import read_interface
+from pytest_trt.wording import count
+
+
+@click.command(short_help="Verify exported plans by their manifests.")
+@click.argument(
+    "folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False)
+)
+def verify(folders: tuple[Path, ...]) -> None:
+    """Check that every plan in FOLDERS is the one that passed its tests.
+
+    Each plan needs a manifest that `pytest-trt export` wrote, with its digest, size and header, and
+    each manifest its plan. Other files are ignored.
+
+    Exit status 1 if one does not hold, or there is no plan.
+    """
+    rows: list[Row] = []
+    problems: list[PytestTrtError] = []
+    for path in [path for folder in folders for path in _plans(folder)]:
+        try:
+            manifest = _verified(path)
+        except PytestTrtError as error:
+            problems.append(error)
+            rows.append((as_typed(path), "", "", "", "", ("does not hold", "red")))
+        else:
+            rows.append((as_typed(path), *_columns(manifest), ("holds", "green")))
+    if rows:
+        titles = ("plan", "for", "built with", "size", "tests", "state")
+        print_table(titles, rows, giving_way=(0, 2))
+    for problem in problems:
+        echo(problem.diagnostic.headline, err=True)
+    held = len(rows) - len(problems)
+    echo(f"{held} of {count(len(rows), 'plan')} {'hold' if held != 1 else 'holds'}.")
+    if problems or not rows:
+        raise SystemExit(1)
+
+
+def _plans(folder: Path) -> list[Path]:
+    """Return the plans in a folder, and those that a manifest names."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise click.UsageError(f"{folder}: {error.strerror}") from error
+    plans = {name for name in names if name.endswith(SUFFIXES)}
+    of_manifests = {name.removesuffix(ENDING) for name in names if name.endswith(ENDING)}
+    plans |= {name for name in of_manifests if name.endswith(SUFFIXES)}
+    return [folder / name for name in sorted(plans)]
+
+
+def _verified(path: Path) -> Manifest:
+    """Return the manifest of a plan that holds.
+
+    Raises:
+        EngineLoadError: The plan or the manifest is missing, invalid, or not of the other.
+    """
+    manifest = read_manifest(path)
+    with opened_plan(path) as (plan, digest):
+        if manifest is None:
+            raise invalid_manifest(path, "there is none")
+        manifest.check_plan(path, digest, plan.size_bytes)
+        _check_header(plan, manifest)
+    return manifest
+
+
+def _check_header(plan: Plan, manifest: Manifest) -> None:
+    """Refuse a plan whose header contradicts its manifest."""
+    if manifest.backend not in ("tensorrt", "tensorrt_rtx"):
+        if manifest.backend == "onnxruntime":
+            try:
+                read_interface(plan.stable_path)
+            except ModelError as error:
+                raise invalid_manifest(plan.path, "the plan is no ONNX file") from error
+        return
+    if not is_plan(plan.read(1 << 20)):
+        raise invalid_manifest(plan.path, f"the plan is none of {manifest.toolchain.product}")
+    header, toolchain = header_of(plan), manifest.toolchain
+    same = header.product == toolchain.product and same_version(header.version, toolchain.version)
+    if not same:
+        raise invalid_manifest(
+            plan.path, f"the plan was built by {header.product} {header.version}, not {toolchain}"
+        )
+    if header.archs is not None and manifest.target.arch not in header.archs:
+        archs = ", ".join(header.archs)
+        raise invalid_manifest(plan.path, f"the plan is for {archs}, not {manifest.target.arch}")
+
+
+def _columns(manifest: Manifest) -> Iterator[str]:
+    yield f"{manifest.target.arch} {manifest.precision}"
+    yield str(manifest.toolchain)
+    yield units.size(manifest.size_bytes)
+    yield f"{len(manifest.tests)} passed"

@@ -1,0 +1,168 @@
+"""The engines of the last run, and what its tests say of them: what may be exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.engine.build import Engine
+from pytest_trt.engine.manifest import Range, profiles_data
+from pytest_trt.engine.spec import OptionValue, Target, Toolchain
+from pytest_trt.run_files import RunFiles
+
+
+@dataclass(frozen=True, slots=True)
+class TestedEngine:
+    """An engine that a test of the run requested.
+
+    Attributes:
+        key: Digest of its key.
+        plan_digest: Digest of the plan that was tested.
+        model: The model's file, absolute.
+        model_digest: Its digest.
+        backend: The backend's name.
+        precision: The requested precision.
+        profiles: Its profiles, as users write them.
+        options: Builder options by name; the level of ONNX Runtime at which it is loaded.
+        toolchain: What built it.
+        target: What it runs on.
+        finished: The file of a finished plan; empty for an engine of the cache.
+    """
+
+    __test__ = False
+
+    key: str
+    plan_digest: str
+    model: str
+    model_digest: str
+    backend: str
+    precision: str
+    profiles: tuple[Mapping[str, Range | Mapping[str, Range]], ...]
+    options: Mapping[str, OptionValue]
+    toolchain: Toolchain
+    target: Target
+    finished: str = ""
+
+    @property
+    def use(self) -> tuple[str, str, str]:
+        """Its model, precision and architecture."""
+        return self.model, self.precision, self.target.arch
+
+    @property
+    def file_name(self) -> str:
+        """The name under which it is exported."""
+        return f"{Path(self.model).stem}.{self.precision}.{self.target.arch}.plan"
+
+    def __str__(self) -> str:
+        name = Path(self.model).name
+        return f"{name} {self.precision} for {self.target.arch}, key {self.key[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class TestOfEngines:
+    """A test of the run.
+
+    Attributes:
+        test: Its node id.
+        outcome: pytest's outcome, such as "passed"; "not run" for one that was to run and did not.
+        engines: The keys of the engines that it requested; of a test that did not run, none.
+        verdicts: The verdicts of its checks, by the key of the engine.
+        use: Of a test that did not run: model, precision and architecture.
+    """
+
+    __test__ = False
+
+    test: str
+    outcome: str
+    engines: tuple[str, ...] = ()
+    verdicts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    use: tuple[str, str, str] = ("", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class TestedRun:
+    """The last run that requested engines.
+
+    Attributes:
+        root: pytest's root folder.
+        finished: When it ended, ISO 8601 in UTC.
+        commit: The commit that was checked out; None if unknown.
+        report: The report that it wrote; empty for none.
+        engines: Its engines by key.
+        tests: Its tests that requested engines, or were to.
+    """
+
+    __test__ = False
+
+    root: Path
+    finished: str
+    commit: str | None
+    report: str
+    engines: Mapping[str, TestedEngine]
+    tests: tuple[TestOfEngines, ...]
+
+    def refusal(self, key: str) -> str:
+        """Return why the plan of an engine cannot be exported; empty if it can."""
+        engine = self.engines[key]
+        if engine.finished:
+            return f"it is a finished plan already: {engine.finished}"
+        if not engine.plan_digest:
+            return "tests of the run had different plans of it"
+        for one in self.tests:
+            of_engine = key in one.engines or one.use == engine.use
+            if of_engine and one.outcome not in ("passed", "skipped"):
+                return f"{one.test}: {one.outcome}"
+        skipped = [
+            one.test for one in self.tests if key in one.engines and not one.verdicts.get(key)
+        ]
+        if not list(self.passed(key)):
+            which = f": {skipped[0]}" if skipped else ""
+            return f"no test compared or measured it{which}"
+        return ""
+
+    def passed(self, key: str) -> Iterator[TestOfEngines]:
+        """Yield the tests that passed with an engine, and compared or measured it."""
+        return (
+            one
+            for one in self.tests
+            if one.outcome == "passed" and "passed" in one.verdicts.get(key, {}).values()
+        )
+
+
+#: Where it is stored.
+TESTED_RUNS = RunFiles(TestedRun, "tested-engines", ".engines")
+
+
+def tested_engine(engine: Engine, backend: str, options: Mapping[str, Any]) -> TestedEngine:
+    """Return what is stored of an engine.
+
+    Args:
+        engine: The engine.
+        backend: The name of its backend.
+        options: Options with which it is loaded, besides its spec's.
+    """
+    return TestedEngine(
+        key=engine.key.digest,
+        plan_digest=engine.plan_digest,
+        model=str(engine.model.path),
+        model_digest=engine.model.digest,
+        backend=backend,
+        precision=engine.spec.precision,
+        profiles=profiles_data(engine.spec),
+        options={**engine.spec.builder_options, **options},
+        toolchain=engine.toolchain,
+        target=engine.target,
+        finished=str(engine.plan) if engine.finished else "",
+    )
+
+
+def merged(engines: Iterable[TestedEngine]) -> dict[str, TestedEngine]:
+    """Return engines by key; one of which tests had different plans has no digest."""
+    found: dict[str, TestedEngine] = {}
+    for one in engines:
+        other = found.setdefault(one.key, one)
+        if other.plan_digest != one.plan_digest:
+            found[one.key] = replace(other, plan_digest="")
+    return found

@@ -1,0 +1,327 @@
+"""`pytest-trt export` and `verify`, on the engines of real runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from builders import save_linear
+from click.testing import CliRunner, Result
+from plugin.conftest import PROFILES, Project, at_once
+
+from pytest_trt.cli import commands
+from pytest_trt.engine.manifest import manifest_path
+from pytest_trt.hashing import digest_file
+
+__all__ = ["at_once"]
+
+SOURCE = """
+    pytestmark = [
+        pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"), {profiles}),
+        pytest.mark.trt_consistency({consistency}),
+    ]
+
+    def test_same(trt_session, images):
+        trt_session.run({{"image": images}})
+"""
+
+
+class Exporting:
+    """A project, and the command in its folder."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.dist = project.path / "dist"
+
+    def write(self, more: str = "", consistency: str = "") -> None:
+        source = SOURCE.format(profiles=PROFILES, consistency=consistency)
+        self.project.test_file(source + more)
+
+    def export(self, *args: str) -> Result:
+        return self._call("export", *args, "-o", "dist", f"--cache-dir={self.project.cache}")
+
+    def verify(self) -> Result:
+        return self._call("verify", "dist")
+
+    def plan(self, precision: str) -> Path:
+        return self.dist / f"linear.{precision}.cpu.plan"
+
+    def _call(self, *args: str) -> Result:
+        return CliRunner().invoke(commands, args, catch_exceptions=True)
+
+
+@pytest.fixture
+def exporting(pytester: pytest.Pytester, at_once: None) -> Exporting:
+    return Exporting(Project(pytester))
+
+
+@pytest.fixture
+def passed(exporting: Exporting) -> Exporting:
+    exporting.write()
+    exporting.project.run().assert_outcomes(passed=2)
+    return exporting
+
+
+def test_what_passed_is_exported_verified_and_tested_as_it_ships(passed: Exporting) -> None:
+    done = passed.export("test_it.py")
+    assert done.exit_code == 0, done.output
+    names = ["linear.fp16.cpu.plan", "linear.fp32.cpu.plan"]
+    assert sorted(path.name for path in passed.dist.iterdir()) == sorted(
+        [*names, *(f"{name}.json" for name in names)]
+    )
+    manifest = json.loads(manifest_path(passed.plan("fp16")).read_text())
+    assert manifest["digest"] == digest_file(passed.plan("fp16")).digest
+    assert manifest["tests"] == [
+        {"test": "test_it.py::test_same[fp16]", "verdicts": {"consistency": "passed"}}
+    ]
+    assert manifest["target"]["arch"] == "cpu"
+    assert manifest["profiles"] == [{"image": [[1, 8], [4, 8], [16, 8]]}]
+    checked = passed.verify()
+    assert checked.exit_code == 0, checked.output
+    assert "2 of 2 plans hold." in checked.output
+
+    # Without the cache and without profiles=: those of the manifest are used.
+    shutil.rmtree(passed.project.cache)
+    passed.project.test_file(
+        """
+        @pytest.mark.trt_model(
+            "models/linear.onnx",
+            precision=("fp32", "fp16"),
+            plan="dist/{stem}.{precision}.{arch}.plan",
+        )
+        @pytest.mark.trt_consistency
+        def test_shipped(trt_session, trt_inputs):
+            trt_session.run(trt_inputs)
+        """
+    )
+    passed.project.run().assert_outcomes(passed=2)
+    assert not passed.project.plans()
+
+
+def test_engine_of_a_failed_test_is_refused_and_the_others_are_written(
+    exporting: Exporting,
+) -> None:
+    exporting.write(
+        """
+    def test_more(trt_session, trt_precision, images):
+        trt_session.run({"image": images})
+        assert trt_precision == "fp32"
+"""
+    )
+    exporting.project.run().assert_outcomes(passed=3, failed=1)
+    # Also where the named test passed: another one of the run says that the engine is wrong.
+    done = exporting.export("test_it.py::test_same")
+    assert done.exit_code == 1
+    assert "linear.onnx fp16 for cpu" in done.stderr
+    assert "is not exported: test_it.py::test_more[fp16]: failed" in done.stderr
+    assert exporting.plan("fp32").exists()
+    assert not exporting.plan("fp16").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "args", "why"),
+    [
+        pytest.param(
+            """
+    @pytest.fixture
+    def closing():
+        yield
+        raise RuntimeError
+
+    def test_more(trt_session, images, closing):
+        trt_session.run({"image": images})
+""",
+            (),
+            "test_it.py::test_more[fp32]: failed in its teardown",
+            id="teardown",
+        ),
+        pytest.param(
+            """
+    @pytest.fixture
+    def early():
+        raise RuntimeError
+
+    def test_more(early, trt_session):
+        pass
+""",
+            (),
+            "test_it.py::test_more[fp32]: failed",
+            id="before the engine",
+        ),
+        pytest.param("", ("--trt-build-only",), "no test compared or measured it", id="built"),
+    ],
+)
+def test_engine_whose_tests_did_not_all_pass_is_refused(
+    exporting: Exporting, more: str, args: tuple[str, ...], why: str
+) -> None:
+    exporting.write(more)
+    exporting.project.run(*args)
+    done = exporting.export("test_it.py::test_same[fp32]")
+    assert done.exit_code == 1
+    assert why in done.stderr
+    assert not exporting.dist.exists()
+
+
+def test_engine_with_a_test_that_did_not_run_is_refused(exporting: Exporting) -> None:
+    exporting.write()
+    later = (exporting.project.path / "test_it.py").read_text()
+    exporting.project.pytester.makepyfile(test_j="def test_stop():\n    assert False", test_k=later)
+    exporting.project.run("-x").assert_outcomes(passed=2, failed=1)
+    done = exporting.export("test_it.py")
+    assert done.exit_code == 1
+    assert "test_k.py::test_same[fp32]: not run" in done.stderr
+
+
+def test_engine_without_a_check_is_refused(exporting: Exporting) -> None:
+    exporting.project.test_file(
+        """
+        @pytest.mark.trt_model("models/linear.onnx")
+        def test_built(trt_session, images):
+            trt_session.run({"image": images})
+        """
+    )
+    exporting.project.run().assert_outcomes(passed=1)
+    done = exporting.export(".")
+    assert "no test compared or measured it" in done.stderr
+
+
+def test_other_plan_in_the_way_is_kept_unless_forced(passed: Exporting) -> None:
+    passed.export("test_it.py")
+    same = passed.export("test_it.py")
+    assert same.exit_code == 0
+    other = passed.plan("fp32")
+    other.write_bytes(b"other")
+    kept = passed.export("test_it.py")
+    assert kept.exit_code == 1
+    assert "is another plan; --force overwrites it" in kept.stderr
+    assert other.read_bytes() == b"other"
+    assert passed.export("test_it.py", "--force").exit_code == 0
+    assert passed.verify().exit_code == 0
+
+
+def test_plan_that_is_no_longer_cached_is_refused(passed: Exporting) -> None:
+    for plan in passed.project.plans():
+        shutil.rmtree(plan.parent)
+    done = passed.export("test_it.py")
+    assert done.exit_code == 1
+    assert done.stderr.count("is no longer in the cache: run the tests again") == 2
+
+
+def test_two_engines_of_one_name_are_refused(exporting: Exporting) -> None:
+    exporting.project.test_file(
+        """
+        pytestmark = pytest.mark.trt_consistency
+
+        @pytest.mark.trt_model("models/linear.onnx")
+        def test_a(trt_session, images):
+            trt_session.run({"image": images})
+
+        @pytest.mark.trt_model("models/linear.onnx", profiles={"image": (4, 8)})
+        def test_b(trt_session, images):
+            trt_session.run({"image": images})
+        """
+    )
+    exporting.project.run().assert_outcomes(passed=2)
+    done = exporting.export("test_it.py")
+    assert done.exit_code == 1
+    assert done.stderr.count("would have the same name, linear.fp32.cpu.plan") == 2
+    assert exporting.export("test_b").exit_code == 0
+
+
+def test_finished_plan_is_not_exported_again(passed: Exporting) -> None:
+    passed.export("test_it.py")
+    passed.project.test_file(
+        """
+        @pytest.mark.trt_model("models/linear.onnx", plan="dist/linear.fp32.cpu.plan")
+        @pytest.mark.trt_consistency
+        def test_shipped(trt_session, images):
+            trt_session.run({"image": images})
+        """
+    )
+    passed.project.run().assert_outcomes(passed=1)
+    assert "it is a finished plan already: " in passed.export("test_it.py").stderr
+
+
+def test_run_that_is_missing_or_has_no_such_test_is_an_error(exporting: Exporting) -> None:
+    missing = exporting.export("test_it.py")
+    assert "has no engines of a run in" in str(missing.exception)
+    exporting.write()
+    exporting.project.run()
+    unknown = exporting.export("test_other.py")
+    assert "has no engine of test_other.py; it has those of:" in str(unknown.exception)
+
+
+def test_workers_pass_on_what_they_tested(exporting: Exporting) -> None:
+    pytest.importorskip("xdist")
+    exporting.write()
+    exporting.project.run("-n1").assert_outcomes(passed=2)
+    assert exporting.export("test_it.py").exit_code == 0
+    assert exporting.verify().exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda plan: plan.write_bytes(plan.read_bytes()[:-1] + b"x"), "has digest"),
+        (lambda plan: plan.write_bytes(b"short"), "has 5 bytes"),
+        (lambda plan: plan.unlink(), "there is no plan dist/linear.fp32.cpu.plan"),
+        (lambda plan: manifest_path(plan).unlink(), "does not hold: there is none"),
+        (lambda plan: manifest_path(plan).write_text("{}"), "does not hold: schema: missing"),
+        (
+            lambda plan: shutil.copy(
+                manifest_path(plan.with_name("linear.fp16.cpu.plan")), manifest_path(plan)
+            ),
+            "it is of 'linear.fp16.cpu.plan'",
+        ),
+    ],
+)
+def test_what_does_not_hold_is_named(passed: Exporting, damage, message: str) -> None:
+    passed.export("test_it.py")
+    damage(passed.plan("fp32"))
+    done = passed.verify()
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert "1 of 2 plans holds." in done.stdout
+
+
+def test_folder_without_plans_does_not_hold(exporting: Exporting) -> None:
+    exporting.dist.mkdir()
+    (exporting.dist / "report.json").write_text("{}")
+    done = exporting.verify()
+    assert done.exit_code == 1
+    assert "0 of 0 plans hold." in done.output
+
+
+def test_stale_plan_is_named_as_such(passed: Exporting) -> None:
+    passed.export("test_it.py")
+    save_linear(passed.project.path / "models" / "linear.onnx", nudge=1e-6)
+    passed.project.test_file(
+        """
+        @pytest.mark.trt_model("models/linear.onnx", plan="dist/linear.fp32.cpu.plan")
+        @pytest.mark.trt_consistency
+        def test_shipped(trt_session, images):
+            trt_session.run({"image": images})
+        """
+    )
+    result = passed.project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*was built from another model than linear.onnx*TRT327*"])
+
+
+def test_profile_beyond_the_plans_is_refused(passed: Exporting) -> None:
+    passed.export("test_it.py")
+    source = """
+        @pytest.mark.trt_model("models/linear.onnx", plan="dist/linear.fp32.cpu.plan",
+                               profiles={{"image": ((1, 8), (4, 8), ({most}, 8))}})
+        @pytest.mark.trt_consistency
+        def test_shipped(trt_session, trt_inputs):
+            trt_session.run(trt_inputs)
+    """
+    passed.project.test_file(source.format(most=16))
+    passed.project.run().assert_outcomes(passed=3)
+    passed.project.test_file(source.format(most=32))
+    result = passed.project.run()
+    result.assert_outcomes(errors=3)
+    result.stdout.fnmatch_lines(["*none of its 1 profiles covers image (1, 8) to (32, 8)*TRT326*"])
