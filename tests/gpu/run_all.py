@@ -47,6 +47,7 @@ SIDE_BY_SIDE = (
     "test_package_models.py",
     "test_facts.py",
     "test_wrong_plan.py",
+    "test_plans.py",
 )
 
 #: Seconds after which a stage is stopped: about twice what it should take.

@@ -62,7 +62,7 @@ def same_version(header: str, installed: str) -> bool:
 
 def is_plan(start: bytes) -> bool:
     """Whether a file that begins with these bytes is a plan, metadata in front of it included."""
-    offset = _metadata_bytes(start)
+    offset = metadata_bytes(start)
     return start[offset : offset + 4] in _PRODUCTS
 
 
@@ -96,7 +96,7 @@ def parse_plan_header(start: bytes, file_bytes: int, name: str = "plan") -> Plan
     Raises:
         EngineLoadError: As `read_plan_header`.
     """
-    offset = _metadata_bytes(start)
+    offset = metadata_bytes(start)
     head = start[offset:]
     if len(head) < _COMMON.size:
         raise _damaged(
@@ -140,7 +140,7 @@ def _rtx_archs(head: bytes) -> tuple[str, ...] | None:
     return tuple(arch for bit, arch in enumerate(RTX_ARCHS) if mask >> bit & 1)
 
 
-def _metadata_bytes(start: bytes) -> int:
+def metadata_bytes(start: bytes) -> int:
     """Return the size of metadata in front: Ultralytics writes an int32 length and JSON."""
     if start[:4] in _PRODUCTS or len(start) < 5 or start[4:5] != b"{":
         return 0

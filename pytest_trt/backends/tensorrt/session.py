@@ -24,6 +24,7 @@ from pytest_trt.backends.tensorrt.binding import (
     output_allocator,
 )
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger
+from pytest_trt.backends.tensorrt.plan_header import metadata_bytes
 from pytest_trt.diagnostics import (
     DeviceLostError,
     EngineLoadError,
@@ -365,7 +366,9 @@ def loaded_engine(trt: Any, plan: Plan, *, host_code: bool) -> tuple[Any, Any]:
     runtime = trt.Runtime(process_logger(trt))
     if host_code:
         runtime.engine_host_code_allowed = True
-    return runtime, runtime.deserialize_cuda_engine(plan.read())
+    content = plan.read()
+    offset = metadata_bytes(content)
+    return runtime, runtime.deserialize_cuda_engine(content[offset:] if offset else content)
 
 
 def refused_plan(

@@ -61,6 +61,13 @@ class ReadEngine(FakeEngine):
 class FakeProduct(FakeTensorRt):
     LayerInformationFormat = SimpleNamespace(JSON=1)
 
+    def Runtime(self, logger: Any) -> Any:
+        def deserialize(plan: bytes) -> Any:
+            assert plan == b"plan"
+            return self.engine
+
+        return SimpleNamespace(deserialize_cuda_engine=deserialize)
+
 
 def doubling(**changes: Any) -> ReadEngine:
     given = {
@@ -73,11 +80,11 @@ def doubling(**changes: Any) -> ReadEngine:
 
 
 @pytest.fixture
-def read(fake_runtime: FakeRuntime, tmp_path: Path) -> Callable[[ReadEngine], PlanContent]:
+def read(fake_runtime: FakeRuntime, tmp_path: Path) -> Callable[..., PlanContent]:
     path = tmp_path / "m.plan"
-    path.write_bytes(b"plan")
 
-    def reading(engine: ReadEngine) -> PlanContent:
+    def reading(engine: ReadEngine, in_front: bytes = b"") -> PlanContent:
+        path.write_bytes(in_front + b"plan")
         model: Any = SimpleNamespace(
             path=Path("net.onnx"), inputs=INPUTS, outputs=OUTPUTS, elements={"float32": 6}
         )
@@ -95,6 +102,11 @@ def test_profiles_layers_and_memory_are_read(read) -> None:
     assert content.device_memory_bytes == 1000
     assert [layer.precision for layer in content.layers] == ["half"]
     assert content.hidden_weights == 2
+
+
+def test_metadata_in_front_of_a_plan_is_not_loaded(read) -> None:
+    metadata = b'{"task": "detect"}'
+    assert read(doubling(), len(metadata).to_bytes(4, "little") + metadata).profiles
 
 
 def test_input_that_the_builder_dropped_is_no_difference(read) -> None:
