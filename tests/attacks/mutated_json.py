@@ -1,37 +1,49 @@
 """Damages the files that pytest-trt reads, and gives them to every command that reads them.
 
 Each file is valid but for one change: a value of another type, a number that is none, nesting, a
-field that is missing or there twice, or bytes that are not JSON. A command may refuse the file with
-an error of ours, or read it. "lost" counts damaged files that a command overwrote, and "trusted"
-baselines that were written where no test has one. The commands run in this process, runs of pytest
-in processes of their own. `--long` makes 10,000 files.
+field that is missing or there twice, or bytes that are not JSON. Files of numbers (`.npz`) have
+members that are missing, of another type or size, compressed, pickled, or changed bytes. A command
+may refuse the file with an error of ours, or read it. "lost" counts damaged files that a command
+overwrote, and "trusted" baselines that were written where no test has one. The commands run in this
+process, runs of pytest in processes of their own. `--long` makes 10,000 files.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
 from attacks.runner import Attack, main
 from builders import save_linear
-from builders_baseline import TARGET, save_baselines, stored, stored_run
+from builders_baseline import TARGET, save_answers, save_baselines, stored, stored_run
 from builders_hostile import hostile_report
 from builders_report import check, document, reported, skipped, speed
 from click.testing import CliRunner
 
+from pytest_trt.baseline.answers import (
+    data_path,
+    parse_answers,
+    read_answers,
+    read_data,
+)
 from pytest_trt.baseline.entry import StoredNoise
 from pytest_trt.baseline.file import parse_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
 from pytest_trt.baseline.staged import Staged, entry_digest
+from pytest_trt.baseline.staged_answers import StagedAnswers, write_draft
 from pytest_trt.cli import commands
 from pytest_trt.cli.ini import read_project
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy
@@ -140,6 +152,50 @@ def _mutated_bytes(content: bytes, chance: random.Random) -> bytes:
     )
 
 
+def mutated_numbers(content: bytes, chance: random.Random) -> bytes:
+    """Return an `.npz` with one change."""
+    if chance.random() < 0.4:
+        at = chance.randrange(len(content))
+        return chance.choice(
+            (
+                b"",
+                content[:at],
+                content[at:],
+                content[:at]
+                + bytes([content[at] ^ (1 << chance.randrange(8))])
+                + content[at + 1 :],
+                content[:at] + chance.randbytes(9) + content[at + 9 :],
+                content + content,
+                b"version https://git-lfs.github.com/spec/v1\n",
+            )
+        )
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {one.filename: archive.read(one) for one in archive.infolist()}
+    name = chance.choice(list(members))
+    other = io.BytesIO()
+    array = chance.choice(
+        (np.zeros(3), np.zeros(0), np.array([{}]), np.array(["a"]), np.ones((9, 9)))
+    )
+    np.save(other, array, allow_pickle=True)
+    huge = members[name].replace(b"(", b"(99999999999999, ", 1)
+    change = chance.choice(
+        (other.getvalue(), huge, members[name][:-1], b"", None, "twice", "renamed")
+    )
+    names = {"renamed": chance.choice(("../../x", "x", "x\x00", name.upper(), "x" * 5000))}
+    kind = zipfile.ZIP_DEFLATED if chance.random() < 0.1 else zipfile.ZIP_STORED
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", kind) as archive:
+        for one, data in members.items():
+            if one != name:
+                archive.writestr(one, data)
+            elif isinstance(change, str):
+                archive.writestr(one, data)
+                archive.writestr(names.get(change, f"{one}.npy"), data)
+            elif change is not None:
+                archive.writestr(one, change)
+    return made.getvalue()
+
+
 def _resealed(path: Path, chance: random.Random) -> bytes:
     """Return a damaged last run: within its seal, where only its reader finds it, or as it lies."""
     if chance.random() < 0.3:
@@ -161,6 +217,15 @@ class Project:
         self.baseline = save_baselines(root, {"test_a": old, "test_b": stored()})
         self.other = Path("other.json").absolute()
         self.other.write_bytes(self.baseline.read_bytes())
+        outputs = {"y": np.ones((4, 3), np.float32), "large": np.zeros((64, 900), np.float32)}
+        answers = {"1" * 20: outputs, "2" * 20: {"y": np.zeros((2, 3), np.float32)}}
+        tests = {"test_a": answers, "test_b": answers}
+        self.answers = save_answers(root, tests, most_bytes=20_000).absolute()
+        self.numbers = data_path(self.answers)
+        changed = {"1" * 20: {name: one + 1 for name, one in outputs.items()}}
+        save_answers(Path(), {"test_a": changed}, module="other")
+        # Files that commands may write, with what is in them.
+        self.files = {one: one.read_bytes() for one in root.rglob("*") if one.is_file()}
         self.last_run = self._last_run(root, old)
         self.report, self.report2 = Path("report.json").absolute(), Path("second.json").absolute()
         self.full = Path("full.json").absolute()
@@ -192,10 +257,38 @@ class Project:
             Staged(path, path.name, TARGET, "test_new", new),
         ]
         found = [Candidate(f"tests/test_speed.py::{one.test}", one, failed=True) for one in staged]
+        entry = read_answers(self.answers).tests["test_a"]
+        numbers = read_data(self.answers, entry.data)
+        draft = write_draft(EngineCache(Path("cache").absolute()).last_runs, numbers)
+        for test, against in (("test_a", entry), ("test_new", None)):
+            answers = StagedAnswers(
+                self.answers, "answers", test, entry, draft, entry_digest(against)
+            )
+            found.append(Candidate(f"tests/test_speed.py::{test}", answers, failed=True))
         cache = EngineCache(Path("cache").absolute()).last_runs
         write_last_run(cache, LastRun(Path.cwd(), "2026-11-20T10:00:00+00:00", found))
-        (written,) = cache.iterdir()
+        (written,) = cache.glob("*.run")
         return written
+
+    def may_be_replaced(self, path: Path, content: bytes) -> bool:
+        """Whether a command may have replaced a file with this content: it was valid.
+
+        Numbers that are damaged may be replaced by whole ones, such as those of the last run.
+        """
+        if path == self.numbers:
+            now = read_answers(self.answers)
+            return now is not None and _is_read(partial(read_data, self.answers, now.data))
+        parse = parse_answers if path == self.answers else parse_baselines
+        return _is_read(partial(parse, content, "a", fix=Remedy("b")))
+
+    def restore(self) -> bool:
+        """Undo what a command wrote; return whether it wrote files that no test has."""
+        found = {one for one in Path("trt_baselines").absolute().rglob("*") if one.is_file()}
+        for one in found - self.files.keys():
+            one.unlink()
+        for path, content in self.files.items():
+            path.write_bytes(content)
+        return bool(found - self.files.keys())
 
 
 def readers(of: Project) -> dict[str, tuple[Path, list[list[str]]]]:
@@ -214,7 +307,18 @@ def readers(of: Project) -> dict[str, tuple[Path, list[list[str]]]]:
         names = {"@": name, "other.json": other}
         return [[names.get(word, word) for word in words] for words in reads]
 
+    rename = ["baseline", "rename", "tests/test_speed.py::test_a"]
+    of_answers = [
+        ["baseline", "list"],
+        ["baseline", "show", "test_a"],
+        ["baseline", "diff", "answers/other.json", str(of.answers)],
+        ["baseline", "diff", str(of.answers), "answers/other.json", "--json"],
+        [*accept, "--all", "--reason", "it is better"],
+        [*rename, "tests/test_speed.py::test_z"],
+    ]
     return {
+        "answers": (of.answers, of_answers),
+        "numbers": (of.numbers, of_answers[2:]),
         "baseline": (
             of.baseline,
             [
@@ -256,23 +360,33 @@ def attack_commands(kind: str) -> Callable[[Attack], None]:
         os.chdir(of.folder)
         project = Project()
         path, commands_of = readers(project)[kind]
-        valid, baseline = path.read_bytes(), project.baseline.read_bytes()
+        valid = path.read_bytes()
+        damages = {
+            "last run": lambda: _resealed(path, of.chance),
+            "numbers": lambda: mutated_numbers(valid, of.chance),
+        }
+        damage = damages.get(kind, lambda: mutated(valid, of.chance))
         for _ in range(2250 if of.is_long else 15):
-            is_last_run = kind == "last run"
-            content = _resealed(path, of.chance) if is_last_run else mutated(valid, of.chance)
+            content = damage()
             for words in commands_of:
                 path.write_bytes(content)
                 with of.attempt(" ".join(words)):
                     run_command(words)
-                # What is read as a baseline may be replaced by `accept`.
-                if path.read_bytes() != content and not ("accept" in words and _is_read(content)):
+                # What is read may be replaced by `accept`, and moved.
+                replaced = {"accept", "rename"} & set(words) and project.may_be_replaced(
+                    path, content
+                )
+                if not replaced and _bytes_of(path) != content:
                     of.outcomes.add("lost", " ".join(words))
-                if len([*Path("trt_baselines").rglob("*.json")]) > 1:
+                if project.restore():
                     of.outcomes.add("trusted", " ".join(words))
-                project.baseline.write_bytes(baseline)
                 path.write_bytes(valid)
 
     return attack
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def run_command(words: list[str]) -> None:
@@ -287,9 +401,9 @@ def run_command(words: list[str]) -> None:
         raise error
 
 
-def _is_read(content: bytes) -> bool:
+def _is_read(read: Callable[[], object]) -> bool:
     try:
-        parse_baselines(content, "a", fix=Remedy("b"))
+        read()
     except PytestTrtError:
         return False
     return True
@@ -348,7 +462,8 @@ def attack_runs(of: Attack) -> None:
             printed = _run_pytest(["--trt-report=out.json", *update])
             assert "INTERNALERROR" not in printed, printed
             assert "Traceback" not in printed, printed
-        if baseline.read_bytes() != content and not _is_read(content):
+        read = partial(parse_baselines, content, "a", fix=Remedy("b"))
+        if baseline.read_bytes() != content and not _is_read(read):
             of.outcomes.add("lost", f"pytest {' '.join(update)}")
 
 
@@ -363,8 +478,13 @@ def _run_pytest(options: list[str]) -> str:
     return done.stdout.decode(errors="replace")
 
 
+KINDS = ("baseline", "answers", "numbers", "report", "full report", "last run")
+
 ATTACKS: dict[str, Callable[[Attack], None]] = {
-    **{one: attack_commands(one) for one in ("baseline", "report", "full report", "last run")},
+    **{
+        one: attack_commands(one)
+        for one in ("baseline", "answers", "numbers", "report", "full report", "last run")
+    },
     "ini": attack_ini,
     "runs of pytest": attack_runs,
 }

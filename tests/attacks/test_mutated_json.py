@@ -12,7 +12,9 @@ from attacks.mutated_json import ATTACKS, run_command
 from attacks.runner import Attack, Outcomes
 
 #: The modules of commands; their names in the package are the commands.
-SHOW, COMPARE = (sys.modules[f"pytest_trt.cli.{name}"] for name in ("report", "compare"))
+SHOW, COMPARE, DIFF = (
+    sys.modules[f"pytest_trt.cli.{name}"] for name in ("report", "compare", "baseline.diff")
+)
 
 
 @pytest.fixture
@@ -32,6 +34,12 @@ def test_attack_finds_a_reader_that_checks_nothing(attack, monkeypatch) -> None:
     for module in (SHOW, COMPARE):
         monkeypatch.setattr(module, "read_document", lambda path: json.loads(path.read_bytes()))
     ATTACKS["report"](attack)
+    assert attack.outcomes.tracebacks
+
+
+def test_attack_finds_a_reader_of_answers_that_checks_nothing(attack, monkeypatch) -> None:
+    monkeypatch.setattr(DIFF, "parse_answers", lambda text, *_, **__: json.loads(text))
+    ATTACKS["answers"](attack)
     assert attack.outcomes.tracebacks
 
 
