@@ -7,6 +7,7 @@ must succeed, and leave nothing behind. See `runner` for how to run it.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 from runner import Attack, in_child, main
 from scene import Scene, content_of, outputs_of
 
+from pytest_trt.baseline.renaming import rename_baselines
+from pytest_trt.diagnostics import BaselineError
 from pytest_trt.engine.cache import Entry
 from pytest_trt.files import atomic_write
 from pytest_trt.report.files import write_report
@@ -162,6 +165,54 @@ def baseline(attack: Attack) -> None:
     _kill_everywhere(attack, lambda: scene.write_baseline("first", "second"), check)
 
 
+def answers(attack: Attack) -> None:
+    """Replace the two files of stored answers in a repository."""
+    scene = Scene(attack.folder)
+    scene.write_answers(a=1, b=1)
+    _in_git(attack.folder)
+    whole = ({"a": 1, "b": 1}, {"a": 2, "c": 3})
+
+    def check(number: int) -> None:
+        try:
+            found = scene.answers()
+        except BaselineError as error:
+            found = error
+        if found not in whole:
+            attack.outcomes.add("lost", f"{number}: {found}")
+        scene.write_answers(a=1, b=1)
+        _check_git(attack, scene.folder / "trt_baselines" / "answers" / "test_a.json", number)
+
+    _kill_everywhere(attack, lambda: scene.write_answers(a=2, c=3), check)
+
+
+def renaming(attack: Attack) -> None:
+    """Move stored answers and a speed to another module, and complete what was interrupted."""
+    scene = Scene(attack.folder)
+    root, was = attack.folder / "trt_baselines", {"a": 1, "b": 2}
+
+    def begin() -> None:
+        shutil.rmtree(root, ignore_errors=True)
+        scene.write_answers(**was)
+        scene.write_speed()
+
+    def work() -> None:
+        rename_baselines(root, "test_a.py", "test_z.py")
+
+    def check(number: int) -> None:
+        found = {**scene.answers("test_a"), **scene.answers("test_z")}
+        if found != was or not (scene.speeds("test_a") or scene.speeds("test_z")):
+            attack.outcomes.add("lost", f"{number}: {found}")
+        if scene.answers("test_a") or scene.speeds("test_a"):
+            work()
+        left = scene.answers("test_a") or scene.speeds("test_a")
+        if scene.answers("test_z") != was or not scene.speeds("test_z") or left:
+            attack.outcomes.add("lost", f"{number}: not completed")
+        begin()
+
+    begin()
+    _kill_everywhere(attack, work, check)
+
+
 def report(attack: Attack) -> None:
     """Replace a report in a repository."""
     path = attack.folder / "report.json"
@@ -197,7 +248,14 @@ def _check_git(attack: Attack, path: Path, number: int) -> None:
         attack.outcomes.add("leftovers", f"{number}: {left}")
 
 
-ATTACKS = {"build": build, "rebuild": rebuild, "baseline": baseline, "report": report}
+ATTACKS = {
+    "build": build,
+    "rebuild": rebuild,
+    "baseline": baseline,
+    "answers": answers,
+    "renaming": renaming,
+    "report": report,
+}
 
 if __name__ == "__main__":
     sys.exit(main(ATTACKS))

@@ -13,11 +13,12 @@ import numpy as np
 _TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(_TESTS)] if str(_TESTS) not in sys.path else []
 
-from builders_baseline import stored  # noqa: E402
+from builders_baseline import SLUG, save_answers, save_baselines, stored  # noqa: E402
 from builders_model import external_model  # noqa: E402
 from clocks import much_later  # noqa: E402
 
 from pytest_trt.accuracy.reference_store import ReferenceStore, reference_key  # noqa: E402
+from pytest_trt.baseline.answers import read_answers, read_data  # noqa: E402
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines  # noqa: E402
 from pytest_trt.baseline.last_run import LastRun, read_last_run, write_last_run  # noqa: E402
 from pytest_trt.engine.build import Engine, build_or_load  # noqa: E402
@@ -148,6 +149,33 @@ class Scene:
 
     def write_baseline(self, *tests: str) -> None:
         write_baselines(self.baseline, BaselineFile({"arch": "cpu"}, {t: stored() for t in tests}))
+
+    def write_answers(self, **tests: int) -> None:
+        """Store answers of tests: the number is what their outputs consist of."""
+        outputs = {
+            name: {"1" * 20: {"y": np.full((4, 3), number, np.float32)}}
+            for name, number in tests.items()
+        }
+        save_answers(self.folder / "trt_baselines", outputs, module="test_a")
+
+    def write_speed(self) -> None:
+        """Store the speed of a test in the module of the answers."""
+        save_baselines(self.folder / "trt_baselines", {"a": stored()}, module="test_a")
+
+    def speeds(self, module: str) -> set[str]:
+        found = read_baselines(self.folder / "trt_baselines" / SLUG / f"{module}.json")
+        return set() if found is None else set(found.tests)
+
+    def answers(self, module: str = "test_a") -> dict[str, int]:
+        """Return what is stored: whatever the JSON file names has to be in the `.npz`."""
+        path = self.folder / "trt_baselines" / "answers" / f"{module}.json"
+        found = read_answers(path)
+        data = read_data(path, found.data) if found else {}
+        return {
+            name: int(data[digest]["values"][0, 0])
+            for name, entry in (found.tests.items() if found else ())
+            for digest in entry.data
+        }
 
     def baselines(self) -> set[str]:
         found = read_baselines(self.baseline)

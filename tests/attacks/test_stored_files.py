@@ -22,7 +22,7 @@ def attacked(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        ("kills.py", "build", "baseline", "report"),
+        ("kills.py", "build", "baseline", "answers", "renaming", "report"),
         ("flips.py",),
         ("replaced.py",),
     ],
