@@ -359,6 +359,7 @@ class ConsistencyCheck:
             other=self._other.as_subject(agrees=worst.agrees) if self._other else None,
             tried=runs.tried,
             calibrated_by=self._calibrated_by,
+            plan=as_typed(engine.plan) if engine.finished else "",
         )
         if runs.against == "stored" and self._stored is not None:
             context += self._stored.about()

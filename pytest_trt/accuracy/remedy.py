@@ -309,6 +309,8 @@ def _no_offer(comparison: Comparison, subject: Subject) -> str:
 
 def _precision_remedy(subject: Subject) -> Remedy:
     """What brings lost precision back, by the engine's precision."""
+    if subject.plan:
+        return _build_again(subject)
     match subject.precision:
         case "fp32" if subject.arch == "cpu":
             return _graph_optimisation(subject.tried)
@@ -340,7 +342,17 @@ _CALIBRATE: Mapping[CalibratedBy, str] = {
 }
 
 
+def _build_again(subject: Subject) -> Remedy:
+    return Remedy(
+        f"The plan {subject.plan} may have been built from another version of the model: build it "
+        "again.",
+        alternatives=("if it fails again, keep the layers that lose precision in FP32",),
+    )
+
+
 def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
+    if subject.plan:
+        return _build_again(subject)
     tried = subject.tried
     if tried is not None and tried.passing:
         return Remedy(

@@ -67,6 +67,7 @@ class Subject:
         other: The model that gave the reference, where it is not the model under test.
         tried: What was tried before it is advised; None where nothing was.
         calibrated_by: What set the ranges of an int8 engine.
+        plan: A finished plan, as it is typed; empty for an engine that was built here.
     """
 
     model: str = ""
@@ -78,6 +79,7 @@ class Subject:
     other: OtherModel | None = None
     tried: Tried | None = None
     calibrated_by: CalibratedBy = ""
+    plan: str = ""
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.model, self.precision, self.arch) if part)

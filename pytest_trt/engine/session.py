@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
@@ -15,7 +16,7 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.diagnostics import InputError, PytestTrtError
+from pytest_trt.diagnostics import InputError, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession, LoadsLater
 from pytest_trt.engine.spec import OptionValue
@@ -153,8 +154,13 @@ class Session:
         model, spec = self.engine.model, self.engine.spec
         own = self._own(inputs)
         check_inputs(model.inputs, own)
-        if spec.profiles:
+        try:
             select_profile(spec.profiles, model.inputs, own)
+        except InputError as error:
+            if self.engine.finished:
+                remedy = Remedy("feed inputs inside a profile of the plan, or build a wider one.")
+                error.diagnostic = replace(error.diagnostic, remedy=remedy)
+            raise
         return own
 
 

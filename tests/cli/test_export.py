@@ -310,6 +310,21 @@ def test_stale_plan_is_named_as_such(passed: Exporting) -> None:
     result.stdout.fnmatch_lines(["*was built from another model than linear.onnx*TRT327*"])
 
 
+def test_inputs_beyond_the_plans_profiles_are_refused_as_the_plans(passed: Exporting) -> None:
+    passed.export("test_it.py")
+    passed.project.test_file(
+        """
+        @pytest.mark.trt_model("models/linear.onnx", plan="dist/linear.fp32.cpu.plan")
+        @pytest.mark.trt_consistency
+        def test_shipped(trt_session):
+            trt_session.run({"image": np.ones((17, 8), np.float32)})
+        """
+    )
+    result = passed.project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*TRT224*", "*Feed inputs inside a profile of the plan*"])
+
+
 def test_profile_beyond_the_plans_is_refused(passed: Exporting) -> None:
     passed.export("test_it.py")
     source = """
@@ -325,3 +340,43 @@ def test_profile_beyond_the_plans_is_refused(passed: Exporting) -> None:
     result = passed.project.run()
     result.assert_outcomes(errors=3)
     result.stdout.fnmatch_lines(["*none of its 1 profiles covers image (1, 8) to (32, 8)*TRT326*"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"digest": "0" * 64}, "*manifest dist/linear.fp32.cpu.plan.json does not hold:*TRT328*"),
+        ({"backend": "tensorrt"}, "*is for ONNX Runtime *, but ONNX Runtime * is tested*TRT321*"),
+        ({"target": {"arch": "sm90", "device": {}}}, "*is for sm90, but cpu * is tested*TRT323*"),
+        ({"precision": "fp16"}, "*is for fp16, but fp32 is tested*TRT326*"),
+        ({"tests": "none"}, "*does not hold: tests: expected *TRT328*"),
+    ],
+)
+def test_plan_for_something_else_than_is_tested_is_refused(
+    passed: Exporting, change: dict[str, object], message: str
+) -> None:
+    result = shipped(passed, change)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_plan_of_another_device_passes_with_a_note(passed: Exporting) -> None:
+    result = shipped(passed, {"target": {"arch": "cpu", "device": {"machine": "riscv64"}}})
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*was built and tested on cpu (riscv64), and is tested on cpu*"])
+
+
+def shipped(passed: Exporting, change: dict[str, object]) -> pytest.RunResult:
+    """Test an exported plan whose manifest was changed."""
+    passed.export("test_it.py")
+    manifest = manifest_path(passed.plan("fp32"))
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **change}))
+    passed.project.test_file(
+        """
+        @pytest.mark.trt_model("models/linear.onnx", plan="dist/linear.fp32.cpu.plan")
+        @pytest.mark.trt_consistency
+        def test_shipped(trt_session, images):
+            trt_session.run({"image": images})
+        """
+    )
+    return passed.project.run()

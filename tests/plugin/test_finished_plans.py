@@ -71,6 +71,8 @@ def test_wrong_plan_fails(project, ship) -> None:
     result = same_answers(project, DIST)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*TRT401*"])
+    result.stdout.fnmatch_lines(["*dist/linear.fp32.cpu.plan may have been built from another *"])
+    result.stdout.no_fnmatch_line("*builder_options*")
 
 
 def test_missing_plan_of_one_combination_fails_that_test_and_names_the_file(project, ship) -> None:
