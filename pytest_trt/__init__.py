@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pytest_trt.engine.facts import EngineFacts, Layer
     from pytest_trt.engine.protocols import Backend, BackendSession, Plan
     from pytest_trt.engine.session import EngineFactory, Session, SharedEngineFactory
+    from pytest_trt.statistics.decline import MetricRecorder
 
 #: Where each public name is defined, by module.
 _HOMES = {
@@ -79,6 +80,7 @@ _HOMES = {
     "engine.facts": ("EngineFacts", "Layer"),
     "engine.protocols": ("Backend", "BackendSession", "Plan"),
     "engine.session": ("EngineFactory", "Session", "SharedEngineFactory"),
+    "statistics.decline": ("MetricRecorder",),
 }
 
 __all__ = [
@@ -106,6 +108,7 @@ __all__ = [
     "EngineRunError",
     "InputError",
     "Layer",
+    "MetricRecorder",
     "ModelError",
     "OutputResult",
     "Plan",

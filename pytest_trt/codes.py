@@ -79,6 +79,13 @@ CODES: dict[str, Code] = {
         "Write metrics={name: limit} or metrics={name: (function, limit)} as the message shows.",
         ("metric",),
     ),
+    "TRT142": Code(
+        "invalid task metric",
+        "trt_metrics.record got a value, a number of trials, samples or a limit that it cannot "
+        "use.",
+        "Correct the argument that the message names.",
+        ("metric",),
+    ),
     # 15x: markers
     "TRT150": Code(
         "invalid marker",
@@ -792,6 +799,23 @@ CODES: dict[str, Code] = {
         "where the other side has outputs by name.",
         "Give both sides the same names, and one tolerance for each or for all.",
     ),
+    "TRT430": Code(
+        "task metric worse than its baseline",
+        "A metric that the test recorded is worse than the stored value by more than its limit, "
+        "with 99% confidence where it is a share of trials or a mean of samples.",
+        "Restore what changed since the baseline. If the change is intended, accept it with "
+        "--trt-update and a reason.",
+        ("metric", "file"),
+        "decline",
+    ),
+    "TRT431": Code(
+        "task metric inconclusive",
+        "A metric that the test recorded is worse than the stored value by more than its limit, "
+        "but chance alone may explain that.",
+        "Evaluate more samples, or record the value of each; --trt-inconclusive=fail makes this "
+        "an error.",
+        ("metric", "file"),
+    ),
     # 5xx speed
     "TRT501": Code(
         "slower than the baseline",
@@ -1073,6 +1097,32 @@ CODES: dict[str, Code] = {
         "If the test was renamed or moved, run the `pytest-trt baseline rename` command; if it is "
         "new, record its baseline with --trt-update-new.",
         ("file", "what"),
+    ),
+    "TRT680": Code(
+        "no baseline of a task metric",
+        "No value is stored for a metric that the test recorded, and CI or "
+        "--trt-missing-baseline=fail makes that an error.",
+        "Record it with --trt-update-new, and commit the file.",
+        ("file",),
+    ),
+    "TRT681": Code(
+        "task metric not comparable",
+        "The stored metric is of another kind: a share, a mean of samples or a plain number, or "
+        "its better direction changed.",
+        "Record what the baseline has, or replace it with --trt-update and a reason.",
+        ("file",),
+    ),
+    "TRT682": Code(
+        "task metric was not recorded",
+        "The baseline of the test has a metric that the test did not record.",
+        "Record it again, or replace the baseline with --trt-update and a reason.",
+        ("file",),
+    ),
+    "TRT683": Code(
+        "update of task metrics without a reason",
+        "--trt-update would replace a metric by one that is worse by more than its limit.",
+        "Add --trt-update-reason.",
+        ("file",),
     ),
     "TRT660": Code(
         "no baseline",

@@ -169,11 +169,21 @@ def test_model_that_a_fixture_makes_is_compared(folder) -> None:
 
 @pytest.mark.parametrize(("least", "outcome"), [("30", "passed"), ("300", "failed")])
 def test_metrics_are_judged_as_shown(folder, least: str, outcome: str) -> None:
-    shown, _ = blocks("python", page("metrics.md"))
+    shown, *_ = blocks("python", page("metrics.md"))
     (folder.path / "test_quality.py").write_text(shown.replace(">= 30", f">= {least}"))
     printed = folder.run("test_quality.py").stdout
     assert f"3 {outcome}" in printed
     assert f"snr_db * dB (limit >= {least} dB)" in re.sub(r"snr_db [0-9.]+", "snr_db *", printed)
+
+
+def test_task_metric_is_recorded_and_compared_as_shown(folder) -> None:
+    *_, shown = blocks("python", page("metrics.md"))
+    test = folder.path / "test_task.py"
+    test.write_text(shown)
+    assert "1 passed" in folder.run("test_task.py").stdout
+    assert "1 passed" in folder.run("test_task.py", "--trt-missing-baseline=fail").stdout
+    test.write_text(shown.replace("== labels", "== (labels + 1) % 10"))
+    assert "1 failed" in folder.run("test_task.py").stdout
 
 
 def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:

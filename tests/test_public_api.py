@@ -33,6 +33,7 @@ from pytest_trt import (
     Engine,
     EngineFacts,
     EngineFactory,
+    MetricRecorder,
     PytestTrtError,
     Reference,
     ReferenceSession,
@@ -57,6 +58,10 @@ def test_speed(trt_benchmark: Benchmark, trt_inputs: Inputs) -> None:
     result: BenchmarkResult = trt_benchmark(trt_inputs)
     p99: float | None = result.p99_ms
     assert p99 is not None and p99 < 10
+
+
+def test_task(trt_metrics: MetricRecorder) -> None:
+    trt_metrics.record("accuracy", 0.981, of=2000, limit="0.5 points")
 
 
 def test_two(trt_build: EngineFactory, trt_reference: ReferenceSession) -> None:

@@ -27,6 +27,9 @@ BASELINE_SCHEMA = 1
 #: The folder of stored answers, beside the folders of targets; see `answers`.
 ANSWERS = "answers"
 
+#: How the folders of task metrics begin, one for each architecture; see `metrics`.
+METRICS = "metrics"
+
 #: Stands for ".." in paths of baseline files: a test module outside the folder that modules are
 #: relative to.
 _UP = "__up__"
@@ -83,7 +86,17 @@ def module_of(root: Path, path: Path) -> str:
 def baseline_files(root: Path) -> list[Path]:
     """Return every file of speed baselines below the folder of all baselines, sorted."""
     found = (path for path in root.glob("*/**/*.json") if not path.name.startswith("."))
-    return sorted(path for path in found if path.relative_to(root).parts[0] != ANSWERS)
+    return sorted(
+        path
+        for path in found
+        if path.relative_to(root).parts[0] != ANSWERS and not is_of_metrics(root, path)
+    )
+
+
+def is_of_metrics(root: Path, path: Path) -> bool:
+    """Whether a file below the folder of all baselines is of task metrics."""
+    folder = path.relative_to(root).parts[0]
+    return folder.partition("-")[0] == METRICS and not path.name.startswith(".")
 
 
 def read_baselines(path: Path) -> BaselineFile | None:

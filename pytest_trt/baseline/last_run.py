@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pytest_trt.baseline.staged import Staged
 from pytest_trt.baseline.staged_answers import StagedAnswers, sweep_drafts
+from pytest_trt.baseline.staged_metrics import StagedMetrics
 from pytest_trt.run_files import RunFiles
 
 
@@ -21,13 +22,14 @@ class Candidate:
 
     Attributes:
         test: The test's node id.
-        staged: Its possible new baseline: of its speed, or of its answers; None if there is none.
+        staged: Its possible new baseline: of its speed, its answers or its task metrics; None if
+            there is none.
         refused: Why that cannot be accepted; empty if it can.
-        failed: Whether the test failed because of its speed or answers, or for lack of a baseline.
+        failed: Whether the test failed because of these, or for lack of a baseline.
     """
 
     test: str
-    staged: Staged | StagedAnswers | None
+    staged: Staged | StagedAnswers | StagedMetrics | None
     refused: str = ""
     failed: bool = False
 

@@ -26,10 +26,17 @@ from pytest_trt.baseline.file import (
     ANSWERS,
     BaselineFile,
     baseline_files,
+    is_of_metrics,
     module_file,
     module_of,
     read_baselines,
     write_or_remove,
+)
+from pytest_trt.baseline.metrics import (
+    MetricsFile,
+    metrics_files,
+    read_metrics,
+    write_metrics,
 )
 from pytest_trt.baseline.staged import only_writer
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
@@ -53,7 +60,7 @@ class Move:
 
 
 def planned_moves(root: Path, old: str, new: str) -> list[Move]:
-    """Return what a renaming moves: speeds of every target, and answers.
+    """Return what a renaming moves: speeds of every target, answers and task metrics.
 
     Args:
         root: The folder of all baselines.
@@ -66,7 +73,7 @@ def planned_moves(root: Path, old: str, new: str) -> list[Move]:
     """
     (old_module, _, old_test), (new_module, _, new_test) = old.partition("::"), new.partition("::")
     moves = []
-    for path in (*baseline_files(root), *answer_files(root)):
+    for path in (*baseline_files(root), *answer_files(root), *metrics_files(root)):
         if module_of(root, path) != PurePosixPath(old_module).as_posix():
             continue
         content = _read(root, path)
@@ -104,7 +111,9 @@ def _is_answers(root: Path, path: Path) -> bool:
     return _slug_of(root, path) == ANSWERS
 
 
-def _read(root: Path, path: Path) -> BaselineFile | AnswerFile | None:
+def _read(root: Path, path: Path) -> BaselineFile | AnswerFile | MetricsFile | None:
+    if is_of_metrics(root, path):
+        return read_metrics(path)
     return read_answers(path) if _is_answers(root, path) else read_baselines(path)
 
 
@@ -139,7 +148,12 @@ def rename_baselines(root: Path, old: str, new: str) -> list[Move]:
             held.enter_context(only_writer(folder))
         moves = planned_moves(root, old, new)  # as it is now that nobody else writes
         for move in moves:
-            _move_answers(move) if _is_answers(root, move.source) else _move_speeds(move)
+            if is_of_metrics(root, move.source):
+                _move_metrics(move)
+            elif _is_answers(root, move.source):
+                _move_answers(move)
+            else:
+                _move_speeds(move)
     return moves
 
 
@@ -157,6 +171,18 @@ def _move_speeds(move: Move) -> None:
     target = read_baselines(move.target) or BaselineFile(source.target, {})
     write_or_remove(move.target, BaselineFile(target.target, {**target.tests, **moved}))
     write_or_remove(move.source, BaselineFile(source.target, left))
+
+
+def _move_metrics(move: Move) -> None:
+    source = read_metrics(move.source)
+    assert source is not None  # planned while nobody else writes
+    moved, left = _split(source.tests, move.tests)
+    if move.source == move.target:
+        write_metrics(move.source, MetricsFile(source.target, {**left, **moved}))
+        return
+    target = read_metrics(move.target) or MetricsFile(source.target, {})
+    write_metrics(move.target, MetricsFile(target.target, {**target.tests, **moved}))
+    write_metrics(move.source, MetricsFile(source.target, left))
 
 
 def _move_answers(move: Move) -> None:

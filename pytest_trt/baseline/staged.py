@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from pytest_trt.baseline.answers import AnswerEntry
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
+from pytest_trt.baseline.metrics import MetricsEntry
 from pytest_trt.diagnostics import BaselineError
 from pytest_trt.files import LockTimeoutError, locked, user_lock
 from pytest_trt.records import to_data
@@ -92,7 +93,7 @@ class Written:
         }
 
 
-def entry_digest(entry: Entry | AnswerEntry | None) -> str:
+def entry_digest(entry: Entry | AnswerEntry | MetricsEntry | None) -> str:
     """Return a digest by which a later change of the entry is noticed; empty for none."""
     if entry is None:
         return ""

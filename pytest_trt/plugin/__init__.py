@@ -28,6 +28,7 @@ from pytest_trt.plugin.fixtures import (
     trt_engine,
     trt_engines,
     trt_inputs,
+    trt_metrics,
     trt_model_path,
     trt_precision,
     trt_reference,
@@ -62,6 +63,7 @@ __all__ = [
     "trt_engine",
     "trt_engines",
     "trt_inputs",
+    "trt_metrics",
     "trt_model_path",
     "trt_precision",
     "trt_reference",
@@ -306,7 +308,8 @@ def _has_our_tests(config: pytest.Config) -> bool:
 
 def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int) -> None:
     config = session.config
-    measured = any(one.record.speeds or one.record.has_answers for one in collector.results)
+    records = [one.record for one in collector.results]
+    measured = any(one.speeds or one.has_answers or one.task_metrics for one in records)
     if hasattr(config, "workerinput"):
         return
     if any(collector.tested.values()):

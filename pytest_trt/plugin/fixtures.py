@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_trt.engine.session import EngineFactory, Session, SharedEngineFactory
     from pytest_trt.plugin.benchmark import BenchmarkCheck
     from pytest_trt.plugin.models.subject import ModelUnderTest
+    from pytest_trt.plugin.task_metrics import TaskMetrics
 
 
 @contextmanager
@@ -223,3 +224,20 @@ def trt_reference(_trt_subject: ModelUnderTest) -> ReferenceSession:
     """
     with _clear_errors():
         return _trt_subject.reference()
+
+
+@pytest.fixture
+def trt_metrics(_trt_subject: ModelUnderTest, trt_session: Session) -> TaskMetrics:
+    """Records metrics of a task, such as accuracy, which are compared with their baseline.
+
+    `trt_metrics.record("accuracy", 0.981, of=2000, limit="0.5 points")`. A test that uses it and
+    records nothing fails. If the engine can be built but not run, the test is skipped.
+    """
+    from pytest_trt.plugin.state import state_of
+    from pytest_trt.plugin.task_metrics import TaskMetrics
+
+    item = _trt_subject.item
+    state = state_of(item)
+    recorder = TaskMetrics(item, _trt_subject.run, _trt_subject.plan, trt_session.engine, state)
+    state.metrics = recorder
+    return recorder

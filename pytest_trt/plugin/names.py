@@ -40,6 +40,7 @@ FIXTURES = frozenset(
         "trt_engine",
         "trt_engines",
         "trt_inputs",
+        "trt_metrics",
         "trt_model_path",
         "trt_precision",
         "trt_reference",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
     from pytest_trt.baseline.staged_answers import StagedAnswers
+    from pytest_trt.baseline.staged_metrics import StagedMetrics
     from pytest_trt.benchmark.host import HostMonitor
     from pytest_trt.benchmark.result import BenchmarkResult
     from pytest_trt.diagnostics import Diagnostic
@@ -35,6 +36,20 @@ if TYPE_CHECKING:
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.plugin.terminal import TerminalProgress
     from pytest_trt.selftest.proof import Proof
+    from pytest_trt.statistics.decline import TaskMetricResult
+
+    class Recorded(Protocol):
+        """What a test needs of its task metrics: `task_metrics.TaskMetrics`."""
+
+        @property
+        def results(self) -> tuple[TaskMetricResult, ...]:
+            """What was found of each metric."""
+
+        def diagnostics(self) -> Iterator[Diagnostic]:
+            """Yield why they fail the test, and warnings."""
+
+        def staged(self) -> StagedMetrics | None:
+            """Return the metrics that this test may store."""
 
     class Answers(StoredReference, Protocol):
         """What a test needs of its stored answers: `models.stored_answers.StoredAnswers`."""
@@ -89,6 +104,7 @@ class TestState:
         observers: What compares the runs of engines of `trt_engines`, by key.
         uncompared: Runs that an error of the engine or the reference ended, and the error.
         answers: Its stored answers; None where its checks compare with none.
+        metrics: Its task metrics; None where it records none.
         speed: The result of its benchmark, once there is one.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
@@ -121,6 +137,7 @@ class TestState:
         self.observers: dict[str, Observer] = {}
         self.uncompared: list[str] = []
         self.answers: Answers | None = None
+        self.metrics: Recorded | None = None
         self.speed: BenchmarkResult | None = None
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()

@@ -146,7 +146,9 @@ def _reason(status: Status, phases: Mapping[str, Phase], record: TestRecord) -> 
             return phase.xfail
         if phase.outcome != "passed":
             return phase.reason
-    if status is Status.NOT_MEASURED and any(speed.update for speed in record.speeds):
+    updates: list[str] = [one.update for one in record.speeds]
+    updates += [one.update for one in record.task_metrics]
+    if status is Status.NOT_MEASURED and any(updates):
         return "recorded as a new baseline, nothing to compare with"
     if status is Status.INCONCLUSIVE and record.notes:
         return record.notes[-1].message
@@ -182,6 +184,7 @@ def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries
         why_built="" if engine.cached else engine.reason,
         accuracy=None if check is None else _accuracy(check),
         speed=None if speed is None else _speed(speed),
+        task_metrics=tuple(one for one in record.task_metrics if one.key == engine.key),
     )
 
 

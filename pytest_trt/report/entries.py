@@ -20,6 +20,7 @@ from pytest_trt.records import RecordError
 from pytest_trt.report.groups import Group
 from pytest_trt.selftest.proof import Proof
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.decline import TaskMetricResult
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.terms import Metric, Mode, Verdict
 
@@ -306,6 +307,7 @@ class Result:
             the first of its model, precision and architecture.
         accuracy: Null where no check asked for it.
         speed: Null where no check asked for it.
+        task_metrics: What the test recorded with trt_metrics.
     """
 
     engine: str
@@ -318,6 +320,7 @@ class Result:
     why_built: str
     accuracy: Accuracy | None
     speed: Speed | None
+    task_metrics: tuple[TaskMetricResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.escaping import junit
 from pytest_trt.report.record import TestRecord
 
@@ -28,14 +29,9 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
         yield "trt_engine_size_bytes", str(engine.size_bytes)
         yield "trt_engine_cached", str(engine.cached).lower()
     for check in record.checks:
-        yield "trt_consistency", check.verdict.value
-        yield "trt_against", check.against
-        if check.used is not None and check.worst_output is not None:
-            yield "trt_tolerance_used_pct", f"{100 * check.used:.4g}"
-            yield "trt_worst_output", check.worst_output
-        for metric in check.metrics:
-            of = f" of {metric.output}" if metric.output else ""
-            yield "trt_metric", f"{metric.name}{of}: {metric.figure} ({metric.limit})"
+        yield from _of_check(check)
+    for one in record.task_metrics:
+        yield "trt_task_metric", f"{one.name}: {one.value:.6g} ({one.verdict.value})"
     for speed in record.speeds:
         yield "trt_speed", speed.verdict.value
         yield "trt_speed_mode", speed.mode
@@ -44,3 +40,14 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
         for change in speed.changes:
             if change.change is not None:
                 yield f"trt_{change.metric}_change_pct", f"{100 * change.change:+.4g}"
+
+
+def _of_check(check: AccuracyResult) -> Iterator[tuple[str, str]]:
+    yield "trt_consistency", check.verdict.value
+    yield "trt_against", check.against
+    if check.used is not None and check.worst_output is not None:
+        yield "trt_tolerance_used_pct", f"{100 * check.used:.4g}"
+        yield "trt_worst_output", check.worst_output
+    for metric in check.metrics:
+        of = f" of {metric.output}" if metric.output else ""
+        yield "trt_metric", f"{metric.name}{of}: {metric.figure} ({metric.limit})"

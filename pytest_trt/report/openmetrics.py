@@ -27,6 +27,7 @@ _METRICS = (
     ("test_verdict", "", "Status of an engine in a test: 1 for passed, 0 for anything else."),
     ("tolerance_used_ratio", "ratio", "Share of the tolerance that an output used."),
     ("accuracy_metric", "", "Value of a metric of trt_consistency at its worst run."),
+    ("task_metric", "", "Value of a metric that a test recorded."),
     ("latency_seconds", "seconds", "Latency of a call."),
     ("throughput", "", "Items per second."),
     ("change_ratio", "ratio", "Change of a metric against its baseline."),
@@ -83,6 +84,8 @@ def _samples(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str],
             passed = float(result["status"] == "passed")
             yield "test_verdict", {**labels, "status": result["status"]}, passed
             yield from _of_accuracy(result["accuracy"], labels)
+            for one in result.get("task_metrics", ()):
+                yield "task_metric", {**labels, "metric": one["name"]}, float(one["value"])
             yield from _of_speed(result["speed"], labels)
 
 

@@ -18,7 +18,9 @@ from pytest_trt.records import from_data, to_data
 
 if TYPE_CHECKING:
     from pytest_trt.baseline.staged_answers import StagedAnswers
+    from pytest_trt.baseline.staged_metrics import StagedMetrics
     from pytest_trt.benchmark.result import BenchmarkResult
+    from pytest_trt.statistics.decline import TaskMetricResult
 
 _T = TypeVar("_T")
 
@@ -36,6 +38,8 @@ class TestRecord:
         speeds: Results of its benchmarks.
         has_answers: Whether it is compared with stored answers.
         answers: New answers that may be stored.
+        task_metrics: Results of what it recorded with trt_metrics.
+        staged_metrics: New task metrics that may be stored.
         skipped: Why the plugin skipped it, if it did.
         failed_by_checks: Whether it failed only because a check did not pass.
         proofs: What --trt-selftest injected, and how the checks responded.
@@ -48,6 +52,8 @@ class TestRecord:
     speeds: tuple[BenchmarkResult, ...] = ()
     has_answers: bool = False
     answers: StagedAnswers | None = None
+    task_metrics: tuple[TaskMetricResult, ...] = ()
+    staged_metrics: StagedMetrics | None = None
     skipped: str | None = None
     failed_by_checks: bool = False
     proofs: tuple[dict[str, Any], ...] = ()
@@ -69,6 +75,8 @@ class TestRecord:
             speeds=_speeds(data["speeds"]),
             has_answers=data["has_answers"],
             answers=_answers(data["answers"]),
+            task_metrics=_task_metrics(data["task_metrics"]),
+            staged_metrics=_staged_metrics(data["staged_metrics"]),
             diagnostics=_all(Diagnostic, data["diagnostics"]),
             notes=_all(Diagnostic, data["notes"]),
             skipped=data["skipped"],
@@ -159,6 +167,22 @@ def _answers(data: object) -> StagedAnswers | None:
     from pytest_trt.baseline.staged_answers import StagedAnswers
 
     return from_data(StagedAnswers, data)
+
+
+def _task_metrics(items: Sequence[object]) -> tuple[TaskMetricResult, ...]:
+    if not items:
+        return ()
+    from pytest_trt.statistics.decline import TaskMetricResult
+
+    return _all(TaskMetricResult, items)
+
+
+def _staged_metrics(data: object) -> StagedMetrics | None:
+    if data is None:
+        return None
+    from pytest_trt.baseline.staged_metrics import StagedMetrics
+
+    return from_data(StagedMetrics, data)
 
 
 def _speeds(items: Sequence[Mapping[str, Any]]) -> tuple[BenchmarkResult, ...]:

@@ -67,6 +67,7 @@ def summary_lines(
     if rows:
         yield from table_lines(rows, width=style.width, color=style.color, ascii=style.ascii)
     yield from map(terminal, metric_lines(results))
+    yield from map(terminal, _task_lines(results))
     speeds = [speed for result in results for speed in result.record.speeds]
     ellipsis = "..." if style.ascii else "…"
     yield from speed_lines(speeds, width=style.width, color=style.color, ellipsis=ellipsis)
@@ -95,6 +96,18 @@ def metric_lines(results: Iterable[TestResult]) -> Iterator[str]:
         worst = max(metrics, key=lambda metric: metric.excess)
         verdict = "passed" if all(metric.passed for metric in metrics) else "failed"
         yield f"metric  {model} {precision} {arch}  {of} {worst.figure} (limit {limit})  {verdict}"
+
+
+def _task_lines(results: Iterable[TestResult]) -> Iterator[str]:
+    """Yield a line for each task metric of a test."""
+    for result in results:
+        for one in result.record.task_metrics:
+            change = ""
+            if one.baseline is not None:
+                change = f" (baseline {one.baseline:.5g}, at most {one.limit} worse)"
+            verdict = {"first": "recorded"}.get(one.update, one.update) or one.verdict.value
+            test = result.nodeid.rpartition("::")[2]
+            yield f"task    {test}  {one.name} {one.value:.5g}{change}  {verdict}"
 
 
 def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,29 @@ def test_classifier_is_judged_by_metrics_alone(project, package_file, overflows)
     options = {} if overflows else {"node_block_list": kept}
     result = project.run(CLASSIFIER, MODEL=model, PRECISION="fp16", OPTIONS=options)
     result.assert_outcomes(**{"failed" if overflows else "passed": 1})
+
+
+TASK = (
+    CLASSIFIER.partition("@pytest.mark.trt_consistency")[0]
+    + """
+def test_labels(trt_session, trt_metrics, contents):
+    found = trt_session.run({"bytes": contents})["target_label"]
+    expected = [LABELS.index(label) for label in ("python", "sql", "html")]
+    right = found[range(len(expected)), expected]
+    trt_metrics.record("probability", float(right.mean()), limit="5%")
+"""
+)
+
+
+def test_task_metric_of_an_overflowing_engine_is_worse_than_its_baseline(
+    project, package_file
+) -> None:
+    model = package_file("magika", "standard_v3_3/model.onnx")
+    labels = json.loads(model.with_name("config.min.json").read_text())["target_labels_space"]
+    nodes = [node.name for node in onnx.load(model).graph.node]
+    kept = ",".join(name for name in nodes if name.endswith(SUM_OF_SQUARES))
+    values = {"MODEL": model, "PRECISION": "fp16", "LABELS": labels}
+    for options, outcome in (({"node_block_list": kept}, "passed"), ({}, "failed")):
+        result = project.run(TASK, "--trt-missing-baseline=record", **values, OPTIONS=options)
+        result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(["probability * is worse than its baseline *TRT430*"])

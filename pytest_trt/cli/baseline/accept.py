@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 
@@ -14,13 +15,17 @@ from pytest_trt.baseline.entry import StoredRun
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
 from pytest_trt.baseline.location import BaselineLocation
+from pytest_trt.baseline.metrics import read_metrics
 from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
 from pytest_trt.baseline.staged_answers import StagedAnswers, write_staged_answers
+from pytest_trt.baseline.staged_metrics import StagedMetrics, write_staged_metrics
 from pytest_trt.cli.baseline.stored import Folders, age
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.report.baseline_text import update_text
+
+_AnyStaged: TypeAlias = "Staged | StagedAnswers | StagedMetrics"
 
 
 @click.command(short_help="Accept the results of the last run as new baselines.")
@@ -29,7 +34,7 @@ from pytest_trt.report.baseline_text import update_text
 @click.option(
     "--failed",
     is_flag=True,
-    help="Accept every test that failed because of its speed or its answers.",
+    help="Accept every test that failed because of its speed, answers or task metrics.",
 )
 @click.option(
     "--reason", help="Reason for the change, stored with the baseline. Prompted for if not given."
@@ -103,9 +108,9 @@ def _named(run: LastRun, name: str) -> Candidate:
 
 def _sorted_out(
     folders: Folders, run: LastRun, chosen: Sequence[Candidate]
-) -> tuple[list[Staged | StagedAnswers], list[Candidate]]:
+) -> tuple[list[_AnyStaged], list[Candidate]]:
     """Return what can be accepted, and what cannot with the reason."""
-    accepted: list[Staged | StagedAnswers] = []
+    accepted: list[_AnyStaged] = []
     refused = []
     for candidate in {(one.test, type(one.staged)): one for one in chosen}.values():
         if candidate.refused or candidate.staged is None:
@@ -120,18 +125,19 @@ def _sorted_out(
     return accepted, refused
 
 
-def _stored_digest(staged: Staged | StagedAnswers) -> str:
+def _stored_digest(staged: _AnyStaged) -> str:
     """Return the digest of what is stored for a test now."""
     if isinstance(staged, StagedAnswers):
         answers = read_answers(staged.path)
         return entry_digest(answers.tests.get(staged.test) if answers else None)
+    if isinstance(staged, StagedMetrics):
+        metrics = read_metrics(staged.path)
+        return entry_digest(metrics.tests.get(staged.test) if metrics else None)
     content = read_baselines(staged.path)
     return entry_digest(content.tests.get(staged.test) if content else None)
 
 
-def _placed(
-    folders: Folders, run: LastRun, test: str, staged: Staged | StagedAnswers
-) -> Staged | StagedAnswers:
+def _placed(folders: Folders, run: LastRun, test: str, staged: _AnyStaged) -> _AnyStaged:
     """Return a new baseline at the place that its test has: no file says where one is written.
 
     Raises:
@@ -144,6 +150,11 @@ def _placed(
         # Tests of other precisions have the same.
         function = staged.test.partition("[")[0]
         target, name = TARGET, staged.test if name.partition("[")[0] == function else name
+    elif isinstance(staged, StagedMetrics):
+        # Tests of other architectures have the same name.
+        function = staged.test.partition("[")[0]
+        target = staged.target
+        name = staged.test if name.partition("[")[0] == function else name
     else:
         target = staged.target
     place = BaselineLocation.of(folder, path, name, target, rootdir=run.root)
@@ -176,7 +187,7 @@ def _no_reason() -> BaselineError:
     )
 
 
-def _write(accepted: Sequence[Staged | StagedAnswers], reason: str) -> None:
+def _write(accepted: Sequence[_AnyStaged], reason: str) -> None:
     if not any(map(str.isalnum, reason)):
         raise _no_reason()
     reason = reason.strip()
@@ -190,18 +201,27 @@ def _write(accepted: Sequence[Staged | StagedAnswers], reason: str) -> None:
         for one in accepted
         if isinstance(one, StagedAnswers)
     ]
+    metrics = [
+        replace(one, metrics=replace(one.metrics, reason=reason))
+        for one in accepted
+        if isinstance(one, StagedMetrics)
+    ]
     written, errors, overtaken = write_staged(speeds)
     stored = write_staged_answers(answers)
+    task = write_staged_metrics(metrics)
     for one in written:
         echo(f"{one.staged.test}: {update_text(**one.facts())}")
     for answer in stored.written:
         echo(f"{answer.staged.test}: {answer.text}")
+    for metric in task.written:
+        echo(f"{metric.staged.test}: {metric.text}")
     shown = [one.staged.shown for one in written] + [one.staged.shown for one in stored.written]
+    shown += [one.staged.shown for one in task.written]
     for name in dict.fromkeys(shown):
         echo(f"wrote {name}")
-    if errors or stored.errors:
-        raise (*errors, *stored.errors)[0]
-    lost: list[Staged | StagedAnswers] = [*overtaken, *stored.overtaken]
+    if errors or stored.errors or task.errors:
+        raise (*errors, *stored.errors, *task.errors)[0]
+    lost: list[_AnyStaged] = [*overtaken, *stored.overtaken, *task.overtaken]
     for each in lost:
         raise overtaken_error(each.path, each.shown, each.test)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,9 +32,16 @@ from pytest_trt.baseline.file import (
     parse_baselines,
     read_text,
 )
+from pytest_trt.baseline.metrics import (
+    MetricsFile,
+    holds_metrics,
+    metrics_files,
+    parse_metrics,
+)
 from pytest_trt.benchmark.differences import Circumstances, differences
 from pytest_trt.cli.baseline.answers_diff import Compared, Side, compared, print_answers
 from pytest_trt.cli.baseline.listing import as_json
+from pytest_trt.cli.baseline.metrics_diff import MetricChange, metric_changes, print_metrics
 from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.output import echo, echo_data
 from pytest_trt.cli.table import Cell, Row, print_table
@@ -74,7 +81,7 @@ def diff(
 
     Each change of a speed has 95% confidence bounds, which include the variance between runs of one
     engine. Only changes whose bounds exclude zero are coloured. Stored answers are compared output
-    by output.
+    by output, task metrics value by value.
 
     Exit status 2 if they cannot be compared.
     """
@@ -84,21 +91,22 @@ def diff(
         both = [(f"{files[0]} -> {files[1]}", _version(files[0]), _version(files[1]))]
     else:
         both = list(_against_git(folders.baselines.path, files, revision or "HEAD"))
-    speeds, answers = [], []
+    speeds, answers, metrics = [], [], []
     for title, old, new in both:
-        if _are_answers(old, new):
+        if _holds(holds_metrics, old, new):
+            metrics += [(title, found) for found in [_metric_changes(old, new)] if found]
+        elif _holds(holds_answers, old, new):
             answers += [(title, found) for found in [compared(_side(old), _side(new))] if found]
         else:
             speeds += [(title, changes) for changes in [_speed_changes(old, new)] if changes]
     if as_json:
         listed = [_as_dict(title, change) for title, changes in speeds for change in changes]
         listed += [one.to_dict(title) for title, changes in answers for one in changes]
+        listed += [one.to_dict(title) for title, found in metrics for one in found]
         echo_data(json.dumps(listed, indent=2))
-    elif speeds or answers:
-        _print_all(speeds, answers)
     else:
-        echo("The baselines are the same.")
-    if (speeds or answers) and exit_code:
+        _print_all(speeds, answers, metrics)
+    if (speeds or answers or metrics) and exit_code:
         raise SystemExit(1)
 
 
@@ -136,8 +144,15 @@ def _version(path: Path) -> _Version:
     return _Version(path, text)
 
 
-def _are_answers(*versions: _Version) -> bool:
-    return any(one.text is not None and holds_answers(one.text) for one in versions)
+def _holds(kind: Callable[[bytes], bool], *versions: _Version) -> bool:
+    return any(one.text is not None and kind(one.text) for one in versions)
+
+
+def _metric_changes(old: _Version, new: _Version) -> list[MetricChange]:
+    def parsed(one: _Version) -> MetricsFile | None:
+        return None if one.text is None else parse_metrics(one.text, one.name, fix=one.fix)
+
+    return metric_changes(parsed(old), parsed(new))
 
 
 def _speed_changes(old: _Version, new: _Version) -> list[EntryChange]:
@@ -180,7 +195,7 @@ def _missing(path: Path, revision: str = "") -> BaselineError:
 def _against_git(
     root: Path, files: tuple[Path, ...], revision: str
 ) -> Iterator[tuple[str, _Version, _Version]]:
-    here = (*baseline_files(root), *answer_files(root))
+    here = (*baseline_files(root), *answer_files(root), *metrics_files(root))
     paths = files or sorted({*here, *json_files_at(revision, root)})
     if not paths:
         raise BaselineError(
@@ -199,14 +214,22 @@ def _against_git(
 
 
 def _print_all(
-    speeds: list[tuple[str, list[EntryChange]]], answers: list[tuple[str, list[Compared]]]
+    speeds: list[tuple[str, list[EntryChange]]],
+    answers: list[tuple[str, list[Compared]]],
+    metrics: list[tuple[str, list[MetricChange]]],
 ) -> None:
+    if not (speeds or answers or metrics):
+        echo("The baselines are the same.")
     if speeds:
         _print(speeds)
     if speeds and answers:
         echo()
     if answers:
         print_answers(answers)
+    if (speeds or answers) and metrics:
+        echo()
+    if metrics:
+        print_metrics(metrics)
 
 
 def _print(found: list[tuple[str, list[EntryChange]]]) -> None:

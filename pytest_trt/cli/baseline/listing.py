@@ -12,7 +12,15 @@ import click
 from pytest_trt import units
 from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.benchmark.differences import HOST_BUSY
-from pytest_trt.cli.baseline.stored import Answers, Folders, Stored, age, target_text
+from pytest_trt.cli.baseline.stored import (
+    Answers,
+    AnyStored,
+    Folders,
+    Stored,
+    TaskMetrics,
+    age,
+    target_text,
+)
 from pytest_trt.cli.output import echo, echo_data, echo_error
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
@@ -33,16 +41,19 @@ def list_(folders: Folders, as_json: bool) -> None:
     """
     files, errors = folders.files()
     answers, more = folders.answers()
+    metrics, others = folders.metrics()
     found = [stored for listed in files for stored in listed]
-    errors += more
+    errors += more + others
     if as_json:
-        listed = [one.to_dict() for one in found] + [one.to_dict() for one in answers]
+        entries: list[AnyStored] = [*found, *answers, *metrics]
+        listed = [one.to_dict() for one in entries]
         echo_data(json.dumps(listed, indent=2))
-    elif not found and not answers and not errors:
+    elif not (found or answers or metrics or errors):
         echo(f"There are no baselines in {folders.shown}.")
         echo("Fix: Run tests with trt_benchmark, or name the folder with --baseline-dir.")
     else:
         _print(files, answers)
+        _print_metrics(metrics, below=bool(found or answers))
     for error in errors:
         echo_error(error)
     if errors:
@@ -62,6 +73,30 @@ def _print(files: list[list[Stored]], answers: list[Answers]) -> None:
         of_answers = ("answers of", "model", "inputs", "outputs", "recorded")
         print_table(of_answers, list(_answer_rows(answers)), giving_way=(0, 1))
         echo(f"answers of {count(len(answers), 'test')}")
+
+
+def _print_metrics(metrics: list[TaskMetrics], *, below: bool) -> None:
+    if not metrics:
+        return
+    if below:
+        echo()
+    print_table(
+        ("metrics of", "value", "of", "recorded"), list(_metric_rows(metrics)), giving_way=(0,)
+    )
+    echo(f"metrics of {count(len(metrics), 'test')}")
+
+
+def _metric_rows(metrics: list[TaskMetrics]) -> Iterator[Row]:
+    file = None
+    for one in metrics:
+        if one.path != file:
+            file = one.path
+            yield as_typed(file)
+        for name, value in one.entry.metrics.items():
+            of = len(value.samples) or value.of or ""
+            yield f"{one.test} {name}", f"{value.value:.5g}", str(of), age(one.entry.recorded)
+        if one.entry.reason:
+            yield f"  {one.entry.reason}"
 
 
 def _answer_rows(answers: list[Answers]) -> Iterator[Row]:
@@ -108,7 +143,7 @@ def _figures(entry: Entry) -> Iterator[str]:
 @as_json
 @click.pass_obj
 def show(folders: Folders, test: str, as_json: bool) -> None:
-    """Show everything that is stored for TEST: its speed on every target, and its answers.
+    """Show all that is stored for TEST: its speed on every target, its answers and task metrics.
 
     TEST is its name, its node id, or a part of it that no other test has.
     """
@@ -120,12 +155,18 @@ def show(folders: Folders, test: str, as_json: bool) -> None:
     for number, stored in enumerate(found):
         if number:
             echo()
-        for line in _answer_lines(stored) if isinstance(stored, Answers) else _lines(stored):
+        for line in _shown(stored):
             echo(line)
 
 
-def named(stored: list[Stored | Answers], name: str) -> list[Stored | Answers]:
-    """Return the entries of one test: its speed on each target, and its answers.
+def _shown(stored: AnyStored) -> Iterator[str]:
+    if isinstance(stored, Answers):
+        return _answer_lines(stored)
+    return _metric_lines(stored) if isinstance(stored, TaskMetrics) else _lines(stored)
+
+
+def named(stored: list[AnyStored], name: str) -> list[AnyStored]:
+    """Return the entries of one test: its speed on each target, its answers and task metrics.
 
     Args:
         stored: The entries of all tests.
@@ -136,11 +177,11 @@ def named(stored: list[Stored | Answers], name: str) -> list[Stored | Answers]:
     """
     exact = [one for one in stored if name in (one.test, one.nodeid)]
     found = exact or [one for one in stored if name in one.nodeid]
-    speeds = {one.nodeid for one in found if isinstance(one, Stored)}
+    speeds = {one.nodeid for one in found if not isinstance(one, Answers)}
     if len(speeds) == 1:  # answers are of all precisions, so their names are shorter
         (nodeid,) = speeds
         answers = [one for one in stored if isinstance(one, Answers) and one.is_of(nodeid)]
-        found = [*(one for one in found if isinstance(one, Stored)), *answers]
+        found = [*(one for one in found if not isinstance(one, Answers)), *answers]
     tests = sorted(speeds or {one.nodeid for one in found})
     if not tests:
         raise BaselineError(
@@ -177,6 +218,21 @@ def _lines(stored: Stored) -> Iterator[str]:
     for number, run in enumerate(entry.runs, 1):
         yield f"  run {number} of {len(entry.runs)}, {age(run.recorded)}, {run.recorded}"
         yield from _run_lines(run)
+
+
+def _metric_lines(stored: TaskMetrics) -> Iterator[str]:
+    entry = stored.entry
+    yield stored.nodeid
+    yield f"  file      {as_typed(stored.path)}"
+    yield f"  arch      {stored.file.target.get('arch', '-')}"
+    yield f"  with      {entry.toolchain}"
+    yield f"  recorded  {age(entry.recorded)}, {entry.recorded}"
+    yield f"  reason    {entry.reason or '-'}"
+    for name, one in entry.metrics.items():
+        trials = f" of {one.of:,} trials" if one.of else ""
+        samples = f", mean of {len(one.samples):,} samples" if one.samples else ""
+        better = ", lower is better" if one.lower_is_better else ""
+        yield f"  metric    {name} {one.value:.6g}{trials}{samples}{better}"
 
 
 def _answer_lines(stored: Answers) -> Iterator[str]:

@@ -14,9 +14,17 @@ import click
 
 from pytest_trt.baseline.answers import remove_answers
 from pytest_trt.baseline.file import BaselineFile, write_or_remove
+from pytest_trt.baseline.metrics import remove_metrics
 from pytest_trt.baseline.orphans import ANSWER_VARIABLE, Collected, orphan_status
 from pytest_trt.baseline.staged import only_writer
-from pytest_trt.cli.baseline.stored import Answers, Folders, Stored, place_text
+from pytest_trt.cli.baseline.stored import (
+    Answers,
+    AnyStored,
+    Folders,
+    Stored,
+    TaskMetrics,
+    place_text,
+)
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.wording import count
@@ -52,7 +60,7 @@ def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
         echo(f"There are no baselines in {folders.shown}.")
         return
     collected = _collect(folders.baselines.base, {one.nodeid.partition("::")[0] for one in stored})
-    orphans: list[Stored | Answers] = []
+    orphans: list[AnyStored] = []
     for one in stored:
         status, why = orphan_status(one.nodeid, collected, answers=isinstance(one, Answers))
         is_orphan = status == "missing" or (status == "other parameters" and parameters)
@@ -146,12 +154,15 @@ def _collect(base: Path, modules: set[str]) -> Collected:
     return collected
 
 
-def _remove(orphans: Sequence[Stored | Answers]) -> None:
+def _remove(orphans: Sequence[AnyStored]) -> None:
     speeds: dict[Path, list[Stored]] = {}
     answers: dict[Path, set[str]] = {}
+    metrics: dict[Path, set[str]] = {}
     for one in orphans:
         if isinstance(one, Answers):
             answers.setdefault(one.path, set()).add(one.test)
+        elif isinstance(one, TaskMetrics):
+            metrics.setdefault(one.path, set()).add(one.test)
         else:
             speeds.setdefault(one.path, []).append(one)
     for path, entries in speeds.items():
@@ -161,3 +172,6 @@ def _remove(orphans: Sequence[Stored | Answers]) -> None:
     for path, tests in answers.items():
         with only_writer(path.parent):
             remove_answers(path, tests)
+    for path, tests in metrics.items():
+        with only_writer(path.parent):
+            remove_metrics(path, tests)

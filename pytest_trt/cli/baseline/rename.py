@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import click
 
-from pytest_trt.baseline.file import ANSWERS, module_of
+from pytest_trt.baseline.file import ANSWERS, is_of_metrics, module_of
 from pytest_trt.baseline.renaming import Move, planned_moves, rename_baselines
 from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.output import echo
@@ -20,7 +20,7 @@ from pytest_trt.wording import count
 @click.option("--dry-run", is_flag=True, help="Show what would be moved.")
 @click.pass_obj
 def rename(folders: Folders, old: str, new: str, dry_run: bool) -> None:
-    """Move the baselines of OLD to NEW: speeds of every target, and stored answers.
+    """Move the baselines of OLD to NEW: speeds of every target, stored answers and task metrics.
 
     Both are node ids ("tests/test_a.py::test_x"), or both are test modules ("tests/test_a.py"). A
     node id without parameters stands for all of its parameters, one of a class for its methods.
@@ -54,6 +54,8 @@ def _print(folders: Folders, move: Move) -> None:
     root = folders.baselines.path
     target = move.source.relative_to(root).parts[0]
     what = "answers" if target == ANSWERS else f"speed on {target}"
+    if is_of_metrics(root, move.source):
+        what = f"task metrics, {target}"
     for test, name in move.tests.items():
         new = f"{module_of(root, move.target)}::{name}"
         echo(f"{module_of(root, move.source)}::{test} -> {new}: {what}")

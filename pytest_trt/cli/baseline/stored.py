@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pytest_trt import units
 from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, answer_files, read_answers
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, baseline_files, module_of, read_baselines
 from pytest_trt.baseline.location import BaselineFolder
+from pytest_trt.baseline.metrics import MetricsEntry, MetricsFile, metrics_files, read_metrics
 from pytest_trt.diagnostics import BaselineError, as_typed
 
 _T = TypeVar("_T")
@@ -57,20 +58,30 @@ class Folders:
             for test, entry in sorted(content.tests.items())
         ], errors
 
+    def metrics(self) -> tuple[list[TaskMetrics], list[BaselineError]]:
+        """Return the stored task metrics of every valid file, and the errors of the others."""
+        found, errors = _valid(metrics_files(self.baselines.path), read_metrics)
+        return [
+            TaskMetrics(path, self._nodeid(path, test), test, content, entry)
+            for path, content in found
+            for test, entry in sorted(content.tests.items())
+        ], errors
+
     def _nodeid(self, path: Path, test: str) -> str:
         return f"{module_of(self.baselines.path, path)}::{test}"
 
-    def stored(self) -> list[Stored | Answers]:
-        """Return the speed baselines and the answers of every file.
+    def stored(self) -> list[AnyStored]:
+        """Return the speed baselines, the answers and the task metrics of every file.
 
         Raises:
             BaselineError: A file cannot be read.
         """
         files, errors = self.files()
         answers, more = self.answers()
-        if errors or more:
-            raise (*errors, *more)[0]
-        return [*(stored for listed in files for stored in listed), *answers]
+        metrics, others = self.metrics()
+        if errors or more or others:
+            raise (*errors, *more, *others)[0]
+        return [*(stored for listed in files for stored in listed), *answers, *metrics]
 
 
 def _valid(
@@ -165,14 +176,43 @@ class Answers:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class TaskMetrics:
+    """The stored task metrics of a test, and where they are; the fields are those of `Stored`."""
+
+    path: Path
+    nodeid: str
+    test: str
+    file: MetricsFile
+    entry: MetricsEntry
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a summary as JSON-simple data."""
+        return {
+            "kind": "metrics",
+            "file": as_typed(self.path),
+            "test": self.nodeid,
+            "target": dict(self.file.target),
+            "values": {name: one.value for name, one in self.entry.metrics.items()},
+            "recorded": self.entry.recorded,
+            "reason": self.entry.reason,
+            "toolchain": self.entry.toolchain,
+        }
+
+
+AnyStored: TypeAlias = "Stored | Answers | TaskMetrics"
+
+
 def _split(nodeid: str) -> tuple[str, set[str]]:
     """Return a node id without parameters, and the parts of its parameters."""
     base, bracket, parameters = nodeid.removesuffix("]").partition("[")
     return base, set(parameters.split("-")) if bracket else set()
 
 
-def place_text(stored: Stored | Answers) -> str:
+def place_text(stored: AnyStored) -> str:
     """Return what an entry is, after its test's name."""
+    if isinstance(stored, TaskMetrics):
+        return f"metrics on {stored.file.target.get('arch', '')}"
     return "answers" if isinstance(stored, Answers) else f"on {target_text(stored.file)}"
 
 

@@ -201,9 +201,10 @@ OPTIONS = (
     ),
     Option(
         "update",
-        "accept the measured speed and the answers of every test that runs: runs of the same "
-        "engine are added to its baseline (the last five are stored), a different speed, engine or "
-        "answer replaces the baseline; beyond a limit or tolerance it needs --trt-update-reason",
+        "accept the measured speed, answers and task metrics of every test that runs: runs of the "
+        "same engine are added to its baseline (the last five are stored), a different speed, "
+        "engine or answer replaces the baseline; beyond a limit or tolerance it needs "
+        "--trt-update-reason",
         "false",
         read.switch,
         toml="bool",

@@ -17,6 +17,11 @@ from pytest_trt.baseline.staged_answers import (
     WrittenAnswers,
     write_staged_answers,
 )
+from pytest_trt.baseline.staged_metrics import (
+    StagedMetrics,
+    WrittenMetrics,
+    write_staged_metrics,
+)
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy, as_typed
@@ -80,6 +85,7 @@ def write_baselines_of(
             else:
                 to_write[result.nodeid] = staged
     answers = _write_answers(results, failed, stopped=stopped, update=update)
+    metrics = _write_metrics(results, failed, stopped=stopped, update=update)
     written, errors, overtaken = write_staged(list(to_write.values()))
     done = [one.staged for one in written]
     for nodeid, staged in to_write.items():
@@ -98,11 +104,12 @@ def write_baselines_of(
         lines=[
             *_lines(written),
             *answers.lines,
+            *metrics.lines,
             *(f"not recorded: {n}: {why}" for n, why in not_recorded.items()),
         ],
         warnings=list(_second_folders(written)),
-        errors=[*errors, *answers.errors],
-        candidates=[*candidates.values(), *answers.candidates],
+        errors=[*errors, *answers.errors, *metrics.errors],
+        candidates=[*candidates.values(), *answers.candidates, *metrics.candidates],
     )
 
 
@@ -146,6 +153,59 @@ def _write_answers(
         lines.append(f"wrote {shown} and the .npz beside it (commit both files)")
         lines += [f"  {one.staged.test}: {one.text}" for one in entries]
     return Outcome([], lines, [], errors, candidates)
+
+
+def _write_metrics(
+    results: Sequence[TestResult],
+    failed: Mapping[str, set[str]],
+    *,
+    stopped: bool,
+    update: bool,
+) -> Outcome:
+    """Store the new task metrics of a run's tests, each file once; see `write_baselines_of`."""
+    to_write: list[tuple[str, StagedMetrics]] = []
+    candidates: list[Candidate] = []
+    lines: list[str] = []
+    for result in results:
+        staged = result.record.staged_metrics
+        if staged is None:
+            continue
+        why = _metrics_refused(result, failed.get(result.nodeid, set()))
+        of_metrics = result.record.failed_by_checks and not why
+        if staged.update and not why and not stopped and not of_metrics:
+            to_write.append((result.nodeid, staged))
+        else:
+            candidates.append(Candidate(result.nodeid, staged, why, of_metrics))
+            if staged.update:
+                why = why or ("the run was interrupted" if stopped else "the test failed")
+                lines.append(f"not recorded: {result.nodeid}: {why}")
+    written, errors, overtaken = write_staged_metrics([staged for _, staged in to_write])
+    for nodeid, staged in to_write:
+        if staged in overtaken:
+            lines.append(
+                f"not recorded: {nodeid}: another run changed its baseline in {staged.shown} in "
+                "the meantime"
+            )
+            if update:
+                errors.append(overtaken_error(staged.path, staged.shown, staged.test))
+    by_file: dict[str, list[WrittenMetrics]] = {}
+    for one in written:
+        by_file.setdefault(one.staged.shown, []).append(one)
+    for shown, entries in by_file.items():
+        lines.append(f"wrote {shown} (task metrics; commit the file)")
+        lines += [f"  {one.staged.test}: {one.text}" for one in entries]
+    return Outcome([], lines, [], errors, candidates)
+
+
+def _metrics_refused(result: TestResult, failed: set[str]) -> str:
+    """Return why the task metrics of a test cannot become a baseline; empty if they can."""
+    if any(one.verdict != Verdict.PASSED for one in result.record.checks):
+        return "its accuracy check did not pass"
+    if failed - {"call"}:
+        return "its setup or teardown failed"
+    if result.outcome in ("failed", "error", "xfailed") and not result.record.failed_by_checks:
+        return "the test failed for a reason other than its metrics"
+    return ""
 
 
 def _answers_refused(result: TestResult, failed: set[str]) -> str:

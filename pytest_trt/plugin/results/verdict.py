@@ -166,6 +166,12 @@ def _judge(item: pytest.Item, state: TestState) -> list[Diagnostic]:
         found += (_NOTHING_MEASURED,) if state.speed is None else _errors(state.speed)
         if state.speed is not None and not found:
             found += _unmeasured(item, plan, state)
+    if state.metrics is not None:
+        for one in state.metrics.diagnostics():
+            if one.severity == "error":
+                found.append(one)
+            else:
+                state.note(one)
     if state.proofs and not found:
         from pytest_trt.plugin.selftest import diagnostics_of
 
@@ -419,6 +425,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         path, line, _ = item.reportinfo()
         report.longrepr = (os.fspath(path), (line or 0) + 1, f"Skipped: {state.skipped}")
     made = state.engines or state.speed or state.skipped or state.failed_by_checks
+    metrics = None if state.skipped else state.metrics
     if not ends_here or not (made or state.unbuilt or state.diagnostics):
         return
     record = TestRecord(
@@ -431,6 +438,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         answers=None
         if state.answers is None or state.skipped
         else state.answers.staged(_stored_results(state)),
+        task_metrics=metrics.results if metrics else (),
+        staged_metrics=metrics.staged() if metrics else None,
         skipped=state.skipped,
         failed_by_checks=state.failed_by_checks,
         proofs=tuple(to_data(proof) for proof in state.proofs),

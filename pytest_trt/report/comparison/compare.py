@@ -163,7 +163,7 @@ def _test_change(old: _Case, new: _Case, error: float, *, across: bool) -> TestC
         findings=(
             *_speed_findings(old.speed, new.speed, error),
             *_error_findings(old.accuracy, new.accuracy),
-            *_metric_findings(old.accuracy, new.accuracy),
+            *_metric_findings(_metrics(old), _metrics(new)),
         ),
     )
 
@@ -247,18 +247,24 @@ def _error_findings(
         yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=("removed output",))
 
 
+def _metrics(case: _Case) -> dict[str, float | None]:
+    """Return the metrics of outputs and of the task by their labels."""
+    found = {}
+    for one in case.accuracy.get("metrics", ()) if case.accuracy else ():
+        label = f"{one['name']} of {one['output']}" if one["output"] else one["name"]
+        found[label] = _number(one["value"])
+    for one in case.result.get("task_metrics", ()) if case.result else ():
+        found[one["name"]] = _number(one["value"])
+    return found
+
+
 def _metric_findings(
-    old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
+    old: Mapping[str, float | None], new: Mapping[str, float | None]
 ) -> Iterator[Finding]:
     """Yield the metrics that both have. What change of one is large, only its limit can say."""
-    before, after = (
-        {(one["output"], one["name"]): _number(one["value"]) for one in of.get("metrics", ())}
-        for of in (old or {}, new or {})
-    )
-    for (output, name), value in after.items():
-        if (output, name) in before:
-            label = f"{name} of {output}" if output else name
-            yield Finding(Kind.METRIC, label, Direction.SAME, before[output, name], value)
+    for label, value in new.items():
+        if label in old:
+            yield Finding(Kind.METRIC, label, Direction.SAME, old[label], value)
 
 
 def _error_finding(old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:

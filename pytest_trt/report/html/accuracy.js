@@ -38,6 +38,24 @@ function metricsPart(metrics) {
   ]));
 }
 
+/** What the test recorded of its task, against the stored baseline. */
+function taskSection(metrics) {
+  if (!metrics.length) return null;
+  return el(
+    "section",
+    { class: "part" },
+    el("h4", {}, "Task metrics"),
+    grid(["metric", "now", "baseline", "worse by", "allowed", ""], metrics.map((one) => [
+      one.name,
+      digits(one.value),
+      one.baseline === null ? "" : digits(one.baseline),
+      one.decline === null ? "" : digits(one.decline),
+      one.limit,
+      outcome(one.update === "first" ? "recorded" : one.verdict),
+    ])),
+  );
+}
+
 function outputPart(output) {
   const tolerance = output.tolerance;
   const allowed = `rtol ${digits(tolerance.rtol)}, atol ${digits(tolerance.atol)}`;

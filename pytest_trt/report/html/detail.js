@@ -25,6 +25,7 @@ function inFull(entry, documents) {
     test.results.map((result) => [
       test.results.length > 1 ? el("h3", {}, `${result.model} in ${result.precision} on ${result.arch} `, chip(result.status)) : null,
       accuracySection(result.accuracy),
+      taskSection(result.task_metrics || []),
       speedSection(result.speed),
       engineSection(result, documents.engines[result.engine]),
     ]),

@@ -1,0 +1,212 @@
+"""Stored task metrics: what a test recorded with `trt_metrics`, and was accepted.
+
+One file for each test module and architecture, below the folder `metrics-ARCH`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_trt.baseline.entry import check_time
+from pytest_trt.baseline.file import (
+    METRICS,
+    cannot_write,
+    content_of,
+    how_to_restore,
+    is_of_metrics,
+    read_text,
+)
+from pytest_trt.diagnostics import Remedy, as_typed
+from pytest_trt.files import atomic_write
+from pytest_trt.records import RecordError, parse_json, to_data
+
+#: Format of the files; files of any other format are refused.
+METRICS_SCHEMA = 1
+
+
+def metrics_target(arch: str) -> dict[str, str]:
+    """Return what stands for the target of task metrics: the architecture, whatever the device."""
+    return {"kind": METRICS, "arch": arch}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMetric:
+    """One task metric.
+
+    Attributes:
+        value: Its value.
+        of: How many trials it is a share of; None if it is none.
+        samples: The value of each sample that it is the mean of; empty if it is none.
+        lower_is_better: Whether a larger value is a worse one.
+    """
+
+    value: float
+    of: int | None = None
+    samples: tuple[float, ...] = ()
+    lower_is_better: bool = False
+
+    def __post_init__(self) -> None:
+        for value in (self.value, *self.samples):
+            if not math.isfinite(value):
+                raise RecordError(f"expected finite numbers, found {value}", "value")
+        if self.of is not None and (self.of < 1 or not 0.0 <= self.value <= 1.0):
+            raise RecordError(f"expected a share of 1 or more trials, found {self.value}", "of")
+
+    @property
+    def kind(self) -> str:
+        """What bounds it, in words."""
+        if self.samples:
+            return "a mean of samples"
+        return "a plain number" if self.of is None else "a share of trials"
+
+    def differs(self, other: StoredMetric) -> str:
+        """Return why another value cannot be compared with it; empty if it can."""
+        if self.lower_is_better != other.lower_is_better:
+            return "lower_is_better changed"
+        return "" if self.kind == other.kind else f"it was {self.kind} and is {other.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsEntry:
+    """The task metrics of one test on one architecture.
+
+    Attributes:
+        recorded: When, ISO 8601 in UTC.
+        toolchain: What ran the engine.
+        metrics: The metrics by name.
+        reason: Why they were accepted, as given with `--trt-update-reason`; empty for none.
+    """
+
+    recorded: str
+    toolchain: str
+    metrics: Mapping[str, StoredMetric]
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        check_time(self.recorded)
+        if not self.metrics:
+            raise RecordError("empty", "metrics")
+
+    def is_same(self, other: MetricsEntry) -> bool:
+        """Whether another entry has the same values."""
+        return self.metrics == other.metrics
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsFile:
+    """The task metrics of one test module on one architecture.
+
+    Attributes:
+        target: The architecture.
+        tests: Entries by test, its name after the module's path.
+    """
+
+    target: Mapping[str, str]
+    tests: Mapping[str, MetricsEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content(MetricsFile):
+    """The content of a file of this format."""
+
+    schema: int
+
+
+def metrics_files(root: Path) -> list[Path]:
+    """Return every file of task metrics below the folder of all baselines, sorted."""
+    found = root.glob(f"{METRICS}-*/**/*.json")
+    return sorted(path for path in found if is_of_metrics(root, path))
+
+
+def read_metrics(path: Path) -> MetricsFile | None:
+    """Return the task metrics in a file, or None if it does not exist.
+
+    Raises:
+        BaselineError: It cannot be read, is invalid, or of another format.
+    """
+    text = read_text(path)
+    return None if text is None else parse_metrics(text, as_typed(path), fix=how_to_restore(path))
+
+
+def parse_metrics(text: bytes, name: str, *, fix: Remedy) -> MetricsFile:
+    """Return the task metrics that a file holds.
+
+    Args:
+        text: The file's bytes.
+        name: The file's name in errors.
+        fix: What to do if it is invalid.
+
+    Raises:
+        BaselineError: It is not a valid file of task metrics, or of another format.
+    """
+    content = content_of(_Content, text, name, METRICS_SCHEMA, fix=fix)
+    return MetricsFile(content.target, content.tests)
+
+
+def holds_metrics(text: bytes) -> bool:
+    """Whether a JSON file of baselines, perhaps not a valid one, is one of task metrics."""
+    try:
+        data = parse_json(text)
+    except RecordError:
+        return False
+    target = data.get("target") if isinstance(data, dict) else None
+    return isinstance(target, dict) and target.get("kind") == METRICS
+
+
+def write_metrics(path: Path, metrics: MetricsFile) -> None:
+    """Write a file atomically, or remove it where no test is left.
+
+    Raises:
+        BaselineError: It cannot be written; the old file is unchanged.
+    """
+    try:
+        if metrics.tests:
+            atomic_write(path, as_text(metrics))
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def remove_metrics(path: Path, tests: Collection[str]) -> None:
+    """Remove the metrics of tests, and the file once it is of no test.
+
+    Raises:
+        BaselineError: The file cannot be read or written.
+    """
+    found = read_metrics(path)
+    if found is not None:
+        left = {test: entry for test, entry in found.tests.items() if test not in tests}
+        write_metrics(path, replace(found, tests=left))
+
+
+def as_text(metrics: MetricsFile) -> str:
+    """Return a file's text: tests sorted, each metric on a line."""
+    tests = ",\n".join(
+        f"    {json.dumps(name)}: {_entry(metrics.tests[name])}" for name in sorted(metrics.tests)
+    )
+    target = json.dumps(dict(metrics.target), ensure_ascii=False)
+    return (
+        "{\n"
+        f'  "schema": {METRICS_SCHEMA},\n'
+        f'  "target": {target},\n'
+        f'  "tests": {{\n{tests}\n  }}\n'
+        "}\n"
+    )
+
+
+def _entry(entry: MetricsEntry) -> str:
+    data = to_data(entry)
+    lines = [f'      "{name}": {_line(data[name])}' for name in ("recorded", "reason", "toolchain")]
+    metrics = ",\n".join(
+        f"        {json.dumps(name)}: {_line(metric)}" for name, metric in data["metrics"].items()
+    )
+    return "{\n" + ",\n".join([*lines, f'      "metrics": {{\n{metrics}\n      }}']) + "\n    }"
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,108 @@
+"""New task metrics before they are stored: collected while tests run, written once at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pytest_trt.baseline.metrics import (
+    MetricsEntry,
+    MetricsFile,
+    read_metrics,
+    write_metrics,
+)
+from pytest_trt.baseline.staged import entry_digest, only_writer
+from pytest_trt.diagnostics import BaselineError
+
+
+@dataclass(frozen=True, slots=True)
+class StagedMetrics:
+    """New task metrics of one test.
+
+    Attributes:
+        path: The file to write.
+        shown: The file as messages name it.
+        target: The architecture.
+        test: The test's name in the file.
+        metrics: The metrics.
+        against: Digest of the entry that was there; see `entry_digest`.
+        update: Whether they are written at the end of the run, unless the test fails.
+    """
+
+    path: Path
+    shown: str
+    target: Mapping[str, str]
+    test: str
+    metrics: MetricsEntry
+    against: str = ""
+    update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenMetrics:
+    """Task metrics that were stored.
+
+    Attributes:
+        staged: The new ones.
+        old: What was stored before; None if nothing was.
+    """
+
+    staged: StagedMetrics
+    old: MetricsEntry | None
+
+    @property
+    def text(self) -> str:
+        """What happened to them: "accuracy 0.981 -> 0.984"."""
+        before = self.old.metrics if self.old is not None else {}
+        return ", ".join(
+            f"{name} {before[name].value:.4g} -> {one.value:.4g}"
+            if name in before
+            else f"{name} {one.value:.4g}"
+            for name, one in self.staged.metrics.metrics.items()
+        )
+
+
+class MetricsWriting(NamedTuple):
+    """The result of storing task metrics.
+
+    Attributes:
+        written: What was stored.
+        errors: Files that could not be read or written.
+        overtaken: What was not stored because another run has changed the test's since.
+    """
+
+    written: list[WrittenMetrics]
+    errors: list[BaselineError]
+    overtaken: list[StagedMetrics]
+
+
+def write_staged_metrics(staged: Sequence[StagedMetrics]) -> MetricsWriting:
+    """Store new task metrics, each file once; what another run has changed meanwhile stays."""
+    by_file: dict[Path, list[StagedMetrics]] = {}
+    for one in staged:
+        by_file.setdefault(one.path, []).append(one)
+    result = MetricsWriting([], [], [])
+    for path, entries in sorted(by_file.items()):
+        try:
+            with only_writer(path.parent):
+                _write_file(path, entries, result)
+        except BaselineError as error:
+            result.errors.append(error)
+    return result
+
+
+def _write_file(path: Path, entries: Sequence[StagedMetrics], result: MetricsWriting) -> None:
+    found = read_metrics(path) or MetricsFile(entries[0].target, {})
+    tests, written = dict(found.tests), []
+    for one in entries:
+        old = found.tests.get(one.test)
+        if entry_digest(old) != one.against:
+            result.overtaken.append(one)
+            continue
+        tests[one.test] = one.metrics
+        written.append(WrittenMetrics(one, old))
+    if written:
+        write_metrics(path, MetricsFile(found.target, tests))
+        result.written.extend(written)

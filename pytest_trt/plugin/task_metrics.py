@@ -1,0 +1,374 @@
+"""What the `trt_metrics` fixture returns: records task metrics, and judges them when the test ends.
+
+trt_metrics.record("accuracy", 0.981, of=2000, limit="0.5 points")
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from functools import cached_property
+
+import numpy as np
+import pytest
+
+from pytest_trt.baseline.location import BaselineLocation
+from pytest_trt.baseline.metrics import (
+    MetricsEntry,
+    StoredMetric,
+    metrics_target,
+    read_metrics,
+)
+from pytest_trt.baseline.staged import entry_digest
+from pytest_trt.baseline.staged_metrics import StagedMetrics
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
+from pytest_trt.engine.build import Engine
+from pytest_trt.plugin.planning.marks import ids_of
+from pytest_trt.plugin.planning.plan import TestPlan
+from pytest_trt.plugin.results.failure import PluginFailure
+from pytest_trt.plugin.results.pinning import baseline_location
+from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.state import TestState
+from pytest_trt.report.record import without_parameters
+from pytest_trt.statistics.decline import (
+    Decline,
+    DeclineLimit,
+    TaskMetricResult,
+    of_numbers,
+    of_samples,
+    of_shares,
+    parse_decline_limit,
+)
+from pytest_trt.terms import Verdict
+
+#: Samples that a baseline stores for one metric: 10,000 take about 100 kB.
+_MOST_SAMPLES = 10_000
+
+_EXAMPLE = 'write limit="0.5 points" (of a share), "2%" (of the baseline) or 0.01.'
+
+
+class TaskMetrics:
+    """Records metrics of a task, such as accuracy; each is compared with its stored baseline.
+
+    Args:
+        item: The test.
+        run: What the tests of the run share.
+        plan: What the test checks.
+        engine: The engine under test.
+        state: The state of this attempt of the test.
+    """
+
+    def __init__(
+        self, item: pytest.Item, run: TrtRun, plan: TestPlan, engine: Engine, state: TestState
+    ) -> None:
+        self._item, self._run, self._plan, self._engine = item, run, plan, engine
+        self._state = state
+        self._recorded: dict[str, tuple[StoredMetric, DeclineLimit]] = {}
+        self._refused: list[Diagnostic] = []
+
+    def record(
+        self,
+        name: str,
+        value: float | None = None,
+        *,
+        limit: str | float,
+        of: int | None = None,
+        samples: Sequence[float] | None = None,
+        lower_is_better: bool = False,
+    ) -> None:
+        """Record a metric of this test; it is judged when the test ends.
+
+        Args:
+            name: Its name, once in a test.
+            value: Its value. With `samples` it is their mean.
+            limit: By how much it may be worse than the stored value: "0.5 points" (0.005 of a
+                share), "2%" (of the stored value), or a number in its own unit.
+            of: The number of trials, where it is the share of them that succeeded.
+            samples: The value of each sample, always in the same order; at most 10,000.
+            lower_is_better: Whether a larger value is a worse one.
+
+        Raises:
+            PluginFailure: An argument is not valid, or the file of baselines cannot be read. The
+                test fails, also where it catches that.
+        """
+        __tracebackhide__ = True
+        try:
+            if self._state.over:
+                raise _invalid(name, "it was recorded after the test", "record it in the test.")
+            if not isinstance(name, str) or not name or name in self._recorded:
+                raise _invalid(name, "it is no new name", "record each metric once, by a name.")
+            metric = _metric(name, value, of, samples, lower_is_better)
+            parsed = _limit(name, limit, metric)
+            _ = self._entry  # a damaged file fails the test here
+            self._recorded[name] = metric, parsed
+        except PytestTrtError as error:
+            self._refused.append(error.diagnostic)
+            raise PluginFailure(error.diagnostic) from None
+
+    # --- when the test is over
+
+    @cached_property
+    def _location(self) -> BaselineLocation:
+        item, arch = self._item, self._plan.arch
+        nodeid = without_parameters(item.nodeid, ids_of(item), arch)
+        return baseline_location(item, metrics_target(arch), nodeid)
+
+    @cached_property
+    def _entry(self) -> MetricsEntry | None:
+        found = read_metrics(self._location.path)
+        return found.tests.get(self._location.test) if found else None
+
+    def _stored(self, name: str) -> StoredMetric | None:
+        return None if self._entry is None else self._entry.metrics.get(name)
+
+    @property
+    def _updates(self) -> bool:
+        return self._run.settings.update and not self._run.settings.selftest
+
+    @property
+    def _records_missing(self) -> bool:
+        settings = self._run.settings
+        return settings.missing_baseline == "record" and not settings.selftest
+
+    @cached_property
+    def results(self) -> tuple[TaskMetricResult, ...]:
+        """What was found of each metric."""
+        return tuple(
+            self._result(name, metric, limit) for name, (metric, limit) in self._recorded.items()
+        )
+
+    def _result(self, name: str, metric: StoredMetric, limit: DeclineLimit) -> TaskMetricResult:
+        stored = self._stored(name)
+        found = TaskMetricResult(
+            name=name,
+            value=metric.value,
+            limit=limit.text,
+            verdict=Verdict.NOT_MEASURED,
+            key=self._engine.key.digest,
+            of=metric.of,
+            samples=len(metric.samples),
+            lower_is_better=metric.lower_is_better,
+        )
+        if stored is None:
+            update = "first" if self._updates or self._records_missing else ""
+            return found.with_(update=update)
+        found = found.with_(baseline=stored.value)
+        if stored.differs(metric):
+            verdict = Verdict.NOT_COMPARABLE
+        else:
+            decline, allowed = _decline(stored, metric), limit.allowed(stored.value)
+            verdict = decline.judged(allowed)
+            found = found.with_(decline=decline.measured, least=decline.least, allowed=allowed)
+        if self._updates and (verdict == Verdict.PASSED or self._run.settings.update_reason):
+            return found.with_(verdict=Verdict.PASSED, update="replaced")
+        return found.with_(verdict=verdict)
+
+    def diagnostics(self) -> Iterator[Diagnostic]:
+        """Yield why the test fails, and warnings where the data decide nothing."""
+        yield from self._refused
+        if not self._recorded:
+            if not self._refused:
+                yield Diagnostic(
+                    "TRT160",
+                    "trt_metrics recorded nothing",
+                    {"check": "trt_metrics"},
+                    remedy=Remedy("Call trt_metrics.record, or remove the fixture."),
+                )
+            return
+        for result in self.results:
+            yield from self._of_result(result)
+        entry = self._entry
+        missing = [name for name in entry.metrics if name not in self._recorded] if entry else []
+        if missing and not self._updates:
+            yield Diagnostic(
+                "TRT682",
+                f"{self._location.test} did not record {' and '.join(missing)}, which its baseline "
+                "has",
+                {**self._facts, "metrics": [*missing]},
+                remedy=_REPLACE,
+            )
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        return {"file": self._location.shown, "test": self._location.test}
+
+    def _of_result(self, result: TaskMetricResult) -> Iterator[Diagnostic]:
+        name, facts = result.name, {**self._facts, "metric": result.name}
+        if result.update:
+            return
+        if result.baseline is None:
+            yield Diagnostic(
+                "TRT680",
+                f"no baseline of {name} in {self._location.shown}",
+                facts,
+                remedy=Remedy("Record it, and commit the file:", ("pytest --trt-update-new",)),
+            )
+        elif result.verdict == Verdict.NOT_COMPARABLE:
+            stored = self._stored(name)
+            why = stored.differs(self._recorded[name][0]) if stored else ""
+            yield Diagnostic(
+                "TRT681",
+                f"{name} cannot be compared with its baseline: {why}",
+                facts,
+                remedy=_REPLACE,
+            )
+        elif result.verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE):
+            yield self._worse(result, facts)
+
+    def _worse(self, result: TaskMetricResult, facts: dict[str, str]) -> Diagnostic:
+        failed = result.verdict == Verdict.FAILED
+        strict = failed or self._run.settings.inconclusive == "fail" or self._updates
+        fix = Remedy("Restore what changed. If the change is intended, accept it:", _UPDATE)
+        certain = "with 99% confidence the change is more than the limit"
+        if not failed:
+            fix = Remedy(
+                "Evaluate more samples, or record the value of each: samples=[...].",
+                alternatives=(f"if the change is intended: `{_UPDATE[0]}`",),
+            )
+            certain = "the data do not show with 99% confidence that the limit is exceeded"
+        least = () if result.least is None else (f"{certain} (least decline {result.least:.4g})",)
+        entry = self._entry
+        reason = f", reason: {entry.reason}" if entry and entry.reason else ""
+        when = (f"baseline of {entry.recorded[:10]}{reason}",) if entry else ()
+        code = "TRT430" if failed else "TRT431"
+        if self._updates:
+            code, fix = "TRT683", Remedy("Give the reason for the change:", _UPDATE)
+        return Diagnostic(
+            code,
+            f"{result.name} {result.value:.5g} is worse than its baseline {result.baseline:.5g} by "
+            f"{result.decline:.3g}, allowed: {result.limit}",
+            {
+                **facts,
+                "value": result.value,
+                "baseline": result.baseline,
+                "decline": result.decline,
+                "least": result.least,
+                "allowed": result.allowed,
+            },
+            (*least, *when),
+            fix,
+            severity="error" if strict else "warning",
+        )
+
+    def staged(self) -> StagedMetrics | None:
+        """Return the metrics that may be stored; None if they are stored already."""
+        if not self._recorded:
+            return None
+        entry = self._entry
+        recorded = {name: metric for name, (metric, _) in self._recorded.items()}
+        new = [result.name for result in self.results if result.update == "first"]
+        if new and not self._updates and entry is not None:
+            recorded = {**entry.metrics, **{name: recorded[name] for name in new}}
+        if entry is not None and entry.metrics == recorded:
+            return None
+        location = self._location
+        return StagedMetrics(
+            location.path,
+            location.shown,
+            location.target,
+            location.test,
+            MetricsEntry(
+                recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                toolchain=str(self._engine.toolchain),
+                metrics=recorded,
+                reason=self._run.settings.update_reason,
+            ),
+            entry_digest(entry),
+            update=self._updates or bool(new),
+        )
+
+
+_UPDATE = ('pytest --trt-update --trt-update-reason "..."',)
+
+_REPLACE = Remedy("Record what the baseline has, or replace it:", _UPDATE)
+
+
+def _decline(stored: StoredMetric, now: StoredMetric) -> Decline:
+    lower = now.lower_is_better
+    if now.samples:
+        return of_samples(stored.samples, now.samples, lower_is_better=lower)
+    if now.of is not None and stored.of is not None:
+        return of_shares(stored.value, stored.of, now.value, now.of, lower_is_better=lower)
+    return of_numbers(stored.value, now.value, lower_is_better=lower)
+
+
+def _metric(
+    name: str,
+    value: object,
+    of: object,
+    samples: object,
+    lower_is_better: bool,
+) -> StoredMetric:
+    """Return a metric as it is stored, checked.
+
+    Raises:
+        ConfigurationError: The arguments are not valid, or contradict each other.
+    """
+    if samples is not None:
+        return _of_samples(name, value, of, samples, lower_is_better)
+    number = _number(name, value)
+    if of is None:
+        return StoredMetric(number, lower_is_better=lower_is_better)
+    if isinstance(of, bool) or not isinstance(of, int | np.integer) or of < 1:
+        raise _invalid(name, f"of={of!r} is not a number of trials", "give an integer above 0.")
+    if not 0.0 <= number <= 1.0:
+        raise _invalid(
+            name, f"{number:g} is not a share of {of} trials", "give a share from 0 to 1."
+        )
+    return StoredMetric(number, int(of), lower_is_better=lower_is_better)
+
+
+def _of_samples(
+    name: str, value: object, of: object, samples: object, lower_is_better: bool
+) -> StoredMetric:
+    try:
+        values = np.asarray(samples, np.float64)
+    except (TypeError, ValueError):
+        values = np.empty((0, 0))
+    if values.ndim != 1 or not 2 <= values.size <= _MOST_SAMPLES or not np.isfinite(values).all():
+        raise _invalid(
+            name,
+            "its samples are not a list of finite numbers",
+            f"give one value for each sample, from 2 to {_MOST_SAMPLES:,} of them.",
+        )
+    if of is not None or value is not None:
+        raise _invalid(name, "its samples have their mean and number", "leave out value and of=.")
+    stored = tuple(float(f"{one:.6g}") for one in values.tolist())
+    return StoredMetric(math.fsum(stored) / len(stored), None, stored, lower_is_better)
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value[()]
+    real = isinstance(value, int | float | np.floating | np.integer)
+    if isinstance(value, bool) or not real or not math.isfinite(float(value)):  # type: ignore[arg-type]
+        raise _invalid(name, f"{value!r} is not a finite number", "record a number.")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _limit(name: str, given: object, metric: StoredMetric) -> DeclineLimit:
+    """Return a parsed limit.
+
+    Raises:
+        ConfigurationError: It is none, or no value can exceed it.
+    """
+    limit = parse_decline_limit(given)
+    if limit is None:
+        raise _invalid(name, f"{given!r} is not a limit", _EXAMPLE)
+    if limit.of_share and not 0.0 <= metric.value <= 1.0:
+        raise _invalid(name, f"{metric.value:g} is not a share, which points are of", _EXAMPLE)
+    share = metric.of is not None and not limit.relative
+    to_zero = limit.relative and not metric.lower_is_better and metric.value >= 0.0
+    if (share or to_zero) and limit.amount >= 1.0:
+        raise _invalid(name, f"the limit {limit.text} could never fail", "give a smaller one.")
+    return limit
+
+
+def _invalid(name: object, problem: str, fix: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"trt_metrics.record({name!r}): {problem}",
+        code="TRT142",
+        facts={"metric": str(name)},
+        fix=fix,
+    )

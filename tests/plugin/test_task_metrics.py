@@ -1,0 +1,271 @@
+"""`trt_metrics.record`: recorded, compared with the baseline, accepted, refused."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders_report import check_schema
+from click.testing import CliRunner
+
+from pytest_trt.cli import commands
+
+TEST = """
+@pytest.mark.trt_model("models/linear.onnx")
+def test_it(trt_session, trt_metrics, images):
+    trt_session.run({{"image": images}})
+    {record}
+"""
+
+
+@pytest.fixture
+def stored(project) -> Path:
+    """The file of the test module's metrics."""
+    project.pytester.makeini("[pytest]\n")
+    return project.path / "trt_baselines" / "metrics-cpu" / "test_it.json"
+
+
+@pytest.fixture
+def run(project, stored) -> Callable[..., pytest.RunResult]:
+    """Write a test that records this and run it: `run('"f1", 0.9, limit=0.1')`."""
+
+    def run(record: str, *args: str) -> pytest.RunResult:
+        lines = "\n    ".join(f"trt_metrics.record({one})" for one in record.split(";") if one)
+        project.test_file(TEST.format(record=lines or "pass"))
+        return project.run("--trt-missing-baseline=record", *args)
+
+    return run
+
+
+def accuracy(value: float, limit: str = '"0.5 points"') -> str:
+    return f'"accuracy", {value}, of=2000, limit={limit}'
+
+
+def test_first_value_is_recorded_and_the_same_passes(run, stored) -> None:
+    first = run(accuracy(0.981))
+    first.assert_outcomes(passed=1)
+    first.stdout.fnmatch_lines(
+        [
+            "task    test_it  accuracy 0.981  recorded",
+            "wrote trt_baselines/metrics-cpu/test_it.json (task metrics; commit the file)",
+            "  test_it: accuracy 0.981",
+        ]
+    )
+    before = stored.read_bytes()
+    again = run(accuracy(0.981), "--trt-missing-baseline=fail")
+    again.assert_outcomes(passed=1)
+    again.stdout.fnmatch_lines(
+        ["task    test_it  accuracy 0.981 (baseline 0.981, at most 0.5 points worse)  passed"]
+    )
+    assert stored.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("now", "outcome", "code"),
+    [
+        (accuracy(0.977), "passed", ""),
+        (accuracy(0.955), "failed", "TRT430"),
+        (accuracy(0.955, '"5%"'), "passed", ""),
+        (accuracy(0.955, "0.03"), "passed", ""),
+        ('"accuracy", 0.981, limit=0.1', "failed", "TRT681"),
+        ('"accuracy", 0.981, of=2000, limit=0.1, lower_is_better=True', "failed", "TRT681"),
+        ('"f1", 0.981, limit=0.1', "failed", "TRT682"),
+    ],
+)
+def test_later_values_are_compared(run, now, outcome, code) -> None:
+    run(accuracy(0.981)).assert_outcomes(passed=1)
+    result = run(now)
+    result.assert_outcomes(**{outcome: 1})
+    assert code in result.stdout.str()
+
+
+def test_failure_says_how_much_worse_and_what_was_accepted(run) -> None:
+    run(accuracy(0.981))
+    result = run(accuracy(0.955))
+    result.stdout.fnmatch_lines(
+        [
+            "accuracy 0.955 is worse than its baseline 0.981 by 0.026, allowed: 0.5 points*TRT430*",
+            "  with 99% confidence the change is more than the limit (least decline 0.0*)",
+            "Fix: Restore what changed. If the change is intended, accept it:",
+            '    pytest --trt-update --trt-update-reason "..."',
+        ]
+    )
+
+
+def test_value_beyond_the_limit_by_chance_is_inconclusive(run) -> None:
+    run(accuracy(0.981))
+    result = run(accuracy(0.974))
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*accuracy 0.974 is worse*TRT431*", "task *  inconclusive"])
+    run(accuracy(0.974), "--trt-inconclusive=fail").assert_outcomes(failed=1)
+
+
+def test_samples_are_judged_in_pairs(run) -> None:
+    def samples(wrong: int) -> str:
+        return f'"accuracy", samples=[1.0] * {2000 - wrong} + [0.0] * {wrong}, limit="0.5 points"'
+
+    run(samples(20)).assert_outcomes(passed=1)
+    run(samples(30)).assert_outcomes(passed=1)
+    run(samples(60)).assert_outcomes(failed=1)
+
+
+def test_missing_baseline_fails_where_it_is_required(run, stored) -> None:
+    result = run(accuracy(0.981), "--trt-missing-baseline=fail")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["no baseline of accuracy in trt_baselines/*TRT680*"])
+    assert not stored.exists()
+
+
+def test_new_metric_is_added_to_those_of_the_baseline(run, stored) -> None:
+    run(accuracy(0.981))
+    run(f'{accuracy(0.981)};"f1", 0.9, limit=0.1').assert_outcomes(passed=1)
+    assert json.loads(stored.read_text())["tests"]["test_it"]["metrics"].keys() == {
+        "accuracy",
+        "f1",
+    }
+
+
+def test_worse_value_is_accepted_only_with_a_reason(run, stored) -> None:
+    run(accuracy(0.981))
+    refused = run(accuracy(0.95), "--trt-update")
+    refused.assert_outcomes(failed=1)
+    refused.stdout.fnmatch_lines(["*TRT683*"])
+    assert '"value": 0.981' in stored.read_text()
+    run(accuracy(0.99), "--trt-update").assert_outcomes(passed=1)
+    assert '"value": 0.99' in stored.read_text()
+    run(accuracy(0.95), "--trt-update", "--trt-update-reason=pruned").assert_outcomes(passed=1)
+    text = stored.read_text()
+    assert '"value": 0.95' in text
+    assert '"reason": "pruned"' in text
+
+
+def test_value_of_a_failing_test_is_not_recorded(run, stored) -> None:
+    run(f"{accuracy(0.9)};'x', 1, limit=0.5) or pytest.fail('no'").assert_outcomes(failed=1)
+    assert not stored.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '"a", 0.5',
+        '"a", 0.5, limit=None',
+        '"a", 0.5, limit="0.5"+" pints"',
+        '"a", 0.5, limit=-1',
+        '"a", 0.5, limit=float("nan")',
+        '"a", 0.5, of=10, limit=1',
+        '"a", 0.5, limit="100%"',
+        '"a", 50, limit="0.5 points"',
+        '"a", float("nan"), limit=1',
+        '"a", None, limit=1',
+        '"a", True, limit=1',
+        '"a", 1.5, of=10, limit=0.1',
+        '"a", 0.5, of=0, limit=0.1',
+        '"a", samples=[1.0], limit=0.1',
+        '"a", samples=["x", "y"], limit=0.1',
+        '"a", samples=[1.0, float("inf")], limit=0.1',
+        '"a", 0.5, samples=[0.0, 1.0], limit=0.1',
+        '"a", samples=[1.0] * 10001, limit=0.1',
+        '"", 0.5, limit=0.1',
+        '"a", 0.5, limit=0.1;"a", 0.5, limit=0.1',
+    ],
+)
+def test_what_cannot_be_judged_fails(run, stored, wrong) -> None:
+    run(wrong).assert_outcomes(failed=1)
+    assert not stored.exists()
+
+
+def test_error_that_the_test_catches_fails_it_all_the_same(project, run) -> None:
+    project.test_file(
+        TEST.format(
+            record="with pytest.raises(BaseException):\n"
+            '        trt_metrics.record("a", None, limit=1)'
+        )
+    )
+    project.run().assert_outcomes(failed=1)
+
+
+def test_recording_nothing_fails(run) -> None:
+    result = run("")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["trt_metrics recorded nothing*TRT160*"])
+
+
+def test_damaged_file_fails_the_test_by_name(run, stored) -> None:
+    run(accuracy(0.981))
+    stored.write_text(stored.read_text().replace("0.981", '"much"'))
+    result = run(accuracy(0.981))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["invalid baseline file *metrics-cpu/test_it.json*value*TRT602*"])
+
+
+def test_selftest_records_nothing(run, stored) -> None:
+    run(accuracy(0.981), "--trt-selftest").assert_outcomes(failed=1)
+    assert not stored.exists()
+
+
+def test_reports_have_the_metric(project, run) -> None:
+    run(accuracy(0.981))
+    report, junit = project.path / "r.json", project.path / "j.xml"
+    run(accuracy(0.955), f"--trt-report={report}", f"--junitxml={junit}")
+    document = json.loads(report.read_text())
+    check_schema(document)
+    (test,) = document["tests"]
+    assert test["status"] == "failed"
+    (found,) = test["results"][0]["task_metrics"]
+    assert (found["value"], found["baseline"], found["verdict"]) == (0.955, 0.981, "failed")
+    properties = [one.get("value") for one in ET.parse(junit).iter("property")]
+    assert "accuracy: 0.955 (failed)" in properties
+
+
+def command(project, line: str) -> str:
+    folders = [f"--baseline-dir={project.path / 'trt_baselines'}", f"--cache-dir={project.cache}"]
+    done = CliRunner().invoke(commands, ["baseline", *folders, *shlex.split(line)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.output
+
+
+def test_commands_list_show_compare_and_accept_them(project, run, stored, monkeypatch) -> None:
+    monkeypatch.chdir(project.path)
+    run(accuracy(0.981))
+    older = project.path / "older.json"
+    older.write_bytes(stored.read_bytes())
+    run(accuracy(0.95)).assert_outcomes(failed=1)
+    assert "test_it accuracy  0.981" in command(project, "list")
+    assert "accuracy 0.981 of 2,000 trials" in command(project, "show test_it")
+    accepted = command(project, "accept --failed --reason pruned")
+    assert "test_it: accuracy 0.981 -> 0.95" in accepted
+    assert '"reason": "pruned"' in stored.read_text()
+    shown = command(project, f"diff {older} {stored}")
+    assert "test_it accuracy" in shown
+    assert "-3.2%" in shown
+    assert command(project, f"diff {stored} {stored}") == "The baselines are the same.\n"
+    changes = json.loads(command(project, f"diff --json {older} {stored}"))
+    assert [(one["before"], one["now"]) for one in changes] == [(0.981, 0.95)]
+    (listed,) = json.loads(command(project, "list --json"))
+    assert (listed["kind"], listed["values"]) == ("metrics", {"accuracy": 0.95})
+    run(accuracy(0.95), "--trt-missing-baseline=fail").assert_outcomes(passed=1)
+
+
+def test_metrics_move_with_a_renamed_test_and_module(project, run, stored, monkeypatch) -> None:
+    monkeypatch.chdir(project.path)
+    run(accuracy(0.981))
+    assert "task metrics, metrics-cpu" in command(
+        project, "rename test_it.py::test_it test_it.py::b"
+    )
+    assert list(json.loads(stored.read_text())["tests"]) == ["b"]
+    command(project, "rename test_it.py test_moved.py")
+    assert not stored.exists()
+    assert list(json.loads(stored.with_name("test_moved.json").read_text())["tests"]) == ["b"]
+
+
+def test_metrics_of_a_removed_test_are_pruned(project, run, stored, monkeypatch) -> None:
+    monkeypatch.chdir(project.path)
+    run(accuracy(0.981))
+    assert "nothing to remove" in command(project, "prune --yes")
+    project.test_file("def test_other():\n    pass\n")
+    assert "1 removed" in command(project, "prune --yes")
+    assert not stored.exists()

@@ -1,0 +1,147 @@
+"""The decision on task metrics: bounds against formulas of their own, and simulated declines."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pytest_trt.statistics.decline import (
+    Decline,
+    exact_bounds,
+    of_numbers,
+    of_samples,
+    of_shares,
+    parse_decline_limit,
+)
+from pytest_trt.terms import Verdict
+
+
+def tail(successes: int, of: int, chance: float) -> float:
+    """P(X <= successes), term by term."""
+    return sum(
+        math.comb(of, k) * chance**k * (1 - chance) ** (of - k) for k in range(successes + 1)
+    )
+
+
+@pytest.mark.parametrize(("successes", "of"), [(0, 10), (1, 10), (5, 10), (10, 10), (97, 100)])
+def test_exact_bounds_leave_exactly_the_error_outside(successes, of):
+    low, high = exact_bounds(successes / of, of, 0.05)
+    if successes:
+        assert 1 - tail(successes - 1, of, low) == pytest.approx(0.05)
+    else:
+        assert low == 0.0
+    if successes < of:
+        assert tail(successes, of, high) == pytest.approx(0.05)
+    else:
+        assert high == 1.0
+
+
+def test_no_trial_and_every_trial_have_bounds_by_the_rule_of_powers():
+    assert exact_bounds(0.0, 50)[1] == pytest.approx(1 - 0.01 ** (1 / 50))
+    assert exact_bounds(1.0, 50)[0] == pytest.approx(0.01 ** (1 / 50))
+
+
+@pytest.mark.parametrize("lower_is_better", [False, True])
+@pytest.mark.parametrize(
+    ("now", "verdict"),
+    [
+        (0.981, Verdict.PASSED),  # the same
+        (0.99, Verdict.PASSED),  # better
+        (0.976, Verdict.PASSED),  # exactly the limit
+        (0.974, Verdict.INCONCLUSIVE),
+        (0.955, Verdict.FAILED),
+    ],
+)
+def test_share_of_two_thousand(now, verdict, lower_is_better):
+    before = 0.981
+    if lower_is_better:
+        before, now = 1 - before, 1 - now
+    found = of_shares(before, 2000, now, 2000, lower_is_better=lower_is_better)
+    assert found.judged(0.005) is verdict
+    assert found.least is not None
+    assert found.least < found.measured
+
+
+def test_two_of_three_are_no_evidence():
+    assert of_shares(1.0, 3, 1 / 3, 3, lower_is_better=False).judged(0.05) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "lower_is_better", "verdict"),
+    [
+        (0.9, 0.9, False, Verdict.PASSED),
+        (0.9, 0.89, False, Verdict.PASSED),
+        (0.9, 0.889, False, Verdict.FAILED),
+        (2.0, 2.02, True, Verdict.FAILED),
+        (2.0, 1.0, True, Verdict.PASSED),
+        (-3.0, -3.02, False, Verdict.FAILED),
+    ],
+)
+def test_plain_numbers_are_compared_as_they_are(before, now, lower_is_better, verdict):
+    assert of_numbers(before, now, lower_is_better=lower_is_better).judged(0.01) is verdict
+
+
+@pytest.mark.parametrize("lower_is_better", [False, True])
+@pytest.mark.parametrize(
+    ("flipped", "verdict"),
+    [(0, Verdict.PASSED), (10, Verdict.PASSED), (14, Verdict.INCONCLUSIVE), (60, Verdict.FAILED)],
+)
+def test_samples_are_compared_in_pairs(flipped, verdict, lower_is_better):
+    right = (np.random.default_rng(0).random(2000) < 0.98).astype(float)
+    wrong = right.copy()
+    wrong[np.flatnonzero(right)[:flipped]] = 0.0
+    before, now = (1 - right, 1 - wrong) if lower_is_better else (right, wrong)
+    found = of_samples(before, now, lower_is_better=lower_is_better)
+    assert found.judged(0.005) is verdict
+    assert found.measured == pytest.approx(flipped / 2000)
+
+
+def test_other_numbers_of_samples_are_compared_without_pairs():
+    rng = np.random.default_rng(0)
+    before, now = rng.normal(1.0, 0.1, 500), rng.normal(0.9, 0.1, 400)
+    found = of_samples(before, now, lower_is_better=False)
+    margin = 2.326 * math.hypot(before.std() / math.sqrt(500), now.std() / math.sqrt(400))
+    assert found.least == pytest.approx(found.measured - margin, rel=0.05)
+    assert found == of_samples(before, now, lower_is_better=False)  # the seed is fixed
+
+
+def test_unchanged_engines_fail_no_more_often_than_the_error_allows():
+    rng = np.random.default_rng(0)
+    failures = 0
+    for _ in range(300):
+        before, now = rng.binomial(500, 0.9, 2) / 500
+        failures += of_shares(before, 500, now, 500, lower_is_better=False).judged(0.0) == "failed"
+    assert failures <= 6
+
+
+def test_a_decline_without_a_bound_is_certain():
+    assert Decline(0.2).judged(0.1) is Verdict.FAILED
+    assert Decline(0.2, 0.05).judged(0.1) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("given", "text", "allowed"),
+    [
+        ("0.5 points", "0.5 points", 0.005),
+        (" 1 point ", "1 points", 0.01),
+        ("2%", "2%", 0.008),
+        ("0.01", "0.01", 0.01),
+        ("1e-3", "0.001", 0.001),
+        (0.01, "0.01", 0.01),
+        (0, "0", 0.0),
+    ],
+)
+def test_limits_are_points_shares_or_numbers(given, text, allowed):
+    limit = parse_decline_limit(given)
+    assert limit is not None
+    assert limit.text == text
+    assert limit.allowed(-0.4) == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "a", "-1", "1 2", "2 %%", "nan", "1.2.3", "inf", -0.1, math.nan, True, None, []]
+)
+def test_anything_else_is_no_limit(given):
+    assert parse_decline_limit(given) is None
