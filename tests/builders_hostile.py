@@ -10,11 +10,14 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.baseline.staged_answers import StagedAnswers
+from pytest_trt.baseline.staged_metrics import StagedMetrics
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import to_data
 from pytest_trt.report.entries import REPORT_SCHEMA, Coverage, Report, Run, Status, Test
 from pytest_trt.report.groups import Group
+from pytest_trt.statistics.decline import TaskMetricResult
 
 #: What a name may hold, by what it attacks.
 ATTACKS = (
@@ -122,6 +125,12 @@ def mark(number: int) -> str:
     return f"n{number:03}n"
 
 
+#: Types that records name without importing them.
+_LATE = {
+    one.__name__: one for one in (BenchmarkResult, StagedAnswers, StagedMetrics, TaskMetricResult)
+}
+
+
 def saturated(hint: Any, text: str, given: Mapping[str, Any] = {}) -> Any:
     """Return a value of a type in which every text is the given one, and nothing is left out.
 
@@ -132,7 +141,7 @@ def saturated(hint: Any, text: str, given: Mapping[str, Any] = {}) -> Any:
     """
     origin, args = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
-        hints = get_type_hints(hint, localns={"BenchmarkResult": BenchmarkResult})
+        hints = get_type_hints(hint, localns=_LATE)
         names = [field.name for field in fields(hint) if field.init]
         made = {
             one: given[one] if one in given else saturated(hints[one], text, given) for one in names

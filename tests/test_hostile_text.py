@@ -127,7 +127,7 @@ def test_failures(width: int | None) -> None:
 def record(name: str) -> TestRecord:
     given = {"severity": "note", "code": "TRT401", "key": "k", "skipped": None, "proofs": ()}
     given |= {"staged": None, "outcome": Verdict.FAILED, "candidate": {"p99_ms": 1.0}}
-    given["layer_rows"] = ()
+    given |= {"layer_rows": (), "answers": None, "staged_metrics": None}
     speed = saturated(BenchmarkResult, name, given)
     return saturated(TestRecord, name, {**given, "speeds": (speed,)})
 

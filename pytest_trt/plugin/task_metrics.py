@@ -153,7 +153,7 @@ class TaskMetrics:
         if stored is None:
             update = "first" if self._updates or self._records_missing else ""
             return found.with_(update=update)
-        found = found.with_(baseline=stored.value)
+        found = found.with_(stored=stored.value)
         if stored.differs(metric):
             verdict = Verdict.NOT_COMPARABLE
         else:
@@ -197,7 +197,7 @@ class TaskMetrics:
         name, facts = result.name, {**self._facts, "metric": result.name}
         if result.update:
             return
-        if result.baseline is None:
+        if result.stored is None:
             yield Diagnostic(
                 "TRT680",
                 f"no baseline of {name} in {self._location.shown}",
@@ -236,12 +236,12 @@ class TaskMetrics:
             code, fix = "TRT683", Remedy("Give the reason for the change:", _UPDATE)
         return Diagnostic(
             code,
-            f"{result.name} {result.value:.5g} is worse than its baseline {result.baseline:.5g} by "
+            f"{result.name} {result.value:.5g} is worse than its baseline {result.stored:.5g} by "
             f"{result.decline:.3g}, allowed: {result.limit}",
             {
                 **facts,
                 "value": result.value,
-                "baseline": result.baseline,
+                "baseline": result.stored,
                 "decline": result.decline,
                 "least": result.least,
                 "allowed": result.allowed,

@@ -103,8 +103,8 @@ def _task_lines(results: Iterable[TestResult]) -> Iterator[str]:
     for result in results:
         for one in result.record.task_metrics:
             change = ""
-            if one.baseline is not None:
-                change = f" (baseline {one.baseline:.5g}, at most {one.limit} worse)"
+            if one.stored is not None:
+                change = f" (baseline {one.stored:.5g}, at most {one.limit} worse)"
             verdict = {"first": "recorded"}.get(one.update, one.update) or one.verdict.value
             test = result.nodeid.rpartition("::")[2]
             yield f"task    {test}  {one.name} {one.value:.5g}{change}  {verdict}"

@@ -111,7 +111,7 @@ class TaskMetricResult:
         of: How many trials it is a share of; None where it is none.
         samples: How many samples it is the mean of; 0 where it is none.
         lower_is_better: Whether a larger value is a worse one.
-        baseline: The stored value; None without one.
+        stored: The value of the baseline; None without one.
         decline: By how much it is worse than that; negative where it is better.
         least: The least decline that the data allow; None where nothing bounds it.
         allowed: The decline that the limit allows.
@@ -126,7 +126,7 @@ class TaskMetricResult:
     of: int | None = None
     samples: int = 0
     lower_is_better: bool = False
-    baseline: float | None = None
+    stored: float | None = None
     decline: float | None = None
     least: float | None = None
     allowed: float | None = None

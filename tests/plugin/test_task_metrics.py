@@ -216,7 +216,7 @@ def test_reports_have_the_metric(project, run) -> None:
     (test,) = document["tests"]
     assert test["status"] == "failed"
     (found,) = test["results"][0]["task_metrics"]
-    assert (found["value"], found["baseline"], found["verdict"]) == (0.955, 0.981, "failed")
+    assert (found["value"], found["stored"], found["verdict"]) == (0.955, 0.981, "failed")
     properties = [one.get("value") for one in ET.parse(junit).iter("property")]
     assert "accuracy: 0.955 (failed)" in properties
 

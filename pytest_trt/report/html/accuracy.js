@@ -48,7 +48,7 @@ function taskSection(metrics) {
     grid(["metric", "now", "baseline", "worse by", "allowed", ""], metrics.map((one) => [
       one.name,
       digits(one.value),
-      one.baseline === null ? "" : digits(one.baseline),
+      one.stored === null ? "" : digits(one.stored),
       one.decline === null ? "" : digits(one.decline),
       one.limit,
       outcome(one.update === "first" ? "recorded" : one.verdict),
