@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt import units
-from pytest_trt.baseline.file import baseline_files, read_baselines
+from pytest_trt.baseline.file import ANSWERS, baseline_files, read_baselines
 from pytest_trt.diagnostics import BaselineError, CacheError, Remedy
 from pytest_trt.doctor.finding import NO_REMEDY, Finding, Level, Problem
 from pytest_trt.engine.cache import LAYOUT, CorruptEntry, EngineCache
@@ -79,13 +79,15 @@ class BaselineFacts:
 
     Attributes:
         folder: Their folder.
-        tests: The number of tests with a baseline.
-        targets: The targets that they were measured on.
+        tests: The number of tests with a baseline of their speed.
+        answers: The number of tests with stored answers.
+        targets: The targets that speeds were measured on.
         problems: Files that cannot be read.
     """
 
     folder: Folder
     tests: int = 0
+    answers: int = 0
     targets: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -137,7 +139,8 @@ def look_at_cache(path: str) -> dict[str, Any]:
 def look_at_baselines(path: str) -> dict[str, Any]:
     """Return the `BaselineFacts` of a folder as JSON-simple data."""
     folder = look_at_folder(Path(path))
-    tests, targets, problems = 0, set(), []
+    tests, targets = 0, set()
+    problems: list[Problem] = []
     for file in baseline_files(Path(path)):
         try:
             baselines = read_baselines(file)
@@ -147,7 +150,26 @@ def look_at_baselines(path: str) -> dict[str, Any]:
         if baselines is not None:
             tests += len(baselines.tests)
             targets.add(" ".join(filter(None, baselines.target.values())))
-    return _data(BaselineFacts(folder, tests, tuple(sorted(targets)), tuple(problems)))
+    answers = _look_at_answers(Path(path), problems)
+    return _data(BaselineFacts(folder, tests, answers, tuple(sorted(targets)), tuple(problems)))
+
+
+def _look_at_answers(root: Path, problems: list[Problem]) -> int:
+    """Return how many tests have stored answers, and add what is wrong with their files."""
+    if not (root / ANSWERS).is_dir():
+        return 0
+    from pytest_trt.baseline.answers import answer_files, read_answers, read_data  # imports numpy
+
+    tests = 0
+    for file in answer_files(root):
+        try:
+            answers = read_answers(file)
+            if answers is not None:
+                tests += len(answers.tests)
+                read_data(file, answers.data)
+        except BaselineError as error:
+            problems.append(Problem(error.message, error.diagnostic.remedy))
+    return tests
 
 
 def _data(facts: CacheFacts | BaselineFacts) -> dict[str, Any]:
@@ -249,6 +271,8 @@ def baseline_findings(facts: BaselineFacts) -> Iterator[Finding]:
     what = f"{folder.path}: baselines of {count(facts.tests, 'test')}"
     if facts.targets:
         what = f"{what}, recorded on {', '.join(facts.targets)}"
+    if facts.answers:
+        what = f"{what}; stored answers of {count(facts.answers, 'test')}"
     if folder.refusal:
         why = f"nothing can be written ({folder.refusal}): no baseline can be recorded"
         remedy = Remedy("to record baselines, make it writable for this user, or free space.")

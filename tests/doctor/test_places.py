@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from builders_baseline import stored
+from builders_baseline import save_answers, stored
 
 from pytest_trt.baseline.file import BaselineFile, write_baselines
 from pytest_trt.doctor.finding import Finding, Level, remedy_text
@@ -192,6 +193,18 @@ def test_a_damaged_baseline_file_is_an_error(tmp_path: Path, text, why, fix) -> 
     assert bad.level is Level.ERROR
     assert why in bad.why
     assert fix in remedy_text(bad.remedy)
+
+
+def test_stored_answers_are_counted_and_their_numbers_read(tmp_path: Path) -> None:
+    path = save_answers(tmp_path, {"test_a": {"1" * 20: {"y": np.zeros(3)}}})
+    (found,) = baselines(tmp_path)
+    assert found.what == f"{tmp_path}: baselines of 0 tests; stored answers of 1 test"
+    path.with_suffix(".npz").write_text("version https://git-lfs.github.com/spec/v1\n")
+    _, bad = baselines(tmp_path)
+    assert bad.level is Level.ERROR
+    assert "Git LFS pointer" in bad.why
+    path.write_text("{")
+    assert "not JSON" in baselines(tmp_path)[1].why
 
 
 def test_the_commands_that_restore_a_damaged_baseline_file_are_shown(tmp_path: Path) -> None:

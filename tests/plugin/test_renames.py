@@ -115,3 +115,16 @@ def test_workers_propose_it_too(project) -> None:
     result = project.run("-n2")
     assert COMMAND in text(result)
     assert names(project) == {"test_old"}
+
+
+def test_speeds_without_an_engine_are_not_proposed(project) -> None:
+    pytest.importorskip("pytest_benchmark")
+    for name in ("test_old", "test_new"):
+        project.test_file(
+            '@pytest.mark.trt_benchmark(p50="900%")\n'
+            f"def {name}(benchmark):\n    benchmark.pedantic(sum, (range(99),), rounds=100)"
+        )
+        result = project.run()
+        assert result.ret == 0
+        assert "TRT677" not in text(result)
+    assert names(project) == {"test_old", "test_new"}

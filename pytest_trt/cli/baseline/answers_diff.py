@@ -111,7 +111,7 @@ def _outputs(change: AnswersChange, old: Side, new: Side) -> Iterator[OutputChan
             then, now = before.outputs.get(name), after.outputs.get(name)
             if then is None or now is None:
                 found = StoredChange("it was added" if then is None else "it was removed")
-            elif then.data == now.data:
+            elif then == now:
                 continue
             else:
                 found = stored_change(old.output(then), new.output(now))
