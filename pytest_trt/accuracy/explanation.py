@@ -219,8 +219,9 @@ def _of_the_set(finding: Finding, comparison: Comparison) -> str:
 
 def _metric(metric: MetricOutcome) -> str:
     of = f"{_short(metric.output)}: " if metric.output else ""
-    required = "" if metric.problem else f", required {metric.limit}"
-    return f"{of}{_short(metric.name)} {metric.figure}{required}"
+    if metric.problem:
+        return f"{of}{_short(metric.name)} has no value"
+    return f"{of}{_short(metric.name)} {metric.figure}, required {metric.limit}"
 
 
 def _nonfinite(outputs: Sequence[OutputResult]) -> str:

@@ -362,6 +362,14 @@ def _limit(name: str, given: object, metric: StoredMetric) -> DeclineLimit:
     to_zero = limit.relative and not metric.lower_is_better and metric.value >= 0.0
     if (share or to_zero) and limit.amount >= 1.0:
         raise _invalid(name, f"the limit {limit.text} could never fail", "give a smaller one.")
+    if metric.of is not None:
+        collapse = of_shares(1.0, metric.of, 0.0, metric.of, lower_is_better=False)
+        if collapse.judged(limit.allowed(1.0)) != Verdict.FAILED:
+            raise _invalid(
+                name,
+                f"{metric.of} trials can never show a decline beyond {limit.text}",
+                "evaluate more of them, or give the value of each: samples=[...].",
+            )
     return limit
 
 

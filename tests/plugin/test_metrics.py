@@ -136,7 +136,7 @@ def test_metric_without_a_value_fails_by_name(project, function, problem) -> Non
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "mine no value (linear.onnx, fp32, cpu)*TRT419*",
+            "mine has no value (linear.onnx, fp32, cpu)*TRT419*",
             f"  metric 'mine' has no value: {problem}",
             "Fix: Correct the metric, *",
         ]

@@ -157,6 +157,8 @@ def test_value_of_a_failing_test_is_not_recorded(run, stored) -> None:
         '"a", 0.5, limit=-1',
         '"a", 0.5, limit=float("nan")',
         '"a", 0.5, of=10, limit=1',
+        '"a", 0.5, of=2, limit="0.5 points"',
+        '"a", 0.5, of=10, limit=0.9',
         '"a", 0.5, limit="100%"',
         '"a", 50, limit="0.5 points"',
         '"a", float("nan"), limit=1',

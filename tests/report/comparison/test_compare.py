@@ -12,13 +12,17 @@ import pytest
 from builders_report import KEY, check, document, engine, reported, run, skipped, speed
 
 from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import to_data
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction, Finding, Kind, TestChange
+from pytest_trt.report.comparison.words import cells, findings_of
 from pytest_trt.report.document import Document, make_document
+from pytest_trt.statistics.decline import TaskMetricResult
+from pytest_trt.terms import Verdict
 
 
 def rounds(ms: float, *, seed: int, spread: float = 0.001, count: int = 20) -> dict[str, Any]:
@@ -270,3 +274,18 @@ def test_comparison_is_json() -> None:
     found = pair(timed(1.0), timed(1.5, seed=1)).to_dict()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["counts"]["worse"] == 1
+
+
+def test_metrics_of_both_runs_are_shown_where_the_status_changed() -> None:
+    def measured(value: float | None, outcome: str) -> Any:
+        metric = MetricOutcome("iou", "boxes", "", ">=", 0.9, value, failed_runs=int(value != 0.95))
+        task = TaskMetricResult("accuracy", 0.98, "1%", Verdict.PASSED, engine().key)
+        return reported(outcome, checks=(check(metrics=(metric,)),), task_metrics=(task,))
+
+    for value in (0.8, None):
+        found = pair(measured(0.95, "passed"), measured(value, "failed"))
+        metric = only(found, Kind.METRIC, "iou of boxes")
+        assert (metric.before, metric.now) == (0.95, value)
+        assert only(found, Kind.METRIC, "accuracy").before == 0.98
+        assert metric in findings_of(found.tests[0], everything=False)
+        assert cells(metric)[:3] == ("iou of boxes", "0.95", "" if value is None else "0.8")
