@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -300,3 +301,17 @@ def test_speed_of_a_plan_is_measured_also_in_fresh_processes(project, ship) -> N
     ].values()
     assert len(stored["runs"]) == 2
     assert digest_file(plan).digest.startswith(stored["engine"]["plan"])
+
+
+def test_plan_for_another_machine_is_checked_and_not_run(project) -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    numbers = (*map(int, re.findall(r"\d+", trt.__version__)), 0, 0)[:4]
+    (project.path / "dist").mkdir()
+    for arch in ("sm86", "sm89"):  # both headers are for sm86, the second bit
+        head = struct.pack("<4sIQQ4B4sQ", b"vtrt", 0, 2, 40, *numbers, b"vtrt", 1 << 2)
+        (project.path / "dist" / f"linear.fp32.{arch}.plan").write_bytes(head)
+    project.test_file(SAME_ANSWERS.format(keywords=DIST))
+    result = project.run("--trt-backend=tensorrt_rtx", "-rs", arch="sm86,sm89")
+    result.assert_outcomes(skipped=1, errors=1)
+    result.stdout.fnmatch_lines(["*linear.fp32.sm89.plan is for sm86, but sm89 is tested*TRT323*"])
+    result.stdout.fnmatch_lines(["*the plan for sm86 was not run: *"])
