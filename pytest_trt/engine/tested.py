@@ -46,11 +46,6 @@ class TestedEngine:
     finished: str = ""
 
     @property
-    def use(self) -> tuple[str, str, str]:
-        """Its model, precision and architecture."""
-        return self.model, self.precision, self.target.arch
-
-    @property
     def file_name(self) -> str:
         """The name under which it is exported."""
         return f"{Path(self.model).stem}.{self.precision}.{self.target.arch}.plan"
@@ -69,7 +64,8 @@ class TestOfEngines:
         outcome: pytest's outcome, such as "passed"; "not run" for one that was to run and did not.
         engines: The keys of the engines that it requested; of a test that did not run, none.
         verdicts: The verdicts of its checks, by the key of the engine.
-        use: Of a test that did not run: model, precision and architecture.
+        use: Of a test that requested none: model (empty where a fixture would have given it),
+            precision and architecture.
     """
 
     __test__ = False
@@ -79,6 +75,12 @@ class TestOfEngines:
     engines: tuple[str, ...] = ()
     verdicts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     use: tuple[str, str, str] = ("", "", "")
+
+    def may_use(self, engine: TestedEngine) -> bool:
+        """Whether a test that requested no engine would have requested this one."""
+        model, precision, arch = self.use
+        same = (precision, arch) == (engine.precision, engine.target.arch)
+        return same and model in ("", engine.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class TestedRun:
         if not engine.plan_digest:
             return "tests of the run had different plans of it"
         for one in self.tests:
-            of_engine = key in one.engines or one.use == engine.use
+            of_engine = key in one.engines or one.may_use(engine)
             if of_engine and one.outcome not in ("passed", "skipped"):
                 return f"{one.test}: {one.outcome}"
         skipped = [

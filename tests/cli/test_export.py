@@ -150,6 +150,20 @@ def test_engine_of_a_failed_test_is_refused_and_the_others_are_written(
             "test_it.py::test_more[fp32]: failed",
             id="before the engine",
         ),
+        pytest.param(
+            """
+    @pytest.fixture
+    def exported():
+        raise RuntimeError
+
+    @pytest.mark.trt_model(fixture="exported", precision=("fp32", "fp16"))
+    def test_more(trt_session):
+        pass
+""",
+            (),
+            "test_it.py::test_more[fp32]: failed",
+            id="before the model",
+        ),
         pytest.param("", ("--trt-build-only",), "no test compared or measured it", id="built"),
     ],
 )

@@ -88,6 +88,8 @@ def _ranges(
             values = [tuple(map(int, point)) for point in values_of(index, name)]
             if len(values) == 3:
                 yield name, ValueRange(*values)
-        elif specs[name].is_dynamic or -1 in tuple(engine.get_tensor_shape(name)):
+        elif -1 in (shape := tuple(engine.get_tensor_shape(name))):
             low, opt, high = (tuple(p) for p in engine.get_tensor_profile_shape(name, index))
             yield name, ShapeRange(low, opt, high)
+        elif specs[name].is_dynamic:  # the plan was built for one shape
+            yield name, ShapeRange(shape, shape, shape)

@@ -100,5 +100,7 @@ def _others(
         if one.nodeid in known or not one.selected or not one.checks:
             continue
         outcome = "failed" if failed.get(one.nodeid) else ledger.outcome_without_engine(one.nodeid)
-        use = (str(root / one.model), one.precision, one.arch)
+        # A fixture that did not run has not given its model: it may be any.
+        model = root / one.model
+        use = (str(model) if model.is_file() else "", one.precision, one.arch)
         yield TestOfEngines(one.nodeid, outcome, use=use)

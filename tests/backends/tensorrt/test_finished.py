@@ -40,10 +40,11 @@ class ReadEngine(FakeEngine):
     ranges: Mapping[str, Any] = field(default_factory=dict)
     text: str = INSPECTED
     num_optimization_profiles: int = 2
+    fixed: tuple[int, ...] | None = None
     device_memory_size: int = 1000
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (-1, 2) if name in ("x", "y") else (1,)
+        return (self.fixed or (-1, 2)) if name in ("x", "y") else (1,)
 
     def is_shape_inference_io(self, name: str) -> bool:
         return name == "size"
@@ -102,6 +103,11 @@ def test_profiles_layers_and_memory_are_read(read) -> None:
     assert content.device_memory_bytes == 1000
     assert [layer.precision for layer in content.layers] == ["half"]
     assert content.hidden_weights == 2
+
+
+def test_plan_that_was_built_for_one_shape_has_that_as_its_profile(read) -> None:
+    content = read(doubling(fixed=(4, 2), num_optimization_profiles=1))
+    assert content.profiles[0]["x"] == ShapeRange((4, 2), (4, 2), (4, 2))
 
 
 def test_metadata_in_front_of_a_plan_is_not_loaded(read) -> None:
