@@ -246,8 +246,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT167": Code(
         "no limit left",
-        "All limits of a trt_benchmark marker are switched off, so the test could not fail.",
-        "Leave one on, or remove the marker.",
+        "All limits of a trt_benchmark marker are switched off, or faster_than compares the engine "
+        "with itself alone, so the test could not fail.",
+        "Leave one on, name another opponent, or remove the marker.",
     ),
     "TRT168": Code(
         "run not compared",
@@ -918,6 +919,27 @@ CODES: dict[str, Code] = {
         "pytest-benchmark times a function once, so --trt-baseline-runs and --trt-calibrate "
         "do not apply.",
         "Use trt_benchmark(inputs) for several runs or calibration.",
+    ),
+    "TRT517": Code(
+        "not as fast as required",
+        "The engine is not as many times as fast as an opponent of faster_than as it has to be: "
+        "even the upper bound of the ratio of their median latencies is below the factor. Both "
+        "ran interleaved, so no baseline and no load of the host is involved.",
+        "Look for layers that stayed in FP32 (`pytest-trt inspect --layers`), or lower the factor.",
+        ("model", "precision", "opponent"),
+    ),
+    "TRT518": Code(
+        "faster_than is inconclusive",
+        "The ratio of the median latencies is too close to its factor to decide.",
+        "Measure on an idle host, or lower the factor.",
+        ("model", "precision", "opponent"),
+    ),
+    "TRT519": Code(
+        "an opponent is the engine under test",
+        "An opponent of faster_than is what the test measures, such as fp32 in the test of fp32, "
+        "so there is nothing to compare.",
+        "No action needed.",
+        ("opponents",),
     ),
     # 6xx baseline
     "TRT600": Code(

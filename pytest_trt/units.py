@@ -111,6 +111,16 @@ def multiple(value: float) -> str:
     return f"{value:,.0f}" if 1e3 <= value < 1e6 else f"{value:.3g}"
 
 
+def parse_factor(value: object) -> float | None:
+    """Return the factor that "1.5x" stands for; None for anything else."""
+    if not isinstance(value, str) or not value.endswith("x"):
+        return None
+    try:
+        return float(value[:-1])
+    except ValueError:
+        return None
+
+
 def rounded_up(value: float, digits: int = 2) -> float:
     """Return the next number of so many significant digits that is not smaller."""
     if value <= 0.0 or not math.isfinite(value):

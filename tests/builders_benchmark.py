@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
+from pytest_trt.statistics.faster import SpeedupResult
 from pytest_trt.terms import Verdict
 
 
@@ -19,6 +20,27 @@ REGRESSED = change(
 INCONCLUSIVE = change(
     outcome="inconclusive", change=0.04, least=-0.1, most=0.2, detectable=0.31, step="one process"
 )
+
+
+def speedup(outcome: str = "passed", ratio: float = 1.9, **values: Any) -> SpeedupResult:
+    given: dict[str, Any] = {
+        "opponent": "fp32",
+        "factor": 1.5,
+        "ratio": ratio,
+        "least": 0.95 * ratio,
+        "most": 1.05 * ratio,
+        "enough": 1.55,
+        "opponent_ms": 0.31 * ratio,
+        "candidate_ms": 0.31,
+        "rounds": 20,
+        "calls": 70,
+        "mode": "graph",
+        "ran": "digits.onnx, fp32, sm90, TensorRT 10.16.1",
+    }
+    return SpeedupResult(outcome=Verdict(outcome), **{**given, **values})
+
+
+TOO_SLOW = speedup("failed", 1.12)
 
 
 def benchmark_result(*changes: MetricChange, **values: Any) -> BenchmarkResult:

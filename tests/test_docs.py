@@ -236,6 +236,13 @@ def test_speed_is_compared_and_accepted_as_shown(speed) -> None:
     assert '"reason": "twice the classes"' in next(speed.path.glob("trt_baselines/*/*")).read_text()
 
 
+def test_engine_is_compared_with_another_precision_as_shown(folder) -> None:
+    save_flat(folder.path / "models" / "digits.onnx")
+    (folder.path / "test_faster.py").write_text(blocks("python", page("speed.md"))[1])
+    # Which of the two is faster is the machine's affair.
+    assert "1 test collected" in folder.run("--co", "test_faster.py").stdout
+
+
 def commit_all(folder: Folder) -> None:
     who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
     for args in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "baselines")):

@@ -29,6 +29,7 @@ from pytest_trt.benchmark.fresh import FreshRuns
 from pytest_trt.benchmark.fresh_job import FreshRun
 from pytest_trt.benchmark.gates import seconds_needed
 from pytest_trt.benchmark.host import HostLoad
+from pytest_trt.benchmark.opponents import EngineOpponent
 from pytest_trt.benchmark.result import CalibrationResult
 from pytest_trt.benchmark.rounds import TimedCalls, arrays_of, undisturbed
 from pytest_trt.benchmark.sampling import Sampling, mode_for
@@ -143,6 +144,19 @@ class EngineSource:
         if entry and all(run.calls != self.calls for run in entry.runs):
             return None  # an update takes longer rounds
         return entry
+
+    def opponent(self, name: str, engine: Engine) -> EngineOpponent:
+        """Return another engine, to be interleaved with this one."""
+        return EngineOpponent(
+            self._machine,
+            name,
+            engine,
+            self._inputs,
+            sampling=self.sampling,
+            candidate=self._engine,
+            mode=self.subject.mode,
+            budget_s=self._settings.time_s,
+        )
 
     def screen(self, rounds: int) -> Rounds:
         """Take rounds of the candidate alone."""

@@ -24,6 +24,7 @@ from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.engine.spec import Target
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.decide import Decision
+from pytest_trt.statistics.faster import SpeedupResult
 from pytest_trt.statistics.limits import Limits
 from pytest_trt.statistics.rounds import Rounds
 from pytest_trt.terms import Mode
@@ -170,6 +171,9 @@ class Machine(Protocol):
     ) -> AbstractContextManager[BackendSession | None]:
         """Load a cached engine next to another one; None if the two cannot be compared."""
 
+    def opened_beside(self, engine: Engine) -> AbstractContextManager[BackendSession]:
+        """Load an engine next to those that are loaded, and release it afterwards."""
+
     def unload_others(self, engine: Engine) -> None:
         """Release every loaded engine except one."""
 
@@ -299,6 +303,33 @@ class RoundSource(Protocol):
         """Return what the reader of the result has to know of how it was timed."""
 
 
+class Opponent(Protocol):
+    """Another engine that the candidate has to be faster than."""
+
+    @property
+    def name(self) -> str:
+        """The opponent, as the limit names it."""
+
+    @property
+    def ran(self) -> str:
+        """What it is: model, precision, architecture, toolchain."""
+
+    @property
+    def mode(self) -> Mode:
+        """How it and the candidate are timed."""
+
+    @property
+    def pairs(self) -> Sequence[tuple[Rounds, Rounds]]:
+        """Rounds of the opponent and of the candidate, by look."""
+
+    def interleaving(self) -> AbstractContextManager[Interleave]:
+        """Load it, and interleave the candidate with it.
+
+        Raises:
+            EngineRunError: It cannot run.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What was measured, and what the gates made of it.
@@ -307,6 +338,7 @@ class Evidence:
         entry: The baseline that it was compared with.
         decision: What the relative limits came to; None without a baseline.
         absolute: What each absolute limit came to.
+        speedups: What each opponent of `faster_than` came to.
         environment: What may change from run to run and explain a difference.
         runs: This run, and further ones, as they are stored.
         busy: How the host was overloaded; empty where it was not.
@@ -316,6 +348,7 @@ class Evidence:
     entry: Entry | None
     decision: Decision | None
     absolute: tuple[AbsoluteLimitResult, ...]
+    speedups: tuple[SpeedupResult, ...]
     environment: Mapping[str, str]
     runs: tuple[StoredRun, ...]
     busy: str

@@ -10,7 +10,7 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.benchmark.baselines import engine_facts, stored_rounds
 from pytest_trt.benchmark.calibration import noise_of
 from pytest_trt.benchmark.conditions import incomparable_reason, is_same
-from pytest_trt.benchmark.evidence import BenchmarkSettings, RoundSource
+from pytest_trt.benchmark.evidence import BenchmarkSettings, Opponent, RoundSource
 from pytest_trt.benchmark.rounds import MOST_TIMES
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.facts import EngineFacts
@@ -27,6 +27,7 @@ from pytest_trt.statistics.discount import (
     exempt_identical_plan,
     with_reason,
 )
+from pytest_trt.statistics.faster import SpeedupResult, decide_faster
 from pytest_trt.statistics.limits import Absolute, Limits
 from pytest_trt.statistics.rounds import GROUP_CALLS
 from pytest_trt.statistics.structure import StructuralLimitResult, judge_structure
@@ -143,6 +144,37 @@ def absolute_results(
     return tuple(discount_limit(one, busy) for one in found)
 
 
+def speedup_results(
+    opponents: Sequence[Opponent],
+    limits: Limits,
+    settings: BenchmarkSettings,
+    entry: Entry | None,
+) -> tuple[SpeedupResult, ...]:
+    """Interleave the candidate with each opponent, and return what each limit came to.
+
+    The load of the host slows both alike, so it is no reason to discount a result.
+
+    Args:
+        opponents: The other engines.
+        limits: The limits of the test.
+        settings: Options of the run.
+        entry: The baseline, for what calibration measured; None without one.
+    """
+    found = []
+    for one in opponents:
+        with one.interleaving() as interleave:
+            result = decide_faster(
+                one.name,
+                limits.faster_than[one.name],
+                interleave,
+                checks=settings.checks,
+                mode=one.mode,
+                noise=noise_of(entry.noise) if entry else None,
+            )
+        found.append(replace(result, ran=one.ran))
+    return tuple(found)
+
+
 def seconds_needed(source: RoundSource, limits: Limits, settings: BenchmarkSettings) -> float:
     """Return the seconds of calls that it takes to test every absolute limit."""
     error = check_error(settings.checks) / (len(_LOOKS) + 1)
@@ -211,6 +243,8 @@ def figures_of(facts: EngineFacts) -> dict[str, float]:
 def outcomes(
     decision: Decision | None,
     absolute: Sequence[AbsoluteLimitResult],
+    speedups: Sequence[SpeedupResult],
 ) -> list[str]:
     """Return what the limits that rounds are held against came to."""
-    return [*(one.outcome for one in absolute), *([decision.outcome] if decision else [])]
+    alone = [*(one.outcome for one in absolute), *(one.outcome for one in speedups)]
+    return [*alone, *([decision.outcome] if decision else [])]

@@ -70,6 +70,7 @@ def judge(
         rounds=decision.candidate_rounds if decision else len(source.taken),
         changes=tuple(map(_change, decision.metrics.values())) if decision else (),
         limits=evidence.absolute,
+        speedups=evidence.speedups,
         unlimited=tuple(
             _unlimited(metric, bounds)
             for metric, bounds in (decision.unlimited if decision else {}).items()
@@ -146,7 +147,11 @@ def _with_update(
 
 def _verdict(result: BenchmarkResult, evidence: Evidence) -> Verdict:
     absolute = combined(
-        [*(one.outcome for one in evidence.absolute), *(one.outcome for one in result.structure)]
+        [
+            *(one.outcome for one in evidence.absolute),
+            *(one.outcome for one in evidence.speedups),
+            *(one.outcome for one in result.structure),
+        ]
     )
     relative = evidence.decision.outcome if evidence.decision else None
     if result.update and relative != "passed":
@@ -157,7 +162,7 @@ def _verdict(result: BenchmarkResult, evidence: Evidence) -> Verdict:
 
 def has_passed(evidence: Evidence) -> bool:
     """Whether all limits that rounds are held against have passed."""
-    return set(outcomes(evidence.decision, evidence.absolute)) <= {"passed"}
+    return set(outcomes(evidence.decision, evidence.absolute, evidence.speedups)) <= {"passed"}
 
 
 def _differences(entry: Entry, evidence: Evidence, source: RoundSource) -> tuple[Difference, ...]:

@@ -18,6 +18,7 @@ from pytest_trt.benchmark.result import (
 from pytest_trt.benchmark.updating import Excess
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy, Severity
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.faster import SpeedupResult
 from pytest_trt.statistics.structure import GROWTHS, StructuralLimitResult
 from pytest_trt.terms import CPU, Metric
 from pytest_trt.units import METRIC_NAMES
@@ -77,11 +78,14 @@ def verdict_diagnostics(
         accepted: Whether the speed becomes the baseline, so that relative limits do not apply.
     """
     change, limit, engine = result.leading_change, result.leading_limit, _worst_engine(result)
+    speedup = result.leading_speedup
     failed = []
     if change is not None and change.outcome == "regressed" and not accepted:
         failed.append(_regression(result, change))
     if limit is not None and limit.outcome == "failed":
         failed.append(_exceeded(result, limit))
+    if speedup is not None and speedup.outcome == "failed":
+        failed.append(_too_slow(result, speedup))
     if engine is not None and engine.outcome == "failed":
         failed.append(_engine_exceeded(result, engine))
     if failed:
@@ -92,6 +96,8 @@ def verdict_diagnostics(
         found.append(_inconclusive(result, change, severity))
     if limit is not None and limit.outcome != "passed":
         found.append(_inconclusive_limit(result, limit, severity))
+    if speedup is not None and speedup.outcome != "passed":
+        found.append(_inconclusive_speedup(result, speedup, severity))
     if engine is not None and engine.outcome != "passed":
         found.append(_inconclusive_engine(result, engine, severity))
     return found
@@ -138,6 +144,53 @@ def _exceeded(result: BenchmarkResult, limit: AbsoluteLimitResult) -> Diagnostic
         tuple(_speed_details(result, None)),
         Remedy(f"Make the engine faster, or {_relax(limit.name)}."),
     )
+
+
+def _too_slow(result: BenchmarkResult, one: SpeedupResult) -> Diagnostic:
+    return Diagnostic(
+        "TRT517",
+        f"{speedup_text(one)}, limit {factor_text(one.factor)} ({result.subject})",
+        _facts(result, _speedup_facts(one)),
+        tuple(_speed_details(result, None)),
+        _make_faster(result),
+    )
+
+
+def _speedup_facts(one: SpeedupResult) -> dict[str, Fact]:
+    return {
+        "opponent": one.opponent,
+        "limit": one.factor,
+        "ratio": one.ratio,
+        "least": one.least,
+        "most": one.most,
+        "opponent_ms": one.opponent_ms,
+        "candidate_ms": one.candidate_ms,
+        "ran": one.ran,
+    }
+
+
+def _make_faster(result: BenchmarkResult) -> Remedy:
+    if result.fp32_layers is None:
+        return Remedy(f"Make the engine faster, or {_relax('faster_than')}.")
+    wide, computing = result.fp32_layers
+    still = f"{wide} of {computing} layers that compute are still FP32."
+    if not result.plan:
+        return Remedy(still, (), (_relax("faster_than"),))
+    return Remedy(
+        f"{still} This lists them:",
+        (f"pytest-trt inspect --layers {shlex.quote(result.plan)}",),
+        (_relax("faster_than"),),
+    )
+
+
+def speedup_text(one: SpeedupResult) -> str:
+    """Return how fast an engine is: "1.12x as fast as fp32"."""
+    return f"{factor_text(one.ratio)} as fast as {one.opponent}"
+
+
+def factor_text(factor: float) -> str:
+    """Return a factor: "1.5x"."""
+    return f"{units.multiple(factor)}x"
 
 
 def _engine_exceeded(result: BenchmarkResult, one: StructuralLimitResult) -> Diagnostic:
@@ -283,6 +336,28 @@ def _inconclusive_limit(
     )
 
 
+def _inconclusive_speedup(
+    result: BenchmarkResult, one: SpeedupResult, severity: Severity
+) -> Diagnostic:
+    return Diagnostic(
+        "TRT518",
+        f"faster_than is {one.outcome}: {speedup_text(one)} ({speedup_bounds(one)}), limit "
+        f"{factor_text(one.factor)} ({result.subject})",
+        _facts(result, _speedup_facts(one)),
+        (
+            f"smallest ratio that would have passed: {factor_text(one.enough)}",
+            *_speed_details(result, None),
+        ),
+        Remedy(f"Run again on an idle host, or {_relax('faster_than')}.", (), _let_pass(severity)),
+        severity,
+    )
+
+
+def speedup_bounds(one: SpeedupResult) -> str:
+    """Return the bounds of a ratio: "1.09x to 1.15x"."""
+    return f"{factor_text(one.least)} to {factor_text(one.most)}"
+
+
 def _inconclusive_engine(
     result: BenchmarkResult, one: StructuralLimitResult, severity: Severity
 ) -> Diagnostic:
@@ -304,7 +379,8 @@ def _inconclusive_engine(
 
 def _relax(name: str) -> str:
     """Return how a limit is relaxed: "raise p99_ms= (trt_benchmark marker or trt_limits)"."""
-    return f"{'lower' if name == 'min_throughput' else 'raise'} {name}= {_WHERE}"
+    lower = name in ("min_throughput", "faster_than")
+    return f"{'lower' if lower else 'raise'} {name}= {_WHERE}"
 
 
 def _let_pass(severity: Severity) -> tuple[str, ...]:
@@ -339,6 +415,17 @@ def untested(
         f"{names} {be} not tested: {why} ({result.subject})",
         _facts(result, {"metrics": list(metrics), "reason": why}),
         remedy=remedy,
+        severity="note",
+    )
+
+
+def same_engine(result: BenchmarkResult, opponents: Sequence[str]) -> Diagnostic:
+    """Return the note on opponents of `faster_than` that are the engine under test."""
+    named, be = " and ".join(opponents), "is" if len(opponents) == 1 else "are"
+    return Diagnostic(
+        "TRT519",
+        f"not compared with {named}, which {be} the engine under test ({result.subject})",
+        _facts(result, {"opponents": list(opponents)}),
         severity="note",
     )
 
@@ -629,6 +716,8 @@ def _speed_details(
     yield from _table(result)
     yield from _reasons(one for one in result.changes if one.why not in above)
     yield from (_limit_line(result, one, above) for one in result.limits)
+    for one in result.speedups:
+        yield from _speedup_lines(result, one)
     yield from _since(result, host=not any(above))
     if result.layer_changes:
         yield "layers since the baseline:"
@@ -695,6 +784,19 @@ def _limit_line(result: BenchmarkResult, one: AbsoluteLimitResult, above: Sequen
     in_table = metric != "throughput" and FIGURE_OF[metric] in result.candidate
     apart = " (figures above are medians of rounds)" if in_table else ""
     return f"{one.name}={one.limit:g}: {one.outcome}, {counted}{why}{apart}"
+
+
+def _speedup_lines(result: BenchmarkResult, one: SpeedupResult) -> Iterator[str]:
+    own, other = units.latency(one.candidate_ms), units.latency(one.opponent_ms)
+    yield (
+        f"faster_than {one.opponent}: {one.outcome}, {factor_text(one.ratio)} "
+        f"({speedup_bounds(one)}), at least {factor_text(one.factor)}; median latency {own}, of "
+        f"{one.opponent} {other}"
+    )
+    yield (
+        f"  {one.rounds} rounds of {one.calls} calls, interleaved; {one.mode}; {one.opponent} is "
+        f"{one.ran}"
+    )
 
 
 def plot_lines(metric: str, baseline: Sequence[float], now: Sequence[float]) -> Iterator[str]:

@@ -11,11 +11,12 @@ from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.benchmark import messages
 from pytest_trt.benchmark.differences import HOST_BUSY
-from pytest_trt.benchmark.evidence import BenchmarkSettings, Evidence, RoundSource
+from pytest_trt.benchmark.evidence import BenchmarkSettings, Evidence, Opponent, RoundSource
 from pytest_trt.benchmark.gates import (
     absolute_results,
     engine_results,
     relative_decision,
+    speedup_results,
     too_short,
     untested_defaults,
 )
@@ -25,6 +26,7 @@ from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.rounds import MOST_TIMES, Disturbed
 from pytest_trt.diagnostics import Diagnostic, Remedy, Severity
 from pytest_trt.engine.layer_changes import Change, layer_changes, shortened
+from pytest_trt.engine.shortfall import fp32_layers
 from pytest_trt.statistics.absolute import combined
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
 from pytest_trt.statistics.limits import Limits
@@ -43,6 +45,7 @@ class Pipeline:
         limits: Its limits.
         settings: Options of the run.
         location: Where its baseline lies.
+        opponents: The engines that it has to be faster than.
 
     Attributes:
         entry: The baseline that it was compared with; None where it was compared with none.
@@ -54,7 +57,9 @@ class Pipeline:
         limits: Limits,
         settings: BenchmarkSettings,
         location: BaselineLocation,
+        opponents: Sequence[Opponent] = (),
     ) -> None:
+        self._opponents = opponents
         self._source, self._limits, self._settings = source, limits, settings
         self._location = location
         self._stored = location.read() if limits.needs_baseline else None
@@ -146,8 +151,9 @@ class Pipeline:
         overloaded = source.environment().get(HOST_BUSY, "")
         if settings.update and self._stored and overloaded and not settings.update_anyway:
             return self._not_updated(f"the host was overloaded ({overloaded})", host=True)
+        speedups = speedup_results(self._opponents, self._limits, settings, entry)
         recorded = settings.records(self._limits, self._stored)
-        evidence = Evidence(entry, decision, absolute, {}, (), busy)
+        evidence = Evidence(entry, decision, absolute, speedups, {}, (), busy)
         if recorded or not has_passed(evidence):
             source.confirm()
         environment = source.environment()
@@ -168,6 +174,8 @@ class Pipeline:
         )
         if result.verdict in (Verdict.FAILED, Verdict.REGRESSED):
             result = self._with_layers(result)
+        if any(one.outcome is Verdict.FAILED for one in result.speedups):
+            result = self._with_wide_layers(result)
         accepted = settings.update or bool(result.update)
         found = [
             *result.diagnostics,
@@ -285,6 +293,14 @@ class Pipeline:
         return [messages.untested(result, missing, source.hidden(last), remedy)]
 
     # --- layers
+
+    def _with_wide_layers(self, result: BenchmarkResult) -> BenchmarkResult:
+        """Return a failure with how much of an engine of lower precision is FP32."""
+        engine = self._source.subject.engine
+        wide = None if engine is None else fp32_layers(engine.spec, engine.facts)
+        if engine is None or wide is None:
+            return result
+        return replace(result, fp32_layers=wide, plan="" if engine.finished else str(engine.plan))
 
     def _with_layers(self, result: BenchmarkResult) -> BenchmarkResult:
         """Return a failure with what became of the layers of the baseline's engine."""

@@ -12,6 +12,7 @@ from pytest_trt.benchmark.differences import Difference
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data, to_data
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.faster import SpeedupResult
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Metric, Mode, Verdict
@@ -147,6 +148,7 @@ class BenchmarkResult:
         rounds: Rounds of the candidate in all.
         changes: Each relative limit's result.
         limits: Each absolute limit's result.
+        speedups: The result of each opponent of `faster_than`.
         structure: Each result of a limit of the engine itself, such as its size.
         unlimited: How metrics without a relative limit changed.
         candidate: Medians over rounds: p50_ms, p95_ms, p99_ms, and throughput_qps in batch items
@@ -160,6 +162,9 @@ class BenchmarkResult:
         layer_changes: How the layers of the baseline's engine changed, a line each; only of a
             failure, and only where the layers of both are known.
         added_layers: Names of layers that the baseline's engine did not have.
+        fp32_layers: Of an fp16 or int8 engine that is not as fast as `faster_than` requires: how
+            many layers are FP32, and how many compute at all; None where none is.
+        plan: The plan of that engine in the cache.
         file: The baseline file, relative to pytest's root where it lies below.
         calibration: What `--trt-calibrate` measured.
         update: What becomes of the baseline.
@@ -185,6 +190,7 @@ class BenchmarkResult:
     rounds: int = 0
     changes: tuple[MetricChange, ...] = ()
     limits: tuple[AbsoluteLimitResult, ...] = ()
+    speedups: tuple[SpeedupResult, ...] = ()
     structure: tuple[StructuralLimitResult, ...] = ()
     unlimited: tuple[MetricChange, ...] = ()
     candidate: Mapping[str, float] = field(default_factory=dict)
@@ -196,6 +202,8 @@ class BenchmarkResult:
     differences: tuple[Difference, ...] = ()
     layer_changes: tuple[str, ...] = ()
     added_layers: tuple[str, ...] = ()
+    fp32_layers: tuple[int, int] | None = None
+    plan: str = ""
     file: str = ""
     calibration: CalibrationResult | None = None
     update: Update = ""
@@ -263,12 +271,17 @@ class BenchmarkResult:
         return min(self.limits, key=lambda one: _severity(one.outcome), default=None)
 
     @property
+    def leading_speedup(self) -> SpeedupResult | None:
+        """The opponent to report first."""
+        return min(self.speedups, key=lambda one: _severity(one.outcome), default=None)
+
+    @property
     def leading_engine_limit(self) -> StructuralLimitResult | None:
         """The limit of the engine itself to report before those of speed, or None."""
         worst = min(self.structure, key=lambda one: _severity(one.outcome), default=None)
         if worst is None or worst.outcome == "passed":
             return None
-        speed = (self.leading_change, self.leading_limit)
+        speed = (self.leading_change, self.leading_limit, self.leading_speedup)
         others = [_severity(one.outcome) for one in speed if one is not None]
         return worst if _severity(worst.outcome) < min(others, default=len(SEVERITY)) else None
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
-from typing import TypeGuard, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar
 
 from pytest_trt.benchmark.host import LoadMeter
 from pytest_trt.benchmark.rounds import (
@@ -92,6 +92,24 @@ def warm_up_of(session: BackendSession) -> WarmUp:
     return ON_GPU if times_itself(session) else ON_CPU
 
 
+class _Sides(NamedTuple):
+    """Two engines that are interleaved.
+
+    Attributes:
+        name: The other engine, as messages name it.
+        base: Makes its calls.
+        candidate: Makes calls of the candidate.
+        calls: Calls in each round.
+        pairs: Rounds of both, by look.
+    """
+
+    name: str
+    base: CallTimer
+    candidate: CallTimer
+    calls: int
+    pairs: list[tuple[Rounds, Rounds]]
+
+
 class Sampling:
     """Rounds of one warm engine.
 
@@ -125,7 +143,7 @@ class Sampling:
         how: WarmUp | None = None,
         meter: LoadMeter | None = None,
     ) -> None:
-        self._timer = timer_of(session, inputs, mode)
+        self._timer, self._session = timer_of(session, inputs, mode), session
         self._inputs, self._mode, self.items_per_call = inputs, mode, items_per_call
         self._how = how or warm_up_of(session)
         self.guard: Guard = undisturbed
@@ -240,24 +258,8 @@ class Sampling:
                 self.say("warming up the baseline engine")
                 warm_up(timer, self._how.soon_after(0.0))
                 warm = True
-            had = sum(len(candidate) for _, candidate in self.interleaved)
-            if not had:  # what the first look takes is a part of what the last one may
-                self._most = rounds * LOOKS[-1] // LOOKS[0]
-            counted = f"rounds {had + 1} to {had + rounds} of at most {self._most}"
-            self._step = f"interleaved with the baseline engine, {counted}"
-            pair = self._undisturbed(
-                lambda: measure_interleaved(
-                    timer,
-                    self._timer,
-                    rounds,
-                    self.calls,
-                    random=random,
-                    items_per_call=self.items_per_call,
-                    guard=self._between,
-                )
-            )
-            self.interleaved.append(pair)
-            return pair
+            sides = _Sides("the baseline engine", timer, self._timer, self.calls, self.interleaved)
+            return self._interleaved(sides, rounds, random)
 
         try:
             timer(1)
@@ -265,6 +267,58 @@ class Sampling:
             yield None
         else:
             yield interleave
+
+    def with_opponent(
+        self,
+        name: str,
+        opponent: BackendSession,
+        mode: Mode,
+        pairs: list[tuple[Rounds, Rounds]],
+        *,
+        budget_s: float,
+        random: Random,
+    ) -> Callable[[int], tuple[Rounds, Rounds]]:
+        """Warm up another engine, and return what interleaves the candidate with it.
+
+        Args:
+            name: The other engine, as messages name it.
+            opponent: The other engine, loaded.
+            mode: How both are timed, which need not be how the candidate alone is.
+            pairs: Receives the rounds of both, by look.
+            budget_s: Seconds that the first rounds of each may take in all.
+            random: Decides the order of each pair.
+
+        Raises:
+            EngineRunError: It cannot run, or cannot be timed in this mode.
+        """
+        own = self._timer if mode == self._mode else timer_of(self._session, self._inputs, mode)
+        timer = timer_of(opponent, self._inputs, mode)
+        self.say(f"warming up {name}")
+        call_s = max(warm_up(one, self._how.soon_after(0.0)) for one in (timer, own))
+        # As many calls of both: a median of more calls is another statistic.
+        calls = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s)
+        sides = _Sides(name, timer, own, calls, pairs)
+        return lambda rounds: self._interleaved(sides, rounds, random)
+
+    def _interleaved(self, sides: _Sides, rounds: int, random: Random) -> tuple[Rounds, Rounds]:
+        had = sum(len(candidate) for _, candidate in sides.pairs)
+        if not had:  # what the first look takes is a part of what the last one may
+            self._most = rounds * LOOKS[-1] // LOOKS[0]
+        counted = f"rounds {had + 1} to {had + rounds} of at most {self._most}"
+        self._step = f"interleaved with {sides.name}, {counted}"
+        pair = self._undisturbed(
+            lambda: measure_interleaved(
+                sides.base,
+                sides.candidate,
+                rounds,
+                sides.calls,
+                random=random,
+                items_per_call=self.items_per_call,
+                guard=self._between,
+            )
+        )
+        sides.pairs.append(pair)
+        return pair
 
     def _between(self) -> str | None:
         self.say(self._step)

@@ -59,6 +59,17 @@ def precision_shortfall(
     )
 
 
+def fp32_layers(spec: EngineSpec, facts: EngineFacts) -> tuple[int, int] | None:
+    """Return how many layers of an fp16 or int8 engine are FP32, and how many compute at all.
+
+    None where none is, or the engine reports no precisions.
+    """
+    layers = facts.layer_counts
+    if spec.precision not in _WANTED or not layers["float"]:
+        return None
+    return layers["float"], layers.total() + facts.unknown_layers
+
+
 def _fix(spec: EngineSpec, plan: Path) -> Remedy:
     blocked = [
         f"{name}={spec.builder_options[name]!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from platform import python_version
@@ -35,6 +35,7 @@ from pytest_trt.escaping import terminal
 from pytest_trt.plugin.models.subject import ModelUnderTest
 from pytest_trt.plugin.options.table import is_disabled
 from pytest_trt.plugin.planning.markers import BenchmarkMarker
+from pytest_trt.plugin.planning.opponents import nothing_to_compare
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.pytest_benchmark import DISABLED, extra_info
 from pytest_trt.plugin.results.failure import skips
@@ -49,6 +50,7 @@ from pytest_trt.plugin.state import (
     settings_of,
     state_of,
 )
+from pytest_trt.statistics.limits import Limits
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU
 from pytest_trt.workers.warm import warm_builder
@@ -118,15 +120,22 @@ class BenchmarkCheck:
             self._called = True
             self._subject.noting(state_of(item))(self._session.engine, inputs, {})
             if is_disabled(item.config):
-                return _take(item, self._untimed(inputs))
+                return _take(item, self._untimed(inputs, _disabled_by_option))
+            limits, others, same = self._opponents()
+            if not limits.can_fail:
+                return _take(item, self._compared_with_itself(inputs, same))
             with progress_of(item.config).quiet_task(f"timing {item.name}") as self._say:
-                return _take(item, self._measured(item, inputs))
+                result = self._measured(item, inputs, limits, others)
+            if same:
+                result = _with(result, messages.same_engine(result, same))
+            return _take(item, result)
         except PytestTrtError as error:
             raise error.with_traceback(None) from None
 
-    def _measured(self, item: pytest.Item, inputs: Tensors) -> BenchmarkResult:
+    def _measured(
+        self, item: pytest.Item, inputs: Tensors, limits: Limits, others: Mapping[str, Engine]
+    ) -> BenchmarkResult:
         engine, run, marker = self._session.engine, self._subject.run, self._marker
-        limits = self._subject.plan.limits(engine.spec.precision)
         settings = benchmark_settings(item.session)
         location = baseline_location(item, run.place(engine.target).target)
         with self._subject.loaded(engine) as session:
@@ -153,15 +162,41 @@ class BenchmarkCheck:
                 file=location.path,
                 say=self._say,
             )
-            pipeline = Pipeline(source, limits, settings, location)
+            opponents = [source.opponent(name, one) for name, one in others.items()]
+            pipeline = Pipeline(source, limits, settings, location, opponents)
             result = with_renames(item, pipeline.run(), subject, location)
         if run.settings.selftest and result.calls:
-            from pytest_trt.plugin.selftest import slowdowns_of
+            from pytest_trt.plugin.selftest import slowdowns_of, slower_than_opponents
 
-            state_of(item).proofs += slowdowns_of(limits, source, pipeline.entry, settings.checks)
+            state_of(item).proofs += [
+                *slowdowns_of(limits, source, pipeline.entry, settings.checks),
+                *slower_than_opponents(result, opponents, pipeline.entry),
+            ]
         return result
 
-    def _untimed(self, inputs: Tensors) -> BenchmarkResult:
+    def _opponents(self) -> tuple[Limits, dict[str, Engine], list[str]]:
+        """Build the engines that the test compares with.
+
+        Returns:
+            The limits without opponents that are the engine under test, the engines of the others,
+            and the names of those that are.
+        """
+        plan, engine = self._subject.plan, self._session.engine
+        built, precision = self._subject.opponents(engine), engine.spec.precision
+        limits = plan.limits(precision)
+        same = [name for name, one in built.items() if one.key.digest == engine.key.digest]
+        others = {name: one for name, one in built.items() if name not in same}
+        return limits.without(same), others, [*plan.same_engine(precision), *same]
+
+    def _compared_with_itself(self, inputs: Tensors, same: Sequence[str]) -> BenchmarkResult:
+        """Skip a test without any other engine to compare with, unless it checks outputs too."""
+        if self._subject.plan.consistency is None:
+            self._subject.skip(nothing_to_compare(same).message)
+        return self._untimed(inputs, lambda result: messages.same_engine(result, same))
+
+    def _untimed(
+        self, inputs: Tensors, why: Callable[[BenchmarkResult], Diagnostic]
+    ) -> BenchmarkResult:
         """Run the engine once, and return the result of a test that is not to be timed."""
         engine, item = self._session.engine, self._subject.request.node
         with self._subject.loaded(engine) as session:
@@ -176,7 +211,8 @@ class BenchmarkCheck:
                 batch=self._marker.batch or batch_of(engine.model.inputs, inputs),
                 threads=0,
             )
-        return _not_timed(subject)
+        result = subject.result()
+        return _with(result, why(result))
 
 
 def _as_argument(item: pytest.Item) -> str:
@@ -185,13 +221,12 @@ def _as_argument(item: pytest.Item) -> str:
     return "::".join((path, *item.nodeid.split("::")[1:]))
 
 
-def _not_timed(subject: Subject) -> BenchmarkResult:
-    result = subject.result()
-    return _with(result, messages.not_timed(result, DISABLED, "note", Remedy()))
+def _disabled_by_option(result: BenchmarkResult) -> Diagnostic:
+    return messages.not_timed(result, DISABLED, "note", Remedy())
 
 
 def _with(result: BenchmarkResult, found: Diagnostic) -> BenchmarkResult:
-    return replace(result, diagnostics=(found,))
+    return replace(result, diagnostics=(*result.diagnostics, found))
 
 
 def benchmark_settings(session: pytest.Session) -> BenchmarkSettings:
@@ -393,9 +428,9 @@ def _recorded_subject(
 def _disabled(
     config: pytest.Config, subject: Subject, settings: BenchmarkSettings
 ) -> BenchmarkResult:
-    if is_disabled(config):
-        return _not_timed(subject)
     result = subject.result()
+    if is_disabled(config):
+        return _with(result, _disabled_by_option(result))
     found = messages.not_timed(
         result,
         "pytest-benchmark does not time tests under pytest-xdist",

@@ -190,6 +190,8 @@ def trt_session(_trt_subject: ModelUnderTest, trt_arch: str, trt_build: EngineFa
     _trt_subject.stop_if_lost(trt_arch)
     _trt_subject.run.begin_context(trt_arch)
     session = trt_build()
+    if _trt_subject.run.settings.build_only:
+        _trt_subject.opponents(session.engine)
     _trt_subject.skip_unless_runnable(session.engine)
     return session
 

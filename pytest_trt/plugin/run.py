@@ -236,9 +236,10 @@ class TrtRun:
         *,
         calibration: Callable[[], Sequence[Tensors]],
         progress: Progress,
+        embedded: bool = False,
     ) -> Engine:
-        """Return an engine, built if it has to be."""
-        backend = self.backend(arch)
+        """Return an engine, built if it has to be; one of ONNX Runtime whatever is under test."""
+        backend = self.embedded if embedded else self.backend(arch)
         engine = build_or_load(
             model=model,
             spec=spec,
@@ -276,7 +277,8 @@ class TrtRun:
 
     def _opened(self, engine: Engine) -> BackendSession:
         model, spec, target = engine.model, engine.spec, engine.target
-        backend = self.backend(target.arch)
+        embedded = dict(engine.key.fields)["backend"] == OnnxRuntimeBackend.name
+        backend = self.embedded if embedded else self.backend(target.arch)
         if backend is self.embedded:
             return self.embedded.open_later(
                 lambda: self._plan(engine),
@@ -351,6 +353,15 @@ class TrtRun:
         finally:
             if session is not None:
                 self.lost_device.release(session)
+
+    @contextmanager
+    def opened_beside(self, engine: Engine) -> Iterator[BackendSession]:
+        """Load an engine next to those that are loaded, and release it afterwards."""
+        session = self._opened(engine)
+        try:
+            yield session
+        finally:
+            self.lost_device.release(session)
 
     @cached_property
     def host(self) -> HostMonitor:

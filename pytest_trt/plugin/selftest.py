@@ -6,7 +6,7 @@ with the tolerances of the test, and the decision on speed gets slower samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import pytest
@@ -14,18 +14,21 @@ import pytest
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.benchmark.baselines import stored_rounds
-from pytest_trt.benchmark.evidence import RoundSource
+from pytest_trt.benchmark.calibration import noise_of
+from pytest_trt.benchmark.evidence import Opponent, RoundSource
 from pytest_trt.benchmark.gates import figures_of, stored_figures
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.plugin.terminal import write_prose
 from pytest_trt.report.record import TestRecord
 from pytest_trt.selftest.outputs import inject_errors
 from pytest_trt.selftest.proof import Proof, cannot_fail
-from pytest_trt.selftest.speed import prove_absolute, prove_relative
+from pytest_trt.selftest.speed import prove_absolute, prove_faster, prove_relative
 from pytest_trt.selftest.structure import prove_structure
-from pytest_trt.statistics.decide import check_error
+from pytest_trt.statistics.decide import check_error, joined
 from pytest_trt.statistics.limits import Limits
+from pytest_trt.statistics.noise import Noise
 from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.wording import count
@@ -125,6 +128,23 @@ def slowdowns_of(
     figures = figures_of(engine.facts) if engine else {}
     proofs += prove_structure(limits.structural, figures, stored)
     return proofs
+
+
+def slower_than_opponents(
+    result: BenchmarkResult, opponents: Sequence[Opponent], entry: Entry | None
+) -> Iterator[Proof]:
+    """Yield what the limits of `faster_than` make of a slower engine.
+
+    Args:
+        result: The result of the test.
+        opponents: The engines that it was compared with.
+        entry: The baseline; None without one.
+    """
+    noise = (noise_of(entry.noise) if entry else None) or Noise()
+    pairs = {one.name: one.pairs for one in opponents}
+    for found in result.speedups:
+        base, candidate = joined(pairs[found.opponent])
+        yield from prove_faster(found, base, candidate, checks=result.checks, noise=noise)
 
 
 def diagnostics_of(proofs: Sequence[Proof]) -> tuple[Diagnostic, ...]:

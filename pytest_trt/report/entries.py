@@ -21,6 +21,7 @@ from pytest_trt.report.groups import Group
 from pytest_trt.selftest.proof import Proof
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.decline import TaskMetricResult
+from pytest_trt.statistics.faster import SpeedupResult
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.terms import Metric, Mode, Verdict
 
@@ -251,6 +252,7 @@ class Speed:
         changes: Result of each relative limit.
         unlimited: Changes of metrics without a relative limit, where they were measured.
         limits: Result of each absolute limit.
+        speedups: Result of each opponent of `faster_than`.
         structure: Result of each limit on the engine itself.
         layer_changes: How layers differ from the baseline engine's, one line each, the most
             important first; only where a limit was exceeded.
@@ -282,6 +284,7 @@ class Speed:
     baseline_update: str
     differences: tuple[str, ...]
     why: str
+    speedups: tuple[SpeedupResult, ...] = ()
 
     def __post_init__(self) -> None:
         check_rounds(self.candidate_rounds, "candidate_rounds")

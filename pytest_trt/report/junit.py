@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_trt.accuracy.result import AccuracyResult
+from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.escaping import junit
 from pytest_trt.report.record import TestRecord
 
@@ -32,14 +33,19 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
         yield from _of_check(check)
     for one in record.task_metrics:
         yield "trt_task_metric", f"{one.name}: {one.value:.6g} ({one.verdict.value})"
-    for speed in record.speeds:
-        yield "trt_speed", speed.verdict.value
-        yield "trt_speed_mode", speed.mode
-        for name, value in speed.candidate.items():
-            yield f"trt_{name}", f"{value:.5g}"
-        for change in speed.changes:
-            if change.change is not None:
-                yield f"trt_{change.metric}_change_pct", f"{100 * change.change:+.4g}"
+    yield from (of for speed in record.speeds for of in _of_speed(speed))
+
+
+def _of_speed(speed: BenchmarkResult) -> Iterator[tuple[str, str]]:
+    yield "trt_speed", speed.verdict.value
+    yield "trt_speed_mode", speed.mode
+    for name, value in speed.candidate.items():
+        yield f"trt_{name}", f"{value:.5g}"
+    for change in speed.changes:
+        if change.change is not None:
+            yield f"trt_{change.metric}_change_pct", f"{100 * change.change:+.4g}"
+    for one in speed.speedups:
+        yield "trt_speedup", f"{one.ratio:.4g}x {one.opponent} (at least {one.factor:g}x)"
 
 
 def _of_check(check: AccuracyResult) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pytest_trt import escaping, units
@@ -80,7 +80,7 @@ def _row(test: Mapping[str, Any]) -> str:
         escaping.markdown(test["test"]),
         escaping.markdown(test["arch"]),
         units.share(max(used)) if used else "",
-        "; ".join(filter(None, map(speed_cell, speeds))),
+        "; ".join(filter(None, (speed_cell(speed, escaping.markdown) for speed in speeds))),
         "" if test["status"] == "passed" else _status(test),
     )
     return f"| {' | '.join(cells)} |\n"
@@ -91,15 +91,26 @@ def _status(test: Mapping[str, Any]) -> str:
     return f"{test['status']}: {reason}" if reason else str(test["status"])
 
 
-def speed_cell(speed: Mapping[str, Any]) -> str:
-    """Return speed in few words: "p99 1.23 ms (+4.5%)"."""
+def speed_cell(
+    speed: Mapping[str, Any], shown_name: Callable[[str], str] = escaping.terminal
+) -> str:
+    """Return speed in few words: "p99 1.23 ms (+4.5%), 1.6x fp32".
+
+    Args:
+        speed: An entry of a report.
+        shown_name: Escapes the name of an opponent.
+    """
     changes = {change["metric"]: change["change"] for change in speed["changes"]}
+    faster = [
+        f", {units.multiple(float(one['ratio']))}x {shown_name(one['opponent'])}"
+        for one in speed.get("speedups", ())
+    ]
     for metric in ("p99", "p95", "p50"):
         value = speed["candidate"].get(f"{metric}_ms")
         if value is not None:
             change = changes.get(metric)
             shown = "" if change is None else f" ({units.change(change)})"
-            return f"{metric} {units.latency(value)}{shown}"
+            return f"{metric} {units.latency(value)}{shown}{''.join(faster)}"
     return ""
 
 

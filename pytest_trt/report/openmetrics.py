@@ -32,6 +32,8 @@ _METRICS = (
     ("throughput", "", "Items per second."),
     ("change_ratio", "ratio", "Change of a metric against its baseline."),
     ("change_limit_ratio", "ratio", "Allowed change of a metric for the worse."),
+    ("speedup_ratio", "ratio", "How many times as fast as another engine, by median latency."),
+    ("speedup_limit_ratio", "ratio", "How many times as fast as another engine it has to be."),
     ("engine_size_bytes", "bytes", "Size of an engine's plan."),
     ("engine_device_memory_bytes", "bytes", "Scratch memory of one execution context."),
     ("engine_layers", "", "Layers of an engine."),
@@ -126,6 +128,10 @@ def _of_speed(
         if change["change"] is not None:
             yield "change_ratio", of_metric, change["change"]
         yield "change_limit_ratio", of_metric, change["limit"]
+    for one in speed.get("speedups", ()):
+        against = {**labels, "mode": one["mode"], "opponent": one["opponent"]}
+        yield "speedup_ratio", against, one["ratio"]
+        yield "speedup_limit_ratio", against, one["factor"]
 
 
 def _label(name: str) -> str:

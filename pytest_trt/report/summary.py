@@ -11,7 +11,12 @@ from rich.cells import cell_len
 
 from pytest_trt import units
 from pytest_trt.accuracy.result import MetricOutcome
-from pytest_trt.benchmark.messages import ENGINE_NAMES, engine_figure, engine_limit
+from pytest_trt.benchmark.messages import (
+    ENGINE_NAMES,
+    engine_figure,
+    engine_limit,
+    factor_text,
+)
 from pytest_trt.benchmark.result import FIGURE_OF, METRIC_OF, BenchmarkResult
 from pytest_trt.codes import CODES
 from pytest_trt.diagnostics import Diagnostic, wrapped
@@ -332,6 +337,16 @@ def _figures(record: BenchmarkResult) -> tuple[str, str]:
     if structure is not None:
         return _engine_figures(structure)
     limit, change = record.leading_limit, record.leading_change
+    speedup = record.leading_speedup
+    # It is shown where it alone decides, or where there is nothing else.
+    others = [one.outcome for one in (limit, change) if one is not None]
+    decided = bool(others) and record.verdict in others
+    if speedup is not None and not decided:
+        return (
+            f"p50 {units.latency(speedup.candidate_ms)}",
+            f"{factor_text(speedup.ratio)} {terminal(speedup.opponent.rpartition('/')[2])} "
+            f"(limit {factor_text(speedup.factor)})",
+        )
     if limit is not None and (change is None or limit.outcome == "failed"):
         metric = METRIC_OF[limit.name]
         shown = f"{units.METRIC_NAMES[metric].lower()} {units.figure(metric, limit.measured)}"

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from pytest_trt.selftest.proof import Proof, cannot_fail
 from pytest_trt.statistics.absolute import judge_absolute
-from pytest_trt.statistics.decide import Samplers, decide
+from pytest_trt.statistics.decide import Samplers, check_error, decide
+from pytest_trt.statistics.faster import SpeedupResult, judge_faster
 from pytest_trt.statistics.limits import Absolute
 from pytest_trt.statistics.noise import Noise
 from pytest_trt.statistics.rounds import Rounds, as_change
@@ -139,3 +140,40 @@ def prove_absolute(
             failed=judged.outcome == "failed",
             why=judged.why,
         )
+
+
+def prove_faster(
+    found: SpeedupResult, base: Rounds, candidate: Rounds, *, checks: int, noise: Noise
+) -> Iterator[Proof]:
+    """Slow the engine down until it is no longer so many times as fast as its opponent.
+
+    Args:
+        found: What the limit came to.
+        base: Rounds of the opponent.
+        candidate: Rounds of the engine, interleaved with them.
+        checks: Limits over all tests of the run.
+        noise: What calibration measured on this machine.
+    """
+
+    def fails(log: float) -> bool:
+        slowed = Rounds({name: logs + log for name, logs in candidate.logs.items()}, base.calls)
+        judged = judge_faster(
+            found.opponent,
+            found.factor,
+            base,
+            slowed,
+            error=check_error(checks),
+            mode=found.mode,
+            noise=noise,
+        )
+        return judged.outcome == "failed"
+
+    check = f"{found.factor:g}x as fast as {found.opponent}"
+    if found.most > _MOST * found.ratio:
+        why = f"it fails only below {found.factor * found.ratio / found.most:.3g}x"
+        yield Proof(check, "half the speed", must_fail=True, failed=False, why=why)
+        return
+    for ratio, margin, must_fail in ((found.most, _MARGIN, True), (found.ratio, -_MARGIN, False)):
+        log = math.log(ratio / found.factor) + margin
+        slowed = f"{math.exp(log):.3g}x the time"
+        yield Proof(check, slowed, must_fail=must_fail, failed=fails(log))

@@ -227,15 +227,10 @@ class _Rule:
             taken = sum(len(candidate) for _, candidate in pairs)
             pairs.append(measure(self._first_rounds * times - taken))
             self.candidate_rounds += len(pairs[-1][1])
-            base, candidate = join([a for a, _ in pairs]), join([b for _, b in pairs])
+            base, candidate = joined(pairs)
             placement = self._noise.placement_of(base, self._mode)
             changes = {
-                metric: paired(
-                    candidate.logs[metric] - base.logs[metric],
-                    error_low=self._error / len(LOOKS),
-                    error_high=MISS_ERROR,
-                    floor=placement,
-                )
+                metric: interleaved_bounds(metric, base, candidate, self._error, placement)
                 for metric in candidate.logs
             }
             self._update("interleaved", len(candidate), changes.__getitem__)
@@ -282,6 +277,31 @@ class _Rule:
         for metric, one in self.results.items():
             if one.outcome is not Verdict.NOT_MEASURED:
                 self.results[metric] = _judged(one, step, rounds, bounds(metric), may_fail=may_fail)
+
+
+def joined(pairs: Sequence[tuple[Rounds, Rounds]]) -> tuple[Rounds, Rounds]:
+    """Return the rounds of all looks of each side."""
+    return join([one for one, _ in pairs]), join([other for _, other in pairs])
+
+
+def interleaved_bounds(
+    metric: Metric, base: Rounds, candidate: Rounds, error: float, placement: float
+) -> Bounds:
+    """Return bounds on the change between two engines at one of the looks at their rounds.
+
+    Args:
+        metric: Which metric.
+        base: Rounds of one engine.
+        candidate: Rounds of the other, as many, each measured next to its counterpart.
+        error: Probability of a false alarm at any look.
+        placement: Standard deviation of the placement effect, as a logarithm.
+    """
+    return paired(
+        candidate.logs[metric] - base.logs[metric],
+        error_low=error / len(LOOKS),
+        error_high=MISS_ERROR,
+        floor=placement,
+    )
 
 
 def as_slowdown(metric: Metric, limit: float) -> float:

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 from builders_baseline import TARGET, stored
-from builders_benchmark import INCONCLUSIVE, REGRESSED, benchmark_result, change
+from builders_benchmark import (
+    INCONCLUSIVE,
+    REGRESSED,
+    TOO_SLOW,
+    benchmark_result,
+    change,
+    speedup,
+)
 
 from pytest_trt.baseline.staged import Staged
 from pytest_trt.benchmark.differences import Difference
@@ -237,3 +244,39 @@ def test_result_survives_json() -> None:
     assert result.failed
     assert result.p99_ms == 0.42
     assert result.throughput == 23456.7
+
+
+def test_engine_that_is_not_fast_enough_is_shown_with_both_medians_and_what_ran() -> None:
+    found = diagnostic(change(), speedups=(speedup(opponent="onnxruntime"), TOO_SLOW))
+    assert found.code == "TRT517"
+    assert found.message == "1.12x as fast as fp32, limit 1.5x (digits.onnx, fp16, cpu)"
+    assert (found.facts["ratio"], found.facts["limit"]) == (1.12, 1.5)
+    at = [line.startswith("faster_than fp32") for line in found.details].index(True)
+    assert found.details[at : at + 2] == (
+        "faster_than fp32: failed, 1.12x (1.06x to 1.18x), at least 1.5x; median latency 0.310 ms, "
+        "of fp32 0.347 ms",
+        "  20 rounds of 70 calls, interleaved; graph; fp32 is digits.onnx, fp32, sm90, TensorRT "
+        "10.16.1",
+    )
+    where = "lower faster_than= (trt_benchmark marker or trt_limits)"
+    assert found.remedy.text == f"Make the engine faster, or {where}."
+
+
+def test_layers_that_stayed_in_fp32_are_the_remedy_where_there_are_some() -> None:
+    found = diagnostic(speedups=(TOO_SLOW,), fp32_layers=(12, 40), plan="/cache/a b/engine.plan")
+    assert found.remedy.text == "12 of 40 layers that compute are still FP32. This lists them:"
+    assert found.remedy.commands == ("pytest-trt inspect --layers '/cache/a b/engine.plan'",)
+    finished = diagnostic(speedups=(TOO_SLOW,), fp32_layers=(12, 40))
+    assert finished.remedy.text == "12 of 40 layers that compute are still FP32."
+    assert finished.remedy.commands == ()
+
+
+def test_ratio_that_is_too_close_is_shown_with_one_that_would_pass() -> None:
+    found = diagnostic(speedups=(speedup("inconclusive", 1.51),), strict=False)
+    assert (found.code, found.severity) == ("TRT518", "warning")
+    assert found.message == (
+        "faster_than is inconclusive: 1.51x as fast as fp32 (1.43x to 1.59x), limit 1.5x "
+        "(digits.onnx, fp16, cpu)"
+    )
+    assert found.details[0] == "smallest ratio that would have passed: 1.55x"
+    assert diagnostic(speedups=(speedup("inconclusive", 1.51),)).severity == "error"

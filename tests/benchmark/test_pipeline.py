@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from quiet_host import OVERLOADED
 
 from pytest_trt.baseline.location import BaselineFolder, BaselineLocation
 from pytest_trt.baseline.staged import write_staged
-from pytest_trt.benchmark.evidence import BenchmarkSettings, Subject
+from pytest_trt.benchmark.evidence import BenchmarkSettings, Interleave, Subject
 from pytest_trt.benchmark.host import HostLoad
 from pytest_trt.benchmark.pipeline import Pipeline
 from pytest_trt.benchmark.recorded_source import RecordedSource
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.statistics.limits import resolve_limits
+from pytest_trt.statistics.rounds import Rounds
 from pytest_trt.terms import Verdict
 
 SUBJECT = Subject(
@@ -48,6 +52,7 @@ class Bench:
         self.load = HostLoad()
         self.call_s, self.calls, self.subject = 1e-3, 1500, SUBJECT
         self.disturbed_by: str | None = None
+        self.opponents: list[Opponent] = []
         self._location = BaselineLocation.of(
             BaselineFolder(folder / "trt_baselines", folder),
             folder / "test_it.py",
@@ -72,10 +77,30 @@ class Bench:
             disturbed_by=self.disturbed_by,
         )
         limits = resolve_limits(self.marker, {})
-        result = Pipeline(source, limits, settings, self._location).run()
+        result = Pipeline(source, limits, settings, self._location, self.opponents).run()
         if result.update and result.staged:
             write_staged([result.staged])
         return result
+
+
+class Opponent:
+    """An engine that takes a multiple of the time of the one under test, give or take a share."""
+
+    name, ran, mode = "fp32", "digits.onnx, fp32, cpu, ONNX Runtime 1", "end_to_end"
+
+    def __init__(self, multiple: float, spread: float = 0.01) -> None:
+        self._multiple, self._spread = multiple, spread
+        self.pairs: list[tuple[Rounds, Rounds]] = []
+
+    @contextmanager
+    def interleaving(self) -> Iterator[Interleave]:
+        yield self._interleaved
+
+    def _interleaved(self, rounds: int) -> tuple[Rounds, Rounds]:
+        apart = self._spread * np.resize([1.0, -1.0], rounds)
+        base, candidate = np.log(self._multiple) + apart, -apart
+        self.pairs.append((Rounds({"p50": base}, 70), Rounds({"p50": candidate}, 70)))
+        return self.pairs[-1]
 
 
 @pytest.fixture
@@ -203,3 +228,48 @@ def test_default_limits_that_rounds_cannot_show_are_noted(bench) -> None:
     bench.calls, bench.marker = 100, {}
     result = bench.run()
     assert (result.failed, codes(result)) == (False, [("TRT509", "note")])
+
+
+#: What is required of an engine in the tests below, and of nothing else.
+FASTER = {"faster_than.fp32": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("multiple", "spread", "verdict", "found"),
+    [
+        (1.9, 0.01, Verdict.PASSED, []),
+        (1.2, 0.01, Verdict.FAILED, [("TRT517", "error")]),
+        (1.5, 0.05, Verdict.INCONCLUSIVE, [("TRT518", "warning")]),
+    ],
+)
+def test_engine_is_compared_with_its_opponent(bench, multiple, spread, verdict, found) -> None:
+    bench.marker, bench.opponents = FASTER, [Opponent(multiple, spread)]
+    result = bench.run(missing_baseline="fail")
+    assert (result.verdict, codes(result)) == (verdict, found)
+    (one,) = result.speedups
+    assert one.ratio == pytest.approx(multiple)
+    assert one.ran == Opponent.ran
+    assert result.staged is None  # no baseline is compared or recorded
+    assert one.rounds == (80 if verdict is Verdict.INCONCLUSIVE else 20)
+
+
+def test_ratio_that_is_too_close_fails_where_that_is_requested(bench) -> None:
+    bench.marker, bench.opponents = FASTER, [Opponent(1.5, 0.05)]
+    assert codes(bench.run(strict=True)) == [("TRT518", "error")]
+
+
+def test_load_of_the_host_does_not_excuse_a_slow_engine(bench) -> None:
+    bench.marker, bench.opponents = FASTER, [Opponent(1.2)]
+    bench.load = OVERLOADED
+    assert bench.run().verdict is Verdict.FAILED
+
+
+def test_baseline_and_opponent_are_limits_of_one_test(bench) -> None:
+    bench.marker, bench.opponents = {"p50": 0.05, **FASTER}, [Opponent(1.9)]
+    assert bench.run().update == "first"
+    bench.call_s *= 0.5
+    assert bench.run().verdict is Verdict.PASSED
+    bench.opponents = [Opponent(1.2)]
+    result = bench.run()
+    assert (result.verdict, codes(result)) == (Verdict.FAILED, [("TRT517", "error")])
+    assert [one.outcome for one in result.changes] == ["passed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 import numpy as np
@@ -12,7 +13,11 @@ from pytest_trt.benchmark.sampling import Sampling, batch_of, mode_for
 from pytest_trt.benchmark.warmup import WarmUp
 from pytest_trt.diagnostics import InputError
 from pytest_trt.engine.protocols import Samples
+from pytest_trt.statistics.rounds import Rounds
 from pytest_trt.tensors.spec import TensorSpec
+
+#: When what keeps a time of its own is warm.
+AT_ONCE = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
 
 INPUTS = {"image": np.zeros((4, 8), np.float32)}
 
@@ -70,8 +75,7 @@ def test_rounds_are_of_the_device_in_the_mode_that_was_chosen(mode) -> None:
 
 
 def test_interleaved_rounds_are_of_both_engines() -> None:
-    at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
-    sampling = Sampling(DeviceSession(2.0), INPUTS, "graph", 1, how=at_once)
+    sampling = Sampling(DeviceSession(2.0), INPUTS, "graph", 1, how=AT_ONCE)
     sampling.calls = 14
     with sampling.against(DeviceSession(1.0), Random(0)) as turns:
         assert turns is not None
@@ -107,9 +111,8 @@ def test_baseline_of_a_slow_engine_needs_no_extra_rounds() -> None:
 
 
 def test_interleaved_figures_are_those_that_may_become_the_baseline() -> None:
-    at_once = WarmUp(least_s=0, least_calls=1, window_s=0.001, most_s=0)
     candidate = DeviceSession(3.0)
-    sampling = Sampling(candidate, INPUTS, "graph", 1, how=at_once)
+    sampling = Sampling(candidate, INPUTS, "graph", 1, how=AT_ONCE)
     sampling.calls, sampling.round_s = 14, 0.014
     sampling.screen(5)
     candidate.latency_ms = 2.0
@@ -127,6 +130,44 @@ def test_missing_engine_or_one_that_refuses_the_inputs_is_not_interleaved(baseli
     sampling = Sampling(DeviceSession(), INPUTS, "graph", 1)
     with sampling.against(baseline, Random(0)) as turns:
         assert turns is None
+
+
+class SlowHostSession(HostSession):
+    """Runs for longer than a call may take for rounds of 70 calls to fit the time."""
+
+    def run(self, inputs):
+        until = time.perf_counter() + 1e-3
+        while time.perf_counter() < until:
+            pass
+        return {}
+
+
+def test_opponent_on_another_device_is_timed_by_the_clock_of_both() -> None:
+    candidate = DeviceSession(2.0)
+    sampling = Sampling(candidate, INPUTS, "graph", 1, how=AT_ONCE)
+    pairs: list[tuple[Rounds, Rounds]] = []
+    measure = sampling.with_opponent(
+        "onnxruntime", SlowHostSession(), "end_to_end", pairs, budget_s=1e-3, random=Random(0)
+    )
+    base, timed = measure(4)
+    assert candidate.modes == set()  # its own clock has not been read
+    assert (base.calls, timed.calls) == (5, 5)  # as many of both, as few as the slower one needs
+    assert pairs == [(base, timed)]
+    assert sampling.interleaved == []  # what a baseline is made of
+    assert base.median("p50") >= 1.0
+
+
+def test_opponent_of_the_same_device_is_timed_as_the_engine_is() -> None:
+    opponent = DeviceSession(3.0)
+    sampling = Sampling(DeviceSession(2.0), INPUTS, "graph", 1, how=AT_ONCE)
+    pairs: list[tuple[Rounds, Rounds]] = []
+    measure = sampling.with_opponent(
+        "fp32", opponent, "graph", pairs, budget_s=10.0, random=Random(0)
+    )
+    base, timed = measure(4)
+    assert opponent.modes == {"graph"}
+    assert (base.median("p50"), timed.median("p50")) == pytest.approx((3.0, 2.0))
+    assert base.calls == 70
 
 
 def spec(name: str, *shape: int | str) -> TensorSpec:

@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 import pytest
+from builders_benchmark import TOO_SLOW
 from builders_browser import Page, browser, chromium
 from builders_report import check, document, reported, skipped, speed
 
@@ -74,6 +75,7 @@ SLOWER = speed(
         MetricChange("throughput", "inconclusive", 0.05, -0.06, -0.02, None, 0.07, "none", 20),
     ),
     limits=(AbsoluteLimitResult("p99_ms", 1.0, 1.2, "failed", 30, 1400),),
+    speedups=(TOO_SLOW,),
     structure=(StructuralLimitResult("plan_size", 0.1, "passed", 34000.0, 33000.0),),
     candidate_rounds={m: tuple(1.2 + n % 7 / 50 for n in range(20)) for m in ("p50", "p99")},
     baseline_rounds={m: tuple(1.0 + n % 5 / 50 for n in range(40)) for m in ("p50", "p99")},
@@ -231,6 +233,8 @@ def test_slow_engine_is_opened_with_its_rounds_bounds_and_layers(show) -> None:
         "from −2.0%",
         "split: conv1+relu1",
         "30 of 1,400 beyond",
+        "1.12x (1.06x to 1.18x)",
+        "fp32 is digits.onnx, fp32, sm90",
         "it was hot",
         "from 20 rounds interleaved with the baseline engine",
     ):

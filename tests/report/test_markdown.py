@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from builders_benchmark import speedup
 from builders_report import check, document, reported, skipped, speed
 
 from pytest_trt.report.markdown import markdown
@@ -56,3 +57,8 @@ def test_size_limit_holds_and_nothing_is_cut_in_the_middle() -> None:
 
 def test_no_room_at_all_adds_nothing() -> None:
     assert markdown(document({"test_a": reported()}), limit_bytes=10) == ""
+
+
+def test_ratio_to_another_model_stands_beside_the_latency_and_names_it_as_it_is() -> None:
+    made = document({"test_a": reported(speeds=(speed(speedups=(speedup(opponent="a|b.onnx"),)),))})
+    assert "| p99 1.23 ms (+4.5%), 1.9x `a\\x7cb.onnx` |" in markdown(made)

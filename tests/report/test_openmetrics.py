@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from builders_benchmark import TOO_SLOW
 from builders_report import check, document, reported, skipped, speed
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
@@ -61,3 +62,12 @@ def test_several_runs_are_distinguished() -> None:
 
 def test_run_without_tests_is_valid_too() -> None:
     assert samples(openmetrics_text(document({})), "tests") == []
+
+
+def test_ratio_to_another_engine_is_a_figure_with_its_limit() -> None:
+    content = openmetrics_text(
+        document({"test_a": reported(speeds=(speed(speedups=(TOO_SLOW,)),))})
+    )
+    ((labels, value),) = samples(content, "speedup_ratio")
+    assert (labels["opponent"], labels["mode"], value) == ("fp32", "graph", 1.12)
+    assert samples(content, "speedup_limit_ratio") == [(labels, 1.5)]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from builders_benchmark import REGRESSED, benchmark_result, change
+from builders_benchmark import REGRESSED, TOO_SLOW, benchmark_result, change, speedup
 
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.report.summary import speed_lines
@@ -60,3 +60,13 @@ def test_baseline_that_was_replaced_is_shown_without_the_change_that_no_limit_ho
         change("p50", "regressed", change=1.65), change(change=-0.77), update="replaced"
     )
     assert lines(replaced) == ["speed  digits.onnx fp16 cpu  p99 0.420 ms    replaced"]
+
+
+def test_ratio_is_shown_where_it_decides_or_is_all_there_is() -> None:
+    only = benchmark_result(speedups=(speedup(opponent="models/small.onnx"),))
+    (line,) = lines(only)
+    assert line == "speed  digits.onnx fp16 cpu  p50 0.310 ms  1.9x small.onnx (limit 1.5x)  passed"
+    failed = benchmark_result(change(), speedups=(speedup(), TOO_SLOW), verdict="failed")
+    assert "p50 0.310 ms  1.12x fp32 (limit 1.5x)  failed" in lines(failed)[0]
+    passed = benchmark_result(change(), speedups=(speedup(),))
+    assert "p99 0.420 ms  -1.2% (limit 10%)  passed" in lines(passed)[0]

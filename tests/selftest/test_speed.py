@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from pytest_trt.selftest.proof import Proof
-from pytest_trt.selftest.speed import prove_absolute, prove_relative
+from pytest_trt.selftest.speed import prove_absolute, prove_faster, prove_relative
+from pytest_trt.statistics.decide import check_error
+from pytest_trt.statistics.faster import judge_faster
+from pytest_trt.statistics.noise import Noise
 from pytest_trt.statistics.rounds import Rounds, summarise
 from pytest_trt.terms import MODES, Mode
 
@@ -68,3 +71,25 @@ def test_absolute_limits_fail_beyond_them_where_calls_suffice(
         limits, latencies, latencies.sum(axis=1) / 1e3, items_per_call=1.0, error=1e-3
     )
     assert [proof.holds for proof in found] == holds
+
+
+def faster_proofs(factor: float, *, spread: float = 0.01, ratio: float = 1.9) -> list[Proof]:
+    base, candidate = rounds(spread, seed=1, ms=ratio), rounds(spread, seed=2)
+    found = judge_faster(
+        "fp32", factor, base, candidate, error=check_error(10), mode="graph", noise=Noise()
+    )
+    return list(prove_faster(found, base, candidate, checks=10, noise=Noise()))
+
+
+@pytest.mark.parametrize("spread", [0.001, 0.1])
+@pytest.mark.parametrize("ratio", [0.6, 1.5, 1.9, 40.0])
+def test_a_factor_fails_where_it_is_missed_and_not_where_it_is_met(spread, ratio) -> None:
+    found = faster_proofs(1.5, spread=spread, ratio=ratio)
+    assert [(one.must_fail, one.holds) for one in found] == [(True, True), (False, True)]
+    assert found[0].check == "1.5x as fast as fp32"
+
+
+def test_a_factor_that_the_spread_of_rounds_hides_cannot_fail() -> None:
+    (found,) = faster_proofs(1.5, spread=5.0)
+    assert not found.holds
+    assert "it fails only below" in str(found)

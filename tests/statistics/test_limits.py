@@ -41,6 +41,13 @@ def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
         ({"p99_ms": 0}, "not a number of milliseconds"),
         ({"p99_ms": True}, "not a number of milliseconds"),
         ({"min_throughput": float("inf")}, "not a number of items per second"),
+        ({"faster_than": "fp32"}, "names no opponent with a factor"),
+        ({"faster_than": {1: 1.5}}, "names no opponent with a factor"),
+        ({"faster_than": {"fp32": "50%"}}, "is '50%', which is not a factor"),
+        ({"faster_than": {"fp32": True}}, "which is not a factor"),
+        ({"faster_than": {"fp32": 0}}, "which is not a factor"),
+        ({"faster_than": {"fp32": float("inf")}}, "which is not a factor"),
+        ({"faster_than": {"fp32": 0.4}}, "allows more than twice the time"),
     ],
 )
 def test_invalid_limit_is_refused_with_what_to_write(given_, message: str) -> None:
@@ -119,3 +126,32 @@ def test_limits_may_be_numbers_of_numpy_but_no_booleans() -> None:
     assert parse_limit_fields({"p99_ms": np.float32(12.5)}, "here") == {"p99_ms": 12.5}
     with pytest.raises(ConfigurationError):
         parse_limit_fields({"p99_ms": np.bool_(True)}, "here")
+
+
+def test_factors_are_limits_by_opponent_and_need_no_baseline() -> None:
+    marker = parse_limit_fields({"faster_than": {"fp32": 1.5, "onnxruntime": "3x"}}, "here")
+    limits = resolve_limits(marker, {})
+    assert limits.faster_than == {"fp32": 1.5, "onnxruntime": 3.0}
+    assert not limits.relative  # a named limit replaces the defaults
+    assert (limits.measured, limits.needs_baseline) == (2, False)
+    assert limits.has_standalone_limits
+    left = limits.without(["fp32", "onnxruntime"])
+    assert (left.measured, left.can_fail) == (0, False)
+
+
+def test_marker_and_ini_file_add_their_opponents() -> None:
+    lines = ["fp16: faster_than.fp32=1.5 faster_than.onnxruntime=2x"]
+    ini = parse_limit_lines(lines, "trt_limits", precisions=PRECISIONS)["fp16"]
+    marker = parse_limit_fields({"faster_than": {"fp32": 1.2, "tf32": 1.0}}, "here")
+    assert resolve_limits(marker, ini).faster_than == {"fp32": 1.2, "tf32": 1.0, "onnxruntime": 2.0}
+    one_off = parse_limit_fields({"faster_than": {"fp32": "off"}}, "here")
+    assert resolve_limits(one_off, ini).faster_than == {"onnxruntime": 2.0}
+    all_off = parse_limit_fields({"faster_than": "off", "p99": "10%"}, "here")
+    assert not resolve_limits(all_off, ini).faster_than
+    assert resolve_limits({}, ini).relative == DEFAULT_LIMITS
+
+
+def test_line_with_a_factor_and_no_opponent_says_how_to_write_it() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        parse_limit_lines(["fp16: faster_than=1.5"], "trt_limits", precisions=PRECISIONS)
+    assert "faster_than.fp32=1.5" in str(error.value.fix)

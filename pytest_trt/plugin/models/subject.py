@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,17 +12,20 @@ import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
 from pytest_trt.diagnostics import ConfigurationError, UnsupportedError
+from pytest_trt.engine.build import Engine
 from pytest_trt.engine.builder_options import has_all
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.models.loadable import LoadableModel
 from pytest_trt.plugin.models.project_reference import project_reference
 from pytest_trt.plugin.planning.markers import ModelMarker
+from pytest_trt.plugin.planning.opponents import Opponent
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import OWN, PLAN_KEY, plan_of, planner_of, run_of, state_of
 from pytest_trt.tensors.checks import check_calibration
 from pytest_trt.tensors.profiles import Profile, needs_profile, parse_profiles
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import CPU
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,43 @@ class ModelUnderTest(LoadableModel):
         return Session(
             engine, self.loaded, self.observer(state, state.checks[OWN]), self.engine_inputs
         )
+
+    def opponents(self, engine: Engine) -> dict[str, Engine]:
+        """Build the engines that an engine has to be faster than, or take them from the cache.
+
+        They are not recorded with the test, whose checks are about others.
+
+        Returns:
+            The engines by the name that the limit has.
+        """
+        arch, precision, plan = engine.target.arch, engine.spec.precision, self.plan
+        names = plan.limits(precision).faster_than if plan.benchmark is not None else ()
+        return {name: self._opponent(plan.opponents[name], arch, precision) for name in names}
+
+    def _opponent(self, one: Opponent, arch: str, precision: str) -> Engine:
+        marker, precision = one.model or self.model_marker, one.precision or precision
+        other, options = replace(self, model_marker=marker), {}
+        if one.embedded:
+            arch = CPU
+        else:
+            options = marker.options(self.run.backend(arch).name, precision)
+        profiles = self.profiles
+        if one.model is not None:
+            profiles = parse_profiles(marker.profiles, other.model.inputs, where="trt_model")
+        spec, plan = EngineSpec(precision, profiles, options), marker.plan
+        # A plan of neither another precision nor another model is the one under test.
+        named = plan.names if plan is not None and not one.embedded else ()
+        with self.run.lock, self._task(f"{marker.name} {precision}") as say:
+            if plan is not None and ("precision" if one.model is None else "stem") in named:
+                return other._finished(plan, spec, arch)
+            return self.run.engine(
+                other.model,
+                spec,
+                arch,
+                calibration=self._calibration,
+                progress=say,
+                embedded=one.embedded,
+            )
 
     def _others(self, arch: str, error: UnsupportedError) -> bool:
         """Whether the marker names other precisions that are not missing here as well."""

@@ -7,7 +7,6 @@ test, not a failure after minutes of building.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
@@ -24,6 +23,7 @@ from pytest_trt.plugin.planning.named_models import (
     models_in,
 )
 from pytest_trt.plugin.planning.plan_files import PlanFiles, check_with_plan, parse_plan_files
+from pytest_trt.units import parse_factor
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class ModelMarker:
             **self.by_backend.get(backend, {}),
         }
         # What a marker names for one precision alone has to apply to it.
-        return given if len(self.precision) == 1 else shared_options(given, precision)
+        return given if self.precision == (precision,) else shared_options(given, precision)
 
 
 #: What a `trt_model` marker takes.
@@ -158,7 +158,7 @@ def _merged(
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkMarker:
-    """Compare what `trt_benchmark(inputs)` measures with a baseline and absolute limits.
+    """Compare what `trt_benchmark(inputs)` measures with a baseline, limits and other engines.
 
     Attributes:
         limits: Limits by name, parsed; None where one is switched off.
@@ -369,10 +369,7 @@ def _factor(marker: str, value: object) -> float | None:
     """Return the factor of drift="2x", or None without one."""
     if value is None:
         return None
-    factor = 0.0
-    if isinstance(value, str) and value.endswith("x"):
-        with suppress(ValueError):
-            factor = float(value[:-1])
+    factor = parse_factor(value) or 0.0
     expect(1.0 <= factor < 1e6, marker, "drift", value, 'a factor of at least 1, such as "2x"')
     return factor
 

@@ -15,6 +15,7 @@ import pytest
 from pytest_trt.accuracy.resolve import resolve_tolerances
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker, ModelMarker
+from pytest_trt.plugin.planning.opponents import Opponent, same_engine
 from pytest_trt.tensors.profiles import Profile
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import Point
@@ -41,6 +42,7 @@ class TestPlan:
         named: Precisions that its accuracy check has to compare; empty where none is named.
         consistency: Tolerances of the accuracy check; None where the test has none.
         benchmark: Limits of the speed check; None where the test has none.
+        opponents: The engines that it has to be faster than, by name.
         against: "model", "stored" or "both": what the accuracy check compares with.
         variants: What the test is multiplied by: values by fixture.
         ini_tolerances: Tolerances of the ini file, by precision.
@@ -57,6 +59,7 @@ class TestPlan:
     named: tuple[str, ...]
     consistency: ConsistencyMarker | None
     benchmark: BenchmarkMarker | None
+    opponents: Mapping[str, Opponent]
     against: str
     variants: Mapping[str, Sequence[str]]
     ini_tolerances: Mapping[str, Mapping[str, object]]
@@ -86,12 +89,18 @@ class TestPlan:
         return metrics_of(self.consistency or ConsistencyMarker(), outputs, precision)
 
     def limits(self, precision: str) -> Limits:
-        """Return the limits of the speed check in a precision.
+        """Return the limits of the speed check in a precision; none where it is its only opponent.
 
         Raises:
             ConfigurationError: All of them are switched off.
         """
-        return limits_of(self.benchmark or BenchmarkMarker(), self.ini_limits, precision)
+        limits = limits_of(self.benchmark or BenchmarkMarker(), self.ini_limits, precision)
+        return limits.without(self.same_engine(precision))
+
+    def same_engine(self, precision: str) -> tuple[str, ...]:
+        """Return the opponents of the speed check that are the engine of a precision itself."""
+        own = self.model.id if self.model is not None else ""
+        return same_engine(self.opponents, own, precision)
 
 
 def tolerances_of(
@@ -158,6 +167,7 @@ class Parsed:
         model: The model; None where no marker names one, or a marker is wrong.
         consistency: The accuracy check.
         benchmark: The speed check.
+        opponents: The engines that it compares with, by name.
         profiles: The profiles of the model.
         wrong: What is wrong with the marks.
         variants: What a test is multiplied by: values by fixture.
@@ -167,6 +177,7 @@ class Parsed:
     model: ModelMarker | None = None
     consistency: ConsistencyMarker | None = None
     benchmark: BenchmarkMarker | None = None
+    opponents: Mapping[str, Opponent] = field(default_factory=dict)
     profiles: tuple[Profile, ...] = ()
     wrong: list[Diagnostic] = field(default_factory=list)
     variants: Mapping[str, Sequence[str]] = field(default_factory=dict)

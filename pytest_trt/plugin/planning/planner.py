@@ -16,6 +16,7 @@ import pytest
 
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.plugin.planning.markers import (
+    BenchmarkMarker,
     ModelMarker,
     check_names,
     parse_benchmark,
@@ -28,6 +29,12 @@ from pytest_trt.plugin.planning.named_models import (
     NamedModels,
     check_per_model,
     named_models,
+)
+from pytest_trt.plugin.planning.opponents import (
+    check_same_inputs,
+    nothing_to_compare,
+    parse_opponents,
+    same_engine,
 )
 from pytest_trt.plugin.planning.plan import (
     ARCH,
@@ -143,7 +150,7 @@ class Planner:
             check_conflicts,
             check_scopes,
             check_ignored,
-            check_benchmark,
+            partial(check_benchmark, run=self._run),
             partial(check_model, run=self._run),
             check_variants,
         ):
@@ -166,6 +173,7 @@ class Planner:
             named=(precision,) if named and PRECISION in params else named,
             consistency=parsed.consistency,
             benchmark=parsed.benchmark,
+            opponents=parsed.opponents,
             against=against,
             variants=values,
             ini_tolerances=settings.tolerances,
@@ -185,13 +193,16 @@ class Planner:
         """
         (named,) = named_models(plan.marks, item.path).models
         parsed = Parsed(plan.marks, variants=plan.variants)
-        self._parse_for(parsed, replace(named, path=path, given=str(path)), item.path)
+        given = replace(named, path=path, given=str(path))
+        self._parse_for(parsed, given, item.path, (given,))
         for check in (partial(check_model, run=self._run), check_variants):
             with parsed.gathered():
                 check(item, parsed)
         if parsed.wrong:
             raise PlanError(parsed.wrong)
-        return replace(plan, model=parsed.model, profiles=parsed.profiles)
+        return replace(
+            plan, model=parsed.model, profiles=parsed.profiles, opponents=parsed.opponents
+        )
 
     def _parse(self, marks: tuple[pytest.Mark, ...], path: Path) -> ParsedModels:
         # The tests of a module share marks, which are parsed once. The result keeps them alive.
@@ -211,7 +222,7 @@ class Planner:
         by_id, ids = {}, tuple(one.id for one in named.models)
         for model in named.models or (None,):
             parsed = Parsed(marks, wrong=list(wrong))
-            self._parse_for(parsed, model, path)
+            self._parse_for(parsed, model, path, named.models)
             parsed.variants = {
                 ARCH: tuple(selection.arch for selection in self._run.selections),
                 MODEL: ids,
@@ -222,8 +233,14 @@ class Planner:
         check_plan_files(by_id.values(), self._run.selections)
         return ParsedModels(by_id, named.several)
 
-    def _parse_for(self, parsed: Parsed, model: NamedModel | None, path: Path) -> None:
-        """Parse the marks for one model, and check them against it."""
+    def _parse_for(
+        self,
+        parsed: Parsed,
+        model: NamedModel | None,
+        path: Path,
+        models: Sequence[NamedModel],
+    ) -> None:
+        """Parse the marks for one of the models, and check them against it."""
         settings, marks = self._run.settings, parsed.marks
         names = model.names if model is not None else ()
         if model is not None:
@@ -238,9 +255,41 @@ class Planner:
         if parsed.model is not None:
             self._resolve(parsed, parsed.model)
             if parsed.benchmark is not None:
-                for precision in parsed.model.precision:
-                    with parsed.gathered():
-                        limits_of(parsed.benchmark, settings.limits, precision)
+                self._check_limits(parsed, parsed.benchmark, parsed.model, path, models)
+
+    def _check_limits(
+        self,
+        parsed: Parsed,
+        benchmark: BenchmarkMarker,
+        marker: ModelMarker,
+        path: Path,
+        models: Sequence[NamedModel],
+    ) -> None:
+        """Check the limits of each precision, and parse the opponents that they name."""
+        settings, limits = self._run.settings, {}
+        for precision in marker.precision:
+            with parsed.gathered():
+                limits[precision] = limits_of(benchmark, settings.limits, precision)
+        names = dict.fromkeys(name for one in limits.values() for name in one.faster_than)
+        if not names:
+            return
+        with parsed.gathered():
+            parsed.opponents = parse_opponents(
+                names,
+                parsed.marks,
+                path,
+                models,
+                additional=settings.additional_backends,
+                backend=settings.backend,
+            )
+            if marker.model is not None:
+                inputs = self._run.interface(marker.model)[0]
+                check_same_inputs(parsed.opponents, inputs, self._run.interface)
+            same = {p: same_engine(parsed.opponents, marker.id, p) for p in limits}
+            can_fail = any(one.without(same[p]).can_fail for p, one in limits.items())
+            # Other precisions and models may have something to compare: this one is skipped then.
+            if len(models) == 1 and limits and not can_fail:
+                raise nothing_to_compare(names)
 
     def _resolve(self, parsed: Parsed, marker: ModelMarker) -> None:
         """Check the markers against the model, so that a mistake shows before anything is built.

@@ -137,7 +137,7 @@ def _fixtures(item: pytest.Function) -> Mapping[str, Sequence[Any]]:
     return fixtures
 
 
-def check_benchmark(item: pytest.Function, parsed: Parsed) -> None:
+def check_benchmark(item: pytest.Function, parsed: Parsed, run: TrtRun) -> None:
     """Refuse benchmarks that would check nothing, or whose mode cannot be timed."""
     ours = BenchmarkMarker.NAME in item.fixturenames
     if parsed.benchmark is None:
@@ -169,6 +169,14 @@ def check_benchmark(item: pytest.Function, parsed: Parsed) -> None:
             ),
             code="TRT153",
         )
+    for precision in parsed.model.precision if parsed.model is not None else ("",):
+        if limits_of(parsed.benchmark, run.settings.limits, precision).faster_than:
+            raise ConfigurationError(
+                "pytest-benchmark's benchmark fixture times one function, so faster_than= has "
+                "nothing to interleave it with",
+                fix="call trt_benchmark(inputs) instead, or remove faster_than=.",
+                code="TRT153",
+            )
     if parsed.benchmark.mode not in (None, "end_to_end"):
         raise ConfigurationError(
             f"pytest-benchmark's benchmark fixture only reads the host's clock, so it cannot time "

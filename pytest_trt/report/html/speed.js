@@ -89,6 +89,16 @@ function limitsTable(speed) {
     one.why || `${count(one.violations)} of ${count(one.total)} beyond`,
     outcome(one.outcome),
   ]);
+  for (const one of speed.speedups ?? []) {
+    const times = (value) => `${digits(Number(number(value).toPrecision(3)))}x`;
+    rows.push([
+      `speed against ${one.opponent}`,
+      `${times(one.ratio)} (${times(one.least)} to ${times(one.most)})`,
+      `at least ${times(one.factor)}`,
+      `${figure("p50", one.candidate_ms)} against ${figure("p50", one.opponent_ms)}; ${counted(one.rounds, "round")} of ${counted(one.calls, "call")}, interleaved, ${one.mode}; ${one.opponent} is ${one.ran}`,
+      outcome(one.outcome),
+    ]);
+  }
   for (const one of speed.structure) {
     const [name, text] = STRUCTURE[one.name] ?? [one.name, digits];
     const grows = one.stored !== null;
