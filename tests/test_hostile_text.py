@@ -312,12 +312,13 @@ SHOWING = {
     "baseline diff": ("trt_baselines/sm90-nvidia-h200-132/tests/test_speed.json", "none.json"),
     "inspect": ("model.onnx",),
     "baseline show": ("n000n",),
+    "baseline rename": ("tests/test_speed.py", "tests/test_other.py", "--dry-run"),
 }
 
 #: Those that are covered elsewhere, or that show our own texts only.
 OTHERS = {
     "baseline accept", "baseline prune", "cache clear", "cache explain", "cache list",
-    "cache verify", "doctor", "explain", "options", "report schema",
+    "cache verify", "doctor", "explain", "export", "options", "report schema", "verify",
 }  # fmt: skip
 
 
