@@ -220,6 +220,22 @@ CODES: dict[str, Code] = {
         "Name a fixture of any scope that returns the path of an ONNX file.",
         ("fixture",),
     ),
+    "TRT178": Code(
+        "invariant cannot be checked",
+        "batch_invariant=True needs a model whose inputs and outputs share a dynamic axis 0 and "
+        "profiles that allow several batches; rebuilds= needs an engine that is built here; "
+        'sweep="profile" needs profiles with several shapes and a test that runs at each of them.',
+        "Change the model, its profiles or the test as the message shows, or leave the keyword "
+        "out.",
+        ("invariant",),
+    ),
+    "TRT179": Code(
+        "invariant checked in part",
+        "The profiles, or the model, do not allow all that an invariant of trt_consistency(...) "
+        "would run.",
+        "Widen profiles= to batches of one sample, if the engine has to serve them.",
+        ("invariant", "model"),
+    ),
     "TRT163": Code(
         "benchmark called twice",
         "trt_benchmark was called twice in one test, and a test has one baseline.",
@@ -816,6 +832,31 @@ CODES: dict[str, Code] = {
         "Evaluate more samples, or record the value of each; --trt-inconclusive=fail makes this "
         "an error.",
         ("metric", "file"),
+    ),
+    "TRT435": Code(
+        "answers depend on the batch",
+        "A sample has other outputs, beyond the tolerance, when it runs alone, repeated to fill a "
+        "batch, or at another place of it. The message says whether the FP32 reference has too.",
+        "Remove what mixes samples: an operator along axis 0, or one in training mode. If only the "
+        "engine does it, try another version or other builder options.",
+        ("path", "precision"),
+        "used",
+    ),
+    "TRT436": Code(
+        "outputs differ from run to run",
+        "The same inputs gave outputs that are not identical bit by bit, though deterministic= "
+        "requires it.",
+        "Export the model without random numbers; or allow the difference, if it is one of "
+        "rounding, by leaving deterministic= out.",
+        ("path", "precision"),
+    ),
+    "TRT437": Code(
+        "a rebuilt engine exceeds its tolerance",
+        "Of the engines that rebuilds= built again, without cache and timing cache, the worst "
+        "exceeds the tolerance, although the test's own engine does not.",
+        "Keep the layers that need it in FP32, or deploy the very plan that was tested.",
+        ("path", "precision"),
+        "used",
     ),
     # 5xx speed
     "TRT501": Code(

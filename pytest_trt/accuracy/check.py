@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from pytest_trt.accuracy.compare import compare_values
 from pytest_trt.accuracy.explanation import explain, explain_stored, fact
+from pytest_trt.accuracy.invariants import Invariants, ObservedRun
 from pytest_trt.accuracy.metric_checks import MetricCheck
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
@@ -102,6 +104,7 @@ class ConsistencyCheck:
 
     Attributes:
         metrics: Gives the metrics that judge whole outputs of an engine.
+        invariants: What has to hold of every run whatever it is compared with; None for nothing.
 
     Args:
         tolerances: Gives the tolerance of every output of an engine.
@@ -117,6 +120,7 @@ class ConsistencyCheck:
             debugger at its line. All runs are judged together when the test is over, anyway.
         histogram: Whether to count how errors are spread, for a report.
         stored: Stored answers, which runs are compared with also or instead.
+        invariants: See the attribute.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class ConsistencyCheck:
         on_failure: Callable[[Sequence[Diagnostic]], None] | None = None,
         histogram: bool = False,
         stored: StoredReference | None = None,
+        invariants: Invariants | None = None,
     ) -> None:
         self._tolerances = tolerances
         self._reference = reference
@@ -143,9 +148,10 @@ class ConsistencyCheck:
         self._on_failure = on_failure
         self._histogram = histogram
         self._stored = stored
+        self.invariants = invariants
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
 
-    def twin(self) -> ConsistencyCheck:
+    def twin(self, invariants: Invariants | None = None) -> ConsistencyCheck:
         """Return a check with the same tolerances and metrics that has compared nothing."""
         return ConsistencyCheck(
             self._tolerances,
@@ -153,6 +159,7 @@ class ConsistencyCheck:
             metrics=self.metrics,
             several=self._several,
             stored=self._stored,
+            invariants=invariants,
         )
 
     def expected(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
@@ -176,16 +183,39 @@ class ConsistencyCheck:
             where: The line that ran it.
         """
         __tracebackhide__ = True
+        passed, judges = True, list[Callable[[Tensors], Comparison]]()
         if self._stored is None or self._stored.compares_model(inputs):
-            self._compare_with_model(engine, inputs, outputs, where)
+            passed &= self._compare_with_model(engine, inputs, outputs, where)
+            judges.append(lambda of: self._compared(engine, inputs, of, self._reference(inputs)))
         if self._stored is not None:
             stored = self._stored.answer(inputs)
             if stored is not None:
-                self._compare_with_stored(engine, inputs, outputs, where, stored)
+                passed &= self._compare_with_stored(engine, inputs, outputs, where, stored)
+                judge = partial(self._compared_with_stored, engine, inputs, stored=stored)
+                judges.append(judge)
+        if self.invariants is None:
+            return
+        run = ObservedRun(
+            engine,
+            inputs,
+            outputs,
+            f"run {self._number} at {where}, inputs {_shapes(inputs)}, {engine.toolchain}",
+            self._subject(engine),
+            compare=lambda of, actual, expected: self._compared(
+                engine, of, actual, expected, incomplete=actual.keys() != outputs.keys()
+            ),
+            judge=lambda of: max(
+                (judge(of) for judge in judges), key=lambda one: (not one.passed, one.used)
+            ),
+            reference=self._reference,
+        )
+        held = self.invariants.observe(run, passed=passed and bool(judges))
+        if not held and self._on_failure is not None:
+            self._on_failure(self.diagnostics())
 
     def _compare_with_model(
         self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str
-    ) -> None:
+    ) -> bool:
         __tracebackhide__ = True
         reference = self._reference(inputs)
 
@@ -198,7 +228,7 @@ class ConsistencyCheck:
             self._other.require_repeatable(inputs, *self._by_item(engine, reference))
         runs = self._runs_of(engine, "model", comparison)
         if comparison.passed:
-            return
+            return True
         agrees = None
         if self._other is not None:
             agrees = self._other.agrees(inputs, lambda own: compared(outputs, own))
@@ -206,6 +236,7 @@ class ConsistencyCheck:
             attempts = self._attempts(engine, inputs)
             runs.tried = _tried(attempts, lambda other: compared(other, reference))
         self._fail(runs, _FailedRun(self._number, where, _shapes(inputs), comparison, agrees))
+        return False
 
     def _compare_with_stored(
         self,
@@ -214,7 +245,7 @@ class ConsistencyCheck:
         outputs: Tensors,
         where: str,
         stored: Mapping[str, Stored],
-    ) -> None:
+    ) -> bool:
         """Compare one run with stored answers; if it fails, the model's own outputs too."""
         __tracebackhide__ = True
         comparison = self._compared_with_stored(
@@ -222,7 +253,7 @@ class ConsistencyCheck:
         )
         runs = self._runs_of(engine, "stored", comparison)
         if comparison.passed:
-            return
+            return True
         changed = None
         with suppress(PytestTrtError):  # such as a model that only TensorRT can run
             own = self._compared_with_stored(engine, inputs, self._reference(inputs), stored)
@@ -230,6 +261,7 @@ class ConsistencyCheck:
         self._fail(
             runs, _FailedRun(self._number, where, _shapes(inputs), comparison, None, changed)
         )
+        return False
 
     def _runs_of(self, engine: Engine, against: Against, comparison: Comparison) -> _EngineRuns:
         key = engine.key.digest, against
@@ -251,12 +283,26 @@ class ConsistencyCheck:
         reference: Tensors,
         *,
         histogram: bool = False,
+        incomplete: bool = False,
     ) -> Comparison:
-        """Return outputs compared with a reference: elements, and metrics of whole outputs."""
+        """Return outputs compared with a reference: elements, and metrics of whole outputs.
+
+        Args:
+            engine: What returned them.
+            inputs: What it was given.
+            outputs: What it returned.
+            reference: What is right.
+            histogram: Whether to count how errors are spread.
+            incomplete: Whether outputs were left out on both sides; so are metrics that need them.
+        """
         items = items_of(outputs, engine.model.outputs)
         expected, tolerances = self._by_item(engine, reference)
         comparison = compare_values(items.tensors, expected, tolerances, histogram=histogram)
-        metrics = (one.measure(outputs, reference, inputs) for one in self.metrics(engine))
+        metrics = (
+            one.measure(outputs, reference, inputs)
+            for one in self.metrics(engine)
+            if not incomplete or (one.judges is not None and reference.keys() >= {*one.judges})
+        )
         return replace(_with_owners(comparison, items.owners), metrics=tuple(metrics))
 
     def _compared_with_stored(
@@ -296,8 +342,8 @@ class ConsistencyCheck:
 
     @property
     def has_failed(self) -> bool:
-        """Whether a run was compared that failed."""
-        return any(one.failed for one in self._engines.values())
+        """Whether a run was compared that failed, or an invariant does not hold."""
+        return any(one.failed for one in self._engines.values()) or any(self._of_invariants())
 
     def results(self) -> list[AccuracyResult]:
         """Return what was found, one result per engine that ran."""
@@ -309,27 +355,38 @@ class ConsistencyCheck:
             return (NOTHING_COMPARED,)
         failed = [runs for runs in self._engines.values() if runs.failed]
         failed.sort(key=lambda runs: -runs.merged.used)
-        return tuple(map(self._diagnostic, failed))
+        return (*map(self._diagnostic, failed), *self._of_invariants())
+
+    def _of_invariants(self, engine: Engine | None = None) -> Iterator[Diagnostic]:
+        """Yield why invariants fail the test: those of one engine, or of all."""
+        if self.invariants is not None:
+            for one in self.engines if engine is None else (engine,):
+                yield from self.invariants.diagnostics(one)
 
     def _result(self, runs: _EngineRuns) -> AccuracyResult:
         engine, merged = runs.engine, runs.merged
+        # Of an engine with a result for each thing that it was compared with, the first has them.
+        first = next(one for one in self._engines.values() if one.engine.key == engine.key) is runs
+        invariants = self.invariants.outcomes(engine) if self.invariants and first else ()
+        violations = tuple(self._of_invariants(engine)) if first else ()
         judged = [one for one in merged.outputs if one.tolerance.elementwise or not one.passed]
         worst = max(judged, key=lambda output: output.used, default=None)
         return AccuracyResult(
             model=engine.model.path.name,
             precision=engine.spec.precision,
             arch=engine.target.arch,
-            verdict=Verdict.FAILED if runs.failed else Verdict.PASSED,
+            verdict=Verdict.FAILED if runs.failed or violations else Verdict.PASSED,
             runs=runs.runs,
             failed_runs=runs.failed,
             worst_output=worst.name if worst else None,
             used=worst.used if worst else None,
             outputs=merged.outputs,
             findings=merged.findings,
-            diagnostics=(self._diagnostic(runs),) if runs.failed else (),
+            diagnostics=(*([self._diagnostic(runs)] if runs.failed else []), *violations),
             key=engine.key.digest,
             against=runs.against,
             metrics=merged.metrics,
+            invariants=invariants,
         )
 
     def _diagnostic(self, runs: _EngineRuns) -> Diagnostic:
@@ -349,17 +406,10 @@ class ConsistencyCheck:
             context.append(f"{runs.failed:,} of {count(runs.runs, 'run')} of this engine failed")
         if "nonfinite" in worst.comparison.kinds:
             context += _build_notes(engine)
-        subject = Subject(
-            model=engine.model.path.name,
-            path=as_typed(engine.model.path),
-            precision=engine.spec.precision,
-            arch=engine.target.arch,
-            random=tuple(op for op in RANDOM_OPERATORS if op in engine.model.op_types),
-            several=self._several,
+        subject = replace(
+            self._subject(engine),
             other=self._other.as_subject(agrees=worst.agrees) if self._other else None,
             tried=runs.tried,
-            calibrated_by=self._calibrated_by,
-            plan=as_typed(engine.plan) if engine.finished else "",
         )
         if runs.against == "stored" and self._stored is not None:
             context += self._stored.about()
@@ -370,6 +420,18 @@ class ConsistencyCheck:
             found = explain(worst.comparison, subject, runs=runs.merged, context=context)
         facts = {**found.facts, "runs": runs.runs, "failed_runs": runs.failed}
         return replace(found, facts=facts)
+
+    def _subject(self, engine: Engine) -> Subject:
+        return Subject(
+            model=engine.model.path.name,
+            path=as_typed(engine.model.path),
+            precision=engine.spec.precision,
+            arch=engine.target.arch,
+            random=tuple(op for op in RANDOM_OPERATORS if op in engine.model.op_types),
+            several=self._several,
+            calibrated_by=self._calibrated_by,
+            plan=as_typed(engine.plan) if engine.finished else "",
+        )
 
 
 def _shapes(inputs: Tensors) -> str:

@@ -48,7 +48,7 @@ def repeatable(model: OnnxModel, run: Callable[[Tensors], Outputs], inputs: Tens
     """
     outputs = run(inputs)
     drawing = [one for one in (*RANDOM_OPERATORS, _IN_TRAINING) if one in model.op_types]
-    if not drawing or all(_same(outputs, run(inputs)) for _ in range(_REPEATS)):
+    if not drawing or all(same_outputs(outputs, run(inputs)) for _ in range(_REPEATS)):
         return outputs
     raise ModelError(
         f"{model.path.name} draws random numbers ({', '.join(drawing)}): its FP32 outputs differ "
@@ -59,13 +59,19 @@ def repeatable(model: OnnxModel, run: Callable[[Tensors], Outputs], inputs: Tens
     )
 
 
-def _same(one: object, other: object) -> bool:
+def same_outputs(one: object, other: object) -> bool:
     """Whether two outputs, or all items of two containers of outputs, are equal."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(
+            same_outputs(one[name], other[name]) for name in one
+        )
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same_outputs, one, other))
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        if one.dtype.kind == "O":  # text, of which an array holds addresses
+            return one.shape == other.shape and bool((one == other).all())
         # As bytes: NaN equals itself, and every dtype has them.
-        return one.dtype == other.dtype and one.tobytes() == other.tobytes()
+        return (one.dtype, one.shape) == (other.dtype, other.shape) and (
+            one.tobytes() == other.tobytes()
+        )
     return bool(one == other)

@@ -43,6 +43,9 @@ _WITHOUT_DIFFERENCE = ("nonfinite", "shape")
 #: What outputs are compared with.
 Against: TypeAlias = Literal["model", "stored"]
 
+#: What has to hold of outputs whatever the reference is.
+Invariant: TypeAlias = Literal["batch_invariant", "deterministic", "rebuilds"]
+
 #: One element as JSON can hold it; a complex number as text.
 Scalar: TypeAlias = bool | int | float | str
 
@@ -439,6 +442,31 @@ def _summed(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple
 
 
 @dataclass(frozen=True, slots=True)
+class InvariantOutcome:
+    """One invariant of an engine, over all runs of the test.
+
+    Attributes:
+        name: The invariant, by its keyword of `trt_consistency`.
+        verdict: Passed, failed, or not measured where nothing could be compared.
+        runs: Further runs that were made for it; of `rebuilds` those of engines that were built
+            again.
+        failed_runs: Runs of the test at which it did not hold.
+        used: The largest share of its tolerance that an output used; None for `deterministic`,
+            which allows nothing.
+        worst: Which of the further runs used it, or differed most: "rebuild 2 of 3".
+        restriction: What could not be tried, and why; empty if nothing.
+    """
+
+    name: Invariant
+    verdict: Verdict
+    runs: int
+    failed_runs: int = 0
+    used: float | None = None
+    worst: str = ""
+    restriction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AccuracyResult:
     """What one `trt_consistency` check found for one engine, over all runs of the test.
 
@@ -459,6 +487,7 @@ class AccuracyResult:
         against: What it was compared with: the reference that was computed from the model, or the
             stored answers.
         metrics: Metrics of whole outputs, each at its worst run.
+        invariants: Invariants that the test requires.
     """
 
     model: str
@@ -475,3 +504,4 @@ class AccuracyResult:
     key: str = ""
     against: Against = "model"
     metrics: tuple[MetricOutcome, ...] = ()
+    invariants: tuple[InvariantOutcome, ...] = ()

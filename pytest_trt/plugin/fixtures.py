@@ -100,7 +100,8 @@ def trt_precision(request: pytest.FixtureRequest, _trt_subject: ModelUnderTest) 
 def trt_shape(request: pytest.FixtureRequest) -> str:
     """The point of the profile under test: "min", "opt" or "max"; the test runs once per value.
 
-    With several profiles, the profile's number precedes it: "0-min", "1-max".
+    With several profiles, the profile's number precedes it: "0-min", "1-max". `sweep="profile"`
+    adds "low", "high", "pow2_minus" and "pow2_plus" between them.
     """
     with _clear_errors():
         return _parameter(request, "trt_shape") or "opt"

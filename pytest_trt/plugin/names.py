@@ -20,14 +20,15 @@ MARKER_LINES = {
     "precision.",
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
     "top1=, topk=(k, share), elementwise=True, metrics={name: limit, name: (function, limit)}, "
-    "outputs={name: {...}}, by_precision={precision: {...}}, per_model={id: {...}}): compare "
-    "every trt_session.run of the test with the FP32 reference.",
+    "outputs={name: {...}}, by_precision={precision: {...}}, batch_invariant=False, "
+    "deterministic=N, rebuilds=N, sweep='profile', per_model={id: {...}}): compare every "
+    "trt_session.run of the test with the FP32 reference.",
     "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "
     "p95_ms=, p99_ms=, min_throughput=, plan_size=, device_memory=, layers=, plan_size_bytes=, "
     "device_memory_bytes=, max_layers=, build_s=, cold_start_s=, faster_than={opponent: factor}, "
-    "mode=, batch=, per_model={id: {...}}): compare what trt_benchmark(inputs) measures, and the "
-    "engine itself, with the stored baseline, with absolute limits and with other engines; several "
-    "markers are merged.",
+    "mode=, batch=, sweep='profile', per_model={id: {...}}): compare what trt_benchmark(inputs) "
+    "measures, and the engine itself, with the stored baseline, with absolute limits and with "
+    "other engines; several markers are merged.",
 }
 
 #: The fixtures. Projects may have others that begin with `trt_`.

@@ -193,15 +193,23 @@ class TrtRun:
         if name == OnnxRuntimeBackend.name:
             return self.embedded
         if name not in self._backends:
-            self._backends[name] = make_backend(
-                name,
-                probe=self.probe,
-                threads=self.settings.threads,
-                build_timeout_s=self.settings.build_timeout,
-                timing_folder=self.cache.timing,
-                additional=self.settings.additional_backends,
-            )
+            self._backends[name] = self._made_backend(name, self.cache.timing)
         return self._backends[name]
+
+    def backend_without_timing_cache(self, arch: str) -> Backend:
+        """Return a backend like that of an architecture, whose builds time every kernel again."""
+        backend = self.backend(arch)
+        return backend if backend is self.embedded else self._made_backend(backend.name, None)
+
+    def _made_backend(self, name: str, timing_folder: Path | None) -> Backend:
+        return make_backend(
+            name,
+            probe=self.probe,
+            threads=self.settings.threads,
+            build_timeout_s=self.settings.build_timeout,
+            timing_folder=timing_folder,
+            additional=self.settings.additional_backends,
+        )
 
     def interface(
         self, path: Path, *, again: bool = False

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.resolve import EXACT
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.benchmark.baselines import stored_rounds
 from pytest_trt.benchmark.calibration import noise_of
@@ -31,6 +33,7 @@ from pytest_trt.statistics.limits import Limits
 from pytest_trt.statistics.noise import Noise
 from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import Verdict
 from pytest_trt.wording import count
 
 #: Proofs of one test that the terminal names.
@@ -55,6 +58,7 @@ def observing(
             return
         proved.add(engine.key.digest)
         proofs.extend(_errors_in(check, engine, inputs, outputs))
+        proofs.extend(_errors_in_further_runs(check, engine, inputs, outputs))
 
     return observe
 
@@ -88,6 +92,28 @@ def _errors_in(
         for name in reference
         if f"output {name!r}" not in tried
     ]
+
+
+def _errors_in_further_runs(
+    check: ConsistencyCheck, engine: Engine, inputs: Tensors, outputs: Tensors
+) -> Iterator[Proof]:
+    """Yield what the invariants make of further runs whose outputs are altered, all of them."""
+    if check.invariants is None:
+        return
+
+    def altered(engine: Engine, outputs: Tensors) -> Tensors:
+        given = items_of(outputs, engine.model.outputs).tensors
+        wrong: dict[str, Any] = {}
+        for one in inject_errors(given, given, dict.fromkeys(given, EXACT)):
+            wrong.setdefault(one.output, one.outputs[one.output])  # as large as its range
+        return {**given, **wrong}
+
+    invariants = check.invariants.altered(altered)
+    check.twin(invariants).observe(engine, inputs, outputs, "selftest")
+    for outcome in invariants.outcomes(engine):
+        failed = outcome.verdict is Verdict.FAILED
+        injected = "other outputs in further runs"
+        yield Proof(outcome.name, injected, must_fail=True, failed=failed)
 
 
 def slowdowns_of(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from pytest_trt.accuracy.result import AccuracyResult, Finding, OutputResult
@@ -168,6 +169,7 @@ def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries
     # Of an engine that was compared with its model and with stored answers, the worse.
     own_checks = [one for one in record.checks if one.key == engine.key]
     check = max(own_checks, key=lambda one: (one.failed_runs > 0, one.used or 0.0), default=None)
+    invariants = tuple(found for one in own_checks for found in one.invariants)
     speed = next((one for one in record.speeds if one.key == engine.key), None)
     own = checks_status(record, engine.key)
     if own is None:
@@ -182,7 +184,7 @@ def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries
         cached=engine.cached,
         build_s=engine.build_s,
         why_built="" if engine.cached else engine.reason,
-        accuracy=None if check is None else _accuracy(check),
+        accuracy=None if check is None else _accuracy(replace(check, invariants=invariants)),
         speed=None if speed is None else _speed(speed),
         task_metrics=tuple(one for one in record.task_metrics if one.key == engine.key),
     )
@@ -199,6 +201,7 @@ def _accuracy(check: AccuracyResult) -> entries.Accuracy:
         outputs=tuple(map(_output, check.outputs)),
         findings=_findings(check.findings),
         metrics=check.metrics,
+        invariants=check.invariants,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from pytest_trt.accuracy.result import Against, Element, Kind, MetricOutcome
+from pytest_trt.accuracy.result import Against, Element, InvariantOutcome, Kind, MetricOutcome
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.baseline.entry import check_rounds
 from pytest_trt.benchmark.result import MetricChange
@@ -219,6 +219,7 @@ class Accuracy:
         outputs: Every output.
         findings: What is wrong with the set of outputs: missing, extra, renamed, swapped.
         metrics: Metrics of whole outputs, each at its worst run.
+        invariants: What has to hold whatever the reference is, as far as the test requires it.
     """
 
     verdict: Verdict
@@ -230,6 +231,7 @@ class Accuracy:
     outputs: tuple[Output, ...]
     findings: tuple[OutputFinding, ...]
     metrics: tuple[MetricOutcome, ...] = ()
+    invariants: tuple[InvariantOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

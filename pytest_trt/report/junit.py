@@ -57,3 +57,6 @@ def _of_check(check: AccuracyResult) -> Iterator[tuple[str, str]]:
     for metric in check.metrics:
         of = f" of {metric.output}" if metric.output else ""
         yield "trt_metric", f"{metric.name}{of}: {metric.figure} ({metric.limit})"
+    for one in check.invariants:
+        used = "" if one.used is None else f", {100 * one.used:.4g}% of the tolerance"
+        yield "trt_invariant", f"{one.name}: {one.verdict.value}, {one.runs} runs{used}"

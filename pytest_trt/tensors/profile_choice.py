@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from pytest_trt.diagnostics import ConfigurationError, InputError, Remedy
 from pytest_trt.tensors.profiles import Profile, Shape, ShapeRange, example_profiles, needs_profile
 from pytest_trt.tensors.spec import Tensors, TensorSpec
-from pytest_trt.tensors.value_ranges import Point, ValueRange, Values
+from pytest_trt.tensors.value_ranges import BETWEEN, Point, ValueRange, Values, between
 from pytest_trt.wording import count
 
 
@@ -96,18 +97,25 @@ def values_at(profile: Profile | None, point: Point) -> dict[str, Values]:
     }
 
 
-def distinct_points(profile: Profile | None) -> tuple[Point, ...]:
-    """Return "opt" and those of "min" and "max" that differ from it."""
+def distinct_points(profile: Profile | None, *, sweep: bool = False) -> tuple[Point, ...]:
+    """Return "opt" and those of "min" and "max" that differ from it.
+
+    Args:
+        profile: The profile; None for a single point.
+        sweep: Whether to add the points between them that differ from all others.
+    """
     ranges = tuple((profile or {}).values())
-    points: tuple[Point, ...] = ("opt",)
-    if any(bounds.min != bounds.opt for bounds in ranges):
-        points = ("min", *points)
-    if any(bounds.max != bounds.opt for bounds in ranges):
-        points = (*points, "max")
-    return points
+    order: tuple[Point, ...] = ("opt", "min", "max", *(BETWEEN if sweep else ()))
+    found: dict[tuple[tuple[int, ...], ...], Point] = {}
+    for point in order:
+        found.setdefault(tuple(_at(bounds, point) for bounds in ranges), point)
+    return tuple(one for one in get_args(Point) if one in found.values())
 
 
 def _at(bounds: ShapeRange | ValueRange, point: Point) -> tuple[int, ...]:
+    if point in BETWEEN:
+        triples = zip(bounds.min, bounds.opt, bounds.max, strict=True)
+        return tuple(between(low, opt, high, point) for low, opt, high in triples)
     numbers: tuple[int, ...] = getattr(bounds, point)
     return numbers
 

@@ -6,6 +6,7 @@ fixed and its values vary, so a profile gives a range of values for it.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,43 @@ import numpy as np
 from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy
 from pytest_trt.tensors.spec import TensorSpec
 
-#: One of the three points of a range.
-Point: TypeAlias = Literal["min", "opt", "max"]
+#: The three points of a range, and those that a sweep adds between them: see `between`.
+Point: TypeAlias = Literal["min", "low", "opt", "high", "pow2_minus", "pow2_plus", "max"]
 
 POINTS: tuple[Point, ...] = ("min", "opt", "max")
+
+#: Points that a sweep adds.
+BETWEEN: tuple[Point, ...] = ("low", "high", "pow2_minus", "pow2_plus")
+
+
+def between(low: int, opt: int, high: int, point: Point) -> int:
+    """Return a number between min, opt and max of a range.
+
+    "low" and "high" are the geometric means of opt with min and max. "pow2_minus" and "pow2_plus"
+    are the neighbours of the largest power of two inside: kernels work on tiles of 2^k elements,
+    so that these sizes leave one tile almost full and one almost empty. A range that has no such
+    number stays at opt.
+
+    All are multiples of the greatest common divisor of min, opt and max: a model that halves an
+    image five times takes multiples of 32 alone, and so do its profiles.
+
+    Args:
+        low: min.
+        opt: opt.
+        high: max.
+        point: One of `BETWEEN`.
+    """
+    step = math.gcd(low, opt, high) or 1
+    if point in ("low", "high"):
+        end = low if point == "low" else high
+        return max(low, min(high, step * round(math.sqrt(opt * end) / step)))
+    power = 1 << max(high - 1, 0).bit_length()
+    while power > 1:
+        power //= 2
+        below, above = (power - 1) // step * step, (power // step + 1) * step
+        if low <= below and above <= high:
+            return below if point == "pow2_minus" else above
+    return opt
 
 
 def three_points(

@@ -12,7 +12,7 @@ from pytest_trt.diagnostics import ConfigurationError, InputError
 from pytest_trt.tensors.profile_choice import distinct_points, select_profile, shapes_at, values_at
 from pytest_trt.tensors.profiles import ShapeRange, parse_profiles
 from pytest_trt.tensors.spec import TensorSpec
-from pytest_trt.tensors.value_ranges import ValueRange
+from pytest_trt.tensors.value_ranges import ValueRange, between
 
 _INPUTS = (
     TensorSpec("image", "float32", ("batch", 3, "?")),
@@ -203,3 +203,32 @@ def test_points_differ_as_soon_as_values_do():
 @pytest.mark.parametrize("profile", [None, {}])
 def test_a_fixed_model_runs_once(profile):
     assert distinct_points(profile) == ("opt",)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ((1, 8, 40), {"low": 3, "high": 18, "pow2_minus": 31, "pow2_plus": 33}),
+        ((1, 1, 2), {"low": 1, "high": 1, "pow2_minus": 1, "pow2_plus": 1}),
+        ((1, 4, 16), {"low": 2, "high": 8, "pow2_minus": 7, "pow2_plus": 9}),
+        ((4, 4, 4), {"low": 4, "high": 4, "pow2_minus": 4, "pow2_plus": 4}),
+        # Multiples of 32, as a model that halves five times needs them.
+        ((320, 640, 1280), {"low": 320, "high": 960, "pow2_minus": 960, "pow2_plus": 1280}),
+        ((32, 256, 1056), {"low": 96, "high": 512, "pow2_minus": 992, "pow2_plus": 1056}),
+        ((8, 8, 64), {"low": 8, "high": 24, "pow2_minus": 24, "pow2_plus": 40}),
+    ],
+)
+def test_points_between_are_inside_and_multiples(bounds, expected) -> None:
+    for point, number in expected.items():
+        found = between(*bounds, point)
+        assert bounds[0] <= found <= bounds[2]
+        assert found == number
+
+
+def test_a_sweep_adds_only_points_that_differ() -> None:
+    swept = {"x": ShapeRange((1, 3), (8, 3), (40, 3)), "n": ValueRange((2,), (2,), (2,))}
+    assert distinct_points(swept, sweep=True) == (
+        *("min", "low", "opt", "high", "pow2_minus", "pow2_plus", "max"),
+    )
+    assert distinct_points({"x": ShapeRange((1,), (1,), (2,))}, sweep=True) == ("opt", "max")
+    assert distinct_points(None, sweep=True) == ("opt",)

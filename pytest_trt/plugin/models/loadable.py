@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.invariants import Invariants
 from pytest_trt.accuracy.metric_checks import MetricCheck
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.reference import ReferenceSession
@@ -32,6 +33,7 @@ from pytest_trt.escaping import terminal
 from pytest_trt.onnx.digest_cache import changed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.models.project_reference import ProjectReference
+from pytest_trt.plugin.models.rebuilt import RebuiltEngines
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan, chosen_point
 from pytest_trt.plugin.planning.plan_files import PlanFiles
@@ -256,6 +258,7 @@ class LoadableModel:
         reference: Callable[[Tensors], Tensors],
         *,
         calibrated_by: CalibratedBy,
+        calibration: Callable[[], Sequence[Tensors]],
     ) -> ConsistencyCheck:
         """Return a check of a test that compares engines of this model.
 
@@ -263,6 +266,7 @@ class LoadableModel:
             plan: What the test checks.
             reference: Gives the outputs to compare with.
             calibrated_by: What int8 engines are calibrated on, unless the model is quantised.
+            calibration: Gives those inputs, for engines that are built again.
         """
 
         def tolerances(engine: Engine) -> Mapping[str, Tolerance]:
@@ -290,7 +294,25 @@ class LoadableModel:
             on_failure=_fail_here if self.request.config.getoption("usepdb", False) else None,
             histogram=bool(self.run.settings.report),
             stored=None if plan.against == "model" else self._stored_answers(plan, reference),
+            invariants=self._invariants(plan, calibration),
         )
+
+    def _invariants(
+        self, plan: TestPlan, calibration: Callable[[], Sequence[Tensors]]
+    ) -> Invariants | None:
+        """Return the invariants that the test requires of its runs."""
+        wanted = plan.invariants
+        if wanted is None:
+            return None
+        again = RebuiltEngines(self.run, self.item, calibration, self._task)
+
+        def run(engine: Engine, inputs: Tensors) -> Tensors:
+            return self.run.session(engine).run(self.engine_inputs(inputs))
+
+        def rebuilt(engine: Engine, inputs: Tensors, total: int) -> Iterator[Tensors]:
+            return again.outputs(engine, self.engine_inputs(inputs), total)
+
+        return Invariants(wanted, run, rebuilt)
 
     def _stored_answers(self, plan: TestPlan, reference: Callable[[Tensors], Tensors]) -> Answers:
         """Return the stored answers of the test that is running, which are of one model."""

@@ -53,11 +53,17 @@ class SharedModel(LoadableModel):
             check_calibration(self.model.inputs, calibration)
             return calibration
 
-        observe = partial(self._observe, "seeded" if calibration is None else "project")
+        observe = partial(self._observe, "seeded" if calibration is None else "project", samples)
         engine = self.engine(spec, arch, samples)
         return Session(engine, self.loaded, observe, self.engine_inputs)
 
-    def _observe(self, calibrated_by: CalibratedBy, engine: Engine, *seen: Any) -> None:
+    def _observe(
+        self,
+        calibrated_by: CalibratedBy,
+        calibration: Callable[[], Sequence[Tensors]],
+        engine: Engine,
+        *seen: Any,
+    ) -> None:
         """Compare a run in the test that is running, if that has an accuracy check."""
         __tracebackhide__ = True
         item = self.item
@@ -80,6 +86,7 @@ class SharedModel(LoadableModel):
                 plan,
                 reference or self.reference().run,
                 calibrated_by=calibrated_by,
+                calibration=calibration,
             )
             if reference is None and not self._has_reference_of(plan):
                 state.other_references.add(key)

@@ -161,6 +161,7 @@ class ModelUnderTest(LoadableModel):
             self.plan,
             project_reference(given, self.item, self.run, self.model),
             calibrated_by="project" if self.overrides("trt_calibration") else "seeded",
+            calibration=self._calibration,
         )
 
     def _profiles(self, overrides: Mapping[str, Any]) -> tuple[Profile, ...]:

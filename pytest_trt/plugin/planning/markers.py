@@ -123,6 +123,10 @@ class ConsistencyMarker:
             reference model, with stored answers, or with both; None for --trt-against.
         drift: By what factor an error may exceed the one that is stored with the answers; None
             for no limit.
+        invariants: The fields of `WantedInvariants`; empty for none. In the marker, they are
+            keywords of their own.
+        sweep: Whether the test also runs between the points of each profile. In the marker, it is
+            "profile".
     """
 
     NAME: ClassVar[str] = "trt_consistency"
@@ -134,6 +138,8 @@ class ConsistencyMarker:
     by_precision: Mapping[str, ConsistencyMarker] = field(default_factory=dict)
     against: str | None = None
     drift: float | None = None
+    invariants: Mapping[str, int] = field(default_factory=dict)
+    sweep: bool = False
 
     def at(self, precision: str) -> ConsistencyMarker:
         """Return the tolerances and metrics for one precision."""
@@ -165,6 +171,8 @@ class BenchmarkMarker:
         mode: How calls are timed on a GPU: "graph" (the default there), "enqueue" or "end_to_end",
             which is all there is on a CPU.
         batch: Units of work of one call; None for the inputs' own batch dimension.
+        sweep: Whether the test also runs between the points of each profile. In the marker, it is
+            "profile".
     """
 
     NAME: ClassVar[str] = "trt_benchmark"
@@ -172,6 +180,7 @@ class BenchmarkMarker:
     limits: Mapping[str, float | None] = field(default_factory=dict)
     mode: Mode | None = None
     batch: int | None = None
+    sweep: bool = False
 
 
 def parse_model(
@@ -314,7 +323,10 @@ def parse_consistency(
 
     given = keywords(
         mark,
-        [*TOLERANCE_FIELDS, "metrics", "outputs", "by_precision", "against", "drift"],
+        [
+            *(*TOLERANCE_FIELDS, "metrics", "outputs", "by_precision", "against", "drift"),
+            *(*_INVARIANTS, "sweep"),
+        ],
         names=names,
     )
     against = given.pop("against", None)
@@ -326,6 +338,7 @@ def parse_consistency(
         '"model", "stored" or "both"',
     )
     drift = _factor(mark.name, given.pop("drift", None))
+    invariants, sweep = _invariants(mark.name, given), _sweep(mark.name, given)
     by_precision = given.pop("by_precision", {})
     _expect_mappings("by_precision", by_precision, "a mapping of precisions to tolerances")
     for precision in by_precision:
@@ -335,7 +348,38 @@ def parse_consistency(
         precision: _tolerances(dict(given), f"{mark.name}, by_precision {precision!r}")
         for precision, given in by_precision.items()
     }
-    return replace(everywhere, by_precision=own, against=against, drift=drift)
+    return replace(
+        everywhere,
+        by_precision=own,
+        against=against,
+        drift=drift,
+        invariants=invariants,
+        sweep=sweep,
+    )
+
+
+#: Keywords of what has to hold whatever the reference is; of the last two, the least number.
+_INVARIANTS = {"batch_invariant": 0, "deterministic": 2, "rebuilds": 1}
+
+
+def _invariants(marker: str, given: dict[str, Any]) -> dict[str, int]:
+    """Take the invariants out of keywords, and return those that are required."""
+    found = {name: given.pop(name) for name in _INVARIANTS if name in given}
+    for name, value in found.items():
+        least = _INVARIANTS[name]
+        if not least:
+            expect(isinstance(value, bool), marker, name, value, "True or False")
+        elif value is not None:
+            counted = type(value) is int and value >= least
+            expect(counted, marker, name, value, f"a whole number from {least} up")
+    return {name: value for name, value in found.items() if value}
+
+
+def _sweep(marker: str, given: dict[str, Any]) -> bool:
+    """Take `sweep` out of keywords."""
+    sweep = given.pop("sweep", None)
+    expect(sweep in (None, "profile"), marker, "sweep", sweep, '"profile"')
+    return sweep is not None
 
 
 def _tolerances(given: dict[str, Any], where: str) -> ConsistencyMarker:
@@ -403,12 +447,15 @@ def parse_benchmark(
 
     given: dict[str, Any] = {}
     for mark in reversed(marks):
-        given.update(keywords(mark, [*LIMIT_FIELDS, *RENAMED, "mode", "batch"], names=names))
+        known = [*LIMIT_FIELDS, *RENAMED, "mode", "batch", "sweep"]
+        given.update(keywords(mark, known, names=names))
+    sweep = _sweep(BenchmarkMarker.NAME, given)
     mode, batch = given.pop("mode", None), given.pop("batch", None)
     expect(mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}")
     counted = batch is None or (type(batch) is int and batch > 0)
     expect(counted, BenchmarkMarker.NAME, "batch", batch, "a whole number above 0")
-    return BenchmarkMarker(parse_limit_fields(given, where=BenchmarkMarker.NAME), mode, batch)
+    limits = parse_limit_fields(given, where=BenchmarkMarker.NAME)
+    return BenchmarkMarker(limits, mode, batch, sweep)
 
 
 def check_names(marks: Sequence[pytest.Mark]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import Point
 
 if TYPE_CHECKING:
+    from pytest_trt.accuracy.invariants import WantedInvariants
     from pytest_trt.accuracy.metric_checks import MetricCheck
     from pytest_trt.accuracy.tolerance import Tolerance
     from pytest_trt.statistics.limits import Limits
@@ -70,6 +71,20 @@ class TestPlan:
         """The checks that the test makes: "consistency", "benchmark"."""
         made = {"consistency": self.consistency, "benchmark": self.benchmark}
         return tuple(name for name, marker in made.items() if marker is not None)
+
+    @property
+    def invariants(self) -> WantedInvariants | None:
+        """The invariants that the accuracy check requires of every run; None for none."""
+        marker = self.consistency
+        if marker is None or not marker.invariants:
+            return None
+        from pytest_trt.accuracy.invariants import WantedInvariants
+
+        return WantedInvariants(
+            batch_invariant=bool(marker.invariants.get("batch_invariant")),
+            deterministic=marker.invariants.get("deterministic", 0),
+            rebuilds=marker.invariants.get("rebuilds", 0),
+        )
 
     def tolerances(self, outputs: Sequence[TensorSpec], precision: str) -> Mapping[str, Tolerance]:
         """Return the tolerance of every output in a precision.
@@ -182,6 +197,12 @@ class Parsed:
     wrong: list[Diagnostic] = field(default_factory=list)
     variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
+    @property
+    def sweeps(self) -> bool:
+        """Whether a check also runs between the points of each profile."""
+        checks = (self.consistency, self.benchmark)
+        return any(one.sweep for one in checks if one is not None)
+
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Add an error to what is wrong, so that all of it is reported together."""
@@ -227,11 +248,11 @@ def chosen_point(
     """
     index, _, name = point.rpartition("-")
     # Without a number it is the first profile's.
-    if index not in ["", *map(str, range(len(profiles)))] or name not in ("min", "opt", "max"):
+    if index not in ["", *map(str, range(len(profiles)))] or name not in get_args(Point):
         numbered = ", preceded by the number of the profile, such as 0-min" * (len(profiles) > 1)
         raise ConfigurationError(
             f"trt_shape={point!r} is not a point of a profile of {model.name}",
-            fix=f"use min, opt or max{numbered}.",
+            fix=f"use {', '.join(get_args(Point))}{numbered}.",
             code="TRT154",
             facts={"fixture": SHAPE, "value": point},
         )

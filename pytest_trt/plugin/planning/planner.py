@@ -58,12 +58,15 @@ from pytest_trt.plugin.planning.refusals import (
     check_model_fixture,
     check_models,
     check_plan_files,
+    check_rebuilds,
     check_scopes,
+    check_sweep,
     check_variants,
     unknown_model,
 )
+from pytest_trt.tensors.batch import batch_axes, require_batches
 from pytest_trt.tensors.profile_choice import distinct_points, values_at
-from pytest_trt.tensors.profiles import Profile, parse_profiles, profiles_without_model
+from pytest_trt.tensors.profiles import parse_profiles, profiles_without_model
 from pytest_trt.tensors.seeded import check_ranges
 
 if TYPE_CHECKING:
@@ -153,6 +156,8 @@ class Planner:
             partial(check_benchmark, run=self._run),
             partial(check_model, run=self._run),
             check_variants,
+            check_sweep,
+            check_rebuilds,
         ):
             with gathered_into(wrong):
                 check(item, parsed)
@@ -227,7 +232,7 @@ class Planner:
                 ARCH: tuple(selection.arch for selection in self._run.selections),
                 MODEL: ids,
                 PRECISION: parsed.model.precision if parsed.model is not None else (),
-                SHAPE: _points(parsed.profiles) if parsed.model is not None else (),
+                SHAPE: _points(parsed) if parsed.model is not None else (),
             }
             by_id[model.id if model is not None else ""] = parsed
         check_plan_files(by_id.values(), self._run.selections)
@@ -311,6 +316,11 @@ class Planner:
                     reference = self._run.interface(marker.reference)
                     check_reference(marker, (inputs, outputs), reference)
             if parsed.consistency is not None:
+                if parsed.consistency.invariants.get("batch_invariant"):
+                    with parsed.gathered():
+                        where = "trt_consistency(batch_invariant=True)"
+                        axes = batch_axes(inputs, outputs, where=where)
+                        require_batches(axes, parsed.profiles, where=where)
                 for precision in marker.precision:
                     with parsed.gathered():
                         ini = self._run.settings.tolerances
@@ -318,11 +328,12 @@ class Planner:
                         metrics_of(parsed.consistency, outputs, precision)
 
 
-def _points(profiles: Sequence[Profile]) -> tuple[str, ...]:
+def _points(parsed: Parsed) -> tuple[str, ...]:
+    profiles, sweep = parsed.profiles, parsed.sweeps
     if len(profiles) < 2:
-        return distinct_points(profiles[0] if profiles else None)
+        return distinct_points(profiles[0] if profiles else None, sweep=sweep)
     return tuple(
         f"{index}-{point}"
         for index, profile in enumerate(profiles)
-        for point in distinct_points(profile)
+        for point in distinct_points(profile, sweep=sweep)
     )

@@ -350,6 +350,47 @@ def check_variants(item: pytest.Function, parsed: Parsed) -> None:
         )
 
 
+def check_sweep(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse a sweep over the points of profiles in a test that would not run at all of them."""
+    if not parsed.sweeps or parsed.wrong:
+        return
+    if SHAPE not in item.fixturenames:
+        problem = "the test uses neither trt_inputs nor trt_shape, so it runs at no point of them"
+        fix = "add trt_inputs to its arguments; an override of it has to request trt_shape."
+    elif len(parsed.variants[SHAPE]) < 2:
+        problem = "no profile of the model has more than one shape"
+        fix = "give trt_model(profiles=...) with min, opt and max."
+    elif SHAPE in params_of(item) and SHAPE not in multiplied(item):
+        problem = "the test is parametrised with trt_shape, which decides where it runs"
+        fix = "leave one of the two out."
+    else:
+        return
+    raise ConfigurationError(
+        f'sweep="profile" runs a test at the points of the profiles, but {problem}',
+        fix=fix,
+        code="TRT178",
+        facts={"invariant": "sweep"},
+    )
+
+
+def check_rebuilds(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse to build finished plans again."""
+    named = parsed.consistency is not None and parsed.consistency.invariants.get("rebuilds")
+    if named and parsed.model is not None and parsed.model.plan is not None:
+        raise no_rebuilds(parsed.model.name)
+
+
+def no_rebuilds(model: str) -> ConfigurationError:
+    """Return the error of a test that builds a finished plan again."""
+    return ConfigurationError(
+        f"rebuilds= builds engines of {model} again, but the test names a finished plan, which "
+        "another job built",
+        fix="leave plan= or rebuilds= out.",
+        code="TRT178",
+        facts={"invariant": "rebuilds", "model": model},
+    )
+
+
 def _not_multiplied(
     item: pytest.Function, fixture: str, values: Sequence[str]
 ) -> ConfigurationError:

@@ -82,6 +82,8 @@ def judged(item: pytest.Item) -> Iterator[None]:
                 state.note(note)
             for result in (*_checks(state), *_speeds(state)):
                 item.ihook.pytest_trt_result(item=item, result=result)
+            for note in _restrictions(state):
+                state.note(note)
     except CheckFailure:  # complete already
         raise
     except skips():
@@ -96,6 +98,19 @@ def judged(item: pytest.Item) -> Iterator[None]:
         _add_to_failure(item, state)
         return
     _conclude(item, state)
+
+
+def _restrictions(state: TestState) -> Iterator[Diagnostic]:
+    """Yield which invariants were checked in part only."""
+    for check in _checks(state):
+        for one in check.invariants:
+            if one.restriction:
+                yield Diagnostic(
+                    "TRT179",
+                    f"{one.name} of {check.model} was checked in part: {one.restriction}",
+                    {"invariant": one.name, "model": check.model},
+                    severity="note",
+                )
 
 
 def _add_to_failure(item: pytest.Item, state: TestState) -> None:

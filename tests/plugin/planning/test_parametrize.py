@@ -51,7 +51,10 @@ def test_a_point_that_no_profile_has_is_named(project) -> None:
     result = project.run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*trt_shape='largest' is not a point of a profile*", "*Use min, opt or max*"]
+        [
+            "*trt_shape='largest' is not a point of a profile*",
+            "*Use min, low, opt, high, pow2_minus, pow2_plus, max*",
+        ]
     )
 
 
