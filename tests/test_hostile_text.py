@@ -12,9 +12,10 @@ from pathlib import Path
 
 import click
 import html5lib
+import numpy as np
 import onnx
 import pytest
-from builders_baseline import save_baselines, stored
+from builders_baseline import save_answers, save_baselines, stored
 from builders_hostile import ATTACKS, hostile_names, hostile_report, mark, saturated
 from click.testing import CliRunner
 from prometheus_client import parser as prometheus
@@ -293,6 +294,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, report: Document) -> Path:
     entries = {name: stored(spec={name: name}, engine={"key": name}) for name in NAMES}
     path = save_baselines(folder / "trt_baselines", entries)
     write_baselines(folder / "none.json", replace(read_baselines(path), tests={}))
+    for root, value in ((folder / "trt_baselines", 0), (folder / "old", 1)):
+        output = np.full((2, 3), value, np.float32)
+        answers = {name: {"1" * 20: {name: output}} for name in NAMES}
+        save_answers(root, answers, reason=" ".join(NAMES), producer=NAMES[0], model=NAMES[value])
     # A name in a model is UTF-8.
     encoded = [name.encode("utf-8", "replace").decode() for name in NAMES]
     inputs = [onnx.helper.make_tensor_value_info(name, 1, [name, 2]) for name in encoded]
@@ -344,6 +349,15 @@ def test_command(project: Path, command: str, monkeypatch: pytest.MonkeyPatch) -
     check_plain(result.output)
     shown = marks(result.output)
     assert shown >= (MARKS if command != "baseline show" else {"n000n"})
+
+
+def test_difference_of_answers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    files = [f"{folder}/answers/tests/test_speed.json" for folder in ("old", "trt_baselines")]
+    result = CliRunner().invoke(commands, ["baseline", "diff", *files])
+    assert result.exit_code == 0, result.output
+    check_plain(result.output)
+    assert marks(result.output) >= MARKS
 
 
 def test_names_of_ten_thousand_letters() -> None:

@@ -173,6 +173,16 @@ class TestDiff:
         commit()
         assert "test_gone" in shown("diff", str(path), "--git=HEAD~1")
 
+    def test_a_file_that_was_added_needs_no_older_numbers(self, root) -> None:
+        save_baselines(root, {"test_it[fp16]": stored()})
+        commit()
+        path = save_answers(root, {"test_it": answered()})
+        assert "test_it: answers added" in shown("diff")
+        commit()
+        path.unlink()
+        data_path(path).unlink()
+        assert "test_it: answers removed" in shown("diff")
+
     def test_numbers_that_are_missing_are_named(self, root) -> None:
         path = save_answers(root, {"test_it": answered()})
         Path(".gitignore").write_text("*.npz\n")

@@ -11,7 +11,6 @@ from pytest_trt.accuracy.stored_change import StoredChange, stored_change
 from pytest_trt.baseline.answer_changes import AnswersChange, answers_changes
 from pytest_trt.baseline.answers import (
     AnswerFile,
-    Arrays,
     Data,
     StoredAnswer,
     StoredOutput,
@@ -36,16 +35,24 @@ class Side:
     file: AnswerFile | None
     read: Callable[[Iterable[str]], Data]
 
-    def output(self, stored: StoredOutput) -> Stored:
+    def numbers(self, stored: Iterable[StoredOutput | None]) -> Data:
+        """Return the numbers of outputs, which are read once: a file may have many.
+
+        Raises:
+            BaselineError: They are missing or damaged.
+        """
+        digests = {one.data for one in stored if one is not None}
+        return self.read(digests) if digests else {}
+
+    def output(self, stored: StoredOutput, data: Data) -> Stored:
         """Return an output.
 
         Raises:
-            BaselineError: Its numbers are missing or damaged.
+            BaselineError: Its numbers are not those of such an output.
         """
-        parts: Arrays = self.read([stored.data])[stored.data]
         try:
             whole = stored.stored == "all"
-            return stored_from(parts, stored.dtype, stored.shape, whole=whole)
+            return stored_from(data[stored.data], stored.dtype, stored.shape, whole=whole)
         except (ValueError, TypeError, KeyError) as error:
             raise data_error(self.name, str(error)) from error
 
@@ -99,23 +106,32 @@ def compared(old: Side, new: Side) -> list[Compared]:
     Raises:
         BaselineError: Numbers that differ are missing or damaged.
     """
-    return [
-        Compared(change, list(_outputs(change, old, new)))
-        for change in answers_changes(old.file, new.file)
-    ]
+    changes = answers_changes(old.file, new.file)
+    differing = [pair for change in changes for pair in _differing(change)]
+    before = old.numbers(one for *_, one, _ in differing)
+    after = new.numbers(one for *_, one in differing)
+    found = []
+    for change in changes:
+        outputs = []
+        for answer, name, then, now in _differing(change):
+            if then is None or now is None:
+                moved = StoredChange(f"it was {'added' if then is None else 'removed'}")
+            else:
+                moved = stored_change(old.output(then, before), new.output(now, after))
+            outputs.append(OutputChange(_inputs(answer), name, moved))
+        found.append(Compared(change, outputs))
+    return found
 
 
-def _outputs(change: AnswersChange, old: Side, new: Side) -> Iterator[OutputChange]:
+def _differing(
+    change: AnswersChange,
+) -> Iterator[tuple[StoredAnswer, str, StoredOutput | None, StoredOutput | None]]:
+    """Yield the outputs for inputs of both versions that are not the same."""
     for before, after in change.pairs:
         for name in dict.fromkeys([*before.outputs, *after.outputs]):
             then, now = before.outputs.get(name), after.outputs.get(name)
-            if then is None or now is None:
-                found = StoredChange("it was added" if then is None else "it was removed")
-            elif then == now:
-                continue
-            else:
-                found = stored_change(old.output(then), new.output(now))
-            yield OutputChange(_inputs(after), name, found)
+            if then != now:
+                yield after, name, then, now
 
 
 def _inputs(answer: StoredAnswer) -> str:

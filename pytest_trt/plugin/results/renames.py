@@ -149,9 +149,10 @@ def with_renames(
     if not command:
         return result
     if missing:
-        remedy = move_remedy(command, "pytest --trt-update-new")
         found = tuple(
-            replace(one, remedy=remedy) if one.code == "TRT660" else one
+            replace(one, remedy=move_remedy(command, one.remedy.commands[0]))
+            if one.code == "TRT660"
+            else one
             for one in result.diagnostics
         )
         return replace(result, diagnostics=found)
