@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.facts import EngineFacts, Layer
+    from pytest_trt.engine.finished import PlanContent, PlanReader
     from pytest_trt.engine.protocols import Backend, BackendSession, Plan
     from pytest_trt.engine.session import EngineFactory, Session, SharedEngineFactory
     from pytest_trt.statistics.decline import MetricRecorder
@@ -78,6 +79,7 @@ _HOMES = {
     ),
     "engine.build": ("Engine",),
     "engine.facts": ("EngineFacts", "Layer"),
+    "engine.finished": ("PlanContent", "PlanReader"),
     "engine.protocols": ("Backend", "BackendSession", "Plan"),
     "engine.session": ("EngineFactory", "Session", "SharedEngineFactory"),
     "statistics.decline": ("MetricRecorder",),
@@ -112,6 +114,8 @@ __all__ = [
     "ModelError",
     "OutputResult",
     "Plan",
+    "PlanContent",
+    "PlanReader",
     "PytestTrtError",
     "PytestTrtWarning",
     "Reference",

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from pytest_trt.diagnostics import (
+    ConfigurationError,
     Diagnostic,
     EngineBuildError,
     EngineLoadError,
     Remedy,
-    UnsupportedError,
     as_typed,
 )
 from pytest_trt.engine.build import Engine, float_elements
@@ -175,7 +175,7 @@ def check_finished(
 
     Raises:
         EngineLoadError: It is missing, damaged, or for something else.
-        UnsupportedError: The backend does not read finished plans.
+        ConfigurationError: The backend does not read finished plans.
     """
     reader = _reader(backend)
     with opened_plan(path) as (plan, digest):
@@ -268,11 +268,11 @@ def missing_plan(path: Path) -> EngineLoadError:
 
 
 def _reader(backend: Backend) -> PlanReader:
-    if not hasattr(backend, "check_plan") or not hasattr(backend, "read_plan"):
-        raise UnsupportedError(
+    if not all(callable(getattr(backend, name, None)) for name in ("check_plan", "read_plan")):
+        raise ConfigurationError(
             f"the backend {backend.name} cannot test finished plans",
             fix="drop plan= for this backend, or add check_plan and read_plan to it.",
-            facts={"backend": backend.name, "option": "plan"},
+            facts={"backend": backend.name},
         )
     return cast(PlanReader, backend)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from builders import save_linear
@@ -91,6 +92,21 @@ def test_precision_that_a_backend_of_a_plugin_lacks_is_skipped_among_others(proj
     add_hooks(project, BACKEND.replace("ARCHS", "('cpu',)"))
     model = '"models/linear.onnx", precision=("fp32", "tf32")'
     project.check(model=model, args=("--trt-backend=mine",)).assert_outcomes(passed=1, skipped=1)
+
+
+def test_backend_of_a_plugin_tests_finished_plans_if_it_reads_them(project) -> None:
+    backend = BACKEND.replace("ARCHS", "('cpu',)")
+    add_hooks(project, backend)
+    project.check(args=("--trt-backend=mine",)).assert_outcomes(passed=1)
+    for precision in ("fp32", "fp16"):
+        shutil.copy(project.plans()[0], project.path / f"{precision}.plan")
+    model = '"models/linear.onnx", precision=("fp32", "fp16"), plan="{precision}.plan"'
+    project.check(model=model, args=("--trt-backend=mine",)).assert_outcomes(passed=2)
+    # Not skipped, though the marker names another precision: nothing would be tested.
+    add_hooks(project, backend.replace('"mine"\n', '"mine"\n    read_plan = None\n', 1))
+    result = project.check(model=model, args=("--trt-backend=mine",))
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*the backend mine cannot test finished plans*"])
 
 
 def test_backend_that_cannot_be_used_here_is_refused(project) -> None:
