@@ -272,8 +272,8 @@ class Invariants:
         ]
         if differing:
             notes.append(f"samples that differ: {_listed(differing)} of {size}")
-            samples = next(one for one in batches if differing[0] in one)
-            notes += self._cause(run, axes, samples, of_outputs)
+        worst = _worst_place(comparison, of_outputs) // len(batches[0])
+        notes += self._cause(run, axes, batches[worst], of_outputs)
         return _Violation(what, comparison, tuple(notes), tuple(differing))
 
     def _cause(
@@ -354,14 +354,25 @@ def _differing(comparison: Comparison, axes: dict[str, int], order: Sequence[int
     """Return which samples differ, as far as that is known: rows are along axis 0."""
     found: set[int] = set()
     for output in comparison.outputs:
-        rows = output.rows
-        if rows is not None and not axes[output.name] and rows.total == len(order):
+        rows, axis = output.rows, axes[output.name]
+        if rows is None or axis:
+            if output.mismatched and output.worst_used is not None:
+                found.add(order[output.worst_used.index[axis]])
+        elif rows.total == len(order):
             ends = (rows.first, rows.last)
             all_differ = rows.mismatched == rows.last - rows.first + 1
             found.update(
                 order[row] for row in (range(ends[0], ends[1] + 1) if all_differ else ends)
             )
     return sorted(found)
+
+
+def _worst_place(comparison: Comparison, axes: dict[str, int]) -> int:
+    """Return where the sample is that differs most, along the batch; 0 where that is unknown."""
+    worst = max(comparison.outputs, key=lambda one: one.used, default=None)
+    if worst is None or worst.worst_used is None:
+        return 0
+    return worst.worst_used.index[axes[worst.name]]
 
 
 def _listed(samples: Sequence[int]) -> str:
@@ -434,7 +445,8 @@ def _of_repeated(violation: _Violation, run: ObservedRun) -> Diagnostic:
 
 _BATCH_REMEDY = Remedy(
     "Look for an operator that works along axis 0: Softmax or a reduction, BatchNormalization in "
-    "training mode, or a Reshape that merges the batch with another dimension."
+    "training mode, or a Reshape that merges the batch with another dimension. If axis 0 is the "
+    "time of a recurrent model, it is no batch: leave batch_invariant out."
 )
 
 _REBUILD_REMEDY = (

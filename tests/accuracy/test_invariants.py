@@ -180,6 +180,18 @@ def test_what_the_profiles_do_not_allow_is_said():
     assert checked(centred, FOUR, BATCH, on=engine(profiles=profiles)).has_failed
 
 
+def test_a_sample_is_named_where_the_batch_is_no_row():
+    state = TensorSpec("h", "float32", (2, "n", 2))
+
+    def function(inputs):
+        last = np.arange(len(inputs["x"])) == len(inputs["x"]) - 1
+        return {"h": np.stack([inputs["x"], inputs["x"] + last[:, None]]).astype(np.float32)}
+
+    (found,) = checked(function, FOUR, BATCH, on=engine((X,), (state,))).diagnostics()
+    assert found.facts["samples"] == [0]
+    assert any("the model mixes samples" in line for line in found.details)
+
+
 def test_metrics_judge_rearranged_samples_too():
     def judged(function, limit):
         given = parse_metrics({"max_abs": limit}, "marker")

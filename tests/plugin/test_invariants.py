@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 from builders import save_linear
-from onnx import TensorProto, helper, numpy_helper
+from builders_invariants import save_mixing, save_plain, save_random
 
 #: A test without invariants, and one with each.
 SUITE = """
@@ -64,42 +61,6 @@ def pytest_trt_backends(config):
         return Fickle(threads=1)
     return {"fickle": pytest_trt.AdditionalBackend(factory, probe=lambda gpus: ("cpu",))}
 """
-
-
-def save_graph(path: Path, nodes: list[onnx.NodeProto], batch: int | str = "batch") -> Path:
-    """Write image [batch, 8] -> product [batch, 4] -> y [batch, 4], with the nodes in between."""
-    weight = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
-    noise = np.array(1e-6, np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["image", "weight"], ["product"]), *nodes],
-        "graph",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 4])],
-        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(noise, "noise")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path.parent.mkdir(exist_ok=True)
-    onnx.save(model, path)
-    return path
-
-
-def save_mixing(path: Path) -> Path:
-    """Write a model whose rows depend on each other."""
-    return save_graph(path, [helper.make_node("Softmax", ["product"], ["y"], axis=0)])
-
-
-def save_random(path: Path) -> Path:
-    """Write a model that adds noise far below any tolerance."""
-    nodes = [
-        helper.make_node("RandomNormalLike", ["product"], ["drawn"]),
-        helper.make_node("Mul", ["drawn", "noise"], ["scaled"]),
-        helper.make_node("Add", ["product", "scaled"], ["y"]),
-    ]
-    return save_graph(path, nodes)
-
-
-def save_plain(path: Path) -> Path:
-    return save_graph(path, [helper.make_node("Identity", ["product"], ["y"])])
 
 
 def text(result: pytest.RunResult) -> str:
