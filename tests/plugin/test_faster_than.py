@@ -8,6 +8,8 @@ tests/benchmark/test_pipeline.py.
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import onnx
 import pytest
@@ -170,6 +172,54 @@ def test_engines_of_opponents_are_built_ahead_and_are_no_results(race) -> None:
     assert [one["precision"] for one in report["tests"][0]["results"]] == ["int8"]
 
 
+def test_finished_plans_are_compared_with_each_other(race) -> None:
+    folder = race.project.path / "dist"
+    folder.mkdir()
+    race.write("p50_ms=1e6", model='"models/linear.onnx", precision=("fp32", "int8")')
+    race.run("--trt-build-only")
+    for built in race.project.plans():
+        precision = built.parent.name.split("-")[1]
+        shutil.copy(built, folder / f"linear.{precision}.onnx")
+    shutil.rmtree(race.project.cache)
+    plans = 'plan="dist/{stem}.{precision}.onnx"'
+    race.write(
+        'faster_than={"fp32": 1000}', model=f'"models/linear.onnx", precision="int8", {plans}'
+    )
+    result = race.run("--trt-report=report.json")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*x as fast as fp32, limit 1,000x (linear.onnx, int8, cpu)*TRT517]"]
+    )
+    assert race.project.plans() == []  # the opponent is the finished plan, too
+
+
+def test_model_that_a_fixture_gives_is_compared_with_others_once_it_is_known(race) -> None:
+    race.project.test_file(
+        f"""
+        @pytest.fixture
+        def exported():
+            return "models/linear.onnx"
+
+        @pytest.mark.trt_model(fixture="exported", {PROFILES})
+        @pytest.mark.trt_benchmark(faster_than={{"models/slow.onnx": 1.5}})
+        def test_speed(trt_benchmark, images):
+            trt_benchmark({{"image": images}})
+        """
+    )
+    race.run().assert_outcomes(passed=1)
+    save_other(race.project.path / "models" / "slow.onnx")
+    result = race.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*models/slow.onnx, whose inputs differ*pixels float32*TRT150*"])
+
+
+def save_other(path: Path) -> None:
+    """Save a model whose input has another name."""
+    matmul = helper.make_node("MatMul", ["pixels", "w"], ["logits"])
+    inputs, outputs = [value("pixels", ["batch", 8])], [value("logits", ["batch", 4])]
+    onnx.save(network([matmul], inputs, outputs, [weights("w", 8, 4)]), path)
+
+
 def test_nothing_is_compared_where_nothing_is_timed(race) -> None:
     race.write('faster_than={"models/slow.onnx": 1.5}')
     race.run("--benchmark-disable").assert_outcomes(passed=1)
@@ -208,10 +258,7 @@ def test_nothing_is_compared_where_nothing_is_timed(race) -> None:
     ],
 )
 def test_what_cannot_be_compared_is_refused_at_collection(race, marker, model, message) -> None:
-    matmul = helper.make_node("MatMul", ["pixels", "w"], ["logits"])
-    inputs, outputs = [value("pixels", ["batch", 8])], [value("logits", ["batch", 4])]
-    other = network([matmul], inputs, outputs, [weights("w", 8, 4)])
-    onnx.save(other, race.project.path / "models" / "other.onnx")
+    save_other(race.project.path / "models" / "other.onnx")
     race.write(marker, model=model)
     result = race.run()
     result.assert_outcomes(errors=1)
