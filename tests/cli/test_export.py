@@ -394,3 +394,12 @@ def shipped(passed: Exporting, change: dict[str, object]) -> pytest.RunResult:
         """
     )
     return passed.project.run()
+
+
+def test_names_of_files_are_escaped(exporting: Exporting) -> None:
+    exporting.dist.mkdir()
+    (exporting.dist / "a\x1b[31m\nb.plan").write_bytes(b"plan")
+    done = exporting.verify()
+    assert done.exit_code == 1
+    assert "\x1b" not in done.output
+    assert "a\\x1b[31m\\nb.plan" in done.stderr
