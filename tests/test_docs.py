@@ -167,6 +167,12 @@ def test_model_that_a_fixture_makes_is_compared(folder) -> None:
     assert "3 passed" in folder.run("test_made.py").stdout
 
 
+def test_invariants_hold_as_shown(folder) -> None:
+    (shown,) = blocks("python", section(page("markers.md"), "Invariants"))
+    (folder.path / "test_invariants.py").write_text(shown)
+    assert "3 passed" in folder.run("test_invariants.py").stdout
+
+
 @pytest.mark.parametrize(("least", "outcome"), [("30", "passed"), ("300", "failed")])
 def test_metrics_are_judged_as_shown(folder, least: str, outcome: str) -> None:
     shown, *_ = blocks("python", page("metrics.md"))

@@ -136,6 +136,54 @@ def test_a_rebuild_that_differs_is_found_by_rebuilds_alone_and_named(project) ->
     assert "rebuild 2 of 2: logits: " in found
 
 
+def test_shared_engines_calibrated_ones_and_threads_are_checked_too(project) -> None:
+    project.test_file(
+        f"""
+        import threading
+
+        @pytest.fixture(scope="module")
+        def shared(trt_engines):
+            return trt_engines("models/linear.onnx", {PROFILES}, precision="int8")
+
+        pytestmark = [
+            pytest.mark.trt_model("models/linear.onnx", {PROFILES}, precision="int8"),
+            pytest.mark.trt_consistency(
+                batch_invariant=True, deterministic=2, rebuilds=2, rtol=0.5, atol=2.0
+            ),
+        ]
+
+        def test_shared(shared, images):
+            shared.run({{"image": images}})
+
+        def test_calibrated(trt_session, images):
+            trt_session.run({{"image": images}})
+
+        def test_threads(trt_session, images):
+            run = threading.Thread(target=trt_session.run, args=({{"image": images}},))
+            run.start()
+            run.join()
+        """
+    )
+    result = project.run("--trt-report=report.json")
+    result.assert_outcomes(passed=3)
+    report = json.loads((project.path / "report.json").read_text())
+    for test in report["tests"]:
+        found = test["results"][0]["accuracy"]["invariants"]
+        assert [one["runs"] for one in found] == [4 + 3 + 2, 1, 2], test["id"]
+
+
+def test_rebuilds_are_compared_with_stored_answers_where_the_test_is(project) -> None:
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + BACKEND)
+    project.pytester.makeini("[pytest]\n")
+    args = ("--trt-backend=fickle", "--trt-update-new")
+    project.check(consistency='against="stored"', args=args).assert_outcomes(passed=1)
+    stored = 'against="stored", rebuilds=3'
+    result = project.check(consistency=stored, args=args[:1])
+    result.assert_outcomes(failed=1)
+    assert "rebuild 3 of 3: logits: " in text(result)
+
+
 def test_a_batch_is_varied_as_far_as_the_profiles_allow(project) -> None:
     profiles = 'profiles={"image": ((2, 8), (4, 8), (4, 8))}'
     result = project.check(
