@@ -7,6 +7,7 @@ found = [check.measure(outputs, reference, inputs) for check in checks]
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import re
@@ -92,6 +93,16 @@ class MetricCheck:
         """Return the outcome of a run at which it cannot be measured."""
         return self._outcome(None, problem)
 
+    def _given(self, values: Tensors) -> dict[str, Any]:
+        """Return values of which no array can be written to: later checks get the same ones.
+
+        Functions of the project get copies. Tensors that share an array's memory, such as those of
+        torch.from_numpy, can be written to all the same, and so can lists.
+        """
+        if self.known is None:
+            values = copy.deepcopy(dict(values))
+        return {name: _read_only(value) for name, value in values.items()}
+
     def _outcome(self, value: float | None, problem: str) -> MetricOutcome:
         passed = value is not None and COMPARISONS[self.comparison](value, self.bound)
         return MetricOutcome(
@@ -109,28 +120,28 @@ class MetricCheck:
         self, outputs: Tensors, reference: Tensors, inputs: Tensors
     ) -> tuple[float | None, str]:
         """Return a value, or why there is none."""
-        arguments: list[object] = [_read_only(side) for side in (outputs, reference)]
-        named = {"inputs": _read_only(inputs)} if self.inputs == "named" else {}
+        arguments: list[object] = [self._given(side) for side in (outputs, reference)]
+        named = {"inputs": self._given(inputs)} if self.inputs == "named" else {}
         if self.output:
             missing = [self.output not in side for side in (outputs, reference)]
             if any(missing):
                 return None, f"the {'output' if missing[0] else 'reference'} is missing"
-            arguments = [side[self.output] for side in map(_read_only, (outputs, reference))]
+            arguments = [
+                self._given({self.output: side[self.output]})[self.output]
+                for side in (outputs, reference)
+            ]
         if self.inputs == "third":
-            arguments.append(_read_only(inputs))
+            arguments.append(self._given(inputs))
         try:
             found = self.function(*arguments, **named)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # pytest.skip(), too: elements have been compared
             return None, _raised(error, self.function)
         return _number(found)
 
 
-def _read_only(values: Tensors) -> dict[str, Any]:
-    """Return values of which no array can be written to: later checks get the same ones."""
-    return {name: _view(value) for name, value in values.items()}
-
-
-def _view(value: object) -> object:
+def _read_only(value: object) -> object:
     if not isinstance(value, np.ndarray):
         return value
     view = value.view()
@@ -138,7 +149,7 @@ def _view(value: object) -> object:
     return view
 
 
-def _raised(error: Exception, function: MetricFunction) -> str:
+def _raised(error: BaseException, function: MetricFunction) -> str:
     """Return an exception in a line, with the line of the metric's file that it came from."""
     if isinstance(error, PytestTrtError):
         return error.message

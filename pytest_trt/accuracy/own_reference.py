@@ -39,6 +39,7 @@ class OwnReference:
         is_computed: Whether outputs are computed at each call, instead of recorded.
         version: What it declares as its version; empty if nothing.
         producer: Names it with its version, for outputs to be stored; empty without one.
+        file: Where it is written: other files may have one of the same name.
 
     Raises:
         ConfigurationError: It is none of these, or declares a version that is none.
@@ -46,7 +47,7 @@ class OwnReference:
 
     def __init__(self, given: object, folder: Path, model: OnnxModel) -> None:
         self.model, self.is_computed = model, True
-        self.version = self.producer = ""
+        self.version = self.producer = self.file = ""
         self._outputs: Callable[[Tensors], object]
         run = getattr(given, "run", None)
         if isinstance(given, type):
@@ -80,7 +81,9 @@ class OwnReference:
         version = getattr(given, "version", _MISSING)
         if version is not _MISSING:
             self.version = _checked_version(version)
-            self.producer = f"trt_reference {_qualified_name(given)} version {self.version}"
+            self.file, name = _written_in(given)
+            file = Path(self.file).name
+            self.producer = f"trt_reference {file} {name} version {self.version}"
 
     def outputs(self, inputs: Tensors) -> dict[str, Any]:
         """Return the outputs for inputs, by name, as NumPy arrays.
@@ -111,16 +114,16 @@ def _checked_version(version: object) -> str:
     )
 
 
-def _qualified_name(given: object) -> str:
-    """Return the name of a function or of an object's class, with its module and file."""
+def _written_in(given: object) -> tuple[str, str]:
+    """Return the file of a function or of an object's class, and its name with its module."""
     while isinstance(given, functools.partial):
         given = given.func
     code: Any = given if hasattr(given, "__qualname__") else type(given)
     try:
-        file = Path(inspect.getfile(code)).name
+        file = inspect.getfile(code)
     except (TypeError, OSError):  # built in, or typed at a prompt
         file = ""
-    return f"{file} {code.__module__}.{code.__qualname__}"
+    return file, f"{code.__module__}.{code.__qualname__}"
 
 
 def _by_name(found: object, model: OnnxModel) -> dict[str, Any]:

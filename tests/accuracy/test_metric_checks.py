@@ -189,6 +189,7 @@ def boom(outputs, reference):
         (lambda o, r: 10**400, "beyond float64"),
         (boom, "it raised ValueError: no boxes in it, line"),
         (lambda o, r: 1 / 0, "it raised ZeroDivisionError: division by zero"),
+        (lambda o, r: pytest.skip("no boxes"), "it raised Skipped: no boxes"),
     ],
 )
 def test_what_is_no_number_fails(function, problem):
@@ -216,6 +217,29 @@ def test_a_function_cannot_change_what_later_checks_get():
     assert "read-only" in measured(changes, outputs=outputs).problem
     assert (outputs["probs"] == 1.0).all()
     outputs["probs"][0, 0] = 2.0
+
+
+@pytest.mark.parametrize("output", ["", "probs"], ids=["all", "one"])
+def test_a_function_that_writes_past_that_changes_only_its_own(output):
+    """As tensors of torch.from_numpy do, which share the memory."""
+
+    def changes(outputs, reference):
+        array = outputs if output else outputs["probs"]
+        array.flags.writeable = True
+        array += 1.0
+        return 1.0
+
+    outputs = {"probs": np.ones((2, 4))}
+    assert measured(changes, output=output, outputs=outputs).value == 1.0
+    assert (outputs["probs"] == 1.0).all()
+
+
+def test_a_metric_can_be_interrupted():
+    def interrupted(outputs, reference):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(interrupted)
 
 
 def names(common=(), per_output=(), outputs=(PROBS, LABEL)):

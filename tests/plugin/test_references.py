@@ -260,6 +260,28 @@ def test_outputs_that_are_stored_under_an_old_version_are_named(counted) -> None
     counted.run("reference.version = '2'")[0].assert_outcomes(passed=1)
 
 
+def test_references_of_one_name_in_two_folders_are_two(project) -> None:
+    """Two conftest.py have one module name, and here one version."""
+    for folder, off in (("a", 0), ("b", 1)):
+        inner = project.path / folder
+        inner.mkdir()
+        (inner / "conftest.py").write_text(
+            "import pytest\n@pytest.fixture\ndef trt_reference(trt_reference):\n"
+            "    def reference(inputs):\n"
+            f"        return {{n: a + a.dtype.type({off}) for n, a in "
+            "trt_reference.run(inputs).items()}\n"
+            "    reference.version = '1'\n    return reference\n"
+        )
+        (inner / f"test_{folder}.py").write_text(
+            "import pytest\n@pytest.mark.trt_model('../models/linear.onnx')\n"
+            "@pytest.mark.trt_consistency\ndef test_it(trt_session, images):\n"
+            "    trt_session.run({'image': images})\n"
+        )
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["FAILED b*"])
+
+
 def test_stored_outputs_are_compared_with_each_engine(counted) -> None:
     """What is stored is no verdict: the same outputs fail an engine that is wrong."""
     counted.run("reference.version = '1'")[0].assert_outcomes(passed=1)

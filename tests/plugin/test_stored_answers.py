@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from builders import save_linear
+from onnx import TensorProto, helper, numpy_helper
 
 #: Tests of two precisions that run two sets of inputs.
 TEST = """
@@ -48,6 +50,24 @@ def recorded(project, answers, write) -> Path:
 
 def noisy(project, sigma: float = 0.5) -> None:
     save_linear(project.path / "models" / "linear.onnx", nudge=10 * sigma)
+
+
+def save_sequence(project, factor: float) -> None:
+    """Write x -> s, a list of one tensor: x times a factor."""
+    nodes = [
+        helper.make_node("Mul", ["x", "factor"], ["item"]),
+        helper.make_node("SequenceConstruct", ["item"], ["s"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sequence",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array([factor], np.float32), "factor")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.save(proto, project.path / "models" / "sequence.onnx")
 
 
 def text(result: pytest.RunResult) -> str:
@@ -136,6 +156,45 @@ def test_an_update_needs_a_reason_where_answers_changed(project, recorded) -> No
     project.run().assert_outcomes(passed=2)
 
 
+def test_an_update_needs_a_reason_without_elementwise_too(project, recorded, write) -> None:
+    project.test_file(
+        TEST.format(against="stored", plus="", tight=", elementwise=False, top1=0.01")
+    )
+    noisy(project)
+    result = project.run("--trt-update")
+    result.assert_outcomes(failed=2)
+    assert "TRT675" in text(result)
+
+
+def test_an_update_of_a_sequence_needs_a_reason(project, answers) -> None:
+    project.test_file(
+        """
+        @pytest.mark.trt_model("models/sequence.onnx")
+        @pytest.mark.trt_consistency(against="stored")
+        def test_it(trt_session):
+            trt_session.run({"x": np.ones((2, 3), np.float32)})
+        """
+    )
+    save_sequence(project, 1.0)
+    project.run("--trt-update-new").assert_outcomes(passed=1)
+    save_sequence(project, 2.0)
+    result = project.run("--trt-update")
+    result.assert_outcomes(failed=1)
+    assert "the answers of test_it changed: s[0]: it differs by up to 1" in text(result)
+    project.run("--trt-update", "--trt-update-reason=twice").assert_outcomes(passed=1)
+
+
+def test_a_test_that_skips_after_a_run_replaces_nothing(project, recorded, write) -> None:
+    before = recorded.read_bytes()
+    source = project.path / "test_it.py"
+    lines = source.read_text().splitlines()
+    source.write_text("\n".join([*lines[:-1], "    pytest.skip('no second input')"]))
+    result = project.run("--trt-update", "--trt-update-reason=again")
+    result.assert_outcomes(skipped=2)
+    assert "not recorded: test_it.py::test_it[fp16]: the test was skipped" in text(result)
+    assert recorded.read_bytes() == before
+
+
 def test_an_update_of_the_same_answers_writes_nothing(project, recorded) -> None:
     before = recorded.read_bytes()
     assert project.run("--trt-update").ret == 0
@@ -217,7 +276,10 @@ class TestDrift:
         project.run("--trt-update-new").assert_outcomes(passed=2)
         project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
 
-    @pytest.mark.parametrize("against", ['model", drift="2x', 'both", drift="fast'])
+    @pytest.mark.parametrize(
+        "against",
+        ['model", drift="2x', 'both", drift="fast', 'both", elementwise=False, top1=1, drift="2x'],
+    )
     def test_a_limit_without_a_level_is_refused(self, project, answers, write, against) -> None:
         write(against)
         result = project.run()

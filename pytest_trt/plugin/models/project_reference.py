@@ -52,7 +52,8 @@ class ProjectReference:
             __tracebackhide__ = True
             return self.compute(inputs)
 
-        return self.run.stored_outputs(self.model, inputs, self.own.producer, compute)
+        producer = f"{self.own.producer} in {self.own.file}"
+        return self.run.stored_outputs(self.model, inputs, producer, compute)
 
     def compute(self, inputs: Tensors) -> Outputs:
         """Compute the outputs, also where they are stored already."""

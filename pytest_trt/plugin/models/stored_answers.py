@@ -11,16 +11,10 @@ import numpy as np
 import pytest
 
 from pytest_trt.accuracy.arrays import Array
-from pytest_trt.accuracy.explanation import fact
 from pytest_trt.accuracy.result import AccuracyResult, OutputResult
-from pytest_trt.accuracy.sketch import (
-    Sketch,
-    block_statistics,
-    is_ordered,
-    sketch_of,
-    sketch_parts,
-)
-from pytest_trt.accuracy.stored import Stored, compare_stored, stored_from
+from pytest_trt.accuracy.sketch import block_statistics, is_ordered, sketch_of, sketch_parts
+from pytest_trt.accuracy.stored import Stored, stored_from
+from pytest_trt.accuracy.stored_change import stored_change
 from pytest_trt.baseline.answers import (
     TARGET,
     AnswerEntry,
@@ -217,12 +211,14 @@ class StoredAnswers:
         missing = [one for one in entry.answers if one.inputs not in self._ran]
         if missing and self._ran:
             shapes = ", ".join(f"{name} {text}" for name, text in missing[0].shapes.items())
+            several = self._plan.model is not None and len(self._plan.model.precision) > 1
+            shared = ("all precisions of a test have the same inputs",) * several
             yield Diagnostic(
                 "TRT672",
                 f"{len(missing)} of {len(entry.answers)} stored answers of {self.location.test} "
                 "were not compared: the test did not run their inputs",
                 {"file": self.location.shown, "test": self.location.test, "answers": len(missing)},
-                (f"the first has {shapes}",),
+                (f"the first has {shapes}", *shared),
                 Remedy(
                     "Run them again, or replace the baseline:",
                     ('pytest --trt-update --trt-update-reason "..."',),
@@ -256,15 +252,22 @@ class StoredAnswers:
         """Return how new answers differ from stored ones beyond the tolerance of FP32, if so."""
         if old.outputs == new.outputs:
             return ""
-        stored, now = self._read(old), {}
+        if old.outputs.keys() != new.outputs.keys():
+            return f"outputs {', '.join(old.outputs)}, now {', '.join(new.outputs)}"
+        stored = self._read(old)
         for name, one in new.outputs.items():
-            now[name] = stored_from(data[one.data], one.dtype, one.shape, whole=one.stored == "all")
-        whole = {name: one for name, one in now.items() if not isinstance(one, Sketch)}
-        if len(whole) != len(now):
-            return "outputs that are stored as sketches differ"
-        tolerances = self._plan.tolerances(self.model.outputs, "fp32")
-        comparison = compare_stored(whole, stored, {name: tolerances[name] for name in whole})
-        return "" if comparison.passed else fact(comparison)
+            if one == old.outputs[name]:
+                continue
+            now = stored_from(data[one.data], one.dtype, one.shape, whole=one.stored == "all")
+            change = stored_change(stored[name], now)
+            if change.why:
+                return f"{name}: {change.why}"
+            if change.share:
+                return f"{name}: it is stored as a sketch, which differs"
+            if not change.within:
+                far = f" by up to {change.largest.value:.3g}" if change.largest else ""
+                return f"{name}: it differs{far}"
+        return ""
 
     # --- drift
 

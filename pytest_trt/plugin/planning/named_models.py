@@ -145,6 +145,13 @@ def check_per_model(marks: Sequence[pytest.Mark], models: Sequence[NamedModel]) 
                     f"{where}, which is not a model of the test",
                     known_names("model", name, [model.id for model in models]),
                 )
+            several = [model.id for model in models if name in model.names]
+            if len(several) > 1:
+                raise invalid(
+                    mark.name,
+                    f"{where}, which is several: {listed(several)}",
+                    "name one by its id.",
+                )
             if any(known[name] == known.get(other) for other in given if other != name):
                 raise invalid(
                     mark.name, f"{where} and the same model by another name", "name it once."

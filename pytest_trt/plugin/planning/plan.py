@@ -141,6 +141,13 @@ def tolerances_of(
         from pytest_trt.accuracy.metric_checks import check_judged
 
         check_judged(tolerances, metrics_of(marker, outputs, precision))
+        if marker.drift and not any(one.elementwise for one in tolerances.values()):
+            raise ConfigurationError(
+                "drift= limits the error of elements, and no output's elements are compared",
+                fix="remove drift=, or compare the elements of an output.",
+                code="TRT140",
+                facts={"field": "drift"},
+            )
     return tolerances
 
 

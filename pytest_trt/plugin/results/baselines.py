@@ -203,6 +203,8 @@ def _metrics_refused(result: TestResult, failed: set[str]) -> str:
         return "its accuracy check did not pass"
     if failed - {"call"}:
         return "its setup or teardown failed"
+    if result.outcome == "skipped":  # what it would have run after that is missing
+        return "the test was skipped"
     if result.outcome in ("failed", "error", "xfailed") and not result.record.failed_by_checks:
         return "the test failed for a reason other than its metrics"
     return ""
@@ -215,6 +217,8 @@ def _answers_refused(result: TestResult, failed: set[str]) -> str:
         return "its engine does not agree with its model"
     if failed - {"call"}:
         return "its setup or teardown failed"
+    if result.outcome == "skipped":  # what it would have run after that is missing
+        return "the test was skipped"
     if result.outcome in ("failed", "error", "xfailed") and not record.failed_by_checks:
         return "the test failed for a reason other than its answers"
     return ""

@@ -319,6 +319,11 @@ def test_closest_marker_that_gives_a_keyword_decides_it_for_each_model(zoo) -> N
             "trt_model: per_model names 'models/othr.onnx', which is not a model of*TRT150",
         ),
         (
+            f"{M}({{'models/other.onnx': 'models/linear.onnx', 'b': 'models/other.onnx'}}, "
+            "per_model={'models/other.onnx': {}})",
+            "*names 'models/other.onnx', which is several: 'models/other.onnx', 'b' *TRT150",
+        ),
+        (
             f"{M}('models/*.onnx'), {C}(per_model={{'linear': {{'rtol': 0, 'atol': 0}}}})",
             "trt_consistency: per_model names 'linear', which is not a model of the test*",
         ),
