@@ -236,6 +236,14 @@ CODES: dict[str, Code] = {
         "Widen profiles= to batches of one sample, if the engine has to serve them.",
         ("invariant", "model"),
     ),
+    "TRT177": Code(
+        "library of operators not found",
+        "A path that custom_ops= or plugin_libraries= of trt_model names is not a file, or a "
+        "package that custom_ops= names is missing or has no library. Paths are relative to the "
+        "test file.",
+        "Correct the path, or install the package.",
+        ("library",),
+    ),
     "TRT163": Code(
         "benchmark called twice",
         "trt_benchmark was called twice in one test, and a test has one baseline.",
@@ -439,6 +447,21 @@ CODES: dict[str, Code] = {
         "with them would pass or fail by chance.",
         "Export the model in inference mode, or with the random numbers as an input.",
         ("model",),
+    ),
+    "TRT231": Code(
+        "library of operators cannot be loaded",
+        "A library that custom_ops= or plugin_libraries= names is no library, was compiled for "
+        "another machine or version, lacks libraries that it needs, or has no operators.",
+        "Read the loader's message, and name a library that was compiled for this product.",
+        ("library",),
+    ),
+    "TRT232": Code(
+        "library of operators replaced",
+        "A library that custom_ops= or plugin_libraries= names has other bytes now than those "
+        "that are part of the engine's key, or this process has loaded an earlier version of it, "
+        "which stays loaded until the process ends.",
+        "Run again once the process that writes the file has finished.",
+        ("library",),
     ),
     # 3xx build and run
     "TRT300": Code(

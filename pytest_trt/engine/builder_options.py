@@ -29,6 +29,18 @@ BACKEND_PRECISIONS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: The option that stores libraries of plugins in plans.
+SERIALIZE_PLUGINS = "serialize_plugins"
+
+#: The option for plans that also run on later versions.
+VERSION_COMPATIBLE = "version_compatible"
+
+
+def holds_host_code(options: Mapping[str, OptionValue]) -> bool:
+    """Whether plans of NVIDIA's products with these options contain code for the host."""
+    return bool(options.get(VERSION_COMPATIBLE) or options.get(SERIALIZE_PLUGINS))
+
+
 class Scope(NamedTuple):
     """Where an option exists.
 
@@ -177,13 +189,20 @@ BUILDER_OPTIONS: Mapping[str, BuilderOption] = {
             ("none", "ampere_plus", "same_compute_capability"),
         ),
         BuilderOption(
-            "version_compatible", "bool", "False", "plans also run on later versions", _nvidia()
+            VERSION_COMPATIBLE, "bool", "False", "plans also run on later versions", _nvidia()
         ),
         BuilderOption(
             "exclude_lean_runtime",
             "bool",
             "False",
             "version-compatible plans do not contain the lean runtime",
+            _nvidia(),
+        ),
+        BuilderOption(
+            SERIALIZE_PLUGINS,
+            "bool",
+            "False",
+            "plans contain the libraries of plugin_libraries=, and load them from there",
             _nvidia(),
         ),
         BuilderOption("refit", "bool", "False", "weights can be replaced in the plan", _nvidia()),

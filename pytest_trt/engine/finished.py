@@ -216,7 +216,10 @@ def finished_engine(found: FinishedPlan, backend: Backend) -> Engine:
     if shortfall is not None:
         raise _other_precision(found, shortfall)
     warnings = (precision_uncertain(spec, model, facts), _other_device(found))
-    toolchain, route = backend.toolchain(), Route("finished plan")
+    toolchain, route = (
+        backend.toolchain(),
+        Route("finished plan", libraries=(*model.plugin_libraries, *model.custom_ops)),
+    )
     return Engine(
         model=model,
         spec=spec,

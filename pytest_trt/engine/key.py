@@ -84,6 +84,7 @@ def engine_key(
         *_labelled("builder option", {k: repr(v) for k, v in spec.builder_options.items()}),
         *_profile_fields(spec.profiles),
         *_labelled("environment", environment or {}),
+        *((f"library {one.path.name}", one.digest) for one in route.libraries),
     ]
     if route.needs_calibration and calibration_digest is not None:
         fields.append(("calibration digest", calibration_digest))
@@ -129,7 +130,7 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
         before, after = old.get(label), new.get(label)
         if before == after:
             continue
-        if label.endswith("digest"):
+        if label.endswith("digest") or label.startswith("library "):
             before, after = _short(before), _short(after)
         if before is None:
             lines.append(f"{label}: not set -> {after}")

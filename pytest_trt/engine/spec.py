@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.profiles import Profile
 
 #: The precisions a spec may ask for. `fp32` means FP32 everywhere: TF32 is a precision of its own.
@@ -111,8 +112,10 @@ class Route:
         name: Short and stable, e.g. "as the model is", "builder flags", "converted model".
         versions: Versions of tools other than the toolchain (converters).
         needs_calibration: Whether the engine depends on representative inputs.
+        libraries: Libraries of the model that the engine is built with, or run with.
     """
 
     name: str
     versions: Mapping[str, str] = field(default_factory=dict)
     needs_calibration: bool = False
+    libraries: tuple[Library, ...] = ()

@@ -16,6 +16,7 @@ from pathlib import Path
 from pytest_trt import units
 from pytest_trt.diagnostics import Fact, ModelError, Remedy, as_typed
 from pytest_trt.files import LFS_POINTER, REST_NS, FileStamp, open_regular
+from pytest_trt.hashing import LabelledHash
 from pytest_trt.onnx.contents import Contents
 from pytest_trt.onnx.digest import ByteProgress, model_digest
 from pytest_trt.onnx.digest_cache import (
@@ -29,6 +30,7 @@ from pytest_trt.onnx.digest_cache import (
 )
 from pytest_trt.onnx.external import external_regions
 from pytest_trt.onnx.functions import NODE_BYTES, expanded_nodes
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.onnx.proto import Graph, StoredModel, read_model
 from pytest_trt.onnx.wire import Source, WireError
 from pytest_trt.tensors.spec import TensorSpec
@@ -136,6 +138,8 @@ class OnnxModel:
             (by Gather, as for an embedding), by input name.
         shape_inputs: Names of inputs whose values are used as a shape in the main graph.
         elements: The number of elements of stored tensors (weights and constants), by type.
+        custom_ops: Libraries with its operators for ONNX Runtime.
+        plugin_libraries: Libraries with its operators for TensorRT, as plugins.
         stamps: Stamps of its files when they were hashed; the model's own comes first.
         hashed_ns: When that was, in nanoseconds since 1970.
     """
@@ -153,8 +157,21 @@ class OnnxModel:
     index_limits: Mapping[str, int]
     shape_inputs: tuple[str, ...] = ()
     elements: Mapping[str, int] = field(default_factory=dict)
+    custom_ops: tuple[Library, ...] = ()
+    plugin_libraries: tuple[Library, ...] = ()
     stamps: tuple[FileStamp, ...] = field(default=(), compare=False)
     hashed_ns: int = field(default=0, compare=False)
+
+    @property
+    def outputs_digest(self) -> str:
+        """The digest of what decides its outputs in ONNX Runtime: the model and `custom_ops`."""
+        if not self.custom_ops:
+            return self.digest
+        state = LabelledHash("pytest-trt model with custom operators 1")
+        state.add("model", self.digest)
+        for library in self.custom_ops:
+            state.add("library", library.digest)
+        return state.hexdigest()
 
     def is_untouched(self, rest_ns: int = REST_NS) -> bool:
         """Whether the stamps of its files prove that they hold the bytes that were hashed.

@@ -51,6 +51,7 @@ from pytest_trt.engine.session import load_here
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.files import TICK_NS
 from pytest_trt.onnx.file import OnnxModel, load_model, read_interface
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.onnx.unchanged import of_hashed_bytes
 from pytest_trt.plugin.options.settings import Settings
 from pytest_trt.tensors.seeded import inputs_digest
@@ -101,6 +102,7 @@ class TrtRun:
         self._clock, self._host = clock, host
         self._interfaces: dict[Path, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]] = {}
         self._models: dict[Path, OnnxModel] = {}
+        self._libraries: dict[Path, Library] = {}
         self._backends: dict[str, Backend] = {}
         self._sessions: OrderedDict[str, BackendSession] = OrderedDict()
         self._references: OrderedDict[str, BackendSession] = OrderedDict()
@@ -236,6 +238,13 @@ class TrtRun:
         self._models[path] = model
         return model
 
+    def library(self, path: Path) -> Library:
+        """Return a library, hashed again only when the file has changed."""
+        known = self._libraries.get(path)
+        if known is None or not known.is_untouched():
+            known = self._libraries[path] = Library.read(path, self._clock)
+        return known
+
     def engine(
         self,
         model: OnnxModel,
@@ -320,7 +329,9 @@ class TrtRun:
 
     def finished(self, found: FinishedPlan) -> Engine:
         """Return a finished plan as an engine; it is loaded to be read once a run."""
-        key = repr((found.path, found.digest, found.model.digest, found.spec, found.target))
+        model = found.model
+        libraries = [one.digest for one in (*model.custom_ops, *model.plugin_libraries)]
+        key = repr((found.path, found.digest, model.digest, libraries, found.spec, found.target))
         if key not in self._finished:
             if found.target.arch != CPU:
                 self.lost_device.refuse_if_lost()
@@ -444,21 +455,23 @@ class TrtRun:
         """
         __tracebackhide__ = True
         key = reference_key(
-            model_digest=model.digest, inputs_digest=inputs_digest(inputs), producer=producer
+            model_digest=model.outputs_digest,
+            inputs_digest=inputs_digest(inputs),
+            producer=producer,
         )
         return self._reference_store.get(key, compute)
 
     def _reference(self, model: OnnxModel) -> BackendSession:
-        _drop_abandoned(self._references, model.digest)
-        if model.digest not in self._references:
+        _drop_abandoned(self._references, model.outputs_digest)
+        if model.outputs_digest not in self._references:
             while len(self._references) >= _LOADED_ENGINES:
                 self._references.popitem(last=False)[1].close()
-            self._references[model.digest] = self.embedded.reference(model)
-        self._references.move_to_end(model.digest)
-        return self._references[model.digest]
+            self._references[model.outputs_digest] = self.embedded.reference(model)
+        self._references.move_to_end(model.outputs_digest)
+        return self._references[model.outputs_digest]
 
     def _close_reference(self, model: OnnxModel) -> None:
-        session = self._references.pop(model.digest, None)
+        session = self._references.pop(model.outputs_digest, None)
         if session is not None:
             session.close()
 

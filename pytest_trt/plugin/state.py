@@ -14,7 +14,6 @@ from pytest_trt.plugin.names import FIXTURES, is_ours
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from mmap import mmap
-    from pathlib import Path
     from typing import Protocol
 
     from pytest_trt.accuracy.check import ConsistencyCheck, StoredReference
@@ -91,7 +90,7 @@ class TestState:
 
     Attributes:
         engines: Engines that it requested.
-        models: Models that it has read, by path.
+        models: Models that it has read, by path and libraries of operators.
         unbuilt: Model, architecture and precision of those that could not be built.
         timing: Whether what runs is timed: pytest-benchmark times a part of what a test does.
         timed: Shapes of the inputs of what its benchmark ran, by the engine's key.
@@ -125,7 +124,7 @@ class TestState:
 
     def __init__(self, attempt: int = 1) -> None:
         self.engines: list[Engine] = []
-        self.models: dict[Path, OnnxModel] = {}
+        self.models: dict[tuple[object, ...], OnnxModel] = {}
         self.timing = True
         self.timed: dict[str, set[str]] = {}
         self.unbuilt: list[tuple[str, str, str]] = []

@@ -16,7 +16,7 @@ import pytest
 
 import pytest_trt.backends.tensorrt
 from pytest_trt.backends.tensorrt import options as trt_options
-from pytest_trt.engine.builder_options import BUILDER_OPTIONS, BuilderOption
+from pytest_trt.engine.builder_options import BUILDER_OPTIONS, SERIALIZE_PLUGINS, BuilderOption
 
 _LISTED = json.loads(Path(__file__).with_name("trt_api_surface.json").read_text())
 VERSIONS: list[str] = _LISTED["versions"]
@@ -32,6 +32,7 @@ CLASSES = {
     "config": "IBuilderConfig",
     "cache": "ITimingCache",
     "others": "ITimingCache",
+    "registry": "IPluginRegistry",
     "profile": "IOptimizationProfile",
     "tensor": "ITensor",
     "serialized": "IHostMemory",
@@ -47,6 +48,7 @@ PLAIN = {
     "vendor",
     "logger",
     "done",
+    "handle",
     "reason",
     "severity",
     "shape",
@@ -243,6 +245,8 @@ def test_every_builder_option_exists_in_the_versions_that_are_declared(
     name = f"IBuilderConfig.{attribute}"
     if option.type == "bool":
         name = f"BuilderFlag.{option.name.upper()}"
+    if option.name == SERIALIZE_PLUGINS:
+        name = "IBuilderConfig.plugins_to_serialize"
     if option.name == "workspace_bytes":
         name = "MemoryPoolType.WORKSPACE"
     having = [version for version in VERSIONS if has(version, name)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.key import differences, engine_key, explain_miss, same_runtime
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.files import FileStamp
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.profiles import ShapeRange
 from pytest_trt.tensors.value_ranges import ValueRange
 
@@ -33,6 +36,24 @@ def make_key(**overrides: Any):
 
 def spec(precision="fp16", profiles=({"image": IMAGE},), **options: Any) -> EngineSpec:
     return EngineSpec(precision, profiles, options or {"builder_optimization_level": 3})
+
+
+def library(digest: str = "1" * 64, name: str = "libops.so") -> Library:
+    path = Path("/project") / name
+    return Library(path, digest, FileStamp(str(path), 1, 2, 3, 4, 5), 6)
+
+
+def test_bytes_of_libraries_make_keys_and_not_their_folder() -> None:
+    one = make_key(route=Route("builder flags", libraries=(library(),)))
+    moved = make_key(route=Route("builder flags", libraries=(library(name="other/libops.so"),)))
+    other = make_key(route=Route("builder flags", libraries=(library("2" * 64),)))
+    assert one == moved
+    assert one.digest != other.digest
+    assert differences(dict(one.fields), dict(other.fields)) == [
+        "library libops.so 111111111111 -> 222222222222"
+    ]
+    # Two versions of a library cannot be loaded in one process.
+    assert not same_runtime(dict(one.fields), dict(other.fields))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +86,7 @@ def spec(precision="fp16", profiles=({"image": IMAGE},), **options: Any) -> Engi
         ),
         pytest.param({"route": Route("converted model")}, id="route"),
         pytest.param({"route": Route("builder flags", {"converter": "2"})}, id="converter"),
+        pytest.param({"route": Route("builder flags", libraries=(library(),))}, id="library"),
         pytest.param({"platform": "Windows AMD64"}, id="platform"),
         pytest.param({"environment": {"NVIDIA_TF32_OVERRIDE": "0"}}, id="environment"),
         pytest.param(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,20 +35,32 @@ class ModelProject:
 
         `values` become constants at the file's top.
         """
+        return self._pytester.runpytest_inprocess(*self._written(source, args, values))
+
+    def run_apart(self, source: str, *args: str, **values: object) -> pytest.RunResult:
+        """Do what `run` does, in a process of its own."""
+        return self._pytester.runpytest_subprocess(*self._written(source, args, values))
+
+    def _written(self, source: str, args: Sequence[str], values: Mapping[str, object]) -> list[str]:
+        """Write a test file, and return the arguments to run it."""
         lines = [
             f"{name} = {str(v)!r}" if isinstance(v, Path) else f"{name} = {v!r}"
             for name, v in values.items()
         ]
         head = ["import numpy as np", "import pytest", *lines]
         self._pytester.makepyfile(test_it="\n".join(head) + "\n" + source)
-        return self._pytester.runpytest_inprocess(
+        return [
             f"--trt-cache-dir={self._cache}",
             "--trt-arch=cpu",
             "--trt-threads=1",
             "-Werror",
             "-pno:cacheprovider",
             *args,
-        )
+        ]
+
+    def stored(self, pattern: str) -> int:
+        """Return how many files of the cache match a pattern."""
+        return len(list(self._cache.rglob(pattern)))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 
 import onnx
 
+from pytest_trt.backends.conversion.custom_ops import register_custom_ops
 from pytest_trt.backends.conversion.named import require_nodes, require_operators
 from pytest_trt.backends.conversion.ort_messages import (
     SEVERITY_DEFAULT,
@@ -35,6 +36,7 @@ from pytest_trt.diagnostics import (
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel, read_interface
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.version import __version__
 
@@ -204,7 +206,7 @@ def verify(model: OnnxModel, output: Path, precision: str, samples: Sequence[Ten
             facts={"model": str(model.path), "precision": precision, "tensors": different},
         )
     try:
-        session = unoptimised(output)
+        session = unoptimised(output, model.custom_ops)
     except Exception as exc:
         # Other errors concern one runtime only: a custom operator or a missing CPU kernel means
         # nothing to other backends, and the onnxruntime backend reports it by itself.
@@ -216,8 +218,12 @@ def verify(model: OnnxModel, output: Path, precision: str, samples: Sequence[Ten
         raise invalid(model, precision, failure) from failure
 
 
-def unoptimised(path: Path) -> Any:
+def unoptimised(path: Path, custom_ops: Sequence[Library] = ()) -> Any:
     """Return an `onnxruntime.InferenceSession` of a file, as it is.
+
+    Args:
+        path: The file.
+        custom_ops: Libraries of custom operators.
 
     Raises:
         Exception: ONNX Runtime refuses it; its exceptions have no other common base class.
@@ -226,6 +232,7 @@ def unoptimised(path: Path) -> Any:
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = SEVERITY_FATAL
+    register_custom_ops(options, custom_ops)
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -16,6 +16,7 @@ from pytest_trt.backends.conversion.converting import (
     require_named,
     verify,
 )
+from pytest_trt.backends.conversion.custom_ops import known_to_all_sessions
 from pytest_trt.backends.conversion.int8_preparation import (
     Choice,
     PassedOutputs,
@@ -105,14 +106,14 @@ def to_int8(
         )
         unshare_weights(proto.graph)
         passed = PassedOutputs.taken_from(proto.graph)
-        prepared = prepare(proto, model.opset, Path(folder))
+        prepared = prepare(proto, model, Path(folder))
         del proto
         operators, excluded = choice.of(prepared)
         if not operators:
             raise _nothing_quantised(model, chosen)
         _require_numpy_types(model)
         check_calibration(model.inputs, calibration)
-        with _calibrating(model):
+        with _calibrating(model), known_to_all_sessions(model.custom_ops):
             _quantise(
                 prepared,
                 calibration,

@@ -14,7 +14,9 @@ import onnx
 import onnx.version_converter
 from onnx import GraphProto, TensorProto, ValueInfoProto, helper
 
+from pytest_trt.backends.conversion.custom_ops import register_custom_ops
 from pytest_trt.onnx import graph
+from pytest_trt.onnx.file import OnnxModel
 
 #: Per-channel scales need the `axis` attribute of QuantizeLinear.
 _INT8_OPSET = 13
@@ -42,18 +44,18 @@ def import_quantization() -> Any:
         del sys.modules[_UNUSED]
 
 
-def prepare(proto: Any, opset: int, folder: Path) -> Path:
+def prepare(proto: Any, model: OnnxModel, folder: Path) -> Path:
     """Fold constants and batch normalisations, which quantisation would else freeze in float32.
 
     Args:
         proto: A model with its weights, which may be moved out of it.
-        opset: The model's version of the default operator set.
+        model: The model as a file.
         folder: An empty folder for what is written.
 
     Returns:
         The prepared model; weights that do not fit into one file are in `<name>.data` next to it.
     """
-    if opset < _INT8_OPSET:
+    if model.opset < _INT8_OPSET:
         proto = onnx.version_converter.convert_version(proto, _INT8_OPSET)
     source, prepared = folder / "source.onnx", folder / "prepared.onnx"
     graph.save(proto, source)
@@ -62,6 +64,7 @@ def prepare(proto: Any, opset: int, folder: Path) -> Path:
     options.log_severity_level = 4  # what goes wrong is raised as well
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(prepared)
+    register_custom_ops(options, model.custom_ops)
     if (folder / f"{source.name}.data").exists():
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", f"{prepared.name}.data"

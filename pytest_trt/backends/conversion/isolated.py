@@ -79,7 +79,8 @@ def reply_isolated(function: str, task: Task, **arguments: object) -> tuple[Work
         **arguments: As for `call_isolated`.
     """
     return _warm.run(
-        "calls",
+        # A process that has loaded a library keeps those bytes, whatever its path holds later.
+        ("calls", tuple((str(one.path), one.digest) for one in task.model.custom_ops)),
         lambda: Worker(_CHILD, task=f"is {task.doing}"),
         {"function": function, "arguments": arguments},
         timeout_s=task.timeout_s,

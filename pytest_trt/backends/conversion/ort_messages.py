@@ -74,6 +74,11 @@ _NEWEST_OPSET = re.compile(r"support for domain ai\.onnx is till opset (\d+)")
 #: The node that was running.
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 
+#: The domain of the operators of onnxruntime-extensions.
+_EXTENSIONS = "ai.onnx.contrib"
+
+_TENSORRT_PLUGIN = "if it is a TensorRT plugin, test on a GPU: pytest --trt-backend tensorrt"
+
 #: Newer opsets that are tried where an old operator has no kernel.
 _TRIED_OPSETS = (13, 17, 21)
 
@@ -163,6 +168,8 @@ def refusal(
     where = f"{model.name}, node {node!r}" if node else model.name
     if found := _UNKNOWN_OPERATOR.search(text):
         operator = _first_group(found)
+        node = node or _node_with(model, operator)
+        where = f"{model.name}, node {node!r}" if node else model.name
         return Refusal(
             # The operator first: short summaries are truncated.
             f"operator {operator} is unknown to ONNX Runtime {version} ({where})",
@@ -227,6 +234,21 @@ def refusal(
 
 def _first_group(found: re.Match[str] | None) -> str:
     return next(filter(None, found.groups()), "") if found else ""
+
+
+def _node_with(path: Path, operator: str) -> str:
+    """Return the first node with an operator ("domain:name"), or its output if it has no name."""
+    from pytest_trt.onnx.graph import walk_graphs
+
+    model = _loaded(path)
+    domain, _, name = operator.rpartition(":")
+    found = (
+        node.name or next(iter(node.output), "")
+        for graph in (walk_graphs(model.graph) if model is not None else ())
+        for node in graph.node
+        if (node.domain, node.op_type) == (domain, name)
+    )
+    return next(found, "")
 
 
 def _node_tensors(path: Path, operator: str, node_name: str) -> dict[str, str]:
@@ -336,11 +358,19 @@ def _unknown_remedy(operator: str, model: Path, precision: str) -> Remedy:
     quantised = ""
     if precision == "int8":
         quantised = ", with a model that is quantised already (Q/DQ nodes)"
+    if domain:
+        library = '"onnxruntime_extensions"' if domain == _EXTENSIONS else '"path/to/library.so"'
+        return Remedy(
+            f"name the library with the operators of the domain {domain}: "
+            f"trt_model(custom_ops=[{library}])"
+            f"{' (pip install onnxruntime-extensions)' if domain == _EXTENSIONS else ''}.",
+            alternatives=(_TENSORRT_PLUGIN + quantised,),
+        )
     return Remedy(
         f"export the model with operators of the ONNX standard: no opset has {operator}.",
         alternatives=(
             f"restore an earlier model without it: {git_restore_hint(model)}",
-            "if it is a TensorRT plugin, test on a GPU: pytest --trt-backend tensorrt" + quantised,
+            _TENSORRT_PLUGIN + quantised,
         ),
     )
 

@@ -89,13 +89,18 @@ class OnnxRuntimeBackend:
         require_operators(model.path.name, model.op_types, spec.builder_options)
         _require_values(model, spec)
         if as_it_is(model, spec):
-            return Route("as the model is")
+            return Route("as the model is", libraries=model.custom_ops)
         from pytest_trt.backends import conversion
 
         versions = conversion.converter_versions()
         if spec.precision == "fp16":
             versions["rounding"] = conversion.ROUNDING_VERSION
-        return Route("converted model", versions, needs_calibration=spec.precision == "int8")
+        return Route(
+            "converted model",
+            versions,
+            needs_calibration=spec.precision == "int8",
+            libraries=model.custom_ops,
+        )
 
     def build(self, request: BuildRequest) -> BuildResult:
         """Convert, optimise and serialise the model, in a child process.
@@ -123,7 +128,12 @@ class OnnxRuntimeBackend:
         """Load a serialised engine, by path: from memory, its weights would be there twice."""
         start_early()
         session = open_plan(
-            plan.stable_path, spec, model=model.path, shown=plan.path, threads=self.threads
+            plan.stable_path,
+            spec,
+            model=model.path,
+            shown=plan.path,
+            threads=self.threads,
+            custom_ops=model.custom_ops,
         )
         subject = _engine_of(model, spec)
         return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
@@ -184,7 +194,7 @@ class OnnxRuntimeBackend:
                 return self.run_isolated(plan, model, spec, inputs)
 
         return FirstRunsIsolated(
-            load, isolated, self._records.of(model.digest, plan_digest), timings
+            load, isolated, self._records.of(model.outputs_digest, plan_digest), timings
         )
 
     def run_isolated(
@@ -200,6 +210,7 @@ class OnnxRuntimeBackend:
             plan.path,
             replace(spec, profiles=()),
             self.threads,
+            model.custom_ops,
         )
         return self._run_isolated(source, model, inputs)
 
@@ -214,16 +225,16 @@ class OnnxRuntimeBackend:
 
         def load() -> OnnxRuntimeSession:
             start_early()
-            session = load_reference(model.path, threads=self.threads)
+            session = load_reference(model.path, threads=self.threads, custom_ops=model.custom_ops)
             return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
 
         def isolated(inputs: Tensors) -> FirstRun | None:
             from pytest_trt.backends.onnxruntime.run_job import Source
 
-            source = Source(subject, model.path, threads=self.threads)
+            source = Source(subject, model.path, threads=self.threads, custom_ops=model.custom_ops)
             return self._run_isolated(source, model, inputs)
 
-        ran = self._records.of(model.digest, "reference")
+        ran = self._records.of(model.outputs_digest, "reference")
         return FirstRunsIsolated(load, isolated, ran, Timings())
 
     def _run_isolated(self, source: Source, model: OnnxModel, inputs: Tensors) -> FirstRun | None:

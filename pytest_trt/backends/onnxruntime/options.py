@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from pytest_trt.backends.conversion.custom_ops import register_custom_ops
 from pytest_trt.backends.conversion.ort_messages import SEVERITY_FATAL
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime
+from pytest_trt.onnx.libraries import Library
 
 #: ONNX Runtime's names of the levels, the lowest first. The default is 'extended' because 'all'
 #: adds layouts for the CPU at hand, and a cached engine may run on another CPU.
@@ -24,13 +27,19 @@ OPTIMIZATION_LEVELS = {
 _SPIN_US = 100
 
 
-def session_options(level: str, *, threads: int, spins: bool = True) -> Any:
+def session_options(
+    level: str, *, threads: int, spins: bool = True, custom_ops: Sequence[Library] = ()
+) -> Any:
     """Return the `onnxruntime.SessionOptions` for a level of optimisation.
 
     Args:
         level: A key of `OPTIMIZATION_LEVELS`.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
         spins: Whether threads without work spin; not for a run or two that nobody times.
+        custom_ops: Libraries of custom operators.
+
+    Raises:
+        ModelError: A library cannot be loaded, or was replaced after it was hashed.
     """
     ort = load_onnxruntime()
     options = ort.SessionOptions()
@@ -54,4 +63,5 @@ def session_options(level: str, *, threads: int, spins: bool = True) -> Any:
     if not spins:
         # Twice as quick as with that limit for loading and running a small model once.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    register_custom_ops(options, custom_ops)
     return options

@@ -8,6 +8,7 @@ loaded later; its file name states the level.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.files import PRIVATE
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.libraries import Library
 
 _PLAN_NAME = "engine.onnx"
 
@@ -90,7 +92,14 @@ def converted_files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.startswith(CONVERTED_NAME)]
 
 
-def load_plan(plan: Path, spec: EngineSpec, *, threads: int, spins: bool = True) -> Any:
+def load_plan(
+    plan: Path,
+    spec: EngineSpec,
+    *,
+    threads: int,
+    spins: bool = True,
+    custom_ops: Sequence[Library] = (),
+) -> Any:
     """Return an `onnxruntime.InferenceSession` of a plan.
 
     Args:
@@ -98,21 +107,30 @@ def load_plan(plan: Path, spec: EngineSpec, *, threads: int, spins: bool = True)
         spec: What was requested.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
         spins: Whether threads without work spin; not for a run or two that nobody times.
+        custom_ops: Libraries of custom operators.
 
     Raises:
+        ModelError: A library cannot be loaded, or was replaced after it was hashed.
         Exception: ONNX Runtime cannot load it; its exceptions have no other common base class.
     """
     # The layout for this CPU, which the plan does not contain, is chosen here.
     level = lowered_level(plan) or _level(spec, default="all")
     return load_onnxruntime().InferenceSession(
         str(plan),
-        session_options(level, threads=threads, spins=spins),
+        session_options(level, threads=threads, spins=spins, custom_ops=custom_ops),
         providers=["CPUExecutionProvider"],
     )
 
 
 def open_plan(
-    plan: Path, spec: EngineSpec, *, model: Path, shown: Path, threads: int, spins: bool = True
+    plan: Path,
+    spec: EngineSpec,
+    *,
+    model: Path,
+    shown: Path,
+    threads: int,
+    spins: bool = True,
+    custom_ops: Sequence[Library] = (),
 ) -> Any:
     """Return an `onnxruntime.InferenceSession` of a plan.
 
@@ -123,12 +141,16 @@ def open_plan(
         shown: The plan, as messages name it.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
         spins: Whether threads without work spin; not for a run or two that nobody times.
+        custom_ops: Libraries of custom operators.
 
     Raises:
         EngineLoadError: ONNX Runtime cannot load it.
+        ModelError: A library cannot be loaded, or was replaced after it was hashed.
     """
     try:
-        return load_plan(plan, spec, threads=threads, spins=spins)
+        return load_plan(plan, spec, threads=threads, spins=spins, custom_ops=custom_ops)
+    except ModelError:
+        raise
     except Exception as error:
         version = onnxruntime_version()
         raise EngineLoadError(
@@ -146,7 +168,7 @@ def _write_lower(source: Path, request: BuildRequest, wanted: str, threads: int)
 
     names = list(OPTIMIZATION_LEVELS)
     try:
-        unoptimised(source)
+        unoptimised(source, request.model.custom_ops)
     except Exception:  # the model is refused as it is
         return None
     for level in reversed(names[: names.index(wanted)]):
@@ -171,7 +193,10 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads:
     from pytest_trt.backends.conversion.converting import different_tensors, run_failure
 
     # Optimising runs nothing: no threads to start and end.
-    model, chosen = request.model, session_options(level, threads=1)
+    model, chosen = (
+        request.model,
+        session_options(level, threads=1, custom_ops=request.model.custom_ops),
+    )
     chosen.optimized_model_filepath = str(plan)
     # A float16 model doubles in size when it is rounded in float32.
     parts = converted_files(request.directory)
@@ -186,8 +211,12 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads:
     try:
         load_onnxruntime().InferenceSession(str(source), chosen, providers=["CPUExecutionProvider"])
         started_s = time.perf_counter()
-        session = load_plan(plan, request.spec, threads=threads, spins=False)
+        session = load_plan(
+            plan, request.spec, threads=threads, spins=False, custom_ops=model.custom_ops
+        )
         load_s = time.perf_counter() - started_s
+    except ModelError:  # of a library of custom operators
+        raise
     except Exception as error:  # its exceptions have no other common base class
         raise _refused(error, request, converted=source != model.path) from error
     require_readable(session, model.path)

@@ -25,6 +25,7 @@ from pytest_trt.diagnostics import (
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.files import memory_file
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.records import to_data
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.tensors.stored import read_samples, write_samples
@@ -48,6 +49,7 @@ class Source:
         shown: The plan, as messages name it.
         spec: What was requested, without profiles.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
+        custom_ops: Libraries of custom operators.
     """
 
     subject: str
@@ -56,6 +58,7 @@ class Source:
     shown: Path = Path()
     spec: EngineSpec = field(default_factory=EngineSpec)
     threads: int = 0
+    custom_ops: tuple[Library, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def _loaded(source: Source, progress: _Progress) -> tuple[Any, float]:
     progress(f"loading {source.subject}")
     started_s = time.perf_counter()
     if source.plan is None:
-        session = load_reference(source.model, threads=source.threads)
+        session = load_reference(source.model, threads=source.threads, custom_ops=source.custom_ops)
     else:
         session = open_plan(
             source.plan,
@@ -51,6 +51,7 @@ def _loaded(source: Source, progress: _Progress) -> tuple[Any, float]:
             shown=source.shown,
             threads=source.threads,
             spins=False,
+            custom_ops=source.custom_ops,
         )
     load_s = time.perf_counter() - started_s
     if source.plan is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,14 +10,22 @@ from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.tensorrt.plan_header import header_of, same_version
-from pytest_trt.backends.tensorrt.product import Product, register_plugins
+from pytest_trt.backends.tensorrt.plugins import load_plugins
+from pytest_trt.backends.tensorrt.product import Product
 from pytest_trt.backends.tensorrt.profiles import require_profiles
 from pytest_trt.backends.tensorrt.session import TrtSession
-from pytest_trt.diagnostics import EngineLoadError, Remedy
-from pytest_trt.engine.builder_options import BUILDER_OPTIONS, require_options
+from pytest_trt.diagnostics import ConfigurationError, EngineLoadError, Remedy
+from pytest_trt.engine.builder_options import (
+    BUILDER_OPTIONS,
+    SERIALIZE_PLUGINS,
+    VERSION_COMPATIBLE,
+    holds_host_code,
+    require_options,
+)
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, OptionValue, Route, Target
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.libraries import Library
 
 PLAN_NAME = "engine.plan"
 
@@ -46,6 +54,14 @@ def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> Pr
         weak_types: Whether builder flags choose the precision (TensorRT 8.6 to 10), or the types
             in the model do (TensorRT 11, TensorRT-RTX).
     """
+    chosen = _precision_route(model, precision, weak_types=weak_types)
+    # A conversion may run the model in ONNX Runtime.
+    converting = model.custom_ops if chosen.convert else ()
+    route = replace(chosen.route, libraries=(*model.plugin_libraries, *converting))
+    return replace(chosen, route=route)
+
+
+def _precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> PrecisionRoute:
     quantised = ("INT8",) if weak_types and model.is_quantized else ()
     if precision == "fp16" and weak_types:
         return PrecisionRoute(Route("builder flags"), flags=("FP16", *quantised))
@@ -78,6 +94,13 @@ def check_spec(backend: str, model: OnnxModel, spec: EngineSpec, chosen: Precisi
         model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
     )
     require_operators(model.path.name, model.op_types, spec.builder_options)
+    if spec.builder_options.get(SERIALIZE_PLUGINS) and not model.plugin_libraries:
+        raise ConfigurationError(
+            f"{SERIALIZE_PLUGINS} stores libraries of plugins in plans, and none is named",
+            fix="name them with plugin_libraries= of trt_model, or remove the option.",
+            code="TRT357",
+            facts={"option": SERIALIZE_PLUGINS, "value": True},
+        )
     require_profiles(model.inputs, spec.profiles)
 
 
@@ -128,6 +151,7 @@ def build(
             compute_capabilities=compute_capabilities,
             control_flow=_control_flow(request.model),
             opset=request.model.opset,
+            plugin_libraries=request.model.plugin_libraries,
             timing_cache=None if for_builder.get("disable_timing_cache") else timing_cache,
         )
         job = BuildJob(product, plan, device)
@@ -159,13 +183,14 @@ def open_plan(
     """
     trt = product.load()
     check_header(product, plan, spec)
-    register_plugins(trt)
-    return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=portable(spec))
+    load_plugins(trt, libraries_to_load(model, spec), str(product.toolchain()))
+    host_code = holds_host_code(spec.builder_options)
+    return TrtSession(trt, plan, model, spec.profiles, device=device, host_code=host_code)
 
 
-def portable(spec: EngineSpec) -> bool:
-    """Whether a plan runs on later versions, and so contains a runtime of its own."""
-    return bool(spec.builder_options.get("version_compatible", False))
+def libraries_to_load(model: OnnxModel, spec: EngineSpec) -> tuple[Library, ...]:
+    """Return the libraries of plugins that a plan needs; it may contain them."""
+    return () if spec.builder_options.get(SERIALIZE_PLUGINS) else model.plugin_libraries
 
 
 def check_header(product: Product, plan: Plan, spec: EngineSpec) -> None:
@@ -176,9 +201,8 @@ def check_header(product: Product, plan: Plan, spec: EngineSpec) -> None:
     """
     trt, header = product.load(), header_of(plan)
     installed = str(trt.__version__)
-    if header.product != product.label or not (
-        portable(spec) or same_version(header.version, installed)
-    ):
+    portable = bool(spec.builder_options.get(VERSION_COMPATIBLE))
+    if header.product != product.label or not (portable or same_version(header.version, installed)):
         raise EngineLoadError(
             f"plan {plan.path} was built by {header.product} {header.version}, but {product.label} "
             f"{installed} is installed; a plan runs only on the version that built it",

@@ -10,6 +10,7 @@ from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt.plan_header import header_of
 from pytest_trt.backends.tensorrt.product import TENSORRT, TENSORRT_RTX, Product, has_weak_types
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
+from pytest_trt.engine.builder_options import holds_host_code
 from pytest_trt.engine.finished import PlanContent, for_another
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
@@ -248,8 +249,15 @@ def _read(
 ) -> PlanContent:
     from pytest_trt.backends.tensorrt.finished import read_engine
 
-    host_code = trt_api.portable(spec)
-    return read_engine(product.load(), plan, model, device=device, host_code=host_code)
+    return read_engine(
+        product.load(),
+        plan,
+        model,
+        device=device,
+        host_code=holds_host_code(spec.builder_options),
+        plugins=trt_api.libraries_to_load(model, spec),
+        version=str(product.toolchain()),
+    )
 
 
 def compute_capability_member(trt: Any, arch: str, *, version: str) -> str:

@@ -13,10 +13,11 @@ from pytest_trt.backends.tensorrt.build_job import BuildPlan, Built
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger, progress_monitor
 from pytest_trt.backends.tensorrt.options import apply_builder_options
 from pytest_trt.backends.tensorrt.parse import parsed
-from pytest_trt.backends.tensorrt.product import register_plugins
+from pytest_trt.backends.tensorrt.plugins import load_plugins
 from pytest_trt.backends.tensorrt.profiles import add_profiles
 from pytest_trt.backends.tensorrt.timing_cache import TimingCache
 from pytest_trt.diagnostics import EngineBuildError, Remedy
+from pytest_trt.engine.builder_options import SERIALIZE_PLUGINS
 from pytest_trt.engine.protocols import Progress
 
 #: The source file of an assertion of TensorRT-RTX 1.7 that fails for models with many branches
@@ -73,9 +74,10 @@ def build_plan(
     Raises:
         ConfigurationError: An option or a profile does not fit this builder or model.
         EngineBuildError: The parser or the builder refused the model.
+        ModelError: A library of plugins cannot be loaded, or was replaced after it was hashed.
     """
     with log_tail(trt, log) as tail:
-        register_plugins(trt)
+        load_plugins(trt, plan.plugin_libraries, plan.version)
         builder = trt.Builder(process_logger(trt))
         network = builder.create_network(_network_flags(trt))
         progress(f"parsing {plan.model_name}")
@@ -134,7 +136,10 @@ def _configure(trt: Any, config: Any, plan: BuildPlan) -> None:
         config.clear_flag(trt.BuilderFlag.TF32)
     for name in plan.flags:
         config.set_flag(getattr(trt.BuilderFlag, name))
-    apply_builder_options(trt, config, plan.options or {}, version=plan.version)
+    options = dict(plan.options or {})
+    if options.pop(SERIALIZE_PLUGINS, False):
+        config.plugins_to_serialize = [str(one.path) for one in plan.plugin_libraries]
+    apply_builder_options(trt, config, options, version=plan.version)
     if plan.compute_capabilities:
         config.num_compute_capabilities = len(plan.compute_capabilities)
         for index, name in enumerate(plan.compute_capabilities):

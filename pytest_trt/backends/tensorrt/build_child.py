@@ -11,6 +11,7 @@ from pytest_trt.backends.tensorrt.build import build_plan
 from pytest_trt.backends.tensorrt.build_job import BuildJob
 from pytest_trt.backends.tensorrt.inspection import write_inspection
 from pytest_trt.backends.tensorrt.log import log_tail
+from pytest_trt.engine.builder_options import holds_host_code
 from pytest_trt.workers.child import Reporter, serve
 
 
@@ -35,7 +36,7 @@ def _notes_of_build(job: BuildJob, reporter: Reporter) -> list[str]:
     notes = list(build_plan(trt, job.plan, reporter.progress, reporter.log).notes)
     if job.device is not None:
         reporter.progress(f"inspecting {job.plan.title}")
-        host_code = bool((job.plan.options or {}).get("version_compatible", False))
+        host_code = holds_host_code(job.plan.options or {})
         with log_tail(trt, reporter.log):
             note = write_inspection(trt, job.plan.output, host_code=host_code)
         notes += [] if note is None else [note]

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_trt.backends.tensorrt.product import Product
 from pytest_trt.engine.spec import OptionValue
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.records import from_data, to_data
 from pytest_trt.tensors.profiles import Profile, profile_from_json, profile_to_json
 
@@ -31,6 +32,7 @@ class BuildPlan:
         control_flow: The model's control flow as messages name it: "25 If".
         opset: The model's version of the default operator set.
         timing_cache: The file of timings to use and add to; None for none.
+        plugin_libraries: Libraries of plugins to load first.
     """
 
     version: str
@@ -46,6 +48,7 @@ class BuildPlan:
     control_flow: Sequence[str] = ()
     opset: int = 0
     timing_cache: Path | None = None
+    plugin_libraries: tuple[Library, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,9 @@ def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Bu
         EngineBuildError: The parser or the builder refused the model, crashed, or took too long.
         OSError: The plan cannot be written.
     """
-    kind, reply = (job.product.module, job.device), Reply()
+    # Plugins stay registered, and a library stays loaded, whatever its path holds later.
+    plugins = tuple((str(one.path), one.digest) for one in job.plan.plugin_libraries)
+    kind, reply = (job.product.module, job.device, plugins), Reply()
     try:
         worker, reply = warm_builder.run(
             kind,

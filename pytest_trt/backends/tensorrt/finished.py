@@ -9,18 +9,26 @@ from typing import Any
 from pytest_trt.backends.cuda.runtime import Cuda
 from pytest_trt.backends.tensorrt.inspection import UNKNOWN, inspected, inspection_of
 from pytest_trt.backends.tensorrt.log import log_tail
-from pytest_trt.backends.tensorrt.product import register_plugins
+from pytest_trt.backends.tensorrt.plugins import load_plugins
 from pytest_trt.backends.tensorrt.session import loaded_engine, refused_plan
 from pytest_trt.engine.finished import PlanContent, does_not_fit
 from pytest_trt.engine.protocols import Plan
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.profiles import ShapeRange
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import ValueRange
 
 
 def read_engine(
-    trt: Any, plan: Plan, model: OnnxModel, *, device: int, host_code: bool
+    trt: Any,
+    plan: Plan,
+    model: OnnxModel,
+    *,
+    device: int,
+    host_code: bool,
+    plugins: Sequence[Library] = (),
+    version: str = "",
 ) -> PlanContent:
     """Load a plan, and return its profiles and layers.
 
@@ -30,13 +38,15 @@ def read_engine(
         model: The model that it should have been built from.
         device: CUDA's number of the GPU.
         host_code: Whether the plan may contain its own runtime, as version-compatible ones do.
+        plugins: Libraries of plugins to load first.
+        version: Product and version as messages name them.
 
     Raises:
         BackendUnavailableError: CUDA cannot be used.
         EngineLoadError: It cannot be loaded on this GPU, or has other inputs or outputs.
     """
     Cuda(device).use()
-    register_plugins(trt)
+    load_plugins(trt, plugins, version)
     with log_tail(trt) as tail:
         _, engine = loaded_engine(trt, plan, host_code=host_code)
         if engine is None:

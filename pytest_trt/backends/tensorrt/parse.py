@@ -176,10 +176,11 @@ def _remedy(
     standard = {schema.name for schema in onnx.defs.get_all_schemas()}
     foreign = sorted(operator for operator in unknown if operator and operator not in standard)
     if foreign:
+        named = ", ".join(_with_domains(plan.source, foreign))
         return Remedy(
-            f"{', '.join(foreign)} is not an operator of ONNX, so it needs a plugin: export the "
-            "model without it, or preload the plugin's library:",
-            commands=("LD_PRELOAD=/path/to/plugins.so pytest ...",),
+            f"{named} is not an operator of ONNX, so it needs a plugin: name the library that has "
+            'it with trt_model(plugin_libraries=["path/to/library.so"]).',
+            alternatives=("export the model without it",),
         )
     change = "export the model without what it names, or with other operators."
     if is_8 and plan.opset > _OPSET_OF_8:
@@ -189,6 +190,18 @@ def _remedy(
             alternatives=(change,),
         )
     return Remedy(change)
+
+
+def _with_domains(source: Path, operators: Iterable[str]) -> list[str]:
+    """Return operators with their domains, where they have one: "Swirl (domain mine)"."""
+    import onnx
+
+    from pytest_trt.onnx.graph import walk_graphs
+
+    graph = onnx.load(source, load_external_data=False).graph
+    nodes = [node for scope in walk_graphs(graph) for node in scope.node]
+    domains = {node.op_type: node.domain for node in nodes if node.domain}
+    return [f"{name} (domain {domains[name]})" if name in domains else name for name in operators]
 
 
 def _refusal(error: Any, source: Path) -> _Refusal:

@@ -317,6 +317,8 @@ class LoadableModel:
     def _stored_answers(self, plan: TestPlan, reference: Callable[[Tensors], Tensors]) -> Answers:
         """Return the stored answers of the test that is running, which are of one model."""
         state, producer = state_of(self.item), self.run.producer
+        for library in self.model.custom_ops:
+            producer += f", operators of {library.path.name} {library.digest[:12]}"
         if isinstance(reference, ProjectReference):
             producer = reference.own.producer or "the trt_reference fixture"
         if state.answers is None:
@@ -474,11 +476,28 @@ class LoadableModel:
 
     def _read(self, path: Path) -> OnnxModel:
         # One for the whole test: what is compared belongs together.
-        models = state_of(self.item).models
-        if path not in models:
+        models, marker = state_of(self.item).models, self.model_marker
+        key = path, marker.custom_ops, marker.plugin_libraries
+        if key not in models:
             with self._task(f"reading {path.name}") as say:
-                models[path] = self.run.model(path, say)
-        return models[path]
+                models[key] = self._with_libraries(self.run.model(path, say))
+        return models[key]
+
+    def _with_libraries(self, model: OnnxModel) -> OnnxModel:
+        """Return a model with the libraries of operators that the marker or the options name."""
+        custom_ops, plugins = self.model_marker.custom_ops, self.model_marker.plugin_libraries
+        if plugins is None:
+            plugins = self.run.settings.plugin_library
+        if not (custom_ops or plugins):
+            return model
+        from pytest_trt.backends.conversion.custom_ops import library_path
+
+        paths = [library_path(one) if isinstance(one, str) else one for one in custom_ops]
+        return replace(
+            model,
+            custom_ops=tuple(map(self.run.library, paths)),
+            plugin_libraries=tuple(map(self.run.library, plugins)),
+        )
 
     def _task(self, title: str) -> Any:
         return progress_of(self.request.config).task(title)

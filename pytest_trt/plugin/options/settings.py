@@ -34,6 +34,7 @@ class Settings:
         device: The GPU to test on, by CUDA index or UUID; empty for the first that fits.
         cache_dir: The engine cache's folder; None for the user's cache folder.
         cache_size: Size limit of the cache in bytes.
+        plugin_library: Libraries of TensorRT plugins, where a marker names none.
         threads: Threads per inference of ONNX Runtime on the CPU; 0 for its own choice.
         build_timeout: Time limit of one build in seconds; 0 for none.
         run_timeout: Time limit of one run of ONNX Runtime in seconds; 0 for none.
@@ -65,6 +66,7 @@ class Settings:
     device: str
     cache_dir: Path | None
     cache_size: int
+    plugin_library: tuple[Path, ...]
     threads: int
     build_timeout: float
     run_timeout: float

@@ -105,6 +105,17 @@ OPTIONS = (
         toml="int",
     ),
     Option(
+        "plugin_library",
+        "library of TensorRT plugins to load for builds and runs, where the marker names none with "
+        "plugin_libraries=; repeatable",
+        "",
+        read.libraries,
+        "PATH",
+        toml="linelist",
+        is_path=True,
+        repeated=True,
+    ),
+    Option(
         "threads",
         "threads per inference of ONNX Runtime on the CPU; 0 lets it choose",
         "0",

@@ -40,6 +40,14 @@ def folder(text: str) -> Path | None:
     return _path(text) if text else None
 
 
+def libraries(text: str) -> tuple[Path, ...]:
+    """Libraries, one per line."""
+    paths = [_path(line) for line in text.splitlines()]
+    if not all(path.is_file() for path in paths):
+        raise ValueError("the path of a library")
+    return tuple(dict.fromkeys(paths))
+
+
 def reports(text: str) -> tuple[Path, ...]:
     """Report files by a suffix of a report format, one per line."""
     if not text:

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.plugin.planning.keywords import expect, invalid, keywords, listed
+from pytest_trt.plugin.planning.library_files import parse_custom_ops, parse_plugin_libraries
 from pytest_trt.plugin.planning.named_models import (
     MODEL_MARKER,
     NamedModel,
@@ -55,6 +56,9 @@ class ModelMarker:
         by_backend: Builder options by backend, which take precedence over both.
         input_ranges: Value ranges of seeded inputs: {input: (low, high)}.
         seed: Seed of the seeded inputs.
+        custom_ops: Libraries with its operators for ONNX Runtime: paths, and names of packages.
+        plugin_libraries: Libraries with its operators for TensorRT, as plugins; None for those of
+            --trt-plugin-library.
         named: The precisions, if the marker gives any: what its checks have to have compared. No
             keyword.
         id: The model's id among those that the marker names. No keyword.
@@ -75,6 +79,8 @@ class ModelMarker:
     by_backend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     input_ranges: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    custom_ops: tuple[Path | str, ...] = ()
+    plugin_libraries: tuple[Path, ...] | None = None
     named: tuple[str, ...] = ()
     id: str = ""
 
@@ -229,6 +235,11 @@ def _model_marker(
     for name in ("builder_options", "input_ranges"):
         value = values.get(name, {})
         expect(isinstance(value, Mapping), ModelMarker.NAME, name, value, "a mapping")
+    if "custom_ops" in values:
+        values["custom_ops"] = parse_custom_ops(values["custom_ops"], test_file)
+    if "plugin_libraries" in values:
+        libraries = parse_plugin_libraries(values["plugin_libraries"], test_file)
+        values["plugin_libraries"] = libraries
     seed = values.get("seed", 0)
     expect(type(seed) is int, ModelMarker.NAME, "seed", seed, "an integer")
     for name in ("by_precision", "by_backend"):

@@ -18,7 +18,7 @@ _MARKER = "trt_model"
 PLACEHOLDERS = ("stem", "precision", "arch", "backend")
 
 #: Builder options that decide how a plan is loaded, and not only how it is built.
-LOADING_OPTIONS = ("version_compatible",)
+LOADING_OPTIONS = ("version_compatible", "serialize_plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +93,5 @@ def check_with_plan(values: Mapping[str, Any]) -> None:
             _MARKER,
             f"trt_model: with plan= nothing is built, so builder options have no effect: "
             f"{listed(unused)}",
-            f"remove them, or plan=. Only {LOADING_OPTIONS[0]} decides how a plan is loaded.",
+            f"remove them, or plan=. Only {listed(LOADING_OPTIONS)} affect how a plan is loaded.",
         )

@@ -251,7 +251,7 @@ def test_unknown_operator_is_refused_with_what_to_do(
     with pytest.raises(EngineBuildError, match="operator mine:Swirl is unknown") as caught:
         builder.build(model, "fp32")
     assert remedy(caught.value).startswith(
-        "Export the model with operators of the ONNX standard: no opset has mine:Swirl.\nRestore an"
+        'Name the library with the operators of the domain mine: trt_model(custom_ops=["path/to/'
     )
     assert f"git log -- {model.path}" in remedy(caught.value)
     with pytest.raises(ModelError, match="ONNX Runtime computes the FP32 reference"):

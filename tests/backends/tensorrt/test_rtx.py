@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sysconfig
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import builders_networks as networks
@@ -20,10 +23,16 @@ from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
 from pytest_trt.backends.tensorrt.build import build_plan
 from pytest_trt.backends.tensorrt.build_job import BuildPlan
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
-from pytest_trt.diagnostics import ConfigurationError, EngineBuildError, EngineLoadError
+from pytest_trt.diagnostics import (
+    ConfigurationError,
+    EngineBuildError,
+    EngineLoadError,
+    ModelError,
+)
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
+from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.profiles import Profile, ShapeRange, parse_profiles
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.workers.warm import warm_builder
@@ -281,9 +290,44 @@ def test_an_operator_that_no_product_has_needs_a_plugin(opset: int, tmp_path: Pa
         "and no such plugin"
     )
     assert remedy(caught.value).startswith(
-        "Frobnicate is not an operator of ONNX, so it needs a plugin"
+        "Frobnicate (domain acme) is not an operator of ONNX, so it needs a plugin: name the "
+        'library that has it with trt_model(plugin_libraries=["path/to/library.so"]).'
     )
-    assert "LD_PRELOAD=" in remedy(caught.value)
+
+
+NO_PLUGINS = [("text", "which is no library"), ("library", "it has no plugins of TensorRT")]
+
+
+@pytest.mark.parametrize(("kind", "reason"), NO_PLUGINS)
+def test_a_library_without_plugins_is_refused(kind: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "libmyops.so"
+    path.write_text("int main() {}\n")
+    if kind == "library":
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        shutil.copy(next((Path(np.__file__).parent / "random").glob(f"*{suffix}")), path)
+    model = replace(one_node("Abs", tmp_path), plugin_libraries=(Library.read(path),))
+    with pytest.raises(ModelError) as caught:
+        build(model, tmp_path, EngineSpec())
+    assert caught.value.message.startswith(f"{BACKEND.toolchain()} cannot load {path}")
+    assert reason in str(caught.value)
+    assert caught.value.diagnostic.code == "TRT231"
+
+
+def test_plugins_are_part_of_the_route(tmp_path: Path) -> None:
+    model = one_node("Abs", tmp_path)
+    library = Library.read(model.path)
+    model = replace(model, plugin_libraries=(library,))
+    assert BACKEND.route(model, EngineSpec()).libraries == (library,)
+    converted = replace(model, plugin_libraries=(), custom_ops=(library,))
+    assert BACKEND.route(converted, EngineSpec()).libraries == ()
+    assert BACKEND.route(converted, EngineSpec("fp16")).libraries == (library,)
+
+
+def test_there_have_to_be_plugins_to_store_in_plans(tmp_path: Path) -> None:
+    spec = EngineSpec(builder_options={"serialize_plugins": True})
+    with pytest.raises(ConfigurationError, match="and none is named") as caught:
+        BACKEND.route(one_node("Abs", tmp_path), spec)
+    assert caught.value.diagnostic.code == "TRT357"
 
 
 @pytest.mark.parametrize("opset", [17, 18])

@@ -38,6 +38,7 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
         (["--trt-threads=-1"], "*expected a whole number*"),
         (["--trt-build-timeout=-1"], "*--trt-build-timeout: expected a number of seconds (0 for*"),
         (["--trt-build-timeout=inf"], "*--trt-build-timeout: expected a number of seconds (0 for*"),
+        (["--trt-plugin-library=no.so"], "*--trt-plugin-library: expected the path of a library*"),
         (["-o", "trt_build_only=perhaps"], "*trt_build_only in the ini file: expected true or*"),
         (["-o", "trt_tolerances=fp17: rtol=1 atol=1"], "*trt_tolerances*fp17*"),
         (["-o", "trt_tolerances=fp16: rtol=1"], "*trt_tolerances*rtol*atol*"),

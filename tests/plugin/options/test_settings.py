@@ -109,6 +109,22 @@ def test_home_folder_in_the_ini_file_is_the_users_as_for_the_command(project, mo
     assert (home / "r.json").exists()
 
 
+def test_libraries_of_the_ini_file_are_relative_to_it(project) -> None:
+    folder = project.path / "build"
+    folder.mkdir()
+    (folder / "libmyplugins.so").touch()
+    (project.path / "pytest.ini").write_text(
+        "[pytest]\ntrt_plugin_library =\n    build/libmyplugins.so\n"
+    )
+    project.test_file(
+        "from pytest_trt.plugin.state import run_of\n"
+        "def test_it(request):\n"
+        "    (library,) = run_of(request.config).settings.plugin_library\n"
+        "    assert library == request.config.rootpath / 'build' / 'libmyplugins.so'\n"
+    )
+    project.run().assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("option", ["baseline_dir", "report"])
 def test_home_of_nobody_in_the_ini_file_is_a_usage_error(project, option: str) -> None:
     project.test_file("def test_it():\n    pass\n")
