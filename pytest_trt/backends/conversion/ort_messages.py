@@ -77,8 +77,6 @@ _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 #: The domain of the operators of onnxruntime-extensions.
 _EXTENSIONS = "ai.onnx.contrib"
 
-_TENSORRT_PLUGIN = "if it is a TensorRT plugin, test on a GPU: pytest --trt-backend tensorrt"
-
 #: Newer opsets that are tried where an old operator has no kernel.
 _TRIED_OPSETS = (13, 17, 21)
 
@@ -358,20 +356,22 @@ def _unknown_remedy(operator: str, model: Path, precision: str) -> Remedy:
     quantised = ""
     if precision == "int8":
         quantised = ", with a model that is quantised already (Q/DQ nodes)"
-    if domain:
-        library = '"onnxruntime_extensions"' if domain == _EXTENSIONS else '"path/to/library.so"'
+    others = (
+        f"restore an earlier model without it: {git_restore_hint(model)}",
+        "if it is a TensorRT plugin, test on a GPU: pytest --trt-backend tensorrt" + quantised,
+    )
+    if not domain:
         return Remedy(
-            f"name the library with the operators of the domain {domain}: "
-            f"trt_model(custom_ops=[{library}])"
-            f"{' (pip install onnxruntime-extensions)' if domain == _EXTENSIONS else ''}.",
-            alternatives=(_TENSORRT_PLUGIN + quantised,),
+            f"export the model with operators of the ONNX standard: no opset has {operator}.",
+            alternatives=others,
         )
+    library, install = "path/to/library.so", ""
+    if domain == _EXTENSIONS:
+        library, install = "onnxruntime_extensions", " (pip install onnxruntime-extensions)"
     return Remedy(
-        f"export the model with operators of the ONNX standard: no opset has {operator}.",
-        alternatives=(
-            f"restore an earlier model without it: {git_restore_hint(model)}",
-            _TENSORRT_PLUGIN + quantised,
-        ),
+        f"name the library with the operators of the domain {domain}: "
+        f'trt_model(custom_ops=["{library}"]){install}.',
+        alternatives=others,
     )
 
 
