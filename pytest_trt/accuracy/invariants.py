@@ -284,7 +284,8 @@ class Invariants:
             return []  # those for the reference alone have no known batch
         size = axes.size(run.inputs)
         inputs = taken(run.inputs, axes.inputs, samples, size)
-        with suppress(PytestTrtError):
+        # A project's own reference may raise anything for a batch that it does not expect.
+        with suppress(Exception):
             whole, part = run.reference(run.inputs), run.reference(inputs)
             names = [name for name in of_outputs if name in whole and name in part]
             comparison = run.compare(

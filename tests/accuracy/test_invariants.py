@@ -135,6 +135,22 @@ def test_the_reference_shows_whether_model_or_engine_depends_on_the_batch():
     assert any("the engine does" in line for line in found.details)
 
 
+def test_a_reference_that_takes_no_other_batch_leaves_the_cause_open():
+    def whole_batches(given):
+        if given is not FOUR:
+            raise ValueError("batch")
+        return centred(given)
+
+    invariants = Invariants(BATCH, lambda _, given: centred(given), lambda *_: iter(()))
+    check = ConsistencyCheck(
+        lambda _: {"y": Tolerance(0.0, 0.1)}, whole_batches, invariants=invariants
+    )
+    check.observe(engine(), FOUR, centred(FOUR), "test_it.py:1")
+    (found,) = check.diagnostics()
+    assert found.code == "TRT435"
+    assert not any("the model mixes" in line or "engine does" in line for line in found.details)
+
+
 def test_a_batch_of_one_is_filled():
     (result,) = checked(double, {"x": FOUR["x"][:1]}, BATCH).results()
     assert result.invariants[0].runs == 1

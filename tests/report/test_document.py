@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -18,11 +19,12 @@ from builders_report import (
 from jsonschema import ValidationError
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.result import Comparison, merge_runs
+from pytest_trt.accuracy.result import Comparison, InvariantOutcome, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.records import to_data
 from pytest_trt.report.document import make_document
 from pytest_trt.report.files import WRITERS, check_suffix, json_text, write_report
+from pytest_trt.terms import Verdict
 
 FULL = {
     "test_a": reported(checks=(check(),), speeds=(speed(),)),
@@ -51,6 +53,20 @@ def compared(scale: float = 1.0) -> Comparison:
         {"logits": tolerance, "probs": tolerance},
         histogram=True,
     )
+
+
+def test_invariants_are_in_the_result_whatever_it_was_compared_with() -> None:
+    outcome = InvariantOutcome("rebuilds", Verdict.FAILED, 3, 1, math.inf, "rebuild 2 of 3")
+    checks = (
+        check(invariants=(outcome,)),
+        check(against="stored", verdict="failed", failed_runs=1),
+    )
+    made = document({"test_a": reported("failed", "it is off", checks=checks)})
+    check_schema(made)
+    accuracy = made["tests"][0]["results"][0]["accuracy"]
+    assert accuracy["against"] == "stored"
+    (found,) = accuracy["invariants"]
+    assert (found["name"], found["verdict"], found["used"]) == ("rebuilds", "failed", "inf")
 
 
 def test_runs_of_a_test_are_summed_up_by_output_with_the_furthest_off_in_full() -> None:

@@ -15,6 +15,7 @@ from builders_browser import Page, browser, chromium
 from builders_report import check, document, reported, skipped, speed
 
 from pytest_trt.accuracy.compare import compare_outputs
+from pytest_trt.accuracy.result import InvariantOutcome
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.differences import Difference
 from pytest_trt.benchmark.result import MetricChange
@@ -24,6 +25,7 @@ from pytest_trt.report.files import write_report
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult
+from pytest_trt.terms import Verdict
 
 if chromium() is None and os.environ.get("PYTEST_TRT_REQUIRE_BROWSER") != "1":
     pytest.skip("no Chromium is installed", allow_module_level=True)
@@ -177,6 +179,16 @@ def test_output_without_an_element_to_compare_says_so(show) -> None:
     page.open("test_a")
     assert "no element could be compared" in page.text("tr.detail-row")
     assert page.page.locator("tr.detail-row .chart").count() == 0
+
+
+def test_invariants_are_listed_with_the_worst(show) -> None:
+    outcome = InvariantOutcome("rebuilds", Verdict.FAILED, 3, 1, 2.5, "rebuild 2 of 3")
+    off = check(verdict="failed", invariants=(outcome,))
+    page = show(document({"test_a": reported("failed", "it is off", checks=(off,))}))
+    page.open("test_a")
+    shown = page.text("tr.detail-row")
+    assert "rebuild 2 of 3" in shown
+    assert "2.50" in shown
 
 
 def test_text_and_status_filter_together(show) -> None:

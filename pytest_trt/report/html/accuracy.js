@@ -22,6 +22,7 @@ function accuracySection(accuracy) {
     el("h4", {}, "Accuracy ", outcome(accuracy.verdict), el("small", {}, compared)),
     accuracy.findings.length ? list(accuracy.findings.map((one) => one.text), { class: "findings" }) : null,
     metricsPart(accuracy.metrics || []),
+    invariantsPart(accuracy.invariants || []),
     accuracy.outputs.map((output) => outputPart(output)),
   );
 }
@@ -35,6 +36,19 @@ function metricsPart(metrics) {
     one.value === null ? one.problem : `${digits(one.value)} ${one.unit}`,
     `${one.comparison} ${digits(one.bound)} ${one.unit}`,
     `${count(one.failed_runs)} of ${count(one.runs)}`,
+  ]));
+}
+
+/** What has to hold whatever the reference is. */
+function invariantsPart(invariants) {
+  if (!invariants.length) return null;
+  return grid(["invariant", "", "further runs", "tolerance used", "by", "not tried"], invariants.map((one) => [
+    one.name,
+    outcome(one.verdict),
+    count(one.runs),
+    one.used === null ? "" : share(one.used),
+    one.worst,
+    one.restriction,
   ]));
 }
 
