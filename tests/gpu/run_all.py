@@ -48,6 +48,7 @@ SIDE_BY_SIDE = (
     "test_facts.py",
     "test_wrong_plan.py",
     "test_plans.py",
+    "test_plugins.py",
     "test_invariants.py",
 )
 
