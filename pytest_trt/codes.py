@@ -151,9 +151,9 @@ CODES: dict[str, Code] = {
     # 16x and 17x: what the plugin finds out about a test
     "TRT160": Code(
         "check compared or measured nothing",
-        "The test has a trt_consistency or trt_benchmark marker, but ran no engine through the "
-        "marker's fixture, or no engine of a precision that its markers name. Such a check could "
-        "never fail, so the test fails instead.",
+        "The test has a trt_consistency or trt_benchmark marker, or records trt_metrics, but ran "
+        "no engine through the fixture, or no engine of a precision that its markers name. Such a "
+        "check could never fail, so the test fails instead.",
         "Call trt_session.run(inputs) or trt_benchmark(inputs) in the test, or remove the marker.",
         ("check", "precisions"),
     ),

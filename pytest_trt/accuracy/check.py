@@ -321,7 +321,10 @@ class ConsistencyCheck:
         whole = {name: one for name, one in stored.items() if not isinstance(one, Sketch)}
         sketches = [name for name in stored if name not in whole]
         metrics = tuple(
-            one.without_value(f"only a sketch of output {lacking[0]!r} is stored")
+            one.without_value(
+                f"only a sketch of output {lacking[0]!r} is stored; record it whole with a larger "
+                "--trt-answers-size"
+            )
             if (lacking := [name for name in sketches if one.judges_output(name)])
             else one.measure(items.tensors, whole, inputs)
             for one in self.metrics(engine)

@@ -124,7 +124,7 @@ def explain_stored(
             found,
             message=f"{found.message} against the stored answers",
             facts={**found.facts, "against": "stored"},
-            details=(agrees, *found.details),
+            details=(*((agrees,) * (comparison.kinds != {"no metric value"})), *found.details),
         )
     found = explain(changed, subject, runs=changed, context=context)
     return Diagnostic(

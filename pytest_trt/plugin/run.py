@@ -85,6 +85,7 @@ class TrtRun:
         lost_device: Whether a test has lost the GPU.
         lock: Held while an engine is built or runs, and its outputs are compared.
         active: Tests with an accuracy check that are running an engine at this moment.
+        ran: Keys of the engines that ran.
         late_runs: Runs that were refused because their test was over, until they are reported.
         timed_until_s: When the last rounds of an engine ended, by the monotonic clock.
         free_at_s: When the device was last known to be free of others, by the same clock.
@@ -113,6 +114,7 @@ class TrtRun:
         self.lost_device = LostDevice()
         self.lock = threading.RLock()
         self.active: list[str] = []
+        self.ran: set[str] = set()
         self.late_runs: list[Diagnostic] = []
         self.timed_until_s = self.free_at_s = -math.inf
 

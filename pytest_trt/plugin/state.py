@@ -94,6 +94,7 @@ class TestState:
         unbuilt: Model, architecture and precision of those that could not be built.
         timing: Whether what runs is timed: pytest-benchmark times a part of what a test does.
         timed: Shapes of the inputs of what its benchmark ran, by the engine's key.
+        ran: Keys of the engines that it ran.
         checks: Its consistency checks: of its own engines (`OWN`), and of each engine of
             `trt_engines` that it ran, by the engine's key and reference.
         other_references: Of them, those whose reference is not the one that the markers name.
@@ -127,6 +128,7 @@ class TestState:
         self.models: dict[tuple[object, ...], OnnxModel] = {}
         self.timing = True
         self.timed: dict[str, set[str]] = {}
+        self.ran: set[str] = set()
         self.unbuilt: list[tuple[str, str, str]] = []
         self.checks: dict[str, ConsistencyCheck] = {}
         self.other_references: set[str] = set()

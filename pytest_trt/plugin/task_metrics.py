@@ -176,6 +176,17 @@ class TaskMetrics:
                     remedy=Remedy("Call trt_metrics.record, or remove the fixture."),
                 )
             return
+        # An engine of trt_engines may have run before, in the setup of a fixture of wider scope.
+        shared = "trt_engines" in getattr(self._item, "fixturenames", ())
+        if self._engine.key.digest not in (self._run.ran if shared else self._state.ran):
+            which = f"{self._engine.model.path.name} {self._engine.spec.precision}"
+            yield Diagnostic(
+                "TRT160",
+                f"trt_metrics recorded {' and '.join(self._recorded)}, and the {which} engine "
+                "never ran",
+                {"check": "trt_metrics"},
+                remedy=Remedy("Compute the metric of what trt_session.run(inputs) returns."),
+            )
         for result in self.results:
             yield from self._of_result(result)
         entry = self._entry

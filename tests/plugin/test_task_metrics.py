@@ -196,6 +196,34 @@ def test_recording_nothing_fails(run) -> None:
     result.stdout.fnmatch_lines(["trt_metrics recorded nothing*TRT160*"])
 
 
+def test_metric_of_an_engine_that_never_ran_fails(project, run, stored) -> None:
+    run("")  # prepares the project
+    source = TEST.format(record=f"trt_metrics.record({accuracy(0.9)})")
+    project.test_file(source.replace("    trt_session.run", "    dict"))
+    result = project.run("--trt-missing-baseline=record")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["trt_metrics recorded accuracy, and the * never ran *TRT160*"])
+    assert not stored.exists()
+
+
+def test_metric_of_predictions_that_tests_share_is_judged_in_each(project, stored) -> None:
+    project.test_file(
+        f"""
+        @pytest.fixture(scope="module")
+        def probs(trt_engines):
+            images = np.ones((4, 8), np.float32)
+            return trt_engines("models/linear.onnx").run({{"image": images}})["probs"]
+
+        @pytest.mark.trt_model("models/linear.onnx")
+        @pytest.mark.parametrize("name", ["a", "b"])
+        def test_it(probs, name, trt_metrics):
+            trt_metrics.record({accuracy(0.9)})
+        """
+    )
+    project.run("--trt-missing-baseline=record").assert_outcomes(passed=2)
+    assert stored.exists()
+
+
 def test_damaged_file_fails_the_test_by_name(run, stored) -> None:
     run(accuracy(0.981))
     stored.write_text(stored.read_text().replace("0.981", '"much"'))

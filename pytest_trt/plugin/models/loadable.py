@@ -447,6 +447,8 @@ class LoadableModel:
         try:
             with self.run.lock, self.run.lost_device.watching(test):
                 yield self.run.session(engine)
+            self.run.ran.add(engine.key.digest)
+            state_of(self.item).ran.add(engine.key.digest)
         finally:
             for one in running:
                 active.remove(one)
