@@ -106,7 +106,7 @@ def to_int8(
         )
         unshare_weights(proto.graph)
         passed = PassedOutputs.taken_from(proto.graph)
-        prepared = prepare(proto, model, Path(folder))
+        prepared = prepare(proto, model.opset, Path(folder), model.custom_ops)
         del proto
         operators, excluded = choice.of(prepared)
         if not operators:

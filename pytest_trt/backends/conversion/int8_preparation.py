@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +16,7 @@ from onnx import GraphProto, TensorProto, ValueInfoProto, helper
 
 from pytest_trt.backends.conversion.custom_ops import register_custom_ops
 from pytest_trt.onnx import graph
-from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.onnx.libraries import Library
 
 #: Per-channel scales need the `axis` attribute of QuantizeLinear.
 _INT8_OPSET = 13
@@ -44,18 +44,19 @@ def import_quantization() -> Any:
         del sys.modules[_UNUSED]
 
 
-def prepare(proto: Any, model: OnnxModel, folder: Path) -> Path:
+def prepare(proto: Any, opset: int, folder: Path, custom_ops: Sequence[Library] = ()) -> Path:
     """Fold constants and batch normalisations, which quantisation would else freeze in float32.
 
     Args:
         proto: A model with its weights, which may be moved out of it.
-        model: The model as a file.
+        opset: The model's version of the default operator set.
         folder: An empty folder for what is written.
+        custom_ops: Libraries of custom operators.
 
     Returns:
         The prepared model; weights that do not fit into one file are in `<name>.data` next to it.
     """
-    if model.opset < _INT8_OPSET:
+    if opset < _INT8_OPSET:
         proto = onnx.version_converter.convert_version(proto, _INT8_OPSET)
     source, prepared = folder / "source.onnx", folder / "prepared.onnx"
     graph.save(proto, source)
@@ -64,7 +65,7 @@ def prepare(proto: Any, model: OnnxModel, folder: Path) -> Path:
     options.log_severity_level = 4  # what goes wrong is raised as well
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(prepared)
-    register_custom_ops(options, model.custom_ops)
+    register_custom_ops(options, custom_ops)
     if (folder / f"{source.name}.data").exists():
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", f"{prepared.name}.data"
