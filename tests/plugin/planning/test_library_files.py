@@ -53,3 +53,24 @@ def test_what_is_no_library_is_refused(
 def test_a_package_that_is_not_installed_is_refused(test_file: Path) -> None:
     with pytest.raises(ConfigurationError, match="neither a file nor an installed package"):
         parse_custom_ops("no_such_package", test_file)
+
+
+NAMED = """
+@pytest.mark.trt_model("models/linear.onnx", plugin_libraries=["{}"])
+@pytest.mark.trt_consistency
+def test_it(trt_session, images):
+    trt_session.run({{"image": images}})
+"""
+
+
+def test_a_missing_library_is_a_collection_error_on_every_backend(project) -> None:
+    project.test_file(NAMED.format("build/libmyplugins.so"))
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*build/libmyplugins.so of plugin_libraries= is missing *TRT177*"])
+
+
+def test_plugins_of_tensorrt_are_not_loaded_on_the_cpu(project) -> None:
+    (project.path / "libmyplugins.so").write_text("not loaded")
+    project.test_file(NAMED.format("libmyplugins.so"))
+    project.run().assert_outcomes(passed=1)
