@@ -56,12 +56,14 @@ class WrittenMetrics:
     def text(self) -> str:
         """What happened to them: "accuracy 0.981 -> 0.984"."""
         before = self.old.metrics if self.old is not None else {}
-        return ", ".join(
+        after = self.staged.metrics.metrics
+        texts = [
             f"{name} {before[name].value:.4g} -> {one.value:.4g}"
             if name in before
             else f"{name} {one.value:.4g}"
-            for name, one in self.staged.metrics.metrics.items()
-        )
+            for name, one in after.items()
+        ]
+        return ", ".join([*texts, *(f"{name} removed" for name in before if name not in after)])
 
 
 class MetricsWriting(NamedTuple):

@@ -191,7 +191,7 @@ class TaskMetrics:
             yield from self._of_result(result)
         entry = self._entry
         missing = [name for name in entry.metrics if name not in self._recorded] if entry else []
-        if missing and not self._updates:
+        if missing and not (self._updates and self._run.settings.update_reason):
             yield Diagnostic(
                 "TRT682",
                 f"{self._location.test} did not record {' and '.join(missing)}, which its baseline "

@@ -220,13 +220,13 @@ def test_stored_answers_are_judged_by_metrics_too(nudged, save) -> None:
     result.stdout.fnmatch_lines(["the model's own answers changed: far 0.1*, required <= 0.001 *"])
 
 
-def test_metric_of_an_output_that_is_stored_as_a_sketch_says_how_to_store_it_whole(project) -> None:
-    project.pytester.makeini("[pytest]\n")
+def test_metric_of_an_output_that_is_stored_as_a_sketch_says_how_to_store_all(nudged) -> None:
+    nudged.pytester.makeini("[pytest]\n")
     size = "--trt-answers-size=8"
     given = 'against="stored", metrics={"snr_db": ">= 30"}'
     linear = '"models/linear.onnx"'
-    check(project, given, "--trt-update-new", size, model=linear).assert_outcomes(passed=1)
-    result = check(project, given, size, model=linear)
+    check(nudged, given, "--trt-update-new", size, model=linear).assert_outcomes(passed=1)
+    result = check(nudged, given, size, model=linear)
     result.assert_outcomes(failed=1)
     lines = result.stdout
     lines.fnmatch_lines(["*only a sketch of *; record it whole with a larger --trt-answers-size"])

@@ -166,6 +166,17 @@ def test_an_update_needs_a_reason_without_elementwise_too(project, recorded, wri
     assert "TRT675" in text(result)
 
 
+def test_an_update_that_drops_inputs_needs_a_reason(project, recorded, write) -> None:
+    before = recorded.read_bytes()
+    write(plus=" + 1")
+    result = project.run("--trt-update")
+    result.assert_outcomes(failed=2)
+    assert "the inputs of 1 of 2 did not run; they were not replaced [TRT675]" in text(result)
+    assert recorded.read_bytes() == before
+    project.run("--trt-update", "--trt-update-reason=new data").assert_outcomes(passed=2)
+    project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
+
+
 def test_an_update_of_a_sequence_needs_a_reason(project, answers) -> None:
     project.test_file(
         """

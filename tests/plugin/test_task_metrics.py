@@ -143,6 +143,18 @@ def test_worse_value_is_accepted_only_with_a_reason(run, stored) -> None:
     assert '"reason": "pruned"' in text
 
 
+def test_metric_is_removed_only_with_a_reason(run, stored) -> None:
+    run(f'{accuracy(0.981)};"f1", 0.9, limit=0.1')
+    before = stored.read_bytes()
+    refused = run(accuracy(0.981), "--trt-update")
+    refused.assert_outcomes(failed=1)
+    refused.stdout.fnmatch_lines(["test_it did not record f1, which its baseline has *TRT682*"])
+    assert stored.read_bytes() == before
+    removed = run(accuracy(0.981), "--trt-update", "--trt-update-reason=no longer needed")
+    removed.assert_outcomes(passed=1)
+    removed.stdout.fnmatch_lines(["*test_it: accuracy 0.981 -> 0.981, f1 removed"])
+
+
 def test_value_of_a_failing_test_is_not_recorded(run, stored) -> None:
     run(f"{accuracy(0.9)};'x', 1, limit=0.5) or pytest.fail('no'").assert_outcomes(failed=1)
     assert not stored.exists()

@@ -230,23 +230,29 @@ class StoredAnswers:
         settings, entry = self._run.settings, self.entry
         if not settings.update or settings.update_reason or entry is None:
             return
+        changed = self._changes(entry)
+        if changed:
+            yield Diagnostic(
+                "TRT675",
+                f"the answers of {self.location.test} changed: {changed}; they were not replaced",
+                {"file": self.location.shown, "test": self.location.test},
+                remedy=Remedy(
+                    "Give the reason for the change:",
+                    ('pytest --trt-update --trt-update-reason "..."',),
+                ),
+            )
+
+    def _changes(self, entry: AnswerEntry) -> str:
+        """Return what an update would replace by something else, if so."""
+        lost = [one for one in entry.answers if one.inputs not in self._ran]
+        if lost:
+            return f"the inputs of {len(lost)} of {len(entry.answers)} did not run"
         for digest, (new, data) in self._collected.items():
             old = entry.answer(digest)
-            if old is None:
-                continue
-            changed = self._changed(old, new, data)
+            changed = self._changed(old, new, data) if old is not None else ""
             if changed:
-                yield Diagnostic(
-                    "TRT675",
-                    f"the answers of {self.location.test} changed: {changed}; they were not "
-                    "replaced",
-                    {"file": self.location.shown, "test": self.location.test},
-                    remedy=Remedy(
-                        "Give the reason for the change:",
-                        ('pytest --trt-update --trt-update-reason "..."',),
-                    ),
-                )
-                return
+                return changed
+        return ""
 
     def _changed(self, old: StoredAnswer, new: StoredAnswer, data: dict[str, Arrays]) -> str:
         """Return how new answers differ from stored ones beyond the tolerance of FP32, if so."""
