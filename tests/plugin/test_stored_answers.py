@@ -269,6 +269,10 @@ class TestDrift:
         write('both", drift="20x')
         project.run().assert_outcomes(passed=2)
 
+    def test_the_same_error_has_not_grown(self, project, recorded, write) -> None:
+        write('both", drift="1x')
+        project.run().assert_outcomes(passed=2)
+
     def test_an_update_stores_the_new_level(self, project, grown, write) -> None:
         write('both", drift="5x')
         project.run("--trt-update").assert_outcomes(passed=2)

@@ -292,7 +292,8 @@ class StoredAnswers:
                     yield self._no_level(engine)
                 continue
             for output in result.outputs:
-                now, before = _error(output), then.get(output.name, 0.0)
+                # As it is stored: the same error has not grown.
+                now, before = rounded(_error(output), 3), then.get(output.name, 0.0)
                 grown = now > (limit or _GROWTH) * before and output.used > _LEAST_USED
                 if grown and output.passed:
                     yield self._drift(engine, output, before, limit)
