@@ -39,9 +39,10 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_worker_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let runs that tests start be runs of their own, whichever worker starts them."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+def _own_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs that tests start be runs of their own, whichever worker starts them, also in CI."""
+    workers = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID")
+    for name in (*workers, "CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -42,5 +42,6 @@ def test_run_that_finds_all_in_the_cache_loads_nothing_that_builds(
         done.assert_outcomes(passed=1)
         return set(json.loads((tmp_path / "loaded.json").read_text()))
 
-    assert {"tensorrt", "onnxruntime"} <= loaded()  # the latter for the reference
-    assert not loaded() & {"onnx", "onnxruntime"}
+    # A reference that was never computed before runs in a child process.
+    for _ in range(2):
+        assert {"tensorrt", "onnx", "onnxruntime"} & loaded() == {"tensorrt"}

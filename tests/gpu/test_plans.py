@@ -42,8 +42,9 @@ from pytest_trt.tensors.profiles import ShapeRange
 
 IMAGES = ShapeRange(*{POINTS})
 
+# On an H200 the logits of fp16 differ by up to 0.025, those of the other model by 0.97.
 @pytest.mark.trt_model(["net.onnx", "other.onnx"], precision=("fp32", "fp16"), {PLANS})
-@pytest.mark.trt_consistency
+@pytest.mark.trt_consistency(by_precision={{"fp16": {{"rtol": 0.01, "atol": 0.05}}}})
 def test_same(trt_session, trt_inputs, trt_precision):
     engine = trt_session.engine
     assert engine.finished and engine.spec.profiles == ({{"image": IMAGES}},)

@@ -73,14 +73,20 @@ def project(tmp_path: Path, library: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", ["plain", "stored"])
-def test_a_model_of_plugins_is_built_and_run(inner_pytest, project: Path, kind: str) -> None:
+def test_a_model_of_plugins_is_built_and_run(inner_pytest, project: Path) -> None:
     (project / "test_it.py").write_text(SOURCE.replace("FACTOR", "1.0"))
-    args = "--trt-backend=tensorrt", "-k", kind, "-rA"
+    args = "--trt-backend=tensorrt", "-k", "plain", "-rA"
     inner_pytest(project, *args, cache=project / "cache").assert_outcomes(passed=1)
-    if kind == "plain":
-        (project / "test_it.py").write_text(SOURCE.replace("FACTOR", "1.1"))
-        inner_pytest(project, *args, cache=project / "cache").assert_outcomes(failed=1)
+    (project / "test_it.py").write_text(SOURCE.replace("FACTOR", "1.1"))
+    inner_pytest(project, *args, cache=project / "cache").assert_outcomes(failed=1)
+
+
+def test_a_library_that_plans_cannot_contain_is_named(inner_pytest, project: Path) -> None:
+    (project / "test_it.py").write_text(SOURCE.replace("FACTOR", "1.0"))
+    args = "--trt-backend=tensorrt", "-k", "stored"
+    result = inner_pytest(project, *args, cache=project / "cache")
+    result.assert_outcomes(failed=1)
+    assert "remove the option serialize_plugins" in " ".join(result.stdout.str().split())
 
 
 def test_a_library_is_loaded_once(library: Path) -> None:

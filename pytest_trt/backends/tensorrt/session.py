@@ -45,6 +45,10 @@ from pytest_trt.tensors.spec import Tensors
 #: tests that run each shape once need not pay for a graph.
 _RUNS_BEFORE_CAPTURE = 2
 
+#: What TensorRT 8.6 looks up in the libraries that a plan contains, as its error says; its own
+#: libnvinfer_plugin has none.
+_ENTRY_POINT = "getPluginCreators"
+
 _NO_REASON = "TensorRT gives no reason"
 _OTHER_VERSION = "try another version of TensorRT, and report the model to NVIDIA."
 
@@ -386,12 +390,18 @@ def refused_plan(
             facts=facts,
             details=details,
         )
+    fix = Remedy(
+        "it was built by another version or for another GPU; rebuild it here:",
+        commands=("pytest-trt cache clear",),
+    )
+    if any(_ENTRY_POINT in line for line in log):
+        fix = Remedy(
+            f"a library that the plan contains has no function {_ENTRY_POINT}, which TensorRT "
+            "calls; remove the option serialize_plugins."
+        )
     return EngineLoadError(
         f"plan {plan} cannot be loaded on this GPU",
-        fix=Remedy(
-            "it was built by another version or for another GPU; rebuild it here:",
-            commands=("pytest-trt cache clear",),
-        ),
+        fix=fix,
         code="TRT321",
         facts=facts,
         details=details,

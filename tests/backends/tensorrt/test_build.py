@@ -13,6 +13,7 @@ from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt import backend as tensorrt
 from pytest_trt.backends.tensorrt import backend as tensorrt_rtx
 from pytest_trt.backends.tensorrt.log import LogTail
+from pytest_trt.backends.tensorrt.plan_header import same_version
 from pytest_trt.backends.tensorrt.product import TENSORRT, Product
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
 from pytest_trt.engine.protocols import BuildRequest, Plan
@@ -82,7 +83,7 @@ def test_a_target_of_tensorrt_names_the_gpu() -> None:
     ],
 )
 def test_versions_agree_as_far_as_both_go(header: str, installed: str, same: bool) -> None:
-    assert trt_api._same(header, installed) == same
+    assert same_version(header, installed) == same
 
 
 def test_a_log_tail_keeps_the_last_lines_and_no_repeats() -> None:
