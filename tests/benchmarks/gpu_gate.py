@@ -183,7 +183,7 @@ class Project:
         return self.folder / "chain.onnx"
 
     def plan(self) -> Path:
-        (plan,) = (self.folder.parent / "cache").glob("v1/engines/*/engine.[!j]*")
+        (plan,) = (self.folder.parent / "cache").glob("v1/engines/*/engine.[!js]*")
         return plan
 
     def pytest(self, *options: str) -> list[dict[str, object]]:
