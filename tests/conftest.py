@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import importlib.util
 import os
 import pkgutil
 import shutil
+import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,8 +73,39 @@ def _imported() -> None:
 
 
 @pytest.fixture
+def _no_open_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the server that pytest-rerunfailures starts in each run and leaves open.
+
+    A thousand runs in one process would have more sockets than select() can wait for.
+    """
+    reruns = sys.modules.get("pytest_rerunfailures")
+    started = []
+
+    if hasattr(reruns, "ServerStatusDB"):
+
+        class Server(reruns.ServerStatusDB):
+            def __init__(self) -> None:
+                super().__init__()
+                started.append(self)
+
+            def run_server(self) -> None:
+                with contextlib.suppress(OSError):
+                    super().run_server()
+
+        monkeypatch.setattr(reruns, "ServerStatusDB", Server)
+    yield
+    for server in started:
+        with contextlib.suppress(OSError):
+            server.sock.shutdown(socket.SHUT_RDWR)
+        server.sock.close()
+
+
+@pytest.fixture
 def pytester(
-    _imported: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    _imported: None,
+    _no_open_servers: None,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> pytest.Pytester:
     """Start runs that find everything imported, and trust no bytecode of files a test rewrites.
 
