@@ -225,11 +225,13 @@ def reported(
 def reasons(records: Sequence[dict[str, object]]) -> Iterator[str]:
     """Yield why verdicts are not plain ones."""
     for record in records:
-        if record["why"]:
-            yield str(record["why"])
-        for change in record["changes"]:  # type: ignore[attr-defined]
-            if change["outcome"] not in ("passed", "regressed"):
-                yield f"{change['metric']} {change['outcome']} by {change['step']}: {change['why']}"
+        for found in record.get("diagnostics", ()):  # type: ignore[attr-defined]
+            yield f"{found['code']} {found['message']}"
+        for change in record.get("changes", ()):  # type: ignore[attr-defined]
+            if change.get("outcome") not in ("passed", "regressed"):
+                yield " ".join(
+                    f"{name}={change.get(name)}" for name in ("metric", "outcome", "why")
+                )
 
 
 @contextmanager
@@ -340,8 +342,8 @@ def slowed(figures: Figures, what: str, records: Sequence[dict[str, object]]) ->
     changes = [
         change["change"]
         for record in records
-        for change in record["changes"]  # type: ignore[attr-defined]
-        if change["metric"] == "throughput" and change["change"] is not None
+        for change in record.get("changes", ())  # type: ignore[attr-defined]
+        if change["metric"] == "throughput" and change.get("change") is not None
     ]
     if changes:
         figures.add(f"{what}: change of throughput", 100 * statistics.median(changes), "%")
