@@ -9,11 +9,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from pytest_trt.baseline.staged import Staged
 from pytest_trt.baseline.staged_answers import StagedAnswers, sweep_drafts
 from pytest_trt.baseline.staged_metrics import StagedMetrics
 from pytest_trt.run_files import RunFiles
+
+#: A new entry of any kind.
+AnyNew: TypeAlias = Staged | StagedAnswers | StagedMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Candidate:
     """
 
     test: str
-    staged: Staged | StagedAnswers | StagedMetrics | None
+    staged: AnyNew | None
     refused: str = ""
     failed: bool = False
 

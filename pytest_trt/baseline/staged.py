@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from pytest_trt.baseline.answers import AnswerEntry
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, read_baselines, write_baselines
 from pytest_trt.baseline.metrics import MetricsEntry
+from pytest_trt.baseline.update_text import update_text
 from pytest_trt.diagnostics import BaselineError
 from pytest_trt.files import LockTimeoutError, locked, user_lock
 from pytest_trt.records import to_data
@@ -56,6 +57,11 @@ class Staged:
     against: str = ""
     above: Path | None = None
 
+    def with_reason(self, reason: str) -> Staged:
+        """Return the same baseline as one that a person accepts, for a reason."""
+        runs = tuple(replace(run, reason=reason) for run in self.entry.runs)
+        return replace(self, entry=replace(self.entry, runs=runs, accepted={}))
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -81,7 +87,7 @@ class Written:
         return "added" if any(run in self.old.runs for run in self.new.runs) else "replaced"
 
     def facts(self) -> dict[str, Any]:
-        """Return the arguments of `report.baseline_text.update_text`."""
+        """Return the arguments of `update_text`."""
         stored = self.old.runs if self.old else ()
         return {
             "kind": self.kind,
@@ -92,6 +98,11 @@ class Written:
             "why": self.staged.why,
         }
 
+    @property
+    def text(self) -> str:
+        """What happened to it: "replaced, P99 1.02 -> 1.31 ms (+28%): more classes"."""
+        return update_text(**self.facts())
+
 
 def entry_digest(entry: Entry | AnswerEntry | MetricsEntry | None) -> str:
     """Return a digest by which a later change of the entry is noticed; empty for none."""
@@ -101,74 +112,95 @@ def entry_digest(entry: Entry | AnswerEntry | MetricsEntry | None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-class Writing(NamedTuple):
-    """The result of writing baselines.
+class AnyStaged(Protocol):
+    """What is known of new entries of every kind: speed baselines, answers, task metrics."""
 
-    Attributes:
-        written: What was written.
-        errors: Files that could not be read or written.
-        overtaken: What was not written because another run has changed the test's baseline since.
+    @property
+    def path(self) -> Path:
+        """The file to write."""
+
+    @property
+    def shown(self) -> str:
+        """The file as messages name it."""
+
+    @property
+    def test(self) -> str:
+        """The test's name in the file."""
+
+
+_Staged = TypeVar("_Staged", bound=AnyStaged)
+_Written = TypeVar("_Written")
+
+#: The result of writing: what was written, files that could not be read or written, and what was
+#: not written because another run has changed the test's entry since this one read it.
+Writing: TypeAlias = tuple[list[_Written], list[BaselineError], list[_Staged]]
+
+
+def write_each_file(
+    staged: Sequence[_Staged],
+    write_file: Callable[[Path, Sequence[_Staged]], tuple[list[_Written], list[_Staged]]],
+) -> Writing[_Written, _Staged]:
+    """Write each file once, while its folder is locked.
+
+    A file that cannot be read or written is left unchanged, and the others are written.
+
+    Args:
+        staged: New entries.
+        write_file: Reads a file, merges its new entries and writes it. It returns what it wrote,
+            and the entries that another run has changed since.
     """
-
-    written: list[Written]
-    errors: list[BaselineError]
-    overtaken: list[Staged]
-
-
-def write_staged(staged: Sequence[Staged]) -> Writing:
-    """Write baselines, each file once.
-
-    A file that cannot be read or written is left unchanged, and the others are written. An entry
-    that another run has changed since this one read it is never replaced, as nothing was compared
-    with it: runs of the same engine are added, others are dropped.
-    """
-    by_file: dict[Path, list[Staged]] = {}
+    by_file: dict[Path, list[_Staged]] = {}
     for one in staged:
         by_file.setdefault(one.path, []).append(one)
-    written: list[Written] = []
+    written: list[_Written] = []
     errors: list[BaselineError] = []
-    overtaken: list[Staged] = []
+    overtaken: list[_Staged] = []
     for path, entries in sorted(by_file.items()):
         try:
             with only_writer(path.parent):
-                done = _write_file(path, entries)
+                done, late = write_file(path, entries)
         except BaselineError as error:
             errors.append(error)
         else:
             written += done
-            done_entries = [one.staged for one in done]
-            overtaken += [one for one in entries if one not in done_entries]
-    return Writing(written, errors, overtaken)
+            overtaken += late
+    return written, errors, overtaken
 
 
-def overtaken_error(path: Path, shown: str, test: str) -> BaselineError:
-    """Return the error of an update that another run overtook.
+def write_staged(staged: Sequence[Staged]) -> Writing[Written, Staged]:
+    """Write speed baselines, each file once.
 
-    Args:
-        path: The file.
-        shown: The file as messages name it.
-        test: The test's name in it.
+    An entry that another run has changed since this one read it is never replaced, as nothing was
+    compared with it: runs of the same engine are added, others are dropped.
     """
+    return write_each_file(staged, _write_file)
+
+
+def overtaken_error(staged: AnyStaged) -> BaselineError:
+    """Return the error of an update that another run overtook."""
     return BaselineError(
-        f"{shown}: another run has changed the baseline of {test} meanwhile; it was not replaced",
+        f"{staged.shown}: another run has changed the baseline of {staged.test} meanwhile; it was "
+        "not replaced",
         fix="Run the test again.",
         code="TRT606",
-        facts={"file": str(path), "test": test},
+        facts={"file": str(staged.path), "test": staged.test},
     )
 
 
-def _write_file(path: Path, entries: Sequence[Staged]) -> list[Written]:
+def _write_file(path: Path, entries: Sequence[Staged]) -> tuple[list[Written], list[Staged]]:
     found = read_baselines(path) or BaselineFile(entries[0].target, {})
-    tests, written = dict(found.tests), []
+    tests, written, overtaken = dict(found.tests), [], []
     for one in entries:
         old = tests.get(one.test)
         entry = one.entry if old is None else _merged(old, one)
-        if entry is not None:
-            tests[one.test] = entry
-            written.append(Written(one, old, entry))
+        if entry is None:
+            overtaken.append(one)
+            continue
+        tests[one.test] = entry
+        written.append(Written(one, old, entry))
     if written:
         write_baselines(path, BaselineFile(found.target, tests))
-    return written
+    return written, overtaken
 
 
 def _merged(old: Entry, new: Staged) -> Entry | None:

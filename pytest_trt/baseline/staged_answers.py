@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from pytest_trt.baseline.answers import (
     AnswerEntry,
@@ -25,8 +24,7 @@ from pytest_trt.baseline.answers import (
     read_data,
     write_answers,
 )
-from pytest_trt.baseline.staged import entry_digest, only_writer
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.baseline.staged import Writing, entry_digest, write_each_file
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
 
 _KIND = "answers"
@@ -59,6 +57,10 @@ class StagedAnswers:
     against: str = ""
     update: bool = False
 
+    def with_reason(self, reason: str) -> StagedAnswers:
+        """Return the same answers as ones that a person accepts, for a reason."""
+        return replace(self, entry=replace(self.entry, reason=reason))
+
 
 @dataclass(frozen=True, slots=True)
 class WrittenAnswers:
@@ -81,20 +83,6 @@ class WrittenAnswers:
         runs = len(self.staged.entry.answers)
         what = f"answers to {runs} set{'s' * (runs != 1)} of inputs"
         return f"{'first' if self.old is None else 'replaced'} {what}"
-
-
-class AnswersWriting(NamedTuple):
-    """The result of storing answers.
-
-    Attributes:
-        written: What was stored.
-        errors: Files that could not be read or written.
-        overtaken: What was not stored because another run has changed the test's answers since.
-    """
-
-    written: list[WrittenAnswers]
-    errors: list[BaselineError]
-    overtaken: list[StagedAnswers]
 
 
 def write_draft(folder: Path, data: Data) -> Path:
@@ -130,32 +118,24 @@ def sweep_drafts(folder: Path, used: Iterable[Path], now_s: float) -> None:
                 path.unlink()
 
 
-def write_staged_answers(staged: Sequence[StagedAnswers]) -> AnswersWriting:
+def write_staged_answers(staged: Sequence[StagedAnswers]) -> Writing[WrittenAnswers, StagedAnswers]:
     """Store new answers, each file once; what another run has changed meanwhile stays.
 
     The tests of one function share answers across precisions and architectures: theirs are one.
     """
-    by_file: dict[Path, list[StagedAnswers]] = {}
-    for one in staged:
-        by_file.setdefault(one.path, []).append(one)
-    result = AnswersWriting([], [], [])
-    for path, entries in sorted(by_file.items()):
-        try:
-            with only_writer(path.parent):
-                _write_file(path, entries, result)
-        except BaselineError as error:
-            result.errors.append(error)
-    return result
+    return write_each_file(staged, _write_file)
 
 
-def _write_file(path: Path, entries: Sequence[StagedAnswers], result: AnswersWriting) -> None:
+def _write_file(
+    path: Path, entries: Sequence[StagedAnswers]
+) -> tuple[list[WrittenAnswers], list[StagedAnswers]]:
     found = read_answers(path) or AnswerFile({})
-    tests, written = dict(found.tests), []
+    tests, written, overtaken = dict(found.tests), [], []
     data: dict[str, Arrays] = {}
     for one in entries:
         old = found.tests.get(one.test)
         if entry_digest(old) != one.against and (old is None or not old.is_same(one.entry)):
-            result.overtaken.append(one)
+            overtaken.append(one)
             continue
         data.update(_numbers(one))
         earlier = tests.get(one.test)
@@ -168,7 +148,7 @@ def _write_file(path: Path, entries: Sequence[StagedAnswers], result: AnswersWri
     kept = {digest for entry in tests.values() for digest in entry.data} - data.keys()
     if written:
         write_answers(path, AnswerFile(tests), {**read_data(path, kept), **data} if kept else data)
-        result.written.extend(written)
+    return written, overtaken
 
 
 def _joined(one: AnswerEntry, other: AnswerEntry) -> AnswerEntry:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from pytest_trt.baseline.metrics import (
     MetricsEntry,
@@ -13,8 +12,7 @@ from pytest_trt.baseline.metrics import (
     read_metrics,
     write_metrics,
 )
-from pytest_trt.baseline.staged import entry_digest, only_writer
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.baseline.staged import Writing, entry_digest, write_each_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,10 @@ class StagedMetrics:
     metrics: MetricsEntry
     against: str = ""
     update: bool = False
+
+    def with_reason(self, reason: str) -> StagedMetrics:
+        """Return the same metrics as ones that a person accepts, for a reason."""
+        return replace(self, metrics=replace(self.metrics, reason=reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,45 +68,23 @@ class WrittenMetrics:
         return ", ".join([*texts, *(f"{name} removed" for name in before if name not in after)])
 
 
-class MetricsWriting(NamedTuple):
-    """The result of storing task metrics.
-
-    Attributes:
-        written: What was stored.
-        errors: Files that could not be read or written.
-        overtaken: What was not stored because another run has changed the test's since.
-    """
-
-    written: list[WrittenMetrics]
-    errors: list[BaselineError]
-    overtaken: list[StagedMetrics]
-
-
-def write_staged_metrics(staged: Sequence[StagedMetrics]) -> MetricsWriting:
+def write_staged_metrics(staged: Sequence[StagedMetrics]) -> Writing[WrittenMetrics, StagedMetrics]:
     """Store new task metrics, each file once; what another run has changed meanwhile stays."""
-    by_file: dict[Path, list[StagedMetrics]] = {}
-    for one in staged:
-        by_file.setdefault(one.path, []).append(one)
-    result = MetricsWriting([], [], [])
-    for path, entries in sorted(by_file.items()):
-        try:
-            with only_writer(path.parent):
-                _write_file(path, entries, result)
-        except BaselineError as error:
-            result.errors.append(error)
-    return result
+    return write_each_file(staged, _write_file)
 
 
-def _write_file(path: Path, entries: Sequence[StagedMetrics], result: MetricsWriting) -> None:
+def _write_file(
+    path: Path, entries: Sequence[StagedMetrics]
+) -> tuple[list[WrittenMetrics], list[StagedMetrics]]:
     found = read_metrics(path) or MetricsFile(entries[0].target, {})
-    tests, written = dict(found.tests), []
+    tests, written, overtaken = dict(found.tests), [], []
     for one in entries:
         old = found.tests.get(one.test)
         if entry_digest(old) != one.against:
-            result.overtaken.append(one)
+            overtaken.append(one)
             continue
         tests[one.test] = one.metrics
         written.append(WrittenMetrics(one, old))
     if written:
         write_metrics(path, MetricsFile(found.target, tests))
-        result.written.extend(written)
+    return written, overtaken

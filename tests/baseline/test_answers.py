@@ -178,7 +178,7 @@ class TestStaging:
         written, _, overtaken = write_staged_answers([new])
         assert (written, overtaken) == ([], [new])
         seen = replace(new, against=entry_digest(entry(0)))
-        assert len(write_staged_answers([seen]).written) == 1
+        assert len(write_staged_answers([seen])[0]) == 1
         assert read_answers(stored).tests.keys() == {"test_a", "test_b"}
         assert len(read_data(stored, data(1, 2))) == 2
 

@@ -93,7 +93,7 @@ def test_what_was_held_against_another_baseline_replaces_none(tmp_path: Path) ->
     write_staged([staged(tmp_path, "test_x", stored_run(1))])
     update = seen(staged(tmp_path, "test_x", stored_run(2, 0.6), why="slower"))
     write_staged([seen(staged(tmp_path, "test_x", stored_run(3, 0.7), why="slower still"))])
-    assert write_staged([update]).overtaken == [update]
+    assert write_staged([update])[2] == [update]
 
 
 def test_file_that_cannot_be_read_keeps_no_other_from_being_written(tmp_path: Path) -> None:
@@ -196,4 +196,4 @@ def test_process_that_hangs_while_it_writes_is_named(
     assert written == []
     assert f"process {process.pid} has been writing" in error.message
     process.communicate()
-    assert not write_staged([entry]).errors
+    assert not write_staged([entry])[1]

@@ -6,14 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import click
 
 from pytest_trt.baseline.answers import TARGET, read_answers
-from pytest_trt.baseline.entry import StoredRun
 from pytest_trt.baseline.file import read_baselines
-from pytest_trt.baseline.last_run import Candidate, LastRun, read_last_run
+from pytest_trt.baseline.last_run import AnyNew, Candidate, LastRun, read_last_run
 from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.metrics import read_metrics
 from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
@@ -23,9 +22,13 @@ from pytest_trt.cli.baseline.stored import Folders, age
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
-from pytest_trt.report.baseline_text import update_text
 
-_AnyStaged: TypeAlias = "Staged | StagedAnswers | StagedMetrics"
+#: How the kinds of baselines are read and written.
+_KINDS: Any = {
+    Staged: (read_baselines, write_staged),
+    StagedAnswers: (read_answers, write_staged_answers),
+    StagedMetrics: (read_metrics, write_staged_metrics),
+}
 
 
 @click.command(short_help="Accept the results of the last run as new baselines.")
@@ -108,9 +111,9 @@ def _named(run: LastRun, name: str) -> Candidate:
 
 def _sorted_out(
     folders: Folders, run: LastRun, chosen: Sequence[Candidate]
-) -> tuple[list[_AnyStaged], list[Candidate]]:
+) -> tuple[list[AnyNew], list[Candidate]]:
     """Return what can be accepted, and what cannot with the reason."""
-    accepted: list[_AnyStaged] = []
+    accepted: list[AnyNew] = []
     refused = []
     for candidate in {(one.test, type(one.staged)): one for one in chosen}.values():
         if candidate.refused or candidate.staged is None:
@@ -125,19 +128,14 @@ def _sorted_out(
     return accepted, refused
 
 
-def _stored_digest(staged: _AnyStaged) -> str:
+def _stored_digest(staged: AnyNew) -> str:
     """Return the digest of what is stored for a test now."""
-    if isinstance(staged, StagedAnswers):
-        answers = read_answers(staged.path)
-        return entry_digest(answers.tests.get(staged.test) if answers else None)
-    if isinstance(staged, StagedMetrics):
-        metrics = read_metrics(staged.path)
-        return entry_digest(metrics.tests.get(staged.test) if metrics else None)
-    content = read_baselines(staged.path)
-    return entry_digest(content.tests.get(staged.test) if content else None)
+    read, _ = _KINDS[type(staged)]
+    found = read(staged.path)
+    return entry_digest(found.tests.get(staged.test) if found else None)
 
 
-def _placed(folders: Folders, run: LastRun, test: str, staged: _AnyStaged) -> _AnyStaged:
+def _placed(folders: Folders, run: LastRun, test: str, staged: AnyNew) -> AnyNew:
     """Return a new baseline at the place that its test has: no file says where one is written.
 
     Raises:
@@ -146,17 +144,10 @@ def _placed(folders: Folders, run: LastRun, test: str, staged: _AnyStaged) -> _A
     module, _, name = test.partition("::")
     path = run.root / module
     folder = folders.baselines_of(path.parent)
-    if isinstance(staged, StagedAnswers):
-        # Tests of other precisions have the same.
-        function = staged.test.partition("[")[0]
-        target, name = TARGET, staged.test if name.partition("[")[0] == function else name
-    elif isinstance(staged, StagedMetrics):
-        # Tests of other architectures have the same name.
-        function = staged.test.partition("[")[0]
-        target = staged.target
-        name = staged.test if name.partition("[")[0] == function else name
-    else:
-        target = staged.target
+    target = TARGET if isinstance(staged, StagedAnswers) else staged.target
+    # Answers and metrics are named without the precision or the architecture.
+    if not isinstance(staged, Staged) and name.partition("[")[0] == staged.test.partition("[")[0]:
+        name = staged.test
     place = BaselineLocation.of(folder, path, name, target, rootdir=run.root)
     if place.path != staged.path or place.test != staged.test:
         raise BaselineError(
@@ -187,44 +178,23 @@ def _no_reason() -> BaselineError:
     )
 
 
-def _write(accepted: Sequence[_AnyStaged], reason: str) -> None:
+def _write(accepted: Sequence[AnyNew], reason: str) -> None:
     if not any(map(str.isalnum, reason)):
         raise _no_reason()
     reason = reason.strip()
-    speeds = [
-        replace(one, entry=replace(one.entry, runs=_with_reason(one, reason), accepted={}))
-        for one in accepted
-        if isinstance(one, Staged)
-    ]
-    answers = [
-        replace(one, entry=replace(one.entry, reason=reason))
-        for one in accepted
-        if isinstance(one, StagedAnswers)
-    ]
-    metrics = [
-        replace(one, metrics=replace(one.metrics, reason=reason))
-        for one in accepted
-        if isinstance(one, StagedMetrics)
-    ]
-    written, errors, overtaken = write_staged(speeds)
-    stored = write_staged_answers(answers)
-    task = write_staged_metrics(metrics)
+    written: list[Any] = []
+    errors: list[BaselineError] = []
+    overtaken: list[AnyNew] = []
+    for kind, (_, write) in _KINDS.items():
+        done, failed, late = write(
+            [one.with_reason(reason) for one in accepted if type(one) is kind]
+        )
+        written += done
+        errors += failed
+        overtaken += late
     for one in written:
-        echo(f"{one.staged.test}: {update_text(**one.facts())}")
-    for answer in stored.written:
-        echo(f"{answer.staged.test}: {answer.text}")
-    for metric in task.written:
-        echo(f"{metric.staged.test}: {metric.text}")
-    shown = [one.staged.shown for one in written] + [one.staged.shown for one in stored.written]
-    shown += [one.staged.shown for one in task.written]
-    for name in dict.fromkeys(shown):
+        echo(f"{one.staged.test}: {one.text}")
+    for name in dict.fromkeys(one.staged.shown for one in written):
         echo(f"wrote {name}")
-    if errors or stored.errors or task.errors:
-        raise (*errors, *stored.errors, *task.errors)[0]
-    lost: list[_AnyStaged] = [*overtaken, *stored.overtaken, *task.overtaken]
-    for each in lost:
-        raise overtaken_error(each.path, each.shown, each.test)
-
-
-def _with_reason(staged: Staged, reason: str) -> tuple[StoredRun, ...]:
-    return tuple(replace(run, reason=reason) for run in staged.entry.runs)
+    for error in (*errors, *map(overtaken_error, overtaken)):
+        raise error

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from pytest_trt.baseline.last_run import Candidate, LastRun, write_last_run
+from pytest_trt.accuracy.result import AccuracyResult
+from pytest_trt.baseline.last_run import AnyNew, Candidate, LastRun, write_last_run
 from pytest_trt.baseline.location import DEFAULT_FOLDER
-from pytest_trt.baseline.staged import Staged, Written, overtaken_error, write_staged
-from pytest_trt.baseline.staged_answers import (
-    StagedAnswers,
-    WrittenAnswers,
-    write_staged_answers,
-)
-from pytest_trt.baseline.staged_metrics import (
-    StagedMetrics,
-    WrittenMetrics,
-    write_staged_metrics,
-)
+from pytest_trt.baseline.staged import Staged, Writing, overtaken_error, write_staged
+from pytest_trt.baseline.staged_answers import write_staged_answers
+from pytest_trt.baseline.staged_metrics import write_staged_metrics
 from pytest_trt.benchmark.differences import HOST_BUSY
-from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy, as_typed
-from pytest_trt.report.baseline_text import update_text
-from pytest_trt.report.record import TestResult
+from pytest_trt.report.record import TestRecord, TestResult
 from pytest_trt.terms import Verdict
 
 #: `BenchmarkResult.update` of a baseline that was to be written and was not.
@@ -52,6 +43,105 @@ class Outcome:
     candidates: list[Candidate]
 
 
+class _New(NamedTuple):
+    """What a test may store of one kind.
+
+    Attributes:
+        staged: The new entry; None if there is none.
+        wanted: Whether it is to be written.
+        failed: Whether the test failed because of it, or for lack of a baseline.
+        unfit: Why it may not be stored although the test did not fail otherwise; empty if it may.
+    """
+
+    staged: AnyNew | None
+    wanted: bool
+    failed: bool
+    unfit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of baseline.
+
+    Attributes:
+        name: What a test may fail because of.
+        new: Returns what a test may store.
+        checks: Returns the accuracy checks that must have passed.
+        unchecked: Why it may not be stored if one did not.
+        write: Writes new entries, each file once.
+        headline: What is reported of a file with this number of new entries.
+    """
+
+    name: str
+    new: Callable[[TestRecord], Iterable[_New]]
+    checks: Callable[[TestRecord], Iterable[AccuracyResult]]
+    unchecked: str
+    write: Callable[[list[Any]], Writing[Any, Any]]
+    headline: Callable[[str, int], str]
+
+
+def _new_speeds(record: TestRecord) -> Iterator[_New]:
+    for speed in record.speeds:
+        staged, unfit = speed.staged, ""
+        if staged is None:
+            unfit = speed.reason.message if speed.reason else ""
+        # Of an overloaded host, only a first baseline is stored, or one that the user insisted on.
+        elif staged.against and not speed.update:
+            busy = staged.entry.runs[-1].environment.get(HOST_BUSY)
+            unfit = f"the host was overloaded ({busy})" if busy else ""
+        yield _New(staged, speed.update not in ("", NOT_RECORDED), speed.failed, unfit)
+
+
+def _new_answers(record: TestRecord) -> Iterator[_New]:
+    if record.answers is not None:
+        failed = record.failed_by_checks and _passed(_model_checks(record))
+        yield _New(record.answers, record.answers.update, failed)
+
+
+def _new_metrics(record: TestRecord) -> Iterator[_New]:
+    if record.staged_metrics is not None:
+        failed = record.failed_by_checks and _passed(record.checks)
+        yield _New(record.staged_metrics, record.staged_metrics.update, failed)
+
+
+def _model_checks(record: TestRecord) -> list[AccuracyResult]:
+    return [one for one in record.checks if one.against == "model"]
+
+
+def _passed(checks: Iterable[AccuracyResult]) -> bool:
+    return all(one.verdict == Verdict.PASSED for one in checks)
+
+
+_SPEEDS: Final = _Kind(
+    "speed",
+    _new_speeds,
+    lambda record: record.checks,
+    "its accuracy check did not pass",
+    write_staged,
+    lambda shown, count: f"wrote {shown} ({count} baseline{'s' * (count != 1)}; commit the file)",
+)
+
+_KINDS: Final = (
+    _SPEEDS,
+    _Kind(
+        "answers",
+        _new_answers,
+        _model_checks,
+        "its engine does not agree with its model",
+        write_staged_answers,
+        lambda shown, _: f"wrote {shown} and the .npz beside it (commit both files)",
+    ),
+    _Kind(
+        "metrics",
+        _new_metrics,
+        lambda record: record.checks,
+        "its accuracy check did not pass",
+        write_staged_metrics,
+        lambda shown, _: f"wrote {shown} (task metrics; commit the file)",
+    ),
+)
+
+
 def write_baselines_of(
     results: Sequence[TestResult],
     failed: Mapping[str, set[str]],
@@ -67,183 +157,80 @@ def write_baselines_of(
         stopped: Whether the run was interrupted.
         update: Whether the run was to update baselines: one that is not updated is an error then.
     """
-    to_write: dict[str, Staged] = {}
-    candidates: dict[str, Candidate] = {}
+    outcome = Outcome(list(results), [], [], [], [])
+    missed: list[str] = []
+    for kind in _KINDS:
+        to_write: list[Candidate] = []
+        not_recorded: dict[str, str] = {}
+        for result in results:
+            for new in kind.new(result.record):
+                unfit = _unfit(kind, new, result, failed.get(result.nodeid, set()))
+                candidate = Candidate(result.nodeid, new.staged, unfit, new.failed)
+                why = unfit or _unfinished(result, stopped=stopped)
+                if new.staged is None or not new.wanted:
+                    outcome.candidates.extend([candidate] * bool(new.staged or unfit))
+                elif why:
+                    outcome.candidates.append(candidate)
+                    not_recorded[result.nodeid] = why
+                else:
+                    to_write.append(candidate)
+        not_recorded.update(_write_new(kind, to_write, outcome, update=update))
+        missed += [f"not recorded: {nodeid}: {why}" for nodeid, why in not_recorded.items()]
+        if kind is _SPEEDS:
+            outcome.results[:] = [_with_update(result, not_recorded) for result in results]
+    outcome.lines.extend(missed)
+    return outcome
+
+
+def _write_new(
+    kind: _Kind, candidates: Sequence[Candidate], outcome: Outcome, *, update: bool
+) -> dict[str, str]:
+    """Write new entries, add what happened to the outcome, and return why some were not written."""
+    written, errors, overtaken = kind.write([one.staged for one in candidates])
+    outcome.errors.extend(errors)
+    by_file: dict[str, list[Any]] = {}
+    for one in written:
+        by_file.setdefault(one.staged.shown, []).append(one)
+    for shown, entries in by_file.items():
+        outcome.lines.append(kind.headline(shown, len(entries)))
+        outcome.lines.extend(f"  {one.staged.test}: {one.text}" for one in entries)
+    outcome.warnings.extend(_second_folders(one.staged for one in written))
     not_recorded: dict[str, str] = {}
-    for result in results:
-        for speed in result.record.speeds:
-            staged = speed.staged
-            refused = _refused(result, speed, staged, failed.get(result.nodeid, set()))
-            if staged is not None or refused:
-                candidates[result.nodeid] = Candidate(result.nodeid, staged, refused, speed.failed)
-            if staged is None or speed.update in ("", NOT_RECORDED):
-                continue
-            passed = result.outcome in ("passed", "xpassed")
-            why = refused or ("" if passed else "the test failed")
-            if why or stopped:
-                not_recorded[result.nodeid] = why or "the run was interrupted"
-            else:
-                to_write[result.nodeid] = staged
-    answers = _write_answers(results, failed, stopped=stopped, update=update)
-    metrics = _write_metrics(results, failed, stopped=stopped, update=update)
-    written, errors, overtaken = write_staged(list(to_write.values()))
-    done = [one.staged for one in written]
-    for nodeid, staged in to_write.items():
-        if staged in done:
-            del candidates[nodeid]
-        elif staged in overtaken:
-            not_recorded[nodeid] = (
+    for candidate in candidates:
+        staged = candidate.staged
+        assert staged is not None
+        if staged in overtaken:
+            not_recorded[candidate.test] = (
                 f"another run changed its baseline in {staged.shown} in the meantime"
             )
-            if update:
-                errors.append(overtaken_error(staged.path, staged.shown, staged.test))
+            outcome.errors.extend([overtaken_error(staged)] * update)
+        elif staged.shown not in by_file:
+            not_recorded[candidate.test] = f"{staged.shown} could not be written"
         else:
-            not_recorded[nodeid] = f"{staged.shown} could not be written"
-    return Outcome(
-        results=[_with_update(result, not_recorded) for result in results],
-        lines=[
-            *_lines(written),
-            *answers.lines,
-            *metrics.lines,
-            *(f"not recorded: {n}: {why}" for n, why in not_recorded.items()),
-        ],
-        warnings=list(_second_folders(written)),
-        errors=[*errors, *answers.errors, *metrics.errors],
-        candidates=[*candidates.values(), *answers.candidates, *metrics.candidates],
-    )
-
-
-def _write_answers(
-    results: Sequence[TestResult],
-    failed: Mapping[str, set[str]],
-    *,
-    stopped: bool,
-    update: bool,
-) -> Outcome:
-    """Store the new answers of a run's tests, each file once; see `write_baselines_of`."""
-    to_write: list[tuple[str, StagedAnswers]] = []
-    candidates: list[Candidate] = []
-    lines: list[str] = []
-    for result in results:
-        staged = result.record.answers
-        if staged is None:
             continue
-        why = _answers_refused(result, failed.get(result.nodeid, set()))
-        of_answers = result.record.failed_by_checks and not why
-        if staged.update and not why and not stopped and not of_answers:
-            to_write.append((result.nodeid, staged))
-        else:
-            candidates.append(Candidate(result.nodeid, staged, why, of_answers))
-            if staged.update:
-                why = why or ("the run was interrupted" if stopped else "the test failed")
-                lines.append(f"not recorded: {result.nodeid}: {why}")
-    written, errors, overtaken = write_staged_answers([staged for _, staged in to_write])
-    for nodeid, staged in to_write:
-        if staged in overtaken:
-            lines.append(
-                f"not recorded: {nodeid}: another run changed its baseline in {staged.shown} in "
-                "the meantime"
-            )
-            if update:
-                errors.append(overtaken_error(staged.path, staged.shown, staged.test))
-    by_file: dict[str, list[WrittenAnswers]] = {}
-    for one in written:
-        by_file.setdefault(one.staged.shown, []).append(one)
-    for shown, entries in by_file.items():
-        lines.append(f"wrote {shown} and the .npz beside it (commit both files)")
-        lines += [f"  {one.staged.test}: {one.text}" for one in entries]
-    return Outcome([], lines, [], errors, candidates)
+        outcome.candidates.append(candidate)
+    return not_recorded
 
 
-def _write_metrics(
-    results: Sequence[TestResult],
-    failed: Mapping[str, set[str]],
-    *,
-    stopped: bool,
-    update: bool,
-) -> Outcome:
-    """Store the new task metrics of a run's tests, each file once; see `write_baselines_of`."""
-    to_write: list[tuple[str, StagedMetrics]] = []
-    candidates: list[Candidate] = []
-    lines: list[str] = []
-    for result in results:
-        staged = result.record.staged_metrics
-        if staged is None:
-            continue
-        why = _metrics_refused(result, failed.get(result.nodeid, set()))
-        of_metrics = result.record.failed_by_checks and not why
-        if staged.update and not why and not stopped and not of_metrics:
-            to_write.append((result.nodeid, staged))
-        else:
-            candidates.append(Candidate(result.nodeid, staged, why, of_metrics))
-            if staged.update:
-                why = why or ("the run was interrupted" if stopped else "the test failed")
-                lines.append(f"not recorded: {result.nodeid}: {why}")
-    written, errors, overtaken = write_staged_metrics([staged for _, staged in to_write])
-    for nodeid, staged in to_write:
-        if staged in overtaken:
-            lines.append(
-                f"not recorded: {nodeid}: another run changed its baseline in {staged.shown} in "
-                "the meantime"
-            )
-            if update:
-                errors.append(overtaken_error(staged.path, staged.shown, staged.test))
-    by_file: dict[str, list[WrittenMetrics]] = {}
-    for one in written:
-        by_file.setdefault(one.staged.shown, []).append(one)
-    for shown, entries in by_file.items():
-        lines.append(f"wrote {shown} (task metrics; commit the file)")
-        lines += [f"  {one.staged.test}: {one.text}" for one in entries]
-    return Outcome([], lines, [], errors, candidates)
-
-
-def _metrics_refused(result: TestResult, failed: set[str]) -> str:
-    """Return why the task metrics of a test cannot become a baseline; empty if they can."""
-    if any(one.verdict != Verdict.PASSED for one in result.record.checks):
-        return "its accuracy check did not pass"
+def _unfit(kind: _Kind, new: _New, result: TestResult, failed: set[str]) -> str:
+    """Return why what a test found cannot become a baseline; empty if it can."""
+    if not _passed(kind.checks(result.record)):
+        return kind.unchecked
     if failed - {"call"}:
         return "its setup or teardown failed"
     if result.outcome == "skipped":  # what it would have run after that is missing
         return "the test was skipped"
-    if result.outcome in ("failed", "error", "xfailed") and not result.record.failed_by_checks:
-        return "the test failed for a reason other than its metrics"
-    return ""
+    of_kind = result.record.failed_by_checks and new.failed
+    if result.outcome in ("failed", "error", "xfailed") and not of_kind:
+        return f"the test failed for a reason other than its {kind.name}"
+    return new.unfit
 
 
-def _answers_refused(result: TestResult, failed: set[str]) -> str:
-    """Return why the answers of a test cannot become a baseline; empty if they can."""
-    record = result.record
-    if any(one.against == "model" and one.verdict != Verdict.PASSED for one in record.checks):
-        return "its engine does not agree with its model"
-    if failed - {"call"}:
-        return "its setup or teardown failed"
-    if result.outcome == "skipped":  # what it would have run after that is missing
-        return "the test was skipped"
-    if result.outcome in ("failed", "error", "xfailed") and not record.failed_by_checks:
-        return "the test failed for a reason other than its answers"
-    return ""
-
-
-def _refused(
-    result: TestResult, speed: BenchmarkResult, staged: Staged | None, failed: set[str]
-) -> str:
-    """Return why a measurement cannot become a baseline; empty if it can."""
-    record = result.record
-    if any(check.verdict != Verdict.PASSED.value for check in record.checks):
-        return "its accuracy check did not pass"
-    if failed - {"call"}:
-        return "its setup or teardown failed"
-    if result.outcome == "skipped":
-        return "the test was skipped"
-    of_speed = record.failed_by_checks and speed.failed
-    if result.outcome in ("failed", "error", "xfailed") and not of_speed:
-        return "the test failed for a reason other than its speed"
-    if staged is None:
-        return speed.reason.message if speed.reason else ""
-    busy = staged.entry.runs[-1].environment.get(HOST_BUSY)
-    # Of an overloaded host, only a first baseline is stored, or one that the user insisted on.
-    refused = busy and staged.against and not speed.update
-    return f"the host was overloaded ({busy})" if refused else ""
+def _unfinished(result: TestResult, *, stopped: bool) -> str:
+    """Return why nothing of a test is written, although it may be accepted; empty if it is."""
+    if result.outcome not in ("passed", "xpassed") or result.record.failed_by_checks:
+        return "the test failed"
+    return "the run was interrupted" if stopped else ""
 
 
 def _with_update(result: TestResult, not_recorded: Mapping[str, str]) -> TestResult:
@@ -256,23 +243,12 @@ def _with_update(result: TestResult, not_recorded: Mapping[str, str]) -> TestRes
     return replace(result, record=replace(result.record, speeds=speeds))
 
 
-def _lines(written: Iterable[Written]) -> Iterable[str]:
-    by_file: dict[str, list[Written]] = {}
-    for one in written:
-        by_file.setdefault(one.staged.shown, []).append(one)
-    for shown, entries in by_file.items():
-        what = "baseline" if len(entries) == 1 else "baselines"
-        yield f"wrote {shown} ({len(entries)} {what}; commit the file)"
-        for one in entries:
-            yield f"  {one.staged.test}: {update_text(**one.facts())}"
-
-
-def _second_folders(written: Iterable[Written]) -> Iterable[Diagnostic]:
+def _second_folders(written: Iterable[object]) -> Iterator[Diagnostic]:
     """Yield a warning for each folder of baselines that was created below another one."""
     folders = {
-        next(parent for parent in one.staged.path.parents if parent.name == DEFAULT_FOLDER): above
+        next(parent for parent in one.path.parents if parent.name == DEFAULT_FOLDER): one.above
         for one in written
-        if (above := one.staged.above) is not None
+        if isinstance(one, Staged) and one.above is not None
     }
     for folder, above in folders.items():
         yield Diagnostic(

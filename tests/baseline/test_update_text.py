@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.report.baseline_text import update_text
+from pytest_trt.baseline.update_text import update_text
 
 THEN, NOW = {"p50": 1.0, "p99": 1.02}, {"p50": 1.2, "p99": 1.31}
 
