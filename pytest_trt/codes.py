@@ -415,9 +415,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT225": Code(
         "unusable calibration data",
-        "The trt_calibration fixture returned no samples, or samples that are not finite tensors.",
-        "Return a list of dicts with finite, representative inputs from the trt_calibration "
-        "fixture.",
+        "The trt_calibration fixture returned no samples, or samples that are not finite tensors; "
+        "its files cannot be read, or its generator raised an error.",
+        "Return finite, representative inputs from the trt_calibration fixture: a list of dicts, "
+        "a folder of .npz files, or a generator. docs/calibration.md has each form.",
     ),
     "TRT226": Code(
         "inputs cannot be generated",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import time
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pytest_trt.diagnostics import Diagnostic, EngineBuildError, ModelError, Remedy, rebuild
+from pytest_trt.diagnostics import Diagnostic, EngineBuildError, Remedy, rebuild
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
 from pytest_trt.engine.cache_folder import require_space
 from pytest_trt.engine.facts import EngineFacts, Timings, precision_of
@@ -23,8 +22,7 @@ from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.hashing import digest_file
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.unchanged import of_hashed_bytes
-from pytest_trt.tensors.seeded import inputs_digest
-from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.calibration_data import CalibrationData
 
 #: Environment variables that change what builders make of the same request.
 #: Source: TensorRT documentation (NVIDIA_TF32_OVERRIDE), TensorRT error reports (the other).
@@ -84,7 +82,7 @@ def build_or_load(
     target: Target,
     backend: Backend,
     cache: EngineCache,
-    calibration: Callable[[], Sequence[Tensors]] = tuple,
+    calibration: Callable[[], object] = tuple,
     progress: Progress = lambda message: None,
     failures: MutableMapping[str, EngineBuildError] | None = None,
 ) -> Engine:
@@ -96,8 +94,8 @@ def build_or_load(
         target: What it runs on.
         backend: What builds it.
         cache: Where engines are stored.
-        calibration: Returns representative inputs; called only where the backend's route needs
-            them.
+        calibration: Returns representative inputs, see `CalibrationData`; called only where the
+            backend's route needs them.
         progress: Called with each step of what takes long.
         failures: Builds that failed, by digest of the engine's key. They are not repeated: a build
             that takes an hour to fail must not take it for every test that requests the engine.
@@ -109,9 +107,9 @@ def build_or_load(
         CacheError: The cache cannot be written.
     """
     route = backend.route(model, spec)
-    samples = tuple(calibration()) if route.needs_calibration else ()
+    samples = CalibrationData.of(calibration(), model.inputs) if route.needs_calibration else None
     build = _Build(
-        BuildRequest(model, spec, target, Path(), samples, progress), backend, cache, route
+        BuildRequest(model, spec, target, Path(), samples or (), progress), backend, cache, route
     )
     found = cache.lookup(build.name, build.key.digest)
     if isinstance(found, Entry):
@@ -140,7 +138,8 @@ class _Build:
         self._request, self._backend, self._cache, self._route = request, backend, cache, route
         self._toolchain = backend.toolchain()
         spec, target = request.spec, request.target
-        self._samples = self._digest_samples()
+        data = request.calibration
+        self._calibration = data if isinstance(data, CalibrationData) else None
         self.key = engine_key(
             model_digest=request.model.digest,
             backend=backend.name,
@@ -149,16 +148,12 @@ class _Build:
             toolchain=self._toolchain,
             route=route,
             platform=f"{platform.system()} {platform.machine()}",
-            calibration_digest=self._samples,
+            calibration_digest=self._calibration.digest if self._calibration else None,
             environment={k: os.environ[k] for k in BUILD_ENVIRONMENT if k in os.environ},
         )
         self._model_name = request.model.path.name
         self.name = entry_name(self._model_name, spec.precision, target.arch, self.key.digest)
         self._title = f"{self._model_name} {spec.precision} for {target.arch}"
-
-    def _digest_samples(self) -> str | None:
-        samples = self._request.calibration
-        return _samples_digest(samples) if self._route.needs_calibration else None
 
     def waiting(self, seconds: float, holder: str) -> None:
         """Report that another process builds the engine."""
@@ -197,8 +192,6 @@ class _Build:
             require_space(folder, request.model.size_bytes)
             raise
         called_s = time.perf_counter() - started_s
-        if self._samples != self._digest_samples():
-            raise _changed_samples(request)
         if not (folder / result.plan_name).exists():
             raise EngineBuildError(
                 f"{self._backend.name} reported success for {self._model_name}, but wrote no "
@@ -216,6 +209,7 @@ class _Build:
             layers=result.layers,
             hidden_weights=result.hidden_weights,
             fp32_weights_bytes=4 * float_elements(request.model),
+            calibration=self._calibration.statistics if self._calibration else None,
         )
         sidecar = Sidecar(
             key_digest=self.key.digest,
@@ -294,25 +288,7 @@ def _clear(folder: Path) -> None:
         path.unlink()
 
 
-def _changed_samples(request: BuildRequest) -> ModelError:
-    return ModelError(
-        f"the calibration inputs of {request.model.path.name} were changed while its "
-        f"{request.spec.precision} engine was built",
-        fix="Return arrays from trt_calibration that nothing writes to, and copies of memory maps.",
-        code="TRT207",
-        facts={"model": str(request.model.path)},
-    )
-
-
 def float_elements(model: OnnxModel) -> int:
     """Return the number of floating-point weights of a model."""
     floats = ("half", "float", "bfloat16")
     return sum(count for name, count in model.elements.items() if precision_of(name) in floats)
-
-
-def _samples_digest(samples: Sequence[Tensors]) -> str:
-    # In order: quantisers that average depend on it.
-    state = hashlib.sha256()
-    for sample in samples:
-        state.update(bytes.fromhex(inputs_digest(sample)))
-    return state.hexdigest()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pytest_trt.diagnostics import Remedy, UnknownFactError
 from pytest_trt.records import from_data, to_data
+from pytest_trt.tensors.calibration import CalibrationStatistics
 
 #: The precision of layers and constants of integers and booleans.
 INTEGER = "integer"
@@ -120,6 +121,7 @@ class EngineFacts:
         hidden_weights: About how many weights the layers do not account for.
         fp32_weights_bytes: What the model's floating-point weights take in FP32.
         timings: What this process measured.
+        calibration: What it was calibrated on; None where no samples set its ranges.
     """
 
     size_bytes: int
@@ -129,6 +131,7 @@ class EngineFacts:
     hidden_weights: int = 0
     fp32_weights_bytes: int = 0
     timings: Timings = field(default_factory=Timings)
+    calibration: CalibrationStatistics | None = None
 
     def get(self, name: str) -> Any:
         """Return a fact by name, or None where it is not reported."""

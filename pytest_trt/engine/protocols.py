@@ -6,7 +6,7 @@ A backend is a value: two of them (TensorRT and TensorRT-RTX, say) work side by 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.onnx.file import OnnxModel
-from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.spec import InputSamples, Tensors
 
 #: Called with a few words about the step that begins.
 Progress = Callable[[str], None]
@@ -33,7 +33,8 @@ class BuildRequest:
         spec: The request.
         target: What the engine runs on.
         directory: A private, empty folder that the backend writes the plan into.
-        calibration: Representative inputs; empty unless the precision needs them.
+        calibration: Representative inputs, to be read one at a time, repeatedly where that helps;
+            empty unless the precision needs them.
         progress: Called with each step.
     """
 
@@ -41,7 +42,7 @@ class BuildRequest:
     spec: EngineSpec
     target: Target
     directory: Path
-    calibration: Sequence[Tensors] = ()
+    calibration: InputSamples = ()
     progress: Progress = lambda message: None
 
 

@@ -217,7 +217,7 @@ class SharedEngineFactory(Protocol):
         builder_options: Mapping[str, OptionValue] = ...,
         input_ranges: Mapping[str, Any] = ...,
         seed: int = ...,
-        calibration: Sequence[Tensors] = ...,
+        calibration: object = ...,
     ) -> Session:
         """Build an engine, or take it from the cache, and return a session that tests may share.
 
@@ -232,7 +232,8 @@ class SharedEngineFactory(Protocol):
             builder_options: Options of the backend's builder by name.
             input_ranges: Value ranges of seeded calibration inputs.
             seed: Seed of seeded calibration inputs.
-            calibration: Inputs that an int8 engine is calibrated on; seeded ones by default.
+            calibration: Inputs that an int8 engine is calibrated on, as trt_calibration returns
+                them; seeded ones by default.
 
         Raises:
             ConfigurationError: Something given is invalid.

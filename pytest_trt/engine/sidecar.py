@@ -22,9 +22,10 @@ from pytest_trt.version import __version__
 #   4  digests of files are BLAKE3
 #   5  fields as `Sidecar` has them; the model's path
 #   6  sealed, with the facts in it
+#   7  what it was calibrated on among the facts
 #: Format of the sidecar. One of another version makes its entry a miss: the cache is disposable,
 #: so nothing is migrated.
-SIDECAR_SCHEMA = 6
+SIDECAR_SCHEMA = 7
 
 #: A file's name in an entry: nothing that leads out of its folder.
 _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\\0]+")

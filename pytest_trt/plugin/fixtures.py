@@ -126,7 +126,11 @@ def trt_inputs(
 def trt_calibration(
     _trt_subject: ModelUnderTest,
 ) -> Sequence[Mapping[str, npt.NDArray[np.generic]]]:
-    """Inputs that int8 engines are calibrated on; override it to give real data."""
+    """Inputs that int8 engines are calibrated on; override it to give real data.
+
+    An override returns samples {input: array}: a list, a generator or a function that returns one,
+    or the path of a folder of .npz or .npy files; see docs/calibration.md.
+    """
     with _clear_errors():
         return _trt_subject.seeded_samples()
 

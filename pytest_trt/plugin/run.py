@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,7 @@ from pytest_trt.onnx.file import OnnxModel, load_model, read_interface
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.onnx.unchanged import of_hashed_bytes
 from pytest_trt.plugin.options.settings import Settings
+from pytest_trt.tensors.calibration_data import CalibrationData, Spooled
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.terms import CPU
@@ -110,6 +112,7 @@ class TrtRun:
         self._failed_builds: dict[str, EngineBuildError] = {}
         self._finished: dict[str, Engine] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
+        self._spooled: WeakKeyDictionary[object, Spooled] = WeakKeyDictionary()
         self._context_begun = False
         self.lost_device = LostDevice()
         self.lock = threading.RLock()
@@ -253,7 +256,7 @@ class TrtRun:
         spec: EngineSpec,
         arch: str,
         *,
-        calibration: Callable[[], Sequence[Tensors]],
+        calibration: Callable[[], object],
         progress: Progress,
         embedded: bool = False,
     ) -> Engine:
@@ -271,6 +274,16 @@ class TrtRun:
         )
         # Tests that share an engine share what was measured of it.
         return replace(engine, timings=self._timings[engine.key.digest])
+
+    def calibration(self, given: object, inputs: Sequence[TensorSpec]) -> CalibrationData:
+        """Return calibration data; what an iterator yields is stored, for tests that share it.
+
+        Raises:
+            InputError: It is none, or does not fit the model.
+        """
+        if isinstance(given, Iterator):
+            given = self._spooled.setdefault(given, Spooled(given))
+        return CalibrationData.of(given, inputs)
 
     def begin_context(self, arch: str) -> None:
         """Create the CUDA context in the background, while the plan is found and checked. Once."""

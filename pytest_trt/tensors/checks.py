@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pytest_trt.diagnostics import Fact, InputError, Remedy, in_context
-from pytest_trt.tensors.containers import items_of, misfit, same_element
+from pytest_trt.diagnostics import InputError, Remedy
+from pytest_trt.tensors.containers import misfit, same_element
 from pytest_trt.tensors.elements import dtype_code, dtype_name, is_extension, is_tensor
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.wording import count, known_names
@@ -25,10 +23,10 @@ def check_inputs(inputs: Sequence[TensorSpec], tensors: Tensors) -> None:
     specs = {spec.name: spec for spec in inputs}
     if not isinstance(tensors, Mapping):
         raise InputError(
-            f"run takes a mapping of input names to arrays; got a {_type_name(tensors)}",
-            fix=f"pass a dict with one array per input: {_example_feed(inputs)}",
+            f"run takes a mapping of input names to arrays; got a {type_name(tensors)}",
+            fix=f"pass a dict with one array per input: {example_feed(inputs)}",
             code="TRT221",
-            facts={"problem": "not a mapping", "type": _type_name(tensors)},
+            facts={"problem": "not a mapping", "type": type_name(tensors)},
         )
     for name in tensors:
         if name not in specs:
@@ -63,78 +61,13 @@ def _unknown_remedy(name: str, known: list[str], given: Tensors) -> str:
     return f"remove it; {inputs} {', '.join(map(repr, known))}."
 
 
-def check_calibration(inputs: Sequence[TensorSpec], samples: object) -> None:
-    """Check that samples can calibrate a model: several inputs that it takes, of finite values.
-
-    Args:
-        inputs: The model's inputs.
-        samples: What the trt_calibration fixture returned; turn an iterator into a list first.
-
-    Raises:
-        InputError: It is not a list or tuple, is empty, or a sample does not fit the model or
-            holds NaN or infinite values, which no INT8 range can span.
-    """
-    form = f"return a list of samples, such as [{_example_feed(inputs)}, ...]."
-    if not isinstance(samples, Sequence) or isinstance(samples, str | bytes):
-        raise _bad_calibration(
-            f"trt_calibration must return a list of {{input: array}}; got a {_type_name(samples)}",
-            form,
-        )
-    if not samples:
-        raise _bad_calibration(
-            "int8 needs calibration data, but trt_calibration returned no samples", form
-        )
-    for number, sample in enumerate(samples):
-        where = f"calibration sample {number}"
-        if not isinstance(sample, Mapping):
-            raise _bad_calibration(
-                f"{where} must be a mapping of input names to arrays; got a {_type_name(sample)}",
-                form,
-                sample=number,
-            )
-        try:
-            check_inputs(inputs, sample)
-        except InputError as error:
-            raise in_context(error, where) from error
-        for name, array in items_of(sample, inputs).tensors.items():
-            if not array.size:
-                raise _bad_calibration(
-                    f"{where}: input {name!r} has 0 elements (shape {list(array.shape)}), so it "
-                    "sets no INT8 range",
-                    form,
-                    sample=number,
-                    tensor=name,
-                )
-            _require_finite(number, name, array)
-
-
-def _bad_calibration(message: str, fix: str, **facts: Fact) -> InputError:
-    return InputError(message, fix=fix, code="TRT225", facts=facts)
-
-
-def _require_finite(sample: int, name: str, array: npt.NDArray[Any]) -> None:
-    # Types that numpy itself lacks, such as bfloat16, are of kind V.
-    if array.dtype.kind not in "fcV":
-        return
-    nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-    found = [f"{nan} NaN"] * bool(nan) + [f"{infinite} infinite"] * bool(infinite)
-    if found:
-        raise _bad_calibration(
-            f"calibration sample {sample}: input {name!r} has {' and '.join(found)} values "
-            f"of {array.size:,}",
-            "return finite values from the trt_calibration fixture: they set the INT8 ranges.",
-            sample=sample,
-            tensor=name,
-            nan=nan,
-            infinite=infinite,
-        )
-
-
-def _example_feed(inputs: Sequence[TensorSpec]) -> str:
+def example_feed(inputs: Sequence[TensorSpec]) -> str:
+    """Return what a run takes, as it is typed: `{"image": array}`."""
     return "{" + ", ".join(f'"{spec.name}": array' for spec in inputs) + "}"
 
 
-def _type_name(value: object) -> str:
+def type_name(value: object) -> str:
+    """Return the name of a value's type, with its module unless it is Python's own."""
     kind = type(value)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 
@@ -148,7 +81,7 @@ def _check(spec: TensorSpec, tensor: object) -> None:
                 fix="pass a list for a sequence, a dict for a map, and None for an optional that "
                 "is absent.",
                 code="TRT222",
-                facts={**spec.facts, "type": _type_name(tensor)},
+                facts={**spec.facts, "type": type_name(tensor)},
             )
         return
     if not isinstance(tensor, np.ndarray):

@@ -1,13 +1,16 @@
-"""Arrays of an .npz file that somebody else wrote. Nothing is unpickled."""
+"""Arrays of .npz and .npy files that somebody else wrote. Nothing is unpickled."""
 
 from __future__ import annotations
 
 import math
+import os
 import struct
 import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,24 +53,49 @@ def read_npz(path: Path, most_bytes: int) -> dict[str, npt.NDArray[Any]]:
         ValueError: It is damaged, something else, or too large; the message says why.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        try:
-            return _read_all(file, most_bytes)
-        except _DAMAGED as error:
-            # Some of them have no message.
-            raise ValueError(str(error) or f"it is damaged ({type(error).__name__})") from error
+    with path.open("rb") as file, _explained():
+        return _read_all(file, most_bytes)
+
+
+def read_npy(path: Path, most_bytes: int) -> npt.NDArray[Any]:
+    """Return the array of a file that `numpy.save` wrote; see `read_npz`.
+
+    Raises:
+        ValueError: It is damaged, something else, or too large; the message says why.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file, _explained():
+        size_bytes = os.fstat(file.fileno()).st_size
+        _require_size(size_bytes, most_bytes)
+        _check_header(file, size_bytes)
+        file.seek(0)
+        array: npt.NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        return array
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            yield
+    except _DAMAGED as error:
+        # Some of them have no message.
+        raise ValueError(str(error) or f"it is damaged ({type(error).__name__})") from error
+
+
+def _require_size(size_bytes: int, most_bytes: int) -> None:
+    if size_bytes > most_bytes:
+        raise ValueError(
+            f"its arrays take {units.size(size_bytes)}, more than the "
+            f"{units.size(most_bytes)} that are read"
+        )
 
 
 def _read_all(file: IO[bytes], most_bytes: int) -> dict[str, npt.NDArray[Any]]:
-    with zipfile.ZipFile(file) as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+    with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        size_bytes = sum(member.file_size for member in members)
-        if size_bytes > most_bytes:
-            raise ValueError(
-                f"its arrays take {units.size(size_bytes)}, more than the "
-                f"{units.size(most_bytes)} that are read"
-            )
+        _require_size(sum(member.file_size for member in members), most_bytes)
         arrays: dict[str, npt.NDArray[Any]] = {}
         for member in members:
             name = member.filename.removesuffix(_SUFFIX)

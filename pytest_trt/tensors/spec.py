@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,14 @@ from pytest_trt.tensors.elements import is_tensor
 
 #: Tensors by name, as sessions take them and return them.
 Tensors: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+
+
+class InputSamples(Protocol):
+    """Sets of inputs that can be read repeatedly, such as a list; others read one at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Tensors]: ...
 
 
 @dataclass(frozen=True, slots=True)

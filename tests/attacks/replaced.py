@@ -21,11 +21,11 @@ from runner import Attack, main
 from scene import TARGET, Copier, Scene, content_of, outputs_of
 
 from pytest_trt.diagnostics import ModelError
-from pytest_trt.engine import build as build_module
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import Entry
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import load_model
+from pytest_trt.tensors.calibration_data import CalibrationData
 
 #: How long a reader is busy between two reads, so that most moments lie in the middle of a build.
 _PAUSE_S = 0.002
@@ -172,7 +172,7 @@ def calibration(attack: Attack) -> None:
                 assert isinstance(entry, Entry)
                 used = [path.read_bytes() for path in sorted(entry.folder.glob("sample.*"))]
                 arrays = [{"image": np.frombuffer(one, np.float32).reshape(4, 8)} for one in used]
-                digest = build_module._samples_digest(arrays)
+                digest = CalibrationData(arrays, load_model(scene.model).inputs).digest
                 if digest != entry.sidecar.key_fields["calibration digest"]:
                     attack.outcomes.add("trusted", f"{number}")
 

@@ -92,6 +92,7 @@ def test_engine_is_built_once_then_found_in_the_cache(model, cache) -> None:
 def test_notes_of_the_build_are_stored_with_the_engine(model, cache) -> None:
     build(model, cache)
     engine = build(model, cache)
+    assert engine.facts.calibration is None
     assert (engine.notes, engine.log_tail) == (("a note",), ("last line",))
     assert engine.reason == ""
 
@@ -150,7 +151,7 @@ def test_calibration_is_requested_only_where_the_route_needs_it(model, cache) ->
     samples = [{"image": images()}]
     backend = ScriptedBackend(needs_calibration=True)
     build(model, cache, backend, calibration=lambda: samples)
-    assert backend.builds[0].calibration == tuple(samples)
+    np.testing.assert_equal(list(backend.builds[0].calibration), samples)
 
 
 def test_other_calibration_inputs_make_another_engine(model, cache) -> None:
@@ -158,6 +159,17 @@ def test_other_calibration_inputs_make_another_engine(model, cache) -> None:
     for seed in (1, 2, 1):
         build(model, cache, backend, calibration=lambda seed=seed: [{"image": images(seed=seed)}])
     assert len(backend.builds) == 2
+
+
+def test_calibrated_ranges_are_stored_with_the_engine(model, cache) -> None:
+    backend, samples = ScriptedBackend(needs_calibration=True), [{"image": images()}] * 2
+    for cached in (False, True):
+        engine = build(model, cache, backend, calibration=lambda: samples)
+        assert engine.cached is cached
+        found = engine.facts.calibration
+        assert (found.samples, found.rows, found.distinct) == (2, 2 * len(images()), len(images()))
+        assert found.inputs["image"].max == images().max()
+        assert found.inputs["image"].shapes == ((images().shape, 2),)
 
 
 def test_damaged_engine_is_rebuilt_with_a_warning(model, cache) -> None:
@@ -281,10 +293,10 @@ def test_calibration_inputs_that_change_meanwhile_are_an_error(model, cache) -> 
 
     def changed(folder: Path) -> None:
         samples[0]["image"][:] = 0
-        (folder / "engine.plan").write_bytes(b"plan")
+        (folder / "engine.plan").write_bytes(bytes(len(list(backend.builds[0].calibration))))
 
     backend = ScriptedBackend(needs_calibration=True, write=changed)
-    with pytest.raises(ModelError, match=r"calibration inputs .* were changed"):
+    with pytest.raises(ModelError, match="calibration inputs were changed"):
         build(model, cache, backend, EngineSpec("int8"), calibration=lambda: samples)
     assert cache.entries() == []
 

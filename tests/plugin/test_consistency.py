@@ -389,6 +389,8 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
         ("[{'picture': images}]", "*sample 0*picture*"),
         ("[{'image': images}, {'image': images.astype(np.float64)}]", "*sample 1*float64*"),
         ("[{'image': images * np.nan}]", "*sample 0*NaN*"),
+        ("'no/such/folder'", "*calibration data no/such/folder does not exist*"),
+        ("({'image': images / n} for n in (1, 0j, 'a'))", "*raised*"),
     ],
 )
 def test_calibration_inputs_that_do_not_fit_are_reported_before_anything_is_built(
@@ -406,14 +408,25 @@ def test_calibration_inputs_that_do_not_fit_are_reported_before_anything_is_buil
     assert project.plans() == []
 
 
-def test_calibration_may_be_a_generator_of_samples(project) -> None:
+def test_calibration_may_be_a_folder_or_a_generator_that_tests_share(project) -> None:
     project.test_file(
-        "@pytest.fixture\ndef trt_calibration(images):\n"
-        "    return ({'image': images} for _ in range(2))\n"
+        "@pytest.fixture(scope='session')\ndef made():\n"
+        "    return ({'image': np.full((4, 8), n, 'f4')} for n in range(30))\n"
+        "@pytest.fixture\n"
+        "def trt_calibration(kind, made, tmp_path):\n"
+        "    if kind == 'generator':\n"
+        "        return made\n"
+        "    for n in range(30):\n"
+        "        np.savez(tmp_path / f'{n:02}.npz', image=np.full((4, 8), n, 'f4'))\n"
+        "    return tmp_path\n"
         '@pytest.mark.trt_model("models/linear.onnx", precision="int8")\n'
-        "def test_it(trt_engine):\n    pass\n"
+        "@pytest.mark.parametrize('kind', ['generator', 'folder'])\n"
+        "def test_it(trt_engine, kind):\n"
+        "    assert trt_engine.facts.calibration.inputs['image'].max == 29\n"
+        "test_again = test_it\n"
     )
-    project.run().assert_outcomes(passed=1)
+    project.run().assert_outcomes(passed=4)
+    assert len(project.plans()) == 1  # the same samples
 
 
 def test_seeded_calibration_gets_a_note_even_when_the_test_passes(project) -> None:

@@ -10,7 +10,7 @@ import pytest
 from builders_model import remedy
 
 from pytest_trt.diagnostics import InputError
-from pytest_trt.tensors.checks import check_calibration, check_inputs
+from pytest_trt.tensors.checks import check_inputs
 from pytest_trt.tensors.spec import TensorSpec
 
 _SPECS = (
@@ -181,79 +181,3 @@ def test_anything_but_a_mapping_is_refused_with_what_to_paste(given, kind):
 
 def test_any_mapping_will_do():
     check_inputs(_SPECS, MappingProxyType({"image": _IMAGE, "ids": _IDS}))
-
-
-_SAMPLE = {"image": _IMAGE, "ids": _IDS}
-
-
-@pytest.mark.parametrize("samples", [[_SAMPLE], (_SAMPLE, _SAMPLE)], ids=["list", "tuple"])
-def test_samples_that_fit_pass(samples):
-    check_calibration(_SPECS, samples)
-
-
-def test_sample_without_elements_is_refused():
-    empty = np.zeros((0, *_IMAGE.shape[1:]), _IMAGE.dtype)
-    specs = [TensorSpec("image", str(_IMAGE.dtype), None)]
-    check_calibration(specs, [{"image": _IMAGE}])
-    with pytest.raises(InputError, match="0 elements") as caught:
-        check_calibration(specs, [{"image": _IMAGE}, {"image": empty}])
-    assert caught.value.diagnostic.code == "TRT225"
-
-
-def test_samples_of_types_without_infinities_pass():
-    specs = [TensorSpec("t", "string", None), TensorSpec("s", "sequence(float32)", None)]
-    check_calibration(specs, [{"t": np.array(["nan"]), "s": [_IMAGE]}])
-
-
-def _uncalibrated(match, samples, specs=_SPECS):
-    with pytest.raises(InputError, match=match) as caught:
-        check_calibration(specs, samples)
-    return remedy(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("samples", "kind"),
-    [
-        (_SAMPLE, "dict"),
-        (None, "NoneType"),
-        ((sample for sample in [_SAMPLE]), "generator"),
-        (_IMAGE, "numpy.ndarray"),
-        ("image", "str"),
-    ],
-    ids=["dict", "None", "generator", "array", "text"],
-)
-def test_anything_but_a_list_of_samples_is_refused_with_what_to_paste(samples, kind):
-    fix = _uncalibrated(rf"a list of \{{input: array\}}; got a {kind}", samples)
-
-    assert '[{"image": array, "ids": array}, ...]' in fix
-
-
-def test_no_sample_is_refused():
-    _uncalibrated("returned no sample", [])
-
-
-@pytest.mark.parametrize(
-    ("wrong", "match"),
-    [
-        (_IMAGE, "must be a mapping .* got a numpy.ndarray"),
-        ({**_SAMPLE, "image": np.zeros((2, 3))}, "input .image. is float64, .* float32"),
-        ({"ids": _IDS}, "missing inputs: image"),
-        (
-            {**_SAMPLE, "image": np.array([[1, np.nan, np.nan]], "f4")},
-            "has 2 NaN values of 3",
-        ),
-        ({**_SAMPLE, "image": np.array([[-np.inf, 0, np.nan]], "f4")}, "1 NaN and 1 infinite"),
-    ],
-    ids=["array", "dtype", "missing", "NaN", "infinite"],
-)
-def test_a_wrong_sample_is_named_by_its_number(wrong, match):
-    fix = _uncalibrated(f"^calibration sample 1:? .*{match}", [_SAMPLE, wrong])
-
-    assert fix
-
-
-def test_bfloat16_samples_must_be_finite_too():
-    specs = [TensorSpec("x", "bfloat16", (2,))]
-    check_calibration(specs, [{"x": np.zeros(2, ml_dtypes.bfloat16)}])
-
-    _uncalibrated("1 NaN", [{"x": np.array([np.nan, 0], ml_dtypes.bfloat16)}], specs)

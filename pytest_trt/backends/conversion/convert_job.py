@@ -13,7 +13,7 @@ from pytest_trt.engine.protocols import BuildRequest, Progress
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.records import from_data, to_data
-from pytest_trt.tensors.stored import read_samples
+from pytest_trt.tensors.stored import StoredSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,6 @@ def do_convert(progress: Progress, job: Mapping[str, Any]) -> list[str]:
     if given.precision == "fp16":
         done = conversion.to_fp16(given.model, given.output, options=given.options)
     else:
-        samples = read_samples(given.calibration) if given.calibration else []
+        samples = StoredSamples(given.calibration) if given.calibration else ()
         done = conversion.to_int8(given.model, samples, given.output, options=given.options)
     return list(done.notes)

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel, read_interface
 from pytest_trt.onnx.libraries import Library
-from pytest_trt.tensors.spec import Tensors, TensorSpec
+from pytest_trt.tensors.spec import InputSamples, TensorSpec
 from pytest_trt.version import __version__
 
 #: Lines of a converter's message that are shown.
@@ -181,7 +182,7 @@ class _Collector(logging.Handler):
             self._logged.append(message)
 
 
-def verify(model: OnnxModel, output: Path, precision: str, samples: Sequence[Tensors] = ()) -> None:
+def verify(model: OnnxModel, output: Path, precision: str, samples: InputSamples = ()) -> None:
     """Require that a converted model has the model's interface, and that ONNX Runtime loads it.
 
     It is run on inputs that the model is known to run on, if there are any. Generated ones are no
@@ -236,10 +237,10 @@ def unoptimised(path: Path, custom_ops: Sequence[Library] = ()) -> Any:
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def run_failure(session: Any, samples: Sequence[Tensors]) -> Exception | None:
+def run_failure(session: Any, samples: InputSamples) -> Exception | None:
     """Return why a session fails on the first of some inputs, or None if it does not."""
     try:
-        for inputs in samples[:1]:
+        for inputs in islice(samples, 1):
             session.run(None, dict(inputs))
     except Exception as exc:  # see `unoptimised`
         return exc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.loading import load
-from pytest_trt.tensors.checks import check_calibration
+from pytest_trt.tensors.calibration_data import checked
 from pytest_trt.tensors.elements import is_extension
-from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.spec import InputSamples
 
 #: Operators that gain from INT8 arithmetic; quantising others costs accuracy for nothing.
 _INT8_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -51,7 +51,7 @@ _CALIBRATION_FIX = "override the trt_calibration fixture with representative inp
 
 def to_int8(
     model: OnnxModel,
-    calibration: Sequence[Tensors],
+    calibration: InputSamples,
     output: Path,
     *,
     options: Mapping[str, OptionValue] | None = None,
@@ -112,11 +112,11 @@ def to_int8(
         if not operators:
             raise _nothing_quantised(model, chosen)
         _require_numpy_types(model)
-        check_calibration(model.inputs, calibration)
+        next(checked(calibration, model.inputs))  # others are checked as they are read
         with _calibrating(model), known_to_all_sessions(model.custom_ops):
             _quantise(
                 prepared,
-                calibration,
+                _reader(model, calibration),
                 Path(folder) / "int8.onnx",
                 options,
                 (operators, excluded),
@@ -138,7 +138,7 @@ def to_int8(
 
 def _quantise(
     source: Path,
-    calibration: Sequence[Tensors],
+    reader: Any,
     output: Path,
     options: Mapping[str, OptionValue],
     chosen: tuple[list[str], list[str]],
@@ -149,7 +149,7 @@ def _quantise(
     quantization.quantize_static(
         str(source),
         str(output),
-        _reader(calibration),
+        reader,
         quant_format=quantization.QuantFormat.QDQ,
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
@@ -218,25 +218,27 @@ def _method(quantization: Any, options: Mapping[str, OptionValue]) -> Any:
     return methods[str(options.get("calibration_method", "minmax"))]
 
 
-def _reader(calibration: Sequence[Tensors]) -> Any:
-    """Return a CalibrationDataReader over samples in memory, readable in ranges."""
+def _reader(model: OnnxModel, calibration: InputSamples) -> Any:
+    """Return a CalibrationDataReader that reads samples one by one, in ranges one after another."""
     base: Any = import_quantization().CalibrationDataReader
 
-    class MemoryReader(base):  # type: ignore[misc]
+    class SampleReader(base):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._samples = iter(calibration)
+            self._samples = checked(calibration, model.inputs)
+            self._remaining = len(calibration)
 
         def __len__(self) -> int:
             return len(calibration)
 
         def set_range(self, start_index: int, end_index: int) -> None:
-            self._samples = iter(calibration[start_index:end_index])
+            self._remaining = end_index - start_index
 
         def get_next(self) -> dict[str, Any] | None:
-            sample = next(self._samples, None)
+            self._remaining -= 1
+            sample = next(self._samples, None) if self._remaining >= 0 else None
             return None if sample is None else dict(sample)
 
-    return MemoryReader()
+    return SampleReader()
 
 
 def _is_quantised(model: Any) -> bool:

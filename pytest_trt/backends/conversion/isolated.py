@@ -7,7 +7,7 @@ imported, so that a small model costs it a few milliseconds.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from pytest_trt.backends.ended import ended_early
 from pytest_trt.diagnostics import EngineBuildError, PytestTrtError, Remedy
 from pytest_trt.engine.protocols import Progress
 from pytest_trt.onnx.file import OnnxModel
-from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.spec import InputSamples
 from pytest_trt.tensors.stored import write_samples
 from pytest_trt.workers.process import Reply, Worker
 from pytest_trt.workers.warm import WarmBuilder
@@ -105,14 +105,14 @@ def failure(worker: Worker, reply: Reply, task: Task) -> PytestTrtError | OSErro
 
 
 @contextmanager
-def stored_samples(samples: Sequence[Tensors], folder: Path) -> Iterator[Path | None]:
-    """Provide a file for `tensors.stored.read_samples`; None where there are no samples.
+def stored_samples(samples: InputSamples, folder: Path) -> Iterator[Path | None]:
+    """Provide a file for `tensors.stored.StoredSamples`; None where there are no samples.
 
     Args:
         samples: What is stored while the block runs.
         folder: A folder that only this user can read.
     """
-    if not samples:
+    if not len(samples):
         yield None
         return
     path = folder / _SAMPLES_NAME

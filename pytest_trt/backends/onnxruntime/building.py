@@ -22,7 +22,7 @@ from pytest_trt.engine.protocols import BuildRequest, BuildResult, Progress
 from pytest_trt.engine.spec import Target
 from pytest_trt.onnx.file import OnnxModel, read_node_names
 from pytest_trt.records import from_data, to_data
-from pytest_trt.tensors.stored import read_samples
+from pytest_trt.tensors.stored import StoredSamples
 from pytest_trt.terms import CPU
 from pytest_trt.wording import count
 
@@ -36,7 +36,7 @@ _FUSED_BLOCK_MATMUL = "MatMulNBits"
 def do_build(progress: Progress, job: Mapping[str, Any]) -> Any:
     """Do a `BuildJob`; return its `BuildResult`, both as JSON-simple data."""
     given = from_data(BuildJob, job)
-    samples = read_samples(given.calibration) if given.calibration else []
+    samples = StoredSamples(given.calibration) if given.calibration else ()
     request = BuildRequest(given.model, given.spec, Target(CPU), given.directory, samples, progress)
     started_s = time.perf_counter()
     retained.drop()

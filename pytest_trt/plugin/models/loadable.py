@@ -159,9 +159,7 @@ class LoadableModel:
         )
         return [self.seeded("opt", sample=sample) for sample in range(_SEEDED_SAMPLES)]
 
-    def engine(
-        self, spec: EngineSpec, arch: str, calibration: Callable[[], Sequence[Tensors]]
-    ) -> Engine:
+    def engine(self, spec: EngineSpec, arch: str, calibration: Callable[[], object]) -> Engine:
         """Build an engine, or take it from the cache, and record it with the test."""
         marker, state = self.model_marker, state_of(self.item)
         pin_baselines(self.request.session)
@@ -258,7 +256,7 @@ class LoadableModel:
         reference: Callable[[Tensors], Tensors],
         *,
         calibrated_by: CalibratedBy,
-        calibration: Callable[[], Sequence[Tensors]],
+        calibration: Callable[[], object],
     ) -> ConsistencyCheck:
         """Return a check of a test that compares engines of this model.
 
@@ -297,9 +295,7 @@ class LoadableModel:
             invariants=self._invariants(plan, calibration),
         )
 
-    def _invariants(
-        self, plan: TestPlan, calibration: Callable[[], Sequence[Tensors]]
-    ) -> Invariants | None:
+    def _invariants(self, plan: TestPlan, calibration: Callable[[], object]) -> Invariants | None:
         """Return the invariants that the test requires of its runs."""
         wanted = plan.invariants
         if wanted is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from pytest_trt.engine.protocols import Backend, BuildRequest, Plan, Progress
 from pytest_trt.onnx.unchanged import of_hashed_bytes
 from pytest_trt.plugin.planning.refusals import no_rebuilds
 from pytest_trt.plugin.run import TrtRun
+from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.spec import Tensors
 
 
@@ -34,7 +35,7 @@ class RebuiltEngines:
         self,
         run: TrtRun,
         item: pytest.Item,
-        calibration: Callable[[], Sequence[Tensors]],
+        calibration: Callable[[], object],
         task: Callable[[str], AbstractContextManager[Progress]],
     ) -> None:
         self._run, self._item, self._calibration, self._task = run, item, calibration, task
@@ -72,7 +73,8 @@ class RebuiltEngines:
         temporary = TemporaryDirectory()
         self._item.addfinalizer(temporary.cleanup)
         folder = Path(temporary.name)
-        samples = tuple(self._calibration()) if engine.route.needs_calibration else ()
+        given = self._calibration() if engine.route.needs_calibration else None
+        samples = () if given is None else CalibrationData.of(given, engine.model.inputs)
         request = BuildRequest(engine.model, engine.spec, engine.target, folder, samples, say)
 
         def clear() -> None:

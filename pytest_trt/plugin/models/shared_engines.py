@@ -6,7 +6,7 @@ What such an engine runs is compared in the test during which it runs, under tha
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from pytest_trt.plugin.planning.markers import parse_model, same_file
 from pytest_trt.plugin.planning.named_models import check_per_model, named_models
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import ITEM_KEY, plan_of, run_of, state_of
-from pytest_trt.tensors.checks import check_calibration
+from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.profiles import parse_profiles
 from pytest_trt.tensors.spec import Tensors
 
@@ -40,18 +40,16 @@ class SharedModel(LoadableModel):
         """The test that is running: another one each time."""
         return self.request.config.stash[ITEM_KEY]
 
-    def session(self, arch: str, calibration: Sequence[Tensors] | None) -> Session:
+    def session(self, arch: str, calibration: object) -> Session:
         """Build the engine, or take it from the cache, and return a session that loads it."""
         marker = self.model_marker
         (precision,) = marker.precision
         options = marker.options(self.run.backend(arch).name, precision)
         spec = EngineSpec(precision, self.profiles, options)
 
-        def samples() -> Sequence[Tensors]:
-            if calibration is None:
-                return self.seeded_samples()
-            check_calibration(self.model.inputs, calibration)
-            return calibration
+        def samples() -> CalibrationData:
+            given = self.seeded_samples() if calibration is None else calibration
+            return self.run.calibration(given, self.model.inputs)
 
         observe = partial(self._observe, "seeded" if calibration is None else "project", samples)
         engine = self.engine(spec, arch, samples)
@@ -60,7 +58,7 @@ class SharedModel(LoadableModel):
     def _observe(
         self,
         calibrated_by: CalibratedBy,
-        calibration: Callable[[], Sequence[Tensors]],
+        calibration: Callable[[], CalibrationData],
         engine: Engine,
         *seen: Any,
     ) -> None:

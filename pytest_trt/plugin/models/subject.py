@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -22,9 +22,8 @@ from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.opponents import Opponent
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import OWN, PLAN_KEY, plan_of, planner_of, run_of, state_of
-from pytest_trt.tensors.checks import check_calibration
+from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.profiles import Profile, needs_profile, parse_profiles
-from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU
 
 
@@ -147,12 +146,9 @@ class ModelUnderTest(LoadableModel):
             for options in [marker.options(backend, other)]
         )
 
-    def _calibration(self) -> Sequence[Tensors]:
-        samples = self.request.getfixturevalue("trt_calibration")
-        if isinstance(samples, Iterator):
-            samples = list(samples)
-        check_calibration(self.model.inputs, samples)
-        return cast("Sequence[Tensors]", samples)
+    def _calibration(self) -> CalibrationData:
+        given = self.request.getfixturevalue("trt_calibration")
+        return self.run.calibration(given, self.model.inputs)
 
     def _consistency_check(self) -> ConsistencyCheck:
         # A project may override the fixture.
