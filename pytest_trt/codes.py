@@ -1185,6 +1185,21 @@ CODES: dict[str, Code] = {
         "new, record its baseline with --trt-update-new.",
         ("file", "what"),
     ),
+    "TRT678": Code(
+        "compared with a sketch",
+        "An output larger than --trt-answers-size is stored as a sketch, and passed a limit that "
+        "a sketch can check in part only. The message shows what may be missed.",
+        "If that is not enough, store the output whole with a larger --trt-answers-size.",
+        ("file", "outputs"),
+    ),
+    "TRT679": Code(
+        "not possible against a sketch",
+        "An output larger than --trt-answers-size is stored as a sketch, and the test has a limit "
+        "that needs the whole output: a metric, or the k largest elements of a row where the "
+        "sketch has fewer.",
+        "Record the answers again with the --trt-answers-size that the message gives.",
+        ("outputs", "metrics"),
+    ),
     "TRT680": Code(
         "no baseline of a task metric",
         "No value is stored for a metric that the test recorded, and CI or "

@@ -15,7 +15,7 @@ from pytest_trt.accuracy.metric_checks import MetricCheck
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
 from pytest_trt.accuracy.resolve import EXACT
-from pytest_trt.accuracy.result import AccuracyResult, Against, Comparison, merge_runs
+from pytest_trt.accuracy.result import UNMEASURED, AccuracyResult, Against, Comparison, merge_runs
 from pytest_trt.accuracy.sketch import Sketch
 from pytest_trt.accuracy.stored import Stored, compare_stored
 from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
@@ -257,7 +257,7 @@ class ConsistencyCheck:
         changed = None
         with suppress(PytestTrtError):  # such as a model that only TensorRT can run
             own = self._compared_with_stored(engine, inputs, self._reference(inputs), stored)
-            changed = None if own.kinds <= {"no metric value"} else own
+            changed = None if own.kinds <= {*UNMEASURED} else own
         self._fail(
             runs, _FailedRun(self._number, where, _shapes(inputs), comparison, None, changed)
         )
@@ -321,10 +321,7 @@ class ConsistencyCheck:
         whole = {name: one for name, one in stored.items() if not isinstance(one, Sketch)}
         sketches = [name for name in stored if name not in whole]
         metrics = tuple(
-            one.without_value(
-                f"only a sketch of output {lacking[0]!r} is stored; record it whole with a larger "
-                "--trt-answers-size"
-            )
+            one.of_sketches(lacking)
             if (lacking := [name for name in sketches if one.judges_output(name)])
             else one.measure(items.tensors, whole, inputs)
             for one in self.metrics(engine)

@@ -10,7 +10,14 @@ from pathlib import PurePath
 from pytest_trt.accuracy.judge import found_in_all, gravest, is_exact, scalar, with_finding
 from pytest_trt.accuracy.offer import sensible, tolerance_offer
 from pytest_trt.accuracy.remedy import is_of_fixture, remedy_for
-from pytest_trt.accuracy.result import Comparison, Finding, Kind, MetricOutcome, OutputResult
+from pytest_trt.accuracy.result import (
+    UNMEASURED,
+    Comparison,
+    Finding,
+    Kind,
+    MetricOutcome,
+    OutputResult,
+)
 from pytest_trt.accuracy.subject import Subject
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.units import multiple, percent_of, rounded_up
@@ -39,6 +46,7 @@ _CODES: dict[Kind, str] = {
     "not applicable": "TRT412",
     "no metric value": "TRT419",
     "metric": "TRT414",
+    "not stored": "TRT679",
 }
 
 
@@ -119,12 +127,14 @@ def explain_stored(
     """
     if changed is None:
         found = explain(comparison, subject, runs=runs, context=context)
+        found = replace(found, facts={**found.facts, "against": "stored"})
+        if comparison.kinds <= {*UNMEASURED}:
+            return found
         agrees = "the model's own FP32 outputs agree with the stored answers: the engine differs"
         return replace(
             found,
             message=f"{found.message} against the stored answers",
-            facts={**found.facts, "against": "stored"},
-            details=(*((agrees,) * (comparison.kinds != {"no metric value"})), *found.details),
+            details=(agrees, *found.details),
         )
     found = explain(changed, subject, runs=changed, context=context)
     return Diagnostic(
@@ -157,11 +167,13 @@ def fact(comparison: Comparison) -> str:
             return f"{names}: nothing compared"
         case "not applicable":
             return f"{_short(output.name)}: cannot be checked as requested"
+        case "not stored":
+            return f"{_short(output.name)}: cannot be checked against a sketch"
     return f"{_short(output.name)}: {_agreement(finding.kind, output)}"
 
 
 def _code(finding: Finding, output: OutputResult | None, *, agrees: bool) -> str:
-    if agrees and finding.kind not in ("nothing compared", "not applicable", "no metric value"):
+    if agrees and finding.kind not in UNMEASURED:
         return "TRT415"
     if output is not None:
         if finding.kind == "mismatch" and is_exact(output):
@@ -209,7 +221,7 @@ def _of_the_set(finding: Finding, comparison: Comparison) -> str:
             return f"{_short(names[0])} is missing, {_short(names[1])} is new"
         case "nothing compared":
             return "nothing compared"
-        case "metric" | "no metric value":
+        case "metric" | "no metric value" | "not stored":
             return _metric(next(m for m in comparison.failed_metrics if m.kind == finding.kind))
     found = [one.outputs[0] for one in comparison.findings if one.kind == finding.kind]
     verb = "is" if len(found) == 1 else "are"
@@ -219,6 +231,8 @@ def _of_the_set(finding: Finding, comparison: Comparison) -> str:
 
 def _metric(metric: MetricOutcome) -> str:
     of = f"{_short(metric.output)}: " if metric.output else ""
+    if metric.not_stored:
+        return f"{of}{_short(metric.name)} cannot be computed from a sketch"
     if metric.problem:
         return f"{of}{_short(metric.name)} has no value"
     return f"{of}{_short(metric.name)} {metric.figure}, required {metric.limit}"
@@ -358,7 +372,7 @@ def _passed_row(output: OutputResult) -> str:
         return f"{output.name}: its elements are not compared"
     parts = [f"{percent_of(100.0 * output.used)} of the tolerance used"]
     if output.worst_abs is None:
-        parts = ["equal in every element"]
+        parts = [f"equal in every element{' of its sketch' * bool(output.sampled)}"]
     if output.mismatched:
         allowed = output.tolerance.max_mismatch_pct
         parts = [f"{percent_of(output.mismatched_pct)} of the elements over it, {allowed:g}% may"]

@@ -89,9 +89,11 @@ class MetricCheck:
         """
         return self._outcome(*self._value(outputs, reference, inputs))
 
-    def without_value(self, problem: str) -> MetricOutcome:
-        """Return the outcome of a run at which it cannot be measured."""
-        return self._outcome(None, problem)
+    def of_sketches(self, names: Sequence[str]) -> MetricOutcome:
+        """Return the outcome of a run at which only sketches of these outputs are stored."""
+        outputs = ", ".join(map(repr, names))
+        found = self._outcome(None, f"only a sketch of {outputs} is stored")
+        return replace(found, not_stored=True)
 
     def _given(self, values: Tensors) -> dict[str, Any]:
         """Return values of which no array can be written to: later checks get the same ones.

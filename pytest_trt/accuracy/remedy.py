@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_trt.accuracy.judge import gravest, idle_field, is_exact, with_finding
@@ -15,7 +16,7 @@ from pytest_trt.accuracy.offer import (
     offer_text,
     sensible,
 )
-from pytest_trt.accuracy.result import Comparison, Kind, OutputResult
+from pytest_trt.accuracy.result import UNMEASURED, Comparison, Kind, OutputResult
 from pytest_trt.accuracy.subject import CalibratedBy, OtherModel, Subject, Tried
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 from pytest_trt.diagnostics import Remedy
@@ -30,9 +31,6 @@ _FAR_ABOVE = 100.0
 #: Kinds that judge an output as a whole.
 _AGREEMENT = ("cosine", "top1", "topk")
 
-#: Kinds that say nothing about which of two models is wrong.
-_NOT_OF_VALUES = ("nothing compared", "not applicable", "no metric value")
-
 
 def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) -> Remedy:
     """Return what to do about a comparison that failed.
@@ -46,7 +44,7 @@ def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) ->
     other = subject.other
     if other is not None and is_of_fixture(finding.kind, output, other):
         return Remedy(_OF_FIXTURE[finding.kind])
-    if other is None or other.agrees is False or finding.kind in _NOT_OF_VALUES:
+    if other is None or other.agrees is False or finding.kind in UNMEASURED:
         return _engine_remedy(finding.kind, output, comparison, subject, offer)
     if other.agrees:
         remedy = _other_model(other, subject, offer)
@@ -146,6 +144,8 @@ def _engine_remedy(
     subject: Subject,
     offer: Offer | None,
 ) -> Remedy:
+    if kind == "not stored":
+        return whole_remedy(comparison.outputs)
     if kind == "nothing compared":
         return _nothing_compared(output, comparison)
     if kind == "shape":
@@ -169,6 +169,20 @@ def _engine_remedy(
         "random inputs give near ties: compare rankings on real inputs"
         if what == "ranking"
         else "",
+    )
+
+
+def whole_remedy(outputs: Iterable[OutputResult]) -> Remedy:
+    """Return how to store outputs whole that are stored as sketches.
+
+    Args:
+        outputs: What was compared; those that are stored whole do not matter.
+    """
+    largest = max(output.whole_bytes for output in outputs)
+    needed = f"{math.ceil(largest / 1000)}KB"
+    return Remedy(
+        f"Store all elements; set trt_answers_size = {needed} in the ini file for later updates:",
+        (f'pytest --trt-answers-size={needed} --trt-update --trt-update-reason "..."',),
     )
 
 

@@ -33,11 +33,20 @@ Kind: TypeAlias = Literal[
     "topk",
     "no metric value",
     "metric",
+    "not stored",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: Kinds about elements that have no difference to measure: such an output used infinitely much.
 _WITHOUT_DIFFERENCE = ("nonfinite", "shape")
+
+#: Kinds that say nothing about values: something could not be measured.
+UNMEASURED: tuple[Kind, ...] = (
+    "nothing compared",
+    "not applicable",
+    "no metric value",
+    "not stored",
+)
 
 
 #: What outputs are compared with.
@@ -142,6 +151,7 @@ class MetricOutcome:
         bound: What its value is compared with.
         value: The value, the worst of all runs; None where a run has none.
         problem: Why there is no value; empty where there is one.
+        not_stored: Whether that is because only a sketch of an output is stored.
         runs: Runs at which it was measured.
         failed_runs: Those of them at which it was outside its limit, or had no value.
     """
@@ -153,6 +163,7 @@ class MetricOutcome:
     bound: float
     value: float | None = None
     problem: str = ""
+    not_stored: bool = False
     runs: int = 1
     failed_runs: int = 0
 
@@ -164,6 +175,8 @@ class MetricOutcome:
     @property
     def kind(self) -> Kind:
         """The kind of finding that it is where it does not pass."""
+        if self.not_stored:
+            return "not stored"
         return "metric" if self.value is not None else "no metric value"
 
     @property
@@ -242,6 +255,8 @@ class OutputResult:
             unless requested.
         item_of: The sequence, map or optional that it is an item of; empty for an output itself.
         sampled: Of how many elements the stored sketch has the values; 0 where all were compared.
+        ranked: Of how many rows the sketch has the largest elements; None where no limit ranks.
+        whole_bytes: Size of the stored output if it were stored whole; 0 where it is.
     """
 
     name: str
@@ -266,6 +281,8 @@ class OutputResult:
     histogram: tuple[int, ...] | None = None
     item_of: str = ""
     sampled: int = 0
+    ranked: int | None = None
+    whole_bytes: int = 0
 
     @property
     def passed(self) -> bool:

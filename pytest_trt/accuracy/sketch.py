@@ -91,9 +91,25 @@ class Sketch:
         return math.prod(self.shape)
 
     @property
+    def whole_bytes(self) -> int:
+        """Size of the whole output in bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
     def smallest_share(self) -> float:
         """The share of elements of which a change is in the sample with 99% probability."""
-        return float(1.0 - 0.01 ** (1.0 / max(1, self.places.size)))
+        return smallest_share(self.places.size)
+
+
+def smallest_share(sampled: int) -> float:
+    """Return the share of elements of which a change is in a sample with 99% probability.
+
+    It is in none of n elements with a probability of at most (1 - p)^n.
+
+    Args:
+        sampled: How many elements the sample has.
+    """
+    return float(1.0 - 0.01 ** (1.0 / max(1, sampled)))
 
 
 def sketch_of(array: Array, most_bytes: int) -> Sketch:

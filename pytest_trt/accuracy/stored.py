@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,12 @@ from pytest_trt.accuracy.sketch import (
     largest_places,
     row_of,
     sketch_from,
+    smallest_share,
 )
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.tensors.elements import dtype_name, from_bits
+from pytest_trt.units import percent_of
+from pytest_trt.wording import count
 
 #: An output as it is stored.
 Stored: TypeAlias = "Array | Sketch"
@@ -93,9 +96,14 @@ def stored_from(
 def _compare_sketch(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -> OutputResult:
     findings = misfits(actual, sketch, tolerance)
     if findings or actual.shape != sketch.shape:
-        dtype = dtype_name(actual.dtype)
         return OutputResult(
-            name, dtype, actual.shape, actual.size, tolerance, findings=tuple(findings)
+            name,
+            dtype_name(actual.dtype),
+            actual.shape,
+            actual.size,
+            tolerance,
+            findings=tuple(findings),
+            whole_bytes=sketch.whole_bytes,
         )
     result = _of_sample(name, actual, sketch, tolerance)
     if sketch.sums.size:
@@ -103,7 +111,7 @@ def _compare_sketch(name: str, actual: Array, sketch: Sketch, tolerance: Toleran
     if is_ordered(actual.dtype) and (tolerance.top1 is not None or tolerance.topk is not None):
         result = _with_ranks(result, actual, sketch)
     # Whatever the sample has found by itself is judged again with the rest.
-    return judged(result, result.findings)
+    return replace(judged(result, result.findings), tolerance=tolerance)
 
 
 def _of_sample(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -> OutputResult:
@@ -132,6 +140,7 @@ def _of_sample(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -
         top1=None,
         topk=None,
         sampled=sketch.places.size,
+        whole_bytes=sketch.whole_bytes,
         worst_abs=placed(found.worst_abs),
         worst_rel=placed(found.worst_rel),
         worst_used=placed(found.worst_used),
@@ -252,17 +261,35 @@ def _first_nonfinite(actual: Array, blocks: npt.NDArray[np.bool_]) -> Element | 
 
 
 def _with_ranks(result: OutputResult, actual: Array, sketch: Sketch) -> OutputResult:
-    """Add top-1 and top-k of the rows whose largest elements are stored."""
+    """Add top-1 and top-k of the rows whose largest elements are stored.
+
+    The tolerance returned lacks a limit that needs more of them than the sketch has.
+    """
+    tolerance, length = result.tolerance, sketch.shape[-1] if sketch.shape else 0
     stored = sketch.tops.shape[1] if sketch.rows.size else 0
-    tolerance = result.tolerance
-    k = tolerance.topk[0] if tolerance.topk is not None else 1
-    findings = result.findings
-    if tolerance.topk is not None and k > stored:
-        text = f"top{k} needs the {k} largest elements of a row, and the sketch has {stored}"
-        findings = (*findings, Finding("not applicable", text))
-    top1 = _agreement(actual, sketch, 1) if tolerance.top1 is not None and stored else None
-    topk = _agreement(actual, sketch, k) if tolerance.topk is not None and k <= stored else None
-    return replace(result, top1=top1, topk=topk, findings=findings)
+    wanted = {"top1": 1} if tolerance.top1 is not None else {}
+    if tolerance.topk is not None:
+        wanted["topk"] = tolerance.topk[0]
+    missing = {name: k for name, k in wanted.items() if stored < k < length}
+    findings = [
+        Finding(
+            "not stored",
+            f"top{k} needs the {count(k, 'largest element')} of a row, and the sketch has "
+            f"{stored or 'none'}",
+        )
+        for k in missing.values()
+    ]
+    shares: dict[str, Any] = {
+        name: _agreement(actual, sketch, k) for name, k in wanted.items() if k <= stored
+    }
+    unlimited: dict[str, Any] = dict.fromkeys(missing)
+    return replace(
+        result,
+        **shares,
+        tolerance=replace(tolerance, **unlimited),
+        ranked=sketch.rows.size,
+        findings=(*result.findings, *findings),
+    )
 
 
 def _agreement(actual: Array, sketch: Sketch, k: int) -> float:
@@ -278,3 +305,26 @@ def _agreement(actual: Array, sketch: Sketch, k: int) -> float:
         picks = largest_places(row_of(actual, number), k).tolist()
         shares.append(sum(pick in right for pick in picks) / k)
     return float(np.mean(shares))
+
+
+def unchecked(output: OutputResult) -> Iterator[str]:
+    """Yield what a comparison with a sketch could check in part only, of an output that passed.
+
+    Args:
+        output: The output; nothing is yielded of one that is stored whole.
+    """
+    tolerance = output.tolerance
+    if output.sampled < output.size and output.sampled:
+        sampled = f"{output.sampled:,} of {count(output.size, 'element')}"
+        if tolerance.elementwise and tolerance.max_mismatch_pct:
+            yield f"max_mismatch_pct was estimated from {sampled}"
+        elif tolerance.elementwise:
+            share = percent_of(100.0 * smallest_share(output.sampled))
+            yield f"a change of fewer than {share} of them may be missed ({sampled} compared)"
+        if tolerance.cosine is not None:
+            yield f"cosine is that of {sampled} together, not the smallest of a row"
+    rows = output.size // output.shape[-1] if output.shape and output.size else 0
+    if output.ranked is not None and output.ranked < rows:
+        names = ["top1"] * (tolerance.top1 is not None)
+        names += [f"top{k}" for k, _ in filter(None, [tolerance.topk])]
+        yield f"{' and '.join(names)} compared in {output.ranked:,} of {count(rows, 'row')}"

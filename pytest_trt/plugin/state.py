@@ -55,11 +55,8 @@ if TYPE_CHECKING:
 
         model: OnnxModel
 
-        def diagnostics(self) -> Iterator[Diagnostic]:
-            """Yield why they fail the test other than by their values."""
-
-        def drifted(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
-            """Yield errors that have grown beyond their stored level."""
+        def diagnostics(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
+            """Yield why they fail the test other than by their values, and notes."""
 
         def staged(self, results: Sequence[AccuracyResult]) -> StagedAnswers | None:
             """Return the answers that this test may store."""

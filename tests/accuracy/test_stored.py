@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
 
+from pytest_trt.accuracy.explanation import explain
 from pytest_trt.accuracy.sketch import LEAST_SAMPLE, sketch_from, sketch_of, sketch_parts
-from pytest_trt.accuracy.stored import compare_stored
+from pytest_trt.accuracy.stored import compare_stored, unchecked
 from pytest_trt.accuracy.tolerance import Tolerance
 
 CLOSE = Tolerance(rtol=1e-2, atol=1e-2)
@@ -97,8 +100,53 @@ def test_rankings_are_compared_by_the_largest_of_rows() -> None:
     reversed_ = -reference
     assert not compared(reversed_, reference, Tolerance(**loose, top1=0.5)).passed
     assert not compared(reversed_, reference, Tolerance(**loose, topk=(5, 0.5))).passed
-    # A ranking that the sketch does not have is no pass.
-    assert not compared(reference, reference, Tolerance(**loose, topk=(50, 0.5))).passed
+
+
+@pytest.mark.parametrize(
+    ("limit", "size", "has"), [({"topk": (50, 0.5)}, 20_000, "10"), ({"top1": 0.5}, 1, "none")]
+)
+def test_a_ranking_that_the_sketch_does_not_have_is_refused(limit, size, has) -> None:
+    reference = output()
+    comparison = compared(reference, reference, Tolerance(1e-2, 1e-2, **limit), size)
+    assert comparison.kinds == {"not stored"}
+    assert f"the sketch has {has}" in comparison.outputs[0].findings[0].text
+    found = explain(comparison)
+    assert found.code == "TRT679"
+    assert "--trt-answers-size=256KB" in found.remedy.commands[0]  # 64 * 1000 * 4 bytes
+
+
+def test_a_ranking_of_a_scalar_is_not_a_matter_of_size() -> None:
+    reference = output((64_000, 1))
+    comparison = compared(reference, reference, Tolerance(1e-2, 1e-2, top1=1.0))
+    assert comparison.kinds == {"not applicable"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, ["fewer than * of them may be missed"]),
+        ({"max_mismatch_pct": 1.0}, ["max_mismatch_pct was estimated from *"]),
+        ({"cosine": 0.9, "elementwise": False}, ["cosine is that of * of 64,000 elements *"]),
+        ({"top1": 1.0, "topk": (5, 1.0), "elementwise": False}, ["top1 and top5 * 31 of 64 rows"]),
+        ({"elementwise": False}, []),
+    ],
+)
+def test_what_a_sketch_shows_in_part_is_named(limits, expected) -> None:
+    reference = output()
+    (result,) = compared(reference, reference, Tolerance(1e-2, 1e-2, **limits)).outputs
+    lines = list(unchecked(result))
+    assert len(lines) == len(expected)
+    for line, pattern in zip(lines, expected, strict=True):
+        assert fnmatchcase(line, f"*{pattern}*"), line
+
+
+def test_nothing_is_missed_of_outputs_stored_whole_or_sampled_in_full() -> None:
+    reference = output((4, 100))
+    tolerance = Tolerance(1e-2, 1e-2, top1=1.0, max_mismatch_pct=1.0, cosine=0.9)
+    whole = compare_stored({"o": reference}, {"o": reference}, {"o": tolerance})
+    assert list(unchecked(whole.outputs[0])) == []
+    sketch = compared(reference, reference, replace(tolerance, top1=None), size=1)
+    assert list(unchecked(sketch.outputs[0])) == []
 
 
 @pytest.mark.parametrize("other", [np.float64, np.int32])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,6 +241,40 @@ def test_large_outputs_are_sketches(project, recorded) -> None:
     project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
     noisy(project)
     project.run().assert_outcomes(failed=2)
+
+
+def sketched(project, answers, limits: str) -> pytest.RunResult:
+    """Run a test of outputs of 1,200 elements of which sketches are stored."""
+    project.test_file(
+        f"""
+        PROFILES = {{"image": ((1, 8), (9, 8), (300, 8))}}
+        @pytest.mark.trt_model("models/linear.onnx", profiles=PROFILES)
+        @pytest.mark.trt_consistency(against="stored", {limits})
+        def test_it(trt_session):
+            trt_session.run({{"image": np.ones((300, 8), np.float32)}})
+        """
+    )
+    project.run("--trt-update-new", "--trt-answers-size=1KB").assert_outcomes(passed=1)
+    return project.run()
+
+
+def test_what_a_sketch_may_miss_is_noted_once(project, answers) -> None:
+    result = sketched(project, answers, "")
+    result.assert_outcomes(passed=1)
+    (note,) = [line for line in result.outlines if "TRT678" in line]
+    assert "compared with a sketch" in note
+
+
+def test_what_a_sketch_cannot_show_is_refused_with_the_size_that_suffices(project, answers) -> None:
+    result = sketched(project, answers, 'metrics={"max_abs": "<= 0.1"}')
+    result.assert_outcomes(failed=1)
+    assert "TRT679" in text(result)
+    assert "changed" not in text(result)
+    (command,) = {line for line in result.outlines if "--trt-answers-size=" in line}
+    project.run(*shlex.split(command.replace("...", "whole"))[1:]).assert_outcomes(passed=1)
+    result = project.run("--trt-missing-baseline=fail")
+    result.assert_outcomes(passed=1)
+    assert "TRT67" not in text(result)
 
 
 class TestDrift:

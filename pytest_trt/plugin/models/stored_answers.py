@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from pytest_trt.accuracy.arrays import Array
+from pytest_trt.accuracy.remedy import whole_remedy
 from pytest_trt.accuracy.result import AccuracyResult, OutputResult
 from pytest_trt.accuracy.sketch import block_statistics, is_ordered, sketch_of, sketch_parts
-from pytest_trt.accuracy.stored import Stored, stored_from
+from pytest_trt.accuracy.stored import Stored, stored_from, unchecked
 from pytest_trt.accuracy.stored_change import stored_change
 from pytest_trt.baseline.answers import (
     TARGET,
@@ -42,7 +43,9 @@ from pytest_trt.tensors.containers import description, items_of
 from pytest_trt.tensors.elements import as_bits, dtype_name
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors
+from pytest_trt.terms import Verdict
 from pytest_trt.units import multiple, percent_of
+from pytest_trt.wording import count
 
 #: An error that grew by more than this factor is reported.
 _GROWTH = 2.0
@@ -176,8 +179,12 @@ class StoredAnswers:
         reason = (f"reason then: {entry.reason}",) if entry.reason else ()
         return (line, *reason, model)
 
-    def diagnostics(self) -> Iterator[Diagnostic]:
-        """Yield why stored answers fail the test other than by their values, and warnings."""
+    def diagnostics(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
+        """Yield why stored answers fail the test other than by their values, and notes.
+
+        Args:
+            results: What the test's checks found.
+        """
         entry, shown, test = self.entry, self.location.shown, self.location.test
         facts = {"file": shown, "test": test}
         if entry is None and not self.records:
@@ -206,6 +213,31 @@ class StoredAnswers:
         elif entry is not None and not self.records:
             yield from self._not_run(entry)
         yield from self._unexplained()
+        yield from self._of_sketches(results)
+        yield from self._drifted(results)
+
+    def _of_sketches(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
+        """Yield what passed, and could be checked in part only because a sketch is stored."""
+        passed = [one for one in results if one.verdict == Verdict.PASSED]
+        outputs = [output for result in passed for output in result.outputs]
+        partial = {one.name: (one, lines) for one in outputs if (lines := [*unchecked(one)])}
+        if not partial:
+            return
+        (first, lines), *others = partial.values()
+        more = f" and {count(len(others), 'other output')}" if others else ""
+        if self._limit:
+            lines = [*lines, "drift= compares the largest error of the sample"]
+        yield Diagnostic(
+            "TRT678",
+            f"{first.name}{more} compared with a sketch: {lines[0]}",
+            {"file": self.location.shown, "test": self.location.test, "outputs": [*partial]},
+            (
+                *lines[1:],
+                *(f"{one.name}: {line}" for one, each in others for line in each),
+            ),
+            whole_remedy(one for one, _ in partial.values()),
+            severity="note",
+        )
 
     def _not_run(self, entry: AnswerEntry) -> Iterator[Diagnostic]:
         missing = [one for one in entry.answers if one.inputs not in self._ran]
@@ -277,14 +309,19 @@ class StoredAnswers:
 
     # --- drift
 
-    def drifted(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
+    @property
+    def _limit(self) -> float | None:
+        """By which factor an error may grow: `drift=` of the marker; None without it."""
+        marker = self._plan.consistency
+        return marker.drift if marker is not None and marker.drift else None
+
+    def _drifted(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
         """Yield errors that have grown beyond their stored level: failures where drift= is given.
 
         Args:
             results: What the test's checks found.
         """
-        marker = self._plan.consistency
-        limit = marker.drift if marker is not None and marker.drift else None
+        limit = self._limit
         for result in results:
             engine, then = _engine_of(result), self._levels.get(_engine_of(result))
             if then is None:

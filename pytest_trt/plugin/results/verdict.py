@@ -206,8 +206,7 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
         where = "in a thread that was still running when the test ended"
         found.append(_unjudged(item.nodeid, where))
     if state.answers is not None:
-        drifted = state.answers.drifted(_stored_results(state))
-        for one in (*state.answers.diagnostics(), *drifted):
+        for one in state.answers.diagnostics(_stored_results(state)):
             if one.severity == "error":
                 found.append(one)
             else:
