@@ -882,6 +882,13 @@ CODES: dict[str, Code] = {
         ("path", "precision"),
         "used",
     ),
+    "TRT442": Code(
+        "the bad layer was not searched for",
+        "The search for the layer that loses precision could not be done, or ended without an "
+        "answer; the message says why.",
+        "Follow the remedy of the message.",
+        ("reason",),
+    ),
     # 5xx speed
     "TRT501": Code(
         "slower than the baseline",

@@ -281,13 +281,13 @@ def _copy(node: NodeProto) -> NodeProto:
     return copy
 
 
-def _needed(node: NodeProto) -> set[str]:
+def needed(node: NodeProto) -> set[str]:
     """Return what a node reads: its inputs, and what its subgraphs capture."""
     names = {name for name in node.input if name}
     for graph in subgraphs(node):
         inside: set[str] = {value.name for value in graph.output}
         for inner in graph.node:
-            inside |= _needed(inner)
+            inside |= needed(inner)
         names |= inside - defined(graph)
     return names
 
@@ -302,7 +302,7 @@ def sort_topologically(graph: GraphProto) -> None:
     readers: list[list[int]] = [[] for _ in graph.node]
     waiting = [0] * len(graph.node)
     for index, node in enumerate(graph.node):
-        for source in {producer[name] for name in _needed(node) if name in producer}:
+        for source in {producer[name] for name in needed(node) if name in producer}:
             readers[source].append(index)
             waiting[index] += 1
     ready = [index for index, count in enumerate(waiting) if count == 0]

@@ -1,0 +1,1 @@
+"""Precision in depth: the layer that loses it."""
