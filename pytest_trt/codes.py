@@ -688,7 +688,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT358": Code(
         "option names nothing in the model",
-        "A builder option names an operator or a node that the model does not have.",
+        "keep_fp32 or a builder option names an operator or a node that the model does not have.",
         "Correct the name; the message lists the closest ones.",
         ("model", "option", "unknown"),
     ),
@@ -705,6 +705,13 @@ CODES: dict[str, Code] = {
         "Give options where they exist: by_backend= or by_precision= of trt_model. "
         "`pytest-trt options` shows which backend, version and precision has which option.",
         ("backend", "precision", "option"),
+    ),
+    "TRT361": Code(
+        "keep_fp32 has no effect",
+        "Something is to stay in FP32 in an engine that is FP32 anyway, of a model that is not "
+        "converted, or where no layer computes with floating-point numbers.",
+        "Give keep_fp32 for reduced precisions alone, `by_precision=`, or name other nodes.",
+        ("precision", "model"),
     ),
     # 4xx accuracy
     "TRT400": Code(

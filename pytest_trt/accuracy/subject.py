@@ -42,10 +42,10 @@ class OtherModel:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Options that a remedy may name, tried on the inputs of the first run that failed.
+    """Arguments of trt_model that a remedy may name, tried on the inputs of the first failed run.
 
     Attributes:
-        options: The options, in the order in which they were tried.
+        options: The arguments as they are typed, in the order in which they were tried.
         passing: The one with which the comparison passes; empty if none does.
     """
 

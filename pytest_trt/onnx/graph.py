@@ -106,17 +106,14 @@ def modernise(model: ModelProto) -> None:
             _rename(inner, {}, used)
 
 
-def name_nodes(model: ModelProto) -> dict[str, list[str]]:
+def name_nodes(model: ModelProto) -> None:
     """Give every node a name that no other one has, in subgraphs too.
 
     Tools that call what they add after its node would otherwise call much of it the same.
-
-    Returns:
-        The names that nodes have now by the name that they had: several where several had one.
     """
     nodes = [node for graph in walk_graphs(model.graph) for node in graph.node]
     used = {node.name for node in nodes}
-    seen: dict[str, list[str]] = {}
+    seen: set[str] = set()
     for index, node in enumerate(nodes):
         old = node.name
         if not old or old in seen:
@@ -125,8 +122,7 @@ def name_nodes(model: ModelProto) -> dict[str, list[str]]:
                 name += "_"
             used.add(name)
             node.name = name
-        seen.setdefault(old, []).append(node.name)
-    return seen
+        seen.add(old)
 
 
 def tidy(model: ModelProto) -> None:

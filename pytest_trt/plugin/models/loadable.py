@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from pytest_trt.accuracy.reference import ReferenceSession
 from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.accuracy.trial import options_to_try
+from pytest_trt.accuracy.trial import specs_to_try
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, Plan
@@ -341,7 +340,7 @@ class LoadableModel:
         return not found or found[-1].func.__module__ != "pytest_trt.plugin.fixtures"
 
     def _attempts(self, engine: Engine, inputs: Tensors) -> Iterator[tuple[str, Tensors]]:
-        """Yield what an engine of ONNX Runtime returns with options that a remedy may name."""
+        """Yield what an engine of ONNX Runtime returns with arguments that a remedy may name."""
         embedded = self.run.embedded
         if (
             self.run.backend(engine.target.arch).name != embedded.name
@@ -349,15 +348,13 @@ class LoadableModel:
             or engine.model.size_bytes > _TRIED_BYTES
         ):
             return
-        for options in options_to_try(engine.model.op_types, engine.spec):
-            given = {**engine.spec.builder_options, **options}
-            spec = replace(engine.spec, builder_options=given)
+        for argument, spec in specs_to_try(engine.model.op_types, engine.spec):
             with suppress(PytestTrtError), TemporaryDirectory() as folder:
                 request = BuildRequest(engine.model, spec, engine.target, Path(folder))
                 plan = Plan(Path(folder) / embedded.build(request).plan_name)
                 run = embedded.run_isolated(plan, engine.model, spec, self.engine_inputs(inputs))
                 if run is not None:
-                    yield json.dumps(options), run.outputs
+                    yield argument, run.outputs
 
     def skip(self, reason: str) -> NoReturn:
         """Skip the test."""

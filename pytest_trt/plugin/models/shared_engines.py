@@ -19,7 +19,6 @@ from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
-from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.models.loadable import LoadableModel
 from pytest_trt.plugin.models.project_reference import project_reference
 from pytest_trt.plugin.planning.markers import parse_model, same_file
@@ -44,8 +43,7 @@ class SharedModel(LoadableModel):
         """Build the engine, or take it from the cache, and return a session that loads it."""
         marker = self.model_marker
         (precision,) = marker.precision
-        options = marker.options(self.run.backend(arch).name, precision)
-        spec = EngineSpec(precision, self.profiles, options)
+        spec = marker.spec(self.run.backend(arch).name, precision, self.profiles)
 
         def samples() -> CalibrationData:
             given = self.seeded_samples() if calibration is None else calibration

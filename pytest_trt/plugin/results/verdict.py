@@ -259,9 +259,11 @@ def _differing(model: ModelMarker, plan: TestPlan, engine: Engine, run: TrtRun) 
         return
     if plan.profiles and engine.spec.profiles != plan.profiles:
         yield "profiles="
-    options = model.options(backend, precision)
-    if options and dict(engine.spec.builder_options) != options:
-        yield "builder_options="
+    wanted = model.spec(backend, precision, plan.profiles)
+    for name in ("builder_options", "keep_fp32"):
+        given = getattr(wanted, name)
+        if given and getattr(engine.spec, name) != given:
+            yield f"{name}="
 
 
 def _not_compared(state: TestState) -> Diagnostic:
