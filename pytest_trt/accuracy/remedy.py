@@ -338,6 +338,10 @@ def _precision_remedy(subject: Subject) -> Remedy:
             keep = "keeping sensitive layers in FP32 may help"
             if subject.model:
                 keep += f": keep_fp32=[...]; `{_inspect(subject)}` lists the operators"
+            if subject.outside and subject.calibrated_by == "project":
+                name = subject.outside[0].input
+                wider = f"Calibrate on inputs whose {name!r} is like that of the failing runs."
+                return Remedy(wider, alternatives=(keep,))
             return Remedy(_CALIBRATE[subject.calibrated_by], alternatives=(keep,))
     if not subject.model:
         return Remedy("Check that both sides got the same inputs and have the same weights.")

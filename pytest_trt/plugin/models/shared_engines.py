@@ -49,8 +49,9 @@ class SharedModel(LoadableModel):
             given = self.seeded_samples() if calibration is None else calibration
             return self.run.calibration(given, self.model.inputs)
 
-        observe = partial(self._observe, "seeded" if calibration is None else "project", samples)
-        engine = self.engine(spec, arch, samples)
+        by: CalibratedBy = "seeded" if calibration is None else "project"
+        observe = partial(self._observe, by, samples)
+        engine = self.engine(spec, arch, samples, by)
         return Session(engine, self.loaded, observe, self.engine_inputs)
 
     def _observe(

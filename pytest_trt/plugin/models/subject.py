@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.diagnostics import ConfigurationError, UnsupportedError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.builder_options import has_all
@@ -67,7 +68,7 @@ class ModelUnderTest(LoadableModel):
             )
         spec = self._spec(arch, precision, overrides)
         try:
-            engine = self.engine(spec, arch, self._calibration)
+            engine = self.engine(spec, arch, self._calibration, self._calibrated_by)
         except UnsupportedError as error:
             if not overrides and precision == self.plan.precision and self._others(arch, error):
                 self.skip(error.message)
@@ -132,6 +133,10 @@ class ModelUnderTest(LoadableModel):
             for options in [marker.options(backend, other)]
         )
 
+    @property
+    def _calibrated_by(self) -> CalibratedBy:
+        return "project" if self.overrides("trt_calibration") else "seeded"
+
     def _calibration(self) -> CalibrationData:
         given = self.request.getfixturevalue("trt_calibration")
         return self.run.calibration(given, self.model.inputs)
@@ -142,7 +147,7 @@ class ModelUnderTest(LoadableModel):
         return self.check(
             self.plan,
             project_reference(given, self.item, self.run, self.model),
-            calibrated_by="project" if self.overrides("trt_calibration") else "seeded",
+            calibrated_by=self._calibrated_by,
             calibration=self._calibration,
         )
 
