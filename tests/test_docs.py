@@ -201,7 +201,7 @@ def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:
 
 @pytest.mark.parametrize(("off", "outcome"), [(0, "passed"), (1, "failed")])
 def test_references_are_given_as_shown(folder, off: int, outcome: str) -> None:
-    shown, version, save, golden, *_ = blocks("python", page("references.md"))
+    shown, version, save, golden = blocks("python", page("references.md"))
     returned = "    return outputs\n"
     assert returned in shown
     # What is stored of a version serves all tests of this file.
@@ -350,6 +350,22 @@ def test_commands_of_the_doctor_section_work(folder) -> None:
     for args in shown:
         here = [word.replace("tensorrt,sm86,speed", "onnxruntime,cpu") for word in args]
         assert folder.command(*here).strip()
+
+
+def test_precisions_of_the_example_are_suggested_as_shown(folder) -> None:
+    split, metric = blocks("python", page("precision.md"))
+    (folder.path / "accuracy.py").write_text(metric)
+    (folder.path / "samples").mkdir()
+    subprocess.run([sys.executable, "-c", split], cwd=folder.path, check=True)
+    (args,) = commands(section(page("precision.md"), "Which precision"))
+    printed = folder.command(*args, "--arch=cpu", "--time=0.1")
+    (shown,) = blocks("text", section(page("precision.md"), "Which precision"))
+    # Other machines time it otherwise, and the best of several that pass with it.
+    lines = [text.partition("\n\n")[0].splitlines() for text in (shown, printed)]
+    assert lines[0][0].split() == lines[1][0].split()
+    assert [line.split()[0] for line in lines[1][1:]] == ["fp32", "fp16", "int8"]
+    assert "fastest precision within tolerance" in printed
+    assert "<svg" in (folder.path / "precision.html").read_text()
 
 
 def test_two_commands_install_and_run_what_they_say() -> None:

@@ -106,14 +106,17 @@ def modernise(model: ModelProto) -> None:
             _rename(inner, {}, used)
 
 
-def name_nodes(model: ModelProto) -> None:
+def name_nodes(model: ModelProto) -> dict[str, list[str]]:
     """Give every node a name that no other one has, in subgraphs too.
 
     Tools that call what they add after its node would otherwise call much of it the same.
+
+    Returns:
+        The names that nodes have now by the name that they had: several where several had one.
     """
     nodes = [node for graph in walk_graphs(model.graph) for node in graph.node]
     used = {node.name for node in nodes}
-    seen: set[str] = set()
+    seen: dict[str, list[str]] = {}
     for index, node in enumerate(nodes):
         old = node.name
         if not old or old in seen:
@@ -122,7 +125,8 @@ def name_nodes(model: ModelProto) -> None:
                 name += "_"
             used.add(name)
             node.name = name
-        seen.add(old)
+        seen.setdefault(old, []).append(node.name)
+    return seen
 
 
 def tidy(model: ModelProto) -> None:
@@ -277,13 +281,13 @@ def _copy(node: NodeProto) -> NodeProto:
     return copy
 
 
-def needed(node: NodeProto) -> set[str]:
+def _needed(node: NodeProto) -> set[str]:
     """Return what a node reads: its inputs, and what its subgraphs capture."""
     names = {name for name in node.input if name}
     for graph in subgraphs(node):
         inside: set[str] = {value.name for value in graph.output}
         for inner in graph.node:
-            inside |= needed(inner)
+            inside |= _needed(inner)
         names |= inside - defined(graph)
     return names
 
@@ -298,7 +302,7 @@ def sort_topologically(graph: GraphProto) -> None:
     readers: list[list[int]] = [[] for _ in graph.node]
     waiting = [0] * len(graph.node)
     for index, node in enumerate(graph.node):
-        for source in {producer[name] for name in needed(node) if name in producer}:
+        for source in {producer[name] for name in _needed(node) if name in producer}:
             readers[source].append(index)
             waiting[index] += 1
     ready = [index for index, count in enumerate(waiting) if count == 0]
