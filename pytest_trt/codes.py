@@ -464,6 +464,54 @@ CODES: dict[str, Code] = {
         "Run again once the process that writes the file has finished.",
         ("library",),
     ),
+    "TRT240": Code(
+        "constant calibration input",
+        "A floating-point input of the model has one value in all calibration data, so its range, "
+        "and those of what is computed from it alone, cover nothing else.",
+        "Return values from trt_calibration that the input has in use, such as states of later "
+        "steps of a recurrent model.",
+        ("engine", "tensor"),
+    ),
+    "TRT241": Code(
+        "too few calibration inputs",
+        "Fewer than 20 different inputs set the INT8 ranges. Of n + 1 inputs drawn alike, each is "
+        "as likely as any other to have the largest magnitude, so a new one exceeds the range of "
+        "n with a chance of 1 in n + 1, in every tensor.",
+        "Calibrate on more different inputs: 20 are the least, and NVIDIA recommends about 500 "
+        "for classifiers of images.",
+        ("engine",),
+    ),
+    "TRT242": Code(
+        "calibrated range too narrow",
+        "The range of an input in the calibration data is less than half of the range that a test "
+        "feeds. The calibration data is one-sided, or was preprocessed in another way.",
+        "Preprocess calibration data as inputs are, and add inputs like those of the test.",
+        ("engine", "tensor"),
+    ),
+    "TRT243": Code(
+        "repeated calibration inputs",
+        "More than a tenth of the calibration inputs are equal to others. They add nothing to "
+        "ranges, and shift the histograms of entropy and percentile calibration.",
+        "Return different inputs from trt_calibration.",
+        ("engine",),
+    ),
+    "TRT244": Code(
+        "test inputs outside the calibrated range",
+        "Runs of a test feed values that are beyond the range of the calibration data by more than "
+        "an INT8 step, more than one in 10,000 in a run. What is computed from them may be "
+        "clipped.",
+        "Add inputs like those of the test to trt_calibration; if they never occur in use, change "
+        "the test.",
+        ("engine", "tensor"),
+        "outside",
+    ),
+    "TRT245": Code(
+        "calibration shapes outside the profiles",
+        "Calibration samples have shapes that no profile of the engine allows, so it is calibrated "
+        "on what it never runs. Axis 0 is not compared: no range depends on the batch.",
+        "Calibrate on inputs of the sizes that are served, or widen profiles=.",
+        ("engine", "tensor"),
+    ),
     # 3xx build and run
     "TRT300": Code(
         "engine build failed",
@@ -688,7 +736,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT358": Code(
         "option names nothing in the model",
-        "A builder option names an operator or a node that the model does not have.",
+        "keep_fp32 or a builder option names an operator or a node that the model does not have.",
         "Correct the name; the message lists the closest ones.",
         ("model", "option", "unknown"),
     ),
@@ -705,6 +753,13 @@ CODES: dict[str, Code] = {
         "Give options where they exist: by_backend= or by_precision= of trt_model. "
         "`pytest-trt options` shows which backend, version and precision has which option.",
         ("backend", "precision", "option"),
+    ),
+    "TRT361": Code(
+        "keep_fp32 has no effect",
+        "Something is to stay in FP32 in an engine that is FP32 anyway, of a model that is not "
+        "converted, or where no layer computes with floating-point numbers.",
+        "Give keep_fp32 for reduced precisions alone, `by_precision=`, or name other nodes.",
+        ("precision", "model"),
     ),
     # 4xx accuracy
     "TRT400": Code(
@@ -881,6 +936,13 @@ CODES: dict[str, Code] = {
         "Keep the layers that need it in FP32, or deploy the very plan that was tested.",
         ("path", "precision"),
         "used",
+    ),
+    "TRT442": Code(
+        "the bad layer was not searched for",
+        "The search for the layer that loses precision could not be done, or ended without an "
+        "answer; the message says why.",
+        "Follow the remedy of the message.",
+        ("reason",),
     ),
     # 5xx speed
     "TRT501": Code(

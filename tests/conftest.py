@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from remembered import installed_packages_remembered
 
 import pytest_trt
 
@@ -64,12 +65,14 @@ _IMPORTED_BY_RUNS = (
 
 
 @pytest.fixture(scope="session")
-def _imported() -> None:
+def _imported() -> Iterator[None]:
     """Import once what inner runs import: pytester removes what each of them imports."""
     package = pkgutil.walk_packages(pytest_trt.__path__, "pytest_trt.")
     for name in (*_IMPORTED_BY_RUNS, *(module.name for module in package)):
         if importlib.util.find_spec(name.partition(".")[0]) is not None and "__main__" not in name:
             importlib.import_module(name)
+    with installed_packages_remembered():
+        yield
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:
 
 @pytest.mark.parametrize(("off", "outcome"), [(0, "passed"), (1, "failed")])
 def test_references_are_given_as_shown(folder, off: int, outcome: str) -> None:
-    shown, version, save, golden = blocks("python", page("references.md"))
+    shown, version, save, golden, *_ = blocks("python", page("references.md"))
     returned = "    return outputs\n"
     assert returned in shown
     # What is stored of a version serves all tests of this file.

@@ -22,6 +22,7 @@ from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
 from pytest_trt.engine.build import Engine
+from pytest_trt.tensors.calibration import RangeWatch
 from pytest_trt.tensors.containers import Items, description, items_of
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import Verdict
@@ -150,6 +151,7 @@ class ConsistencyCheck:
         self._stored = stored
         self.invariants = invariants
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
+        self._watches: dict[str, tuple[Engine, RangeWatch]] = {}
 
     def twin(self, invariants: Invariants | None = None) -> ConsistencyCheck:
         """Return a check with the same tolerances and metrics that has compared nothing."""
@@ -183,6 +185,7 @@ class ConsistencyCheck:
             where: The line that ran it.
         """
         __tracebackhide__ = True
+        self._watch_ranges(engine, inputs)
         passed, judges = True, list[Callable[[Tensors], Comparison]]()
         if self._stored is None or self._stored.compares_model(inputs):
             passed &= self._compare_with_model(engine, inputs, outputs, where)
@@ -212,6 +215,19 @@ class ConsistencyCheck:
         held = self.invariants.observe(run, passed=passed and bool(judges))
         if not held and self._on_failure is not None:
             self._on_failure(self.diagnostics())
+
+    def _watch_ranges(self, engine: Engine, inputs: Tensors) -> None:
+        statistics = engine.plan_facts.calibration
+        if statistics is not None:
+            watch = self._watches.setdefault(engine.key.digest, (engine, RangeWatch(statistics)))
+            watch[1].add(inputs)
+
+    def warnings(self) -> Iterator[Diagnostic]:
+        """Yield inputs of runs that are beyond what the project calibrated an engine on."""
+        if self._calibrated_by == "project":
+            for engine, watch in self._watches.values():
+                name = f"{engine.model.path.name} {engine.spec.precision}"
+                yield from (one.diagnostic(name) for one in watch.outside())
 
     def _compare_with_model(
         self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str
@@ -422,6 +438,7 @@ class ConsistencyCheck:
         return replace(found, facts=facts)
 
     def _subject(self, engine: Engine) -> Subject:
+        watch = self._watches.get(engine.key.digest)
         return Subject(
             model=engine.model.path.name,
             path=as_typed(engine.model.path),
@@ -431,6 +448,7 @@ class ConsistencyCheck:
             several=self._several,
             calibrated_by=self._calibrated_by,
             plan=as_typed(engine.plan) if engine.finished else "",
+            outside=watch[1].outside() if watch else (),
         )
 
 

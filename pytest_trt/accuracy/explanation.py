@@ -89,12 +89,15 @@ def explain(
     }
     if subject.tried is not None:
         facts |= {"tried": list(subject.tried.options), "passing": subject.tried.passing}
+    if subject.outside:
+        facts["outside_range"] = [one.input for one in subject.outside]
     if metrics := [one.name for one in comparison.failed_metrics]:
         facts["metrics"] = [*metrics]
     details = [
         *_primary(finding, output, comparison),
         *(_needed(output, subject.precision) if output is not None and offer else ()),
         *(one.text for one in found_in_all(comparison) if output is not None),
+        *(f"likely cause: {one.figures}" for one in subject.outside),
         *context,
         *_own_model(agrees=other.agrees if other else None),
         *_rows(comparison, output),

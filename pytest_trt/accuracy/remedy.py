@@ -337,10 +337,11 @@ def _precision_remedy(subject: Subject) -> Remedy:
         case "int8":
             keep = "keeping sensitive layers in FP32 may help"
             if subject.model:
-                keep += (
-                    ': builder_options={"op_block_list": "..."} or node_block_list; '
-                    f"`{_inspect(subject)}` lists the operators"
-                )
+                keep += f": keep_fp32=[...]; `{_inspect(subject)}` lists the operators"
+            if subject.outside and subject.calibrated_by == "project":
+                name = subject.outside[0].input
+                wider = f"Calibrate on inputs whose {name!r} is like that of the failing runs."
+                return Remedy(wider, alternatives=(keep,))
             return Remedy(_CALIBRATE[subject.calibrated_by], alternatives=(keep,))
     if not subject.model:
         return Remedy("Check that both sides got the same inputs and have the same weights.")
@@ -371,7 +372,7 @@ def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
     if tried is not None and tried.passing:
         return Remedy(
             "The first run that failed passes with these operators in FP32:",
-            (f"trt_model(builder_options={tried.passing})",),
+            (f"trt_model({tried.passing})",),
         )
     keep = f"Keeping {layers} in FP32 may help; this lists the operators:"
     if tried is not None:
@@ -379,7 +380,7 @@ def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
             "It also fails with only matrix products in FP16, so some of them may need FP32; this "
             "lists the operators:"
         )
-    return Remedy(keep, *_block_lists(subject))
+    return Remedy(keep, *_keeping(subject))
 
 
 def _graph_optimisation(tried: Tried | None) -> Remedy:
@@ -395,18 +396,15 @@ def _graph_optimisation(tried: Tried | None) -> Remedy:
         )
     return Remedy(
         "A graph optimisation causes it: the first run that failed passes with",
-        (f"trt_model(builder_options={tried.passing})",),
+        (f"trt_model({tried.passing})",),
     )
 
 
-def _block_lists(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the command that lists a model's operators, and the options that name them."""
+def _keeping(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the command that lists a model's operators, and the argument that names them."""
     if not subject.model:
         return (), ()
-    return (_inspect(subject),), (
-        'by operator: trt_model(builder_options={"op_block_list": "..."})',
-        'by node: trt_model(builder_options={"node_block_list": "..."})',
-    )
+    return (_inspect(subject),), ("by operator or node: trt_model(keep_fp32=[...])",)
 
 
 def _inspect(subject: Subject) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from pytest_trt.tensors.calibration import OutsideRange
+
 #: What sets the ranges of an int8 engine: seeded inputs, those of the project's own trt_calibration
 #: fixture, or the model, which is quantised already. Empty if unknown.
 CalibratedBy: TypeAlias = Literal["", "seeded", "project", "model"]
@@ -42,10 +44,10 @@ class OtherModel:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Options that a remedy may name, tried on the inputs of the first run that failed.
+    """Arguments of trt_model that a remedy may name, tried on the inputs of the first failed run.
 
     Attributes:
-        options: The options, in the order in which they were tried.
+        options: The arguments as they are typed, in the order in which they were tried.
         passing: The one with which the comparison passes; empty if none does.
     """
 
@@ -68,6 +70,7 @@ class Subject:
         tried: What was tried before it is advised; None where nothing was.
         calibrated_by: What set the ranges of an int8 engine.
         plan: A finished plan, as it is typed; empty for an engine that was built here.
+        outside: Inputs that runs feed beyond the ranges that the engine was calibrated on.
     """
 
     model: str = ""
@@ -80,6 +83,7 @@ class Subject:
     tried: Tried | None = None
     calibrated_by: CalibratedBy = ""
     plan: str = ""
+    outside: tuple[OutsideRange, ...] = ()
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.model, self.precision, self.arch) if part)

@@ -1,10 +1,12 @@
-"""Builder options of ONNX Runtime that a remedy may name, to be tried before they are advised."""
+"""Arguments of trt_model that a remedy may name, to be tried before they are advised."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from pytest_trt.engine.spec import EngineSpec, OptionValue
+from pytest_trt.engine.spec import EngineSpec
 
 #: Operators that multiply matrices: most of the work of most models.
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
@@ -15,27 +17,32 @@ _MOVING = frozenset(
     | {"Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 )
 
-_LEVEL, _BLOCKED = "graph_optimization_level", "op_block_list"
+_LEVEL = "graph_optimization_level"
 
 
-def options_to_try(
-    operators: Iterable[str], spec: EngineSpec
-) -> Iterator[Mapping[str, OptionValue]]:
-    """Yield options that may bring lost precision back, those that change least first.
+def specs_to_try(operators: Iterable[str], spec: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
+    """Yield what may bring lost precision back, what changes least first.
 
     An fp32 engine is tried with fewer graph optimisations, an fp16 engine with all arithmetic but
-    matrix products in FP32, and then with nothing but those in FP16. Options that the spec has
-    already are left as they are.
+    matrix products in FP32, and then with nothing but those in FP16. What the spec has already is
+    left as it is.
 
     Args:
         operators: The model's operators.
         spec: What the engine was built as.
+
+    Yields:
+        An argument of trt_model as it is typed, and the spec that has it.
     """
     if spec.precision == "fp32" and _LEVEL not in spec.builder_options:
-        yield from ({_LEVEL: level} for level in ("basic", "disabled"))
-    if spec.precision == "fp16" and _BLOCKED not in spec.builder_options:
+        for level in ("basic", "disabled"):
+            options = {**spec.builder_options, _LEVEL: level}
+            given = json.dumps({_LEVEL: level})
+            yield f"builder_options={given}", replace(spec, builder_options=options)
+    if spec.precision == "fp16" and not spec.keep_fp32:
         names = {operator.rpartition("::")[2] for operator in operators}
         others = names - _PRODUCTS - {"Constant"}
         if names & _PRODUCTS:
-            lists = (",".join(sorted(some)) for some in (others - _MOVING, others))
-            yield from ({_BLOCKED: blocked} for blocked in dict.fromkeys(lists) if blocked)
+            lists = (tuple(sorted(some)) for some in (others - _MOVING, others))
+            for kept in filter(None, dict.fromkeys(lists)):
+                yield f"keep_fp32={json.dumps(kept)}", replace(spec, keep_fp32=kept)

@@ -342,6 +342,8 @@ def subject_of(
     if options:
         listed = (f"{name}={options[name]!r}" for name in sorted(options))
         spec["builder_options"] = ", ".join(listed)
+    if engine.spec.keep_fp32:
+        spec["keep_fp32"] = ", ".join(engine.spec.keep_fp32)
     if threads and engine.target.arch == CPU:
         spec["threads"] = str(threads)
     return Subject(

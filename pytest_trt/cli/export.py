@@ -199,6 +199,7 @@ def _manifest(run: TestedRun, engine: TestedEngine, name: str, size_bytes: int) 
         precision=engine.precision,
         profiles=engine.profiles,
         options=engine.options,
+        keep_fp32=engine.keep_fp32,
         toolchain=engine.toolchain,
         target=engine.target,
         key=engine.key,

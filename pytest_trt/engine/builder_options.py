@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy, UnsupportedError
-from pytest_trt.engine.spec import PRECISIONS, EngineSpec, OptionValue
+from pytest_trt.engine.spec import FULL_PRECISIONS, PRECISIONS, OptionValue, require_scalar
 from pytest_trt.wording import known_names
 
 #: The backends of this package, each with the name of its product.
@@ -122,12 +122,10 @@ def _nvidia(
 _CPU = Scope("onnxruntime", BACKEND_PRECISIONS["onnxruntime"])
 _INT8 = (Scope("onnxruntime", ("int8",)), *_nvidia(precisions=("int8",)))
 
-#: TensorRT has converted models for fp16 since builder flags no longer choose the precision.
-_CONVERTED = (
-    Scope("onnxruntime", ("fp16", "int8")),
-    Scope("tensorrt", ("fp16",), since="11.0"),
-    Scope("tensorrt", ("int8",)),
-    Scope("tensorrt_rtx", ("fp16", "int8")),
+#: Where parts of a model can stay in FP32.
+_REDUCED = tuple(
+    Scope(name, tuple(one for one in has if one not in FULL_PRECISIONS))
+    for name, has in BACKEND_PRECISIONS.items()
 )
 
 #: The options by name. The versions are those of tests/backends/trt_api_surface.json.
@@ -247,10 +245,10 @@ BUILDER_OPTIONS: Mapping[str, BuilderOption] = {
             ("disabled", "basic", "extended", "all"),
         ),
         BuilderOption(
-            "op_block_list", "names", "", "operators that the conversion leaves in FP32", _CONVERTED
+            "op_block_list", "names", "", "former name of keep_fp32= for operators", _REDUCED
         ),
         BuilderOption(
-            "node_block_list", "names", "", "nodes that the conversion leaves in FP32", _CONVERTED
+            "node_block_list", "names", "", "former name of keep_fp32= for nodes", _REDUCED
         ),
         BuilderOption(
             "op_types", "names", "Conv,ConvTranspose,Gemm,MatMul", "operators to quantise", _INT8
@@ -331,7 +329,7 @@ def check_options(
 
 
 def _check_value(option: BuilderOption, value: object) -> None:
-    EngineSpec(builder_options={option.name: value})  # type: ignore[dict-item]
+    require_scalar(option.name, value)
     expected = {"int": int, "bool": bool}.get(option.type, str)
     if type(value) is expected and (not option.choices or value in option.choices):
         return

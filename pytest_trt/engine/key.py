@@ -52,7 +52,8 @@ def engine_key(
     Args:
         model_digest: Digest of the model with all its external data.
         backend: The backend's name.
-        spec: The request: precision, profiles (their order counts), builder options by name.
+        spec: The request: precision, profiles (their order counts), builder options by name, what
+            stays in FP32.
         target: What the engine is bound to.
         toolchain: What builds it, every version that it names.
         route: How the precision is reached, and with which versions of which converters.
@@ -82,6 +83,7 @@ def engine_key(
         *((_version_label(toolchain, name), text) for name, text in toolchain.versions.items()),
         *_labelled("converter", route.versions),
         *_labelled("builder option", {k: repr(v) for k, v in spec.builder_options.items()}),
+        *([("keep_fp32", repr(list(spec.keep_fp32)))] if spec.keep_fp32 else []),
         *_profile_fields(spec.profiles),
         *_labelled("environment", environment or {}),
         *((f"library {one.path.name}", one.digest) for one in route.libraries),
@@ -160,7 +162,7 @@ def same_runtime(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
         one.get(label) == other.get(label)
         for label in one.keys() | other.keys()
         if not label.endswith(" digest")
-        and label != "route"
+        and label not in ("route", "keep_fp32")
         and not label.startswith(("converter ", "builder option "))
     )
 

@@ -63,6 +63,7 @@ class Manifest:
         precision: The requested precision.
         profiles: Its optimisation profiles, as users write them.
         options: Builder options by name.
+        keep_fp32: What stayed in FP32.
         toolchain: What built it: product and versions.
         target: What it runs on: architecture and device.
         key: Digest of its key in the engine cache.
@@ -90,6 +91,7 @@ class Manifest:
     tested: str
     commit: str | None = None
     report: str = ""
+    keep_fp32: tuple[str, ...] = ()
     schema: int = MANIFEST_SCHEMA
     written_by: str = field(default=f"pytest-trt {__version__}")
 
@@ -105,7 +107,7 @@ class Manifest:
         if self.size_bytes < 1:
             raise RecordError(f"expected 1 or more, found {self.size_bytes}", "size_bytes")
         try:
-            EngineSpec(self.precision, self.parsed_profiles, self.options)
+            EngineSpec(self.precision, self.parsed_profiles, self.options, self.keep_fp32)
         except ConfigurationError as error:
             raise RecordError(error.message, "precision") from error
 

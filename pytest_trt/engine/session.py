@@ -186,6 +186,7 @@ class EngineFactory(Protocol):
         *,
         profiles: Any = ...,
         builder_options: Mapping[str, OptionValue] = ...,
+        keep_fp32: Sequence[str] | str = ...,
     ) -> Session:
         """Build an engine, or take it from the cache, and return a session that runs it.
 
@@ -193,6 +194,7 @@ class EngineFactory(Protocol):
             precision: "fp32", "tf32", "fp16" or "int8".
             profiles: Ranges of the dynamic inputs, as on the trt_model marker.
             builder_options: Options of the backend's builder by name.
+            keep_fp32: What stays in FP32: names of nodes, operators, patterns of names of nodes.
 
         Raises:
             ConfigurationError: Something given is invalid.
@@ -215,6 +217,8 @@ class SharedEngineFactory(Protocol):
         reference_names: Mapping[str, str] = ...,
         reference_only: Sequence[str] = ...,
         builder_options: Mapping[str, OptionValue] = ...,
+        keep_fp32: Sequence[str] | str = ...,
+        by_backend: Mapping[str, Mapping[str, Any]] = ...,
         input_ranges: Mapping[str, Any] = ...,
         seed: int = ...,
         calibration: object = ...,
@@ -230,6 +234,8 @@ class SharedEngineFactory(Protocol):
             reference_names: Names in the reference by name in the model, where the two differ.
             reference_only: Inputs and outputs that only the reference has.
             builder_options: Options of the backend's builder by name.
+            keep_fp32: What stays in FP32: names of nodes, operators, patterns of names of nodes.
+            by_backend: Both of them by backend, which take precedence.
             input_ranges: Value ranges of seeded calibration inputs.
             seed: Seed of seeded calibration inputs.
             calibration: Inputs that an int8 engine is calibrated on, as trt_calibration returns

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_trt.diagnostics import Diagnostic, EngineBuildError, Remedy
 from pytest_trt.engine.facts import LEAST_REPORTED_PCT, EngineFacts
-from pytest_trt.engine.spec import BLOCK_LISTS, EngineSpec
+from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 
 #: The name of a spec's precision in facts. An engine requested in fp32 or tf32 cannot fall short:
@@ -71,15 +71,10 @@ def fp32_layers(spec: EngineSpec, facts: EngineFacts) -> tuple[int, int] | None:
 
 
 def _fix(spec: EngineSpec, plan: Path) -> Remedy:
-    blocked = [
-        f"{name}={spec.builder_options[name]!r}"
-        for name in BLOCK_LISTS
-        if spec.builder_options.get(name)
-    ]
-    if blocked:
+    if spec.keep_fp32:
         text, ways = (
-            "The block lists exclude everything that could be converted.",
-            [f"shorten {' and '.join(blocked)}"],
+            "keep_fp32 names everything that could be converted.",
+            [f"shorten keep_fp32={list(spec.keep_fp32)}"],
         )
     else:
         text = (
@@ -89,7 +84,9 @@ def _fix(spec: EngineSpec, plan: Path) -> Remedy:
         ways = [f"use a model that was converted to {spec.precision} elsewhere"]
     return Remedy(
         text,
-        commands=() if blocked else (f"pytest-trt inspect --layers {shlex.quote(str(plan))}",),
+        commands=()
+        if spec.keep_fp32
+        else (f"pytest-trt inspect --layers {shlex.quote(str(plan))}",),
         alternatives=(*ways, 'or request precision="fp32", which is what this engine is'),
     )
 

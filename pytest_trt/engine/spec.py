@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, Fact
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.profiles import Profile
 
@@ -16,7 +16,10 @@ PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 #: Types of builder options. No files: the key would not cover their content.
 OptionValue: TypeAlias = str | int | float | bool
 
-#: Builder options that exclude parts of a model from conversion.
+#: The precisions that narrow nothing, so that there is nothing to keep in FP32.
+FULL_PRECISIONS = ("fp32", "tf32")
+
+#: Builder options that `EngineSpec.keep_fp32` replaces.
 BLOCK_LISTS = ("op_block_list", "node_block_list")
 
 
@@ -27,15 +30,20 @@ class EngineSpec:
     Attributes:
         precision: One of `PRECISIONS`.
         profiles: Optimisation profiles, in the order in which the engine numbers them.
-        builder_options: Options of the backend's builder by name, as the user gave them.
+        builder_options: Options of the backend's builder by name, as the user gave them, without
+            block lists.
+        keep_fp32: What stays in FP32: names of nodes, operators, or patterns of names of nodes, as
+            `fnmatch` has them; each once, in sorted order. Block lists of the options are added.
 
     Raises:
-        ConfigurationError: An unknown precision, or an option value that is not a scalar.
+        ConfigurationError: An unknown precision, an option value that is not a scalar, or something
+            to keep in an engine that is FP32 anyway.
     """
 
     precision: str = "fp32"
     profiles: tuple[Profile, ...] = ()
     builder_options: Mapping[str, OptionValue] = field(default_factory=dict)
+    keep_fp32: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -46,14 +54,48 @@ class EngineSpec:
                 fix=f"Use one of {', '.join(PRECISIONS)}.",
             )
         for name, value in self.builder_options.items():
-            if not isinstance(value, str | int | float | bool):
-                raise ConfigurationError(
-                    f"builder option {name}={value!r} is a {type(value).__name__}; the engine key "
-                    "can only hold text, numbers and booleans",
-                    code="TRT112",
-                    facts={"option": name, "type": type(value).__name__},
-                    fix=_as_text(value),
-                )
+            require_scalar(name, value)
+        kept = {*self.keep_fp32, *block_list_entries(self.builder_options)}
+        if kept and self.precision in FULL_PRECISIONS:
+            raise keeps_nothing(
+                f"keep_fp32 has no effect on a {self.precision} engine",
+                "remove it; under a marker that has it, write keep_fp32=None.",
+                precision=self.precision,
+            )
+        others = {n: v for n, v in self.builder_options.items() if n not in BLOCK_LISTS}
+        object.__setattr__(self, "keep_fp32", tuple(sorted(kept)))
+        object.__setattr__(self, "builder_options", others)
+
+
+def require_scalar(name: str, value: object) -> None:
+    """Refuse the value of a builder option that a key cannot hold.
+
+    Raises:
+        ConfigurationError: It is not text, a number or a boolean.
+    """
+    if not isinstance(value, str | int | float | bool):
+        raise ConfigurationError(
+            f"builder option {name}={value!r} is a {type(value).__name__}; the engine key "
+            "can only hold text, numbers and booleans",
+            code="TRT112",
+            facts={"option": name, "type": type(value).__name__},
+            fix=_as_text(value),
+        )
+
+
+def block_list_entries(options: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what the block lists of some builder options name, as `keep_fp32` has it."""
+    return tuple(one for name in BLOCK_LISTS for one in listed(options.get(name)))
+
+
+def listed(value: object) -> list[str]:
+    """Return the entries of a comma-separated option; none if it is not given."""
+    return [name.strip() for name in str(value or "").split(",") if name.strip()]
+
+
+def keeps_nothing(problem: str, fix: str, **facts: Fact) -> ConfigurationError:
+    """Return the error for something to keep in FP32 where nothing is narrowed."""
+    return ConfigurationError(problem, fix=fix, code="TRT361", facts=facts)
 
 
 def _as_text(value: object) -> str:

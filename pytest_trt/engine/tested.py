@@ -25,6 +25,7 @@ class TestedEngine:
         backend: The backend's name.
         precision: The requested precision.
         profiles: Its profiles, as users write them.
+        keep_fp32: What stayed in FP32.
         options: Builder options by name; the level of ONNX Runtime at which it is loaded.
         toolchain: What built it.
         target: What it runs on.
@@ -44,6 +45,7 @@ class TestedEngine:
     toolchain: Toolchain
     target: Target
     finished: str = ""
+    keep_fp32: tuple[str, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -156,6 +158,7 @@ def tested_engine(engine: Engine, backend: str, options: Mapping[str, Any]) -> T
         options={**engine.spec.builder_options, **options},
         toolchain=engine.toolchain,
         target=engine.target,
+        keep_fp32=engine.spec.keep_fp32,
         finished=str(engine.plan) if engine.finished else "",
     )
 

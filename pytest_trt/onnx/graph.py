@@ -106,17 +106,14 @@ def modernise(model: ModelProto) -> None:
             _rename(inner, {}, used)
 
 
-def name_nodes(model: ModelProto) -> dict[str, list[str]]:
+def name_nodes(model: ModelProto) -> None:
     """Give every node a name that no other one has, in subgraphs too.
 
     Tools that call what they add after its node would otherwise call much of it the same.
-
-    Returns:
-        The names that nodes have now by the name that they had: several where several had one.
     """
     nodes = [node for graph in walk_graphs(model.graph) for node in graph.node]
     used = {node.name for node in nodes}
-    seen: dict[str, list[str]] = {}
+    seen: set[str] = set()
     for index, node in enumerate(nodes):
         old = node.name
         if not old or old in seen:
@@ -125,8 +122,7 @@ def name_nodes(model: ModelProto) -> dict[str, list[str]]:
                 name += "_"
             used.add(name)
             node.name = name
-        seen.setdefault(old, []).append(node.name)
-    return seen
+        seen.add(old)
 
 
 def tidy(model: ModelProto) -> None:
@@ -281,13 +277,13 @@ def _copy(node: NodeProto) -> NodeProto:
     return copy
 
 
-def _needed(node: NodeProto) -> set[str]:
+def needed(node: NodeProto) -> set[str]:
     """Return what a node reads: its inputs, and what its subgraphs capture."""
     names = {name for name in node.input if name}
     for graph in subgraphs(node):
         inside: set[str] = {value.name for value in graph.output}
         for inner in graph.node:
-            inside |= _needed(inner)
+            inside |= needed(inner)
         names |= inside - defined(graph)
     return names
 
@@ -302,7 +298,7 @@ def sort_topologically(graph: GraphProto) -> None:
     readers: list[list[int]] = [[] for _ in graph.node]
     waiting = [0] * len(graph.node)
     for index, node in enumerate(graph.node):
-        for source in {producer[name] for name in _needed(node) if name in producer}:
+        for source in {producer[name] for name in needed(node) if name in producer}:
             readers[source].append(index)
             waiting[index] += 1
     ready = [index for index, count in enumerate(waiting) if count == 0]

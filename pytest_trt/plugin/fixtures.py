@@ -141,17 +141,17 @@ def trt_build(_trt_subject: ModelUnderTest, trt_arch: str, trt_precision: str) -
 
     `trt_build(precision="int8")` returns a session whose `.engine` has the facts and whose
     `.run(inputs)` runs it. What is not given comes from the trt_model marker: precision, profiles,
-    builder_options.
+    builder_options, keep_fp32.
     """
 
     def build(precision: str = trt_precision, **overrides: Any) -> Session:
         __tracebackhide__ = True
         with _clear_errors():
-            unknown = overrides.keys() - {"profiles", "builder_options"}
+            unknown = overrides.keys() - {"profiles", "builder_options", "keep_fp32"}
             if unknown:
                 raise ConfigurationError(
                     f"trt_build has no argument {', '.join(sorted(unknown))}",
-                    fix="use precision=, profiles= and builder_options=.",
+                    fix="use precision=, profiles=, builder_options= and keep_fp32=.",
                 )
             return _trt_subject.build(trt_arch, precision, overrides)
 

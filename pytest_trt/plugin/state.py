@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -254,6 +254,15 @@ def progress_of(config: pytest.Config) -> TerminalProgress:
 
         progress = config.stash[PROGRESS_KEY] = TerminalProgress(config)
     return progress
+
+
+def override_of(item: pytest.Item, fixture: str) -> Callable[..., object] | None:
+    """Return the function with which a project overrides a fixture of the plugin for a test."""
+    # pytest has no other way to ask for a fixture without making it.
+    found = item.session._fixturemanager.getfixturedefs(fixture, item)
+    if not found or found[-1].func.__module__ == "pytest_trt.plugin.fixtures":
+        return None
+    return found[-1].func
 
 
 def state_of(item: pytest.Item) -> TestState:

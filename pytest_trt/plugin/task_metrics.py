@@ -24,8 +24,8 @@ from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_metrics import StagedMetrics
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.plugin.planning.marks import ids_of
-from pytest_trt.plugin.planning.plan import TestPlan
+from pytest_trt.plugin.planning.marks import ids_of, params_of
+from pytest_trt.plugin.planning.plan import ARCH, TestPlan
 from pytest_trt.plugin.results.failure import PluginFailure
 from pytest_trt.plugin.results.pinning import baseline_location
 from pytest_trt.plugin.run import TrtRun
@@ -111,7 +111,9 @@ class TaskMetrics:
     @cached_property
     def _location(self) -> BaselineLocation:
         item, arch = self._item, self._plan.arch
-        nodeid = without_parameters(item.nodeid, ids_of(item), arch)
+        # Of a run for several architectures; an id of the test's own that looks the same stays.
+        own = [arch] if ARCH in params_of(item) else []
+        nodeid = without_parameters(item.nodeid, ids_of(item), *own)
         return baseline_location(item, metrics_target(arch), nodeid)
 
     @cached_property

@@ -324,6 +324,9 @@ class RangeWatch:
         values = array.astype(np.float32, copy=False)
         beyond = int(np.count_nonzero((values < low - step) | (values > high + step)))
         fed = float(values.min()), float(values.max())
+        if not np.isfinite(fed).all():
+            finite = values[np.isfinite(values)]
+            fed = (float(finite.min()), float(finite.max())) if finite.size else (low, high)
         known = self._found.get(name, OutsideRange(name, (low, high), fed, 0, 0, 0, 0))
         self._found[name] = OutsideRange(
             name,

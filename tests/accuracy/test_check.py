@@ -28,6 +28,7 @@ def engine(precision="fp16", notes=(), op_types=()):
         model=SimpleNamespace(path=Path("m.onnx"), outputs=(), op_types=op_types),
         spec=SimpleNamespace(precision=precision),
         target=SimpleNamespace(arch="cpu"),
+        plan_facts=SimpleNamespace(calibration=None),
         finished=False,
         toolchain="ONNX Runtime",
         notes=notes,

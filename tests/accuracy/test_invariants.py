@@ -29,6 +29,7 @@ def engine(inputs=(X,), outputs=(Y,), profiles=(), op_types=()):
         ),
         spec=SimpleNamespace(precision="fp32", profiles=profiles),
         target=SimpleNamespace(arch="cpu"),
+        plan_facts=SimpleNamespace(calibration=None),
         toolchain="ONNX Runtime",
         notes=(),
         finished=False,

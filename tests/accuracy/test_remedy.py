@@ -237,7 +237,7 @@ def test_a_share_is_offered_for_exact_outputs_unless_it_is_most_of_them():
 def test_lost_precision_names_the_options_that_keep_it(precision, names_options):
     for actual in ([1.5, 100.0], [np.inf, 100.0]):
         remedy = remedy_for(actual, [1.0, 100.0], subject=in_precision(precision))
-        assert any("op_block_list" in line for line in remedy.alternatives) is names_options
+        assert any("keep_fp32" in line for line in remedy.alternatives) is names_options
         lines = (*remedy.commands, *remedy.alternatives)
         assert any("pytest-trt inspect models/m.onnx" in line for line in lines) is names_options
 
@@ -258,11 +258,11 @@ def test_fp32_on_the_cpu_names_the_level_of_graph_optimisation(tried, words, com
 
 
 @pytest.mark.parametrize("actual", [[1.5, 100.0], [np.inf, 100.0]])
-@pytest.mark.parametrize(("passing", "commands"), [('{"op_block_list": "Mul"}', 1), ("", 0)])
-def test_a_block_list_is_named_only_where_it_was_tried(actual, passing, commands):
-    subject = replace(FP16, tried=Tried(('{"op_block_list": "Mul"}',), passing))
+@pytest.mark.parametrize(("passing", "commands"), [('keep_fp32=["Mul"]', 1), ("", 0)])
+def test_what_to_keep_is_named_only_where_it_was_tried(actual, passing, commands):
+    subject = replace(FP16, tried=Tried(('keep_fp32=["Mul"]',), passing))
     remedy = remedy_for(actual, [1.0, 100.0], subject=subject)
-    assert len([one for one in remedy.commands if "op_block_list" in one]) == commands
+    assert len([one for one in remedy.commands if "keep_fp32" in one]) == commands
     assert ("may need" in remedy.text) is not bool(passing)
     assert len([part for part in remedy.text.rstrip(".:").split(". ") if part]) <= 2
 

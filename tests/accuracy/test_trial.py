@@ -2,32 +2,40 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.accuracy.trial import options_to_try
+from pytest_trt.accuracy.trial import specs_to_try
 from pytest_trt.engine.spec import EngineSpec
 
 OPERATORS = ("MatMul", "com.microsoft::Gelu", "Add", "Reshape", "Constant")
-FP16 = [{"op_block_list": "Add,Gelu"}, {"op_block_list": "Add,Gelu,Reshape"}]
+FP16 = ['keep_fp32=["Add", "Gelu"]', 'keep_fp32=["Add", "Gelu", "Reshape"]']
+LEVEL = "graph_optimization_level"
 
 
 @pytest.mark.parametrize(
-    ("precision", "given", "tried"),
+    ("spec", "tried"),
     [
         (
-            "fp32",
-            {},
-            [{"graph_optimization_level": "basic"}, {"graph_optimization_level": "disabled"}],
+            EngineSpec(),
+            [f'builder_options={{"{LEVEL}": "{level}"}}' for level in ("basic", "disabled")],
         ),
-        ("fp32", {"graph_optimization_level": "all"}, []),
-        ("fp16", {"graph_optimization_level": "all"}, FP16),
-        ("fp16", {"op_block_list": "Add"}, []),
-        ("int8", {}, []),
+        (EngineSpec(builder_options={LEVEL: "all"}), []),
+        (EngineSpec("fp16", builder_options={LEVEL: "all"}), FP16),
+        (EngineSpec("fp16", keep_fp32=("Add",)), []),
+        (EngineSpec("int8"), []),
     ],
 )
-def test_only_options_that_the_engine_lacks_are_tried(precision, given, tried) -> None:
-    spec = EngineSpec(precision, builder_options=given)
-    assert list(options_to_try(OPERATORS, spec)) == tried
+def test_only_what_the_engine_lacks_is_tried(spec: EngineSpec, tried: list[str]) -> None:
+    found = dict(specs_to_try(OPERATORS, spec))
+    assert list(found) == tried
+    for argument, other in found.items():
+        # The argument is what makes the other spec.
+        given = eval(f"dict({argument})")
+        assert dict(other.builder_options) == {
+            **spec.builder_options,
+            **given.get("builder_options", {}),
+        }
+        assert list(other.keep_fp32) == given.get("keep_fp32", [])
 
 
 @pytest.mark.parametrize("operators", [("MatMul",), ("Add", "Mul")])
 def test_an_engine_without_anything_in_fp16_is_not_tried(operators) -> None:
-    assert list(options_to_try(operators, EngineSpec("fp16"))) == []
+    assert list(specs_to_try(operators, EngineSpec("fp16"))) == []

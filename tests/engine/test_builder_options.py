@@ -16,7 +16,7 @@ from pytest_trt.engine.builder_options import (
 )
 from pytest_trt.engine.spec import BLOCK_LISTS, PRECISIONS
 
-BLOCKED = {"op_block_list": "Add"}
+OF_INT8 = {"op_types": "Add"}
 
 
 def test_every_option_exists_somewhere_for_known_backends_and_precisions() -> None:
@@ -34,18 +34,17 @@ def test_every_block_list_is_declared() -> None:
     assert set(BLOCK_LISTS) <= {o.name for o in BUILDER_OPTIONS.values() if o.of_conversion}
 
 
-def test_fp16_by_builder_flags_has_no_block_list() -> None:
-    """TensorRT up to 10: builder flags choose the precision, and nothing is converted."""
-    require_options(BLOCKED, "tensorrt", "fp16", converts=True)
-    with pytest.raises(UnsupportedError, match="no builder option 'op_block_list' for fp16") as at:
-        require_options(BLOCKED, "tensorrt", "fp16", converts=False)
+def test_an_option_of_another_precision_says_which_have_it() -> None:
+    require_options(OF_INT8, "tensorrt", "int8", converts=True)
+    with pytest.raises(UnsupportedError, match="no builder option 'op_types' for fp16") as at:
+        require_options(OF_INT8, "tensorrt", "fp16", converts=True)
     assert at.value.diagnostic.facts == {
         "backend": "tensorrt",
         "precision": "fp16",
-        "option": "op_block_list",
+        "option": "op_types",
     }
-    (line,) = [way for way in at.value.diagnostic.remedy.alternatives if "11.0" in way]
-    assert line.startswith("TensorRT (11.0 and later), fp16: by_backend=")
+    (line,) = [way for way in at.value.diagnostic.remedy.alternatives if "TensorRT," in way]
+    assert line.startswith("TensorRT, int8: by_backend=")
 
 
 def test_option_of_another_backend_is_missing_for_every_precision() -> None:
@@ -64,7 +63,7 @@ def test_option_that_no_backend_has_is_unknown() -> None:
 
 def test_conversion_options_are_refused_for_a_model_that_is_quantised_already() -> None:
     with pytest.raises(ConfigurationError, match="is quantised already") as caught:
-        require_options(BLOCKED, "onnxruntime", "int8", converts=False, model="q.onnx")
+        require_options(OF_INT8, "onnxruntime", "int8", converts=False, model="q.onnx")
     assert not isinstance(caught.value, UnsupportedError)
 
 
@@ -72,7 +71,7 @@ def test_conversion_options_are_refused_for_a_model_that_is_quantised_already() 
 def test_shared_options_of_a_conversion_affect_only_the_precisions_that_it_makes(
     precision: str,
 ) -> None:
-    given = {**BLOCKED, "per_channel": True, "refit": True, "of_a_plugin": 1}
+    given = {"op_block_list": "Add", "per_channel": True, "refit": True, "of_a_plugin": 1}
     affected = {"fp16": ["op_block_list"], "int8": ["op_block_list", "per_channel"]}
     expected = [*affected.get(precision, []), "refit", "of_a_plugin"]
     assert list(shared_options(given, precision)) == expected
@@ -80,8 +79,8 @@ def test_shared_options_of_a_conversion_affect_only_the_precisions_that_it_makes
 
 def test_backend_of_a_plugin_may_have_everything() -> None:
     assert has_all("of_a_plugin", "tf32", ["anything"])
-    assert has_all("onnxruntime", "fp16", BLOCKED)
-    assert not has_all("onnxruntime", "fp32", BLOCKED)
+    assert has_all("onnxruntime", "int8", OF_INT8)
+    assert not has_all("onnxruntime", "fp32", OF_INT8)
     assert not has_all("onnxruntime", "tf32", [])
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_bytes_of_libraries_make_keys_and_not_their_folder() -> None:
         pytest.param({"spec": spec(builder_optimization_level=3.0)}, id="option type"),
         pytest.param({"spec": spec(builder_optimization_level="3")}, id="option text"),
         pytest.param({"spec": spec(builder_optimization_level=3, refit=False)}, id="new option"),
+        pytest.param({"spec": replace(spec(), keep_fp32=("fc",))}, id="keep_fp32"),
         pytest.param({"target": Target("sm89", {"name": "NVIDIA L4"})}, id="arch"),
         pytest.param(
             {"target": Target("sm86", {"name": "NVIDIA A40", "SM count": "72"})}, id="device"
@@ -100,6 +102,14 @@ def test_bytes_of_libraries_make_keys_and_not_their_folder() -> None:
 )
 def test_key_differs_on(overrides: dict[str, Any]) -> None:
     assert make_key(**overrides).digest != make_key().digest
+
+
+def test_engines_that_differ_in_what_stays_in_fp32_run_under_one_toolchain() -> None:
+    plain, kept = (make_key(spec=replace(spec(), keep_fp32=keep)) for keep in ((), ("fc", "a")))
+    assert same_runtime(dict(plain.fields), dict(kept.fields))
+    assert differences(dict(plain.fields), dict(kept.fields)) == [
+        "keep_fp32: not set -> ['a', 'fc']"
+    ]
 
 
 def test_key_ignores_the_order_in_which_options_and_inputs_are_written() -> None:

@@ -170,20 +170,20 @@ def test_precision_that_tensorrt_10_changed_is_named() -> None:
     )
 
 
-def built(tmp_path: Path, precision: str, name: str, **options: str) -> tuple[Layer, ...]:
+def built(tmp_path: Path, precision: str, name: str, *keep_fp32: str) -> tuple[Layer, ...]:
     """Return the layers of a real engine of the embedded backend."""
     network = saved(conv_net(), tmp_path / "conv.onnx")
     folder = tmp_path / name
     folder.mkdir()
     backend = OnnxRuntimeBackend()
-    spec = EngineSpec(precision, builder_options=options)
+    spec = EngineSpec(precision, keep_fp32=keep_fp32)
     return backend.build(BuildRequest(network, spec, backend.target("cpu"), folder)).layers or ()
 
 
-def test_real_engines_of_one_model_differ_by_what_their_options_say(tmp_path) -> None:
+def test_real_engines_of_one_model_differ_by_what_their_specs_say(tmp_path) -> None:
     half, same = (built(tmp_path, "fp16", name) for name in ("half", "same"))
     assert layer_changes(half, same) == ()
-    mixed = layer_changes(half, built(tmp_path, "fp16", "mixed", op_block_list="Conv"))
+    mixed = layer_changes(half, built(tmp_path, "fp16", "mixed", "Conv"))
     reported = [str(one) for one in mixed if one.change is Change.PRECISION]
     assert reported
     assert all(text.endswith("half -> float") for text in reported)

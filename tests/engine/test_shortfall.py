@@ -92,11 +92,11 @@ def test_nothing_is_claimed_where_facts_do_not_reach(model, facts) -> None:
     assert precision_shortfall(INT8, model, facts, PLAN) is None
 
 
-def test_block_lists_that_keep_everything_in_fp32_are_named(model) -> None:
-    spec = EngineSpec("fp16", builder_options={"op_block_list": "MatMul,Add"})
+def test_a_list_that_keeps_everything_in_fp32_is_named(model) -> None:
+    spec = EngineSpec("fp16", keep_fp32=("MatMul", "Add"))
     error = precision_shortfall(spec, model, SILENT_FP32, PLAN)
     assert error is not None
-    assert error.diagnostic.remedy.alternatives[0] == "Shorten op_block_list='MatMul,Add'"
+    assert error.diagnostic.remedy.alternatives[0] == "Shorten keep_fp32=['Add', 'MatMul']"
 
 
 def opaque(size_mb: int, weights_mb: int = 440) -> EngineFacts:

@@ -157,22 +157,23 @@ def test_overflow_repeats_the_builds_note_on_constants(project, save) -> None:
 
 
 def test_operators_that_stay_fp32_are_named_once_for_several_precisions(project) -> None:
-    options = 'builder_options={"op_block_list": "MatMul"}'
-    alone = project.check(model=f'"models/linear.onnx", precision="fp32", {options}')
+    kept = 'keep_fp32=["MatMul"]'
+    alone = project.check(model=f'"models/linear.onnx", precision="fp32", {kept}')
     alone.assert_outcomes(errors=1)
-    several = project.check(model=f'"models/linear.onnx", precision=("fp32", "fp16"), {options}')
+    alone.stdout.fnmatch_lines(["*keep_fp32 has no effect where precision is fp32*TRT361*"])
+    several = project.check(model=f'"models/linear.onnx", precision=("fp32", "fp16"), {kept}')
     several.assert_outcomes(passed=2)
 
 
-def test_options_given_for_one_build_are_not_thinned_out(project) -> None:
+def test_what_one_build_is_given_is_not_thinned_out(project) -> None:
     project.test_file(
         '@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))\n'
         "def test_it(trt_build):\n"
-        '    trt_build(precision="fp32", builder_options={"op_block_list": "MatMul"})\n'
+        '    trt_build(precision="fp32", keep_fp32="MatMul")\n'
     )
     result = project.run()
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*op_block_list*"])
+    result.stdout.fnmatch_lines(["*keep_fp32 has no effect on a fp32 engine*"])
 
 
 def test_same_model_passes_where_nothing_overflows(project, save) -> None:
@@ -599,19 +600,19 @@ def save_square(path: Path, scale: float) -> None:
 
 
 @pytest.mark.parametrize(("scale", "helps"), [(1000.0, True), (1e6, False)])
-def test_a_block_list_is_advised_only_if_it_helps(project, scale: float, helps: bool) -> None:
+def test_what_to_keep_is_advised_only_if_it_helps(project, scale: float, helps: bool) -> None:
     save_square(project.path / "models" / "square.onnx", scale)
     body = 'trt_session.run({"x": np.ones((2, 4), np.float32)})'
     given = '"models/square.onnx", precision="fp16"'
     result = project.check(body, model=given)
     result.assert_outcomes(failed=1)
-    options = 'builder_options={"op_block_list": "Mul,Sqrt"}'
-    shown = f"    trt_model({options})" in result.outlines
+    kept = 'keep_fp32=["Mul", "Sqrt"]'
+    shown = f"    trt_model({kept})" in result.outlines
     assert shown is helps
     words = "also fails with only matrix products in FP16"
     words = "passes with these operators in FP32:" if helps else words
     result.stdout.fnmatch_lines([f"Fix: FP16 overflows * {words}*"])
-    project.check(body, model=f"{given}, {options}").assert_outcomes(
+    project.check(body, model=f"{given}, {kept}").assert_outcomes(
         **{"passed" if helps else "failed": 1}
     )
 

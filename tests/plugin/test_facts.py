@@ -68,7 +68,7 @@ def test_fp16_engine_that_is_fp32_throughout_fails_by_itself(project) -> None:
     project.test_file(
         """
         @pytest.mark.trt_model("models/linear.onnx", precision="fp16",
-                               builder_options={"op_block_list": "MatMul,Add,Softmax"})
+                               keep_fp32=["MatMul", "Add", "Softmax"])
         def test_it(trt_engine):
             pass
         """
@@ -79,7 +79,7 @@ def test_fp16_engine_that_is_fp32_throughout_fails_by_itself(project) -> None:
         result.stdout.fnmatch_lines(
             [
                 "linear.onnx was requested in fp16, but nothing in its engine is half: 3 of its*",
-                "*- Shorten op_block_list='MatMul,Add,Softmax'",
+                "*- Shorten keep_fp32=[[]'Add', 'MatMul', 'Softmax']",
             ]
         )
 
@@ -88,7 +88,7 @@ def test_fp16_engine_that_is_partly_fp32_passes(project) -> None:
     project.test_file(
         """
         @pytest.mark.trt_model("models/linear.onnx", precision="fp16",
-                               builder_options={"op_block_list": "MatMul"})
+                               keep_fp32="MatMul")
         def test_it(trt_engine):
             assert 0 < trt_engine.facts.half_weights_pct < 50
         """

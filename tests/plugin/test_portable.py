@@ -57,12 +57,13 @@ def test_options_of_a_backend_apply_to_it_alone_and_decide(project) -> None:
     project.test_file(
         f"@pytest.mark.trt_model({MODEL}, precision='fp16',\n"
         f"    builder_options={{'graph_optimization_level': 'all'}},\n"
-        f"    by_precision={{'fp16': {{'builder_options': {{'op_block_list': 'Add'}}}}}},\n"
+        "    by_precision={'fp16': {'keep_fp32': 'Add',\n"
+        "         'builder_options': {'graph_optimization_level': 'disabled'}}},\n"
         f"    by_backend={{'tensorrt': {GPU_OPTION}, 'onnxruntime':\n"
         "         {'builder_options': {'graph_optimization_level': 'basic'}}})\n"
         "def test_it(trt_engine):\n"
-        "    assert trt_engine.spec.builder_options == {\n"
-        "        'graph_optimization_level': 'basic', 'op_block_list': 'Add'}\n"
+        "    assert trt_engine.spec.builder_options == {'graph_optimization_level': 'basic'}\n"
+        "    assert trt_engine.spec.keep_fp32 == ('Add',)\n"
     )
     project.run().assert_outcomes(passed=1)
 

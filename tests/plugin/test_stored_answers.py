@@ -383,3 +383,62 @@ def test_the_option_and_the_marker_are_checked(project, answers, write) -> None:
     assert project.run("--trt-against=history").ret == pytest.ExitCode.USAGE_ERROR
     project.check(args=("--trt-against=stored", "--trt-update-new")).assert_outcomes(passed=1)
     assert answers.exists()
+
+
+#: Tests whose references differ, and the names under which their answers are stored.
+REFERENCES = {
+    "its own parameters": (
+        '@pytest.fixture(params=["a", "fp16"])\ndef trt_reference(trt_reference, request):',
+        "request.param",
+        "def test_it(trt_session, trt_reference):",
+        {"test_it[a-fp32]", "test_it[fp16-fp32]", "test_it[a-fp16]", "test_it[fp16-fp16]"},
+    ),
+    "the precision": (
+        "@pytest.fixture\ndef trt_reference(trt_reference, trt_precision):",
+        "trt_precision",
+        "def test_it(trt_session):",
+        {"test_it[fp32]", "test_it[fp16]"},
+    ),
+    "the engine": (
+        "@pytest.fixture\ndef other(trt_engine):\n    return trt_engine.spec.precision\n"
+        "@pytest.fixture\ndef trt_reference(trt_reference, other):",
+        "other",
+        "def test_it(trt_session):",
+        {"test_it[cpu-fp32]", "test_it[cpu-fp16]"},
+    ),
+    "parameters of the test": (
+        "@pytest.fixture\ndef trt_reference(trt_reference, one, two):",
+        "one + two",
+        '@pytest.mark.parametrize("one", ["a", "fp16"])\n'
+        '@pytest.mark.parametrize("two", ["a", "fp16"])\ndef test_it(trt_session, one, two):',
+        {"test_it[a-a]", "test_it[a-fp16]", "test_it[fp16-a]", "test_it[fp16-fp16]"},
+    ),
+    "nothing": (
+        "@pytest.fixture\ndef trt_reference(trt_reference):",
+        '""',
+        "def test_it(trt_session):",
+        {"test_it"},
+    ),
+}
+
+
+@pytest.mark.parametrize("of", REFERENCES)
+def test_references_that_differ_have_answers_of_their_own(project, answers, of) -> None:
+    fixture, value, test, names = REFERENCES[of]
+    # One precision where an id of the test looks like it, or else two.
+    precision = '"fp16"' if of == "parameters of the test" else '("fp32", "fp16")'
+    project.test_file(
+        "from zlib import crc32\n"
+        f"{fixture}\n"
+        f"    off = np.float32(crc32(({value}).encode()) % 97 * 1e-3)\n"
+        "    run = trt_reference.run\n"
+        "    return lambda inputs: {name: one + off for name, one in run(inputs).items()}\n"
+        f'@pytest.mark.trt_model("models/linear.onnx", precision={precision})\n'
+        '@pytest.mark.trt_consistency(against="stored", rtol=0, atol=0.2)\n'
+        f'{test}\n    trt_session.run({{"image": np.ones((2, 8), np.float32)}})\n'
+    )
+    for options in ("--trt-update-new",), ("--trt-missing-baseline=fail",):
+        result = project.run(*options)
+        assert result.parseoutcomes().keys() == {"passed"}
+    stored = json.loads(answers.read_text())["tests"]
+    assert stored.keys() == names

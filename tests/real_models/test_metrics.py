@@ -115,7 +115,7 @@ def contents():
     return rows
 
 @pytest.mark.trt_model(MODEL, precision=PRECISION,
-    profiles={"bytes": ((1, 2048), (3, 2048), (8, 2048))}, builder_options=OPTIONS)
+    profiles={"bytes": ((1, 2048), (3, 2048), (8, 2048))}, keep_fp32=KEEP)
 @pytest.mark.trt_consistency(elementwise=False, outputs={"target_label": {"metrics": {
     "kl_divergence": "<= 0.001", "top1": ">= 1", "p99_abs": "<= 0.01", "snr_db": ">= 30"}}})
 def test_labels(trt_session, contents):
@@ -130,9 +130,8 @@ SUM_OF_SQUARES = ("LayerNorm_1/Sum_1", "LayerNorm_1/truediv_1")
 def test_classifier_is_judged_by_metrics_alone(project, package_file, overflows) -> None:
     model = package_file("magika", "standard_v3_3/model.onnx")
     nodes = [node.name for node in onnx.load(model).graph.node]
-    kept = ",".join(name for name in nodes if name.endswith(SUM_OF_SQUARES))
-    options = {} if overflows else {"node_block_list": kept}
-    result = project.run(CLASSIFIER, MODEL=model, PRECISION="fp16", OPTIONS=options)
+    kept = [] if overflows else [name for name in nodes if name.endswith(SUM_OF_SQUARES)]
+    result = project.run(CLASSIFIER, MODEL=model, PRECISION="fp16", KEEP=kept)
     result.assert_outcomes(**{"failed" if overflows else "passed": 1})
 
 
@@ -154,9 +153,9 @@ def test_task_metric_of_an_overflowing_engine_is_worse_than_its_baseline(
     model = package_file("magika", "standard_v3_3/model.onnx")
     labels = json.loads(model.with_name("config.min.json").read_text())["target_labels_space"]
     nodes = [node.name for node in onnx.load(model).graph.node]
-    kept = ",".join(name for name in nodes if name.endswith(SUM_OF_SQUARES))
+    overflowing = [name for name in nodes if name.endswith(SUM_OF_SQUARES)]
     values = {"MODEL": model, "PRECISION": "fp16", "LABELS": labels}
-    for options, outcome in (({"node_block_list": kept}, "passed"), ({}, "failed")):
-        result = project.run(TASK, "--trt-missing-baseline=record", **values, OPTIONS=options)
+    for kept, outcome in ((overflowing, "passed"), ([], "failed")):
+        result = project.run(TASK, "--trt-missing-baseline=record", **values, KEEP=kept)
         result.assert_outcomes(**{outcome: 1})
     result.stdout.fnmatch_lines(["probability * is worse than its baseline *TRT430*"])

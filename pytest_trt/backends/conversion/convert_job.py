@@ -25,6 +25,7 @@ class ConversionJob:
         precision: "fp16" or "int8".
         output: The file to write.
         options: Builder options of the conversion.
+        keep_fp32: What stays float32.
         calibration: The file of the calibration data, which this process wrote; None for none.
     """
 
@@ -32,6 +33,7 @@ class ConversionJob:
     precision: str
     output: Path
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+    keep_fp32: tuple[str, ...] = ()
     calibration: Path | None = None
 
 
@@ -65,17 +67,20 @@ def convert_isolated(
         request.progress,
     )
     with stored_samples(request.calibration, output.parent) as calibration:
-        job = ConversionJob(model, precision, output, options, calibration)
+        job = ConversionJob(model, precision, output, options, request.spec.keep_fp32, calibration)
         return tuple(call_isolated(f"{__name__}:do_convert", task, job=to_data(job)))
 
 
 def do_convert(progress: Progress, job: Mapping[str, Any]) -> list[str]:
     """Do a `ConversionJob`, JSON-simple data; return the notes."""
     given = from_data(ConversionJob, job)
+    kept = given.keep_fp32
     progress(f"converting {given.model.path.name} to {given.precision}")
     if given.precision == "fp16":
-        done = conversion.to_fp16(given.model, given.output, options=given.options)
+        done = conversion.to_fp16(given.model, given.output, keep_fp32=kept)
     else:
         samples = StoredSamples(given.calibration) if given.calibration else ()
-        done = conversion.to_int8(given.model, samples, given.output, options=given.options)
+        done = conversion.to_int8(
+            given.model, samples, given.output, options=given.options, keep_fp32=kept
+        )
     return list(done.notes)

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import onnx
 
 from pytest_trt.backends.conversion.custom_ops import register_custom_ops
-from pytest_trt.backends.conversion.named import require_nodes, require_operators
+from pytest_trt.backends.conversion.kept import kept_nodes
 from pytest_trt.backends.conversion.ort_messages import (
     SEVERITY_DEFAULT,
     SEVERITY_FATAL,
@@ -34,7 +34,6 @@ from pytest_trt.diagnostics import (
     Remedy,
     in_context,
 )
-from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel, read_interface
 from pytest_trt.onnx.libraries import Library
@@ -58,17 +57,17 @@ class Conversion:
     notes: tuple[str, ...]
 
 
-def require_named(
-    model: OnnxModel, proto: onnx.ModelProto, options: Mapping[str, OptionValue]
-) -> None:
-    """Refuse options that name operators or nodes that the loaded model does not have.
+def kept_in(
+    model_name: str, proto: onnx.ModelProto, keep_fp32: Collection[str]
+) -> list[onnx.NodeProto]:
+    """Return the nodes of a loaded model that stay in FP32.
 
     Raises:
-        ConfigurationError: An operator or node is not in the model.
+        ConfigurationError: An entry of `keep_fp32` names no node.
     """
     nodes = [node for scope in graph.walk_graphs(proto.graph) for node in scope.node]
-    require_operators(model.path.name, (node.op_type for node in nodes), options)
-    require_nodes(model.path.name, (node.name for node in nodes), options)
+    named = ((node.name, node.op_type) for node in nodes)
+    return [nodes[index] for index in sorted(kept_nodes(model_name, keep_fp32, named))]
 
 
 #: Operators of dynamically quantised models.
@@ -300,12 +299,7 @@ def _described(spec: TensorSpec | None) -> str:
 def _in_float32(text: str) -> Remedy:
     """Return the remedy for an invalid model: an option, where ONNX Runtime names the operator."""
     operator, node = mixed_place(text)
-    if operator:
-        what, option, name = "operator", "op_block_list", operator
-    elif node:
-        what, option, name = "node", "node_block_list", node
-    else:
+    if not operator and not node:
         return _OTHER_MODEL
-    return Remedy(
-        f'keeping {what} {name} in float32 may help: builder_options={{"{option}": "{name}"}}'
-    )
+    what, name = ("operator", operator) if operator else ("node", node)
+    return Remedy(f'keeping {what} {name} in FP32 may help: keep_fp32=["{name}"]')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from onnx import ModelProto, TensorProto
@@ -10,18 +10,17 @@ from onnx import ModelProto, TensorProto
 from pytest_trt.backends.conversion.converting import (
     Conversion,
     explained,
+    kept_in,
     refuse_dynamically_quantised,
-    require_named,
     verify,
 )
 from pytest_trt.backends.conversion.counting import count_in_integers
 from pytest_trt.backends.conversion.float16_report import Float16Report, already_float16
 from pytest_trt.backends.conversion.integers import integer_arithmetic
-from pytest_trt.backends.conversion.named import listed
 from pytest_trt.backends.conversion.narrowing import narrow
 from pytest_trt.backends.conversion.tensor_types import TensorTypes, tensor_types
 from pytest_trt.diagnostics import EngineBuildError
-from pytest_trt.engine.spec import OptionValue
+from pytest_trt.engine.spec import keeps_nothing
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.loading import load
@@ -39,7 +38,7 @@ def to_fp16(
     model: OnnxModel,
     output: Path,
     *,
-    options: Mapping[str, OptionValue] | None = None,
+    keep_fp32: Collection[str] = (),
     verified: bool = True,
 ) -> Conversion:
     """Convert a float32 model to float16 inside; its inputs and outputs keep their types.
@@ -47,36 +46,43 @@ def to_fp16(
     Args:
         model: What to convert.
         output: The file to write; large weights become external data next to it.
-        options: Builder options of the conversion to fp16.
+        keep_fp32: What stays float32, see `kept_nodes`.
         verified: Whether ONNX Runtime has to load and run the result.
 
     Raises:
-        ConfigurationError: An option names an operator or node that is not there.
+        ConfigurationError: `keep_fp32` names nothing in the model, or has no effect on it.
         ModelError: The model cannot be read.
         EngineBuildError: It has no float32 to convert, is quantised dynamically, or is invalid
             after conversion.
     """
-    options = options or {}
     refuse_dynamically_quantised(model, "fp16")
     proto = load(model.path)
-    require_named(model, proto, options)
+    kept = kept_in(model.path.name, proto, keep_fp32)
     with explained(model, "fp16"):
         graph.modernise(proto)
-        names = graph.name_nodes(proto)
+        graph.name_nodes(proto)
+        names = {node.name for node in kept}
         count_in_integers(proto)
         graph.tidy(proto)
         types = tensor_types(proto)
     already = already_float16(proto, types.known.values())
     if already is not None:
+        if keep_fp32:
+            raise keeps_nothing(
+                f"keep_fp32 has no effect on {model.path.name}: {already}",
+                "remove it, or test the float32 model that it was made from.",
+                model=str(model.path),
+                precision="fp16",
+            )
         graph.save(proto, output)
         return Conversion((already,))
     if TensorProto.FLOAT not in types.known.values():
         raise _refused(model, "has no float32 values to convert to fp16", types)
     report = Float16Report()
     with explained(model, "fp16"):
-        computing = narrow(proto, types, _float32_nodes(proto, types, names, options), report)
+        computing = narrow(proto, types, _float32_nodes(proto, types, names), report)
     undeclared = _undeclared(proto, types)
-    if not computing and not options and not undeclared:
+    if not computing and not keep_fp32 and not undeclared:
         raise _refused(model, "has no operator that can compute in float16", types)
     graph.save(proto, output)
     del proto
@@ -85,24 +91,16 @@ def to_fp16(
     return Conversion((*report.notes(), *undeclared))
 
 
-def _float32_nodes(
-    proto: ModelProto,
-    types: TensorTypes,
-    names: Mapping[str, list[str]],
-    options: Mapping[str, OptionValue],
-) -> frozenset[str]:
+def _float32_nodes(proto: ModelProto, types: TensorTypes, kept: Collection[str]) -> frozenset[str]:
     """Return the names of the nodes that stay float32."""
-    operators = {*listed(options.get("op_block_list")), *_FLOAT32_OPERATORS, *_FLOAT32_FUNCTIONS}
-    wanted = [
-        name for given in listed(options.get("node_block_list")) for name in names.get(given, ())
-    ]
+    operators = _FLOAT32_OPERATORS | _FLOAT32_FUNCTIONS
     by_operator = (
         node.name
         for scope in graph.walk_graphs(proto.graph)
         for node in scope.node
         if node.op_type in operators
     )
-    return frozenset({*wanted, *by_operator}) | integer_arithmetic(proto, types)
+    return frozenset({*kept, *by_operator}) | integer_arithmetic(proto, types)
 
 
 def _undeclared(proto: ModelProto, types: TensorTypes) -> list[str]:

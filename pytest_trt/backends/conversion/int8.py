@@ -12,8 +12,8 @@ from pytest_trt.backends.conversion.converting import (
     Conversion,
     captured,
     explained,
+    kept_in,
     refuse_dynamically_quantised,
-    require_named,
     verify,
 )
 from pytest_trt.backends.conversion.custom_ops import known_to_all_sessions
@@ -21,15 +21,14 @@ from pytest_trt.backends.conversion.int8_preparation import (
     Choice,
     PassedOutputs,
     import_quantization,
-    name_nodes,
     prepare,
     state_kernel_shapes,
     unshare_weights,
 )
-from pytest_trt.backends.conversion.named import listed
+from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.conversion.ort_messages import first_line
 from pytest_trt.diagnostics import EngineBuildError
-from pytest_trt.engine.spec import OptionValue
+from pytest_trt.engine.spec import OptionValue, listed
 from pytest_trt.onnx import graph
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.loading import load
@@ -55,6 +54,7 @@ def to_int8(
     output: Path,
     *,
     options: Mapping[str, OptionValue] | None = None,
+    keep_fp32: Collection[str] = (),
     qdq_weights: bool = True,
     verified: bool = True,
 ) -> Conversion:
@@ -65,13 +65,14 @@ def to_int8(
         calibration: Representative inputs; the ranges of activations come from them.
         output: Where to write.
         options: Builder options of the conversion to int8.
+        keep_fp32: What stays float32, see `kept_nodes`.
         qdq_weights: Store weights as float32 behind a Q/DQ pair, which every TensorRT accepts;
             otherwise as INT8 behind a DequantizeLinear, at a quarter of the size.
         verified: Whether ONNX Runtime has to load and run the result.
 
     Raises:
-        ConfigurationError: An option is unknown, has an invalid value, or names an operator or
-            node that the model does not have.
+        ConfigurationError: An option is unknown or has an invalid value; or it, or `keep_fp32`,
+            names an operator or node that the model does not have.
         InputError: There is no calibration data, or it does not fit the model.
         EngineBuildError: The model is quantised dynamically, or nothing in it could be quantised.
     """
@@ -91,18 +92,21 @@ def to_int8(
         )
     chosen = frozenset(listed(options.get("op_types")) or _INT8_OPS)
     proto = load(model.path)
-    require_named(model, proto, options)
+    nodes = (node for scope in graph.walk_graphs(proto.graph) for node in scope.node)
+    require_operators(model.path.name, (node.op_type for node in nodes), options)
+    kept = kept_in(model.path.name, proto, keep_fp32)
     with (
         tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder,
         captured() as logged,
         explained(model, "int8"),
     ):
         graph.modernise(proto)
+        # Quantisation excludes nodes by name, and would take all without one for the same.
+        graph.name_nodes(proto)
         choice = Choice(
-            operators=name_nodes(proto),
+            operators={node.name: node.op_type for node in proto.graph.node},
             chosen=chosen,
-            blocked=frozenset(listed(options.get("op_block_list"))),
-            blocked_nodes=frozenset(listed(options.get("node_block_list"))),
+            kept=frozenset(node.name for node in kept),
         )
         unshare_weights(proto.graph)
         passed = PassedOutputs.taken_from(proto.graph)
@@ -252,7 +256,7 @@ def _is_quantised(model: Any) -> bool:
 def _nothing_quantised(model: OnnxModel, chosen: Collection[str]) -> EngineBuildError:
     operators = sorted(chosen)
     return EngineBuildError(
-        f"nothing in {model.path.name} could be quantised: outside control flow and block lists, "
+        f"nothing in {model.path.name} could be quantised: outside control flow and keep_fp32, "
         f"no {', '.join(operators)} has float32 inputs of known type",
         fix='set the operators to quantise, builder_options={"op_types": "..."}, or remove '
         "int8 from precision=.",

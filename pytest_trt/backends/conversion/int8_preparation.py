@@ -74,15 +74,6 @@ def prepare(proto: Any, opset: int, folder: Path, custom_ops: Sequence[Library] 
     return prepared
 
 
-def name_nodes(proto: onnx.ModelProto) -> dict[str, str]:
-    """Give every node a name; return the operator of each node of the main graph by name.
-
-    Quantisation excludes nodes by name, and would take all without one for the same.
-    """
-    graph.name_nodes(proto)
-    return {node.name: node.op_type for node in proto.graph.node}
-
-
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a user wants quantised, in the terms of the model that was given.
@@ -93,14 +84,12 @@ class Choice:
     Attributes:
         operators: Operator by name of each node in the model's main graph.
         chosen: Operators to quantise.
-        blocked: Operators that are not quantised.
-        blocked_nodes: Names of nodes that are not quantised.
+        kept: Names of nodes that are not quantised.
     """
 
     operators: Mapping[str, str]
     chosen: frozenset[str]
-    blocked: frozenset[str]
-    blocked_nodes: frozenset[str]
+    kept: frozenset[str]
 
     def of(self, prepared: Path) -> tuple[list[str], list[str]]:
         """Return, for a prepared model, the operators to quantise and the nodes to leave out."""
@@ -108,7 +97,7 @@ class Choice:
         for node in onnx.load(prepared, load_external_data=False).graph.node:
             origin = self._origin(node.name)
             operator = self.operators.get(origin, node.op_type)
-            if operator in self.chosen - self.blocked and origin not in self.blocked_nodes:
+            if operator in self.chosen and origin not in self.kept:
                 operators.add(node.op_type)
             else:
                 excluded.append(node.name)

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_trt.backends.conversion.kept import require_effect
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.backends.onnxruntime.first_runs import FirstRunsIsolated
@@ -87,6 +88,7 @@ class OnnxRuntimeBackend:
             model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
         )
         require_operators(model.path.name, model.op_types, spec.builder_options)
+        require_effect(model, spec)
         _require_values(model, spec)
         if as_it_is(model, spec):
             return Route("as the model is", libraries=model.custom_ops)

@@ -97,13 +97,19 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
     # The plan is checked instead of what it is made from.
     if spec.precision == "int8":
         done = conversion.to_int8(
-            model, request.calibration, output, options=options, qdq_weights=False, verified=False
+            model,
+            request.calibration,
+            output,
+            options=options,
+            keep_fp32=spec.keep_fp32,
+            qdq_weights=False,
+            verified=False,
         )
         return done.notes, ()
     from pytest_trt.backends.conversion.converting import explained
     from pytest_trt.backends.conversion.fp16_rounding import round_file
 
-    notes = conversion.to_fp16(model, output, options=options, verified=False).notes
+    notes = conversion.to_fp16(model, output, keep_fp32=spec.keep_fp32, verified=False).notes
     layers = _layers(output, model)
     with explained(model, "fp16"):
         return (*notes, *round_file(output)), layers

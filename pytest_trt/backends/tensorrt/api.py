@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.kept import require_effect
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.tensorrt.plan_header import header_of, same_version
@@ -94,6 +95,7 @@ def check_spec(backend: str, model: OnnxModel, spec: EngineSpec, chosen: Precisi
         model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
     )
     require_operators(model.path.name, model.op_types, spec.builder_options)
+    require_effect(model, spec)
     if spec.builder_options.get(SERIALIZE_PLUGINS) and not model.plugin_libraries:
         raise ConfigurationError(
             f"{SERIALIZE_PLUGINS} stores libraries of plugins in plans, and none is named",
@@ -148,6 +150,8 @@ def build(
             flags=chosen.flags,
             tf32=spec.precision == "tf32",
             options=for_builder,
+            # A conversion has kept it already.
+            keep_fp32=() if chosen.convert else spec.keep_fp32,
             compute_capabilities=compute_capabilities,
             control_flow=_control_flow(request.model),
             opset=request.model.opset,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_trt.backends.tensorrt.build_job import BuildPlan, Built
+from pytest_trt.backends.tensorrt.layer_precision import keep_layers
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger, progress_monitor
 from pytest_trt.backends.tensorrt.options import apply_builder_options
 from pytest_trt.backends.tensorrt.parse import parsed
@@ -85,6 +86,7 @@ def build_plan(
         config = builder.create_builder_config()
         _configure(trt, config, plan)
         add_profiles(builder, network, config, plan)
+        keep_layers(trt, network, config, plan)
         timings = TimingCache(config, plan.timing_cache)
         monitor = progress_monitor(trt, progress, tail)
         if monitor is not None:

@@ -28,6 +28,7 @@ class BuildPlan:
         flags: Members of BuilderFlag to set: "FP16", "INT8".
         tf32: Whether FP32 may be computed in TF32.
         options: Builder options by name.
+        keep_fp32: What builder flags may not narrow.
         compute_capabilities: Members of ComputeCapability to build for; empty for TensorRT.
         control_flow: The model's control flow as messages name it: "25 If".
         opset: The model's version of the default operator set.
@@ -44,6 +45,7 @@ class BuildPlan:
     flags: Sequence[str] = ()
     tf32: bool = False
     options: Mapping[str, OptionValue] | None = None
+    keep_fp32: tuple[str, ...] = ()
     compute_capabilities: Sequence[str] = ()
     control_flow: Sequence[str] = ()
     opset: int = 0

@@ -277,9 +277,8 @@ def _element(text: object) -> str | None:
 
 def _origins(name: str, metadata: str) -> tuple[str, ...]:
     """Return the model's nodes in a layer: from its metadata, else out of its name."""
-    if _ONNX_LAYER in metadata:
-        parts = metadata.split(_ONNX_LAYER)[1:]
-        return _distinct(part.rstrip(_SEPARATORS).removesuffix("]") for part in parts)
+    if nodes := onnx_nodes(metadata):
+        return nodes
     if _NOT_OF_THE_MODEL.search(name) or name.endswith(" copy"):
         return ()
     if name.startswith("{ForeignNode["):
@@ -289,6 +288,12 @@ def _origins(name: str, metadata: str) -> tuple[str, ...]:
     return _distinct(
         bare for bare in map(_unwrapped, parts) if bare and not _NOT_OF_THE_MODEL.search(bare)
     )
+
+
+def onnx_nodes(metadata: str) -> tuple[str, ...]:
+    """Return the model's nodes that the metadata of a layer name."""
+    parts = metadata.split(_ONNX_LAYER)[1:]
+    return _distinct(part.rstrip(_SEPARATORS).removesuffix("]") for part in parts)
 
 
 def _unwrapped(part: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from pytest_trt.accuracy.reference import ReferenceSession
 from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.accuracy.trial import options_to_try
+from pytest_trt.accuracy.trial import specs_to_try
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, Plan
@@ -40,8 +39,9 @@ from pytest_trt.plugin.planning.plan_files import PlanFiles
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.results.pinning import pin_baselines
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.state import TestState, plan_of, progress_of, state_of
+from pytest_trt.plugin.state import TestState, override_of, plan_of, progress_of, state_of
 from pytest_trt.report.record import below
+from pytest_trt.tensors.calibration import calibration_problems
 from pytest_trt.tensors.containers import shapes_text
 from pytest_trt.tensors.profile_choice import shapes_at, values_at
 from pytest_trt.tensors.profiles import Profile, needs_profile
@@ -159,8 +159,21 @@ class LoadableModel:
         )
         return [self.seeded("opt", sample=sample) for sample in range(_SEEDED_SAMPLES)]
 
-    def engine(self, spec: EngineSpec, arch: str, calibration: Callable[[], object]) -> Engine:
-        """Build an engine, or take it from the cache, and record it with the test."""
+    def engine(
+        self,
+        spec: EngineSpec,
+        arch: str,
+        calibration: Callable[[], object],
+        calibrated_by: CalibratedBy = "",
+    ) -> Engine:
+        """Build an engine, or take it from the cache, and record it with the test.
+
+        Args:
+            spec: The request.
+            arch: What it runs on.
+            calibration: Gives the inputs that int8 engines are calibrated on.
+            calibrated_by: Where those are from: the project's own are checked.
+        """
         marker, state = self.model_marker, state_of(self.item)
         pin_baselines(self.request.session)
         try:
@@ -177,6 +190,11 @@ class LoadableModel:
             raise
         state.engines.append(engine)
         self._note_on(engine)
+        statistics = engine.plan_facts.calibration
+        if calibrated_by == "project" and statistics is not None:
+            name = f"{marker.name} {spec.precision}"
+            for problem in calibration_problems(statistics, spec.profiles, name):
+                state.note(problem)
         return engine
 
     def _finished(self, files: PlanFiles, spec: EngineSpec, arch: str) -> Engine:
@@ -335,13 +353,10 @@ class LoadableModel:
 
     def overrides(self, fixture: str) -> bool:
         """Whether a project overrides a fixture of the plugin for the test that is running."""
-        # pytest has no other way to ask for a fixture without making it.
-        manager = self.item.session._fixturemanager
-        found = manager.getfixturedefs(fixture, self.item) or ()
-        return not found or found[-1].func.__module__ != "pytest_trt.plugin.fixtures"
+        return override_of(self.item, fixture) is not None
 
     def _attempts(self, engine: Engine, inputs: Tensors) -> Iterator[tuple[str, Tensors]]:
-        """Yield what an engine of ONNX Runtime returns with options that a remedy may name."""
+        """Yield what an engine of ONNX Runtime returns with arguments that a remedy may name."""
         embedded = self.run.embedded
         if (
             self.run.backend(engine.target.arch).name != embedded.name
@@ -349,15 +364,13 @@ class LoadableModel:
             or engine.model.size_bytes > _TRIED_BYTES
         ):
             return
-        for options in options_to_try(engine.model.op_types, engine.spec):
-            given = {**engine.spec.builder_options, **options}
-            spec = replace(engine.spec, builder_options=given)
+        for argument, spec in specs_to_try(engine.model.op_types, engine.spec):
             with suppress(PytestTrtError), TemporaryDirectory() as folder:
                 request = BuildRequest(engine.model, spec, engine.target, Path(folder))
                 plan = Plan(Path(folder) / embedded.build(request).plan_name)
                 run = embedded.run_isolated(plan, engine.model, spec, self.engine_inputs(inputs))
                 if run is not None:
-                    yield json.dumps(options), run.outputs
+                    yield argument, run.outputs
 
     def skip(self, reason: str) -> NoReturn:
         """Skip the test."""

@@ -19,7 +19,6 @@ from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
-from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.models.loadable import LoadableModel
 from pytest_trt.plugin.models.project_reference import project_reference
 from pytest_trt.plugin.planning.markers import parse_model, same_file
@@ -44,15 +43,15 @@ class SharedModel(LoadableModel):
         """Build the engine, or take it from the cache, and return a session that loads it."""
         marker = self.model_marker
         (precision,) = marker.precision
-        options = marker.options(self.run.backend(arch).name, precision)
-        spec = EngineSpec(precision, self.profiles, options)
+        spec = marker.spec(self.run.backend(arch).name, precision, self.profiles)
 
         def samples() -> CalibrationData:
             given = self.seeded_samples() if calibration is None else calibration
             return self.run.calibration(given, self.model.inputs)
 
-        observe = partial(self._observe, "seeded" if calibration is None else "project", samples)
-        engine = self.engine(spec, arch, samples)
+        by: CalibratedBy = "seeded" if calibration is None else "project"
+        observe = partial(self._observe, by, samples)
+        engine = self.engine(spec, arch, samples, by)
         return Session(engine, self.loaded, observe, self.engine_inputs)
 
     def _observe(

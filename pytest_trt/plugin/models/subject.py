@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.diagnostics import ConfigurationError, UnsupportedError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.builder_options import has_all
@@ -18,6 +19,7 @@ from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.models.loadable import LoadableModel
 from pytest_trt.plugin.models.project_reference import project_reference
+from pytest_trt.plugin.planning.keep_fp32 import parse_keep_fp32, warn_of_block_lists
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.opponents import Opponent
 from pytest_trt.plugin.planning.plan import TestPlan
@@ -53,8 +55,8 @@ class ModelUnderTest(LoadableModel):
         if self.profiles or marker.plan is None or not any(map(needs_profile, self.model.inputs)):
             return self.profiles
         arch, precision = self.plan.arch, self.plan.precision
-        options = marker.options(self.run.backend(arch).name, precision)
-        return self.engine(EngineSpec(precision, (), options), arch, tuple).spec.profiles
+        spec = marker.spec(self.run.backend(arch).name, precision, ())
+        return self.engine(spec, arch, tuple).spec.profiles
 
     def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> Session:
         """Build an engine, or take it from the cache, and return a session that loads it on use."""
@@ -64,24 +66,9 @@ class ModelUnderTest(LoadableModel):
                 f"trt_build: {given} cannot change a finished plan, which trt_model names",
                 fix="omit it, or build the engine in a test without plan=.",
             )
-        options = overrides.get("builder_options", {})
-        if not isinstance(options, Mapping):
-            raise ConfigurationError(
-                f"trt_build: builder_options={options!r} is not a mapping",
-                fix="pass a dict of options, or omit builder_options= to use the marker's.",
-            )
-        spec = EngineSpec(
-            precision=precision,
-            profiles=self._profiles(overrides),
-            builder_options=dict(
-                overrides.get(
-                    "builder_options",
-                    self.model_marker.options(self.run.backend(arch).name, precision),
-                )
-            ),
-        )
+        spec = self._spec(arch, precision, overrides)
         try:
-            engine = self.engine(spec, arch, self._calibration)
+            engine = self.engine(spec, arch, self._calibration, self._calibrated_by)
         except UnsupportedError as error:
             if not overrides and precision == self.plan.precision and self._others(arch, error):
                 self.skip(error.message)
@@ -111,15 +98,15 @@ class ModelUnderTest(LoadableModel):
 
     def _opponent(self, one: Opponent, arch: str, precision: str) -> Engine:
         marker, precision = one.model or self.model_marker, one.precision or precision
-        other, options = replace(self, model_marker=marker), {}
-        if one.embedded:
-            arch = CPU
-        else:
-            options = marker.options(self.run.backend(arch).name, precision)
+        other = replace(self, model_marker=marker)
         profiles = self.profiles
         if one.model is not None:
             profiles = parse_profiles(marker.profiles, other.model.inputs, where="trt_model")
-        spec, plan = EngineSpec(precision, profiles, options), marker.plan
+        if one.embedded:
+            arch, spec = CPU, EngineSpec(precision, profiles)
+        else:
+            spec = marker.spec(self.run.backend(arch).name, precision, profiles)
+        plan = marker.plan
         # A plan of neither another precision nor another model is the one under test.
         named = plan.names if plan is not None and not one.embedded else ()
         with self.run.lock, self._task(f"{marker.name} {precision}") as say:
@@ -146,6 +133,10 @@ class ModelUnderTest(LoadableModel):
             for options in [marker.options(backend, other)]
         )
 
+    @property
+    def _calibrated_by(self) -> CalibratedBy:
+        return "project" if self.overrides("trt_calibration") else "seeded"
+
     def _calibration(self) -> CalibrationData:
         given = self.request.getfixturevalue("trt_calibration")
         return self.run.calibration(given, self.model.inputs)
@@ -156,14 +147,29 @@ class ModelUnderTest(LoadableModel):
         return self.check(
             self.plan,
             project_reference(given, self.item, self.run, self.model),
-            calibrated_by="project" if self.overrides("trt_calibration") else "seeded",
+            calibrated_by=self._calibrated_by,
             calibration=self._calibration,
         )
 
-    def _profiles(self, overrides: Mapping[str, Any]) -> tuple[Profile, ...]:
-        if "profiles" not in overrides:
-            return self.profiles
-        return parse_profiles(overrides["profiles"], self.model.inputs, where="trt_build")
+    def _spec(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> EngineSpec:
+        """Return the request of an engine: the marker's, with what `trt_build` was given."""
+        profiles = self.profiles
+        if "profiles" in overrides:
+            profiles = parse_profiles(overrides["profiles"], self.model.inputs, where="trt_build")
+        options, keep = overrides.get("builder_options"), overrides.get("keep_fp32")
+        if options is not None and not isinstance(options, Mapping):
+            raise ConfigurationError(
+                f"trt_build: builder_options={options!r} is not a mapping",
+                fix="pass a dict of options, or omit builder_options= to use the marker's.",
+            )
+        warn_of_block_lists(options or {}, "trt_build")
+        return self.model_marker.spec(
+            self.run.backend(arch).name,
+            precision,
+            profiles,
+            options=options,
+            keep_fp32=None if keep is None else parse_keep_fp32(keep, "trt_build"),
+        )
 
 
 def given_model(request: pytest.FixtureRequest) -> Path:

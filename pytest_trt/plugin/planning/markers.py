@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
+from pytest_trt.plugin.planning.keep_fp32 import check_keep_fp32, parse_keep_fp32
 from pytest_trt.plugin.planning.keywords import expect, invalid, keywords, listed
 from pytest_trt.plugin.planning.library_files import parse_custom_ops, parse_plugin_libraries
 from pytest_trt.plugin.planning.named_models import (
@@ -29,6 +30,8 @@ from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
     from pytest_trt.accuracy.metric_checks import MetricCheck
+    from pytest_trt.engine.spec import EngineSpec
+    from pytest_trt.tensors.profiles import Profile
     from pytest_trt.terms import Mode
 
 _Metrics: TypeAlias = "Mapping[str, MetricCheck | None]"
@@ -52,8 +55,9 @@ class ModelMarker:
         reference_only: Inputs and outputs that only the reference has: inputs get their values from
             those of the test, outputs are ignored.
         builder_options: Options of the backend's builder by name.
-        by_precision: Builder options by precision, which take precedence.
-        by_backend: Builder options by backend, which take precedence over both.
+        keep_fp32: What stays in FP32: names of nodes, operators, and patterns of names of nodes.
+        by_precision: Both of them by precision, which take precedence.
+        by_backend: Both of them by backend, which take precedence over either.
         input_ranges: Value ranges of seeded inputs: {input: (low, high)}.
         seed: Seed of the seeded inputs.
         custom_ops: Libraries with its operators for ONNX Runtime: paths, and names of packages.
@@ -75,6 +79,7 @@ class ModelMarker:
     reference_names: Mapping[str, str] = field(default_factory=dict)
     reference_only: tuple[str, ...] = ()
     builder_options: Mapping[str, Any] = field(default_factory=dict)
+    keep_fp32: tuple[str, ...] = ()
     by_precision: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     by_backend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     input_ranges: Mapping[str, Any] = field(default_factory=dict)
@@ -101,11 +106,46 @@ class ModelMarker:
 
         given = {
             **self.builder_options,
-            **self.by_precision.get(precision, {}),
-            **self.by_backend.get(backend, {}),
+            **self.by_precision.get(precision, {}).get("builder_options", {}),
+            **self.by_backend.get(backend, {}).get("builder_options", {}),
         }
         # What a marker names for one precision alone has to apply to it.
         return given if self.precision == (precision,) else shared_options(given, precision)
+
+    def spec(
+        self,
+        backend: str,
+        precision: str,
+        profiles: tuple[Profile, ...],
+        *,
+        options: Mapping[str, Any] | None = None,
+        keep_fp32: tuple[str, ...] | None = None,
+    ) -> EngineSpec:
+        """Return the request of one engine.
+
+        Args:
+            backend: The backend that builds it.
+            precision: Its precision.
+            profiles: Its profiles.
+            options: Builder options instead of the marker's.
+            keep_fp32: What stays in FP32 instead of what the marker says.
+
+        Raises:
+            ConfigurationError: An option is invalid, or something is to stay in FP32 in an engine
+                that is FP32 anyway.
+        """
+        from pytest_trt.engine.spec import BLOCK_LISTS, FULL_PRECISIONS, EngineSpec
+
+        if options is None:
+            given = self.options(backend, precision)
+            replaced = BLOCK_LISTS if keep_fp32 is not None else ()
+            options = {name: value for name, value in given.items() if name not in replaced}
+        if keep_fp32 is None:
+            own = {**self.by_precision.get(precision, {}), **self.by_backend.get(backend, {})}
+            keep_fp32 = own.get("keep_fp32", self.keep_fp32)
+            if precision in FULL_PRECISIONS and self.precision != (precision,):
+                keep_fp32 = ()
+        return EngineSpec(precision, profiles, options, keep_fp32)
 
 
 #: What a `trt_model` marker takes.
@@ -242,9 +282,11 @@ def _model_marker(
         values["plugin_libraries"] = libraries
     seed = values.get("seed", 0)
     expect(type(seed) is int, ModelMarker.NAME, "seed", seed, "an integer")
+    values["keep_fp32"] = parse_keep_fp32(values.get("keep_fp32", ()))
     for name in ("by_precision", "by_backend"):
-        values[name] = _builder_options(name, values.get(name, {}))
+        values[name] = _by_name(name, values.get(name, {}))
     _check_builder_options(values, additional, backend)
+    check_keep_fp32(values)
     if "plan" in values:
         values["plan"] = parse_plan_files(values["plan"], test_file)
         check_with_plan(values)
@@ -270,20 +312,28 @@ def _reference_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"reference_names": names, "reference_only": tuple(only)}
 
 
-def _builder_options(name: str, value: object) -> dict[str, Mapping[str, Any]]:
-    """Return the builder options of `by_precision` or `by_backend`, which have nothing else."""
+#: What `by_precision` and `by_backend` give of their own.
+_BY_NAME = frozenset({"builder_options", "keep_fp32"})
+
+
+def _by_name(name: str, value: object) -> dict[str, dict[str, Any]]:
+    """Return what `by_precision` or `by_backend` gives: builder options, and what stays in FP32."""
     valid = isinstance(value, Mapping) and all(
         isinstance(own, Mapping)
-        and own.keys() == {"builder_options"}
-        and isinstance(own["builder_options"], Mapping)
+        and own
+        and own.keys() <= _BY_NAME
+        and isinstance(own.get("builder_options", {}), Mapping)
         for own in value.values()
     )
     key = "fp16" if name == "by_precision" else "tensorrt"
-    expect(
-        valid, ModelMarker.NAME, name, value, f'like {{"{key}": {{"builder_options": {{...}}}}}}'
-    )
+    like = '{"builder_options": {...}, "keep_fp32": [...]}'
+    expect(valid, ModelMarker.NAME, name, value, f'like {{"{key}": {like}}}, or with one of them')
     assert isinstance(value, Mapping)
-    return {key: own["builder_options"] for key, own in value.items()}
+    found = {key: dict(own) for key, own in value.items()}
+    for own in found.values():
+        if "keep_fp32" in own:
+            own["keep_fp32"] = parse_keep_fp32(own["keep_fp32"])
+    return found
 
 
 def _check_builder_options(
@@ -298,12 +348,14 @@ def _check_builder_options(
     declared = under_test not in additional
     if declared:
         check_options(values.get("builder_options", {}), ModelMarker.NAME)
-    for precision, options in values["by_precision"].items():
+    for precision, own in values["by_precision"].items():
+        options = own.get("builder_options", {})
         where = f"{ModelMarker.NAME}, by_precision"
         _precisions((precision,), where=where)
         if declared:
             check_options(options, f"{where} {precision!r}", precision=precision)
-    for backend, options in values["by_backend"].items():
+    for backend, own in values["by_backend"].items():
+        options = own.get("builder_options", {})
         where = f"{ModelMarker.NAME}, by_backend"
         if backend in PRODUCTS:
             check_options(options, f"{where} {backend!r}", backend=backend)

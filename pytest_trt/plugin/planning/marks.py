@@ -78,7 +78,7 @@ def pytestmark_of(obj: object) -> list[pytest.Mark]:
     return [mark if isinstance(mark, pytest.Mark) else mark.mark for mark in marks]
 
 
-def params_of(item: pytest.Function) -> Mapping[str, object]:
+def params_of(item: pytest.Item) -> Mapping[str, object]:
     """Return the values that parametrisation gave a test, by argument."""
     callspec = getattr(item, "callspec", None)
     return callspec.params if callspec is not None else {}

@@ -77,16 +77,14 @@ def parse_plan_files(value: object, test_file: Path) -> PlanFiles:
 
 
 def check_with_plan(values: Mapping[str, Any]) -> None:
-    """Refuse builder options next to `plan=`: nothing is built.
+    """Refuse builder options and `keep_fp32` next to `plan=`: nothing is built.
 
     Raises:
         ConfigurationError: There are some.
     """
-    given = [
-        *values.get("builder_options", {}),
-        *(name for own in values["by_precision"].values() for name in own),
-        *(name for own in values["by_backend"].values() for name in own),
-    ]
+    levels = (values, *values["by_precision"].values(), *values["by_backend"].values())
+    given = [name for own in levels for name in own.get("builder_options", {})]
+    given += ["keep_fp32" for own in levels if own.get("keep_fp32")]
     unused = sorted({name for name in given if name not in LOADING_OPTIONS})
     if unused:
         raise invalid(

@@ -11,11 +11,14 @@ import pytest
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.location import BaselineLocation, find_folder
 from pytest_trt.diagnostics import PytestTrtError
-from pytest_trt.plugin.planning.marks import ids_of
-from pytest_trt.plugin.planning.plan import TestPlan
+from pytest_trt.plugin.planning.marks import ids_of, params_of
+from pytest_trt.plugin.planning.plan import ARCH, PRECISION, TestPlan
 from pytest_trt.plugin.state import PINNED_KEY, plan_of, run_of, settings_of
 from pytest_trt.report.record import without_parameters
 from pytest_trt.terms import CPU
+
+#: Fixtures whose values depend on the engine under test.
+_OF_ENGINE = {"trt_build", "trt_engine", "trt_engines", "trt_session"}
 
 
 def pin_baselines(session: pytest.Session) -> None:
@@ -55,13 +58,40 @@ def baseline_location(
 
 
 def answers_nodeid(item: pytest.Item, plan: TestPlan) -> str:
-    """Return the node id that stored answers have: the same for every precision and architecture.
+    """Return the node id that stored answers have.
+
+    The FP32 outputs of a model depend on neither precision nor architecture, so it has none. A
+    reference of the project may depend on them: then it has those that the reference may use. All
+    other parameters stay.
 
     Args:
         item: The test.
         plan: What it checks.
     """
-    return without_parameters(item.nodeid, ids_of(item), plan.arch, plan.precision)
+    used = _fixtures_of_override(item, "trt_reference")
+    if used & _OF_ENGINE:
+        used |= {ARCH, PRECISION}
+    nodeid, ids, params = item.nodeid, ids_of(item), params_of(item)
+    if ARCH in used and ARCH not in params:  # node ids of a run for several architectures have it
+        base, ids = without_parameters(nodeid, ids, *ids), (plan.arch, *ids)
+        nodeid = f"{base}[{'-'.join(ids)}]"
+    if "request" in used:  # which may give it any other fixture
+        return nodeid
+    shared = [str(params[name]) for name in (ARCH, PRECISION) if name in params.keys() - used]
+    return without_parameters(nodeid, ids, *shared)
+
+
+def _fixtures_of_override(item: pytest.Item, fixture: str) -> set[str]:
+    """Return the fixtures that a project's override of a fixture requests, directly or not."""
+    manager = item.session._fixturemanager
+    found: set[str] = set()
+    pending = [fixture]
+    while pending:
+        for one in manager.getfixturedefs(pending.pop(), item) or ():
+            if one.func.__module__ != "pytest_trt.plugin.fixtures":
+                pending += {*one.argnames} - found
+                found.update(one.argnames)
+    return found
 
 
 def _baseline_engines(config: pytest.Config, items: Iterable[pytest.Item]) -> set[str]:

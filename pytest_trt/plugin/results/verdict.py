@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
 from pytest_trt.plugin.results.tested import tested_data
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.state import TEST_KEY, TestState, plan_of, run_of, state_of
+from pytest_trt.plugin.state import TEST_KEY, TestState, override_of, plan_of, run_of, state_of
 from pytest_trt.records import to_data
 from pytest_trt.report.junit import properties_of
 from pytest_trt.report.record import TestRecord, below
@@ -66,6 +67,9 @@ _SHOWN = 9
 #: Warnings on a baseline that is recorded; of a test that fails, none is.
 _ON_RECORDED = ("TRT664", "TRT665", "TRT666", "TRT667")
 
+#: Warnings on calibration data itself: of each engine, whatever its tests feed.
+_ON_CALIBRATION = ("TRT240", "TRT241", "TRT243", "TRT245")
+
 
 @contextmanager
 def judged(item: pytest.Item) -> Iterator[None]:
@@ -82,7 +86,7 @@ def judged(item: pytest.Item) -> Iterator[None]:
                 state.note(note)
             for result in (*_checks(state), *_speeds(state)):
                 item.ihook.pytest_trt_result(item=item, result=result)
-            for note in _restrictions(state):
+            for note in (*_restrictions(state), *_beyond_calibration(state)):
                 state.note(note)
     except CheckFailure:  # complete already
         raise
@@ -111,6 +115,12 @@ def _restrictions(state: TestState) -> Iterator[Diagnostic]:
                     {"invariant": one.name, "model": check.model},
                     severity="note",
                 )
+
+
+def _beyond_calibration(state: TestState) -> Iterator[Diagnostic]:
+    """Yield inputs that runs feed beyond what int8 engines were calibrated on."""
+    for check in state.checks.values():
+        yield from check.warnings()
 
 
 def _add_to_failure(item: pytest.Item, state: TestState) -> None:
@@ -259,9 +269,11 @@ def _differing(model: ModelMarker, plan: TestPlan, engine: Engine, run: TrtRun) 
         return
     if plan.profiles and engine.spec.profiles != plan.profiles:
         yield "profiles="
-    options = model.options(backend, precision)
-    if options and dict(engine.spec.builder_options) != options:
-        yield "builder_options="
+    wanted = model.spec(backend, precision, plan.profiles)
+    for name in ("builder_options", "keep_fp32"):
+        given = getattr(wanted, name)
+        if given and getattr(engine.spec, name) != given:
+            yield f"{name}="
 
 
 def _not_compared(state: TestState) -> Diagnostic:
@@ -325,18 +337,29 @@ def _marked_late(item: pytest.Item) -> Diagnostic:
 
 
 def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Issue warnings at the test's location; return those that a filter turns into errors."""
-    path, line, _ = item.reportinfo()
+    """Issue warnings; return those that a filter turns into errors."""
     errors = []
     for note in notes:
         if note.severity == "warning":
+            path, line = _place_of(item, note)
             try:
-                warnings.warn_explicit(
-                    PytestTrtWarning(str(note)), None, os.fspath(path), (line or 0) + 1
-                )
+                warnings.warn_explicit(PytestTrtWarning(str(note)), None, path, line)
             except PytestTrtWarning:  # for -W error::pytest_trt.PytestTrtWarning
                 errors.append(replace(note, severity="error"))
     return errors
+
+
+def _place_of(item: pytest.Item, note: Diagnostic) -> tuple[str, int]:
+    """Return file and line of a warning: the fixture with the data that is wrong, or the test.
+
+    pytest shows warnings with one text and place once, with the tests that they are of.
+    """
+    function = override_of(item, "trt_calibration") if note.code in _ON_CALIBRATION else None
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    if code is not None:
+        return code.co_filename, code.co_firstlineno
+    path, line, _ = item.reportinfo()
+    return os.fspath(path), (line or 0) + 1
 
 
 def _errors(result: BenchmarkResult) -> tuple[Diagnostic, ...]:

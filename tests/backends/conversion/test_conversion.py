@@ -97,7 +97,7 @@ def test_fp16_sums_up_weights_that_vanish(tmp_path: Path) -> None:
 
 def test_a_blocked_operator_stays_float32_and_its_constants_unreported(tmp_path: Path) -> None:
     model = networks.saved(networks.encoder(), tmp_path / "m.onnx")
-    done = conversion.to_fp16(model, tmp_path / "h.onnx", options={"op_block_list": "Mul, Add"})
+    done = conversion.to_fp16(model, tmp_path / "h.onnx", keep_fp32=("Mul", "Add"))
     assert done.notes == ()
     types = {t.name: t.data_type for t in onnx.load(tmp_path / "h.onnx").graph.initializer}
     assert types["far"] == TensorProto.FLOAT
@@ -275,11 +275,11 @@ def test_int8_weights_are_stored_as_requested(tmp_path: Path) -> None:
 def test_int8_leaves_blocked_nodes_alone(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
 
-    def pairs(**options: str) -> int:
-        conversion.to_int8(model, [images()], tmp_path / "q.onnx", options=options)
+    def pairs(*kept: str) -> int:
+        conversion.to_int8(model, [images()], tmp_path / "q.onnx", keep_fp32=kept)
         return load_model(tmp_path / "q.onnx").op_types["QuantizeLinear"]
 
-    assert pairs() > pairs(node_block_list="conv2") > pairs(op_block_list="Conv")
+    assert pairs() > pairs("conv2") > pairs("Conv") == pairs("conv[12]")
 
 
 def test_int8_keeps_a_quantised_model(tmp_path: Path) -> None:

@@ -19,22 +19,27 @@ SAMPLES = ({"image": images(4)}, {"image": images(2)})
 
 
 @pytest.mark.parametrize(
-    ("precision", "options"),
-    [("fp16", {"op_block_list": "Softmax"}), ("int8", {"per_channel": False})],
+    ("precision", "options", "kept"),
+    [("fp16", {}, ("Softmax",)), ("int8", {"per_channel": False}, ())],
 )
 def test_a_conversion_in_the_child_process_writes_the_same_file(
-    precision: str, options: dict[str, OptionValue], tmp_path: Path
+    precision: str, options: dict[str, OptionValue], kept: tuple[str, ...], tmp_path: Path
 ) -> None:
     model = load_model(save_linear(tmp_path / "linear.onnx"))
     here, there = tmp_path / "here.onnx", tmp_path / "plan" / "there.onnx"
     there.parent.mkdir()
     if precision == "fp16":
-        expected = to_fp16(model, here, options=options)
+        expected = to_fp16(model, here, keep_fp32=kept)
     else:
         expected = to_int8(model, SAMPLES, here, options=options)
     steps: list[str] = []
     request = BuildRequest(
-        model, EngineSpec(precision), Target("sm86"), there.parent, SAMPLES, steps.append
+        model,
+        EngineSpec(precision, keep_fp32=kept),
+        Target("sm86"),
+        there.parent,
+        SAMPLES,
+        steps.append,
     )
     notes = convert_isolated(request, precision, there, options, timeout_s=60)
     assert notes == expected.notes

@@ -11,7 +11,6 @@ from builders_model import remedy
 from onnx import TensorProto, helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.conversion.named import require_nodes
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
@@ -54,46 +53,35 @@ def model(tmp_path: Path) -> OnnxModel:
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-@pytest.mark.parametrize(
-    ("precision", "option"),
-    [("fp16", "op_block_list"), ("int8", "op_block_list"), ("int8", "op_types")],
-)
 def test_an_operator_that_the_model_lacks_is_refused_before_anything_is_built(
-    backend: Backend, precision: str, option: str, model: OnnxModel
+    backend: Backend, model: OnnxModel
 ) -> None:
-    backend.route(model, EngineSpec(precision, builder_options={option: "MatMul, Add"}))
+    backend.route(model, EngineSpec("int8", builder_options={"op_types": "MatMul, Add"}))
 
-    asked = EngineSpec(precision, builder_options={option: "Matmull,Add,Swirl"})
+    asked = EngineSpec("int8", builder_options={"op_types": "Matmull,Add,Swirl"})
     with pytest.raises(ConfigurationError) as caught:
         backend.route(model, asked)
     assert caught.value.message == (
-        f"{option} names 'Matmull', 'Swirl', but m.onnx has no such operator"
+        "op_types names 'Matmull', 'Swirl', but m.onnx has no such operator"
     )
     assert remedy(caught.value) == ("Did you mean 'MatMul'?")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-@pytest.mark.parametrize(
-    ("option", "good", "bad", "fix"),
-    [
-        ("op_block_list", "Add", "Ad", "Did you mean 'Add'?"),
-        ("node_block_list", "out, in_branch", "ouT_", "Did you mean 'out'?"),
-    ],
-)
+@pytest.mark.parametrize(("good", "bad"), [(("Add",), "Ad"), (("out", "in_branch", "b*"), "ouT_")])
 def test_the_conversions_know_operators_and_nodes(
-    precision: str, option: str, good: str, bad: str, fix: str, model: OnnxModel, tmp_path: Path
+    precision: str, good: tuple[str, ...], bad: str, model: OnnxModel, tmp_path: Path
 ) -> None:
-    def convert(names: str) -> None:
-        options, output = {option: names}, tmp_path / "converted.onnx"
+    def convert(*kept: str) -> None:
+        output = tmp_path / "converted.onnx"
         if precision == "fp16":
-            conversion.to_fp16(model, output, options=options)
+            conversion.to_fp16(model, output, keep_fp32=kept)
         else:
-            conversion.to_int8(model, [SAMPLE], output, options=options)
+            conversion.to_int8(model, [SAMPLE], output, keep_fp32=kept)
 
-    convert(good)
-    with pytest.raises(ConfigurationError, match=f"'{bad}', but m.onnx has no such") as caught:
-        convert(f"{good},{bad}")
-    assert remedy(caught.value).startswith(fix)
+    convert(*good)
+    with pytest.raises(ConfigurationError, match=f"names '{bad}', but m.onnx has no such"):
+        convert(*good, bad)
 
 
 def test_operators_of_other_domains_are_known_by_their_bare_name(tmp_path: Path) -> None:
@@ -101,8 +89,9 @@ def test_operators_of_other_domains_are_known_by_their_bare_name(tmp_path: Path)
     proto = networks.model([distance], [value("x", [2, 2])], [value("y", [2, 2])])
     proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     model = networks.saved(proto, tmp_path / "m.onnx")
+    conversion.to_fp16(model, tmp_path / "h.onnx", keep_fp32=["CDist"])
     for backend in BACKENDS:
-        backend.route(model, EngineSpec("fp16", builder_options={"op_block_list": "CDist"}))
+        backend.route(model, EngineSpec("int8", builder_options={"op_types": "CDist"}))
 
 
 def test_operators_inside_functions_are_known_and_the_functions_are_not(tmp_path: Path) -> None:
@@ -117,15 +106,9 @@ def test_operators_inside_functions_are_known_and_the_functions_are_not(tmp_path
     proto.opset_import.append(helper.make_opsetid("mine", 1))
     model = networks.saved(proto, tmp_path / "m.onnx")
 
-    conversion.to_fp16(model, tmp_path / "h.onnx", options={"op_block_list": "Relu"})
+    conversion.to_fp16(model, tmp_path / "h.onnx", keep_fp32=["Relu"])
     with pytest.raises(ConfigurationError, match="names 'Block'"):
-        conversion.to_fp16(model, tmp_path / "h.onnx", options={"op_block_list": "Block"})
-
-
-def test_a_model_without_node_names_says_so() -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        require_nodes("m.onnx", ["", ""], {"node_block_list": "a"})
-    assert "have no names" in remedy(caught.value)
+        conversion.to_fp16(model, tmp_path / "h.onnx", keep_fp32=["Block"])
 
 
 def test_options_without_effect_on_a_quantised_model_are_refused(
@@ -135,40 +118,43 @@ def test_options_without_effect_on_a_quantised_model_are_refused(
     quantised = load_model(tmp_path / "q.onnx")
     for backend in BACKENDS:
         backend.route(quantised, EngineSpec("int8"))
-        with pytest.raises(ConfigurationError, match="op_block_list"):
-            backend.route(quantised, EngineSpec("int8", builder_options={"op_block_list": "Add"}))
+        with pytest.raises(ConfigurationError, match="op_types"):
+            backend.route(quantised, EngineSpec("int8", builder_options={"op_types": "Add"}))
+        with pytest.raises(ConfigurationError, match="quantised already") as caught:
+            backend.route(quantised, EngineSpec("int8", keep_fp32=("Add",)))
+        assert caught.value.diagnostic.code == "TRT361"
 
 
-def pairs(model: OnnxModel, **options: str) -> int:
+def pairs(model: OnnxModel, *kept: str, **options: str) -> int:
     """Return how many MatMul and Gemm multiply INT8 weights after the conversion."""
     output = model.path.with_name("q.onnx")
     sample = {spec.name: SAMPLE[spec.name] for spec in model.inputs}
-    conversion.to_int8(model, [sample], output, options=options)
+    conversion.to_int8(model, [sample], output, options=options, keep_fp32=kept)
     return load_model(output).op_types["QuantizeLinear"] // 2
 
 
 @pytest.mark.parametrize(
-    ("options", "quantised"),
+    ("kept", "options", "quantised"),
     [
-        ({}, 2),
-        ({"node_block_list": "proj"}, 1),
-        ({"node_block_list": "out"}, 1),
-        ({"op_types": "MatMul"}, 2),
-        ({"op_types": "MatMul", "node_block_list": "proj"}, 1),
+        ((), {}, 2),
+        (("proj",), {}, 1),
+        (("out",), {}, 1),
+        ((), {"op_types": "MatMul"}, 2),
+        (("proj",), {"op_types": "MatMul"}, 1),
     ],
 )
 def test_a_fused_node_counts_as_the_one_that_the_model_has(
-    options: dict[str, str], quantised: int, model: OnnxModel
+    kept: tuple[str, ...], options: dict[str, str], quantised: int, model: OnnxModel
 ) -> None:
-    assert pairs(model, **options) == quantised
+    assert pairs(model, *kept, **options) == quantised
 
 
-def test_to_block_every_operator_leaves_nothing_to_quantise(model: OnnxModel) -> None:
+def test_to_keep_every_operator_leaves_nothing_to_quantise(model: OnnxModel) -> None:
     with pytest.raises(EngineBuildError, match=r"nothing in m\.onnx could be quantised"):
-        pairs(model, op_block_list="MatMul")
+        pairs(model, "MatMul")
 
 
-def test_nodes_without_names_are_blocked_by_operator(tmp_path: Path) -> None:
+def test_nodes_without_names_are_kept_by_operator(tmp_path: Path) -> None:
     proto = networks.model(
         [node("MatMul", ["x", "w1"], ["h"]), node("Gemm", ["h", "w2"], ["y"])],
         [value("x", [2, 8], TensorProto.FLOAT)],
@@ -177,4 +163,4 @@ def test_nodes_without_names_are_blocked_by_operator(tmp_path: Path) -> None:
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     assert pairs(model) == 2
-    assert pairs(model, op_block_list="Gemm") == pairs(model, op_types="Gemm") == 1
+    assert pairs(model, "Gemm") == pairs(model, op_types="Gemm") == 1

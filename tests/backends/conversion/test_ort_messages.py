@@ -194,7 +194,7 @@ def test_an_unknown_operator_gets_the_same_advice_in_every_precision(
     name = f"{domain}:Swirl" if domain else "Swirl"
     fact = caught.value.message.partition("\n")[0]
     assert fact.startswith(f"operator {name} is unknown to ONNX Runtime ")
-    assert "block_list" not in remedy(caught.value)
+    assert "keep_fp32" not in remedy(caught.value)
     assert "(swirl.onnx" in caught.value.message
     assert caught.value.diagnostic.code == "TRT350"
     assert caught.value.diagnostic.facts["operator"] == name

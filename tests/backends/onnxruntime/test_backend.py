@@ -195,7 +195,6 @@ def test_route_names_what_changes_the_engine(
     [
         ("tf32", {}, "ONNX Runtime does not support precision 'tf32'"),
         ("fp16", {"workspace": 1}, "'workspace' of the onnxruntime backend for fp16"),
-        ("fp32", {"op_block_list": "Add"}, "has no builder option 'op_block_list' for fp32"),
         ("fp32", {"graph_optimization_level": "most"}, "='most' is not one of disabled, basic"),
     ],
 )

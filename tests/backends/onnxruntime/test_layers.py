@@ -30,7 +30,7 @@ from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel, load_model
 
 
-def facts(network: OnnxModel, folder: Path, precision: str, **options: str) -> EngineFacts:
+def facts(network: OnnxModel, folder: Path, precision: str, *keep_fp32: str) -> EngineFacts:
     """Build an engine with the embedded backend and return its facts."""
     samples = [{"image": np.zeros((2, 3, 16, 16), np.float32)}]
     if network.inputs[0].name == "ids":
@@ -38,7 +38,7 @@ def facts(network: OnnxModel, folder: Path, precision: str, **options: str) -> E
         samples = [{"ids": ids, "mask": ids}]
     backend = OnnxRuntimeBackend()
     folder.mkdir()
-    spec = EngineSpec(precision, builder_options=options)
+    spec = EngineSpec(precision, keep_fp32=keep_fp32)
     request = BuildRequest(network, spec, backend.target("cpu"), folder, calibration=samples)
     return EngineFacts(size_bytes=0, build_s=0.0, layers=backend.build(request).layers)
 
@@ -86,7 +86,7 @@ def test_precision_of_every_layer_of_a_transformer_is_reported(tmp_path, precisi
 
 
 def test_operators_kept_in_fp32_are_counted_as_fp32(network, tmp_path) -> None:
-    engine = facts(network, tmp_path / "engine", "fp16", op_block_list="Conv")
+    engine = facts(network, tmp_path / "engine", "fp16", "Conv")
     layers = by_kind(engine)
     assert (layers["Conv"].precision, layers["Gemm"].precision) == ("float", "half")
     assert 0.0 < engine.half_weights_pct < 100.0
@@ -95,9 +95,9 @@ def test_operators_kept_in_fp32_are_counted_as_fp32(network, tmp_path) -> None:
 
 def test_engine_with_every_operator_in_fp32_lacks_its_precision(tmp_path) -> None:
     network = load_model(save_linear(tmp_path / "linear.onnx"))
-    blocked = {"op_block_list": "MatMul,Add,Softmax"}
-    engine = facts(network, tmp_path / "engine", "fp16", **blocked)
-    spec = EngineSpec("fp16", builder_options=blocked)
+    kept = ("MatMul", "Add", "Softmax")
+    engine = facts(network, tmp_path / "engine", "fp16", *kept)
+    spec = EngineSpec("fp16", keep_fp32=kept)
     error = precision_shortfall(spec, network, engine, Path("engine.plan"))
     assert error is not None
     assert "3 of its 3 layers that compute and 36 of its 36 weights are FP32" in error.message

@@ -181,7 +181,6 @@ def test_every_option_that_needs_no_gpu_is_taken(
         ({"refit": 1}, r"refit=1 is not True or False"),
         ({"tiling_optimization_level": "most"}, r"'most' is not one of none, fast, moderate, full"),
         ({"obey_precision_constraints": True}, r"1\.7.* has no builder option 'obey_precision"),
-        ({"op_block_list": "Mul"}, r"has no builder option 'op_block_list' for fp32"),
     ],
 )
 def test_bad_options_are_refused(
@@ -203,10 +202,10 @@ def test_an_option_that_the_product_ignores_is_noted(
     assert any("HardwareCompatibilityLevel() is unsupported" in note for note in result.notes)
 
 
-def test_conversion_options_go_to_the_converter(
+def test_what_stays_in_fp32_goes_to_the_converter(
     models: Mapping[str, OnnxModel], tmp_path: Path
 ) -> None:
-    spec = EngineSpec("fp16", (TOKENS,), {"op_block_list": "Mul,Add"})
+    spec = EngineSpec("fp16", (TOKENS,), keep_fp32=("Mul", "Add"))
     assert build(models["encoder"], tmp_path, spec).notes == ()
 
 

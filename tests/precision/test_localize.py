@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders_planted as planted
+import numpy as np
+import pytest
+from builders_networks import model, value, weights
+from onnx import ModelProto, helper, numpy_helper
+
+from pytest_trt.precision import localize as localizing
+from pytest_trt.precision.localize import Localization, localize
+
+INPUTS = {"x": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
+
+
+def network(*more: float) -> ModelProto:
+    """Three convolutions with activations, a sum that skips one, and a classifier."""
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w1"], ["c1"], name="conv1", pads=[1] * 4),
+        node("Relu", ["c1"], ["r1"], name="relu1"),
+        node("Conv", ["r1", "w2"], ["c2"], name="conv2", pads=[1] * 4),
+        node("Relu", ["c2"], ["r2"], name="relu2"),
+        node("Add", ["r1", "r2"], ["sum"], name="skip"),
+        node("Conv", ["sum", "w3"], ["c3"], name="conv3", pads=[1] * 4),
+        node("GlobalAveragePool", ["c3"], ["pooled"], name="pool"),
+        node("Flatten", ["pooled"], ["flat"], name="flatten"),
+        node("Gemm", ["flat", "w4"], ["scores"], name="head"),
+    ]
+    stored = [
+        weights("w1", 6, 3, 3, 3),
+        weights("w2", 6, 6, 3, 3),
+        weights("w3", 6, 6, 3, 3),
+        weights("w4", 6, 4),
+    ]
+    return model(nodes, [value("x", ["n", 3, 8, 8])], [value("scores", ["n", 4])], stored)
+
+
+def found_in(kind: str, folder: Path) -> tuple[str, Localization]:
+    right = network()
+    faulty, layer = planted.plant(right, kind)
+    if kind in planted.OTHER_MODEL:
+        case = planted.case_of_models(right, faulty, INPUTS, folder)
+    else:
+        case = planted.case_of_engine(faulty, INPUTS, folder)
+    return layer, localize(case, timeout_s=60)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("channel", "constant w2 differs in 54 of 324 elements"),
+        ("overflow", "overflow: values reach "),
+        ("underflow", "underflow: values up to "),
+    ],
+)
+def test_names_the_layer_of_a_planted_fault_and_its_cause(
+    tmp_path: Path, kind: str, cause: str
+) -> None:
+    layer, found = found_in(kind, tmp_path)
+    assert found.first is not None
+    assert found.first.node == layer
+    assert cause in found.first.cause
+    assert found.share > 0.9
+    assert found.is_complete
+    assert found.layers[0].tensor == found.first.tensor
+
+
+def test_names_no_layer_where_nothing_differs(tmp_path: Path) -> None:
+    found = localize(planted.case_of_models(network(), network(), INPUTS, tmp_path), timeout_s=60)
+    assert found.first is None
+    assert len(found.layers) == 9
+    assert (found.total, found.changed) == (0.0, 0.0)
+
+
+def test_looks_in_chunks_at_what_memory_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(localizing, "_BUDGET_BYTES", 10_000)
+    layer, found = found_in("weights", tmp_path)
+    assert found.first is not None
+    assert (found.first.node, len(found.layers)) == (layer, 9)
+
+
+def test_stops_at_its_time_limit_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(localizing, "_BUDGET_BYTES", 10_000)
+    case = planted.case_of_models(network(), network(), INPUTS, tmp_path)
+    found = localize(case, timeout_s=0)
+    assert not found.is_complete
+
+
+def test_names_the_convolution_and_not_the_activation_that_it_is_computed_with(
+    tmp_path: Path,
+) -> None:
+    """An int8 engine computes both together: the tensor between them is looked at afterwards."""
+    changed = network()
+    tensor = next(one for one in changed.graph.initializer if one.name == "w2")
+    values = numpy_helper.to_array(tensor).copy()
+    values[:, 0, 0, 0] = 30.0  # one scale for each channel, too coarse for its other weights
+    tensor.CopyFrom(numpy_helper.from_array(values, "w2"))
+    found = localize(planted.case_of_engine(changed, INPUTS, tmp_path, "int8"), timeout_s=60)
+    assert found.first is not None
+    assert found.first.node == "conv2"
