@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.backends.tensorrt.calibrator import Calibrator
 from pytest_trt.backends.tensorrt.product import Product
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx.libraries import Library
@@ -34,6 +35,7 @@ class BuildPlan:
         opset: The model's version of the default operator set.
         timing_cache: The file of timings to use and add to; None for none.
         plugin_libraries: Libraries of plugins to load first.
+        calibrator: How the builder calibrates INT8 ranges; None where it does not.
     """
 
     version: str
@@ -51,6 +53,7 @@ class BuildPlan:
     opset: int = 0
     timing_cache: Path | None = None
     plugin_libraries: tuple[Library, ...] = ()
+    calibrator: Calibrator | None = None
 
 
 @dataclass(frozen=True, slots=True)
