@@ -7,12 +7,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.tensorrt.calibrator import Calibrator
 from pytest_trt.backends.tensorrt.product import Product
 from pytest_trt.engine.spec import OptionValue
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.records import from_data, to_data
 from pytest_trt.tensors.profiles import Profile, profile_from_json, profile_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrator:
+    """How a build calibrates INT8 ranges.
+
+    Attributes:
+        algorithm: "entropy" or "minmax".
+        samples: The file of the calibration data, which the parent process wrote.
+        table: Where the table of ranges is stored; None for nowhere.
+        device: CUDA's number of the GPU.
+    """
+
+    algorithm: str
+    samples: Path
+    table: Path | None
+    device: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from pytest_trt.backends.conversion.isolated import stored_samples
 from pytest_trt.backends.cuda.runtime import Cuda, DeviceBuffer
 from pytest_trt.backends.tensorrt.binding import numpy_dtype
+from pytest_trt.backends.tensorrt.build_job import BuildPlan, Calibrator
 from pytest_trt.backends.tensorrt.log import LogTail
 from pytest_trt.diagnostics import ConfigurationError, EngineRunError
 from pytest_trt.engine.protocols import BuildRequest
@@ -28,30 +28,10 @@ from pytest_trt.tensors.calibration import CalibrationStatistics
 from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.stored import StoredSamples
 
-if TYPE_CHECKING:
-    from pytest_trt.backends.tensorrt.build_job import BuildPlan
-
 #: The vendor's classes, by what the builder option `calibrator` selects.
 _CLASSES = {"entropy": "IInt8EntropyCalibrator2", "minmax": "IInt8MinMaxCalibrator"}
 
 _KIND = "calibration"
-
-
-@dataclass(frozen=True, slots=True)
-class Calibrator:
-    """How a build calibrates.
-
-    Attributes:
-        algorithm: "entropy" or "minmax".
-        samples: The file of the calibration data, which the parent process wrote.
-        table: Where the table of ranges is stored; None for nowhere.
-        device: CUDA's number of the GPU.
-    """
-
-    algorithm: str
-    samples: Path
-    table: Path | None
-    device: int
 
 
 @contextlib.contextmanager
