@@ -937,11 +937,27 @@ CODES: dict[str, Code] = {
         ("path", "precision"),
         "used",
     ),
+    "TRT440": Code(
+        "first bad layer",
+        "The layer whose own error, alone, does most to the outputs: its error is measured against "
+        "what FP32 makes of the engine's own inputs of that layer.",
+        "Do what the message names: keep the layer in FP32, or correct the constant or attribute "
+        "that differs.",
+        ("layer", "path"),
+        "own_error",
+    ),
+    "TRT441": Code(
+        "no layer alone is to blame",
+        "Every layer was compared, and none makes as much as half of the error of the outputs "
+        "alone: it grows from layer to layer.",
+        "Use a precision that loses less, or keep the layers in the table in FP32.",
+        ("path", "precision"),
+    ),
     "TRT442": Code(
         "the bad layer was not searched for",
         "The search for the layer that loses precision could not be done, or ended without an "
         "answer; the message says why.",
-        "Follow the remedy of the message.",
+        "Raise --trt-localize-timeout, or run `pytest-trt localize` on the test by itself.",
         ("reason",),
     ),
     # 5xx speed

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from builders_networks import model as network_of
+from builders_networks import value, weights
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
@@ -29,6 +31,29 @@ KINDS = OTHER_MODEL + OF_FLOAT16
 
 #: Inputs of weights, by operator; their first axis has the outputs, except for a MatMul.
 _WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "LSTM": 1}
+
+
+def network() -> ModelProto:
+    """Three convolutions with activations, a sum that skips one, and a classifier."""
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w1"], ["c1"], name="conv1", pads=[1] * 4),
+        node("Relu", ["c1"], ["r1"], name="relu1"),
+        node("Conv", ["r1", "w2"], ["c2"], name="conv2", pads=[1] * 4),
+        node("Relu", ["c2"], ["r2"], name="relu2"),
+        node("Add", ["r1", "r2"], ["sum"], name="skip"),
+        node("Conv", ["sum", "w3"], ["c3"], name="conv3", pads=[1] * 4),
+        node("GlobalAveragePool", ["c3"], ["pooled"], name="pool"),
+        node("Flatten", ["pooled"], ["flat"], name="flatten"),
+        node("Gemm", ["flat", "w4"], ["scores"], name="head"),
+    ]
+    stored = [
+        weights("w1", 6, 3, 3, 3),
+        weights("w2", 6, 6, 3, 3),
+        weights("w3", 6, 6, 3, 3),
+        weights("w4", 6, 4),
+    ]
+    return network_of(nodes, [value("x", ["n", 3, 8, 8])], [value("scores", ["n", 4])], stored)
 
 
 def plant(model: ModelProto, kind: str, *, seed: int = 0) -> tuple[ModelProto, str]:

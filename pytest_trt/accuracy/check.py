@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from pytest_trt.accuracy.compare import compare_values
+from pytest_trt.accuracy.evidence import Evidence, Retained, copied
 from pytest_trt.accuracy.explanation import explain, explain_stored, fact
 from pytest_trt.accuracy.invariants import Invariants, ObservedRun
 from pytest_trt.accuracy.metric_checks import MetricCheck
@@ -87,6 +88,7 @@ class _EngineRuns:
     merged: Comparison = field(default_factory=lambda: Comparison(()))
     worst: list[_FailedRun] = field(default_factory=list)
     tried: Tried | None = None
+    evidence: Evidence | None = None
 
     def add(self, comparison: Comparison) -> None:
         self.runs += 1
@@ -122,6 +124,7 @@ class ConsistencyCheck:
         histogram: Whether to count how errors are spread, for a report.
         stored: Stored answers, which runs are compared with also or instead.
         invariants: See the attribute.
+        retained: Of which runs the worst is retained, to be repeated.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class ConsistencyCheck:
         histogram: bool = False,
         stored: StoredReference | None = None,
         invariants: Invariants | None = None,
+        retained: Retained = "none",
     ) -> None:
         self._tolerances = tolerances
         self._reference = reference
@@ -150,6 +154,7 @@ class ConsistencyCheck:
         self._histogram = histogram
         self._stored = stored
         self.invariants = invariants
+        self._retained = retained
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
         self._watches: dict[str, tuple[Engine, RangeWatch]] = {}
 
@@ -243,11 +248,13 @@ class ConsistencyCheck:
         if self._other is not None and not comparison.passed and not (known and known.failed):
             self._other.require_repeatable(inputs, *self._by_item(engine, reference))
         runs = self._runs_of(engine, "model", comparison)
+        agrees = None
+        if self._other is not None and not comparison.passed:
+            agrees = self._other.agrees(inputs, lambda own: compared(outputs, own))
+        judge = partial(compared, expected=reference)
+        self._retain(runs, Evidence(engine, inputs, outputs, reference, comparison, agrees, judge))
         if comparison.passed:
             return True
-        agrees = None
-        if self._other is not None:
-            agrees = self._other.agrees(inputs, lambda own: compared(outputs, own))
         if runs.failed == 1 and self._attempts is not None and not agrees:
             attempts = self._attempts(engine, inputs)
             runs.tried = _tried(attempts, lambda other: compared(other, reference))
@@ -272,12 +279,30 @@ class ConsistencyCheck:
             return True
         changed = None
         with suppress(PytestTrtError):  # such as a model that only TensorRT can run
-            own = self._compared_with_stored(engine, inputs, self._reference(inputs), stored)
+            reference = self._reference(inputs)
+            own = self._compared_with_stored(engine, inputs, reference, stored)
             changed = None if own.kinds <= {*UNMEASURED} else own
+            if changed is None:
+                judge = partial(self._compared_with_stored, engine, inputs, stored=stored)
+                run = Evidence(engine, inputs, outputs, reference, comparison, None, judge)
+                self._retain(runs, run)
         self._fail(
             runs, _FailedRun(self._number, where, _shapes(inputs), comparison, None, changed)
         )
         return False
+
+    def _retain(self, runs: _EngineRuns, run: Evidence) -> None:
+        """Retain a run if it is the worst so far, of those that are retained."""
+        wanted = self._retained == "all" or (
+            self._retained == "failed" and not run.comparison.passed
+        )
+        if wanted and (runs.evidence is None or run.order > runs.evidence.order):
+            runs.evidence = replace(run, inputs=copied(run.inputs))
+
+    def evidence(self) -> list[Evidence]:
+        """Return the worst run of each engine, if it was retained; those that failed first."""
+        found = [one.evidence for one in self._engines.values() if one.evidence is not None]
+        return sorted(found, key=lambda one: one.order, reverse=True)
 
     def _runs_of(self, engine: Engine, against: Against, comparison: Comparison) -> _EngineRuns:
         key = engine.key.digest, against

@@ -88,6 +88,7 @@ class TrtRun:
         lock: Held while an engine is built or runs, and its outputs are compared.
         active: Tests with an accuracy check that are running an engine at this moment.
         ran: Keys of the engines that ran.
+        searched: How many engines were searched for the layer that loses precision.
         late_runs: Runs that were refused because their test was over, until they are reported.
         timed_until_s: When the last rounds of an engine ended, by the monotonic clock.
         free_at_s: When the device was last known to be free of others, by the same clock.
@@ -118,6 +119,7 @@ class TrtRun:
         self.lock = threading.RLock()
         self.active: list[str] = []
         self.ran: set[str] = set()
+        self.searched = 0
         self.late_runs: list[Diagnostic] = []
         self.timed_until_s = self.free_at_s = -math.inf
 

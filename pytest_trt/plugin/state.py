@@ -113,6 +113,7 @@ class TestState:
         failed_attempts: Of each earlier attempt that failed: its number, code and reason.
         properties: What it has added to the item's user properties.
         called: Whether the test function is running: a report made meanwhile is a subtest's.
+        searches: What finds the bad layer of the engines of its checks.
         over: Whether it has been judged; what runs afterwards would not be.
         process: The process that judges it.
         elsewhere: Memory shared with processes that the test forks: 1 once one ran the engine.
@@ -146,6 +147,7 @@ class TestState:
         self.failure = ""
         self.failed_attempts: list[tuple[int, str, str]] = []
         self.properties: list[tuple[str, str]] = []
+        self.searches: list[Callable[[], Iterator[Diagnostic]]] = []
         self.called = False
         self.over = False
         self.process = os.getpid()

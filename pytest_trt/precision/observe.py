@@ -18,7 +18,7 @@ from pytest_trt.diagnostics import EngineRunError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import Backend, BackendSession, BuildRequest, Plan, Progress
 from pytest_trt.onnx.file import OnnxModel, load_model
-from pytest_trt.tensors.spec import Tensors
+from pytest_trt.tensors.spec import InputSamples, Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class EngineAgain:
     engine: Engine
     backend: Backend
     inputs: Tensors
-    calibration: Callable[[], Sequence[Tensors]] = tuple
+    calibration: Callable[[], InputSamples] = tuple
     release: Callable[[BackendSession], object] = lambda session: session.close()
     progress: Progress = lambda message: None
     timeout_s: float = 0
@@ -51,7 +51,7 @@ class EngineAgain:
         """
         engine = self.engine
         model, place = with_outputs(engine.model, tensors, folder, self.timeout_s)
-        samples = tuple(self.calibration()) if engine.route.needs_calibration else ()
+        samples = self.calibration() if engine.route.needs_calibration else ()
         request = BuildRequest(model, engine.spec, engine.target, place, samples, self.progress)
         return run_once(self.backend, request, self.inputs, self.release)
 

@@ -76,7 +76,13 @@ def inner_pytest(shared: Path) -> Callable[..., pytest.RunResult]:
         folder: Path, *args: str, cache: Path = shared / "cache", env: dict[str, str] | None = None
     ) -> pytest.RunResult:
         plugin = [] if _is_installed() else ["-p", "pytest_trt.plugin"]
-        options = ["-p", "no:cacheprovider", "--color=no", f"--trt-cache-dir={cache}"]
+        options = [
+            "-p",
+            "no:cacheprovider",
+            "--trt-localize=never",
+            "--color=no",
+            f"--trt-cache-dir={cache}",
+        ]
         paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         # What xdist says to its workers is not for the pytest in here.

@@ -25,6 +25,8 @@ def run_project(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
     ) -> pytest.RunResult:
         folder = networks.lay_out(name, pytester.path, reduced=True)
         change(folder)
-        return pytester.runpytest_inprocess(f"--trt-cache-dir={folder / 'cache'}", *args)
+        return pytester.runpytest_inprocess(
+            f"--trt-cache-dir={folder / 'cache'}", "--trt-localize=never", *args
+        )
 
     return run

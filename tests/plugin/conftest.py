@@ -27,8 +27,8 @@ QUIET_HOST = Path(quiet_host.__file__).read_text(encoding="utf-8")
 
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
-#: In processes of their own, which would import these plugins, and start git, for nothing.
-LIGHT = ("-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "no:benchmark")
+#: In processes of their own, which would import asyncio and hypothesis for nothing.
+LIGHT = ("-p", "no:anyio", "-p", "no:hypothesispytest")
 
 
 class NoOwnTraceback:
@@ -50,7 +50,6 @@ class Project:
         pytester: pytest's own helper, for what is not offered here.
         cache: The engine cache of every run.
         host: The host of runs in this process, and how busy it is.
-        light: The options of runs with processes of their own that leave plugins out.
     """
 
     def __init__(self, pytester: pytest.Pytester) -> None:
@@ -58,7 +57,6 @@ class Project:
         self.path = pytester.path
         self.cache = pytester.path / "cache"
         self.host = quiet_host.FixedHost()
-        self.light = LIGHT
         pytester.makeconftest(CONFTEST)
         pytester.makepyfile(quiet_host=QUIET_HOST)
         save_linear(self.path / "models" / "linear.onnx")
@@ -88,10 +86,12 @@ class Project:
         chosen = [] if arch is None else [f"--trt-arch={arch}"]
         # In this process, the filters of the outer run would hold for the inner one.
         warn = "-Wdefault::pytest_trt.diagnostics.PytestTrtWarning"
-        given = [f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", warn, *chosen, *args]
+        given = [f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", warn, *chosen]
+        # A search takes longer than the rest of such a run, and few tests are about it.
+        given += ["--trt-localize=never", *args]
         workers = any(arg.startswith("-n") for arg in args)
         if subprocess or workers:
-            given = [*self.light, "-p", "quiet_host", *given]
+            given = [*LIGHT, "-p", "quiet_host", *given]
         subprocess = subprocess or (workers and _workers_take_an_old_path())
         if subprocess:
             return self.pytester.runpytest_subprocess(*given)

@@ -227,7 +227,6 @@ def test_a_test_that_fails_records_nothing(project, answers) -> None:
     assert not answers.exists()
 
 
-@pytest.mark.usefixtures("engines_of_other_tests")
 def test_workers_record_together(project, answers, write) -> None:
     write()
     project.run("-n2", "--trt-update-new").assert_outcomes(passed=2)

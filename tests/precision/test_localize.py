@@ -5,36 +5,13 @@ from pathlib import Path
 import builders_planted as planted
 import numpy as np
 import pytest
-from builders_networks import model, value, weights
-from onnx import ModelProto, helper, numpy_helper
+from builders_planted import network
+from onnx import numpy_helper
 
 from pytest_trt.precision import localize as localizing
 from pytest_trt.precision.localize import Localization, localize
 
 INPUTS = {"x": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
-
-
-def network(*more: float) -> ModelProto:
-    """Three convolutions with activations, a sum that skips one, and a classifier."""
-    node = helper.make_node
-    nodes = [
-        node("Conv", ["x", "w1"], ["c1"], name="conv1", pads=[1] * 4),
-        node("Relu", ["c1"], ["r1"], name="relu1"),
-        node("Conv", ["r1", "w2"], ["c2"], name="conv2", pads=[1] * 4),
-        node("Relu", ["c2"], ["r2"], name="relu2"),
-        node("Add", ["r1", "r2"], ["sum"], name="skip"),
-        node("Conv", ["sum", "w3"], ["c3"], name="conv3", pads=[1] * 4),
-        node("GlobalAveragePool", ["c3"], ["pooled"], name="pool"),
-        node("Flatten", ["pooled"], ["flat"], name="flatten"),
-        node("Gemm", ["flat", "w4"], ["scores"], name="head"),
-    ]
-    stored = [
-        weights("w1", 6, 3, 3, 3),
-        weights("w2", 6, 6, 3, 3),
-        weights("w3", 6, 6, 3, 3),
-        weights("w4", 6, 4),
-    ]
-    return model(nodes, [value("x", ["n", 3, 8, 8])], [value("scores", ["n", 4])], stored)
 
 
 def found_in(kind: str, folder: Path) -> tuple[str, Localization]:

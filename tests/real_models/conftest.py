@@ -54,6 +54,7 @@ class ModelProject:
             "--trt-arch=cpu",
             "--trt-threads=1",
             "-Werror",
+            "--trt-localize=never",
             "-pno:cacheprovider",
             *args,
         ]

@@ -86,7 +86,13 @@ def do_compare(progress: Progress, job: Mapping[str, Any]) -> list[Any]:
     for name in fitting:
         nodes, _ = model.segment(name, cut)
         made = nodes[-1]
-        known = TensorError(name, label(made), made.op_type, tuple(map(label, nodes)))
+        known = TensorError(
+            name,
+            label(made),
+            made.op_type,
+            tuple(map(label, nodes)),
+            tuple(one.name for one in model.readers.get(name, ()) if one.name),
+        )
         one = measured(known, values[name], own[name], clean[name])
         found.append(replace(one, cancelled=cancelled(made, {**clean, **fed}, clean[name])))
     _retain_candidates(given, found, values, own, clean)

@@ -72,21 +72,20 @@ class LoadedModel:
         self.producers = {
             name: index for index, node in enumerate(self._nodes) for name in node.output if name
         }
-        self.inputs = [value.name for value in graph.input]
+        self.readers: dict[str, list[NodeProto]] = {}
+        for node, read in zip(self._nodes, self._reads, strict=True):
+            for name in read:
+                self.readers.setdefault(name, []).append(node)
         self.outputs = [value.name for value in graph.output]
 
     def inner(self) -> Iterator[Inner]:
         """Yield the floating-point tensors that nodes compute, in topological order."""
-        readers: dict[str, list[NodeProto]] = {}
-        for node, read in zip(self._nodes, self._reads, strict=True):
-            for name in read:
-                readers.setdefault(name, []).append(node)
         for node in self._nodes:
             if node.op_type == "Constant":
                 continue
             for name in filter(None, node.output):
                 if self._types.get(name) in _FLOATS:
-                    fused = name not in self.outputs and _is_fused(node, readers.get(name, []))
+                    fused = name not in self.outputs and _is_fused(node, self.readers.get(name, []))
                     yield Inner(name, node.name, node.op_type, fused)
 
     def with_outputs(self, tensors: Sequence[str]) -> ModelProto:

@@ -25,6 +25,7 @@ class TensorError:
         node: The node that computes it, by name; by its output where it has none.
         operator: That node's operator.
         nodes: All nodes since the tensors that were compared before it.
+        readers: The nodes that read it, by name.
         shape: Its shape.
         error: ||a - r|| / ||r|| against the FP32 model's tensor, over finite elements; infinite
             where an element is finite in FP32 alone.
@@ -47,6 +48,7 @@ class TensorError:
     node: str
     operator: str
     nodes: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     error: float = 0.0
     before: float = 0.0

@@ -39,12 +39,12 @@ def keep_layers(trt: Any, network: Any, config: Any, plan: BuildPlan) -> None:
         floating = [
             number
             for number in range(layer.num_outputs)
-            if layer.get_output(number).dtype == trt.DataType.FLOAT
+            if layer.get_output(number).dtype == trt.float32
         ]
         if floating:
-            layer.precision = trt.DataType.FLOAT
+            layer.precision = trt.float32
         for number in floating:
-            layer.set_output_type(number, trt.DataType.FLOAT)
+            layer.set_output_type(number, trt.float32)
         kept += bool(floating)
     if not kept:
         raise keeps_nothing(

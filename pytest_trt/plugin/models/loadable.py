@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.evidence import Retained
 from pytest_trt.accuracy.invariants import Invariants
 from pytest_trt.accuracy.metric_checks import MetricCheck
 from pytest_trt.accuracy.other_reference import OtherReference
@@ -33,6 +34,7 @@ from pytest_trt.onnx.digest_cache import changed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.models.project_reference import ProjectReference
 from pytest_trt.plugin.models.rebuilt import RebuiltEngines
+from pytest_trt.plugin.models.searching import LayerSearch
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan, chosen_point
 from pytest_trt.plugin.planning.plan_files import PlanFiles
@@ -299,7 +301,7 @@ class LoadableModel:
             other = OtherReference(self.model, None, own, reference)
         elif self.model_marker.reference is not None:
             other = OtherReference(self.model, self.reference_model, own)
-        return ConsistencyCheck(
+        check = ConsistencyCheck(
             tolerances,
             reference,
             metrics=metrics,
@@ -311,7 +313,27 @@ class LoadableModel:
             histogram=bool(self.run.settings.report),
             stored=None if plan.against == "model" else self._stored_answers(plan, reference),
             invariants=self._invariants(plan, calibration),
+            retained=self._retained,
         )
+        if self._retained != "none":
+            search = LayerSearch(
+                self.run,
+                check,
+                self.reference_model,
+                self._names,
+                calibration,
+                isinstance(reference, ProjectReference),
+            )
+            state_of(self.item).searches.append(search.diagnostics)
+        return check
+
+    @property
+    def _retained(self) -> Retained:
+        """Of which runs the worst is retained, to be searched for the layer that is to blame."""
+        settings = self.run.settings
+        if settings.localize == "never" or settings.selftest:
+            return "none"
+        return "all" if settings.localize == "always" else "failed"
 
     def _invariants(self, plan: TestPlan, calibration: Callable[[], object]) -> Invariants | None:
         """Return the invariants that the test requires of its runs."""

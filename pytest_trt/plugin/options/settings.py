@@ -56,6 +56,8 @@ class Settings:
         update_reason: Reason for an update.
         selftest: Prove that checks can fail.
         checks: How many limits the whole run has; 0 to count them.
+        localize: "auto", "always" or "never": when to search for the first bad layer.
+        localize_timeout: Time limit of one search in seconds.
         report: Report files to write.
         require_arch: Architectures on which every test of a model must reach a verdict.
         additional_backends: Backends that plugins register, where `backend` names one of them.
@@ -88,6 +90,8 @@ class Settings:
     update_reason: str
     selftest: bool
     checks: int
+    localize: str
+    localize_timeout: float
     report: tuple[Path, ...]
     require_arch: tuple[str, ...]
     additional_backends: Registry = field(default_factory=dict)
@@ -112,12 +116,6 @@ class Settings:
         from pytest_trt.engine.cache import EngineCache, default_cache_dir
 
         return EngineCache(self.cache_dir or default_cache_dir(), max_bytes=self.cache_size)
-
-
-def default_settings(**chosen: Any) -> Settings:
-    """Return the settings of a run without options or ini file, but for what is chosen."""
-    values = {option.field: option.parse(option.default) for option in OPTIONS}
-    return Settings(**{**values, **chosen})
 
 
 def read_settings(config: pytest.Config) -> Settings:

@@ -281,6 +281,23 @@ OPTIONS = (
         toml="int",
     ),
     Option(
+        "localize",
+        "when to search for the first bad layer: auto (for the first three engines of a run that "
+        "fail trt_consistency), always (for tests that pass, too), never",
+        "auto",
+        read.one_of("auto", "always", "never"),
+        "WHEN",
+    ),
+    Option(
+        "localize_timeout",
+        "time limit of one search for the first bad layer in seconds; no further step begins "
+        "after it",
+        "60",
+        read.budget,
+        "SECONDS",
+        toml="float",
+    ),
+    Option(
         "report",
         "write a report of the run: .html to read, .json for scripts, .prom for Prometheus; "
         "repeatable",

@@ -20,7 +20,6 @@ from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
-from pytest_trt.engine.spec import FULL_PRECISIONS
 from pytest_trt.plugin.planning.markers import ModelMarker, same_file
 from pytest_trt.plugin.planning.marks import marks_of, same_marks
 from pytest_trt.plugin.planning.plan import TestPlan
@@ -64,6 +63,9 @@ _NEVER_JUDGED = Diagnostic(
 
 #: The most further runs that an error ended and that a failure names.
 _SHOWN = 9
+
+#: The title of the section with what a consistency check found.
+_CONSISTENCY = "trt consistency"
 
 #: Warnings on a baseline that is recorded; of a test that fails, none is.
 _ON_RECORDED = ("TRT664", "TRT665", "TRT666", "TRT667")
@@ -128,7 +130,8 @@ def _add_to_failure(item: pytest.Item, state: TestState) -> None:
     """Show what the checks found next to the failure of a test that fails by itself."""
     _forget_recorded(state)
     _warn(item, state.notes)
-    for name, found in _failed_checks(state).items():
+    for name, failed in _failed_checks(state).items():
+        found = (*failed, *_bad_layers(item, state)) if name == _CONSISTENCY else failed
         state.diagnostics += found
         item.add_report_section("call", name, "\n\n".join(map(str, found)))
 
@@ -144,11 +147,24 @@ def _conclude(item: pytest.Item, state: TestState) -> None:
     failures = _judge(item, state)
     if failures:
         _forget_recorded(state)
+        failures += _bad_layers(item, state)
+    else:
+        for note in _bad_layers(item, state):
+            state.note(note)
     failures += _warn(item, state.notes)
     if failures:
         state.failed_by_checks = True
         _forget_skips(item)
         raise CheckFailure(*failures, notes=state.notes)
+
+
+def _bad_layers(item: pytest.Item, state: TestState) -> list[Diagnostic]:
+    """Search the engines whose runs were retained for the layer that is to blame."""
+    searches, state.searches = state.searches, []
+    if not searches:
+        return []
+    with run_of(item.config).lock:
+        return [one for search in searches for one in search()]
 
 
 def _forget_skips(item: pytest.Item) -> None:
@@ -372,7 +388,7 @@ def _failed_checks(state: TestState) -> dict[str, tuple[Diagnostic, ...]]:
     found: dict[str, tuple[Diagnostic, ...]] = {}
     failed = [check for check in state.checks.values() if check.has_failed]
     if failed:
-        found["trt consistency"] = tuple(one for check in failed for one in check.diagnostics())
+        found[_CONSISTENCY] = tuple(one for check in failed for one in check.diagnostics())
     if state.speed is not None and state.speed.failed:
         found["trt benchmark"] = _errors(state.speed)
     return found
@@ -547,7 +563,6 @@ def _engine_record(engine: Engine, run: TrtRun, root: Path) -> EngineRecord:
         layers=None if facts.layers is None else len(facts.layers),
         layers_pct=facts.layers_pct,
         weights_pct=facts.weights_pct,
-        left_in_fp32={} if engine.spec.precision in FULL_PRECISIONS else facts.float_kinds,
         load_s=engine.timings.load_s,
         first_inference_s=engine.timings.first_inference_s,
         model_digest=engine.model.digest,

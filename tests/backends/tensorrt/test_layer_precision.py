@@ -64,8 +64,7 @@ def kept(model: OnnxModel, *keep: str, binding: bool = True) -> tuple[list[Layer
     ]
     names = [*["OBEY_PRECISION_CONSTRAINTS"] * binding, "PREFER_PRECISION_CONSTRAINTS"]
     trt = SimpleNamespace(
-        DataType=SimpleNamespace(FLOAT="float"),
-        BuilderFlag=SimpleNamespace(**{name: name for name in names}),
+        float32="float", BuilderFlag=SimpleNamespace(**{name: name for name in names})
     )
     network = SimpleNamespace(num_layers=len(layers), get_layer=layers.__getitem__)
     flags: list[str] = []

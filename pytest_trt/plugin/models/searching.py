@@ -1,0 +1,189 @@
+"""The search for the layer that loses precision, in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.evidence import Evidence
+from pytest_trt.accuracy.reference_names import ReferenceNames
+from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
+from pytest_trt.engine.protocols import BuildRequest, Progress
+from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.plugin.run import TrtRun
+from pytest_trt.tensors.calibration_data import CalibrationData
+from pytest_trt.tensors.spec import Tensors
+
+if TYPE_CHECKING:
+    from pytest_trt.precision.explain import Kept
+    from pytest_trt.precision.localize import Case, Localization
+
+#: Tests that fail and are searched in one run, by default: most fail for one reason.
+MOST_SEARCHED = 3
+
+#: Precisions in which builders compute an activation with the layer before it, and round once.
+_FUSING = frozenset({"int8", "fp8", "mixed"})
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSearch:
+    """Searches the engines of one check of a test.
+
+    Attributes:
+        run: What all tests share.
+        check: The check, which retains the worst run of each engine.
+        reference: The model that gives the reference.
+        names: What it calls inputs and outputs.
+        has_own_reference: Whether an object of the project gives the reference instead.
+        calibration: Gives the inputs that int8 engines are calibrated on.
+        progress: Called with each step.
+    """
+
+    run: TrtRun
+    check: ConsistencyCheck
+    reference: OnnxModel
+    names: ReferenceNames
+    calibration: Callable[[], object]
+    has_own_reference: bool
+    progress: Progress = lambda message: None
+
+    def diagnostics(self) -> Iterator[Diagnostic]:
+        """Yield what was found of each engine whose worst run was retained."""
+        for one in self.check.evidence():
+            if self.run.settings.localize == "auto":
+                if self.run.searched >= MOST_SEARCHED:
+                    return
+                self.run.searched += 1
+            found = self._searched(one)
+            if found is not None:
+                yield found
+
+    def _searched(self, run: Evidence) -> Diagnostic | None:
+        from pytest_trt.precision.explain import About, explain, not_searched
+
+        engine, between_models = run.engine, self._is_between_models(run)
+        about = About(
+            engine.model.path.name,
+            as_typed(engine.model.path),
+            engine.spec.precision,
+            engine.target.arch,
+            self.reference.path.name if between_models else "",
+        )
+        if run.agrees and not between_models:
+            return None  # the project's own reference differs, which is no model
+        reason = self._obstacle(run)
+        if reason:
+            return not_searched(reason, about, Remedy())
+        try:
+            from pytest_trt.precision.localize import localize
+
+            case = self._case(run, between_models=between_models)
+            found = localize(case, timeout_s=self.run.settings.localize_timeout)
+            untried = between_models or run.comparison.passed
+            kept = None if untried else self._kept(run, found)
+        except (PytestTrtError, OSError) as error:
+            text = error.message if isinstance(error, PytestTrtError) else str(error)
+            return not_searched(text, about, Remedy())
+        return explain(found, about, kept, failed=not run.comparison.passed)
+
+    def _is_between_models(self, run: Evidence) -> bool:
+        """Whether the engine computes what its model does, and another model is the reference."""
+        other = self.reference.path != run.engine.model.path and not self.has_own_reference
+        return other and run.agrees is True
+
+    def _obstacle(self, run: Evidence) -> str:
+        model = run.engine.model
+        random = [op for op in RANDOM_OPERATORS if op in model.op_types]
+        if random:
+            return f"the model draws random numbers ({', '.join(random)})"
+        if run.engine.finished and not self._is_between_models(run):
+            return "a finished plan has no inner tensors that could be read"
+        return ""
+
+    def _case(self, run: Evidence, *, between_models: bool) -> Case:
+        from pytest_trt.precision.localize import LIMITS, Case
+        from pytest_trt.precision.observe import EngineAgain, ModelAgain
+
+        engine, settings = run.engine, self.run.settings
+        own = self.names.engine_inputs(run.inputs)
+        threads, seconds = settings.threads, settings.localize_timeout
+        if between_models:
+            return Case(
+                self.reference,
+                engine.model.path,
+                self.names.reference_inputs(run.inputs),
+                run.outputs,
+                run.expected,
+                ModelAgain(engine.model, own, threads, seconds),
+                threads=threads,
+            )
+        backend = self.run.backend(engine.target.arch)
+        return Case(
+            engine.model,
+            engine.model.path,
+            own,
+            run.outputs,
+            run.expected,
+            EngineAgain(
+                engine,
+                backend,
+                own,
+                self._samples,
+                self.run.lost_device.release,
+                self.progress,
+                seconds,
+            ),
+            LIMITS.get(engine.spec.precision, LIMITS["fp32"]),
+            fuses=backend is not self.run.embedded or engine.spec.precision in _FUSING,
+            threads=threads,
+        )
+
+    def _kept(self, run: Evidence, found: Localization) -> Kept | None:
+        """Return what becomes of the outputs where the first bad layer stays in FP32.
+
+        With the layers that read it, where it alone is not enough: a value beyond FP16 is cast to
+        it where they are FP16.
+        """
+        from pytest_trt.precision.explain import Kept
+        from pytest_trt.precision.localize import outputs_error
+
+        first, spec = found.first, run.engine.spec
+        if first is None or spec.precision in ("fp32", "tf32"):
+            return None
+        kept: Kept | None = None
+        for layers in ((first.node,), (first.node, *first.readers)):
+            if found.seconds > self.run.settings.localize_timeout / 2 or (kept and kept.passes):
+                break
+            changed = replace(spec, keep_fp32=(*spec.keep_fp32, *layers))
+            with suppress(PytestTrtError, OSError):
+                outputs = self._outputs(run, changed)
+                error = outputs_error(outputs, run.expected)
+                tried = Kept(layers, run.judge(outputs).passed, error)
+                if kept is None or tried.passes or tried.error < kept.error / 2:
+                    kept = tried
+        return kept
+
+    def _outputs(self, run: Evidence, spec: EngineSpec) -> Tensors:
+        """Return what an engine of the same model with another spec returns."""
+        from pytest_trt.precision.observe import run_once
+
+        engine = run.engine
+        backend = self.run.backend(engine.target.arch)
+        samples = self._samples() if engine.route.needs_calibration else ()
+        with TemporaryDirectory(prefix="pytest-trt-") as folder:
+            request = BuildRequest(
+                engine.model, spec, engine.target, Path(folder), samples, self.progress
+            )
+            own = self.names.engine_inputs(run.inputs)
+            return run_once(backend, request, own, self.run.lost_device.release)
+
+    def _samples(self) -> CalibrationData:
+        inputs = self.check.evidence()[0].engine.model.inputs
+        return CalibrationData.of(self.calibration(), inputs)

@@ -1,0 +1,231 @@
+"""What a search for the bad layer found, as a diagnostic."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytest_trt.backends.observing.tensor_error import TensorError
+from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
+from pytest_trt.precision.localize import Localization
+from pytest_trt.units import percent_of
+from pytest_trt.wording import count
+
+#: Layers in the facts: the table of `pytest-trt localize`.
+_ROWS = 20
+
+#: Layers after the first that a failure names.
+_OTHERS = 3
+
+#: The share of the error of the outputs that makes one layer the one to blame.
+ALONE = 0.5
+
+#: How far the outputs of an engine that is looked at may be from those of the one under test: what
+#: tactics of one precision differ by, and not what makes a check fail.
+_SAME = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An engine with some layers kept in FP32, tried.
+
+    Attributes:
+        layers: The names of their nodes: the first bad layer, and those that read it if need be.
+        passes: Whether the check passes.
+        error: The relative error of its outputs.
+    """
+
+    layers: tuple[str, ...]
+    passes: bool
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What was searched.
+
+    Attributes:
+        model: File name of the model.
+        path: The model's file, as it is typed.
+        precision: The engine's precision.
+        arch: What the engine was built for.
+        reference: The other model that gives the reference, and that the engine's own model was
+            compared with; empty where the engine was compared with its own model.
+    """
+
+    model: str
+    path: str
+    precision: str
+    arch: str
+    reference: str = ""
+
+
+def explain(
+    found: Localization, about: About, kept: Kept | None = None, *, failed: bool = True
+) -> Diagnostic:
+    """Return the result of a search.
+
+    Args:
+        found: What was found.
+        about: What was searched.
+        kept: What became of keeping the first bad layer in FP32; None where it was not tried.
+        failed: Whether the run fails the check.
+    """
+    first = found.first
+    code = "TRT440" if first is not None and found.share >= ALONE else "TRT441"
+    if first is None:
+        message = f"no layer differs from FP32 by more than rounding, of {_compared(found)}"
+    elif code == "TRT440":
+        which = "first bad layer" if failed else "layer with most of the error, within tolerance"
+        message = f"{which}: {_title(first)}: relative error {_errors(first)}"
+    else:
+        message = (
+            f"no layer alone is to blame: the worst, {_title(first)}, makes "
+            f"{percent_of(100 * found.share)} of the error of the outputs"
+        )
+    return Diagnostic(
+        code,
+        message,
+        _facts(found, about, kept),
+        tuple(_details(found, first, about)),
+        _remedy(found, about, kept),
+        severity="note",
+    )
+
+
+def not_searched(reason: str, about: About, remedy: Remedy) -> Diagnostic:
+    """Return why nothing was found out."""
+    return Diagnostic(
+        "TRT442",
+        f"the bad layer of {about.model} {about.precision} was not searched for: {reason}",
+        {"model": about.model, "path": about.path, "reason": reason},
+        remedy=remedy,
+        severity="note",
+    )
+
+
+def _details(found: Localization, first: TensorError | None, about: About) -> Iterator[str]:
+    if about.reference:
+        yield f"compared are {about.model} and {about.reference}, both in FP32"
+    if first is not None:
+        others = [name for name in first.nodes if name != first.node]
+        with_ = f", computed together with {', '.join(others[-4:])}" if others else ""
+        yield f"output {first.tensor} {list(first.shape)}{with_}"
+        yield first.cause or (
+            f"values from {first.low:.4g} to {first.high:.4g}, own error up to {first.max_abs:.3g}"
+        )
+        if first.carried is not None:
+            yield _alone(first.carried, found.total)
+        rest = [one for one in found.layers if one is not first and one.suspicion > 0]
+        for one in rest[:_OTHERS]:
+            yield f"next: {_title(one)}: own error {_figure(one.own)}"
+    if found.changed > _SAME:
+        yield (
+            "looking changed the result: with more outputs, the engine's own differ by "
+            f"{_figure(found.changed)}"
+        )
+    if not found.is_complete:
+        yield f"the time limit ended the search after {_compared(found)}"
+
+
+def _alone(carried: float, total: float) -> str:
+    if math.isinf(carried):
+        return "its own error alone makes outputs that are not finite"
+    return (
+        f"its own error alone gives the outputs a relative error of {_figure(carried)}; "
+        f"they have {_figure(total)}"
+    )
+
+
+def _remedy(found: Localization, about: About, kept: Kept | None) -> Remedy:
+    if about.reference and found.first is not None:
+        return Remedy("Correct the layer in the model, or in the export that made it.")
+    if kept is None:
+        return Remedy()
+    line = f"keep_fp32={json.dumps(kept.layers)}"
+    if kept.passes:
+        return Remedy("the check passes with this argument of trt_model:", (line,))
+    if kept.error < ALONE * found.total:
+        figures = f"{_figure(found.total)} to {_figure(kept.error)}"
+        return Remedy(
+            f"this argument of trt_model lowers the error of the outputs from {figures}:", (line,)
+        )
+    return Remedy()
+
+
+def _facts(found: Localization, about: About, kept: Kept | None) -> dict[str, Fact]:
+    first = found.first
+    facts: dict[str, Fact] = {
+        "model": about.model,
+        "path": about.path,
+        "precision": about.precision,
+        "arch": about.arch,
+        "reference": about.reference or None,
+        "total_error": _fact(found.total),
+        "changed_by_looking": _fact(found.changed),
+        "tensors": found.tensors,
+        "compared": len(found.layers),
+        "complete": found.is_complete,
+        "seconds": round(found.seconds, 1),
+        "layers": [_row(one) for one in found.layers[:_ROWS]],
+    }
+    if first is not None:
+        facts |= {
+            "layer": first.node,
+            "operator": first.operator,
+            "output": first.tensor,
+            "error_before": _fact(first.before),
+            "error_after": _fact(first.error),
+            "own_error": _fact(first.own),
+            "share": found.share,
+            "low": first.low,
+            "high": first.high,
+            "cause": first.cause,
+        }
+    if kept is not None:
+        facts |= {
+            "keep_fp32": [*kept.layers],
+            "passes": kept.passes,
+            "kept_error": _fact(kept.error),
+        }
+    return facts
+
+
+def _row(one: TensorError) -> dict[str, Fact]:
+    return {
+        "layer": one.node,
+        "operator": one.operator,
+        "output": one.tensor,
+        "own_error": _fact(one.own),
+        "error_before": _fact(one.before),
+        "error_after": _fact(one.error),
+        "outputs_error": None if one.carried is None else _fact(one.carried),
+        "max_abs": _fact(one.max_abs),
+        "nonfinite": one.nonfinite,
+        "low": one.low,
+        "high": one.high,
+        "cause": one.cause,
+    }
+
+
+def _title(one: TensorError) -> str:
+    return f"{one.node} ({one.operator})"
+
+
+def _errors(one: TensorError) -> str:
+    return f"{_figure(one.before)} -> {_figure(one.error)}"
+
+
+def _compared(found: Localization) -> str:
+    return f"{len(found.layers):,} of {count(found.tensors, 'layer')}"
+
+
+def _figure(error: float) -> str:
+    return "infinite" if math.isinf(error) else f"{error:.2g}"
+
+
+def _fact(value: float) -> float | str:
+    """Return a number as JSON has it: infinite ones as text."""
+    return value if math.isfinite(value) else str(value)

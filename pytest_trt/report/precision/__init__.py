@@ -1,1 +1,0 @@
-"""Measured precisions rendered: tables, Markdown, and pages with a chart."""

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import builders_planted as planted
+import onnx
+import pytest
+from plugin.conftest import Project
+
+from pytest_trt.plugin.models import searching
+
+TESTS = """
+import numpy as np
+import pytest
+
+X = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+PROFILES = {"x": ((1, 3, 8, 8), (2, 3, 8, 8), (4, 3, 8, 8))}
+
+@pytest.mark.trt_model("overflow.onnx", precision="fp16", profiles=PROFILES)
+@pytest.mark.trt_consistency(rtol=1e-2, atol=1e-2)
+def test_overflow(trt_session):
+    trt_session.run({"x": X / 1e6})
+    trt_session.run({"x": X})
+
+@pytest.mark.trt_model("channel.onnx", precision="fp16", profiles=PROFILES, reference="right.onnx")
+@pytest.mark.trt_consistency(rtol=1e-2, atol=1e-2)
+def test_other(trt_session):
+    trt_session.run({"x": X})
+
+@pytest.mark.trt_model("right.onnx", precision="fp16", profiles=PROFILES)
+@pytest.mark.trt_consistency(rtol=1e-2, atol=1e-2)
+def test_right(trt_session):
+    trt_session.run({"x": X})
+"""
+
+
+@pytest.fixture
+def networks(project: Project) -> Project:
+    right = planted.network()
+    onnx.save(right, project.path / "right.onnx")
+    for kind in ("channel", "overflow"):
+        onnx.save(planted.plant(right, kind)[0], project.path / f"{kind}.onnx")
+    project.test_file(TESTS)
+    return project
+
+
+def found(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the diagnostics and notes of codes 44x in a report, by test."""
+    return {
+        test["id"].partition("::")[2]: [
+            one for one in (*test["diagnostics"], *test["notes"]) if one["code"][:5] == "TRT44"
+        ]
+        for test in json.loads(path.read_text())["tests"]
+    }
+
+
+def test_a_failure_names_the_first_bad_layer_and_what_was_tried(networks: Project) -> None:
+    result = networks.run("--trt-localize=always", "--trt-report=report.json")
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "first bad layer: */planted_1 (Mul): relative error * -> infinite *TRT440*",
+            "  overflow: values reach *, the type ends at 65,504",
+            "Fix: The check passes with this argument of trt_model:",
+            '    keep_fp32=[[]"*/planted_1", "*/planted_2"]',
+        ]
+    )
+    by_test = found(networks.path / "report.json")
+    (overflow,), (other,), (right,) = (
+        next(ones for name, ones in by_test.items() if name.startswith(test))
+        for test in ("test_overflow", "test_other", "test_right")
+    )
+    assert overflow["facts"]["passes"]
+    assert overflow["facts"]["layers"][0]["layer"] == overflow["facts"]["layer"]
+    assert (other["facts"]["layer"], other["facts"]["reference"]) == ("conv2", "right.onnx")
+    assert "constant w2 differs in 54 of 324 elements" in other["details"]
+    assert right["severity"] == "note"
+    assert right["facts"]["total_error"] < 1e-2
+
+
+def test_only_the_first_engines_that_fail_are_searched(
+    networks: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MOST_SEARCHED", 1)
+    networks.run("--trt-localize=auto", "--trt-report=report.json").assert_outcomes(
+        failed=2, passed=1
+    )
+    assert sorted(len(ones) for ones in found(networks.path / "report.json").values()) == [0, 0, 1]
