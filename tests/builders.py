@@ -6,14 +6,21 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.plugin.options.settings import Settings
-from pytest_trt.plugin.options.table import OPTIONS
+from pytest_trt.plugin.options.settings import default_settings as settings
+
+__all__ = [
+    "full_disk",
+    "images",
+    "save_batch_dependent",
+    "save_linear",
+    "save_overflowing",
+    "settings",
+]
 
 
 @contextmanager
@@ -120,9 +127,3 @@ def _save(graph: onnx.GraphProto, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     return path
-
-
-def settings(**chosen: Any) -> Settings:
-    """Return what the options say where nobody says anything, but for what is chosen."""
-    defaults = {option.field: option.parse(option.default) for option in OPTIONS}
-    return Settings(**{**defaults, **chosen})

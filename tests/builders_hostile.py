@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -131,6 +132,11 @@ _LATE = {
 }
 
 
+@functools.cache
+def _hints(hint: type) -> dict[str, Any]:
+    return get_type_hints(hint, localns=_LATE)
+
+
 def saturated(hint: Any, text: str, given: Mapping[str, Any] = {}) -> Any:
     """Return a value of a type in which every text is the given one, and nothing is left out.
 
@@ -141,7 +147,7 @@ def saturated(hint: Any, text: str, given: Mapping[str, Any] = {}) -> Any:
     """
     origin, args = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
-        hints = get_type_hints(hint, localns=_LATE)
+        hints = _hints(hint)
         names = [field.name for field in fields(hint) if field.init]
         made = {
             one: given[one] if one in given else saturated(hints[one], text, given) for one in names

@@ -5,6 +5,7 @@ Markdown is rendered by GitHub's own renderer, pages by Chromium where there is 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -162,6 +163,7 @@ ELEMENTS = {
 REFERENCES = re.compile(r"@\w|#\d|GH-\d|https?:|www\.|\b[0-9a-f]{7,40}\b|:\w+:|\$")
 
 
+@functools.lru_cache(maxsize=1)
 def rendered(text: str) -> html5lib.html5parser.Any:
     import cmarkgfm
     from cmarkgfm.cmark import Options
@@ -323,7 +325,8 @@ SHOWING = {
 #: Those that are covered elsewhere, or that show our own texts only.
 OTHERS = {
     "baseline accept", "baseline prune", "cache clear", "cache explain", "cache list",
-    "cache verify", "doctor", "explain", "export", "options", "report schema", "verify",
+    "cache verify", "doctor", "explain", "export", "options", "report schema",
+    "suggest precision", "verify",
 }  # fmt: skip
 
 

@@ -79,15 +79,14 @@ def _measured(job: FreshJob, plan: Plan, progress: Callable[[str], None]) -> Fre
         other = timer_of(backend.open(plan, job.model, job.spec, job.target), inputs, job.mode)
         warm_up(other, how)
         pair = measure_interleaved(
-            other,
-            timer,
+            (other, timer),
             job.rounds,
             job.calls,
             random=Random(0),
             items_per_call=items,
             guard=guard,
         )
-        return FreshRun(rounds, pair, meter.load)
+        return FreshRun(rounds, (pair[0], pair[1]), meter.load)
 
 
 def _probe(device: str) -> DeviceProbe:

@@ -129,50 +129,47 @@ def take_rounds(
 
 
 def measure_interleaved(
-    baseline: CallTimer,
-    candidate: CallTimer,
+    timers: Sequence[CallTimer],
     rounds: int,
     calls: int,
     *,
     random: Random,
     items_per_call: float = 1.0,
     guard: Guard = undisturbed,
-) -> tuple[Rounds, Rounds]:
-    """Take so many rounds of each engine, in pairs of random order.
+) -> tuple[Rounds, ...]:
+    """Take so many rounds of each engine, in turns of random order.
 
-    What disturbs the machine disturbs both.
+    What disturbs the machine disturbs all of them.
 
     Args:
-        baseline: Makes calls of the baseline engine.
-        candidate: Makes calls of the candidate.
-        rounds: How many pairs of rounds.
+        timers: Makes calls of each engine.
+        rounds: How many rounds of each.
         calls: Calls in each round.
-        random: Decides the order of each pair.
+        random: Decides the order of each turn.
         items_per_call: Batch items of one call.
-        guard: Called after every pair; both halves of a disturbed one are taken again.
+        guard: Called after every turn; all rounds of a disturbed one are taken again.
 
     Raises:
-        Disturbed: Too many pairs would have to be taken again.
+        Disturbed: Too many turns would have to be taken again.
     """
-    taken: tuple[list[TimedCalls], list[TimedCalls]] = ([], [])
+    taken: list[list[TimedCalls]] = [[] for _ in timers]
     reasons: list[str] = []
     guard()
     while len(taken[0]) < rounds:
-        sides = [baseline, candidate]
-        order = [0, 1] if random.random() < 0.5 else [1, 0]
-        pair: dict[int, TimedCalls] = {}
+        order = list(range(len(timers)))
+        random.shuffle(order)
+        turn: dict[int, TimedCalls] = {}
         for side in order:
-            sides[side](DROPPED_CALLS)
-            pair[side] = sides[side](calls)
+            timers[side](DROPPED_CALLS)
+            turn[side] = timers[side](calls)
         reason = guard()
         if reason is None:
-            taken[0].append(pair[0])
-            taken[1].append(pair[1])
+            for side, one in turn.items():
+                taken[side].append(one)
             continue
         reasons.append(reason)
         _check_redone(reasons, rounds)
-    before, after = (summarised(side, items_per_call=items_per_call) for side in taken)
-    return before, after
+    return tuple(summarised(side, items_per_call=items_per_call) for side in taken)
 
 
 def summarised(taken: Sequence[TimedCalls], *, items_per_call: float) -> Rounds:

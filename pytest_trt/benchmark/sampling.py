@@ -306,10 +306,9 @@ class Sampling:
             self._most = rounds * LOOKS[-1] // LOOKS[0]
         counted = f"rounds {had + 1} to {had + rounds} of at most {self._most}"
         self._step = f"interleaved with {sides.name}, {counted}"
-        pair = self._undisturbed(
+        base, candidate = self._undisturbed(
             lambda: measure_interleaved(
-                sides.base,
-                sides.candidate,
+                (sides.base, sides.candidate),
                 rounds,
                 sides.calls,
                 random=random,
@@ -317,8 +316,8 @@ class Sampling:
                 guard=self._between,
             )
         )
-        sides.pairs.append(pair)
-        return pair
+        sides.pairs.append((base, candidate))
+        return base, candidate
 
     def _between(self) -> str | None:
         self.say(self._step)

@@ -15,6 +15,7 @@ from pytest_trt.cli.inspect import inspect
 from pytest_trt.cli.options import options
 from pytest_trt.cli.output import echo_error
 from pytest_trt.cli.report import report
+from pytest_trt.cli.suggest import suggest
 from pytest_trt.cli.verify import verify
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.version import __version__
@@ -25,7 +26,7 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pytest-trt")
 def commands() -> None:
-    """Inspect caches, baselines and reports, export tested plans, and check this machine."""
+    """Inspect caches and reports, export tested plans, choose a precision, check this machine."""
 
 
 commands.add_command(baseline)
@@ -36,6 +37,7 @@ commands.add_command(export)
 commands.add_command(inspect)
 commands.add_command(options)
 commands.add_command(report)
+commands.add_command(suggest)
 commands.add_command(verify)
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from pytest_trt.cli.output import echo, echo_data, echo_error
+from pytest_trt.cli.output import echo, echo_data, echo_error, write_text
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.diagnostics import PytestTrtError, ReportError, wrapped
-from pytest_trt.files import atomic_write
+from pytest_trt.diagnostics import PytestTrtError, wrapped
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction
 from pytest_trt.report.comparison.markdown import markdown
@@ -104,7 +103,7 @@ def compare_reports(
         names = (str(old), str(new))
         found = compare(read_document(old), read_document(new), names=names)
         for output in outputs:
-            _write(output, _WRITERS[output.suffix](found, everything=everything))
+            write_text(output, _WRITERS[output.suffix](found, everything=everything))
     except PytestTrtError as error:
         echo_error(error)
         raise SystemExit(2) from None
@@ -116,18 +115,6 @@ def compare_reports(
         echo(f"wrote {output}", err=form == "markdown")
     if exit_code and any(found.of(Direction.WORSE)):
         raise SystemExit(1)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        atomic_write(path, text)
-    except OSError as error:
-        raise ReportError(
-            f"{path} cannot be written: {error.strerror}",
-            fix="Name a file in a writable folder.",
-            code="TRT901",
-            facts={"file": str(path), "error": error.strerror},
-        ) from error
 
 
 def _fitting(line: str) -> list[str]:

@@ -32,6 +32,9 @@ BACKEND_PRECISIONS: Mapping[str, tuple[str, ...]] = {
 #: The option that stores libraries of plugins in plans.
 SERIALIZE_PLUGINS = "serialize_plugins"
 
+#: The option that lets TensorRT's own calibrators find INT8 ranges.
+CALIBRATOR = "calibrator"
+
 #: The option for plans that also run on later versions.
 VERSION_COMPATIBLE = "version_compatible"
 
@@ -75,6 +78,7 @@ class BuilderOption:
         meaning: What it does.
         scopes: Where it exists.
         choices: The values that it may have, where they are words.
+        of_builder: Whether the builder gets it, though it affects no FP32.
     """
 
     name: str
@@ -83,6 +87,7 @@ class BuilderOption:
     meaning: str
     scopes: tuple[Scope, ...]
     choices: tuple[str, ...] = ()
+    of_builder: bool = False
 
     @property
     def values(self) -> str:
@@ -99,7 +104,7 @@ class BuilderOption:
     @property
     def of_conversion(self) -> bool:
         """Whether it is an option of the conversion to a precision, not of the builder."""
-        return "fp32" not in self.precisions
+        return "fp32" not in self.precisions and not self.of_builder
 
     def exists(self, backend: str, precision: str | None = None) -> bool:
         """Whether any version of a backend has it, for a precision or for any."""
@@ -264,6 +269,15 @@ BUILDER_OPTIONS: Mapping[str, BuilderOption] = {
             _INT8,
             ("minmax", "entropy", "percentile"),
         ),
+        BuilderOption(
+            CALIBRATOR,
+            "choice",
+            "none",
+            "TensorRT's own calibrator finds the ranges, instead of Q/DQ nodes",
+            (Scope("tensorrt", ("int8",), until="10"),),
+            ("none", "entropy", "minmax"),
+            of_builder=True,
+        ),
     )
 }
 
@@ -278,7 +292,7 @@ def shared_options(options: Mapping[str, OptionValue], precision: str) -> dict[s
         name: value
         for name, value in options.items()
         if name not in BUILDER_OPTIONS
-        or not BUILDER_OPTIONS[name].of_conversion
+        or "fp32" in BUILDER_OPTIONS[name].precisions
         or precision in BUILDER_OPTIONS[name].precisions
     }
 

@@ -238,6 +238,12 @@ class EngineFacts:
         )
 
     @property
+    def float_kinds(self) -> dict[str, int]:
+        """Number of layers that compute in float32 by kind, the most frequent first."""
+        kinds = Counter(one.kind for one in self.layers or () if one.precision == "float")
+        return dict(sorted(kinds.items(), key=lambda entry: (-entry[1], entry[0])))
+
+    @property
     def weight_counts(self) -> Counter[str]:
         """Number of weights by precision; empty where nothing is reported."""
         return _computing(entry for layer in self.layers or () for entry in layer.weights.items())

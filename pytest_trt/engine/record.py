@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import RecordError
@@ -35,6 +35,8 @@ class EngineRecord:
         layers: Number of layers.
         layers_pct: Percentage of its layers by precision ("half", "int8", "float").
         weights_pct: Percentage of its weights by precision.
+        left_in_fp32: Of an engine of a reduced precision, number of layers that compute in FP32 by
+            kind, the most frequent first.
         load_s: Seconds that loading it took, where it was loaded.
         first_inference_s: Seconds of its first inference, where it ran.
         model_digest: Digest of the model with its external data.
@@ -64,6 +66,7 @@ class EngineRecord:
     layers: int | None = None
     layers_pct: Mapping[str, float] | None = None
     weights_pct: Mapping[str, float] | None = None
+    left_in_fp32: Mapping[str, int] = field(default_factory=dict)
     load_s: float | None = None
     first_inference_s: float | None = None
     model_digest: str = ""

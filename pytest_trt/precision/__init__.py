@@ -1,1 +1,1 @@
-"""Precision in depth: the layer that loses it."""
+"""Precision in depth: choosing one, what it costs, and how to get back what it lost."""

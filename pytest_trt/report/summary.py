@@ -250,6 +250,9 @@ def _content(engine: EngineRecord) -> Iterator[str]:
     if engine.layers is not None:
         yield f"weights {shares(engine.weights_pct)}"
         yield f"{engine.layers} layers, {shares(engine.layers_pct)}"
+    if engine.left_in_fp32:
+        kinds = (f"{kind} ({number})" for kind, number in engine.left_in_fp32.items())
+        yield f"left in FP32: {', '.join(kinds)}"
     yield units.size(engine.size_bytes)
     if engine.plan:
         yield f"plan {engine.plan}, digest {engine.plan_digest[:12]}"

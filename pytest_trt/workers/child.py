@@ -6,12 +6,12 @@ import contextlib
 import ctypes
 import json
 import os
-import queue
+import select
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -83,20 +83,17 @@ def serve(
         after_errors: Whether to do further jobs after a reported error.
     """
     reporter = Reporter()
-    jobs = _jobs()
+    _end_with_parent()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
-    line = jobs.get()  # the first job is on its way, however long it takes
-    with contextlib.suppress(queue.Empty):
-        while True:
-            reporter.send("started")
-            event, content = _do(job, json.loads(line), reporter)
-            if event == "error" and after_errors:
-                event = "refused"
-            reporter.send(event, content)
-            if once or event == "error":
-                break
-            line = jobs.get(timeout=WARM_S)
+    for line in _jobs():
+        reporter.send("started")
+        event, content = _do(job, json.loads(line), reporter)
+        if event == "error" and after_errors:
+            event = "refused"
+        reporter.send(event, content)
+        if once or event == "error":
+            break
     os._exit(0)
 
 
@@ -113,20 +110,34 @@ def _do(
         os._exit(1)
 
 
-def _jobs() -> queue.SimpleQueue[bytes]:
-    """Return the jobs as they come. This process ends when its parent does."""
+def _jobs() -> Iterator[bytes]:
+    """Yield jobs as they come, until none comes for `WARM_S`."""
+    rest, limit_ms = b"", None  # the first one is on its way, however long it takes
+    arrival = select.poll()
+    arrival.register(0, select.POLLIN)
+    while arrival.poll(limit_ms):
+        data = os.read(0, 1 << 16)
+        if not data:
+            os._exit(1)
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line
+            limit_ms = WARM_S * 1000
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends, also in the middle of a job."""
     with contextlib.suppress(OSError, AttributeError):  # Linux has it
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    # The parent holds the other end open for as long as it lives. Jobs do not wake this thread.
+    end = select.poll()
+    end.register(0, 0)
 
-    def read() -> None:
-        while line := sys.stdin.buffer.readline():
-            jobs.put(line)
-        # The parent holds the other end open for as long as it lives.
+    def wait() -> None:
+        end.poll()
         os._exit(1)
 
-    threading.Thread(target=read, daemon=True).start()
-    return jobs
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def error_to_data(error: PytestTrtError | OSError) -> Mapping[str, Any]:

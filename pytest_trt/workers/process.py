@@ -148,6 +148,11 @@ class Worker:
                 fix="run pytest with a Python that can be started as a program: sys.executable is "
                 f"{sys.executable or 'empty'}.",
             ) from exc
+        self._streams = selectors.DefaultSelector()
+        # With each stream goes what it wrote since its last newline.
+        for stream, is_event in ((self._process.stdout, True), (self._process.stderr, False)):
+            assert stream is not None
+            self._streams.register(stream, selectors.EVENT_READ, (is_event, bytearray()))
 
     def __enter__(self) -> Worker:
         return self
@@ -194,6 +199,7 @@ class Worker:
             self._signal_group(signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_KILLED_S)
+            self._streams.close()
             for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
                 with contextlib.suppress(OSError):
                     stream.close()  # type: ignore[union-attr]
@@ -245,28 +251,21 @@ class Worker:
 
         A line is whether it came on the stream of events, and its bytes.
         """
-        process = self._process
-        assert process.stdout is not None
-        assert process.stderr is not None
-        with selectors.DefaultSelector() as selector:
-            # With each stream goes what it wrote since its last newline.
-            selector.register(process.stdout, selectors.EVENT_READ, (True, bytearray()))
-            selector.register(process.stderr, selectors.EVENT_READ, (False, bytearray()))
-            while selector.get_map():
-                # Asked first: what it wrote before it ended is then in the pipes.
-                has_ended = process.poll() is not None
-                ready = selector.select(TICK_S)
-                for key, _ in ready:
-                    is_event, rest = key.data
-                    data = os.read(key.fd, 1 << 16)
-                    if not data:
-                        selector.unregister(key.fileobj)
-                    *lines, rest[:] = (rest + (data or b"\n")).split(b"\n")
-                    del rest[:-_LONGEST_LINE_BYTES]
-                    yield from ((is_event, bytes(line)) for line in lines if line.strip())
-                yield None
-                if has_ended and not ready:
-                    return  # something that it started holds the pipes open
+        while self._streams.get_map():
+            # Asked first: what it wrote before it ended is then in the pipes.
+            has_ended = self._process.poll() is not None
+            ready = self._streams.select(TICK_S)
+            for key, _ in ready:
+                is_event, rest = key.data
+                data = os.read(key.fd, 1 << 16)
+                if not data:
+                    self._streams.unregister(key.fileobj)
+                *lines, rest[:] = (rest + (data or b"\n")).split(b"\n")
+                del rest[:-_LONGEST_LINE_BYTES]
+                yield from ((is_event, bytes(line)) for line in lines if line.strip())
+            yield None
+            if has_ended and not ready:
+                return  # something that it started holds the pipes open
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

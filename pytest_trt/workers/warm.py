@@ -64,13 +64,32 @@ class WarmBuilder:
             timeout_s: Seconds after which the worker is ended; 0 for no limit.
             progress: Called with each step, and with the seconds so far while nothing is new.
         """
-        worker, reply = self.take(kind), Reply()
-        if worker is not None:
-            reply = worker.run(job, timeout_s=timeout_s, progress=progress)
-        if worker is None or not (reply.is_started or reply.timed_out):
-            # No worker waited, or it ended before it read the job.
-            worker = start()
-            reply = worker.run(job, timeout_s=timeout_s, progress=progress)
+        done = self.run_waiting(kind, job, timeout_s=timeout_s, progress=progress)
+        if done is not None:
+            return done
+        worker = start()
+        reply = worker.run(job, timeout_s=timeout_s, progress=progress)
+        if reply.is_waiting:
+            self.put(kind, worker)
+        return worker, reply
+
+    def run_waiting(
+        self, kind: Hashable, job: object, *, timeout_s: float, progress: Callable[[str], None]
+    ) -> tuple[Worker, Reply] | None:
+        """Do a job in the waiting worker; None if there is none, or it ended before it read it.
+
+        Args:
+            kind: See `run`, as for the other arguments.
+            job: See `Worker.run`.
+            timeout_s: Seconds after which the worker is ended; 0 for no limit.
+            progress: Called with each step, and with the seconds so far while nothing is new.
+        """
+        worker = self.take(kind)
+        if worker is None:
+            return None
+        reply = worker.run(job, timeout_s=timeout_s, progress=progress)
+        if not (reply.is_started or reply.timed_out):
+            return None
         if reply.is_waiting:
             self.put(kind, worker)
         return worker, reply

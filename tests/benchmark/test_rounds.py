@@ -106,7 +106,7 @@ def test_interleaved_rounds_have_random_order_and_are_stored_separately() -> Non
         return stretch
 
     first, second = measure_interleaved(
-        engine("a", 1.0), engine("b", 1.5), 40, 70, random=Random(1)
+        (engine("a", 1.0), engine("b", 1.5)), 40, 70, random=Random(1)
     )
     np.testing.assert_allclose(second.logs["p50"] - first.logs["p50"], np.log(1.5))
     assert len(first) == len(second) == 40
@@ -121,12 +121,12 @@ def test_interleaved_rounds_have_random_order_and_are_stored_separately() -> Non
 def test_both_halves_of_a_disturbed_pair_are_taken_again() -> None:
     answers = iter([None, None, "another process", None, None, None, None])
     first, second = measure_interleaved(
-        Engine(), Engine(), 5, 70, random=Random(0), guard=lambda: next(answers)
+        (Engine(), Engine()), 5, 70, random=Random(0), guard=lambda: next(answers)
     )
     assert len(first) == len(second) == 5
     with pytest.raises(Disturbed, match="another process"):
         measure_interleaved(
-            Engine(), Engine(), 5, 70, random=Random(0), guard=lambda: "another process"
+            (Engine(), Engine()), 5, 70, random=Random(0), guard=lambda: "another process"
         )
 
 

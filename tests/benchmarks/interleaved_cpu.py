@@ -66,7 +66,7 @@ def cycle(backend: OnnxRuntimeBackend, plan: Path, batch: int) -> Iterator[Round
 
     first = opened()
     yield summarised(take_rounds(first, ROUNDS, CALLS), items_per_call=1)
-    yield measure_interleaved(first, opened(), ROUNDS, CALLS, random=Random(0))[0]
+    yield measure_interleaved((first, opened()), ROUNDS, CALLS, random=Random(0))[0]
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ QUIET_HOST = Path(quiet_host.__file__).read_text(encoding="utf-8")
 
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
-#: In processes of their own, which would import asyncio and hypothesis for nothing.
-LIGHT = ("-p", "no:anyio", "-p", "no:hypothesispytest")
+#: In processes of their own, which would import these plugins, and start git, for nothing.
+LIGHT = ("-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "no:benchmark")
 
 
 class NoOwnTraceback:
@@ -50,6 +50,7 @@ class Project:
         pytester: pytest's own helper, for what is not offered here.
         cache: The engine cache of every run.
         host: The host of runs in this process, and how busy it is.
+        light: The options of runs with processes of their own that leave plugins out.
     """
 
     def __init__(self, pytester: pytest.Pytester) -> None:
@@ -57,6 +58,7 @@ class Project:
         self.path = pytester.path
         self.cache = pytester.path / "cache"
         self.host = quiet_host.FixedHost()
+        self.light = LIGHT
         pytester.makeconftest(CONFTEST)
         pytester.makepyfile(quiet_host=QUIET_HOST)
         save_linear(self.path / "models" / "linear.onnx")
@@ -91,7 +93,7 @@ class Project:
         given += ["--trt-localize=never", *args]
         workers = any(arg.startswith("-n") for arg in args)
         if subprocess or workers:
-            given = [*LIGHT, "-p", "quiet_host", *given]
+            given = [*self.light, "-p", "quiet_host", *given]
         subprocess = subprocess or (workers and _workers_take_an_old_path())
         if subprocess:
             return self.pytester.runpytest_subprocess(*given)

@@ -342,6 +342,7 @@ def test_junit_counts_a_failing_check_as_a_failed_test(project) -> None:
     assert "logits" in (failure.text or "")
 
 
+@pytest.mark.usefixtures("engines_of_other_tests")
 def test_xdist_workers_report_verdicts_and_records(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(TWO_FAILING + "def test_three(trt_engine):\n    pass\n")
@@ -464,6 +465,7 @@ def test_dynamic_model_without_profiles_gets_a_note(project) -> None:
     project.check(model=with_profiles).stdout.no_fnmatch_line("*no profiles=*")
 
 
+@pytest.mark.usefixtures("engines_of_other_tests")
 def test_workers_say_what_was_tested_in_the_summary(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(TWO_FAILING)

@@ -107,6 +107,19 @@ def test_facts_are_in_the_summary_of_a_verbose_run(project) -> None:
     project.run().stdout.no_fnmatch_line("facts *")
 
 
+def test_operators_that_are_left_in_fp32_are_listed(project) -> None:
+    model = '"models/linear.onnx", precision=("fp32", "fp16"), keep_fp32=["Add", "Softmax"]'
+    shown = project.check(model=model, args=("-v", "--trt-report=r.json"))
+    shown.stdout.fnmatch_lines(["facts linear.onnx fp16 *; left in FP32: Add (1), Softmax (1); *"])
+    shown.stdout.no_fnmatch_line("facts linear.onnx fp32 *left in FP32*")
+    (half,) = [
+        one
+        for one in json.loads((project.path / "r.json").read_text())["engines"].values()
+        if one["precision"] == "fp16"
+    ]
+    assert half["left_in_fp32"] == {"Add": 1, "Softmax": 1}
+
+
 def test_facts_are_attached_to_the_report(project) -> None:
     project.pytester.makeconftest(
         project.pytester.path.joinpath("conftest.py").read_text()

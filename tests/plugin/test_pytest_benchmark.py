@@ -69,6 +69,7 @@ def _no_ci(monkeypatch) -> None:
 @pytest.fixture
 def run(project):
     """Run tests in the project."""
+    project.light = ()
 
     def run(source: str, *args: str, **options: Any) -> pytest.RunResult:
         project.test_file(source)

@@ -112,7 +112,7 @@ def test_workers_propose_it_too(project) -> None:
     write(project, "answers")
     project.run("--trt-update-new").assert_outcomes(passed=2)
     write(project, "answers", "test_new")
-    result = project.run("-n2")
+    result = project.run("-n1")
     assert COMMAND in text(result)
     assert names(project) == {"test_old"}
 

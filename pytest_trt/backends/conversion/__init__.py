@@ -41,7 +41,7 @@ _HOMES = {
 _CONVERTER_VERSION = "8"
 
 #: The same of `fp16_rounding`.
-ROUNDING_VERSION = "1"
+ROUNDING_VERSION = "2"
 
 
 def converter_versions() -> dict[str, str]:

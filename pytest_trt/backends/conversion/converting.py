@@ -52,9 +52,12 @@ class Conversion:
 
     Attributes:
         notes: Notes for the report, such as constants that had to be clamped.
+        float32_outputs: Outputs of the model that are made by nodes that stay float32 although
+            they could be narrower and nobody asked to keep them.
     """
 
     notes: tuple[str, ...]
+    float32_outputs: tuple[str, ...] = ()
 
 
 def kept_in(

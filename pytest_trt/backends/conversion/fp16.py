@@ -78,9 +78,10 @@ def to_fp16(
         return Conversion((already,))
     if TensorProto.FLOAT not in types.known.values():
         raise _refused(model, "has no float32 values to convert to fp16", types)
-    report = Float16Report()
+    report, by_rule = Float16Report(), _float32_nodes(proto, types) - names
     with explained(model, "fp16"):
-        computing = narrow(proto, types, _float32_nodes(proto, types, names), report)
+        outputs = _made_by(proto, by_rule)
+        computing = narrow(proto, types, by_rule | names, report)
     undeclared = _undeclared(proto, types)
     if not computing and not keep_fp32 and not undeclared:
         raise _refused(model, "has no operator that can compute in float16", types)
@@ -88,11 +89,21 @@ def to_fp16(
     del proto
     if verified:
         verify(model, output, "fp16")
-    return Conversion((*report.notes(), *undeclared))
+    return Conversion((*report.notes(), *undeclared), outputs)
 
 
-def _float32_nodes(proto: ModelProto, types: TensorTypes, kept: Collection[str]) -> frozenset[str]:
-    """Return the names of the nodes that stay float32."""
+def _made_by(proto: ModelProto, names: Collection[str]) -> tuple[str, ...]:
+    """Return the model's float32 outputs that some nodes of its main graph make."""
+    made = {name for node in proto.graph.node if node.name in names for name in node.output}
+    return tuple(
+        one.name
+        for one in proto.graph.output
+        if one.name in made and one.type.tensor_type.elem_type == TensorProto.FLOAT
+    )
+
+
+def _float32_nodes(proto: ModelProto, types: TensorTypes) -> frozenset[str]:
+    """Return the names of the nodes that stay float32 in every conversion."""
     operators = _FLOAT32_OPERATORS | _FLOAT32_FUNCTIONS
     by_operator = (
         node.name
@@ -100,7 +111,7 @@ def _float32_nodes(proto: ModelProto, types: TensorTypes, kept: Collection[str])
         for node in scope.node
         if node.op_type in operators
     )
-    return frozenset({*kept, *by_operator}) | integer_arithmetic(proto, types)
+    return frozenset(by_operator) | integer_arithmetic(proto, types)
 
 
 def _undeclared(proto: ModelProto, types: TensorTypes) -> list[str]:

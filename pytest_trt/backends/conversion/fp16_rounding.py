@@ -12,7 +12,7 @@ that accumulate in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +56,12 @@ _EXACT = frozenset(
 )
 
 
-def round_file(path: Path) -> tuple[str, ...]:
+def round_file(path: Path, float32_outputs: Collection[str] = ()) -> tuple[str, ...]:
     """Rewrite a file that `to_fp16` wrote, external data included, as `round_to_float16` does.
+
+    Args:
+        path: The file.
+        float32_outputs: Float32 outputs that are rounded as well.
 
     Raises:
         EngineBuildError: An input or output is a sequence of float16 tensors.
@@ -65,14 +69,14 @@ def round_file(path: Path) -> tuple[str, ...]:
     # Not `surgery.load`: shapes were inferred before the conversion, and inferring them again fails
     # where the converter declared a value float16 that a float32 operator makes.
     model = onnx.load(path)
-    notes = round_to_float16(model)
+    notes = round_to_float16(model, float32_outputs)
     # Some versions of onnx append to a file of external data that is there already.
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     surgery.save(model, path)
     return notes
 
 
-def round_to_float16(model: ModelProto) -> tuple[str, ...]:
+def round_to_float16(model: ModelProto, float32_outputs: Collection[str] = ()) -> tuple[str, ...]:
     """Rewrite a float16 model to compute in float32 with float16's rounding and range, in place.
 
     Inputs and outputs keep their types. A model without float16 tensors keeps its operators.
@@ -80,6 +84,8 @@ def round_to_float16(model: ModelProto) -> tuple[str, ...]:
     Args:
         model: The model with its weights in memory. Local functions are inlined, names that
             graphs share made unique, nodes sorted.
+        float32_outputs: Float32 outputs of the main graph that are rounded as well, made by nodes
+            of it. What else reads them reads them exact.
 
     Returns:
         What could not be rounded, one line each; empty if everything was.
@@ -98,7 +104,7 @@ def round_to_float16(model: ModelProto) -> tuple[str, ...]:
     if not any(is_float16.values()):
         return ("nothing in the model is float16, so nothing is rounded",)
     rounding = _Rounding(is_float16, model.graph)
-    casts = rounding.separate_borders(model.graph)
+    casts = rounding.separate_borders(model.graph, float32_outputs)
     for graph in surgery.walk_graphs(model.graph):
         rounding.rewrite(graph)
     model.graph.node.extend(casts)
@@ -122,8 +128,10 @@ class _Rounding:
             for name in (*node.input, *node.output)
         } | self._is_float16.keys()
 
-    def separate_borders(self, main: GraphProto) -> list[NodeProto]:
-        """Rename what float16 inputs and outputs are inside; return the casts between the two."""
+    def separate_borders(
+        self, main: GraphProto, float32_outputs: Collection[str]
+    ) -> list[NodeProto]:
+        """Rename what inputs and outputs are inside; return the casts between the two."""
         inputs = {value.name for value in main.input}
         inside: dict[str, str] = {}
         casts = []
@@ -134,9 +142,14 @@ class _Rounding:
             if value.name not in inputs:
                 inside[value.name] = fresh = surgery.fresh_name(f"{value.name}_float32", self._used)
                 casts.append(_cast(fresh, value.name, TensorProto.FLOAT16))
+        self._is_float16.update(dict.fromkeys(inside.values(), True))
+        for name in float32_outputs:
+            inside[name] = exact = surgery.fresh_name(f"{name}_unrounded", self._used)
+            rounded = surgery.fresh_name(f"{name}_float16", self._used)
+            casts.append(_cast(exact, rounded, TensorProto.FLOAT16))
+            casts.append(_cast(rounded, name, TensorProto.FLOAT))
         for graph in surgery.walk_graphs(main):
             surgery.rename_inside(graph, inside)
-        self._is_float16.update(dict.fromkeys(inside.values(), True))
         return casts
 
     def rewrite(self, graph: GraphProto) -> None:

@@ -7,7 +7,7 @@ imported, so that a small model costs it a few milliseconds.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +79,27 @@ def reply_isolated(function: str, task: Task, **arguments: object) -> tuple[Work
         **arguments: As for `call_isolated`.
     """
     return _warm.run(
-        # A process that has loaded a library keeps those bytes, whatever its path holds later.
-        ("calls", tuple((str(one.path), one.digest) for one in task.model.custom_ops)),
+        _kind(task),
         lambda: Worker(_CHILD, task=f"is {task.doing}"),
         {"function": function, "arguments": arguments},
         timeout_s=task.timeout_s,
         progress=task.progress,
     )
+
+
+def reply_waiting(function: str, task: Task, **arguments: object) -> tuple[Worker, Reply] | None:
+    """Call a function as `reply_isolated` does; None where no child process waits for it."""
+    return _warm.run_waiting(
+        _kind(task),
+        {"function": function, "arguments": arguments},
+        timeout_s=task.timeout_s,
+        progress=task.progress,
+    )
+
+
+def _kind(task: Task) -> Hashable:
+    # A process that has loaded a library keeps those bytes, whatever its path holds later.
+    return "calls", tuple((str(one.path), one.digest) for one in task.model.custom_ops)
 
 
 def failure(worker: Worker, reply: Reply, task: Task) -> PytestTrtError | OSError:

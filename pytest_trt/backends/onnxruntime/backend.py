@@ -4,7 +4,8 @@ Its engines are real: the model converted to the requested precision, optimised,
 again as ONNX, so their outputs drift from the reference as reduced precision does. ONNX Runtime has
 hardly any FP16 kernels on the CPU, so an fp16 engine computes in FP32 and rounds to FP16 after
 every operator (`fp16_rounding`). It rounds at least as often as a GPU engine that fuses operators,
-overflows where FP16 does, accumulates in FP32 inside an operator, and is slower than fp32.
+overflows where the result of an operator does, accumulates in FP32 inside it, and is slower than
+fp32.
 
 Threads do not spin between calls, as they do by default: an engine interleaved with another on two
 cores then has at least 0.8 of the throughput that it has alone, instead of 0.4 to 0.7. Its P50
@@ -40,7 +41,7 @@ from pytest_trt.tensors.spec import Tensors
 from pytest_trt.workers.limited import start_early
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.onnxruntime.run_job import FirstRun, Source
+    from pytest_trt.backends.onnxruntime.run_job import RunThere, Source
 
 
 class OnnxRuntimeBackend:
@@ -191,7 +192,9 @@ class OnnxRuntimeBackend:
             timings.loaded(time.perf_counter() - started_s)
             return session
 
-        def isolated(inputs: Tensors) -> FirstRun | None:
+        def isolated(inputs: Tensors, held: str) -> RunThere | None:
+            if held:
+                return self._run_isolated(_engine_of(model, spec), model, inputs, held=held)
             with opened() as plan:
                 return self.run_isolated(plan, model, spec, inputs)
 
@@ -201,20 +204,20 @@ class OnnxRuntimeBackend:
 
     def run_isolated(
         self, plan: Plan, model: OnnxModel, spec: EngineSpec, inputs: Tensors
-    ) -> FirstRun | None:
+    ) -> RunThere | None:
         """Load and run an engine once in the child process; see `run_job.run_isolated`."""
         from pytest_trt.backends.onnxruntime.run_job import Source
 
         source = Source(
-            _engine_of(model, spec),
             model.path,
+            model.size_bytes,
             plan.stable_path,
             plan.path,
             replace(spec, profiles=()),
             self.threads,
             model.custom_ops,
         )
-        return self._run_isolated(source, model, inputs)
+        return self._run_isolated(_engine_of(model, spec), model, inputs, source)
 
     def reference(self, model: OnnxModel) -> FirstRunsIsolated:
         """Return the model itself as the FP32 reference, without graph optimisations.
@@ -230,23 +233,39 @@ class OnnxRuntimeBackend:
             session = load_reference(model.path, threads=self.threads, custom_ops=model.custom_ops)
             return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
 
-        def isolated(inputs: Tensors) -> FirstRun | None:
+        def isolated(inputs: Tensors, held: str) -> RunThere | None:
             from pytest_trt.backends.onnxruntime.run_job import Source
 
-            source = Source(subject, model.path, threads=self.threads, custom_ops=model.custom_ops)
-            return self._run_isolated(source, model, inputs)
+            source = None
+            if not held:
+                source = Source(
+                    model.path,
+                    model.size_bytes,
+                    threads=self.threads,
+                    custom_ops=model.custom_ops,
+                )
+            return self._run_isolated(subject, model, inputs, source, held)
 
         ran = self._records.of(model.outputs_digest, "reference")
         return FirstRunsIsolated(load, isolated, ran, Timings())
 
-    def _run_isolated(self, source: Source, model: OnnxModel, inputs: Tensors) -> FirstRun | None:
+    def _run_isolated(
+        self,
+        subject: str,
+        model: OnnxModel,
+        inputs: Tensors,
+        source: Source | None = None,
+        held: str = "",
+    ) -> RunThere | None:
         # Most runs find what they need in the cache.
         from pytest_trt.backends.onnxruntime.run_job import run_isolated
 
         return run_isolated(
-            source,
+            subject,
             model,
             inputs,
+            source=source,
+            held=held,
             load_timeout_s=self._build_timeout_s,
             timeout_s=self._run_timeout_s,
         )

@@ -109,10 +109,10 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
     from pytest_trt.backends.conversion.converting import explained
     from pytest_trt.backends.conversion.fp16_rounding import round_file
 
-    notes = conversion.to_fp16(model, output, keep_fp32=spec.keep_fp32, verified=False).notes
+    done = conversion.to_fp16(model, output, keep_fp32=spec.keep_fp32, verified=False)
     layers = _layers(output, model)
     with explained(model, "fp16"):
-        return (*notes, *round_file(output)), layers
+        return (*done.notes, *round_file(output, done.float32_outputs)), layers
 
 
 def _layers(file: Path, model: OnnxModel) -> tuple[Layer, ...]:

@@ -229,7 +229,7 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads:
         raise _broken(request, level, first_line(failure))
     # As the cache does, which would change the times that tell whose session is retained.
     plan.chmod(PRIVATE)
-    retained.retain(plan, session, load_s, threads)
+    retained.retain(session, load_s, plan=plan, threads=threads, size_bytes=model.size_bytes)
 
 
 def _refused(error: Exception, request: BuildRequest, *, converted: bool) -> PytestTrtError:

@@ -1,55 +1,84 @@
-"""The session that the child process loaded last, for the next run of its plan there."""
+"""The sessions that the child process loaded last, for further runs there: a plan, a reference."""
 
 from __future__ import annotations
 
-import contextlib
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-#: A larger plan is not held by two processes for longer than a run.
+#: A session of a larger model is not held by two processes for longer than a run.
 _MOST_BYTES = 100_000_000
 
 
-class Retained(NamedTuple):
-    """A loaded plan.
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """A loaded plan or reference.
 
     Attributes:
+        handle: By which the parent names it; it never names another one.
         session: An `onnxruntime.InferenceSession`.
         load_s: Seconds that loading it took.
-        stamp: What identifies its file, wherever it is moved.
         threads: Threads of one inference.
-        size_bytes: Size of the plan and its weights.
+        is_large: Whether it is dropped after its run.
+        stamp: What identifies the plan's file, wherever it is moved; None for a reference.
     """
 
+    handle: str
     session: Any
     load_s: float
-    stamp: tuple[int, ...]
     threads: int
-    size_bytes: int
+    is_large: bool
+    stamp: tuple[int, ...] | None
 
 
-_last: list[Retained] = []
+#: By whether it is a plan.
+_last: dict[bool, Retained] = {}
 
 
-def retain(plan: Path, session: Any, load_s: float, threads: int) -> None:
-    """Hold a session of a plan, in place of another one."""
-    size_bytes = plan.stat().st_size
-    with contextlib.suppress(OSError):
-        size_bytes += plan.with_name(f"{plan.name}.data").stat().st_size
-    _last[:] = [Retained(session, load_s, _stamp(plan), threads, size_bytes)]
+def retain(
+    session: Any, load_s: float, *, plan: Path | None, threads: int, size_bytes: int
+) -> Retained:
+    """Hold a session in place of the last one of its sort, and return what is held.
+
+    Args:
+        session: An `onnxruntime.InferenceSession`.
+        load_s: Seconds that loading it took.
+        plan: The plan; None for a reference.
+        threads: Threads of one inference.
+        size_bytes: Size of the model.
+    """
+    held = Retained(
+        os.urandom(8).hex(),
+        session,
+        load_s,
+        threads,
+        size_bytes > _MOST_BYTES,
+        None if plan is None else _stamp(plan),
+    )
+    _last[plan is not None] = held
+    return held
 
 
-def retained(plan: Path, threads: int) -> Retained | None:
-    """Return the session that is held, if it is that of a plan; otherwise none is held any more."""
-    if _last and (_last[0].stamp, _last[0].threads) != (_stamp(plan), threads):
-        _last.clear()
-    return _last[0] if _last else None
+def of_plan(plan: Path, threads: int) -> Retained | None:
+    """Return the session of a plan if it is held; otherwise none of a plan is held any more."""
+    held = _last.get(True)
+    if held is not None and (held.stamp, held.threads) != (_stamp(plan), threads):
+        del _last[True]
+        return None
+    return held
+
+
+def of_handle(handle: str) -> Retained | None:
+    """Return the session that a handle names, if it is held."""
+    return next((held for held in _last.values() if held.handle == handle), None)
 
 
 def drop(*, large: bool = False) -> None:
-    """Hold no session, or none of a large plan."""
-    if _last and (not large or _last[0].size_bytes > _MOST_BYTES):
-        _last.clear()
+    """Hold no session, or none of a large model."""
+    for of_plan, held in list(_last.items()):
+        if held.is_large or not large:
+            del _last[of_plan]
 
 
 def _stamp(plan: Path) -> tuple[int, ...]:

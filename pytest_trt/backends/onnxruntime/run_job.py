@@ -9,7 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytest_trt.backends.conversion.isolated import Task, failure, lack_of_memory, reply_isolated
+from pytest_trt.backends.conversion.isolated import (
+    Task,
+    failure,
+    lack_of_memory,
+    reply_isolated,
+    reply_waiting,
+)
 from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.backends.onnxruntime.reference import NO_REFERENCE
 from pytest_trt.backends.onnxruntime.session import listed, shapes_of, too_slow
@@ -42,8 +48,8 @@ class Source:
     """What is loaded for a run.
 
     Attributes:
-        subject: What it is, as messages name it: "the fp32 engine of digits.onnx".
         model: The model's file.
+        size_bytes: Size of the model.
         plan: The plan, by a path that other processes can open; None for the model as it is, which
             is the reference.
         shown: The plan, as messages name it.
@@ -52,8 +58,8 @@ class Source:
         custom_ops: Libraries of custom operators.
     """
 
-    subject: str
     model: Path
+    size_bytes: int
     plan: Path | None = None
     shown: Path = Path()
     spec: EngineSpec = field(default_factory=EngineSpec)
@@ -66,46 +72,62 @@ class RunJob:
     """One run.
 
     Attributes:
-        source: What is loaded and run.
+        subject: What is run, as messages name it: "the fp32 engine of digits.onnx".
         inputs: The file of the inputs.
         outputs: The file for the outputs.
         timeout_s: Seconds after which the run is ended, apart from loading; 0 for no limit.
+        source: What is loaded and run; None for what the child process holds.
+        held: What it holds, see `RunThere`.
     """
 
-    source: Source
+    subject: str
     inputs: Path
     outputs: Path
     timeout_s: float
+    source: Source | None = None
+    held: str = ""
 
 
-class FirstRun(NamedTuple):
-    """What came of a run.
+class RunThere(NamedTuple):
+    """What came of a run in the child process.
 
     Attributes:
         outputs: The outputs by name.
         load_s: Seconds that loading took.
         run_s: Seconds that the run took.
+        held: By which name the child process holds what it loaded; empty if it does not.
     """
 
     outputs: dict[str, npt.NDArray[np.generic]]
     load_s: float
     run_s: float
+    held: str
 
 
 def run_isolated(
-    source: Source, model: OnnxModel, inputs: Tensors, *, load_timeout_s: float, timeout_s: float
-) -> FirstRun | None:
-    """Load and run an engine or a reference once in the child process.
+    subject: str,
+    model: OnnxModel,
+    inputs: Tensors,
+    *,
+    source: Source | None = None,
+    held: str = "",
+    load_timeout_s: float,
+    timeout_s: float,
+) -> RunThere | None:
+    """Run an engine or a reference once in the child process.
 
     Args:
-        source: What is run.
+        subject: What is run, as messages name it.
         model: Its model.
         inputs: Its inputs.
+        source: What is loaded; None for what the child process holds.
+        held: What it holds, see `RunThere`.
         load_timeout_s: Seconds after which loading is ended; 0 for no limit.
         timeout_s: Seconds after which the run is ended; 0 for no limit.
 
     Returns:
-        The outputs, or None if the inputs cannot be sent to another process.
+        The outputs, or None if the inputs cannot be sent to another process, or it does not hold
+        that any more.
 
     Raises:
         ModelError, EngineLoadError: Loading the reference or the engine failed, crashed, took too
@@ -113,20 +135,28 @@ def run_isolated(
         EngineRunError: The run did.
         OSError: A file cannot be read or written.
     """
-    task = Task(f"loading {source.subject}", model, source.spec.precision, load_timeout_s)
+    precision = "fp32" if source is None else source.spec.precision
+    task = Task(f"loading {subject}", model, precision, load_timeout_s)
+    call = reply_waiting if source is None else reply_isolated
     with memory_file() as given, memory_file() as outputs:
         try:
             write_samples(given, [inputs])
         except ValueError:
             return None
-        job = RunJob(source, given, outputs, timeout_s)
-        worker, reply = reply_isolated(_DOES, task, job=to_data(job))
+        job = RunJob(subject, given, outputs, timeout_s, source, held)
+        ended = call(_DOES, task, job=to_data(job))
+        if ended is None:
+            return None
+        worker, reply = ended
         if reply.is_done:
+            if not reply.result:
+                return None
             (found,) = read_samples(outputs)
-            return FirstRun(dict(found), **reply.result)
+            return RunThere(dict(found), **reply.result)
     if reply.step_timeout_s is None:
-        raise _load_failure(worker, reply, task, is_engine=source.plan is not None) from reply.error
-    raise _run_failure(reply, source.subject, inputs, timeout_s) from reply.error
+        is_engine = source is not None and source.plan is not None
+        raise _load_failure(worker, reply, task, is_engine=is_engine) from reply.error
+    raise _run_failure(reply, subject, inputs, timeout_s) from reply.error
 
 
 def _load_failure(

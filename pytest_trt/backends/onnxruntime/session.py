@@ -53,7 +53,7 @@ class OnnxRuntimeSession:
         Raises:
             EngineRunError: ONNX Runtime failed while running, or took too long.
         """
-        return self._limited(lambda: self._run(inputs), self._timeout_s, inputs)
+        return self._limited(lambda: self.run_here(inputs), self._timeout_s, inputs)
 
     def run_in_loop(
         self, loop: Callable[[Callable[[Tensors], object]], _T], inputs: Tensors, calls: int
@@ -68,7 +68,7 @@ class OnnxRuntimeSession:
         Raises:
             EngineRunError: ONNX Runtime failed while running, or took too long.
         """
-        return self._limited(lambda: loop(self._run), calls * self._timeout_s, inputs)
+        return self._limited(lambda: loop(self.run_here), calls * self._timeout_s, inputs)
 
     def _limited(self, function: Callable[[], _T], timeout_s: float, inputs: Tensors) -> _T:
         options = self._options
@@ -86,7 +86,12 @@ class OnnxRuntimeSession:
             else:
                 options.terminate = False
 
-    def _run(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+    def run_here(self, inputs: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+        """Return every output, from this thread and without a time limit.
+
+        Raises:
+            EngineRunError: ONNX Runtime failed while running.
+        """
         options = self._options
         try:
             if self._needs_values:

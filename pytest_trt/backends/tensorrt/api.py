@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,9 +16,10 @@ from pytest_trt.backends.tensorrt.plugins import load_plugins
 from pytest_trt.backends.tensorrt.product import Product
 from pytest_trt.backends.tensorrt.profiles import require_profiles
 from pytest_trt.backends.tensorrt.session import TrtSession
-from pytest_trt.diagnostics import ConfigurationError, EngineLoadError, Remedy
+from pytest_trt.diagnostics import ConfigurationError, EngineLoadError, Remedy, UnsupportedError
 from pytest_trt.engine.builder_options import (
     BUILDER_OPTIONS,
+    CALIBRATOR,
     SERIALIZE_PLUGINS,
     VERSION_COMPATIBLE,
     holds_host_code,
@@ -39,14 +41,18 @@ class PrecisionRoute:
         route: The part of the engine key.
         convert: The precision that the model is converted to first, or None.
         flags: Members of BuilderFlag to set.
+        calibrator: The algorithm of the builder's own calibrator; empty for none.
     """
 
     route: Route
     convert: Literal["fp16", "int8"] | None = None
     flags: tuple[str, ...] = ()
+    calibrator: str = ""
 
 
-def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> PrecisionRoute:
+def precision_route(
+    model: OnnxModel, precision: str, *, weak_types: bool, calibrator: str = "none"
+) -> PrecisionRoute:
     """Choose between builder flags and a converted model.
 
     Args:
@@ -54,8 +60,16 @@ def precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> Pr
         precision: One of the spec's precisions.
         weak_types: Whether builder flags choose the precision (TensorRT 8.6 to 10), or the types
             in the model do (TensorRT 11, TensorRT-RTX).
+        calibrator: The builder option of int8.
+
+    Raises:
+        ConfigurationError: There is a calibrator, and the model is quantised.
+        UnsupportedError: There is one, and the builder has none.
     """
-    chosen = _precision_route(model, precision, weak_types=weak_types)
+    if precision == "int8" and calibrator != "none":
+        chosen = _calibrator_route(model, calibrator, weak_types=weak_types)
+    else:
+        chosen = _precision_route(model, precision, weak_types=weak_types)
     # A conversion may run the model in ONNX Runtime.
     converting = model.custom_ops if chosen.convert else ()
     route = replace(chosen.route, libraries=(*model.plugin_libraries, *converting))
@@ -78,6 +92,31 @@ def _precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> P
     return PrecisionRoute(
         Route("builder flags" if quantised else "as the model is"), flags=quantised
     )
+
+
+def calibrator_of(spec: EngineSpec) -> str:
+    """Return which of the builder's own calibrators a spec asks for, "none" for none."""
+    return str(spec.builder_options.get(CALIBRATOR, "none"))
+
+
+def _calibrator_route(model: OnnxModel, calibrator: str, *, weak_types: bool) -> PrecisionRoute:
+    if not weak_types:
+        raise UnsupportedError(
+            f"builder option {CALIBRATOR!r} needs TensorRT 8.6 to 10: later ones and TensorRT-RTX "
+            "take INT8 ranges from Q/DQ nodes alone",
+            fix="leave it out: int8 is converted to Q/DQ nodes then, and calibrated by the option "
+            "calibration_method.",
+            facts={"backend": "tensorrt", "precision": "int8", "option": CALIBRATOR},
+        )
+    if model.is_quantized:
+        raise ConfigurationError(
+            f"{model.path.name} is quantised already: a calibrator would change nothing",
+            fix=f"leave the builder option {CALIBRATOR!r} out.",
+            code="TRT356",
+            facts={"option": CALIBRATOR, "backend": "tensorrt"},
+        )
+    route = Route("builder flags, calibrator", needs_calibration=True)
+    return PrecisionRoute(route, flags=("INT8",), calibrator=calibrator)
 
 
 def check_spec(backend: str, model: OnnxModel, spec: EngineSpec, chosen: PrecisionRoute) -> None:
@@ -132,14 +171,23 @@ def build(
     # Most runs find their engines in the cache.
     from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
     from pytest_trt.backends.tensorrt.build_process import build_in_child
+    from pytest_trt.backends.tensorrt.calibrator import prepared_calibrator
     from pytest_trt.backends.tensorrt.inspection import take_inspection
 
     spec, model_name = request.spec, request.model.path.name
     check_spec(backend, request.model, spec, chosen)
     for_builder, _ = _divided(spec)
     converted = request.directory / "converted.onnx"
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove, request.directory, converted.name)
         source, notes = _source(request, chosen, converted, timeout_s)
+        calibrator = None
+        if chosen.calibrator and device is not None:
+            tables = timing_cache and timing_cache.parent
+            prepared = prepared_calibrator(
+                request, chosen.calibrator, str(product.toolchain()), device, tables
+            )
+            calibrator = stack.enter_context(prepared)
         plan = BuildPlan(
             version=str(product.toolchain()),
             model_name=model_name,
@@ -157,12 +205,10 @@ def build(
             opset=request.model.opset,
             plugin_libraries=request.model.plugin_libraries,
             timing_cache=None if for_builder.get("disable_timing_cache") else timing_cache,
+            calibrator=calibrator,
         )
         job = BuildJob(product, plan, device)
         built = build_in_child(job, timeout_s=timeout_s, progress=request.progress)
-    finally:
-        for left_over in request.directory.glob(f"{converted.name}*"):
-            left_over.unlink()
     # An option without effect must be visible.
     ignored = tuple(line for line in built.log_tail if "is unsupported" in line)
     inspection = take_inspection(request.directory, request.model)
@@ -174,6 +220,11 @@ def build(
         hidden_weights=inspection.hidden_weights,
         device_memory_bytes=inspection.device_memory_bytes,
     )
+
+
+def _remove(folder: Path, name: str) -> None:
+    for left_over in folder.glob(f"{name}*"):
+        left_over.unlink()
 
 
 def open_plan(

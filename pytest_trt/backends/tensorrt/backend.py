@@ -125,7 +125,9 @@ class TensorRtBackend:
 
     def _chosen(self, model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
         weak_types = has_weak_types(self._product.load())
-        return trt_api.precision_route(model, spec.precision, weak_types=weak_types)
+        return trt_api.precision_route(
+            model, spec.precision, weak_types=weak_types, calibrator=trt_api.calibrator_of(spec)
+        )
 
     def _device(self, target: Target) -> int:
         gpu = self._probe.first(target.arch)
@@ -280,4 +282,5 @@ def compute_capability_member(trt: Any, arch: str, *, version: str) -> str:
 
 
 def _chosen(model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
-    return trt_api.precision_route(model, spec.precision, weak_types=False)
+    calibrator = trt_api.calibrator_of(spec)
+    return trt_api.precision_route(model, spec.precision, weak_types=False, calibrator=calibrator)

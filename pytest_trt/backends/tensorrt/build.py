@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_trt.backends.tensorrt.build_job import BuildPlan, Built
+from pytest_trt.backends.tensorrt.calibrator import calibrating
 from pytest_trt.backends.tensorrt.layer_precision import keep_layers
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger, progress_monitor
 from pytest_trt.backends.tensorrt.options import apply_builder_options
@@ -18,7 +19,7 @@ from pytest_trt.backends.tensorrt.plugins import load_plugins
 from pytest_trt.backends.tensorrt.profiles import add_profiles
 from pytest_trt.backends.tensorrt.timing_cache import TimingCache
 from pytest_trt.diagnostics import EngineBuildError, Remedy
-from pytest_trt.engine.builder_options import SERIALIZE_PLUGINS
+from pytest_trt.engine.builder_options import CALIBRATOR, SERIALIZE_PLUGINS
 from pytest_trt.engine.protocols import Progress
 
 #: The source file of an assertion of TensorRT-RTX 1.7 that fails for models with many branches
@@ -92,7 +93,8 @@ def build_plan(
         if monitor is not None:
             config.progress_monitor = monitor
         progress(f"building {plan.title}")
-        serialized = builder.build_serialized_network(network, config)
+        with calibrating(trt, builder, network, config, plan, tail):
+            serialized = builder.build_serialized_network(network, config)
         tail.raise_pending()
         del parser  # the network refers to weights that it owns
         if serialized is None:
@@ -139,6 +141,7 @@ def _configure(trt: Any, config: Any, plan: BuildPlan) -> None:
     for name in plan.flags:
         config.set_flag(getattr(trt.BuilderFlag, name))
     options = dict(plan.options or {})
+    options.pop(CALIBRATOR, None)  # see `calibrating`
     if options.pop(SERIALIZE_PLUGINS, False):
         config.plugins_to_serialize = [str(one.path) for one in plan.plugin_libraries]
     apply_builder_options(trt, config, options, version=plan.version)

@@ -15,6 +15,23 @@ from pytest_trt.tensors.profiles import Profile, profile_from_json, profile_to_j
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrator:
+    """How a build calibrates INT8 ranges.
+
+    Attributes:
+        algorithm: "entropy" or "minmax".
+        samples: The file of the calibration data, which the parent process wrote.
+        table: Where the table of ranges is stored; None for nowhere.
+        device: CUDA's number of the GPU.
+    """
+
+    algorithm: str
+    samples: Path
+    table: Path | None
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
 class BuildPlan:
     """What to build, in the builder's own terms.
 
@@ -34,6 +51,7 @@ class BuildPlan:
         opset: The model's version of the default operator set.
         timing_cache: The file of timings to use and add to; None for none.
         plugin_libraries: Libraries of plugins to load first.
+        calibrator: How the builder calibrates INT8 ranges; None where it does not.
     """
 
     version: str
@@ -51,6 +69,7 @@ class BuildPlan:
     opset: int = 0
     timing_cache: Path | None = None
     plugin_libraries: tuple[Library, ...] = ()
+    calibrator: Calibrator | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,12 @@ def keep_layers(trt: Any, network: Any, config: Any, plan: BuildPlan) -> None:
         floating = [
             number
             for number in range(layer.num_outputs)
-            if layer.get_output(number).dtype == trt.float32
+            if layer.get_output(number).dtype == trt.DataType.FLOAT
         ]
         if floating:
-            layer.precision = trt.float32
+            layer.precision = trt.DataType.FLOAT
         for number in floating:
-            layer.set_output_type(number, trt.float32)
+            layer.set_output_type(number, trt.DataType.FLOAT)
         kept += bool(floating)
     if not kept:
         raise keeps_nothing(

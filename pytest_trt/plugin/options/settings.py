@@ -118,6 +118,12 @@ class Settings:
         return EngineCache(self.cache_dir or default_cache_dir(), max_bytes=self.cache_size)
 
 
+def default_settings(**chosen: Any) -> Settings:
+    """Return the settings of a run without options or ini file, but for what is chosen."""
+    values = {option.field: option.parse(option.default) for option in OPTIONS}
+    return Settings(**{**values, **chosen})
+
+
 def read_settings(config: pytest.Config) -> Settings:
     """Resolve every option: flag, else ini value, else default.
 

@@ -20,6 +20,7 @@ from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
+from pytest_trt.engine.spec import FULL_PRECISIONS
 from pytest_trt.plugin.planning.markers import ModelMarker, same_file
 from pytest_trt.plugin.planning.marks import marks_of, same_marks
 from pytest_trt.plugin.planning.plan import TestPlan
@@ -108,13 +109,13 @@ def judged(item: pytest.Item) -> Iterator[None]:
 
 
 def _restrictions(state: TestState) -> Iterator[Diagnostic]:
-    """Yield which invariants were only partly checked."""
+    """Yield which invariants were checked in part only."""
     for check in _checks(state):
         for one in check.invariants:
             if one.restriction:
                 yield Diagnostic(
                     "TRT179",
-                    f"{one.name} of {check.model} was only partly checked: {one.restriction}",
+                    f"{one.name} of {check.model} was checked in part: {one.restriction}",
                     {"invariant": one.name, "model": check.model},
                     severity="note",
                 )
@@ -563,6 +564,7 @@ def _engine_record(engine: Engine, run: TrtRun, root: Path) -> EngineRecord:
         layers=None if facts.layers is None else len(facts.layers),
         layers_pct=facts.layers_pct,
         weights_pct=facts.weights_pct,
+        left_in_fp32={} if engine.spec.precision in FULL_PRECISIONS else facts.float_kinds,
         load_s=engine.timings.load_s,
         first_inference_s=engine.timings.first_inference_s,
         model_digest=engine.model.digest,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import resources
 
 from pytest_trt.escaping import html
 from pytest_trt.report.comparison.findings import (
@@ -23,6 +22,7 @@ from pytest_trt.report.comparison.words import (
     title,
     why,
 )
+from pytest_trt.report.html.static import chip, static_page
 
 #: Statuses of `page.css` and marks.
 _STATUSES = {
@@ -49,18 +49,8 @@ def page(comparison: Comparison, *, everything: bool = False) -> str:
         comparison: The comparison.
         everything: Whether to include what did not change.
     """
-    style = resources.files("pytest_trt.report.html").joinpath("page.css").read_text("utf-8")
-    heading = html(summary(comparison))
     body = "\n".join(_body(comparison, everything=everything))
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{heading} - pytest-trt</title>\n<style>\n{style}{_STYLE}</style>\n</head>\n"
-        f'<body>\n<header class="top"><p class="brand">pytest-trt report compare</p></header>\n'
-        f"<main>\n<h1>{heading}</h1>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return static_page(summary(comparison), body, command="pytest-trt report compare", style=_STYLE)
 
 
 def _body(comparison: Comparison, *, everything: bool) -> Iterator[str]:
@@ -102,8 +92,4 @@ def _row(finding: Finding) -> str:
 
 
 def _chip(direction: Direction) -> str:
-    status, mark = _STATUSES[direction]
-    return (
-        f'<span class="chip" data-status="{status}"><span class="mark" aria-hidden="true">{mark}'
-        f"</span>{direction.value}</span>"
-    )
+    return chip(*_STATUSES[direction], direction.value)

@@ -22,19 +22,25 @@ value = networks.value
 constant = networks.constant
 
 
-def run(path: Path, **inputs: np.ndarray) -> np.ndarray:
+def run_all(path: Path, **inputs: np.ndarray) -> dict[str, np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # The optimiser takes out casts of its own accord.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(str(path), options).run(None, inputs)[0]
+    session = onnxruntime.InferenceSession(str(path), options)
+    names = [one.name for one in session.get_outputs()]
+    return dict(zip(names, session.run(None, inputs), strict=True))
+
+
+def run(path: Path, **inputs: np.ndarray) -> np.ndarray:
+    return next(iter(run_all(path, **inputs).values()))
 
 
 def to_fp16(model: OnnxModel, *kept: str) -> Path:
     """Convert, and round where the CPU's float32 kernels would not."""
     output = model.path.with_name("h.onnx")
-    conversion.to_fp16(model, output, keep_fp32=kept)
-    round_file(output)
+    done = conversion.to_fp16(model, output, keep_fp32=kept)
+    round_file(output, done.float32_outputs)
     return output
 
 
@@ -117,6 +123,48 @@ def test_without_the_block_the_sum_overflows(tmp_path: Path) -> None:
     model = networks.saved(sum_of_squares(), tmp_path / "m.onnx")
     half = to_fp16(model, "sum")
     assert np.isinf(run(half, x=LARGE)).all()
+
+
+def sums_and_positions(path: Path) -> OnnxModel:
+    """x [4] -> running sums, their halves; the largest of some positions [2], in float32."""
+    proto = networks.model(
+        [
+            node("CumSum", ["x", "axis"], ["sums"], name="sums"),
+            node("Mul", ["sums", "half"], ["halves"], name="halves"),
+            node("Relu", ["x"], ["small"]),
+            node("Cast", ["at"], ["positions"], to=TensorProto.FLOAT),
+            node("Max", ["positions", "half"], ["last"], name="last"),
+            node("Cast", ["last"], ["index"], to=TensorProto.INT64),
+        ],
+        [value("x", [4]), value("at", [2], TensorProto.INT64)],
+        [value(name, [4]) for name in ("sums", "halves", "small")]
+        + [value("last", [2]), value("index", [2], TensorProto.INT64)],
+        [constant("axis", 0, "int64"), constant("half", 0.5)],
+    )
+    return networks.saved(proto, path)
+
+
+SUMS = {"x": np.full(4, 50000, np.float32), "at": np.array([100000, 2049])}
+
+
+@pytest.mark.parametrize(
+    ("kept", "sums", "last"),
+    [
+        ((), [49984, np.inf, np.inf, np.inf], [np.inf, 2048]),
+        (("CumSum", "Mul"), [50000, 100000, 150000, 200000], [np.inf, 2048]),
+        (("Max",), [49984, np.inf, np.inf, np.inf], [100000, 2049]),
+    ],
+)
+def test_outputs_of_what_stays_float32_overflow_unless_it_was_asked_to_stay(
+    kept: tuple[str, ...], sums: list[float], last: list[float], tmp_path: Path
+) -> None:
+    half = to_fp16(sums_and_positions(tmp_path / "m.onnx"), *kept)
+    found = run_all(half, **SUMS)
+    np.testing.assert_array_equal(found["sums"], np.float32(sums))
+    np.testing.assert_array_equal(found["last"], np.float32(last))
+    # What reads them in float32 or as integers reads them exact.
+    np.testing.assert_array_equal(found["index"], SUMS["at"])
+    assert np.isinf(found["halves"][1]) == (not kept or kept == ("Max",))
 
 
 def test_a_models_own_rounding_to_float16_is_retained(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +69,33 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     warm.end()
 
 
-def test_outputs_are_the_same_in_both_processes_and_the_second_run_is_here(
-    linear: OnnxModel, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the runs in the child process: those that load, and those of what it holds."""
+    found: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        reply = getattr(run_job, name)
+
+        def count(*args: Any, **given: Any) -> Any:
+            found[name] += 1
+            return reply(*args, **given)
+
+        monkeypatch.setattr(run_job, name, count)
+
+    counted("reply_isolated")
+    counted("reply_waiting")
+    return found
+
+
+def test_outputs_are_the_same_in_both_processes_and_later_runs_are_here(
+    linear: OnnxModel, counts: Counter[str]
 ) -> None:
     session = OnnxRuntimeBackend(threads=1, build_timeout_s=60, run_timeout_s=60).reference(linear)
-    there = session.run(FEED)
-    monkeypatch.setattr(run_job, "reply_isolated", pytest.fail)
-    here = session.run(FEED)
+    runs = [session.run(FEED) for _ in range(6)]
+    assert counts == {"reply_isolated": 1, "reply_waiting": 3}
+    there, here = runs[0], runs[-1]
+    assert [runs[1][name].tobytes() for name in there] == [one.tobytes() for one in there.values()]
     assert list(there) == list(here)
     for name, array in there.items():
         assert array.dtype == here[name].dtype
@@ -113,26 +135,39 @@ def test_outputs_of_every_kind_come_back(text: str, feed: Any, tmp_path: Path) -
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
 
 
-def test_only_new_kinds_of_inputs_run_in_the_child(
-    linear: OnnxModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_session_that_the_child_does_not_hold_any_more_is_loaded_here(
+    linear: OnnxModel, counts: Counter[str]
 ) -> None:
-    called = []
-    reply = run_job.reply_isolated
+    session, other = (OnnxRuntimeBackend(threads=1).reference(linear) for _ in range(2))
+    first = session.run(FEED)
+    other.run(FEED)
+    again = session.run(FEED)
+    assert counts == {"reply_isolated": 2, "reply_waiting": 1}
+    np.testing.assert_array_equal(again["logits"], first["logits"])
+    isolated._warm.end()
+    other.run(FEED)  # starts no process
+    assert isolated._warm.take("calls") is None
 
-    def counted(*args: Any, **given: Any) -> Any:
-        called.append(args)
-        return reply(*args, **given)
 
-    monkeypatch.setattr(run_job, "reply_isolated", counted)
+def test_a_session_of_a_large_model_is_not_held(linear: OnnxModel, counts: Counter[str]) -> None:
+    session = OnnxRuntimeBackend(threads=1).reference(replace(linear, size_bytes=10**9))
+    session.run(FEED)
+    session.run(FEED)
+    assert counts == {"reply_isolated": 1}
+
+
+def test_only_new_kinds_of_inputs_are_loaded_in_the_child(
+    linear: OnnxModel, tmp_path: Path, counts: Counter[str]
+) -> None:
     records = RunRecords(tmp_path, producer="a")
     session = OnnxRuntimeBackend(threads=1, records=records).reference(linear)
     for batch in (1, 2, 1, 2):
         session.run({"image": images(batch)})
-    assert len(called) == 2
+    assert counts == {"reply_isolated": 2, "reply_waiting": 2}
     records.save()
     again = RunRecords(tmp_path, producer="a")
     OnnxRuntimeBackend(threads=1, records=again).reference(linear).run({"image": images(2)})
-    assert len(called) == 2
+    assert counts == {"reply_isolated": 2, "reply_waiting": 2}
 
 
 def test_a_loop_of_timed_runs_is_preceded_by_a_first_run(linear: OnnxModel) -> None:
@@ -198,13 +233,22 @@ def test_what_ends_the_child_before_the_run_is_an_error_of_loading(
     backend = OnnxRuntimeBackend(threads=1, build_timeout_s=60)
     with pytest.raises(ModelError, match=r"loading the FP32 reference of linear.onnx: .*SIGSEGV"):
         backend.reference(linear).run(FEED)
-    source = run_job.Source("the fp32 engine of linear.onnx", linear.path, tmp_path / "engine")
+    source = run_job.Source(linear.path, linear.size_bytes, tmp_path / "engine")
     with pytest.raises(EngineLoadError, match=r"loading the fp32 engine of linear.onnx: "):
-        run_job.run_isolated(source, linear, FEED, load_timeout_s=60, timeout_s=60)
+        run_job.run_isolated(
+            "the fp32 engine of linear.onnx",
+            linear,
+            FEED,
+            source=source,
+            load_timeout_s=60,
+            timeout_s=60,
+        )
 
 
 def test_inputs_that_cannot_be_sent_run_here(linear: OnnxModel) -> None:
-    source = run_job.Source("it", linear.path)
+    source = run_job.Source(linear.path, linear.size_bytes)
     unsendable = {"x": np.array([b"bytes"], dtype=object)}
-    run = run_job.run_isolated(source, linear, unsendable, load_timeout_s=60, timeout_s=60)
+    run = run_job.run_isolated(
+        "it", linear, unsendable, source=source, load_timeout_s=60, timeout_s=60
+    )
     assert run is None

@@ -234,6 +234,6 @@ def test_session_that_checked_a_plan_is_retained_while_the_cache_stores_it(tmp_p
         backend=_InThisProcess(1),
         cache=EngineCache(tmp_path / "cache"),
     )
-    assert retained.retained(engine.plan, 1) is not None
+    assert retained.of_plan(engine.plan, 1) is not None
     engine.plan.touch()
-    assert retained.retained(engine.plan, 1) is None
+    assert retained.of_plan(engine.plan, 1) is None

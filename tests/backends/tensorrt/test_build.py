@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import builders_networks as networks
+import numpy as np
 import pytest
 from builders_model import remedy
 
+from pytest_trt.backends import conversion
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt import backend as tensorrt
@@ -15,9 +18,15 @@ from pytest_trt.backends.tensorrt import backend as tensorrt_rtx
 from pytest_trt.backends.tensorrt.log import LogTail
 from pytest_trt.backends.tensorrt.plan_header import same_version
 from pytest_trt.backends.tensorrt.product import TENSORRT, Product
-from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
+from pytest_trt.diagnostics import (
+    BackendUnavailableError,
+    ConfigurationError,
+    EngineLoadError,
+    UnsupportedError,
+)
 from pytest_trt.engine.protocols import BuildRequest, Plan
 from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.onnx.file import load_model
 from pytest_trt.tensors.profiles import parse_profiles
 
 
@@ -45,6 +54,60 @@ def test_the_route_to_a_precision(
     assert (chosen.route.name, chosen.convert, chosen.flags) == (name, convert, flags)
     assert chosen.route.needs_calibration == (convert == "int8")
     assert bool(chosen.route.versions) == (convert is not None)
+
+
+def test_calibrators_are_a_route_of_their_own_up_to_tensorrt_10(model, tmp_path: Path) -> None:
+    chosen = trt_api.precision_route(model, "int8", weak_types=True, calibrator="entropy")
+    assert (chosen.convert, chosen.flags, chosen.calibrator) == (None, ("INT8",), "entropy")
+    assert chosen.route.needs_calibration
+    spec = EngineSpec("int8", builder_options={"calibrator": "entropy"})
+    trt_api.check_spec("tensorrt", model, spec, chosen)
+    # Nothing is converted, so options of the conversion would change nothing.
+    spec = EngineSpec("int8", builder_options={"calibrator": "entropy", "per_channel": True})
+    with pytest.raises(ConfigurationError, match="per_channel"):
+        trt_api.check_spec("tensorrt", model, spec, chosen)
+    with pytest.raises(UnsupportedError, match=r"needs TensorRT 8\.6 to 10") as caught:
+        trt_api.precision_route(model, "int8", weak_types=False, calibrator="minmax")
+    assert "calibration_method" in remedy(caught.value)
+
+
+def test_a_quantised_model_has_no_calibrator(model, tmp_path: Path) -> None:
+    images = np.ones(model.inputs[0].shape, np.float32)
+    conversion.to_int8(model, [{"image": images}], tmp_path / "quantised.onnx")
+    quantised = load_model(tmp_path / "quantised.onnx")
+    with pytest.raises(ConfigurationError, match="quantised already"):
+        trt_api.precision_route(quantised, "int8", weak_types=True, calibrator="entropy")
+
+
+def test_a_calibrator_gets_samples_in_a_file_and_needs_one_shape(model, tmp_path: Path) -> None:
+    from pytest_trt.backends.tensorrt.calibrator import prepared_calibrator
+    from pytest_trt.tensors.stored import StoredSamples
+
+    (spec,) = model.inputs
+    image = np.ones(spec.shape, np.float32)
+    request = BuildRequest(model, EngineSpec("int8"), Target("sm86"), tmp_path, [{"image": image}])
+    tables = []
+    for algorithm, product in (
+        ("entropy", "1"),
+        ("entropy", "1"),
+        ("minmax", "1"),
+        ("minmax", "2"),
+    ):
+        with prepared_calibrator(request, algorithm, product, 0, tmp_path) as calibrator:
+            (sample,) = StoredSamples(calibrator.samples)
+            np.testing.assert_equal(sample["image"], image)
+            tables.append(calibrator.table)
+        assert not calibrator.samples.exists()
+    assert tables[0] == tables[1]
+    assert len(set(tables)) == 3
+    dynamic = networks.saved(networks.conv_net(), tmp_path / "dynamic.onnx")
+    samples = [{"image": np.repeat(image, rows, axis=0)} for rows in (1, 2)]
+    several = replace(request, model=dynamic, calibration=samples)
+    with (
+        pytest.raises(ConfigurationError, match="samples of one shape"),
+        prepared_calibrator(several, "entropy", "1", 0, None),
+    ):
+        pass
 
 
 def test_without_the_module_the_error_says_what_to_install() -> None:

@@ -64,7 +64,8 @@ def kept(model: OnnxModel, *keep: str, binding: bool = True) -> tuple[list[Layer
     ]
     names = [*["OBEY_PRECISION_CONSTRAINTS"] * binding, "PREFER_PRECISION_CONSTRAINTS"]
     trt = SimpleNamespace(
-        float32="float", BuilderFlag=SimpleNamespace(**{name: name for name in names})
+        DataType=SimpleNamespace(FLOAT="float"),
+        BuilderFlag=SimpleNamespace(**{name: name for name in names}),
     )
     network = SimpleNamespace(num_layers=len(layers), get_layer=layers.__getitem__)
     flags: list[str] = []

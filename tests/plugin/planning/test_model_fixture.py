@@ -260,7 +260,7 @@ def test_workers_export_their_own(suite) -> None:
         for one in range(4)
     )
     suite(tests, "-n2").assert_outcomes(passed=4)
-    suite(tests, "-n2", model="wrong.onnx").assert_outcomes(failed=4)
+    suite(tests, "-n1", model="wrong.onnx").assert_outcomes(failed=4)
 
 
 def test_test_case_of_unittest_takes_the_model_of_a_fixture(suite) -> None:

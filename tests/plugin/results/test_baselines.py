@@ -281,6 +281,7 @@ def two_files(speed: Baselines) -> None:
     speed.project.pytester.makepyfile(test_it=test, test_other=test)
 
 
+@pytest.mark.usefixtures("engines_of_other_tests")
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_one_process_writes_all_files_of_a_run(speed, workers) -> None:
     two_files(speed)
@@ -299,6 +300,7 @@ def test_one_process_writes_all_files_of_a_run(speed, workers) -> None:
         assert sorted(json.loads(file.read_text())["tests"]) == sorted(expected)
 
 
+@pytest.mark.usefixtures("engines_of_other_tests")
 def test_concurrent_runs_preserve_each_others_baselines(speed) -> None:
     two_files(speed)
     runs = [

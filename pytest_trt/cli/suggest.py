@@ -1,0 +1,262 @@
+"""`pytest-trt suggest`: proposals from measurements."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from pytest_trt.cli.ini import read_project
+from pytest_trt.cli.output import echo, echo_data, steps, write_text
+from pytest_trt.cli.table import Row, print_table
+from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
+from pytest_trt.engine.builder_options import BACKEND_PRECISIONS
+from pytest_trt.engine.spec import PRECISIONS
+from pytest_trt.records import to_data
+
+if TYPE_CHECKING:
+    from pytest_trt.onnx.file import OnnxModel
+    from pytest_trt.plugin.run import TrtRun
+    from pytest_trt.precision.samples import Sample
+    from pytest_trt.precision.suggest import PrecisionSuggestion, TaskMetric
+    from pytest_trt.tensors.profiles import Profile
+
+_file = click.Path(path_type=Path, dir_okay=False)
+_data = click.Path(path_type=Path, exists=True)
+
+_SHAPE = re.compile(r"(?P<name>.+):(?P<shape>\d+(x\d+)*)")
+
+_STYLES = {"best": "green bold", "within tolerance": "green", "beyond tolerance": "red"}
+
+
+@click.group()
+def suggest() -> None:
+    """Propose a precision, or the tolerances of a test, from measurements on this machine."""
+
+
+@suggest.command(short_help="Measure every precision of MODEL, and mark the best.")
+@click.argument("model", type=_file)
+@click.option(
+    "--data",
+    type=_data,
+    help="Inputs: an .npz file, or a folder with one per sample.  [default: seeded inputs]",
+)
+@click.option(
+    "--calibration", type=_data, help="Inputs that int8 is calibrated on.  [default: the data]"
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME:1x3x224x224",
+    help="Shape of a dynamic input, for seeded inputs.",
+)
+@click.option("--arch", default="", help="Architecture, as for --trt-arch.  [default: that here]")
+@click.option("--backend", default="auto", help="Backend, as for --trt-backend.")
+@click.option("--threads", default=0, help="Threads of one inference on the CPU.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(PRECISIONS),
+    help="Try this precision, instead of all that the backend has; may be repeated.",
+)
+@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of all outputs.")
+@click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of all outputs.")
+@click.option(
+    "--metric",
+    metavar="MODULE:FUNCTION",
+    help="Task metric: called with the outputs of all samples and the arrays of their files.",
+)
+@click.option(
+    "--time", "time_s", default=5.0, show_default=True, help="Seconds to time one engine for."
+)
+@click.option("--cache-dir", type=click.Path(path_type=Path), help="As for --trt-cache-dir.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--html", type=_file, help="Write a page with a chart.")
+@click.option("--markdown", type=_file, help="Write Markdown.")
+def precision(
+    model: Path,
+    data: Path | None,
+    calibration: Path | None,
+    shapes: tuple[str, ...],
+    arch: str,
+    backend: str,
+    threads: int,
+    precisions: tuple[str, ...],
+    rtol: float | None,
+    atol: float | None,
+    metric: str | None,
+    time_s: float,
+    cache_dir: Path | None,
+    as_json: bool,
+    html: Path | None,
+    markdown: Path | None,
+) -> None:
+    """Build MODEL in every precision, and show error, latency, throughput, size and memory of each.
+
+    Errors are those of the outputs against the FP32 reference on the data. Latencies of all
+    precisions are measured in turns. The best is the fastest within the default tolerances of its
+    precision, or within --rtol and --atol; of several that are as fast, the most accurate.
+
+    Exit status 1 if no precision is within tolerance.
+    """
+    from pytest_trt.accuracy.tolerance import Tolerance
+    from pytest_trt.precision.suggest import Question, suggest_precision
+
+    tolerance = None
+    if (rtol, atol) != (None, None):
+        tolerance = Tolerance(rtol or 0.0, atol or 0.0, origin="given on the command line")
+    task = None if metric is None else _metric(metric)
+    with _run(arch, backend, threads, cache_dir) as run, steps(f"reading {model.name}") as say:
+        read = run.model(model.absolute(), say)
+        selected = run.selections[0]
+        question = Question(
+            model=read,
+            arch=selected.arch,
+            samples=_samples(read, data, shapes),
+            source="seeded inputs, which are not representative" if data is None else str(data),
+            precisions=precisions or BACKEND_PRECISIONS.get(selected.backend, PRECISIONS),
+            tolerance=tolerance,
+            metric=task,
+            metric_name=metric.partition(":")[2] if metric else "",
+            calibration=_samples(read, calibration, ()) if calibration else (),
+            budget_s=time_s,
+        )
+        found = suggest_precision(run, question, say=say)
+    _show(found, as_json=as_json, html=html, markdown=markdown)
+    if found.best is None:
+        raise SystemExit(1)
+
+
+@contextmanager
+def _run(arch: str, backend: str, threads: int, cache_dir: Path | None) -> Iterator[TrtRun]:
+    """Provide what engines are built and run with: what a test run without tests has."""
+    from pytest_trt.plugin.options.settings import default_settings
+    from pytest_trt.plugin.run import TrtRun
+    from pytest_trt.terms import parse_archs
+
+    archs = parse_archs(arch) if arch else ()
+    if len(archs) > 1:
+        raise click.UsageError("--arch: precisions are compared on one architecture.")
+    settings = default_settings(
+        arch=archs, backend=backend, threads=threads, cache_dir=read_project().cache(cache_dir)
+    )
+    run = TrtRun(settings)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def _samples(model: OnnxModel, data: Path | None, shapes: Sequence[str]) -> tuple[Sample, ...]:
+    from pytest_trt.precision.samples import read_samples, seeded_samples
+
+    if data is not None:
+        return read_samples(data, model.inputs)
+    return seeded_samples(model, _profiles(model, shapes))
+
+
+def _profiles(model: OnnxModel, shapes: Sequence[str]) -> tuple[Profile, ...]:
+    """Return the profile of the shapes that the command line gives.
+
+    Raises:
+        ConfigurationError: A dynamic input has none, or one does not fit the model.
+    """
+    from pytest_trt.tensors.profiles import example_ranges, needs_profile, parse_profiles
+
+    given = {}
+    for text in shapes:
+        parts = _SHAPE.fullmatch(text)
+        if parts is None:
+            raise click.UsageError(f"--shape {text}: expected NAME:1x3x224x224.")
+        given[parts["name"]] = tuple(map(int, parts["shape"].split("x")))
+    missing = [one for one in model.inputs if needs_profile(one) and one.name not in given]
+    if missing:
+        examples = example_ranges(missing)
+        words = [
+            f"--shape {one}:{'x'.join(map(str, opt))}" for one, (_, opt, _) in examples.items()
+        ]
+        raise ConfigurationError(
+            f"input {missing[0]} is dynamic: seeded inputs need a shape",
+            fix=Remedy("give real inputs with --data, or a shape, such as:", (" ".join(words),)),
+            code="TRT211",
+            facts=missing[0].facts,
+        )
+    return parse_profiles(given, model.inputs, where="--shape") if given else ()
+
+
+def _metric(given: str) -> TaskMetric:
+    """Return the function that a task metric names.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    module, _, name = given.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise _no_metric(given, str(error)) from error
+    finally:
+        sys.path.pop(0)
+    if not callable(function):
+        raise _no_metric(given, f"{module} has no function {name!r}")
+    return cast("TaskMetric", function)
+
+
+def _no_metric(given: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"--metric {given}: {problem}",
+        fix="name a function of a module in this folder: --metric module:function.",
+        facts={"metric": given},
+    )
+
+
+def _show(
+    found: PrecisionSuggestion, *, as_json: bool, html: Path | None, markdown: Path | None
+) -> None:
+    from pytest_trt.report.precision.markdown import suggestion_markdown
+    from pytest_trt.report.precision.page import suggestion_page
+
+    if as_json:
+        echo_data(json.dumps(to_data(found), indent=2) + "\n")
+    else:
+        _print(found)
+    for path, text in ((html, suggestion_page), (markdown, suggestion_markdown)):
+        if path is not None:
+            write_text(path, text(found))
+            echo(f"wrote {as_typed(path)}", err=as_json)
+
+
+def _print(found: PrecisionSuggestion) -> None:
+    from pytest_trt.report.precision.words import (
+        cells,
+        conditions,
+        heading,
+        outcome,
+        problems,
+        titles,
+    )
+
+    rows: list[Row] = []
+    for one in found.precisions:
+        if one.passed is not None:
+            *figures, last = cells(one, found)
+            rows.append((*figures, (last, _STYLES[outcome(one)])))
+    if rows:
+        print_table(titles(found), rows, giving_way=())
+    for name, why in problems(found):
+        echo(f"{name}: {why}")
+    echo()
+    for line in conditions(found):
+        echo(line)
+    echo()
+    echo(heading(found))

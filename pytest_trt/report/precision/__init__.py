@@ -1,0 +1,1 @@
+"""Measured precisions rendered: tables, Markdown, and pages with a chart."""

@@ -1,0 +1,102 @@
+"""A comparison of precisions in words: titles, cells and lines that every medium shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from pytest_trt import units
+from pytest_trt.precision.suggest import PrecisionResult, PrecisionSuggestion
+from pytest_trt.wording import count
+
+#: Figures that nobody measured.
+_NONE = "-"
+
+
+def titles(suggestion: PrecisionSuggestion) -> tuple[str, ...]:
+    """Return the titles of the columns."""
+    metric = (suggestion.metric_name,) if suggestion.metric_name else ()
+    return (
+        *("precision", "rel. L2", "max abs", "cosine", "of tolerance", *metric),
+        *("P50", "P99", "items/s", "plan", "memory", "result"),
+    )
+
+
+def cells(one: PrecisionResult, suggestion: PrecisionSuggestion) -> tuple[str, ...]:
+    """Return the cells of a precision that has figures."""
+    metric = (_figure(one.metric, "{:.5g}"),) if suggestion.metric_name else ()
+    return (
+        one.precision,
+        figure(one.error),
+        figure(max((error.max_abs for error in one.errors), default=None)),
+        _figure(min((error.cosine for error in one.errors), default=None), "{:.6f}"),
+        units.share(one.used),
+        *metric,
+        _NONE if one.p50_ms is None else units.latency(one.p50_ms),
+        _NONE if one.p99_ms is None else units.latency(one.p99_ms),
+        _NONE if one.throughput is None else units.three_digits(one.throughput),
+        _NONE if one.size_bytes is None else units.size(one.size_bytes),
+        _NONE if one.memory_bytes is None else units.size(one.memory_bytes),
+        outcome(one),
+    )
+
+
+def figure(value: float | None) -> str:
+    """Return an error in two digits: "1.2e-05"."""
+    if value is None or math.isfinite(value):
+        return _figure(value, "{:.2g}")
+    return "not finite"
+
+
+def _figure(value: float | None, form: str) -> str:
+    return _NONE if value is None else form.format(value)
+
+
+def outcome(one: PrecisionResult) -> str:
+    """Return what a precision is: the best, within the tolerance, or beyond it."""
+    if one.passed is None:
+        return "not measured"
+    if not one.passed:
+        return "beyond tolerance"
+    return "best" if one.best else "within tolerance"
+
+
+def heading(suggestion: PrecisionSuggestion) -> str:
+    """Return the result in one line."""
+    return f"{suggestion.model}: {verdict(suggestion)}"
+
+
+def verdict(suggestion: PrecisionSuggestion) -> str:
+    """Return the result without the name of the model."""
+    best = suggestion.best
+    if best is not None:
+        return f"{best.precision} is the fastest precision within tolerance"
+    if any(one.passed is not None for one in suggestion.precisions):
+        return "no precision is within tolerance"
+    return "nothing could be measured"
+
+
+def conditions(suggestion: PrecisionSuggestion) -> Iterator[str]:
+    """Yield lines that show what was measured, and on what."""
+    yield f"{suggestion.toolchain} for {suggestion.target}"
+    calibrated = any(one.precision in ("int8", "mixed", "fp8") for one in suggestion.precisions)
+    on = f"; calibrated on {suggestion.calibrated_on}" if calibrated else ""
+    yield f"data: {suggestion.source}, {count(suggestion.samples, 'sample')}{on}"
+    yield f"tolerance: {suggestion.tolerance}"
+    if suggestion.rounds:
+        shapes = ", ".join(f"{name} {list(one)}" for name, one in suggestion.shapes.items())
+        yield (
+            f"timed in turns: {suggestion.rounds} rounds of {count(suggestion.calls, 'call')} "
+            f"each, {suggestion.mode.replace('_', ' ')}, {shapes}"
+        )
+    if suggestion.disturbed:
+        yield f"the timing was disturbed, so repeat it: {suggestion.disturbed}"
+
+
+def problems(suggestion: PrecisionSuggestion) -> Sequence[tuple[str, str]]:
+    """Return each precision without figures, and why it has none."""
+    return [
+        (one.precision, f"{one.code}: {one.problem}" if one.code else one.problem)
+        for one in suggestion.precisions
+        if one.problem
+    ]

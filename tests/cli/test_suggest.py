@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import quiet_host
+from builders import images, save_linear
+from builders_cli import run_command
+
+from pytest_trt.benchmark import sampling
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sampling, "ON_CPU", quiet_host.SOON)
+    monkeypatch.chdir(tmp_path)
+    save_linear(tmp_path / "linear.onnx")
+    return tmp_path
+
+
+def suggest(*args: str):
+    given = ("--arch=cpu", "--cache-dir=cache", "--time=0.05")
+    return run_command("suggest", "precision", "linear.onnx", *given, *args)
+
+
+def test_precisions_are_shown_and_written(folder: Path) -> None:
+    np.savez(folder / "data.npz", image=images(), labels=np.zeros(3))
+    (folder / "own.py").write_text(
+        "def hits(outputs, arrays):\n    return arrays[0]['labels'].sum()"
+    )
+    done = suggest(
+        *("--data=data.npz", "--precision=fp32", "--precision=fp16", "--metric=own:hits"),
+        *("--html=p.html", "--markdown=p.md"),
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[:2] == ["precision", "rel."]
+    assert "hits" in lines[0]
+    assert [line.split()[0] for line in lines[1:3]] == ["fp32", "fp16"]
+    assert "data: data.npz, 1 sample" in lines
+    assert "is the fastest precision within tolerance" in done.stdout
+    assert "<svg" in (folder / "p.html").read_text()
+    assert "| P50 |" in (folder / "p.md").read_text()
+
+
+def test_json_has_every_figure_and_status_1_says_that_none_is_accurate(folder: Path) -> None:
+    args = ("--shape=image:2x8", "--precision=fp16", "--rtol=0", "--atol=1e-9", "--json")
+    done = suggest(*args)
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["source"] == "seeded inputs, which are not representative"
+    (one,) = found["precisions"]
+    assert one["passed"] is False
+    assert one["p50_ms"] > 0
+
+
+def test_dynamic_input_needs_a_shape(folder: Path) -> None:
+    done = suggest()
+    assert done.returncode == 2
+    assert "--shape image:8x8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--shape=image",), "expected NAME:1x3x224x224"),
+        (("--metric=nowhere:f",), "No module named 'nowhere'"),
+        (("--metric=json:nothing",), "json has no function 'nothing'"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(folder: Path, args: tuple[str, ...], says: str) -> None:
+    done = suggest(*args)
+    assert done.returncode == 2
+    assert says in done.stderr
