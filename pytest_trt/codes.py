@@ -191,32 +191,32 @@ CODES: dict[str, Code] = {
         "regression.",
     ),
     "TRT173": Code(
-        "golden outputs of other inputs",
-        "The golden outputs that trt_reference returned belong to other inputs than the test ran: "
-        "their recorded inputs differ, or the test ran several sets of inputs and none is "
-        "recorded. Inputs are compared bit for bit.",
+        "golden outputs for different inputs",
+        "The golden outputs that trt_reference returned were recorded for inputs other than those "
+        "of the run: the recorded inputs differ, or the test ran several sets of inputs and none "
+        "is recorded. Inputs are compared bit for bit.",
         "Run the test on the recorded inputs, or record inputs and outputs of each run.",
     ),
     "TRT174": Code(
         "unreadable golden outputs",
-        "The .npz file that trt_reference returned is missing, damaged, of another kind, larger "
+        "The .npz file that trt_reference returned is missing, damaged, not an .npz file, larger "
         "than half of this machine's memory, or holds Python objects, which are never unpickled.",
         "Correct the path, or write the file again with numpy.savez.",
         ("path",),
     ),
     "TRT175": Code(
         "reference not repeatable",
-        "A run failed, and trt_reference, called again on the same inputs, returned outputs that "
-        "differ by more than the test allows: from its own first ones, or from those that are "
-        "stored under its version.",
-        "Run the reference in inference mode with seeds, and give it another version whenever "
+        "A run failed, and trt_reference was called again on the same inputs. Its outputs differ "
+        "by more than the test allows from its first ones, or from those stored under its "
+        "version.",
+        "Run the reference in inference mode with fixed seeds, and change its version whenever "
         "its weights or code change.",
         ("model",),
     ),
     "TRT176": Code(
-        "unusable fixture of the model",
-        "The fixture that trt_model(fixture=...) names does not exist, returns no path, or needs "
-        "the model itself.",
+        "model fixture cannot be used",
+        "The fixture that trt_model(fixture=...) names does not exist, does not return a path, or "
+        "requests the model itself.",
         "Name a fixture of any scope that returns the path of an ONNX file.",
         ("fixture",),
     ),
@@ -225,19 +225,18 @@ CODES: dict[str, Code] = {
         "batch_invariant=True needs a model whose inputs and outputs share a dynamic axis 0 and "
         "profiles that allow several batches; rebuilds= needs an engine that is built here; "
         'sweep="profile" needs profiles with several shapes and a test that runs at each of them.',
-        "Change the model, its profiles or the test as the message shows, or leave the keyword "
-        "out.",
+        "Change the model, its profiles or the test as the message shows, or remove the keyword.",
         ("invariant",),
     ),
     "TRT179": Code(
-        "invariant checked in part",
-        "The profiles, or the model, do not allow all that an invariant of trt_consistency(...) "
-        "would run.",
-        "Widen profiles= to batches of one sample, if the engine has to serve them.",
+        "invariant only partly checked",
+        "The profiles or the model do not allow every run that an invariant of "
+        "trt_consistency(...) needs.",
+        "Widen profiles= to include batches of one sample, if the engine has to serve them.",
         ("invariant", "model"),
     ),
     "TRT177": Code(
-        "library of operators not found",
+        "operator library not found",
         "A path that custom_ops= or plugin_libraries= of trt_model names is not a file, or a "
         "package that custom_ops= names is missing or has no library. Paths are relative to the "
         "test file.",
@@ -450,17 +449,17 @@ CODES: dict[str, Code] = {
         ("model",),
     ),
     "TRT231": Code(
-        "library of operators cannot be loaded",
-        "A library that custom_ops= or plugin_libraries= names is no library, was compiled for "
-        "another machine or version, lacks libraries that it needs, or has no operators.",
+        "operator library cannot be loaded",
+        "A library that custom_ops= or plugin_libraries= names is not a library, was compiled for "
+        "another platform or version, depends on a missing library, or registers no operators.",
         "Read the loader's message, and name a library that was compiled for this product.",
         ("library",),
     ),
     "TRT232": Code(
-        "library of operators replaced",
-        "A library that custom_ops= or plugin_libraries= names has other bytes now than those "
-        "that are part of the engine's key, or this process has loaded an earlier version of it, "
-        "which stays loaded until the process ends.",
+        "operator library changed",
+        "A library that custom_ops= or plugin_libraries= names changed after it was hashed for "
+        "the engine's key, or this process has already loaded an earlier version of it, which "
+        "stays loaded until the process ends.",
         "Run again once the process that writes the file has finished.",
         ("library",),
     ),
@@ -603,28 +602,28 @@ CODES: dict[str, Code] = {
     ),
     "TRT326": Code(
         "plan does not fit the test",
-        "A finished plan has other inputs or outputs than the model, none of its profiles covers "
-        "those of the test, or it has another precision.",
-        "Name the plan of this model and precision, or build it again.",
+        "The inputs or outputs of a finished plan differ from the model's, none of its profiles "
+        "covers the test's, or it has another precision.",
+        "Name the plan of this model and precision, or rebuild it.",
         ("plan",),
     ),
     "TRT327": Code(
-        "plan of another model",
-        "The manifest of a finished plan names another model than the one that it is compared "
-        "with: the model has changed since, or it is the plan of another one.",
+        "plan built from a different model",
+        "The manifest of a finished plan names a different model: the model has changed since, or "
+        "the plan belongs to another one.",
         "Build and export the plan again, or restore the model.",
         ("plan",),
     ),
     "TRT328": Code(
-        "manifest does not hold",
+        "manifest does not match the plan",
         "The manifest next to a finished plan is invalid, or the plan is not the one that passed "
         "its tests: its name, size or digest differs.",
-        "Test and export the plan again: pytest-trt export.",
+        "Run the tests, then export the plan again: pytest-trt export.",
         ("plan",),
     ),
     "TRT329": Code(
-        "plan changed while it was tested",
-        "Another process wrote to a finished plan after it was hashed. Nothing of it is judged.",
+        "plan changed during the test",
+        "Another process wrote to a finished plan after it was hashed, so the test has no result.",
         "Run again once the process that writes the file has finished.",
         ("plan",),
     ),
@@ -675,10 +674,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT346": Code(
         "engine run crashed ONNX Runtime",
-        "A run ended the child process in which an engine or a reference runs on inputs of a new "
-        "kind; the next tests go on.",
-        "Check the values of the inputs. Otherwise try another version of ONNX Runtime, and report "
-        "it with the model and the inputs.",
+        "ONNX Runtime crashed in the child process that makes the first run of an engine or a "
+        "reference on each kind of inputs. The remaining tests continue.",
+        "Check the values of the inputs. If they are valid, try another version of ONNX Runtime, "
+        "and report the crash with the model and the inputs.",
         ("subject", "signal"),
     ),
     "TRT350": Code(
@@ -861,7 +860,7 @@ CODES: dict[str, Code] = {
     "TRT416": Code(
         "the model's own answers changed",
         "The FP32 outputs of the model differ from the stored answers by more than the tolerance: "
-        "it was trained, exported or changed since, or its file is damaged.",
+        "it was retrained, exported again or edited, or its file is damaged.",
         "Restore the model; or, if the change is intended, accept its answers with --trt-update "
         "and a reason.",
         ("path", "output"),
@@ -869,9 +868,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT417": Code(
         "the error grew",
-        "An output is within its tolerance, but its largest absolute error is well beyond the one "
+        "An output is within its tolerance, but its largest absolute error is well above the one "
         "that was stored with the answers (2x, or drift=).",
-        "Find what changed the engine, or store the new error with --trt-update and a reason.",
+        "Find what changed in the engine, or store the new error with --trt-update and a reason.",
         ("output", "engine"),
         "now",
     ),
@@ -884,8 +883,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT419": Code(
         "metric without a value",
-        "A metric of trt_consistency(metrics=...) raised an exception, or returned NaN, None, or "
-        "anything else that is not one real number.",
+        "A metric of trt_consistency(metrics=...) raised an exception, or returned something "
+        "other than one real number, such as NaN or None.",
         "Correct the metric, or use inputs and outputs for which it is defined.",
         ("metrics",),
     ),
@@ -907,33 +906,34 @@ CODES: dict[str, Code] = {
     "TRT431": Code(
         "task metric inconclusive",
         "A metric that the test recorded is worse than the stored value by more than its limit, "
-        "but chance alone may explain that.",
+        "but the difference may be due to chance.",
         "Evaluate more samples, or record the value of each; --trt-inconclusive=fail makes this "
         "an error.",
         ("metric", "file"),
     ),
     "TRT435": Code(
-        "answers depend on the batch",
-        "A sample has other outputs, beyond the tolerance, when it runs alone, repeated to fill a "
-        "batch, or at another place of it. The message says whether the FP32 reference has too.",
-        "Remove what mixes samples: an operator along axis 0, or one in training mode. If only the "
-        "engine does it, try another version or other builder options.",
+        "outputs depend on the batch",
+        "The outputs of a sample change by more than the tolerance when it runs alone, repeated "
+        "to fill a batch, or at another position in the batch. The message shows whether the FP32 "
+        "reference changes too.",
+        "Remove the operator that mixes samples: one along axis 0, or one in training mode. If "
+        "only the engine mixes them, try another version or other builder options.",
         ("path", "precision"),
         "used",
     ),
     "TRT436": Code(
         "outputs differ from run to run",
-        "The same inputs gave outputs that are not identical bit by bit, though deterministic= "
+        "The same inputs gave outputs that are not bit-identical, although deterministic= "
         "requires it.",
-        "Export the model without random numbers; or allow the difference, if it is one of "
-        "rounding, by leaving deterministic= out.",
+        "Export the model without random numbers. If the difference is rounding and acceptable, "
+        "remove deterministic=.",
         ("path", "precision"),
     ),
     "TRT437": Code(
-        "a rebuilt engine exceeds its tolerance",
-        "Of the engines that rebuilds= built again, without cache and timing cache, the worst "
-        "exceeds the tolerance, although the test's own engine does not.",
-        "Keep the layers that need it in FP32, or deploy the very plan that was tested.",
+        "rebuilt engine exceeds its tolerance",
+        "At least one engine that rebuilds= built again, without engine cache and timing cache, "
+        "exceeds the tolerance, although the first engine does not.",
+        "Keep sensitive layers in FP32, or deploy the plan that was tested: pytest-trt export.",
         ("path", "precision"),
         "used",
     ),
@@ -1065,9 +1065,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT517": Code(
         "not as fast as required",
-        "The engine is not as many times as fast as an opponent of faster_than as it has to be: "
-        "even the upper bound of the ratio of their median latencies is below the factor. Both "
-        "ran interleaved, so no baseline and no load of the host is involved.",
+        "The engine is not as much faster than an engine of faster_than as required: even the "
+        "upper bound of the ratio of their median latencies is below the factor. Both ran "
+        "interleaved, so neither a baseline nor load on the host explains it.",
         "Look for layers that stayed in FP32 (`pytest-trt inspect --layers`), or lower the factor.",
         ("model", "precision", "opponent"),
     ),
@@ -1078,9 +1078,9 @@ CODES: dict[str, Code] = {
         ("model", "precision", "opponent"),
     ),
     "TRT519": Code(
-        "an opponent is the engine under test",
-        "An opponent of faster_than is what the test measures, such as fp32 in the test of fp32, "
-        "so there is nothing to compare.",
+        "faster_than names the engine under test",
+        "An engine of faster_than is the one that the test measures, such as fp32 in the fp32 "
+        "test, so there is nothing to compare.",
         "No action needed.",
         ("opponents",),
     ),
@@ -1202,10 +1202,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT652": Code(
         "rename would overwrite a baseline",
-        "`pytest-trt baseline rename` found another baseline under the new name, such as one that "
-        "a run has recorded since the test was renamed. Nothing was moved.",
-        "Compare the two. To retain the old one, restore the files of the new one from git, then "
-        "rename.",
+        "`pytest-trt baseline rename` found another baseline under the new name, for example one "
+        "that a run has recorded since the test was renamed. Nothing was moved.",
+        "Compare the two. To keep the old one, restore the files of the new one from git, then "
+        "rename again.",
     ),
     "TRT670": Code(
         "no stored answers",
@@ -1215,22 +1215,22 @@ CODES: dict[str, Code] = {
         ("file",),
     ),
     "TRT671": Code(
-        "stored answers of other inputs",
-        "The test ran inputs for which nothing is stored: they differ from those of the baseline "
-        "in a value, a shape or a dtype.",
-        "Feed the inputs of the baseline, or replace it with --trt-update and a reason.",
+        "no stored answers for these inputs",
+        "The test ran inputs for which nothing is stored: they differ from the recorded ones in a "
+        "value, a shape or a dtype.",
+        "Run the recorded inputs, or replace the baseline with --trt-update and a reason.",
         ("file",),
     ),
     "TRT672": Code(
         "stored answers were not compared",
         "Answers are stored for inputs that the test did not run.",
-        "Run them again, or replace the baseline with --trt-update and a reason.",
+        "Run those inputs again, or replace the baseline with --trt-update and a reason.",
         ("file",),
     ),
     "TRT673": Code(
         "stored answers are damaged",
-        "The `.npz` lacks what the JSON file names, or does not have the bytes that were stored: "
-        "one of the two was merged, edited or restored alone.",
+        "The `.npz` lacks arrays that the JSON file names, or its bytes differ from those that "
+        "were stored: one of the two files was merged, edited or restored alone.",
         "Restore both files from one commit, or record the answers again.",
         ("file",),
     ),
@@ -1243,7 +1243,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT675": Code(
         "update of answers without a reason",
-        "--trt-update would replace answers by others that differ beyond the tolerance of FP32.",
+        "--trt-update would replace stored answers with ones that differ by more than the FP32 "
+        "tolerance.",
         "Add --trt-update-reason.",
         ("file",),
     ),
@@ -1255,10 +1256,10 @@ CODES: dict[str, Code] = {
         ("file", "engine"),
     ),
     "TRT677": Code(
-        "baseline of a test that was perhaps renamed",
-        "A test has no baseline, and one that no test has any more is of the same inputs (stored "
-        "answers) or of the same model, options and shapes (speed). Nothing was recorded, so that "
-        "the old baseline is compared with once it is moved.",
+        "test may have been renamed",
+        "A test has no baseline, and a baseline whose test no longer exists matches it: it has "
+        "the same inputs (stored answers), or the same model, options and shapes (speed). Nothing "
+        "was recorded, so that the test is compared with the old baseline once it is moved.",
         "If the test was renamed or moved, run the `pytest-trt baseline rename` command; if it is "
         "new, record its baseline with --trt-update-new.",
         ("file", "what"),
@@ -1266,12 +1267,12 @@ CODES: dict[str, Code] = {
     "TRT678": Code(
         "compared with a sketch",
         "An output larger than --trt-answers-size is stored as a sketch, and passed a limit that "
-        "a sketch can check in part only. The message shows what may be missed.",
+        "a sketch can only partly check. The message shows what may be missed.",
         "If that is not enough, store the output whole with a larger --trt-answers-size.",
         ("file", "outputs"),
     ),
     "TRT679": Code(
-        "not possible against a sketch",
+        "limit cannot be checked against a sketch",
         "An output larger than --trt-answers-size is stored as a sketch, and the test has a limit "
         "that needs the whole output: a metric, or the k largest elements of a row where the "
         "sketch has fewer.",
@@ -1287,9 +1288,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT681": Code(
         "task metric not comparable",
-        "The stored metric is of another kind: a share, a mean of samples or a plain number, or "
-        "its better direction changed.",
-        "Record what the baseline has, or replace it with --trt-update and a reason.",
+        "The stored metric is of a different kind (share of trials, mean of samples, plain "
+        "number), or lower_is_better changed.",
+        "Record the metric as the baseline has it, or replace the baseline with --trt-update and "
+        "a reason.",
         ("file",),
     ),
     "TRT682": Code(
@@ -1300,7 +1302,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT683": Code(
         "update of task metrics without a reason",
-        "--trt-update would replace a metric by one that is worse by more than its limit.",
+        "--trt-update would replace a stored value with one that is worse by more than the limit.",
         "Add --trt-update-reason.",
         ("file",),
     ),
@@ -1562,9 +1564,9 @@ CODES: dict[str, Code] = {
     # 9xx reports
     "TRT820": Code(
         "nothing to export",
-        "The cache has no engines of a run in this folder, or the last run had none of the tests "
-        "that were named.",
-        "Run the tests first, and name tests of that run.",
+        "The cache holds no engines of a run in this folder, or the named tests were not part of "
+        "the last run.",
+        "Run the tests first, then name tests of that run.",
     ),
     "TRT900": Code(
         "report cannot be read",

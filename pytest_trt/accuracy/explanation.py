@@ -144,7 +144,7 @@ def explain_stored(
         "TRT416",
         f"the model's own answers changed: {fact(changed)} ({subject})",
         {**found.facts, "against": "stored", "offer": None},
-        ("compared are the model's FP32 outputs and the stored answers", *found.details),
+        ("compared: the model's FP32 outputs with the stored answers", *found.details),
         Remedy(
             "If the change is intended, accept the new answers; if not, restore the model.",
             ('pytest --trt-update --trt-update-reason "..."',),

@@ -94,7 +94,7 @@ class _Violation(NamedTuple):
 
     @property
     def size(self) -> float:
-        """How far the outputs are apart: in tolerances, or where none are allowed, as they are."""
+        """The difference as a share of the tolerance; absolute where nothing is allowed."""
         used = self.comparison.used
         return used if math.isfinite(used) else _largest(self.comparison)
 
@@ -228,7 +228,7 @@ class Invariants:
         if smallest > 1:
             found.restriction = (
                 f"the model or its profiles allow no batch below {smallest}, so a sample ran "
-                f"alone as a batch of {smallest} times itself"
+                f"alone as a batch of {smallest} copies"
             )
         return max(violations, key=lambda one: one.comparison.used, default=None)
 
@@ -267,9 +267,7 @@ class Invariants:
         if comparison.passed:
             return None
         differing = _differing(comparison, of_outputs, order)
-        notes = [
-            "compared with the outputs of the test's own run, which take the place of the reference"
-        ]
+        notes = ["compared with the outputs of the test's own run, not with the reference"]
         if differing:
             notes.append(f"samples that differ: {_listed(differing)} of {size}")
         worst = _worst_place(comparison, of_outputs) // len(batches[0])
@@ -401,7 +399,7 @@ def _diagnostic(
     facts = {**base.facts, "invariant": name, "worst": violation.what, "offer": offer}
     if violation.samples:
         facts["samples"] = list(violation.samples)
-    prefix = violation.what if rebuilt else f"answers depend on the batch: {violation.what}"
+    prefix = violation.what if rebuilt else f"outputs depend on the batch: {violation.what}"
     return Diagnostic(
         "TRT437" if rebuilt else "TRT435",
         f"{prefix}: {fact(comparison)} ({subject})",
@@ -423,7 +421,7 @@ def _of_repeated(violation: _Violation, run: ObservedRun) -> Diagnostic:
         "worst": violation.what,
         "operators": list(subject.random),
     }
-    what, details = "bits alone, such as the sign of a zero", [run.place]
+    what, details = "the bits only, such as the sign of a zero", [run.place]
     if not comparison.passed:
         _, output = gravest(comparison)
         what = fact(comparison)
@@ -447,12 +445,12 @@ def _of_repeated(violation: _Violation, run: ObservedRun) -> Diagnostic:
 _BATCH_REMEDY = Remedy(
     "Look for an operator that works along axis 0: Softmax or a reduction, BatchNormalization in "
     "training mode, or a Reshape that merges the batch with another dimension. If axis 0 is the "
-    "time of a recurrent model, it is no batch: leave batch_invariant out."
+    "time axis of a recurrent model, it is not a batch: remove batch_invariant."
 )
 
 _REBUILD_REMEDY = (
-    "The builder chooses kernels by timing them, so builds differ. Keep the layers that need it in "
-    "FP32, or deploy the very plan that was tested."
+    "The builder chooses kernels by timing them, so builds differ. Keep sensitive layers in FP32, "
+    "or deploy the plan that was tested."
 )
 
 
@@ -464,8 +462,8 @@ def _deterministic_remedy(subject: Subject) -> Remedy:
             "random numbers as an input."
         )
     return Remedy(
-        "No operator of the model draws random numbers. Kernels that add with atomics, or that "
-        "read memory that was never written, may do this; try another precision or version."
+        "No operator of the model draws random numbers. Kernels that use atomic additions or read "
+        "uninitialised memory may cause this: try another precision or version."
     )
 
 

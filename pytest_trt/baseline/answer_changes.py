@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, StoredAnswer
 
-#: What happened to a test's answers. "edited": the numbers are the same.
+#: What happened to a test's answers. "edited": the arrays are the same.
 Kind: TypeAlias = Literal["added", "removed", "replaced", "not comparable", "edited"]
 
 

@@ -1,9 +1,8 @@
-"""Stored answers: what the FP32 reference computed for a test's inputs, and was accepted.
+"""Stored answers: the FP32 reference outputs for a test's inputs, recorded and accepted.
 
-They belong to a test, whatever its precision and architecture. Each test module has two files below
-the folder `answers`: a JSON file to review (what was computed from what, and by what), and an
-`.npz` with the numbers, named by their digests. Equal data are equal bytes: members are sorted, not
-compressed, and have no time.
+Each test module has two files below the folder `answers`: a JSON file for review (model, inputs,
+producer), and an `.npz` with the arrays, named by digest. Equal arrays give equal bytes: members
+are sorted, uncompressed, and have no timestamps.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.files import LFS_POINTER, atomic_open, atomic_write, open_regular
 from pytest_trt.records import RecordError, parse_json, to_data
 
-#: What stands for the target of answers, which are the same on all.
+#: Target of answers in file names: they are the same on all devices.
 TARGET: Mapping[str, str] = {"kind": ANSWERS}
 
 #: Format of the files; files of any other format are refused.
@@ -40,7 +39,7 @@ Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 #: Arrays of outputs by their digest.
 Data: TypeAlias = Mapping[str, Arrays]
 
-#: Levels of a file that have lines of their own: down to the outputs of an answer.
+#: Nesting levels of a file that start a new line: down to the outputs of an answer.
 _LEVELS = 6
 
 #: Hexadecimal digits of a digest in a file.
@@ -56,7 +55,7 @@ class StoredOutput:
         shape: Its shape.
         stored: Whether all elements are stored, or a sketch of them.
         data: Digest of the arrays in the `.npz`.
-        figures: For readers: least, largest and mean element, to five digits.
+        figures: For review: smallest, largest and mean element, to five digits.
     """
 
     dtype: str
@@ -77,7 +76,7 @@ class StoredAnswer:
 
     Attributes:
         inputs: Digest of the inputs.
-        shapes: Element type and shape of each input, for readers: "float32 [8, 3, 32, 32]".
+        shapes: Element type and shape of each input, for review: "float32 [8, 3, 32, 32]".
         outputs: The outputs by name.
     """
 
@@ -102,8 +101,8 @@ class AnswerEntry:
         recorded: When, ISO 8601 in UTC.
         answers: The outputs for each set of inputs, in the order of the test's runs.
         reason: Why they were accepted, as given with `--trt-update-reason`; empty for none.
-        errors: By architecture and precision ("sm86 fp16") the largest absolute error of each
-            output of an engine when they were stored: what later errors are compared with.
+        errors: Largest absolute error of each output when they were stored, by architecture and
+            precision ("sm86 fp16"); `drift=` compares with it.
     """
 
     model: str
@@ -182,7 +181,7 @@ def answer_files(root: Path) -> list[Path]:
 
 
 def data_path(path: Path) -> Path:
-    """Return the file with the numbers of a JSON file."""
+    """Return the `.npz` that belongs to a JSON file."""
     return path.with_suffix(".npz")
 
 
@@ -211,7 +210,7 @@ def parse_answers(text: bytes, name: str, *, fix: Remedy) -> AnswerFile:
 
 
 def holds_answers(text: bytes) -> bool:
-    """Whether a JSON file of baselines, perhaps not a valid one, is one of answers."""
+    """Whether a JSON file, valid or not, holds answers rather than other baselines."""
     try:
         data = parse_json(text)
     except RecordError:
@@ -267,9 +266,9 @@ def parse_data(
             return {one: _arrays(archive, members.get(one, []), one) for one in wanted}
     except _DamagedError as error:
         raise data_error(name, str(error)) from error
-    # zipfile and numpy raise many kinds for damaged bytes.
+    # zipfile and numpy raise many exception types for damaged files.
     except Exception as error:
-        raise data_error(name, "it is damaged, or no .npz file") from error
+        raise data_error(name, "it is damaged, or not an .npz file") from error
 
 
 class _DamagedError(Exception):
@@ -331,14 +330,14 @@ def data_bytes(data: Data) -> bytes:
 
 
 def write_answers(path: Path, answers: AnswerFile, data: Data) -> None:
-    """Write the files of a test module, in an order in which a crash loses nothing.
+    """Write the files of a test module in an order that is safe against crashes.
 
-    The `.npz` has the old numbers beside the new ones until the JSON file names the new ones.
+    The `.npz` holds the old arrays and the new ones until the JSON file names the new ones.
 
     Args:
         path: The JSON file.
         answers: Its content.
-        data: The numbers of all tests, by digest.
+        data: The arrays of all tests, by digest.
 
     Raises:
         BaselineError: A file cannot be written; what was stored is still valid.
@@ -363,7 +362,7 @@ def write_answers(path: Path, answers: AnswerFile, data: Data) -> None:
 
 
 def remove_answers(path: Path, tests: Collection[str]) -> None:
-    """Remove the answers of tests, and the files once they are of no test.
+    """Remove the answers of tests, and the files once they are empty.
 
     Raises:
         BaselineError: A file cannot be read or written.
@@ -387,13 +386,13 @@ def _write_data(path: Path, data: Data) -> None:
 
 
 def as_text(answers: AnswerFile) -> str:
-    """Return a JSON file's content: an output on a line, tests sorted."""
+    """Return a JSON file's content: one output per line, tests sorted."""
     tests = {test: to_data(entry) for test, entry in sorted(answers.tests.items())}
     return _laid_out({"schema": ANSWERS_SCHEMA, "tests": tests}, _LEVELS) + "\n"
 
 
 def _laid_out(value: object, levels: int, indent: str = "\n") -> str:
-    """Return data as JSON: what holds nothing nested, or lies deeper, is on one line."""
+    """Return data as JSON; values without nesting, or below `levels`, are on one line."""
     nested = value.values() if isinstance(value, dict) else value
     if not levels or not isinstance(value, dict | list) or not any(map(_is_nested, nested)):  # type: ignore[call-overload]
         return json.dumps(value, ensure_ascii=False)

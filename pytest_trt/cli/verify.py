@@ -29,7 +29,7 @@ def verify(folders: tuple[Path, ...]) -> None:
     Each plan needs a manifest that `pytest-trt export` wrote, with its digest, size and header, and
     each manifest its plan. Other files are ignored.
 
-    Exit status 1 if one does not hold, or there is no plan.
+    Exit status 1 if a check fails, or there is no plan.
     """
     rows: list[Row] = []
     problems: list[PytestTrtError] = []
@@ -38,7 +38,7 @@ def verify(folders: tuple[Path, ...]) -> None:
             manifest = _verified(path)
         except PytestTrtError as error:
             problems.append(error)
-            rows.append((as_typed(path), "", "", "", "", ("does not hold", "red")))
+            rows.append((as_typed(path), "", "", "", "", ("failed", "red")))
         else:
             rows.append((as_typed(path), *_columns(manifest), ("holds", "green")))
     if rows:
@@ -73,7 +73,7 @@ def _verified(path: Path) -> Manifest:
     manifest = read_manifest(path)
     with opened_plan(path) as (plan, digest):
         if manifest is None:
-            raise invalid_manifest(path, "there is none")
+            raise invalid_manifest(path, "it is missing")
         manifest.check_plan(path, digest, plan.size_bytes)
         _check_header(plan, manifest)
     return manifest
@@ -86,7 +86,7 @@ def _check_header(plan: Plan, manifest: Manifest) -> None:
             try:
                 read_interface(plan.stable_path)
             except ModelError as error:
-                raise invalid_manifest(plan.path, "the plan is no ONNX file") from error
+                raise invalid_manifest(plan.path, "the plan is not an ONNX file") from error
         return
     if not is_plan(plan.read(1 << 20)):
         raise invalid_manifest(plan.path, f"the plan is none of {manifest.toolchain.product}")

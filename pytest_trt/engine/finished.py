@@ -1,7 +1,7 @@
-"""A finished plan: one that another job built, and that is tested as it will be deployed.
+"""Finished plans: built by another job, and tested as they will be deployed.
 
-Nothing is built or cached. The plan is loaded from the path that the user names, from the open file
-whose bytes were hashed; what a manifest next to it says is compared with what is tested.
+Nothing is built or cached. The plan is loaded from the path that the user names, through the file
+descriptor whose bytes were hashed. A manifest next to it is checked against the test.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SUFFIXES = (".plan", ".engine", ".trt")
 _OF_CACHED = ("TRT320", "TRT321", "TRT322", "TRT323")
 
 _ANOTHER = Remedy(
-    "name the plan that was built for what is tested, or build and export it again.",
+    "name a plan that was built for this target and version, or build and export it again.",
     ("pytest-trt export TESTS -o DIR",),
 )
 
@@ -91,7 +91,7 @@ class PlanReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FinishedPlan:
-    """A finished plan whose header and manifest fit what is to be tested.
+    """A finished plan whose header and manifest match the test.
 
     Attributes:
         path: The file.
@@ -100,7 +100,7 @@ class FinishedPlan:
         model: The model that it is compared with.
         spec: The request: the precision, profiles that the test needs, and how it is loaded.
         target: What it runs on.
-        manifest: What is known of its origin; None without a manifest.
+        manifest: Its manifest; None without one.
     """
 
     path: Path
@@ -114,17 +114,17 @@ class FinishedPlan:
 
 @contextlib.contextmanager
 def opened_plan(path: Path, digest: str = "") -> Iterator[tuple[Plan, str]]:
-    """Open a finished plan; what is loaded meanwhile are the bytes that have the digest.
+    """Open a finished plan, and check that its bytes have the same digest before and after use.
 
     Args:
         path: The file.
-        digest: The digest that it should have; empty to find it out.
+        digest: The expected digest; empty to compute it.
 
     Yields:
         The plan, and its digest.
 
     Raises:
-        EngineLoadError: It is missing or no regular file; or it changed, before or meanwhile.
+        EngineLoadError: It is missing, not a regular file, or changed.
     """
     try:
         file = open_regular(path)
@@ -169,12 +169,12 @@ def check_finished(
     Args:
         path: The file.
         model: The model that it should have been built from.
-        spec: What the test needs of it.
-        target: What it is to run on.
-        backend: What is to run it.
+        spec: What the test requires.
+        target: What it has to run on.
+        backend: What runs it.
 
     Raises:
-        EngineLoadError: It is missing, damaged, or for something else.
+        EngineLoadError: It is missing, damaged, or built for something else.
         ConfigurationError: The backend does not read finished plans.
     """
     reader = _reader(backend)
@@ -193,7 +193,7 @@ def finished_engine(found: FinishedPlan, backend: Backend) -> Engine:
 
     Raises:
         EngineLoadError: It cannot be loaded here, or does not fit the model or the test.
-        EngineBuildError: Nothing in it has the requested precision.
+        EngineBuildError: No layer has the requested precision.
     """
     model, spec, manifest = found.model, found.spec, found.manifest
     with opened_plan(found.path, found.digest) as (plan, _):
@@ -256,7 +256,7 @@ def plans_in(folder: Path) -> tuple[str, ...]:
 
 
 def missing_plan(path: Path) -> EngineLoadError:
-    """Return the error for a plan that is not there."""
+    """Return the error for a missing plan."""
     others = plans_in(path.parent)
     there = f" Plans in {as_typed(path.parent)}:" if others else ""
     return EngineLoadError(
@@ -288,15 +288,15 @@ def _check_manifest(
     target: Target,
     backend: Backend,
 ) -> None:
-    """Refuse a plan whose manifest names something else than what is tested.
+    """Refuse a plan whose manifest does not match the test.
 
     Raises:
-        EngineLoadError: It does.
+        EngineLoadError: Its model, backend, target or precision differs.
     """
     if manifest.model_digest != model.digest:
         raise EngineLoadError(
-            f"the plan {as_typed(path)} was built from another model than {model.path.name}: its "
-            f"manifest has digest {manifest.model_digest[:12]}, the model has {model.digest[:12]}",
+            f"the plan {as_typed(path)} was not built from {model.path.name}: its manifest has the "
+            f"model digest {manifest.model_digest[:12]}, the model has {model.digest[:12]}",
             fix=Remedy(
                 "build and export the plan again, or restore the model that it was built from.",
                 ("pytest-trt export TESTS -o DIR",),
@@ -319,12 +319,12 @@ def _check_manifest(
 
 
 def for_another(path: Path, code: str, its: str, ours: str) -> EngineLoadError:
-    """Return the error for a plan that is for something else than what is tested.
+    """Return the error for a plan that was built for something other than what is tested.
 
     Args:
         path: The plan.
         code: The diagnostic's code.
-        its: What the plan is for: a product with its version, a target, or a precision.
+        its: What the plan was built for: a product with its version, a target, or a precision.
         ours: What is tested.
     """
     return EngineLoadError(
@@ -338,10 +338,10 @@ def for_another(path: Path, code: str, its: str, ours: str) -> EngineLoadError:
 def _require_covered(
     wanted: Sequence[Profile], has: Sequence[Profile], found: FinishedPlan
 ) -> None:
-    """Refuse a plan that lacks shapes which the test's profiles= names.
+    """Refuse a plan that does not cover the profiles= of the test.
 
     Raises:
-        EngineLoadError: A profile is inside none of the plan's.
+        EngineLoadError: A profile is not covered by any of the plan's.
     """
     for one in wanted:
         if not any(_covers(other, one) for other in has):
@@ -379,7 +379,7 @@ def _text(profile: Profile) -> str:
 def does_not_fit(
     path: Path, model: OnnxModel, problem: str, details: Sequence[str] = ()
 ) -> EngineLoadError:
-    """Return the error for a plan that cannot be of this model and test."""
+    """Return the error for a plan that does not fit the model or the test."""
     return EngineLoadError(
         f"the plan {as_typed(path)} does not fit the test of {model.path.name}: {problem}",
         fix="name the plan of this model, or build it again from it.",
@@ -396,8 +396,8 @@ def _other_device(found: FinishedPlan) -> Diagnostic | None:
         return None
     return Diagnostic(
         "TRT323",
-        f"the plan was built and tested on {built}, and is tested on {found.target}: it may be "
-        "slower here",
+        f"the plan was built and tested on {built}, but runs on {found.target}: it may be slower "
+        "here",
         facts={"plan": str(found.path), "built_for": str(built), "tested": str(found.target)},
         severity="warning",
     )

@@ -1,4 +1,4 @@
-"""The manifest next to an exported plan: what it is, and which tests passed with it.
+"""The manifest next to an exported plan: what was built from what, and which tests passed.
 
 `NAME.json` next to the plan `NAME`. `pytest-trt export` writes it; `pytest-trt verify` and tests
 with `plan=` read it.
@@ -22,10 +22,10 @@ from pytest_trt.version import __version__
 #: Format of manifests. History: 1 first version.
 MANIFEST_SCHEMA = 1
 
-#: What a manifest's name has after that of its plan.
+#: Appended to the plan's file name.
 ENDING = ".json"
 
-#: No manifest is larger: what is larger is another file.
+#: A larger file is not a manifest.
 _MOST_BYTES = 10_000_000
 
 _HEX = 64
@@ -51,7 +51,7 @@ class PassedTest:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is known of an exported plan.
+    """The origin of an exported plan, and the tests that passed with it.
 
     Attributes:
         plan: The plan's file name.
@@ -134,15 +134,15 @@ class Manifest:
             EngineLoadError: Its name, size or digest differs.
         """
         if self.plan != path.name:
-            raise invalid_manifest(path, f"it is of {self.plan!r}")
+            raise invalid_manifest(path, f"it names the plan {self.plan!r}")
         if self.size_bytes != size_bytes:
             raise invalid_manifest(
-                path, f"the plan has {size_bytes} bytes, and had {self.size_bytes} when it passed"
+                path, f"the plan has {size_bytes} bytes, but {self.size_bytes} when it passed"
             )
         if self.digest != digest:
             raise invalid_manifest(
                 path,
-                f"the plan has digest {digest[:12]}, and had {self.digest[:12]} when it passed",
+                f"the plan has digest {digest[:12]}, but {self.digest[:12]} when it passed",
             )
 
 
@@ -182,9 +182,9 @@ def read_manifest(plan: Path) -> Manifest | None:
 
 
 def invalid_manifest(plan: Path, problem: str) -> EngineLoadError:
-    """Return the error for a manifest that is invalid, or not of its plan."""
+    """Return the error for a manifest that is invalid, or belongs to another plan."""
     return EngineLoadError(
-        f"the manifest {as_typed(manifest_path(plan))} does not hold: {problem}",
+        f"the manifest {as_typed(manifest_path(plan))} does not match its plan: {problem}",
         fix=Remedy("test and export the plan again:", ("pytest-trt export TESTS -o DIR",)),
         code="TRT328",
         facts={"plan": str(plan), "problem": problem},

@@ -10,31 +10,31 @@ from pytest_trt.engine.facts import LEAST_REPORTED_PCT, EngineFacts
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 
-#: The name of a spec's precision in facts. An engine requested in fp32 or tf32 cannot fall short:
-#: what is narrower in it was so in the model.
+#: The name of a spec's precision in facts. fp32 and tf32 are not checked: narrower types come from
+#: the model.
 _WANTED = {"fp16": "half", "int8": "int8"}
 
-#: Below this, kernels and not weights determine the size of a plan, which then shows nothing.
+#: Below this, kernels rather than weights determine the size of a plan.
 _LARGE_WEIGHTS_BYTES = 16 * 10**6
 
-#: A plan at least this large, relative to its model's weights in FP32, looks as if they still were
-#: FP32; with FP16 weights it is about half.
+#: A plan of at least this size, relative to the model's weights in FP32, probably stores FP32
+#: weights; with FP16 weights it is about half.
 _FP32_SIZE_PCT = 90.0
 
 
 def precision_shortfall(
     spec: EngineSpec, model: OnnxModel, facts: EngineFacts, plan: Path
 ) -> EngineBuildError | None:
-    """Return an error if an engine was requested in fp16 or int8 and nothing in it is that.
+    """Return an error if fp16 or int8 was requested and nothing in the engine has that precision.
 
-    A partly converted engine passes, and so does one without anything to convert. Without enough
-    facts there is no error.
+    A partly converted engine passes, and so does one without anything to convert. There is no error
+    if the engine reports too few facts.
 
     Args:
         spec: The request.
         model: What it was built from.
-        facts: What it is made of.
-        plan: Where it lies, for the remedy.
+        facts: Its layers, weights and sizes.
+        plan: Its plan, for the remedy.
     """
     wanted = _WANTED.get(spec.precision)
     if wanted is None or facts.layers is None:
@@ -60,9 +60,9 @@ def precision_shortfall(
 
 
 def fp32_layers(spec: EngineSpec, facts: EngineFacts) -> tuple[int, int] | None:
-    """Return how many layers of an fp16 or int8 engine are FP32, and how many compute at all.
+    """Return the FP32 layers of an fp16 or int8 engine, and all of its layers that compute.
 
-    None where none is, or the engine reports no precisions.
+    None if it has no FP32 layers, or reports no precisions.
     """
     layers = facts.layer_counts
     if spec.precision not in _WANTED or not layers["float"]:
@@ -94,9 +94,9 @@ def _fix(spec: EngineSpec, plan: Path) -> Remedy:
 def precision_uncertain(
     spec: EngineSpec, model: OnnxModel, facts: EngineFacts
 ) -> Diagnostic | None:
-    """Return a warning where an fp16 engine hides its weights and has the size of an FP32 one.
+    """Return a warning if an engine does not report its weights and is as large as in FP32.
 
-    Not an error: several profiles may each have their own copy of weights that are half.
+    Not an error: each profile may have its own copy of half-precision weights.
     """
     if spec.precision not in _WANTED:
         return None

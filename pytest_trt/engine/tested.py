@@ -1,4 +1,4 @@
-"""The engines of the last run, and what its tests say of them: what may be exported."""
+"""The engines of the last run with the results of its tests: decides what may be exported."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class TestedEngine:
         precision: The requested precision.
         profiles: Its profiles, as users write them.
         keep_fp32: What stayed in FP32.
-        options: Builder options by name; the level of ONNX Runtime at which it is loaded.
+        options: Builder options by name, with the level at which ONNX Runtime loads it.
         toolchain: What built it.
         target: What it runs on.
-        finished: The file of a finished plan; empty for an engine of the cache.
+        finished: The file of a finished plan; empty for a cached engine.
     """
 
     __test__ = False
@@ -63,11 +63,11 @@ class TestOfEngines:
 
     Attributes:
         test: Its node id.
-        outcome: pytest's outcome, such as "passed"; "not run" for one that was to run and did not.
-        engines: The keys of the engines that it requested; of a test that did not run, none.
-        verdicts: The verdicts of its checks, by the key of the engine.
-        use: Of a test that requested none: model (empty where a fixture would have given it),
-            precision and architecture.
+        outcome: pytest's outcome, such as "passed"; "not run" for a selected test that did not run.
+        engines: Keys of the engines that it requested; empty if it did not run.
+        verdicts: Verdicts of its checks, by engine key.
+        use: For a test that requested no engine: the model (empty where a fixture provides it),
+            precision and architecture that it would have used.
     """
 
     __test__ = False
@@ -95,7 +95,7 @@ class TestedRun:
         commit: The commit that was checked out; None if unknown.
         report: The report that it wrote; empty for none.
         engines: Its engines by key.
-        tests: Its tests that requested engines, or were to.
+        tests: Its tests that requested engines, or would have.
     """
 
     __test__ = False
@@ -113,7 +113,7 @@ class TestedRun:
         if engine.finished:
             return f"it is a finished plan already: {engine.finished}"
         if not engine.plan_digest:
-            return "tests of the run had different plans of it"
+            return "tests of the run used different plans of it"
         for one in self.tests:
             of_engine = key in one.engines or one.may_use(engine)
             if of_engine and one.outcome not in ("passed", "skipped"):
@@ -140,7 +140,7 @@ TESTED_RUNS = RunFiles(TestedRun, "tested-engines", ".engines")
 
 
 def tested_engine(engine: Engine, backend: str, options: Mapping[str, Any]) -> TestedEngine:
-    """Return what is stored of an engine.
+    """Return the record of an engine.
 
     Args:
         engine: The engine.
@@ -164,7 +164,7 @@ def tested_engine(engine: Engine, backend: str, options: Mapping[str, Any]) -> T
 
 
 def merged(engines: Iterable[TestedEngine]) -> dict[str, TestedEngine]:
-    """Return engines by key; one of which tests had different plans has no digest."""
+    """Return engines by key; the digest is empty where tests used different plans."""
     found: dict[str, TestedEngine] = {}
     for one in engines:
         other = found.setdefault(one.key, one)

@@ -259,7 +259,7 @@ def test_a_sign_of_zero_is_a_bit_and_nan_equals_itself():
     wanted = WantedInvariants(deterministic=2)
     check = checked(function, {"x": FOUR["x"][:1]}, wanted, tolerance=tolerance)
     (found,) = check.diagnostics()
-    assert "differs in bits alone" in found.message
+    assert "differs in the bits only" in found.message
 
     def constant(inputs):
         return {"y": np.float32([[0.0, np.nan]])}

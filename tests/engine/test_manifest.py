@@ -88,7 +88,7 @@ def test_invalid_manifest_is_refused_and_the_field_named(
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{", b"[" * 100_000, b" " * 10_000_001])
 def test_file_that_is_no_manifest_is_refused(plan: Path, content: bytes) -> None:
     manifest_path(plan).write_bytes(content)
-    with pytest.raises(EngineLoadError, match="does not hold"):
+    with pytest.raises(EngineLoadError, match="does not match its plan"):
         read_manifest(plan)
 
 
@@ -102,5 +102,5 @@ def test_plan_that_is_not_the_tested_one_is_refused(plan: Path, manifest: Manife
     others = {"plan": "other.plan", "digest": "b" * 64, "size_bytes": 5}
     for field, value in others.items():
         other = replace(manifest, **{field: value})
-        with pytest.raises(EngineLoadError, match="does not hold"):
+        with pytest.raises(EngineLoadError, match="does not match its plan"):
             other.check_plan(plan, manifest.digest, 4)

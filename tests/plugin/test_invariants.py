@@ -113,7 +113,7 @@ def test_a_graph_that_mixes_rows_is_found_by_batch_invariant_alone(project, save
     save(save_mixing, "mixing.onnx")
     project.test_file(SUITE.format(model=f'"models/mixing.onnx", {PROFILES}'))
     found = fails_only(project.run(), "test_batch_invariant", "TRT435")
-    assert "answers depend on the batch: samples alone: y: " in found
+    assert "outputs depend on the batch: samples alone: y: " in found
     assert "samples that differ: 0, 1, 2, 3 of 4" in found
     assert "the FP32 reference depends on the batch as well: the model mixes samples" in found
 

@@ -175,8 +175,8 @@ class StoredAnswers:
         commit = commit_that_added(entry.recorded, self.location.path)
         line += f", commit {commit}" if commit else ""
         same = entry.model_digest == self.model.digest
-        model = "the model's bytes are those of then" if same else "the model's bytes have changed"
-        reason = (f"reason then: {entry.reason}",) if entry.reason else ()
+        model = "the model file is unchanged since" if same else "the model file has changed since"
+        reason = (f"reason given: {entry.reason}",) if entry.reason else ()
         return (line, *reason, model)
 
     def diagnostics(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
@@ -202,11 +202,11 @@ class StoredAnswers:
             first, *others = dict.fromkeys(self._unmatched)
             yield Diagnostic(
                 "TRT671",
-                f"the stored answers of {test} are of other inputs",
+                f"the stored answers of {test} are for different inputs",
                 {**facts, "runs": len(self._unmatched)},
                 (f"nothing is stored for {first}", *(f"nor for {one}" for one in others[:9])),
                 Remedy(
-                    "Feed the inputs of the baseline, or replace it:",
+                    "Run the recorded inputs, or replace the baseline:",
                     ('pytest --trt-update --trt-update-reason "..."',),
                 ),
             )
@@ -217,7 +217,7 @@ class StoredAnswers:
         yield from self._drifted(results)
 
     def _of_sketches(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
-        """Yield what passed, and could be checked in part only because a sketch is stored."""
+        """Yield what passed but was only partly checked, as a sketch is stored."""
         passed = [one for one in results if one.verdict == Verdict.PASSED]
         outputs = [output for result in passed for output in result.outputs]
         partial = {one.name: (one, lines) for one in outputs if (lines := [*unchecked(one)])}
@@ -244,7 +244,7 @@ class StoredAnswers:
         if missing and self._ran:
             shapes = ", ".join(f"{name} {text}" for name, text in missing[0].shapes.items())
             several = self._plan.model is not None and len(self._plan.model.precision) > 1
-            shared = ("all precisions of a test have the same inputs",) * several
+            shared = ("all precisions of a test share its stored answers",) * several
             yield Diagnostic(
                 "TRT672",
                 f"{len(missing)} of {len(entry.answers)} stored answers of {self.location.test} "
@@ -258,7 +258,7 @@ class StoredAnswers:
             )
 
     def _unexplained(self) -> Iterator[Diagnostic]:
-        """Yield that an update without a reason would replace answers by others."""
+        """Yield that an update without a reason would replace answers with different ones."""
         settings, entry = self._run.settings, self.entry
         if not settings.update or settings.update_reason or entry is None:
             return
@@ -275,7 +275,7 @@ class StoredAnswers:
             )
 
     def _changes(self, entry: AnswerEntry) -> str:
-        """Return what an update would replace by something else, if so."""
+        """Return what an update would replace with something else; empty for nothing."""
         lost = [one for one in entry.answers if one.inputs not in self._ran]
         if lost:
             return f"the inputs of {len(lost)} of {len(entry.answers)} did not run"
@@ -287,7 +287,7 @@ class StoredAnswers:
         return ""
 
     def _changed(self, old: StoredAnswer, new: StoredAnswer, data: dict[str, Arrays]) -> str:
-        """Return how new answers differ from stored ones beyond the tolerance of FP32, if so."""
+        """Return how new answers exceed the FP32 tolerance around stored ones; empty if not."""
         if old.outputs == new.outputs:
             return ""
         if old.outputs.keys() != new.outputs.keys():

@@ -1,4 +1,4 @@
-"""Baselines without a test, proposed to a test without a baseline: it was perhaps renamed."""
+"""Baselines without a test, proposed to a test without a baseline, which may have been renamed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Renames:
 
 
 def move_remedy(command: str, record: str) -> Remedy:
-    """Return what to do about a test that was perhaps renamed.
+    """Return what to do about a test that may have been renamed.
 
     Args:
         command: What moves the baseline.
@@ -117,7 +117,7 @@ def perhaps_renamed(what: str, file: str, test: str, command: str) -> Diagnostic
     """
     return Diagnostic(
         "TRT677",
-        f"no {what} of {test} recorded: a baseline that no test has any more fits it",
+        f"no {what} of {test} recorded: a baseline whose test no longer exists matches it",
         {"file": file, "test": test, "what": what, "command": command},
         remedy=move_remedy(command, "pytest --trt-update-new"),
         severity="warning",

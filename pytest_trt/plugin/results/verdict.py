@@ -109,13 +109,13 @@ def judged(item: pytest.Item) -> Iterator[None]:
 
 
 def _restrictions(state: TestState) -> Iterator[Diagnostic]:
-    """Yield which invariants were checked in part only."""
+    """Yield which invariants were only partly checked."""
     for check in _checks(state):
         for one in check.invariants:
             if one.restriction:
                 yield Diagnostic(
                     "TRT179",
-                    f"{one.name} of {check.model} was checked in part: {one.restriction}",
+                    f"{one.name} of {check.model} was only partly checked: {one.restriction}",
                     {"invariant": one.name, "model": check.model},
                     severity="note",
                 )
