@@ -12,6 +12,7 @@ from pytest_trt.cli.doctor import doctor
 from pytest_trt.cli.explain import explain
 from pytest_trt.cli.export import export
 from pytest_trt.cli.inspect import inspect
+from pytest_trt.cli.localize import localize
 from pytest_trt.cli.options import options
 from pytest_trt.cli.output import echo_error
 from pytest_trt.cli.report import report
@@ -35,6 +36,7 @@ commands.add_command(doctor)
 commands.add_command(explain)
 commands.add_command(export)
 commands.add_command(inspect)
+commands.add_command(localize)
 commands.add_command(options)
 commands.add_command(report)
 commands.add_command(suggest)

@@ -59,7 +59,7 @@ def cause_of(
         other: The model that the engine computes, where that is another one.
         job: The type's limits, and the tensors between layers.
     """
-    if not found.nonfinite and found.suspicion < _ROUNDING:
+    if found.suspicion < _ROUNDING:
         return ""
     if other is not None:
         return _difference(found.tensor, model, other, job)
@@ -69,7 +69,7 @@ def cause_of(
 def _of_range(found: TensorError, job: CompareJob) -> str:
     peak = max(abs(found.low), abs(found.high))
     if job.limit and peak > job.limit:
-        return f"overflow: values reach {peak:,.6g}, the type ends at {job.limit:,.6g}"
+        return f"overflow: values reach {peak:,.0f}, the type ends at {job.limit:,.0f}"
     if found.nonfinite:
         return f"overflow inside the layer: {found.nonfinite:,} values are not finite"
     if job.smallest and found.flushed > _MOST:

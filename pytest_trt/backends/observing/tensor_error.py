@@ -30,7 +30,8 @@ class TensorError:
         error: ||a - r|| / ||r|| against the FP32 model's tensor, over finite elements; infinite
             where an element is finite in FP32 alone.
         before: The largest such error of the tensors that it is computed from.
-        own: ||a - o|| / ||o||, with what FP32 makes of the engine's own inputs of the layer.
+        own: ||a - o|| / ||o||, with what FP32 makes of the engine's own inputs of the layer;
+            infinite where an element is finite in FP32 alone.
         own_centred: The same against o without its mean: small changes of large values.
         max_abs: The largest |a - o|.
         nonfinite: Elements that are finite in FP32 and not in the engine.
@@ -67,7 +68,7 @@ class TensorError:
     @property
     def suspicion(self) -> float:
         """What candidates are ordered by: the larger of both own errors."""
-        return math.inf if self.nonfinite else max(self.own, self.own_centred)
+        return max(self.own, self.own_centred)
 
 
 def relative_error(actual: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
@@ -96,7 +97,7 @@ def measured(
         known,
         shape=actual.shape,
         error=relative_error(actual, reference),
-        own=sums.relative,
+        own=math.inf if sums.nonfinite else sums.relative,
         own_centred=sums.centred,
         max_abs=sums.largest,
         nonfinite=sums.nonfinite,

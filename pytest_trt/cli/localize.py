@@ -1,0 +1,81 @@
+"""`pytest-trt localize`: the layers of a test's engines with the largest errors of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from pytest_trt.cli.output import echo
+from pytest_trt.cli.table import Row, print_table
+
+#: Codes of what a search found.
+_CODES = ("TRT440", "TRT441", "TRT442")
+
+
+@click.command(
+    short_help="Name the layers that lose precision in TEST.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("test")
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds for each engine."
+)
+@click.option("--rows", default=10, show_default=True, help="Layers to show of each engine.")
+def localize(test: str, pytest_args: tuple[str, ...], timeout_s: float, rows: int) -> None:
+    """Run TEST, and show the layers of its engines with the largest errors of their own.
+
+    TEST is a node id, as pytest takes it; PYTEST_ARGS are passed on. Engines are searched whether
+    the test fails or passes.
+
+    Exit status 1 if the test failed, 2 if no engine was searched.
+    """
+    with TemporaryDirectory(prefix="pytest-trt-") as folder:
+        report = Path(folder) / "report.json"
+        options = ["--trt-localize=always", f"--trt-localize-timeout={timeout_s:g}"]
+        command = [sys.executable, "-m", "pytest", test, *options, f"--trt-report={report}"]
+        status = subprocess.run([*command, "-q", *pytest_args], check=False).returncode
+        tests = json.loads(report.read_text("utf-8"))["tests"] if report.exists() else []
+    found = [(one["id"], each) for one in tests for each in _searches(one)]
+    for name, each in found:
+        _show(name, each, rows)
+    if not found:
+        echo("Error: no engine was searched: the test ran none under trt_consistency.", err=True)
+        raise SystemExit(2)
+    raise SystemExit(1 if status else 0)
+
+
+def _searches(test: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for one in (*test["diagnostics"], *test["notes"]):
+        if one["code"] in _CODES:
+            yield one
+
+
+def _show(test: str, found: Mapping[str, Any], rows: int) -> None:
+    facts = found["facts"]
+    echo()
+    echo(f"{test}: {found['message']} [{found['code']}]")
+    for detail in found["details"]:
+        echo(f"  {detail}")
+    layers: Sequence[Mapping[str, Any]] = facts.get("layers", ())[:rows]
+    if layers:
+        echo()
+        titles = ("layer", "operator", "own error", "before", "after", "outputs", "range, cause")
+        print_table(titles, [_row(one) for one in layers], giving_way=(0, 6))
+
+
+def _row(one: Mapping[str, Any]) -> Row:
+    errors = ("own_error", "error_before", "error_after", "outputs_error")
+    what = one["cause"] or f"{one['low']:.3g} to {one['high']:.3g}"
+    return (one["layer"], one["operator"], *(_figure(one[name]) for name in errors), what)
+
+
+def _figure(value: float | str | None) -> str:
+    return "-" if value is None else f"{float(value):.2g}"

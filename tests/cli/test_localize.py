@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders_planted as planted
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from pytest_trt import cli
+
+TESTS = """
+import numpy as np
+import pytest
+
+X = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+
+@pytest.mark.trt_model("{}.onnx", precision="fp16")
+@pytest.mark.trt_consistency(rtol=1e-2, atol=1e-2)
+def test_it(trt_session):
+    trt_session.run({{"x": X}})
+"""
+
+ARGS = ("--trt-arch=cpu", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "title"),
+    [("right", 0, "layer with most of the error"), ("overflow", 1, "first bad layer: ")],
+)
+def test_shows_the_layers_of_a_test_whether_it_passes_or_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, status: int, title: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = planted.network()
+    if kind != "right":
+        network, _ = planted.plant(network, kind)
+    onnx.save(network, tmp_path / f"{kind}.onnx")
+    (tmp_path / "test_it.py").write_text(TESTS.format(kind))
+    args = ["localize", "test_it.py::test_it", *ARGS, f"--trt-cache-dir={tmp_path / 'cache'}"]
+    done = CliRunner().invoke(cli.commands, args)
+    assert done.exit_code == status, done.output
+    assert title in done.output
+    assert "own error  before" in done.output
+    assert "conv3" in done.output
+
+
+def test_a_test_without_an_engine_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test_it.py").write_text("def test_it():\n    pass\n")
+    done = CliRunner().invoke(cli.commands, ["localize", "test_it.py", *ARGS])
+    assert done.exit_code == 2
+    assert "no engine was searched" in done.output
