@@ -960,6 +960,13 @@ CODES: dict[str, Code] = {
         "Raise --trt-localize-timeout, or run `pytest-trt localize` on the test by itself.",
         ("reason",),
     ),
+    "TRT450": Code(
+        "no test could be asked",
+        "A command that runs tests to learn from them found none that ran an engine under "
+        "trt_consistency.",
+        "Name a test that passes, or that its accuracy check alone fails.",
+        ("reason",),
+    ),
     # 5xx speed
     "TRT501": Code(
         "slower than the baseline",

@@ -373,6 +373,18 @@ def test_precisions_of_the_example_are_suggested_as_shown(folder) -> None:
     assert "<svg" in (folder.path / "precision.html").read_text()
 
 
+def test_tolerances_of_the_example_are_proposed_as_shown(folder) -> None:
+    split, _ = blocks("python", section(page("precision.md"), "Which precision"))
+    (folder.path / "samples").mkdir()
+    subprocess.run([sys.executable, "-c", split], cwd=folder.path, check=True)
+    text = section(page("precision.md"), "Which tolerances")
+    (folder.path / "test_answers.py").write_text(blocks("python", text)[0])
+    (args,) = commands(text)
+    printed = folder.command(*args, "--", "--trt-arch=cpu")
+    (shown,) = blocks("text", text)
+    assert shape(printed) == shape(shown)
+
+
 def test_two_commands_install_and_run_what_they_say() -> None:
     installs = [line for block in blocks("sh", README) for line in block.splitlines()]
     assert [line.partition(" && ")[2] for line in installs] == [

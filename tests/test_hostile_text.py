@@ -326,7 +326,7 @@ SHOWING = {
 OTHERS = {
     "baseline accept", "baseline prune", "cache clear", "cache explain", "cache list",
     "cache verify", "doctor", "explain", "export", "options", "report schema",
-    "suggest precision", "verify",
+    "suggest precision", "suggest tolerance", "verify",
 }  # fmt: skip
 
 

@@ -159,8 +159,8 @@ def sensible(output: OutputResult, precision: str) -> tuple[float | None, float 
     default = _default(precision)
     atol, rtol = output.needed_atol, output.needed_rtol
     return (
-        None if _tests_nothing(atol, default.atol, output.scale) else atol,
-        None if _tests_nothing(rtol, default.rtol, 1.0) else rtol,
+        None if tests_nothing(atol, default.atol, output.scale) else atol,
+        None if tests_nothing(rtol, default.rtol, 1.0) else rtol,
     )
 
 
@@ -177,7 +177,7 @@ def _default(precision: str) -> Tolerance:
     return DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
 
 
-def _tests_nothing(needed: float, default: float, spread: float) -> bool:
+def tests_nothing(needed: float, default: float, spread: float) -> bool:
     """Whether a tolerance allows as much as the values themselves are.
 
     Args:

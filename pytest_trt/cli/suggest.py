@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import json
 import re
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.precision.samples import Sample
     from pytest_trt.precision.suggest import PrecisionSuggestion, TaskMetric
+    from pytest_trt.precision.tolerance import TestTolerances
     from pytest_trt.tensors.profiles import Profile
 
 _file = click.Path(path_type=Path, dir_okay=False)
@@ -260,3 +262,87 @@ def _print(found: PrecisionSuggestion) -> None:
         echo(line)
     echo()
     echo(heading(found))
+
+
+@suggest.command(short_help="Propose tolerances for TESTS from what they run.")
+@click.argument("tests", nargs=-1, required=True)
+@click.option("--data", type=_data, help="Inputs to run as well: an .npz file, or a folder.")
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=1),
+    default=2.0,
+    show_default=True,
+    help="How many times what the runs needed is allowed.",
+)
+@click.option("--write", is_flag=True, help="Change the test files.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def tolerance(
+    tests: tuple[str, ...], data: Path | None, margin: float, write: bool, as_json: bool
+) -> None:
+    """Run TESTS, and propose the tolerances of each output and the limits of each metric.
+
+    TESTS are files or node ids, and may be followed by options of pytest behind "--". The proposal
+    is a diff of the test file. Nothing is proposed that would test nothing any more.
+
+    Exit status 1 if there is an output for which nothing can be proposed.
+    """
+    from pytest_trt.plugin.recording import run_recorded
+    from pytest_trt.plugin.tolerances import ToleranceGatherer
+
+    gatherer = ToleranceGatherer(None if data is None else data.absolute())
+    run_recorded(gatherer.recorder, tests)
+    found = gatherer.proposals(margin)
+    if as_json:
+        echo_data(json.dumps(to_data(found), indent=2) + "\n")
+    sources: dict[Path, str] = {}
+    for test in found:
+        if not as_json:
+            _print_tolerances(test)
+        _edit(test, sources, quiet=as_json)
+    for file, text in sources.items():
+        _propose(file, text, write=write, quiet=as_json)
+    if not all(one.fields for test in found for one in test.outputs):
+        raise SystemExit(1)
+
+
+def _print_tolerances(test: TestTolerances) -> None:
+    from pytest_trt.report.precision.words import (
+        TOLERANCE_TITLES,
+        limit_lines,
+        tolerance_cells,
+        tolerance_notes,
+    )
+
+    echo(f"{test.test}")
+    print_table(TOLERANCE_TITLES, [tolerance_cells(one) for one in test.outputs], giving_way=(0,))
+    for line in (*tolerance_notes(test), *limit_lines(test)):
+        echo(f"  {line}")
+    echo()
+
+
+def _edit(test: TestTolerances, sources: dict[Path, str], *, quiet: bool) -> None:
+    """Put a proposal into the source of its file, or print the marker's arguments."""
+    from pytest_trt.precision.marker_edit import CannotEditError
+
+    source = sources.get(test.file) or test.file.read_text(encoding="utf-8")
+    try:
+        sources[test.file] = test.edited(source)
+    except CannotEditError as error:
+        if not quiet and test.arguments():
+            echo(f"The marker was not edited: {error}. Its arguments:")
+            echo(f"    trt_consistency({test.arguments()})")
+
+
+def _propose(file: Path, text: str, *, write: bool, quiet: bool) -> None:
+    """Print the diff of a file, and write it if that is wanted."""
+    before = file.read_text(encoding="utf-8")
+    name = as_typed(file)
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), text.splitlines(keepends=True), name, name
+    )
+    if not quiet:
+        for line in lines:
+            echo(line.rstrip("\n"))
+    if write and text != before:
+        write_text(file, text)
+        echo(f"wrote {name}", err=quiet)

@@ -14,7 +14,7 @@ from pytest_trt.plugin.names import FIXTURES, is_ours
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from mmap import mmap
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from pytest_trt.accuracy.check import ConsistencyCheck, StoredReference
     from pytest_trt.accuracy.own_reference import OwnReference
@@ -36,6 +36,18 @@ if TYPE_CHECKING:
     from pytest_trt.plugin.terminal import TerminalProgress
     from pytest_trt.selftest.proof import Proof
     from pytest_trt.statistics.decline import TaskMetricResult
+
+    class RunRecorder(Protocol):
+        """What a command passes to see what tests run: `recording.Recorder`."""
+
+        def observing(
+            self,
+            model: Any,
+            check: ConsistencyCheck,
+            calibration: Callable[[], object],
+            observe: Callable[..., None],
+        ) -> Callable[..., None]:
+            """Return an observer that also passes on each run."""
 
     class Recorded(Protocol):
         """What a test needs of its task metrics: `task_metrics.TaskMetrics`."""
@@ -73,6 +85,8 @@ CHECKS_KEY: pytest.StashKey[int] = pytest.StashKey()
 PLANNER_KEY: pytest.StashKey[Planner] = pytest.StashKey()
 PLAN_KEY: pytest.StashKey[TestPlan] = pytest.StashKey()
 TEST_KEY: pytest.StashKey[TestState] = pytest.StashKey()
+#: Receives what tests run, where a command asks about it.
+RECORDER_KEY: pytest.StashKey[RunRecorder] = pytest.StashKey()
 #: Of the run: the test that is being set up, called or torn down.
 ITEM_KEY: pytest.StashKey[pytest.Item] = pytest.StashKey()
 

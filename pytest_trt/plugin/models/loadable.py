@@ -41,7 +41,14 @@ from pytest_trt.plugin.planning.plan_files import PlanFiles
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.results.pinning import pin_baselines
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.state import TestState, override_of, plan_of, progress_of, state_of
+from pytest_trt.plugin.state import (
+    RECORDER_KEY,
+    TestState,
+    override_of,
+    plan_of,
+    progress_of,
+    state_of,
+)
 from pytest_trt.report.record import below
 from pytest_trt.tensors.calibration import calibration_problems
 from pytest_trt.tensors.containers import shapes_text
@@ -52,7 +59,7 @@ from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU
 
 if TYPE_CHECKING:
-    from pytest_trt.plugin.state import Answers
+    from pytest_trt.plugin.state import RECORDER_KEY, Answers
 
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
 _SEEDED_SAMPLES = 8
@@ -400,13 +407,18 @@ class LoadableModel:
         state_of(self.item).skipped = reason
         pytest.skip(terminal(reason))
 
-    def observer(self, state: TestState, check: ConsistencyCheck) -> Observer:
+    def observer(
+        self, state: TestState, check: ConsistencyCheck, calibration: Callable[[], object]
+    ) -> Observer:
         """Return what compares the runs of a test, and refuses those that no check judges."""
         observe: Callable[[Engine, Tensors, Tensors, str], None] = check.observe
         if self.run.settings.selftest:
             from pytest_trt.plugin.selftest import observing
 
             observe = observing(check, state.proofs)
+        recorder = self.request.config.stash.get(RECORDER_KEY, None)
+        if recorder is not None:
+            observe = recorder.observing(self, check, calibration, observe)
 
         def observe_in_time(
             engine: Engine, inputs: Tensors, outputs: Tensors | BaseException

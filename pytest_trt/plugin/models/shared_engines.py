@@ -87,7 +87,7 @@ class SharedModel(LoadableModel):
             )
             if reference is None and not self._has_reference_of(plan):
                 state.other_references.add(key)
-            state.observers[key] = self.observer(state, state.checks[key])
+            state.observers[key] = self.observer(state, state.checks[key], calibration)
         state.observers[key](engine, *seen)
 
     def _reference_fixture(self, plan: TestPlan) -> Callable[[Tensors], Tensors] | None:

@@ -80,9 +80,8 @@ class ModelUnderTest(LoadableModel):
         with self.run.lock:
             if OWN not in state.checks:
                 state.checks[OWN] = self._consistency_check()
-        return Session(
-            engine, self.loaded, self.observer(state, state.checks[OWN]), self.engine_inputs
-        )
+        observe = self.observer(state, state.checks[OWN], self._calibration)
+        return Session(engine, self.loaded, observe, self.engine_inputs)
 
     def opponents(self, engine: Engine) -> dict[str, Engine]:
         """Build the engines that an engine has to be faster than, or take them from the cache.

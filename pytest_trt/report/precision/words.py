@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pytest_trt import units
 from pytest_trt.precision.suggest import PrecisionResult, PrecisionSuggestion
+from pytest_trt.precision.tolerance import TestTolerances, ToleranceProposal
 from pytest_trt.wording import count
 
 #: Figures that nobody measured.
@@ -100,3 +101,44 @@ def problems(suggestion: PrecisionSuggestion) -> Sequence[tuple[str, str]]:
         for one in suggestion.precisions
         if one.problem
     ]
+
+
+#: The titles of a table of proposed tolerances.
+TOLERANCE_TITLES = (
+    *("output", "precision", "rtol", "atol", "cosine", "top1", "now"),
+    *("max abs", "99.9%", "99%", "50%", "largest", "elements", "runs"),
+)
+
+
+def tolerance_cells(one: ToleranceProposal) -> tuple[str, ...]:
+    """Return what is proposed for an output, and the errors that it is from."""
+    proposed = (one.fields.get(name) for name in ("rtol", "atol", "cosine", "top1"))
+    half, most, nearly_all = one.quantiles
+    return (
+        one.output,
+        one.precision,
+        *(_figure(value, "{:g}") for value in proposed),
+        one.now,
+        *map(figure, (one.max_abs, nearly_all, most, half, one.scale)),
+        f"{one.elements:,}",
+        f"{one.runs:,}",
+    )
+
+
+def tolerance_notes(test: TestTolerances) -> Iterator[str]:
+    """Yield why nothing is proposed for an output."""
+    for one in test.outputs:
+        if one.reason:
+            yield f"{one.output}, {one.precision}: nothing is proposed: {one.reason}"
+
+
+def limit_lines(test: TestTolerances) -> Iterator[str]:
+    """Yield what is proposed for the limits of metrics."""
+    for one in test.limits:
+        of = f" of {one.output}" if one.output else ""
+        value = "no value" if one.value is None else f"{one.value:.4g}"
+        proposed = one.limit or "nothing"
+        yield (
+            f"{one.metric}{of}, {one.precision}: {proposed} (now {one.now}; worst of "
+            f"{count(one.runs, 'run')}: {value})"
+        )

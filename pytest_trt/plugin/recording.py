@@ -1,0 +1,143 @@
+"""Tests that are run to be asked about: what their engines were given is retained.
+
+`pytest-trt tune` and `suggest tolerance` run pytest in their own process with a `Recorder`. Checks
+that fail do not fail the tests then: what they found is why the command was called.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+
+from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.plugin.results.failure import CheckFailure
+from pytest_trt.plugin.state import RECORDER_KEY, state_of
+
+if TYPE_CHECKING:
+    from pytest_trt.accuracy.check import ConsistencyCheck
+    from pytest_trt.engine.build import Engine
+    from pytest_trt.plugin.models.loadable import LoadableModel
+    from pytest_trt.tensors.spec import Tensors
+
+#: What is no part of the answer, and pytest's warning that this package was imported before it.
+_QUIET = (
+    *("--no-header", "-p", "no:cacheprovider"),
+    *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
+)
+
+#: What an observer of runs is called with: the engine, its inputs, its outputs, the line that ran.
+_Observe: TypeAlias = "Callable[[Engine, Tensors, Tensors, str], None]"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One run of an engine in a test.
+
+    Attributes:
+        model: How engines of its model are built and run in the test.
+        check: The check that judged it.
+        engine: What ran.
+        inputs: Its inputs; the test may have changed them since.
+        outputs: What it returned.
+        calibration: Gives the inputs that int8 engines are calibrated on.
+    """
+
+    model: LoadableModel
+    check: ConsistencyCheck
+    engine: Engine
+    inputs: Tensors
+    outputs: Tensors
+    calibration: Callable[[], object]
+
+
+@dataclass(eq=False)  # pytest hashes its plugins
+class Recorder:
+    """A plugin that passes on what tests run.
+
+    Attributes:
+        on_run: Receives every run of an engine, while the test runs.
+        on_end: Called with each test when it has run, while its fixtures still exist.
+        tests: Node ids of the tests that ran.
+        errors: Tests that failed by themselves, and why.
+    """
+
+    on_run: Callable[[Recorded], None]
+    on_end: Callable[[pytest.Item], None] = lambda item: None
+    tests: list[str] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Let the plugin find this recorder."""
+        config.stash[RECORDER_KEY] = self
+
+    def observing(
+        self,
+        model: LoadableModel,
+        check: ConsistencyCheck,
+        calibration: Callable[[], object],
+        observe: _Observe,
+    ) -> _Observe:
+        """Return an observer that also passes on each run."""
+
+        def record(engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
+            __tracebackhide__ = True
+            observe(engine, inputs, outputs, where)
+            self.on_run(Recorded(model, check, engine, inputs, outputs, calibration))
+
+        return record
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Ask about a test when it has run, unless it failed by itself."""
+        result = None
+        try:
+            result = yield
+        except CheckFailure:
+            state_of(item).failed_by_checks = False
+        self.tests.append(item.nodeid)
+        self.on_end(item)
+        return result
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what could not be collected."""
+        if report.failed:
+            self.errors.setdefault(report.nodeid, f"{report.nodeid} could not be collected")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note which tests failed by themselves, or were skipped."""
+        if report.failed or report.skipped:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            text = crash.message if crash else report.longreprtext
+            self.errors.setdefault(report.nodeid, (text.strip() or report.outcome).splitlines()[0])
+
+
+def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
+    """Run pytest in this process; what it prints goes to standard error.
+
+    Args:
+        recorder: Receives what the tests run.
+        arguments: Arguments of pytest: tests, and options of the plugin.
+
+    Raises:
+        ConfigurationError: No test could be asked.
+    """
+    alone = ["-n0"] if importlib.util.find_spec("xdist") else []
+    with redirect_stdout(sys.stderr):
+        status = pytest.main(
+            [*alone, *_QUIET, *arguments],
+            plugins=[recorder],
+        )
+    if not recorder.tests:
+        why = next(iter(recorder.errors.values()), f"pytest ended with status {int(status)}")
+        raise ConfigurationError(
+            f"no test ran an engine under trt_consistency: {why}",
+            fix="Name a test that passes, or that its accuracy check alone fails.",
+            code="TRT450",
+            facts={"reason": why, "status": int(status)},
+        )

@@ -1,0 +1,112 @@
+"""The errors of what tests run, gathered for proposals of tolerances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_trt.accuracy.result import MetricOutcome
+from pytest_trt.plugin.recording import Recorded, Recorder
+from pytest_trt.precision.samples import read_samples
+from pytest_trt.precision.tolerance import (
+    OutputEvidence,
+    TestTolerances,
+    propose,
+    propose_limit,
+)
+from pytest_trt.tensors.containers import items_of
+
+if TYPE_CHECKING:
+    from pytest_trt.tensors.spec import Tensors
+
+
+@dataclass
+class _Test:
+    """One test function, in all of its precisions."""
+
+    file: Path
+    names: tuple[str, ...]
+    outputs: dict[tuple[str, str], OutputEvidence] = field(default_factory=dict)
+    metrics: dict[tuple[str, str, str], MetricOutcome] = field(default_factory=dict)
+
+
+class ToleranceGatherer:
+    """Gathers the errors of every run of tests, and of more data on the same engines.
+
+    Attributes:
+        recorder: The plugin to run the tests with.
+
+    Args:
+        data: A file or folder of samples that the engines run too; None for what the tests run.
+    """
+
+    def __init__(self, data: Path | None) -> None:
+        self._data, self._tests = data, dict[str, _Test]()
+        self._engines: dict[str, Recorded] = {}
+        self.recorder = Recorder(self._on_run, self._on_end)
+
+    def _on_run(self, run: Recorded) -> None:
+        self._engines[run.engine.key.digest] = run
+        self._add(run, run.inputs, run.outputs)
+
+    def _on_end(self, item: pytest.Item) -> None:
+        engines, self._engines = self._engines, {}
+        for run in engines.values():
+            self._note_metrics(item, run)
+            if self._data is None:
+                continue
+            for sample in read_samples(self._data, run.engine.model.inputs):
+                outputs = run.model.run.session(run.engine).run(sample.inputs)
+                self._add(run, sample.inputs, outputs)
+
+    def _add(self, run: Recorded, inputs: Tensors, outputs: Tensors) -> None:
+        test, engine = self._test(run.model.item), run.engine
+        reference, tolerances = run.check.expected(engine, inputs)
+        actual = items_of(outputs, engine.model.outputs).tensors
+        names = {spec.name for spec in engine.model.outputs}
+        for name in names & actual.keys() & reference.keys():
+            place = (name, engine.spec.precision)
+            known = test.outputs.setdefault(place, OutputEvidence(tolerances[name]))
+            known.add(actual[name], reference[name])
+
+    def _note_metrics(self, item: pytest.Item, run: Recorded) -> None:
+        test = self._test(item)
+        for result in run.check.results():
+            for one in result.metrics:
+                place = (one.output, one.name, result.precision)
+                known = test.metrics.get(place)
+                if known is None or one.excess > known.excess:
+                    test.metrics[place] = one
+
+    def _test(self, item: pytest.Item) -> _Test:
+        owner = getattr(item, "cls", None)
+        function = getattr(item, "originalname", None) or item.name
+        names = (*(owner.__qualname__.split(".") if owner else ()), function)
+        name = "::".join((item.nodeid.partition("::")[0], *names))
+        return self._tests.setdefault(name, _Test(item.path, names))
+
+    def proposals(self, margin: float) -> list[TestTolerances]:
+        """Return what is proposed for each test.
+
+        Args:
+            margin: By how much tolerances exceed what the runs needed.
+        """
+        return [
+            TestTolerances(
+                name,
+                test.file,
+                test.names,
+                tuple(
+                    propose(output, precision, found, margin)
+                    for (output, precision), found in sorted(test.outputs.items())
+                ),
+                tuple(
+                    propose_limit(found, precision, margin)
+                    for (_, _, precision), found in sorted(test.metrics.items())
+                ),
+            )
+            for name, test in self._tests.items()
+        ]

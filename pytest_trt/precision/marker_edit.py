@@ -1,0 +1,230 @@
+"""Changes the arguments of a marker in the source of a test, and nothing else in it."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator, Sequence
+
+_LIMIT = re.compile(r"\s*(>=|<=|==|>|<)\s*\S+\s*")
+
+
+class CannotEditError(Exception):
+    """The source has no marker that can be changed safely; the text says why."""
+
+
+def set_argument(
+    source: str, test: Sequence[str], marker: str, path: Sequence[str], value: object
+) -> str:
+    """Return source in which a marker has an argument, or an entry of one.
+
+    Args:
+        source: A test module.
+        test: The names of the test: its class, if any, and its function.
+        marker: The marker's name.
+        path: The argument, and the keys below it: ("outputs", "probs", "rtol").
+        value: The value.
+
+    Raises:
+        CannotEditError: The marker is not written there, or not as literals.
+    """
+    node = _marker(source, test, marker)
+    if not isinstance(node, ast.Call):
+        text = f"({path[0]}={_nested(path[1:], value)})"
+        return _checked(_spliced(source, _end(node), _end(node), text))
+    return _checked(_set_in_call(source, node, path, value))
+
+
+def set_limit(source: str, test: Sequence[str], marker: str, metric: str, limit: str) -> str:
+    """Return source in which every limit of a metric in a marker is another one.
+
+    Raises:
+        CannotEditError: The marker is not written there, or the limit is not a text in it.
+    """
+    node = _marker(source, test, marker)
+    found = list(_limits(node, metric))
+    if not found:
+        raise CannotEditError(f"the limit of {metric} is not written as a text in {marker}")
+    for one in sorted(found, key=_start, reverse=True):
+        source = _spliced(source, _start(one), _end(one), literal(limit))
+    return _checked(source)
+
+
+def keywords_of(source: str, test: Sequence[str], marker: str) -> frozenset[str]:
+    """Return the names of a marker's arguments.
+
+    Raises:
+        CannotEditError: The marker is not written there.
+    """
+    node = _marker(source, test, marker)
+    keywords = node.keywords if isinstance(node, ast.Call) else []
+    return frozenset(one.arg for one in keywords if one.arg)
+
+
+def _limits(node: ast.expr, metric: str) -> Iterator[ast.Constant]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Dict):
+            for key, value in zip(each.keys, each.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value == metric:
+                    parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
+                    yield from (
+                        one
+                        for one in parts
+                        if isinstance(one, ast.Constant)
+                        and isinstance(one.value, str)
+                        and _LIMIT.fullmatch(one.value)
+                    )
+
+
+def _marker(source: str, test: Sequence[str], marker: str) -> ast.expr:
+    """Return the marker that is closest to a test.
+
+    Raises:
+        CannotEditError: There is none, or several stand at one place.
+    """
+    scope: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    scope, places = ast.parse(source), []
+    places.append(_of_module(scope))
+    for name in test:
+        inner = [
+            one
+            for one in scope.body
+            if isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and one.name == name
+        ]
+        if len(inner) != 1:
+            raise CannotEditError(f"{'.'.join(test)} is not written in the file, or several times")
+        scope = inner[0]
+        places.append(list(scope.decorator_list))
+    for place in reversed(places):
+        found = [one for one in place if _name(one) == marker]
+        if len(found) > 1:
+            raise CannotEditError(f"{marker} stands several times at one place")
+        if found:
+            return found[0]
+    raise CannotEditError(f"{marker} is not written at the test, its class or its module")
+
+
+def _of_module(module: ast.Module) -> list[ast.expr]:
+    values: list[ast.expr] = []
+    for one in module.body:
+        if isinstance(one, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "pytestmark" for target in one.targets
+        ):
+            several = isinstance(one.value, ast.List | ast.Tuple)
+            values += one.value.elts if several else [one.value]  # type: ignore[attr-defined]
+    return values
+
+
+def _name(node: ast.expr) -> str:
+    function = node.func if isinstance(node, ast.Call) else node
+    return function.attr if isinstance(function, ast.Attribute) else ""
+
+
+def _set_in_call(source: str, call: ast.Call, path: Sequence[str], value: object) -> str:
+    name, *rest = path
+    if any(keyword.arg is None for keyword in call.keywords):
+        raise CannotEditError(f"the marker's {name} may come from **")
+    known = next((one.value for one in call.keywords if one.arg == name), None)
+    if known is None:
+        return _inserted(source, call, f"{name}={_nested(rest, value)}")
+    return _set_in(source, known, rest, value)
+
+
+def _set_in(source: str, node: ast.expr, path: Sequence[str], value: object) -> str:
+    if not path:
+        if not isinstance(node, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp):
+            raise CannotEditError("a value of the marker is no literal")
+        return _spliced(source, _start(node), _end(node), literal(value))
+    if not isinstance(node, ast.Dict) or any(key is None for key in node.keys):
+        raise CannotEditError("a value of the marker is no literal")
+    name, *rest = path
+    for key, known in zip(node.keys, node.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value == name:
+            return _set_in(source, known, rest, value)
+        if not isinstance(key, ast.Constant):
+            raise CannotEditError("a key of the marker is no literal")
+    return _inserted(source, node, f"{literal(name)}: {_nested(rest, value)}")
+
+
+def _inserted(source: str, node: ast.Call | ast.Dict, text: str) -> str:
+    """Return source with an entry before the closing bracket of a call or a dict."""
+    row, column = _end(node)
+    before, after = _split(source, (row, column - 1))
+    head, _ = _split(source, _last_token(source, (row, column - 1)))
+    between = before[len(head) :]
+    is_open = head.endswith((",", "(", "{"))
+    if "\n" not in between:
+        return f"{before}{' ' * head.endswith(',') if is_open else ', '}{text}{after}"
+    # Each entry has a line of its own, and there may be a comment behind the last.
+    last = head.rpartition("\n")[2]
+    indent = last[: len(last) - len(last.lstrip())] + "    " * head.endswith(("(", "{"))
+    kept = between.rstrip()
+    comma = "" if is_open else ","
+    return f"{head}{comma}{kept}\n{indent}{text},{between[len(kept) :]}{after}"
+
+
+def _last_token(source: str, place: tuple[int, int]) -> tuple[int, int]:
+    """Return where the last token before a place ends, comments and line ends left out."""
+    ended = (1, 0)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        # tokenize counts columns in characters.
+        line = (
+            source.split("\n")[token.end[0] - 1] if token.end[0] <= source.count("\n") + 1 else ""
+        )
+        end = token.end[0], len(line[: token.end[1]].encode())
+        if end > place:
+            break
+        if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE):
+            ended = end
+    return ended
+
+
+def _nested(path: Sequence[str], value: object) -> str:
+    if not path:
+        return literal(value)
+    return f"{{{literal(path[0])}: {_nested(path[1:], value)}}}"
+
+
+def literal(value: object) -> str:
+    """Return a literal, texts in double quotes."""
+    if isinstance(value, str) and '"' not in value and "\\" not in value and value.isprintable():
+        return f'"{value}"'
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{literal(k)}: {literal(v)}' for k, v in value.items())}}}"
+    return repr(value)
+
+
+def _start(node: ast.expr) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _end(node: ast.expr) -> tuple[int, int]:
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    return node.end_lineno, node.end_col_offset
+
+
+def _split(source: str, place: tuple[int, int]) -> tuple[str, str]:
+    """Return source before and behind a place: ast counts columns in bytes of UTF-8."""
+    row, column = place
+    lines = source.split("\n")
+    line = lines[row - 1].encode()
+    before = "\n".join([*lines[: row - 1], line[:column].decode()])
+    return before, source[len(before) :]
+
+
+def _spliced(source: str, start: tuple[int, int], end: tuple[int, int], text: str) -> str:
+    return _split(source, start)[0] + text + _split(source, end)[1]
+
+
+def _checked(source: str) -> str:
+    try:
+        ast.parse(source)
+    except SyntaxError as error:
+        raise CannotEditError(f"a comment stands in the way: {error.msg}") from error
+    return source

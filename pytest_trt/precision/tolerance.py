@@ -1,0 +1,359 @@
+"""Tolerances from measured errors: the smallest that all runs pass, with a margin, and why.
+
+For one output, rtol is what its large elements need (from a tenth of the largest on), and atol what
+is left for all others. Errors are binned by the size of the reference, so that memory does not grow
+with the number of runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytest_trt.accuracy.agreement import least_cosine, topk_agreement
+from pytest_trt.accuracy.arrays import Array
+from pytest_trt.accuracy.offer import tests_nothing
+from pytest_trt.accuracy.resolve import is_exact_dtype
+from pytest_trt.accuracy.result import MetricOutcome
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
+from pytest_trt.precision.marker_edit import keywords_of, literal, set_argument, set_limit
+from pytest_trt.tensors.elements import dtype_name
+from pytest_trt.units import rounded_up
+
+#: Bins of a factor of two of |reference|: four to the octave.
+_PER_OCTAVE = 4
+
+#: From this share of the largest |reference| on, elements are large.
+_LARGE = 0.1
+
+#: The share of the largest error that atol covers at least: elements near 0 may have it next time.
+_NEAR_ZERO = 0.1
+
+#: No tolerance below this share of the values: FP32 sums in another order differ by as much.
+_ROUNDING = 1e-6
+
+#: No smaller cosine is proposed: rows of unrelated numbers of one sign reach 0.75.
+_LEAST_COSINE = 0.9
+
+_MARKER = "trt_consistency"
+
+#: The exponent of the bin of zeros.
+_ZERO = -(1 << 30)
+
+
+@dataclass
+class OutputEvidence:
+    """The errors of one output over all runs of a test.
+
+    Attributes:
+        tolerance: What the test allows now.
+        runs: How many runs.
+        elements: How many finite elements were compared.
+        scale: The largest |reference|.
+        max_abs: The largest error.
+        nonfinite: Elements that are finite on one side only.
+        cosine: The smallest cosine similarity of a row.
+        top1: The smallest share, of a run, of rows whose largest element is the reference's.
+        exact: Whether it is of a type that is compared exactly.
+    """
+
+    tolerance: Tolerance
+    runs: int = 0
+    elements: int = 0
+    scale: float = 0.0
+    max_abs: float = 0.0
+    nonfinite: int = 0
+    cosine: float = 1.0
+    top1: float | None = None
+    exact: bool = False
+    _worst: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    _counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, actual: Array, reference: Array) -> None:
+        """Add one run; both are of one shape."""
+        self.runs += 1
+        if is_exact_dtype(dtype_name(reference.dtype)):
+            self.exact = True
+            return
+        if actual.shape != reference.shape or not reference.size:
+            self.nonfinite += actual.shape != reference.shape
+            return
+        a, r = (one.astype(np.float64).reshape(-1) for one in (actual, reference))
+        finite = np.isfinite(a) & np.isfinite(r)
+        self.nonfinite += int(np.count_nonzero(np.isfinite(a) ^ np.isfinite(r)))
+        errors, sizes = np.abs(a[finite] - r[finite]), np.abs(r[finite])
+        self.elements += errors.size
+        self.scale = max(self.scale, float(sizes.max(initial=0.0)))
+        self.max_abs = max(self.max_abs, float(errors.max(initial=0.0)))
+        for exponent, worst in _worst_by_bin(sizes, errors):
+            self._worst[exponent] = max(self._worst[exponent], worst)
+        for exponent, count in zip(*np.unique(_bins(errors), return_counts=True), strict=True):
+            self._counts[int(exponent)] += int(count)
+        self.cosine = min(self.cosine, least_cosine(actual, reference))
+        if actual.ndim > 1 and actual.shape[-1] > 1:
+            found = topk_agreement(actual, reference, 1, self.tolerance.nan)
+            known = 1.0 if self.top1 is None else self.top1
+            self.top1 = self.top1 if found is None else min(known, found)
+
+    def quantile(self, share: float) -> float:
+        """Return an error that a share of all elements does not exceed, rounded up to its bin."""
+        wanted, seen = share * self.elements, 0
+        for exponent in sorted(self._counts):
+            seen += self._counts[exponent]
+            if seen >= wanted:
+                return min(_upper(exponent), self.max_abs)
+        return self.max_abs
+
+    @property
+    def needed(self) -> tuple[float, float]:
+        """The smallest rtol and atol under which every element passes, as the module has them."""
+        large = [
+            worst / _lower(exponent)
+            for exponent, worst in self._worst.items()
+            if _lower(exponent) >= _LARGE * self.scale > 0
+        ]
+        rtol = max(large, default=0.0)
+        left = (worst - rtol * _lower(exponent) for exponent, worst in self._worst.items())
+        return rtol, max(*left, _NEAR_ZERO * self.max_abs, 0.0)
+
+
+def _bins(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    with np.errstate(divide="ignore"):
+        logs = np.floor(np.log2(values) * _PER_OCTAVE)
+    return np.where(values > 0, logs, _ZERO).astype(np.int64)
+
+
+def _worst_by_bin(
+    sizes: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
+) -> Iterator[tuple[int, float]]:
+    bins, places = np.unique(_bins(sizes), return_inverse=True)
+    worst = np.zeros(len(bins))
+    np.maximum.at(worst, places, errors)
+    return zip(map(int, bins), map(float, worst), strict=True)
+
+
+def _lower(exponent: int) -> float:
+    return 0.0 if exponent == _ZERO else float(2.0 ** (exponent / _PER_OCTAVE))
+
+
+def _upper(exponent: int) -> float:
+    return 0.0 if exponent == _ZERO else float(2.0 ** ((exponent + 1) / _PER_OCTAVE))
+
+
+@dataclass(frozen=True, slots=True)
+class ToleranceProposal:
+    """What is proposed for one output in one precision.
+
+    Attributes:
+        output: The output.
+        precision: The precision.
+        fields: The proposed fields of its tolerance; empty where none would test anything.
+        reason: Why nothing is proposed; empty where something is.
+        now: What the test allows now.
+        runs: Runs that it is from.
+        elements: Elements that it is from.
+        scale: The largest |reference|.
+        max_abs: The largest error.
+        quantiles: The error that 50%, 99% and 99.9% of the elements do not exceed.
+        cosine: The smallest cosine similarity of a row.
+        top1: The smallest top-1 agreement of a run; None where there is none.
+    """
+
+    output: str
+    precision: str
+    fields: Mapping[str, float]
+    reason: str
+    now: str
+    runs: int
+    elements: int
+    scale: float
+    max_abs: float
+    quantiles: tuple[float, float, float]
+    cosine: float
+    top1: float | None
+
+
+def propose(output: str, precision: str, found: OutputEvidence, margin: float) -> ToleranceProposal:
+    """Return the proposal for one output.
+
+    Args:
+        output: Its name.
+        precision: The engine's precision.
+        found: Its errors.
+        margin: By how much the tolerance exceeds what the runs needed.
+    """
+    fields = _fields(found, precision, margin)
+    reason = _reason(found, fields)
+    return ToleranceProposal(
+        output,
+        precision,
+        {} if reason else fields,
+        reason,
+        found.tolerance.allowance,
+        found.runs,
+        found.elements,
+        found.scale,
+        found.max_abs,
+        (found.quantile(0.5), found.quantile(0.99), found.quantile(0.999)),
+        found.cosine,
+        found.top1,
+    )
+
+
+def _reason(found: OutputEvidence, fields: Mapping[str, float]) -> str:
+    if found.exact:
+        return "it is compared exactly"
+    if not found.tolerance.elementwise:
+        return "its elements are not compared"
+    if not found.elements:
+        return "it has no finite elements"
+    if found.nonfinite:
+        return f"{found.nonfinite} elements are not finite on one side, which no tolerance allows"
+    return "" if fields else "it needs a tolerance as large as its values, which tests nothing"
+
+
+def _fields(found: OutputEvidence, precision: str, margin: float) -> dict[str, float]:
+    rtol, atol = (margin * one for one in found.needed)
+    rtol, atol = max(rtol, _ROUNDING), max(atol, _ROUNDING * found.scale)
+    default = DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
+    if tests_nothing(rtol, default.rtol, 1.0) or tests_nothing(atol, default.atol, found.scale):
+        return {}
+    fields = {"rtol": rounded_up(rtol), "atol": rounded_up(atol)}
+    cosine = 1.0 - rounded_up(max(margin * (1.0 - found.cosine), _ROUNDING))
+    if cosine >= _LEAST_COSINE:
+        fields["cosine"] = round(cosine, 9)
+    if found.tolerance.top1 is not None and found.top1 is not None:
+        top1 = math.floor((1.0 - margin * (1.0 - found.top1)) * 1000) / 1000
+        if top1 > 0:
+            fields["top1"] = top1
+    return fields
+
+
+@dataclass(frozen=True, slots=True)
+class LimitProposal:
+    """What is proposed for the limit of a metric.
+
+    Attributes:
+        metric: The metric.
+        output: The output that it judges; empty for several.
+        precision: The precision.
+        now: The limit now, as it is typed.
+        limit: The proposed limit, as it is typed; empty where there was no value.
+        value: The worst value of all runs; None where a run had none.
+        runs: Runs that it was measured at.
+    """
+
+    metric: str
+    output: str
+    precision: str
+    now: str
+    limit: str
+    value: float | None
+    runs: int
+
+
+def propose_limit(found: MetricOutcome, precision: str, margin: float) -> LimitProposal:
+    """Return the proposal for the limit of a metric.
+
+    Errors get the margin as a factor. Shares and similarities, which end at 1, may lose the margin
+    times what they lost; decibels, as much as the factor is.
+
+    Args:
+        found: The metric, at its worst run.
+        precision: The engine's precision.
+        margin: By how much the limit exceeds what the runs needed.
+    """
+    now = f"{found.comparison} {found.bound:g}"
+    limit = "" if found.value is None else _limit(found, found.value, margin)
+    return LimitProposal(found.name, found.output, precision, now, limit, found.value, found.runs)
+
+
+def _limit(found: MetricOutcome, value: float, margin: float) -> str:
+    if not math.isfinite(value) or found.comparison == "==":
+        return ""
+    if "<" in found.comparison:
+        bound = rounded_up(max(value, 0.0) * margin) if value > 0 else found.bound
+        return f"{found.comparison} {bound:g}"
+    if found.unit == "dB":
+        bound = math.floor(10 * (value - 20 * math.log10(margin))) / 10
+    elif value <= 1.0:
+        bound = math.floor(1000 * (1.0 - margin * (1.0 - value))) / 1000
+    else:
+        bound = value / margin
+    return f"{found.comparison} {bound:.6g}" if bound > 0 else ""
+
+
+def loosest(limits: Sequence[LimitProposal]) -> str:
+    """Return the loosest of several limits of one metric; "" where one of them is none."""
+    if not all(one.limit for one in limits) or len({one.limit.split()[0] for one in limits}) > 1:
+        return ""
+    choose = max if limits[0].limit.startswith("<") else min
+    return choose((one.limit for one in limits), key=lambda text: float(text.split()[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class TestTolerances:
+    """What is proposed for one test function.
+
+    Attributes:
+        test: Its node id, without parameters.
+        file: Its file.
+        names: Its class, if any, and its name.
+        outputs: What is proposed for each output and precision.
+        limits: What is proposed for each metric of the marker.
+    """
+
+    __test__ = False  # not a test class, despite its name
+
+    test: str
+    file: Path
+    names: tuple[str, ...]
+    outputs: tuple[ToleranceProposal, ...]
+    limits: tuple[LimitProposal, ...] = ()
+
+    def arguments(self) -> str:
+        """Return the proposals as arguments of the marker, to be pasted."""
+        given: dict[str, object] = {}
+        for one in self.outputs:
+            if one.fields:
+                _put(given, [*self._path(one, plain=True)], dict(one.fields))
+        return ", ".join(f"{name}={literal(value)}" for name, value in given.items())
+
+    def edited(self, source: str) -> str:
+        """Return the source of the file with all proposals in the marker.
+
+        Raises:
+            CannotEditError: The marker cannot be edited safely.
+        """
+        for one in self.outputs:
+            keywords = keywords_of(source, self.names, _MARKER)
+            path = self._path(one, plain=not keywords & {"outputs", "by_precision"})
+            for name, value in one.fields.items():
+                source = set_argument(source, self.names, _MARKER, [*path, name], value)
+        for metric in {one.metric: None for one in self.limits}:
+            # A marker has one limit for all outputs and precisions, unless it says otherwise.
+            limit = loosest([one for one in self.limits if one.metric == metric])
+            if limit:
+                source = set_limit(source, self.names, _MARKER, metric, limit)
+        return source
+
+    def _path(self, one: ToleranceProposal, *, plain: bool) -> tuple[str, ...]:
+        """Return where the fields of an output stand in the marker."""
+        if len({other.precision for other in self.outputs}) > 1:
+            return ("by_precision", one.precision, "outputs", one.output)
+        if plain and len({other.output for other in self.outputs}) == 1:
+            return ()
+        return ("outputs", one.output)
+
+
+def _put(given: dict[str, Any], path: Sequence[str], value: dict[str, float]) -> None:
+    for name in path:
+        given = given.setdefault(name, {})
+    given.update(value)

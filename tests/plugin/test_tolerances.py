@@ -1,0 +1,56 @@
+"""`pytest-trt suggest tolerance`: what tests run is gathered."""
+
+from __future__ import annotations
+
+import numpy as np
+from builders import images
+
+from pytest_trt.plugin.recording import Recorder
+from pytest_trt.plugin.tolerances import ToleranceGatherer
+
+TEST = """
+@pytest.mark.trt_model("models/linear.onnx", precision="fp16")
+class TestIt:
+    @pytest.mark.trt_consistency(rtol={rtol}, atol={rtol}, metrics={{"snr_db": ">= 1"}})
+    def test_it(self, trt_session, images):
+        for batch in np.split(images, 2):
+            trt_session.run({{"image": batch}})
+"""
+
+
+def run(project, recorder: Recorder, source: str):
+    project.test_file(source)
+    args = (f"--trt-cache-dir={project.cache}", "--trt-arch=cpu", "-p", "no:cacheprovider")
+    return project.pytester.runpytest_inprocess(*args, plugins=[recorder])
+
+
+def test_errors_of_all_runs_are_gathered_also_of_a_test_that_fails(project) -> None:
+    gatherer = ToleranceGatherer(None)
+    run(project, gatherer.recorder, TEST.format(rtol=0.0)).assert_outcomes(passed=1)
+    (found,) = gatherer.proposals(2.0)
+    assert found.names == ("TestIt", "test_it")
+    logits, probs = found.outputs
+    assert (logits.output, logits.precision, logits.runs) == ("logits", "fp16", 2)
+    assert 1e-5 < logits.fields["rtol"] < 1e-2
+    assert probs.fields
+    source = (project.path / "test_it.py").read_text()
+    (project.path / "test_it.py").write_text(found.edited(source))
+    assert project.run().ret == 0
+    assert 'outputs={"logits": {"rtol": ' in found.edited(source)
+
+
+def test_data_is_run_as_well(project) -> None:
+    np.savez(project.path / "data.npz", image=images(5))
+    gatherer = ToleranceGatherer(project.path / "data.npz")
+    run(project, gatherer.recorder, TEST.format(rtol=0.1))
+    (found,) = gatherer.proposals(2.0)
+    assert {one.runs for one in found.outputs} == {3}
+    assert {one.elements for one in found.outputs} == {4 * (4 + 5)}
+
+
+def test_test_that_fails_by_itself_still_fails(project) -> None:
+    gatherer = ToleranceGatherer(None)
+    source = TEST.format(rtol=0.0) + "        assert False, 'no'\n"
+    run(project, gatherer.recorder, source).assert_outcomes(failed=1)
+    assert gatherer.recorder.tests == []
+    assert gatherer.recorder.errors == {"test_it.py::TestIt::test_it": "AssertionError: no"}

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_trt.accuracy.result import MetricOutcome
+from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.precision.tolerance import (
+    OutputEvidence,
+    TestTolerances,
+    loosest,
+    propose,
+    propose_limit,
+)
+
+
+def evidence(*runs, tolerance: Tolerance | None = None) -> OutputEvidence:
+    found = OutputEvidence(tolerance or Tolerance(1e-2, 1e-2))
+    for actual, reference in runs:
+        found.add(np.asarray(actual), np.asarray(reference))
+    return found
+
+
+def noisy(error: float, *, seed: int = 0, scale: float = 1.0):
+    rng = np.random.default_rng(seed)
+    reference = scale * rng.normal(size=(64, 10)).astype(np.float32)
+    noise = error * rng.uniform(-1, 1, reference.shape).astype(np.float32)
+    return reference * (1 + noise) + scale * noise / 10, reference
+
+
+def passes(fields, actual, reference) -> bool:
+    allowed = fields["atol"] + fields["rtol"] * np.abs(reference)
+    return bool((np.abs(actual - reference) <= allowed).all())
+
+
+@pytest.mark.parametrize("error", [1e-4, 3e-3])
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_all_runs_pass_with_what_is_proposed_and_half_of_it_is_too_little(error, scale) -> None:
+    runs = [noisy(error, seed=seed, scale=scale) for seed in range(4)]
+    found = propose("y", "fp16", evidence(*runs), margin=1.0)
+    assert found.runs == 4
+    assert found.elements == 4 * 640
+    assert all(passes(found.fields, *run) for run in runs)
+    halved = {name: value / 4 for name, value in found.fields.items()}
+    assert not all(passes(halved, *run) for run in runs)
+
+
+def test_margin_widens_it() -> None:
+    runs = evidence(noisy(1e-3))
+    once, twice = (propose("y", "fp16", runs, margin).fields for margin in (1.0, 2.0))
+    assert twice["rtol"] == pytest.approx(2 * once["rtol"], rel=0.1)
+    assert 1 - twice["cosine"] >= 1 - once["cosine"]
+
+
+def test_equal_outputs_still_get_room_for_another_order_of_sums() -> None:
+    _, reference = noisy(0.0)
+    fields = propose("y", "fp32", evidence((reference, reference)), 2.0).fields
+    assert 0 < fields["rtol"] < 1e-5
+    assert 0 < fields["atol"] < 1e-4
+
+
+def test_tolerance_that_tests_nothing_is_not_proposed() -> None:
+    _, reference = noisy(0.0)
+    found = propose("y", "int8", evidence((np.zeros_like(reference), reference)), 2.0)
+    assert found.fields == {}
+    assert "tests nothing" in found.reason
+
+
+def test_what_is_not_finite_or_exact_gets_none() -> None:
+    _, reference = noisy(0.0)
+    lost = reference.copy()
+    lost[0, 0] = np.inf
+    assert (
+        "1 elements are not finite" in propose("y", "fp16", evidence((lost, reference)), 2).reason
+    )
+    ids = np.arange(4)
+    assert propose("y", "fp16", evidence((ids, ids)), 2).reason == "it is compared exactly"
+
+
+def test_top1_is_proposed_where_the_test_limits_it() -> None:
+    actual, reference = noisy(1e-3)
+    swapped = actual.copy()
+    swapped[0] = actual[0][::-1]
+    ranked = Tolerance(1e-2, 1e-2, top1=0.9)
+    close = evidence((actual, reference), tolerance=ranked)
+    assert propose("y", "fp16", close, 2.0).fields["top1"] == 1.0
+    assert "top1" not in propose("y", "fp16", evidence((actual, reference)), 2.0).fields
+    assert evidence((swapped, reference)).top1 == pytest.approx(63 / 64)
+
+
+def test_quantiles_are_those_of_the_errors_up_to_a_quarter_octave() -> None:
+    reference = np.ones(1000)
+    found = evidence((reference + np.linspace(0, 1, 1000), reference))
+    assert 0.99 <= found.quantile(0.99) <= 1.0
+    assert 0.5 <= found.quantile(0.5) <= 0.6
+
+
+def limit(name: str, comparison, bound: float, value: float | None, unit: str = "") -> str:
+    found = MetricOutcome(name, "", unit, comparison, bound, value)
+    return propose_limit(found, "fp16", 2.0).limit
+
+
+def test_limits_lose_the_margin_in_their_own_units() -> None:
+    assert limit("max_abs", "<=", 1.0, 0.01) == "<= 0.02"
+    assert limit("cosine", ">=", 0.5, 0.99) == ">= 0.98"
+    assert limit("snr_db", ">=", 10, 60.0, "dB") == ">= 53.9"
+    assert limit("own", ">=", 0.5, None) == ""
+    assert limit("top1", ">=", 0.5, 0.4) == ""
+
+
+def test_one_limit_for_several_outputs_is_the_loosest() -> None:
+    outcomes = [MetricOutcome("snr_db", "", "dB", ">=", 10, value) for value in (60.0, 40.0)]
+    assert loosest([propose_limit(one, "fp16", 1.0) for one in outcomes]) == ">= 40"
+
+
+def proposed(*outputs: tuple[str, str]) -> TestTolerances:
+    run = evidence(noisy(1e-3))
+    return TestTolerances(
+        "test_it.py::test_a",
+        Path("test_it.py"),
+        ("test_a",),
+        tuple(propose(name, precision, run, 2.0) for name, precision in outputs),
+    )
+
+
+def test_arguments_are_as_short_as_the_test_allows() -> None:
+    source = "@m.trt_consistency()\ndef test_a(): pass\n"
+    assert "trt_consistency(rtol=0" in proposed(("y", "fp16")).edited(source)
+    several = proposed(("y", "fp16"), ("z", "fp16")).edited(source)
+    assert 'outputs={"y": {"rtol": ' in several
+    precisions = proposed(("y", "fp16"), ("y", "int8"))
+    assert 'by_precision={"fp16": {"outputs": {"y": {"rtol": ' in precisions.edited(source)
+    assert precisions.arguments().startswith('by_precision={"fp16": {"outputs": {"y": {"rtol"')
