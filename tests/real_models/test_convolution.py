@@ -46,7 +46,9 @@ def trt_inputs(contents, trt_shape):
 
 @pytest.fixture
 def trt_calibration(contents):
-    return [{"bytes": contents}]
+    # Both ends of every file, and pieces of it.
+    pieces = [content[at : at + 1500] for content in FILES.values() for at in range(0, 1000, 200)]
+    return [{"bytes": contents}, {"bytes": np.stack([features(one) for one in pieces])}]
 
 pytestmark = [
     pytest.mark.trt_model(MODEL, precision=PRECISION, reference=REFERENCE,

@@ -12,7 +12,11 @@ BUILD = """
 @pytest.fixture
 def trt_calibration():
     random = np.random.default_rng(0)
-    return [{name: random.random(shapes[1]).astype(DTYPE) for name, shapes in SHAPES.items()}]
+    most = 255 if DTYPE == "int32" else 1
+    return (
+        {name: random.uniform(0, most, shapes[1]).astype(DTYPE) for name, shapes in SHAPES.items()}
+        for _ in range(20)
+    )
 
 @pytest.mark.trt_model(MODEL, precision=PRECISION, profiles=PROFILES, keep_fp32=KEEP)
 @pytest.mark.trt_consistency

@@ -34,7 +34,7 @@ def trt_inputs(trt_shape):
 
 @pytest.fixture
 def trt_calibration():
-    return [{"images": picture(320, 320)}, {"images": picture(320, 416)}]
+    return ({"images": picture(320, width, 4)} for width in (288, 320, 352, 384, 416))
 
 @pytest.mark.trt_model(MODEL, precision=PRECISION, reference=REFERENCE,
     profiles={"images": tuple((n, 3, h, w) for h, w, n in SHAPES.values())})

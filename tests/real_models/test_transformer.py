@@ -90,6 +90,12 @@ CALIBRATION = [
     "He plays the violin in a quartet and the piano at home.",
     "Is it safe to drink tap water in this city?",
     "The rocket carried four satellites into a low orbit around the Earth.",
+    "Where did you put the keys to the garage?",
+    "The museum is closed on Mondays and on public holidays.",
+    "Two thirds of the voters were in favour of the proposal.",
+    "A new version of the library was released on Tuesday.",
+    "I would like to book a table for four people, please.",
+    "The price of coffee has doubled within a year.",
 ]
 
 
