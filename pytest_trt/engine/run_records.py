@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from pytest_trt.files import locked
 from pytest_trt.hashing import LabelledHash
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
 from pytest_trt.tensors.spec import Tensors
@@ -19,7 +21,7 @@ from pytest_trt.tensors.spec import Tensors
 _KIND = "runs"
 
 #: Part of every record. Raise the number when models are run differently.
-_SCHEMA = "pytest-trt runs 1"
+_SCHEMA = "pytest-trt runs 2"
 
 #: Integers and booleans of at most so many elements may be sizes, counts or conditions, which
 #: decide what a run does as shapes do: no shape has more dimensions.
@@ -27,6 +29,12 @@ _STEERING_ELEMENTS = 8
 
 #: Kinds of inputs that are recorded of one engine: the last ones.
 _MOST_KINDS = 256
+
+#: Models that are recorded: those used last.
+_MOST_MODELS = 20_000
+
+#: Seconds to wait for other processes that store their records.
+_LOCK_S = 5.0
 
 #: Longer descriptions are recorded by their digest.
 _LONGEST_KIND = 120
@@ -74,19 +82,22 @@ class Ran:
 
 
 class RunRecords:
-    """What ran on this machine with one product: a small file for each model.
+    """What ran on this machine with one product: one file, which a process reads once.
 
-    A damaged record does not count. One that cannot be written, or is lost with this process, costs
+    A damaged file does not count. One that cannot be written, or is lost with this process, costs
     only the time of further first runs.
 
     Args:
-        folder: Where the files are, private to the user; None to remember in this process only.
+        folder: Where the file is, private to the user; None to remember in this process only.
         producer: Product, version and settings that run the models.
     """
 
     def __init__(self, folder: Path | None = None, *, producer: str = "") -> None:
-        self._folder, self._producer = folder, producer
-        self._models: dict[str, dict[str, Ran]] = {}
+        state = LabelledHash(_SCHEMA)
+        state.add("producer", producer)
+        self._folder, self._key = folder, state.hexdigest()
+        # By model and subject; what was used last is at the end.
+        self._used: dict[str, dict[str, Ran]] = {}
 
     def of(self, model_digest: str, subject: str) -> Ran:
         """Return what one engine or the reference of a model ran on, to be added to.
@@ -95,42 +106,50 @@ class RunRecords:
             model_digest: Digest of the model.
             subject: Digest of the plan, or another word.
         """
-        if model_digest not in self._models:
-            found = self._read(model_digest)
-            self._models[model_digest] = {name: Ran(kinds) for name, kinds in found.items()}
-        return self._models[model_digest].setdefault(subject, Ran())
+        if model_digest not in self._used:
+            found = self._stored.get(model_digest, {})
+            self._used[model_digest] = {name: Ran(kinds) for name, kinds in found.items()}
+        return self._used[model_digest].setdefault(subject, Ran())
 
     def save(self) -> None:
         """Store what is new, next to what other processes stored meanwhile."""
-        for digest, subjects in self._models.items():
-            new = {name: ran for name, ran in subjects.items() if ran.is_new}
-            if not new or self._folder is None:
-                continue
-            kinds = self._read(digest)
-            for name, ran in new.items():
-                kinds[name] = list(dict.fromkeys([*kinds.get(name, ()), *ran]))[-_MOST_KINDS:]
-                ran.is_new = False
-            key = self._key(digest)
-            with contextlib.suppress(OSError):
-                write_sealed(self._path(key), _KIND, key, json.dumps(kinds).encode())
+        subjects = [ran for one in self._used.values() for ran in one.values()]
+        if self._folder is None or not any(ran.is_new for ran in subjects):
+            return
+        with contextlib.suppress(OSError):
+            # Processes of one run end together. Whoever waits too long loses a little time later.
+            lock = self._folder / f".{self._key[:20]}.lock"
+            with locked(lock, timeout_s=_LOCK_S, remove=True):
+                merged = self._merged(self._read())
+                write_sealed(self._path, _KIND, self._key, json.dumps(merged).encode())
+        for ran in subjects:
+            ran.is_new = False
 
-    def _read(self, digest: str) -> dict[str, list[str]]:
-        key = self._key(digest)
+    def _merged(self, stored: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+        for digest, subjects in self._used.items():
+            models = stored.pop(digest, {})
+            for name, ran in subjects.items():
+                kinds = dict.fromkeys([*models.get(name, ()), *ran])
+                models[name] = [*kinds][-_MOST_KINDS:]
+            stored[digest] = models
+        return dict([*stored.items()][-_MOST_MODELS:])
+
+    @cached_property
+    def _stored(self) -> dict[str, dict[str, list[str]]]:
+        """What was stored when this process first needed it."""
+        return self._read()
+
+    def _read(self) -> dict[str, dict[str, list[str]]]:
         if self._folder is None:
             return {}
         try:
-            found = json.loads(bytes(read_sealed(self._path(key), _KIND, key).content))
-            os.utime(self._path(key))  # the cache evicts what was not used for longest
+            found = json.loads(bytes(read_sealed(self._path, _KIND, self._key).content))
+            os.utime(self._path)  # the cache evicts what was not used for longest
         except (OSError, SealError, ValueError):
             return {}
         return dict(found)
 
-    def _key(self, digest: str) -> str:
-        state = LabelledHash(_SCHEMA)
-        state.add("model", digest)
-        state.add("producer", self._producer)
-        return state.hexdigest()
-
-    def _path(self, key: str) -> Path:
+    @property
+    def _path(self) -> Path:
         assert self._folder is not None
-        return self._folder / f"{key}.runs"
+        return self._folder / f"{self._key}.runs"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -54,26 +53,21 @@ class DigestCache(Protocol):
         ...
 
 
-def recall(
-    memory: DigestCache | None, model: tuple[Path, FileIO], *, started_ns: int
-) -> CachedDigest | None:
+def recall(memory: DigestCache | None, own: FileStamp, *, started_ns: int) -> CachedDigest | None:
     """Return what is stored for a model whose own file has not changed since.
 
     Args:
         memory: The store, if any.
-        model: The model's path, and its file as it was opened to be read.
+        own: The stamp of the model's file as it was opened to be read.
         started_ns: Before the model was opened, in nanoseconds since 1970.
     """
-    if memory is None:
-        return None
-    stamp = FileStamp.of(*model)
-    return memory.recall(stamp) if stamp.rested(started_ns) else None
+    return memory.recall(own) if memory is not None and own.rested(started_ns) else None
 
 
 def recall_or_hash(
     memory: DigestCache | None,
     known: CachedDigest | None,
-    model: tuple[Path, FileIO],
+    model: tuple[Path, FileStamp],
     data_files: Sequence[Path],
     *,
     started_ns: int,
@@ -85,7 +79,7 @@ def recall_or_hash(
     Args:
         memory: The store, if any.
         known: What `recall` returned.
-        model: The model's path, and its file as it was opened to be read.
+        model: The model's path, and the stamp of its file as it was opened to be read.
         data_files: Its external data files.
         started_ns: Before the model was opened, in nanoseconds since 1970.
         hash_files: Computes the digest.
@@ -94,9 +88,7 @@ def recall_or_hash(
     Raises:
         ModelError: A file changed while it was hashed.
     """
-    path, _ = model
-    # What `recall` found has the stamp that the model's own file had a moment ago.
-    own = known.stamps[0] if known is not None else FileStamp.of(*model)
+    path, own = model
     others = stamps_of(data_files)
     before = None if others is None else (own, *others)
     rested = before is not None and all(stamp.rested(started_ns) for stamp in before)

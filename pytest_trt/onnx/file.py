@@ -210,8 +210,9 @@ def load_model(
     """
     path = Path(path).absolute()
     started_ns = clock()
-    with _opened(path) as (file, size_bytes):
-        known = recall(digests, (path, file), started_ns=started_ns)
+    with _opened(path) as (file, own):
+        size_bytes = own.size_bytes
+        known = recall(digests, own, started_ns=started_ns)
         contents = _contents(known, path, file, size_bytes)
         regions = external_regions(path, contents.external)
         total_bytes = size_bytes + sum(region.length for region in regions)
@@ -220,7 +221,7 @@ def load_model(
         digest, stamps = recall_or_hash(
             digests,
             known,
-            (path, file),
+            (path, own),
             external_files,
             started_ns=started_ns,
             hash_files=lambda: model_digest(path, file, size_bytes, regions, progressing),
@@ -265,12 +266,12 @@ def read_interface(
     """
     path = Path(path).absolute()
     started_ns = clock()
-    with _opened(path) as (file, size_bytes):
+    with _opened(path) as (file, own):
         if digests is None:
-            graph = _read(path, file, size_bytes, nodes=False)[1]
+            graph = _read(path, file, own.size_bytes, nodes=False)[1]
             return graph.own_inputs, graph.outputs
-        known = recall(digests, (path, file), started_ns=started_ns)
-        contents = _contents(known, path, file, size_bytes)
+        known = recall(digests, own, started_ns=started_ns)
+        contents = _contents(known, path, file, own.size_bytes)
         return contents.inputs, contents.outputs
 
 
@@ -281,8 +282,8 @@ def read_node_names(path: str | Path) -> frozenset[str]:
         ModelError: As `read_interface`.
     """
     path = Path(path).absolute()
-    with _opened(path) as (file, size_bytes):
-        return frozenset(_read(path, file, size_bytes)[0].node_names)
+    with _opened(path) as (file, own):
+        return frozenset(_read(path, file, own.size_bytes)[0].node_names)
 
 
 def _refused(
@@ -294,13 +295,16 @@ def _refused(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[FileIO, int]]:
-    """Open a model; an OSError becomes a ModelError, and so does a change while it is open."""
+def _opened(path: Path) -> Iterator[tuple[FileIO, FileStamp]]:
+    """Open a model, and provide its stamp.
+
+    An OSError becomes a ModelError, and so does a change while it is open.
+    """
     try:
         with open_regular(path) as file:
             own = FileStamp.of(path, file)
             try:
-                yield file, own.size_bytes
+                yield file, own
             except ModelError as error:
                 if error.diagnostic.code != CHANGED and stamps_of([path]) != (own,):
                     raise changed(path) from error

@@ -321,6 +321,7 @@ class TrtRun:
                 target,
                 plan_digest=engine.plan_digest,
                 timings=engine.timings,
+                built=None if engine.cached or engine.finished else engine.plan,
             )
         started_s = time.perf_counter()
         with self._plan(engine) as plan:

@@ -73,3 +73,17 @@ def test_without_a_folder_it_holds_for_this_process(folder: Path | None) -> None
 )
 def test_shapes_types_and_what_may_be_a_size_make_the_kind(one, other, same: bool) -> None:
     assert (kind_of(one) == kind_of(other)) is same
+
+
+def test_models_that_were_not_used_for_longest_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_records, "_MOST_MODELS", 2)
+    for models in ("ab", "a", "c"):
+        records = RunRecords(tmp_path)
+        for model in models:
+            records.of(model, "plan").add(f"of {models}")
+        records.save()
+    found = RunRecords(tmp_path)
+    assert [list(found.of(model, "plan")) for model in "abc"] == [["of ab", "of a"], [], ["of c"]]
+    assert len(list(tmp_path.iterdir())) == 1

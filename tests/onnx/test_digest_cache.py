@@ -209,7 +209,7 @@ def hashed(path: Path, memory: Memory, meanwhile: Callable[[], object]) -> str:
         return recall_or_hash(
             memory,
             None,
-            (path, file),
+            (path, FileStamp.of(path, file)),
             [path.parent / "w.bin"],
             started_ns=much_later(),
             hash_files=hash_files,

@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.backends.conversion.kept import require_effect
@@ -71,6 +73,10 @@ class OnnxRuntimeBackend:
 
     def toolchain(self) -> Toolchain:
         """The version of ONNX Runtime."""
+        return self._toolchain
+
+    @cached_property
+    def _toolchain(self) -> Toolchain:
         return Toolchain("ONNX Runtime", {"onnxruntime": onnxruntime_version()})
 
     def target(self, arch: str) -> Target:
@@ -173,6 +179,7 @@ class OnnxRuntimeBackend:
         *,
         plan_digest: str,
         timings: Timings,
+        built: Path | None = None,
     ) -> FirstRunsIsolated:
         """Return an engine that is loaded in the process that runs it; see `first_runs`.
 
@@ -183,6 +190,8 @@ class OnnxRuntimeBackend:
             target: What it was built for.
             plan_digest: Digest of the plan.
             timings: Receives how long loading and the first run took.
+            built: Where the plan is, if it was built by this process a moment ago. The child
+                process then runs the session that checked it, if the file is as it loaded it.
         """
 
         def load() -> OnnxRuntimeSession:
@@ -195,6 +204,11 @@ class OnnxRuntimeBackend:
         def isolated(inputs: Tensors, held: str) -> RunThere | None:
             if held:
                 return self._run_isolated(_engine_of(model, spec), model, inputs, held=held)
+            if built is not None:
+                plan = Plan(built, stable_path=built)
+                run = self.run_isolated(plan, model, spec, inputs, loads=False)
+                if run is not None:
+                    return run
             with opened() as plan:
                 return self.run_isolated(plan, model, spec, inputs)
 
@@ -203,7 +217,13 @@ class OnnxRuntimeBackend:
         )
 
     def run_isolated(
-        self, plan: Plan, model: OnnxModel, spec: EngineSpec, inputs: Tensors
+        self,
+        plan: Plan,
+        model: OnnxModel,
+        spec: EngineSpec,
+        inputs: Tensors,
+        *,
+        loads: bool = True,
     ) -> RunThere | None:
         """Load and run an engine once in the child process; see `run_job.run_isolated`."""
         from pytest_trt.backends.onnxruntime.run_job import Source
@@ -217,7 +237,7 @@ class OnnxRuntimeBackend:
             self.threads,
             model.custom_ops,
         )
-        return self._run_isolated(_engine_of(model, spec), model, inputs, source)
+        return self._run_isolated(_engine_of(model, spec), model, inputs, source, loads=loads)
 
     def reference(self, model: OnnxModel) -> FirstRunsIsolated:
         """Return the model itself as the FP32 reference, without graph optimisations.
@@ -256,6 +276,8 @@ class OnnxRuntimeBackend:
         inputs: Tensors,
         source: Source | None = None,
         held: str = "",
+        *,
+        loads: bool = True,
     ) -> RunThere | None:
         # Most runs find what they need in the cache.
         from pytest_trt.backends.onnxruntime.run_job import run_isolated
@@ -266,6 +288,7 @@ class OnnxRuntimeBackend:
             inputs,
             source=source,
             held=held,
+            loads=loads,
             load_timeout_s=self._build_timeout_s,
             timeout_s=self._run_timeout_s,
         )

@@ -56,6 +56,7 @@ def build_isolated(request: BuildRequest, *, threads: int, timeout_s: float) -> 
         request.progress,
     )
     with stored_samples(request.calibration, request.directory) as calibration:
-        job = BuildJob(model, replace(spec, profiles=()), request.directory, calibration, threads)
+        bare = replace(model, stamps=(), hashed_ns=0)  # compared by this process
+        job = BuildJob(bare, replace(spec, profiles=()), request.directory, calibration, threads)
         done = call_isolated(f"{_DOES}:do_build", task, job=to_data(job))
     return from_data(BuildResult, done)

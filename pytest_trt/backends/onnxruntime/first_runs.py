@@ -91,7 +91,8 @@ class FirstRunsIsolated:
         kind = kind_of(inputs)
         if kind in self._ran:
             return None
-        first = self._run_there(inputs, "")
+        first = self._run_there(inputs, self._held) if self._held else None
+        first = first or self._run_there(inputs, "")
         if first is not None:
             self._ran.add(kind)
             self._timings.loaded(first.load_s)

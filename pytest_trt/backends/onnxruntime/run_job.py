@@ -78,6 +78,7 @@ class RunJob:
         timeout_s: Seconds after which the run is ended, apart from loading; 0 for no limit.
         source: What is loaded and run; None for what the child process holds.
         held: What it holds, see `RunThere`.
+        loads: Whether to load the source if the child process does not hold it.
     """
 
     subject: str
@@ -86,6 +87,7 @@ class RunJob:
     timeout_s: float
     source: Source | None = None
     held: str = ""
+    loads: bool = True
 
 
 class RunThere(NamedTuple):
@@ -111,6 +113,7 @@ def run_isolated(
     *,
     source: Source | None = None,
     held: str = "",
+    loads: bool = True,
     load_timeout_s: float,
     timeout_s: float,
 ) -> RunThere | None:
@@ -122,6 +125,7 @@ def run_isolated(
         inputs: Its inputs.
         source: What is loaded; None for what the child process holds.
         held: What it holds, see `RunThere`.
+        loads: Whether to load the source if the child process does not hold it.
         load_timeout_s: Seconds after which loading is ended; 0 for no limit.
         timeout_s: Seconds after which the run is ended; 0 for no limit.
 
@@ -137,13 +141,13 @@ def run_isolated(
     """
     precision = "fp32" if source is None else source.spec.precision
     task = Task(f"loading {subject}", model, precision, load_timeout_s)
-    call = reply_waiting if source is None else reply_isolated
+    call = reply_isolated if source is not None and loads else reply_waiting
     with memory_file() as given, memory_file() as outputs:
         try:
             write_samples(given, [inputs])
         except ValueError:
             return None
-        job = RunJob(subject, given, outputs, timeout_s, source, held)
+        job = RunJob(subject, given, outputs, timeout_s, source, held, loads)
         ended = call(_DOES, task, job=to_data(job))
         if ended is None:
             return None

@@ -293,9 +293,13 @@ class LoadableModel:
             calibrated_by: What int8 engines are calibrated on, unless the model is quantised.
             calibration: Gives those inputs, for engines that are built again.
         """
+        resolved: dict[str, Mapping[str, Tolerance]] = {}
 
         def tolerances(engine: Engine) -> Mapping[str, Tolerance]:
-            return plan.tolerances(engine.model.outputs, engine.spec.precision)
+            key = engine.key.digest
+            if key not in resolved:
+                resolved[key] = plan.tolerances(engine.model.outputs, engine.spec.precision)
+            return resolved[key]
 
         def metrics(engine: Engine) -> Sequence[MetricCheck]:
             return plan.metrics(engine.model.outputs, engine.spec.precision)
