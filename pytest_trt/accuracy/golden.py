@@ -19,16 +19,16 @@ from pytest_trt.tensors.seeded import inputs_digest, memory_bytes
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.wording import count
 
-#: What the names of a file's arrays begin with where it holds inputs and outputs.
+#: Prefixes of array names in a file that holds inputs and outputs.
 _INPUTS, _OUTPUTS = "inputs/", "outputs/"
 
-#: What a case may be.
+#: The accepted forms of a case, for messages.
 _FORM = 'a mapping such as {"inputs": {name: array}, "outputs": {name: array}}, or an .npz file'
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """Golden outputs, and the inputs that they belong to; None where these are not recorded."""
+    """Golden outputs with their inputs; None if these are not recorded."""
 
     name: str
     inputs: Tensors | None
@@ -41,18 +41,18 @@ class GoldenOutputs:
     """The golden outputs of one test.
 
     Attributes:
-        cases: Outputs with their inputs; or one without.
-        seen: The inputs of the first run, by name as digests, where no inputs are recorded.
+        cases: Outputs with their inputs; or a single case without inputs.
+        seen: Digests of the inputs of the first run by name, if no inputs are recorded.
     """
 
     cases: tuple[_Case, ...]
     seen: dict[str, str] = field(default_factory=dict)
 
     def of(self, inputs: Tensors) -> Mapping[str, object]:
-        """Return the outputs that belong to inputs.
+        """Return the outputs for inputs.
 
         Raises:
-            ConfigurationError: They are of other inputs.
+            ConfigurationError: No case, or more than one, has these inputs.
         """
         digests = _digests(inputs)
         if self.cases[0].inputs is None:
@@ -65,8 +65,7 @@ class GoldenOutputs:
             return found[0].outputs
         if found:
             raise _unfit(
-                f"{found[0].name} and {found[1].name} of trt_reference are golden outputs of the "
-                "same inputs",
+                f"{found[0].name} and {found[1].name} of trt_reference have the same inputs",
                 "remove one of them.",
                 cases=[case.name for case in found],
             )
@@ -75,8 +74,8 @@ class GoldenOutputs:
     def _two_sets(self, digests: Mapping[str, str]) -> ConfigurationError:
         names = [name for name in digests if self.seen.get(name) != digests[name]]
         return _unfit(
-            f"{self.cases[0].name} of trt_reference fits one set of inputs, and the test ran two "
-            f"({', '.join(map(repr, names))} differs)",
+            f"{self.cases[0].name} of trt_reference belongs to one set of inputs, but the test ran "
+            f"two ({', '.join(map(repr, names))} differs)",
             "record the inputs next to the outputs, one case for each run, and return them all:",
             '[{"inputs": {name: array}, "outputs": {name: array}}, ...]',
             inputs=names,
@@ -100,11 +99,11 @@ def golden_outputs(given: object, folder: Path, model: OnnxModel) -> GoldenOutpu
     Args:
         given: One case or a list of them: a mapping, or the path of an .npz file.
         folder: Where relative paths begin.
-        model: What the outputs are compared with: its names tell the forms apart.
+        model: The model under test; its names distinguish the forms.
 
     Raises:
         ConfigurationError: It is none of these, a file cannot be read, or one of several cases
-            does not say to which inputs it belongs.
+            has no inputs.
     """
     several = isinstance(given, list | tuple)
     parts = list(given) if isinstance(given, list | tuple) else [given]
@@ -126,8 +125,8 @@ def golden_outputs(given: object, folder: Path, model: OnnxModel) -> GoldenOutpu
     unknown = [case.name for case in cases if case.inputs is None]
     if unknown and len(cases) > 1:
         raise _unusable(
-            f"{unknown[0]} of trt_reference has no inputs, so nothing says which of "
-            f"{count(len(cases), 'case')} a run belongs to",
+            f"{unknown[0]} of trt_reference has no inputs, so a run cannot be matched with one of "
+            f"{count(len(cases), 'case')}",
             f"make each {_FORM} with arrays inputs/NAME and outputs/NAME.",
         )
     return GoldenOutputs(tuple(cases))
@@ -181,7 +180,7 @@ def _read(path: Path) -> Mapping[str, Any]:
             facts=facts,
         )
     try:
-        # As much again is needed for what they are compared with.
+        # The engine's outputs need as much again.
         return read_npz(path, memory_bytes() // 2)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
@@ -201,7 +200,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _other_kind(path: Path) -> tuple[str, Remedy] | None:
-    """Return what a file is that is no zip archive, where that is known."""
+    """Return the kind of a file that is not a zip archive, if it is recognised."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     return None if head.startswith(b"PK") else file_kind(head)
@@ -218,11 +217,13 @@ def _differing(case: _Case, inputs: Tensors, digests: Mapping[str, str]) -> Iter
         if name not in golden:
             yield f"{name!r} is missing"
         elif name not in inputs:
-            yield f"{name!r} is no input of the run"
+            yield f"{name!r} is not an input of the run"
         elif digests[name] != recorded[name]:
             mine, theirs = _form(golden[name]), _form(inputs[name])
             values = mine == theirs
-            yield f"{name!r} has other values" if values else f"{name!r} is {mine}, not {theirs}"
+            yield (
+                f"{name!r} has different values" if values else f"{name!r} is {mine}, not {theirs}"
+            )
 
 
 def _form(value: Any) -> str:

@@ -1,8 +1,9 @@
-"""What has to hold of an engine's outputs whatever the reference is, run by run.
+"""Invariants of an engine's outputs, which hold whatever the reference is; checked at each run.
 
-- `batch_invariant`: a sample's outputs do not depend on the samples beside it, nor on its place.
+- `batch_invariant`: a sample's outputs depend neither on the other samples of its batch nor on its
+  position.
 - `deterministic`: the same inputs give the same bits each time.
-- `rebuilds`: engines that are built again agree with the reference as well.
+- `rebuilds`: engines that are built again agree with the reference too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from pytest_trt.wording import count
 #: Samples that are repeated to fill a batch: the first, the middle and the last one.
 _REPEATED = 3
 
-#: What is allowed between outputs that have to be identical.
+#: The tolerance of outputs that must be identical.
 _IDENTICAL = Tolerance(0.0, 0.0, nan="match", origin="deterministic=")
 
 

@@ -1,4 +1,4 @@
-"""A reference that is not the model itself: does the engine differ from its model, or the model?"""
+"""A reference other than the model itself: which of engine, model and reference differs?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.elements import SMALL_TYPES
 from pytest_trt.tensors.spec import Tensors
 
-#: The most bytes of two models that are read again for a line of advice.
+#: Largest size of two models together that are read again to name their difference.
 _COMPARED_BYTES = 2_000_000_000
 
 
@@ -34,7 +34,7 @@ class ComputedReference(Protocol):
         ...
 
     def compute(self, inputs: Tensors) -> Tensors:
-        """Compute outputs, also where they are stored already."""
+        """Compute outputs, even if they are cached."""
         ...
 
 
@@ -65,13 +65,13 @@ class OtherReference:
             tolerances: What differences the test allows, by item.
 
         Raises:
-            ConfigurationError: It does not, or what it computes is not what is stored of it.
+            ConfigurationError: It does not, or they differ from the cached ones.
         """
         if self.project is None or not self.project.own.is_computed:
             return
         try:
             found = self.project.compute(inputs)
-        except Exception:  # such as a server that ends: what was compared stands
+        except Exception:  # such as a server that stopped: the comparison remains valid
             return
         again = items_of(found, self.model.outputs).tensors
         limits = {
@@ -87,12 +87,13 @@ class OtherReference:
         version = self.project.own.version
         message, fix = (
             "trt_reference returned different outputs for the same inputs",
-            "make it repeatable: inference mode (such as net.eval() in PyTorch), and seeds.",
+            "make it repeatable: use inference mode (net.eval() in PyTorch) and fixed seeds.",
         )
         if version:
             message, fix = (
-                f"trt_reference computes other outputs than are stored of its version {version!r}",
-                "give it another version whenever its weights or code change.",
+                "trt_reference returns outputs that differ from those cached for version "
+                f"{version!r}",
+                "change its version whenever its weights or code change.",
             )
         raise ConfigurationError(
             f"{message} ({fact(comparison)}), so nothing can be compared with them",
@@ -104,7 +105,7 @@ class OtherReference:
     def agrees(self, inputs: Tensors, compared: Callable[[Tensors], Comparison]) -> bool | None:
         """Return whether outputs agree with the engine's own model, where that can be computed.
 
-        A measure that cannot be checked at all says nothing about agreement.
+        A measure that cannot be checked does not count.
 
         Args:
             inputs: What the engine was given.

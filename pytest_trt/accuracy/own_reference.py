@@ -93,7 +93,7 @@ class OwnReference:
                 of other inputs.
         """
         __tracebackhide__ = True
-        # What it changes in place would be what the next run is fed.
+        # It may change its inputs in place.
         fed = copy.deepcopy(dict(inputs)) if self.is_computed else inputs
         return _by_name(self._outputs(fed), self.model)
 
@@ -107,9 +107,9 @@ def _checked_version(version: object) -> str:
     if isinstance(version, str) and version.strip():
         return version
     raise _unusable(
-        f"the version of what the trt_reference fixture returned is {version!r}, not a text",
-        'give it a text that changes with its weights and code, such as version = "2", or none: '
-        "then its outputs are computed in each run.",
+        f"the version of what the trt_reference fixture returned is {version!r}, not a string",
+        'use a string that changes with its weights and code, such as version = "2", or remove it: '
+        "outputs are then computed in each run.",
         type=type(version).__name__,
     )
 

@@ -1,20 +1,20 @@
 """A sketch: what is stored of an output that is too large to be stored whole.
 
-It has three parts, each of which sees something else:
+It has three parts, which detect different changes:
 
-- A sample: one element of each of n equal stretches of the output (C order), at a place that a
-  fixed seed draws. It is compared like a whole output. A change that affects a share p of the
-  elements is missed with probability (1 - p)^n at most: at 1% of the elements and the smallest
-  sample, 512, that is 0.6%.
-- Statistics of up to 64 blocks of consecutive elements: sum, sum of magnitudes, least, largest, and
-  counts of NaN and infinities, exact. If every element of a block is within its tolerance, then its
-  sum is within the sum of the tolerances, and its extremes are within theirs; where they are not,
-  an element is outside. NaN and infinities are all seen.
-- The places and values of the ten largest elements of up to 64 rows along the last axis, for top-1
-  and top-k.
+- A stratified random sample: one element of each of n equal strata of consecutive elements (C
+  order), drawn with a fixed seed, and compared like a whole output. A change that affects a share p
+  of the elements is missed with a probability of at most (1 - p)^n: 0.6% for p = 1% and the
+  smallest sample, 512.
+- Exact statistics of up to 64 blocks of consecutive elements: sum, sum of magnitudes, minimum,
+  maximum, and counts of NaN and infinities. If every element of a block is within its tolerance,
+  the sum is within the sum of the tolerances, and the extremes are within theirs. Otherwise some
+  element is outside. All NaN and infinities are detected.
+- Index and value of the ten largest elements of up to 64 rows along the last axis, for top-1 and
+  top-k.
 
-What it cannot see: a change of a few elements that moves neither extremes nor sums, nor is sampled;
-`smallest_share` says how few.
+A change of few elements may be missed if it moves neither sums nor extremes and is not sampled; see
+`smallest_share`.
 """
 
 from __future__ import annotations
@@ -35,17 +35,14 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 #: Sums, magnitudes, least, largest and nonfinite, as in `Sketch`.
 Statistics: TypeAlias = tuple[FloatArray, FloatArray, FloatArray, FloatArray, Integers]
 
-#: The fewest elements of a sample: a change of 1% of the elements is missed with 0.6%.
+#: The smallest sample: a change of 1% of the elements is missed with a probability of 0.6%.
 LEAST_SAMPLE = 512
 
 _BLOCKS = 64
 _ROWS = 64
 _LARGEST = 10
 
-#: Sums of a block differ by their rounding alone: n elements in float64, numpy's pairwise sum.
-_ROUNDING = 1e-11
-
-#: The share of a sketch that the largest elements of rows may take.
+#: The largest elements of rows take at most one part in so many of a sketch.
 _TOP_SHARE = 4
 
 
@@ -55,17 +52,17 @@ class Sketch:
 
     Attributes:
         shape: The output's shape.
-        places: Places of the sample in C order, ascending, int64 [n].
-        values: The elements there, in the output's dtype [n].
-        sums: Sum of the finite elements of each block, float64 [blocks]; empty where elements have
-            no order, such as complex numbers and text.
+        places: Flat indices of the sample in C order, ascending, int64 [n].
+        values: The sampled elements, in the output's dtype [n].
+        sums: Sum of the finite elements of each block, float64 [blocks]; empty for elements without
+            an order, such as complex numbers and strings.
         magnitudes: Sum of their absolute values, float64 [blocks].
-        least: The least of them, float64 [blocks]; infinity where none is finite.
-        largest: The largest of them, float64 [blocks].
-        nonfinite: How many are NaN, +Inf and -Inf, int64 [blocks, 3].
+        least: Minimum of each block, float64 [blocks]; infinity if no element is finite.
+        largest: Maximum of each block, float64 [blocks].
+        nonfinite: Counts of NaN, +Inf and -Inf, int64 [blocks, 3].
         rows: Numbers of the rows whose largest elements are stored, int64 [rows].
-        tops: Places in the row of its ten largest elements, the largest first, int64 [rows, 10].
-        top_values: The elements there, float64 [rows, 10].
+        tops: Indices in the row of its ten largest elements, the largest first, int64 [rows, 10].
+        top_values: These elements, float64 [rows, 10].
     """
 
     shape: tuple[int, ...]
@@ -97,14 +94,14 @@ class Sketch:
 
     @property
     def smallest_share(self) -> float:
-        """The share of elements of which a change is in the sample with 99% probability."""
+        """The share of changed elements that the sample detects with 99% probability."""
         return smallest_share(self.places.size)
 
 
 def smallest_share(sampled: int) -> float:
-    """Return the share of elements of which a change is in a sample with 99% probability.
+    """Return the share p of changed elements that a sample detects with 99% probability.
 
-    It is in none of n elements with a probability of at most (1 - p)^n.
+    None of n sampled elements is changed with a probability of at most (1 - p)^n.
 
     Args:
         sampled: How many elements the sample has.
@@ -117,8 +114,8 @@ def sketch_of(array: Array, most_bytes: int) -> Sketch:
 
     Args:
         array: The output: any shape, layout and dtype, and at least one element.
-        most_bytes: How large the sketch may be. Its sample has at least `LEAST_SAMPLE` elements,
-            whatever is given here.
+        most_bytes: Largest size of the sketch in bytes; its sample has at least `LEAST_SAMPLE`
+            elements all the same.
     """
     ordered = is_ordered(array.dtype)
     blocks = block_statistics(array, min(_BLOCKS, array.size) if ordered else 0)
@@ -141,18 +138,18 @@ def bounds_of(size: int, blocks: int) -> Integers:
 
 
 def elements_at(array: Array, places: Integers) -> Array:
-    """Return the elements at places in C order, as a vector."""
+    """Return the elements at flat indices (C order), as a vector."""
     if array.flags.c_contiguous:
         return array.reshape(-1)[places]
     return array[np.unravel_index(places, array.shape)]
 
 
 def block_statistics(array: Array, blocks: int) -> Statistics:
-    """Return sums, magnitudes, least, largest and nonfinite of equal stretches of an array.
+    """Return sums, magnitudes, least, largest and nonfinite of equal blocks of an array.
 
     Args:
         array: Real numbers, any layout.
-        blocks: How many stretches.
+        blocks: The number of blocks.
     """
     sums, magnitudes = np.zeros(blocks), np.zeros(blocks)
     least, largest = np.full(blocks, math.inf), np.full(blocks, -math.inf)
@@ -189,7 +186,7 @@ def _finite(part: FloatArray, counts: Integers) -> FloatArray:
 
 
 def _places(size: int, count: int) -> Integers:
-    """Return one place in each of `count` equal stretches, the same in every version of numpy."""
+    """Return one flat index in each of `count` equal strata, the same in every version of numpy."""
     bounds = bounds_of(size, count)
     # NEP 19: the raw stream of a bit generator does not change, those of distributions may.
     raw = np.random.PCG64(0).random_raw(count)
@@ -197,9 +194,9 @@ def _places(size: int, count: int) -> Integers:
 
 
 def _largest_of_rows(array: Array, most_bytes: int) -> tuple[Integers, Integers, FloatArray]:
-    """Return evenly spread rows along the last axis, and the places and values of their largest.
+    """Return evenly spaced rows along the last axis, and their largest elements.
 
-    Elements that tie are in the order of their places, and NaN are the smallest.
+    Ties are in the order of their indices, and NaN count as the smallest.
     """
     length = array.shape[-1] if array.ndim else 0
     count = min(_LARGEST, length)
@@ -249,7 +246,7 @@ def sketch_from(shape: tuple[int, ...], dtype: str, parts: Mapping[str, Array]) 
     """
     names = [one.name for one in fields(Sketch) if one.name != "shape"]
     if parts.keys() != set(names):
-        raise ValueError("other parts than those of a sketch")
+        raise ValueError("its arrays are not those of a sketch")
     found = Sketch(shape, **{**parts, "values": from_bits(parts["values"], dtype)})
     blocks, size = found.sums.size, found.size
     rows = (found.rows.size, found.tops.shape[1] if found.tops.ndim == 2 else 0)
@@ -265,11 +262,11 @@ def sketch_from(shape: tuple[int, ...], dtype: str, parts: Mapping[str, Array]) 
     for name, (kind, lengths) in expected.items():
         part = getattr(found, name)
         if part.dtype != kind or part.shape != lengths:
-            raise ValueError(f"the part {name} has another dtype or shape")
+            raise ValueError(f"the part {name} has a wrong dtype or shape")
     length = shape[-1] if shape else 1
     inside = [(found.places, size), (found.rows, size // max(1, length)), (found.tops, length)]
     if not found.places.size or any(
         part.size and not (part.min() >= 0 and part.max() < most) for part, most in inside
     ):
-        raise ValueError("places outside of the output")
+        raise ValueError("indices outside of the output")
     return found

@@ -1,4 +1,4 @@
-"""Outputs against stored ones, of which large ones are sketches."""
+"""Comparison with stored outputs, which are sketches if they are large."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def compare_stored(
 
     Args:
         actual: Outputs by name.
-        stored: What is stored of the right ones, by name.
-        tolerances: What is allowed, by name.
+        stored: The stored outputs by name.
+        tolerances: Tolerances by name.
         histogram: Whether to count how the errors of whole outputs are spread.
     """
     outputs = [
@@ -86,7 +86,7 @@ def stored_from(
     if not whole:
         return sketch_from(shape, dtype, parts)
     if parts.keys() != {"values"}:
-        raise ValueError("other arrays than those of a whole output")
+        raise ValueError("its arrays are not those of a whole output")
     array = from_bits(parts["values"], dtype)
     if array.shape != shape or (dtype_name(array.dtype) != dtype and array.dtype.kind != "U"):
         raise ValueError(f"it has {dtype_name(array.dtype)}{list(array.shape)} stored")
@@ -134,7 +134,7 @@ def _of_sample(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -
         found,
         shape=actual.shape,
         size=actual.size,
-        # Which tolerance all elements need, a sketch cannot tell.
+        # A sketch does not show which tolerance all elements need.
         needed_atol=math.inf,
         needed_rtol=math.inf,
         top1=None,
@@ -194,7 +194,7 @@ def _with_blocks(result: OutputResult, actual: Array, sketch: Sketch) -> OutputR
 def used_of_blocks(
     statistics: Statistics, sketch: Sketch, tolerance: Tolerance
 ) -> tuple[FloatArray, FloatArray]:
-    """Return by how much sums and extremes of blocks exceed what elements may differ by together.
+    """Return which share of the allowed difference the sums and extremes of blocks use.
 
     Of |a - r| <= atol + rtol |r| for every element follows |sum a - sum r| <= n atol + rtol sum|r|,
     and that each extreme differs by atol + rtol max|r| at most. A block with NaN or infinities on

@@ -167,7 +167,7 @@ class TaskMetrics:
         return found.with_(verdict=verdict)
 
     def diagnostics(self) -> Iterator[Diagnostic]:
-        """Yield why the test fails, and warnings where the data decide nothing."""
+        """Yield why the test fails, and warnings where the result is inconclusive."""
         yield from self._refused
         if not self._recorded:
             if not self._refused:
@@ -187,7 +187,7 @@ class TaskMetrics:
                 f"trt_metrics recorded {' and '.join(self._recorded)}, and the {which} engine "
                 "never ran",
                 {"check": "trt_metrics"},
-                remedy=Remedy("Compute the metric of what trt_session.run(inputs) returns."),
+                remedy=Remedy("Compute the metric from the outputs of trt_session.run(inputs)."),
             )
         for result in self.results:
             yield from self._of_result(result)
@@ -240,7 +240,11 @@ class TaskMetrics:
                 alternatives=(f"if the change is intended: `{_UPDATE[0]}`",),
             )
             certain = "the data do not show with 99% confidence that the limit is exceeded"
-        least = () if result.least is None else (f"{certain} (least decline {result.least:.4g})",)
+        least = (
+            ()
+            if result.least is None
+            else (f"{certain} (lower bound of the change {result.least:.4g})",)
+        )
         entry = self._entry
         reason = f", reason: {entry.reason}" if entry and entry.reason else ""
         when = (f"baseline of {entry.recorded[:10]}{reason}",) if entry else ()
@@ -294,7 +298,7 @@ class TaskMetrics:
 
 _UPDATE = ('pytest --trt-update --trt-update-reason "..."',)
 
-_REPLACE = Remedy("Record what the baseline has, or replace it:", _UPDATE)
+_REPLACE = Remedy("Record the metrics of the baseline, or replace it:", _UPDATE)
 
 
 def _decline(stored: StoredMetric, now: StoredMetric) -> Decline:

@@ -103,7 +103,7 @@ REFUSED = {
     "arrays": ("[np.ones(3)]", "case 0 of trt_reference is ndarray, not golden outputs *TRT157*"),
     "case of unknown inputs": (
         '[{"inputs": X, "outputs": f(X)}, f(Y)]',
-        "case 1 of trt_reference has no inputs, so nothing says which of 2 cases *TRT157*",
+        "case 1 of trt_reference has no inputs, so a run * with one of 2 cases *TRT157*",
     ),
     "half prefixed": (
         '{"inputs/image": X["image"], **f(X)}',
@@ -128,11 +128,11 @@ REFUSED = {
     ),
     "same inputs twice": (
         '[{"inputs": X, "outputs": f(X)}] * 2',
-        "*case 0 and case 1 of trt_reference are golden outputs of the same inputs *TRT173*",
+        "*case 0 and case 1 of trt_reference have the same inputs *TRT173*",
     ),
     "other inputs": (
         '{"inputs": {"image": X["image"] + 1}, "outputs": f(X)}',
-        "*no golden outputs for the inputs of this run: 'image' has other values *TRT173*",
+        "*no golden outputs for the inputs of this run: 'image' has different values *TRT173*",
     ),
     "other cases": (
         '[{"inputs": Y, "outputs": f(Y)}, {"inputs": {"z": X["image"]}, "outputs": f(X)}]',
@@ -174,7 +174,7 @@ REFUSED = {
     ),
     "no version": (
         "setattr(f, 'version', 2) or f",
-        "the version of what the trt_reference fixture returned is 2, not a text *TRT157*",
+        "the version of what the trt_reference fixture returned is 2, not a string *TRT157*",
     ),
     "empty version": ("setattr(f, 'version', ' ') or f", "the version of * is ' ', *TRT157*"),
 }
@@ -199,7 +199,7 @@ def test_golden_outputs_without_inputs_fit_one_set_of_inputs(project) -> None:
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(
         [
-            "*the mapping of trt_reference fits one set of inputs, and the test ran two "
+            "*the mapping of trt_reference belongs to one set of inputs, but the test ran two "
             "('image' differs) *TRT173*"
         ]
     )
@@ -253,8 +253,8 @@ def test_outputs_that_are_stored_under_an_old_version_are_named(counted) -> None
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*trt_reference computes other outputs than are stored of its version '1' *TRT175*",
-            "*Give it another version whenever its weights or code change.",
+            "*trt_reference returns outputs that differ from those cached for version '1' *TRT175*",
+            "*Change its version whenever its weights or code change.",
         ]
     )
     counted.run("reference.version = '2'")[0].assert_outcomes(passed=1)
@@ -344,4 +344,4 @@ def test_golden_outputs_serve_engines_that_tests_share(project) -> None:
     )
     result = project.run("-rA")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*fits one set of inputs*TRT173*", "PASSED*::test_same"])
+    result.stdout.fnmatch_lines(["*belongs to one set of inputs*TRT173*", "PASSED*::test_same"])
