@@ -114,11 +114,12 @@ class RunRecords:
     def save(self) -> None:
         """Store what is new, next to what other processes stored meanwhile."""
         subjects = [ran for one in self._used.values() for ran in one.values()]
-        if self._folder is None or not any(ran.is_new for ran in subjects):
+        folder = self._folder
+        if folder is None or not folder.is_dir() or not any(ran.is_new for ran in subjects):
             return
         with contextlib.suppress(OSError):
             # Processes of one run end together. Whoever waits too long loses a little time later.
-            lock = self._folder / f".{self._key[:20]}.lock"
+            lock = folder / f".{self._key[:20]}.lock"
             with locked(lock, timeout_s=_LOCK_S, remove=True):
                 merged = self._merged(self._read())
                 write_sealed(self._path, _KIND, self._key, json.dumps(merged).encode())

@@ -46,12 +46,13 @@ def test_a_damaged_record_does_not_count(tmp_path: Path) -> None:
     assert "x" not in RunRecords(tmp_path).of("model", "play")
 
 
-@pytest.mark.parametrize("folder", [None, Path("missing")])
-def test_without_a_folder_it_holds_for_this_process(folder: Path | None) -> None:
-    records = RunRecords(folder)
+@pytest.mark.parametrize("name", [None, "missing"])
+def test_without_a_folder_it_holds_for_this_process(name: str | None, tmp_path: Path) -> None:
+    records = RunRecords(name and tmp_path / name)
     records.of("model", "plan").add("x")
     records.save()
     assert "x" in records.of("model", "plan")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
