@@ -131,8 +131,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT157": Code(
         "unusable reference",
-        "The project overrides the trt_reference fixture, and what the fixture returns is none of "
-        "what it may return, or returned something that cannot be compared.",
+        "The project overrides the trt_reference fixture. The fixture returns an unsupported "
+        "object, its outputs cannot be compared, or it runs the engine that is compared with it.",
         "Return a function of the inputs by name, an object with run(inputs), golden outputs by "
         "name, a list of cases, or the path of an .npz file; see docs/references.md.",
     ),

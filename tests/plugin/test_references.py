@@ -345,3 +345,36 @@ def test_golden_outputs_serve_engines_that_tests_share(project) -> None:
     result = project.run("-rA")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*belongs to one set of inputs*TRT173*", "PASSED*::test_same"])
+
+
+#: References that need an engine, with the outcome of the test and part of the message.
+OF_ENGINES = {
+    "the session as a fixture": ("trt_session", "return trt_session", "*requests trt_session,*"),
+    "the session while it runs": (
+        "",
+        "return lambda inputs: held[0].run(inputs)",
+        "*ran an engine*",
+    ),
+    "another engine": ("trt_engines", 'return trt_engines("models/linear.onnx")', ""),
+}
+
+
+@pytest.mark.parametrize("kind", OF_ENGINES)
+def test_a_reference_that_runs_the_engine_under_test_is_refused(project, kind) -> None:
+    requests, body, message = OF_ENGINES[kind]
+    project.test_file(
+        "held = []\n"
+        f"@pytest.fixture\ndef trt_reference({requests}):\n    {body}\n"
+        '@pytest.mark.trt_model("models/linear.onnx")\n'
+        "@pytest.mark.trt_consistency\n"
+        "def test_it(trt_session):\n"
+        "    held.append(trt_session)\n"
+        '    trt_session.run({"image": np.ones((2, 8), np.float32)})\n'
+    )
+    result = project.run()
+    if not message:
+        result.assert_outcomes(passed=1)
+        return
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"{message} whose outputs are compared *TRT157*"])
+    result.stdout.no_fnmatch_line("*recursi*")

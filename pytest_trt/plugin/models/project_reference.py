@@ -11,7 +11,7 @@ import pytest
 from pytest_trt.accuracy.own_reference import OwnReference
 from pytest_trt.accuracy.reference import ReferenceSession
 from pytest_trt.accuracy.repeatable import Outputs
-from pytest_trt.diagnostics import PytestTrtError
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TestState, state_of
@@ -56,8 +56,14 @@ class ProjectReference:
         return self.run.stored_outputs(self.model, inputs, producer, compute)
 
     def compute(self, inputs: Tensors) -> Outputs:
-        """Compute the outputs, also where they are stored already."""
+        """Compute the outputs, even if they are cached.
+
+        Raises:
+            ConfigurationError: They cannot be compared, or it runs the engine under test.
+        """
         __tracebackhide__ = True
+        if get_ident() in self.state.in_reference:
+            raise circular("ran an engine of trt_session or trt_build")
         self.state.in_reference.add(get_ident())
         try:
             return self.own.outputs(inputs)
@@ -71,6 +77,20 @@ class ProjectReference:
             raise
         finally:
             self.state.in_reference.discard(get_ident())
+
+
+def circular(what: str) -> ConfigurationError:
+    """Return the error of a reference that needs a run which is compared with the reference.
+
+    Args:
+        what: What the fixture did: "requests trt_session".
+    """
+    return ConfigurationError(
+        f"trt_reference {what}, whose outputs are compared with trt_reference",
+        fix="Run an engine of trt_engines instead, or another library.",
+        code="TRT157",
+        facts={"problem": "circular"},
+    )
 
 
 def project_reference(

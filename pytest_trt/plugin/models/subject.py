@@ -18,11 +18,12 @@ from pytest_trt.engine.builder_options import has_all
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.models.loadable import LoadableModel
-from pytest_trt.plugin.models.project_reference import project_reference
+from pytest_trt.plugin.models.project_reference import circular, project_reference
 from pytest_trt.plugin.planning.keep_fp32 import parse_keep_fp32, warn_of_block_lists
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.opponents import Opponent
 from pytest_trt.plugin.planning.plan import TestPlan
+from pytest_trt.plugin.results.pinning import fixtures_of_override
 from pytest_trt.plugin.state import OWN, PLAN_KEY, plan_of, planner_of, run_of, state_of
 from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.profiles import Profile, needs_profile, parse_profiles
@@ -142,6 +143,8 @@ class ModelUnderTest(LoadableModel):
 
     def _consistency_check(self) -> ConsistencyCheck:
         # A project may override the fixture.
+        if "trt_session" in fixtures_of_override(self.item, "trt_reference"):
+            raise circular("requests trt_session")
         given = self.request.getfixturevalue("trt_reference")
         return self.check(
             self.plan,

@@ -18,7 +18,7 @@ from pytest_trt.report.record import without_parameters
 from pytest_trt.terms import CPU
 
 #: Fixtures whose values depend on the engine under test.
-_OF_ENGINE = {"trt_build", "trt_engine", "trt_engines", "trt_session"}
+_OF_ENGINE = {"trt_build", "trt_engine", "trt_engines"}
 
 
 def pin_baselines(session: pytest.Session) -> None:
@@ -68,7 +68,7 @@ def answers_nodeid(item: pytest.Item, plan: TestPlan) -> str:
         item: The test.
         plan: What it checks.
     """
-    used = _fixtures_of_override(item, "trt_reference")
+    used = fixtures_of_override(item, "trt_reference")
     if used & _OF_ENGINE:
         used |= {ARCH, PRECISION}
     nodeid, ids, params = item.nodeid, ids_of(item), params_of(item)
@@ -81,7 +81,7 @@ def answers_nodeid(item: pytest.Item, plan: TestPlan) -> str:
     return without_parameters(nodeid, ids, *shared)
 
 
-def _fixtures_of_override(item: pytest.Item, fixture: str) -> set[str]:
+def fixtures_of_override(item: pytest.Item, fixture: str) -> set[str]:
     """Return the fixtures that a project's override of a fixture requests, directly or not."""
     manager = item.session._fixturemanager
     found: set[str] = set()
