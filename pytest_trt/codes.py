@@ -54,7 +54,7 @@ CODES: dict[str, Code] = {
     "TRT111": Code(
         "unknown precision",
         "An engine was requested in a precision that does not exist.",
-        "Use fp32, tf32, fp16 or int8.",
+        "Use one of the precisions that the message lists.",
         ("precision",),
     ),
     "TRT112": Code(

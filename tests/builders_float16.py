@@ -12,7 +12,7 @@ import onnxruntime
 from builders_networks import value
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.backends.conversion.fp16_rounding import round_to_float16
+from pytest_trt.backends.conversion.rounding import round_model
 from pytest_trt.onnx import graph as surgery
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -54,7 +54,7 @@ def float16_model(
 
 
 def rounded(model: ModelProto) -> ModelProto:
-    assert round_to_float16(model) == ()
+    assert round_model(model) == ()
     # The checker wants outputs to have shapes, which the builder leaves to inference.
     shaped = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     onnx.checker.check_model(shaped, full_check=True)

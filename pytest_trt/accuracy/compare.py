@@ -68,7 +68,7 @@ def compare_outputs(
         tolerance: What is allowed: by output name, or one for all outputs of floats. Integers,
             booleans and strings are compared exactly, unless the mapping names them or the array
             is the only one. By default those of `precision`.
-        precision: Whose default tolerances hold: "fp32", "tf32", "fp16" or "int8".
+        precision: Whose default tolerances hold: "fp32", "fp16", "int8" or another one.
         histogram: Whether to count how the errors are spread, which takes another pass.
 
     Returns:

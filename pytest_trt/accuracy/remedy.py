@@ -234,10 +234,11 @@ def _nonfinite(outputs: Sequence[OutputResult], subject: Subject) -> Remedy:
 def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
     *first, last = [repr(name) for name in names[:3]] + ["others"] * (len(names) > 3)
     before = f"{', '.join(first)} and {last}" if first else last
-    if subject.precision in ("fp32", "tf32"):
+    if subject.precision in ("fp32", "tf32", "bf16"):
         return Remedy(
-            "FP32's range rules out a plain overflow. Look for uninitialised memory, a wrong "
-            f"input shape or a division by zero before {before}."
+            f"{subject.precision.upper()}'s range rules out a plain overflow. Look for "
+            "uninitialised memory, a wrong input shape or a division by zero before "
+            f"{before}."
         )
     if not subject.precision:
         return Remedy(
@@ -332,7 +333,7 @@ def _precision_remedy(subject: Subject) -> Remedy:
             return Remedy("Look for layers that the backend fuses or computes differently.")
         case "tf32":
             return Remedy("Build the engine in fp32.")
-        case "fp16":
+        case "fp16" | "bf16":
             return _keep_in_fp32("sensitive layers", subject)
         case "int8":
             keep = "keeping sensitive layers in FP32 may help"

@@ -23,9 +23,9 @@ _LEVEL = "graph_optimization_level"
 def specs_to_try(operators: Iterable[str], spec: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
     """Yield what may bring lost precision back, what changes least first.
 
-    An fp32 engine is tried with fewer graph optimisations, an fp16 engine with all arithmetic but
-    matrix products in FP32, and then with nothing but those in FP16. What the spec has already is
-    left as it is.
+    An fp32 engine is tried with fewer graph optimisations, one in fp16 or bf16 with all arithmetic
+    but matrix products in FP32, and then with nothing but those narrow. What the spec has already
+    is left as it is.
 
     Args:
         operators: The model's operators.
@@ -39,7 +39,7 @@ def specs_to_try(operators: Iterable[str], spec: EngineSpec) -> Iterator[tuple[s
             options = {**spec.builder_options, _LEVEL: level}
             given = json.dumps({_LEVEL: level})
             yield f"builder_options={given}", replace(spec, builder_options=options)
-    if spec.precision == "fp16" and not spec.keep_fp32:
+    if spec.precision in ("fp16", "bf16") and not spec.keep_fp32:
         names = {operator.rpartition("::")[2] for operator in operators}
         others = names - _PRODUCTS - {"Constant"}
         if names & _PRODUCTS:

@@ -25,7 +25,7 @@ PRODUCTS: Mapping[str, str] = {
 BACKEND_PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "tensorrt": PRECISIONS,
     "tensorrt_rtx": PRECISIONS,
-    "onnxruntime": ("fp32", "fp16", "int8"),
+    "onnxruntime": tuple(one for one in PRECISIONS if one != "tf32"),
 }
 
 
@@ -285,8 +285,7 @@ BUILDER_OPTIONS: Mapping[str, BuilderOption] = {
 def shared_options(options: Mapping[str, OptionValue], precision: str) -> dict[str, OptionValue]:
     """Return the options, given for several precisions, that apply to one of them.
 
-    Options of a conversion apply to the precisions that it makes: block lists only to fp16 and
-    int8, as elsewhere everything is FP32 already.
+    Options of a conversion apply to the precisions that it makes: those of int8 only to it.
     """
     return {
         name: value

@@ -191,7 +191,7 @@ class EngineFactory(Protocol):
         """Build an engine, or take it from the cache, and return a session that runs it.
 
         Args:
-            precision: "fp32", "tf32", "fp16" or "int8".
+            precision: One of `engine.spec.PRECISIONS`: "fp32", "fp16", "int8".
             profiles: Ranges of the dynamic inputs, as on the trt_model marker.
             builder_options: Options of the backend's builder by name.
             keep_fp32: What stays in FP32: names of nodes, operators, patterns of names of nodes.
@@ -227,7 +227,7 @@ class SharedEngineFactory(Protocol):
 
         Args:
             model: Path of the ONNX file, relative to the file that calls.
-            precision: "fp32", "tf32", "fp16" or "int8".
+            precision: One of `engine.spec.PRECISIONS`: "fp32", "fp16", "int8".
             arch: One of the architectures that the run tests; needed where it tests several.
             profiles: Ranges of the dynamic inputs, as on the trt_model marker.
             reference: ONNX file to compare with instead of the model itself.

@@ -12,7 +12,7 @@ from pytest_trt.onnx.file import OnnxModel
 
 #: The name of a spec's precision in facts. fp32 and tf32 are not checked: narrower types come from
 #: the model.
-_WANTED = {"fp16": "half", "int8": "int8"}
+_WANTED = {"fp16": "half", "bf16": "bfloat16", "int8": "int8"}
 
 #: Below this, kernels rather than weights determine the size of a plan.
 _LARGE_WEIGHTS_BYTES = 16 * 10**6
@@ -25,7 +25,7 @@ _FP32_SIZE_PCT = 90.0
 def precision_shortfall(
     spec: EngineSpec, model: OnnxModel, facts: EngineFacts, plan: Path
 ) -> EngineBuildError | None:
-    """Return an error if fp16 or int8 was requested and nothing in the engine has that precision.
+    """Return an error if nothing in an engine has the reduced precision that was requested.
 
     A partly converted engine passes, and so does one without anything to convert. There is no error
     if the engine reports too few facts.
@@ -60,7 +60,7 @@ def precision_shortfall(
 
 
 def fp32_layers(spec: EngineSpec, facts: EngineFacts) -> tuple[int, int] | None:
-    """Return the FP32 layers of an fp16 or int8 engine, and all of its layers that compute.
+    """Return the FP32 layers of a reduced engine, and all of its layers that compute.
 
     None if it has no FP32 layers, or reports no precisions.
     """

@@ -11,7 +11,7 @@ from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.profiles import Profile
 
 #: The precisions a spec may ask for. `fp32` means FP32 everywhere: TF32 is a precision of its own.
-PRECISIONS = ("fp32", "tf32", "fp16", "int8")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 
 #: Types of builder options. No files: the key would not cover their content.
 OptionValue: TypeAlias = str | int | float | bool

@@ -67,7 +67,11 @@ class Limits:
 
 
 #: Source: IEEE 754-2008 (binary16); bfloat16 has the range of binary32.
-LIMITS: Mapping[str, Limits] = {"fp32": Limits(), "fp16": Limits(65504.0, 2.0**-14)}
+LIMITS: Mapping[str, Limits] = {
+    "fp32": Limits(),
+    "fp16": Limits(65504.0, 2.0**-14),
+    "bf16": Limits(3.3895313892515355e38, 2.0**-126),
+}
 
 
 @dataclass(frozen=True, slots=True)

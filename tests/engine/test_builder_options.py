@@ -14,7 +14,7 @@ from pytest_trt.engine.builder_options import (
     require_precision,
     shared_options,
 )
-from pytest_trt.engine.spec import BLOCK_LISTS, PRECISIONS
+from pytest_trt.engine.spec import BLOCK_LISTS, FULL_PRECISIONS, PRECISIONS
 
 OF_INT8 = {"op_types": "Add"}
 
@@ -72,8 +72,8 @@ def test_shared_options_of_a_conversion_affect_only_the_precisions_that_it_makes
     precision: str,
 ) -> None:
     given = {"op_block_list": "Add", "per_channel": True, "refit": True, "of_a_plugin": 1}
-    affected = {"fp16": ["op_block_list"], "int8": ["op_block_list", "per_channel"]}
-    expected = [*affected.get(precision, []), "refit", "of_a_plugin"]
+    reduced = ["op_block_list"] if precision not in FULL_PRECISIONS else []
+    expected = [*reduced, *["per_channel"] * (precision == "int8"), "refit", "of_a_plugin"]
     assert list(shared_options(given, precision)) == expected
 
 

@@ -1,8 +1,8 @@
 """Precision conversion: an ONNX model in, an ONNX model of lower precision out.
 
-Float16 is converted here (`narrowing`), by what each operator declares. INT8 is quantised by ONNX
-Runtime; `int8_preparation` prepares graphs that it fails on. Conversion is deterministic: its
-result is keyed by the model, the options and `converter_versions()`.
+Float16 and bfloat16 are converted here (`narrowing`), by what each operator declares. INT8 is
+quantised by ONNX Runtime; `int8_preparation` prepares graphs that it fails on. Conversion is
+deterministic: its result is keyed by the model, the options and `converter_versions()`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 
 if TYPE_CHECKING:
     from pytest_trt.backends.conversion.converting import Conversion
-    from pytest_trt.backends.conversion.fp16 import to_fp16
     from pytest_trt.backends.conversion.int8 import to_int8
+    from pytest_trt.backends.conversion.narrow import to_fp16, to_narrow
 
 __all__ = [
     "ROUNDING_VERSION",
@@ -25,13 +25,15 @@ __all__ = [
     "converter_versions",
     "to_fp16",
     "to_int8",
+    "to_narrow",
 ]
 
 #: The modules of the converters. They import onnx, which takes as long as all imports of a run with
 #: a full cache, so they are imported on first use.
 _HOMES = {
     "Conversion": "converting",
-    "to_fp16": "fp16",
+    "to_fp16": "narrow",
+    "to_narrow": "narrow",
     "to_int8": "int8",
 }
 
@@ -40,7 +42,7 @@ _HOMES = {
 #: reused.
 _CONVERTER_VERSION = "8"
 
-#: The same of `fp16_rounding`.
+#: The same of `rounding`.
 ROUNDING_VERSION = "2"
 
 

@@ -22,7 +22,7 @@ class ConversionJob:
 
     Attributes:
         model: What to convert.
-        precision: "fp16" or "int8".
+        precision: A reduced precision.
         output: The file to write.
         options: Builder options of the conversion.
         keep_fp32: What stays float32.
@@ -49,7 +49,7 @@ def convert_isolated(
 
     Args:
         request: The engine to build from the converted model.
-        precision: "fp16" or "int8".
+        precision: A reduced precision.
         output: The file to write, in the request's folder.
         options: Builder options of the conversion.
         timeout_s: Seconds after which the conversion is ended; 0 for no limit.
@@ -75,9 +75,12 @@ def do_convert(progress: Progress, job: Mapping[str, Any]) -> list[str]:
     """Do a `ConversionJob`, JSON-simple data; return the notes."""
     given = from_data(ConversionJob, job)
     kept = given.keep_fp32
+    from pytest_trt.backends.conversion.narrow_types import NARROW_TYPES
+
     progress(f"converting {given.model.path.name} to {given.precision}")
-    if given.precision == "fp16":
-        done = conversion.to_fp16(given.model, given.output, keep_fp32=kept)
+    if given.precision in NARROW_TYPES:
+        to = NARROW_TYPES[given.precision]
+        done = conversion.to_narrow(given.model, given.output, to, keep_fp32=kept)
     else:
         samples = StoredSamples(given.calibration) if given.calibration else ()
         done = conversion.to_int8(

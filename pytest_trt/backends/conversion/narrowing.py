@@ -1,8 +1,9 @@
-"""Narrows a graph from float32 to float16, value by value.
+"""Narrows a graph from float32 to float16 or bfloat16, value by value. Both are called narrow here.
 
 What an operator declares decides: where a type variable can be float16, the operator computes in
-it; where a parameter must be float32 (the scales of a Resize, the mean of a LayerNormalization), it
-stays so. Casts stand where the two meet, right behind the value that they cast, in its own graph.
+the narrow type; where a parameter must be float32 (the scales of a Resize, the mean of a
+LayerNormalization), it stays so. Casts stand where the two meet, right behind the value that they
+cast, in its own graph.
 Sequences, optionals and maps keep float32 elements, as no cast can cross them.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import replace
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from pytest_trt.backends.conversion.float16_report import Float16Report
+from pytest_trt.backends.conversion.narrow_report import NarrowReport
 from pytest_trt.backends.conversion.tensor_types import (
     BODY_OPERATORS,
     TYPED_BY_ATTRIBUTE,
@@ -23,8 +24,7 @@ from pytest_trt.backends.conversion.tensor_types import (
 )
 from pytest_trt.onnx import graph as surgery
 
-_FLOAT, _HALF = int(TensorProto.FLOAT), int(TensorProto.FLOAT16)
-_NAMES = {_FLOAT: "float32", _HALF: "float16"}
+_FLOAT = int(TensorProto.FLOAT)
 
 #: An input that takes either type as it comes.
 _ANY = None
@@ -38,7 +38,7 @@ _Use = tuple[NodeProto | GraphProto, int, int | None]
 
 
 def narrow(
-    model: ModelProto, types: TensorTypes, float32_nodes: Collection[str], report: Float16Report
+    model: ModelProto, types: TensorTypes, float32_nodes: Collection[str], report: NarrowReport
 ) -> int:
     """Narrow a model in place; its inputs and outputs keep their types.
 
@@ -47,10 +47,10 @@ def narrow(
             graphs share made unique, nodes sorted and named uniquely.
         types: The types of its tensors.
         float32_nodes: Names of the nodes that stay float32.
-        report: Converts constants, and notes what float16 cannot hold.
+        report: Converts constants to the narrow type, and notes what it cannot hold.
 
     Returns:
-        The number of nodes that compute in float16 now, casts left out.
+        The number of nodes that compute in the narrow type now, casts left out.
     """
     types = _separate_body_outputs(model.graph, types)
     narrowing = _Narrowing(model.graph, types, float32_nodes, report)
@@ -86,18 +86,19 @@ def _separate_body_outputs(main: GraphProto, types: TensorTypes) -> TensorTypes:
 
 
 class _Narrowing:
-    """One model: which of its values become float16, and what reads them."""
+    """One model: which of its values become narrow, and what reads them."""
 
     def __init__(
         self,
         main: GraphProto,
         types: TensorTypes,
         float32_nodes: Collection[str],
-        report: Float16Report,
+        report: NarrowReport,
     ) -> None:
         self._types, self._float32_nodes, self._report = types, float32_nodes, report
+        self._to = report.to.element
         self._known = types.known
-        self._half: set[str] = set()
+        self._narrow: set[str] = set()
         self._uses: list[_Use] = []
         self._homes = {
             name: scope for scope in surgery.walk_graphs(main) for name in surgery.defined(scope)
@@ -120,8 +121,8 @@ class _Narrowing:
                 self._connect(holder, index, wanted)
         for scope in surgery.walk_graphs(main):
             for value in (*scope.value_info, *scope.input, *scope.output):
-                if value.name in self._half:
-                    value.type.tensor_type.elem_type = _HALF
+                if value.name in self._narrow:
+                    value.type.tensor_type.elem_type = self._to
 
     # What each node takes and gives
 
@@ -135,15 +136,15 @@ class _Narrowing:
         self._uses += [(node, index, want) for index, want in enumerate(wanted)]
 
     def _wanted(self, node: NodeProto) -> list[int | None]:
-        """Return the type that each input needs; note the outputs that become float16."""
+        """Return the type that each input needs; note the outputs that become narrow."""
         inputs = [self._is_float(name) for name in node.input]
         in_float32 = [_FLOAT if is_float else _ANY for is_float in inputs]
         if node.name in self._float32_nodes:
             return in_float32
         if node.op_type == "Cast" and is_standard(node):
             if self._is_float(node.output[0]):
-                _set_type(node, "to")
-                self._half.add(node.output[0])
+                _set_type(node, "to", self._to)
+                self._narrow.add(node.output[0])
             return [_ANY]
         signature = self._types.signature(node)
         variables = self._variables(node)
@@ -153,17 +154,17 @@ class _Narrowing:
         given = _given(node, signature.outputs, signature.inputs)
         for name, variable in zip(node.output, given, strict=True):
             if variable in variables and self._is_float(name):
-                self._half.add(name)
+                self._narrow.add(name)
         _narrow_attributes(node, self._report)
-        target = _ANY if node.op_type in _LOOKS_AT and is_standard(node) else _HALF
-        self.computing += target == _HALF and node.op_type not in ("CastLike", "ConstantOfShape")
+        target = _ANY if node.op_type in _LOOKS_AT and is_standard(node) else self._to
+        self.computing += target == self._to and node.op_type not in ("CastLike", "ConstantOfShape")
         return [
             target if variable in variables else want
             for variable, want in zip(taken, in_float32, strict=True)
         ]
 
     def _variables(self, node: NodeProto) -> set[str]:
-        """Return the type variables of a node that are float32 now and can be float16."""
+        """Return the type variables of a node that are float32 now and can be narrow."""
         signature = self._types.signature(node)
         names = (*node.input, *node.output)
         if (
@@ -201,7 +202,9 @@ class _Narrowing:
     def _plan_bodies(self, node: NodeProto) -> None:
         """Plan the values that enter and leave the bodies of an If, Loop, Scan or SequenceMap."""
         target = (
-            _FLOAT if node.name in self._float32_nodes or node.op_type == "SequenceMap" else _HALF
+            _FLOAT
+            if node.name in self._float32_nodes or node.op_type == "SequenceMap"
+            else self._to
         )
         skipped = BODY_OPERATORS[node.op_type]
         bodies = surgery.subgraphs(node)
@@ -227,8 +230,8 @@ class _Narrowing:
         ]
 
     def _become(self, name: str, target: int) -> None:
-        if name and target == _HALF:
-            self._half.add(name)
+        if name and target == self._to:
+            self._narrow.add(name)
 
     def _is_float(self, name: str) -> bool:
         return self._known.get(name) == _FLOAT and name not in self._types.containers
@@ -236,25 +239,25 @@ class _Narrowing:
     # Changes
 
     def _narrow_constants(self, uses: Sequence[_Use]) -> None:
-        """Narrow the constants that are read as float16 only; others get a narrow twin."""
+        """Narrow the constants that are read as narrow only; others get a narrow twin."""
         wanted: dict[str, set[int | None]] = {}
         for holder, index, want in uses:
             wanted.setdefault(_read(holder)[index], set()).add(want)
         for name, tensor in self._constants.items():
-            if wanted.get(name) == {_HALF} and self._is_float(name):
+            if wanted.get(name) == {self._to} and self._is_float(name):
                 self._report.narrow(name, tensor)
-                self._half.add(name)
+                self._narrow.add(name)
 
     def _separate_main_outputs(self, main: GraphProto) -> None:
         """Give what computes an output of the model a name of its own, and cast it."""
         renamed = {}
         for value in main.output:
-            if value.name in self._half:
+            if value.name in self._narrow:
                 renamed[value.name] = fresh = surgery.fresh_name(
-                    f"{value.name}_float16", self._used
+                    f"{value.name}_{self._report.to.name}", self._used
                 )
-                self._half.remove(value.name)
-                self._half.add(fresh)
+                self._narrow.remove(value.name)
+                self._narrow.add(fresh)
                 self._homes[fresh] = main
         for scope in surgery.walk_graphs(main):
             surgery.rename_inside(scope, renamed)
@@ -265,7 +268,7 @@ class _Narrowing:
         name = _read(holder)[index]
         if not name or name in self._types.containers:
             return
-        if (name in self._half) == (wanted == _HALF):
+        if (name in self._narrow) == (wanted == self._to):
             return
         if wanted == _FLOAT and self._known.get(name, _FLOAT) != _FLOAT:
             return
@@ -280,7 +283,8 @@ class _Narrowing:
         key = name, wanted
         if key not in self._cast:
             home = self._homes[name]
-            self._cast[key] = fresh = surgery.fresh_name(f"{name}_{_NAMES[wanted]}", self._used)
+            type_name = "float32" if wanted == _FLOAT else self._report.to.name
+            self._cast[key] = fresh = surgery.fresh_name(f"{name}_{type_name}", self._used)
             if name in self._constants:
                 twin = home.initializer.add()
                 twin.CopyFrom(self._constants[name])
@@ -288,8 +292,8 @@ class _Narrowing:
                 self._report.narrow(name, twin)
             else:
                 home.node.append(_cast(name, fresh, wanted))
-            if wanted == _HALF:
-                self._half.add(fresh)
+            if wanted == self._to:
+                self._narrow.add(fresh)
         return self._cast[key]
 
 
@@ -307,25 +311,25 @@ def _given(node: NodeProto, outputs: Sequence[str], inputs: Sequence[str]) -> li
     return [variable_at(outputs, index) for index in range(len(node.output))]
 
 
-def _narrow_attributes(node: NodeProto, report: Float16Report) -> None:
+def _narrow_attributes(node: NodeProto, report: NarrowReport) -> None:
     if not is_standard(node):
         return
     if node.op_type == "ConstantOfShape":
         values = [entry.t for entry in node.attribute if entry.name == "value"]
         if not values:
-            zero = helper.make_tensor("value", _HALF, [1], [0.0])
+            zero = helper.make_tensor("value", report.to.element, [1], [0.0])
             node.attribute.append(helper.make_attribute("value", zero))
         elif values[0].data_type == _FLOAT:
             report.narrow(node.output[0], values[0])
     if node.op_type == "DequantizeLinear":
-        _set_type(node, "output_dtype")
+        _set_type(node, "output_dtype", report.to.element)
 
 
-def _set_type(node: NodeProto, name: str) -> None:
-    """Make an attribute that names float32 name float16."""
+def _set_type(node: NodeProto, name: str, to: int) -> None:
+    """Make an attribute that names float32 name the narrow type."""
     for attribute in node.attribute:
         if attribute.name == name and attribute.i == _FLOAT:
-            attribute.i = _HALF
+            attribute.i = to
 
 
 def _cast(source: str, target: str, dtype: int) -> NodeProto:

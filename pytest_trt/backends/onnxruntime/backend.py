@@ -2,10 +2,10 @@
 
 Its engines are real: the model converted to the requested precision, optimised, and serialised
 again as ONNX, so their outputs drift from the reference as reduced precision does. ONNX Runtime has
-hardly any FP16 kernels on the CPU, so an fp16 engine computes in FP32 and rounds to FP16 after
-every operator (`fp16_rounding`). It rounds at least as often as a GPU engine that fuses operators,
-overflows where the result of an operator does, accumulates in FP32 inside it, and is slower than
-fp32.
+hardly any FP16 and BF16 kernels on the CPU, so engines in fp16 and bf16 compute in FP32 and round
+after every operator (`rounding`). Such an engine rounds at least as often as a GPU engine that
+fuses operators, overflows where the result of an operator does, accumulates in FP32 inside it, and
+is slower than fp32.
 
 Threads do not spin between calls, as they do by default: an engine interleaved with another on two
 cores then has at least 0.8 of the throughput that it has alone, instead of 0.4 to 0.7. Its P50
@@ -102,7 +102,7 @@ class OnnxRuntimeBackend:
         from pytest_trt.backends import conversion
 
         versions = conversion.converter_versions()
-        if spec.precision == "fp16":
+        if spec.precision in ("fp16", "bf16"):
             versions["rounding"] = conversion.ROUNDING_VERSION
         return Route(
             "converted model",

@@ -83,8 +83,8 @@ def _source(request: BuildRequest) -> tuple[Path, tuple[str, ...], tuple[Layer, 
 def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
     """Write the converted model; return notes, and its layers if the plan does not show them.
 
-    The plan of an fp16 engine is all FP32 with roundings between its nodes, so its layers are those
-    of the converted model before the roundings.
+    The plan of an engine in fp16 or bf16 is all FP32 with roundings between its nodes, so its
+    layers are those of the converted model before the roundings.
     """
     from pytest_trt.backends import conversion
 
@@ -107,12 +107,14 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
         )
         return done.notes, ()
     from pytest_trt.backends.conversion.converting import explained
-    from pytest_trt.backends.conversion.fp16_rounding import round_file
+    from pytest_trt.backends.conversion.narrow_types import NARROW_TYPES
+    from pytest_trt.backends.conversion.rounding import round_file
 
-    done = conversion.to_fp16(model, output, keep_fp32=spec.keep_fp32, verified=False)
+    to = NARROW_TYPES[spec.precision]
+    done = conversion.to_narrow(model, output, to, keep_fp32=spec.keep_fp32, verified=False)
     layers = _layers(output, model)
-    with explained(model, "fp16"):
-        return (*done.notes, *round_file(output, done.float32_outputs)), layers
+    with explained(model, spec.precision):
+        return (*done.notes, *round_file(output, done.float32_outputs, to)), layers
 
 
 def _layers(file: Path, model: OnnxModel) -> tuple[Layer, ...]:

@@ -49,8 +49,9 @@ def read_plan(plan: Plan, model: OnnxModel, spec: EngineSpec) -> PlanContent:
     if different:
         tensors = ", ".join(different)
         raise does_not_fit(plan.path, model, f"its inputs or outputs differ: {tensors}")
-    # In FP16 an engine computes in FP32 and rounds: what its plan consists of does not show it.
-    rounded = spec.precision == "fp16" and not found.elements.get("float16")
+    # Such engines compute in FP32 and round: what their plans consist of does not show it.
+    narrow = {"fp16": "float16", "bf16": "bfloat16"}.get(spec.precision)
+    rounded = narrow is not None and not found.elements.get(narrow)
     return PlanContent(layers=None if rounded else layers)
 
 

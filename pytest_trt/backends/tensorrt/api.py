@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.kept import require_effect
@@ -26,7 +26,7 @@ from pytest_trt.engine.builder_options import (
     require_options,
 )
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
-from pytest_trt.engine.spec import EngineSpec, OptionValue, Route, Target
+from pytest_trt.engine.spec import FULL_PRECISIONS, EngineSpec, OptionValue, Route, Target
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.libraries import Library
 
@@ -45,53 +45,73 @@ class PrecisionRoute:
     """
 
     route: Route
-    convert: Literal["fp16", "int8"] | None = None
+    convert: str | None = None
     flags: tuple[str, ...] = ()
     calibrator: str = ""
 
 
 def precision_route(
-    model: OnnxModel, precision: str, *, weak_types: bool, calibrator: str = "none"
+    model: OnnxModel,
+    precision: str,
+    flags: Collection[str] = (),
+    *,
+    version: str = "",
+    calibrator: str = "none",
 ) -> PrecisionRoute:
     """Choose between builder flags and a converted model.
 
     Args:
         model: The model to build.
         precision: One of the spec's precisions.
-        weak_types: Whether builder flags choose the precision (TensorRT 8.6 to 10), or the types
+        flags: The builder flags that choose precisions (TensorRT 8.6 to 10); none where the types
             in the model do (TensorRT 11, TensorRT-RTX).
+        version: The product and its version, for messages.
         calibrator: The builder option of int8.
 
     Raises:
         ConfigurationError: There is a calibrator, and the model is quantised.
-        UnsupportedError: There is one, and the builder has none.
+        UnsupportedError: There is one, and the builder has none; or this version lacks the
+            precision.
     """
     if precision == "int8" and calibrator != "none":
-        chosen = _calibrator_route(model, calibrator, weak_types=weak_types)
+        chosen = _calibrator_route(model, calibrator, flags)
     else:
-        chosen = _precision_route(model, precision, weak_types=weak_types)
+        chosen = _precision_route(model, precision, flags)
+    missing = [name for name in chosen.flags if name not in flags]
+    if missing:
+        raise UnsupportedError(
+            f"{version} has no {precision}",
+            fix="use TensorRT 10 or later, or name a precision that this version has.",
+            facts={"backend": "tensorrt", "precision": precision, "version": version},
+        )
     # A conversion may run the model in ONNX Runtime.
     converting = model.custom_ops if chosen.convert else ()
     route = replace(chosen.route, libraries=(*model.plugin_libraries, *converting))
     return replace(chosen, route=route)
 
 
-def _precision_route(model: OnnxModel, precision: str, *, weak_types: bool) -> PrecisionRoute:
-    quantised = ("INT8",) if weak_types and model.is_quantized else ()
-    if precision == "fp16" and weak_types:
-        return PrecisionRoute(Route("builder flags"), flags=("FP16", *quantised))
-    if precision == "fp16":
-        versions = conversion.converter_versions()
-        return PrecisionRoute(Route("converted model", versions), convert="fp16")
-    if precision == "int8" and not model.is_quantized:
-        versions = conversion.converter_versions()
-        flags = ("INT8",) if weak_types else ()
-        name = "converted model, builder flags" if weak_types else "converted model"
-        route = Route(name, versions, needs_calibration=True)
-        return PrecisionRoute(route, convert="int8", flags=flags)
-    return PrecisionRoute(
-        Route("builder flags" if quantised else "as the model is"), flags=quantised
+#: The builder flags that permit a precision.
+_FLAGS: Mapping[str, tuple[str, ...]] = {
+    "fp16": ("FP16",),
+    "bf16": ("BF16",),
+    "int8": ("INT8",),
+}
+
+
+def _precision_route(model: OnnxModel, precision: str, flags: Collection[str]) -> PrecisionRoute:
+    given = _FLAGS.get(precision, ()) if flags else ()
+    quantised = ("INT8",) if flags and model.is_quantized else ()
+    if precision in ("fp16", "bf16") and flags:
+        return PrecisionRoute(Route("builder flags"), flags=(*given, *quantised))
+    if precision in FULL_PRECISIONS or (precision == "int8" and model.is_quantized):
+        name = "builder flags" if quantised else "as the model is"
+        return PrecisionRoute(Route(name), flags=quantised)
+    route = Route(
+        "converted model, builder flags" if given else "converted model",
+        conversion.converter_versions(),
+        needs_calibration=precision == "int8",
     )
+    return PrecisionRoute(route, convert=precision, flags=given)
 
 
 def calibrator_of(spec: EngineSpec) -> str:
@@ -99,8 +119,8 @@ def calibrator_of(spec: EngineSpec) -> str:
     return str(spec.builder_options.get(CALIBRATOR, "none"))
 
 
-def _calibrator_route(model: OnnxModel, calibrator: str, *, weak_types: bool) -> PrecisionRoute:
-    if not weak_types:
+def _calibrator_route(model: OnnxModel, calibrator: str, flags: Collection[str]) -> PrecisionRoute:
+    if not flags:
         raise UnsupportedError(
             f"builder option {CALIBRATOR!r} needs TensorRT 8.6 to 10: later ones and TensorRT-RTX "
             "take INT8 ranges from Q/DQ nodes alone",

@@ -8,7 +8,7 @@ from typing import Any
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt.plan_header import header_of
-from pytest_trt.backends.tensorrt.product import TENSORRT, TENSORRT_RTX, Product, has_weak_types
+from pytest_trt.backends.tensorrt.product import TENSORRT, TENSORRT_RTX, Product, precision_flags
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
 from pytest_trt.engine.builder_options import holds_host_code
 from pytest_trt.engine.finished import PlanContent, for_another
@@ -124,9 +124,12 @@ class TensorRtBackend:
         return _read(self._product, plan, model, spec, self._device(target))
 
     def _chosen(self, model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
-        weak_types = has_weak_types(self._product.load())
         return trt_api.precision_route(
-            model, spec.precision, weak_types=weak_types, calibrator=trt_api.calibrator_of(spec)
+            model,
+            spec.precision,
+            precision_flags(self._product.load()),
+            version=str(self._product.toolchain()),
+            calibrator=trt_api.calibrator_of(spec),
         )
 
     def _device(self, target: Target) -> int:
@@ -283,4 +286,4 @@ def compute_capability_member(trt: Any, arch: str, *, version: str) -> str:
 
 def _chosen(model: OnnxModel, spec: EngineSpec) -> trt_api.PrecisionRoute:
     calibrator = trt_api.calibrator_of(spec)
-    return trt_api.precision_route(model, spec.precision, weak_types=False, calibrator=calibrator)
+    return trt_api.precision_route(model, spec.precision, calibrator=calibrator)

@@ -34,17 +34,17 @@ def keep_layers(trt: Any, network: Any, config: Any, plan: BuildPlan) -> None:
         return
     names, outputs = _kept(plan.model_name, plan.source, plan.keep_fp32)
     kept = 0
-    for layer in layers_of(network, names, outputs):
+    for node_layer in layers_of(network, names, outputs):
         # Integers stay what they are, and so does what the model itself casts.
         floating = [
             number
-            for number in range(layer.num_outputs)
-            if layer.get_output(number).dtype == trt.DataType.FLOAT
+            for number in range(node_layer.num_outputs)
+            if node_layer.get_output(number).dtype == trt.DataType.FLOAT
         ]
         if floating:
-            layer.precision = trt.DataType.FLOAT
+            node_layer.precision = trt.DataType.FLOAT
         for number in floating:
-            layer.set_output_type(number, trt.DataType.FLOAT)
+            node_layer.set_output_type(number, trt.DataType.FLOAT)
         kept += bool(floating)
     if not kept:
         raise keeps_nothing(
@@ -53,9 +53,8 @@ def keep_layers(trt: Any, network: Any, config: Any, plan: BuildPlan) -> None:
             "name nodes that compute with floating-point numbers.",
             model=plan.model_name,
         )
-    flags = trt.BuilderFlag
-    binding = getattr(flags, "OBEY_PRECISION_CONSTRAINTS", None)
-    config.set_flag(flags.PREFER_PRECISION_CONSTRAINTS if binding is None else binding)
+    binding = getattr(trt.BuilderFlag, "OBEY_PRECISION_CONSTRAINTS", None)
+    config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS if binding is None else binding)
 
 
 def layers_of(network: Any, names: Collection[str], outputs: Collection[str]) -> Iterator[Any]:
@@ -67,11 +66,11 @@ def layers_of(network: Any, names: Collection[str], outputs: Collection[str]) ->
         outputs: The names of the tensors that the nodes make.
     """
     for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        own = {layer.name, *onnx_nodes(str(getattr(layer, "metadata", "")))}
-        made = {layer.get_output(number).name for number in range(layer.num_outputs)}
+        node_layer = network.get_layer(index)
+        own = {node_layer.name, *onnx_nodes(str(getattr(node_layer, "metadata", "")))}
+        made = {node_layer.get_output(number).name for number in range(node_layer.num_outputs)}
         if not (own.isdisjoint(names) and made.isdisjoint(outputs)):
-            yield layer
+            yield node_layer
 
 
 def _kept(

@@ -70,9 +70,14 @@ TENSORRT_RTX = Product(
 )
 
 
-def has_weak_types(trt: Any) -> bool:
-    """Whether builder flags choose the precision, rather than the types in the model."""
-    return hasattr(trt.BuilderFlag, "FP16") and hasattr(trt.BuilderFlag, "INT8")
+#: Members of BuilderFlag that permit a precision.
+_PRECISION_FLAGS = ("FP16", "BF16", "INT8", "FP8", "INT4")
+
+
+def precision_flags(trt: Any) -> frozenset[str]:
+    """Return the builder flags that choose precisions; none where the types in the model do."""
+    found = frozenset(name for name in _PRECISION_FLAGS if hasattr(trt.BuilderFlag, name))
+    return found if {"FP16", "INT8"} <= found else frozenset()
 
 
 @cache

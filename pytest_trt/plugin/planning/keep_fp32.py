@@ -43,7 +43,7 @@ def check_keep_fp32(values: Mapping[str, Any]) -> None:
     if full:
         raise keeps_nothing(
             f"trt_model, by_precision: keep_fp32 has no effect on {full[0]} engines",
-            "give it for fp16 or int8, or remove it.",
+            "give it for a reduced precision, or remove it.",
             precision=full[0],
         )
     kept = any(

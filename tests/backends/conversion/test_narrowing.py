@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.converting import unoptimised
-from pytest_trt.backends.conversion.fp16_rounding import round_file
+from pytest_trt.backends.conversion.rounding import round_file
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.onnx import graph as surgery
 from pytest_trt.onnx.file import OnnxModel, load_model

@@ -18,7 +18,7 @@ from builders_float16 import (
 from builders_networks import value
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.backends.conversion.fp16_rounding import round_to_float16
+from pytest_trt.backends.conversion.rounding import round_model
 from pytest_trt.backends.conversion.tensor_types import tensor_types
 
 
@@ -105,7 +105,7 @@ def test_float32_parts_of_a_mixed_model_stay_unrounded() -> None:
 def test_operators_of_onnx_runtime_are_rounded() -> None:
     nodes = [node("Gelu", ["x"], ["y"], domain="com.microsoft")]
     model = float16_model(nodes, domains=["com.microsoft"])
-    assert round_to_float16(model) == ()
+    assert round_model(model) == ()
     x = np.linspace(-3, 3, 32, dtype=np.float32)
     (y,) = run(model, x_in=x)
     assert_same_bits(y, to_float16(y))
@@ -114,7 +114,7 @@ def test_operators_of_onnx_runtime_are_rounded() -> None:
 def test_unknown_operator_is_reported_and_not_guessed() -> None:
     nodes = [node("Swirl", ["x"], ["a"], domain="mine"), node("Mul", ["a", "half"], ["y"])]
     model = float16_model(nodes, [half("half", 0.5)], domains=["mine"])
-    (note,) = round_to_float16(model)
+    (note,) = round_model(model)
     assert note == "the type of 1 output of Swirl is not known; not rounded"
     assert roundings(model) == 2
 
@@ -123,7 +123,7 @@ def test_unknown_operator_whose_type_the_model_declares_is_rounded() -> None:
     nodes = [node("Swirl", ["x"], ["a"], domain="mine"), node("Mul", ["a", "half"], ["y"])]
     model = float16_model(nodes, [half("half", 0.5)], domains=["mine"])
     model.graph.value_info.append(value("a", ["n"], HALF))
-    assert round_to_float16(model) == ()
+    assert round_model(model) == ()
     assert roundings(model) == 3
     assert model.graph.value_info[0].type.tensor_type.elem_type == FLOAT
 

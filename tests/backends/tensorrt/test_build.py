@@ -35,6 +35,11 @@ def model(tmp_path: Path):
     return networks.saved(networks.conv_net(batch=1), tmp_path / "model.onnx")
 
 
+#: The precision flags of TensorRT 8.6, and of 10.
+FLAGS_OF_8 = ("FP16", "INT8", "FP8")
+FLAGS = (*FLAGS_OF_8, "BF16", "INT4")
+
+
 @pytest.mark.parametrize(
     ("precision", "weak_types", "name", "convert", "flags"),
     [
@@ -43,6 +48,8 @@ def model(tmp_path: Path):
         ("tf32", True, "as the model is", None, ()),
         ("fp16", True, "builder flags", None, ("FP16",)),
         ("fp16", False, "converted model", "fp16", ()),
+        ("bf16", True, "builder flags", None, ("BF16",)),
+        ("bf16", False, "converted model", "bf16", ()),
         ("int8", True, "converted model, builder flags", "int8", ("INT8",)),
         ("int8", False, "converted model", "int8", ()),
     ],
@@ -50,14 +57,14 @@ def model(tmp_path: Path):
 def test_the_route_to_a_precision(
     precision: str, weak_types: bool, name: str, convert: str | None, flags: tuple[str, ...], model
 ) -> None:
-    chosen = trt_api.precision_route(model, precision, weak_types=weak_types)
+    chosen = trt_api.precision_route(model, precision, FLAGS if weak_types else ())
     assert (chosen.route.name, chosen.convert, chosen.flags) == (name, convert, flags)
     assert chosen.route.needs_calibration == (convert == "int8")
     assert bool(chosen.route.versions) == (convert is not None)
 
 
 def test_calibrators_are_a_route_of_their_own_up_to_tensorrt_10(model, tmp_path: Path) -> None:
-    chosen = trt_api.precision_route(model, "int8", weak_types=True, calibrator="entropy")
+    chosen = trt_api.precision_route(model, "int8", FLAGS_OF_8, calibrator="entropy")
     assert (chosen.convert, chosen.flags, chosen.calibrator) == (None, ("INT8",), "entropy")
     assert chosen.route.needs_calibration
     spec = EngineSpec("int8", builder_options={"calibrator": "entropy"})
@@ -67,7 +74,7 @@ def test_calibrators_are_a_route_of_their_own_up_to_tensorrt_10(model, tmp_path:
     with pytest.raises(ConfigurationError, match="per_channel"):
         trt_api.check_spec("tensorrt", model, spec, chosen)
     with pytest.raises(UnsupportedError, match=r"needs TensorRT 8\.6 to 10") as caught:
-        trt_api.precision_route(model, "int8", weak_types=False, calibrator="minmax")
+        trt_api.precision_route(model, "int8", calibrator="minmax")
     assert "calibration_method" in remedy(caught.value)
 
 
@@ -76,7 +83,7 @@ def test_a_quantised_model_has_no_calibrator(model, tmp_path: Path) -> None:
     conversion.to_int8(model, [{"image": images}], tmp_path / "quantised.onnx")
     quantised = load_model(tmp_path / "quantised.onnx")
     with pytest.raises(ConfigurationError, match="quantised already"):
-        trt_api.precision_route(quantised, "int8", weak_types=True, calibrator="entropy")
+        trt_api.precision_route(quantised, "int8", FLAGS_OF_8, calibrator="entropy")
 
 
 def test_a_calibrator_gets_samples_in_a_file_and_needs_one_shape(model, tmp_path: Path) -> None:
@@ -108,6 +115,14 @@ def test_a_calibrator_gets_samples_in_a_file_and_needs_one_shape(model, tmp_path
         prepared_calibrator(several, "entropy", "1", 0, None),
     ):
         pass
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_a_version_without_a_precision_says_so(precision: str, model) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        trt_api.precision_route(model, precision, FLAGS_OF_8, version="TensorRT 8.6.0")
+    assert caught.value.message == f"TensorRT 8.6.0 has no {precision}"
+    assert caught.value.diagnostic.facts["precision"] == precision
 
 
 def test_without_the_module_the_error_says_what_to_install() -> None:
@@ -163,7 +178,7 @@ def test_a_log_tail_keeps_the_last_lines_and_no_repeats() -> None:
 
 def test_an_error_about_a_missing_profile_shows_one_to_paste(tmp_path: Path) -> None:
     model = networks.saved(networks.encoder(), tmp_path / "encoder.onnx")
-    chosen = trt_api.precision_route(model, "fp32", weak_types=True)
+    chosen = trt_api.precision_route(model, "fp32", FLAGS)
     with pytest.raises(ConfigurationError) as caught:
         trt_api.check_spec("tensorrt", model, EngineSpec(), chosen)
     assert caught.value.message == (
@@ -176,6 +191,4 @@ def test_an_error_about_a_missing_profile_shows_one_to_paste(tmp_path: Path) -> 
 
 
 def test_a_fixed_model_needs_no_profile(model) -> None:
-    trt_api.check_spec(
-        TENSORRT, model, EngineSpec(), trt_api.precision_route(model, "fp32", weak_types=True)
-    )
+    trt_api.check_spec(TENSORRT, model, EngineSpec(), trt_api.precision_route(model, "fp32", FLAGS))

@@ -230,7 +230,7 @@ def test_events_of_the_child_become_facts(tmp_path, fake_product, fake_cuda) -> 
     folder = tmp_path / "entry"
     folder.mkdir()
     request = BuildRequest(model, EngineSpec("fp32"), Target("sm90"), folder)
-    chosen = trt_api.precision_route(model, "fp32", weak_types=True)
+    chosen = trt_api.precision_route(model, "fp32", ("FP16", "INT8"))
     result = trt_api.build(
         fake_product, request, chosen, backend="tensorrt", device=1, timeout_s=60
     )

@@ -78,7 +78,7 @@ def build(
 
 
 @pytest.mark.parametrize("arch", ["sm86", "sm89", "sm120"])
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
 @pytest.mark.parametrize("name", ["conv", "encoder"])
 def test_cross_builds(
     name: str, precision: str, arch: str, models: Mapping[str, OnnxModel], tmp_path: Path
@@ -217,10 +217,10 @@ def test_clamped_constants_are_noted(models: Mapping[str, OnnxModel], tmp_path: 
 def test_routes_name_how_precisions_are_reached(models: Mapping[str, OnnxModel]) -> None:
     routes = {
         precision: BACKEND.route(models["conv"], EngineSpec(precision, (IMAGES,)))
-        for precision in ("fp32", "tf32", "fp16", "int8")
+        for precision in ("fp32", "tf32", "fp16", "bf16", "int8")
     }
     assert routes["fp32"].name == routes["tf32"].name == "as the model is"
-    assert routes["fp16"].name == "converted model"
+    assert routes["fp16"].name == routes["bf16"].name == "converted model"
     assert "onnxruntime" in routes["fp16"].versions
     assert [p for p, route in routes.items() if route.needs_calibration] == ["int8"]
 

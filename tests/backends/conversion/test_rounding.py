@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.conversion.fp16_rounding import _EXACT, round_file, round_to_float16
+from pytest_trt.backends.conversion.rounding import _EXACT, round_file, round_model
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.onnx import graph as surgery
 
@@ -246,13 +246,13 @@ def test_sequence_of_float16_at_the_border_is_refused() -> None:
         [numpy_helper.from_array(np.array(0, np.int64), "first")],
     )
     with pytest.raises(EngineBuildError, match=r"'items' .* sequence of float16"):
-        round_to_float16(model)
+        round_model(model)
 
 
 def test_model_without_float16_is_left_alone() -> None:
     model = networks.conv_net()
     before = model.SerializeToString()
-    (note,) = round_to_float16(model)
+    (note,) = round_model(model)
     assert "nothing in the model is float16" in note
     assert model.SerializeToString() == before
 

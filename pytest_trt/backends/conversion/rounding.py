@@ -1,10 +1,11 @@
-"""Makes a float16 model compute in float32 with float16's rounding and range.
+"""Makes a float16 or bfloat16 model compute in float32 with the rounding and range of its type.
 
-ONNX Runtime has hardly any float16 kernels for CPUs. It casts the inputs of a float16 operator to
+Both are called narrow here. ONNX Runtime has hardly any float16 kernels for CPUs, and fewer for
+bfloat16. It casts the inputs of a float16 operator to
 float32 and its outputs back, then drops the casts between operators: such a model is computed in
 float32 from end to end, nothing is rounded and nothing overflows. Casts that are the model's own
 survive every optimisation level. So every tensor becomes float32, and what an operator computes
-goes through a cast to float16 and back: each tensor holds what float16 would hold.
+goes through a cast to the narrow type and back: each tensor holds what that would hold.
 
 Inside one operator (the sum of a matrix product, the steps of an LSTM) all is float32, as on GPUs
 that accumulate in it.
@@ -30,6 +31,7 @@ from onnx import (
     numpy_helper,
 )
 
+from pytest_trt.backends.conversion.narrow_types import FLOAT16, NarrowType
 from pytest_trt.backends.conversion.tensor_types import element_type, is_standard, tensor_types
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.onnx import graph as surgery
@@ -45,7 +47,7 @@ _EXACT = frozenset(
         # One of the input values is selected.
         *("Clip", "GlobalMaxPool", "Max", "MaxPool", "MaxUnpool", "Min", "ReduceMax", "ReduceMin"),
         *("Relu", "TopK", "Where"),
-        # Float16 holds the result of each of its values.
+        # A narrow type holds the result of each of its values.
         *("Abs", "Ceil", "Floor", "Neg", "Round", "Sign"),
         # What leaves a body was rounded inside it; containers hold tensors that were.
         *("If", "Loop", "Scan", "SequenceMap"),
@@ -56,42 +58,48 @@ _EXACT = frozenset(
 )
 
 
-def round_file(path: Path, float32_outputs: Collection[str] = ()) -> tuple[str, ...]:
-    """Rewrite a file that `to_fp16` wrote, external data included, as `round_to_float16` does.
+def round_file(
+    path: Path, float32_outputs: Collection[str] = (), to: NarrowType = FLOAT16
+) -> tuple[str, ...]:
+    """Rewrite a file that `to_narrow` wrote, external data included, as `round_model` does.
 
     Args:
         path: The file.
         float32_outputs: Float32 outputs that are rounded as well.
+        to: The type that it was converted to.
 
     Raises:
-        EngineBuildError: An input or output is a sequence of float16 tensors.
+        EngineBuildError: An input or output is a sequence of narrow tensors.
     """
     # Not `surgery.load`: shapes were inferred before the conversion, and inferring them again fails
-    # where the converter declared a value float16 that a float32 operator makes.
+    # where the converter declared a value narrow that a float32 operator makes.
     model = onnx.load(path)
-    notes = round_to_float16(model, float32_outputs)
+    notes = round_model(model, float32_outputs, to)
     # Some versions of onnx append to a file of external data that is there already.
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     surgery.save(model, path)
     return notes
 
 
-def round_to_float16(model: ModelProto, float32_outputs: Collection[str] = ()) -> tuple[str, ...]:
-    """Rewrite a float16 model to compute in float32 with float16's rounding and range, in place.
+def round_model(
+    model: ModelProto, float32_outputs: Collection[str] = (), to: NarrowType = FLOAT16
+) -> tuple[str, ...]:
+    """Rewrite a narrow model to compute in float32 with its type's rounding and range, in place.
 
-    Inputs and outputs keep their types. A model without float16 tensors keeps its operators.
+    Inputs and outputs keep their types. A model without narrow tensors keeps its operators.
 
     Args:
         model: The model with its weights in memory. Local functions are inlined, names that
             graphs share made unique, nodes sorted.
         float32_outputs: Float32 outputs of the main graph that are rounded as well, made by nodes
             of it. What else reads them reads them exact.
+        to: The narrow type.
 
     Returns:
         What could not be rounded, one line each; empty if everything was.
 
     Raises:
-        EngineBuildError: An input or output is a sequence of float16 tensors: a border that no
+        EngineBuildError: An input or output is a sequence of narrow tensors: a border that no
             cast can cross.
         ModelError: The graph has a cycle.
     """
@@ -100,10 +108,10 @@ def round_to_float16(model: ModelProto, float32_outputs: Collection[str] = ()) -
     surgery.modernise(model)
     surgery.tidy(model)
     tensors = tensor_types(model)
-    is_float16 = {name: number == TensorProto.FLOAT16 for name, number in tensors.known.items()}
-    if not any(is_float16.values()):
-        return ("nothing in the model is float16, so nothing is rounded",)
-    rounding = _Rounding(is_float16, model.graph)
+    is_narrow = {name: number == to.element for name, number in tensors.known.items()}
+    if not any(is_narrow.values()):
+        return (f"nothing in the model is {to.name}, so nothing is rounded",)
+    rounding = _Rounding(is_narrow, model.graph, to)
     casts = rounding.separate_borders(model.graph, float32_outputs)
     for graph in surgery.walk_graphs(model.graph):
         rounding.rewrite(graph)
@@ -119,14 +127,14 @@ def round_to_float16(model: ModelProto, float32_outputs: Collection[str] = ()) -
 class _Rounding:
     """Rewrites the graphs of one model; hands out names that none of them uses."""
 
-    def __init__(self, is_float16: Mapping[str, bool], main: GraphProto) -> None:
-        self._is_float16 = dict(is_float16)
+    def __init__(self, is_narrow: Mapping[str, bool], main: GraphProto, to: NarrowType) -> None:
+        self._is_narrow, self._to = dict(is_narrow), to
         self._used = {
             name
             for graph in surgery.walk_graphs(main)
             for node in graph.node
             for name in (*node.input, *node.output)
-        } | self._is_float16.keys()
+        } | self._is_narrow.keys()
 
     def separate_borders(
         self, main: GraphProto, float32_outputs: Collection[str]
@@ -135,18 +143,18 @@ class _Rounding:
         inputs = {value.name for value in main.input}
         inside: dict[str, str] = {}
         casts = []
-        for value in _float16_values(main.input):
+        for value in _narrow_values(main.input, self._to):
             inside[value.name] = fresh = surgery.fresh_name(f"{value.name}_float32", self._used)
             casts.append(_cast(value.name, fresh, TensorProto.FLOAT))
-        for value in _float16_values(main.output):
+        for value in _narrow_values(main.output, self._to):
             if value.name not in inputs:
                 inside[value.name] = fresh = surgery.fresh_name(f"{value.name}_float32", self._used)
-                casts.append(_cast(fresh, value.name, TensorProto.FLOAT16))
-        self._is_float16.update(dict.fromkeys(inside.values(), True))
+                casts.append(_cast(fresh, value.name, self._to.element))
+        self._is_narrow.update(dict.fromkeys(inside.values(), True))
         for name in float32_outputs:
             inside[name] = exact = surgery.fresh_name(f"{name}_unrounded", self._used)
-            rounded = surgery.fresh_name(f"{name}_float16", self._used)
-            casts.append(_cast(exact, rounded, TensorProto.FLOAT16))
+            rounded = surgery.fresh_name(f"{name}_{self._to.name}", self._used)
+            casts.append(_cast(exact, rounded, self._to.element))
             casts.append(_cast(rounded, name, TensorProto.FLOAT))
         for graph in surgery.walk_graphs(main):
             surgery.rename_inside(graph, inside)
@@ -155,43 +163,43 @@ class _Rounding:
     def rewrite(self, graph: GraphProto) -> None:
         """Make every tensor of one graph float32, except where the model itself begins and ends."""
         for tensor in graph.initializer:
-            widen_tensor(tensor)
+            widen_tensor(tensor, self._to)
         for sparse in graph.sparse_initializer:
-            widen_tensor(sparse.values)
+            widen_tensor(sparse.values, self._to)
         for value in graph.value_info:
-            widen_type(value.type)
+            widen_type(value.type, self._to)
         graph.node.extend([cast for node in graph.node for cast in self._round(node)])
         for body in (body for node in graph.node for body in surgery.subgraphs(node)):
             for value in (*body.input, *body.output):
-                widen_type(value.type)
+                widen_type(value.type, self._to)
 
     def _round(self, node: NodeProto) -> Iterator[NodeProto]:
         """Rewrite a node for float32 inputs; yield the casts that have to follow it."""
         for attribute in node.attribute:
-            widen_attribute(attribute)
+            widen_attribute(attribute, self._to)
         if node.op_type in ("Cast", "CastLike") and is_standard(node):
             self._make_cast(node)
         if node.op_type in _EXACT and is_standard(node) and not _has_number(node):
             return
         for index, name in enumerate(node.output):
-            if not name or not self._is_float16.get(name):
+            if not name or not self._is_narrow.get(name):
                 continue
-            rounded = surgery.fresh_name(f"{name}_float16", self._used)
+            rounded = surgery.fresh_name(f"{name}_{self._to.name}", self._used)
             if node.op_type == "Cast":
                 node.output[index] = rounded
             else:
                 node.output[index] = exact = surgery.fresh_name(f"{name}_unrounded", self._used)
-                yield _cast(exact, rounded, TensorProto.FLOAT16)
+                yield _cast(exact, rounded, self._to.element)
             yield _cast(rounded, name, TensorProto.FLOAT)
 
     def _make_cast(self, node: NodeProto) -> None:
-        """Turn a cast from or to float16 into an Identity or a plain cast to float16."""
-        source = self._is_float16.get(node.input[0])
-        target = self._is_float16.get(node.output[0])
+        """Turn a cast from or to the narrow type into an Identity or a plain cast to it."""
+        source = self._is_narrow.get(node.input[0])
+        target = self._is_narrow.get(node.output[0])
         if source and (target or _target(node) == TensorProto.FLOAT):
             kind, attributes = "Identity", []
         elif target:
-            kind, attributes = "Cast", [helper.make_attribute("to", TensorProto.FLOAT16)]
+            kind, attributes = "Cast", [helper.make_attribute("to", self._to.element)]
         else:
             return
         node.op_type = kind
@@ -212,16 +220,16 @@ def _has_number(node: NodeProto) -> bool:
     return any(attribute.type == AttributeProto.FLOAT for attribute in node.attribute)
 
 
-def _float16_values(values: Iterable[ValueInfoProto]) -> Iterator[ValueInfoProto]:
+def _narrow_values(values: Iterable[ValueInfoProto], to: NarrowType) -> Iterator[ValueInfoProto]:
     for value in values:
-        if element_type(value.type) != TensorProto.FLOAT16:
+        if element_type(value.type) != to.element:
             continue
         if not value.type.HasField("tensor_type"):
             raise EngineBuildError(
-                f"{value.name!r} is a sequence of float16 tensors, which ONNX cannot cast",
+                f"{value.name!r} is a sequence of {to.name} tensors, which ONNX cannot cast",
                 fix="export the model with single tensors as inputs and outputs.",
                 code="TRT354",
-                facts={"tensor": value.name, "precision": "fp16"},
+                facts={"tensor": value.name, "precision": to.precision},
             )
         yield value
 
@@ -232,33 +240,33 @@ _TYPE_ATTRIBUTES = frozenset(
 )
 
 
-def widen_tensor(tensor: TensorProto) -> None:
-    """Make a float16 tensor a float32 one with the same values."""
-    if tensor.data_type == TensorProto.FLOAT16:
+def widen_tensor(tensor: TensorProto, to: NarrowType) -> None:
+    """Make a narrow tensor a float32 one with the same values."""
+    if tensor.data_type == to.element:
         values = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
-def widen_attribute(attribute: AttributeProto) -> None:
+def widen_attribute(attribute: AttributeProto, to: NarrowType) -> None:
     """Widen the tensors and types that an attribute holds, its graphs left out."""
     for tensor in (attribute.t, *attribute.tensors, attribute.sparse_tensor.values):
-        widen_tensor(tensor)
+        widen_tensor(tensor, to)
     for sparse in attribute.sparse_tensors:
-        widen_tensor(sparse.values)
+        widen_tensor(sparse.values, to)
     for value in (attribute.tp, *attribute.type_protos):
-        widen_type(value)
-    if attribute.name in _TYPE_ATTRIBUTES and attribute.i == TensorProto.FLOAT16:
+        widen_type(value, to)
+    if attribute.name in _TYPE_ATTRIBUTES and attribute.i == to.element:
         attribute.i = TensorProto.FLOAT
 
 
-def widen_type(value: TypeProto) -> None:
-    """Make float16 float32 in a type: of a tensor, or inside a sequence, optional or map."""
+def widen_type(value: TypeProto, to: NarrowType) -> None:
+    """Make the narrow type float32 in a type, also in that of a sequence, an optional or a map."""
     kind = value.WhichOneof("value")
     if kind in ("tensor_type", "sparse_tensor_type"):
         tensor = getattr(value, kind)
-        if tensor.elem_type == TensorProto.FLOAT16:
+        if tensor.elem_type == to.element:
             tensor.elem_type = TensorProto.FLOAT
     elif kind in ("sequence_type", "optional_type"):
-        widen_type(getattr(value, kind).elem_type)
+        widen_type(getattr(value, kind).elem_type, to)
     elif kind == "map_type":
-        widen_type(value.map_type.value_type)
+        widen_type(value.map_type.value_type, to)

@@ -1,10 +1,11 @@
-"""Float32 to float16: which nodes stay float32, and everything around the narrowing itself."""
+"""Float32 to float16 or bfloat16: which nodes stay float32, and all around the narrowing itself."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
 
+import onnx.version_converter
 from onnx import ModelProto, TensorProto
 
 from pytest_trt.backends.conversion.converting import (
@@ -15,8 +16,9 @@ from pytest_trt.backends.conversion.converting import (
     verify,
 )
 from pytest_trt.backends.conversion.counting import count_in_integers
-from pytest_trt.backends.conversion.float16_report import Float16Report, already_float16
 from pytest_trt.backends.conversion.integers import integer_arithmetic
+from pytest_trt.backends.conversion.narrow_report import NarrowReport, already_narrow
+from pytest_trt.backends.conversion.narrow_types import BFLOAT16, FLOAT16, NarrowType
 from pytest_trt.backends.conversion.narrowing import narrow
 from pytest_trt.backends.conversion.tensor_types import TensorTypes, tensor_types
 from pytest_trt.diagnostics import EngineBuildError
@@ -26,9 +28,12 @@ from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.loading import load
 from pytest_trt.tensors.elements import element_name
 
-#: Operators that could compute in float16, but lose too much: sums over a whole axis, coordinates
+#: Operators that could compute in 16 bits, but lose too much: sums over a whole axis, coordinates
 #: in pixels; and the bits of float32 themselves.
 _FLOAT32_OPERATORS = frozenset({"BitCast", "CumSum", "RoiAlign"})
+
+#: The first opset with casts to bfloat16.
+_BFLOAT16_OPSET = 13
 
 #: ONNX Runtime and TensorRT compute it by a function whose constants are float32.
 _FLOAT32_FUNCTIONS = frozenset({"MeanVarianceNormalization"})
@@ -41,13 +46,30 @@ def to_fp16(
     keep_fp32: Collection[str] = (),
     verified: bool = True,
 ) -> Conversion:
-    """Convert a float32 model to float16 inside; its inputs and outputs keep their types.
+    """Convert a float32 model to float16 inside, see `to_narrow`."""
+    return to_narrow(model, output, FLOAT16, keep_fp32=keep_fp32, verified=verified)
+
+
+def to_narrow(
+    model: OnnxModel,
+    output: Path,
+    to: NarrowType,
+    *,
+    keep_fp32: Collection[str] = (),
+    verified: bool = True,
+) -> Conversion:
+    """Convert a float32 model to a narrow type inside; its inputs and outputs keep their types.
+
+    What is declared to compute in float16 computes in bfloat16 too, whether the model's opset
+    declares it (opset 22 does, for most operators) or not: TensorRT-RTX 1.7 builds Conv and MaxPool
+    in bfloat16 from opset 13 on. ONNX Runtime does not load such a model.
 
     Args:
         model: What to convert.
         output: The file to write; large weights become external data next to it.
+        to: The type.
         keep_fp32: What stays float32, see `kept_nodes`.
-        verified: Whether ONNX Runtime has to load and run the result.
+        verified: Whether ONNX Runtime has to load a float16 result.
 
     Raises:
         ConfigurationError: `keep_fp32` names nothing in the model, or has no effect on it.
@@ -55,40 +77,43 @@ def to_fp16(
         EngineBuildError: It has no float32 to convert, is quantised dynamically, or is invalid
             after conversion.
     """
-    refuse_dynamically_quantised(model, "fp16")
+    refuse_dynamically_quantised(model, to.precision)
     proto = load(model.path)
+    if to is BFLOAT16 and model.opset < _BFLOAT16_OPSET:
+        with explained(model, to.precision):
+            proto = onnx.version_converter.convert_version(proto, _BFLOAT16_OPSET)
     kept = kept_in(model.path.name, proto, keep_fp32)
-    with explained(model, "fp16"):
+    with explained(model, to.precision):
         graph.modernise(proto)
         graph.name_nodes(proto)
         names = {node.name for node in kept}
         count_in_integers(proto)
         graph.tidy(proto)
         types = tensor_types(proto)
-    already = already_float16(proto, types.known.values())
+    already = already_narrow(proto, types.known.values(), to)
     if already is not None:
         if keep_fp32:
             raise keeps_nothing(
                 f"keep_fp32 has no effect on {model.path.name}: {already}",
                 "remove it, or test the float32 model that it was made from.",
                 model=str(model.path),
-                precision="fp16",
+                precision=to.precision,
             )
         graph.save(proto, output)
         return Conversion((already,))
     if TensorProto.FLOAT not in types.known.values():
-        raise _refused(model, "has no float32 values to convert to fp16", types)
-    report, by_rule = Float16Report(), _float32_nodes(proto, types) - names
-    with explained(model, "fp16"):
+        raise _refused(model, f"has no float32 values to convert to {to.precision}", types, to)
+    report, by_rule = NarrowReport(to), _float32_nodes(proto, types) - names
+    with explained(model, to.precision):
         outputs = _made_by(proto, by_rule)
         computing = narrow(proto, types, by_rule | names, report)
     undeclared = _undeclared(proto, types)
     if not computing and not keep_fp32 and not undeclared:
-        raise _refused(model, "has no operator that can compute in float16", types)
+        raise _refused(model, f"has no operator that can compute in {to.name}", types, to)
     graph.save(proto, output)
     del proto
     if verified:
-        verify(model, output, "fp16")
+        verify(model, output, to.precision, loads=to is FLOAT16)
     return Conversion((*report.notes(), *undeclared), outputs)
 
 
@@ -128,12 +153,14 @@ def _undeclared(proto: ModelProto, types: TensorTypes) -> list[str]:
     ]
 
 
-def _refused(model: OnnxModel, problem: str, types: TensorTypes) -> EngineBuildError:
+def _refused(
+    model: OnnxModel, problem: str, types: TensorTypes, to: NarrowType
+) -> EngineBuildError:
     known = {element_name(number) for number in types.known.values() if number}
     dtypes = ", ".join(sorted(known)) or "unknown"
     return EngineBuildError(
         f"{model.path.name} {problem} (its types: {dtypes})",
         fix='use precision="fp32", which runs the model as it is.',
         code="TRT355",
-        facts={"model": str(model.path), "precision": "fp16", "dtypes": dtypes},
+        facts={"model": str(model.path), "precision": to.precision, "dtypes": dtypes},
     )
