@@ -609,9 +609,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT327": Code(
         "plan built from a different model",
-        "The manifest of a finished plan names a different model: the model has changed since, or "
-        "the plan belongs to another one.",
-        "Build and export the plan again, or restore the model.",
+        "The manifest of a finished plan names a different model or operator library: it has "
+        "changed since, or the plan belongs to another one.",
+        "Build and export the plan again, or restore the model or library.",
         ("plan",),
     ),
     "TRT328": Code(

@@ -200,6 +200,7 @@ def _manifest(run: TestedRun, engine: TestedEngine, name: str, size_bytes: int) 
         profiles=engine.profiles,
         options=engine.options,
         keep_fp32=engine.keep_fp32,
+        libraries=engine.libraries,
         toolchain=engine.toolchain,
         target=engine.target,
         key=engine.key,

@@ -25,6 +25,7 @@ from pytest_trt.diagnostics import (
     as_typed,
 )
 from pytest_trt.engine.build import Engine, float_elements
+from pytest_trt.engine.builder_options import SERIALIZE_PLUGINS
 from pytest_trt.engine.facts import EngineFacts, Layer
 from pytest_trt.engine.key import engine_key
 from pytest_trt.engine.manifest import Manifest, read_manifest
@@ -316,6 +317,31 @@ def _check_manifest(
         raise for_another(path, "TRT323", str(manifest.target), str(target))
     if manifest.precision != spec.precision:
         raise for_another(path, "TRT326", manifest.precision, spec.precision)
+    _check_libraries(manifest, path, model)
+
+
+def _check_libraries(manifest: Manifest, path: Path, model: OnnxModel) -> None:
+    """Refuse a plan that was built with operator libraries other than those of the test.
+
+    Raises:
+        EngineLoadError: It was.
+    """
+    if manifest.options.get(SERIALIZE_PLUGINS):  # it contains them
+        return
+    named = {one.digest for one in (*model.custom_ops, *model.plugin_libraries)}
+    for one in manifest.libraries:
+        if one.digest not in named:
+            raise EngineLoadError(
+                f"the plan {as_typed(path)} was built with the library {one.name} of digest "
+                f"{one.digest[:12]}, which the test does not load",
+                fix=Remedy(
+                    "name that library in custom_ops= or plugin_libraries=; or build and export "
+                    "the plan again.",
+                    ("pytest-trt export TESTS -o DIR",),
+                ),
+                code="TRT327",
+                facts={"plan": str(path), "library": one.name, "digest": one.digest},
+            )
 
 
 def for_another(path: Path, code: str, its: str, ours: str) -> EngineLoadError:

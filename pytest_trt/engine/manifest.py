@@ -50,6 +50,19 @@ class PassedTest:
 
 
 @dataclass(frozen=True, slots=True)
+class LibraryDigest:
+    """An operator library that an engine was built with.
+
+    Attributes:
+        name: Its file name.
+        digest: Hex BLAKE3 of its bytes.
+    """
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The origin of an exported plan, and the tests that passed with it.
 
@@ -64,6 +77,7 @@ class Manifest:
         profiles: Its optimisation profiles, as users write them.
         options: Builder options by name.
         keep_fp32: What stayed in FP32.
+        libraries: The operator libraries that it was built with.
         toolchain: What built it: product and versions.
         target: What it runs on: architecture and device.
         key: Digest of its key in the engine cache.
@@ -92,6 +106,7 @@ class Manifest:
     commit: str | None = None
     report: str = ""
     keep_fp32: tuple[str, ...] = ()
+    libraries: tuple[LibraryDigest, ...] = ()
     schema: int = MANIFEST_SCHEMA
     written_by: str = field(default=f"pytest-trt {__version__}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.manifest import Range, profiles_data
+from pytest_trt.engine.manifest import LibraryDigest, Range, profiles_data
 from pytest_trt.engine.spec import OptionValue, Target, Toolchain
 from pytest_trt.run_files import RunFiles
 
@@ -26,6 +26,7 @@ class TestedEngine:
         precision: The requested precision.
         profiles: Its profiles, as users write them.
         keep_fp32: What stayed in FP32.
+        libraries: The operator libraries that it was built with.
         options: Builder options by name, with the level at which ONNX Runtime loads it.
         toolchain: What built it.
         target: What it runs on.
@@ -46,6 +47,7 @@ class TestedEngine:
     target: Target
     finished: str = ""
     keep_fp32: tuple[str, ...] = ()
+    libraries: tuple[LibraryDigest, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -159,6 +161,7 @@ def tested_engine(engine: Engine, backend: str, options: Mapping[str, Any]) -> T
         toolchain=engine.toolchain,
         target=engine.target,
         keep_fp32=engine.spec.keep_fp32,
+        libraries=tuple(LibraryDigest(one.path.name, one.digest) for one in engine.route.libraries),
         finished=str(engine.plan) if engine.finished else "",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -384,6 +385,36 @@ def test_plan_of_another_device_passes_with_a_note(passed: Exporting) -> None:
     result = shipped(passed, {"target": {"arch": "cpu", "device": {"machine": "riscv64"}}})
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*was built and tested on cpu (riscv64), but runs on cpu*"])
+
+
+LIBRARY = "void *RegisterCustomOps(void *options, void *api) {{ return 0; }} int version = {};"
+
+
+def compiled(folder: Path, version: int) -> None:
+    """Compile an operator library without operators for ONNX Runtime."""
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(folder / "libops.so")]
+    subprocess.run(command, input=LIBRARY.format(version), text=True, check=True)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_operator_library_is_part_of_the_manifest(passed: Exporting) -> None:
+    project, given = passed.project, 'custom_ops=["libops.so"]'
+    compiled(project.path, 1)
+    project.test_file(SOURCE.format(profiles=f"{PROFILES}, {given}", consistency=""))
+    project.run().assert_outcomes(passed=2)
+    assert passed.export("test_it.py").exit_code == 0
+    (library,) = json.loads(manifest_path(passed.plan("fp32")).read_text())["libraries"]
+    digest = digest_file(project.path / "libops.so").digest
+    assert library == {"name": "libops.so", "digest": digest}
+    shipped = SOURCE.replace('precision=("fp32", "fp16"), {profiles}', "{profiles}")
+    plan = 'plan="dist/linear.fp32.cpu.plan"'
+    project.test_file(shipped.format(profiles=f"{plan}, {given}", consistency=""))
+    project.run().assert_outcomes(passed=1)
+    # Without the library, as with another version of it.
+    project.test_file(shipped.format(profiles=plan, consistency=""))
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*was built with the library libops.so of digest *TRT327*"])
 
 
 def shipped(passed: Exporting, change: dict[str, object]) -> pytest.RunResult:
