@@ -967,6 +967,19 @@ CODES: dict[str, Code] = {
         "Name a test that passes, or that its accuracy check alone fails.",
         ("reason",),
     ),
+    "TRT455": Code(
+        "a failing run was written as a bundle",
+        "--trt-repro wrote a folder with the engine, its model, inputs and expected outputs, and a "
+        "script that needs only numpy and ONNX Runtime or TensorRT.",
+        "Run its repro.py: exit status 1 while the run still fails, 0 once it does not.",
+        ("folder",),
+    ),
+    "TRT456": Code(
+        "no bundle was written",
+        "--trt-repro could not write a folder for a failing run; the message says why.",
+        "Choose a folder that can be written, or feed tensors of types that NumPy has.",
+        ("reason",),
+    ),
     # 5xx speed
     "TRT501": Code(
         "slower than the baseline",

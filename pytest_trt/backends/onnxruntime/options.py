@@ -20,6 +20,11 @@ OPTIMIZATION_LEVELS = {
     "all": "ORT_ENABLE_ALL",
 }
 
+#: Entries of sessions that change results. Without it, INT8 products overflow 16 bits on x86 CPUs
+#: without VNNI, and an engine is right on one machine and wrong on another.
+#: Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
+ENTRIES = {"session.x64quantprecision": "1"}
+
 #: Microseconds for which a thread without work spins. P50 of calls of 0.01 and 0.08 ms was 1.01
 #: times that of threads that spin without a limit; loading, running and closing a small model took
 #: half the CPU time.
@@ -48,10 +53,8 @@ def session_options(
     )
     options.intra_op_num_threads = threads
     options.log_severity_level = SEVERITY_FATAL
-    # Without it, INT8 products overflow 16 bits on x86 CPUs without VNNI, and an engine is
-    # right on one machine and wrong on another.
-    # Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    for key, value in ENTRIES.items():
+        options.add_session_config_entry(key, value)
     # Threads of a session spin after a run, waiting for the next. If two sessions are
     # interleaved on few cores, one slows the other down, so threads stop after each call.
     # Source: tests/benchmarks/interleaved_cpu.py, which also measures its cost.

@@ -87,6 +87,11 @@ def lowered_level(plan: Path) -> str | None:
     return next((one for one in OPTIMIZATION_LEVELS if plan.name == _lowered_name(one)), None)
 
 
+def loaded_level(plan: Path, spec: EngineSpec) -> str:
+    """Return the level of optimisation at which a plan is loaded."""
+    return lowered_level(plan) or _level(spec, default="all")
+
+
 def converted_files(folder: Path) -> list[Path]:
     """Return the converted model and its data files."""
     return [path for path in folder.iterdir() if path.name.startswith(CONVERTED_NAME)]
@@ -114,7 +119,7 @@ def load_plan(
         Exception: ONNX Runtime cannot load it; its exceptions have no other common base class.
     """
     # The layout for this CPU, which the plan does not contain, is chosen here.
-    level = lowered_level(plan) or _level(spec, default="all")
+    level = loaded_level(plan, spec)
     return load_onnxruntime().InferenceSession(
         str(plan),
         session_options(level, threads=threads, spins=spins, custom_ops=custom_ops),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -34,7 +35,7 @@ from pytest_trt.onnx.digest_cache import changed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.models.project_reference import ProjectReference
 from pytest_trt.plugin.models.rebuilt import RebuiltEngines
-from pytest_trt.plugin.models.searching import LayerSearch
+from pytest_trt.plugin.models.searching import LayerSearch, bundles
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.plan import TestPlan, chosen_point
 from pytest_trt.plugin.planning.plan_files import PlanFiles
@@ -326,23 +327,25 @@ class LoadableModel:
             invariants=self._invariants(plan, calibration),
             retained=self._retained,
         )
-        if self._retained != "none":
-            search = LayerSearch(
-                self.run,
-                check,
-                self.reference_model,
-                self._names,
-                calibration,
-                isinstance(reference, ProjectReference),
-            )
-            state_of(self.item).searches.append(search.diagnostics)
+        search = LayerSearch(
+            self.run,
+            check,
+            self.reference_model,
+            self._names,
+            calibration,
+            isinstance(reference, ProjectReference),
+        )
+        state_of(self.item).searches += [
+            search.diagnostics,
+            partial(bundles, self.run, check, self.item.nodeid),
+        ]
         return check
 
     @property
     def _retained(self) -> Retained:
-        """Of which runs the worst is retained, to be searched for the layer that is to blame."""
+        """Of which runs the worst is retained, to be searched or to be written as a bundle."""
         settings = self.run.settings
-        if settings.localize == "never" or settings.selftest:
+        if settings.selftest or (settings.localize == "never" and settings.repro is None):
             return "none"
         return "all" if settings.localize == "always" else "failed"
 

@@ -1,4 +1,4 @@
-"""The search for the layer that loses precision, in a test."""
+"""What is done about the worst run of a test: the search for the bad layer, and a bundle."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ class LayerSearch:
 
     def diagnostics(self) -> Iterator[Diagnostic]:
         """Yield what was found of each engine whose worst run was retained."""
+        if self.run.settings.localize == "never":
+            return
         for one in self.check.evidence():
             if self.run.settings.localize == "auto":
                 if self.run.searched >= MOST_SEARCHED:
@@ -187,3 +189,15 @@ class LayerSearch:
     def _samples(self) -> CalibrationData:
         inputs = self.check.evidence()[0].engine.model.inputs
         return CalibrationData.of(self.calibration(), inputs)
+
+
+def bundles(run: TrtRun, check: ConsistencyCheck, test: str) -> Iterator[Diagnostic]:
+    """Write a bundle that repeats the worst run of each engine that fails; yield where they are."""
+    folder = run.settings.repro
+    if folder is None:
+        return
+    from pytest_trt.precision.repro import write_bundle
+
+    for one in check.evidence():
+        if not one.comparison.passed:
+            yield write_bundle(folder, test, one)

@@ -58,6 +58,7 @@ class Settings:
         checks: How many limits the whole run has; 0 to count them.
         localize: "auto", "always" or "never": when to search for the first bad layer.
         localize_timeout: Time limit of one search in seconds.
+        repro: Folder for bundles that repeat failing runs; None for none.
         report: Report files to write.
         require_arch: Architectures on which every test of a model must reach a verdict.
         additional_backends: Backends that plugins register, where `backend` names one of them.
@@ -92,6 +93,7 @@ class Settings:
     checks: int
     localize: str
     localize_timeout: float
+    repro: Path | None
     report: tuple[Path, ...]
     require_arch: tuple[str, ...]
     additional_backends: Registry = field(default_factory=dict)

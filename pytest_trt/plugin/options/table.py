@@ -298,6 +298,15 @@ OPTIONS = (
         toml="float",
     ),
     Option(
+        "repro",
+        "write, for each engine that fails trt_consistency, a folder that repeats its worst run "
+        "without pytest, below this one",
+        "",
+        read.folder,
+        "DIR",
+        is_path=True,
+    ),
+    Option(
         "report",
         "write a report of the run: .html to read, .json for scripts, .prom for Prometheus; "
         "repeatable",
