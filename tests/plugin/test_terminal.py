@@ -1,7 +1,8 @@
-"""What a terminal is shown: a pseudo-terminal of 60 columns, in which pytest really runs."""
+"""What a terminal is shown: a pseudo-terminal of 60 columns, on which pytest really writes."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -9,10 +10,11 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from pathlib import Path
 
 import pytest
-from plugin.conftest import LIGHT
+from plugin.conftest import LIGHT, NoOwnTraceback
 
 from pytest_trt import cli
 
@@ -27,36 +29,72 @@ def test_it(trt_session, images):
 """
 
 
+class Terminal:
+    """A pseudo-terminal, and what is written to it.
+
+    Args:
+        columns: How wide it is.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self._reader, self.writer = pty.openpty()
+        fcntl.ioctl(self.writer, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        self._text = b""
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # the last writer has gone
+            while more := os.read(self._reader, 4096):
+                self._text += more
+
+    def lines(self) -> list[str]:
+        """Return what was written, once the last writer has closed it."""
+        self._reading.join()
+        os.close(self._reader)
+        return self._text.decode().replace("\r\n", "\n").split("\n")
+
+
+def options(project, *args: str) -> list[str]:
+    always = ("-p", "no:cacheprovider", "--color=no", *LIGHT)
+    return [*always, "--trt-arch=cpu", f"--trt-cache-dir={project.cache}", *args]
+
+
 def shown(project, *args: str, columns: int = 60, status: int = 1) -> list[str]:
     """Return the lines that pytest writes on a terminal, where it ends with this exit status."""
-    reader, writer = pty.openpty()
-    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    terminal = Terminal(columns)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        os.fdopen(terminal.writer, "w", encoding="utf-8") as screen,
+    ):
+        patch.delenv("CI", raising=False)
+        patch.setenv("COLUMNS", str(columns))
+        for name in ("stdout", "stderr"):
+            patch.setattr(sys, name, screen)
+        result = project.pytester.inline_run(
+            *options(project, *args), plugins=[project.host, NoOwnTraceback()]
+        )
+    assert result.ret == status
+    return terminal.lines()
+
+
+def shown_by_a_process(project, *args: str, columns: int = 60, status: int = 1) -> list[str]:
+    """Return the same of pytest in a process of its own, which asks the terminal how wide it is."""
+    terminal = Terminal(columns)
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "CI")}
     here = str(Path(cli.__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([here, environment.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", *LIGHT]
-    command += ["--trt-arch=cpu", f"--trt-cache-dir={project.cache}", *args]
-    started = subprocess.Popen(
-        command, cwd=project.path, env=environment, stdin=writer, stdout=writer, stderr=writer
-    )
-    os.close(writer)
-    text = b""
-    while True:
-        try:
-            more = os.read(reader, 4096)
-        except OSError:  # the last writer has gone
-            break
-        if not more:
-            break
-        text += more
-    os.close(reader)
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.writer)
+    command = [sys.executable, "-m", "pytest", *options(project, *args)]
+    started = subprocess.Popen(command, cwd=project.path, env=environment, **streams)
+    os.close(terminal.writer)
     assert started.wait() == status
-    return text.decode().replace("\r\n", "\n").split("\n")
+    return terminal.lines()
 
 
 def test_failure_of_a_check_fits_the_terminal(project) -> None:
     project.test_file(_TEST)
-    lines = shown(project, f"--junitxml={project.path / 'junit.xml'}")
+    lines = shown_by_a_process(project, f"--junitxml={project.path / 'junit.xml'}")
     start = next(i for i, line in enumerate(lines) if "FAILURES" in line)
     end = next(i for i, line in enumerate(lines) if line.startswith("==") and " trt " in line)
     reported = [line for line in lines[start:end] if "generated xml file" not in line]
@@ -189,4 +227,4 @@ def test_run_without_capture_or_terminal_still_judges(
     project, plugin: str, rtol: str, status: int
 ) -> None:
     project.test_file(_TEST.replace("1e-9", rtol))
-    assert project.run("-p", f"no:{plugin}", subprocess=True).ret == status
+    assert project.run("-p", f"no:{plugin}").ret == status
