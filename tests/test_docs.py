@@ -132,27 +132,6 @@ def test_first_test_passes_in_fp16_and_fails_in_int8_as_shown(digits) -> None:
     assert len(code) <= 20
 
 
-def test_export_is_compared_with_pytorch_as_shown(torch_project) -> None:
-    shown = blocks("python", README)[1]
-    exported = "dynamo=False)\n"
-    assert exported in shown
-    changed = f"{exported}    torch.nn.init.ones_(network[2].bias)\n"
-    # The changed network is that of the file that runs last.
-    torch_project.makepyfile(test_a=shown, test_b=shown.replace(exported, changed))
-    result = torch_project.runpytest_subprocess(
-        "--trt-arch=cpu", f"--trt-cache-dir={torch_project.path / 'cache'}", "-v"
-    )
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "test_a.py::test_same_as_pytorch PASSED*",
-            "test_b.py::test_same_as_pytorch FAILED*",
-            "*x over tolerance against trt_reference (network.onnx, fp16, cpu) *TRT415*",
-            "Fix: The engine agrees with *network.onnx in FP32, so the outputs of trt_reference*",
-        ]
-    )
-
-
 @pytest.mark.parametrize(("precision", "outcome"), [("fp16", "passed"), ("fp32", "failed")])
 def test_facts_are_asserted_as_shown(folder, precision: str, outcome: str) -> None:
     (shown,) = blocks("python", section(page("markers.md"), "Facts of an engine"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
+from plugin.conftest import LIGHT
+from test_docs import README, blocks
 
 TEST = """
 import copy
@@ -54,38 +56,6 @@ def test_it(engine, kind):
 """
 
 
-def test_tensors_are_compared_and_what_cannot_be_is_named(torch_project: pytest.Pytester) -> None:
-    torch_project.makepyfile(test_it=TEST)
-    result = torch_project.runpytest_subprocess(
-        "--trt-arch=cpu", f"--trt-cache-dir={torch_project.path / 'cache'}", "-v"
-    )
-    result.assert_outcomes(passed=5, failed=6)
-    passed = ("gradient", "inferred", "named", "tuple", "in_place")
-    result.stdout.fnmatch_lines([f"*::test_it[[]{kind}[]] PASSED*" for kind in passed])
-    for line in (
-        "y: *x over tolerance against trt_reference (network.onnx, fp32, cpu) *TRT415*",
-        "*returned Sequential, a torch.nn.Module: it takes tensors by position, *TRT157*",
-        '*return lambda inputs: module(torch.from_numpy(inputs[[]"x"[]]))',
-        "y: wrong dtype against trt_reference (network.onnx, fp32, cpu) *TRT405*",
-        "*'y' is a tensor of torch.bfloat16 that NumPy cannot hold: *TRT157*",
-        "*trt_reference returned different outputs for the same inputs *TRT175*",
-        "E *RuntimeError: mat1 and mat2 shapes cannot be multiplied*",
-    ):
-        result.stdout.fnmatch_lines([line])
-
-
-@pytest.mark.parametrize(
-    ("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)]
-)
-def test_a_missing_torch_skips_unless_it_is_required(
-    pytester, request, monkeypatch, required: str, outcome: type[BaseException]
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setenv("PYTEST_TRT_REQUIRE_TORCH", required)
-    with pytest.raises(outcome, match="torch is not installed"):
-        request.getfixturevalue("torch_project")
-
-
 EXPORTED = """
 import pytest
 import torch
@@ -117,11 +87,57 @@ def test_it(exported, trt_session, trt_inputs):
 """
 
 
-def test_model_that_a_fixture_exports_is_compared_with_pytorch(torch_project) -> None:
-    torch_project.makepyfile(test_it=EXPORTED)
-    result = torch_project.runpytest_subprocess(
-        "--trt-arch=cpu", f"--trt-cache-dir={torch_project.path / 'cache'}", "-v"
+@pytest.fixture
+def run(torch_project: pytest.Pytester) -> pytest.RunResult:
+    """All that is tried, in one process: PyTorch takes seconds to import."""
+    shown = blocks("python", README)[1]
+    last = "dynamo=False)\n"
+    assert last in shown
+    changed = f"{last}    torch.nn.init.ones_(network[2].bias)\n"
+    # The changed network is that of the file that runs last.
+    torch_project.makepyfile(
+        test_exported=EXPORTED,
+        test_it=TEST,
+        test_shown=shown,
+        test_shown_changed=shown.replace(last, changed),
     )
-    result.assert_outcomes(passed=6, failed=6)
-    result.stdout.fnmatch_lines(["*::test_it[[]right-fp32-min[]] PASSED*"])
-    result.stdout.fnmatch_lines(["*::test_it[[]wrong-fp16-max[]] FAILED*"])
+    return torch_project.runpytest_subprocess(
+        "--trt-arch=cpu", f"--trt-cache-dir={torch_project.path / 'cache'}", "-v", *LIGHT
+    )
+
+
+def test_pytorch_is_compared_and_what_cannot_be_is_named(run: pytest.RunResult) -> None:
+    run.assert_outcomes(passed=5 + 6 + 1, failed=6 + 6 + 1)
+    right = ("gradient", "inferred", "named", "tuple", "in_place")
+    for line in (
+        # What a fixture returns.
+        *(f"test_it.py::test_it[[]{kind}[]] PASSED*" for kind in right),
+        "y: *x over tolerance against trt_reference (network.onnx, fp32, cpu) *TRT415*",
+        "*returned Sequential, a torch.nn.Module: it takes tensors by position, *TRT157*",
+        '*return lambda inputs: module(torch.from_numpy(inputs[[]"x"[]]))',
+        "y: wrong dtype against trt_reference (network.onnx, fp32, cpu) *TRT405*",
+        "*'y' is a tensor of torch.bfloat16 that NumPy cannot hold: *TRT157*",
+        "*trt_reference returned different outputs for the same inputs *TRT175*",
+        "E *RuntimeError: mat1 and mat2 shapes cannot be multiplied*",
+        # A model that a fixture exports.
+        "test_exported.py::test_it[[]right-fp32-min[]] PASSED*",
+        "test_exported.py::test_it[[]wrong-fp16-max[]] FAILED*",
+        # What the README shows.
+        "test_shown.py::test_same_as_pytorch PASSED*",
+        "test_shown_changed.py::test_same_as_pytorch FAILED*",
+        "*x over tolerance against trt_reference (network.onnx, fp16, cpu) *TRT415*",
+        "Fix: The engine agrees with *network.onnx in FP32, so the outputs of trt_reference*",
+    ):
+        run.stdout.fnmatch_lines([line])
+
+
+@pytest.mark.parametrize(
+    ("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)]
+)
+def test_a_missing_torch_skips_unless_it_is_required(
+    pytester, request, monkeypatch, required: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PYTEST_TRT_REQUIRE_TORCH", required)
+    with pytest.raises(outcome, match="torch is not installed"):
+        request.getfixturevalue("torch_project")
