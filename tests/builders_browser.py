@@ -25,10 +25,18 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as started:
         found = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        found.new_context()
         try:
             yield found
         finally:
             found.close()
+
+
+_EMPTY = "about:blank"
+
+
+def _free_page(context: Any) -> Any:
+    return next((one for one in context.pages if one.url == _EMPTY), None) or context.new_page()
 
 
 class Page:
@@ -43,13 +51,28 @@ class Page:
 
     def __init__(self, started: Any, path: Path, anchor: str = "", **options: Any) -> None:
         self.complaints: list[str] = []
-        self.page = started.new_page(**options)
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._request)
+        self._is_shared = not options
+        self.page = started.new_page(**options) if options else _free_page(started.contexts[0])
+        self._listeners = {
+            "console": lambda message: self.complaints.append(message.text),
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "request": self._request,
+        }
+        for event, listener in self._listeners.items():
+            self.page.on(event, listener)
         fragment = f"#{quote(anchor, safe='')}" if anchor else ""
         self.page.goto(path.resolve().as_uri() + fragment)
         self.page.wait_for_selector("html[data-ready-ms]", state="attached")
+
+    def close(self) -> None:
+        """Close it, or leave it empty for the next report: a page is a process of the browser."""
+        if not self._is_shared:
+            self.page.close()
+            return
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
+        self.page.evaluate("localStorage.clear()")
+        self.page.goto(_EMPTY)
 
     def _request(self, request: Any) -> None:
         if not request.url.startswith(("file:", "data:")):

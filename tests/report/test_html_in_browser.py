@@ -54,7 +54,7 @@ def show(started, tmp_path):
     yield opened
     complaints = [complaint for page in pages for complaint in page.complaints]
     for page in pages:
-        page.page.close()
+        page.close()
     assert complaints == []
 
 
