@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
+import builders_calibrated as calibrated
 import pytest
 
 pytestmark = pytest.mark.gpu
@@ -36,3 +38,18 @@ def test_another_architecture_is_refused_with_the_gpu_at_hand(gpu, run) -> None:
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     message = f"--trt-arch {other}, but the GPU of this machine is {gpu.name}"
     done.stderr.fnmatch_lines([f"*{message}*"])
+
+
+@pytest.mark.parametrize("options", [{}, {"calibrator": "entropy"}], ids=["Q/DQ", "calibrator"])
+def test_representative_calibration_loses_less_than_half_a_point(
+    gpu, inner_pytest, tmp_path: Path, options: dict[str, str]
+) -> None:
+    if options and not hasattr(importlib.import_module("tensorrt"), "IInt8EntropyCalibrator2"):
+        pytest.skip("this TensorRT has no calibrators")
+    calibrated.lay_out(tmp_path, tuple(range(10)), options)
+    inner_pytest(tmp_path).assert_outcomes(passed=2)
+
+
+def test_calibration_on_one_class_fails_the_check(gpu, inner_pytest, tmp_path: Path) -> None:
+    calibrated.lay_out(tmp_path, (3,))
+    inner_pytest(tmp_path).stdout.fnmatch_lines(["FAILED *::test_same_answers*over tolerance*"])
