@@ -28,6 +28,7 @@ from pytest_trt.statistics.agreement import changes_between
 from pytest_trt.statistics.bounds import Bounds
 from pytest_trt.statistics.decide import ONE_PROCESS_ERROR, check_error
 from pytest_trt.statistics.discount import HOST_CLOCK_ALLOWANCE_LOG
+from pytest_trt.statistics.limits import LEAST_RELATIVE
 from pytest_trt.statistics.rounds import Rounds, as_change
 from pytest_trt.terms import METRICS, Metric, Mode
 
@@ -162,6 +163,7 @@ def _test_change(old: _Case, new: _Case, error: float, *, across: bool) -> TestC
         why=new.test["reason"] if new.test["status"] != "passed" else "",
         findings=(
             *_speed_findings(old.speed, new.speed, error),
+            *_speedup_findings(_speedups(old), _speedups(new)),
             *_error_findings(old.accuracy, new.accuracy),
             *_metric_findings(_metrics(old), _metrics(new)),
         ),
@@ -229,6 +231,55 @@ def _speed_finding(
         least,
         most,
     )
+
+
+def _speedups(case: _Case) -> dict[str, Mapping[str, Any]]:
+    """Return the results of `faster_than` by the name of the other engine."""
+    return {one["opponent"]: one for one in case.speed.get("speedups", ())} if case.speed else {}
+
+
+def _speedup_findings(
+    old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Finding]:
+    """Yield how many times as fast as an engine of `faster_than` both runs found the engine."""
+    for name, now in new.items():
+        if name not in old:
+            continue
+        then, lines = old[name], []
+        if then["ran"] != now["ran"]:
+            lines.append(f"{name}: {then['ran']} -> {now['ran']}")
+        if then["mode"] != now["mode"]:
+            lines.append(f"not compared: mode {then['mode']} -> {now['mode']}")
+            yield Finding(Kind.SPEEDUP, name, Direction.CHANGED, lines=tuple(lines))
+            continue
+        # Each interval holds the ratio of its run, so those of unchanged engines overlap. Neither
+        # covers how much processes vary, most of which the interleaving removes.
+        by_host = now["mode"] == "end_to_end"
+        allowance = HOST_CLOCK_ALLOWANCE_LOG if by_host else math.log1p(LEAST_RELATIVE)
+        low = _log_ratio(now["least"], then["most"]) - allowance
+        high = _log_ratio(now["most"], then["least"]) + allowance
+        yield Finding(
+            Kind.SPEEDUP,
+            name,
+            Direction.WORSE if high < 0 else Direction.BETTER if low > 0 else Direction.SAME,
+            _number(then["ratio"]),
+            _number(now["ratio"]),
+            _as_share(_log_ratio(now["ratio"], then["ratio"])),
+            _as_share(low),
+            _as_share(high),
+            tuple(lines),
+        )
+
+
+def _log_ratio(one: Any, other: Any) -> float:
+    """Return the logarithm of the ratio of two figures of reports; NaN if there is none."""
+    top, bottom = float(one), float(other)
+    finite = math.isfinite(top) and math.isfinite(bottom)
+    return math.log(top / bottom) if finite and top > 0 and bottom > 0 else math.nan
+
+
+def _as_share(log: float) -> float | None:
+    return math.expm1(log) if math.isfinite(log) else None
 
 
 def _error_findings(

@@ -13,13 +13,15 @@ from pytest_trt.records import to_data
 class Kind(str, Enum):
     """What a finding is about.
 
-    `SPEED`: one metric, in milliseconds or items per second. `ERROR`: one output, as the share of
+    `SPEED`: one metric, in milliseconds or items per second. `SPEEDUP`: how many times as fast as
+    an engine of `faster_than`. `ERROR`: one output, as the share of
     its tolerance that it uses. `METRIC`: a metric of outputs, shown where the status changed.
     `SIZE` and `MEMORY`: bytes of the plan and of the device's scratch memory. `LAYERS`: their
     number and how they changed. `NOTE`: why something was not compared.
     """
 
     SPEED = "speed"
+    SPEEDUP = "speedup"
     ERROR = "error"
     METRIC = "metric"
     SIZE = "size"
@@ -43,7 +45,7 @@ class Finding:
 
     Attributes:
         kind: What it is about.
-        name: The metric or output; empty where there is only one.
+        name: The metric, output or other engine; empty where there is only one.
         direction: Whether it is better or worse.
         before: The older figure.
         now: The newer figure.

@@ -29,6 +29,9 @@ COMMENT_CHARACTERS = 65_536
 
 _MARKS = {Direction.WORSE: "❌", Direction.BETTER: "✅", Direction.CHANGED: "⚠️", Direction.SAME: ""}
 
+#: Findings whose labels have names of outputs, metrics or files.
+_NAMED_BY_USERS = (Kind.ERROR, Kind.METRIC, Kind.SPEEDUP)
+
 #: Tests that are shown unfolded.
 _OPEN = 10
 
@@ -79,7 +82,7 @@ def _test(change: TestChange | EngineChange, *, everything: bool, is_open: bool)
     rows = []
     for finding in findings_of(change, everything=everything):
         label, *figures, _ = cells(finding)
-        label = escaping.markdown(label) if finding.kind in (Kind.ERROR, Kind.METRIC) else label
+        label = escaping.markdown(label) if finding.kind in _NAMED_BY_USERS else label
         row = (label, *figures, _MARKS[finding.direction])
         rows.append(f"| {' | '.join(row)} |")
         rows += [f"| | {escaping.markdown(line)} | | | | |" for line in lines(finding)]

@@ -69,7 +69,7 @@ def cells(finding: Finding) -> tuple[str, str, str, str, str, str]:
     before, now = _figure(finding, finding.before), _figure(finding, finding.now)
     change = "" if finding.change is None else units.change(finding.change)
     bounds = ""
-    if finding.kind is Kind.SPEED:
+    if finding.kind in (Kind.SPEED, Kind.SPEEDUP):
         ends = [
             units.change(end) if end is not None else "?" for end in (finding.least, finding.most)
         ]
@@ -86,6 +86,7 @@ def lines(finding: Finding) -> Iterator[str]:
 def _label(finding: Finding) -> str:
     labels = {
         Kind.SPEED: units.METRIC_NAMES.get(finding.name, finding.name),
+        Kind.SPEEDUP: f"speed relative to {finding.name}",
         Kind.ERROR: f"error of {finding.name}",
         Kind.METRIC: finding.name,
         Kind.SIZE: "plan",
@@ -101,6 +102,8 @@ def _figure(finding: Finding, value: float | None) -> str:
         return ""
     if finding.kind is Kind.SPEED:
         return units.figure(finding.name, value)
+    if finding.kind is Kind.SPEEDUP:
+        return f"{value:.3g}x"
     if finding.kind is Kind.ERROR:
         return units.share(value)
     if finding.kind is Kind.METRIC:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders_benchmark import speedup
 from builders_report import KEY, check, document, engine, reported, run, skipped, speed
 
 from pytest_trt.accuracy.compare import compare_outputs
@@ -289,3 +290,38 @@ def test_metrics_of_both_runs_are_shown_where_the_status_changed() -> None:
         assert only(found, Kind.METRIC, "accuracy").before == 0.98
         assert metric in findings_of(found.tests[0], everything=False)
         assert cells(metric)[:3] == ("iou of boxes", "0.95", "" if value is None else "0.8")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "mode", "direction"),
+    [
+        (1.9, "graph", Direction.SAME),
+        (1.75, "graph", Direction.SAME),  # within both intervals
+        (1.5, "graph", Direction.WORSE),
+        (2.4, "graph", Direction.BETTER),
+        (1.5, "end_to_end", Direction.SAME),
+        (1.1, "end_to_end", Direction.WORSE),
+    ],
+)
+def test_speedups_follow_their_bounds(ratio: float, mode: str, direction: Direction) -> None:
+    old, new = (
+        reported(speeds=(speed(mode=mode, speedups=(speedup(ratio=one, mode=mode),)),))
+        for one in (1.9, ratio)
+    )
+    found = only(pair(old, new), Kind.SPEEDUP, "fp32")
+    assert found.direction is direction
+    assert (found.before, found.now) == (1.9, ratio)
+    assert found.least < found.change < found.most
+    label, before, now, *_ = cells(found)
+    assert (label, before, now) == ("speed relative to fp32", "1.9x", f"{ratio:g}x")
+
+
+def test_speedups_of_another_mode_or_engine_are_not_compared_in_silence() -> None:
+    old = reported(speeds=(speed(speedups=(speedup(), speedup(opponent="gone"))),))
+    for other, line in (
+        ({"mode": "enqueue"}, "not compared: mode"),
+        ({"ran": "x"}, "fp32: digits"),
+    ):
+        new = reported(speeds=(speed(speedups=(speedup(**other),)),))
+        found = only(pair(old, new), Kind.SPEEDUP, "fp32")
+        assert any(one.startswith(line) for one in found.lines)
