@@ -59,6 +59,15 @@ class StoredReference(Protocol):
     def answer(self, inputs: Tensors) -> Mapping[str, Stored] | None:
         """Return what is stored for inputs; None where a run is compared with nothing stored."""
 
+    def measure(self, engine: Engine, inputs: Tensors, compared: Callable[[], Comparison]) -> None:
+        """Measure a run against the answers that may be stored instead, if there are any.
+
+        Args:
+            engine: What ran.
+            inputs: Its inputs.
+            compared: Compares its outputs with the model's own.
+        """
+
     def about(self) -> tuple[str, ...]:
         """Return lines about what is stored: when, why, of which model."""
 
@@ -197,6 +206,11 @@ class ConsistencyCheck:
             judges.append(lambda of: self._compared(engine, inputs, of, self._reference(inputs)))
         if self._stored is not None:
             stored = self._stored.answer(inputs)
+            self._stored.measure(
+                engine,
+                inputs,
+                lambda: self._compared(engine, inputs, outputs, self._reference(inputs)),
+            )
             if stored is not None:
                 passed &= self._compare_with_stored(engine, inputs, outputs, where, stored)
                 judge = partial(self._compared_with_stored, engine, inputs, stored=stored)

@@ -46,7 +46,8 @@ class StagedAnswers:
         against: Digest of the entry that was there; see `entry_digest`.
         update: Whether they are written at the end of the run, unless the test fails.
 
-    The entry has the errors of the engines of this test alone; those of others stay.
+    The entry has the errors of the engines of this test alone; those of others stay if the answers
+    are the same.
     """
 
     path: Path

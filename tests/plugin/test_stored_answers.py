@@ -11,7 +11,10 @@ import numpy as np
 import onnx
 import pytest
 from builders import save_linear
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt.cli import commands
 
 #: Tests of two precisions that run two sets of inputs.
 TEST = """
@@ -312,6 +315,21 @@ class TestDrift:
     def test_an_update_stores_the_new_level(self, project, grown, write) -> None:
         write('both", drift="5x')
         project.run("--trt-update").assert_outcomes(passed=2)
+        project.run().assert_outcomes(passed=2)
+
+    def test_what_is_accepted_has_the_errors_against_the_new_answers(
+        self, project, recorded, write
+    ) -> None:
+        noisy(project)
+        project.run().assert_outcomes(failed=2)
+        args = ("baseline", f"--cache-dir={project.cache}", "accept", "--failed", "--reason=noise")
+        accepted = CliRunner().invoke(commands, args)
+        assert accepted.exit_code == 0, accepted.output
+        errors = json.loads(recorded.read_text())["tests"]["test_it"]["errors"]
+        assert errors.keys() == {"cpu fp32", "cpu fp16"}
+        # Of the engine alone: the model changed by far more.
+        assert 0 < errors["cpu fp16"]["logits"] < 0.05
+        write('stored", drift="2x')
         project.run().assert_outcomes(passed=2)
 
     def test_of_an_engine_without_a_level_it_fails_or_is_recorded(

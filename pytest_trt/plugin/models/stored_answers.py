@@ -12,7 +12,7 @@ import pytest
 
 from pytest_trt.accuracy.arrays import Array
 from pytest_trt.accuracy.remedy import whole_remedy
-from pytest_trt.accuracy.result import AccuracyResult, OutputResult
+from pytest_trt.accuracy.result import AccuracyResult, Comparison, OutputResult
 from pytest_trt.accuracy.sketch import block_statistics, is_ordered, sketch_of, sketch_parts
 from pytest_trt.accuracy.stored import Stored, stored_from, unchecked
 from pytest_trt.accuracy.stored_change import stored_change
@@ -33,6 +33,7 @@ from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_answers import StagedAnswers, write_draft
 from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.engine.build import Engine
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.planning.plan import TestPlan
@@ -83,6 +84,7 @@ class StoredAnswers:
         self._collected: dict[str, tuple[StoredAnswer, dict[str, Arrays]]] = {}
         self._unmatched: list[str] = []
         self._ran: dict[str, None] = {}
+        self._errors: dict[str, dict[str, float]] = {}
 
     # --- what is stored
 
@@ -139,6 +141,17 @@ class StoredAnswers:
                 self._unmatched.append(_shapes_text(inputs))
             return None
         return None if self.records else self._read(stored)
+
+    def measure(self, engine: Engine, inputs: Tensors, compared: Callable[[], Comparison]) -> None:
+        """Measure the error of a run against the answers that `baseline accept` may store."""
+        # A self-test runs with injected errors.
+        if self.records or self._run.settings.selftest or not self._collected:
+            return
+        if short_digest(inputs_digest(inputs)) not in self._collected:
+            return
+        levels = self._errors.setdefault(f"{engine.target.arch} {engine.spec.precision}", {})
+        for output in compared().outputs:
+            levels[output.name] = max(levels.get(output.name, 0.0), rounded(_error(output), 3))
 
     def _read(self, answer: StoredAnswer) -> dict[str, Stored]:
         path = self.location.path
@@ -409,7 +422,7 @@ class StoredAnswers:
             recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             answers=answers,
             reason=self._run.settings.update_reason,
-            errors=errors,
+            errors={**errors, **self._errors},
         )
         same = entry is not None and entry.is_same(new)
         if entry is not None and same:
