@@ -6,7 +6,7 @@ A backend is a value: two of them (TensorRT and TensorRT-RTX, say) work side by 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -257,5 +257,28 @@ class Backend(Protocol):
         Raises:
             EngineLoadError: The plan cannot be loaded here.
             BackendUnavailableError: The product or the device is not available.
+        """
+        ...
+
+
+@runtime_checkable
+class ObservesTensors(Protocol):
+    """A backend that reads an engine's inner tensors without changing what its builder fuses."""
+
+    def observe(
+        self, request: BuildRequest, inputs: Tensors, tensors: Sequence[str]
+    ) -> Tensors | None:
+        """Build an engine, run it once, and return its outputs and what it has of some tensors.
+
+        Args:
+            request: The engine, in a folder that the caller removes.
+            inputs: Inputs of the model.
+            tensors: Names of tensors inside the model; fusion may have removed some.
+
+        Returns:
+            The values by name; None where the installed version cannot do this.
+
+        Raises:
+            PytestTrtError: It cannot be built, loaded or run.
         """
         ...

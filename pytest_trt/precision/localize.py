@@ -43,12 +43,13 @@ _ROUNDING = 1e-6
 class Observe(Protocol):
     """Runs what is tested, and returns its outputs and some of its tensors."""
 
-    def __call__(self, tensors: Sequence[str], folder: Path) -> Tensors:
+    def __call__(self, tensors: Sequence[str], folder: Path, *, all_of_them: bool) -> Tensors:
         """Return the values by name.
 
         Args:
             tensors: Tensors inside the model.
             folder: A private folder that exists as long as the search.
+            all_of_them: Whether to return them all, even if that changes what is fused.
         """
         ...
 
@@ -173,6 +174,7 @@ class _Search:
         self._changed = 0.0
         self._tensors: dict[str, Tensor] = {}
         self._carried: dict[str, float] = {}
+        self._missing: set[str] = set()
 
     def result(self) -> Localization:
         """Compare the layers, try the worst, and look into the one to blame."""
@@ -187,9 +189,10 @@ class _Search:
                 break
             found |= self._compared(chunk, frozenset(names))
         first = self._first(found)
+        fused |= self._missing
         if first is not None and self._has_time and (inner := self._inside(first.tensor, fused)):
             closer = {*inner, first.tensor, *self._reads(first.tensor, fused)}
-            nearer = self._compared([*inner, first.tensor], frozenset(closer))
+            nearer = self._compared([*inner, first.tensor], frozenset(closer), all_of_them=True)
             found |= nearer
             first = self._first(nearer) or first
         layers = [self._complete(one, found, fused) for one in found.values()]
@@ -213,11 +216,14 @@ class _Search:
         # A step that has begun may end: a late answer is better than none.
         return max(self._end_s - self._clock(), 1.0) * 2
 
-    def _compared(self, chunk: Sequence[str], cut: frozenset[str]) -> dict[str, TensorError]:
+    def _compared(
+        self, chunk: Sequence[str], cut: frozenset[str], *, all_of_them: bool = False
+    ) -> dict[str, TensorError]:
         """Return the figures of some tensors, where `cut` are all that the engine gives."""
         fused = frozenset(self._tensors) - cut
         wanted = dict.fromkeys([*chunk, *(r for name in chunk for r in self._reads(name, fused))])
-        values = self._case.observe(list(wanted), self._source.folder)
+        values = self._case.observe(list(wanted), self._source.folder, all_of_them=all_of_them)
+        self._missing |= wanted.keys() - values.keys()
         outputs = {name: values[name] for name in self._case.outputs if name in values}
         self._changed = max(self._changed, outputs_error(outputs, self._case.outputs))
         given = {name: values[name] for name in wanted if name in values}

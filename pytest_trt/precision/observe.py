@@ -1,8 +1,9 @@
 """What is tested, run again with some of its inner tensors as further outputs.
 
-The model gets the outputs, and the engine is built again from it: that works with every backend and
-precision, and converted models keep the names and types of outputs. Builders may fuse less around
-an output, so an engine that is looked at may differ from the one under test.
+Where the backend can, the engine emits the tensors that its fusion leaves (`ObservesTensors`).
+Else, the model gets the outputs, and the engine is built again from it: that works with every
+backend and precision, and converted models keep the names and types of outputs. Builders may fuse
+less around an output, so an engine that is looked at may differ from the one under test.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from pytest_trt.backends.observing.jobs import instrument
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import EngineRunError
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.protocols import Backend, BackendSession, BuildRequest, Plan, Progress
+from pytest_trt.engine.protocols import (
+    Backend,
+    BackendSession,
+    BuildRequest,
+    ObservesTensors,
+    Plan,
+    Progress,
+)
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors.spec import InputSamples, Tensors
 
@@ -43,17 +51,29 @@ class EngineAgain:
     progress: Progress = lambda message: None
     timeout_s: float = 0
 
-    def __call__(self, tensors: Sequence[str], folder: Path) -> Tensors:
-        """Return its outputs and these tensors.
+    def __call__(
+        self, tensors: Sequence[str], folder: Path, *, all_of_them: bool = True
+    ) -> Tensors:
+        """Return its outputs and these tensors; see `localize.Observe`.
 
         Raises:
             PytestTrtError: It cannot be built, loaded or run.
         """
         engine = self.engine
-        model, place = with_outputs(engine.model, tensors, folder, self.timeout_s)
         samples = self.calibration() if engine.route.needs_calibration else ()
-        request = BuildRequest(model, engine.spec, engine.target, place, samples, self.progress)
+        if isinstance(self.backend, ObservesTensors) and not all_of_them:
+            place = Path(mkdtemp(dir=folder))
+            request = self._request(engine.model, place, samples)
+            found = self.backend.observe(request, self.inputs, tensors)
+            if found is not None:
+                return found
+        model, place = with_outputs(engine.model, tensors, folder, self.timeout_s)
+        request = self._request(model, place, samples)
         return run_once(self.backend, request, self.inputs, self.release)
+
+    def _request(self, model: OnnxModel, place: Path, samples: InputSamples) -> BuildRequest:
+        spec, target = self.engine.spec, self.engine.target
+        return BuildRequest(model, spec, target, place, samples, self.progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +92,10 @@ class ModelAgain:
     threads: int = 0
     timeout_s: float = 0
 
-    def __call__(self, tensors: Sequence[str], folder: Path) -> Tensors:
-        """Return its outputs and these tensors.
+    def __call__(
+        self, tensors: Sequence[str], folder: Path, *, all_of_them: bool = True
+    ) -> Tensors:
+        """Return its outputs and these tensors; see `localize.Observe`.
 
         Raises:
             PytestTrtError: It cannot be loaded or run.

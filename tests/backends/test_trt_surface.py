@@ -50,21 +50,32 @@ CLASSES = {
 
 #: Results of the vendor's calls, and arguments of any type, that have no members of interest.
 PLAIN = {
-    "trt",
-    "vendor",
-    "logger",
+    "addr",
+    "address",
     "done",
+    "dtype",
     "handle",
     "layer",
+    "location",
+    "logger",
+    "pointer",
     "reason",
     "severity",
     "shape",
     "stream",
     "text",
+    "trt",
+    "type",
+    "vendor",
 }
 
 #: Used where a `hasattr` in another place said that they are there.
-ASKED_FOR = {"IBuilderConfig.progress_monitor"}
+ASKED_FOR = {
+    "IBuilderConfig.progress_monitor",
+    "IDebugListener",
+    "IExecutionContext.set_debug_listener",
+    "IExecutionContext.unfused_tensors_debug_state",
+}
 
 #: Only where builder flags choose the precision: TensorRT up to 10.
 WEAK_ONLY = {

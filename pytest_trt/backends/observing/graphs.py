@@ -184,7 +184,7 @@ class LoadedModel:
 
 
 #: A larger model is read anew by each job: it is not held between them.
-_HELD_BYTES = 200_000_000
+_HELD_BYTES = 600_000_000
 
 
 def loaded(path: Path) -> LoadedModel:

@@ -25,7 +25,7 @@ from pytest_trt.engine.builder_options import (
     holds_host_code,
     require_options,
 )
-from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResult, Plan
+from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.spec import FULL_PRECISIONS, EngineSpec, OptionValue, Route, Target
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.libraries import Library
@@ -175,6 +175,7 @@ def build(
     timeout_s: float,
     compute_capabilities: tuple[str, ...] = (),
     timing_cache: Path | None = None,
+    observed: bool = False,
 ) -> BuildResult:
     """Convert the model if the route requires it, and build it in a child process.
 
@@ -187,6 +188,7 @@ def build(
         timeout_s: Time limit of the build in seconds; 0 for no limit.
         compute_capabilities: Members of ComputeCapability to cross-build for.
         timing_cache: The timing cache to use and update, unless an option disables it.
+        observed: Whether the plan emits the tensors that fusion leaves.
     """
     # Most runs find their engines in the cache.
     from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
@@ -226,6 +228,7 @@ def build(
             plugin_libraries=request.model.plugin_libraries,
             timing_cache=None if for_builder.get("disable_timing_cache") else timing_cache,
             calibrator=calibrator,
+            observed=observed,
         )
         job = BuildJob(product, plan, device)
         built = build_in_child(job, timeout_s=timeout_s, progress=request.progress)
@@ -249,7 +252,7 @@ def _remove(folder: Path, name: str) -> None:
 
 def open_plan(
     product: Product, plan: Plan, model: OnnxModel, spec: EngineSpec, *, device: int
-) -> BackendSession:
+) -> TrtSession:
     """Load a plan on a GPU, after checking the product and version in its header.
 
     Raises:

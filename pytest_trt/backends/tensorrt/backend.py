@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.tensorrt import api as trt_api
+from pytest_trt.backends.tensorrt.debug_tensors import can_mark
 from pytest_trt.backends.tensorrt.plan_header import header_of
 from pytest_trt.backends.tensorrt.product import TENSORRT, TENSORRT_RTX, Product, precision_flags
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, EngineLoadError
@@ -16,6 +18,7 @@ from pytest_trt.engine.protocols import BackendSession, BuildRequest, BuildResul
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.engine.timing_cache import timing_file
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import RTX_ARCHS, described
 
 
@@ -69,6 +72,9 @@ class TensorRtBackend:
             BackendUnavailableError: This machine has no such GPU.
             EngineBuildError: The builder refused the model, failed, crashed or took too long.
         """
+        return self._built(request)
+
+    def _built(self, request: BuildRequest, *, observed: bool = False) -> BuildResult:
         device = self._device(request.target)
         chosen = self._chosen(request.model, request.spec)
         folder = self._timing_folder
@@ -80,7 +86,26 @@ class TensorRtBackend:
             device=device,
             timeout_s=self._build_timeout_s,
             timing_cache=folder and timing_file(folder, self.toolchain(), request.target),
+            observed=observed,
         )
+
+    def observe(
+        self, request: BuildRequest, inputs: Tensors, tensors: Sequence[str]
+    ) -> Tensors | None:
+        """Build an engine that emits its unfused tensors, and run it once; see `debug_tensors`.
+
+        Raises:
+            PytestTrtError: It cannot be built, loaded or run.
+        """
+        if not can_mark(self._product.load()):
+            return None
+        plan = Plan(request.directory / self._built(request, observed=True).plan_name)
+        model, spec, device = request.model, request.spec, self._device(request.target)
+        session = trt_api.open_plan(self._product, plan, model, spec, device=device)
+        try:
+            return session.observe(inputs, tensors)
+        finally:
+            session.close()
 
     def cannot_run(self, target: Target) -> str | None:
         """Why engines for this target do not run here."""

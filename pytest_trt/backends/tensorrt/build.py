@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_trt.backends.tensorrt.build_job import BuildPlan, Built
 from pytest_trt.backends.tensorrt.calibrator import calibrating
+from pytest_trt.backends.tensorrt.debug_tensors import MARK
 from pytest_trt.backends.tensorrt.layer_precision import keep_layers
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger, progress_monitor
 from pytest_trt.backends.tensorrt.options import apply_builder_options
@@ -84,6 +85,8 @@ def build_plan(
         network = builder.create_network(_network_flags(trt))
         progress(f"parsing {plan.model_name}")
         parser = parsed(trt, network, plan, tail)
+        if plan.observed:
+            getattr(network, MARK)()
         config = builder.create_builder_config()
         _configure(trt, config, plan)
         add_profiles(builder, network, config, plan)

@@ -51,6 +51,7 @@ class BuildPlan:
         opset: The model's version of the default operator set.
         timing_cache: The file of timings to use and add to; None for none.
         plugin_libraries: Libraries of plugins to load first.
+        observed: Whether the plan emits the tensors that fusion leaves, see `debug_tensors`.
         calibrator: How the builder calibrates INT8 ranges; None where it does not.
     """
 
@@ -69,6 +70,7 @@ class BuildPlan:
     opset: int = 0
     timing_cache: Path | None = None
     plugin_libraries: tuple[Library, ...] = ()
+    observed: bool = False
     calibrator: Calibrator | None = None
 
 

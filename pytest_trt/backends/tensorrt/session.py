@@ -6,7 +6,7 @@ working GPU crashes some versions, so CUDA is started first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from pytest_trt.backends.tensorrt.binding import (
     numpy_dtype,
     output_allocator,
 )
+from pytest_trt.backends.tensorrt.debug_tensors import DebugTensors
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger
 from pytest_trt.backends.tensorrt.plan_header import metadata_bytes
 from pytest_trt.diagnostics import (
@@ -144,6 +145,20 @@ class TrtSession:
             if binding.runs == _RUNS_BEFORE_CAPTURE:
                 self._capture(binding, repeats=outputs)
         return {name: self._as_model(name, array) for name, array in outputs.items()}
+
+    def observe(self, inputs: Tensors, tensors: Collection[str]) -> Tensors:
+        """Run once; return every output, and those of some tensors that the engine emits.
+
+        Args:
+            inputs: As for `run`.
+            tensors: Names of tensors of a plan that was built with `observed`.
+        """
+        debug = DebugTensors(self._trt, self._cuda, tensors, self._model.path.name)
+        self._cuda.use()
+        debug.listen(self._context)
+        outputs = self.run(inputs)
+        debug.raise_pending()
+        return {**debug.values, **outputs}
 
     def sample(self, inputs: Tensors, *, mode: Literal["graph", "enqueue"], calls: int) -> Samples:
         """Time consecutive calls on the GPU.
