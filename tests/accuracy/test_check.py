@@ -223,4 +223,4 @@ def test_metrics_need_all_of_a_stored_answer(whole):
     assert (result.verdict is Verdict.PASSED) is whole
     problem = result.metrics[0].problem
     assert problem == "" if whole else "only a sketch of 'y' is stored" in problem
-    assert [one.code for one in of.diagnostics()] == ([] if whole else ["TRT419"])
+    assert [one.code for one in of.diagnostics()] == ([] if whole else ["TRT679"])
