@@ -7,6 +7,7 @@ the cache and time nothing.
 from __future__ import annotations
 
 import math
+import os
 import platform
 import threading
 import time
@@ -50,12 +51,12 @@ from pytest_trt.engine.protocols import Backend, BackendSession, Plan, Progress
 from pytest_trt.engine.run_records import RunRecords
 from pytest_trt.engine.session import load_here
 from pytest_trt.engine.spec import EngineSpec, Target
-from pytest_trt.files import TICK_NS
+from pytest_trt.files import TICK_NS, FileStamp
 from pytest_trt.onnx.file import OnnxModel, load_model, read_interface
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.onnx.unchanged import of_hashed_bytes
 from pytest_trt.plugin.options.settings import Settings
-from pytest_trt.tensors.calibration_data import CalibrationData, Spooled
+from pytest_trt.tensors.calibration_data import CalibrationData, Spooled, file_stamps
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.terms import CPU
@@ -113,6 +114,7 @@ class TrtRun:
         self._failed_builds: dict[str, EngineBuildError] = {}
         self._finished: dict[str, Engine] = {}
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
+        self._calibrations: dict[object, tuple[tuple[FileStamp, ...], CalibrationData]] = {}
         self._spooled: WeakKeyDictionary[object, Spooled] = WeakKeyDictionary()
         self._context_begun = False
         self.lost_device = LostDevice()
@@ -285,7 +287,17 @@ class TrtRun:
         """
         if isinstance(given, Iterator):
             given = self._spooled.setdefault(given, Spooled(given))
-        return CalibrationData.of(given, inputs)
+        if not isinstance(given, str | os.PathLike):
+            return CalibrationData.of(given, inputs)
+        # Tests of one model need not read a large folder each.
+        now_ns, stamps = self._clock(), file_stamps(Path(given))
+        known = self._calibrations.get((str(given), tuple(inputs)))
+        if known is not None and known[0] == stamps:
+            return known[1]
+        data = CalibrationData(given, inputs)
+        if stamps and all(one.rested(now_ns) for one in stamps):
+            self._calibrations[str(given), tuple(inputs)] = stamps, data
+        return data
 
     def begin_context(self, arch: str) -> None:
         """Create the CUDA context in the background, while the plan is found and checked. Once."""

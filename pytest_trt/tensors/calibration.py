@@ -98,27 +98,30 @@ class CalibrationGatherer:
         self._seen: set[bytes] = set()
         self._inputs: dict[str, _Input] = {}
 
-    def add(self, sample: Tensors) -> None:
-        """Add a sample that fits the model."""
+    def add(self, sample: Tensors, digest: bytes) -> None:
+        """Add a sample that fits the model, and its digest."""
         self._samples += 1
         tensors = items_of(sample, self._specs).tensors
         for name, array in tensors.items():
             self._inputs.setdefault(name, _Input(array.dtype.name)).add(array)
-        for row in self._each_row(tensors):
-            self._rows += 1
-            self._seen.add(row)
+        rows = self._rows_of(tensors)
+        self._rows += rows
+        self._seen.update(self._each_row(tensors, rows) if rows > 1 else (digest,))
 
     def statistics(self) -> CalibrationStatistics:
         """Return the statistics of all samples so far."""
         inputs = {name: one.statistics() for name, one in self._inputs.items()}
         return CalibrationStatistics(self._samples, self._rows, len(self._seen), inputs)
 
-    def _each_row(self, tensors: Tensors) -> Iterator[bytes]:
-        """Yield a digest of each row; the sample is one where its inputs have no common batch."""
+    def _rows_of(self, tensors: Tensors) -> int:
+        """Return the number of rows of a sample, which is one if its inputs share no batch."""
         sizes = {np.shape(tensors[name])[:1] for name in self._batched if name in tensors}
-        rows = sizes.pop()[0] if len(sizes) == 1 else 1
+        return int(sizes.pop()[0]) if len(sizes) == 1 else 1
+
+    def _each_row(self, tensors: Tensors, rows: int) -> Iterator[bytes]:
+        """Yield a digest of each row."""
         whole = [np.ascontiguousarray(one) for one in tensors.values()]
-        batched = [rows > 1 and name in self._batched for name in tensors]
+        batched = [name in self._batched for name in tensors]
         for row in range(rows):
             digest = hashlib.blake2b(digest_size=16)
             for array, is_batched in zip(whole, batched, strict=True):

@@ -5,6 +5,7 @@ What is hashed is what is used: each further reading has to give the same sample
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -26,6 +27,7 @@ from pytest_trt.diagnostics import (
     as_typed,
     in_context,
 )
+from pytest_trt.files import FileStamp, open_regular
 from pytest_trt.tensors.calibration import CalibrationGatherer, CalibrationStatistics
 from pytest_trt.tensors.checks import check_inputs, example_feed, type_name
 from pytest_trt.tensors.containers import items_of
@@ -66,8 +68,9 @@ class CalibrationData:
         self._source = _source_of(given, inputs)
         state, gatherer = hashlib.sha256(), CalibrationGatherer(inputs)
         for sample in _checked(self._source(), inputs):
-            state.update(bytes.fromhex(inputs_digest(sample)))
-            gatherer.add(sample)
+            digest = bytes.fromhex(inputs_digest(sample))
+            state.update(digest)
+            gatherer.add(sample, digest)
         self.digest, self.statistics = state.hexdigest(), gatherer.statistics()
 
     @classmethod
@@ -154,6 +157,8 @@ def _require_finite(where: str, sample: int, name: str, array: npt.NDArray[Any])
     # Types that numpy itself lacks, such as bfloat16, are of kind V.
     if array.dtype.kind not in "fcV":
         return
+    if array.dtype.kind == "f" and np.isfinite([array.min(), array.max()]).all():
+        return  # NaN is the minimum and the maximum of any array that has one
     nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
     found = [f"{nan} NaN"] * bool(nan) + [f"{infinite} infinite"] * bool(infinite)
     if found:
@@ -266,6 +271,17 @@ def _from_files(path: Path, inputs: Sequence[TensorSpec]) -> Iterator[tuple[str,
                 path=shown,
             ) from error
         yield f" ({shown})", sample
+
+
+def file_stamps(path: Path) -> tuple[FileStamp, ...]:
+    """Return the stamps of all files of calibration data; none where one cannot be read."""
+    stamps = []
+    with contextlib.suppress(OSError, InputError):
+        for one in _files(path):
+            with open_regular(one) as file:
+                stamps.append(FileStamp.of(one, file))
+        return tuple(stamps)
+    return ()
 
 
 def _only_input(file: str, inputs: Sequence[TensorSpec]) -> str:

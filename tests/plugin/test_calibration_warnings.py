@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
 _TESTS = f"""
@@ -104,3 +106,26 @@ def test_warnings_can_be_errors(project) -> None:
     result = project.run("-W", "error::pytest_trt.PytestTrtWarning", "-k", "TestFew")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*calibrated on 4 different inputs*TRT241*"])
+
+
+def test_a_marker_names_a_folder_that_takes_precedence_over_the_fixture(project) -> None:
+    project.test_file(
+        "@pytest.fixture\ndef trt_calibration():\n    raise AssertionError\n"
+        "@pytest.mark.trt_model('models/linear.onnx', precision='int8', calibration='samples')\n"
+        "def test_it(trt_engine):\n"
+        "    assert trt_engine.facts.calibration.samples == 20\n"
+        "def test_shared(trt_engines):\n"
+        "    given = {'precision': 'int8', 'calibration': 'samples'}\n"
+        "    engine = trt_engines('models/linear.onnx', **given).engine\n"
+        "    assert engine.facts.calibration.samples == 20\n"
+    )
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*samples of calibration= does not exist*TRT225*"])
+    (project.path / "samples").mkdir()
+    for number in range(20):
+        image = np.random.default_rng(number).normal(size=(1, 8)).astype(np.float32)
+        np.save(project.path / "samples" / f"{number:02}.npy", image)
+    result = project.run("-Werror::pytest_trt.PytestTrtWarning")
+    result.assert_outcomes(passed=2)
+    assert len(project.plans()) == 1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import save_linear, settings
 from clocks import much_later, next_tick
@@ -16,6 +17,7 @@ from pytest_trt.engine.digest_records import TRUSTED_FILE_SYSTEMS, DigestRecords
 from pytest_trt.files import FileStamp, file_system
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.run import TrtRun
+from pytest_trt.tensors.spec import TensorSpec
 
 
 def read(path: Path, cache: Path, clock: Callable[[], int] = much_later) -> OnnxModel:
@@ -55,3 +57,21 @@ def test_model_that_was_just_written_is_hashed_by_every_run(tmp_path: Path) -> N
     path, cache = save_linear(tmp_path / "linear.onnx", features=500), tmp_path / "cache"
     read(path, cache, time.time_ns)
     assert list((cache / "v1" / "digests").iterdir()) == []
+
+
+@pytest.mark.parametrize(("clock", "again"), [(much_later, False), (time.time_ns, True)])
+def test_calibration_files_are_read_once_if_their_stamps_prove_that_nothing_changed(
+    tmp_path: Path, clock: Callable[[], int], again: bool
+) -> None:
+    folder, specs = tmp_path / "samples", [TensorSpec("x", "float32", (2,))]
+    folder.mkdir()
+    np.save(folder / "0.npy", np.zeros(2, np.float32))
+    run = TrtRun(settings(arch=("cpu",), cache_dir=tmp_path / "cache"), clock=clock)
+    first = run.calibration(folder, specs)
+    assert (run.calibration(folder, specs) is not first) == again
+    next_tick(tmp_path)
+    np.save(folder / "0.npy", np.ones(2, np.float32))
+    changed = run.calibration(folder, specs)
+    assert changed.digest != first.digest
+    np.save(folder / "1.npy", np.ones(2, np.float32))
+    assert run.calibration(str(folder), specs).digest not in (first.digest, changed.digest)

@@ -17,6 +17,7 @@ from pytest_trt.tensors.calibration import (
     calibration_problems,
 )
 from pytest_trt.tensors.profiles import parse_profiles
+from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import TensorSpec
 
 _SPECS = (
@@ -32,7 +33,7 @@ def _images(rows: int, seed: int = 0) -> np.ndarray:
 def _statistics(samples, specs=_SPECS) -> CalibrationStatistics:
     gatherer = CalibrationGatherer(specs)
     for sample in samples:
-        gatherer.add(sample)
+        gatherer.add(sample, bytes.fromhex(inputs_digest(sample)))
     return gatherer.statistics()
 
 

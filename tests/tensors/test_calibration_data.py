@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import ml_dtypes
@@ -12,6 +13,7 @@ from builders_model import remedy
 from pytest_trt.diagnostics import InputError, ModelError
 from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.spec import TensorSpec
+from pytest_trt.tensors.stored import StoredSamples, write_samples
 
 _SPECS = (
     TensorSpec("image", "float32", ("batch", 3)),
@@ -184,6 +186,22 @@ def test_a_generator_holds_one_sample_at_a_time() -> None:
     assert len(data) == 6
     assert sum(1 for _ in data) == 6
     assert most <= 2  # the one before may live until the next is made
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
+    folder, size_bytes = tmp_path / "samples", 1 << 20
+    folder.mkdir()
+    for number in range(16):
+        np.save(folder / f"{number:02}.npy", np.full((1, size_bytes // 12, 3), number, np.float32))
+    specs = [TensorSpec("x", "float32", (1, "n", 3))]
+    tracemalloc.start()
+    try:
+        write_samples(tmp_path / "stored", CalibrationData(folder, specs))
+        assert sum(len(sample) for sample in StoredSamples(tmp_path / "stored")) == 16
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 6 * size_bytes
 
 
 def _bytes(name: str, content: bytes):

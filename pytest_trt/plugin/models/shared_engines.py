@@ -5,6 +5,7 @@ What such an engine runs is compared in the test during which it runs, under tha
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session
 from pytest_trt.plugin.models.loadable import LoadableModel
 from pytest_trt.plugin.models.project_reference import project_reference
-from pytest_trt.plugin.planning.markers import parse_model, same_file
+from pytest_trt.plugin.planning.markers import calibration_path, parse_model, same_file
 from pytest_trt.plugin.planning.named_models import check_per_model, named_models
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.state import ITEM_KEY, plan_of, run_of, state_of
@@ -134,6 +135,8 @@ def shared_session(
     # The file whose fixture calls: below this function are the factory and its fixture.
     caller = Path(sys._getframe(2).f_code.co_filename)
     named = named_models([mark], caller)
+    if isinstance(calibration, str | os.PathLike):
+        calibration = calibration_path(calibration, caller)
     check_per_model([mark], ())
     if named.several:
         raise ConfigurationError(

@@ -116,7 +116,7 @@ class ModelUnderTest(LoadableModel):
                 other.model,
                 spec,
                 arch,
-                calibration=self._calibration,
+                calibration=other._calibration,
                 progress=say,
                 embedded=one.embedded,
             )
@@ -135,10 +135,11 @@ class ModelUnderTest(LoadableModel):
 
     @property
     def _calibrated_by(self) -> CalibratedBy:
-        return "project" if self.overrides("trt_calibration") else "seeded"
+        own = self.model_marker.calibration or self.overrides("trt_calibration")
+        return "project" if own else "seeded"
 
     def _calibration(self) -> CalibrationData:
-        given = self.request.getfixturevalue("trt_calibration")
+        given = self.model_marker.calibration or self.request.getfixturevalue("trt_calibration")
         return self.run.calibration(given, self.model.inputs)
 
     def _consistency_check(self) -> ConsistencyCheck:

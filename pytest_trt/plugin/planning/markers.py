@@ -6,10 +6,11 @@ test, not a failure after minutes of building.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast
 
 import pytest
 
@@ -60,6 +61,7 @@ class ModelMarker:
         by_backend: Both of them by backend, which take precedence over either.
         input_ranges: Value ranges of seeded inputs: {input: (low, high)}.
         seed: Seed of the seeded inputs.
+        calibration: Folder or file of calibration data, absolute; None for the fixture's.
         custom_ops: Libraries with its operators for ONNX Runtime: paths, and names of packages.
         plugin_libraries: Libraries with its operators for TensorRT, as plugins; None for those of
             --trt-plugin-library.
@@ -84,6 +86,7 @@ class ModelMarker:
     by_backend: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     input_ranges: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    calibration: Path | None = None
     custom_ops: tuple[Path | str, ...] = ()
     plugin_libraries: tuple[Path, ...] | None = None
     named: tuple[str, ...] = ()
@@ -275,6 +278,8 @@ def _model_marker(
     for name in ("builder_options", "input_ranges"):
         value = values.get(name, {})
         expect(isinstance(value, Mapping), ModelMarker.NAME, name, value, "a mapping")
+    if "calibration" in values:
+        values["calibration"] = calibration_path(values["calibration"], test_file)
     if "custom_ops" in values:
         values["custom_ops"] = parse_custom_ops(values["custom_ops"], test_file)
     if "plugin_libraries" in values:
@@ -561,6 +566,25 @@ def _existing(model: NamedModel, test_file: Path) -> Path:
             fix=Remedy(f"{where}. Models there:" if models else f"{where}.", alternatives=models),
             code="TRT156",
             facts={"model": given, "path": str(path)},
+        )
+    return path
+
+
+def calibration_path(given: object, test_file: Path) -> Path:
+    """Return the path of calibration data, which has to be there; it is read when it is needed.
+
+    Raises:
+        ConfigurationError: It is not a path, or missing.
+    """
+    what = "the path of a folder of .npz or .npy files, or of one such file"
+    expect(isinstance(given, str | os.PathLike), ModelMarker.NAME, "calibration", given, what)
+    path = Path(os.path.normpath(test_file.parent / cast("str", given)))
+    if not path.exists():
+        raise ConfigurationError(
+            f"the calibration data {str(given)[:80]} of calibration= does not exist",
+            fix="correct the path, which is relative to the test file.",
+            code="TRT225",
+            facts={"path": str(path)},
         )
     return path
 

@@ -85,6 +85,7 @@ def check_with_plan(values: Mapping[str, Any]) -> None:
     levels = (values, *values["by_precision"].values(), *values["by_backend"].values())
     given = [name for own in levels for name in own.get("builder_options", {})]
     given += ["keep_fp32" for own in levels if own.get("keep_fp32")]
+    given += ["calibration" for own in levels if own.get("calibration")]
     unused = sorted({name for name in given if name not in LOADING_OPTIONS})
     if unused:
         raise invalid(
