@@ -84,6 +84,10 @@ _UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]+")
 #: of them, and to write one takes three times as long.
 _LEAST_RECORDED_BYTES = 4096
 
+#: Files, and the share of the cap, up to which new ones are not indexed: a transaction takes as
+#: long for one as for ten.
+_MOST_UNINDEXED, _UNINDEXED_SHARE = 40, 0.01
+
 #: How file systems without locks refuse one.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -149,8 +153,10 @@ class EngineCache:
         self._verified: dict[str, tuple[FileStamp, ...]] = {}
         # Ends of the names of entries that this process does not evict.
         self._pinned: set[str] = set()
-        # Files that are not in the index yet: it is written once for each engine that is built.
-        self._unindexed: list[Path] = []
+        # Engines and other files that are not in the index yet, their models, and their size.
+        self._unindexed: dict[Path, Sidecar | None] = {}
+        self._unindexed_models: set[str] = set()
+        self._unindexed_bytes = 0
         self.notes: list[Diagnostic] = []
         if self.writable:
             self._sweep()
@@ -279,6 +285,8 @@ class EngineCache:
             model: The model's file.
             key_fields: The fields of an engine's key.
         """
+        if not self._unindexed_models.isdisjoint((str(model), key_fields.get("model digest", ""))):
+            self.index_new()
         found = []
         for folder in self._index.related(model, key_fields):
             with (
@@ -290,7 +298,9 @@ class EngineCache:
 
     def stored(self, file: Path) -> None:
         """Count a new file, of reference outputs or a digest, among what may be evicted."""
-        self._unindexed.append(file)
+        with contextlib.suppress(OSError):  # evicted by another process meanwhile
+            self._unindexed_bytes += file.stat().st_size
+            self._unindexed[file] = None
 
     def damaged(self, file: Path, reason: str) -> None:
         """Note that a file of reference outputs or a digest is damaged, and is replaced."""
@@ -414,7 +424,14 @@ class EngineCache:
             final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # removed meanwhile
             self.discard(final)
             staged.rename(final)
-        self._index_and_evict(final, sidecar)
+        self._unindexed[final] = sidecar
+        self._unindexed_models |= {sidecar.model_path, sidecar.key_fields.get("model digest", "")}
+        self._unindexed_bytes += sidecar.size_bytes
+        if (
+            len(self._unindexed) >= _MOST_UNINDEXED
+            or self._unindexed_bytes > self.max_bytes * _UNINDEXED_SHARE
+        ):
+            self.index_new()
         return Entry(final, sidecar, facts)
 
     @property
@@ -498,18 +515,26 @@ class EngineCache:
 
         return sorted((self.folder / "engines").glob("*"), key=last_used, reverse=True)
 
-    def _index_and_evict(self, new: Path, sidecar: Sidecar) -> None:
-        """Register a new engine, and delete what was used least recently until the cap is met."""
+    def index_new(self) -> None:
+        """Register what is new, and delete what was used least recently until the cap is met.
+
+        This happens by itself for some engines at a time. What a process does not register, the
+        next one does.
+        """
+        if not self._unindexed:
+            return
 
         def stays(path: Path) -> bool:
-            return path == new or path.name[-_KEY_CHARACTERS:] in self._pinned
+            is_new_engine = self._unindexed.get(path) is not None
+            return is_new_engine or path.name[-_KEY_CHARACTERS:] in self._pinned
 
-        entries = {**dict.fromkeys(self._unindexed), new: sidecar}
         # What is being built counts, by whichever process.
         left_bytes = self.max_bytes - size_bytes(self._building)
-        for path in self._index.add(entries, max_bytes=left_bytes, stays=stays):
+        for path in self._index.add(self._unindexed, max_bytes=left_bytes, stays=stays):
             self.discard(path)
         self._unindexed.clear()
+        self._unindexed_models.clear()
+        self._unindexed_bytes = 0
 
 
 def default_cache_dir() -> Path:

@@ -520,6 +520,8 @@ class TrtRun:
         self._references.clear()
         if "_records" in vars(self):
             self._records.save()
+        if "cache" in vars(self):
+            self.cache.index_new()
         warm_builder.end()
 
     def environment(self) -> list[str]:

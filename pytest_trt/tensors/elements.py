@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -148,6 +149,7 @@ def element_bits(name: str) -> int:
     return _BITS[name]
 
 
+@lru_cache(maxsize=256)  # text has a dtype for each length
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """Return the name used here for a dtype: numpy's, or ONNX's for those of ml_dtypes."""
     return _BY_EXTENSION.get(dtype.name, dtype.name)

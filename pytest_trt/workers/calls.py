@@ -16,6 +16,9 @@ from typing import Any
 from pytest_trt.workers.child import Reporter, serve
 from pytest_trt.workers.memory import limit_memory
 
+#: What is released once the reply has been sent, as that may take as long as a small job.
+later: list[object] = []
+
 #: Seconds for which a limit holds: to look for what is left takes as long as to load a small model.
 _LIMITED_S = 1.0
 
@@ -23,7 +26,7 @@ _LIMITED_S = 1.0
 def main() -> None:
     """Call one function after another."""
     faulthandler.enable()  # shows where a library crashed
-    serve(_Calls().call, once=False, after_errors=True)
+    serve(_Calls().call, once=False, after_errors=True, rest=later.clear)
 
 
 class _Calls:

@@ -70,7 +70,11 @@ class Reporter:
 
 
 def serve(
-    job: Callable[[Any, Reporter], object], *, once: bool = True, after_errors: bool = False
+    job: Callable[[Any, Reporter], object],
+    *,
+    once: bool = True,
+    after_errors: bool = False,
+    rest: Callable[[], object] = lambda: None,
 ) -> NoReturn:
     """Do jobs until one fails, and end without unloading anything: libraries may crash then.
 
@@ -81,6 +85,7 @@ def serve(
         job: Does a job; JSON-simple data in and out.
         once: Whether to end after one job; otherwise when none comes for `WARM_S`.
         after_errors: Whether to do further jobs after a reported error.
+        rest: Called after each job, while the parent works on.
     """
     reporter = Reporter()
     _end_with_parent()
@@ -94,6 +99,7 @@ def serve(
         reporter.send(event, content)
         if once or event == "error":
             break
+        rest()
     os._exit(0)
 
 

@@ -336,9 +336,11 @@ def test_files_of_an_entry_are_private_whatever_the_umask(cache: EngineCache) ->
 
 def test_index_that_others_could_lock_is_made_again(cache: EngineCache) -> None:
     store(cache)
+    cache.index_new()
     (index,) = cache.folder.glob("*.sqlite")
     index.chmod(0o644)
     store(cache)
+    cache.index_new()
     with cache.lock(KEY, lambda seconds, holder: None):
         (lock,) = cache.folder.glob("building/*.lock")
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600

@@ -264,6 +264,7 @@ for number in range(25):
     key = f"{os.environ['LETTER']}{number:02}".ljust(64, "0")
     print(len(cache.related(MODEL, FIELDS)), flush=True)
     store(cache, name=key[:20], key=key)
+cache.index_new()
 """
 
 
@@ -396,3 +397,18 @@ def test_python_without_sqlite_loads_engines_and_is_named_where_one_is_built(
     found, message = out.splitlines()
     assert found == "Entry", errors
     assert message == "this Python has no _sqlite3 module, which the engine cache needs"
+
+
+def test_new_engines_are_indexed_together_and_those_of_a_killed_process_by_the_next(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_trt.engine.cache._MOST_UNINDEXED", 3)
+    store_several(cache, "ab")
+    assert not (cache.folder / INDEX_NAME).exists()
+    store_several(cache, "c")
+    assert indexed(cache) == (engines(cache), True)
+    store_several(cache, "d")
+    assert len(indexed(cache)[0]) == 3
+    other = EngineCache(cache.root)
+    assert len(other.related(MODEL, FIELDS)) == 4
+    assert indexed(cache) == (engines(cache), True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.workers.calls import later
+
 #: A session of a larger model is not held by two processes for longer than a run.
 _MOST_BYTES = 100_000_000
 
@@ -75,10 +77,12 @@ def of_handle(handle: str) -> Retained | None:
 
 
 def drop(*, large: bool = False) -> None:
-    """Hold no session, or none of a large model."""
+    """Hold no session, or none of a large model. Small ones are released after the job."""
     for of_plan, held in list(_last.items()):
         if held.is_large or not large:
             del _last[of_plan]
+            if not held.is_large:
+                later.append(held)
 
 
 def _stamp(plan: Path) -> tuple[int, ...]:
