@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +94,7 @@ class CalibrationGatherer:
     def __init__(self, inputs: Sequence[TensorSpec]) -> None:
         self._specs, self._samples, self._rows = inputs, 0, 0
         self._batched = [one.name for one in inputs if one.shape and isinstance(one.shape[0], str)]
-        self._seen: set[bytes] = set()
+        self._seen: set[bytes | int] = set()
         self._inputs: dict[str, _Input] = {}
 
     def add(self, sample: Tensors, digest: bytes) -> None:
@@ -118,16 +117,21 @@ class CalibrationGatherer:
         sizes = {np.shape(tensors[name])[:1] for name in self._batched if name in tensors}
         return int(sizes.pop()[0]) if len(sizes) == 1 else 1
 
-    def _each_row(self, tensors: Tensors, rows: int) -> Iterator[bytes]:
-        """Yield a digest of each row."""
+    def _each_row(self, tensors: Tensors, rows: int) -> Iterator[int]:
+        """Yield a hash of each row, the same in this process for the same values."""
         whole = [np.ascontiguousarray(one) for one in tensors.values()]
         batched = [name in self._batched for name in tensors]
         for row in range(rows):
-            digest = hashlib.blake2b(digest_size=16)
-            for array, is_batched in zip(whole, batched, strict=True):
-                one = array[row] if is_batched else array
-                digest.update(repr(one.tolist()).encode() if one.dtype.hasobject else one.tobytes())
-            yield digest.digest()
+            parts = (
+                array[row] if is_batched else array
+                for array, is_batched in zip(whole, batched, strict=True)
+            )
+            yield hash(
+                tuple(
+                    repr(one.tolist()) if one.dtype.hasobject else hash(one.tobytes())
+                    for one in parts
+                )
+            )
 
 
 class _Input:

@@ -182,10 +182,14 @@ class Spooled:
     def __init__(self, given: Iterator[object]) -> None:
         self._given: Iterator[Any] | None = given
         self._stored: StoredSamples | None = None
-        handle, name = tempfile.mkstemp(prefix="calibration-")
-        os.close(handle)
-        self._path = Path(name)
-        weakref.finalize(self, self._path.unlink, missing_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix="calibration-")
+        weakref.finalize(self, os.close, descriptor)
+        self._path, link = Path(name), Path(f"/proc/self/fd/{descriptor}")
+        if link.exists():  # nothing is left behind by a process that is killed
+            self._path.unlink()
+            self._path = link
+        else:
+            weakref.finalize(self, self._path.unlink, missing_ok=True)
 
     def __iter__(self) -> Iterator[Any]:
         if self._stored is not None:
