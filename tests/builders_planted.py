@@ -15,11 +15,12 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache
-from pytest_trt.engine.protocols import Plan
+from pytest_trt.engine.protocols import Backend, BuildRequest, Plan
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import load_model
 from pytest_trt.precision.localize import LIMITS, Case
-from pytest_trt.precision.observe import EngineAgain, ModelAgain
+from pytest_trt.precision.observe import EngineAgain, ModelAgain, run_plan
+from pytest_trt.tensors.profiles import parse_profiles
 
 #: Faults that make another model, which the engine computes.
 OTHER_MODEL = ("weights", "scale", "axes", "channel")
@@ -56,19 +57,23 @@ def network() -> ModelProto:
     return network_of(nodes, [value("x", ["n", 3, 8, 8])], [value("scores", ["n", 4])], stored)
 
 
-def plant(model: ModelProto, kind: str, *, seed: int = 0) -> tuple[ModelProto, str]:
+def plant(
+    model: ModelProto, kind: str, *, seed: int = 0, stored: bool = False
+) -> tuple[ModelProto, str]:
     """Return a model with a fault in one layer, and the name of its node.
 
     Args:
         model: A model with its weights in initialisers.
         kind: One of `KINDS`.
         seed: Chooses the layer.
+        stored: Whether values beyond float16 are to be in memory: builders may compute a chain of
+            products as one, and round once, so a product with the identity stands in its middle.
     """
     faulty = ModelProto()
     faulty.CopyFrom(model)
     rng = np.random.default_rng([seed, *kind.encode()])
     if kind in OF_FLOAT16:
-        return faulty, _beyond_float16(faulty, kind, rng)
+        return faulty, _beyond_float16(faulty, kind, rng, stored=stored)
     change = {"weights": _noise, "scale": _scaled, "axes": _swapped, "channel": _one_channel}[kind]
     return faulty, _change_weights(faulty, change, rng)
 
@@ -131,7 +136,7 @@ _CHAINS = {
 }
 
 
-def _beyond_float16(model: ModelProto, kind: str, rng: np.random.Generator) -> str:
+def _beyond_float16(model: ModelProto, kind: str, rng: np.random.Generator, *, stored: bool) -> str:
     """Scale a tensor beyond what float16 holds, and back; return the node that does."""
     nodes = [node for node in model.graph.node if _follows_weights(model, node)]
     node = next(_shuffled(nodes, rng))
@@ -145,9 +150,30 @@ def _beyond_float16(model: ModelProto, kind: str, rng: np.random.Generator) -> s
         made = helper.make_node(
             "Mul", [tensor, constant.name], [output], name=f"{name}/planted_{number}"
         )
-        model.graph.node.insert(place + number, made)
-        tensor = output
+        model.graph.node.insert(place, made)
+        place, tensor = place + 1, output
+        if stored and number == beyond:
+            model.graph.node.insert(place, _identity(model, name, tensor))
+            place, tensor = place + 1, f"{name}__stored"
     return f"{name}/planted_{beyond}"
+
+
+def _identity(model: ModelProto, name: str, tensor: str) -> NodeProto:
+    """Return a product with the identity, whose operands builders store."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {one.name: one.type.tensor_type.shape.dim for one in inferred.value_info}
+    sizes = shapes[f"{name}__before"]
+    is_image = len(sizes) == 4
+    size = sizes[1 if is_image else -1].dim_value
+    values = np.eye(size, dtype=np.float32)
+    values = values.reshape(size, size, 1, 1) if is_image else values
+    model.graph.initializer.append(numpy_helper.from_array(values, f"{name}__identity"))
+    return helper.make_node(
+        "Conv" if is_image else "MatMul",
+        [tensor, f"{name}__identity"],
+        [f"{name}__stored"],
+        name=f"{name}/stored",
+    )
 
 
 def _follows_weights(model: ModelProto, node: NodeProto) -> bool:
@@ -184,29 +210,52 @@ def case_of_models(
 
 
 def case_of_engine(
-    model: ModelProto, inputs: Mapping[str, np.ndarray], folder: Path, precision: str = "fp16"
+    model: ModelProto,
+    inputs: Mapping[str, np.ndarray],
+    folder: Path,
+    precision: str = "fp16",
+    *,
+    backend: Backend | None = None,
+    arch: str = "cpu",
+    right: ModelProto | None = None,
 ) -> Case:
-    """Return the comparison of an engine with its own model in FP32."""
+    """Return the comparison of an engine with a model in FP32.
+
+    Args:
+        model: What the engine is built from.
+        inputs: Its inputs.
+        folder: An empty folder.
+        precision: Its precision.
+        backend: What builds it; ONNX Runtime by default.
+        arch: What it is built for.
+        right: The model to compare with; by default its own.
+    """
+    embedded = OnnxRuntimeBackend()
+    backend, samples = backend or embedded, (inputs,)
     onnx.save(model, folder / "model.onnx")
-    loaded, backend = load_model(folder / "model.onnx"), OnnxRuntimeBackend()
-    samples = (inputs,)
+    loaded = reference = load_model(folder / "model.onnx")
+    if right is not None:
+        onnx.save(right, folder / "right.onnx")
+        reference = load_model(folder / "right.onnx")
+    # One shape, so that no dimension is dynamic in the engine.
+    ranges = {one.name: (inputs[one.name].shape,) * 3 for one in loaded.inputs if one.is_dynamic}
+    spec = EngineSpec(precision, parse_profiles(ranges, loaded.inputs, where="test"))
     engine = build_or_load(
         model=loaded,
-        spec=EngineSpec(precision),
-        target=backend.target("cpu"),
+        spec=spec,
+        target=backend.target(arch),
         backend=backend,
         cache=EngineCache(folder / "cache"),
         calibration=lambda: samples,
     )
-    run = backend.run_isolated(Plan(engine.plan), loaded, engine.spec, inputs)
-    assert run is not None
+    request = BuildRequest(loaded, spec, engine.target, engine.plan.parent)
     return Case(
-        loaded,
+        reference,
         loaded.path,
         inputs,
-        run.outputs,
-        backend.reference(loaded).run(inputs),
+        run_plan(backend, request, Plan(engine.plan), inputs),
+        embedded.reference(reference).run(inputs),
         EngineAgain(engine, backend, inputs, lambda: samples),
         LIMITS.get(precision, LIMITS["fp32"]),
-        fuses=precision == "int8",
+        fuses=precision == "int8" or arch != "cpu",
     )

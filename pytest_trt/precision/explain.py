@@ -126,6 +126,8 @@ def _details(found: Localization, first: TensorError | None, about: About) -> It
             "looking changed the result: with more outputs, the engine's own differ by "
             f"{_figure(found.changed)}"
         )
+    if found.is_complete and len(found.layers) < found.tensors:
+        yield f"compared were {_compared(found)}"
     if not found.is_complete:
         yield f"the time limit ended the search after {_compared(found)}"
 

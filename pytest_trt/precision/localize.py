@@ -20,6 +20,7 @@ import numpy as np
 
 from pytest_trt.backends.observing.jobs import CarryJob, CompareJob, Questions, Source, Tensor
 from pytest_trt.backends.observing.tensor_error import TensorError, relative_error
+from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.files import memory_file
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.precision.observe import not_arrays
@@ -29,6 +30,9 @@ from pytest_trt.tensors.stored import write_samples
 #: Bytes of an engine's tensors that are looked at at once. The child process holds them three
 #: times: the engine's, FP32's, and what FP32 makes of the engine's inputs.
 _BUDGET_BYTES = 400_000_000
+
+#: Tensors that are not divided further where an engine cannot be built with them as outputs.
+_FEW = 8
 
 #: Layers that are tried alone.
 _MOST_TRIED = 16
@@ -222,7 +226,13 @@ class _Search:
         """Return the figures of some tensors, where `cut` are all that the engine gives."""
         fused = frozenset(self._tensors) - cut
         wanted = dict.fromkeys([*chunk, *(r for name in chunk for r in self._reads(name, fused))])
-        values = self._case.observe(list(wanted), self._source.folder, all_of_them=all_of_them)
+        try:
+            values = self._case.observe(list(wanted), self._source.folder, all_of_them=all_of_them)
+        except EngineBuildError:
+            # Builders refuse some tensors as outputs, and do not say which.
+            if len(chunk) <= _FEW or not self._has_time:
+                raise
+            return self._in_halves(chunk, cut, all_of_them=all_of_them)
         self._missing |= wanted.keys() - values.keys()
         outputs = {name: values[name] for name in self._case.outputs if name in values}
         self._changed = max(self._changed, outputs_error(outputs, self._case.outputs))
@@ -242,6 +252,22 @@ class _Search:
             )
             found = self._ask.compared(job, timeout_s=self._left_s)
         return {one.tensor: one for one in found}
+
+    def _in_halves(
+        self, chunk: Sequence[str], cut: frozenset[str], *, all_of_them: bool
+    ) -> dict[str, TensorError]:
+        """Return the figures of what can be looked at, without a part that cannot."""
+        half = len(chunk) // 2
+        found: dict[str, TensorError] = {}
+        failed: list[EngineBuildError] = []
+        for part in (chunk[:half], chunk[half:]):
+            try:
+                found |= self._compared(part, cut, all_of_them=all_of_them)
+            except EngineBuildError as error:
+                failed.append(error)
+        if len(failed) > 1:
+            raise failed[0]
+        return found
 
     def _first(self, found: Mapping[str, TensorError]) -> TensorError | None:
         """Return the first layer whose own error alone does as much as that of any other."""

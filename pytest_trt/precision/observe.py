@@ -126,6 +126,17 @@ def run_once(
         PytestTrtError: It cannot be built, loaded or run.
     """
     plan = Plan(request.directory / backend.build(request).plan_name)
+    return run_plan(backend, request, plan, inputs, release)
+
+
+def run_plan(
+    backend: Backend,
+    request: BuildRequest,
+    plan: Plan,
+    inputs: Tensors,
+    release: Callable[[BackendSession], object] = lambda session: session.close(),
+) -> Tensors:
+    """Run a plan once, and return its outputs; see `run_once`."""
     if isinstance(backend, OnnxRuntimeBackend):
         # In the child process: no run of this plan has shown yet that it is safe here.
         found = backend.run_isolated(plan, request.model, request.spec, inputs)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import builders_planted as planted
@@ -8,8 +10,10 @@ import pytest
 from builders_planted import network
 from onnx import numpy_helper
 
+from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.precision import localize as localizing
 from pytest_trt.precision.localize import Localization, localize
+from pytest_trt.tensors.spec import Tensors
 
 INPUTS = {"x": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
 
@@ -58,6 +62,27 @@ def test_looks_in_chunks_at_what_memory_does_not_hold(
     layer, found = found_in("weights", tmp_path)
     assert found.first is not None
     assert (found.first.node, len(found.layers)) == (layer, 9)
+
+
+def test_looks_at_the_rest_where_an_engine_cannot_be_built_with_some_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(localizing, "_FEW", 2)
+    right = network()
+    faulty, layer = planted.plant(right, "channel")
+    case = planted.case_of_models(right, faulty, INPUTS, tmp_path)
+    refused: list[int] = []
+
+    def observe(tensors: Sequence[str], folder: Path, *, all_of_them: bool) -> Tensors:
+        if "flat" in tensors:
+            refused.append(len(tensors))
+            raise EngineBuildError("no", fix="Nothing.")
+        return case.observe(tensors, folder, all_of_them=all_of_them)
+
+    found = localize(replace(case, observe=observe), timeout_s=60)
+    assert found.first is not None
+    assert (found.first.node, "flat" in [one.tensor for one in found.layers]) == (layer, False)
+    assert refused[0] == 9
 
 
 def test_stops_at_its_time_limit_and_says_so(
