@@ -101,12 +101,13 @@ def calibrating(
         return
     samples = StoredSamples(calibrator.samples)
     shapes = {name: tuple(np.shape(value)) for name, value in next(iter(samples)).items()}
-    profile = builder.create_optimization_profile()
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
-    for tensor in inputs:
-        if -1 in tuple(tensor.shape):
-            profile.set_shape(tensor.name, *[shapes[tensor.name]] * 3)
-    config.set_calibration_profile(profile)
+    dynamic = [tensor.name for tensor in inputs if -1 in tuple(tensor.shape)]
+    if dynamic:
+        profile = builder.create_optimization_profile()
+        for name in dynamic:
+            profile.set_shape(name, *[shapes[name]] * 3)
+        config.set_calibration_profile(profile)
     dtypes = {
         tensor.name: numpy_dtype(tensor.dtype.name, tensor=tensor.name, model=plan.model_name)
         for tensor in inputs
