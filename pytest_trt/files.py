@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -113,6 +114,11 @@ def open_regular(path: Path) -> FileIO:
     raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+@cache
+def _has_memory_files() -> bool:
+    return hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
+
+
 @contextlib.contextmanager
 def memory_file() -> Iterator[Path]:
     """Provide a file in memory that other processes of this user can read and write by its path.
@@ -122,7 +128,7 @@ def memory_file() -> Iterator[Path]:
     Raises:
         OSError: It cannot be made.
     """
-    if hasattr(os, "memfd_create") and Path("/proc/self/fd").exists():
+    if _has_memory_files():
         descriptor = os.memfd_create("pytest-trt")
         try:
             yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")

@@ -95,6 +95,9 @@ class Tolerance:
         return f"atol={self.atol:g}, rtol={self.rtol:g}"
 
 
+_INTEGER = re.compile(r"u?int(\d+)")
+
+
 def _check_number(
     name: str, value: object, *, least: float, most: float = math.inf, above: bool = False
 ) -> None:
@@ -143,7 +146,7 @@ def field_that_cannot_fail(
         dtype: The output's element type, by numpy's name.
         last_axis: Length of the output's last axis; None where it is unknown, or there is none.
     """
-    integer = re.fullmatch(r"u?int(\d+)", dtype)
+    integer = _INTEGER.fullmatch(dtype)
     bits = 1 if dtype == "bool" else int(integer[1]) if integer else 0
     if bits and tolerance.elementwise and tolerance.atol >= 2**bits - 1:
         return (

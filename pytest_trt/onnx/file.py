@@ -266,7 +266,7 @@ def read_interface(
     """
     path = Path(path).absolute()
     started_ns = clock()
-    with _opened(path) as (file, own):
+    with _opened(path, real_path=str(path) if digests is None else "") as (file, own):
         if digests is None:
             graph = _read(path, file, own.size_bytes, nodes=False)[1]
             return graph.own_inputs, graph.outputs
@@ -282,7 +282,7 @@ def read_node_names(path: str | Path) -> frozenset[str]:
         ModelError: As `read_interface`.
     """
     path = Path(path).absolute()
-    with _opened(path) as (file, own):
+    with _opened(path, real_path=str(path)) as (file, own):
         return frozenset(_read(path, file, own.size_bytes)[0].node_names)
 
 
@@ -295,18 +295,23 @@ def _refused(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[FileIO, FileStamp]]:
+def _opened(path: Path, real_path: str = "") -> Iterator[tuple[FileIO, FileStamp]]:
     """Open a model, and provide its stamp.
 
     An OSError becomes a ModelError, and so does a change while it is open.
+
+    Args:
+        path: The model.
+        real_path: What its stamp has for the path with links resolved, which takes as long as to
+            read a small model; empty to resolve them.
     """
     try:
         with open_regular(path) as file:
-            own = FileStamp.of(path, file)
+            own = FileStamp.of(path, file, real_path)
             try:
                 yield file, own
             except ModelError as error:
-                if error.diagnostic.code != CHANGED and stamps_of([path]) != (own,):
+                if error.diagnostic.code != CHANGED and stamps_of([path], (own,)) != (own,):
                     raise changed(path) from error
                 raise
     except ValueError as error:

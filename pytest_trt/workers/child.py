@@ -55,8 +55,15 @@ class Reporter:
         """Report a line of a log."""
         self.send("log", line)
 
-    def send(self, event: str, content: object = None, timeout_s: float | None = None) -> None:
-        """Send one event. The process ends if nobody reads it."""
+    def send(
+        self,
+        event: str,
+        content: object = None,
+        timeout_s: float | None = None,
+        *,
+        at_once: bool = True,
+    ) -> None:
+        """Send one event, or hold it back for the next. The process ends if nobody reads it."""
         data = {"event": event, "content": content}
         if timeout_s is not None:
             data["timeout_s"] = timeout_s
@@ -64,7 +71,8 @@ class Reporter:
         try:
             with self._lock:
                 self._stream.write(line)
-                self._stream.flush()
+                if at_once:
+                    self._stream.flush()
         except OSError:
             os._exit(1)
 
@@ -91,8 +99,10 @@ def serve(
     _end_with_parent()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
-    for line in _jobs():
-        reporter.send("started")
+    for number, line in enumerate(_jobs()):
+        # The first job imports libraries. Later ones do no harm before they report a step, and each
+        # event wakes the parent.
+        reporter.send("started", at_once=number == 0)
         event, content = _do(job, json.loads(line), reporter)
         if event == "error" and after_errors:
             event = "refused"

@@ -27,7 +27,8 @@ def do_run(progress: _Progress, job: Mapping[str, Any]) -> Mapping[str, Any]:
     given = from_data(RunJob, job)
     held = _held(given)
     if held is None and given.source is not None and given.loads:
-        held = _loaded(given.source, given.subject, progress)
+        progress(f"loading {given.subject}")
+        held = _loaded(given.source)
     if held is None:
         return {}
     progress(f"running {given.subject}", given.timeout_s)
@@ -49,10 +50,9 @@ def _held(job: RunJob) -> retained.Retained | None:
     return None if plan is None else retained.of_plan(plan, job.source.threads)
 
 
-def _loaded(source: Source, subject: str, progress: _Progress) -> retained.Retained:
+def _loaded(source: Source) -> retained.Retained:
     """Return the session of a source after loading it."""
     retained.drop(large=True)
-    progress(f"loading {subject}")
     started_s = time.perf_counter()
     if source.plan is None:
         session = load_reference(source.model, threads=source.threads, custom_ops=source.custom_ops)
