@@ -325,8 +325,8 @@ SHOWING = {
 #: Those that are covered elsewhere, or that show our own texts only.
 OTHERS = {
     "baseline accept", "baseline prune", "cache clear", "cache explain", "cache list",
-    "cache verify", "doctor", "explain", "export", "options", "report schema",
-    "suggest precision", "suggest tolerance", "verify",
+    "cache verify", "doctor", "explain", "export", "localize", "options", "report schema",
+    "suggest precision", "suggest tolerance", "tune", "verify",
 }  # fmt: skip
 
 

@@ -167,16 +167,30 @@ class ConsistencyCheck:
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
         self._watches: dict[str, tuple[Engine, RangeWatch]] = {}
 
-    def twin(self, invariants: Invariants | None = None) -> ConsistencyCheck:
-        """Return a check with the same tolerances and metrics that has compared nothing."""
+    def twin(
+        self,
+        invariants: Invariants | None = None,
+        *,
+        reference: Callable[[Tensors], Tensors] | None = None,
+    ) -> ConsistencyCheck:
+        """Return a check with the same tolerances and metrics that has compared nothing.
+
+        Args:
+            invariants: The invariants that it requires.
+            reference: Gives the reference outputs; by default what gives them to this check.
+        """
         return ConsistencyCheck(
             self._tolerances,
-            self._reference,
+            reference or self._reference,
             metrics=self.metrics,
             several=self._several,
             stored=self._stored,
             invariants=invariants,
         )
+
+    def reference(self, inputs: Tensors) -> Tensors:
+        """Return what outputs should be."""
+        return self._reference(inputs)
 
     def expected(self, engine: Engine, inputs: Tensors) -> tuple[Tensors, Mapping[str, Tolerance]]:
         """Return what outputs should be, item by item, and how far from it each may be."""

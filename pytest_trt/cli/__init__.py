@@ -17,6 +17,7 @@ from pytest_trt.cli.options import options
 from pytest_trt.cli.output import echo_error
 from pytest_trt.cli.report import report
 from pytest_trt.cli.suggest import suggest
+from pytest_trt.cli.tune import tune
 from pytest_trt.cli.verify import verify
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.version import __version__
@@ -40,6 +41,7 @@ commands.add_command(localize)
 commands.add_command(options)
 commands.add_command(report)
 commands.add_command(suggest)
+commands.add_command(tune)
 commands.add_command(verify)
 
 

@@ -264,8 +264,12 @@ def _print(found: PrecisionSuggestion) -> None:
     echo(heading(found))
 
 
-@suggest.command(short_help="Propose tolerances for TESTS from what they run.")
-@click.argument("tests", nargs=-1, required=True)
+@suggest.command(
+    short_help="Propose tolerances for TEST from what it runs.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("test")
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 @click.option("--data", type=_data, help="Inputs to run as well: an .npz file, or a folder.")
 @click.option(
     "--margin",
@@ -277,12 +281,17 @@ def _print(found: PrecisionSuggestion) -> None:
 @click.option("--write", is_flag=True, help="Change the test files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def tolerance(
-    tests: tuple[str, ...], data: Path | None, margin: float, write: bool, as_json: bool
+    test: str,
+    pytest_args: tuple[str, ...],
+    data: Path | None,
+    margin: float,
+    write: bool,
+    as_json: bool,
 ) -> None:
-    """Run TESTS, and propose the tolerances of each output and the limits of each metric.
+    """Run TEST, and propose the tolerances of each output and the limits of each metric.
 
-    TESTS are files or node ids, and may be followed by options of pytest behind "--". The proposal
-    is a diff of the test file. Nothing is proposed that would test nothing any more.
+    TEST is a file or node id, as pytest takes it; PYTEST_ARGS are passed on. The proposal is a diff
+    of the test file. Nothing is proposed that would test nothing any more.
 
     Exit status 1 if there is an output for which nothing can be proposed.
     """
@@ -290,18 +299,18 @@ def tolerance(
     from pytest_trt.plugin.tolerances import ToleranceGatherer
 
     gatherer = ToleranceGatherer(None if data is None else data.absolute())
-    run_recorded(gatherer.recorder, tests)
+    run_recorded(gatherer.recorder, [test, *pytest_args])
     found = gatherer.proposals(margin)
     if as_json:
         echo_data(json.dumps(to_data(found), indent=2) + "\n")
     sources: dict[Path, str] = {}
-    for test in found:
+    for proposed in found:
         if not as_json:
-            _print_tolerances(test)
-        _edit(test, sources, quiet=as_json)
+            _print_tolerances(proposed)
+        _edit(proposed, sources, quiet=as_json)
     for file, text in sources.items():
         _propose(file, text, write=write, quiet=as_json)
-    if not all(one.fields for test in found for one in test.outputs):
+    if not all(one.fields for proposed in found for one in proposed.outputs):
         raise SystemExit(1)
 
 

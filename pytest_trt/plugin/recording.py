@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: What is no part of the answer, and pytest's warning that this package was imported before it.
 _QUIET = (
-    *("--no-header", "-p", "no:cacheprovider"),
+    *("--no-header", "--trt-localize=never", "-p", "no:cacheprovider"),
     *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
 )
 

@@ -37,13 +37,13 @@ from pytest_trt.tensors.elements import is_extension
 from pytest_trt.tensors.spec import InputSamples
 
 #: Operators that gain from INT8 arithmetic; quantising others costs accuracy for nothing.
-_INT8_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+INT8_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 #: Operators whose results stay float32: a reader quantises a result again only if it computes in
 #: INT8. One range for all columns of a transformer's results costs most of its accuracy (measured
 #: on all-MiniLM-L6-v2: lowest cosine of an embedding 0.72 with it, 0.93 without). The result of a
 #: convolution is quantised, as ONNX Runtime has INT8 convolutions with INT8 results only.
-_FLOAT_RESULTS = ("Gemm", "MatMul")
+FLOAT_RESULTS = ("Gemm", "MatMul")
 
 _CALIBRATION_FIX = "override the trt_calibration fixture with representative inputs."
 
@@ -90,7 +90,7 @@ def to_int8(
             code="TRT355",
             facts={"model": str(model.path), "precision": "int8"},
         )
-    chosen = frozenset(listed(options.get("op_types")) or _INT8_OPS)
+    chosen = frozenset(listed(options.get("op_types")) or INT8_OPS)
     proto = load(model.path)
     nodes = (node for scope in graph.walk_graphs(proto.graph) for node in scope.node)
     require_operators(model.path.name, (node.op_type for node in nodes), options)
@@ -171,7 +171,7 @@ def _quantise(
             # fails on the row biases [1, n] that MatMul and Add are fused into.
             "QDQDisableWeightAdjustForInt32Bias": True,
             "DedicatedQDQPair": True,
-            "OpTypesToExcludeOutputQuantization": list(_FLOAT_RESULTS),
+            "OpTypesToExcludeOutputQuantization": list(FLOAT_RESULTS),
             "AddQDQPairToWeight": qdq_weights,
             # One sample at a time: the histogram methods cannot stack samples of unequal shapes.
             "CalibStridedMinMax": 1,

@@ -95,7 +95,7 @@ class Choice:
         """Return, for a prepared model, the operators to quantise and the nodes to leave out."""
         operators, excluded = set(), []
         for node in onnx.load(prepared, load_external_data=False).graph.node:
-            origin = self._origin(node.name)
+            origin = origin_of(node.name, self.operators)
             operator = self.operators.get(origin, node.op_type)
             if operator in self.chosen and origin not in self.kept:
                 operators.add(node.op_type)
@@ -103,11 +103,18 @@ class Choice:
                 excluded.append(node.name)
         return sorted(operators), excluded
 
-    def _origin(self, name: str) -> str:
-        origin = name
-        while origin not in self.operators and "/" in origin:
-            origin = origin.rpartition("/")[0]
-        return origin if origin in self.operators else name
+
+def origin_of(name: str, operators: Mapping[str, str]) -> str:
+    """Return the node that a node of a prepared model was made of; itself where that is none.
+
+    Args:
+        name: Its name.
+        operators: Operator by name of each node of the model before.
+    """
+    origin = name
+    while origin not in operators and "/" in origin:
+        origin = origin.rpartition("/")[0]
+    return origin if origin in operators else name
 
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")

@@ -38,7 +38,7 @@ from pytest_trt.onnx import graph as surgery
 
 #: Operators that return values which they were given, or exact ones: rounding changes nothing. For
 #: operators that are not listed it may change nothing either, and only costs time.
-_EXACT = frozenset(
+EXACT = frozenset(
     {
         *("Compress", "Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten"),
         *("Gather", "GatherElements", "GatherND", "Identity", "OneHot", "Pad", "Reshape"),
@@ -179,7 +179,7 @@ class _Rounding:
             widen_attribute(attribute, self._to)
         if node.op_type in ("Cast", "CastLike") and is_standard(node):
             self._make_cast(node)
-        if node.op_type in _EXACT and is_standard(node) and not _has_number(node):
+        if node.op_type in EXACT and is_standard(node) and not _has_number(node):
             return
         for index, name in enumerate(node.output):
             if not name or not self._is_narrow.get(name):

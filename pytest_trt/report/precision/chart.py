@@ -86,8 +86,8 @@ def chart(points: Sequence[Point], x: Axis, y: Axis, *, title: str, summary: str
         parts += _point(one, across.place(one.x), up.place(one.y))
     return (
         f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-labelledby="plot-title plot-summary"><title id="plot-title">{html(title)}</title>'
-        f'<desc id="plot-summary">{html(summary)}</desc>{"".join(parts)}</svg>'
+        f'aria-label="{html(title)}. {html(summary)}"><title>{html(title)}</title>'
+        f"<desc>{html(summary)}</desc>{''.join(parts)}</svg>"
     )
 
 
@@ -121,10 +121,17 @@ class _Scale:
         """Return the values that have a line."""
         if self.is_log:
             low, high = int(self._low), int(self._high)
-            step = max(1, (high - low) // 6)
-            return [10.0**exponent for exponent in range(low, high + 1, step)]
-        width = (self._high - self._low) / _STEPS
-        return [self._low + width * number for number in range(_STEPS + 1)]
+            decades = max(1, (high - low) // 6)
+            return [10.0**exponent for exponent in range(low, high + 1, decades)]
+        step = _round_step((self._high - self._low) / _STEPS)
+        first = math.ceil(self._low / step)
+        return [step * number for number in range(first, math.floor(self._high / step) + 1)]
+
+
+def _round_step(least: float) -> float:
+    """Return the next step of 1, 2 or 5 that is not smaller."""
+    unit = 10.0 ** math.floor(math.log10(least))
+    return next(unit * times for times in (1, 2, 5, 10) if unit * times >= least)
 
 
 def _grid(across: _Scale, up: _Scale, x: Axis, y: Axis) -> Iterator[str]:

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends import conversion
-from pytest_trt.backends.conversion.rounding import _EXACT, round_file, round_model
+from pytest_trt.backends.conversion.rounding import EXACT, round_file, round_model
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.onnx import graph as surgery
 
@@ -274,4 +274,4 @@ def test_bounds_that_float16_does_not_hold_are_rounded() -> None:
 
 
 def test_list_of_exact_operators_names_operators() -> None:
-    assert [name for name in sorted(_EXACT) if not onnx.defs.has(name)] == []
+    assert [name for name in sorted(EXACT) if not onnx.defs.has(name)] == []

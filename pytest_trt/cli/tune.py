@@ -1,0 +1,118 @@
+"""`pytest-trt tune`: the nodes that have to stay in FP32 for a test to pass."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pytest_trt.cli.output import echo, echo_data, write_text
+from pytest_trt.cli.table import print_table
+from pytest_trt.diagnostics import ConfigurationError, as_typed
+from pytest_trt.engine.spec import FULL_PRECISIONS, PRECISIONS
+from pytest_trt.records import to_data
+
+if TYPE_CHECKING:
+    from pytest_trt.precision.tune import Tuned
+
+
+@click.command(
+    short_help="Find the nodes that have to stay in FP32 for TEST to pass.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("test")
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--precision",
+    required=True,
+    type=click.Choice([one for one in PRECISIONS if one not in FULL_PRECISIONS]),
+    help="The precision of the engines to tune.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True),
+    help="Inputs that have to pass as well: an .npz file, or a folder.",
+)
+@click.option(
+    "--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds for each engine."
+)
+@click.option("--no-trade-off", is_flag=True, help="Do not build and time further engines.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def tune(
+    test: str,
+    pytest_args: tuple[str, ...],
+    precision: str,
+    data: Path | None,
+    timeout_s: float,
+    no_trade_off: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Run TEST, and find the smallest keep_fp32 with which its checks pass on all that it runs.
+
+    TEST is a node id, as pytest takes it; PYTEST_ARGS are passed on. Nodes are ranked by the error
+    that each makes alone, the fewest of the worst are found by bisection, and each of these is
+    tried without. That takes few builds: nodes are switched between FP32 and the precision in ONNX
+    Runtime, and engines confirm what was found.
+
+    Exit status 1 if an engine was found for which no set passes.
+    """
+    from pytest_trt.plugin.recording import run_recorded
+    from pytest_trt.plugin.tuning import TuneGatherer, TuneSettings
+    from pytest_trt.report.precision.tuned import tuned_page
+
+    settings = TuneSettings(
+        precision, timeout_s, None if data is None else data.absolute(), not no_trade_off
+    )
+    gatherer = TuneGatherer(settings)
+    run_recorded(gatherer.recorder, [test, *pytest_args])
+    if not gatherer.found:
+        raise ConfigurationError(
+            f"{test} ran no {precision} engine under trt_consistency",
+            fix="Name a precision that its markers name.",
+            code="TRT450",
+            facts={"reason": "no engine of the precision", "precision": precision},
+        )
+    if as_json:
+        echo_data(json.dumps(to_data(gatherer.found), indent=2) + "\n")
+    else:
+        for one in gatherer.found:
+            _print(one)
+    if html is not None:
+        write_text(html, tuned_page(gatherer.found))
+        echo(f"wrote {as_typed(html)}", err=as_json)
+    solved = ("passes", "found")
+    if not all(one.search and one.search.outcome in solved for one in gatherer.found):
+        raise SystemExit(1)
+
+
+def _print(found: Tuned) -> None:
+    from pytest_trt.report.precision.tuned import (
+        RANKING_TITLES,
+        TRADE_OFF_TITLES,
+        argument,
+        ranking_cells,
+        title,
+        trade_off_cells,
+        verdict,
+    )
+
+    echo(title(found))
+    ranked = list(ranking_cells(found))
+    if ranked:
+        echo()
+        print_table(RANKING_TITLES, ranked, giving_way=(0,))
+    if found.trade_off:
+        echo()
+        rows = [trade_off_cells(one) for one in found.trade_off]
+        print_table(TRADE_OFF_TITLES, rows, giving_way=())
+    echo()
+    if found.disturbed:
+        echo(f"the timing was disturbed, so repeat it: {found.disturbed}")
+    echo(verdict(found))
+    if argument(found):
+        echo("Fix: give trt_model this argument:")
+        echo(f"    {argument(found)}")

@@ -1,0 +1,88 @@
+"""`pytest-trt tune`: what has to stay in FP32, searched in the test."""
+
+from __future__ import annotations
+
+import pytest
+from builders_sensitive import save_large_constant, save_outlier_channel
+
+from pytest_trt.plugin import tuning
+from pytest_trt.plugin.tuning import TuneGatherer, TuneSettings
+from pytest_trt.precision.tune import Tuned
+
+TEST = """
+@pytest.fixture
+def trt_calibration(images):
+    return [{{"image": images}}]
+
+@pytest.mark.trt_model("models/bad.onnx", precision={precision!r}{more})
+@pytest.mark.trt_consistency(rtol={rtol}, atol={rtol})
+def test_it(trt_session, images):
+    for batch in np.split(images, 2):
+        trt_session.run({{"image": batch}})
+"""
+
+
+def tuned(project, *, precision="fp16", rtol=0.02, more="", times=False, **given) -> Tuned:
+    gatherer = TuneGatherer(TuneSettings(precision, times=times, **given))
+    project.test_file(TEST.format(precision=precision, rtol=rtol, more=more))
+    args = (f"--trt-cache-dir={project.cache}", "--trt-arch=cpu", "-p", "no:cacheprovider")
+    run = project.pytester.runpytest_inprocess(*args, plugins=[gatherer.recorder])
+    run.assert_outcomes(passed=1)
+    (found,) = gatherer.found
+    return found
+
+
+def test_the_node_with_the_large_constant_is_kept_and_nothing_else(project, save) -> None:
+    save(save_large_constant, "bad.onnx")
+    found = tuned(project)
+    assert found.search.outcome == "found"
+    assert found.kept == ("scale",)
+    assert found.search.builds == 1
+    assert found.runs == 2
+    assert project.run("-q").ret == 1
+    kept = TEST.format(precision="fp16", rtol=0.02, more=f", keep_fp32={[*found.kept]}")
+    project.test_file(kept)
+    assert project.run().ret == 0
+
+
+def test_the_node_with_the_outlier_channel_is_kept_and_the_trade_off_timed(project, save) -> None:
+    save(save_outlier_channel, "bad.onnx")
+    found = tuned(project, precision="int8", rtol=0.1, times=True)
+    assert found.kept == ("outlier",)
+    assert found.search.ranking[0].operator == "MatMul"
+    none, one, full = found.trade_off
+    assert (none.score.passed, one.score.passed, full.label) == (False, True, "fp32")
+    assert none.score.error > 3 * one.score.error
+    assert all(row.p50_ms and row.size_bytes for row in found.trade_off)
+
+
+def test_what_the_marker_keeps_already_stays(project, save) -> None:
+    save(save_large_constant, "bad.onnx")
+    found = tuned(project, more=', keep_fp32=["squash"]')
+    assert found.kept == ("squash", "scale")
+
+
+def test_test_that_passes_needs_nothing(project, save) -> None:
+    save(save_large_constant, "bad.onnx")
+    found = tuned(project, rtol=10.0)
+    assert (found.search.outcome, found.kept) == ("passes", ())
+
+
+def test_test_that_fp32_fails_cannot_be_tuned(project, save) -> None:
+    save(save_large_constant, "bad.onnx")
+    save(save_outlier_channel, "other.onnx")
+    found = tuned(project, more=', reference="other.onnx"'.replace("other", "models/other"))
+    assert found.search.outcome == "impossible"
+
+
+def test_time_limit_ends_the_search(project, save) -> None:
+    save(save_large_constant, "bad.onnx")
+    found = tuned(project, timeout_s=0.0)
+    # Nothing was ranked, so all is kept: no engine of which nothing is reduced can be built.
+    assert (found.search.outcome, found.search.trials, found.search.builds) == ("timeout", 0, 1)
+    assert len(found.search.ranking) == 6
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_TIMED_S", 0.02)
