@@ -149,8 +149,8 @@ def calibration(attack: Attack) -> None:
         scene = Scene(attack.folder / str(number))
         scene.write_model(0)
         file = scene.folder / "calibration.npy"
-        np.save(file, np.zeros((4, 8), np.float32))
-        samples = [{"image": np.load(file, mmap_mode="r")} for _ in range(3)]
+        np.save(file, np.zeros((8, 4), np.float32))
+        samples = [{"x": np.load(file, mmap_mode="r")} for _ in range(3)]
 
         def overwritten(file: Path = file, value: int = number + 1) -> None:
             np.load(file, mmap_mode="r+")[:] = value
@@ -171,7 +171,7 @@ def calibration(attack: Attack) -> None:
             for entry in scene.cache.entries():
                 assert isinstance(entry, Entry)
                 used = [path.read_bytes() for path in sorted(entry.folder.glob("sample.*"))]
-                arrays = [{"image": np.frombuffer(one, np.float32).reshape(4, 8)} for one in used]
+                arrays = [{"x": np.frombuffer(one, np.float32).reshape(8, 4)} for one in used]
                 digest = CalibrationData(arrays, load_model(scene.model).inputs).digest
                 if digest != entry.sidecar.key_fields["calibration digest"]:
                     attack.outcomes.add("trusted", f"{number}")

@@ -59,7 +59,7 @@ class Copier:
     def build(self, request: BuildRequest) -> BuildResult:
         (request.directory / "engine.plan").write_bytes(content_of(request.model, self.pause))
         for number, sample in enumerate(request.calibration):
-            (request.directory / f"sample.{number}").write_bytes(sample["image"].tobytes())
+            (request.directory / f"sample.{number}").write_bytes(sample["x"].tobytes())
             self.pause()
         return BuildResult("engine.plan")
 
