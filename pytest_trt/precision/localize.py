@@ -204,12 +204,16 @@ class _Search:
         return Localization(
             layers=tuple(layers),
             first=next((one for one in layers if first and one.tensor == first.tensor), None),
-            total=outputs_error(self._case.outputs, self._case.expected),
+            total=self._total,
             changed=self._changed,
             tensors=len(listed),
             seconds=self._clock() - self._started_s,
             is_complete=number + 1 == len(chunks) if chunks else True,
         )
+
+    @property
+    def _total(self) -> float:
+        return outputs_error(self._case.outputs, self._case.expected)
 
     @property
     def _has_time(self) -> bool:
@@ -277,7 +281,9 @@ class _Search:
             return None
         names = tuple(one.tensor for one in worst)
         if self._has_time:
-            job = CarryJob(self._source, names, self._end_s - self._clock())
+            suspicions = tuple(one.suspicion for one in worst)
+            left_s = self._end_s - self._clock()
+            job = CarryJob(self._source, names, suspicions, self._total, left_s)
             self._carried |= self._ask.carried(job, timeout_s=self._left_s)
         most = max((self._carried.get(name, 0.0) for name in names), default=0.0)
         if not most:  # none was tried, or none reaches an output

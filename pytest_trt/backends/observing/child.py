@@ -32,6 +32,10 @@ from pytest_trt.tensors.stored import read_samples, write_samples
 #: Models up to this size are loaded from memory; a message of protobuf ends at 2 GiB.
 _IN_MEMORY_BYTES = 1 << 30
 
+#: The share of the error of the outputs with which a layer explains it, and the share of its own
+#: error below which others are no longer tried.
+_ALL_OF_IT, _COMPARABLE = 0.9, 0.1
+
 #: Floating-point inputs by ONNX Runtime's names of their types.
 _TYPES = {
     "tensor(float)": np.dtype(np.float32),
@@ -110,8 +114,9 @@ def do_carry(progress: Progress, job: Mapping[str, Any]) -> dict[str, float | st
     reference = _run(model.part(outputs), inputs, source)
     found: dict[str, float | str] = {}
     end_s = time.monotonic() + given.limit_s
-    for tensor in given.tensors:
-        if found and time.monotonic() > end_s:
+    enough = 0.0
+    for tensor, suspicion in zip(given.tensors, given.suspicions, strict=True):
+        if found and (time.monotonic() > end_s or suspicion < _COMPARABLE * enough):
             break
         progress(f"trying {tensor}")
         (value,) = read_samples(_candidate_file(source, tensor))
@@ -122,6 +127,8 @@ def do_carry(progress: Progress, job: Mapping[str, Any]) -> dict[str, float | st
             changed |= _run(model.part(behind, {tensor}), {**inputs, **value}, source)
         error = max((output_error(changed[name], reference[name]) for name in reached), default=0.0)
         found[tensor] = error if math.isfinite(error) else str(error)
+        if error >= _ALL_OF_IT * given.total:
+            enough = max(enough, suspicion)
     drop()
     return found
 

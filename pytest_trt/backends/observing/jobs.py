@@ -85,11 +85,15 @@ class CarryJob:
     Attributes:
         source: The FP32 model.
         tensors: Their tensors; a `CompareJob` before left their values in the folder.
+        suspicions: Their own errors, the largest first.
+        total: The error of the outputs.
         limit_s: Seconds after which no further one is tried.
     """
 
     source: Source
     tensors: tuple[str, ...]
+    suspicions: tuple[float, ...]
+    total: float
     limit_s: float
 
 
