@@ -224,10 +224,11 @@ def _source_of(given: object, inputs: Sequence[TensorSpec]) -> _Source:
         given = Spooled(given)
     has_samples = isinstance(given, Iterable) or callable(given)
     if not has_samples or isinstance(given, Mapping | np.ndarray | bytes | type):
+        hint = " A fixture that yields samples gives the first one alone: return a generator."
         raise unusable(
             "trt_calibration must return a list of {input: array}, a path, a generator or a "
             f"function; got a {type_name(given)}",
-            _form(inputs),
+            _form(inputs) + hint * isinstance(given, Mapping),
         )
     return lambda: _from_iterable(given, inputs)
 

@@ -94,6 +94,9 @@ def calibrating(
         config: The builder's configuration.
         plan: The plan to build, with how to calibrate.
         tail: Gets the exception of a callback, which TensorRT swallows.
+
+    Raises:
+        ConfigurationError: An input holds a shape.
     """
     calibrator = plan.calibrator
     if calibrator is None:
@@ -102,6 +105,15 @@ def calibrating(
     samples = StoredSamples(calibrator.samples)
     shapes = {name: tuple(np.shape(value)) for name, value in next(iter(samples)).items()}
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    holders = [tensor.name for tensor in inputs if tensor.is_shape_tensor]
+    if holders:
+        raise ConfigurationError(
+            f"calibrator={calibrator.algorithm!r} cannot calibrate {plan.model_name}: its input "
+            f"{holders[0]!r} holds a shape",
+            fix="leave the option out: int8 is converted to Q/DQ nodes then.",
+            code="TRT357",
+            facts={"option": "calibrator", "value": calibrator.algorithm, "tensor": holders[0]},
+        )
     dynamic = [tensor.name for tensor in inputs if -1 in tuple(tensor.shape)]
     if dynamic:
         profile = builder.create_optimization_profile()

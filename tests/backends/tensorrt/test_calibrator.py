@@ -19,6 +19,7 @@ from backends.fake_gpu import FakeRuntime, fake_runtime
 from pytest_trt.backends.tensorrt.build_job import BuildPlan, Calibrator
 from pytest_trt.backends.tensorrt.calibrator import calibrating
 from pytest_trt.backends.tensorrt.log import LogTail
+from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.tensors.stored import write_samples
 
 __all__ = ["fake_runtime"]
@@ -45,17 +46,20 @@ TRT = SimpleNamespace(IInt8EntropyCalibrator2=Base, IInt8MinMaxCalibrator=type("
 
 
 def _tensor(name: str, shape: tuple[int, ...], member: str) -> SimpleNamespace:
-    return SimpleNamespace(name=name, shape=shape, dtype=SimpleNamespace(name=member))
+    dtype = SimpleNamespace(name=member)
+    return SimpleNamespace(name=name, shape=shape, dtype=dtype, is_shape_tensor=name == "size")
 
 
 @contextmanager
-def built(folder: Path, algorithm: str = "entropy", tail: LogTail | None = None) -> Iterator[Any]:
+def built(
+    folder: Path, algorithm: str = "entropy", tail: LogTail | None = None, ids: str = "ids"
+) -> Iterator[Any]:
     """Provide the configuration with which a network is built."""
     write_samples(folder / "samples", SAMPLES)
     calibrator = Calibrator(algorithm, folder / "samples", folder / "tables" / "a.calibration", 0)
     plan = BuildPlan("", "m.onnx", "", folder, folder, calibrator=calibrator)
     # TensorRT 8.6 takes INT64 inputs as INT32.
-    tensors = [_tensor("image", (-1, 3), "FLOAT"), _tensor("ids", (2,), "INT32")]
+    tensors = [_tensor("image", (-1, 3), "FLOAT"), _tensor(ids, (2,), "INT32")]
     network = SimpleNamespace(num_inputs=2, get_input=tensors.__getitem__)
     builder = SimpleNamespace(create_optimization_profile=Profile)
     config = SimpleNamespace(profiles=[])
@@ -104,3 +108,11 @@ def test_an_exception_in_a_callback_is_not_lost(fake_runtime: FakeRuntime, tmp_p
         assert config.int8_calibrator.get_batch(["an input that is not there"]) is None
     with pytest.raises(KeyError):
         tail.raise_pending()
+
+
+def test_an_input_that_holds_a_shape_is_refused(fake_runtime: FakeRuntime, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigurationError, match="'size' holds a shape"),
+        built(tmp_path, ids="size"),
+    ):
+        pass
