@@ -567,6 +567,13 @@ CODES: dict[str, Code] = {
         "engine's log names the cause.",
         ("model", "precision"),
     ),
+    "TRT308": Code(
+        "the model brings its own Q/DQ nodes",
+        "The model is quantised already: its own Q/DQ nodes decide what computes in the requested "
+        "precision, it was not converted, and the calibration data were not used.",
+        "Nothing to do; to have the model quantised by pytest-trt, test the float32 model.",
+        ("model", "precision"),
+    ),
     "TRT320": Code(
         "engine cannot be loaded",
         "A plan exists, but this machine or this version of the backend cannot load it.",

@@ -293,7 +293,8 @@ def _beyond_text(subject: Subject) -> str:
             "FP16 rounding does not explain this, but an intermediate overflow above 65504 could."
         )
     if subject.precision:
-        return f"{subject.precision.upper()} rounding does not explain this difference."
+        name = "INT8 and FP16" if subject.precision == "mixed" else subject.precision.upper()
+        return f"{name} rounding does not explain this difference."
     return "Rounding does not explain this difference."
 
 
@@ -333,9 +334,9 @@ def _precision_remedy(subject: Subject) -> Remedy:
             return Remedy("Look for layers that the backend fuses or computes differently.")
         case "tf32":
             return Remedy("Build the engine in fp32.")
-        case "fp16" | "bf16":
+        case "fp16" | "bf16" | "int4":
             return _keep_in_fp32("sensitive layers", subject)
-        case "int8":
+        case "int8" | "fp8" | "mixed":
             keep = "keeping sensitive layers in FP32 may help"
             if subject.model:
                 keep += f": keep_fp32=[...]; `{_inspect(subject)}` lists the operators"

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy, UnsupportedError
-from pytest_trt.engine.spec import FULL_PRECISIONS, PRECISIONS, OptionValue, require_scalar
+from pytest_trt.engine.spec import (
+    CALIBRATED,
+    FULL_PRECISIONS,
+    PRECISIONS,
+    OptionValue,
+    require_scalar,
+)
 from pytest_trt.wording import known_names
 
 #: The backends of this package, each with the name of its product.
@@ -125,7 +131,7 @@ def _nvidia(
 
 
 _CPU = Scope("onnxruntime", BACKEND_PRECISIONS["onnxruntime"])
-_INT8 = (Scope("onnxruntime", ("int8",)), *_nvidia(precisions=("int8",)))
+_QUANTISED = (Scope("onnxruntime", CALIBRATED), *_nvidia(precisions=CALIBRATED))
 
 #: Where parts of a model can stay in FP32.
 _REDUCED = tuple(
@@ -256,18 +262,29 @@ BUILDER_OPTIONS: Mapping[str, BuilderOption] = {
             "node_block_list", "names", "", "former name of keep_fp32= for nodes", _REDUCED
         ),
         BuilderOption(
-            "op_types", "names", "Conv,ConvTranspose,Gemm,MatMul", "operators to quantise", _INT8
+            "op_types",
+            "names",
+            "Conv,ConvTranspose,Gemm,MatMul",
+            "operators to quantise",
+            _QUANTISED,
         ),
         BuilderOption(
-            "per_channel", "bool", "True", "one scale per output channel of a weight", _INT8
+            "per_channel", "bool", "True", "one scale per output channel of a weight", _QUANTISED
         ),
         BuilderOption(
             "calibration_method",
             "choice",
             "minmax",
             "how ranges of activations are found",
-            _INT8,
+            _QUANTISED,
             ("minmax", "entropy", "percentile"),
+        ),
+        BuilderOption(
+            "block_size",
+            "int",
+            "128",
+            "weights that share a scale in int4; TensorRT documents 64 and 128",
+            (Scope("onnxruntime", ("int4",)), *_nvidia(precisions=("int4",))),
         ),
         BuilderOption(
             CALIBRATOR,
@@ -424,7 +441,9 @@ def _places(name: str) -> Iterator[str]:
     """Yield where an option exists, as it is written in a marker."""
     for scope in BUILDER_OPTIONS[name].scopes:
         versions = f" ({scope.versions})" if scope.versions else ""
-        of = "" if "fp32" in scope.precisions else f", {' and '.join(scope.precisions)}"
+        *first, last = scope.precisions
+        named = f"{', '.join(first)} and {last}" if first else last
+        of = "" if "fp32" in scope.precisions else f", {named}"
         yield (
             f"{PRODUCTS[scope.backend]}{versions}{of}: "
             f'by_backend={{"{scope.backend}": {{"builder_options": {{"{name}": ...}}}}}}'

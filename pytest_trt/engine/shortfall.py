@@ -12,7 +12,14 @@ from pytest_trt.onnx.file import OnnxModel
 
 #: The name of a spec's precision in facts. fp32 and tf32 are not checked: narrower types come from
 #: the model.
-_WANTED = {"fp16": "half", "bf16": "bfloat16", "int8": "int8"}
+_WANTED = {
+    "fp16": "half",
+    "bf16": "bfloat16",
+    "int8": "int8",
+    "fp8": "fp8",
+    "int4": "int4",
+    "mixed": "int8",
+}
 
 #: Below this, kernels rather than weights determine the size of a plan.
 _LARGE_WEIGHTS_BYTES = 16 * 10**6

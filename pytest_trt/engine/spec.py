@@ -7,17 +7,24 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pytest_trt.diagnostics import ConfigurationError, Fact
+from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.profiles import Profile
 
 #: The precisions a spec may ask for. `fp32` means FP32 everywhere: TF32 is a precision of its own.
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int4", "mixed")
 
 #: Types of builder options. No files: the key would not cover their content.
 OptionValue: TypeAlias = str | int | float | bool
 
 #: The precisions that narrow nothing, so that there is nothing to keep in FP32.
 FULL_PRECISIONS = ("fp32", "tf32")
+
+#: The precisions whose ranges come from representative inputs.
+CALIBRATED = ("int8", "fp8", "mixed")
+
+#: The precisions that a model may bring by Q/DQ nodes of its own, so that it is not converted.
+_BROUGHT = ("int8", "fp8", "int4")
 
 #: Builder options that `EngineSpec.keep_fp32` replaces.
 BLOCK_LISTS = ("op_block_list", "node_block_list")
@@ -81,6 +88,11 @@ def require_scalar(name: str, value: object) -> None:
             facts={"option": name, "type": type(value).__name__},
             fix=_as_text(value),
         )
+
+
+def brings(model: OnnxModel, precision: str) -> bool:
+    """Whether a model is built as it is because its own Q/DQ nodes decide the precision."""
+    return precision in _BROUGHT and model.is_quantized
 
 
 def block_list_entries(options: Mapping[str, object]) -> tuple[str, ...]:

@@ -186,9 +186,9 @@ def test_a_pair_is_not_completed_from_another_level(levels):
         resolved(**levels)
 
 
-@pytest.mark.parametrize("arguments", [{"precision": "fp8"}, {"ini": {"fp8": {}}}])
+@pytest.mark.parametrize("arguments", [{"precision": "fp4"}, {"ini": {"fp4": {}}}])
 def test_an_unknown_precision_is_refused(arguments):
-    with pytest.raises(ConfigurationError, match="unknown precision 'fp8'"):
+    with pytest.raises(ConfigurationError, match="unknown precision 'fp4'"):
         resolved(**arguments)
 
 

@@ -14,7 +14,7 @@ from pytest_trt.engine.builder_options import (
     require_precision,
     shared_options,
 )
-from pytest_trt.engine.spec import BLOCK_LISTS, FULL_PRECISIONS, PRECISIONS
+from pytest_trt.engine.spec import BLOCK_LISTS, CALIBRATED, FULL_PRECISIONS, PRECISIONS
 
 OF_INT8 = {"op_types": "Add"}
 
@@ -44,7 +44,7 @@ def test_an_option_of_another_precision_says_which_have_it() -> None:
         "option": "op_types",
     }
     (line,) = [way for way in at.value.diagnostic.remedy.alternatives if "TensorRT," in way]
-    assert line.startswith("TensorRT, int8: by_backend=")
+    assert line.startswith("TensorRT, int8, fp8 and mixed: by_backend=")
 
 
 def test_option_of_another_backend_is_missing_for_every_precision() -> None:
@@ -73,7 +73,7 @@ def test_shared_options_of_a_conversion_affect_only_the_precisions_that_it_makes
 ) -> None:
     given = {"op_block_list": "Add", "per_channel": True, "refit": True, "of_a_plugin": 1}
     reduced = ["op_block_list"] if precision not in FULL_PRECISIONS else []
-    expected = [*reduced, *["per_channel"] * (precision == "int8"), "refit", "of_a_plugin"]
+    expected = [*reduced, *["per_channel"] * (precision in CALIBRATED), "refit", "of_a_plugin"]
     assert list(shared_options(given, precision)) == expected
 
 

@@ -239,7 +239,7 @@ def test_nothing_is_compared_where_nothing_is_timed(race) -> None:
             '"models/linear.onnx", precision=("fp32", "fp16")',
             "faster_than names only models/linear.onnx, which is the engine under test*TRT167",
         ),
-        ('faster_than={"fp8": 1.5}', '"models/linear.onnx"', "*'fp8', which is neither*TRT150"),
+        ('faster_than={"fp4": 1.5}', '"models/linear.onnx"', "*'fp4', which is neither*TRT150"),
         (
             'faster_than={"models/none.onnx": 2}',
             '"models/linear.onnx"',

@@ -101,7 +101,7 @@ def test_options_of_int8_do_not_affect_the_other_precisions_of_a_marker(project)
             'by_backend={"tensorrt": {"refit": True}}',
             ["*invalid by_backend=*", "*builder_options*"],
         ),
-        ('by_precision={"fp8": {"builder_options": {}}}', ["*unknown precision 'fp8'*"]),
+        ('by_precision={"fp4": {"builder_options": {}}}', ["*unknown precision 'fp4'*"]),
         (
             'by_precision={"fp32": {"builder_options": {"per_channel": True}}}',
             ["*fp32 has no builder option 'per_channel'*"],

@@ -99,6 +99,11 @@ def test_fp16_with_the_sum_of_squares_in_fp32(project, magika) -> None:
     project.run(MAGIKA, PRECISION="fp16", ATOL=0.02, **magika).assert_outcomes(passed=4)
 
 
+# The sum of squares that float16 cannot hold reaches 191,000.
+def test_bf16_does_not_overflow_where_fp16_does(project, magika) -> None:
+    project.run(MAGIKA, PRECISION="bf16", ATOL=0.1, **magika).assert_outcomes(passed=4)
+
+
 # Measured: probabilities differ by up to 0.022.
 def test_int8(project, magika) -> None:
     project.run(MAGIKA, PRECISION="int8", ATOL=0.1, **magika).assert_outcomes(passed=4)

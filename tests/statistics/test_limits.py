@@ -73,7 +73,7 @@ def test_lines_are_read_by_precision() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("fp8: p99=8%", "unknown precision 'fp8'"),
+        ("fp4: p99=8%", "unknown precision 'fp4'"),
         ("fp16: p99", "not of the form limit=value"),
         ("fp16: p99_ms=fast", "not a number of milliseconds"),
         ("fp16: p99=8", "is not a percentage"),

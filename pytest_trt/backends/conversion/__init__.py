@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.conversion.converting import Conversion
+    from pytest_trt.backends.conversion.conversion import Conversion
+    from pytest_trt.backends.conversion.convert import converted
     from pytest_trt.backends.conversion.int8 import to_int8
     from pytest_trt.backends.conversion.narrow import to_fp16, to_narrow
 
 __all__ = [
     "ROUNDING_VERSION",
     "Conversion",
+    "converted",
     "converter_versions",
     "to_fp16",
     "to_int8",
@@ -31,7 +33,8 @@ __all__ = [
 #: The modules of the converters. They import onnx, which takes as long as all imports of a run with
 #: a full cache, so they are imported on first use.
 _HOMES = {
-    "Conversion": "converting",
+    "Conversion": "conversion",
+    "converted": "convert",
     "to_fp16": "narrow",
     "to_narrow": "narrow",
     "to_int8": "int8",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.conversion import Conversion
 from pytest_trt.backends.conversion.isolated import Task, call_isolated, stored_samples
 from pytest_trt.engine.protocols import BuildRequest, Progress
 from pytest_trt.engine.spec import OptionValue
@@ -44,8 +44,8 @@ def convert_isolated(
     options: Mapping[str, OptionValue],
     *,
     timeout_s: float,
-) -> tuple[str, ...]:
-    """Convert the model of a request in the child process, and return notes for the report.
+) -> Conversion:
+    """Convert the model of a request in the child process.
 
     Args:
         request: The engine to build from the converted model.
@@ -55,7 +55,7 @@ def convert_isolated(
         timeout_s: Seconds after which the conversion is ended; 0 for no limit.
 
     Raises:
-        PytestTrtError: As `to_fp16` and `to_int8`; an EngineBuildError where ONNX Runtime crashes,
+        PytestTrtError: As `convert.converted`; an EngineBuildError where ONNX Runtime crashes,
             takes too long, or needs more memory than there is.
     """
     model = request.model
@@ -68,22 +68,22 @@ def convert_isolated(
     )
     with stored_samples(request.calibration, output.parent) as calibration:
         job = ConversionJob(model, precision, output, options, request.spec.keep_fp32, calibration)
-        return tuple(call_isolated(f"{__name__}:do_convert", task, job=to_data(job)))
+        found = call_isolated(f"{__name__}:do_convert", task, job=to_data(job))
+    return from_data(Conversion, found)
 
 
-def do_convert(progress: Progress, job: Mapping[str, Any]) -> list[str]:
-    """Do a `ConversionJob`, JSON-simple data; return the notes."""
+def do_convert(progress: Progress, job: Mapping[str, Any]) -> Any:
+    """Do a `ConversionJob`; return its `Conversion`, both as JSON-simple data."""
+    from pytest_trt.backends.conversion.convert import converted
+
     given = from_data(ConversionJob, job)
-    kept = given.keep_fp32
-    from pytest_trt.backends.conversion.narrow_types import NARROW_TYPES
-
     progress(f"converting {given.model.path.name} to {given.precision}")
-    if given.precision in NARROW_TYPES:
-        to = NARROW_TYPES[given.precision]
-        done = conversion.to_narrow(given.model, given.output, to, keep_fp32=kept)
-    else:
-        samples = StoredSamples(given.calibration) if given.calibration else ()
-        done = conversion.to_int8(
-            given.model, samples, given.output, options=given.options, keep_fp32=kept
-        )
-    return list(done.notes)
+    done = converted(
+        given.model,
+        given.precision,
+        given.output,
+        calibration=StoredSamples(given.calibration) if given.calibration else (),
+        options=given.options,
+        keep_fp32=given.keep_fp32,
+    )
+    return to_data(done)

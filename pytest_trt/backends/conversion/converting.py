@@ -7,12 +7,13 @@ import importlib
 import logging
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.version_converter
 
 from pytest_trt.backends.conversion.custom_ops import register_custom_ops
 from pytest_trt.backends.conversion.kept import kept_nodes
@@ -46,18 +47,17 @@ _SHOWN_LINES = 4
 _OTHER_MODEL = Remedy("use another precision, or a model that was converted with another tool.")
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """The result of a conversion.
+def raised(model: OnnxModel, proto: onnx.ModelProto, opset: int, precision: str) -> onnx.ModelProto:
+    """Return a loaded model in an opset, or as it is where its own is as high.
 
-    Attributes:
-        notes: Notes for the report, such as constants that had to be clamped.
-        float32_outputs: Outputs of the model that are made by nodes that stay float32 although
-            they could be narrower and nobody asked to keep them.
+    Raises:
+        EngineBuildError: onnx cannot convert it.
     """
-
-    notes: tuple[str, ...]
-    float32_outputs: tuple[str, ...] = ()
+    own = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if own >= opset:
+        return proto
+    with explained(model, precision):
+        return onnx.version_converter.convert_version(proto, opset)
 
 
 def kept_in(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
+
+from pytest_trt.backends.conversion.conversion import Conversion
 from pytest_trt.backends.conversion.converting import (
-    Conversion,
     captured,
     explained,
     kept_in,
@@ -76,19 +79,68 @@ def to_int8(
         InputError: There is no calibration data, or it does not fit the model.
         EngineBuildError: The model is quantised dynamically, or nothing in it could be quantised.
     """
-    options = options or {}
     if model.is_quantized:
         proto = load(model.path)
         state_kernel_shapes(proto.graph)
         graph.save(proto, output)
-        return Conversion(("the model is already quantised; its own Q/DQ nodes are used",))
-    refuse_dynamically_quantised(model, "int8")
+        return Conversion((f"{OWN_NODES}; they are used",))
+    done = quantised(
+        model, calibration, output.parent, options, keep_fp32=keep_fp32, qdq_weights=qdq_weights
+    )
+    graph.save(done.proto, output)
+    if verified:
+        verify(model, output, "int8", calibration)
+    return Conversion(done.notes, kept=tuple(sorted(done.kept)))
+
+
+#: Said of a model that is quantised already.
+OWN_NODES = "the model brings its own Q/DQ nodes"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A model with Q/DQ nodes in memory.
+
+    Attributes:
+        proto: The model.
+        notes: Notes for the report.
+        kept: Names of the nodes that stay float32 because they were to.
+    """
+
+    proto: onnx.ModelProto
+    notes: tuple[str, ...]
+    kept: frozenset[str]
+
+
+def quantised(
+    model: OnnxModel,
+    calibration: InputSamples,
+    folder: Path,
+    options: Mapping[str, OptionValue] | None = None,
+    *,
+    keep_fp32: Collection[str] = (),
+    qdq_weights: bool = True,
+    precision: str = "int8",
+) -> Quantised:
+    """Return a float32 model with INT8 Q/DQ nodes, see `to_int8`.
+
+    Args:
+        model: The model, which is not quantised.
+        calibration: Representative inputs.
+        folder: Where temporary files may be.
+        options: Builder options of the conversion.
+        keep_fp32: What stays float32.
+        qdq_weights: How weights are stored.
+        precision: What it is quantised for, for messages.
+    """
+    options = options or {}
+    refuse_dynamically_quantised(model, precision)
     if not model.inputs:
         raise EngineBuildError(
-            f"{model.path.name} has no inputs, so there is nothing to calibrate for int8",
-            fix="remove int8 from precision=.",
+            f"{model.path.name} has no inputs, so there is nothing to calibrate for {precision}",
+            fix=f"remove {precision} from precision=.",
             code="TRT355",
-            facts={"model": str(model.path), "precision": "int8"},
+            facts={"model": str(model.path), "precision": precision},
         )
     chosen = frozenset(listed(options.get("op_types")) or INT8_OPS)
     proto = load(model.path)
@@ -96,9 +148,9 @@ def to_int8(
     require_operators(model.path.name, (node.op_type for node in nodes), options)
     kept = kept_in(model.path.name, proto, keep_fp32)
     with (
-        tempfile.TemporaryDirectory(prefix="int8-", dir=output.parent) as folder,
+        tempfile.TemporaryDirectory(prefix="int8-", dir=folder) as temporary,
         captured() as logged,
-        explained(model, "int8"),
+        explained(model, precision),
     ):
         graph.modernise(proto)
         # Quantisation excludes nodes by name, and would take all without one for the same.
@@ -110,34 +162,30 @@ def to_int8(
         )
         unshare_weights(proto.graph)
         passed = PassedOutputs.taken_from(proto.graph)
-        prepared = prepare(proto, model.opset, Path(folder), model.custom_ops)
+        prepared = prepare(proto, model.opset, Path(temporary), model.custom_ops)
         del proto
         operators, excluded = choice.of(prepared)
         if not operators:
-            raise _nothing_quantised(model, chosen)
-        _require_numpy_types(model)
+            raise _nothing_quantised(model, chosen, precision)
+        _require_numpy_types(model, precision)
         next(checked(calibration, model.inputs))  # others are checked as they are read
-        with _calibrating(model), known_to_all_sessions(model.custom_ops):
+        with _calibrating(model, precision), known_to_all_sessions(model.custom_ops):
             _quantise(
                 prepared,
                 _reader(model, calibration),
-                Path(folder) / "int8.onnx",
+                Path(temporary) / "int8.onnx",
                 options,
                 (operators, excluded),
                 qdq_weights,
             )
-        quantised = load(Path(folder) / "int8.onnx")
-    if not _is_quantised(quantised):
-        raise _nothing_quantised(model, chosen)
-    with explained(model, "int8"):
-        passed.put_back(quantised.graph)
-        graph.tidy(quantised)
-        state_kernel_shapes(quantised.graph)
-    graph.save(quantised, output)
-    del quantised
-    if verified:
-        verify(model, output, "int8", calibration)
-    return Conversion(tuple(logged))
+        found = load(Path(temporary) / "int8.onnx")
+    if not _is_quantised(found):
+        raise _nothing_quantised(model, chosen, precision)
+    with explained(model, precision):
+        passed.put_back(found.graph)
+        graph.tidy(found)
+        state_kernel_shapes(found.graph)
+    return Quantised(found, tuple(logged), choice.kept_in(found))
 
 
 def _quantise(
@@ -179,7 +227,7 @@ def _quantise(
     )
 
 
-def _require_numpy_types(model: OnnxModel) -> None:
+def _require_numpy_types(model: OnnxModel, precision: str) -> None:
     """Refuse a model that ONNX Runtime's calibration cannot run: it uses numpy's types only.
 
     Raises:
@@ -188,16 +236,16 @@ def _require_numpy_types(model: OnnxModel) -> None:
     others = [str(spec) for spec in (*model.inputs, *model.outputs) if is_extension(spec.dtype)]
     if others:
         raise EngineBuildError(
-            f"{model.path.name} cannot be calibrated for int8: ONNX Runtime's calibration does not "
-            f"support the types of {', '.join(others)}",
-            fix="cast them to float32 in the model, or remove int8 from precision=.",
+            f"{model.path.name} cannot be calibrated for {precision}: ONNX Runtime's calibration "
+            f"does not support the types of {', '.join(others)}",
+            fix=f"cast them to float32 in the model, or remove {precision} from precision=.",
             code="TRT355",
-            facts={"model": str(model.path), "precision": "int8", "tensors": others},
+            facts={"model": str(model.path), "precision": precision, "tensors": others},
         )
 
 
 @contextlib.contextmanager
-def _calibrating(model: OnnxModel) -> Iterator[None]:
+def _calibrating(model: OnnxModel, precision: str) -> Iterator[None]:
     """Distinguish calibration inputs that do not fit the model from operators that fail."""
     try:
         yield
@@ -208,7 +256,7 @@ def _calibrating(model: OnnxModel) -> Iterator[None]:
             f"{model.path.name} fails on its calibration inputs",
             fix=_CALIBRATION_FIX,
             code="TRT225",
-            facts={"model": str(model.path), "precision": "int8"},
+            facts={"model": str(model.path), "precision": precision},
             log_tail=[first_line(exc)],
         ) from exc
 
@@ -253,13 +301,15 @@ def _is_quantised(model: Any) -> bool:
     )
 
 
-def _nothing_quantised(model: OnnxModel, chosen: Collection[str]) -> EngineBuildError:
+def _nothing_quantised(
+    model: OnnxModel, chosen: Collection[str], precision: str
+) -> EngineBuildError:
     operators = sorted(chosen)
     return EngineBuildError(
         f"nothing in {model.path.name} could be quantised: outside control flow and keep_fp32, "
         f"no {', '.join(operators)} has float32 inputs of known type",
         fix='set the operators to quantise, builder_options={"op_types": "..."}, or remove '
-        "int8 from precision=.",
+        f"{precision} from precision=.",
         code="TRT355",
-        facts={"model": str(model.path), "precision": "int8", "operators": operators},
+        facts={"model": str(model.path), "precision": precision, "operators": operators},
     )

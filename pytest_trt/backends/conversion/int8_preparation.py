@@ -103,6 +103,15 @@ class Choice:
                 excluded.append(node.name)
         return sorted(operators), excluded
 
+    def kept_in(self, model: onnx.ModelProto) -> frozenset[str]:
+        """Return the names of the nodes of a quantised model that are not quantised on request."""
+        return frozenset(
+            node.name
+            for scope in graph.walk_graphs(model.graph)
+            for node in scope.node
+            if node.op_type not in _QUANTISING and origin_of(node.name, self.operators) in self.kept
+        )
+
 
 def origin_of(name: str, operators: Mapping[str, str]) -> str:
     """Return the node that a node of a prepared model was made of; itself where that is none.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.engine.spec import EngineSpec, keeps_nothing
+from pytest_trt.engine.spec import EngineSpec, brings, keeps_nothing
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.wording import known_names
 
@@ -20,10 +20,10 @@ def require_effect(model: OnnxModel, spec: EngineSpec) -> None:
     Raises:
         ConfigurationError: It is.
     """
-    if spec.keep_fp32 and spec.precision == "int8" and model.is_quantized:
+    if spec.keep_fp32 and brings(model, spec.precision):
         raise keeps_nothing(
-            f"keep_fp32 has no effect on {model.path.name} in {spec.precision}: the model is "
-            "quantised already, and its own Q/DQ nodes decide",
+            f"keep_fp32 has no effect on {model.path.name} in {spec.precision}: the model brings "
+            "its own Q/DQ nodes",
             "remove it, or give it to other precisions alone: "
             'by_precision={"fp16": {"keep_fp32": [...]}}.',
             model=str(model.path),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-import onnx.version_converter
 from onnx import ModelProto, TensorProto
 
+from pytest_trt.backends.conversion.conversion import Conversion
 from pytest_trt.backends.conversion.converting import (
-    Conversion,
     explained,
     kept_in,
+    raised,
     refuse_dynamically_quantised,
     verify,
 )
@@ -79,27 +79,44 @@ def to_narrow(
     """
     refuse_dynamically_quantised(model, to.precision)
     proto = load(model.path)
-    if to is BFLOAT16 and model.opset < _BFLOAT16_OPSET:
-        with explained(model, to.precision):
-            proto = onnx.version_converter.convert_version(proto, _BFLOAT16_OPSET)
+    if to is BFLOAT16:
+        proto = raised(model, proto, _BFLOAT16_OPSET, to.precision)
     kept = kept_in(model.path.name, proto, keep_fp32)
+    done = narrowed(model, proto, to, lambda: {node.name for node in kept})
+    graph.save(proto, output)
+    del proto
+    if verified:
+        verify(model, output, to.precision, loads=to is FLOAT16)
+    return done
+
+
+def narrowed(
+    model: OnnxModel, proto: ModelProto, to: NarrowType, kept: Callable[[], Collection[str]]
+) -> Conversion:
+    """Narrow a loaded model in place, see `to_narrow`.
+
+    Args:
+        model: What was loaded.
+        proto: The model with its weights in memory.
+        to: The type.
+        kept: Returns the names of the nodes to keep, once all nodes have names.
+    """
     with explained(model, to.precision):
         graph.modernise(proto)
         graph.name_nodes(proto)
-        names = {node.name for node in kept}
+        names = frozenset(kept())
         count_in_integers(proto)
         graph.tidy(proto)
         types = tensor_types(proto)
     already = already_narrow(proto, types.known.values(), to)
     if already is not None:
-        if keep_fp32:
+        if names:
             raise keeps_nothing(
                 f"keep_fp32 has no effect on {model.path.name}: {already}",
                 "remove it, or test the float32 model that it was made from.",
                 model=str(model.path),
                 precision=to.precision,
             )
-        graph.save(proto, output)
         return Conversion((already,))
     if TensorProto.FLOAT not in types.known.values():
         raise _refused(model, f"has no float32 values to convert to {to.precision}", types, to)
@@ -108,12 +125,8 @@ def to_narrow(
         outputs = _made_by(proto, by_rule)
         computing = narrow(proto, types, by_rule | names, report)
     undeclared = _undeclared(proto, types)
-    if not computing and not keep_fp32 and not undeclared:
+    if not computing and not names and not undeclared:
         raise _refused(model, f"has no operator that can compute in {to.name}", types, to)
-    graph.save(proto, output)
-    del proto
-    if verified:
-        verify(model, output, to.precision, loads=to is FLOAT16)
     return Conversion((*report.notes(), *undeclared), outputs)
 
 

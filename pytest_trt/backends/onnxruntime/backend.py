@@ -28,7 +28,7 @@ from pytest_trt.backends.conversion.kept import require_effect
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.backends.onnxruntime.first_runs import FirstRunsIsolated
-from pytest_trt.backends.onnxruntime.plan import as_it_is, open_plan
+from pytest_trt.backends.onnxruntime.plan import as_it_is, open_plan, require_level
 from pytest_trt.backends.onnxruntime.reference import load_reference
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
 from pytest_trt.engine.builder_options import require_options, require_precision
@@ -36,7 +36,7 @@ from pytest_trt.engine.facts import Timings
 from pytest_trt.engine.finished import PlanContent
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
 from pytest_trt.engine.run_records import RunRecords
-from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.engine.spec import CALIBRATED, EngineSpec, Route, Target, Toolchain, brings
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.input_roles import require_values
 from pytest_trt.tensors.spec import Tensors
@@ -92,22 +92,23 @@ class OnnxRuntimeBackend:
             "onnxruntime",
             spec.precision,
             converts=not as_it_is(model, spec),
-            model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
+            model=model.path.name if brings(model, spec.precision) else "",
         )
         require_operators(model.path.name, model.op_types, spec.builder_options)
         require_effect(model, spec)
+        require_level(spec)
         _require_values(model, spec)
         if as_it_is(model, spec):
             return Route("as the model is", libraries=model.custom_ops)
         from pytest_trt.backends import conversion
 
         versions = conversion.converter_versions()
-        if spec.precision in ("fp16", "bf16"):
+        if spec.precision in ("fp16", "bf16", "mixed"):
             versions["rounding"] = conversion.ROUNDING_VERSION
         return Route(
             "converted model",
             versions,
-            needs_calibration=spec.precision == "int8",
+            needs_calibration=spec.precision in CALIBRATED and not model.is_quantized,
             libraries=model.custom_ops,
         )
 

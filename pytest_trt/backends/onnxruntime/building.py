@@ -33,6 +33,10 @@ from pytest_trt.wording import count
 _FUSED_BLOCK_MATMUL = "MatMulNBits"
 
 
+#: The precisions that are computed in FP32 and rounded, by the precision that they are rounded to.
+_NARROWED = {"fp16": "fp16", "bf16": "bf16", "mixed": "fp16"}
+
+
 def do_build(progress: Progress, job: Mapping[str, Any]) -> Any:
     """Do a `BuildJob`; return its `BuildResult`, both as JSON-simple data."""
     given = from_data(BuildJob, job)
@@ -56,7 +60,7 @@ def build(request: BuildRequest, *, threads: int = 1) -> BuildResult:
     for left_over in converted_files(request.directory):
         left_over.unlink()
     layers = layers or _layers(plan, model)
-    notes += _fusion_notes(model, layers)
+    notes += _fusion_notes(model, request.spec.precision, layers)
     return BuildResult(plan_name=plan.name, log_tail=log, notes=notes, layers=layers)
 
 
@@ -83,8 +87,8 @@ def _source(request: BuildRequest) -> tuple[Path, tuple[str, ...], tuple[Layer, 
 def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
     """Write the converted model; return notes, and its layers if the plan does not show them.
 
-    The plan of an engine in fp16 or bf16 is all FP32 with roundings between its nodes, so its
-    layers are those of the converted model before the roundings.
+    The plan of a narrow engine is all FP32 with roundings between its nodes, so its layers are
+    those of the converted model before the roundings.
     """
     from pytest_trt.backends import conversion
 
@@ -95,26 +99,26 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
         if BUILDER_OPTIONS[name].of_conversion
     }
     # The plan is checked instead of what it is made from.
-    if spec.precision == "int8":
-        done = conversion.to_int8(
-            model,
-            request.calibration,
-            output,
-            options=options,
-            keep_fp32=spec.keep_fp32,
-            qdq_weights=False,
-            verified=False,
-        )
+    done = conversion.converted(
+        model,
+        spec.precision,
+        output,
+        calibration=request.calibration,
+        options=options,
+        keep_fp32=spec.keep_fp32,
+        qdq_weights=False,
+        verified=False,
+    )
+    to = _NARROWED.get(spec.precision)
+    if to is None:
         return done.notes, ()
     from pytest_trt.backends.conversion.converting import explained
     from pytest_trt.backends.conversion.narrow_types import NARROW_TYPES
     from pytest_trt.backends.conversion.rounding import round_file
 
-    to = NARROW_TYPES[spec.precision]
-    done = conversion.to_narrow(model, output, to, keep_fp32=spec.keep_fp32, verified=False)
     layers = _layers(output, model)
     with explained(model, spec.precision):
-        return (*done.notes, *round_file(output, done.float32_outputs, to)), layers
+        return (*done.notes, *round_file(output, done.float32_outputs, NARROW_TYPES[to])), layers
 
 
 def _layers(file: Path, model: OnnxModel) -> tuple[Layer, ...]:
@@ -123,9 +127,9 @@ def _layers(file: Path, model: OnnxModel) -> tuple[Layer, ...]:
     return onnx_layers(file, read_node_names(model.path))
 
 
-def _fusion_notes(model: OnnxModel, layers: tuple[Layer, ...]) -> tuple[str, ...]:
+def _fusion_notes(model: OnnxModel, precision: str, layers: tuple[Layer, ...]) -> tuple[str, ...]:
     """Return a note if the optimiser made operators less precise than those of the model."""
-    if _FUSED_BLOCK_MATMUL in model.op_types:
+    if _FUSED_BLOCK_MATMUL in model.op_types or precision == "int4":
         return ()
     fused = sum(layer.kind == _FUSED_BLOCK_MATMUL for layer in layers)
     if not fused:

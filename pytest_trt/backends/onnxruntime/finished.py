@@ -50,7 +50,7 @@ def read_plan(plan: Plan, model: OnnxModel, spec: EngineSpec) -> PlanContent:
         tensors = ", ".join(different)
         raise does_not_fit(plan.path, model, f"its inputs or outputs differ: {tensors}")
     # Such engines compute in FP32 and round: what their plans consist of does not show it.
-    narrow = {"fp16": "float16", "bf16": "bfloat16"}.get(spec.precision)
+    narrow = {"fp16": "float16", "bf16": "bfloat16", "mixed": "float16"}.get(spec.precision)
     rounded = narrow is not None and not found.elements.get(narrow)
     return PlanContent(layers=None if rounded else layers)
 

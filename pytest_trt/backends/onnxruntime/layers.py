@@ -43,9 +43,14 @@ def onnx_layers(path: Path, origins: frozenset[str]) -> tuple[Layer, ...]:
             if node.op_type == "Constant":
                 continue
             weights: Counter[str] = Counter()
-            for name in node.input:
+            blocks = _block_weights(node)
+            for index, name in enumerate(node.input):
                 # A constant that several nodes read is stored once, and counted with the first.
-                weights[precisions.get(name) or INTEGER] += uncounted.pop(name, 0)
+                elements = uncounted.pop(name, 0)
+                if index == 1 and blocks:
+                    weights["int4"] += blocks
+                else:
+                    weights[precisions.get(name) or INTEGER] += elements
             layers.append(
                 Layer(
                     name=node.name or next(filter(None, node.output), node.op_type),
@@ -63,12 +68,25 @@ def _fused_name(name: str) -> str:
     return name[:-1].rpartition("/")[0] if name.endswith("/") else name
 
 
+def _block_weights(node: NodeProto) -> int:
+    """Return how many weights an operator of block-quantised weights of 4 bits has; 0 for others.
+
+    They are packed into a second input of bytes.
+    """
+    numbers = {one.name: one.i for one in node.attribute}
+    if node.op_type != "MatMulNBits" or numbers.get("bits", 4) != 4:
+        return 0
+    return int(numbers.get("K", 0)) * int(numbers.get("N", 0))
+
+
 def _precision(
     node: NodeProto, precisions: Mapping[str, str | None], sizes: Mapping[str, int]
 ) -> str | None:
     """Return the precision that a node computes in, by its inputs rather than its outputs."""
     if node.op_type in _CONVERSIONS:
         return CONVERSION
+    if _block_weights(node):
+        return "int4"
     if node.input and precisions.get(node.input[0]) == "int8":
         return "int8"
     weights = [name for name in node.input if name in sizes and precisions.get(name) != INTEGER]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.conversion import Conversion
 from pytest_trt.backends.conversion.kept import require_effect
 from pytest_trt.backends.conversion.named import require_operators
 from pytest_trt.backends.devices.gpu import DeviceProbe
@@ -26,7 +27,15 @@ from pytest_trt.engine.builder_options import (
     require_options,
 )
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
-from pytest_trt.engine.spec import FULL_PRECISIONS, EngineSpec, OptionValue, Route, Target
+from pytest_trt.engine.spec import (
+    CALIBRATED,
+    FULL_PRECISIONS,
+    EngineSpec,
+    OptionValue,
+    Route,
+    Target,
+    brings,
+)
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.libraries import Library
 
@@ -77,8 +86,9 @@ def precision_route(
         chosen = _calibrator_route(model, calibrator, flags)
     else:
         chosen = _precision_route(model, precision, flags)
-    missing = [name for name in chosen.flags if name not in flags]
-    if missing:
+    # TensorRT 8.6 has the flag FP8 and no parser that reads it; it has no BF16 either.
+    needed = {*chosen.flags, "BF16"} if "FP8" in chosen.flags else {*chosen.flags}
+    if not needed <= {*flags}:
         raise UnsupportedError(
             f"{version} has no {precision}",
             fix="use TensorRT 10 or later, or name a precision that this version has.",
@@ -95,23 +105,30 @@ _FLAGS: Mapping[str, tuple[str, ...]] = {
     "fp16": ("FP16",),
     "bf16": ("BF16",),
     "int8": ("INT8",),
+    "fp8": ("FP8",),
+    "int4": ("INT4",),
+    "mixed": ("INT8", "FP16"),
 }
 
 
 def _precision_route(model: OnnxModel, precision: str, flags: Collection[str]) -> PrecisionRoute:
     given = _FLAGS.get(precision, ()) if flags else ()
     quantised = ("INT8",) if flags and model.is_quantized else ()
-    if precision in ("fp16", "bf16") and flags:
-        return PrecisionRoute(Route("builder flags"), flags=(*given, *quantised))
-    if precision in FULL_PRECISIONS or (precision == "int8" and model.is_quantized):
-        name = "builder flags" if quantised else "as the model is"
-        return PrecisionRoute(Route(name), flags=quantised)
+    by_flags = precision in ("fp16", "bf16") or (precision == "mixed" and model.is_quantized)
+    if flags and by_flags:
+        given = tuple(dict.fromkeys((*given, *quantised)))
+        return PrecisionRoute(Route("builder flags"), flags=given)
+    if precision in FULL_PRECISIONS or brings(model, precision):
+        given = given if quantised and precision in ("fp8", "int4") else quantised
+        return PrecisionRoute(Route("builder flags" if given else "as the model is"), flags=given)
     route = Route(
         "converted model, builder flags" if given else "converted model",
         conversion.converter_versions(),
-        needs_calibration=precision == "int8",
+        needs_calibration=precision in CALIBRATED and not model.is_quantized,
     )
-    return PrecisionRoute(route, convert=precision, flags=given)
+    # Of what is not quantised, the builder's flag makes FP16.
+    convert = "int8" if precision == "mixed" and given else precision
+    return PrecisionRoute(route, convert=convert, flags=given)
 
 
 def calibrator_of(spec: EngineSpec) -> str:
@@ -151,7 +168,7 @@ def check_spec(backend: str, model: OnnxModel, spec: EngineSpec, chosen: Precisi
         backend,
         spec.precision,
         converts=chosen.convert is not None,
-        model=model.path.name if spec.precision == "int8" and model.is_quantized else "",
+        model=model.path.name if brings(model, spec.precision) else "",
     )
     require_operators(model.path.name, model.op_types, spec.builder_options)
     require_effect(model, spec)
@@ -163,6 +180,22 @@ def check_spec(backend: str, model: OnnxModel, spec: EngineSpec, chosen: Precisi
             facts={"option": SERIALIZE_PLUGINS, "value": True},
         )
     require_profiles(model.inputs, spec.profiles)
+
+
+#: The first architecture with FP8. Source: NVIDIA, CUDA programming guide, compute capability 8.9;
+#: TensorRT-RTX 1.7 refuses sm86: "Cannot compile for target(s) sm86, because the model contains
+#: HW-specific datatypes: fp8_e4m3".
+_FLOAT8_SM = 89
+
+
+def _require_float8(backend: str, spec: EngineSpec, target: Target) -> None:
+    sm = int(target.arch.removeprefix("sm") or 0)
+    if spec.precision == "fp8" and sm < _FLOAT8_SM:
+        raise UnsupportedError(
+            f"{target.arch} has no fp8: GPUs have it from sm{_FLOAT8_SM} on",
+            fix="test another precision on this architecture.",
+            facts={"backend": backend, "precision": "fp8", "arch": target.arch},
+        )
 
 
 def build(
@@ -198,11 +231,12 @@ def build(
 
     spec, model_name = request.spec, request.model.path.name
     check_spec(backend, request.model, spec, chosen)
+    _require_float8(backend, spec, request.target)
     for_builder, _ = _divided(spec)
     converted = request.directory / "converted.onnx"
     with contextlib.ExitStack() as stack:
         stack.callback(_remove, request.directory, converted.name)
-        source, notes = _source(request, chosen, converted, timeout_s)
+        done = _source(request, chosen, converted, timeout_s)
         calibrator = None
         if chosen.calibrator and device is not None:
             tables = timing_cache and timing_cache.parent
@@ -214,14 +248,14 @@ def build(
             version=str(product.toolchain()),
             model_name=model_name,
             title=f"{model_name} {spec.precision} for {request.target.arch}",
-            source=source,
+            source=converted if chosen.convert else request.model.path,
             output=request.directory / PLAN_NAME,
             profiles=spec.profiles,
             flags=chosen.flags,
             tf32=spec.precision == "tf32",
             options=for_builder,
-            # A conversion has kept it already.
-            keep_fp32=() if chosen.convert else spec.keep_fp32,
+            # What a conversion has kept, builder flags could narrow.
+            keep_fp32=done.kept if chosen.convert else spec.keep_fp32,
             compute_capabilities=compute_capabilities,
             control_flow=_control_flow(request.model),
             opset=request.model.opset,
@@ -238,7 +272,7 @@ def build(
     return BuildResult(
         plan_name=PLAN_NAME,
         log_tail=built.log_tail,
-        notes=(*notes, *built.notes, *ignored),
+        notes=(*done.notes, *built.notes, *ignored),
         layers=inspection.layers,
         hidden_weights=inspection.hidden_weights,
         device_memory_bytes=inspection.device_memory_bytes,
@@ -309,14 +343,16 @@ def cannot_run(probe: DeviceProbe, target: Target) -> str | None:
 
 def _source(
     request: BuildRequest, chosen: PrecisionRoute, converted: Path, timeout_s: float
-) -> tuple[Path, tuple[str, ...]]:
+) -> Conversion:
+    """Write the converted model, if the route requires one."""
     if chosen.convert is None:
-        return request.model.path, ()
+        return Conversion(())
     from pytest_trt.backends.conversion.convert_job import convert_isolated
 
     _, options = _divided(request.spec)
-    notes = convert_isolated(request, chosen.convert, converted, options, timeout_s=timeout_s)
-    return converted, notes
+    done = convert_isolated(request, chosen.convert, converted, options, timeout_s=timeout_s)
+    narrowing = {"FP16", "BF16"}.intersection(chosen.flags)
+    return done if narrowing else replace(done, kept=())
 
 
 def _control_flow(model: OnnxModel) -> tuple[str, ...]:

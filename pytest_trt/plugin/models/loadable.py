@@ -29,7 +29,7 @@ from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtErro
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, Plan
 from pytest_trt.engine.session import Observer, calling_line
-from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.engine.spec import EngineSpec, brings
 from pytest_trt.escaping import terminal
 from pytest_trt.onnx.digest_cache import changed
 from pytest_trt.onnx.file import OnnxModel
@@ -231,9 +231,19 @@ class LoadableModel:
         self._note_lowered_level(engine)
         if engine.finished:
             return
+        name, precision = engine.model.path.name, engine.spec.precision
+        if brings(engine.model, precision):
+            state_of(self.item).note(
+                Diagnostic(
+                    "TRT308",
+                    f"{name} brings its own Q/DQ nodes: its {precision} engine is built from the "
+                    "model as it is",
+                    {"model": name, "precision": precision},
+                    severity="note",
+                )
+            )
         unbound = [spec.name for spec in engine.model.inputs if needs_profile(spec)]
         if unbound and not engine.spec.profiles:
-            name = engine.model.path.name
             ranges = ", ".join(f'"{one}": (min, opt, max)' for one in unbound)
             state_of(self.item).note(
                 Diagnostic(

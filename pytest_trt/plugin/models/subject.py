@@ -160,7 +160,7 @@ class ModelUnderTest(LoadableModel):
         if "profiles" in overrides:
             profiles = parse_profiles(overrides["profiles"], self.model.inputs, where="trt_build")
         options, keep = overrides.get("builder_options"), overrides.get("keep_fp32")
-        if options is not None and not isinstance(options, Mapping):
+        if "builder_options" in overrides and not isinstance(options, Mapping):
             raise ConfigurationError(
                 f"trt_build: builder_options={options!r} is not a mapping",
                 fix="pass a dict of options, or omit builder_options= to use the marker's.",

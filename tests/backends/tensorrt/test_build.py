@@ -25,7 +25,7 @@ from pytest_trt.diagnostics import (
     UnsupportedError,
 )
 from pytest_trt.engine.protocols import BuildRequest, Plan
-from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.engine.spec import CALIBRATED, EngineSpec, Target
 from pytest_trt.onnx.file import load_model
 from pytest_trt.tensors.profiles import parse_profiles
 
@@ -52,6 +52,12 @@ FLAGS = (*FLAGS_OF_8, "BF16", "INT4")
         ("bf16", False, "converted model", "bf16", ()),
         ("int8", True, "converted model, builder flags", "int8", ("INT8",)),
         ("int8", False, "converted model", "int8", ()),
+        ("fp8", True, "converted model, builder flags", "fp8", ("FP8",)),
+        ("fp8", False, "converted model", "fp8", ()),
+        ("int4", True, "converted model, builder flags", "int4", ("INT4",)),
+        ("int4", False, "converted model", "int4", ()),
+        ("mixed", True, "converted model, builder flags", "int8", ("INT8", "FP16")),
+        ("mixed", False, "converted model", "mixed", ()),
     ],
 )
 def test_the_route_to_a_precision(
@@ -59,7 +65,7 @@ def test_the_route_to_a_precision(
 ) -> None:
     chosen = trt_api.precision_route(model, precision, FLAGS if weak_types else ())
     assert (chosen.route.name, chosen.convert, chosen.flags) == (name, convert, flags)
-    assert chosen.route.needs_calibration == (convert == "int8")
+    assert chosen.route.needs_calibration == (precision in CALIBRATED)
     assert bool(chosen.route.versions) == (convert is not None)
 
 
@@ -117,7 +123,7 @@ def test_a_calibrator_gets_samples_in_a_file_and_needs_one_shape(model, tmp_path
         pass
 
 
-@pytest.mark.parametrize("precision", ["bf16"])
+@pytest.mark.parametrize("precision", ["bf16", "fp8", "int4"])
 def test_a_version_without_a_precision_says_so(precision: str, model) -> None:
     with pytest.raises(UnsupportedError) as caught:
         trt_api.precision_route(model, precision, FLAGS_OF_8, version="TensorRT 8.6.0")

@@ -28,9 +28,10 @@ from pytest_trt.diagnostics import (
     EngineBuildError,
     EngineLoadError,
     ModelError,
+    UnsupportedError,
 )
 from pytest_trt.engine.protocols import BuildRequest, BuildResult, Plan
-from pytest_trt.engine.spec import EngineSpec, Target
+from pytest_trt.engine.spec import EngineSpec, OptionValue, Target
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.profiles import Profile, ShapeRange, parse_profiles
@@ -77,14 +78,27 @@ def build(
     return BACKEND.build(BuildRequest(model, spec, Target(arch), folder, **fields))  # type: ignore[arg-type]
 
 
+#: The precisions, each with options that its models need.
+PRECISIONS: Mapping[str, Mapping[str, OptionValue]] = {
+    **{name: {} for name in ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "mixed")},
+    "int4": {"block_size": 16},
+}
+
+
 @pytest.mark.parametrize("arch", ["sm86", "sm89", "sm120"])
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["conv", "encoder"])
 def test_cross_builds(
     name: str, precision: str, arch: str, models: Mapping[str, OnnxModel], tmp_path: Path
 ) -> None:
-    spec = EngineSpec(precision, (IMAGES if name == "conv" else TOKENS,))
+    profile, options = IMAGES if name == "conv" else TOKENS, PRECISIONS[precision]
+    spec = EngineSpec(precision, (profile,), options)
     steps: list[str] = []
+    if (precision, arch) == ("fp8", "sm86"):
+        with pytest.raises(UnsupportedError, match="sm86 has no fp8") as caught:
+            build(models[name], tmp_path, spec, arch, calibration=CALIBRATION[name])
+        assert caught.value.diagnostic.facts["precision"] == "fp8"
+        return
     result = build(
         models[name],
         tmp_path,
@@ -217,12 +231,12 @@ def test_clamped_constants_are_noted(models: Mapping[str, OnnxModel], tmp_path: 
 def test_routes_name_how_precisions_are_reached(models: Mapping[str, OnnxModel]) -> None:
     routes = {
         precision: BACKEND.route(models["conv"], EngineSpec(precision, (IMAGES,)))
-        for precision in ("fp32", "tf32", "fp16", "bf16", "int8")
+        for precision in PRECISIONS
     }
     assert routes["fp32"].name == routes["tf32"].name == "as the model is"
     assert routes["fp16"].name == routes["bf16"].name == "converted model"
     assert "onnxruntime" in routes["fp16"].versions
-    assert [p for p, route in routes.items() if route.needs_calibration] == ["int8"]
+    assert [p for p, route in routes.items() if route.needs_calibration] == ["int8", "fp8", "mixed"]
 
 
 def test_a_dynamic_input_without_profile_gets_one_to_paste(

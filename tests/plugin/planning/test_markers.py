@@ -18,10 +18,10 @@ BODY = "def test_it(trt_session):\n    pass\n"
             id="unknown keyword",
         ),
         pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", precision="fp8")',
+            'pytest.mark.trt_model("models/linear.onnx", precision="fp4")',
             [
-                "*trt_model: unknown precision 'fp8'*",
-                "Fix: Use one or several of fp32, tf32, fp16, int8.",
+                "*trt_model: unknown precision 'fp4'*",
+                "Fix: Use one or several of fp32, tf32, fp16, bf16, int8, *",
             ],
             id="unknown precision",
         ),
@@ -98,8 +98,8 @@ BODY = "def test_it(trt_session):\n    pass\n"
         ),
         pytest.param(
             'pytest.mark.trt_model("models/linear.onnx"),'
-            ' pytest.mark.trt_consistency(by_precision={"fp8": {"rtol": 1, "atol": 1}})',
-            ["*trt_consistency, by_precision: unknown precision 'fp8' *", "Fix: *fp32, tf32*"],
+            ' pytest.mark.trt_consistency(by_precision={"fp4": {"rtol": 1, "atol": 1}})',
+            ["*trt_consistency, by_precision: unknown precision 'fp4' *", "Fix: *fp32, tf32*"],
             id="unknown precision of a tolerance",
         ),
         pytest.param(

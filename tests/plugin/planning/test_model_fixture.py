@@ -108,7 +108,7 @@ def test_values_that_only_the_model_can_tell_apart_are_refused(suite, values, po
         ('"models/linear.onnx", fixture="exported"', "*was given a model and fixture=*TRT150*"),
         ('model="models/linear.onnx", fixture="exported"', "*was given a model and fixture=*"),
         ("fixture=7", "*invalid fixture=7*TRT150*"),
-        ('fixture="exported", precision="fp8"', "*unknown precision*TRT150*"),
+        ('fixture="exported", precision="fp4"', "*unknown precision*TRT150*"),
         ('fixture="exported", profiles={"image": ((4, 8), (1, 8), (16, 8))}', "*TRT210*"),
         ('fixture="exported", profiles=7', "*TRT210*"),
         ('fixture="exported", reference="models/lost.onnx"', "*lost.onnx is missing*TRT156*"),

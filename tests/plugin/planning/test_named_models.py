@@ -336,8 +336,8 @@ def test_closest_marker_that_gives_a_keyword_decides_it_for_each_model(zoo) -> N
             "*per_model 'models/other.onnx', has no keyword 'model'*",
         ),
         (
-            f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'precision': 'fp8'}}}})",
-            "*unknown precision 'fp8'*",
+            f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'precision': 'fp4'}}}})",
+            "*unknown precision 'fp4'*",
         ),
         (
             f"{M}({{'a': 'models/other.onnx'}}, "
