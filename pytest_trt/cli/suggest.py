@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,8 +18,8 @@ from pytest_trt.cli.ini import read_project
 from pytest_trt.cli.output import echo, echo_data, steps, write_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
-from pytest_trt.engine.builder_options import BACKEND_PRECISIONS
-from pytest_trt.engine.spec import PRECISIONS
+from pytest_trt.engine.builder_options import BACKEND_PRECISIONS, BUILDER_OPTIONS, check_options
+from pytest_trt.engine.spec import PRECISIONS, OptionValue
 from pytest_trt.records import to_data
 
 if TYPE_CHECKING:
@@ -70,6 +70,13 @@ def suggest() -> None:
     type=click.Choice(PRECISIONS),
     help="Try this precision, instead of all that the backend has; may be repeated.",
 )
+@click.option(
+    "--builder-option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the builder; may be repeated. `pytest-trt options` lists them.",
+)
 @click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of all outputs.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of all outputs.")
 @click.option(
@@ -93,6 +100,7 @@ def precision(
     backend: str,
     threads: int,
     precisions: tuple[str, ...],
+    options: tuple[str, ...],
     rtol: float | None,
     atol: float | None,
     metric: str | None,
@@ -116,7 +124,7 @@ def precision(
     tolerance = None
     if (rtol, atol) != (None, None):
         tolerance = Tolerance(rtol or 0.0, atol or 0.0, origin="given on the command line")
-    task = None if metric is None else _metric(metric)
+    task, chosen = None if metric is None else _metric(metric), _options(options)
     with _run(arch, backend, threads, cache_dir) as run, steps(f"reading {model.name}") as say:
         read = run.model(model.absolute(), say)
         selected = run.selections[0]
@@ -130,12 +138,32 @@ def precision(
             metric=task,
             metric_name=metric.partition(":")[2] if metric else "",
             calibration=_samples(read, calibration, ()) if calibration else (),
+            builder_options=chosen,
             budget_s=time_s,
         )
         found = suggest_precision(run, question, say=say)
     _show(found, as_json=as_json, html=html, markdown=markdown)
     if found.best is None:
         raise SystemExit(1)
+
+
+def _options(given: Sequence[str]) -> dict[str, OptionValue]:
+    """Return builder options by name.
+
+    Raises:
+        ConfigurationError: One does not exist, or has an invalid value.
+    """
+    options: dict[str, OptionValue] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        known = BUILDER_OPTIONS.get(name)
+        if known is not None and known.type in ("int", "bool"):
+            with suppress(ValueError):
+                options[name] = json.loads(value)
+                continue
+        options[name] = value
+    check_options(options, "--builder-option")
+    return options
 
 
 @contextmanager

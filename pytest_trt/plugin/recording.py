@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -127,10 +128,12 @@ def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
     Raises:
         ConfigurationError: No test could be asked.
     """
-    alone = ["-n0"] if importlib.util.find_spec("xdist") else []
+    given = ["-n0"] if importlib.util.find_spec("xdist") else []
+    if not any(one.name == "trt" for one in entry_points(group="pytest11")):
+        given += ["-p", "pytest_trt.plugin"]  # a copy of the project that is not installed
     with redirect_stdout(sys.stderr):
         status = pytest.main(
-            [*alone, *_QUIET, *arguments],
+            [*given, *_QUIET, *arguments],
             plugins=[recorder],
         )
     if not recorder.tests:

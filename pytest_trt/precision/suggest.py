@@ -15,8 +15,9 @@ from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.evidence import Machine
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError
 from pytest_trt.engine.build import Engine
+from pytest_trt.engine.builder_options import shared_options
 from pytest_trt.engine.protocols import Backend, BackendSession, Progress
-from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.engine.spec import EngineSpec, OptionValue
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.precision.error import OutputError, output_errors, worst_of
 from pytest_trt.precision.samples import Sample, profile_of
@@ -72,6 +73,7 @@ class Question:
         metric: The task metric; None without one.
         metric_name: Its name.
         calibration: What int8 is calibrated on; the samples where it is empty.
+        builder_options: Options of the builder; each precision gets those that it has.
         budget_s: Seconds of timed rounds for each engine.
     """
 
@@ -84,6 +86,7 @@ class Question:
     metric: TaskMetric | None = None
     metric_name: str = ""
     calibration: Sequence[Sample] = ()
+    builder_options: Mapping[str, OptionValue] = field(default_factory=dict)
     budget_s: float = 5.0
 
     @property
@@ -152,6 +155,7 @@ class PrecisionSuggestion:
         samples: How many samples there are.
         calibrated_on: What int8 was calibrated on.
         shapes: Shapes of the timed inputs.
+        builder_options: Options of the builder.
         tolerance: What outputs may differ by, as a reader is told.
         metric_name: The name of the task metric; empty without one.
         mode: How calls were timed.
@@ -171,6 +175,7 @@ class PrecisionSuggestion:
     calibrated_on: str
     shapes: Mapping[str, tuple[int, ...]]
     tolerance: str
+    builder_options: Mapping[str, OptionValue] = field(default_factory=dict)
     metric_name: str = ""
     mode: str = ""
     calls: int = 0
@@ -223,7 +228,8 @@ def suggest_precision(
 
 
 def _built(place: Workplace, question: Question, precision: str, say: Progress) -> Engine:
-    spec = EngineSpec(precision, question.profiles)
+    options = shared_options(question.builder_options, precision)
+    spec = EngineSpec(precision, question.profiles, options)
     samples = [one.inputs for one in question.calibration or question.samples]
     return place.engine(
         question.model, spec, question.arch, calibration=lambda: samples, progress=say
@@ -358,6 +364,7 @@ def _suggestion(
             for name, one in question.samples[0].inputs.items()
         },
         tolerance=tolerance.allowance if tolerance else "the default of each precision",
+        builder_options=dict(question.builder_options),
         metric_name=question.metric_name,
         precisions=results,
     )

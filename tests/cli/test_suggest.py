@@ -32,7 +32,7 @@ def test_precisions_are_shown_and_written(folder: Path) -> None:
     )
     done = suggest(
         *("--data=data.npz", "--precision=fp32", "--precision=fp16", "--metric=own:hits"),
-        *("--html=p.html", "--markdown=p.md"),
+        *("--html=p.html", "--markdown=p.md", "--builder-option=graph_optimization_level=basic"),
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -40,6 +40,7 @@ def test_precisions_are_shown_and_written(folder: Path) -> None:
     assert "hits" in lines[0]
     assert [line.split()[0] for line in lines[1:3]] == ["fp32", "fp16"]
     assert "data: data.npz, 1 sample" in lines
+    assert "builder options: graph_optimization_level=basic" in lines
     assert "is the fastest precision within tolerance" in done.stdout
     assert "<svg" in (folder / "p.html").read_text()
     assert "| P50 |" in (folder / "p.md").read_text()
@@ -66,6 +67,8 @@ def test_dynamic_input_needs_a_shape(folder: Path) -> None:
     ("args", "says"),
     [
         (("--shape=image",), "expected NAME:1x3x224x224"),
+        (("--builder-option=fast=1",), "unknown builder option 'fast'"),
+        (("--builder-option=graph_optimization_level=3",), "graph_optimization_level"),
         (("--metric=nowhere:f",), "No module named 'nowhere'"),
         (("--metric=json:nothing",), "json has no function 'nothing'"),
     ],

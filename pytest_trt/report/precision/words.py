@@ -84,6 +84,9 @@ def conditions(suggestion: PrecisionSuggestion) -> Iterator[str]:
     on = f"; calibrated on {suggestion.calibrated_on}" if calibrated else ""
     yield f"data: {suggestion.source}, {count(suggestion.samples, 'sample')}{on}"
     yield f"tolerance: {suggestion.tolerance}"
+    if suggestion.builder_options:
+        options = suggestion.builder_options.items()
+        yield f"builder options: {', '.join(f'{name}={value}' for name, value in options)}"
     if suggestion.rounds:
         shapes = ", ".join(f"{name} {list(one)}" for name, one in suggestion.shapes.items())
         yield (
