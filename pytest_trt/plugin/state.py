@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_trt.benchmark.result import BenchmarkResult
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
+    from pytest_trt.engine.protocols import Progress
     from pytest_trt.engine.session import Observer
     from pytest_trt.onnx.file import OnnxModel
     from pytest_trt.plugin.options.settings import Settings
@@ -161,7 +162,7 @@ class TestState:
         self.failure = ""
         self.failed_attempts: list[tuple[int, str, str]] = []
         self.properties: list[tuple[str, str]] = []
-        self.searches: list[Callable[[], Iterator[Diagnostic]]] = []
+        self.searches: list[Callable[[Progress], Iterator[Diagnostic]]] = []
         self.called = False
         self.over = False
         self.process = os.getpid()

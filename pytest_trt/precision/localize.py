@@ -21,6 +21,7 @@ import numpy as np
 from pytest_trt.backends.observing.jobs import CarryJob, CompareJob, Questions, Source, Tensor
 from pytest_trt.backends.observing.tensor_error import TensorError, relative_error
 from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.engine.protocols import Progress
 from pytest_trt.files import memory_file
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.precision.observe import not_arrays
@@ -95,6 +96,7 @@ class Case:
         fuses: Whether to leave tensors alone, at first, that builders would compute together with
             what follows.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
+        progress: Called with each step.
     """
 
     reference: OnnxModel
@@ -106,6 +108,7 @@ class Case:
     limits: Limits = Limits()
     fuses: bool = False
     threads: int = 0
+    progress: Progress = lambda message: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ class _Search:
         self, case: Case, source: Source, end_s: float, clock: Callable[[], float]
     ) -> None:
         self._case, self._source = case, source
-        self._ask = Questions(source, case.reference)
+        self._ask = Questions(source, case.reference, case.progress)
         self._end_s, self._clock, self._started_s = end_s, clock, clock()
         self._changed = 0.0
         self._tensors: dict[str, Tensor] = {}

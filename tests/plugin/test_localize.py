@@ -88,3 +88,11 @@ def test_only_the_first_engines_that_fail_are_searched(
         failed=2, passed=1
     )
     assert sorted(len(ones) for ones in found(networks.path / "report.json").values()) == [0, 0, 1]
+
+
+def test_engines_that_take_long_to_build_are_not_built_again_unasked(networks: Project) -> None:
+    result = networks.run("--trt-localize=auto", "--trt-localize-timeout=1e-6", "-k", "overflow")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(
+        ["the bad layer of overflow.onnx fp16 was not searched for: building the engine again *"]
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_trt.backends.conversion.isolated import Task, call_isolated
 from pytest_trt.backends.observing.tensor_error import TensorError
+from pytest_trt.engine.protocols import Progress
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.records import from_data, to_data
@@ -105,10 +106,13 @@ class Questions:
     Args:
         source: The FP32 model.
         model: The same as facts, for messages.
+        progress: Called with each step.
     """
 
-    def __init__(self, source: Source, model: OnnxModel) -> None:
-        self.source, self._model = source, model
+    def __init__(
+        self, source: Source, model: OnnxModel, progress: Progress = lambda message: None
+    ) -> None:
+        self.source, self._model, self._progress = source, model, progress
 
     def tensors(self, tested: Path, *, timeout_s: float) -> list[Tensor]:
         """Return the floating-point tensors of the model that another one has too."""
@@ -128,7 +132,13 @@ class Questions:
         return {name: float(error) for name, error in found.items()}
 
     def _ask(self, function: str, doing: str, timeout_s: float, **arguments: object) -> Any:
-        return _ask(self._model, function, doing, timeout_s, **arguments)
+        task = Task(
+            f"{doing} {self._model.path.name}",
+            self._model,
+            timeout_s=timeout_s,
+            progress=self._progress,
+        )
+        return call_isolated(f"{_DOES}:{function}", task, **arguments)
 
 
 def instrument(model: OnnxModel, tensors: Sequence[str], output: Path, *, timeout_s: float) -> None:
@@ -143,19 +153,10 @@ def instrument(model: OnnxModel, tensors: Sequence[str], output: Path, *, timeou
     Raises:
         PytestTrtError: As `call_isolated`.
     """
-    _ask(
-        model,
-        "do_instrument",
-        "writing",
-        timeout_s,
+    call_isolated(
+        f"{_DOES}:do_instrument",
+        Task(f"writing {model.path.name}", model, timeout_s=timeout_s),
         model=str(model.path),
         tensors=list(tensors),
         output=str(output),
     )
-
-
-def _ask(
-    subject: OnnxModel, function: str, doing: str, timeout_s: float, **arguments: object
-) -> Any:
-    task = Task(f"{doing} {subject.path.name}", subject, timeout_s=timeout_s)
-    return call_isolated(f"{_DOES}:{function}", task, **arguments)

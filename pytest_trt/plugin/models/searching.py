@@ -43,7 +43,6 @@ class LayerSearch:
         names: What it calls inputs and outputs.
         has_own_reference: Whether an object of the project gives the reference instead.
         calibration: Gives the inputs that int8 engines are calibrated on.
-        progress: Called with each step.
     """
 
     run: TrtRun
@@ -52,10 +51,13 @@ class LayerSearch:
     names: ReferenceNames
     calibration: Callable[[], object]
     has_own_reference: bool
-    progress: Progress = lambda message: None
 
-    def diagnostics(self) -> Iterator[Diagnostic]:
-        """Yield what was found of each engine whose worst run was retained."""
+    def diagnostics(self, progress: Progress) -> Iterator[Diagnostic]:
+        """Yield what was found of each engine whose worst run was retained.
+
+        Args:
+            progress: Called with each step.
+        """
         if self.run.settings.localize == "never":
             return
         for one in self.check.evidence():
@@ -63,11 +65,11 @@ class LayerSearch:
                 if self.run.searched >= MOST_SEARCHED:
                     return
                 self.run.searched += 1
-            found = self._searched(one)
+            found = self._searched(one, progress)
             if found is not None:
                 yield found
 
-    def _searched(self, run: Evidence) -> Diagnostic | None:
+    def _searched(self, run: Evidence, progress: Progress) -> Diagnostic | None:
         from pytest_trt.precision.explain import About, explain, not_searched
 
         engine, between_models = run.engine, self._is_between_models(run)
@@ -86,10 +88,10 @@ class LayerSearch:
         try:
             from pytest_trt.precision.localize import localize
 
-            case = self._case(run, between_models=between_models)
+            case = self._case(run, progress, between_models=between_models)
             found = localize(case, timeout_s=self.run.settings.localize_timeout)
             untried = between_models or run.comparison.passed
-            kept = None if untried else self._kept(run, found)
+            kept = None if untried else self._kept(run, found, progress)
         except (PytestTrtError, OSError) as error:
             text = error.message if isinstance(error, PytestTrtError) else str(error)
             return not_searched(text, about, Remedy())
@@ -105,11 +107,17 @@ class LayerSearch:
         random = [op for op in RANDOM_OPERATORS if op in model.op_types]
         if random:
             return f"the model draws random numbers ({', '.join(random)})"
+        settings, build_s = self.run.settings, run.engine.plan_facts.build_s or 0.0
+        if settings.localize == "auto" and build_s > settings.localize_timeout:
+            return (
+                f"building the engine again takes {build_s:.0f} s, and --trt-localize-timeout is "
+                f"{settings.localize_timeout:g}"
+            )
         if run.engine.finished and not self._is_between_models(run):
             return "a finished plan has no inner tensors that could be read"
         return ""
 
-    def _case(self, run: Evidence, *, between_models: bool) -> Case:
+    def _case(self, run: Evidence, progress: Progress, *, between_models: bool) -> Case:
         from pytest_trt.precision.localize import LIMITS, Case
         from pytest_trt.precision.observe import EngineAgain, ModelAgain
 
@@ -125,6 +133,7 @@ class LayerSearch:
                 run.expected,
                 ModelAgain(engine.model, own, threads, seconds),
                 threads=threads,
+                progress=progress,
             )
         backend = self.run.backend(engine.target.arch)
         return Case(
@@ -139,15 +148,16 @@ class LayerSearch:
                 own,
                 self._samples,
                 self.run.lost_device.release,
-                self.progress,
+                progress,
                 seconds,
             ),
             LIMITS.get(engine.spec.precision, LIMITS["fp32"]),
             fuses=backend is not self.run.embedded or engine.spec.precision in _FUSING,
             threads=threads,
+            progress=progress,
         )
 
-    def _kept(self, run: Evidence, found: Localization) -> Kept | None:
+    def _kept(self, run: Evidence, found: Localization, progress: Progress) -> Kept | None:
         """Return what becomes of the outputs where the first bad layer stays in FP32.
 
         With the layers that read it, where it alone is not enough: a value beyond FP16 is cast to
@@ -165,14 +175,14 @@ class LayerSearch:
                 break
             changed = replace(spec, keep_fp32=(*spec.keep_fp32, *layers))
             with suppress(PytestTrtError, OSError):
-                outputs = self._outputs(run, changed)
+                outputs = self._outputs(run, changed, progress)
                 error = outputs_error(outputs, run.expected)
                 tried = Kept(layers, run.judge(outputs).passed, error)
                 if kept is None or tried.passes or tried.error < kept.error / 2:
                     kept = tried
         return kept
 
-    def _outputs(self, run: Evidence, spec: EngineSpec) -> Tensors:
+    def _outputs(self, run: Evidence, spec: EngineSpec, progress: Progress) -> Tensors:
         """Return what an engine of the same model with another spec returns."""
         from pytest_trt.precision.observe import run_once
 
@@ -181,7 +191,7 @@ class LayerSearch:
         samples = self._samples() if engine.route.needs_calibration else ()
         with TemporaryDirectory(prefix="pytest-trt-") as folder:
             request = BuildRequest(
-                engine.model, spec, engine.target, Path(folder), samples, self.progress
+                engine.model, spec, engine.target, Path(folder), samples, progress
             )
             own = self.names.engine_inputs(run.inputs)
             return run_once(backend, request, own, self.run.lost_device.release)
@@ -191,7 +201,9 @@ class LayerSearch:
         return CalibrationData.of(self.calibration(), inputs)
 
 
-def bundles(run: TrtRun, check: ConsistencyCheck, test: str) -> Iterator[Diagnostic]:
+def bundles(
+    run: TrtRun, check: ConsistencyCheck, test: str, progress: Progress
+) -> Iterator[Diagnostic]:
     """Write a bundle that repeats the worst run of each engine that fails; yield where they are."""
     folder = run.settings.repro
     if folder is None:
@@ -200,4 +212,5 @@ def bundles(run: TrtRun, check: ConsistencyCheck, test: str) -> Iterator[Diagnos
 
     for one in check.evidence():
         if not one.comparison.passed:
+            progress("writing a bundle")
             yield write_bundle(folder, test, one)

@@ -27,7 +27,15 @@ from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
 from pytest_trt.plugin.results.tested import tested_data
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.state import TEST_KEY, TestState, override_of, plan_of, run_of, state_of
+from pytest_trt.plugin.state import (
+    TEST_KEY,
+    TestState,
+    override_of,
+    plan_of,
+    progress_of,
+    run_of,
+    state_of,
+)
 from pytest_trt.records import to_data
 from pytest_trt.report.junit import properties_of
 from pytest_trt.report.record import TestRecord, below
@@ -164,8 +172,9 @@ def _bad_layers(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     searches, state.searches = state.searches, []
     if not searches:
         return []
-    with run_of(item.config).lock:
-        return [one for search in searches for one in search()]
+    task = progress_of(item.config).task("searching for the first bad layer")
+    with run_of(item.config).lock, task as say:
+        return [one for search in searches for one in search(say)]
 
 
 def _forget_skips(item: pytest.Item) -> None:
